@@ -1,6 +1,10 @@
-//! What can go wrong with the private server, and what the reader can do about it.
+//! Failures of the private server, with what the user can do about them.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+
+/// Maximum number of lines of a program's output in an error.
+const MAX_OUTPUT_LINES: usize = 10;
 
 /// Every failure of this crate. The text names the thing; [`ClusterError::hint`] names the next step.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +38,10 @@ pub enum ClusterError {
     /// `initdb` or the creation of the database failed.
     #[error("creating a database in `{}` failed: {output}", data_dir.display())]
     Initialize { data_dir: PathBuf, output: String },
+
+    /// Postgres cannot write in the data folder. `reason` is the line of its output that reports it.
+    #[error("the disk of `{}` is full: {reason}", data_dir.display())]
+    DiskFull { data_dir: PathBuf, reason: String },
 
     /// The server ended instead of answering.
     #[error("Postgres did not start; the end of `{}` says: {tail}", log.display())]
@@ -84,6 +92,12 @@ impl ClusterError {
             Self::NoAccount => "start as an ordinary user, or create one with `useradd --system postgres`".into(),
             Self::OtherOwner { .. } => "start as that user or as root, or choose another `--data-dir`".into(),
             Self::Unstoppable { pid, .. } => format!("end it with `kill -QUIT {pid}`"),
+            Self::DiskFull { .. } => {
+                "free space on it, then start again; do not delete files in `postgres`: they are the database".into()
+            }
+            Self::Io { source, .. } if source.kind() == ErrorKind::StorageFull => {
+                "free space on the disk of that path, then start again".into()
+            }
             Self::Initialize { .. } | Self::Start { .. } | Self::Slow { .. } | Self::Io { .. } => return None,
         })
     }
@@ -97,4 +111,53 @@ impl ClusterError {
 
 fn holder(pid: Option<u32>) -> String {
     pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
+}
+
+/// Returns the first line of an output of Postgres that reports a full disk. Servers before version 16 do not print the reason for a failed
+/// write of `pg_internal.init`, the init file.
+pub(crate) fn full_disk(output: &str) -> Option<&str> {
+    let reports = |line: &&str| line.contains("No space left on device") || line.contains("could not write init file");
+    output.lines().find(reports).map(str::trim)
+}
+
+/// Returns the lines of an output that report errors. Postgres also prints the statement that failed, which may have hundreds of lines.
+/// Short outputs are returned whole, and of long ones without such lines the end.
+pub(crate) fn error_lines(output: &str) -> String {
+    let lines: Vec<&str> = output.trim().lines().collect();
+    if lines.len() <= MAX_OUTPUT_LINES {
+        return lines.join("\n");
+    }
+    let words = ["ERROR:", "FATAL:", "PANIC:", "DETAIL:", "HINT:", "error:"];
+    let is_report = |line: &&&str| words.iter().any(|word| line.contains(word));
+    let reports: Vec<&str> = lines.iter().filter(is_report).take(MAX_OUTPUT_LINES).copied().collect();
+    if reports.is_empty() { lines[lines.len() - MAX_OUTPUT_LINES..].join("\n") } else { reports.join("\n") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_that_reports_a_full_disk_is_found() {
+        let output = "running bootstrap script ...\n\
+            2026-12-01 04:00:00 UTC [7] FATAL:  could not write to file \"pg_wal/xlogtemp.7\": No space left on device\n\
+            STATEMENT:  create view x\n";
+        assert!(full_disk(output).is_some_and(|line| line.ends_with("xlogtemp.7\": No space left on device")));
+        assert_eq!(full_disk("FATAL:  could not write init file\n"), Some("FATAL:  could not write init file"));
+        assert_eq!(full_disk("FATAL:  lock file \"postmaster.pid\" already exists\n"), None);
+        let error = ClusterError::DiskFull { data_dir: "/data/orch".into(), reason: "no".into() };
+        assert_eq!(error.to_string(), "the disk of `/data/orch` is full: no");
+        assert!(error.hint().is_some_and(|hint| hint.starts_with("free space on it")));
+        let write = ClusterError::io("write", Path::new("/data/orch/postgres.password"));
+        assert!(write(ErrorKind::StorageFull.into()).hint().is_some_and(|hint| hint.starts_with("free space")));
+    }
+
+    #[test]
+    fn of_a_long_output_only_the_errors_are_shown() {
+        assert_eq!(error_lines("initdb: error: no\n"), "initdb: error: no");
+        let statement = "  line of a statement\n".repeat(400);
+        let output = format!("creating\nFATAL:  no\nSTATEMENT:  create view x as\n{statement}child process exited\n");
+        assert_eq!(error_lines(&output), "FATAL:  no");
+        assert_eq!(error_lines(&statement).lines().count(), MAX_OUTPUT_LINES);
+    }
 }

@@ -6,7 +6,7 @@ use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::error::ClusterError;
+use crate::error::{ClusterError, error_lines, full_disk};
 use crate::home::{Home, NAME, Passage, open_private_file};
 use crate::settings::Settings;
 
@@ -93,8 +93,12 @@ fn run_server_program(home: &Home, command: &mut Command, input: &str) -> Result
     {
         return Ok(());
     }
-    let text = if said.trim().is_empty() { output.status.to_string() } else { said.trim().to_owned() };
-    Err(ClusterError::Initialize { data_dir: home.data_dir().to_owned(), output: text })
+    let data_dir = home.data_dir().to_owned();
+    if let Some(reason) = full_disk(&said) {
+        return Err(ClusterError::DiskFull { data_dir, reason: reason.to_owned() });
+    }
+    let text = if said.trim().is_empty() { output.status.to_string() } else { error_lines(&said) };
+    Err(ClusterError::Initialize { data_dir, output: text })
 }
 
 fn write_private(path: &Path, text: &str) -> Result<(), ClusterError> {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::error::ClusterError;
+use crate::error::{ClusterError, full_disk};
 use crate::home::{Home, Passage, open_private_file};
 
 /// A start takes 25 ms; half of this is lost on average.
@@ -72,7 +72,13 @@ impl Postmaster {
                 return Ok(Self { child });
             }
             if child.try_wait().map_err(ClusterError::io("wait for", &log_path))?.is_some() {
-                return Err(ClusterError::Start { tail: tail(&log_path, before), log: log_path });
+                let tail = tail(&log_path, before);
+                return Err(match full_disk(&tail) {
+                    Some(reason) => {
+                        ClusterError::DiskFull { data_dir: home.data_dir().to_owned(), reason: reason.to_owned() }
+                    }
+                    None => ClusterError::Start { tail, log: log_path },
+                });
             }
             if Instant::now() > deadline {
                 send(child.id(), Signal::SIGQUIT);
