@@ -154,7 +154,7 @@ impl Refusal {
 
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Refusal {
-        tracing::error!(error = format!("{:#}", anyhow::Error::from(error)), "the database of keys did not answer");
+        tracing::error!(error = error.in_full(), "the keys cannot be read");
         Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the database cannot be reached")
     }
 }

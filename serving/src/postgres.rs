@@ -6,6 +6,7 @@ use crate::format::EndpointRows;
 use crate::values::read_default;
 use orch_lake_sql::{Placeholder, placeholders};
 use orch_sdk::task::TaskError;
+use orch_store::error::chain;
 use orch_store::lake_view::{FindConnection, LakeError, SqlValue, SqlValues};
 use orch_workers::outside::postgres::{MOST_SESSIONS, Pools, Rows, ask, statement_error};
 use serde_json::Value;
@@ -95,14 +96,14 @@ impl Databases {
             sqlx::Error::PoolTimedOut if pool.size() == MOST_SESSIONS => LakeError::Busy(format!(
                 "{MOST_SESSIONS} queries of the database of `{id}` run already: try again soon"
             )),
-            error => unreachable(id, &error),
+            error => unreachable(id, &chain(&error)),
         })?;
         let asked = async {
             // One second more than the caller waits, who hears why.
             let limit = (endpoint.timeout() + Duration::from_secs(1)).as_millis();
             let read_only = format!("set transaction read only; set local statement_timeout = {limit}");
             let set = sqlx::raw_sql(AssertSqlSafe(read_only)).execute(&mut *tx).await;
-            set.map_err(|error| unreachable(id, &error))?;
+            set.map_err(|error| unreachable(id, &chain(&error)))?;
             answer(&mut tx, (id, endpoint), values).await
         };
         let found = tokio::time::timeout(endpoint.timeout(), asked).await;
@@ -113,7 +114,7 @@ impl Databases {
 }
 
 fn unreachable(id: &str, error: &dyn Display) -> LakeError {
-    LakeError::Unavailable(format!("the database of connection `{id}` did not answer: {error}"))
+    LakeError::Unavailable(format!("the database of connection `{id}` cannot be used: {error}"))
 }
 
 /// The rows, by the values that were sent and the defaults that queries give.

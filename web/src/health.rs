@@ -93,7 +93,7 @@ impl Findings {
         let findings = match tokio::time::timeout(MOST_TIME, find(app)).await {
             Ok(Ok(findings)) => findings,
             Ok(Err(error)) => {
-                tracing::warn!(%error, "the database does not answer as it should");
+                tracing::warn!(error = error.in_full(), "the health of the database cannot be read");
                 Findings::without_database(Database::Away)
             }
             Err(_) => Findings::without_database(Database::Away),

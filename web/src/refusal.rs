@@ -246,18 +246,3 @@ fn failed(status: StatusCode, text: &str, error: Refusal) -> Response {
     response.extensions_mut().insert(Cause { request_id, error: Arc::new(error) });
     response
 }
-
-/// The causes of an error, outermost first, on one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut words = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let said = cause.to_string();
-        if !words.ends_with(&said) {
-            words.push_str(": ");
-            words.push_str(&said);
-        }
-        next = cause.source();
-    }
-    words
-}

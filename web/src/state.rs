@@ -101,7 +101,10 @@ impl App {
     /// Opens a connection before the first request needs it.
     pub(crate) async fn warm_up(&self) {
         if let Err(error) = self.hot().await {
-            tracing::warn!(%error, "the database cannot be reached yet; requests will be refused until it can");
+            tracing::warn!(
+                error = error.in_full(),
+                "no connection to the database yet; requests are refused until there is one"
+            );
         }
     }
 

@@ -9,6 +9,7 @@ use orch_core::network::{NOT_REACHED, Reach};
 use orch_sdk::secret::Masker;
 use orch_sdk::task::Connection;
 use orch_store::connect::Database;
+use orch_store::error::{chain, has_unknown_issuer};
 use sqlx::Connection as _;
 use sqlx::postgres::{PgConnection, PgSslMode};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -144,10 +145,11 @@ async fn postgres(connection: &Connection, reach: &Reach) -> Result<String, Test
     let options = to.options().application_name("orch connection test");
     let connected = PgConnection::connect_with(&options).await;
     let mut db = connected.map_err(|error| match error {
-        sqlx::Error::Io(_) => format!("{place} {UNREACHABLE}"),
-        error => crate::refusal::chain(&error),
+        // A certificate that is rejected is an error of this kind, too.
+        sqlx::Error::Io(_) if !has_unknown_issuer(&error) => format!("{place} {UNREACHABLE}"),
+        error => chain(&error),
     })?;
-    db.ping().await.map_err(|error| crate::refusal::chain(&error))?;
+    db.ping().await.map_err(|error| chain(&error))?;
     // It said what was asked; that it is not closed politely harms nobody.
     drop(db);
     Ok(DONE.into())
@@ -211,7 +213,7 @@ async fn status(url: String, authorization: Option<String>, reach: &Reach) -> Re
         Ok(Err(
             ureq::Error::Io(_) | ureq::Error::HostNotFound | ureq::Error::Timeout(_) | ureq::Error::ConnectionFailed,
         )) => Err(format!("it {UNREACHABLE}")),
-        Ok(Err(error)) => Err(crate::refusal::chain(&error)),
+        Ok(Err(error)) => Err(chain(&error)),
         Err(_) => Err("the trial broke off".into()),
     }
 }

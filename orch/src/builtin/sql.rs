@@ -3,8 +3,8 @@
 use super::operator::Operator;
 use super::statement::{Database, Rows, Statement};
 use crate::{Call, Ctx, TaskResult};
-use anyhow::{Context, bail};
-use orch_workers::outside::postgres::{ask, cancel, options, session};
+use anyhow::bail;
+use orch_workers::outside::postgres::{ask, cancel, connection_error, options, session};
 use sqlx::{ConnectOptions, Connection};
 
 /// A connection of type `postgres`.
@@ -26,7 +26,7 @@ impl Database for PostgresServer {
     async fn ask(sql: &Sql, ctx: &Ctx) -> TaskResult<Rows> {
         let options = options(&ctx.connection(&sql.connection).await?, Some(sql.timeout()))?;
         let connected = options.connect().await;
-        let mut db = connected.with_context(|| format!("cannot reach the database of `{}`", sql.connection))?;
+        let mut db = connected.map_err(|error| connection_error(&sql.connection, &error))?;
         let session = session(&mut db).await?;
         let found = tokio::select! {
             found = ask(&mut db, &sql.statement, &sql.params, sql.most_rows) => found?,

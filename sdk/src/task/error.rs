@@ -71,7 +71,7 @@ impl TaskError {
 
 impl From<anyhow::Error> for TaskError {
     fn from(error: anyhow::Error) -> Self {
-        let causes = error.chain().map(ToString::to_string).collect();
+        let causes = causes(&error);
         // Not `error.downcast_ref`, which does not look below an error that has a source of its own.
         match error.chain().find_map(|cause| cause.downcast_ref::<Stop>()) {
             None => TaskError::Retryable { causes },
@@ -79,6 +79,30 @@ impl From<anyhow::Error> for TaskError {
             Some(Stop::Skip(reason)) => TaskError::Skipped { reason: reason.clone() },
             Some(Stop::Defer(deferral)) => TaskError::Deferred { deferral: deferral.clone() },
         }
+    }
+}
+
+/// Returns the messages of an error and its causes, outermost first. A message that ends with that of its cause appears once. sqlx repeats the
+/// message of a database in the cause and appends the line of the database's own source code to it: that line is left out.
+fn causes(error: &anyhow::Error) -> Vec<String> {
+    let mut causes: Vec<String> = Vec::new();
+    for cause in error.chain() {
+        let message = cause.to_string();
+        match causes.last_mut() {
+            Some(outer) if outer.strip_suffix(message.as_str()) == Some("error returned from database: ") => {
+                *outer = format!("the database reported an error: {}", without_line(&message));
+            }
+            Some(outer) if outer.ends_with(&message) => {}
+            _ => causes.push(message),
+        }
+    }
+    causes
+}
+
+fn without_line(message: &str) -> &str {
+    match message.rsplit_once(" at line ") {
+        Some((start, line)) if line.bytes().all(|byte| byte.is_ascii_digit()) => start,
+        _ => message,
     }
 }
 
@@ -129,6 +153,35 @@ mod tests {
         assert_eq!(stored, TaskError::Fatal { causes: causes.map(Into::into).into() });
         assert_eq!(TaskError::from(below(skip("holiday"))), TaskError::skipped("holiday"));
         assert!(matches!(TaskError::from(below(anyhow::anyhow!("cut"))), TaskError::Retryable { .. }));
+    }
+
+    #[test]
+    fn a_message_that_is_repeated_in_a_cause_is_stored_once() {
+        /// Displayed with its cause, as errors of many libraries are.
+        #[derive(Debug)]
+        struct Repeating(&'static str, std::io::Error);
+        impl fmt::Display for Repeating {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}: {}", self.0, self.1)
+            }
+        }
+        impl std::error::Error for Repeating {
+            fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+                Some(&self.1)
+            }
+        }
+        let stored = |what, cause: &str| {
+            let error = Repeating(what, std::io::Error::other(cause.to_owned()));
+            match TaskError::from(anyhow::Error::new(error).context("while loading")) {
+                TaskError::Retryable { causes } => causes,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(
+            stored("error returned from database", "permission denied for table dag_run at line 3456"),
+            ["while loading", "the database reported an error: permission denied for table dag_run"]
+        );
+        assert_eq!(stored("cannot read x", "no such file"), ["while loading", "cannot read x: no such file"]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use orch_sdk::task::{Connection, TaskResult, fatal};
 use orch_store::bounded::Collected;
 pub use orch_store::connect::outside as options;
 use orch_store::connect::pool_options;
+use orch_store::error::{chain, has_unknown_issuer};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgPool, Postgres};
@@ -154,6 +155,18 @@ fn with_rows_as_json(statement: &str, limit: usize) -> String {
     format!("{list} orch_row as (\n{main}\n) select row_to_json(orch_row)::text from orch_row limit {limit}")
 }
 
+/// Returns why no session at the server of a connection can be opened.
+pub fn connection_error(connection: &str, error: &sqlx::Error) -> anyhow::Error {
+    let text = format!("cannot use connection `{connection}`: {}", chain(error));
+    anyhow::Error::msg(if has_unknown_issuer(error) {
+        format!(
+            "{text}\nhint: name the file with the certificate of your CA as `sslrootcert` in the extra of the connection"
+        )
+    } else {
+        text
+    })
+}
+
 /// What the server refuses for good must not be tried again: a statement that is wrong stays wrong.
 pub fn statement_error(error: sqlx::Error) -> anyhow::Error {
     let Some(refused) = error.as_database_error() else { return error.into() };
@@ -211,6 +224,17 @@ fn parsed<T: std::str::FromStr>(value: &Value) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_connection_that_cannot_be_opened_names_itself_and_the_reason() {
+        let io = |message: &str| sqlx::Error::Io(std::io::Error::other(message.to_owned()));
+        assert_eq!(
+            connection_error("shop", &io("Connection refused (os error 111)")).to_string(),
+            "cannot use connection `shop`: the database cannot be reached: Connection refused (os error 111)"
+        );
+        let untrusted = connection_error("shop", &io("invalid peer certificate: UnknownIssuer")).to_string();
+        assert!(untrusted.contains("UnknownIssuer\nhint: ") && untrusted.contains("`sslrootcert`"), "{untrusted}");
+    }
 
     #[test]
     fn rows_of_a_with_are_read_at_the_top_level() {
