@@ -67,11 +67,8 @@ pub enum StoreError {
     #[error("{}", message::summary(.0))]
     Sql(#[source] sqlx::Error),
     /// The login may not read the tables of orch, although they exist.
-    #[error(
-        "the login `{login}` lacks the privilege {privilege}\nhint: use the login `{owner}`, which owns the tables of orch, in the URL of the \
-         database; for commands that only read it is enough to run `{grants}` as `{owner}`"
-    )]
-    Privilege { login: String, privilege: String, owner: String, grants: String },
+    #[error("{message}\nhint: {hint}")]
+    Privilege { message: String, hint: String },
     /// The database has given this worker up, or it could not tell it that it lives.
     #[error("this worker is lost to the others: it begins anew")]
     WorkerLost,
@@ -196,7 +193,7 @@ impl StoreError {
         message::join(std::error::Error::source(self), true)
     }
 
-    /// Returns the message with those of the causes.
+    /// Returns the message followed by the messages of the causes.
     pub fn in_full(&self) -> String {
         chain(self)
     }

@@ -62,8 +62,8 @@ pub async fn read_schema(db: &mut PgConnection) -> StoreResult<Schema> {
     })
 }
 
-/// Returns the privilege that the login lacks to read the schema, or `None` if the table does not exist or can be read. Postgres reports tables
-/// of a schema without USAGE as undefined, like those of a database without orch.
+/// Returns the error for a login that lacks a privilege to read the schema, or `None` if the table does not exist or can be read. Postgres
+/// reports the tables of a schema without USAGE as undefined, as if the database had no orch.
 async fn missing_privilege(db: &mut PgConnection) -> StoreResult<Option<StoreError>> {
     let row: Option<(String, String, String, bool)> = sqlx::query_as(
         "select n.nspname::text, current_user::text, pg_get_userbyid(c.relowner)::text, has_schema_privilege(n.oid, 'usage')
@@ -85,7 +85,13 @@ async fn missing_privilege(db: &mut PgConnection) -> StoreResult<Option<StoreErr
         };
         let usage = if may_use { String::new() } else { format!("grant usage on schema {name} to {to}; ") };
         let grants = format!("{usage}grant select on all tables in schema {name} to {to}");
-        StoreError::Privilege { login, privilege, owner, grants }
+        StoreError::Privilege {
+            message: format!("the login `{login}` lacks the privilege {privilege}"),
+            hint: format!(
+                "use the login `{owner}`, which owns the tables of orch, in the URL of the database; for commands that only read it is \
+                 enough to run `{grants}` as `{owner}`"
+            ),
+        }
     }))
 }
 

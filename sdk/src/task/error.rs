@@ -82,8 +82,8 @@ impl From<anyhow::Error> for TaskError {
     }
 }
 
-/// Returns the messages of an error and its causes, outermost first. A message that ends with that of its cause appears once. sqlx repeats the
-/// message of a database in the cause and appends the line of the database's own source code to it: that line is left out.
+/// Returns the messages of an error and its causes, outermost first. A message that ends with the message of its cause appears
+/// once. sqlx repeats the message of a database in the cause and appends the line of the database's own source code: that line is left out.
 fn causes(error: &anyhow::Error) -> Vec<String> {
     let mut causes: Vec<String> = Vec::new();
     for cause in error.chain() {

@@ -8,7 +8,7 @@ use std::error::Error;
 
 const UNREACHABLE: &str = "the database cannot be reached";
 const DISK_IS_FULL: &str = "the disk of the database is full";
-/// What rustls writes before the reason why it rejects a certificate.
+/// Prefix that rustls puts before the reason for a rejected certificate.
 const BAD_CERTIFICATE: &str = "invalid peer certificate";
 
 /// Returns what failed, without the reason.
@@ -39,7 +39,7 @@ fn refusal(code: &str, message: &str) -> &'static str {
         "25006" => "the database is read-only",
         "28000" | "28P01" => "the database refused the login",
         "3D000" => "the database refused the connection",
-        "57P03" => "the database does not accept connections at the moment",
+        "57P03" => "the database does not accept connections",
         "25P03" => "the database closed the connection",
         code if code.starts_with("08") || code.starts_with("57P") => "the database closed the connection",
         _ => "the database refused a statement",
@@ -284,7 +284,7 @@ mod tests {
             (
                 "57P03",
                 "the database system is starting up",
-                "the database does not accept connections at the moment: the database system is starting up (SQLSTATE 57P03)",
+                "the database does not accept connections: the database system is starting up (SQLSTATE 57P03)",
             ),
             (
                 "57P01",

@@ -2,6 +2,8 @@
 
 use crate::binary::run;
 use crate::world::World;
+use orch_store::database_url::with_login;
+use sqlx::AssertSqlSafe;
 use std::path::Path;
 
 /// Arguments and the whole of what is said.
@@ -148,4 +150,32 @@ async fn a_database_that_is_not_there_or_not_ready_is_named() {
     assert!(wrong.contains("hint: orch needs `postgres://user:password@host:5432/database`"), "{wrong}");
     let checked = run(home.path(), ["db", "check", "--database-url", "postgres://me@127.0.0.1:1/orch"]).failed();
     assert!(checked.err.starts_with("error: the database `"), "{checked:?}");
+}
+
+#[tokio::test]
+async fn a_database_that_refuses_is_not_one_that_cannot_be_reached() {
+    let world = World::new().await;
+    let database = world.url();
+    let (path, query) = database.split_once('?').unwrap();
+    let nowhere = format!("{path}_nowhere?{query}");
+    let refused = world.run_at(&["--database-url", &nowhere], &["dags", "list"]).refused();
+    assert!(refused.contains(" (from --database-url) refused the connection: database \""), "{refused}");
+    assert!(
+        refused.contains("_nowhere\" does not exist (SQLSTATE 3D000)\nhint: create the database with "),
+        "{refused}"
+    );
+    assert_eq!(refused.matches("does not exist").count(), 1, "{refused}");
+    assert!(!refused.contains("at line") && !refused.contains("reached"), "{refused}");
+
+    // Roles belong to the server, which other tests share.
+    let reader = format!("reader_cli_{}", std::process::id());
+    let mut db = world.db().await;
+    sqlx::raw_sql(AssertSqlSafe(format!("create role {reader} login"))).execute(&mut db).await.unwrap();
+    let url = with_login(&world.url(), &reader, None);
+    let refused = world.run_at(&["--database-url", &url], &["dags", "list"]).refused();
+    sqlx::raw_sql(AssertSqlSafe(format!("drop role {reader}"))).execute(&mut db).await.unwrap();
+    let lacks = format!("error: the login `{reader}` lacks the privilege SELECT on the table `schema_guard`");
+    assert!(refused.starts_with(&lacks), "{refused}");
+    let grant = format!("`grant select on all tables in schema \"public\" to \"{reader}\"`");
+    assert!(refused.contains(&grant) && !refused.contains("migrate"), "{refused}");
 }
