@@ -7,6 +7,7 @@ pub use history::{NamedDifference, VerifiedRun, WhichHistory, count_history, ver
 use crate::{
     StoreResult, boxed,
     parked::{ParkedRun, parked_runs},
+    transaction::oldest_transaction,
 };
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
@@ -33,7 +34,7 @@ pub struct Vitals {
     /// Waits whose time has come, and for how long the oldest has been due.
     pub overdue: i64,
     pub oldest_overdue_secs: Option<f64>,
-    /// What keeps dead rows from being cleared away: the oldest transaction and who has it open.
+    /// Age of the oldest open transaction, which keeps dead rows from being removed, and its session. `None` if no transaction is open.
     pub oldest_transaction_secs: Option<f64>,
     pub oldest_transaction_of: Option<String>,
     /// Runs that run although nothing of them is running, claimable, held, waiting or unfolded.
@@ -73,14 +74,7 @@ pub async fn vitals(db: &mut PgConnection) -> StoreResult<Vitals> {
     )
     .fetch_one(&mut *db)
     .await?;
-    let oldest = sqlx::query!(
-        r#"select extract(epoch from now() - xact_start)::float8 as "secs!",
-          coalesce(nullif(application_name, ''), usename::text, '?') || ' (pid ' || pid || ')' as "who!"
-        from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and xact_start is not null
-        order by xact_start limit 1"#
-    )
-    .fetch_optional(&mut *db)
-    .await?;
+    let oldest = oldest_transaction(db).await?;
     Ok(Vitals {
         now: server.now,
         server_version: server.server_version,
@@ -95,8 +89,8 @@ pub async fn vitals(db: &mut PgConnection) -> StoreResult<Vitals> {
         oldest_unfolded_secs: left.oldest_unfolded,
         overdue: left.overdue,
         oldest_overdue_secs: left.oldest_overdue,
-        oldest_transaction_secs: oldest.as_ref().map(|o| o.secs),
-        oldest_transaction_of: oldest.map(|o| o.who),
+        oldest_transaction_secs: oldest.as_ref().map(|oldest| oldest.age_secs),
+        oldest_transaction_of: oldest.map(|oldest| oldest.session()),
         stranded: stranded(db).await?,
         parked: parked_runs(db, MOST_STRANDED).await?,
     })

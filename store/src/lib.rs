@@ -70,6 +70,7 @@ pub mod task_role;
 pub mod timing;
 pub mod token;
 pub mod topic;
+pub mod transaction;
 pub mod user;
 pub mod version;
 pub mod watch;

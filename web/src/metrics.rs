@@ -16,6 +16,7 @@ use orch_store::list::Search;
 use orch_store::overview::{MOST_MARKS, Pulse, failing, pulse};
 use orch_store::process::{ProcessRow, list_processes};
 use orch_store::stream::{StreamRow, find_streams};
+use orch_store::transaction::{OldestTransaction, oldest_transaction};
 use orch_store::worker::{WorkerRow, list_workers};
 use std::time::{Duration, Instant};
 
@@ -31,6 +32,7 @@ pub(crate) async fn show(State(app): State<App>) -> Result<Response, Refusal> {
     let facts = Facts {
         pulse,
         round_trip,
+        oldest_transaction: oldest_transaction(&mut db).await?,
         failing: failing(&mut db, MOST_MARKS).await?.len(),
         stale_assets: stale_assets(&mut db, MOST_MARKS).await?.len(),
         cleaning_fails: passes(&mut db).await?.is_some_and(|passes| passes.failing.is_some()),
@@ -46,6 +48,7 @@ struct Facts {
     pulse: Pulse,
     /// How long the database took for the numbers of all DAGs.
     round_trip: Duration,
+    oldest_transaction: Option<OldestTransaction>,
     failing: usize,
     stale_assets: usize,
     cleaning_fails: bool,
@@ -61,6 +64,9 @@ impl Facts {
         text.gauge("orch_build_info", "Version of this web server.").with(&[("version", env!("CARGO_PKG_VERSION"))], 1);
         text.gauge("orch_database_query_seconds", "Time of one query of the numbers below.")
             .is(self.round_trip.as_secs_f64());
+        let help = "Age of the oldest open transaction of the database; 0 if no transaction is open.";
+        text.gauge("orch_database_oldest_transaction_seconds", help)
+            .is(self.oldest_transaction.as_ref().map_or(0.0, |oldest| oldest.age_secs));
         let pulse = &self.pulse;
         for (name, help, value) in [
             ("orch_dags", "DAGs that a worker offers.", pulse.dags),

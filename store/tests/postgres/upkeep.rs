@@ -10,6 +10,7 @@ use orch_store::log::{self, LogCursor, NewChunk};
 use orch_store::partition::{Retention, make_ahead};
 use orch_store::run::set_run_state;
 use orch_store::setting::setting_or_insert;
+use orch_store::transaction::oldest_transaction;
 use orch_store::user::{NewUser, add_user, get_user};
 use orch_store::version::Versions;
 use orch_store::{MIGRATOR, StoreError};
@@ -258,4 +259,23 @@ async fn a_gap_stands_for_the_chunks_that_are_left_out_and_grows() {
     // What comes after it keeps its numbers.
     let found = log::window(&mut db, run, attempt, 8, 1, 1).await.unwrap();
     assert_eq!((found.before, found.total, found.chunks[0].body.as_str()), (7, 18, "7"));
+}
+
+#[tokio::test]
+async fn the_oldest_open_transaction_is_found_with_its_session() {
+    let database = database().await;
+    let (mut db, mut first, mut second) = (one(&database).await, one(&database).await, one(&database).await);
+    let first_pid: i32 = sqlx::query_scalar("select pg_backend_pid()").fetch_one(&mut first).await.unwrap();
+    let second_pid: i32 = sqlx::query_scalar("select pg_backend_pid()").fetch_one(&mut second).await.unwrap();
+    sqlx::raw_sql("begin; select 1").execute(&mut first).await.unwrap();
+    sqlx::raw_sql("begin; select 1").execute(&mut second).await.unwrap();
+    let oldest = oldest_transaction(&mut db).await.unwrap().expect("two are open");
+    assert_eq!((oldest.pid, oldest.state.as_str()), (first_pid, "idle in transaction"));
+    assert_eq!(oldest.session(), format!("test (pid {first_pid})"));
+    assert!(!oldest.user.is_empty() && oldest.age_secs >= 0.0, "{oldest:?}");
+    sqlx::raw_sql("rollback").execute(&mut first).await.unwrap();
+    let next = oldest_transaction(&mut db).await.unwrap().expect("one is open");
+    assert_eq!(next.pid, second_pid);
+    sqlx::raw_sql("rollback").execute(&mut second).await.unwrap();
+    assert_eq!(oldest_transaction(&mut db).await.unwrap(), None);
 }

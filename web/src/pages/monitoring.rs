@@ -16,6 +16,7 @@ use orch_store::list::Search;
 use orch_store::monitor::{AlertCount, CheckWeek, DagWeek, Hour, alert_counts, check_weeks, dag_weeks, hours};
 use orch_store::process::{ProcessRow, list_processes};
 use orch_store::stream::{StreamRow, StreamState, find_streams};
+use orch_store::transaction::{OldestTransaction, oldest_transaction};
 use orch_store::worker::{WorkerRow, list_workers};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,6 +25,7 @@ use std::time::Duration;
 #[template(path = "pages/monitoring.html")]
 struct MonitoringPage {
     shell: Shell,
+    transaction: Option<TransactionLine>,
     figures: Vec<Figure>,
     charts: Vec<(&'static str, Chart)>,
     dags: Vec<DagLine>,
@@ -33,6 +35,16 @@ struct MonitoringPage {
     processes: Vec<ProcessLine>,
     checks: Vec<CheckLine>,
     alerts: Vec<AlertLine>,
+}
+
+/// The session whose transaction has been open for too long.
+struct TransactionLine {
+    pid: i32,
+    user: String,
+    application_name: String,
+    client: String,
+    age: String,
+    state: String,
 }
 
 /// A number at the top, with its label.
@@ -112,6 +124,8 @@ const MOST_DAGS: i64 = 20;
 const MOST_ASSETS: usize = 20;
 const MOST_STREAMS: usize = 20;
 const MOST_PROCESSES: usize = 20;
+/// Age from which an open transaction is shown. Runs become measurably slower when one stays open for some minutes.
+const OLD_TRANSACTION: TimeDelta = TimeDelta::seconds(60);
 
 pub(crate) async fn show(State(app): State<App>, shell: Shell) -> Result<Response, Refusal> {
     let mut db = app.pages().await?;
@@ -125,9 +139,12 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell) -> Result<Respons
     let streams = find_streams(&mut db, &Search::default()).await?.rows;
     let workers = list_workers(&mut db).await?;
     let processes = list_processes(&mut db).await?;
+    // Names of database users and addresses of clients are not for viewers.
+    let transaction = if shell.can_operate() { oldest_transaction(&mut db).await? } else { None };
     drop(db);
     let (titles, dags) = levels(&weeks, now);
     let page = MonitoringPage {
+        transaction: transaction.and_then(|oldest| transaction_line(oldest, now)),
         figures: figures(&hours, &assets, &streams, &workers),
         charts: charts(&hours, now),
         weeks: titles,
@@ -140,6 +157,20 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell) -> Result<Respons
         shell,
     };
     html(StatusCode::OK, &page)
+}
+
+/// `None` if the transaction is not old.
+fn transaction_line(oldest: OldestTransaction, now: ZonedNow) -> Option<TransactionLine> {
+    let age = now.at - oldest.started_at;
+    let named = |name: String| if name.is_empty() { "unknown".into() } else { name };
+    (age >= OLD_TRANSACTION).then(|| TransactionLine {
+        pid: oldest.pid,
+        user: named(oldest.user),
+        application_name: named(oldest.application_name),
+        client: oldest.client_address.unwrap_or_else(|| "Unix domain socket".into()),
+        age: parts::duration(age),
+        state: named(oldest.state),
+    })
 }
 
 fn figures(hours: &[Hour], assets: &[WatchedAsset], streams: &[StreamRow], workers: &[WorkerRow]) -> Vec<Figure> {

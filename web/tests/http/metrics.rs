@@ -57,3 +57,13 @@ async fn a_thousand_of_each_thing_have_series_and_no_more() {
     assert!((1..=1_000).contains(&of("orch_process_memory_bytes")), "{}", of("orch_process_memory_bytes"));
     assert!(series.len() <= 7_000, "{}", series.len());
 }
+
+#[tokio::test]
+async fn the_age_of_the_oldest_open_transaction_is_a_metric() {
+    let web = Web::new().await;
+    let mut db = web.db().await;
+    sqlx::raw_sql("begin; select 1").execute(&mut db).await.unwrap();
+    let series = series(&web).await;
+    let age = series.iter().find_map(|line| line.strip_prefix("orch_database_oldest_transaction_seconds "));
+    assert!(age.expect("it is a series").parse::<f64>().unwrap() > 0.0, "{age:?}");
+}

@@ -1,8 +1,9 @@
 //! The page that sums up how all of it goes: what it says where nothing was done yet, and of what was.
 
 use crate::browser::Browser;
-use crate::fixture::Web;
+use crate::fixture::{PASSWORD, Web};
 use crate::quality::look;
+use chrono::TimeDelta;
 
 #[tokio::test]
 async fn what_went_wrong_is_on_the_page_of_monitoring() {
@@ -55,4 +56,31 @@ async fn what_went_wrong_is_on_the_page_of_monitoring() {
         |dag: &str| page.html.find(&format!("href=\"/dags/{dag}\"")).unwrap_or_else(|| panic!("{dag}: {}", page.html));
     assert!(place("mapped") < place("chain"), "what had trouble is first, and what went well follows");
     assert!(!page.has("No checks in four weeks") && !page.has("gone, process 2"));
+}
+
+#[tokio::test]
+async fn operators_see_the_session_of_an_old_transaction_and_how_to_end_it() {
+    let web = Web::new().await;
+    web.add_user("eve", "viewer").await;
+    let mut db = web.db().await;
+    let pid: i32 = sqlx::query_scalar("select pg_backend_pid()").fetch_one(&mut db).await.unwrap();
+    sqlx::raw_sql("begin; select 1").execute(&mut db).await.unwrap();
+    let end = format!("<code>select pg_terminate_backend({pid})</code>");
+    let young = Browser::logged_in(&web).await.get("/monitoring").await;
+    assert!(!young.has("pg_terminate_backend"), "{}", young.html);
+
+    web.clock.advance(TimeDelta::minutes(6));
+    let old = Browser::logged_in(&web).await.get("/monitoring").await;
+    let session = format!("Process {pid}, user ");
+    for text in ["has been open for 6 m ", &session, "application test, client ", "state idle in transaction.", &end] {
+        assert!(old.has(text), "{text}: {}", old.html);
+    }
+    let mut viewer = Browser::new(&web);
+    viewer.log_in("eve", PASSWORD, "/").await;
+    let hidden = viewer.get("/monitoring").await;
+    assert!(hidden.has("Service levels") && !hidden.has("pg_terminate_backend"), "{}", hidden.html);
+
+    sqlx::raw_sql("rollback").execute(&mut db).await.unwrap();
+    let ended = Browser::logged_in(&web).await.get("/monitoring").await;
+    assert!(!ended.has(&end), "{}", ended.html);
 }
