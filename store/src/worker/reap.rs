@@ -6,16 +6,20 @@ use crate::{
     StoreResult,
     alert::add_alerts,
     boxed,
+    live::database_clock,
     locks::{Locks, Runs},
+    log::{NewChunk, append},
     parked::park,
     run::word,
     version::{Version, Versions},
 };
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use orch_core::alert::{TryEnd, of_try};
 use orch_core::plan::TaskIdx;
+use orch_sdk::task::LogLevel;
 use orch_spec::OnLost;
 use orch_spec::state::{RunType, TaskState};
+use serde_json::json;
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 use std::collections::{BTreeSet, HashMap};
@@ -217,8 +221,11 @@ struct ReapedInstance {
     map_index: i32,
     restarting: bool,
     lost_no: i16,
+    lease_no: i32,
     attempt: Uuid,
     try_no: i16,
+    /// Host and process id. `None` if the row of the worker was deleted.
+    worker_name: Option<String>,
 }
 
 async fn take(
@@ -257,7 +264,9 @@ async fn take(
     let ids: Vec<Uuid> = runs.iter().map(|r| r.id).collect();
     let taken = sqlx::query_as!(
         ReapedInstance,
-        r#"select run, task, map_index, state = 'restarting' as "restarting!", lost_no, attempt, try_no from task_instance
+        r#"select run, task, map_index, state = 'restarting' as "restarting!", lost_no, lease_no, attempt, try_no,
+          (select w.hostname || ' (pid ' || w.pid || ')' from worker w where w.id = t.worker) as worker_name
+        from task_instance t
         where run = any($1) and worker = any($2) and state in ('running', 'restarting') and attempt <> all($4)
         order by run, task, map_index limit $3 for update"#,
         &ids,
@@ -297,8 +306,48 @@ async fn take(
         add_alerts(db, Some(instance.run), &of_try(&plan.spec.dag_id, task, end)).await?;
     }
     restart(db, &anew).await?;
+    if why == ReapCause::Lost {
+        let again = again.iter().map(|i| (i, LogLevel::Warning, "the attempt starts again"));
+        let failed = failed.iter().map(|i| (i, LogLevel::Error, "the attempt failed"));
+        let anew = anew.iter().map(|i| (i, LogLevel::Warning, "the attempt ended, because it was cleared"));
+        log_losses(db, &again.chain(failed).chain(anew).collect::<Vec<_>>()).await?;
+    }
     let runs: BTreeSet<Uuid> = failed.iter().chain(&anew).map(|i| i.run).collect();
     Ok(Reaped { workers: Vec::new(), requeued: again.len(), unfolded: runs.into_iter().collect() })
+}
+
+/// Ends the log of each attempt under its old lease with a line about the lost worker and what follows. The worker cannot write that line.
+///
+/// A line that cannot be written is left out, because logs must not keep tasks from running again.
+async fn log_losses(db: &mut PgConnection, losses: &[(&ReapedInstance, LogLevel, &str)]) -> StoreResult<()> {
+    if losses.is_empty() {
+        return Ok(());
+    }
+    let at = database_clock(db).await?.to_rfc3339_opts(SecondsFormat::Micros, true);
+    let chunk = |&(instance, level, then): &(&ReapedInstance, LogLevel, &str)| {
+        let worker = instance.worker_name.as_deref().unwrap_or("of this attempt");
+        let event = format!("the worker {worker} was lost: it did not renew its lease in time; {then}");
+        let line = json!({ "timestamp": at, "level": level.as_str(), "logger": "orch", "event": event });
+        NewChunk {
+            run: instance.run,
+            attempt: instance.attempt,
+            lease_no: instance.lease_no,
+            // Chunks that the worker sent before and arrive later sort before this one.
+            seq: i32::MAX,
+            lines: 1,
+            body: format!("{line}\n"),
+        }
+    };
+    let chunks: Vec<NewChunk> = losses.iter().map(chunk).collect();
+    let mut savepoint = db.begin().await?;
+    match append(&mut savepoint, &chunks).await {
+        Ok(()) => savepoint.commit().await?,
+        Err(error) => {
+            savepoint.rollback().await?;
+            tracing::warn!(%error, cause = error.source_text(), "the logs of attempts of lost workers could not be written");
+        }
+    }
+    Ok(())
 }
 
 fn keys(instances: &[ReapedInstance]) -> (Vec<Uuid>, Vec<i16>, Vec<i32>) {

@@ -7,11 +7,12 @@ use orch_store::due::{After, poll_due};
 use orch_store::hot::{Hot, PgHot};
 use orch_store::instance::tries;
 use orch_store::locks::Locks;
+use orch_store::log::{LogCursor, NewChunk, append, read};
 use orch_store::refold::{Keep, fold_run};
 use orch_store::step::Stepper;
 use orch_store::version::Versions;
 use orch_store::worker::{Reaped, heartbeat, list_workers, reap, reap_since, release, sweep_orphans};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::Duration;
 
 const LONG: Duration = Duration::from_mins(1);
@@ -108,6 +109,61 @@ async fn an_instance_that_is_lost_too_often_fails_and_says_why() {
         (tries[0].failure.as_deref(), tries[0].causes.as_slice()),
         (Some("lost"), &["the worker was lost 2 times".to_string()][..])
     );
+}
+
+#[tokio::test]
+async fn the_log_of_an_attempt_contains_that_its_worker_was_lost_and_what_follows() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    let spec = dag(json!({ "dag_id": "d", "tasks": [{ "task_id": "a", "kind": "rust", "on_lost": { "retry": 1 } }] }));
+    let version = register(&mut db, &[spec]).await[0].version_id;
+    let run = trigger(&mut db, &mut Versions::default(), "d").await.id;
+    let mut attempts = Vec::new();
+    for _ in 0..2 {
+        let lease = Hands::new(&database, &[version], NONE).await.claim(1).await[0].lease;
+        let line = json!({ "level": "info", "event": "working" }).to_string() + "\n";
+        let chunk = NewChunk { run, attempt: lease.attempt, lease_no: lease.lease_no, seq: 0, lines: 1, body: line };
+        append(&mut db, &[chunk]).await.unwrap();
+        reap(&mut db, &Locks::begin().runs(), &mut Versions::default()).await.unwrap();
+        attempts.push(lease.attempt);
+    }
+    assert_eq!(attempts[0], attempts[1]);
+    let chunks = read(&mut db, run, attempts[0], LogCursor::START, 1 << 20).await.unwrap();
+    let lines: Vec<Value> = chunks.iter().map(|chunk| serde_json::from_str(&chunk.body).unwrap()).collect();
+    let found: Vec<(i32, &str, &str)> = chunks
+        .iter()
+        .zip(&lines)
+        .map(|(chunk, line)| {
+            let event = line["event"].as_str().unwrap();
+            let end = event.rsplit("; ").next().unwrap();
+            (chunk.lease_no, line["level"].as_str().unwrap(), end)
+        })
+        .collect();
+    assert_eq!(
+        found,
+        [
+            (1, "info", "working"),
+            (1, "warning", "the attempt starts again"),
+            (2, "info", "working"),
+            (2, "error", "the attempt failed")
+        ]
+    );
+    assert!(lines[1]["event"].as_str().unwrap().contains(" was lost: "), "{}", lines[1]);
+}
+
+#[tokio::test]
+async fn a_log_that_cannot_be_written_does_not_keep_tasks_of_a_lost_worker_from_running_again() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    let version = register(&mut db, &[chain("d", 1)]).await[0].version_id;
+    let run = trigger(&mut db, &mut Versions::default(), "d").await.id;
+    Hands::new(&database, &[version], NONE).await.claim(1).await;
+    let refuse =
+        "create function refuse() returns trigger language plpgsql as $$ begin raise exception 'refused'; end $$;
+        create trigger refuse before insert on log_chunk for each row execute function refuse()";
+    sqlx::raw_sql(refuse).execute(&mut db).await.unwrap();
+    assert_eq!(reap(&mut db, &Locks::begin().runs(), &mut Versions::default()).await.unwrap().requeued, 1);
+    assert_eq!(states(&mut db, run).await, ["t0 queued"]);
 }
 
 #[tokio::test]
