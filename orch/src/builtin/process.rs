@@ -1,6 +1,6 @@
 //! Programs that tasks run: their output line by line in the log, their last line as the output. `orch_workers::program`
-//! ends them with everything they started when the task is cancelled, its future is dropped or the worker dies; after a
-//! good end, what the program left in the background on purpose stays.
+//! ends them with everything they started when the task is cancelled, its future is dropped or the worker dies. When a program
+//! ends, successfully or not, the processes that it left behind are ended, too.
 
 use super::last_words::LastWords;
 use crate::{Ctx, LogLevel, TaskResult, fatal};
@@ -20,7 +20,8 @@ pub(super) const SKIP_CODE: i32 = 99;
 const MAX_LINE_BYTES: usize = 64 * 1024;
 /// Between SIGTERM and SIGKILL when the task is cancelled.
 const GRACE: Duration = Duration::from_secs(5);
-/// For the pipes to run dry after the program has ended; something in the background may hold them for ever.
+/// Timeout for reading the rest of the pipes after the program has ended. Without a supervisor, a process in the background may hold them open
+/// forever.
 const DRAIN: Duration = Duration::from_millis(500);
 
 /// How a program ended.

@@ -1,5 +1,5 @@
-//! The supervisor's side: a small process that starts one program, adopts what that leaves behind, and ends all of it when
-//! the worker is gone.
+//! The supervisor's side: a small process that starts one program, adopts the processes that it leaves behind, and ends all of them when the program
+//! has ended or the worker is gone.
 
 use super::RUN_PROGRAM;
 use crate::family;
@@ -17,9 +17,10 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Between SIGTERM and SIGKILL when the worker is gone: another one may start the task again as soon as the lease is over.
+/// Time between SIGTERM and SIGKILL when the worker is gone: another one may start the task again as soon as the lease is over.
+/// Processes that a successful program leaves behind have the same time to end on their own before SIGTERM.
 const GRACE: Duration = Duration::from_millis(500);
-/// Between two looks whether all have ended.
+/// Time between two checks whether all processes have ended.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Whether this binary knows the word `run-program`.
@@ -82,10 +83,13 @@ fn supervise(mut command: Command) -> std::io::Result<ExitCode> {
     feed(&mut program, request.input)?;
     say(&mut socket, &SupervisorReply::Started)?;
     let status = wait_for(Pid::from_raw(program.id().cast_signed()))?;
-    if status != 0 {
-        // What it started goes with it: another try may come. After a good end it stays, on purpose.
-        family::kill_descendants(getpid());
+    // After a success, descendants may end on their own when their pipes close, like the `tee` of a process substitution. Its last lines would
+    // be lost if it were killed.
+    if status == 0 && !descendants_end() {
+        ask_descendants_to_end();
     }
+    // No process may outlive the attempt: it would use memory that no limit counts, and meet its successor.
+    family::kill_descendants(getpid());
     say(&mut socket, &SupervisorReply::Ended(status))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -136,15 +140,26 @@ fn guard(mut hear: BufReader<UnixStream>) -> std::io::Result<()> {
 
 /// Ends everything that descends from this process, then this process.
 fn end_all() {
+    ask_descendants_to_end();
+    family::kill_descendants(getpid());
+    kill(getpid(), Signal::SIGKILL).ok();
+}
+
+/// Sends SIGTERM to every descendant and waits for `GRACE` at most until all have ended.
+fn ask_descendants_to_end() {
     family::signal(getpid(), Signal::SIGTERM);
+    descendants_end();
+}
+
+/// Waits for `GRACE` at most until no descendant runs. Returns false if some still run.
+fn descendants_end() -> bool {
     for _ in 0..GRACE.as_millis() / LOOK_EVERY.as_millis() {
         if family::descendants(getpid()).is_empty() {
-            break;
+            return true;
         }
         std::thread::park_timeout(LOOK_EVERY);
     }
-    family::kill_descendants(getpid());
-    kill(getpid(), Signal::SIGKILL).ok();
+    false
 }
 
 /// Gives the program its input, on a thread of its own.

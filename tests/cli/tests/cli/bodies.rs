@@ -17,14 +17,19 @@ const GONE_WITHIN: Duration = Duration::from_secs(5);
 /// Who writes down its process id.
 const FAMILY: [&str; 3] = ["body", "child", "session"];
 
-/// A shell with a child in the background and a grandchild in a session of its own, all of which ignore SIGTERM.
-fn family(folder: &Path) -> String {
+/// Starts a child in the background and a grandchild in its own session. They and the shell ignore SIGTERM.
+fn starts_family(folder: &Path) -> String {
     let folder = folder.display();
     format!(
         "trap '' TERM; sleep 300 & echo $! > {folder}/child; \
         setsid sh -c 'echo $$ > {folder}/session; exec sleep 300' & \
-        echo $$ > {folder}/body; wait; sleep 300"
+        echo $$ > {folder}/body;"
     )
+}
+
+/// A shell that waits for its family.
+fn family(folder: &Path) -> String {
+    format!("{} wait; sleep 300", starts_family(folder))
 }
 
 /// A worker, a scheduler and one file of DAGs, which are there.
@@ -84,6 +89,22 @@ async fn a_killed_worker_takes_the_families_of_its_bodies_with_it() {
         // Without a successor: a new try would write other numbers.
         world.kill(worker);
         all_end(&pids).await;
+    }
+}
+
+#[tokio::test]
+async fn a_program_that_succeeds_leaves_no_process_behind() {
+    for isolation in ["in_process", "process"] {
+        let folder = tempfile::tempdir().unwrap();
+        // The shell ends when all of them have started.
+        let session = folder.path().join("session");
+        let wait = format!("while [ ! -s {} ]; do sleep 0.01; done", session.display());
+        let command = format!("{} {wait}", starts_family(folder.path()));
+        let text = format!("dag_id: leaving\ntasks:\n  it: {{bash: \"{command}\", isolation: {isolation}}}\n");
+        let (world, _) = with_file("leaving", &text).await;
+        world.run(&["dags", "trigger", "leaving", "--run-id", "one", "--wait"]).done();
+        let pids = pids(folder.path()).await;
+        assert_eq!(living(&pids), Vec::<i32>::new(), "{isolation}: of {pids:?}");
     }
 }
 
