@@ -5,10 +5,12 @@
 //! told to look again, so a follower costs the same however slow it is, and never holds up another.
 
 mod feed;
+mod feed_log;
 mod stream;
 mod watch;
 
 pub(crate) use feed::FeedEvent;
+pub(crate) use feed_log::{FeedBatch, FeedPosition};
 pub(crate) use stream::answer;
 pub(crate) use watch::{mark_of, mark_of_all};
 
@@ -16,12 +18,15 @@ use crate::refusal::Refusal;
 use crate::state::App;
 use axum::body::Bytes;
 use axum::http::StatusCode;
+use feed_log::FeedLog;
 use orch_store::live::TryKey;
 use orch_store::log::LogCursor;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::sync::broadcast;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 /// Events that a follower may lag behind. Each is at most some tens of kilobytes, kept once for all followers.
@@ -30,6 +35,9 @@ const QUEUE: usize = 8;
 const MOST_FOLLOWERS: usize = 2_000;
 /// Maximum number per user: some tabs on some machines, and programs that wait for runs.
 const MOST_OF_A_USER: usize = 50;
+
+/// How long the feed continues after its last follower has gone, so that a follower that reconnects misses nothing.
+const FEED_CONTINUES_FOR: Duration = Duration::from_secs(60);
 
 /// What can be followed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -60,8 +68,8 @@ pub(crate) enum Event {
     /// Something of it runs: its times grow, and a try may have begun.
     GoesOn,
     Over,
-    /// What changed since the last look.
-    Told(Arc<[FeedEvent]>),
+    /// The changes since the last poll. The first batch of a feed is empty.
+    Told(FeedBatch),
 }
 
 /// New lines of a log, drawn once for all who follow it.
@@ -82,6 +90,8 @@ pub(crate) struct At {
 #[derive(Debug, Default)]
 pub(crate) struct Live {
     things: Mutex<WatchedQueues>,
+    /// Lock order: after `things`.
+    feed_log: Mutex<FeedLog>,
     followers: Followers,
     tasks: Mutex<JoinSet<()>>,
 }
@@ -90,6 +100,8 @@ pub(crate) struct Live {
 struct WatchedQueues {
     queues: HashMap<Watched, broadcast::Sender<Event>>,
     is_watched: bool,
+    /// When the watcher last found a follower of the feed.
+    feed_followed_at: Option<Instant>,
 }
 
 /// How many each user has.
@@ -166,11 +178,66 @@ impl Live {
         Ok((receiver, counted))
     }
 
-    /// What is followed by now. Nothing: the watcher ends, and the next follower starts another.
+    /// Current position of the feed. `None` if the feed has not started yet.
+    pub(crate) fn feed_position(&self) -> Option<FeedPosition> {
+        self.feed_log.lock().unwrap_or_else(PoisonError::into_inner).position()
+    }
+
+    /// Returns the current position of the feed and the changes from `last` to it. `None` if some of these changes are not kept, or `last` is from
+    /// another server. A follower that follows the feed before this call misses nothing.
+    pub(crate) fn feed_after(&self, last: FeedPosition) -> Option<(FeedPosition, Vec<FeedBatch>)> {
+        self.feed_log.lock().unwrap_or_else(PoisonError::into_inner).after(last)
+    }
+
+    fn start_feed(&self) -> FeedBatch {
+        self.feed_log.lock().unwrap_or_else(PoisonError::into_inner).start()
+    }
+
+    fn add_to_feed(&self, events: Vec<FeedEvent>) -> FeedBatch {
+        self.feed_log.lock().unwrap_or_else(PoisonError::into_inner).add(events)
+    }
+
+    /// Returns what is followed now, and the feed for some time longer. If the list is empty, the watcher ends, and the next follower starts another.
     fn followed(&self) -> Vec<(Watched, broadcast::Sender<Event>)> {
         let mut things = self.things.lock().unwrap_or_else(PoisonError::into_inner);
-        things.queues.retain(|_, queue| queue.receiver_count() > 0);
-        things.is_watched = !things.queues.is_empty();
-        things.queues.iter().map(|(watched, queue)| (watched.clone(), queue.clone())).collect()
+        let WatchedQueues { queues, is_watched, feed_followed_at } = &mut *things;
+        queues.retain(|watched, queue| {
+            let is_followed = queue.receiver_count() > 0;
+            if *watched != Watched::Feed {
+                return is_followed;
+            }
+            if is_followed {
+                *feed_followed_at = Some(Instant::now());
+            }
+            feed_followed_at.is_some_and(|at| at.elapsed() < FEED_CONTINUES_FOR)
+        });
+        if !queues.contains_key(&Watched::Feed) {
+            self.feed_log.lock().unwrap_or_else(PoisonError::into_inner).stop();
+        }
+        *is_watched = !queues.is_empty();
+        queues.iter().map(|(watched, queue)| (watched.clone(), queue.clone())).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_feed_continues_for_a_minute_without_followers() {
+        let live = Live::default();
+        let receiver = {
+            let mut things = live.things.lock().unwrap();
+            things.queues.entry(Watched::Feed).or_insert_with(|| broadcast::Sender::new(QUEUE)).subscribe()
+        };
+        let position = live.start_feed().position;
+        assert_eq!(live.followed().len(), 1);
+        drop(receiver);
+        tokio::time::advance(FEED_CONTINUES_FOR - Duration::from_secs(1)).await;
+        assert_eq!(live.followed().len(), 1);
+        assert!(live.feed_after(position).is_some());
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(live.followed().is_empty());
+        assert!(live.feed_after(position).is_none());
     }
 }

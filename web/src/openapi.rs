@@ -236,6 +236,11 @@ fn parameters(path: &str, shape: &Shape) -> Vec<Value> {
         all.push(json!({ "name": "Idempotency-Key", "in": "header", "required": false, "description": about,
             "schema": { "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$" } }));
     }
+    if matches!(shape.answer, ResponseShape::Events) {
+        let about = "The id of the last event that the client received: the changes since that event are sent first";
+        all.push(json!({ "name": "Last-Event-ID", "in": "header", "required": false, "description": about,
+            "schema": { "type": "string" } }));
+    }
     all
 }
 

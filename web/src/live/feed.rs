@@ -39,7 +39,12 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    /// Nothing at the first poll: that is how things are, not what changed.
+    /// True until the first poll succeeds.
+    pub(super) fn is_new(&self) -> bool {
+        self.since.is_none()
+    }
+
+    /// Returns nothing at the first poll, which finds the current states and no changes.
     pub(super) async fn poll_events(&mut self, app: &App) -> StoreResult<Vec<FeedEvent>> {
         let mut db = app.pages().await?;
         let now = database_clock(&mut db).await?;

@@ -190,10 +190,15 @@ impl Watcher {
         match feed {
             None => self.feed = None,
             Some(queue) => {
-                let told = self.feed.get_or_insert_default().poll_events(&self.app).await?;
-                if !told.is_empty() {
+                let feed = self.feed.get_or_insert_default();
+                let is_new = feed.is_new();
+                let events = feed.poll_events(&self.app).await?;
+                // Sending fails if no follower is left; those that reconnect find the batch in the log.
+                if is_new {
+                    queue.send(Event::Told(self.app.live.start_feed())).ok();
+                } else if !events.is_empty() {
                     self.changed_at = Instant::now();
-                    queue.send(Event::Told(told.into())).ok();
+                    queue.send(Event::Told(self.app.live.add_to_feed(events))).ok();
                 }
             }
         }

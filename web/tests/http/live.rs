@@ -178,32 +178,59 @@ async fn a_list_hears_of_runs_that_come() {
     next_of(&mut stream, "changed").await;
 }
 
+/// The stream of the API, after its greeting.
+async fn listen(web: &Web, query: &str, last: Option<&str>) -> Body {
+    let mut request = axum::http::Request::get(format!("/api/orch/v1/events{query}"));
+    request = request.header("host", "localhost").header("authorization", format!("Bearer {}", web.token));
+    if let Some(last) = last {
+        request = request.header("last-event-id", last);
+    }
+    let mut stream = web.open(request.body(Body::empty()).unwrap()).await.into_body();
+    assert_eq!(next(&mut stream).await.as_deref(), Some("retry: 2000\n\n"));
+    stream
+}
+
+/// The id of the last event of a frame.
+fn id_of(frame: &str) -> String {
+    let id = frame.lines().rev().find_map(|line| line.strip_prefix("id: "));
+    id.unwrap_or_else(|| panic!("it has no id: {frame}")).to_owned()
+}
+
+#[tokio::test]
+async fn a_program_that_reconnects_receives_what_it_missed() {
+    let web = Web::new().await;
+    let mut db = web.db().await;
+    let mut stream = listen(&web, "", None).await;
+    id_of(&next(&mut stream).await.expect("the feed starts"));
+    web.trigger("chain").await;
+    let before = id_of(&next_of(&mut stream, "run").await);
+    sqlx::raw_sql("update dag_run set state = 'failed', ended_at = now()").execute(&mut db).await.unwrap();
+    let missed = next_of(&mut stream, "run").await;
+    assert!(missed.contains(r#""state":"failed""#), "{missed}");
+    drop(stream);
+    let mut stream = listen(&web, "", Some(&before)).await;
+    let first = next(&mut stream).await.expect("it goes on");
+    assert!(first.contains(r#""state":"failed""#) && !first.contains("event: missed"), "{first}");
+    assert_eq!(id_of(&first), id_of(&missed));
+    // Followers of another DAG receive the new position only.
+    let mut others = listen(&web, "?dag_id=params", Some(&before)).await;
+    assert_eq!(next(&mut others).await, Some(format!("id: {}\n\n", id_of(&missed))));
+    // A server that does not have these changes says so.
+    let mut web = web;
+    web.use_router(web.another_server());
+    for last in [before.as_str(), "7", ""] {
+        let mut stream = listen(&web, "", Some(last)).await;
+        assert!(next(&mut stream).await.expect("it goes on").contains("event: missed\ndata: {}\n\n"), "{last}");
+    }
+}
+
 #[tokio::test]
 async fn programs_hear_of_runs_and_tasks_that_come_into_another_state() {
     let web = Web::new().await;
     let mut db = web.db().await;
-    let listen = async |query: &str| {
-        let request = axum::http::Request::get(format!("/api/orch/v1/events{query}"));
-        let request = request.header("host", "localhost").header("authorization", format!("Bearer {}", web.token));
-        let mut stream = web.open(request.body(Body::empty()).unwrap()).await.into_body();
-        assert_eq!(next(&mut stream).await.as_deref(), Some("retry: 2000\n\n"));
-        stream
-    };
-    let (mut all, mut others) = (listen("").await, listen("?dag_id=params").await);
-    // The first look tells nothing: it learns how things are.
-    let clock = orch_store::live::database_clock(&mut db).await.unwrap();
-    while sqlx::query_scalar::<_, i64>(
-        "select count(*) from pg_stat_activity where query like 'select run, task, map_index, try_no%' and query_start > $1",
-    )
-    .bind(clock)
-    .fetch_one(&mut db)
-    .await
-    .unwrap()
-        == 0
-    {
-        web.hints.give(Hint::Run);
-        tokio::task::yield_now().await;
-    }
+    let (mut all, mut others) = (listen(&web, "", None).await, listen(&web, "?dag_id=params", None).await);
+    // The first poll reports no changes: it finds the current states.
+    id_of(&next(&mut all).await.expect("it goes on"));
     let (_, lease) = running(&web, &mut db).await;
     let mut events = String::new();
     while !events.contains("event: task") || !events.contains("event: run") {
@@ -238,7 +265,7 @@ async fn programs_hear_of_runs_and_tasks_that_come_into_another_state() {
     let answer =
         web.post("/api/v2/dags/params/dagRuns", &json!({ "logical_date": null, "conf": { "table": "a" } })).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
-    let first = next(&mut others).await.expect("it goes on");
+    let first = next_of(&mut others, "run").await;
     assert!(first.contains(r#""dag_id":"params""#) && !first.contains("chain"), "{first}");
 }
 
