@@ -36,7 +36,7 @@ const MOST_FOLLOWERS: usize = 2_000;
 /// Maximum number per user: some tabs on some machines, and programs that wait for runs.
 const MOST_OF_A_USER: usize = 50;
 
-/// How long the feed continues after its last follower has gone, so that a follower that reconnects misses nothing.
+/// Time for which the feed continues after its last follower has gone, so that a follower that reconnects misses nothing.
 const FEED_CONTINUES_FOR: Duration = Duration::from_secs(60);
 
 /// What can be followed.

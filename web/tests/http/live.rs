@@ -215,7 +215,7 @@ async fn a_program_that_reconnects_receives_what_it_missed() {
     // Followers of another DAG receive the new position only.
     let mut others = listen(&web, "?dag_id=params", Some(&before)).await;
     assert_eq!(next(&mut others).await, Some(format!("id: {}\n\n", id_of(&missed))));
-    // A server that does not have these changes says so.
+    // A server that does not have these changes reports that.
     let mut web = web;
     web.use_router(web.another_server());
     for last in [before.as_str(), "7", ""] {
