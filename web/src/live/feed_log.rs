@@ -74,7 +74,7 @@ impl FeedLog {
     pub(super) fn start(&mut self) -> FeedBatch {
         let position = FeedPosition::start();
         *self = FeedLog { position: Some(position), ..FeedLog::default() };
-        FeedBatch { position, events: Vec::new().into() }
+        FeedBatch { position, events: Vec::<FeedEvent>::new().into() }
     }
 
     /// Forgets everything: from now on changes are missing.
