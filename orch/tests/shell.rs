@@ -57,6 +57,16 @@ async fn a_line_without_end_is_cut_and_not_kept_in_memory() {
 }
 
 #[tokio::test]
+async fn a_progress_bar_leaves_its_last_state_in_the_log() {
+    let host = MemoryHost::new();
+    let command = r"printf '10%%\r50%%\r100%% done\n'; printf 'of Windows\r\n'";
+    let done = shell(command).run_alone(host.ctx()).await;
+    assert_eq!(done.map(|output| output.last_line), Ok("of Windows".into()));
+    let lines: Vec<_> = host.logs().into_iter().map(|line| line.message).collect();
+    assert_eq!(lines, ["100% done", "of Windows"]);
+}
+
+#[tokio::test]
 async fn what_is_left_in_the_background_does_not_hold_the_task() {
     let done = tokio::time::timeout(Duration::from_secs(20), run_command("sleep 60 & echo $!")).await;
     let child = done.expect("the task ended").expect("and well").last_line;

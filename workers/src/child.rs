@@ -4,7 +4,8 @@
 //! its environment. Facts and inputs go in on stdin, which stays open: when it closes, because the worker died, the
 //! child ends itself and everything that descends from it. What the body prints is its log; frames of ours stand between
 //! the lines, marked with a word that only this attempt knows. A family that takes more memory than it may is ended before
-//! the machine suffers.
+//! the machine suffers. Standard output and standard error are two pipes without a common order: their lines are logged in
+//! the order in which the worker reads them, and only within each pipe that is always the order of the writes.
 
 pub(crate) mod frame;
 mod inside;
@@ -222,13 +223,25 @@ async fn read(pipe: impl AsyncRead + Unpin, level: LogLevel, log: Arc<AttemptLog
             }
             _ => {
                 let mut text = std::mem::take(&mut held) + text;
-                if !line.ends_with(b"\n") && line.len() as u64 == limit {
+                drop_overwritten(&mut text);
+                let is_cut = !line.ends_with(b"\n") && line.len() as u64 == limit;
+                if is_cut {
                     text = mask::mask(&text).into_owned();
                     held = text.split_off(text.floor_char_boundary(text.len().saturating_sub(HELD_BYTES)));
                 }
-                log.say(&LogLine::new(level, "output", text, Map::new()));
+                // A short rest of a long progress bar is held back whole.
+                if !is_cut || !text.is_empty() {
+                    log.say(&LogLine::new(level, "output", text, Map::new()));
+                }
             }
         }
+    }
+}
+
+/// Removes what a terminal no longer shows of a line: text after a carriage return replaces the text before it.
+fn drop_overwritten(line: &mut String) {
+    if let Some(at) = line.rfind('\r') {
+        line.drain(..=at);
     }
 }
 
@@ -285,6 +298,15 @@ mod tests {
     use orch_store::step::Lease;
     use sqlx::postgres::PgPoolOptions;
     use uuid::Uuid;
+
+    #[test]
+    fn a_progress_bar_leaves_its_last_state() {
+        for (line, expected) in [("10%\r50%\r100%", "100%"), ("plain", "plain"), ("é\rü", "ü"), ("", "")] {
+            let mut text = line.to_string();
+            drop_overwritten(&mut text);
+            assert_eq!(text, expected, "{line:?}");
+        }
+    }
 
     #[tokio::test]
     async fn frames_wait_while_the_budget_is_used() {
