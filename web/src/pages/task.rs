@@ -160,7 +160,7 @@ async fn page(
     map_index: i32,
     mut query: Query,
 ) -> Result<Response, Refusal> {
-    let view = View::of(&mut query);
+    let mut view = View::of(&mut query);
     query.finish()?;
     let mut db = app.pages().await?;
     let run = find(&mut db, &path).await?;
@@ -191,7 +191,7 @@ async fn page(
     };
     let log = match chosen {
         Some(one) => {
-            if let Some(place) = log::first_error(&app, run.id, one, &view).await? {
+            if let Some(place) = log::first_error(&app, run.id, one, &mut view).await? {
                 return Ok(see_other(&format!("{href}{place}")));
             }
             Some(log::load(&app, run.id, (one, &plan.spec.tasks[usize::from(task)]), view, shell.now.zone).await?)

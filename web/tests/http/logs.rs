@@ -4,6 +4,7 @@ use crate::browser::{Browser, Page};
 use crate::fixture::Web;
 use crate::live::{running, say};
 use axum::http::StatusCode;
+use orch_spec::state::TaskState;
 use orch_store::log::{LeftOut, NewChunk, append, leave_out};
 use orch_store::step::Lease;
 use serde_json::json;
@@ -12,6 +13,14 @@ use std::collections::BTreeSet;
 
 const CHUNKS: i32 = 60;
 const LINES_OF_CHUNK: i32 = 100;
+
+/// A chunk of lines with these levels.
+async fn say_at(db: &mut PgConnection, lease: &Lease, seq: i32, lines: &[(&str, &str)]) {
+    let line = |(level, text): &(&str, &str)| json!({ "level": level, "event": text }).to_string() + "\n";
+    let body = lines.iter().map(line).collect();
+    let Lease { run, attempt, lease_no, .. } = *lease;
+    append(db, &[NewChunk { run, attempt, lease_no, seq, lines: lines.len() as i32, body }]).await.unwrap();
+}
 
 /// A log of 6,000 lines; every thousandth is an error, two lines have the word.
 async fn long_log(db: &mut PgConnection, lease: &Lease) {
@@ -127,6 +136,53 @@ async fn a_level_shows_what_is_graver_too_out_of_the_whole_log() {
     }
     let all = browser.get(&format!("{task}?level=debug")).await;
     assert!(all.has("2000 lines") && !numbers(&all).is_empty() && !all.has("&#38;level=debug"), "{}", all.html);
+}
+
+#[tokio::test]
+async fn a_log_leads_to_its_first_error_or_warning_or_says_that_it_has_neither() {
+    let web = Web::new().await;
+    let mut db = web.db().await;
+    let (run, lease) = running(&web, &mut db).await;
+    say(&mut db, &lease, 0, &["fine"]).await;
+    let mut browser = Browser::logged_in(&web).await;
+    let (task, search) = (format!("{run}/tasks/t0"), format!("{run}/tasks/t0?to=error"));
+    // Lines may still come, so the log is searched when the reader asks for it.
+    let page = browser.get(&task).await;
+    assert!(page.has(r#"href="?try=1&#38;to=error">First error<"#) && !page.has("No errors"), "{}", page.html);
+    let page = browser.get(&search).await;
+    assert!(page.has(">No errors or warnings up to line 1<") && page.has(">First error<"), "{}", page.html);
+    web.end(&mut db, lease, TaskState::Success, &[]).await;
+    let page = browser.get(&task).await;
+    assert!(page.has(">No errors or warnings<") && !page.has("First error"), "{}", page.html);
+    for (seq, level, label) in [(1, "warning", "First warning"), (2, "error", "First error")] {
+        say_at(&mut db, &lease, seq, &[(level, "one"), (level, "two")]).await;
+        let number = 2 * seq;
+        let page = browser.get(&task).await;
+        assert!(page.has(&format!(r##"href="#L{number}">{label}<"##)) && !page.has("No errors"), "{}", page.html);
+        let found = browser.get(&search).await;
+        assert!(found.location().ends_with(&format!("?try=1&from=1#L{number}")), "{}", found.location());
+    }
+}
+
+#[tokio::test]
+async fn a_traceback_is_one_block_with_its_error_as_the_title() {
+    let web = Web::new().await;
+    let mut db = web.db().await;
+    let (run, lease) = running(&web, &mut db).await;
+    let traceback = ["Traceback (most recent call last):", "  File \"<stdin>\", line 1", "ValueError: <no>"];
+    say(&mut db, &lease, 0, &["before"]).await;
+    say_at(&mut db, &lease, 1, &traceback.map(|text| ("warning", text))).await;
+    say(&mut db, &lease, 2, &["after"]).await;
+    let mut browser = Browser::logged_in(&web).await;
+    let page = browser.get(&format!("{run}/tasks/t0")).await;
+    let title = "Traceback: ValueError: &#60;no&#62; <span class=\"meta\">3 lines</span>";
+    assert!(page.has("<li class=\"g\"><details open><summary>") && page.has(title), "{}", page.html);
+    assert_eq!(numbers(&page), [1, 2, 3, 4, 5]);
+    let block = page.html.split("<details open>").nth(1).unwrap().split("</details>").next().unwrap();
+    assert!(block.contains("id=\"L2\"") && block.contains("id=\"L4\"") && !block.contains("id=\"L5\""), "{block}");
+    // Among the lines of a level, too.
+    let page = browser.get(&format!("{run}/tasks/t0?level=warn")).await;
+    assert!(page.has(title) && numbers(&page) == [2, 3, 4], "{}", page.html);
 }
 
 #[tokio::test]

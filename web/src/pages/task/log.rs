@@ -4,6 +4,7 @@
 mod download;
 mod line;
 mod scan;
+mod traceback;
 
 pub(crate) use download::download;
 pub(crate) use line::{LogItem, drawn_in_zone};
@@ -51,8 +52,10 @@ pub(crate) struct View {
     hit: i64,
     /// Empty: all.
     levels: Vec<&'static str>,
-    /// Leads to the first error.
+    /// The reader asked for the first error.
     to_error: bool,
+    /// The number of lines that were searched for it, if none of them is an error or a warning.
+    without_error: Option<i64>,
 }
 
 /// What is shown of it.
@@ -65,7 +68,10 @@ pub(crate) struct Log {
     /// Links to what stands before and behind this.
     pub(crate) before: Option<String>,
     pub(crate) after: Option<String>,
-    pub(crate) first_error: Option<String>,
+    /// The link to the first error, or without errors to the first warning: its label and address.
+    pub(crate) first_error: Option<(&'static str, String)>,
+    /// The log, or the part of it that was searched, has neither.
+    pub(crate) no_errors: Option<String>,
     pub(crate) levels: Vec<Level>,
     pub(crate) search: Option<Search>,
     /// Where the log ends, when its end is shown: lines that come belong below it.
@@ -117,6 +123,7 @@ impl View {
             try_no: 0,
             levels,
             to_error,
+            without_error: None,
             query: needle,
             from: query.count("from", 0),
             until: query.count("until", 0),
@@ -170,14 +177,25 @@ fn at_least(place: usize) -> Vec<&'static str> {
     if place + 1 >= LEVELS.len() { Vec::new() } else { LEVELS[..=place].iter().map(|(class, _)| *class).collect() }
 }
 
-/// Where the first error of the log stands, as an address; none: it has no error.
-pub(crate) async fn first_error(app: &App, run: Uuid, one: &TryRow, view: &View) -> Result<Option<String>, Refusal> {
+/// Returns the address of the first error of the log if the reader asked for it; without errors that of the first warning.
+/// Notes in the view if the log has neither.
+pub(crate) async fn first_error(
+    app: &App,
+    run: Uuid,
+    one: &TryRow,
+    view: &mut View,
+) -> Result<Option<String>, Refusal> {
     if !view.to_error {
         return Ok(None);
     }
-    let wanted = LogFilter { levels: vec!["error"], keep: Keep::First, ..LogFilter::default() };
-    let found = scan(app, run, one.attempt, &wanted).await?;
+    let mut wanted = LogFilter { levels: vec!["error"], keep: Keep::First, ..LogFilter::default() };
+    let mut found = scan(app, run, one.attempt, &wanted).await?;
+    if found.kept.is_empty() && found.counts.contains_key("warn") {
+        wanted.levels = vec!["warn"];
+        found = scan(app, run, one.attempt, &wanted).await?;
+    }
     let number = found.kept.front().map(|(number, _)| *number);
+    view.without_error = number.is_none().then_some(found.lines);
     Ok(number.map(|number| format!("?try={}&from={}#L{number}", one.try_no, (number - CONTEXT).max(1))))
 }
 
@@ -220,11 +238,7 @@ pub(crate) async fn load(
         None if is_whole => lines.iter().filter(|line| line.class == class).count(),
         None => 0,
     };
-    let first_error = match lines.iter().find(|line| line.class == "error") {
-        Some(line) if !shown.earlier => Some(format!("#L{}", line.number)),
-        _ if shown.earlier || shown.later => Some(format!("?try={}&to=error", one.try_no)),
-        _ => None,
-    };
+    let (first_error, no_errors) = error_link(&lines, &shown, &view, one.state.is_finished());
     let least = view.levels.last().copied().unwrap_or(LEVELS[LEVELS.len() - 1].0);
     let levels = LEVELS.iter().enumerate().map(|(place, &(class, word))| Level {
         class,
@@ -241,13 +255,40 @@ pub(crate) async fn load(
         before: ends.0.filter(|_| shown.earlier).map(|first| format!("{base}&until={first}")),
         after: ends.1.filter(|_| shown.later).map(|last| format!("{base}&from={}", last + 1)),
         total: shown.total,
-        items: if view.levels.is_empty() { grouped(lines) } else { lines.into_iter().map(LogItem::Line).collect() },
+        items: grouped(lines, view.levels.is_empty()),
         first_error,
+        no_errors,
         levels,
         search,
         at,
         view,
     })
+}
+
+/// Returns the link to the first error or warning, and what is shown if the log has neither. Where the page does not show the
+/// whole log, or lines may still come, the link is to a page that searches the log.
+fn error_link(
+    lines: &[LogLine],
+    shown: &LogWindow,
+    view: &View,
+    is_over: bool,
+) -> (Option<(&'static str, String)>, Option<String>) {
+    const NONE: &str = "No errors or warnings";
+    let first = |class: &str| lines.iter().find(|line| line.class == class).map(|line| format!("#L{}", line.number));
+    if let Some(href) = first("error").filter(|_| !shown.earlier) {
+        return (Some(("First error", href)), None);
+    }
+    let search = || Some(("First error", format!("?try={}&to=error", view.try_no)));
+    let is_whole = !shown.earlier && !shown.later && view.levels.is_empty();
+    match (is_over, view.without_error) {
+        (true, _) if is_whole => match first("warn") {
+            Some(href) => (Some(("First warning", href)), None),
+            None => (None, (shown.total > 0).then(|| NONE.into())),
+        },
+        (true, Some(_)) => (None, Some(NONE.into())),
+        (false, Some(searched)) => (search(), Some(format!("{NONE} up to line {searched}"))),
+        (_, None) => (search(), None),
+    }
 }
 
 /// What is said where another lease of the try begins. A sensor begins anew with each look, which is nothing to tell of.

@@ -1,6 +1,7 @@
-//! One line of a log as a page shows it, and the groups that lines say they belong to.
+//! One line of a log as a page shows it, and the groups of lines that are folded together.
 
 use super::CONTEXT;
+use super::traceback::{Candidate, tracebacks};
 use crate::parts::{Marked, counted};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
@@ -38,12 +39,12 @@ pub(crate) enum LogItem {
     Group(Group),
 }
 
-/// Lines between `::group::title` and `::endgroup::`.
+/// Lines between `::group::title` and `::endgroup::`, or of a traceback.
 #[derive(Debug)]
 pub(crate) struct Group {
-    /// Of the line that opens it.
-    pub(crate) number: i64,
-    pub(crate) title: String,
+    /// The number of the line `::group::`, which is not in `lines`. `None` for a traceback.
+    pub(crate) number: Option<i64>,
+    pub(crate) title: Marked,
     pub(crate) is_open: bool,
     pub(crate) lines: Vec<LogLine>,
 }
@@ -128,6 +129,10 @@ impl LogLine {
         self
     }
 
+    fn candidate(&self) -> Candidate<'_> {
+        Candidate { text: &self.text.text, class: self.class, is_restart: self.restart.is_some() }
+    }
+
     pub(crate) fn title(&self) -> String {
         self.datetime.replace('T', " ").replace('Z', " UTC")
     }
@@ -167,22 +172,35 @@ impl Group {
     }
 }
 
-/// Folds what belongs together. A group with an error or with something that is searched for starts open, and so does one
-/// that has not ended yet.
-pub(super) fn grouped(lines: Vec<LogLine>) -> Vec<LogItem> {
+/// Folds lines that belong together. A group with an error, a traceback or a hit of the search is open, and so is one that
+/// has not ended yet. Tracebacks outside of groups are blocks of their own and are open. `reads_groups` is false if some of
+/// the lines are left out: then the marks of groups are lines like others.
+pub(super) fn grouped(lines: Vec<LogLine>, reads_groups: bool) -> Vec<LogItem> {
+    let found = tracebacks(&lines.iter().map(LogLine::candidate).collect::<Vec<_>>());
+    let mut tracebacks = found.into_iter().peekable();
     let mut items: Vec<LogItem> = Vec::new();
     let mut open = false;
-    for line in lines {
-        if let Some(title) = line.text.text.strip_prefix(GROUP) {
+    // Lines that the traceback in the last item still lacks.
+    let mut missing = 0;
+    for (place, line) in lines.into_iter().enumerate() {
+        let traceback = tracebacks.next_if(|traceback| traceback.first == place);
+        if let Some(LogItem::Group(group)) = items.last_mut().filter(|_| missing > 0) {
+            group.lines.push(line);
+            missing -= 1;
+        } else if let Some(title) = line.text.text.strip_prefix(GROUP).filter(|_| reads_groups) {
             let title = if title.trim().is_empty() { "Group" } else { title.trim() };
-            let group = Group { number: line.number, title: title.into(), is_open: false, lines: Vec::new() };
-            items.push(LogItem::Group(group));
+            let number = Some(line.number);
+            items.push(LogItem::Group(Group { number, title: unmarked(title), is_open: false, lines: Vec::new() }));
             open = true;
         } else if line.text.text.starts_with(GROUP_ENDS) && open {
             open = false;
         } else if let Some(LogItem::Group(group)) = items.last_mut().filter(|_| open) {
-            group.is_open |= line.class == "error" || line.text.is_hit();
+            group.is_open |= traceback.is_some() || line.class == "error" || line.text.is_hit();
             group.lines.push(line);
+        } else if let Some(traceback) = traceback {
+            missing = traceback.lines - 1;
+            let title = unmarked(&traceback.title);
+            items.push(LogItem::Group(Group { number: None, title, is_open: true, lines: vec![line] }));
         } else {
             items.push(LogItem::Line(line));
         }
@@ -191,6 +209,10 @@ pub(super) fn grouped(lines: Vec<LogLine>) -> Vec<LogItem> {
         last.is_open = true;
     }
     items
+}
+
+fn unmarked(text: &str) -> Marked {
+    Marked { text: text.into(), needle: String::new() }
 }
 
 /// `2026-11-20T06:00:00.123Z INFO    loaded`
@@ -235,7 +257,7 @@ mod tests {
 
     #[test]
     fn lines_between_marks_are_folded_unless_one_matters() {
-        let said = |texts: &[&str]| {
+        let grouped_as = |texts: &[&str], reads_groups: bool| {
             let lines = texts.iter().zip(1..).map(|(text, number)| {
                 let level = if text.starts_with('!') { "error" } else { "info" };
                 LogLine::of(number, &format!(r#"{{"level":"{level}","event":"{text}"}}"#), "fee", LINE_CHARS)
@@ -245,19 +267,32 @@ mod tests {
                 LogItem::Group(group) => {
                     format!(
                         "{}:{}{}({})",
-                        group.number,
+                        group.number.unwrap_or_default(),
                         group.title,
                         if group.is_open { "+" } else { "" },
                         group.count()
                     )
                 }
             };
-            grouped(lines.collect()).iter().map(shape).collect::<Vec<_>>().join(" ")
+            grouped(lines.collect(), reads_groups).iter().map(shape).collect::<Vec<_>>().join(" ")
         };
+        let said = |texts: &[&str]| grouped_as(texts, true);
         assert_eq!(said(&["a", "::group::Set up", "b", "c", "::endgroup::", "d"]), "1 2:Set up(2 lines) 6");
         assert_eq!(said(&["::group::", "!b", "::endgroup::"]), "1:Group+(1 line)");
         assert_eq!(said(&["::group::x", "a FEE", "::endgroup::"]), "1:x+(1 line)");
         assert_eq!(said(&["::group::x", "a", "::group::y", "b"]), "1:x(1 line) 3:y+(1 line)");
         assert_eq!(said(&["::endgroup::", "a"]), "1 2");
+        let traceback = ["Traceback (most recent call last)", "  File", "KeyError: 1"];
+        let of = |before: &[&'static str], after: &[&'static str]| [before, &traceback[..], after].concat();
+        assert_eq!(said(&of(&["a"], &["b"])), "1 0:Traceback: KeyError: 1+(3 lines) 5");
+        assert_eq!(
+            said(&of(&[], &["::group::x", "a", "::endgroup::"])),
+            "0:Traceback: KeyError: 1+(3 lines) 4:x(1 line)"
+        );
+        assert_eq!(said(&of(&["::group::x"], &["::endgroup::", "a"])), "1:x+(3 lines) 6");
+        assert_eq!(
+            grouped_as(&of(&["::group::x"], &["::endgroup::"]), false),
+            "1 0:Traceback: KeyError: 1+(3 lines) 5"
+        );
     }
 }

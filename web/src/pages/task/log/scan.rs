@@ -55,7 +55,8 @@ pub(super) struct LogMatches {
     /// Of the whole log.
     pub(super) counts: Counts,
     is_done: bool,
-    lines: i64,
+    /// Number of lines that were read.
+    pub(super) lines: i64,
 }
 
 pub(super) async fn scan(app: &App, run: Uuid, attempt: Uuid, wanted: &LogFilter) -> Result<LogMatches, Refusal> {
