@@ -1,6 +1,7 @@
-//! Queries over the lake while they run. Each is carried out by a task of its own: whoever asked reads its rows, and
-//! when that reader goes away, or somebody cancels the query at any server, it ends. How it ended is written down here
-//! alone.
+//! Queries of users over the lake while they run. Each is carried out by a task of its own: the request reads its rows, and
+//! when that reader goes away, or a user cancels the query at any server, it ends. Only this module records how it ended.
+//! Queries that pages send to build themselves are not queries of a user: they are neither in the history nor in the
+//! audit log.
 
 use crate::extract::Actor;
 use crate::refusal::{CONNECTION_FAILED, Refusal};
@@ -8,14 +9,15 @@ use crate::state::App;
 use axum::http::StatusCode;
 use orch_deeds::query;
 use orch_store::lake_view::{
-    Chunk, LakeError, LakeResult, LakeView, MOST_SQL_BYTES, Query, QueryLimits, QueryRows, ResultColumn, ScanProgress,
+    Chunk, LakeError, LakeResult, LakeView, MOST_SQL_BYTES, Query, QueryAnswer, QueryLimits, QueryRows, ResultColumn,
+    ScanProgress, collect_answer,
 };
 use orch_store::query_history::{QueryEnd, end_query, is_query_cancelled};
 use sqlx::PgConnection;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -103,6 +105,20 @@ pub(crate) async fn begin(app: &App, actor: &Actor, asked: QueryRequest) -> Resu
     is_noted.await.map_err(broken)??;
     let columns = columns.await.map_err(broken)??;
     Ok(RunningQuery { columns, parts, is_cut: false, seen: ScanProgress::default(), _stop: stop })
+}
+
+/// Returns the rows of a query that a page sends to build itself. The query is cancelled when the future is dropped. It is not
+/// recorded, because its user did not write it.
+pub(crate) async fn ask_for_page(
+    app: &App,
+    lake: &dyn LakeView,
+    sql: &str,
+    limits: QueryLimits,
+) -> LakeResult<QueryAnswer> {
+    let (began, stop) = (Instant::now(), app.stopping.child_token());
+    let _ends = stop.clone().drop_guard();
+    let rows = lake.query(Query::new(sql, limits), stop).await?;
+    collect_answer(rows, began).await
 }
 
 fn too_long() -> String {

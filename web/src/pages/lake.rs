@@ -16,9 +16,9 @@ use super::{Shell, encoded, html, streams};
 use crate::api::lake::{COLUMNS, NAME, READS_DATA, cell, describe, tables_for, the_table};
 use crate::auth::Role;
 use crate::behind;
-use crate::extract::{Actor, Names, Query};
+use crate::extract::{Names, Query};
 use crate::parts::{self, Meter, ZonedNow, dag_href};
-use crate::queries::{QueryRequest, begin, for_user};
+use crate::queries::{ask_for_page, for_user};
 use crate::refusal::Refusal;
 use crate::state::App;
 use askama::Template;
@@ -27,15 +27,14 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use orch_store::dag::resolve;
 use orch_store::lake_view::{
-    LakeError, LakePage, LakeTable, LakeView, QueryAnswer, QueryLimits, SnapshotRow, TableId, TableRow, collect_answer,
+    LakeError, LakePage, LakeTable, LakeView, QueryAnswer, QueryLimits, SnapshotRow, TableId, TableRow,
 };
 use orch_store::list::Search;
 use orch_store::narrow;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use uuid::Uuid;
+use std::time::Duration;
 
 #[derive(Template)]
 #[template(path = "pages/lake.html")]
@@ -92,12 +91,11 @@ async fn can_start(app: &App, shell: &Shell, dag_id: &str) -> Result<bool, Refus
     Ok(shell.can_run() && resolve(&mut *app.pages().await?, dag_id).await?.is_some())
 }
 
-/// What a page of a table asks by SQL. It is a query like any other: limited, and written down.
-async fn ask(app: &App, actor: &Actor, sql: String, rows: usize) -> Result<QueryAnswer, Refusal> {
+/// Returns the rows of a query that a page of a table sends to build itself.
+async fn ask(app: &App, shell: &Shell, lake: &dyn LakeView, sql: &str, rows: usize) -> Result<QueryAnswer, Refusal> {
     let limits = QueryLimits { rows, time: TIME, ..QueryLimits::default() };
-    let began = Instant::now();
-    let running = begin(app, actor, QueryRequest { id: Uuid::new_v4(), sql, limits }).await?;
-    Ok(collect_answer(Box::new(running), began).await?)
+    let answer = ask_for_page(app, lake, sql, limits).await;
+    Ok(answer.map_err(|error| for_user(error, shell.can(Role::Admin)))?)
 }
 
 /// The form that starts it, filled in.

@@ -1,7 +1,7 @@
 //! `/lake/{namespace}/{table}/nulls`: which part of each column is null, and how that changed over the snapshots.
 
 use super::{Head, LoadedTable, ask, find};
-use crate::extract::{Actor, Names};
+use crate::extract::Names;
 use crate::pages::{Shell, encoded, html};
 use crate::parts::{self, Chart, ChartType, MOST_SERIES, Meter, Sample, Series};
 use crate::refusal::Refusal;
@@ -43,17 +43,12 @@ const TITLE: &str = "Nulls in % of the rows";
 /// A line needs some points.
 const FEW: usize = 3;
 
-pub(crate) async fn show(
-    State(app): State<App>,
-    actor: Actor,
-    shell: Shell,
-    names: Names,
-) -> Result<Response, Refusal> {
-    let LoadedTable { table, head, .. } = find(&app, &names, "nulls", &shell).await?;
+pub(crate) async fn show(State(app): State<App>, shell: Shell, names: Names) -> Result<Response, Refusal> {
+    let LoadedTable { lake, table, head } = find(&app, &names, "nulls", &shell).await?;
     let of_nulls = TableId::new(&table.id.namespace, format!("{}$nulls", table.id.name));
     let sql = of_nulls.select(None, ROWS);
     let sql_href = format!("/sql?sql={}", encoded(&sql));
-    let mut rows = ask(&app, &actor, sql, ROWS).await?.rows;
+    let mut rows = ask(&app, &shell, &*lake, &sql, ROWS).await?.rows;
     rows.reverse();
     let Over { moments, columns } = Over::of(&rows);
     let (some, full): (Vec<_>, Vec<_>) =

@@ -1,7 +1,7 @@
 //! `/lake/{namespace}/{table}/sample`: some rows of a table, for those who may read data.
 
 use super::{Head, LoadedTable, ask, find};
-use crate::extract::{Actor, Names};
+use crate::extract::Names;
 use crate::pages::sql::results::Results;
 use crate::pages::{Shell, html};
 use crate::parts;
@@ -22,14 +22,9 @@ struct SamplePage {
 
 const ROWS: usize = 50;
 
-pub(crate) async fn show(
-    State(app): State<App>,
-    actor: Actor,
-    shell: Shell,
-    names: Names,
-) -> Result<Response, Refusal> {
-    let LoadedTable { table, head, .. } = find(&app, &names, "sample", &shell).await?;
+pub(crate) async fn show(State(app): State<App>, shell: Shell, names: Names) -> Result<Response, Refusal> {
+    let LoadedTable { lake, table, head } = find(&app, &names, "sample", &shell).await?;
     let sql = table.id.select(None, ROWS);
-    let results = Results::of_table(ask(&app, &actor, sql, ROWS).await?, &table);
+    let results = Results::of_table(ask(&app, &shell, &*lake, &sql, ROWS).await?, &table);
     html(StatusCode::OK, &SamplePage { shell, head, results })
 }
