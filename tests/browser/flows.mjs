@@ -151,6 +151,31 @@ const flows = {
     await becomes(heading.locator('.s-success'));
     await picture('marked');
   },
+
+  /** A page whose stream is cut shows as of when its data is. The stream is a double, which the test opens and cuts. */
+  async 'lose the server'() {
+    if (!script) return;
+    const other = await page.context().newPage();
+    await other.addInitScript(() => {
+      globalThis.EventSource = class extends EventTarget {
+        static OPEN = 1;
+        static CLOSED = 2;
+        readyState = 1;
+        constructor() { super(); globalThis.stream = this; }
+        close() { this.readyState = 2; }
+      };
+    });
+    await other.goto(`${base}/`);
+    const tell = (name) => other.evaluate((name) => { globalThis.stream.dispatchEvent(new Event(name)); }, name);
+    const state = async () => [await other.locator('[data-live-sign]').textContent(), await other.locator('html.connected').count()];
+    await tell('open');
+    const live = await state();
+    must(live[0] === 'Live' && live[1] === 1, `a page with an open stream shows ${live}`);
+    await tell('error');
+    const lost = await state();
+    must(/^Not connected; as of (\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d$/.test(lost[0]) && lost[1] === 0, `a page whose stream is cut shows ${lost}`);
+    await other.close();
+  },
 };
 
 for (const [name, flow] of Object.entries(flows)) {

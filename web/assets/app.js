@@ -2,31 +2,71 @@
 const $ = (selector, root = document) => root.querySelector(selector);
 const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
 
-// orchFollow(url, { event: does }): the stream of a live page. data-live-sign says how it is; one that was cut opens again,
-// and what was missed meanwhile is asked for. `url` is a function: a log goes on where it was.
+// orchFollow(url, { event: does }): the stream of a live page. data-live-sign shows its state, and the root has the class
+// `connected` only while the stream is open. A stream that was cut opens again, and the page is requested again. `url` is a
+// function, because a log continues where it was. The caller reports a new copy of the page with shown(when it was requested).
 const sign = $('[data-live-sign]');
-const say = (words, look) => { if (sign) { sign.hidden = !words; sign.textContent = words; sign.className = look; } };
+const say = (words, look) => {
+  if (!sign || (sign.textContent === words && sign.className === look)) return;
+  sign.hidden = !words;
+  sign.textContent = words;
+  sign.className = look;
+};
+// A time in the zone of the page, with the date if it is not today: this locale writes 2026-12-01 12:03:20.
+const written = (at) => {
+  const write = (timeZone) => [at, Date.now()].map((time) => new Date(time).toLocaleString('sv-SE', { timeZone }).split(' '));
+  let times;
+  try { times = write(sign?.dataset.timeZone); } catch { times = write('UTC'); }
+  const [[day, time], [today]] = times;
+  return day === today ? time : `${day} ${time}`;
+};
+// The server sends an event at least every 15 s. A connection without any for this long is lost, although no end arrived.
+const silence = 45_000;
 window.orchFollow = (url, does) => {
   let stream;
   let wait;
   let cut = false;
-  const close = (words = '') => { clearTimeout(wait); stream?.close(); stream = null; say(words, 'live lost'); };
+  // When the shown copy of the page was requested, and when the server reported the last change.
+  let shownAt = performance.timeOrigin;
+  let changedAt = 0;
+  let asOf = shownAt;
+  let heard = Date.now();
+  const connected = (is) => document.documentElement.classList.toggle('connected', is);
+  const lost = () => { cut = true; connected(false); say(`Not connected; as of ${written(asOf)}`, 'live lost'); };
+  const hear = () => { heard = Date.now(); if (changedAt <= shownAt) asOf = heard; };
+  const close = (words = '') => { clearTimeout(wait); stream?.close(); stream = null; connected(false); say(words, 'live lost'); };
   const open = () => {
+    heard = Date.now();
     stream = new EventSource(url());
-    stream.addEventListener('open', () => { say('Live', 'live wide'); if (cut) does.changed?.(); cut = false; });
+    stream.addEventListener('open', () => {
+      heard = Date.now();
+      connected(true);
+      say('Live', 'live wide');
+      if (cut && does.changed) { changedAt = heard; does.changed(); }
+      cut = false;
+    });
     stream.addEventListener('error', async () => {
-      cut = true;
-      say('Connection lost, reconnecting', 'live lost');
+      lost();
       // The browser itself does not come back after an answer that is no stream, as of a proxy without its server.
       if (stream?.readyState !== EventSource.CLOSED) return;
       const page = await fetch(location.href, { method: 'HEAD' }).catch(() => null);
       if (page?.redirected) close('Signed out: reload the page');
       else if (stream) wait = setTimeout(open, 2000);
     });
-    for (const [name, act] of Object.entries(does)) stream.addEventListener(name, act);
+    stream.addEventListener('alive', hear);
+    for (const [name, act] of Object.entries(does)) {
+      stream.addEventListener(name, (e) => { if (name === 'changed') changedAt = Date.now(); hear(); act(e); });
+    }
   };
+  const shown = (at) => { shownAt = at; asOf = Math.max(asOf, at); };
   open();
-  return { close, open: () => { clearTimeout(wait); stream?.close(); open(); } };
+  setInterval(() => {
+    if (stream?.readyState !== EventSource.OPEN || Date.now() - heard < silence) return;
+    lost();
+    stream.close();
+    open();
+  }, 5000);
+  return { close, open: () => { clearTimeout(wait); stream?.close(); open(); }, shown };
 };
 
 // data-theme-form: changes the colours at once; the cookie tells the server, which draws the next page right.

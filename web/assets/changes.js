@@ -45,8 +45,9 @@ if (place && window.EventSource) {
         const now = $(`[data-part="${part.dataset.part}"]`, fresh);
         if (now) put(part, now);
       }
+      stream.shown(last);
     } catch {
-      // The stream says that the connection is lost, and asks when it is back.
+      // The stream shows that the connection is lost, and requests the page when it is back.
     } finally {
       asking = false;
       if (again) wait = setTimeout(refresh, 1000);

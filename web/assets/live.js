@@ -30,6 +30,7 @@ if (live && window.EventSource) {
     if (asking) { again = true; return; }
     asking = true;
     again = false;
+    const began = Date.now();
     try {
       const answer = await fetch(location.href, { headers: { accept: 'text/html' } });
       if (answer.redirected) { stream.close('Signed out: reload the page'); return; }
@@ -42,8 +43,9 @@ if (live && window.EventSource) {
       place(fresh, '.why-first');
       place(fresh, '.aside');
       if (!log) place(fresh, `[id="${live.id}"]`);
+      stream.shown(began);
     } catch {
-      // The stream says that the connection is lost, and asks when it is back.
+      // The stream shows that the connection is lost, and requests the page when it is back.
     } finally {
       asking = false;
       if (again) refresh();

@@ -80,6 +80,24 @@ async fn a_page_hears_of_changes_until_its_run_is_over() {
 }
 
 #[tokio::test]
+async fn only_a_page_that_is_connected_has_a_live_mark() {
+    let web = Web::new().await;
+    let mut db = web.db().await;
+    let (run, _) = running(&web, &mut db).await;
+    let mut browser = Browser::logged_in(&web).await;
+    browser.cookies.insert("zone".into(), "Asia/Kolkata".into());
+    let page = browser.get(&format!("{run}/tasks/t0")).await;
+    let sign = "data-live-sign data-time-zone=\"Asia/Kolkata\" role=\"status\" hidden";
+    assert!(page.has(sign) && page.has("data-log-total"), "{}", page.html);
+    // Without a script, and without a connection, a mark is not green.
+    let css = page.links().into_iter().find(|link| link.ends_with("/app.css")).expect("the page has styles");
+    let css = browser.get(&css).await.html;
+    let green: Vec<&str> =
+        css.lines().filter(|line| line.contains(".live::before") && line.contains("--state-running")).collect();
+    assert!(!green.is_empty() && green.iter().all(|line| line.trim().starts_with(".connected ")), "{green:?}");
+}
+
+#[tokio::test]
 async fn a_stream_ends_with_its_session() {
     let web = Web::new().await;
     let run_id = web.trigger("chain").await.replace('+', "%2B");
