@@ -1,5 +1,5 @@
-//! Queries of users over the lake while they run. Each is carried out by a task of its own: the request reads its rows, and
-//! when that reader goes away, or a user cancels the query at any server, it ends. Only this module records how it ended.
+//! Queries of users over the lake while they run. Each runs in a task, whose rows the request reads. It ends when the
+//! request goes away, or when a user cancels it at any server. Only this module records how it ended.
 //! Queries that pages send to build themselves are not queries of a user: they are neither in the history nor in the
 //! audit log.
 

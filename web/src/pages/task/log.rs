@@ -177,8 +177,8 @@ fn at_least(place: usize) -> Vec<&'static str> {
     if place + 1 >= LEVELS.len() { Vec::new() } else { LEVELS[..=place].iter().map(|(class, _)| *class).collect() }
 }
 
-/// Returns the address of the first error of the log if the reader asked for it; without errors that of the first warning.
-/// Notes in the view if the log has neither.
+/// Returns the address of the first error of the log if the reader asked for it. If the log has no errors, returns the address
+/// of the first warning. If it has neither, returns `None` and sets `without_error` of the view.
 pub(crate) async fn first_error(
     app: &App,
     run: Uuid,
@@ -265,8 +265,8 @@ pub(crate) async fn load(
     })
 }
 
-/// Returns the link to the first error or warning, and what is shown if the log has neither. Where the page does not show the
-/// whole log, or lines may still come, the link is to a page that searches the log.
+/// Returns the link to the first error or warning, and what is shown if the log has neither. The link is to a page that
+/// searches the log if this page does not show the whole log or if more lines may follow.
 fn error_link(
     lines: &[LogLine],
     shown: &LogWindow,

@@ -1,4 +1,4 @@
-//! One line of a log as a page shows it, and the groups of lines that are folded together.
+//! The lines of a log on a page, and the groups of lines that can be folded.
 
 use super::CONTEXT;
 use super::traceback::{Candidate, tracebacks};
@@ -173,8 +173,8 @@ impl Group {
 }
 
 /// Folds lines that belong together. A group with an error, a traceback or a hit of the search is open, and so is one that
-/// has not ended yet. Tracebacks outside of groups are blocks of their own and are open. `reads_groups` is false if some of
-/// the lines are left out: then the marks of groups are lines like others.
+/// has not ended yet. A traceback outside of a group becomes an open group. `reads_groups` is false if lines are left out:
+/// then the marks of groups are shown as lines.
 pub(super) fn grouped(lines: Vec<LogLine>, reads_groups: bool) -> Vec<LogItem> {
     let found = tracebacks(&lines.iter().map(LogLine::candidate).collect::<Vec<_>>());
     let mut tracebacks = found.into_iter().peekable();

@@ -147,7 +147,7 @@ mod tests {
         }
         let two = blocks(&format!("{FRAMES}\nKeyError: 1\n{FRAMES}\nValueError: no"));
         assert_eq!(two.iter().map(|(first, lines, _)| (*first, *lines)).collect::<Vec<_>>(), [(0, 5), (5, 5)]);
-        // Escape sequences are no part of a text.
+        // Escape sequences are ignored.
         let coloured = format!("\u{1b}[31m{FRAMES}\nValueError: no\u{1b}[0m");
         assert_eq!(blocks(&coloured), one(0, 5, "Traceback: ValueError: no"));
     }
@@ -159,7 +159,7 @@ mod tests {
             "Traceback (most recent call last):",
             "Traceback (most recent call last):\nValueError: no",
             FRAMES,
-            &format!("{FRAMES}\nthe next line, which is no error"),
+            &format!("{FRAMES}\nthe next line of another text"),
             "thread 'main' panicked at src/main.rs:2:5:",
             "thread 'main' panicked at 'no', src/main.rs:2:5\nthe next line",
         ] {
