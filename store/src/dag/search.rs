@@ -34,6 +34,12 @@ pub mod by {
         "not exists (select from favorite f where f.dag_id = d.dag_id and f.user_name = any($))",
     );
 
+    pub const HAS_IMPORT_ERRORS: Column = Column::flag(
+        "has_import_errors",
+        "exists (select from import_error e where e.bundle = d.bundle and e.file = d.file)",
+    )
+    .about("Their files are broken, or not");
+
     pub(super) const ALL: &[Column] = &[
         DAG_ID,
         NAME,
@@ -50,11 +56,7 @@ pub mod by {
             .about("With one of these timetables, such as `CronTriggerTimetable`"),
         PAUSED,
         LIVE,
-        Column::flag(
-            "has_import_errors",
-            "exists (select from import_error e where e.bundle = d.bundle and e.file = d.file)",
-        )
-        .about("Their files are broken, or not"),
+        HAS_IMPORT_ERRORS,
         Column::flag(
             "has_asset_schedule",
             "exists (select from asset_use u where u.dag_id = d.dag_id and u.role = 'schedule')",

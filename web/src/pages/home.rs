@@ -24,7 +24,7 @@ use orch_spec::state::RunState;
 use orch_store::asset::stale_assets;
 use orch_store::audit::{AuditRow, endings};
 use orch_store::clean::passes;
-use orch_store::dag::{DAGS, by as dag_by};
+use orch_store::dag::{DAGS, DagRow, by as dag_by};
 use orch_store::import_error::{IMPORT_ERRORS, ImportErrorRow, by};
 use orch_store::instance::ledgers;
 use orch_store::kept;
@@ -123,9 +123,11 @@ struct Stale {
     last: Option<parts::Ago>,
 }
 
-/// A DAG file that cannot be taken.
+/// A file that has import errors.
 struct BrokenFile {
     file: String,
+    /// A DAG of this file was registered before the file broke, and still runs.
+    has_earlier_version: bool,
     problems: Vec<(String, String)>,
     ago: parts::Ago,
 }
@@ -201,7 +203,8 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
     let streams: Vec<BrokenStream> = streams.collect();
     let broken = broken(&mut db, MOST_NEEDS, now).await?;
     let files = IMPORT_ERRORS.rows(&mut db, &Search::default().by(by::FILE.ascending())).await?;
-    let files: Vec<BrokenFile> = files.into_iter().map(|error| view_file(error, now)).collect();
+    let kept_dags = if files.is_empty() { Vec::new() } else { dags_of_broken_files(&mut db).await? };
+    let files: Vec<BrokenFile> = files.into_iter().map(|error| view_file(error, &kept_dags, now)).collect();
     let kept = passes(&mut db).await?.and_then(|passes| passes.failing).map(|failing| KeptTooLong {
         why: failing.error,
         times: failing.times,
@@ -267,14 +270,22 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
     html(StatusCode::OK, &page)
 }
 
-fn view_file(error: ImportErrorRow, now: ZonedNow) -> BrokenFile {
+/// Returns the DAGs that were registered before their files broke, unless they are stale.
+async fn dags_of_broken_files(db: &mut PgConnection) -> Result<Vec<DagRow>, Refusal> {
+    let search = Search::default().and(dag_by::LIVE.holds()).and(dag_by::HAS_IMPORT_ERRORS.is_so(true));
+    Ok(DAGS.rows(db, &search).await?)
+}
+
+fn view_file(error: ImportErrorRow, kept_dags: &[DagRow], now: ZonedNow) -> BrokenFile {
+    let is_of_file = |dag: &DagRow| dag.bundle == error.bundle && dag.file == error.file;
+    let has_earlier_version = kept_dags.iter().any(is_of_file);
     let place = |problem: &FileProblem| match problem.line {
         0 => String::new(),
         line => format!("line {line}:{} ", problem.column),
     };
     let problems = error.problems.iter().take(MOST_PROBLEMS);
     let problems = problems.map(|problem| (format!("{}{}", place(problem), problem.message), problem.hint.clone()));
-    BrokenFile { problems: problems.collect(), ago: parts::ago(error.at, now), file: error.file }
+    BrokenFile { has_earlier_version, problems: problems.collect(), ago: parts::ago(error.at, now), file: error.file }
 }
 
 /// `1 run waits`, `2 runs wait`.

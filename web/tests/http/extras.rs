@@ -1,10 +1,11 @@
 //! Outputs, the audit log, jobs, settings, and the lists that are empty here.
 
 use crate::browser::Browser;
-use crate::fixture::Web;
+use crate::fixture::{Web, dag};
 use axum::http::StatusCode;
 use orch_spec::check::FileProblem;
 use orch_store::import_error::set_import_errors;
+use orch_store::registry::{NewBundle, register_bundle};
 use orch_store::run::get_run;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -184,6 +185,15 @@ async fn broken_files_are_listed_with_their_lines() {
     for words in ["Broken files", "sales.yaml", "line 4:5 a task has no key", "did you mean"] {
         assert!(home.html.contains(words), "{words} is not in {}", home.html);
     }
+    // Only a file whose DAG was registered before has a previous version.
+    let in_force = "its previous version stays in force";
+    assert!(!home.has(in_force), "{}", home.html);
+    let sales = dag(json!({ "dag_id": "sales", "location": { "file": "sales.yaml", "line": 1 },
+        "tasks": [{ "task_id": "t", "kind": "rust" }] }));
+    let bundle = NewBundle { name: "dags-folder".into(), dags: vec![sales] };
+    register_bundle(&mut db, &bundle, false).await.unwrap();
+    let home = Browser::logged_in(&web).await.get("/").await;
+    assert!(home.has(in_force), "{}", home.html);
     set_import_errors(&mut db, "dags-folder", &BTreeMap::new()).await.unwrap();
     assert_eq!(web.get(&path).await.status, StatusCode::NOT_FOUND);
 }
