@@ -15,6 +15,8 @@ const STAYS: &str = " cannot continue in the newest version: ";
 pub(crate) struct ClearRequest {
     /// All without this.
     pub(crate) task_ids: Option<Vec<String>>,
+    /// Only this element of the tasks in `task_ids`.
+    pub(crate) map_index: Option<i32>,
     pub(crate) upstream: bool,
     pub(crate) downstream: bool,
     pub(crate) only_failed: bool,
@@ -29,6 +31,16 @@ pub(crate) struct WouldClear {
     /// The first thousand of them.
     pub(crate) instances: Vec<Instance>,
     pub(crate) count: usize,
+}
+
+impl ClearRequest {
+    /// Returns the tasks in the form of the API: ids, or pairs of an id and a map index. Null stands for all tasks.
+    fn tasks(&self) -> Value {
+        match (&self.task_ids, self.map_index) {
+            (Some(ids), Some(index)) => ids.iter().map(|id| json!([id, index])).collect(),
+            (ids, _) => json!(ids),
+        }
+    }
 }
 
 impl Api {
@@ -60,7 +72,7 @@ impl Api {
         let body = json!({
             "dry_run": dry_run,
             "dag_run_id": run.run_id,
-            "task_ids": request.task_ids,
+            "task_ids": request.tasks(),
             "include_upstream": request.upstream,
             "include_downstream": request.downstream,
             "only_failed": request.only_failed,

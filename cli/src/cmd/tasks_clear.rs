@@ -30,6 +30,9 @@ pub(crate) struct Clear {
     /// Only tasks whose id the regular expression finds
     #[arg(short, long, value_name = "REGEX", value_parser = regex)]
     task_regex: Option<Regex>,
+    /// Element of a mapped task, from 0; requires `--task-regex`
+    #[arg(long, value_name = "NUMBER", requires = "task_regex", value_parser = clap::value_parser!(i32).range(0..))]
+    map_index: Option<i32>,
     /// Only in runs with this logical date or a later one
     #[arg(short, long, value_name = "MOMENT", value_parser = names::moment)]
     start_date: Option<DateTime<Utc>>,
@@ -184,6 +187,7 @@ impl Clear {
     async fn plan(&self, api: &Api, known: &mut TaskIds, run: RunDetails) -> Result<Option<Planned>, Failure> {
         let request = ClearRequest {
             task_ids: self.task_ids(api, known, &run).await?,
+            map_index: self.map_index,
             upstream: self.related.upstream,
             downstream: self.related.downstream,
             only_failed: self.states.only_failed,

@@ -229,6 +229,10 @@ async fn page(
     let clock = |at| shell.now.written(at, "%H:%M:%S%.3f");
     let span = match (instance.started_at, instance.ended_at) {
         (Some(from), Some(to)) => Some(format!("{} – {}, {}", clock(from), clock(to), parts::duration(to - from))),
+        // The time of the end is unknown, so the duration is, too.
+        (Some(from), None) if instance.state.is_finished() => {
+            Some(format!("started {}", shell.now.written(from, "%H:%M:%S")))
+        }
         (Some(from), None) => {
             Some(format!("since {}, {}", shell.now.written(from, "%H:%M:%S"), parts::duration(shell.now - from)))
         }
@@ -266,12 +270,7 @@ async fn page(
         stop_href: (elements.is_none() && !instance.state.is_finished() && in_flight(instance.state))
             .then(|| format!("{}/tasks/{}/{map_index}/mark?to=failed", head.href, encoded(&task_id))),
         clear_href: format!("{}/clear?task={}&map_index={map_index}", head.href, encoded(&task_id)),
-        command: format!(
-            "orch tasks clear {} -t '^{}$' --run-id {}",
-            head.dag_id,
-            task_id.replace('.', r"\."),
-            head.run_id
-        ),
+        command: clear_command(&head, &task_id, map_index),
         doc: parts::markdown(&spec.doc),
         asks: asks.map(|row| (row.question.subject.clone(), AnswerForm::new(&row, &shell))),
         inputs,
@@ -296,6 +295,13 @@ async fn page(
         shell,
     };
     html(StatusCode::OK, &page)
+}
+
+/// Returns the command that clears the instance. A negative map index stands for the whole task.
+fn clear_command(head: &RunHead, task_id: &str, map_index: i32) -> String {
+    let element = if map_index >= 0 { format!(" --map-index {map_index}") } else { String::new() };
+    let regex = task_id.replace('.', r"\.");
+    format!("orch tasks clear {} -t '^{regex}$'{element} --run-id '{}'", head.dag_id, head.run_id)
 }
 
 /// Scripts and statements as they were written, all else as JSON.

@@ -70,6 +70,7 @@ async fn runs_are_stopped_together_and_only_those_that_are_not_over() {
     let mut browser = Browser::logged_in(&web).await;
     let list = browser.get("/dags/chain/runs").await;
     assert_eq!(list.html.matches("data-pick").count(), 3);
+    assert!(list.has(">Duration</th>"), "two of the runs are running: {}", list.html);
     let ask = format!("/runs/change?{}", query("stop", &ids));
     let page = browser.get(&ask).await;
     assert!(
@@ -164,6 +165,7 @@ async fn chosen_instances_are_cleared_and_marked_and_runs_beside_theirs_too() {
 #[tokio::test]
 async fn dags_are_paused_and_switched_on_together() {
     let web = Web::new().await;
+    web.trigger("chain").await;
     let mut browser = Browser::logged_in(&web).await;
     let ask = "/dags/change?do=pause&dag=chain&dag=mapped&dag=paused&back=/dags?q=a";
     let page = browser.get(ask).await;
@@ -172,6 +174,9 @@ async fn dags_are_paused_and_switched_on_together() {
         "{}",
         page.html
     );
+    // The states of their last runs. `mapped` has none.
+    assert!(page.has("</svg>running</span>") && page.has("</svg>no status</span>"), "{}", page.html);
+    assert!(!page.has("</svg>success</span>"), "{}", page.html);
     let done = press(&mut browser, ask, "/dags/change", "pause").await;
     assert_eq!(done.location(), "/dags?q=a");
     assert_eq!(browser.get("/dags?state=paused").await.html.matches("data-pick").count(), 3);

@@ -104,6 +104,21 @@ async fn a_mapped_task_that_failed_says_how_many_elements_did_and_the_first_erro
     let banner = browser.get(&of_run).await;
     assert!(banner.has("each failed: 2 of 3 elements.") && banner.has("of element 1: boom 1"), "{}", banner.html);
     assert!(banner.has("Ask <strong>Ada</strong> first."), "{}", banner.html);
+    let graph = browser.get(&format!("/dags/wide/graph?run={}", encoded(&run_id))).await;
+    assert!(graph.has(">2 of 3 failed</text>"), "{}", graph.html);
+    assert!(task.has("orch tasks clear wide -t") && !task.has("--map-index"), "it clears all: {}", task.html);
+    let element = browser.get(&format!("{of_run}/tasks/each/1")).await;
+    assert!(element.has("&#39;^each$&#39; --map-index 1 --run-id"), "{}", element.html);
+    for (choice, indices) in
+        [("task=each&map_index=1", vec![1]), ("pick=0.1&pick=0.2", vec![1, 2]), ("task=each&map_index=-1", vec![])]
+    {
+        let clear = browser.get(&format!("{of_run}/clear?{choice}")).await;
+        assert_eq!(clear.html.matches("orch tasks clear wide").count(), indices.len().max(1), "{}", clear.html);
+        assert_eq!(clear.html.matches("--map-index").count(), indices.len(), "{}", clear.html);
+        for index in indices {
+            assert!(clear.has(&format!("--map-index {index} ")), "{}", clear.html);
+        }
+    }
     let home = browser.get("/").await;
     assert!(home.has("2 of 3 elements failed, first [1]: boom 1"), "{}", home.html);
 }

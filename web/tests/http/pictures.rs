@@ -57,6 +57,7 @@ async fn a_large_graph_folds_its_groups_and_opens_the_one_in_which_a_task_failed
     let closed = browser.get("/dags/large/graph?open=").await;
     assert_eq!(nodes(&closed.html), 4, "{}", closed.html);
     assert!(closed.has(r#"<a class="node s-failed" id="failed""#), "a group is as its worst task: {}", closed.html);
+    assert!(closed.has(">1 of 15 failed</text>") && closed.has(">15 tasks</text>"), "{}", closed.html);
 }
 
 #[tokio::test]
@@ -101,4 +102,15 @@ async fn what_is_chosen_in_the_grid_stands_beside_it() {
     assert!(of_run.has("Open the run") && of_run.has("t0 failed."), "{}", of_run.html);
     let gone = browser.get("/dags/chain?at=gone&task=t0").await;
     assert!(gone.has("<h2 id=\"now\">Now</h2>"), "a run that is not in the grid is not chosen: {}", gone.html);
+    assert!(gone.has(", took ") && chosen.has("<dt>Took</dt>") && of_run.has("<dt>Took</dt>"), "{}", gone.html);
+    let running = web.trigger("chain").await;
+    let run = key_of(&mut db, "chain", &running).await;
+    web.claim(&mut db, run).await;
+    let at = format!("at={}", encoded(&running));
+    let now = browser.get("/dags/chain").await;
+    assert!(now.has(", running for ") && !now.has(", took "), "{}", now.html);
+    for choice in [at.clone(), format!("{at}&task=t0")] {
+        let page = browser.get(&format!("/dags/chain?{choice}")).await;
+        assert!(page.has("<dt>Running for</dt>") && !page.has("<dt>Took</dt>"), "{}", page.html);
+    }
 }

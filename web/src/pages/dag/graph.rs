@@ -299,7 +299,7 @@ async fn of_dag(plan: &Arc<Plan>, href: &str, view: &View) -> Result<Option<Draw
     let laid = graph_of(&plan.spec, view, view.wanted(plan)?, Vec::new()).await?;
     Ok(drawing(laid, view, |node| DrawnNode {
         state: None,
-        detail: node.detail.clone(),
+        detail: planned_detail(node),
         href: format!("{href}/tasks?q={0}#{0}", encoded(&node.id)),
     }))
 }
@@ -336,16 +336,27 @@ async fn of_run(
     let drawing = drawing(laid, view, |node| {
         let Some(task) = plan.index_of(&node.id).filter(|_| node.members.is_empty()) else {
             let members = node.members.iter().filter_map(|id| plan.index_of(id)).map(state_of);
-            let state = members.min_by_key(|state| loudness(state.as_str()));
-            return DrawnNode { state, detail: node.detail.clone(), href: run_href.clone() };
+            let members: Vec<TaskState> = members.collect();
+            let state = members.iter().copied().min_by_key(|state| loudness(state.as_str()));
+            let failed = members.iter().filter(|state| **state == TaskState::Failed).count();
+            let detail = match failed {
+                0 => planned_detail(node),
+                failed => format!("{failed} of {} failed", members.len()),
+            };
+            return DrawnNode { state, detail, href: run_href.clone() };
         };
         let state = state_of(task);
         let row = rows.get(&task);
         let took = row.and_then(|row| Some(parts::duration(row.ended_at.unwrap_or(now.at) - row.started_at?)));
         let counts = ledger.run.element_counts(plan.task(task)).map(|counts| {
             let total: i32 = counts.iter().map(|(_, count)| count).sum();
-            let over: i32 = counts.iter().filter(|(state, _)| state.is_finished()).map(|(_, count)| count).sum();
-            format!("{over} of {total}")
+            let count = |wanted: fn(TaskState) -> bool| -> i32 {
+                counts.iter().filter(|(state, _)| wanted(*state)).map(|(_, count)| count).sum()
+            };
+            match count(|state| state == TaskState::Failed) {
+                failed if failed > 0 && state == TaskState::Failed => format!("{failed} of {total} failed"),
+                _ => format!("{} of {total}", count(TaskState::is_finished)),
+            }
         });
         let said = match state {
             TaskState::UpstreamFailed => Some("never started".into()),
@@ -408,6 +419,11 @@ fn open_groups(spec: &DagSpec, view: &View, shown: usize, failed: &[TaskIdx]) ->
     Some(open)
 }
 
+/// Returns what the DAG itself says of a node: what is unusual about a task, or how many tasks a folded group has.
+fn planned_detail(node: &Node) -> String {
+    if node.members.is_empty() { node.detail.clone() } else { parts::counted(node.members.len(), "task") }
+}
+
 /// Of `a.b` also `a`.
 fn groups_around(task: &TaskSpec) -> Vec<String> {
     let Some(group) = task.group_id.as_deref() else { return Vec::new() };
@@ -421,10 +437,7 @@ fn drawing(laid: Option<LaidOut>, view: &View, shown: impl Fn(&Node) -> DrawnNod
     let without =
         |id: &str, open: &BTreeSet<String>| view.with_open(open.iter().filter(|other| *other != id).cloned().collect());
     let nodes = graph.nodes.iter().map(|node| match &open {
-        Some(open) if !node.members.is_empty() => {
-            let detail = parts::counted(node.members.len(), "task");
-            DrawnNode { detail, href: with(&node.id, open), ..shown(node) }
-        }
+        Some(open) if !node.members.is_empty() => DrawnNode { href: with(&node.id, open), ..shown(node) },
         _ => shown(node),
     });
     let nodes = nodes.collect();

@@ -60,7 +60,8 @@ struct Summary {
     state: parts::State,
     href: String,
     at: parts::Ago,
-    took: Option<String>,
+    /// `took 3 s`, or `running for 3 s` while it is not finished.
+    elapsed: Option<String>,
 }
 
 struct Column {
@@ -180,7 +181,10 @@ fn summary(run: &RunDetails, href: &str, now: ZonedNow) -> Summary {
         state: parts::state(run.state.as_str()),
         href: format!("{href}/runs/{}", encoded(&run.run_id)),
         at: parts::ago(run.ended_at.or(run.started_at).unwrap_or(run.created_at), now),
-        took: run.started_at.map(|_| parts::duration(took(run, now))),
+        elapsed: run.started_at.map(|_| {
+            let verb = if run.state.is_finished() { "took" } else { "running for" };
+            format!("{verb} {}", parts::duration(took(run, now)))
+        }),
     }
 }
 

@@ -10,9 +10,12 @@ use crate::state::App;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use orch_spec::state::RunState;
 use orch_store::dag::{DAGS, DagRow, by};
 use orch_store::list::Search;
+use orch_store::overview::last_runs;
 use sqlx::PgConnection;
+use std::collections::BTreeMap;
 
 /// A page of the list.
 const MOST_DAGS: usize = 100;
@@ -41,8 +44,15 @@ pub(crate) async fn ask(State(app): State<App>, shell: Shell, query: Query) -> R
         let sentence = "Runs that wait begin, and those that the schedule asks for.";
         ("unpause", format!("Switch on {said}?"), format!("Switch on {said}"), sentence)
     };
+    let ids: Vec<String> = concerned.iter().map(|dag| dag.dag_id.clone()).collect();
+    let last: BTreeMap<String, RunState> =
+        last_runs(&mut db, &ids, 1).await?.into_iter().map(|run| (run.dag_id, run.state)).collect();
     let lines = concerned.iter().map(|dag| BulkLine {
-        state: parts::state(if dag.is_paused { "paused" } else { "success" }),
+        state: parts::state(match last.get(&dag.dag_id) {
+            _ if dag.is_paused => "paused",
+            Some(state) => state.as_str(),
+            None => "none",
+        }),
         name: dag.dag_id.clone(),
         href: dag_href(&dag.dag_id),
         note: dag.schedule_text.clone(),

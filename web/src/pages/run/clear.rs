@@ -23,6 +23,7 @@ use orch_store::narrow;
 use orch_store::run::{Around, RunDetails, runs_around};
 use orch_store::version::Version;
 use sqlx::PgConnection;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 #[derive(Debug, Clone, Default)]
@@ -53,6 +54,8 @@ struct RunToClear {
 }
 
 const SHOWN: usize = 50;
+/// Maximum number of commands that the page shows, so that a choice of many elements does not fill it with commands.
+const MAX_COMMANDS: usize = 20;
 /// Of which runs before and after it are looked at.
 const MOST_RUNS: i64 = 100;
 
@@ -120,11 +123,16 @@ impl Choices {
         if self.task.is_empty() {
             return Ok((0..narrow::task(of.tasks.len())).map(|task| Selected { task, index: None }).collect());
         }
-        let index = self.map_index.parse::<i64>().ok().filter(|index| *index >= 0);
-        // A number beyond those of all elements names no element; it must not come to mean all of them.
-        let index = index.map(|index| i32::try_from(index).unwrap_or(i32::MAX));
+        let index = self.element();
         let missing = || no_such_instance(path, &self.task, index.unwrap_or(-1));
         Ok(vec![Selected { task: of.index_of(&self.task).ok_or_else(missing)?, index }])
+    }
+
+    /// Returns the element of the named task, or `None` for the whole task. A number beyond `i32` must not mean the whole
+    /// task, so it becomes an index that no element has.
+    fn element(&self) -> Option<i32> {
+        let index = self.map_index.parse::<i64>().ok().filter(|index| *index >= 0)?;
+        Some(i32::try_from(index).unwrap_or(i32::MAX))
     }
 
     fn wish(&self, tasks: Vec<Selected>, version: i32) -> ClearScope {
@@ -139,20 +147,9 @@ impl Choices {
         ClearScope { selection, version: Some(version), states }
     }
 
-    /// The same for a terminal, as far as it can be said there.
+    /// Returns the commands that clear the same instances, or an empty string if more than `MAX_COMMANDS` are needed. A
+    /// command clears either whole tasks or one map index.
     fn command(&self, run: &RunDetails, plan: &Plan) -> String {
-        let mut words = vec![format!("orch tasks clear {}", run.dag_id), format!("--run-id '{}'", run.run_id)];
-        let mut names: Vec<String> =
-            self.picks.iter().map(|(task, _)| plan.task_id(*task).replace('.', r"\.")).collect();
-        names.dedup();
-        if !self.task.is_empty() {
-            names.push(self.task.replace('.', r"\."));
-        }
-        match names.as_slice() {
-            [] => {}
-            [one] => words.push(format!("--task-regex '^{one}$'")),
-            many => words.push(format!("--task-regex '^({})$'", many.join("|"))),
-        }
         let flags = [
             (self.upstream, "--upstream"),
             (self.downstream, "--downstream"),
@@ -162,8 +159,41 @@ impl Choices {
             (self.future, "--future"),
             (self.latest, "--run-on-latest-version"),
         ];
-        words.extend(flags.into_iter().filter(|(on, _)| *on).map(|(_, flag)| flag.into()));
-        words.join(" \\\n  ")
+        let flags: Vec<&str> = flags.into_iter().filter(|(on, _)| *on).map(|(_, flag)| flag).collect();
+        let command = |(index, names): (i32, Vec<String>)| {
+            let mut words = vec![format!("orch tasks clear {}", run.dag_id), format!("--run-id '{}'", run.run_id)];
+            match names.as_slice() {
+                [] => {}
+                [one] => words.push(format!("--task-regex '^{one}$'")),
+                many => words.push(format!("--task-regex '^({})$'", many.join("|"))),
+            }
+            if index >= 0 {
+                words.push(format!("--map-index {index}"));
+            }
+            words.extend(flags.iter().map(|flag| (*flag).to_string()));
+            words.join(" \\\n  ")
+        };
+        let names = self.names_by_index(plan);
+        if names.len() > MAX_COMMANDS {
+            return String::new();
+        }
+        names.into_iter().map(command).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Returns the escaped ids of the chosen tasks by map index. The index −1 stands for whole tasks, and an entry without
+    /// ids for all tasks of the run.
+    fn names_by_index(&self, plan: &Plan) -> BTreeMap<i32, Vec<String>> {
+        if !self.is_narrow() {
+            return BTreeMap::from([(-1, Vec::new())]);
+        }
+        let mut names: BTreeMap<i32, Vec<String>> = BTreeMap::new();
+        let picked = self.picks.iter().filter(|(task, _)| usize::from(*task) < plan.tasks.len());
+        let picked = picked.map(|(task, index)| (*index, plan.task_id(*task)));
+        let named = (!self.task.is_empty()).then(|| (self.element().unwrap_or(-1), self.task.as_str()));
+        for (index, task_id) in picked.chain(named) {
+            names.entry(index.max(-1)).or_default().push(task_id.replace('.', r"\."));
+        }
+        names
     }
 }
 

@@ -159,7 +159,8 @@ fn of_group(of: &Of<'_>, (group, tasks): (&str, &[TaskIdx]), scale: &Scale, axis
         let last = ended.as_ref().and_then(|ended| ended.iter().max().copied());
         let (from, end) = (scale.place(first).min(WHOLE - THIN), last.unwrap_or(now.at));
         let took = parts::duration(end - first);
-        let title = format!("{tasks}, {took} from the first to the last");
+        let reach = if last.is_none() { "since the first started" } else { "from the first to the last" };
+        let title = format!("{tasks}, {took} {reach}");
         let (to, state) = (scale.place(end).clamp(from + THIN, WHOLE), if last.is_none() { "running" } else { "ink" });
         row.drawing.bars.push(Bar { from, to, state, title, is_band: true });
         row.took = Some(took);
@@ -178,7 +179,8 @@ fn whole(of: &Of<'_>, first: &InstanceRow, scale: &Scale, axis: &Axis, now: Zone
     let to = scale.place(ended).clamp(from + THIN, WHOLE);
     let took = parts::duration(ended - span.first_started);
     let state = if span.last_ended.is_none() { "running" } else { "ink" };
-    let title = format!("{} of its elements began, {took} from the first to the last", span.instances);
+    let reach = if span.last_ended.is_none() { "since the first started" } else { "from the first to the last" };
+    let title = format!("{} of its elements began, {took} {reach}", span.instances);
     let mut drawing = Drawing::new(format!("{}: {title}", first.task_id), axis);
     drawing.bars.push(Bar { from, to, state, title, is_band: true });
     Row { note: format!("[{}]", span.instances), took: Some(took), ..whole_row(of, first, drawing) }

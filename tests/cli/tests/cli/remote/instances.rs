@@ -69,6 +69,12 @@ fn a_clear_is_shown_the_same_over_the_api() {
     ] {
         assert_eq!(would(more), count, "{more:?}");
     }
+    world.remote(&["dags", "trigger", "example_fan", "--run-id", "wide", "--wait"]).done();
+    let of_map = ["tasks", "clear", "example_fan", "-i", "wide", "-t", "^double$", "--dry-run", "-o", "json"];
+    let all = world.both(&of_map).json();
+    assert!(all.as_array().unwrap().len() > 1, "{all}");
+    let element = world.both(&[&of_map[..], &["--map-index", "2"]].concat()).json();
+    assert_eq!((element.as_array().unwrap().len(), element[0]["map_index"].as_i64()), (1, Some(2)), "{element}");
     world.both(&["tasks", "clear", "^example_ch", "--dag-regex", "--dry-run"]).done();
     for mistake in [
         &["tasks", "clear", "example_chian"][..],

@@ -11,7 +11,9 @@ use crate::pages::task::loaded::LoadedInstance;
 use crate::parts::{self, ZonedNow};
 use crate::refusal::Refusal;
 use crate::state::Inner;
-use orch_spec::state::RunState;
+use chrono::{DateTime, Utc};
+use orch_spec::state::{RunState, TaskState};
+use orch_store::instance::InstanceRow;
 use orch_store::run::RunDetails;
 use sqlx::PgConnection;
 
@@ -60,7 +62,8 @@ async fn of_run(app: &Inner, db: &mut PgConnection, run: &RunDetails, now: Zoned
     let ledger = the_ledger(app, db, run).await?;
     let failure = Failure::of(app, db, run, &head, &ledger).await?;
     let (sentence, more) = failure.map_or_else(Default::default, |failure| (failure.title, failure.words));
-    let took = run.started_at.map(|_| ("Took", parts::duration(took(run, now))));
+    let label = if run.state.is_finished() { "Took" } else { "Running for" };
+    let elapsed = run.started_at.map(|_| (label, parts::duration(took(run, now))));
     Ok(Chosen {
         run_id: run.run_id.clone(),
         task_id: None,
@@ -72,7 +75,7 @@ async fn of_run(app: &Inner, db: &mut PgConnection, run: &RunDetails, now: Zoned
         is_failed: run.state == RunState::Failed,
         sentence,
         more,
-        facts: took.into_iter().collect(),
+        facts: elapsed.into_iter().collect(),
     })
 }
 
@@ -90,7 +93,7 @@ async fn of_task(
     let mut facts = Vec::new();
     if let Some(at) = instance.started_at {
         facts.push(("Started", now.written(at, "%-d %b %H:%M:%S")));
-        facts.push(("Took", parts::duration(instance.ended_at.unwrap_or(now.at) - at)));
+        facts.extend(elapsed(instance, at, now));
     }
     if instance.try_no > 0 {
         facts.push(("Try", format!("{} of {}", instance.try_no, instance.max_tries + 1)));
@@ -110,6 +113,18 @@ async fn of_task(
         more: why.more,
         facts,
     }))
+}
+
+/// Returns how long an instance took or has been running. `None` if it is finished and the time of its end is unknown.
+fn elapsed(instance: &InstanceRow, started_at: DateTime<Utc>, now: ZonedNow) -> Option<(&'static str, String)> {
+    let label = match (instance.ended_at, instance.state) {
+        (Some(_), _) => "Took",
+        (None, state) if state.is_finished() => return None,
+        (None, TaskState::Running) => "Running for",
+        // It waits for an answer, a condition or another worker.
+        (None, _) => "Elapsed",
+    };
+    Some((label, parts::duration(instance.ended_at.unwrap_or(now.at) - started_at)))
 }
 
 fn words(run: &RunDetails, now: ZonedNow) -> String {
