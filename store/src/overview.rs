@@ -3,8 +3,9 @@
 
 use crate::{StoreResult, boxed, run};
 use chrono::{DateTime, Utc};
-use orch_spec::state::{RunState, RunType};
+use orch_spec::state::{RunState, RunType, TaskState};
 use sqlx::postgres::PgConnection;
+use std::collections::HashSet;
 use uuid::Uuid;
 
 /// How the parts are, in numbers.
@@ -205,6 +206,38 @@ pub async fn failing(db: &mut PgConnection, most: i64) -> StoreResult<Vec<RunMar
         order by r.ended_at desc nulls last, r.dag_id limit $1",
         most.clamp(0, MOST_MARKS)
     )
+}
+
+/// Returns those of these runs that succeeded although a task failed.
+#[boxed]
+pub async fn successes_with_failed_tasks(db: &mut PgConnection, runs: &[Uuid]) -> StoreResult<HashSet<Uuid>> {
+    let found: Vec<Uuid> = sqlx::query_scalar(
+        "select id from dag_run where id = any($1) and state = 'success' and $2 = any(ledger) limit $3",
+    )
+    .bind(runs)
+    .bind(TaskState::Failed.code())
+    .bind(runs.len() as i64)
+    .fetch_all(db)
+    .await?;
+    Ok(found.into_iter().collect())
+}
+
+/// Returns the last finished run of each DAG if that run succeeded although a task failed, the latest first. Paused and
+/// stale DAGs are left out.
+#[boxed]
+pub async fn last_successes_with_failed_tasks(db: &mut PgConnection, most: i64) -> StoreResult<Vec<Uuid>> {
+    let found: Vec<Uuid> = sqlx::query_scalar(
+        "select r.id from dag d, lateral (select id, state, ended_at, ledger from dag_run
+            where dag_run.dag_id = d.dag_id and state in ('success', 'failed')
+            order by run_after desc, id desc limit 1) r
+        where r.state = 'success' and $1 = any(r.ledger) and not d.is_paused and not d.is_stale
+        order by r.ended_at desc nulls last, r.id limit $2",
+    )
+    .bind(TaskState::Failed.code())
+    .bind(most.clamp(0, MOST_MARKS))
+    .fetch_all(db)
+    .await?;
+    Ok(found)
 }
 
 /// Why a run failed: one of its tries that failed for good.

@@ -26,7 +26,7 @@ pub(crate) use cells::{Cell, Cells};
 pub(crate) use chart::{Chart, ChartType, MOST_POINTS, MOST_SERIES, Sample, Series};
 pub(crate) use durations::{Bar, Durations};
 pub(crate) use fact::Fact;
-pub(crate) use icon::{Score, State, bare, favicon, icon, mark, sign, state, words};
+pub(crate) use icon::{SUCCESS_WITH_FAILED_TASKS, Score, State, bare, favicon, icon, mark, sign, state, words};
 pub(crate) use map::{Map, Region, Shade};
 pub(crate) use markdown::{Markdown, markdown};
 pub(crate) use now::{TypedTime, ZonedNow, typed};

@@ -7,8 +7,8 @@ use orch_store::instance::{loudest_states, old_tries};
 use orch_store::live::{TryKey, look_at_all, look_at_runs, look_at_tries, news};
 use orch_store::log::{LogCursor, NewChunk, append, end, lines_upto, window, window_until};
 use orch_store::overview::{
-    RecentRuns, failing, first_failures, how_far, last_runs, next_runs, places, pulse, recent_runs, running_runs,
-    runs_since,
+    RecentRuns, failing, first_failures, how_far, last_runs, last_successes_with_failed_tasks, next_runs, places,
+    pulse, recent_runs, running_runs, runs_since, successes_with_failed_tasks,
 };
 use orch_store::session::{NewSession, SessionKind, close_session, get_session, open_session};
 use orch_store::user::{NewUser, UserChange, add_user, delete_user};
@@ -102,6 +102,38 @@ async fn the_overview_tells_what_runs_what_failed_and_what_comes() {
     assert_eq!((why.len(), why[0].task, why[0].causes.join(" ")), (1, 1, "no why".into()));
     let last = last_runs(&mut db, &["b".into(), "a".into()], 5).await.unwrap();
     assert_eq!(last.iter().map(|mark| mark.dag_id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+}
+
+#[tokio::test]
+async fn a_success_in_which_a_task_failed_is_found() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    let mut versions = Versions::default();
+    register(&mut db, &[chain("a", 2), chain("b", 2), chain("c", 2)]).await;
+    let mut runs = Vec::new();
+    for (dag_id, state, codes) in [
+        ("a", "success", [TaskState::Failed, TaskState::Success]),
+        ("b", "success", [TaskState::Success, TaskState::Success]),
+        ("c", "failed", [TaskState::Failed, TaskState::UpstreamFailed]),
+    ] {
+        let run = trigger(&mut db, &mut versions, dag_id).await.id;
+        sqlx::query("update dag_run set state = $2::text::run_state, ledger = $3, ended_at = now() where id = $1")
+            .bind(run)
+            .bind(state)
+            .bind(codes.map(TaskState::code).to_vec())
+            .execute(&mut db)
+            .await
+            .unwrap();
+        runs.push(run);
+    }
+    let found = successes_with_failed_tasks(&mut db, &runs).await.unwrap();
+    assert_eq!(found.into_iter().collect::<Vec<_>>(), [runs[0]]);
+    assert!(successes_with_failed_tasks(&mut db, &runs[1..]).await.unwrap().is_empty());
+    assert_eq!(last_successes_with_failed_tasks(&mut db, 10).await.unwrap(), [runs[0]]);
+    trigger(&mut db, &mut versions, "a").await;
+    assert_eq!(last_successes_with_failed_tasks(&mut db, 10).await.unwrap(), [runs[0]], "the new run is not finished");
+    sqlx::query("update dag set is_paused = true").execute(&mut db).await.unwrap();
+    assert!(last_successes_with_failed_tasks(&mut db, 10).await.unwrap().is_empty());
 }
 
 #[tokio::test]

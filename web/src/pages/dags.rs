@@ -16,8 +16,9 @@ use axum::response::Response;
 use orch_spec::state::RunState;
 use orch_store::dag::{DAGS, DagRow, add_favorite, by, favorites, remove_favorite, resolve};
 use orch_store::list::{ListPage, Search};
-use orch_store::overview::{RunMark, failing, last_runs, running_runs};
-use std::collections::{BTreeMap, BTreeSet};
+use orch_store::overview::{RunMark, failing, last_runs, running_runs, successes_with_failed_tasks};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use uuid::Uuid;
 
 #[derive(Template)]
 #[template(path = "pages/dags.html")]
@@ -103,11 +104,13 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query)
     let history = last_runs(&mut db, &ids, HISTORY as i64).await?;
     let mut by_dag: BTreeMap<&str, Vec<RunMark>> = BTreeMap::new();
     history.iter().for_each(|run| by_dag.entry(&run.dag_id).or_default().push(run.clone()));
+    let successes: Vec<Uuid> = history.iter().filter(|run| run.state == RunState::Success).map(|run| run.id).collect();
+    let partly_failed = successes_with_failed_tasks(&mut db, &successes).await?;
     let shown = rows.len() as i64;
     let lines = rows.into_iter().map(|row| {
         let runs = by_dag.remove(row.dag_id.as_str()).unwrap_or_default();
         let is_favorite = liked.contains(&row.dag_id);
-        ListedDag { is_favorite, ..line(row, &runs, shell.now) }
+        ListedDag { is_favorite, ..line(row, &runs, &partly_failed, shell.now) }
     });
     let rest = filters.rest(&["state"]);
     let turned = |page: i64| format!("/dags?state={state}{rest}&page={page}");
@@ -145,7 +148,7 @@ fn search(mut search: Search, q: &str) -> Search {
     search.and(owned).and((!name.is_empty()).then(|| by::NAME.has(name.join(" "))))
 }
 
-fn line(row: DagRow, runs: &[RunMark], now: ZonedNow) -> ListedDag {
+fn line(row: DagRow, runs: &[RunMark], partly_failed: &HashSet<Uuid>, now: ZonedNow) -> ListedDag {
     let tags = row.tags.into_iter().map(|tag| {
         let href = format!("/dags?q=tag:{}", encoded(&tag));
         (tag, href)
@@ -157,7 +160,7 @@ fn line(row: DagRow, runs: &[RunMark], now: ZonedNow) -> ListedDag {
         is_favorite: false,
         description: row.description,
         tags: tags.collect(),
-        bars: Bars::new(&row.dag_id, runs, now, HISTORY),
+        bars: Bars::new(&row.dag_id, runs, partly_failed, now, HISTORY),
         latest: latest(runs, now),
         next: row.next_run_after.filter(|_| !row.is_paused).map(|at| parts::moment(at, now)),
         schedule: if row.is_paused { "paused".into() } else { row.schedule_text },

@@ -4,7 +4,7 @@ mod sentence;
 
 use super::approvals::waiting_for;
 use super::quality::{Broken, broken};
-use super::run::failure::{elements_failed, ended_by, in_words};
+use super::run::failure::{PartlyFailed, elements_failed, ended_by, in_words};
 use super::{Shell, encoded, html};
 use crate::FLAGSHIP;
 use crate::bundle_state::Notice;
@@ -31,15 +31,17 @@ use orch_store::kept;
 use orch_store::list::Search;
 use orch_store::narrow;
 use orch_store::overview::{
-    MOST_RECENT, NextRun, RecentRuns, RunFailure, RunMark, WaitingRuns, failing, first_failures, last_runs, next_runs,
-    recent_runs, running_runs, runs_since, waiting_runs,
+    MOST_RECENT, NextRun, RecentRuns, RunFailure, RunMark, WaitingRuns, failing, first_failures, last_runs,
+    last_successes_with_failed_tasks, next_runs, recent_runs, running_runs, runs_since, successes_with_failed_tasks,
+    waiting_runs,
 };
 use orch_store::run::{RUNS, by as run_by};
 use orch_store::stream::{FailedStream, failed_streams};
 use orch_store::timing::usual_runs;
 use sentence::{Counts, sentence};
 use sqlx::PgConnection;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use uuid::Uuid;
 
 #[derive(Template)]
 #[template(path = "pages/home.html")]
@@ -53,6 +55,7 @@ struct HomePage {
     needs_you: usize,
     needs: Vec<Need>,
     more_needs: bool,
+    partly_failed: Vec<PartlyFailedDag>,
     approvals: Option<Approvals>,
     waiting: Option<Waiting>,
     stale: Vec<Stale>,
@@ -85,6 +88,15 @@ struct Need {
     bars: Bars,
     ago: parts::Ago,
     in_a_row: usize,
+}
+
+/// A DAG whose last run succeeded although tasks failed.
+struct PartlyFailedDag {
+    dag_id: String,
+    run_href: String,
+    /// `2 tasks failed: load, store`
+    words: String,
+    ago: parts::Ago,
 }
 
 /// What tasks ask the reader.
@@ -233,12 +245,16 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
     let history = last_runs(&mut db, &shown, HISTORY as i64).await?;
     let mut by_dag: BTreeMap<&str, Vec<RunMark>> = BTreeMap::new();
     history.iter().for_each(|run| by_dag.entry(&run.dag_id).or_default().push(run.clone()));
-    let needs = needs(&app, &mut db, &failed, &why, &by_dag, now).await?;
+    let successes: Vec<Uuid> = history.iter().filter(|run| run.state == RunState::Success).map(|run| run.id).collect();
+    let marked = successes_with_failed_tasks(&mut db, &successes).await?;
+    let needs = needs(&app, &mut db, &failed, &why, (&by_dag, &marked), now).await?;
+    let partly_failed = partly_failed(&app, &mut db, now).await?;
     let usual = usual_runs(&mut db, &shown).await?;
     let told = Counts {
         failing: failed.len(),
         more: more_needs,
         streams: streams.len(),
+        partly_failed: partly_failed.len(),
         running: running.len(),
         approvals: asked.len(),
         waiting: narrow::size(late.runs),
@@ -247,8 +263,15 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
         sentence: sentence(told, shell.pulse.as_ref()),
         tab: if failed.is_empty() { "Home".into() } else { format!("✕ {} failing · Home", failed.len()) },
         runs: counts(&recent),
-        needs_you: needs.len() + stale.len() + streams.len() + broken.len() + told.approvals + told.waiting,
+        needs_you: needs.len()
+            + partly_failed.len()
+            + stale.len()
+            + streams.len()
+            + broken.len()
+            + told.approvals
+            + told.waiting,
         needs,
+        partly_failed,
         approvals,
         waiting,
         stale,
@@ -341,7 +364,7 @@ async fn needs(
     db: &mut PgConnection,
     failed: &[RunMark],
     why: &[RunFailure],
-    by_dag: &BTreeMap<&str, Vec<RunMark>>,
+    (by_dag, marked): (&BTreeMap<&str, Vec<RunMark>>, &HashSet<Uuid>),
     now: ZonedNow,
 ) -> Result<Vec<Need>, Refusal> {
     let mut needs = Vec::with_capacity(failed.len());
@@ -375,12 +398,34 @@ async fn needs(
             run_href,
             task,
             error,
-            bars: Bars::new(&run.dag_id, history, now, HISTORY).small(),
+            bars: Bars::new(&run.dag_id, history, marked, now, HISTORY).small(),
             ago: parts::ago(run.ended_at.unwrap_or(run.created_at), now),
             in_a_row: over.take_while(|run| run.state == RunState::Failed).count(),
         });
     }
     Ok(needs)
+}
+
+async fn partly_failed(app: &App, db: &mut PgConnection, now: ZonedNow) -> Result<Vec<PartlyFailedDag>, Refusal> {
+    let ids = last_successes_with_failed_tasks(db, MOST_NEEDS as i64).await?;
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let runs = RUNS.rows(db, &Search::default().and(run_by::ID.any_of(ids.iter().copied()))).await?;
+    let ledgers = ledgers(db, &mut app.versions.clone(), &ids).await?;
+    let of_run = |id: &Uuid| {
+        let run = runs.iter().find(|run| run.id == *id)?;
+        let (_, ledger) = ledgers.iter().find(|(run, _)| run == id)?;
+        let run_href = format!("{}/runs/{}", dag_href(&run.dag_id), encoded(&run.run_id));
+        let failed = PartlyFailed::of(ledger, &run_href)?;
+        Some(PartlyFailedDag {
+            dag_id: run.dag_id.clone(),
+            words: format!("{}: {}", failed.title(), failed.names()),
+            ago: parts::ago(run.ended_at.unwrap_or(run.created_at), now),
+            run_href,
+        })
+    };
+    Ok(ids.iter().filter_map(of_run).collect())
 }
 
 fn is_of(deed: &AuditRow, run: &RunMark) -> bool {

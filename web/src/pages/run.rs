@@ -22,7 +22,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
-use failure::Failure;
+use failure::{Failure, PartlyFailed};
 use gantt::Gantt;
 use orch_core::plan::{Plan, TaskIdx};
 use orch_spec::state::{RunState, RunType, TaskState};
@@ -71,6 +71,7 @@ struct RunPage {
     on: Option<String>,
     parked: Option<Parked>,
     failure: Option<Failure>,
+    partly_failed: Option<PartlyFailed>,
     runbook: Option<Markdown>,
     waits: Option<String>,
     facts: Vec<(&'static str, Fact)>,
@@ -213,6 +214,7 @@ pub(crate) async fn show(
         parked: Parked::of(&mut db, &run, shell.now).await?,
         runbook: plan.spec.runbook.as_deref().and_then(parts::markdown),
         failure,
+        partly_failed: PartlyFailed::of(&ledger, &head.href),
         waits,
         facts,
         late: told::late(&deadlines),

@@ -17,6 +17,7 @@ use orch_spec::state::RunState;
 use orch_store::dag::dag_ids_like;
 use orch_store::deadline::late_runs;
 use orch_store::list::Condition;
+use orch_store::overview::successes_with_failed_tasks;
 use orch_store::run::{RUNS, RunDetails, by};
 
 #[derive(Template)]
@@ -63,6 +64,8 @@ pub(crate) struct RunLine {
     pub(crate) note: Option<String>,
     /// It missed a deadline.
     pub(crate) is_late: bool,
+    /// It succeeded although tasks failed.
+    pub(crate) has_failed_tasks: bool,
 }
 
 /// Not a state, but found beside them.
@@ -124,7 +127,12 @@ pub(crate) async fn list(app: &App, shell: &Shell, mut query: Query, dag_id: Opt
     let (back, on) = turned.cut(&mut runs, |page| format!("{href}?state={state}{rest}&page={page}"));
     let ids: Vec<_> = runs.iter().map(|run| run.id).collect();
     let late = late_runs(&mut db, &ids).await?;
-    let line = |run: RunDetails| line(late.contains(&run.id), run, shell.now);
+    let partly_failed = successes_with_failed_tasks(&mut db, &ids).await?;
+    let line = |run: RunDetails| RunLine {
+        is_late: late.contains(&run.id),
+        has_failed_tasks: partly_failed.contains(&run.id),
+        ..line(run, shell.now)
+    };
     Ok(RunList {
         lines: runs.into_iter().map(line).collect(),
         back,
@@ -138,7 +146,7 @@ pub(crate) async fn list(app: &App, shell: &Shell, mut query: Query, dag_id: Opt
     })
 }
 
-fn line(is_late: bool, run: RunDetails, now: ZonedNow) -> RunLine {
+fn line(run: RunDetails, now: ZonedNow) -> RunLine {
     let dag_href = dag_href(&run.dag_id);
     RunLine {
         href: format!("{dag_href}/runs/{}", encoded(&run.run_id)),
@@ -151,7 +159,8 @@ fn line(is_late: bool, run: RunDetails, now: ZonedNow) -> RunLine {
         took: run.started_at.map(|at| parts::duration(run.ended_at.unwrap_or(now.at) - at)),
         version: run.version_number,
         note: run.note,
-        is_late,
+        is_late: false,
+        has_failed_tasks: false,
         dag_id: run.dag_id,
         run_id: run.run_id,
         id: run.id,

@@ -1,27 +1,42 @@
 //! The last runs of a DAG as bars: the height is the time they took, an underline says what was no success. Newest right.
 
-use super::icon::words;
+use super::icon::{AMBER, SUCCESS_WITH_FAILED_TASKS, words};
 use super::{Escaped, ZonedNow, counted, duration};
 use askama::filters::HtmlSafe;
 use chrono::TimeDelta;
 use orch_spec::state::RunState;
 use orch_store::overview::RunMark;
+use std::collections::HashSet;
 use std::fmt;
+use uuid::Uuid;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Bars {
     of: String,
-    bars: Vec<(RunState, TimeDelta)>,
+    bars: Vec<RunBar>,
     places: usize,
     step: usize,
     height: usize,
 }
 
+#[derive(Debug, Clone)]
+struct RunBar {
+    state: RunState,
+    took: TimeDelta,
+    /// The run succeeded although tasks failed.
+    has_failed_tasks: bool,
+}
+
 impl Bars {
-    /// Runs newest first; `now` for those that are not over. `places`: as wide as for that many.
-    pub(crate) fn new(of: &str, runs: &[RunMark], now: ZonedNow, places: usize) -> Bars {
-        let took = |run: &RunMark| run.started_at.map_or(TimeDelta::zero(), |at| run.ended_at.unwrap_or(now.at) - at);
-        let bars = runs.iter().take(places).rev().map(|run| (run.state, took(run))).collect();
+    /// Draws the runs, given newest first, in a picture that is wide enough for `places` runs. Runs that are not finished
+    /// last until `now`. `partly_failed` contains the runs that succeeded although tasks failed.
+    pub(crate) fn new(of: &str, runs: &[RunMark], partly_failed: &HashSet<Uuid>, now: ZonedNow, places: usize) -> Bars {
+        let bar = |run: &RunMark| RunBar {
+            state: run.state,
+            took: run.started_at.map_or(TimeDelta::zero(), |at| run.ended_at.unwrap_or(now.at) - at),
+            has_failed_tasks: partly_failed.contains(&run.id),
+        };
+        let bars = runs.iter().take(places).rev().map(bar).collect();
         Bars { of: of.into(), bars, places, step: 6, height: 26 }
     }
 
@@ -40,8 +55,8 @@ impl fmt::Display for Bars {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (width, height) = (self.places * self.step - 1, self.height);
         let base = height as i64 - 4;
-        let longest = self.bars.iter().map(|(_, took)| took.num_milliseconds()).max().unwrap_or(0).max(1);
-        let count = |state| self.bars.iter().filter(|(s, _)| *s == state).count();
+        let longest = self.bars.iter().map(|bar| bar.took.num_milliseconds()).max().unwrap_or(0).max(1);
+        let count = |state| self.bars.iter().filter(|bar| bar.state == state).count();
         write!(
             f,
             r#"<svg class="bars" width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img" aria-label="last {} of {}: {} success, {} failed">"#,
@@ -51,18 +66,19 @@ impl fmt::Display for Bars {
             count(RunState::Failed)
         )?;
         let left = (self.places - self.bars.len()) * self.step;
-        for (place, (state, took)) in self.bars.iter().enumerate() {
+        for (place, RunBar { state, took, has_failed_tasks }) in self.bars.iter().enumerate() {
             let tall = (took.num_milliseconds().max(0) * (base - 2) / longest).clamp(3, base - 2);
             let (x, bar, state) = (left + place * self.step, self.step - 1, state.as_str());
             write!(
                 f,
                 r#"<rect class="b s-{state}" x="{x}" y="{}" width="{bar}" height="{tall}" rx="1"><title>{}, {}</title></rect>"#,
                 base - tall,
-                words(state),
+                if *has_failed_tasks { SUCCESS_WITH_FAILED_TASKS.into() } else { words(state) },
                 duration(*took)
             )?;
-            if state != "success" {
-                write!(f, r#"<rect class="b s-{state}" x="{x}" y="{}" width="{bar}" height="2"/>"#, height - 2)?;
+            if state != "success" || *has_failed_tasks {
+                let color = if *has_failed_tasks { AMBER } else { state };
+                write!(f, r#"<rect class="b s-{color}" x="{x}" y="{}" width="{bar}" height="2"/>"#, height - 2)?;
             }
         }
         f.write_str("</svg>")

@@ -1,6 +1,6 @@
 //! How long the last runs of a DAG took, or one task in them, as wide bars that lead to them, with a line where they usually end.
 
-use super::icon::words;
+use super::icon::{AMBER, SUCCESS_WITH_FAILED_TASKS, words};
 use super::{Escaped, ZonedNow, counted, duration};
 use crate::pages::encoded;
 use crate::parts::dag_href;
@@ -26,25 +26,33 @@ pub(crate) struct Bar {
     took: TimeDelta,
     href: String,
     title: String,
+    /// The run succeeded although tasks failed.
+    has_failed_tasks: bool,
 }
 
 impl Bar {
-    pub(crate) fn new(run: &RunMark, now: ZonedNow) -> Bar {
+    pub(crate) fn new(run: &RunMark, has_failed_tasks: bool, now: ZonedNow) -> Bar {
         let took = run.started_at.map_or(TimeDelta::zero(), |at| run.ended_at.unwrap_or(now.at) - at);
         let href = format!("{}/runs/{}", dag_href(&run.dag_id), encoded(&run.run_id));
-        Bar::part_of(run, run.state.as_str(), took, href, now)
+        let state = run.state.as_str();
+        let said = if has_failed_tasks { SUCCESS_WITH_FAILED_TASKS.into() } else { words(state) };
+        Bar { has_failed_tasks, title: title(run, &said, took, now), state, took, href }
     }
 
     /// A part of a run, such as a task.
     pub(crate) fn part_of(run: &RunMark, state: &'static str, took: TimeDelta, href: String, now: ZonedNow) -> Bar {
-        let at = now.written(run.started_at.unwrap_or(run.created_at), "%-d %b %H:%M");
-        Bar { state, took, href, title: format!("{at}, {}, {}", words(state), duration(took)) }
+        Bar { state, took, href, title: title(run, &words(state), took, now), has_failed_tasks: false }
     }
 
     /// How long it took, if it went well.
     pub(crate) fn of_success(&self) -> Option<TimeDelta> {
         (self.state == "success").then_some(self.took)
     }
+}
+
+fn title(run: &RunMark, state: &str, took: TimeDelta, now: ZonedNow) -> String {
+    let at = now.written(run.started_at.unwrap_or(run.created_at), "%-d %b %H:%M");
+    format!("{at}, {state}, {}", duration(took))
 }
 
 impl Durations {
@@ -93,8 +101,9 @@ impl fmt::Display for Durations {
                 base + 6,
                 base - tall
             )?;
-            if state != "success" {
-                write!(f, r#"<rect class="b s-{state}" x="{x}" y="{}" width="{width}" height="2"/>"#, base + 3)?;
+            if state != "success" || bar.has_failed_tasks {
+                let color = if bar.has_failed_tasks { AMBER } else { state };
+                write!(f, r#"<rect class="b s-{color}" x="{x}" y="{}" width="{width}" height="2"/>"#, base + 3)?;
             }
             f.write_str("</a>")?;
         }

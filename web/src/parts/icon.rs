@@ -54,6 +54,12 @@ pub(crate) fn words(state: &str) -> String {
     if state == "none" { "no status".into() } else { state.replace('_', " ") }
 }
 
+/// The words for a run that succeeded although tasks failed, in place of `success`.
+pub(crate) const SUCCESS_WITH_FAILED_TASKS: &str = "success although tasks failed";
+
+/// The state whose amber colour marks such a run on its bar.
+pub(super) const AMBER: &str = "up_for_retry";
+
 /// How the title of a page begins that is about something in this state.
 pub(crate) fn sign(state: &str) -> &'static str {
     match state {

@@ -3,6 +3,7 @@
 use crate::browser::Browser;
 use crate::fixture::{Web, dag};
 use axum::http::Method;
+use chrono::TimeDelta;
 use orch_spec::state::TaskState;
 use orch_store::locks::Locks;
 use orch_store::registry::{NewBundle, register_bundle};
@@ -121,6 +122,80 @@ async fn a_mapped_task_that_failed_says_how_many_elements_did_and_the_first_erro
     }
     let home = browser.get("/").await;
     assert!(home.has("2 of 3 elements failed, first [1]: boom 1"), "{}", home.html);
+}
+
+#[tokio::test]
+async fn a_success_in_which_tasks_failed_says_so_on_every_page() {
+    let web = Web::new().await;
+    let mut db = web.db().await;
+    let (good, partly) = (web.trigger("chain").await, web.trigger("chain").await);
+    let run = key_of(&mut db, "chain", &good).await;
+    let lease = web.claim(&mut db, run).await;
+    web.end(&mut db, lease, TaskState::Success, &[]).await;
+    for (run_id, codes) in [(&good, [5_i16; 5]), (&partly, [5, 6, 8, 6, 5])] {
+        let run = key_of(&mut db, "chain", run_id).await;
+        sqlx::query(
+            "update dag_run set state = 'success', started_at = coalesce(started_at, now()), ended_at = now(), ledger = $2
+            where id = $1",
+        )
+        .bind(run)
+        .bind(codes.to_vec())
+        .execute(&mut db)
+        .await
+        .unwrap();
+    }
+    sqlx::query("insert into process (role, hostname, pid) values ('scheduler', 'h', 1)")
+        .execute(&mut db)
+        .await
+        .unwrap();
+    web.clock.advance(TimeDelta::seconds(2));
+    let mut browser = Browser::logged_in(&web).await;
+    let of_run = format!("/dags/chain/runs/{}", encoded(&partly));
+    let of_good = format!("/dags/chain/runs/{}", encoded(&good));
+    let choice = format!("/dags/chain?at={}", encoded(&partly));
+    for (path, words) in [
+        (of_run.as_str(), vec!["The run succeeded although 2 tasks failed:", ">t1</a>, <a class=\"link\"", ">t3</a>."]),
+        (
+            "/dags/chain",
+            vec![
+                ", success although tasks failed, ",
+                "2 success (1 although tasks failed), 0 failed",
+                "s-up_for_retry",
+            ],
+        ),
+        (choice.as_str(), vec!["It succeeded although 2 tasks failed.", "t1, t3"]),
+        (
+            "/dags/chain/overview",
+            vec![
+                "Its last run succeeded",
+                ", although 2 tasks failed.",
+                "Tasks that fail <span class=\"n\">2</span>",
+                "once in 2 runs",
+                "<dt>Went well</dt><dd>1 of the last 2</dd>",
+                "1 of the last 2, which succeeded although tasks failed",
+                ", success although tasks failed, ",
+            ],
+        ),
+        ("/dags", vec!["<title>success although tasks failed, "]),
+        ("/runs", vec![">tasks failed</span>"]),
+        ("/dags/chain/runs", vec![">tasks failed</span>"]),
+        (
+            "/",
+            vec![
+                "One DAG succeeds although tasks fail.",
+                "Needs you <span class=\"n\">1</span>",
+                "2 tasks failed: t1, t3",
+            ],
+        ),
+    ] {
+        let page = browser.get(path).await;
+        for words in words {
+            assert!(page.has(words), "{path}: {words}: {}", page.html);
+        }
+    }
+    let page = browser.get(&of_good).await;
+    assert!(!page.has("although"), "{}", page.html);
+    assert_eq!(browser.get("/runs").await.html.matches(">tasks failed</span>").count(), 1);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ mod chosen;
 
 use super::{Head, LoadedDag, find, know_it};
 use crate::extract::{DagPath, Query};
+use crate::pages::run::failure::PartlyFailed;
 use crate::pages::{Shell, encoded, html};
 use crate::parts::{self, ZonedNow};
 use crate::refusal::Refusal;
@@ -23,7 +24,7 @@ use orch_store::narrow;
 use orch_store::overview::RunMark;
 use orch_store::run::{RUNS, RunDetails, by, newest_of_dag};
 use orch_store::timing::usual_run;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 
 #[derive(Template)]
@@ -49,6 +50,8 @@ struct GridPage {
     latest: Option<Summary>,
     usual: Option<String>,
     good: usize,
+    /// Of `good`, those in which tasks failed.
+    partly_failed: usize,
     failed: usize,
     running: i64,
     queued: i64,
@@ -69,6 +72,8 @@ struct Column {
     is_chosen: bool,
     label: String,
     state: &'static str,
+    /// The run succeeded although tasks failed.
+    has_failed_tasks: bool,
     top: i64,
     tall: i64,
     by_hand: bool,
@@ -133,7 +138,12 @@ pub(crate) async fn show(
     let base = format!("{}?type={kind}&runs={most}", head.href);
     let chosen = Chosen::of(&app, &mut db, &runs, &query, now).await?;
     let links = Links { base: &base, chosen: chosen.as_ref() };
-    let columns = columns(&runs, &links, longest, now);
+    let partly_failed = |run: &RunDetails| {
+        let ledger = ledgers.get(&run.id);
+        ledger.is_some_and(|ledger| PartlyFailed::of(ledger, &head.href).is_some())
+    };
+    let partly_failed: HashSet<Uuid> = runs.iter().filter(|run| partly_failed(run)).map(|run| run.id).collect();
+    let columns = columns(&runs, &partly_failed, &links, longest, now);
     let rows = rows(&found, &runs, &ledgers, &loud, &head.href, &links);
     let usual = usual_run(&mut db, &found.row.dag_id).await?;
     let page = GridPage {
@@ -141,6 +151,7 @@ pub(crate) async fn show(
         latest: runs.last().map(|run| summary(run, &head.href, now)),
         usual: usual.map(parts::duration),
         good: runs.iter().filter(|run| run.state == RunState::Success).count(),
+        partly_failed: partly_failed.len(),
         failed: runs.iter().filter(|run| run.state == RunState::Failed).count(),
         longest: parts::duration(longest),
         half: parts::duration(longest / 2),
@@ -209,13 +220,20 @@ impl Links<'_> {
     }
 }
 
-fn columns(runs: &[RunDetails], links: &Links<'_>, longest: TimeDelta, now: ZonedNow) -> Vec<Column> {
+fn columns(
+    runs: &[RunDetails],
+    partly_failed: &HashSet<Uuid>,
+    links: &Links<'_>,
+    longest: TimeDelta,
+    now: ZonedNow,
+) -> Vec<Column> {
     let mut last_day = None;
     let mut since_day = 0;
     let column = |run: &RunDetails| {
         let whole = longest.num_milliseconds().max(1);
         let tall = (took(run, now).num_milliseconds() * TALL / whole).clamp(2, TALL);
         let state = run.state.as_str();
+        let has_failed_tasks = partly_failed.contains(&run.id);
         let day = now.local(run.run_after).date_naive();
         since_day += 1;
         // A word is as wide as three columns.
@@ -227,12 +245,14 @@ fn columns(runs: &[RunDetails], links: &Links<'_>, longest: TimeDelta, now: Zone
             href: links.to(run, None),
             is_chosen: links.is_chosen(run, None),
             label: format!(
-                "{} run {}, {state}, {}",
+                "{} run {}, {}, {}",
                 parts::words(run.run_type.as_str()),
                 now.written(run.run_after, "%-d %b %H:%M"),
+                if has_failed_tasks { parts::SUCCESS_WITH_FAILED_TASKS } else { state },
                 parts::duration(took(run, now))
             ),
             state,
+            has_failed_tasks,
             top: 60 - tall,
             tall,
             by_hand: run.run_type == RunType::Manual,

@@ -3,6 +3,7 @@
 use super::{Head, LoadedDag, details, find, know_it};
 use crate::extract::DagPath;
 use crate::pages::home::task_href;
+use crate::pages::run::failure::PartlyFailed;
 use crate::pages::{Shell, assets, encoded, html};
 use crate::parts::{self, Bar, Durations, ZonedNow};
 use crate::refusal::Refusal;
@@ -16,7 +17,7 @@ use orch_spec::state::{RunState, TaskState};
 use orch_store::asset::find_asset;
 use orch_store::audit::{self, AUDIT};
 use orch_store::deadline::late_runs;
-use orch_store::instance::ledgers;
+use orch_store::instance::{Ledger, ledgers};
 use orch_store::narrow;
 use orch_store::overview::RunMark;
 use orch_store::run::{RUNS, RunDetails, newest_of_dag};
@@ -73,16 +74,21 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, DagPath(dag_id): 
     let runs = RUNS.rows(&mut db, &newest_of_dag(&found.row.dag_id, HISTORY)).await?;
     let marks: Vec<RunMark> = runs.iter().map(super::grid::mark).collect();
     let usual = usual_run(&mut db, &found.row.dag_id).await?;
-    let failing = failing(&app, &mut db, &runs, &head.href, now).await?;
-    let paused_by = if found.row.is_paused { paused_by(&mut db, &found.row.dag_id, now).await? } else { None };
-    let (sentence, more) = sentence(&found, &runs, usual.map(parts::duration), now);
     let ids: Vec<Uuid> = runs.iter().map(|run| run.id).collect();
+    let ledgers: HashMap<Uuid, Ledger> = ledgers(&mut db, &mut app.versions.clone(), &ids).await?.into_iter().collect();
+    let failing = failing(&ledgers, &runs, &head.href, now);
+    let partly_failed =
+        ledgers.iter().filter_map(|(run, ledger)| Some((*run, PartlyFailed::of(ledger, &head.href)?.count)));
+    let partly_failed: HashMap<Uuid, usize> = partly_failed.collect();
+    let paused_by = if found.row.is_paused { paused_by(&mut db, &found.row.dag_id, now).await? } else { None };
+    let (sentence, more) = sentence(&found, &runs, &partly_failed, usual.map(parts::duration), now);
+    let bars = marks.iter().map(|run| Bar::new(run, partly_failed.contains_key(&run.id), now));
     let late = late_runs(&mut db, &ids).await?.len();
     let page = OverviewPage {
-        durations: Durations::new(marks.iter().map(|run| Bar::new(run, now)), usual, narrow::size(HISTORY)),
+        durations: Durations::new(bars, usual, narrow::size(HISTORY)),
         runs: runs.len(),
         upcoming: upcoming(&found, UPCOMING, now),
-        facts: facts(&found, &runs, late),
+        facts: facts(&found, &runs, &partly_failed, late),
         waiting: waiting(&mut db, &found).await?,
         sentence,
         more,
@@ -94,7 +100,14 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, DagPath(dag_id): 
     html(StatusCode::OK, &page)
 }
 
-fn sentence(found: &LoadedDag, runs: &[RunDetails], usual: Option<String>, now: ZonedNow) -> (String, String) {
+/// `partly_failed`: how many tasks failed, by the id of the run, in runs that succeeded all the same.
+fn sentence(
+    found: &LoadedDag,
+    runs: &[RunDetails],
+    partly_failed: &HashMap<Uuid, usize>,
+    usual: Option<String>,
+    now: ZonedNow,
+) -> (String, String) {
     let alone = usual.as_ref().map(|usual| format!("Usually {usual}.")).unwrap_or_default();
     let usually = usual.map(|usual| format!(", usually {usual}")).unwrap_or_default();
     let took = |run: &RunDetails| run.started_at.map(|at| parts::duration(run.ended_at.unwrap_or(now.at) - at));
@@ -107,14 +120,22 @@ fn sentence(found: &LoadedDag, runs: &[RunDetails], usual: Option<String>, now: 
         match (run.state, in_a_row) {
             (RunState::Failed, 1) => format!("Its last run failed{took}."),
             (RunState::Failed, many) => format!("Its last {many} runs failed, the last{took}."),
-            _ => format!("Its last run went well{}.", took.replace(" after ", " in ")),
+            _ => {
+                let took = took.replace(" after ", " in ");
+                match partly_failed.get(&run.id) {
+                    Some(tasks) => {
+                        format!("Its last run succeeded{took}, although {} failed.", parts::counted(*tasks, "task"))
+                    }
+                    None => format!("Its last run went well{took}."),
+                }
+            }
         }
     });
     let more = match (over.first(), waits) {
         (_, 1) => format!("One run waits{usually}."),
         (_, many) if many > 0 => format!("{many} runs wait{usually}."),
         (Some(run), _) if run.state == RunState::Failed => {
-            format!("{} of the last {} went well{usually}.", over.len() - failed(&over), over.len())
+            format!("{} of the last {} went well{usually}.", went_well(&over, partly_failed), over.len())
         }
         _ => alone,
     };
@@ -128,25 +149,16 @@ fn sentence(found: &LoadedDag, runs: &[RunDetails], usual: Option<String>, now: 
     (said, more)
 }
 
-fn failed(runs: &[&RunDetails]) -> usize {
-    runs.iter().filter(|run| run.state == RunState::Failed).count()
+/// Counts the runs that succeeded and in which no task failed.
+fn went_well(runs: &[&RunDetails], partly_failed: &HashMap<Uuid, usize>) -> usize {
+    runs.iter().filter(|run| run.state == RunState::Success && !partly_failed.contains_key(&run.id)).count()
 }
 
-async fn failing(
-    app: &App,
-    db: &mut PgConnection,
-    runs: &[RunDetails],
-    href: &str,
-    now: ZonedNow,
-) -> Result<Vec<Failing>, Refusal> {
-    let bad: Vec<Uuid> = runs.iter().filter(|run| run.state == RunState::Failed).map(|run| run.id).collect();
-    if bad.is_empty() {
-        return Ok(Vec::new());
-    }
-    let ledgers: HashMap<Uuid, _> = ledgers(db, &mut app.versions.clone(), &bad).await?.into_iter().collect();
+/// Returns the tasks that failed in any of the runs, whatever the state of the run.
+fn failing(ledgers: &HashMap<Uuid, Ledger>, runs: &[RunDetails], href: &str, now: ZonedNow) -> Vec<Failing> {
     let mut found: Vec<Failing> = Vec::new();
     // The newest run first: the first time a task is met is the last time it failed.
-    for run in runs.iter().filter(|run| run.state == RunState::Failed) {
+    for run in runs {
         let Some(ledger) = ledgers.get(&run.id) else { continue };
         let plan = &ledger.version.plan;
         for task in (0..plan.tasks.len()).filter_map(|task| u16::try_from(task).ok()) {
@@ -169,7 +181,7 @@ async fn failing(
     }
     found.sort_by_key(|failing| std::cmp::Reverse(failing.times));
     found.truncate(MOST_FAILING);
-    Ok(found)
+    found
 }
 
 async fn waiting(db: &mut PgConnection, found: &LoadedDag) -> Result<Vec<WaitsFor>, Refusal> {
@@ -209,15 +221,25 @@ pub(super) fn upcoming(found: &LoadedDag, most: usize, now: ZonedNow) -> Vec<(pa
     times.map(|at| (parts::moment(at, now), parts::ago(at, now))).collect()
 }
 
-fn facts(found: &LoadedDag, runs: &[RunDetails], late: usize) -> Vec<(&'static str, String)> {
+fn facts(
+    found: &LoadedDag,
+    runs: &[RunDetails],
+    partly_failed: &HashMap<Uuid, usize>,
+    late: usize,
+) -> Vec<(&'static str, String)> {
     let (row, spec) = (&found.row, &found.version.plan.spec);
     let over: Vec<&RunDetails> = runs.iter().filter(|run| run.state.is_finished()).collect();
-    let went_well = over.len() - failed(&over);
+    let went_well = went_well(&over, partly_failed);
+    let partly = match partly_failed.len() {
+        0 => String::new(),
+        partly => format!("{partly} of the last {}, which succeeded although tasks failed", over.len()),
+    };
     let mut facts = vec![
         ("Schedule", row.schedule_text.clone()),
         ("Owners", row.owners.join(", ")),
         ("Tasks", found.version.plan.tasks.len().to_string()),
         ("Went well", if over.is_empty() { String::new() } else { format!("{went_well} of the last {}", over.len()) }),
+        ("Partly failed", partly),
         ("Deadlines", details::deadlines(spec).join("; ")),
         ("Late", if late == 0 { String::new() } else { format!("{late} of the last {}", runs.len()) }),
         ("Running", format!("{} of at most {}", found.places.running, row.max_active_runs)),

@@ -12,6 +12,8 @@ pub(super) struct Counts {
     pub(super) more: bool,
     /// Streams that fail.
     pub(super) streams: usize,
+    /// DAGs whose last run succeeded although tasks failed.
+    pub(super) partly_failed: usize,
     /// Runs that run.
     pub(super) running: usize,
     /// Approvals that wait for the reader.
@@ -43,6 +45,9 @@ pub(super) fn sentence(of: Counts, pulse: Option<&Pulse>) -> (String, &'static s
         }
     }
     let fails = !clauses.is_empty();
+    if of.partly_failed > 0 {
+        clauses.push(clause(of.partly_failed, "DAG", "succeed") + " although tasks fail");
+    }
     if of.approvals > 0 {
         clauses.push(clause(of.approvals, "approval", "wait") + " for you");
     }
@@ -57,6 +62,7 @@ pub(super) fn sentence(of: Counts, pulse: Option<&Pulse>) -> (String, &'static s
     };
     let all = if before.is_empty() { last.clone() } else { format!("{} and {last}", before.join(", ")) };
     let rest = match (of.failing, of.streams) {
+        _ if of.partly_failed > 0 => "",
         _ if !fails => "Nothing fails.",
         _ if of.more || of.waiting > 0 => "",
         (0, _) => "The DAGs are on time.",
@@ -98,6 +104,12 @@ mod tests {
             (Counts { failing: 1, streams: 2, ..none }, "One DAG and two streams fail.", ""),
             (Counts { approvals: 1, ..none }, "One approval waits for you.", "Nothing fails."),
             (Counts { waiting: 1, ..none }, "One run waits.", "Nothing fails."),
+            (Counts { partly_failed: 1, ..none }, "One DAG succeeds although tasks fail.", ""),
+            (
+                Counts { failing: 1, partly_failed: 2, ..none },
+                "One DAG fails and two DAGs succeed although tasks fail.",
+                "",
+            ),
             (
                 Counts { failing: 2, approvals: 2, waiting: 30, ..none },
                 "Two DAGs fail, two approvals wait for you and 30 runs wait.",

@@ -2,14 +2,16 @@
 
 use super::RunHead;
 use crate::pages::home::task_href;
+use crate::parts;
 use crate::refusal::Refusal;
 use crate::state::Inner;
-use orch_core::plan::PlanTask;
+use orch_core::plan::{PlanTask, TaskIdx};
 use orch_core::run::Run;
 use orch_spec::state::{RunState, TaskState};
 use orch_store::StoreResult;
 use orch_store::audit::{AuditRow, endings};
 use orch_store::instance::{ElementFailure, InstanceRow, Ledger, TryRow, first_element_failure};
+use orch_store::narrow;
 use orch_store::overview::first_failures;
 use orch_store::run::RunDetails;
 use sqlx::PgConnection;
@@ -51,6 +53,52 @@ impl Failure {
             words: if why.map_index < 0 { in_words(&why.causes) } else { of_element(why.map_index, &why.causes) },
             href: Some(task_href(&head.href, task_id, why.map_index)),
         }))
+    }
+}
+
+/// The failed tasks of a run that succeeded all the same.
+pub(in crate::pages) struct PartlyFailed {
+    pub(in crate::pages) count: usize,
+    /// Names and addresses of the first tasks in the order of the DAG, at most `MAX_NAMED`.
+    pub(in crate::pages) tasks: Vec<(String, String)>,
+}
+
+/// Maximum number of failed tasks that are named.
+const MAX_NAMED: usize = 8;
+
+impl PartlyFailed {
+    /// Returns `None` if the run did not succeed, or no task failed.
+    pub(in crate::pages) fn of(ledger: &Ledger, run_href: &str) -> Option<PartlyFailed> {
+        if ledger.run.state != RunState::Success {
+            return None;
+        }
+        let plan = &ledger.version.plan;
+        let tasks = (0..narrow::task(plan.tasks.len())).filter(|task| ledger.run.task(*task) == TaskState::Failed);
+        let tasks: Vec<TaskIdx> = tasks.collect();
+        let named = tasks.iter().take(MAX_NAMED).map(|task| {
+            let task_id = plan.task_id(*task);
+            (task_id.to_string(), task_href(run_href, task_id, -1))
+        });
+        (!tasks.is_empty()).then(|| PartlyFailed { count: tasks.len(), tasks: named.collect() })
+    }
+
+    /// `2 tasks failed`
+    pub(in crate::pages) fn title(&self) -> String {
+        format!("{} failed", parts::counted(self.count, "task"))
+    }
+
+    /// The number of failed tasks that are not named.
+    pub(in crate::pages) fn more(&self) -> usize {
+        self.count - self.tasks.len()
+    }
+
+    /// `load, store and 3 more`
+    pub(in crate::pages) fn names(&self) -> String {
+        let names: Vec<&str> = self.tasks.iter().map(|(name, _)| name.as_str()).collect();
+        match self.more() {
+            0 => names.join(", "),
+            more => format!("{} and {more} more", names.join(", ")),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use crate::extract::Query;
 use crate::pages::encoded;
 use crate::pages::home::task_href;
 use crate::pages::run::RunHead;
-use crate::pages::run::failure::Failure;
+use crate::pages::run::failure::{Failure, PartlyFailed};
 use crate::pages::run::the_ledger;
 use crate::pages::task::loaded::LoadedInstance;
 use crate::parts::{self, ZonedNow};
@@ -61,7 +61,12 @@ async fn of_run(app: &Inner, db: &mut PgConnection, run: &RunDetails, now: Zoned
     let head = RunHead::new(run, now);
     let ledger = the_ledger(app, db, run).await?;
     let failure = Failure::of(app, db, run, &head, &ledger).await?;
-    let (sentence, more) = failure.map_or_else(Default::default, |failure| (failure.title, failure.words));
+    let partly_failed = PartlyFailed::of(&ledger, &head.href);
+    let (sentence, more) = match (failure, partly_failed) {
+        (Some(failure), _) => (failure.title, failure.words),
+        (None, Some(partly)) => (format!("It succeeded although {}.", partly.title()), partly.names()),
+        (None, None) => (String::new(), String::new()),
+    };
     let label = if run.state.is_finished() { "Took" } else { "Running for" };
     let elapsed = run.started_at.map(|_| (label, parts::duration(took(run, now))));
     Ok(Chosen {
