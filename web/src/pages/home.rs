@@ -17,10 +17,12 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::TimeDelta;
+use orch_core::alert::AlertState;
 use orch_deeds::Kept as _;
 use orch_deeds::kept::{Announcement, IS_OVER};
 use orch_spec::check::FileProblem;
 use orch_spec::state::RunState;
+use orch_store::alert::{ALERTS, by as alert_by};
 use orch_store::asset::stale_assets;
 use orch_store::audit::{AuditRow, endings};
 use orch_store::clean::passes;
@@ -57,6 +59,7 @@ struct HomePage {
     more_needs: bool,
     partly_failed: Vec<PartlyFailedDag>,
     approvals: Option<Approvals>,
+    undelivered: Option<UndeliveredAlerts>,
     waiting: Option<Waiting>,
     stale: Vec<Stale>,
     streams: Vec<BrokenStream>,
@@ -104,6 +107,13 @@ struct Approvals {
     words: String,
     oldest: String,
     since: parts::Ago,
+}
+
+/// Alerts that were given up in the last 24 hours.
+struct UndeliveredAlerts {
+    count: usize,
+    /// When the latest of them was raised.
+    latest: parts::Ago,
 }
 
 /// Runs that are due and do not begin.
@@ -172,6 +182,8 @@ struct NextRunLine {
 const MOST_NEEDS: usize = 8;
 /// A run that is due begins at once, unless its DAG is paused or has no place for it.
 const WAITS_LONG: TimeDelta = TimeDelta::minutes(5);
+/// An alert that was not delivered is shown for this time after it was raised.
+const UNDELIVERED_FOR: TimeDelta = TimeDelta::hours(24);
 const MOST_SUBJECT: usize = 200;
 const MOST_RUNNING: usize = 8;
 /// Of one file.
@@ -229,6 +241,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
         oldest: parts::short(&oldest.question.subject, MOST_SUBJECT).into_owned(),
         since: parts::ago(oldest.asked_at, now),
     });
+    let undelivered = undelivered_alerts(&mut db, now).await?;
     let late = waiting_runs(&mut db, now - WAITS_LONG).await?;
     let waiting = late.since.map(|since| view_waiting(&late, parts::ago(since, now)));
     let has_dags = shell.pulse.is_none_or(|pulse| pulse.dags > 0);
@@ -255,6 +268,10 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
         more: more_needs,
         streams: streams.len(),
         partly_failed: partly_failed.len(),
+        files: files.len(),
+        contracts: broken.len(),
+        stale: stale.len(),
+        alerts: undelivered.as_ref().map_or(0, |alerts| alerts.count),
         running: running.len(),
         approvals: asked.len(),
         waiting: narrow::size(late.runs),
@@ -268,11 +285,13 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
             + stale.len()
             + streams.len()
             + broken.len()
+            + told.alerts
             + told.approvals
             + told.waiting,
         needs,
         partly_failed,
         approvals,
+        undelivered,
         waiting,
         stale,
         streams,
@@ -291,6 +310,16 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
         shell,
     };
     html(StatusCode::OK, &page)
+}
+
+/// Returns the alerts that were given up in the last 24 hours, at most `MOST_NEEDS`. Nothing on the pages dismisses an alert,
+/// so older ones are left to the list of alerts.
+async fn undelivered_alerts(db: &mut PgConnection, now: ZonedNow) -> Result<Option<UndeliveredAlerts>, Refusal> {
+    let failed = Search::default().and(alert_by::STATE.is(AlertState::Failed.as_str()));
+    let mut rows = ALERTS.rows(db, &failed.page(0, MOST_NEEDS as i64)).await?;
+    rows.retain(|alert| now - alert.at < UNDELIVERED_FOR);
+    let latest = rows.first().map(|alert| parts::ago(alert.at, now));
+    Ok(latest.map(|latest| UndeliveredAlerts { count: rows.len(), latest }))
 }
 
 /// Returns the DAGs that were registered before their files broke, unless they are stale.

@@ -5,9 +5,12 @@ use crate::browser::Browser;
 use crate::fixture::{PASSWORD, Web, dag};
 use chrono::TimeDelta;
 use orch_spec::approval::Question;
+use orch_spec::check::FileProblem;
+use orch_store::import_error::set_import_errors;
 use orch_store::registry::{NewBundle, register_bundle};
 use orch_web::FLAGSHIP;
 use serde_json::json;
+use std::collections::BTreeMap;
 
 #[tokio::test]
 async fn home_counts_approvals_and_runs_that_wait() {
@@ -41,6 +44,40 @@ async fn home_counts_approvals_and_runs_that_wait() {
     viewer.log_in("vera", PASSWORD, "/").await;
     let page = viewer.get("/").await;
     assert!(page.has("One run waits. <em>Nothing fails.</em>") && !page.has("for you"), "{}", page.html);
+}
+
+#[tokio::test]
+async fn the_headline_counts_broken_files_stale_assets_and_alerts_that_were_not_delivered() {
+    let web = Web::new().await;
+    let mut db = web.db().await;
+    ask(&web, &mut db, &Question::approval("Publish it?")).await;
+    let problem = FileProblem {
+        file: "sales.yaml".into(),
+        line: 3,
+        column: 5,
+        message: "a task has no key `bsh`".into(),
+        hint: String::new(),
+    };
+    let broken = BTreeMap::from([("sales.yaml".to_string(), vec![problem])]);
+    set_import_errors(&mut db, "dags-folder", &broken).await.unwrap();
+    for text in [
+        "insert into process (role, hostname, pid) values ('scheduler', 'h', 1)",
+        "insert into asset (uri, name, stale_since) values ('lake://late', 'late', now())",
+        "insert into alert (key, kind, notifier, facts, state, at, ended_at) values
+          ('new', 'test', '{}', '{}', 'failed', now(), now()),
+          ('old', 'test', '{}', '{}', 'failed', now() - interval '2 days', now())",
+    ] {
+        sqlx::query(text).execute(&mut db).await.unwrap();
+    }
+    web.clock.advance(TimeDelta::seconds(2));
+    let page = Browser::logged_in(&web).await.get("/").await;
+    for text in [
+        "One file is broken, one asset is stale, one alert was not delivered and one approval waits for you.",
+        "Needs you <span class=\"n\">3</span>",
+        "<a class=\"name\" href=\"/alerts?state=failed\" data-open-row>1 alert not delivered</a>",
+    ] {
+        assert!(page.has(text), "{text}: {}", page.html);
+    }
 }
 
 #[tokio::test]

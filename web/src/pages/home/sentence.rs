@@ -1,5 +1,6 @@
 //! How everything is, in one sentence.
 
+use super::MOST_NEEDS;
 use crate::parts::{counted, spelled};
 use orch_store::overview::Pulse;
 
@@ -12,8 +13,16 @@ pub(super) struct Counts {
     pub(super) more: bool,
     /// Streams that fail.
     pub(super) streams: usize,
-    /// DAGs whose last run succeeded although tasks failed.
+    /// DAGs whose last run succeeded although tasks failed, at most `MOST_NEEDS`.
     pub(super) partly_failed: usize,
+    /// Files with import errors.
+    pub(super) files: usize,
+    /// Assets whose last check by a contract failed, at most `MOST_NEEDS`.
+    pub(super) contracts: usize,
+    /// Assets that are older than promised, at most `MOST_NEEDS`.
+    pub(super) stale: usize,
+    /// Alerts that were given up in the last 24 hours, at most `MOST_NEEDS`.
+    pub(super) alerts: usize,
     /// Runs that run.
     pub(super) running: usize,
     /// Approvals that wait for the reader.
@@ -46,7 +55,20 @@ pub(super) fn sentence(of: Counts, pulse: Option<&Pulse>) -> (String, &'static s
     }
     let fails = !clauses.is_empty();
     if of.partly_failed > 0 {
-        clauses.push(clause(of.partly_failed, "DAG", "succeed") + " although tasks fail");
+        let succeeds = clause(of.partly_failed, "DAG", "succeed");
+        clauses.push(capped(of.partly_failed) + &succeeds + " although tasks fail");
+    }
+    if of.files > 0 {
+        clauses.push(predicate(of.files, "file", ["is", "are"], "broken"));
+    }
+    if of.contracts > 0 {
+        clauses.push(capped(of.contracts) + &predicate(of.contracts, "contract", ["is", "are"], "broken"));
+    }
+    if of.stale > 0 {
+        clauses.push(capped(of.stale) + &predicate(of.stale, "asset", ["is", "are"], "stale"));
+    }
+    if of.alerts > 0 {
+        clauses.push(capped(of.alerts) + &predicate(of.alerts, "alert", ["was", "were"], "not delivered"));
     }
     if of.approvals > 0 {
         clauses.push(clause(of.approvals, "approval", "wait") + " for you");
@@ -62,7 +84,7 @@ pub(super) fn sentence(of: Counts, pulse: Option<&Pulse>) -> (String, &'static s
     };
     let all = if before.is_empty() { last.clone() } else { format!("{} and {last}", before.join(", ")) };
     let rest = match (of.failing, of.streams) {
-        _ if of.partly_failed > 0 => "",
+        _ if of.partly_failed + of.files + of.contracts + of.stale + of.alerts > 0 => "",
         _ if !fails => "Nothing fails.",
         _ if of.more || of.waiting > 0 => "",
         (0, _) => "The DAGs are on time.",
@@ -74,6 +96,16 @@ pub(super) fn sentence(of: Counts, pulse: Option<&Pulse>) -> (String, &'static s
 
 fn count_in_words(count: usize, one: &str) -> String {
     counted(spelled(count), one)
+}
+
+/// `one file is broken`, `two files are broken`
+fn predicate(count: usize, one: &str, [is, are]: [&str; 2], rest: &str) -> String {
+    format!("{} {} {rest}", count_in_words(count, one), if count == 1 { is } else { are })
+}
+
+/// The words before a count of rows of which at most `MOST_NEEDS` are read.
+fn capped(count: usize) -> String {
+    if count < MOST_NEEDS { String::new() } else { "at least ".into() }
 }
 
 fn clause(count: usize, one: &str, verb: &str) -> String {
@@ -104,6 +136,14 @@ mod tests {
             (Counts { failing: 1, streams: 2, ..none }, "One DAG and two streams fail.", ""),
             (Counts { approvals: 1, ..none }, "One approval waits for you.", "Nothing fails."),
             (Counts { waiting: 1, ..none }, "One run waits.", "Nothing fails."),
+            (Counts { files: 1, ..none }, "One file is broken.", ""),
+            (Counts { files: 2, failing: 1, ..none }, "One DAG fails and two files are broken.", ""),
+            (Counts { alerts: 2, running: 1, ..none }, "Two alerts were not delivered.", ""),
+            (
+                Counts { contracts: 1, stale: 8, approvals: 1, ..none },
+                "One contract is broken, at least eight assets are stale and one approval waits for you.",
+                "",
+            ),
             (Counts { partly_failed: 1, ..none }, "One DAG succeeds although tasks fail.", ""),
             (
                 Counts { failing: 1, partly_failed: 2, ..none },
