@@ -208,7 +208,7 @@ pub async fn failing(db: &mut PgConnection, most: i64) -> StoreResult<Vec<RunMar
     )
 }
 
-/// Returns those of these runs that succeeded although a task failed.
+/// Returns the ids of the given runs that succeeded although a task failed.
 #[boxed]
 pub async fn successes_with_failed_tasks(db: &mut PgConnection, runs: &[Uuid]) -> StoreResult<HashSet<Uuid>> {
     let found: Vec<Uuid> = sqlx::query_scalar(

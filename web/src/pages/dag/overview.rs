@@ -154,7 +154,7 @@ fn went_well(runs: &[&RunDetails], partly_failed: &HashMap<Uuid, usize>) -> usiz
     runs.iter().filter(|run| run.state == RunState::Success && !partly_failed.contains_key(&run.id)).count()
 }
 
-/// Returns the tasks that failed in any of the runs, whatever the state of the run.
+/// Returns the tasks that failed in any of the runs, also in runs that succeeded.
 fn failing(ledgers: &HashMap<Uuid, Ledger>, runs: &[RunDetails], href: &str, now: ZonedNow) -> Vec<Failing> {
     let mut found: Vec<Failing> = Vec::new();
     // The newest run first: the first time a task is met is the last time it failed.
