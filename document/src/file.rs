@@ -45,11 +45,14 @@ pub fn problem_of_task(task: &TaskSpec, message: impl Into<String>) -> FileProbl
     }
 }
 
-/// Returns whether a path names a DAG file. Hidden files are not DAG files.
+/// The file that `orch dags schema > dag-file.schema.json` writes beside DAG files, for editors.
+const SCHEMA_FILE: &str = "dag-file.schema.json";
+
+/// Returns whether a path names a DAG file. Hidden files and the JSON Schema of DAG files are not DAG files.
 pub fn is_dag_file(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
     let ending = name.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase());
-    let is_other = is_endpoint_file(name) || is_stream_file(name);
+    let is_other = is_endpoint_file(name) || is_stream_file(name) || name == SCHEMA_FILE;
     !name.starts_with('.') && !is_other && matches!(ending.as_deref(), Some("yaml" | "yml" | "json"))
 }
 

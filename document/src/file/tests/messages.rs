@@ -96,7 +96,7 @@ fn a_path_names_a_dag_file_by_its_last_part() {
     for path in ["x.yaml", "./x.yaml", "../x.yml", "/srv/.git/x.json", "a/b.YAML"] {
         assert!(is_dag_file(path), "{path}");
     }
-    for path in [".x.yaml", "a/.x.yaml", "x.endpoint.yaml", "x.py", "x"] {
+    for path in [".x.yaml", "a/.x.yaml", "x.endpoint.yaml", "dags/dag-file.schema.json", "x.py", "x"] {
         assert!(!is_dag_file(path), "{path}");
     }
 }
