@@ -1,7 +1,7 @@
 //! `orch dags versions` and `orch dags diff`: how the structure of a DAG came to be what it is.
 
 use crate::cx::Cx;
-use orch_binary::failure::{Exit, Outcome};
+use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::names;
 use orch_binary::output::{FormatFlag, Listing, moment, print_line};
 use orch_document::diff::Diff as StructureDiff;
@@ -67,7 +67,7 @@ impl Diff {
         let to = self.to.unwrap_or(dag.version_number);
         let (words, from, after) = if self.local {
             let bundle = cx.local_bundle()?;
-            let local = names::local_dag(&bundle, &dag.dag_id)?;
+            let local = names::local_dag(&bundle, &dag.dag_id).map_err(|_| not_local(&dag.dag_id))?;
             ("the DAG of this binary".to_owned(), self.from.unwrap_or(to), DagSpec::clone(&local.spec))
         } else {
             let after = api.version(&dag.dag_id, to).await?;
@@ -81,4 +81,11 @@ impl Diff {
         }
         Ok(if diff.is_empty() { Exit::Done } else { Exit::Failed })
     }
+}
+
+/// The error for a registered DAG that neither this binary nor the folder of DAG files contains.
+fn not_local(dag_id: &str) -> Failure {
+    Failure::new(format!("neither this binary nor the folder of DAG files contains dag `{dag_id}`")).hint(format!(
+        "the DAGs of a project are in its own binary: start its worker, then compare the two newest versions with `orch dags diff {dag_id}`"
+    ))
 }

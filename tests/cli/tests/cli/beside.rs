@@ -91,6 +91,13 @@ fn the_dags_of_a_bundle_run_in_its_own_process_with_the_connections_it_brings() 
     assert_eq!(found["conn_type"], "place", "{found}");
     let page = both.browser().get("/connections");
     assert!(page.contains("bundled_place"), "{page}");
+    let refused = both.orch(&["dags", "diff", "test_bundled", "--local"]).refused();
+    assert_eq!(
+        refused,
+        "error: neither this binary nor the folder of DAG files contains dag `test_bundled`\n\
+        hint: the DAGs of a project are in its own binary: start its worker, then compare the two newest versions with \
+        `orch dags diff test_bundled`\n"
+    );
 }
 
 #[test]
