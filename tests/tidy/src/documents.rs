@@ -122,6 +122,50 @@ fn what_high_availability_promises_is_tested_or_measured() {
     assert_none("docs/guides/high-availability.md", &offenders);
 }
 
+/// Returns the crates that the Rust code of a document names before `::`, apart from `orch` and the crates of a new project.
+fn crates_in_code(text: &str) -> BTreeSet<&str> {
+    let blocks = text.split("```rust").skip(1).filter_map(|rest| rest.split("```").next());
+    let before = blocks.flat_map(|block| block.match_indices("::").map(move |(at, _)| &block[..at]));
+    let is_of_name = |letter: char| letter.is_alphanumeric() || letter == '_';
+    let names = before.filter_map(|text| text.rsplit(|letter: char| !is_of_name(letter)).next());
+    names.filter(|name| name.starts_with("orch_") || ["arrow", "iceberg", "sqlx"].contains(name)).collect()
+}
+
+/// Returns the first text between quotes: the version or the path of a dependency.
+fn first_value(line: &str) -> &str {
+    line.split('"').nth(1).unwrap_or_default()
+}
+
+#[test]
+fn crates_of_the_guides_have_their_lines_for_a_manifest() {
+    let guide = document("docs/guides/new-project.md");
+    let block = guide.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block of TOML");
+    let shown: BTreeMap<&str, &str> = block.lines().filter_map(|line| line.split_once(" = ")).collect();
+    let workspace = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let mut offenders = Vec::new();
+    for (name, line) in &shown {
+        let start = format!("{name} = ");
+        let ours = workspace.lines().find_map(|line| line.strip_prefix(&start)).unwrap_or_default();
+        let ours = first_value(ours);
+        let theirs = first_value(line);
+        if ours.is_empty() || theirs.strip_prefix("/src/orch/").unwrap_or(theirs) != ours {
+            offenders.push(format!("`{name}` is `{ours}` in Cargo.toml and `{theirs}` in docs/guides/new-project.md"));
+        }
+    }
+    for file in documents().filter(|file| file.name().starts_with("docs/guides/")) {
+        let used = crates_in_code(&file.content);
+        let missing = used.iter().filter(|name| !shown.contains_key(name.replace('_', "-").as_str()));
+        offenders.extend(
+            missing.map(|name| format!("docs/guides/new-project.md does not show `{name}` of {}", file.name())),
+        );
+        if !used.is_empty() && !file.content.contains("new-project.md#other-crates") {
+            offenders.push(format!("{} has no link to `new-project.md#other-crates`", file.name()));
+        }
+    }
+    assert!(shown.len() > 8, "{shown:?}");
+    assert_none("crates of guides that a new project cannot name", &offenders);
+}
+
 #[test]
 fn a_word_of_the_glossary_is_defined_once() {
     let rows = document("docs/GLOSSARY.md").lines().filter_map(|line| line.strip_prefix("| **"));
@@ -137,4 +181,6 @@ fn links_and_headings_are_read_as_people_see_them() {
     assert_eq!(links("[a](b.md#c) `x`\n```\n[no](no.md)\n```\n![d](e.png)"), [(1, "b.md#c"), (5, "e.png")]);
     assert!(anchors("# When it's over: `orch db`\n").contains("when-its-over-orch-db"));
     assert_eq!(plain(Path::new("docs/guides/../pictures/a.png")), Path::new("docs/pictures/a.png"));
+    let code = "```rust\nuse orch_lake::table::At;\nuse arrow::array;\nstd::fs::x()\n```\n`orch_sdk::task`";
+    assert_eq!(crates_in_code(code).into_iter().collect::<Vec<_>>(), ["arrow", "orch_lake"]);
 }
