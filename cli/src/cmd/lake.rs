@@ -60,7 +60,7 @@ pub(crate) struct Compact {
 /// Merge the rows of a table into another: those with the same key are replaced, others are added
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  orch lake merge staging.orders retail.orders\n  orch lake merge staging.items retail.order_items --key order_id,line_no\n\n\
+    after_help = "Examples:\n  orch lake merge staging.orders shop.orders\n  orch lake merge staging.items shop.order_items --key order_id,line_no\n\n\
     Readers see all of it or nothing. A large merge is divided among tasks, and the largest are left to Spark: see `docs/guides/lake-tables.md`."
 )]
 pub(crate) struct Merge {

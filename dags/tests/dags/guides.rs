@@ -1,7 +1,10 @@
 //! Guides of pipelines: their code is that of the pipeline, and their questions have answers.
 
 use crate::world::World;
+use orch::Schedule;
+use orch_dags::retail::tables::{GOLD, SILVER};
 use orch_test_support::guide::{examples, guide, words};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Each guide with the folders of its code, and how many pieces of it it shows at least.
@@ -48,4 +51,74 @@ pub(crate) fn assert_questions_have_answers(world: &World, name: &str, least: us
         let answer = world.run(&["sql", &question, "-o", "csv"]).done();
         assert!(answer.lines().count() > 2, "{question}\n{answer}");
     }
+}
+
+/// Returns the name and the text of each guide.
+fn guides() -> Vec<(String, String)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/guides");
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let read = |path: &Path| {
+        (path.file_name().unwrap().to_string_lossy().into_owned(), std::fs::read_to_string(path).unwrap())
+    };
+    files.map(|path| read(&path)).collect()
+}
+
+/// Returns the names behind `retail.` in a text, apart from names of files and patterns such as `retail.sales_by_*`.
+fn tables_of_the_shop(text: &str) -> Vec<&str> {
+    let is_of_name = |letter: char| letter.is_ascii_lowercase() || letter == '_';
+    let mut found = Vec::new();
+    for (at, prefix) in text.match_indices("retail.") {
+        let rest = &text[at + prefix.len()..];
+        let name = &rest[..rest.find(|letter: char| !is_of_name(letter)).unwrap_or(rest.len())];
+        let is_word = text[..at].chars().next_back().is_none_or(|letter| !letter.is_alphanumeric() && letter != '_');
+        let is_file = ["md", "webp"].contains(&name) || rest[name.len()..].starts_with(".yaml");
+        if is_word && !is_file && !name.is_empty() && !rest[name.len()..].starts_with('*') {
+            found.push(name);
+        }
+    }
+    found
+}
+
+/// A query or a command of a guide works after `retail_medallion` has run.
+#[test]
+fn guides_name_tables_of_the_shop_that_the_pipeline_makes() {
+    let models = SILVER.iter().chain(GOLD.iter()).map(|model| model.table.name);
+    // The quarantine of `orders_fact`, and its view in Postgres.
+    let made: BTreeSet<&str> = models.chain(["orders_fact_quarantine", "order_fact"]).collect();
+    let guides = guides();
+    let named: Vec<(&str, &str)> = guides
+        .iter()
+        .flat_map(|(guide, text)| tables_of_the_shop(text).into_iter().map(move |name| (guide.as_str(), name)))
+        .collect();
+    assert!(named.len() > 20, "{named:?}");
+    let unknown: Vec<_> = named.iter().filter(|(_, name)| !made.contains(name)).collect();
+    assert!(unknown.is_empty(), "no pipeline makes these tables in `retail`: {unknown:?}");
+    assert_eq!(tables_of_the_shop("retail.a_b retail.md `retail.c\"` retail.sales_by_* retail.x.yaml"), ["a_b", "c"]);
+}
+
+/// `--date` without a time means every run of the day, so a DAG that runs several times a day needs the time.
+#[test]
+fn dates_of_backfills_in_guides_are_single_runs() {
+    let dags = orch_dags::dags();
+    let mut seen = 0;
+    for (guide, text) in guides() {
+        for line in text.lines().filter(|line| line.starts_with("orch backfill create ")) {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let values =
+                |flag: &str| words.windows(2).filter(|pair| pair[0] == flag).map(|pair| pair[1]).collect::<Vec<_>>();
+            let Some(dag) = dags.iter().find(|dag| values("--dag-id").contains(&dag.spec().dag_id.as_str())) else {
+                continue;
+            };
+            let Schedule::Cron { expression, .. } = &dag.spec().schedule else { continue };
+            // The second field of an expression is the hour: a number, or several hours.
+            if expression.split(' ').nth(1).is_some_and(|hour| hour.parse::<u8>().is_ok()) {
+                continue;
+            }
+            for date in values("--date") {
+                seen += 1;
+                assert!(date.contains('T'), "{guide}: `{date}` means every run of that day: {line}");
+            }
+        }
+    }
+    assert!(seen >= 4, "{seen} dates");
 }

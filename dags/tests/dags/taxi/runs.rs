@@ -90,7 +90,7 @@ async fn a_backfill_in_any_order_is_the_same_as_all_at_once() {
     let world = world_of(&files).await;
     // The new columns come first.
     world.good(DAG, "newest", &conf(&["2025-02"]));
-    let dates: Vec<String> = months_of(2019).iter().map(|month| format!("{month}-01")).collect();
+    let dates: Vec<String> = months_of(2019).iter().map(|month| format!("{month}-01T00:00:00Z")).collect();
     let mut backfill = vec!["backfill", "create", "--dag-id", DAG, "--max-active-runs", "4", "--run-backwards"];
     backfill.extend(["--dag-run-conf", "{\"mode\":\"month\"}"]);
     backfill.extend(dates.iter().flat_map(|date| ["--date", date.as_str()]));
