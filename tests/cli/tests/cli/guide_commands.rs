@@ -1,16 +1,21 @@
-//! Every command of the guides and of `README.md` is one that the binary understands.
+//! The binary accepts the arguments of every command in the guides and in `README.md`.
 
 use crate::binary::{CommandOutput, command};
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
-/// The `orch` commands of a guide, as a shell would split them.
+/// Returns the `orch` commands of the blocks `bash`, `sh` and `console` of a guide, as a shell would split them.
 fn commands(text: &str) -> Vec<Vec<String>> {
-    let blocks = text.split("```bash\n").skip(1).filter_map(|rest| rest.split("```").next());
-    let lines = blocks.flat_map(str::lines).filter_map(|line| line.strip_prefix("orch "));
-    lines.map(words).collect()
+    let blocks = |language: &str| {
+        let fence = format!("```{language}\n");
+        let blocks = text.split(fence.as_str()).skip(1).filter_map(|rest| rest.split("```").next());
+        blocks.flat_map(str::lines).collect::<Vec<_>>()
+    };
+    let lines = blocks("bash").into_iter().chain(blocks("sh")).chain(typed(text));
+    lines.filter_map(|line| line.strip_prefix("orch ")).map(words).collect()
 }
 
-/// What `README.md` shows being typed at a prompt: `$ make build && orch …`.
+/// Returns what a document shows at a prompt: `$ make build && orch …`.
 fn typed(text: &str) -> impl Iterator<Item = &str> {
     let blocks = text.split("```console\n").skip(1).filter_map(|rest| rest.split("```").next());
     blocks.flat_map(str::lines).filter_map(|line| line.strip_prefix("$ ")).flat_map(|line| line.split(" && "))
@@ -33,16 +38,35 @@ fn words(line: &str) -> Vec<String> {
 
 #[test]
 fn commands_of_the_guides_parse() {
-    let guides = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/guides");
     let mut seen = 0;
-    for guide in std::fs::read_dir(guides).unwrap() {
-        let path = guide.unwrap().path();
-        for words in commands(&std::fs::read_to_string(&path).unwrap()) {
+    for (path, text) in guides() {
+        for words in commands(&text) {
             assert_parses(&path, words);
             seen += 1;
         }
     }
-    assert!(seen >= 12, "{seen} commands");
+    assert!(seen >= 150, "{seen} commands");
+}
+
+/// Returns the path and the text of each guide.
+fn guides() -> Vec<(PathBuf, String)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/guides");
+    let paths = std::fs::read_dir(folder).unwrap().map(|guide| guide.unwrap().path());
+    paths.map(|path| (path.clone(), std::fs::read_to_string(&path).unwrap())).collect()
+}
+
+/// `orch db backup` refuses a file that exists, so a guide that names one file twice cannot be followed.
+#[test]
+fn backups_of_a_guide_have_different_files() {
+    let mut seen = 0;
+    for (path, text) in guides() {
+        let mut files = BTreeSet::new();
+        for words in commands(&text).into_iter().filter(|words| words.starts_with(&["db".into(), "backup".into()])) {
+            assert!(files.insert(words[2].clone()), "{}: orch {words:?}", path.display());
+            seen += 1;
+        }
+    }
+    assert!(seen >= 5, "{seen} backups");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What needs no server.
 
-use crate::binary::{plain, run};
+use crate::binary::{CommandOutput, command, plain, run};
+use orch_test_support::guide::{examples, guide};
 use std::path::Path;
 
 fn orch(arguments: &[&str]) -> crate::binary::CommandOutput {
@@ -183,6 +184,19 @@ fn a_file_that_does_not_exist_is_told_as_a_file() {
         let expected = format!("error: there is no file `{file}`\nhint: paths begin in `");
         assert!(refused.starts_with(&expected), "{refused}");
     }
+}
+
+#[test]
+fn the_first_file_of_the_guide_runs_by_its_path() {
+    let home = tempfile::tempdir().unwrap();
+    let files = examples(&guide("dag-files"), "yaml");
+    let (_, hello) = &files[0];
+    std::fs::write(home.path().join("hello.yaml"), hello).unwrap();
+    let mut test = command(home.path());
+    test.current_dir(home.path()).args(["dags", "test", "./hello.yaml", "-o", "plain"]);
+    let ended = CommandOutput::of(&test.output().unwrap());
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(ended.err.contains("HELLO WORLD"), "{ended:?}");
 }
 
 #[test]
