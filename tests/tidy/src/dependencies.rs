@@ -26,6 +26,13 @@ const LICENCES: [&str; 15] = [
 /// Used without their name in the sources: (package, dependency), with the reason beside it.
 const USED_UNSEEN: [(&str, &str); 0] = [];
 
+/// The build of a project that uses `orch` must not depend on a database that `DATABASE_URL` names.
+#[test]
+fn queries_are_checked_offline_in_every_build() {
+    let settings = std::fs::read_to_string(root().join("store/.env")).expect("the file that sqlx reads");
+    assert!(settings.lines().any(|line| line == "SQLX_OFFLINE=true"), "{settings}");
+}
+
 #[test]
 fn every_dependency_has_a_permissive_licence() {
     let offenders: Vec<_> = packages()
