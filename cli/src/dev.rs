@@ -30,20 +30,25 @@ pub(crate) async fn run_project(
     let mut staff = Staff::new(project.name.clone(), place).with_copies(COPIES)?;
     let mut watch = Watch::default();
     while !stop.is_cancelled() {
-        let folders = project.watched.clone();
-        let looked = tokio::task::spawn_blocking(move || Files::of(&folders)).await;
-        let files = looked.map_err(|error| Failure::new(format!("looking at the files panicked: {error}")))?;
-        if let Some(changed) = watch.poll_changes(files) {
+        if let Some(changed) = watch.poll_changes(scan(&project).await?) {
             tokio::select! {
                 done = build(&project, &mut staff, &changed) => done?,
                 () = stop.cancelled() => break,
             }
+            watch.adopt_lock_files(&scan(&project).await?);
         }
         staff.look_after().await?;
         tokio::select! { () = tokio::time::sleep(LOOK_AGAIN) => {}, () = stop.cancelled() => {} }
     }
     staff.stop().await;
     Ok(())
+}
+
+/// Returns the watched files of the project as they are now.
+async fn scan(project: &Project) -> Result<Files, Failure> {
+    let folders = project.watched.clone();
+    let scanned = tokio::task::spawn_blocking(move || Files::of(&folders)).await;
+    scanned.map_err(|error| Failure::new(format!("reading the files of the project panicked: {error}")))
 }
 
 async fn build(project: &Project, staff: &mut Staff, changed: &[PathBuf]) -> Result<(), Failure> {

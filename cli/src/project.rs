@@ -71,6 +71,10 @@ const TAKEN: [&str; 49] = [
     "use",
 ];
 
+/// Stands above a dependency by path, which is the only machine-dependent line of a project.
+const PATH_COMMENT: &str = "# A checkout of orch on this machine. On another machine, write the path of its checkout, or:\n\
+    # orch = { git = \"URL\", rev = \"COMMIT\" }\n";
+
 const MANIFEST: &str = include_str!("../template/Cargo.toml.txt");
 const SOURCE: &str = include_str!("../template/src/main.rs");
 const README: &str = include_str!("../template/README.md");
@@ -101,18 +105,18 @@ pub(crate) fn refuse_name(name: &str) -> Option<(String, String)> {
 }
 
 impl Dependency {
-    /// What a binary was built from, by the folder of its sources: that folder, as long as it is there; a release, if
-    /// cargo had it from a registry.
-    pub(crate) fn of_this_binary(sources: &Path, version: &str) -> Dependency {
+    /// Returns what a binary was built from, by the folder of its sources: a release if cargo had it from a registry, else the
+    /// checkout. `None` if the checkout does not exist on this machine: no registry has a version that was built from a checkout.
+    pub(crate) fn of_this_binary(sources: &Path, version: &str) -> Option<Dependency> {
         let is_of_registry = sources
             .components()
             .zip(sources.components().skip(1))
             .any(|(folder, inside)| folder.as_os_str() == "registry" && inside.as_os_str() == "src");
-        let beside = sources.parent().map(|parent| parent.join("orch"));
-        match beside.filter(|orch| !is_of_registry && is_orch(orch)) {
-            Some(orch) => Dependency::Path(orch),
-            None => Dependency::Version(version.into()),
+        if is_of_registry {
+            return Some(Dependency::Version(version.into()));
         }
+        let orch = sources.parent()?.join("orch");
+        is_orch(&orch).then_some(Dependency::Path(orch))
     }
 
     /// The crate in a folder that somebody named: the crate itself, or the repository around it.
@@ -121,15 +125,19 @@ impl Dependency {
         [named.join("orch"), named].into_iter().find(|folder| is_orch(folder)).map(Dependency::Path)
     }
 
-    /// The value in `Cargo.toml`.
-    fn toml(&self) -> String {
+    /// Returns the lines in `Cargo.toml`. `parent` is the folder that contains the folder of the project.
+    fn toml(&self, parent: Option<&Path>) -> String {
         match self {
-            Dependency::Path(folder) => format!("{{ path = {} }}", quoted(&folder.to_string_lossy())),
-            Dependency::Git { url, at: None } => format!("{{ git = {} }}", quoted(url)),
-            Dependency::Git { url, at: Some((what, name)) } => {
-                format!("{{ git = {}, {what} = {} }}", quoted(url), quoted(name))
+            Dependency::Path(folder) => {
+                let relative = parent.and_then(|parent| below(folder, parent));
+                let path = relative.as_deref().unwrap_or(folder).to_string_lossy();
+                format!("{PATH_COMMENT}orch = {{ path = {} }}", quoted(&path))
             }
-            Dependency::Version(version) => quoted(version),
+            Dependency::Git { url, at: None } => format!("orch = {{ git = {} }}", quoted(url)),
+            Dependency::Git { url, at: Some((what, name)) } => {
+                format!("orch = {{ git = {}, {what} = {} }}", quoted(url), quoted(name))
+            }
+            Dependency::Version(version) => format!("orch = {}", quoted(version)),
         }
     }
 
@@ -154,6 +162,14 @@ impl Dependency {
     }
 }
 
+/// Returns the path of a folder below `parent` as another folder in `parent` sees it: it stays right when both are moved together.
+/// `None` if the folder is not below `parent`.
+fn below(folder: &Path, parent: &Path) -> Option<PathBuf> {
+    let folder = folder.canonicalize().ok()?;
+    let rest = folder.strip_prefix(parent.canonicalize().ok()?).ok()?;
+    Some(Path::new("..").join(rest))
+}
+
 /// A folder with our crate in it, and not just one of that name.
 fn is_orch(folder: &Path) -> bool {
     std::fs::read_to_string(folder.join("Cargo.toml")).is_ok_and(|text| {
@@ -170,9 +186,10 @@ fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// Paths below the folder of the project, with what stands there.
-pub(crate) fn files(name: &str, orch: &Dependency) -> [(&'static str, String); 4] {
-    let filled = |text: &str| text.replace("{{name}}", name).replace("{{orch}}", &orch.toml());
+/// Returns the files of a project by their paths below its folder. `parent` is the folder that contains that folder, `None` if it does
+/// not exist yet.
+pub(crate) fn files(name: &str, orch: &Dependency, parent: Option<&Path>) -> [(&'static str, String); 4] {
+    let filled = |text: &str| text.replace("{{name}}", name).replace("{{orch}}", &orch.toml(parent));
     [
         ("Cargo.toml", filled(MANIFEST)),
         ("src/main.rs", SOURCE.into()),
@@ -191,6 +208,7 @@ pub(crate) fn git(url: &str, branch: Option<&str>, tag: Option<&str>, rev: Optio
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashSet;
 
     fn check(name: &str, refused: Option<(&str, &str)>) {
         let found = refuse_name(name);
@@ -226,7 +244,7 @@ mod tests {
             Dependency::Version("0.1.0".into()),
         ];
         for way in ways {
-            let files = files("my-pipelines", &way);
+            let files = files("my-pipelines", &way, None);
             let manifest: toml::Table = files[0].1.parse().expect("it is TOML");
             assert_eq!(manifest["package"]["name"].as_str(), Some("my-pipelines"));
             let orch = &manifest["dependencies"]["orch"];
@@ -242,13 +260,57 @@ mod tests {
     #[test]
     fn a_binary_knows_what_it_was_built_from() {
         let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let Dependency::Path(orch) = Dependency::of_this_binary(here, "1.2.3") else {
-            panic!("the sources are there");
+        let Some(Dependency::Path(orch)) = Dependency::of_this_binary(here, "1.2.3") else {
+            panic!("the sources exist");
         };
         assert!(orch.ends_with("orch"), "{}", orch.display());
-        let gone = Dependency::of_this_binary(Path::new("/nowhere/cli"), "1.2.3");
-        assert_eq!(gone, Dependency::Version("1.2.3".into()));
+        assert_eq!(Dependency::of_this_binary(Path::new("/nowhere/cli"), "1.2.3"), None);
         let release = Path::new("/home/me/.cargo/registry/src/index.crates.io-1/orch-cli-1.2.3");
-        assert_eq!(Dependency::of_this_binary(release, "1.2.3"), Dependency::Version("1.2.3".into()));
+        assert_eq!(Dependency::of_this_binary(release, "1.2.3"), Some(Dependency::Version("1.2.3".into())));
+    }
+
+    #[test]
+    fn a_project_beside_a_checkout_names_it_by_a_relative_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let orch = folder.path().join("src/orch/orch");
+        std::fs::create_dir_all(&orch).unwrap();
+        std::fs::create_dir(folder.path().join("elsewhere")).unwrap();
+        let path_in = |parent: Option<&Path>| {
+            let files = files("my-pipelines", &Dependency::Path(orch.clone()), parent);
+            assert!(files[0].1.contains("On another machine"), "{}", files[0].1);
+            let manifest: toml::Table = files[0].1.parse().expect("it is TOML");
+            manifest["dependencies"]["orch"]["path"].as_str().map(PathBuf::from)
+        };
+        assert_eq!(path_in(Some(folder.path())), Some("../src/orch/orch".into()));
+        assert_eq!(path_in(Some(&folder.path().join("src"))), Some("../orch/orch".into()));
+        assert_eq!(path_in(Some(&folder.path().join("elsewhere"))), Some(orch.clone()));
+        assert_eq!(path_in(Some(Path::new("/nowhere"))), Some(orch.clone()));
+        assert_eq!(path_in(None), Some(orch.clone()));
+    }
+
+    /// Cargo warns in every build about a profile for a package that the project does not use.
+    #[test]
+    fn the_profiles_name_only_packages_that_a_project_uses() {
+        let lock = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.lock")).unwrap();
+        let lock: toml::Table = lock.parse().expect("it is TOML");
+        let packages = lock["package"].as_array().expect("a list of packages");
+        let (mut used, mut open) = (HashSet::new(), vec!["orch", "schemars", "serde", "tokio"]);
+        while let Some(name) = open.pop() {
+            if !used.insert(name) {
+                continue;
+            }
+            for package in packages.iter().filter(|package| package["name"].as_str() == Some(name)) {
+                let dependencies = package.get("dependencies").and_then(toml::Value::as_array);
+                let names = dependencies.into_iter().flatten().filter_map(toml::Value::as_str);
+                open.extend(names.filter_map(|dependency| dependency.split(' ').next()));
+            }
+        }
+        assert!(used.contains("sqlx") && !used.contains("argon2"), "{used:?}");
+        let files = files("my-pipelines", &Dependency::Version("0.1.0".into()), None);
+        let manifest: toml::Table = files[0].1.parse().expect("it is TOML");
+        let profiles = manifest["profile"]["dev"]["package"].as_table().expect("profiles of packages");
+        for name in profiles.keys().filter(|name| *name != "*") {
+            assert!(used.contains(name.as_str()), "no package `{name}` is compiled for a project");
+        }
     }
 }

@@ -43,7 +43,7 @@ impl New {
         }
         let orch = self.dependency()?;
         refuse_used(&self.folder)?;
-        for (path, text) in files(&name, &orch) {
+        for (path, text) in files(&name, &orch, parent(&self.folder).as_deref()) {
             write(&self.folder.join(path), &text)?;
         }
         if let Some(lock) = orch.lock_file() {
@@ -82,8 +82,19 @@ impl New {
         if let Some(version) = &self.orch_version {
             return Ok(Dependency::Version(version.clone()));
         }
-        Ok(Dependency::of_this_binary(Path::new(env!("CARGO_MANIFEST_DIR")), env!("CARGO_PKG_VERSION")))
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR"));
+        Dependency::of_this_binary(sources, env!("CARGO_PKG_VERSION")).ok_or_else(|| {
+            let checkout = sources.parent().unwrap_or(sources).display();
+            Failure::new(format!("the checkout of orch that this binary was built from, `{checkout}`, does not exist"))
+                .hint("name a checkout with `--path FOLDER`, or a repository with `--git URL`")
+        })
     }
+}
+
+/// Returns the folder that contains a folder, which need not exist. `None` if the containing folder does not exist.
+fn parent(folder: &Path) -> Option<PathBuf> {
+    let folder = folder.canonicalize().or_else(|_| std::path::absolute(folder)).ok()?;
+    folder.parent()?.canonicalize().ok()
 }
 
 /// Nothing of anybody's is written over.

@@ -8,8 +8,10 @@ use std::time::SystemTime;
 const MOST_FILES: usize = 20_000;
 /// Folders in folders.
 const DEEPEST: usize = 32;
+/// The file of locked versions, which cargo writes itself while it builds.
+const LOCK_FILE: &str = "Cargo.lock";
 /// Of a package, besides what is below `src`.
-const BESIDE: [&str; 4] = ["Cargo.toml", "Cargo.lock", "build.rs", ".cargo/config.toml"];
+const BESIDE: [&str; 4] = ["Cargo.toml", LOCK_FILE, "build.rs", ".cargo/config.toml"];
 
 /// Each file with its time and its size.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -61,6 +63,10 @@ fn walk(folder: &Path, depth: usize, found: &mut BTreeMap<PathBuf, (SystemTime, 
     }
 }
 
+fn is_lock_file(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name == LOCK_FILE)
+}
+
 /// Who saves several files at once is built for once.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
@@ -83,6 +89,14 @@ impl Watch {
         let changed = now.changed(built);
         self.built = Some(now);
         Some(changed)
+    }
+
+    /// Records the lock files as built, in the state that they have after a build. Cargo completes the lock file of a new project
+    /// during its first build; without this call, that change would start a second build.
+    pub(crate) fn adopt_lock_files(&mut self, now: &Files) {
+        let Some(built) = &mut self.built else { return };
+        built.0.retain(|path, _| !is_lock_file(path));
+        built.0.extend(now.0.iter().filter(|(path, _)| is_lock_file(path)).map(|(path, facts)| (path.clone(), *facts)));
     }
 }
 
@@ -117,6 +131,24 @@ mod tests {
         assert_eq!(look("a:3 c:3"), None);
         assert_eq!(look("a:2 c:3"), None, "it was put back");
         assert_eq!(look("a:2 c:3"), None);
+    }
+
+    #[test]
+    fn a_lock_file_that_cargo_wrote_during_a_build_starts_no_other_build() {
+        let mut watch = Watch::default();
+        assert_eq!(watch.poll_changes(files("p/Cargo.lock:1 p/src/main.rs:1")), Some(Vec::new()));
+        // During the build, cargo wrote the lock file and the user saved a source file.
+        watch.adopt_lock_files(&files("p/Cargo.lock:2 p/src/main.rs:2"));
+        for _ in 0..3 {
+            assert_eq!(watch.poll_changes(files("p/Cargo.lock:2 p/src/main.rs:1")), None);
+        }
+        assert_eq!(watch.poll_changes(files("p/Cargo.lock:2 p/src/main.rs:2")), None);
+        let saved = watch.poll_changes(files("p/Cargo.lock:2 p/src/main.rs:2"));
+        assert_eq!(saved, Some(vec![PathBuf::from("p/src/main.rs")]), "a source file is built");
+        watch.adopt_lock_files(&files("p/Cargo.lock:2 p/src/main.rs:2"));
+        assert_eq!(watch.poll_changes(files("p/Cargo.lock:3 p/src/main.rs:2")), None);
+        let updated = watch.poll_changes(files("p/Cargo.lock:3 p/src/main.rs:2"));
+        assert_eq!(updated, Some(vec![PathBuf::from("p/Cargo.lock")]), "`cargo update` starts a build");
     }
 
     #[test]
