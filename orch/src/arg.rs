@@ -2,6 +2,7 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::marker::PhantomData;
 
 /// What may travel between tasks: it is stored as JSON.
@@ -172,9 +173,11 @@ impl Arg<'_, String> for &str {
 
 /// One named input of a call; `#[task]` makes them.
 pub struct Input<'d> {
-    pub(crate) name: &'static str,
+    pub(crate) name: Cow<'static, str>,
     pub(crate) type_name: &'static str,
     pub(crate) optional: bool,
+    /// It is a field of an operator, which is null if the upstream task gave nothing and the trigger rule allows that.
+    pub(crate) is_field: bool,
     pub(crate) wire: Wire,
     brand: Brand<'d, ()>,
 }
@@ -185,7 +188,14 @@ impl<'d> Input<'d> {
             A::OPTIONAL
         }
         let optional = optional::<T, _>(&arg);
-        Input { name, type_name: std::any::type_name::<T>(), optional, wire: arg.wire(), brand: PhantomData }
+        let type_name = std::any::type_name::<T>();
+        Input { name: name.into(), type_name, optional, is_field: false, wire: arg.wire(), brand: PhantomData }
+    }
+
+    /// Returns the input for a field of an operator. `name` is the JSON pointer of the field without its first slash.
+    pub(crate) fn of_field<T>(name: String, arg: impl Arg<'d, T>) -> Self {
+        let type_name = std::any::type_name::<T>();
+        Input { name: name.into(), type_name, optional: false, is_field: true, wire: arg.wire(), brand: PhantomData }
     }
 }
 

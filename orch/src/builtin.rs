@@ -2,6 +2,7 @@
 
 mod approval;
 mod container;
+mod field;
 mod file_task;
 mod files;
 mod http;
@@ -18,6 +19,7 @@ mod waiting;
 
 pub use approval::{Approval, Form, Response, approval, ask, choice, input};
 pub use container::{Container, Mount, container};
+pub use field::{FieldInputs, FieldText, FieldValue};
 pub use file_task::body_of_task;
 pub use files::{CopyFiles, CopyOutput, FileEntry, FilePlace, LocalFiles, copy_files, transfer};
 pub use http::{HttpOutput, HttpRequest, http};

@@ -5,7 +5,7 @@ use crate::notify::Notify;
 use orch_sdk::task::{BoxFuture, Ctx, TaskError, TaskFn, TaskResult, fatal, skip};
 use orch_spec::{AssetRef, Callbacks, Location, Options, Role};
 use serde_json::Value;
-use std::{marker::PhantomData, sync::Arc};
+use std::{borrow::Cow, marker::PhantomData, sync::Arc};
 
 /// What a task function is called, says and where it is written; `#[task]` fills it in.
 #[derive(Debug, Clone, Copy)]
@@ -42,9 +42,10 @@ pub(crate) struct Draft {
 }
 
 pub(crate) struct DraftInput {
-    pub(crate) name: &'static str,
+    pub(crate) name: Cow<'static, str>,
     pub(crate) type_name: &'static str,
     pub(crate) optional: bool,
+    pub(crate) is_field: bool,
     pub(crate) wire: Wire,
 }
 
@@ -126,10 +127,11 @@ impl<'d, R> Call<'d, R> {
     }
 
     fn new(kind: &str, definition: Definition, inputs: Vec<Input<'d>>, body: TaskFn) -> Self {
-        let inputs = inputs.into_iter().map(|Input { name, type_name, optional, wire, .. }| DraftInput {
+        let inputs = inputs.into_iter().map(|Input { name, type_name, optional, is_field, wire, .. }| DraftInput {
             name,
             type_name,
             optional,
+            is_field,
             wire,
         });
         let draft = Draft {
@@ -256,6 +258,11 @@ pub struct StoredInputs {
 impl StoredInputs {
     pub fn new(values: Vec<Value>) -> Self {
         StoredInputs { values: values.into_iter(), position: 0 }
+    }
+
+    /// Returns the inputs that were not taken yet.
+    pub(crate) fn into_values(self) -> Vec<Value> {
+        self.values.collect()
     }
 
     /// # Errors

@@ -8,7 +8,7 @@ use crate::each::Over;
 use crate::options::Group;
 use orch_sdk::task::TaskFn;
 use orch_spec::check::Problem;
-use orch_spec::{Condition, GroupSpec, InputSpec, Location, MapSpec, Source, TaskSpec};
+use orch_spec::{Condition, GroupSpec, InputSpec, Location, MapSpec, Source, TaskSpec, TriggerRule};
 use serde_json::{Map, Value};
 use std::collections::{HashMap, HashSet};
 
@@ -60,13 +60,14 @@ impl Graph {
     ) -> usize {
         let task_id = self.path(group, &draft.id);
         let place = NodeContext { task_id: Some(task_id.clone()), map: over.as_ref().map(|(map, _)| *map), at };
+        let is_lenient = draft.options.trigger_rule.is_some_and(|rule| rule != TriggerRule::AllSuccess);
         let mut inputs = Vec::with_capacity(draft.inputs.len());
         for input in draft.inputs {
             let (name, type_name) = (input.name.into(), short(input.type_name));
             inputs.push(InputSpec {
                 name,
                 type_name,
-                optional: input.optional,
+                optional: input.optional || (input.is_field && is_lenient),
                 source: self.source(input.wire, &place),
             });
         }

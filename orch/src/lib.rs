@@ -42,12 +42,12 @@ pub mod testing;
 pub use arg::{Arg, Data, Input, Mapped, Output, Params, Upstream};
 pub use binary::{Binary, main};
 pub use builtin::{
-    Approval, Container, CopyFiles, CopyOutput, Database, FileEntry, FilePlace, Follow, Form, HttpOutput, HttpRequest,
-    LocalFiles, Mount, Operator, OtherDag, OtherRun, PostgresServer, Python, PythonOutput, Response, Rows,
-    SPARK_CONNECT, SPARK_DEFAULT, Shell, ShellOutput, Spark, SparkSql, Sql, Statement, TriggerDag, TriggerOutput,
-    WaitFor, approval, ask, body_from, body_of, body_of_task, branch, choice, container, copy_files, http, input,
-    python, shell, short_circuit, short_circuit_directly, spark, spark_sql, sql, transfer, trigger_dag, wait_for,
-    wait_for_dag, wait_for_task,
+    Approval, Container, CopyFiles, CopyOutput, Database, FieldInputs, FieldText, FieldValue, FileEntry, FilePlace,
+    Follow, Form, HttpOutput, HttpRequest, LocalFiles, Mount, Operator, OtherDag, OtherRun, PostgresServer, Python,
+    PythonOutput, Response, Rows, SPARK_CONNECT, SPARK_DEFAULT, Shell, ShellOutput, Spark, SparkSql, Sql, Statement,
+    TriggerDag, TriggerOutput, WaitFor, approval, ask, body_from, body_of, body_of_task, branch, choice, container,
+    copy_files, http, input, python, shell, short_circuit, short_circuit_directly, spark, spark_sql, sql, transfer,
+    trigger_dag, wait_for, wait_for_dag, wait_for_task,
 };
 pub use call::{Call, Definition, StoredInputs};
 pub use dag::{Dag, DagBuilder, bundle, dag};

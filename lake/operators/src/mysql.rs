@@ -2,7 +2,7 @@
 
 use orch::wait::{is_truthy, read};
 use orch::{
-    Awaited, BoxFuture, Call, Condition, ConditionResult, Ctx, Database, Deferral, Eyes, Operator, Rows, Statement,
+    Awaited, BoxFuture, Call, Condition, ConditionResult, Ctx, Database, Deferral, Eyes, FieldInputs, Rows, Statement,
     TaskResult, Wait, fatal,
 };
 use orch_lake::source::mysql::Server;
@@ -23,7 +23,7 @@ pub type Mysql = Statement<MysqlServer>;
 
 /// Sends one statement to a MySQL. When the task is stopped the server stops it too.
 #[track_caller]
-pub fn mysql<'d>(mysql: Mysql) -> Call<'d, Rows> {
+pub fn mysql<'d, I: Into<FieldInputs<'d>>>(mysql: Statement<MysqlServer, I>) -> Call<'d, Rows> {
     mysql.call()
 }
 

@@ -24,6 +24,12 @@ const MOST_RENDERED: usize = 4_000;
 /// What is wrong with its kind or its config.
 pub fn body_of_task(task: &TaskSpec) -> Result<TaskFn, String> {
     if !is_of_file(task) {
+        if !task.inputs.is_empty() {
+            return Err(format!(
+                "task `{}` takes outputs of other tasks: only the binary with its DAG can run it",
+                task.task_id
+            ));
+        }
         let body = body_of(&task.kind, &task.config);
         return body.unwrap_or_else(|| Err(format!("the kind `{}` is a function of a binary", task.kind)));
     }
@@ -183,8 +189,8 @@ fn last_line(output: &Value) -> Value {
     }
 }
 
-/// Fields that are texts, whatever type a template gave them; below them all values are.
-const TEXTS: [&str; 11] =
+/// Fields that are texts, whatever the type of the output or template that they are set to. All values below them are texts, too.
+pub(super) const TEXTS: [&str; 11] =
     ["args", "command", "env", "from", "headers", "note", "path", "run_id", "subject", "to", "url"];
 /// Fields whose values keep their types.
 const VALUES: [&str; 5] = ["body", "conf", "equals", "mounts", "params"];
@@ -287,6 +293,16 @@ mod tests {
             let names = Names { params: json!({ "x": 1 }), ..Names::default() };
             template::render(&rest, &names).unwrap_or_else(|problem| panic!("{kind}: {problem}"));
         }
+    }
+
+    #[test]
+    fn a_task_of_a_binary_that_takes_outputs_has_no_function_elsewhere() {
+        let mut task = json!({ "task_id": "t", "kind": "sql", "config": { "connection": "db", "statement": "select $1", "params": [null] } });
+        let function = |task: &Value| body_of_task(&serde_json::from_value(task.clone()).expect("a task"));
+        assert!(function(&task).is_ok());
+        task["inputs"] = json!([{ "name": "params/0", "source": { "output": "up" } }]);
+        let error = function(&task).expect_err("its param would be null");
+        assert!(error.contains("takes outputs of other tasks"), "{error}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The `http` task: one request, again while the server is busy, and its answer.
 
+use super::field::{FieldInputs, FieldValue};
 use super::operator::Operator;
 use crate::{BoxFuture, Call, Ctx, TaskResult, fatal};
 use anyhow::bail;
@@ -16,10 +17,10 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(2);
 /// Of the answer of a server that refuses, so much is told.
 const SHOWN: usize = 500;
 
-/// A request.
+/// A request. `I` is `()`, or [`FieldInputs`] if the body is the output of another task.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct HttpRequest {
+pub struct HttpRequest<I = ()> {
     /// With it, `url` is a path below the connection, and its login and headers are sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection: Option<String>,
@@ -40,6 +41,9 @@ pub struct HttpRequest {
     /// A longer answer fails the task.
     #[serde(default = "megabyte")]
     pub most_bytes: u64,
+    #[doc(hidden)]
+    #[serde(skip)]
+    pub inputs: I,
 }
 
 fn get() -> String {
@@ -71,7 +75,7 @@ pub struct HttpOutput {
 /// Sends a request and gives the answer. It is sent again on 429 and 503, on other statuses from 500 and without an answer
 /// only where the method is harmless to repeat (not POST or PATCH); `Retry-After` is followed. Statuses from 400 fail.
 #[track_caller]
-pub fn http<'d>(request: HttpRequest) -> Call<'d, HttpOutput> {
+pub fn http<'d, I: Into<FieldInputs<'d>>>(request: HttpRequest<I>) -> Call<'d, HttpOutput> {
     request.call()
 }
 
@@ -87,6 +91,7 @@ impl HttpRequest {
             timeout_ms: half_a_minute(),
             again: three(),
             most_bytes: megabyte(),
+            inputs: (),
         }
     }
 
@@ -94,41 +99,66 @@ impl HttpRequest {
     pub fn below(connection: &str, method: &str, path: &str) -> HttpRequest {
         HttpRequest { connection: Some(connection.into()), ..HttpRequest::to(method, path) }
     }
+}
 
+impl<I> HttpRequest<I> {
     #[must_use]
-    pub fn header(mut self, name: &str, value: &str) -> HttpRequest {
+    pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.insert(name.into(), value.into());
         self
     }
 
+    /// Sends a body as JSON: a constant, or the output of another task.
+    ///
     /// # Panics
-    /// When it is no JSON.
+    /// If the constant cannot be JSON.
     #[must_use]
-    pub fn json(mut self, body: impl Serialize) -> HttpRequest {
-        self.body = Some(serde_json::to_value(body).expect("a body is JSON"));
-        self
+    pub fn json<V: FieldValue<I>>(self, body: V) -> HttpRequest<V::Inputs> {
+        let (mut request, inputs) = self.replace_inputs(());
+        let (body, inputs) = body.assign("body".into(), inputs);
+        request.body = Some(body);
+        request.replace_inputs(inputs).0
     }
 
     /// How long one try may take.
     #[must_use]
-    pub fn patience(mut self, limit: Duration) -> HttpRequest {
+    pub fn patience(mut self, limit: Duration) -> Self {
         self.timeout_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
         self
     }
 
     /// How often more it is asked; 3 without this.
     #[must_use]
-    pub fn again(mut self, times: u32) -> HttpRequest {
+    pub fn again(mut self, times: u32) -> Self {
         self.again = times;
         self
     }
 
     #[must_use]
-    pub fn most_bytes(mut self, bytes: u64) -> HttpRequest {
+    pub fn most_bytes(mut self, bytes: u64) -> Self {
         self.most_bytes = bytes;
         self
     }
 
+    /// Returns the call of the request, to be added to a DAG.
+    #[track_caller]
+    pub fn call<'d>(self) -> Call<'d, HttpOutput>
+    where
+        I: Into<FieldInputs<'d>>,
+    {
+        let (request, inputs) = self.replace_inputs(());
+        FieldInputs::call(inputs.into(), request)
+    }
+
+    /// Replaces the inputs, and returns the former ones.
+    fn replace_inputs<J>(self, inputs: J) -> (HttpRequest<J>, I) {
+        let HttpRequest { connection, url, method, headers, body, timeout_ms, again, most_bytes, inputs: former } =
+            self;
+        (HttpRequest { connection, url, method, headers, body, timeout_ms, again, most_bytes, inputs }, former)
+    }
+}
+
+impl HttpRequest {
     fn ask(&self, address: &Address) -> Ask {
         Ask {
             method: self.method.clone(),

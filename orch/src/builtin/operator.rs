@@ -36,13 +36,13 @@ pub trait Operator: Serialize + DeserializeOwned + Clone + Send + Sync + 'static
 pub fn body_of(kind: &str, config: &Value) -> Option<Result<TaskFn, String>> {
     let body = match kind {
         Shell::KIND => body_from::<Shell>(config),
-        Python::KIND => body_from::<Python>(config),
+        <Python>::KIND => body_from::<Python>(config),
         Sql::KIND => body_from::<Sql>(config),
-        HttpRequest::KIND => body_from::<HttpRequest>(config),
+        <HttpRequest>::KIND => body_from::<HttpRequest>(config),
         Spark::KIND => body_from::<Spark>(config),
         SparkSql::KIND => body_from::<SparkSql>(config),
         Container::KIND => body_from::<Container>(config),
-        TriggerDag::KIND => body_from::<TriggerDag>(config),
+        <TriggerDag>::KIND => body_from::<TriggerDag>(config),
         WaitFor::KIND => body_from::<WaitFor>(config),
         OtherDag::KIND => body_from::<OtherDag>(config),
         Approval::KIND => body_from::<Approval>(config),

@@ -1,5 +1,6 @@
 //! The `python` task: a script or a file, by the Python of this machine or of a virtual environment.
 
+use super::field::{FieldInputs, FieldText, key_of};
 use super::operator::Operator;
 use super::process::{self, SKIP_CODE};
 use crate::{BoxFuture, Call, Ctx, TaskResult, fatal, skip};
@@ -10,20 +11,20 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// A script, and how it is run.
+/// A script, and how it is run. `I` is `()`, or [`FieldInputs`] if an argument or a variable is the output of another task.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Python {
+pub struct Python<I = ()> {
     /// The text of the script. It is read from standard input, so no process list shows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub script: Option<String>,
     /// A file instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
-    /// `sys.argv[1:]`. No shell reads them.
     /// The SHA-256 of the file when the DAG file was read: a changed script is a new version of the DAG.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file_sha256: Option<String>,
+    /// `sys.argv[1:]`. No shell reads them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -34,6 +35,9 @@ pub struct Python {
     /// A Python by its path instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interpreter: Option<String>,
+    #[doc(hidden)]
+    #[serde(skip)]
+    pub inputs: I,
 }
 
 /// What a script gave.
@@ -47,7 +51,7 @@ pub struct PythonOutput {
 
 /// Runs a Python script. Exit code 99 skips the task; any other code but 0 fails the try. The environment is that of `shell`.
 #[track_caller]
-pub fn python<'d>(python: Python) -> Call<'d, PythonOutput> {
+pub fn python<'d, I: Into<FieldInputs<'d>>>(python: Python<I>) -> Call<'d, PythonOutput> {
     python.call()
 }
 
@@ -59,25 +63,51 @@ impl Python {
     pub fn file(path: &str) -> Python {
         Python { file: Some(path.into()), ..Python::default() }
     }
+}
 
+impl<I> Python<I> {
+    /// Adds an argument: a text, or the output of another task. Outputs that are not texts become JSON text.
     #[must_use]
-    pub fn arg(mut self, value: impl Into<String>) -> Python {
-        self.args.push(value.into());
-        self
+    pub fn arg<V: FieldText<I>>(self, value: V) -> Python<V::Inputs> {
+        let (mut python, inputs) = self.replace_inputs(());
+        let (text, inputs) = value.assign_text(format!("args/{}", python.args.len()), inputs);
+        python.args.push(text);
+        python.replace_inputs(inputs).0
+    }
+
+    /// Sets a variable of the environment to a text, or to the output of another task, as [`arg`](Python::arg) does.
+    #[must_use]
+    pub fn env<V: FieldText<I>>(self, name: &str, value: V) -> Python<V::Inputs> {
+        let (mut python, inputs) = self.replace_inputs(());
+        let (text, inputs) = value.assign_text(key_of("env", name), inputs);
+        python.env.insert(name.into(), text);
+        python.replace_inputs(inputs).0
     }
 
     #[must_use]
-    pub fn env(mut self, name: &str, value: impl Into<String>) -> Python {
-        self.env.insert(name.into(), value.into());
-        self
-    }
-
-    #[must_use]
-    pub fn venv(mut self, folder: &str) -> Python {
+    pub fn venv(mut self, folder: &str) -> Self {
         self.venv = Some(folder.into());
         self
     }
 
+    /// Returns the call of the script, to be added to a DAG.
+    #[track_caller]
+    pub fn call<'d>(self) -> Call<'d, PythonOutput>
+    where
+        I: Into<FieldInputs<'d>>,
+    {
+        let (python, inputs) = self.replace_inputs(());
+        FieldInputs::call(inputs.into(), python)
+    }
+
+    /// Replaces the inputs, and returns the former ones.
+    fn replace_inputs<J>(self, inputs: J) -> (Python<J>, I) {
+        let Python { script, file, file_sha256, args, env, venv, interpreter, inputs: former } = self;
+        (Python { script, file, file_sha256, args, env, venv, interpreter, inputs }, former)
+    }
+}
+
+impl Python {
     /// Another worker may have the interpreter, so an error is retried.
     fn interpreter(&self) -> TaskResult<String> {
         let path = match (&self.venv, &self.interpreter) {

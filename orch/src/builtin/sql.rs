@@ -1,6 +1,6 @@
 //! The `sql` task: a statement for a Postgres.
 
-use super::operator::Operator;
+use super::field::FieldInputs;
 use super::statement::{Database, Rows, Statement};
 use crate::{Call, Ctx, TaskResult};
 use anyhow::bail;
@@ -16,7 +16,7 @@ pub type Sql = Statement<PostgresServer>;
 
 /// Sends one statement to a Postgres. When the task is stopped the server stops it too.
 #[track_caller]
-pub fn sql<'d>(sql: Sql) -> Call<'d, Rows> {
+pub fn sql<'d, I: Into<FieldInputs<'d>>>(sql: Statement<PostgresServer, I>) -> Call<'d, Rows> {
     sql.call()
 }
 

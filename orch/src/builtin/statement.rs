@@ -1,7 +1,8 @@
 //! A statement for a database and what it gave, whatever database it is.
 
+use super::field::{FieldInputs, FieldValue};
 use super::operator::Operator;
-use crate::{BoxFuture, Ctx, TaskResult};
+use crate::{BoxFuture, Call, Ctx, TaskResult};
 pub use orch_workers::outside::postgres::Rows;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -17,10 +18,10 @@ pub trait Database: Clone + Send + Sync + 'static {
     fn ask(statement: &Statement<Self>, ctx: &Ctx) -> impl Future<Output = TaskResult<Rows>> + Send;
 }
 
-/// A statement, and for whom.
+/// A statement for a database of the type `D`. `I` is `()`, or [`FieldInputs`] if a param is the output of another task.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(bound = "", deny_unknown_fields)]
-pub struct Statement<D> {
+#[serde(bound(serialize = "", deserialize = "I: Default"), deny_unknown_fields)]
+pub struct Statement<D, I = ()> {
     /// The id of a connection of the database's type.
     pub connection: String,
     pub statement: String,
@@ -34,6 +35,8 @@ pub struct Statement<D> {
     pub timeout_ms: u64,
     #[serde(skip)]
     database: PhantomData<fn() -> D>,
+    #[serde(skip)]
+    inputs: I,
 }
 
 fn thousand() -> usize {
@@ -53,17 +56,22 @@ impl<D> Statement<D> {
             most_rows: thousand(),
             timeout_ms: hour(),
             database: PhantomData,
+            inputs: (),
         }
     }
+}
 
-    /// What stands at the statement's next place.
+impl<D, I> Statement<D, I> {
+    /// Sets the next param of the statement, to a constant or to the output of another task.
     ///
     /// # Panics
-    /// When it is no JSON.
+    /// If the constant cannot be JSON.
     #[must_use]
-    pub fn param(mut self, value: impl Serialize) -> Self {
-        self.params.push(serde_json::to_value(value).expect("a param is JSON"));
-        self
+    pub fn param<V: FieldValue<I>>(self, value: V) -> Statement<D, V::Inputs> {
+        let (mut statement, inputs) = self.replace_inputs(());
+        let (value, inputs) = value.assign(format!("params/{}", statement.params.len()), inputs);
+        statement.params.push(value);
+        statement.replace_inputs(inputs).0
     }
 
     #[must_use]
@@ -81,6 +89,23 @@ impl<D> Statement<D> {
 
     pub fn timeout(&self) -> Duration {
         Duration::from_millis(self.timeout_ms)
+    }
+
+    /// Returns the call of the statement, to be added to a DAG.
+    #[track_caller]
+    pub fn call<'d>(self) -> Call<'d, Rows>
+    where
+        D: Database,
+        I: Into<FieldInputs<'d>>,
+    {
+        let (statement, inputs) = self.replace_inputs(());
+        FieldInputs::call(inputs.into(), statement)
+    }
+
+    /// Replaces the inputs, and returns the former ones.
+    fn replace_inputs<J>(self, inputs: J) -> (Statement<D, J>, I) {
+        let Statement { connection, statement, params, most_rows, timeout_ms, database, inputs: former } = self;
+        (Statement { connection, statement, params, most_rows, timeout_ms, database, inputs }, former)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The `trigger_dag` task: starts a run of a DAG, and waits for its end without a slot if asked to.
 
+use super::field::{FieldInputs, FieldValue};
 use super::operator::Operator;
 use crate::{BoxFuture, Call, Ctx, TaskResult, Triggered, Wait, defer, wait};
 use anyhow::bail;
@@ -9,10 +10,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::time::Duration;
 
-/// A run to start.
+/// A run to start. `I` is `()`, or [`FieldInputs`] if the conf is the output of another task.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct TriggerDag {
+pub struct TriggerDag<I = ()> {
     pub dag_id: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conf: Option<Value>,
@@ -27,6 +28,9 @@ pub struct TriggerDag {
     pub wait: bool,
     #[serde(default = "few_seconds")]
     pub poke_ms: u64,
+    #[doc(hidden)]
+    #[serde(skip)]
+    pub inputs: I,
 }
 
 fn few_seconds() -> u64 {
@@ -45,7 +49,7 @@ pub struct TriggerOutput {
 /// Starts a run of a DAG (type `operator_triggered`). The same try starts one run, however often its body is called: one
 /// that lost its worker, or the answer, finds the run that it started. A retry starts another.
 #[track_caller]
-pub fn trigger_dag<'d>(trigger: TriggerDag) -> Call<'d, TriggerOutput> {
+pub fn trigger_dag<'d, I: Into<FieldInputs<'d>>>(trigger: TriggerDag<I>) -> Call<'d, TriggerOutput> {
     trigger.call()
 }
 
@@ -59,49 +63,74 @@ impl TriggerDag {
             note: None,
             wait: false,
             poke_ms: few_seconds(),
+            inputs: (),
         }
     }
+}
 
+impl<I> TriggerDag<I> {
+    /// Sets the conf of the run, to a constant or to the output of another task.
+    ///
     /// # Panics
-    /// When it is no JSON.
+    /// If the constant cannot be JSON.
     #[must_use]
-    pub fn conf(mut self, conf: impl Serialize) -> TriggerDag {
-        self.conf = Some(serde_json::to_value(conf).expect("a conf is JSON"));
-        self
+    pub fn conf<V: FieldValue<I>>(self, conf: V) -> TriggerDag<V::Inputs> {
+        let (mut trigger, inputs) = self.replace_inputs(());
+        let (conf, inputs) = conf.assign("conf".into(), inputs);
+        trigger.conf = Some(conf);
+        trigger.replace_inputs(inputs).0
     }
 
     #[must_use]
-    pub fn run_id(mut self, run_id: &str) -> TriggerDag {
+    pub fn run_id(mut self, run_id: &str) -> Self {
         self.run_id = Some(run_id.into());
         self
     }
 
     #[must_use]
-    pub fn logical_date(mut self, date: DateTime<Utc>) -> TriggerDag {
+    pub fn logical_date(mut self, date: DateTime<Utc>) -> Self {
         self.logical_date = Some(date);
         self
     }
 
     #[must_use]
-    pub fn note(mut self, text: &str) -> TriggerDag {
+    pub fn note(mut self, text: &str) -> Self {
         self.note = Some(text.into());
         self
     }
 
     /// Waits for the end of the run, without a slot.
     #[must_use]
-    pub fn and_wait(mut self) -> TriggerDag {
+    pub fn and_wait(mut self) -> Self {
         self.wait = true;
         self
     }
 
     /// How often it is looked at; every 5 s without this.
     #[must_use]
-    pub fn poke_every(mut self, pause: Duration) -> TriggerDag {
+    pub fn poke_every(mut self, pause: Duration) -> Self {
         self.poke_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
         self
     }
 
+    /// Returns the call that starts the run, to be added to a DAG.
+    #[track_caller]
+    pub fn call<'d>(self) -> Call<'d, TriggerOutput>
+    where
+        I: Into<FieldInputs<'d>>,
+    {
+        let (trigger, inputs) = self.replace_inputs(());
+        FieldInputs::call(inputs.into(), trigger)
+    }
+
+    /// Replaces the inputs, and returns the former ones.
+    fn replace_inputs<J>(self, inputs: J) -> (TriggerDag<J>, I) {
+        let TriggerDag { dag_id, conf, run_id, logical_date, note, wait, poke_ms, inputs: former } = self;
+        (TriggerDag { dag_id, conf, run_id, logical_date, note, wait, poke_ms, inputs }, former)
+    }
+}
+
+impl TriggerDag {
     async fn go(self, ctx: &Ctx) -> TaskResult<TriggerOutput> {
         if let Some(resumed) = ctx.resumed() {
             let ended: RunEnded = resumed.value_as()?;

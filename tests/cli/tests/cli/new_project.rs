@@ -210,7 +210,7 @@ if [ "$1" = metadata ]; then
     printf '{{"packages":[{{"manifest_path":"%s","targets":[{{"name":"my-pipelines","kind":["bin"]}}]}}]}}' "$manifest"
     exit 0
 fi
-# As cargo does in the first build of a project.
+# Cargo completes the lock file in the first build of a project, too.
 grep -q '"my-pipelines"' Cargo.lock || printf '\n[[package]]\nname = "my-pipelines"\nversion = "0.1.0"\n' >> Cargo.lock
 mkdir -p target
 '{rustc}' --edition 2024 --crate-name my_pipelines --color never src/main.rs -o target/my-pipelines -L all='{deps}' \
