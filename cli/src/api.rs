@@ -38,6 +38,7 @@ use orch_binary::config::{Config, Secret};
 use orch_binary::failure::Failure;
 use orch_binary::person;
 use orch_binary::session::{Server, Session};
+use orch_core::network::step_after_status;
 use orch_web::{InProcessApi, MAX_RESPONSE_BYTES};
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -201,22 +202,23 @@ impl Api {
     }
 
     fn not_logged_in(&self, detail: &str) -> Failure {
-        let get = format!(
-            "curl -s {}/auth/token -H 'content-type: application/json' -d '{{\"username\": \"admin\", \"password\": \"…\"}}'",
-            self.base
-        );
         let message = match &self.door {
             Door::Http(_, Some(_)) => format!("`{}` does not accept the token: {detail}", self.base),
             _ => format!("`{}` asks for a token", self.base),
         };
-        Failure::new(message).hint(format!("get one with `{get}` and put it into ORCH_API_TOKEN"))
+        // No command line with a password or a token: every user of a machine can read those.
+        Failure::new(message).hint(format!(
+            "create a token on the page `{}/account`, or with `orch users create-token` on a machine that reaches the database, \
+             and put it into ORCH_API_TOKEN",
+            self.base
+        ))
     }
 
     fn failed(&self, status: u16, body: &Value, detail: &str) -> Failure {
-        let failure = Failure::new(format!("`{}` could not answer (HTTP {status}): {detail}", self.base));
+        let failure = Failure::new(format!("`{}` responded with status {status}{}", self.base, behind_colon(detail)));
         match body.get("request_id").and_then(Value::as_str) {
             Some(id) => failure.hint(format!("the server's log says why under `{}`", sanitize_text(id))),
-            None => failure.hint("try again, or look at the server's log"),
+            None => failure.hint(step_after_status(status)),
         }
     }
 
@@ -250,8 +252,8 @@ fn base(url: &str) -> Result<String, Failure> {
     let parsed: Result<ureq::http::Uri, _> = base.parse();
     // Not shown before it is known to hold no password.
     if base.contains('@') {
-        return Err(Failure::new("the address of an API holds no user and no password")
-            .hint("log in with a token: `--token`, or ORCH_API_TOKEN"));
+        return Err(Failure::new("`--api-url` contains a user or a password, which are not sent")
+            .hint("write the address without them, and put a token into ORCH_API_TOKEN"));
     }
     match parsed {
         Ok(uri)
@@ -285,7 +287,13 @@ fn refused(words: &str) -> Failure {
     }
 }
 
-/// A `detail` in words: a text, a list of wrong fields, or an object with a message.
+/// Returns `: text`, or nothing for a blank text.
+fn behind_colon(text: &str) -> String {
+    let text = text.trim();
+    if text.is_empty() { String::new() } else { format!(": {text}") }
+}
+
+/// Returns the text of a `detail`: a text, a list of wrong fields, or an object with a message.
 fn words(detail: &Value) -> String {
     let text = match detail {
         Value::String(text) => text.clone(),
@@ -385,5 +393,7 @@ mod tests {
         assert_eq!(words(&json!("no\u{1b}[31m")), "no [31m");
         assert_eq!(words(&json!([{ "loc": ["body", "conf"], "msg": "an object" }])), "body.conf: an object");
         assert_eq!(words(&json!({ "reason": "x", "message": "taken" })), "taken");
+        assert_eq!(behind_colon(" taken\n"), ": taken");
+        assert_eq!(behind_colon(&words(&json!({ "reason": "x" }))), "", "an empty message leaves no colon");
     }
 }

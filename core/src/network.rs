@@ -55,8 +55,37 @@ impl fmt::Display for Network {
     }
 }
 
-/// What is said of other addresses.
-pub const NOT_REACHED: &str = "its address is not public, and the setting `test_networks` does not name it";
+/// Why a private address is not reached, and who can allow it. The host is named before this text.
+pub const NOT_REACHED: &str = "its address is not public: an administrator allows private addresses with the setting \
+    `test_networks` (`ORCH_TEST_NETWORKS=10.0.0.0/8`)";
+
+/// Returns a URL without its user, password, query and fragment, which may be secrets.
+pub fn shown_url(url: &str) -> String {
+    let url = url.split(['?', '#']).next().unwrap_or_default();
+    let (scheme, rest) = url.split_at(url.find("://").map_or(0, |at| at + 3));
+    let (server, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = server.rsplit_once('@').map_or(server, |(_, host)| host);
+    format!("{scheme}{host}{path}")
+}
+
+/// Returns the scheme, host and port of a URL. The path of a webhook is a secret, so messages about it contain no more.
+pub fn shown_origin(url: &str) -> String {
+    let url = shown_url(url);
+    let start = url.find("://").map_or(0, |at| at + 3);
+    let end = url[start..].find('/').map_or(url.len(), |at| start + at);
+    url[..end].into()
+}
+
+/// Returns what to do after a server responded with a status that is not a success.
+pub fn step_after_status(status: u16) -> &'static str {
+    match status {
+        300..=399 => "write the address that the server redirects to",
+        401 | 403 => "check the login, the password and the token, and what they may do on that server",
+        404 | 410 => "check the address: the server has nothing at this path",
+        408 | 425 | 429 | 500.. => "try again later; if it fails again, read the log of that server",
+        _ => "compare the request with the documentation of that server",
+    }
+}
 
 /// Which addresses may be reached on behalf of an operator: public ones, and the networks that the settings name. Whatever
 /// runs beside this server (its database, a cloud's metadata service) trusts this machine, not the operator.
@@ -154,6 +183,21 @@ mod tests {
         let reach = Reach::also(vec!["10.0.0.0/8".parse().expect("a network")]);
         assert!(reach.allows(address("10.1.2.3")) && reach.allows(address("::ffff:10.1.2.3")));
         assert!(!reach.allows(address("127.0.0.1")));
+    }
+
+    #[test]
+    fn messages_contain_urls_without_secrets() {
+        for (url, shown, origin) in [
+            ("http://api.test:8080/v1/x?key=hush#part", "http://api.test:8080/v1/x", "http://api.test:8080"),
+            ("https://me:hush@api.test/v1@2", "https://api.test/v1@2", "https://api.test"),
+            ("https://me:hush@api.test?key=hush", "https://api.test", "https://api.test"),
+            ("http://[::1]:80/", "http://[::1]:80/", "http://[::1]:80"),
+            ("me:hush@api.test/v1", "api.test/v1", "api.test"),
+            ("/v1/x?key=hush", "/v1/x", ""),
+            ("", "", ""),
+        ] {
+            assert_eq!((shown_url(url).as_str(), shown_origin(url).as_str()), (shown, origin), "{url}");
+        }
     }
 
     #[test]

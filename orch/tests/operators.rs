@@ -144,7 +144,10 @@ async fn a_busy_server_is_asked_again_and_one_that_refuses_is_not() {
 
     let (address, asked) = server(vec![REFUSED, OK]);
     let refused = http(HttpRequest::to("GET", &address)).run_alone(Ctx::test()).await.expect_err("refused");
-    assert_eq!(refused, TaskError::fatal("the server answers with status 422: no such"));
+    let expected = format!(
+        "`{address}` responded with status 422: no such\nhint: compare the request with the documentation of that server"
+    );
+    assert_eq!(refused, TaskError::fatal(expected));
     assert_eq!(asked.lock().expect("no panic").len(), 1);
 
     // It may have been done: to post again could do it twice.
@@ -158,7 +161,8 @@ async fn a_busy_server_is_asked_again_and_one_that_refuses_is_not() {
 async fn what_is_too_long_or_nowhere_is_told() {
     let (address, _) = server(vec![OK]);
     let long = http(HttpRequest::to("GET", &address).most_bytes(5)).run_alone(Ctx::test()).await.expect_err("too long");
-    assert_eq!(long, TaskError::fatal("its answer has more than 5 bytes"));
+    let expected = format!("the response of `{address}` has more than 5 bytes\nhint: request less data");
+    assert_eq!(long, TaskError::fatal(expected));
     let nowhere = http(HttpRequest::to("GET", "/v1")).run_alone(Ctx::test()).await.expect_err("no address");
     assert!(causes(&nowhere).contains("name a connection"), "{nowhere}");
     let silent = HttpRequest::to("GET", "http://127.0.0.1:1/").again(0);

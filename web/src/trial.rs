@@ -5,7 +5,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use orch_core::network::{NOT_REACHED, Reach};
+use orch_core::network::{NOT_REACHED, Reach, shown_url, step_after_status};
 use orch_sdk::secret::Masker;
 use orch_sdk::task::Connection;
 use orch_store::connect::Database;
@@ -171,9 +171,10 @@ async fn http(connection: &Connection, reach: &Reach) -> Result<String, TestErro
         let password = connection.password.as_deref().unwrap_or_default();
         format!("Basic {}", BASE64.encode(format!("{login}:{password}")))
     });
+    let shown = shown_url(&url);
     match status(url, authorization, reach).await? {
         good @ 100..=399 => Ok(format!("{DONE}: HTTP {good}")),
-        other => Err(format!("it answers HTTP {other}").into()),
+        other => Err(refused(&shown, other).into()),
     }
 }
 
@@ -182,16 +183,23 @@ async fn iceberg(connection: &Connection, reach: &Reach) -> Result<String, TestE
     let base = connection.http_address().ok_or_else(|| unusable("it has no host"))?;
     let token = connection.extra_field("token").and_then(|token| token.as_str());
     let has_account = token.is_none() && connection.password.is_some();
-    match status(format!("{base}/v1/config"), token.map(|token| format!("Bearer {token}")), reach).await? {
+    let url = format!("{base}/v1/config");
+    let shown = shown_url(&url);
+    match status(url, token.map(|token| format!("Bearer {token}")), reach).await? {
         good @ 200..=299 => Ok(format!("{DONE}: HTTP {good}")),
         // The warehouse may have to be named, or a token is wanted.
         asked @ (400 | 401) if asked == 400 || has_account => Ok(format!("{DONE}: it answers; no login was tried")),
-        other => Err(format!("it answers HTTP {other}").into()),
+        other => Err(refused(&shown, other).into()),
     }
 }
 
-/// What the server at an address answers, without following it elsewhere.
+fn refused(shown: &str, status: u16) -> String {
+    format!("`{shown}` responded with status {status}\nhint: {}", step_after_status(status))
+}
+
+/// Returns the status of the response of an address, without following redirects.
 async fn status(url: String, authorization: Option<String>, reach: &Reach) -> Result<u16, String> {
+    let shown = shown_url(&url);
     let reaching = Reaching(reach.clone());
     let asked = tokio::task::spawn_blocking(move || {
         let config = ureq::Agent::config_builder()
@@ -212,9 +220,14 @@ async fn status(url: String, authorization: Option<String>, reach: &Reach) -> Re
         Ok(Ok(status)) => Ok(status),
         Ok(Err(
             ureq::Error::Io(_) | ureq::Error::HostNotFound | ureq::Error::Timeout(_) | ureq::Error::ConnectionFailed,
-        )) => Err(format!("it {UNREACHABLE}")),
-        Ok(Err(error)) => Err(chain(&error)),
-        Err(_) => Err("the trial broke off".into()),
+        )) => Err(format!("`{shown}` {UNREACHABLE}")),
+        Ok(Err(error)) => {
+            let why = chain(&error);
+            // Without the kind of error of the client.
+            let why = if why.contains(NOT_REACHED) { NOT_REACHED } else { why.as_str() };
+            Err(format!("`{shown}`: {why}"))
+        }
+        Err(_) => Err(format!("the request to `{shown}` ended without a result; test the connection again")),
     }
 }
 

@@ -1,11 +1,12 @@
 //! What commands ask of DAGs, runs and task instances, each as one or a few requests.
 
 use super::list::refused_list;
-use super::{Api, ApiReply, HINT, ListQuery, Query, encoded, read, refused};
+use super::{Api, ApiReply, HINT, ListQuery, Query, behind_colon, encoded, read, refused};
 use chrono::{DateTime, SecondsFormat, Utc};
 use orch_binary::conf;
 use orch_binary::failure::Failure;
 use orch_binary::names::{self, MapIndexFlag};
+use orch_core::network::step_after_status;
 use orch_spec::DagSpec;
 use orch_spec::ids::{DagId, RunId, TaskId};
 use orch_spec::names::closest;
@@ -343,7 +344,9 @@ impl Api {
             // It says itself what to do: that there is no lake, for example.
             ApiReply::Refused(_, words) if words.contains(HINT) => Err(refused(&words)),
             ApiReply::Refused(status, words) => {
-                Err(Failure::new(format!("`{}` refuses the question (HTTP {status}): {words}", self.base)))
+                let message = format!("`{}` responded with status {status}{}", self.base, behind_colon(&words));
+                let failure = Failure::new(message);
+                Err(if words.trim().is_empty() { failure.hint(step_after_status(status)) } else { failure })
             }
         }
     }

@@ -50,7 +50,7 @@ impl TestConnection {
                 Ok(Exit::Done)
             }
             Err(words) => {
-                eprintln!("error: connection `{}` leads nowhere: {words}", self.conn_id);
+                eprintln!("error: the test of connection `{}` failed: {words}", self.conn_id);
                 Ok(Exit::Failed)
             }
         }

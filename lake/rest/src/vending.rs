@@ -105,10 +105,9 @@ impl AssumedRole {
         }
         let text = String::from_utf8_lossy(&text);
         if !status.is_success() {
-            return Err(failed(format!(
-                "STS responded with {status}: {}",
-                element(&text, "Message").unwrap_or_default()
-            )));
+            let message = element(&text, "Message").filter(|message| !message.is_empty());
+            let message = message.map(|message| format!(": {message}")).unwrap_or_default();
+            return Err(failed(format!("STS at `{endpoint}` responded with {status}{message}")));
         }
         keys(&text).ok_or_else(|| failed("the response of STS has no keys"))
     }

@@ -4,7 +4,7 @@ use super::field::{FieldInputs, FieldValue};
 use super::operator::Operator;
 use crate::{BoxFuture, Call, Ctx, TaskResult, fatal};
 use anyhow::bail;
-use orch_workers::outside::http::{Address, Ask, Http, HttpReply, NoAnswer, anywhere, below};
+use orch_workers::outside::http::{Address, Ask, Http, HttpReply, NoAnswer, anywhere, below, refusal};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -169,18 +169,22 @@ impl HttpRequest {
         }
     }
 
-    /// The answer; or what it is that may pass, and how long the server wants it to take.
-    fn judge(&self, answer: Result<HttpReply, NoAnswer>) -> TaskResult<Result<HttpOutput, (String, Option<Duration>)>> {
+    /// Returns the output. `Ok(Err(…))`: the request may succeed later, with the reason and the pause that the server asks for.
+    fn judge(
+        &self,
+        url: &str,
+        answer: Result<HttpReply, NoAnswer>,
+    ) -> TaskResult<Result<HttpOutput, (String, Option<Duration>)>> {
         let is_harmless = !matches!(self.method.to_uppercase().as_str(), "POST" | "PATCH");
         let told = match answer {
             Ok(told) => told,
-            Err(error @ (NoAnswer::BadRequest(_) | NoAnswer::TooLong(_))) => return Err(fatal(error.to_string())),
-            Err(error) if is_harmless => return Ok(Err((error.to_string(), None))),
-            Err(error) => bail!("{error}"),
+            Err(error @ (NoAnswer::BadRequest(_) | NoAnswer::TooLong(_))) => return Err(fatal(error.message(url))),
+            Err(error) if is_harmless => return Ok(Err((error.message(url), None))),
+            Err(error) => bail!("{}", error.message(url)),
         };
         let text = String::from_utf8_lossy(&told.body);
         let shown = &text[..text.floor_char_boundary(SHOWN)];
-        let problem = format!("the server answers with status {}: {shown}", told.status);
+        let problem = refusal(url, told.status, shown);
         match told.status {
             429 | 503 => Ok(Err((problem, retry_after(&told)))),
             500.. if is_harmless => Ok(Err((problem, retry_after(&told)))),
@@ -215,7 +219,7 @@ async fn go(request: HttpRequest, ctx: &Ctx) -> TaskResult<HttpOutput> {
             answer = client.ask(request.ask(&address)) => answer,
             () = ctx.cancelled() => bail!("cancelled"),
         };
-        let (problem, wait) = match request.judge(answer)? {
+        let (problem, wait) = match request.judge(&address.url, answer)? {
             Ok(output) => return Ok(output),
             Err(busy) => busy,
         };
@@ -223,7 +227,8 @@ async fn go(request: HttpRequest, ctx: &Ctx) -> TaskResult<HttpOutput> {
         if left == 0 || wait > LONGEST_PAUSE {
             bail!("{problem}");
         }
-        ctx.warning(format!("{problem}: asking again in {wait:?}"));
+        let reason = problem.rsplit_once("\nhint: ").map_or(problem.as_str(), |(reason, _)| reason);
+        ctx.warning(format!("{reason}; the request is repeated in {wait:?}"));
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             () = ctx.cancelled() => bail!("cancelled"),

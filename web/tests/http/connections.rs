@@ -394,11 +394,15 @@ async fn connections_are_tried_where_that_is_allowed() {
         test(&web, of("http", account.clone())).await,
         (true, "Connection successfully tested: HTTP 200".into())
     );
-    assert_eq!(test(&web, of("http", account)).await, (false, "it answers HTTP 401".into()));
+    let refused = |path: &str| {
+        let hint = "check the login, the password and the token, and what they may do on that server";
+        (false, format!("`http://127.0.0.1:{port}{path}` responded with status 401\nhint: {hint}"))
+    };
+    assert_eq!(test(&web, of("http", account)).await, refused(""));
     let catalog = |more: Value| of("iceberg", json!({ "schema": "catalog", "extra": more.to_string() }));
     let token = json!({ "token": "hush4" });
     assert_eq!(test(&web, catalog(token.clone())).await, (true, "Connection successfully tested: HTTP 200".into()));
-    assert_eq!(test(&web, catalog(token)).await, (false, "it answers HTTP 401".into()));
+    assert_eq!(test(&web, catalog(token)).await, refused("/catalog/v1/config"));
     let mut account = catalog(json!({}));
     account.as_object_mut().unwrap().extend([("login".into(), json!("me")), ("password".into(), json!("hush1"))]);
     let (well, words) = test(&web, account).await;

@@ -72,7 +72,7 @@ fn transport(connection: &Connection, reach: Option<&Reach>) -> Result<SmtpTrans
 fn resolved(host: &str, port: u16, reach: &Reach) -> Result<String, String> {
     let mut found = (host, port).to_socket_addrs().map_err(|error| format!("`{host}` cannot be resolved: {error}"))?;
     let allowed = found.find(|address| reach.allows(address.ip()));
-    allowed.map(|address| address.ip().to_string()).ok_or_else(|| NOT_REACHED.into())
+    allowed.map(|address| address.ip().to_string()).ok_or_else(|| format!("`{host}`: {NOT_REACHED}"))
 }
 
 /// Trusts whom everybody trusts, and the certificate of `ca_file` if there is one.

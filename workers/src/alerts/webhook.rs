@@ -1,9 +1,10 @@
 //! Webhooks: one in the way of Slack, which many chats take, and one that sends everything as JSON, signed.
 
 use super::PATIENCE;
-use crate::outside::http::{Address, Ask, Http, anywhere, below};
+use crate::outside::http::{Address, Ask, Http, anywhere, below, refusal};
 use hmac::{Hmac, KeyInit, Mac};
 use orch_core::alert::Message;
+use orch_core::network::shown_origin;
 use orch_sdk::task::Connection;
 use serde_json::json;
 use sha2::Sha256;
@@ -58,14 +59,16 @@ async fn post(http: &Http, mut address: Address, message: &Message, body: String
     address.headers.insert("X-Orch-Alert".into(), message.kind.to_string());
     address.headers.insert("Content-Type".into(), "application/json".into());
     address.is_trusted = true;
+    // The path may be a secret, as in Slack's webhooks.
+    let receiver = shown_origin(&address.url);
     let (method, body) = ("POST".to_string(), Some(body.into_bytes()));
     let told = http.ask(Ask { method, address, body, timeout: PATIENCE, most_bytes: MOST_ANSWER }).await;
-    let told = told.map_err(|error| error.to_string())?;
+    let told = told.map_err(|error| error.message(&receiver))?;
     if (200..300).contains(&told.status) {
         return Ok(());
     }
-    // Never what it says: it may be a server that this machine reaches and the reader does not.
-    Err(format!("it answers HTTP {}", told.status))
+    // Without the body: the response may come from a server that this machine reaches and the reader does not.
+    Err(refusal(&receiver, told.status, ""))
 }
 
 #[cfg(test)]

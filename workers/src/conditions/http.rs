@@ -1,6 +1,6 @@
 //! What a web server answers. One client for all who wait.
 
-use crate::outside::http::{Ask, Http, anywhere, below};
+use crate::outside::http::{Ask, Http, anywhere, below, refusal};
 use anyhow::{anyhow, bail};
 use orch_sdk::task::{BoxFuture, Condition, ConditionResult, Eyes, fatal};
 use orch_sdk::wait::{HttpWait, is_truthy, read};
@@ -42,23 +42,24 @@ impl Condition for Web {
             if body.is_some() {
                 address.headers.entry("Content-Type".into()).or_insert_with(|| "application/json".into());
             }
+            let url = address.url.clone();
             let told = http
                 .ask(Ask { method: wait.method.clone(), address, body, timeout: PATIENCE, most_bytes: MOST_BYTES })
-                .await?;
-            judge(&wait, told.status, &told.body)
+                .await
+                .map_err(|error| anyhow!(error.message(&url)))?;
+            judge(&wait, &url, told.status, &told.body)
         })
     }
 }
 
-fn judge(wait: &HttpWait, status: u16, body: &[u8]) -> ConditionResult {
+fn judge(wait: &HttpWait, url: &str, status: u16, body: &[u8]) -> ConditionResult {
     let is_answer =
         if wait.statuses.is_empty() { (200..300).contains(&status) } else { wait.statuses.contains(&status) };
     if !is_answer {
         // Not there, too early, too much: what a server says that is not ready.
         return match status {
             404 | 425 | 429 => Ok(None),
-            401 | 403 => bail!("the server refuses with status {status}: who asks may not, or is not known"),
-            status => bail!("the server answers with status {status}"),
+            status => bail!("{}", refusal(url, status, "")),
         };
     }
     let json = serde_json::from_slice::<Value>(body);
@@ -78,7 +79,7 @@ mod tests {
     use serde_json::json;
 
     fn check(wait: &HttpWait, status: u16, body: &str) -> Result<Option<Value>, String> {
-        judge(wait, status, body.as_bytes()).map_err(|error| error.to_string())
+        judge(wait, &wait.url, status, body.as_bytes()).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -87,7 +88,8 @@ mod tests {
         assert_eq!(check(&plain, 200, "{\"a\": 1}"), Ok(Some(json!({ "a": 1 }))));
         assert_eq!(check(&plain, 204, ""), Ok(Some(json!(""))));
         assert_eq!(check(&plain, 404, ""), Ok(None));
-        assert_eq!(check(&plain, 500, ""), Err("the server answers with status 500".into()));
+        assert_eq!(check(&plain, 500, ""), Err(refusal("http://x/", 500, "")));
+        assert_eq!(check(&plain, 401, "hush"), Err(refusal("http://x/", 401, "")));
         assert_eq!(check(&plain.clone().status(500), 500, "x"), Ok(Some(json!("x"))));
         assert!(check(&plain.clone().status(201), 200, "").is_err());
         let done = plain.pointer("/job/state").equals("done").equals("gone");

@@ -4,7 +4,7 @@
 use crate::boxed;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use orch_core::network::{NOT_REACHED, Reach};
+use orch_core::network::{NOT_REACHED, Reach, shown_url, step_after_status};
 use orch_sdk::task::{Connection, TaskResult, fatal};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -58,6 +58,33 @@ pub enum NoAnswer {
     Silent(String),
     #[error("its answer has more than {0} bytes")]
     TooLong(u64),
+}
+
+impl NoAnswer {
+    /// Returns the message with the URL of the request, without secrets, and the next step.
+    pub fn message(&self, url: &str) -> String {
+        let url = shown_url(url);
+        match self {
+            NoAnswer::BadRequest(why) => {
+                format!("the request to `{url}` is invalid: {why}\nhint: correct its address, method or headers")
+            }
+            NoAnswer::Silent(why) if why.contains(NOT_REACHED) => format!("`{url}` is not requested: {NOT_REACHED}"),
+            NoAnswer::Silent(why) => format!(
+                "`{url}` does not respond: {why}\nhint: check the address, and that its server runs and can be reached from here"
+            ),
+            NoAnswer::TooLong(bytes) => {
+                format!("the response of `{url}` has more than {bytes} bytes\nhint: request less data")
+            }
+        }
+    }
+}
+
+/// Returns the message for a response whose status is not a success: the URL without secrets, the status, the text of the
+/// response if it has any, and the next step.
+pub fn refusal(url: &str, status: u16, text: &str) -> String {
+    let text = text.trim();
+    let text = if text.is_empty() { String::new() } else { format!(": {text}") };
+    format!("`{}` responded with status {status}{text}\nhint: {}", shown_url(url), step_after_status(status))
 }
 
 /// A client; cheap to clone, keeps its connections.
@@ -187,7 +214,8 @@ pub fn below(connection: &Connection, path: &str) -> TaskResult<Address> {
 pub fn anywhere(url: &str) -> TaskResult<Address> {
     if !["http://", "https://"].iter().any(|scheme| url.starts_with(scheme)) {
         return Err(fatal(format!(
-            "`{url}` begins with neither http:// nor https://: name a connection, or write the whole address"
+            "`{}` begins with neither http:// nor https://: name a connection, or write the whole address",
+            shown_url(url)
         )));
     }
     Ok(Address { url: url.into(), ..Address::default() })
@@ -209,6 +237,25 @@ mod tests {
         assert_eq!(url("https://api.test", ""), "https://api.test");
         assert!(below(&Connection { id: "c".into(), ..Connection::default() }, "/").is_err());
         assert!(anywhere("/v1").is_err() && anywhere("https://api.test/").is_ok());
+    }
+
+    #[test]
+    fn a_message_contains_the_url_the_reason_and_the_next_step() {
+        let url = "http://me:hush@api.test/v1?key=hush";
+        let hint = "hint: check the address: the server has nothing at this path";
+        assert_eq!(refusal(url, 404, " \r\n "), format!("`http://api.test/v1` responded with status 404\n{hint}"));
+        let gone = format!("`http://api.test/v1` responded with status 404: gone\n{hint}");
+        assert_eq!(refusal(url, 404, "gone\n"), gone);
+        for (error, start) in [
+            (NoAnswer::BadRequest("x".into()), "the request to `http://api.test/v1` is invalid: x\nhint: "),
+            (NoAnswer::Silent("refused".into()), "`http://api.test/v1` does not respond: refused\nhint: "),
+            (NoAnswer::TooLong(5), "the response of `http://api.test/v1` has more than 5 bytes\nhint: "),
+        ] {
+            assert!(error.message(url).starts_with(start), "{}", error.message(url));
+        }
+        let private = NoAnswer::Silent(format!("other: {NOT_REACHED}")).message(url);
+        assert!(private.starts_with("`http://api.test/v1` is not requested: its address is not public"), "{private}");
+        assert!(private.contains("ORCH_TEST_NETWORKS"), "{private}");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! is `{"value": …}`: as Airflow's `VaultBackend` keeps them.
 
 use super::{Backend, BackendError, BackendResult};
+use orch_core::network::step_after_status;
 use orch_sdk::task::{BoxFuture, Connection};
 use serde_json::{Map, Value};
 use std::fmt;
@@ -104,13 +105,16 @@ impl Vault {
 
     fn get(&self, url: &str) -> BackendResult<Map<String, Value>> {
         let asked = self.agent.get(url).header("X-Vault-Token", &self.config.token).call();
-        let mut response = asked.map_err(|error| BackendError::for_now(format!("it does not answer: {error}")))?;
+        let mut response = asked.map_err(|error| BackendError::for_now(format!("it does not respond: {error}")))?;
         match response.status().as_u16() {
             200 => {}
             404 => return Ok(None),
             403 => return Err(BackendError::for_good("it refuses the token, or lets it not read there")),
-            status @ (429 | 500..) => return Err(BackendError::for_now(format!("it answers with status {status}"))),
-            status => return Err(BackendError::for_good(format!("it answers with status {status}"))),
+            status => {
+                let problem = format!("it responded with status {status}: {}", step_after_status(status));
+                let may_pass = matches!(status, 429 | 500..);
+                return Err(if may_pass { BackendError::for_now(problem) } else { BackendError::for_good(problem) });
+            }
         }
         let body = response.body_mut().with_config().limit(MOST_BYTES).read_to_string();
         let body = body.map_err(|error| BackendError::for_now(format!("its answer breaks off: {error}")))?;

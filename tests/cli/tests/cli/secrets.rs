@@ -401,11 +401,13 @@ async fn a_vault_is_asked_first_and_its_failures_are_named_without_the_token() {
         refused(world.run(&["connections", "get", "broken"])).contains("the URI of connection `broken` has no `://`")
     );
     world.run(&["connections", "delete", "later"]).done();
-    assert!(refused(world.run(&["connections", "get", "later"])).contains("it answers with status 503"));
+    assert!(
+        refused(world.run(&["connections", "get", "later"])).contains("it responded with status 503: try again later")
+    );
     world.set("ORCH_VAULT_TOKEN", "planted-wrong-token");
     assert!(refused(world.run(&["connections", "get", "uri"])).contains("it refuses the token"));
     world.set("ORCH_VAULT_URL", "http://127.0.0.1:1");
-    assert!(refused(world.run(&["connections", "get", "uri"])).contains("it does not answer"));
+    assert!(refused(world.run(&["connections", "get", "uri"])).contains("it does not respond"));
 }
 
 #[tokio::test]

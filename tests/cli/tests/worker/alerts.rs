@@ -213,7 +213,7 @@ async fn one_that_is_not_taken_says_why_without_secrets_and_is_sent_again() {
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert_eq!(why(&rows, "a").as_deref(), Some("it answers HTTP 503"));
+    assert_eq!(why(&rows, "a").as_deref(), Some(refused_by(&web).as_str()));
     assert!(why(&rows, "b").unwrap().contains("connection `shop` is of type `mysql`, which sends no alerts"));
     assert!(why(&rows, "c").unwrap().contains("there is no connection `nobody`"));
     web.go_down().await;
@@ -323,7 +323,15 @@ async fn a_deadline_rings_within_two_seconds_of_its_time() {
     world.end().await;
 }
 
-/// What came of one test over each connection.
+/// The problem of an alert that the receiver refused.
+fn refused_by(web: &Receiver) -> String {
+    format!(
+        "`http://127.0.0.1:{}` responded with status 503\nhint: try again later; if it fails again, read the log of that server",
+        web.port()
+    )
+}
+
+/// Returns the problem of one test over each connection; empty if it was sent.
 async fn problems_of_tests(world: &World, connections: &[&str]) -> HashMap<String, String> {
     let mut db = world.db.connect().await;
     for connection in connections {
@@ -388,10 +396,12 @@ async fn a_test_of_an_alert_reaches_nothing_private_and_shows_no_answer() {
     let world = sends_with(World::new(vec![], 1).await, connections(&all), "", "127.0.0.1");
     let problems = problems_of_tests(&world, &all.each_ref().map(|(id, _)| *id)).await;
     for id in ["by_figures", "by_mail"] {
-        assert!(problems[id].contains("is not public"), "{id}: {}", problems[id]);
+        let problem = &problems[id];
+        assert!(problem.contains("is not public") && problem.contains("`test_networks`"), "{id}: {problem}");
     }
     assert!(problems["by_file"].contains("it is not a file"), "{}", problems["by_file"]);
-    assert_eq!(problems["allowed"], "it answers HTTP 503");
+    assert_eq!(problems["allowed"], refused_by(&web));
+    assert!(problems["by_figures"].contains("127.0.0.2") && problems["by_mail"].contains("127.0.0.2"), "{problems:?}");
     assert!(mail.letters().is_empty());
     world.end().await;
 }
