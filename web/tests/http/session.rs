@@ -36,7 +36,10 @@ async fn a_wrong_login_says_nothing_more_and_keeps_the_name() {
         assert!(answer.has("do not belong together") && !answer.has("canary-wrong") && !answer.has("<svg onload"));
         assert!(answer.headers.get("set-cookie").is_none());
     }
-    assert!(browser.log_in(ADMIN, "wrong", "/").await.has(r#"name="username" value="admin""#));
+    let page = browser.log_in(ADMIN, "wrong", "/").await;
+    assert!(page.has(r#"name="username" value="admin""#));
+    // `--admin-password` does not replace a lost password.
+    assert!(page.has("orch users reset-password -u admin --use-random-password") && !page.has("--admin-password"));
     for _ in 0..3 {
         browser.log_in(ADMIN, "wrong", "/").await;
     }
