@@ -1,16 +1,18 @@
 //! Dashboards: queries over the lake, how their rows are drawn, and the values that readers choose.
 //!
 //! One document is one dashboard. A bundle brings dashboards as files in its binary; in a folder of DAG files they are those named
-//! `….dashboard.yaml`. They are kept as data, so pages need nothing of what declared them. The SQL is not read here: the lake does
-//! that, and says in the panel what is wrong.
+//! `….dashboard.yaml`. They are kept as data, so pages need nothing of what declared them. Of the SQL only its variables are checked
+//! here: the lake parses it, and the panel shows what is wrong with it.
 
 mod filter;
 
 pub use filter::{Filter, FilterType, FilterValue};
 
 use crate::file::{problem_at, read_dashboard, stem};
+use crate::sql::variables;
 use crate::yaml::node::{Mark, Node};
 use orch_spec::check::FileProblem;
+use orch_spec::names::closest;
 use orch_spec::text::clean_json;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::borrow::Cow;
@@ -177,6 +179,12 @@ impl Dashboard {
                 let mark = node.get(key).map_or(node.mark, |node| node.mark);
                 add(mark, format!("filter `{}`: {message}", filter.name), hint);
             }
+            for (key, sql) in [("default_sql", &filter.default_sql), ("choices_sql", &filter.choices_sql)] {
+                let Some(variable) = sql.as_deref().and_then(|sql| variables(sql).into_iter().next()) else { continue };
+                let mark = node.get(key).map_or(node.mark, |node| node.mark);
+                let message = format!("filter `{}`: `{key}` has the variable `${variable}`", filter.name);
+                add(mark, message, "write the value itself: only the queries of panels have variables");
+            }
         }
         let nodes = document.get("panels").map_or(&[][..], Node::items);
         for (panel, node) in self.panels.iter().zip(nodes) {
@@ -184,8 +192,27 @@ impl Dashboard {
                 let mark = node.get(key).map_or(node.mark, |node| node.mark);
                 add(mark, format!("panel `{}`: `{key}` is not for `{}`", panel.title, panel.look.as_str()), hint);
             }
+            let unknown: BTreeSet<&str> =
+                variables(&panel.sql).into_iter().filter(|name| !known.contains(name)).collect();
+            for name in unknown {
+                let mark = node.get("sql").map_or(node.mark, |node| node.mark);
+                let message = format!("panel `{}`: there is no filter for the variable `${name}`", panel.title);
+                add(mark, message, &hint_for_variable(name, &known));
+            }
         }
         found
+    }
+}
+
+/// The next step for a variable of a query that is not the name of a filter.
+fn hint_for_variable(name: &str, known: &BTreeSet<&str>) -> String {
+    if known.is_empty() {
+        return "the dashboard has no filters: add one under `filters`, or write the value itself".into();
+    }
+    let all = known.iter().map(|known| format!("`${known}`")).collect::<Vec<_>>().join(", ");
+    match closest(name, known.iter().copied()) {
+        Some(near) => format!("did you mean `${near}`? The filters are {all}"),
+        None => format!("the filters are {all}: write one of them, or add a filter `{name}`"),
     }
 }
 

@@ -1,4 +1,5 @@
-//! The outer structure of a text of SQL for Postgres: where its statements end, and where the main statement of a `WITH` begins.
+//! The outer structure of a text of SQL: where its statements end, where the main statement of a `WITH` begins, and which variables it
+//! names.
 //!
 //! Comments, quoted names, texts and dollar quotes are skipped, so that a `;` in them ends nothing. Nothing else is parsed: the
 //! server checks the syntax.
@@ -146,6 +147,21 @@ pub fn statements(text: &str) -> Vec<&str> {
     found
 }
 
+/// Returns the names of the variables `$name` of a text, without the `$`, in order. Texts, comments and quoted names have none.
+pub fn variables(text: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    let mut reader = tokens(text);
+    while let Some((start, _)) = reader.next() {
+        let Some(rest) = text[start..reader.at].strip_prefix('$') else { continue };
+        let end = rest.find(|letter: char| !letter.is_alphanumeric() && letter != '_').unwrap_or(rest.len());
+        // A `$` behind the name starts the text of a dollar quote.
+        if end > 0 && !rest[end..].starts_with('$') {
+            found.push(&rest[..end]);
+        }
+    }
+    found
+}
+
 /// Returns the offset of the main statement of a `WITH`, behind its last subquery. `None` if the text is not a `WITH`.
 pub fn main_statement(text: &str) -> Option<usize> {
     const STARTS: [&str; 7] = ["select", "values", "table", "insert", "update", "delete", "merge"];
@@ -201,6 +217,20 @@ mod tests {
             (" ; ;", vec![]),
         ] {
             assert_eq!(statements(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn variables_are_found_outside_of_texts_and_comments() {
+        for (text, expected) in [
+            ("select $a + $b_2 from t where x >= $a", vec!["a", "b_2", "a"]),
+            ("select '$a', \"$b\", e'\\'$c' /* $d */ -- $e\n, $f", vec!["f"]),
+            ("select $$ $a $$, $x$ $b $x$, $1", vec!["1"]),
+            ("select $a-1, $b::date, a$b, $, $größe", vec!["a", "b", "größe"]),
+            ("select $", vec![]),
+            ("", vec![]),
+        ] {
+            assert_eq!(variables(text), expected, "{text}");
         }
     }
 

@@ -60,6 +60,25 @@ fn what_is_wrong_is_told_with_its_line_and_the_next_step() {
         ("lower: low, ", "", ["panel `Orders`: `upper`", ":9:", "a band has two ends"]),
         ("unit: $", "compare: x", ["`compare` is not for `lines`", ":9:", "only a `figure`"]),
         ("dags:", "name: a b\ndags:", ["`a b` is no name", ":2:7", "letters, digits"]),
+        (
+            "select count(*) from gold.orders",
+            "select count(*) from gold.orders where day >= $dya",
+            [
+                "panel `Orders`: there is no filter for the variable `$dya`",
+                ":8:40",
+                "the filters are `$day`, `$state`, `$top`: write one of them, or add a filter `dya`",
+            ],
+        ),
+        (
+            "sql: select 1",
+            "sql: \"select $stat, '$x', $top -- $y\"",
+            ["variable `$stat`", ":9:", "did you mean `$state`? The filters are `$day`, `$state`, `$top`"],
+        ),
+        (
+            "from gold.days",
+            "from gold.days where state = $state",
+            ["filter `day`: `default_sql` has the variable `$state`", ":4:", "write the value itself"],
+        ),
         ("panels:", "panels: []\nothers:", ["has no key `others`", ":8:", "has the keys"]),
         (
             "title: The shop",
@@ -72,6 +91,8 @@ fn what_is_wrong_is_told_with_its_line_and_the_next_step() {
         let said = read(&SHOP.replacen(from, to, 1)).expect_err(to);
         assert!(words.iter().all(|word| said.contains(word)), "{to}: {words:?}: {said}");
     }
+    let none = "title: Rides\npanels:\n  - {title: Rides, type: figure, sql: select $since}\n";
+    assert!(read(none).unwrap_err().contains("the dashboard has no filters: add one under `filters`"));
     assert!(read(&format!("{SHOP}---\n{SHOP}")).unwrap_err().contains("2 documents"));
 }
 

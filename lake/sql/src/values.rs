@@ -50,7 +50,7 @@ pub(crate) fn with_values(tokens: Vec<Token>, values: &SqlValues) -> LakeResult<
         match &token {
             Token::Placeholder(placeholder) => {
                 let value = placeholder.strip_prefix('$').and_then(|name| values.get(name));
-                out.extend(literal(value.ok_or_else(|| no_value(placeholder))?)?);
+                out.extend(literal(value.ok_or_else(|| no_value(placeholder, values))?)?);
             }
             _ => out.push(token),
         }
@@ -58,8 +58,14 @@ pub(crate) fn with_values(tokens: Vec<Token>, values: &SqlValues) -> LakeResult<
     Ok(out)
 }
 
-fn no_value(placeholder: &str) -> LakeError {
-    refused(&format!("`{placeholder}` has no value\nhint: text is written in single quotes"))
+fn no_value(placeholder: &str, values: &SqlValues) -> LakeError {
+    let hint = if values.is_empty() {
+        "write the value itself; a text is in single quotes".to_owned()
+    } else {
+        let known: Vec<String> = values.keys().map(|name| format!("`${name}`")).collect();
+        format!("write one of {}, or the value itself; a text is in single quotes", known.join(", "))
+    };
+    refused(&format!("`{placeholder}` has no value\nhint: {hint}"))
 }
 
 fn literal(value: &SqlValue) -> LakeResult<Vec<Token>> {
@@ -115,7 +121,10 @@ mod tests {
 
     #[test]
     fn a_name_without_a_value_is_refused() {
-        assert!(bound("select $other", SqlValue::Null).starts_with("`$other` has no value"));
+        let other = bound("select $other", SqlValue::Null);
+        assert!(other.starts_with("`$other` has no value\nhint: write one of `$v`, or the value itself"), "{other}");
+        let none = parse("select $other", &SqlValues::new()).unwrap_err().to_string();
+        assert!(none.starts_with("`$other` has no value\nhint: write the value itself"), "{none}");
         assert!(bound("select ?", SqlValue::Null).starts_with("`?` has no value"));
     }
 }
