@@ -18,6 +18,7 @@ mod upstream;
 
 pub use export::{NotExpressible, export};
 pub use options::options_for_guide;
+pub use orch_spec::check::FileProblem;
 pub use schema::json_schema;
 pub use scripts::{SCRIPT_HASH, add_scripts, script_hash, scripts_of};
 pub use task::{FILE_TASK, is_dag_of_file, is_of_file};
@@ -28,8 +29,9 @@ pub(crate) use check::time_ms as millis_of;
 use crate::stream::is_stream_file;
 use crate::yaml::node;
 use node::{Mark, Node};
-use orch_spec::check::{FileProblem, Problem};
+use orch_spec::check::Problem;
 use orch_spec::{DagSpec, TaskSpec};
+use serde_json::Value;
 use std::collections::HashMap;
 
 pub const MAX_FILE_BYTES: usize = node::MOST_BYTES;
@@ -117,6 +119,14 @@ pub(crate) fn read_dashboard(file: &str, bytes: &[u8]) -> Result<Node, Vec<FileP
 /// The same for a stream.
 pub(crate) fn read_stream(file: &str, bytes: &[u8]) -> Result<Node, Vec<FileProblem>> {
     read_one(file, bytes, keys::STREAM, "stream")
+}
+
+/// Returns the document of a file with a published query, after checking its keys and the forms of their values.
+///
+/// # Errors
+/// Returns every problem of the file, each with its line and column.
+pub fn read_endpoint(file: &str, bytes: &[u8]) -> Result<Value, Vec<FileProblem>> {
+    read_one(file, bytes, keys::ENDPOINT, "published query").map(|document| document.json())
 }
 
 /// For the guide.

@@ -3,23 +3,7 @@
 pub(crate) mod node;
 mod unreadable;
 
-use node::Mark;
 use serde_json::{Map, Value};
-
-/// The one document of a file of YAML or JSON.
-///
-/// # Errors
-/// What is wrong with it, where, and what to do.
-pub fn value(file: &str, bytes: &[u8]) -> Result<Value, String> {
-    let documents = node::read(file, bytes).map_err(|(Mark { line, .. }, message, hint)| {
-        let place = if line == 0 { String::new() } else { format!("line {line}: ") };
-        format!("{place}{message}\nhint: {hint}")
-    })?;
-    match documents.as_slice() {
-        [document] => Ok(document.json()),
-        several => Err(format!("the file has {} documents\nhint: write one into each file", several.len())),
-    }
-}
 
 /// A document that is a list of objects, whose fields keep their order.
 pub fn list<'a>(objects: impl IntoIterator<Item = &'a [(&'a str, &'a Value)]>) -> String {

@@ -2,7 +2,8 @@
 
 use crate::postgres::numbered;
 use crate::values::read_value;
-use orch_document::yaml;
+use orch_document::file::{FileProblem, read_endpoint};
+use orch_document::folder::problem_of_file;
 use orch_lake::TableName;
 use orch_lake_sql::{Reads, reads_of};
 use orch_sdk::task::{TaskResult, fatal};
@@ -13,6 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// For problems that have no other next step.
+pub(crate) const HINT: &str = "correct the file: it is read again when it changes";
 /// Rows of one answer.
 const MOST_ROWS: usize = 100_000;
 const MOST_SECONDS: u64 = 300;
@@ -126,20 +129,24 @@ pub enum ColumnType {
 }
 
 impl Endpoint {
-    /// Reads one that is written in YAML or JSON. `file` is named in what is wrong.
+    /// Reads a published query that is written in YAML or JSON. `file` is its name in error messages.
     ///
     /// # Errors
-    /// A fatal error that says what is wrong with it.
+    /// Returns a fatal error with the problems of the file, their lines and columns.
     pub fn read(file: &str, text: &str) -> TaskResult<Endpoint> {
-        Endpoint::parse(file, text.as_bytes()).map_err(|problem| fatal(format!("endpoint `{file}`: {problem}")))
+        Endpoint::parse(file, text.as_bytes()).map_err(|problems| {
+            let problems: Vec<String> = problems.iter().map(with_place).collect();
+            fatal(format!("endpoint `{file}`: {}", problems.join("\n")))
+        })
     }
 
     /// # Errors
-    /// What is wrong with it, without the name of the file.
-    pub(crate) fn parse(file: &str, bytes: &[u8]) -> Result<Endpoint, String> {
-        let value = yaml::value(file, bytes)?;
-        let endpoint: Endpoint = serde_json::from_value(value).map_err(|error| error.to_string())?;
-        endpoint.check()?;
+    /// Returns the problems of the file.
+    pub(crate) fn parse(file: &str, bytes: &[u8]) -> Result<Endpoint, Vec<FileProblem>> {
+        let of_file = |text: &str| vec![problem_of_file(file, text, HINT)];
+        let value = read_endpoint(file, bytes)?;
+        let endpoint: Endpoint = serde_json::from_value(value).map_err(|error| of_file(&error.to_string()))?;
+        endpoint.check().map_err(|text| of_file(&text))?;
         Ok(endpoint)
     }
 
@@ -212,6 +219,16 @@ impl Endpoint {
             return Err("`sql` reads no table".into());
         }
         Ok(())
+    }
+}
+
+/// The message of a problem with its place in the file, and the next step.
+fn with_place(problem: &FileProblem) -> String {
+    let FileProblem { line, column, message, hint, .. } = problem;
+    if *line == 0 {
+        format!("{message}\nhint: {hint}")
+    } else {
+        format!("line {line}, column {column}: {message}\nhint: {hint}")
     }
 }
 
@@ -334,11 +351,15 @@ columns:
     #[test]
     fn what_is_wrong_with_an_endpoint_is_told_with_its_file() {
         for (from, to, words) in [
-            ("about:", "abuot:", "unknown field `abuot`"),
+            ("about:", "abuot:", "has no key `abuot`\nhint: a published query has the keys `path`, `about`"),
             ("/api/v1/zones", "api/v1/zones", "begins with `/`"),
             ("/api/v1/zones", "/api/{zone}", "is no path"),
             ("$limit", "$limti", "`$limti` has no value"),
-            ("type: date,", "type: day,", "unknown variant `day`"),
+            (
+                "type: date,",
+                "type: day,",
+                "line 5, column 23: `type` is `day`\nhint: write one of `integer`, `number`, `text`",
+            ),
             ("default: 50", "default: 501", "parameter `limit`: `default`"),
             ("default: 50", "default: 50, required: true", "exclude each other"),
             ("name: limit", "name: day", "`day` is there twice"),

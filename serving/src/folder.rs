@@ -3,7 +3,7 @@
 //! One look a second at names, sizes and times. A file that is broken takes nothing away: its last good version is served on, and
 //! what is wrong with it is an import error, as that of a DAG file.
 
-use crate::endpoint::{ByPath, Endpoint, Published};
+use crate::endpoint::{ByPath, Endpoint, HINT, Published};
 use orch_document::file::is_endpoint_file;
 use orch_document::folder::{Broken, Files, problem_of_file};
 use orch_store::import_error::{ENDPOINT_FILES, set_import_errors};
@@ -18,7 +18,6 @@ use tokio::sync::watch;
 const BUNDLE: &str = ENDPOINT_FILES;
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-const HINT: &str = "mend the file: it is read again when it changes";
 const NO_FOLDER: &str = "name another as `ORCH_ENDPOINTS_FOLDER`";
 
 /// Watches the folder, and says which endpoints there are. `own`: those of the binary, which files do not replace.
@@ -64,8 +63,9 @@ async fn tell(pool: &PgPool, broken: &Broken) -> orch_store::StoreResult<()> {
 
 fn endpoints_of(folder: PathBuf) -> Files<Arc<Published>> {
     Files::new(folder, is_endpoint_file, |file, _, bytes| {
-        let read = Endpoint::parse(file, bytes).and_then(Published::new);
-        read.map(Arc::new).map_err(|text| vec![problem_of_file(file, &text, HINT)])
+        let endpoint = Endpoint::parse(file, bytes)?;
+        let published = Published::new(endpoint).map_err(|text| vec![problem_of_file(file, &text, HINT)])?;
+        Ok(Arc::new(published))
     })
 }
 
@@ -141,6 +141,13 @@ mod tests {
         assert_eq!(said[1], "d.endpoint.yaml: `b.endpoint.json` has an endpoint `/b` already");
         assert!(said[2].starts_with("shop/a.endpoint.yaml: `now") && said[2].contains("another answer"), "{said:?}");
         assert!(broken["shop/a.endpoint.yaml"][0].hint.contains("default_sql"));
+
+        write("shop/a.endpoint.yaml", &text("/a", "t.one").replace("integer", "string"));
+        assert!(files.poll_changes());
+        let (_, broken) = published(&files, &own);
+        let [problem] = broken["shop/a.endpoint.yaml"].as_slice() else { panic!("{broken:?}") };
+        assert_eq!((problem.line, problem.column, problem.message.as_str()), (4, 27, "`type` is `string`"));
+        assert!(problem.hint.starts_with("write one of `integer`, `number`, `text`"), "{}", problem.hint);
 
         write("shop/a.endpoint.yaml", &text("/a", "t.three"));
         std::fs::remove_file(folder.path().join("b.endpoint.json")).unwrap();

@@ -3,6 +3,7 @@
 
 mod dag;
 mod dashboard;
+mod endpoint;
 mod sensor;
 mod stream;
 mod task;
@@ -11,6 +12,7 @@ mod work;
 pub(super) use super::options::{DAG_OPTIONS, OPTIONS};
 pub(super) use dag::{ASSET, DAG};
 pub(super) use dashboard::DASHBOARD;
+pub(super) use endpoint::ENDPOINT;
 pub(super) use sensor::{SENSOR, SENSORS};
 pub(super) use stream::STREAM;
 pub(super) use task::{GROUP, TASK};
