@@ -18,7 +18,7 @@ use serde_json::Value;
 pub trait FieldValue<I>: Sized {
     /// The inputs of an operator that had the inputs `I` before it got this value.
     type Inputs;
-    /// Returns what stands in the config at `field`, and the inputs with this value.
+    /// Returns the value of `field` in the config, and the inputs with this value.
     #[doc(hidden)]
     fn assign(self, field: String, inputs: I) -> (Value, Self::Inputs);
 }
@@ -32,7 +32,7 @@ pub trait FieldValue<I>: Sized {
 pub trait FieldText<I>: Sized {
     /// The inputs of an operator that had the inputs `I` before it got this text.
     type Inputs;
-    /// Returns what stands in the config at `field`, and the inputs with this text.
+    /// Returns the text of `field` in the config, and the inputs with this text.
     #[doc(hidden)]
     fn assign_text(self, field: String, inputs: I) -> (String, Self::Inputs);
 }
@@ -124,7 +124,7 @@ fn pointer(name: &str) -> String {
     format!("/{name}")
 }
 
-/// True for what stands in the config where an input holds the value.
+/// True if the config has no value for the field, which an input then holds.
 fn is_unset(value: &Value) -> bool {
     value.is_null() || value.as_str() == Some("")
 }

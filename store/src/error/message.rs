@@ -199,7 +199,7 @@ pub fn chain_with_hint(error: &(dyn Error + 'static)) -> String {
     }
 }
 
-fn sql_error(error: &(dyn Error + 'static)) -> Option<&sqlx::Error> {
+fn sql_error<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e sqlx::Error> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(sql) = error.downcast_ref::<sqlx::Error>() {

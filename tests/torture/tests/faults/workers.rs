@@ -35,7 +35,7 @@ async fn killed_workers_lose_nothing() {
         assert!(verdict.recoveries.len() >= KILLS * length() / 2, "too few kills hit something: {verdict}");
         assert!(verdict.lost >= KILLS && verdict.runs >= 30, "too little happened: {verdict}");
     }
-    // A few kills may all miss this moment, which lasts for milliseconds.
+    // The time between commit and fold is some milliseconds, so a few kills may all be at other times.
     assert!(length() == 1 || before_fold > 0, "no worker was killed between commit and fold");
 }
 
