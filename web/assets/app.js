@@ -2,9 +2,9 @@
 const $ = (selector, root = document) => root.querySelector(selector);
 const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
 
-// orchFollow(url, { event: does }): the stream of a live page. data-live-sign shows its state, and the root has the class
-// `connected` only while the stream is open. A stream that was cut opens again, and the page is requested again. `url` is a
-// function, because a log continues where it was. The caller reports a new copy of the page with shown(when it was requested).
+// orchFollow(url, { event: does }): the stream of a live page. data-live-sign shows its state; the root has the class `connected`
+// while it is open. It is opened again after it was cut. `url` is a function, because a log continues where it was.
+// The caller reports a new copy of the page with shown(when it was requested).
 const sign = $('[data-live-sign]');
 const say = (words, look) => {
   if (!sign || (sign.textContent === words && sign.className === look)) return;
@@ -12,7 +12,7 @@ const say = (words, look) => {
   sign.textContent = words;
   sign.className = look;
 };
-// A time in the zone of the page, with the date if it is not today: this locale writes 2026-12-01 12:03:20.
+// A time in the zone of the page, with the date if it is not today. The locale writes 2026-12-01 12:03:20.
 const written = (at) => {
   const write = (timeZone) => [at, Date.now()].map((time) => new Date(time).toLocaleString('sv-SE', { timeZone }).split(' '));
   let times;
@@ -20,13 +20,13 @@ const written = (at) => {
   const [[day, time], [today]] = times;
   return day === today ? time : `${day} ${time}`;
 };
-// The server sends an event at least every 15 s. A connection without any for this long is lost, although no end arrived.
+// The server sends an event at least every 15 s. A connection without any for this long is lost.
 const silence = 45_000;
 window.orchFollow = (url, does) => {
   let stream;
   let wait;
   let cut = false;
-  // When the shown copy of the page was requested, and when the server reported the last change.
+  // When this copy of the page was requested, and when the last change was reported.
   let shownAt = performance.timeOrigin;
   let changedAt = 0;
   let asOf = shownAt;

@@ -1,6 +1,6 @@
 //! The code of `docs/guides/operators.md`.
 
-use orch::{BoxFuture, Connection, Operator, task};
+use orch::{Connection, task};
 
 async fn refresh(connection: &Connection, dashboard: &str) -> orch::TaskResult<u64> {
     std::future::ready(Ok((connection.id.len() + dashboard.len()) as u64)).await
@@ -43,8 +43,10 @@ fn an_operator_takes_outputs_of_other_tasks() {
 
 #[test]
 fn an_operator_of_your_own_is_a_task() {
-    use orch::prelude::*;
-    let dag = dag("own").build(|d| {
+    let dag = orch::dag("own").build(|d| {
+        use orch::prelude::*;
+        use orch::{BoxFuture, Operator};
+
         #[derive(Clone, Serialize, Deserialize)]
         struct Refresh {
             dashboard: String,

@@ -230,7 +230,7 @@ async fn a_form_without_a_key_says_what_to_do_and_a_trial_says_how_it_went() {
     assert!(browser.get("/connections").await.has("This server has no key for secrets"));
     let edit = "/connections/edit";
     let page = browser.submit(edit, edit, &[("id", "a"), ("conn_type", "x"), ("password", "hush1")]).await;
-    assert!(page.has("no key for secrets is known here") && !page.has("hush1"), "{}", page.html);
+    assert!(page.has("this process has no key for secrets") && !page.has("hush1"), "{}", page.html);
     let page = browser
         .submit(edit, edit, &[("id", "a"), ("conn_type", "mysql"), ("host", "127.0.0.1"), ("port", "1"), ("do", "try")])
         .await;
