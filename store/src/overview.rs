@@ -222,22 +222,21 @@ pub async fn successes_with_failed_tasks(db: &mut PgConnection, runs: &[Uuid]) -
     Ok(found.into_iter().collect())
 }
 
-/// Returns the last finished run of each DAG if that run succeeded although a task failed, the latest first. Paused and
-/// stale DAGs are left out.
+/// Returns the last finished run of each DAG if that run failed, and if it succeeded although a task failed: the latest first, at
+/// most `most` of either. Paused and stale DAGs are left out.
 #[boxed]
-pub async fn last_successes_with_failed_tasks(db: &mut PgConnection, most: i64) -> StoreResult<Vec<Uuid>> {
-    let found: Vec<Uuid> = sqlx::query_scalar(
-        "select r.id from dag d, lateral (select id, state, ended_at, ledger from dag_run
-            where dag_run.dag_id = d.dag_id and state in ('success', 'failed')
-            order by run_after desc, id desc limit 1) r
-        where r.state = 'success' and $1 = any(r.ledger) and not d.is_paused and not d.is_stale
-        order by r.ended_at desc nulls last, r.id limit $2",
-    )
-    .bind(TaskState::Failed.code())
-    .bind(most.clamp(0, MOST_MARKS))
-    .fetch_all(db)
-    .await?;
-    Ok(found)
+pub async fn failing_and_partly_failed(db: &mut PgConnection, most: i64) -> StoreResult<(Vec<RunMark>, Vec<RunMark>)> {
+    let found = marks!(
+        db,
+        "from (select r.*, row_number() over (partition by r.state order by r.ended_at desc nulls last, r.dag_id) as nth
+            from dag d, lateral (select * from dag_run where dag_run.dag_id = d.dag_id and state in ('success', 'failed')
+              order by run_after desc, id desc limit 1) r
+            where (r.state = 'failed' or $2 = any(r.ledger)) and not d.is_paused and not d.is_stale) r
+        where r.nth <= $1 order by r.nth, r.id",
+        most.clamp(0, MOST_MARKS),
+        TaskState::Failed.code()
+    )?;
+    Ok(found.into_iter().partition(|run| run.state == RunState::Failed))
 }
 
 /// Why a run failed: one of its tries that failed for good.

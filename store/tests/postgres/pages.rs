@@ -7,12 +7,13 @@ use orch_store::instance::{loudest_states, old_tries};
 use orch_store::live::{TryKey, look_at_all, look_at_runs, look_at_tries, news};
 use orch_store::log::{LogCursor, NewChunk, append, end, lines_upto, window, window_until};
 use orch_store::overview::{
-    RecentRuns, failing, first_failures, how_far, last_runs, last_successes_with_failed_tasks, next_runs, places,
-    pulse, recent_runs, running_runs, runs_since, successes_with_failed_tasks,
+    RecentRuns, failing, failing_and_partly_failed, first_failures, how_far, last_runs, next_runs, places, pulse,
+    recent_runs, running_runs, runs_since, successes_with_failed_tasks,
 };
 use orch_store::session::{NewSession, SessionKind, close_session, get_session, open_session};
 use orch_store::user::{NewUser, UserChange, add_user, delete_user};
 use orch_store::version::Versions;
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 fn at(seconds: i64) -> DateTime<Utc> {
@@ -129,11 +130,15 @@ async fn a_success_in_which_a_task_failed_is_found() {
     let found = successes_with_failed_tasks(&mut db, &runs).await.unwrap();
     assert_eq!(found.into_iter().collect::<Vec<_>>(), [runs[0]]);
     assert!(successes_with_failed_tasks(&mut db, &runs[1..]).await.unwrap().is_empty());
-    assert_eq!(last_successes_with_failed_tasks(&mut db, 10).await.unwrap(), [runs[0]]);
+    let last = async |db: &mut PgConnection| {
+        let (failed, partly) = failing_and_partly_failed(db, 10).await.unwrap();
+        [failed, partly].map(|marks| marks.iter().map(|run| run.id).collect::<Vec<_>>())
+    };
+    assert_eq!(last(&mut db).await, [vec![runs[2]], vec![runs[0]]]);
     trigger(&mut db, &mut versions, "a").await;
-    assert_eq!(last_successes_with_failed_tasks(&mut db, 10).await.unwrap(), [runs[0]], "the new run is not finished");
+    assert_eq!(last(&mut db).await, [vec![runs[2]], vec![runs[0]]], "the new run is not finished");
     sqlx::query("update dag set is_paused = true").execute(&mut db).await.unwrap();
-    assert!(last_successes_with_failed_tasks(&mut db, 10).await.unwrap().is_empty());
+    assert_eq!(last(&mut db).await, [Vec::<Uuid>::new(), Vec::new()]);
 }
 
 #[tokio::test]

@@ -33,9 +33,8 @@ use orch_store::kept;
 use orch_store::list::Search;
 use orch_store::narrow;
 use orch_store::overview::{
-    MOST_RECENT, NextRun, RecentRuns, RunFailure, RunMark, WaitingRuns, failing, first_failures, last_runs,
-    last_successes_with_failed_tasks, next_runs, recent_runs, running_runs, runs_since, successes_with_failed_tasks,
-    waiting_runs,
+    MOST_RECENT, NextRun, RecentRuns, RunFailure, RunMark, WaitingRuns, failing_and_partly_failed, first_failures,
+    last_runs, next_runs, recent_runs, running_runs, runs_since, successes_with_failed_tasks, waiting_runs,
 };
 use orch_store::run::{RUNS, by as run_by};
 use orch_store::stream::{FailedStream, failed_streams};
@@ -208,7 +207,8 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
     }
     let past = TimeDelta::hours(hours);
     let marks = runs_since(&mut db, &recent.shown, now - past).await?;
-    let mut failed = failing(&mut db, MOST_NEEDS as i64 + 1).await?;
+    let (mut failed, mut partly) = failing_and_partly_failed(&mut db, MOST_NEEDS as i64 + 1).await?;
+    partly.truncate(MOST_NEEDS);
     let running = running_runs(&mut db, MOST_RUNNING as i64).await?;
     let next = next_runs(&mut db, MOST_NEXT).await?;
     let stale = stale_assets(&mut db, MOST_NEEDS as i64).await?;
@@ -261,7 +261,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
     let successes: Vec<Uuid> = history.iter().filter(|run| run.state == RunState::Success).map(|run| run.id).collect();
     let marked = successes_with_failed_tasks(&mut db, &successes).await?;
     let needs = needs(&app, &mut db, &failed, &why, (&by_dag, &marked), now).await?;
-    let partly_failed = partly_failed(&app, &mut db, now).await?;
+    let partly_failed = partly_failed(&app, &mut db, &partly, now).await?;
     let usual = usual_runs(&mut db, &shown).await?;
     let told = Counts {
         failing: failed.len(),
@@ -435,16 +435,16 @@ async fn needs(
     Ok(needs)
 }
 
-async fn partly_failed(app: &App, db: &mut PgConnection, now: ZonedNow) -> Result<Vec<PartlyFailedDag>, Refusal> {
-    let ids = last_successes_with_failed_tasks(db, MOST_NEEDS as i64).await?;
-    if ids.is_empty() {
-        return Ok(Vec::new());
-    }
-    let runs = RUNS.rows(db, &Search::default().and(run_by::ID.any_of(ids.iter().copied()))).await?;
-    let ledgers = ledgers(db, &mut app.versions.clone(), &ids).await?;
-    let of_run = |id: &Uuid| {
-        let run = runs.iter().find(|run| run.id == *id)?;
-        let (_, ledger) = ledgers.iter().find(|(run, _)| run == id)?;
+async fn partly_failed(
+    app: &App,
+    db: &mut PgConnection,
+    runs: &[RunMark],
+    now: ZonedNow,
+) -> Result<Vec<PartlyFailedDag>, Refusal> {
+    let ids: Vec<Uuid> = runs.iter().map(|run| run.id).collect();
+    let ledgers = if ids.is_empty() { Vec::new() } else { ledgers(db, &mut app.versions.clone(), &ids).await? };
+    let of_run = |run: &RunMark| {
+        let (_, ledger) = ledgers.iter().find(|(id, _)| *id == run.id)?;
         let run_href = format!("{}/runs/{}", dag_href(&run.dag_id), encoded(&run.run_id));
         let failed = PartlyFailed::of(ledger, &run_href)?;
         Some(PartlyFailedDag {
@@ -454,7 +454,7 @@ async fn partly_failed(app: &App, db: &mut PgConnection, now: ZonedNow) -> Resul
             run_href,
         })
     };
-    Ok(ids.iter().filter_map(of_run).collect())
+    Ok(runs.iter().filter_map(of_run).collect())
 }
 
 fn is_of(deed: &AuditRow, run: &RunMark) -> bool {
