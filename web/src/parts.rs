@@ -29,7 +29,7 @@ pub(crate) use fact::Fact;
 pub(crate) use icon::{SUCCESS_WITH_FAILED_TASKS, Score, State, bare, favicon, icon, mark, sign, state, words};
 pub(crate) use map::{Map, Region, Shade};
 pub(crate) use markdown::{Markdown, markdown};
-pub(crate) use now::{TypedTime, ZonedNow, typed};
+pub(crate) use now::{TypedTime, ZonedNow};
 pub(crate) use strip::{Strip, as_state};
 pub(crate) use time::{Ago, Moment, Stamp, ago, clock, duration, exactly, moment};
 pub(crate) use timeline::{Timeline, dag_href};

@@ -6,13 +6,14 @@ use super::filters::Filters;
 use super::turned::Turned;
 use super::{Shell, encoded, html};
 use crate::extract::Query;
-use crate::parts;
+use crate::parts::{self, ZonedNow};
 use crate::refusal::Refusal;
 use crate::state::App;
 use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 use orch_store::backfill::{BACKFILLS, BackfillRow, by};
 
 #[derive(Template)]
@@ -95,8 +96,8 @@ fn line(row: BackfillRow, shell: &Shell) -> ListedBackfill {
         href: href(row.id),
         id: row.id,
         dag_href: format!("{}/backfills", parts::dag_href(&row.dag_id)),
-        from: day(row.from_date),
-        to: day(row.to_date),
+        from: day(row.from_date, shell.now),
+        to: last_day(row.to_date, shell.now),
         state: parts::bare(state),
         said,
         percent: percent(&row),
@@ -126,13 +127,43 @@ pub(crate) fn percent(row: &BackfillRow) -> i64 {
     row.over() * 100 / row.total().max(1)
 }
 
-/// Dates are those of schedules, which are said in UTC wherever the reader is.
-pub(crate) fn day(at: chrono::DateTime<chrono::Utc>) -> String {
-    let midnight = at.time() == chrono::NaiveTime::MIN;
-    at.format(if midnight { "%Y-%m-%d" } else { "%Y-%m-%d %H:%M:%S" }).to_string()
+/// Formats a logical date, or the first date of a range, in the time zone of the page. Midnight there is a date without a time.
+pub(crate) fn day(at: DateTime<Utc>, now: ZonedNow) -> String {
+    let is_midnight = now.local(at).time() == NaiveTime::MIN;
+    now.written(at, if is_midnight { "%Y-%m-%d" } else { "%Y-%m-%d %H:%M:%S" })
+}
+
+/// Formats the last date of a range in the time zone of the page. A date without a time includes the whole day, so only the last
+/// millisecond of a day is written like that; midnight has its time.
+pub(crate) fn last_day(at: DateTime<Utc>, now: ZonedNow) -> String {
+    let next = at.checked_add_signed(TimeDelta::milliseconds(1));
+    let ends_day = next.is_some_and(|next| now.local(next).date_naive() != now.local(at).date_naive());
+    now.written(at, if ends_day { "%Y-%m-%d" } else { "%Y-%m-%d %H:%M:%S" })
 }
 
 /// The page of a run of that DAG.
 pub(crate) fn run_href(dag_id: &str, run_id: &str) -> String {
     format!("{}/runs/{}", parts::dag_href(dag_id), encoded(run_id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_in_the_zone_of_the_page_and_a_whole_day_has_no_time() {
+        for (zone, at, first, last) in [
+            ("UTC", "2026-11-20T00:00:00Z", "2026-11-20", "2026-11-20 00:00:00"),
+            ("UTC", "2026-11-20T23:59:59.999999Z", "2026-11-20 23:59:59", "2026-11-20"),
+            ("UTC", "2026-11-20T23:59:59.999Z", "2026-11-20 23:59:59", "2026-11-20"),
+            ("UTC", "2026-11-20T23:59:59Z", "2026-11-20 23:59:59", "2026-11-20 23:59:59"),
+            ("Europe/Berlin", "2026-11-20T00:00:00Z", "2026-11-20 01:00:00", "2026-11-20 01:00:00"),
+            ("Europe/Berlin", "2026-11-19T23:00:00Z", "2026-11-20", "2026-11-20 00:00:00"),
+            ("Europe/Berlin", "2026-11-20T22:59:59.999999Z", "2026-11-20 23:59:59", "2026-11-20"),
+        ] {
+            let now = ZonedNow { zone: zone.parse().expect("a zone"), ..ZonedNow::utc(DateTime::UNIX_EPOCH) };
+            let at: DateTime<Utc> = at.parse().expect("a timestamp");
+            assert_eq!((day(at, now).as_str(), last_day(at, now).as_str()), (first, last), "{zone} {at}");
+        }
+    }
 }

@@ -162,11 +162,11 @@ async fn a_form_says_first_what_it_would_do_and_the_page_of_a_backfill_has_its_b
     let web = Web::new().await;
     let mut browser = Browser::logged_in(&web).await;
     let (place, wish) =
-        ("/dags/params/backfills", [("from", "2026-01-01"), ("to", "2026-01-04"), ("most", "2"), ("conf", "")]);
+        ("/dags/params/backfills", [("from", "2026-01-01"), ("to", "2026-01-03"), ("most", "2"), ("conf", "")]);
     let asked = |what: &'static str| [&wish[..], &[("reprocess", "none"), ("do", what)]].concat();
     let preview = browser.submit(place, place, &asked("preview")).await;
     assert!(preview.has("3 new runs.") && preview.has("2026-01-03 02:00:00"), "{}", preview.html);
-    assert!(preview.has(r#"value="2026-01-04""#), "what was typed is still there");
+    assert!(preview.has(r#"value="2026-01-03""#), "what was typed is still there");
     let made = browser.submit(place, place, &asked("create")).await;
     assert_eq!((made.status, made.location()), (StatusCode::SEE_OTHER, "/backfills/1"));
     go(&web).await;
@@ -180,6 +180,7 @@ async fn a_form_says_first_what_it_would_do_and_the_page_of_a_backfill_has_its_b
     let cells = page.html.split(r#"<ol class="cells" aria-label="Dates">"#).nth(1).expect("its dates are drawn");
     assert_eq!(cells.split("</ol>").next().map(|cells| cells.matches("<li>").count()), Some(3), "{}", page.html);
     assert!(page.has(r#"aria-label="2026-01-03 02:00:00: no status""#), "{}", page.html);
+    assert!(page.has("<dt>To</dt><dd>2026-01-03</dd>"), "the last day is whole: {}", page.html);
     assert!(browser.get("/backfills").await.has("Backfill 1") && browser.get(place).await.has("Backfill 1"));
     for (button, said) in [("pause", "paused"), ("unpause", "running"), ("stop", "cancelled")] {
         let done = browser.submit("/backfills/1", "/backfills/1", &[("do", button)]).await;
@@ -189,15 +190,47 @@ async fn a_form_says_first_what_it_would_do_and_the_page_of_a_backfill_has_its_b
     let late = browser.submit(place, "/backfills/1", &[("do", "pause")]).await;
     assert!(late.status == StatusCode::CONFLICT && late.has("Backfill is already completed."));
     for (field, text, words) in [
-        ("from", "yesterday", "`yesterday` is no date"),
+        ("from", "yesterday", "`yesterday` is not a date"),
         ("to", "", "Say from when to when"),
         ("most", "0", "a number above zero"),
         ("conf", "[]", "the conf is a list, not an object"),
         ("regex", "nothing", "no task of dag `params` matches"),
-        ("each", "2026-01-01", "has no run for 2026-01-01"),
+        ("each", "2026-01-01T03:00", "has no run for 2026-01-01"),
+        ("each", "2999-01-01", "cannot be for the future"),
     ] {
         let fields = [&asked("create")[..], &[(field, text)]].concat();
         let refused = browser.submit(place, place, &fields).await;
         assert!(refused.status == StatusCode::UNPROCESSABLE_ENTITY && refused.has(words), "{field}: {}", refused.html);
     }
+}
+
+#[tokio::test]
+async fn dates_of_backfills_are_in_the_zone_of_the_page() {
+    let web = Web::new().await;
+    let mut browser = Browser::logged_in(&web).await;
+    browser.cookies.insert("zone".into(), "Asia/Kolkata".into());
+    let place = "/dags/params/backfills";
+    assert!(browser.get(place).await.has("<small>Asia/Kolkata, included</small>"));
+    // The DAG runs at 02:00 UTC, which is 07:30 in Kolkata. The day in Kolkata begins at 18:30 UTC of the day before.
+    let wish = [("from", "2026-01-01"), ("to", "2026-01-02"), ("most", "2"), ("reprocess", "none")];
+    let preview = browser.submit(place, place, &[&wish[..], &[("do", "preview")]].concat()).await;
+    assert!(preview.has("2 new runs.") && preview.has("2026-01-01 07:30:00"), "{}", preview.html);
+    let late = [("from", "2026-01-01 07:31"), ("to", "2026-01-02"), ("most", "2"), ("do", "preview")];
+    assert!(browser.submit(place, place, &late).await.has("1 new run."), "a time is in the zone of the page");
+    // A date without a time is the whole day, also among single dates.
+    let each = [("each", "2026-01-05, 2026-01-07 07:30"), ("most", "2"), ("do", "preview")];
+    let preview = browser.submit(place, place, &each).await;
+    assert!(preview.has("2 new runs.") && preview.has("2026-01-05 07:30:00"), "{}", preview.html);
+    let made = browser.submit(place, place, &[&wish[..], &[("do", "create")]].concat()).await;
+    assert_eq!(made.location(), "/backfills/1", "{}", made.html);
+    let whole = web.get("/api/v2/backfills/1").await.body;
+    assert_eq!(whole["from_date"], "2025-12-31T18:30:00Z");
+    assert!(browser.get("/backfills").await.has("2026-01-01 to 2026-01-02"));
+    let page = browser.get("/backfills/1").await;
+    assert!(page.has("<dt>From</dt><dd>2026-01-01</dd><dt>To</dt><dd>2026-01-02</dd>"), "{}", page.html);
+    assert!(page.has(r#"aria-label="2026-01-01 07:30:00: no status""#), "{}", page.html);
+    // In another zone the same range does not begin and end with a day.
+    browser.cookies.insert("zone".into(), "UTC".into());
+    let page = browser.get("/backfills").await;
+    assert!(page.has("2025-12-31 18:30:00 to 2026-01-02 18:29:59"), "{}", page.html);
 }

@@ -1,10 +1,10 @@
 //! `/backfills/{backfill_id}`: one backfill, what becomes of each of its dates, and the buttons that change it.
 
-use super::{day, href, percent, run_href, standing};
+use super::{day, href, last_day, percent, run_href, standing};
 use crate::api::backfills::{Change, change, find, id};
 use crate::extract::{Actor, Form, Names, Query};
 use crate::pages::{Shell, html, see_other};
-use crate::parts;
+use crate::parts::{self, ZonedNow};
 use crate::refusal::Refusal;
 use crate::state::App;
 use askama::Template;
@@ -71,8 +71,8 @@ pub(crate) async fn show(
     let page = BackfillPage {
         href: href(id),
         dag_href: parts::dag_href(&row.dag_id),
-        from: day(row.from_date),
-        to: day(row.to_date),
+        from: day(row.from_date, shell.now),
+        to: last_day(row.to_date, shell.now),
         state: parts::bare(word),
         said,
         sign: parts::sign(word),
@@ -80,8 +80,8 @@ pub(crate) async fn show(
         created: parts::ago(row.created_at, shell.now),
         completed: row.completed_at.map(|at| parts::ago(at, shell.now)),
         conf: row.conf.as_ref().map(|conf| format!("{conf:#}")),
-        strip: parts::Cells::new("Dates", drawn.iter().map(|date| cell(date, &row.dag_id)).collect()),
-        lines: dates.into_iter().map(|date| line(date, &row.dag_id)).collect(),
+        strip: parts::Cells::new("Dates", drawn.iter().map(|date| cell(date, &row.dag_id, shell.now)).collect()),
+        lines: dates.into_iter().map(|date| line(date, &row.dag_id, shell.now)).collect(),
         first: (after > 0).then(|| href(id)),
         on,
         command: format!("orch backfill show {id}"),
@@ -101,18 +101,18 @@ fn state_of(date: &BackfillDate) -> &'static str {
     }
 }
 
-fn cell(date: &BackfillDate, dag_id: &str) -> parts::Cell {
+fn cell(date: &BackfillDate, dag_id: &str, now: ZonedNow) -> parts::Cell {
     parts::Cell {
-        name: day(date.logical_date),
+        name: day(date.logical_date, now),
         state: state_of(date),
         took: date.started_at.zip(date.ended_at).map(|(start, end)| end - start),
         href: date.run_id.as_ref().map(|run_id| run_href(dag_id, run_id)),
     }
 }
 
-fn line(date: BackfillDate, dag_id: &str) -> BackfillDateRow {
+fn line(date: BackfillDate, dag_id: &str, now: ZonedNow) -> BackfillDateRow {
     BackfillDateRow {
-        date: day(date.logical_date),
+        date: day(date.logical_date, now),
         state: parts::state(state_of(&date)),
         why: date.why.unwrap_or_default(),
         run: date.run_id.map(|run_id| (run_href(dag_id, &run_id), run_id)),

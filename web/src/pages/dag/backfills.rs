@@ -5,7 +5,7 @@ use crate::api::backfills::{done, make};
 use crate::extract::{Actor, DagPath, Form, Query};
 use crate::pages::backfills::{List, day, href, list};
 use crate::pages::{Shell, html, see_other};
-use crate::parts;
+use crate::parts::{self, TypedTime, ZonedNow};
 use crate::refusal::Refusal;
 use crate::state::App;
 use askama::Template;
@@ -13,8 +13,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
-use chrono_tz::Tz;
-use orch_core::backfill::{Action, BackfillRequest, Dates, Reprocess, Step};
+use orch_core::backfill::{Action, BackfillRequest, Dates, Reprocess, Step, dates};
 use orch_spec::Schedule;
 use orch_spec::params::parse_conf;
 use orch_store::backfill::{BackfillTasks, NewBackfill, Planned, plan_backfill};
@@ -100,7 +99,7 @@ pub(crate) async fn create(
 ) -> Result<Response, Refusal> {
     let found = find(&app, &mut *app.pages().await?, &dag_id).await?;
     let typed = typed(&form);
-    let wish = match new(&found, &typed, &actor) {
+    let wish = match new(&found, &typed, &actor, shell.now) {
         Ok(new) => new,
         Err(problem) => {
             let refused = StatusCode::UNPROCESSABLE_ENTITY;
@@ -111,7 +110,7 @@ pub(crate) async fn create(
         make(&app, &actor, &wish).await.map(Ok)
     } else {
         let planned = plan_backfill(&mut *app.pages().await?, &mut app.versions.clone(), &wish).await?;
-        done(&wish.dag_id, planned).map(|planned| Err(preview(planned)))
+        done(&wish.dag_id, planned).map(|planned| Err(preview(planned, shell.now)))
     };
     match made {
         Ok(Ok(id)) => Ok(see_other(&href(id))),
@@ -141,21 +140,21 @@ fn typed(form: &Form) -> Typed {
     }
 }
 
-fn new(found: &LoadedDag, typed: &Typed, actor: &Actor) -> Result<NewBackfill, String> {
-    let moment = |text: &str| {
-        parts::typed(text, Tz::UTC)
-            .map(|at| at.first)
-            .ok_or_else(|| format!("`{text}` is no date: write it like 2026-11-20."))
-    };
+fn new(found: &LoadedDag, typed: &Typed, actor: &Actor, now: ZonedNow) -> Result<NewBackfill, String> {
+    let time = |text: &str| now.typed(text).ok_or_else(|| format!("`{text}` is not a date. Write it like 2026-11-20."));
     let dates = if typed.each.is_empty() {
         if typed.from.is_empty() || typed.to.is_empty() {
             return Err("Say from when to when, or name dates one by one.".into());
         }
         let step = if is_scheduled(found) { None } else { typed.step.parse::<Step>().ok() };
-        Dates::Range { from: moment(&typed.from)?, to: moment(&typed.to)?, step }
+        Dates::Range { from: time(&typed.from)?.first, to: time(&typed.to)?.last, step }
     } else {
         let words = typed.each.split([',', '\n']).map(str::trim).filter(|word| !word.is_empty());
-        Dates::Each(words.map(moment).collect::<Result<Vec<DateTime<Utc>>, _>>()?)
+        let mut each = Vec::new();
+        for word in words {
+            each.extend(logical_dates(found, word, time(word)?, now)?);
+        }
+        Dates::Each(each)
     };
     let most = typed.most.parse().ok().filter(|most| *most > 0);
     let conf = match typed.conf.as_str() {
@@ -178,11 +177,35 @@ fn new(found: &LoadedDag, typed: &Typed, actor: &Actor) -> Result<NewBackfill, S
     })
 }
 
+/// Returns the logical dates that one of the single dates means: a date without a time means every date of the schedule on that day
+/// that is over, and the start of the day if the DAG has no schedule.
+fn logical_dates(
+    found: &LoadedDag,
+    text: &str,
+    TypedTime { first, last }: TypedTime,
+    now: ZonedNow,
+) -> Result<Vec<DateTime<Utc>>, String> {
+    if first == last || !is_scheduled(found) {
+        return Ok(vec![first]);
+    }
+    // `Completed` is valid for every DAG; the request itself is checked later.
+    let request = BackfillRequest {
+        dates: Dates::Range { from: first, to: last, step: None },
+        reprocess: Reprocess::Completed,
+        backwards: false,
+    };
+    let of_day = dates(&found.version.plan.spec, &request, now.at).map_err(|problem| problem.to_string())?;
+    if of_day.is_empty() {
+        return Err(format!("The schedule of `{}` has no run on {text} that is over.", found.row.dag_id));
+    }
+    Ok(of_day.into_iter().map(|date| date.logical_date).collect())
+}
+
 fn is_scheduled(found: &LoadedDag) -> bool {
     matches!(found.version.plan.spec.schedule, Schedule::Cron { .. } | Schedule::EveryMs(_))
 }
 
-fn preview(planned: Planned) -> Preview {
+fn preview(planned: Planned, now: ZonedNow) -> Preview {
     let many = |wanted: fn(&Action) -> bool| planned.dates.iter().filter(|(_, action)| wanted(action)).count();
     let line = |(date, action): &(orch_core::backfill::Date, Action)| {
         let (state, words) = match action {
@@ -190,7 +213,7 @@ fn preview(planned: Planned) -> Preview {
             Action::Rerun => ("restarting", "runs again"),
             Action::Skip(reason) => ("skipped", reason.as_str()),
         };
-        (day(date.logical_date), parts::bare(state), words)
+        (day(date.logical_date, now), parts::bare(state), words)
     };
     Preview {
         created: many(|action| *action == Action::Create),
