@@ -206,6 +206,8 @@ pub async fn clear_instances(
     sqlx::query_file!("queries/clear.sql", run, &tasks, &indices).execute(&mut *tx).await?;
     sqlx::query!(
         "update dag_run set state = 'running', started_at = coalesce(started_at, now()), ended_at = null,
+          idle_micros = idle_micros + case when started_at <= ended_at
+            then greatest(extract(epoch from now() - ended_at) * 1000000, 0)::bigint else 0 end,
           clear_number = least(clear_number::integer + 1, 32767) where id = $1",
         run
     )

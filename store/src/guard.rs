@@ -10,7 +10,7 @@ use sqlx::migrate::MigrateError;
 use sqlx::postgres::PgConnection;
 
 /// The schema this binary brings.
-pub const SCHEMA_VERSION: i32 = 43;
+pub const SCHEMA_VERSION: i32 = 44;
 
 /// Any number, the same in all binaries.
 const MIGRATE_LOCK: i64 = 0x6f72_6368_6462;

@@ -2,7 +2,7 @@
 //! bound, whatever the size of the installation.
 
 use crate::{StoreResult, boxed, run};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use orch_spec::state::{RunState, RunType, TaskState};
 use sqlx::postgres::PgConnection;
 use std::collections::HashSet;
@@ -59,6 +59,15 @@ pub struct RunMark {
     pub created_at: DateTime<Utc>,
     pub started_at: Option<DateTime<Utc>>,
     pub ended_at: Option<DateTime<Utc>>,
+    /// Time in which the run had ended and was not cleared yet, between its active periods.
+    pub idle: TimeDelta,
+}
+
+impl RunMark {
+    /// Returns the sum of the active periods of the run until `now`, or `None` if it has not started: see [`run::active_time`].
+    pub fn active_time(&self, now: DateTime<Utc>) -> Option<TimeDelta> {
+        run::active_time(self.started_at, self.ended_at, self.idle, now)
+    }
 }
 
 /// The most marks in one answer.
@@ -69,7 +78,7 @@ macro_rules! marks {
         let rows = sqlx::query!(
             r#"select r.id as "id!", r.dag_id as "dag_id!", r.run_id as "run_id!", r.state::text as "state!",
               r.run_type::text as "run_type!", r.run_after as "run_after!", r.created_at as "created_at!", r.started_at,
-              r.ended_at "# + $rest
+              r.ended_at, r.idle_micros as "idle_micros!" "# + $rest
             $(, $value)*
         )
         .fetch_all($db)
@@ -86,6 +95,7 @@ macro_rules! marks {
                     created_at: row.created_at,
                     started_at: row.started_at,
                     ended_at: row.ended_at,
+                    idle: TimeDelta::microseconds(row.idle_micros),
                 })
             })
             .collect::<StoreResult<Vec<_>>>()
@@ -143,12 +153,13 @@ pub async fn runs_since(db: &mut PgConnection, dag_ids: &[String], since: DateTi
     )
 }
 
-/// The runs that run, the longest first.
+/// Returns the running runs, the longest active time first.
 #[boxed]
 pub async fn running_runs(db: &mut PgConnection, most: i64) -> StoreResult<Vec<RunMark>> {
     marks!(
         db,
-        "from dag_run r where r.state = 'running' order by r.started_at nulls last, r.id limit $1",
+        "from dag_run r where r.state = 'running'
+        order by r.started_at + r.idle_micros * interval '1 microsecond' nulls last, r.id limit $1",
         most.clamp(0, MOST_MARKS)
     )
 }

@@ -1,5 +1,6 @@
 //! Runs: how they come to be, begin, are listed, end before their time and go away. What moves them on stands in `step`.
 
+mod active;
 mod around;
 mod create;
 mod delete;
@@ -13,6 +14,7 @@ mod search;
 mod skipped;
 mod start;
 
+pub use active::active_time;
 pub use around::{Around, place_in_time, runs_around};
 pub use create::{CreateRun, create_run, create_run_of};
 pub use delete::{DeleteRun, delete_run, delete_runs};

@@ -70,8 +70,8 @@ const USUAL_OF: i64 = 20;
 pub async fn usual_runs(db: &mut PgConnection, dag_ids: &[String]) -> StoreResult<BTreeMap<String, TimeDelta>> {
     let rows = sqlx::query!(
         r#"select w.dag_id as "dag_id!", percentile_disc(0.5) within group (
-            order by (extract(epoch from r.ended_at - r.started_at) * 1000)::bigint) as "millis!"
-        from unnest($1::text[]) as w (dag_id), lateral (select state, started_at, ended_at from dag_run
+            order by (active_seconds(r.started_at, r.ended_at, r.idle_micros) * 1000)::bigint) as "millis!"
+        from unnest($1::text[]) as w (dag_id), lateral (select state, started_at, ended_at, idle_micros from dag_run
           where dag_run.dag_id = w.dag_id order by run_after desc, id desc limit $2) r
         where r.state = 'success' and r.started_at is not null and r.ended_at is not null group by w.dag_id"#,
         dag_ids,

@@ -20,7 +20,8 @@ from (select * from worst union all select * from others) d
 cross join lateral (
     select date_trunc('week', r.created_at) as week, count(*) as runs, count(*) filter (where r.state = 'failed') as failed,
         count(*) filter (where exists (select from deadline m where m.run = r.id and m.state = 'missed')) as late,
-        percentile_cont(0.95) within group (order by extract(epoch from r.ended_at - coalesce(r.started_at, r.created_at))) as p95
+        percentile_cont(0.95) within group (
+            order by active_seconds(coalesce(r.started_at, r.created_at), r.ended_at, r.idle_micros)) as p95
     from dag_run r where r.dag_id = d.dag_id and r.id >= $1 and r.state in ('success', 'failed') group by 1
 ) w
 order by d.times desc, d.dag_id, w.week

@@ -1,8 +1,9 @@
 //! Backfills as people see them, with how far they are.
 
 use crate::list::{List, Search};
-use crate::{StoreResult, boxed, run::word};
-use chrono::{DateTime, Utc};
+use crate::run::{active_time, word};
+use crate::{StoreResult, boxed};
+use chrono::{DateTime, TimeDelta, Utc};
 use orch_core::backfill::Reprocess;
 use serde_json::Value;
 use sqlx::FromRow;
@@ -171,20 +172,40 @@ pub struct BackfillDate {
     pub run_id: Option<String>,
     pub started_at: Option<DateTime<Utc>>,
     pub ended_at: Option<DateTime<Utc>>,
+    /// Time in which its run had ended and was not cleared yet, between the active periods of the run.
+    pub idle: TimeDelta,
+}
+
+impl BackfillDate {
+    /// Returns the sum of the active periods of its run until `now`, or `None` if no run of it has started: see [`active_time`].
+    pub fn active_time(&self, now: DateTime<Utc>) -> Option<TimeDelta> {
+        active_time(self.started_at, self.ended_at, self.idle, now)
+    }
 }
 
 /// The dates of a backfill behind an ordinal, in the order in which they are run.
 #[boxed]
 pub async fn list_dates(db: &mut PgConnection, id: i32, after: i32, most: i64) -> StoreResult<Vec<BackfillDate>> {
-    let dates = sqlx::query_as!(
-        BackfillDate,
+    let rows = sqlx::query!(
         r#"select x.ordinal, x.logical_date, case x.state when 'active' then coalesce(r.state::text, 'dropped')
-            else x.state end as "state!", x.why, r.id as "run?", r.run_id as "run_id?", r.started_at, r.ended_at
+            else x.state end as "state!", x.why, r.id as "run?", r.run_id as "run_id?", r.started_at, r.ended_at,
+          coalesce(r.idle_micros, 0) as "idle_micros!"
         from backfill_run x left join dag_run r on r.id = x.run
         where x.backfill = $1 and x.ordinal > $2 order by x.ordinal limit $3"#,
         id,
         after,
         most.clamp(0, 10_000)
     );
-    Ok(dates.fetch_all(db).await?)
+    let dates = rows.fetch_all(db).await?.into_iter().map(|row| BackfillDate {
+        ordinal: row.ordinal,
+        logical_date: row.logical_date,
+        state: row.state,
+        why: row.why,
+        run: row.run,
+        run_id: row.run_id,
+        started_at: row.started_at,
+        ended_at: row.ended_at,
+        idle: TimeDelta::microseconds(row.idle_micros),
+    });
+    Ok(dates.collect())
 }

@@ -1,8 +1,8 @@
 //! Runs as people see them.
 
-use super::{NewRun, RunRow, word};
+use super::{NewRun, RunRow, active_time, word};
 use crate::{StoreResult, boxed};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use orch_spec::state::{RunState, RunType};
 use serde_json::Value;
 use sqlx::postgres::PgConnection;
@@ -34,9 +34,16 @@ pub struct RunDetails {
     pub conf: Option<Value>,
     pub note: Option<String>,
     pub partition_key: Option<String>,
+    /// Time in which the run had ended and was not cleared yet, between its active periods.
+    pub idle: TimeDelta,
 }
 
 impl RunDetails {
+    /// Returns the sum of the active periods of the run until `now`, or `None` if it has not started: see [`active_time`].
+    pub fn active_time(&self, now: DateTime<Utc>) -> Option<TimeDelta> {
+        active_time(self.started_at, self.ended_at, self.idle, now)
+    }
+
     /// A run that was created just now, without asking for it: what was wished for and what became of it say all.
     pub fn created(run: RunRow, new: NewRun) -> RunDetails {
         RunDetails {
@@ -63,6 +70,7 @@ impl RunDetails {
             conf: new.conf,
             note: new.note,
             partition_key: new.partition_key,
+            idle: TimeDelta::zero(),
         }
     }
 }
@@ -92,6 +100,7 @@ pub(super) struct Row {
     conf: Option<Value>,
     note: Option<String>,
     partition_key: Option<String>,
+    idle_micros: i64,
 }
 
 /// The columns of a run; what follows is the rest of the statement, on `dag_run r` and `dag_version v`.
@@ -103,7 +112,7 @@ macro_rules! run_rows {
               v.created_at as version_created_at, v.bundle, r.clear_number, r.state::text as "state!",
               r.run_type::text as "run_type!", r.logical_date, r.interval_start, r.interval_end, r.run_after,
               r.created_at, r.started_at, r.ended_at, r.triggered_by, r.triggered_by_user, m.conf as "conf?", m.note as "note?",
-              r.partition_key
+              r.partition_key, r.idle_micros
             from dag_run r join dag_version v on v.id = r.version left join dag_run_detail m on m.run = r.id "# + $rest
             $(, $value)*
         )
@@ -136,6 +145,7 @@ impl Row {
             conf: self.conf,
             note: self.note,
             partition_key: self.partition_key,
+            idle: TimeDelta::microseconds(self.idle_micros),
         })
     }
 }

@@ -37,7 +37,8 @@ pub mod by {
     /// When something last happened to it that people see.
     pub const UPDATED: Column =
         Column::moment("updated_at", "coalesce(r.ended_at, r.started_at, r.created_at)").by(&[Range]).sorted();
-    pub const DURATION: Column = Column::number("duration", "extract(epoch from r.ended_at - r.started_at)::float8")
+    /// The SQL of `active_time`, so a list is sorted by what its cells show. Null until the run has ended.
+    pub const DURATION: Column = Column::number("duration", "active_seconds(r.started_at, r.ended_at, r.idle_micros)")
         .by(&[Range])
         .nullable()
         .sorted();
@@ -107,7 +108,7 @@ pub static RUNS: List<RunDetails> = List {
     select: "r.id, r.dag_id, r.run_id, r.rev, r.version, v.number as version_number, v.created_at as version_created_at,
         v.bundle, r.clear_number, r.state::text as state, r.run_type::text as run_type, r.logical_date, r.interval_start,
         r.interval_end, r.run_after, r.created_at, r.started_at, r.ended_at, r.triggered_by, r.triggered_by_user, m.conf,
-        m.note, r.partition_key",
+        m.note, r.partition_key, r.idle_micros",
     from: "dag_run r",
     joins: &[
         Join { name: "v", sql: "join dag_version v on v.id = r.version", with: "", is_read: true },

@@ -1,13 +1,16 @@
 //! Cleared instances begin anew, and nothing else does.
 
-use crate::fixture::{Hands, check_run, dag, database, later, number, one, register, states, trigger};
+use crate::fixture::{Hands, chain, check_run, dag, database, later, number, one, register, states, trigger};
 use orch_core::select::Selection;
 use orch_core::transition::Selected;
 use orch_spec::state::TaskState;
 use orch_store::clear::{ClearScope, Cleared, clear_instances, count_clear, would_clear};
+use orch_store::list::Search;
 use orch_store::locks::Locks;
-use orch_store::run::cancel_run;
+use orch_store::overview::last_runs;
+use orch_store::run::{RUNS, by, cancel_run, run_by_uuid};
 use orch_store::step::{EndedTry, Stepper};
+use orch_store::timing::usual_run;
 use orch_store::version::Versions;
 use serde_json::json;
 use sqlx::postgres::PgConnection;
@@ -141,4 +144,52 @@ async fn what_waits_for_its_time_begins_at_once_when_it_is_cleared_and_not_when_
         assert_eq!(states(&mut db, run).await, ["a success", "b success"]);
         assert_eq!(number(&mut db, "select count(*) from attempt where try_no = 1").await, 1, "{state}");
     }
+}
+
+#[tokio::test]
+async fn the_time_between_the_end_of_a_run_and_its_clear_is_not_in_its_duration() {
+    let database = database().await;
+    let (mut db, mut versions) = (one(&database).await, Versions::default());
+    let version = register(&mut db, &[chain("d", 1)]).await[0].version_id;
+    let (run, other) = (trigger(&mut db, &mut versions, "d").await.id, trigger(&mut db, &mut versions, "d").await.id);
+    let mut hands = Hands::new(&database, &[version], LEASE).await;
+    hands.work_off().await;
+    // One hour, and one hour until it is cleared. The other run takes 90 minutes.
+    for (run, minutes) in [(run, 60), (other, 90)] {
+        let took = "update dag_run set started_at = now() - interval '2 hours',
+            ended_at = now() - interval '2 hours' + $2 * interval '1 minute' where id = $1";
+        sqlx::query(took).bind(run).bind(minutes).execute(&mut db).await.unwrap();
+    }
+    for _ in 0..2 {
+        clear(&mut db, run, &[Selected { task: 0, index: None }]).await;
+        let open = run_by_uuid(&mut db, run).await.unwrap().unwrap();
+        assert_eq!((open.ended_at, open.idle.num_minutes()), (None, 60));
+        hands.work_off().await;
+        check_run(&mut db, run).await;
+    }
+    let cleared = run_by_uuid(&mut db, run).await.unwrap().unwrap();
+    let ended = cleared.ended_at.unwrap();
+    assert_eq!((ended - cleared.started_at.unwrap()).num_minutes(), 120);
+    assert_eq!(cleared.active_time(ended).unwrap().num_minutes(), 60);
+    let marks = last_runs(&mut db, &["d".into()], 2).await.unwrap();
+    let mark = marks.iter().find(|mark| mark.id == run).unwrap();
+    assert_eq!(mark.active_time(ended), cleared.active_time(ended));
+    let longest_first = RUNS.rows(&mut db, &Search::default().by(by::DURATION.descending()).page(0, 10)).await.unwrap();
+    assert_eq!(longest_first.iter().map(|run| run.id).collect::<Vec<_>>(), [other, run]);
+    // The shorter of two is the median.
+    assert_eq!(usual_run(&mut db, "d").await.unwrap().unwrap().num_minutes(), 60);
+}
+
+#[tokio::test]
+async fn a_run_that_ended_before_it_started_has_no_idle_time() {
+    let database = database().await;
+    let (mut db, mut versions) = (one(&database).await, Versions::default());
+    register(&mut db, &[chain("d", 1)]).await;
+    let run = trigger(&mut db, &mut versions, "d").await.id;
+    cancel_run(&mut db, &Locks::begin().runs(), &mut versions, run).await.unwrap();
+    let unstarted = "update dag_run set started_at = null, ended_at = now() - interval '1 hour'";
+    sqlx::query(unstarted).execute(&mut db).await.unwrap();
+    clear(&mut db, run, &[Selected { task: 0, index: None }]).await;
+    let open = run_by_uuid(&mut db, run).await.unwrap().unwrap();
+    assert_eq!((open.started_at.is_some(), open.idle.num_microseconds()), (true, Some(0)));
 }

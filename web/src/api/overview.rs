@@ -11,6 +11,7 @@ use orch_store::worker::list_workers;
 use orch_wire::timestamp::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
+use std::cmp::Reverse;
 
 /// Runs that are named.
 const MOST_RUNS: i64 = 100;
@@ -95,7 +96,7 @@ pub(crate) async fn show(State(app): State<App>) -> Result<Json<Overview>, Refus
     let processes = others.chain(workers).collect();
     let now = app.config.clock.now();
     let mut runs = running_runs(&mut db, MOST_RUNS).await?;
-    runs.sort_by_key(|run| run.started_at);
+    runs.sort_by_key(|run| Reverse(run.active_time(now)));
     Ok(Json(Overview {
         dags: pulse.dags,
         failing_dags: failing(&mut db, MOST_MARKS).await?.into_iter().map(|run| run.dag_id).collect(),
@@ -108,9 +109,9 @@ pub(crate) async fn show(State(app): State<App>) -> Result<Json<Overview>, Refus
         runs: runs
             .into_iter()
             .map(|run| RunningRun {
+                running_seconds: run.active_time(now).map(|active| active.num_seconds()),
                 dag_id: run.dag_id,
                 dag_run_id: run.run_id,
-                running_seconds: run.started_at.map(|at| (now - at).num_seconds().max(0)),
                 start_date: run.started_at.map(Timestamp),
             })
             .collect(),

@@ -171,12 +171,11 @@ fn line(row: DagRow, runs: &[RunMark], partly_failed: &HashSet<Uuid>, now: Zoned
 
 pub(super) fn latest(runs: &[RunMark], now: ZonedNow) -> Option<Latest> {
     let run = runs.first()?;
-    let took = run.started_at.map(|at| parts::duration(run.ended_at.unwrap_or(now.at) - at));
     Some(Latest {
         state: parts::state(run.state.as_str()),
         href: format!("{}/runs/{}", dag_href(&run.dag_id), encoded(&run.run_id)),
         ago: run.ended_at.or((run.state == RunState::Queued).then_some(run.created_at)).map(|at| parts::ago(at, now)),
-        took,
+        took: run.active_time(now.at).map(parts::duration),
     })
 }
 

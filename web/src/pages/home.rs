@@ -462,7 +462,7 @@ fn is_of(deed: &AuditRow, run: &RunMark) -> bool {
 }
 
 fn view_running(run: &RunMark, usual: Option<TimeDelta>, now: ZonedNow) -> RunningRunLine {
-    let took = run.started_at.map_or(TimeDelta::zero(), |at| now - at);
+    let took = run.active_time(now.at).unwrap_or_default();
     let percent = usual.map(|usual| (took.num_milliseconds() * 100 / usual.num_milliseconds().max(1)).clamp(0, 100));
     RunningRunLine {
         href: format!("{}/runs/{}", dag_href(&run.dag_id), encoded(&run.run_id)),

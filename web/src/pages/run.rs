@@ -105,12 +105,13 @@ impl RunHead {
         let dag_href = dag_href(&run.dag_id);
         let date = run.logical_date.unwrap_or(run.run_after);
         let clock = |at| now.written(at, "%H:%M:%S");
+        let active = parts::duration(run.active_time(now.at).unwrap_or_default());
+        // The times of a run that was cleared after its end are farther apart than its duration.
+        let active = if run.idle.is_zero() { active } else { format!("active {active}") };
         let span = match (run.started_at, run.ended_at) {
-            (Some(from), Some(to)) => {
-                format!("{} – {}, {}", clock(from), clock(to), parts::duration(to - from))
-            }
-            (Some(from), None) => format!("since {}, {}", clock(from), parts::duration(now - from)),
-            _ => "not started".into(),
+            (Some(from), Some(to)) => format!("{} – {}, {active}", clock(from), clock(to)),
+            (Some(from), None) => format!("since {}, {active}", clock(from)),
+            (None, _) => "not started".into(),
         };
         RunHead {
             href: format!("{dag_href}/runs/{}", encoded(&run.run_id)),
@@ -297,6 +298,11 @@ fn facts(run: &RunDetails, now: ZonedNow) -> Vec<(&'static str, Fact)> {
         None => parts::words(&run.triggered_by),
     };
     let cleared = if run.clear_number > 0 { format!("{} ×", run.clear_number) } else { String::new() };
+    let idle = if run.idle.is_zero() {
+        String::new()
+    } else {
+        format!("{}, after its end until it was cleared", parts::duration(run.idle))
+    };
     let mut facts = vec![
         ("Run id", run.run_id.clone().into()),
         ("Asked for by", by.into()),
@@ -308,6 +314,7 @@ fn facts(run: &RunDetails, now: ZonedNow) -> Vec<(&'static str, Fact)> {
         ("Started", at(run.started_at)),
         ("Ended", at(run.ended_at)),
         ("Cleared", cleared.into()),
+        ("Not active", idle.into()),
         ("Version", format!("{} of bundle {}", run.version_number, run.bundle).into()),
     ];
     facts.retain(|(_, value)| !value.is_empty());

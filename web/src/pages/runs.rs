@@ -148,6 +148,7 @@ pub(crate) async fn list(app: &App, shell: &Shell, mut query: Query, dag_id: Opt
 
 fn line(run: RunDetails, now: ZonedNow) -> RunLine {
     let dag_href = dag_href(&run.dag_id);
+    let took = run.active_time(now.at).map(parts::duration);
     RunLine {
         href: format!("{dag_href}/runs/{}", encoded(&run.run_id)),
         dag_href,
@@ -156,7 +157,7 @@ fn line(run: RunDetails, now: ZonedNow) -> RunLine {
         by: run.triggered_by_user.unwrap_or_else(|| parts::words(&run.triggered_by)),
         run_after: parts::moment(run.run_after, now),
         started: run.started_at.map(|at| parts::ago(at, now)),
-        took: run.started_at.map(|at| parts::duration(run.ended_at.unwrap_or(now.at) - at)),
+        took,
         version: run.version_number,
         note: run.note,
         is_late: false,

@@ -1,4 +1,4 @@
-//! The last runs of a DAG as bars: the height is the time they took, an underline says what was no success. Newest right.
+//! The last runs of a DAG as bars: the height is the time they were active, an underline says what was no success. Newest right.
 
 use super::icon::{AMBER, SUCCESS_WITH_FAILED_TASKS, words};
 use super::{Escaped, ZonedNow, counted, duration};
@@ -33,7 +33,7 @@ impl Bars {
     pub(crate) fn new(of: &str, runs: &[RunMark], partly_failed: &HashSet<Uuid>, now: ZonedNow, places: usize) -> Bars {
         let bar = |run: &RunMark| RunBar {
             state: run.state,
-            took: run.started_at.map_or(TimeDelta::zero(), |at| run.ended_at.unwrap_or(now.at) - at),
+            took: run.active_time(now.at).unwrap_or_default(),
             has_failed_tasks: partly_failed.contains(&run.id),
         };
         let bars = runs.iter().take(places).rev().map(bar).collect();

@@ -32,7 +32,7 @@ pub(crate) struct Bar {
 
 impl Bar {
     pub(crate) fn new(run: &RunMark, has_failed_tasks: bool, now: ZonedNow) -> Bar {
-        let took = run.started_at.map_or(TimeDelta::zero(), |at| run.ended_at.unwrap_or(now.at) - at);
+        let took = run.active_time(now.at).unwrap_or_default();
         let href = format!("{}/runs/{}", dag_href(&run.dag_id), encoded(&run.run_id));
         let state = run.state.as_str();
         let said = if has_failed_tasks { SUCCESS_WITH_FAILED_TASKS.into() } else { words(state) };

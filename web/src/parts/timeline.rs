@@ -87,7 +87,7 @@ impl Timeline {
             last.href = format!("{}/runs", row.href);
             return;
         }
-        let took = run.started_at.map(|at| format!(", {}", duration(run.ended_at.unwrap_or(self.now.at) - at)));
+        let took = run.active_time(self.now.at).map(|took| format!(", {}", duration(took)));
         let title =
             format!("{}, {}{}", self.now.written(start, "%H:%M"), words(run.state.as_str()), took.unwrap_or_default());
         let href = format!("{}/runs/{}", row.href, encoded(&run.run_id));
@@ -205,6 +205,7 @@ mod tests {
             created_at: at,
             started_at: Some(at),
             ended_at: Some(at + TimeDelta::seconds(5)),
+            idle: TimeDelta::zero(),
         }
     }
 

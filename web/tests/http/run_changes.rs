@@ -1,5 +1,6 @@
 //! Changes of runs: marked, noted, cleared, deleted, waited for; and the list that is asked for in a body.
 
+use crate::browser::Browser;
 use crate::fixture::{Web, dag, read_body};
 use crate::shapes::{INSTANCE, RUN, assert_shape};
 use axum::http::{Method, StatusCode};
@@ -261,4 +262,39 @@ async fn a_cancel_and_a_new_run_that_cancels_the_same_run_do_not_deadlock() {
     assert_eq!(cancelled.status, StatusCode::CONFLICT, "the new run was first: {}", cancelled.body);
     let cancelled = get_run(&mut db, "newest", &run).await.unwrap().unwrap();
     assert_eq!(cancelled.state, RunState::Failed);
+}
+
+#[tokio::test]
+async fn the_duration_of_a_run_is_the_sum_of_its_active_periods() {
+    let web = Web::new().await;
+    let mut db = web.db().await;
+    let (cleared, other) = (web.trigger("chain").await, web.trigger("chain").await);
+    // 20 of 120 minutes: it was cleared 100 minutes after its end.
+    for (run, ended, idle) in [(&cleared, "12:00", 6_000_000_000_i64), (&other, "10:30", 0)] {
+        sqlx::query(
+            "update dag_run set started_at = '2026-01-05 10:00+00', ended_at = ('2026-01-05 ' || $2 || '+00')::timestamptz,
+              idle_micros = $3 where run_id = $1",
+        )
+        .bind(run)
+        .bind(ended)
+        .bind(idle)
+        .execute(&mut db)
+        .await
+        .unwrap();
+    }
+    let listed = web.get("/api/v2/dags/chain/dagRuns?order_by=-duration").await.body;
+    let listed = listed["dag_runs"].as_array().expect("a list");
+    let durations: Vec<_> = listed.iter().map(|run| run["duration"].as_f64().expect("a number")).collect();
+    assert_eq!(durations, [1_800.0, 1_200.0], "the order is by what is shown");
+    let long = web.get("/api/v2/dags/chain/dagRuns?duration_gte=1300").await.body;
+    assert_eq!(long["total_entries"], 1, "{long}");
+    let mut browser = Browser::logged_in(&web).await;
+    for page in ["/runs", "/dags", "/dags/chain", "/dags/chain/overview", "/dags/chain/runs"] {
+        let page = browser.get(page).await;
+        assert!(page.has("20 m 00 s") && !page.has("2 h 00 m"), "{}", page.html);
+    }
+    let encoded: String = form_urlencoded::byte_serialize(cleared.as_bytes()).collect();
+    let page = browser.get(&format!("/dags/chain/runs/{encoded}")).await;
+    assert!(page.has("10:00:00 – 12:00:00, active 20 m 00 s"), "{}", page.html);
+    assert!(page.has("1 h 40 m, after its end until it was cleared"), "{}", page.html);
 }

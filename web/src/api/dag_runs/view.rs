@@ -1,9 +1,10 @@
 //! A run as Airflow's clients read it.
 
 use crate::api::versions::DagVersionView;
+use chrono::TimeDelta;
 use orch_spec::state::{RunState, RunType};
 use orch_store::run::RunDetails;
-use orch_wire::timestamp::{Timestamp, seconds_between, stamp};
+use orch_wire::timestamp::{Timestamp, stamp};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
@@ -40,13 +41,15 @@ impl From<RunDetails> for DagRunView {
     fn from(run: RunDetails) -> Self {
         let version =
             DagVersionView::new(run.version, run.version_number, &run.dag_id, &run.bundle, run.version_created_at);
+        // As in Airflow, a run has a duration when it has ended.
+        let active = run.ended_at.and_then(|ended| run.active_time(ended));
         DagRunView {
             dag_run_id: run.run_id,
             logical_date: stamp(run.logical_date),
             queued_at: Some(Timestamp(run.created_at)),
             start_date: stamp(run.started_at),
             end_date: stamp(run.ended_at),
-            duration: seconds_between(run.started_at, run.ended_at),
+            duration: active.map(TimeDelta::as_seconds_f64),
             data_interval_start: stamp(run.interval_start),
             data_interval_end: stamp(run.interval_end),
             run_after: Timestamp(run.run_after),

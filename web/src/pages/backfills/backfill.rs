@@ -105,18 +105,19 @@ fn cell(date: &BackfillDate, dag_id: &str, now: ZonedNow) -> parts::Cell {
     parts::Cell {
         name: day(date.logical_date, now),
         state: state_of(date),
-        took: date.started_at.zip(date.ended_at).map(|(start, end)| end - start),
+        took: date.active_time(now.at),
         href: date.run_id.as_ref().map(|run_id| run_href(dag_id, run_id)),
     }
 }
 
 fn line(date: BackfillDate, dag_id: &str, now: ZonedNow) -> BackfillDateRow {
+    let took = date.active_time(now.at).map(parts::duration);
     BackfillDateRow {
         date: day(date.logical_date, now),
         state: parts::state(state_of(&date)),
         why: date.why.unwrap_or_default(),
         run: date.run_id.map(|run_id| (run_href(dag_id, &run_id), run_id)),
-        took: date.started_at.zip(date.ended_at).map(|(start, end)| parts::duration(end - start)),
+        took,
     }
 }
 

@@ -184,6 +184,7 @@ pub(super) fn mark(run: &RunDetails) -> RunMark {
         created_at: run.created_at,
         started_at: run.started_at,
         ended_at: run.ended_at,
+        idle: run.idle,
     }
 }
 
@@ -200,7 +201,7 @@ fn summary(run: &RunDetails, href: &str, now: ZonedNow) -> Summary {
 }
 
 fn took(run: &RunDetails, now: ZonedNow) -> TimeDelta {
-    run.started_at.map_or(TimeDelta::zero(), |at| run.ended_at.unwrap_or(now.at) - at)
+    run.active_time(now.at).unwrap_or_default()
 }
 
 /// Where cells lead: to the same grid, which then says of them more.

@@ -110,7 +110,7 @@ fn sentence(
 ) -> (String, String) {
     let alone = usual.as_ref().map(|usual| format!("Usually {usual}.")).unwrap_or_default();
     let usually = usual.map(|usual| format!(", usually {usual}")).unwrap_or_default();
-    let took = |run: &RunDetails| run.started_at.map(|at| parts::duration(run.ended_at.unwrap_or(now.at) - at));
+    let took = |run: &RunDetails| run.active_time(now.at).map(parts::duration);
     let waits = found.places.queued;
     let open = runs.iter().find(|run| run.state == RunState::Running);
     let over: Vec<&RunDetails> = runs.iter().filter(|run| run.state.is_finished()).collect();

@@ -334,6 +334,7 @@ mod tests {
             triggered_by_user: None,
             conf: None,
             note: None,
+            idle: TimeDelta::zero(),
         }
     }
 
