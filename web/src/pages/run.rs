@@ -92,7 +92,16 @@ pub(crate) const FILTERS: [(&str, &[TaskState]); 6] = [
     ("success", &[TaskState::Success]),
     ("failed", &[TaskState::Failed, TaskState::UpstreamFailed]),
     ("running", &[TaskState::Running, TaskState::Restarting]),
-    ("waiting", &[TaskState::Queued, TaskState::UpForRetry, TaskState::UpForReschedule, TaskState::Deferred]),
+    (
+        "waiting",
+        &[
+            TaskState::Queued,
+            TaskState::UpForRetry,
+            TaskState::UpForReschedule,
+            TaskState::Deferred,
+            TaskState::AwaitingInput,
+        ],
+    ),
     ("skipped", &[TaskState::Skipped]),
 ];
 const OF_A_PAGE: usize = 100;

@@ -224,12 +224,14 @@ fn row(instance: &InstanceRow, before: &[&OldTry], scale: &Scale, axis: &Axis, h
     let mut drawing = Drawing::new(format!("{} {name}: {}{said}", instance.task_id, parts::words(state)), axis);
     drawing.words = words(instance, now);
     let mut ended: Option<(i64, DateTime<Utc>)> = None;
+    let mut is_retried = false;
     for (number, DrawnTry { queued, started, end, state, lost_no }) in tries.iter().enumerate() {
         let Some(started) = started else { continue };
         let from = scale.place(*started).min(WHOLE - THIN);
         let to = scale.place(end.unwrap_or(now.at)).clamp(from + THIN, WHOLE);
         // What was superseded did not end well, whatever is written of it.
-        let state = if *state == TaskState::None { "up_for_retry" } else { state.as_str() };
+        let attempt_state = *state;
+        let state = if attempt_state == TaskState::None { "up_for_retry" } else { state.as_str() };
         let mut title = format!("{}, {}", parts::words(state), parts::duration(end.unwrap_or(now.at) - *started));
         if tries.len() > 1 {
             title = format!("try {}: {title}", number + 1);
@@ -239,7 +241,8 @@ fn row(instance: &InstanceRow, before: &[&OldTry], scale: &Scale, axis: &Axis, h
             drawing.idle.push((idle_from, from));
             title = format!("{title}; waited {} for a slot", parts::duration(*started - queued));
         }
-        if let Some((place, at)) = ended {
+        // The time between an attempt and a clear is not waiting, only the time until a retry.
+        if let Some((place, at)) = ended.filter(|_| is_retried) {
             let next = queued.unwrap_or(*started).max(at);
             // Short bars are drawn wider than they are, so the next one may begin before this one ends.
             let to = scale.place(next).min(from);
@@ -248,17 +251,30 @@ fn row(instance: &InstanceRow, before: &[&OldTry], scale: &Scale, axis: &Axis, h
                 drawing.gaps.push((place, to, delay));
             }
         }
-        // Queued after it started: it was taken from its worker then, and began again in other hands.
+        // Queued after it started: it waited, or its worker was lost, and a worker claimed it again later.
         let again = queued.filter(|queued| *queued > *started + AGAIN).map(|queued| (scale.place(queued), queued));
         if let Some((place, queued)) = again.filter(|(place, _)| (from + THIN..=to - THIN).contains(place)) {
-            let (state, why) =
-                if *lost_no > 0 { ("restarting", "its worker was lost") } else { ("deferred", "it was set aside") };
-            let title = format!("{why}: it began again {} after its start", parts::duration(queued - *started));
+            let until = parts::duration(queued - *started);
+            let (state, title) = if *lost_no > 0 {
+                ("restarting", format!("its worker was lost: it restarted {until} after its start"))
+            } else {
+                ("deferred", format!("waited {until} for a sensor, people or another worker"))
+            };
             drawing.bars.push(Bar { from, to: place, state, title, is_band: false });
         }
         let from = again.map_or(from, |(place, _)| place.clamp(from, to - THIN));
         drawing.bars.push(Bar { from, to, state, title, is_band: false });
         ended = Some((to, end.unwrap_or(now.at)));
+        is_retried = attempt_state == TaskState::UpForRetry;
+    }
+    if instance.state == TaskState::UpForRetry
+        && let Some((place, _)) = ended
+    {
+        // The words say when the retry starts. A narrow gap has no space for them, and a line would cross them.
+        let to = scale.place(now.at);
+        if to - place > WORDY * 3 {
+            drawing.gaps.push((place, to, drawing.words.take()));
+        }
     }
     if instance.started_at.is_none()
         && let Some(queued) = instance.queued_at.filter(|_| !instance.state.is_finished())
@@ -324,7 +340,7 @@ fn words(instance: &InstanceRow, now: ZonedNow) -> Option<String> {
         TaskState::UpstreamFailed => Some("did not start: a task before it failed".into()),
         TaskState::Skipped if instance.started_at.is_none() => Some("not needed in this run".into()),
         TaskState::UpForRetry | TaskState::UpForReschedule => {
-            instance.wake_at.map(|at| format!("goes on in {}", parts::duration(at - now)))
+            instance.wake_at.map(|at| format!("waits, continues in {}", parts::duration(at - now)))
         }
         TaskState::Queued => Some("waits for a worker".into()),
         TaskState::Scheduled => Some("waits for a limit".into()),
@@ -429,6 +445,55 @@ impl HtmlSafe for Drawing {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use uuid::Uuid;
+
+    fn at(second: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_800_000_000 + second, 0).expect("a timestamp")
+    }
+
+    /// The drawing of an instance of a run that started at 0, at 100.
+    fn drawn(instance: &InstanceRow, before: &[&OldTry]) -> Drawing {
+        let scale = Scale { from: at(0), whole: TimeDelta::seconds(100) };
+        row(instance, before, &scale, &Axis(Vec::new()), "/r", ZonedNow::utc(at(100))).drawing
+    }
+
+    fn instance(state: TaskState, started: i64, ended: Option<i64>) -> InstanceRow {
+        InstanceRow {
+            try_no: 1,
+            queued_at: Some(at(started)),
+            started_at: Some(at(started)),
+            ended_at: ended.map(at),
+            ..InstanceRow::untried(Uuid::nil(), (0, "t".into(), -1), state)
+        }
+    }
+
+    fn old(state: TaskState, from: i64, to: i64) -> OldTry {
+        let (from, to) = (Some(at(from)), Some(at(to)));
+        OldTry { task: 0, map_index: -1, try_no: 1, lost_no: 0, state, queued_at: from, started_at: from, ended_at: to }
+    }
+
+    #[test]
+    fn time_until_a_retry_is_a_gap_and_time_before_a_clear_is_not() {
+        let second = instance(TaskState::Success, 60, Some(80));
+        let retried = drawn(&second, &[&old(TaskState::UpForRetry, 0, 20)]);
+        assert_eq!(retried.gaps, [(2_000, 6_000, Some("40 s".to_string()))]);
+        let cleared = drawn(&second, &[&old(TaskState::Failed, 0, 20)]);
+        assert_eq!((cleared.gaps.len(), cleared.bars.len()), (0, 2));
+        // The retry is still to come.
+        let waits = InstanceRow { wake_at: Some(at(130)), ..instance(TaskState::UpForRetry, 0, Some(20)) };
+        let waits = drawn(&waits, &[&old(TaskState::UpForRetry, 0, 20)]);
+        assert_eq!(waits.gaps, [(2_000, 10_000, Some("waits, continues in 30 s".to_string()))]);
+        assert_eq!(waits.words, None);
+    }
+
+    #[test]
+    fn a_wait_for_a_sensor_or_people_is_waiting() {
+        let answered = InstanceRow { queued_at: Some(at(50)), ..instance(TaskState::Success, 10, Some(80)) };
+        let bars = drawn(&answered, &[]).bars;
+        let states: Vec<_> = bars.iter().map(|bar| (bar.from, bar.to, bar.state)).collect();
+        assert_eq!(states, [(1_000, 5_000, "deferred"), (5_000, 8_000, "success")]);
+        assert_eq!(bars[0].title, "waited 40 s for a sensor, people or another worker");
+    }
 
     #[test]
     fn a_step_of_the_axis_says_no_less_than_it_is() {

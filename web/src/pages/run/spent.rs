@@ -1,6 +1,6 @@
-//! Where the time of a run went: which tasks stood on its critical path, and what these did: work, wait for a slot, a pool or
-//! a limit, wait between two tries, begin again after a worker was lost. What is left of the time is orch's own. What was
-//! before a clear is no part of it: nobody knows what for the run lay still.
+//! Where the time of a run went: the tasks on its critical path, and the time in which they worked, waited (for a slot, a pool, a
+//! limit, a retry, a sensor or people), or ran on a worker that was lost. The rest is time of orch itself. Time before a clear is
+//! not included.
 
 use crate::parts::{self, ZonedNow};
 use askama::filters::HtmlSafe;
@@ -18,15 +18,18 @@ pub(super) struct Spent {
     /// From the first task on it to the last.
     pub(super) path: Vec<TaskIdx>,
     working: TimeDelta,
+    /// Waiting for retries: from the end of an attempt to the next one.
     delays: TimeDelta,
     slots: TimeDelta,
     /// In line for a pool or a limit.
     gates: TimeDelta,
-    /// From the start of a try to the moment it was taken from a worker that was lost.
+    /// From the start of an attempt until its lost worker no longer held it.
     lost: TimeDelta,
-    /// The same of a sensor between two looks, or of a worker that stopped as it should; and the end of a run that was
-    /// ended while it waited.
+    /// Waiting for a sensor or an answer: from the start of an attempt until it was queued for the last time. Attempts that a
+    /// stopping worker handed over are included, because nothing stored tells them apart.
     aside: TimeDelta,
+    /// From the end of the last task to the end of a run that was ended while it waited.
+    until_ended: TimeDelta,
     own: TimeDelta,
     /// Until it was cleared; not a part of the whole.
     paused: TimeDelta,
@@ -138,12 +141,16 @@ impl Spent {
             spent.work.insert(task, spent.working - before);
             at = here.last().ended.unwrap_or(now.at);
         }
-        let rest = of.run.ended_at.map_or(TimeDelta::zero(), |ended| ended - at).max(TimeDelta::zero());
-        match path.last().map(|task| tries[task].last()) {
-            Some(last) if last.retried => spent.delays += rest,
-            // It was ended while something of it waited.
-            _ if rest > PAUSE => spent.aside += rest,
-            _ => spent.own += rest,
+        let waits_for_retry = path.last().is_some_and(|task| tries[task].last().retried);
+        // Nothing is stored of what an open run waits for between two tasks, except for a retry.
+        let open_until = if waits_for_retry { now.at } else { at };
+        let rest = (of.run.ended_at.unwrap_or(open_until) - at).max(TimeDelta::zero());
+        if waits_for_retry {
+            spent.delays += rest;
+        } else if rest > PAUSE {
+            spent.until_ended += rest;
+        } else {
+            spent.own += rest;
         }
         spent.path = path;
         Some(spent)
@@ -179,14 +186,15 @@ impl Spent {
         ended
     }
 
-    fn parts(&self) -> [(&'static str, &'static str, TimeDelta); 7] {
+    fn parts(&self) -> [(&'static str, &'static str, TimeDelta); 8] {
         [
             ("Working", "s-ink", self.working),
-            ("Retry delays", "s-up_for_retry", self.delays),
-            ("Slot waits", "s-idle", self.slots),
-            ("Pools and limits", "s-scheduled", self.gates),
+            ("Waiting for retries", "s-up_for_retry", self.delays),
+            ("Waiting for slots", "s-idle", self.slots),
+            ("Waiting for pools and limits", "s-scheduled", self.gates),
+            ("Waiting for sensors or people", "s-deferred", self.aside),
+            ("Waiting until it was ended", "s-no_status", self.until_ended),
             ("Lost with a worker", "s-failed", self.lost),
-            ("Set aside", "s-deferred", self.aside),
             ("orch itself", "s-accent", self.own),
         ]
     }
@@ -358,8 +366,8 @@ mod tests {
         let failed = OldTry { ended_at: Some(at(20)), ..old(2, TaskState::UpForRetry, 10) };
         let spent = of_run(&run_details(), &spans, &[failed]);
         assert_eq!(spent.path, [0, 2, 3]);
-        assert_eq!(parts_in_seconds(&spent), "Working 33, Retry delays 20, Slot waits 7, orch itself 1");
-        assert_eq!(spent.lines()[1], ("Retry delays", "20 s, 33 %".into()));
+        assert_eq!(parts_in_seconds(&spent), "Working 33, Waiting for retries 20, Waiting for slots 7, orch itself 1");
+        assert_eq!(spent.lines()[1], ("Waiting for retries", "20 s, 33 %".into()));
         let seconds = TimeDelta::seconds;
         let said = spent.against(&plan(), &[(2, seconds(4)), (0, seconds(8))]);
         assert_eq!(said.as_deref(), Some("slow worked 20 s, usually 4.0 s."));
@@ -426,9 +434,9 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_was_ended_while_nothing_ran_does_not_blame_orch() {
+    fn a_run_that_was_ended_while_nothing_ran_was_waiting() {
         let ended = of_run(&run_details(), &[span(0, 0, 0, 10), span(2, 10, 10, 20)], &[]);
-        assert_eq!(parts_in_seconds(&ended), "Working 20, Set aside 41");
+        assert_eq!(parts_in_seconds(&ended), "Working 20, Waiting until it was ended 41");
     }
 
     #[test]
@@ -436,14 +444,33 @@ mod tests {
         let spans = [span(0, 0, 0, 10), span(2, 10, 10, 20), span(3, 50, 51, 61)];
         assert_eq!(
             parts_in_seconds(&of_run(&run_details(), &spans, &[])),
-            "Working 30, Slot waits 1, Pools and limits 30"
+            "Working 30, Waiting for slots 1, Waiting for pools and limits 30"
         );
     }
 
     #[test]
-    fn a_try_that_waits_for_its_retry_is_counted_once() {
+    fn an_attempt_that_waits_for_its_retry_is_counted_once_and_then_waits() {
         let open = RunDetails { ended_at: None, ..run_details() };
         let spans = [span(0, 0, 0, 10)];
-        assert_eq!(parts_in_seconds(&of_run(&open, &spans, &[old(0, TaskState::UpForRetry, 0)])), "Working 10");
+        assert_eq!(
+            parts_in_seconds(&of_run(&open, &spans, &[old(0, TaskState::UpForRetry, 0)])),
+            "Working 10, Waiting for retries 51"
+        );
+    }
+
+    #[test]
+    fn a_wait_for_a_sensor_or_people_is_waiting() {
+        // It started at 10, waited, was queued again at 40 and ended at 61.
+        let answered = TaskSpan { first_queued: Some(at(40)), ..span(2, 10, 10, 61) };
+        assert_eq!(
+            parts_in_seconds(&of_run(&run_details(), &[span(0, 0, 0, 10), answered.clone()], &[])),
+            "Working 31, Waiting for sensors or people 30"
+        );
+        let open = RunDetails { ended_at: None, ..run_details() };
+        let waits = TaskSpan { waits: true, last_ended: None, first_queued: Some(at(10)), ..answered };
+        assert_eq!(
+            parts_in_seconds(&of_run(&open, &[span(0, 0, 0, 10), waits], &[])),
+            "Working 10, Waiting for sensors or people 51"
+        );
     }
 }
