@@ -3,6 +3,7 @@
 mod sentence;
 
 use super::approvals::waiting_for;
+use super::lake::MAINTENANCE;
 use super::quality::{Broken, broken};
 use super::run::failure::{PartlyFailed, elements_failed, ended_by, in_words};
 use super::{Shell, encoded, html};
@@ -244,8 +245,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
     let undelivered = undelivered_alerts(&mut db, now).await?;
     let late = waiting_runs(&mut db, now - WAITS_LONG).await?;
     let waiting = late.since.map(|since| view_waiting(&late, parts::ago(since, now)));
-    let has_dags = shell.pulse.is_none_or(|pulse| pulse.dags > 0);
-    let begin = if has_dags && recent.runs == 0 { begin(&mut db, &shell).await? } else { None };
+    let (has_dags, begin) = begin(&mut db, &shell, recent.runs > 0).await?;
     let announcements = Search::default().and(IS_OVER.is_so(false)).page(0, MOST_NEEDS as i64);
     let announcements = kept::find(&mut db, Announcement::TABLE, &announcements).await?.rows;
     let more_needs = failed.len() > MOST_NEEDS;
@@ -359,23 +359,27 @@ fn view_waiting(waiting: &WaitingRuns, since: parts::Ago) -> Waiting {
     Waiting { words: verbed(waiting.runs, "run"), why, since }
 }
 
-/// The flagship if it is here, else the first DAG that is not paused; nothing once anything ran.
-async fn begin(db: &mut PgConnection, shell: &Shell) -> Result<Option<Begin>, Refusal> {
-    if RUNS.first(db, &Search::default().by(run_by::ID.descending())).await?.is_some() {
-        return Ok(None);
+/// Returns whether DAGs exist that do not maintain the lake, and the DAG to begin with: the flagship, or the
+/// first DAG that is not paused. `None` once a run exists.
+async fn begin(db: &mut PgConnection, shell: &Shell, has_runs: bool) -> Result<(bool, Option<Begin>), Refusal> {
+    if shell.pulse.is_some_and(|pulse| pulse.dags == 0) {
+        return Ok((false, None));
     }
-    let live = Search::default().and(dag_by::LIVE.holds());
+    if has_runs || RUNS.first(db, &Search::default().by(run_by::ID.descending())).await?.is_some() {
+        return Ok((true, None));
+    }
+    let no_maintenance = dag_by::DAG_ID.none_of(MAINTENANCE.map(String::from).into());
+    let live = Search::default().and(dag_by::LIVE.holds()).and(no_maintenance);
     let flagship = DAGS.first(db, &live.clone().and(dag_by::DAG_ID.is(FLAGSHIP))).await?;
     let dag = match flagship {
         Some(flagship) => Some(flagship),
-        None => DAGS.first(db, &live.and(dag_by::PAUSED.is_so(false))).await?,
+        None => DAGS.first(db, &live.clone().and(dag_by::PAUSED.is_so(false))).await?,
     };
+    let Some(dag) = dag else { return Ok((DAGS.first(db, &live).await?.is_some(), None)) };
     let below = if shell.can_run() { "/trigger" } else { "" };
-    Ok(dag.map(|dag| Begin {
-        href: format!("{}{below}", dag_href(&dag.dag_id)),
-        description: dag.description,
-        dag_id: dag.dag_id,
-    }))
+    let begin =
+        Begin { href: format!("{}{below}", dag_href(&dag.dag_id)), description: dag.description, dag_id: dag.dag_id };
+    Ok((true, Some(begin)))
 }
 
 fn counts(recent: &RecentRuns) -> RunCounts {

@@ -82,6 +82,8 @@ struct ListedTable {
 /// The DAGs that look after tables, where a bundle has them.
 const UPKEEP: &str = "lake_upkeep";
 const ROLLBACK: &str = "lake_rollback";
+/// All DAGs of a bundle that maintain the lake. None of them is an example.
+pub(super) const MAINTENANCE: [&str; 4] = [UPKEEP, ROLLBACK, "lake_merge", "lake_adopt"];
 
 /// Of a query that a page of a table asks.
 const TIME: Duration = Duration::from_secs(10);

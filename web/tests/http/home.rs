@@ -101,4 +101,22 @@ async fn an_empty_home_says_where_to_begin() {
     for text in ["There is no DAG yet.", "<code>orch-pipelines worker</code>", FLAGSHIP, "docs/guides/first-day.md"] {
         assert!(none.has(text), "{text}: {}", none.html);
     }
+    // The page of DAGs contains the same instructions.
+    let dags = browser.get("/dags").await;
+    for text in ["No DAGs yet", "dag_id: hello", "<code>orch new my-pipelines</code>", "<code>ORCH_EXAMPLES</code>"] {
+        assert!(none.has(text) && dags.has(text), "{text}: {}", dags.html);
+    }
+}
+
+#[tokio::test]
+async fn the_maintenance_of_the_lake_is_not_what_to_begin_with() {
+    let web = Web::new().await;
+    let mut db = web.db().await;
+    let mut browser = Browser::logged_in(&web).await;
+    sqlx::query("update dag set is_stale = true").execute(&mut db).await.unwrap();
+    let adopt = dag(json!({ "dag_id": "lake_adopt", "tasks": [{ "task_id": "t", "kind": "rust" }] }));
+    register_bundle(&mut db, &NewBundle { name: "pipelines".into(), dags: vec![adopt] }, false).await.unwrap();
+    web.clock.advance(TimeDelta::seconds(2));
+    let page = browser.get("/").await;
+    assert!(page.has("No DAGs yet") && !page.has("Trigger lake_adopt"), "{}", page.html);
 }
