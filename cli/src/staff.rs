@@ -61,6 +61,7 @@ impl WorkerEnvironment {
             ("ORCH_DATABASE_URL", database_url.to_owned()),
             ("ORCH_DATA_DIR", absolute(&config.data_dir)),
             ("ORCH_PAUSED_AT_CREATION", config.paused_at_creation.to_string()),
+            ("ORCH_EXAMPLES", config.examples.to_string()),
         ]);
         // The key of the folder: the workers are told of a database, so they would not look there.
         let key_file = config.secret_key_file.as_ref().filter(|_| config.secret_key.is_none());

@@ -84,7 +84,7 @@ pub(crate) fn run_standalone(cx: &Cx, config: &Config, web: Web, work: Work) -> 
     };
     let workforce = match work {
         Work::OfThisBinary(variables) => {
-            cx.bundle().build().map(|bundle| Workforce::Worker(bundle, cx.body_of(), variables))
+            cx.bundle().build(config).map(|bundle| Workforce::Worker(bundle, cx.body_of(), variables))
         }
         Work::OfProject(project, variables) => Ok(Workforce::Project(project, variables)),
     };
@@ -284,7 +284,8 @@ fn announce(config: &Config, (workforce, folder): (&Workforce, &Path), web: Opti
     eprintln!("  dag files {}", folder.display());
     if let Workforce::Worker(bundle, ..) = workforce {
         let own: Vec<&str> = bundle.dags().map(|dag| dag.spec.dag_id.as_str()).collect();
-        let beside = Beside::of(config).filter(|beside| beside.path.exists()).map(|beside| beside.name());
+        let beside =
+            Beside::of(config).filter(|beside| config.examples && beside.path.exists()).map(|beside| beside.name());
         if let Some(dag_id) = dag_to_try(&own, beside.as_deref()) {
             // As it was called: `orch` may not be in the PATH.
             let program = std::env::args().next().unwrap_or_else(|| "orch".into());

@@ -39,9 +39,13 @@ pub const DASHBOARDS: [(&str, &str); 3] = [
     ("weather.dashboard.yaml", include_str!("weather/weather.dashboard.yaml")),
 ];
 
-/// Returns the bundle. Archives of runs are in buckets.
+/// DAGs that are not examples: commands and pages of the lake trigger them, and `lake_upkeep` maintains all tables.
+pub const MAINTENANCE: [&str; 4] = ["lake_upkeep", "lake_rollback", "lake_adopt", "lake_merge"];
+
+/// Returns the bundle. Everything but the maintenance of the lake is an example. Archives of runs are in buckets.
 pub fn binary() -> Binary {
     Binary::new(dags)
+        .examples(|dag_id| !MAINTENANCE.contains(&dag_id))
         .connections(connections::defaults)
         .lake(lake())
         .server(weather::logging::server())

@@ -17,9 +17,10 @@ pub async fn note_read(tx: &mut PgConnection, actor: &Actor, option: Option<&str
 pub const OWN_SECTION: &str = "orch";
 
 /// Sections and options of Airflow, with the setting of orch that corresponds to each.
-pub static OF_AIRFLOW: [(&str, &str, &str); 15] = [
+pub static OF_AIRFLOW: [(&str, &str, &str); 16] = [
     ("core", "dags_folder", "dags_folder"),
     ("core", "parallelism", "slots"),
+    ("core", "load_examples", "examples"),
     ("core", "dags_are_paused_at_creation", "paused_at_creation"),
     ("core", "fernet_key", "secret_key"),
     ("core", "max_map_length", "max_map_elements"),

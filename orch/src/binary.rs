@@ -69,6 +69,12 @@ impl Binary {
         Binary { source: self.source.with_dashboards(files) }
     }
 
+    /// Marks the DAGs for which `is_example` returns true, and all streams and dashboards of the binary, as examples.
+    /// `ORCH_EXAMPLES=false` and `--no-examples` switch them off.
+    pub fn examples(self, is_example: fn(&str) -> bool) -> Binary {
+        Binary { source: self.source.with_examples(is_example) }
+    }
+
     /// What opens the archive that `ORCH_ARCHIVE` names when it is no folder. Binaries without one refuse such names.
     pub fn archive(self, archives: ArchiveSource) -> Binary {
         Binary { source: self.source.with_archives(archives) }

@@ -144,7 +144,24 @@ fn max_active_runs(dag: &DagSpec) -> u32 {
     calendar.and_then(|c| c.active_runs_limit()).map_or(own, |limit| own.min(limit))
 }
 
-async fn insert_versions(db: &mut PgConnection, bundle: &NewBundle, hashes: &[String]) -> StoreResult<Vec<Registered>> {
+/// Returns those versions of the bundle's DAGs that are registered already, in the order of the bundle.
+#[boxed]
+pub async fn registered_versions(db: &mut PgConnection, bundle: &NewBundle) -> StoreResult<Vec<Registered>> {
+    let hashes: Vec<String> = bundle.dags.iter().map(|dag| dag.version()).collect();
+    let known = known_versions(db, bundle, &hashes).await?;
+    let registered = bundle.dags.iter().filter_map(|dag| {
+        let (version_id, number) = *known.get(&dag.dag_id)?;
+        Some(Registered { dag_id: dag.dag_id.clone(), version_id, number, new: false })
+    });
+    Ok(registered.collect())
+}
+
+/// Returns id and number of the registered versions with these structures, by DAG id.
+async fn known_versions(
+    db: &mut PgConnection,
+    bundle: &NewBundle,
+    hashes: &[String],
+) -> StoreResult<HashMap<String, (i32, i32)>> {
     let ids: Vec<String> = bundle.dags.iter().map(|dag| dag.dag_id.clone()).collect();
     let known = sqlx::query!(
         "select v.dag_id, v.id, v.number from unnest($1::text[], $2::text[]) as b (dag_id, hash)
@@ -152,10 +169,17 @@ async fn insert_versions(db: &mut PgConnection, bundle: &NewBundle, hashes: &[St
         &ids,
         hashes
     )
-    .fetch_all(&mut *db)
+    .fetch_all(db)
     .await?;
-    let mut found: HashMap<String, (i32, i32, bool)> =
-        known.into_iter().map(|v| (v.dag_id, (v.id, v.number, false))).collect();
+    Ok(known.into_iter().map(|version| (version.dag_id, (version.id, version.number))).collect())
+}
+
+async fn insert_versions(db: &mut PgConnection, bundle: &NewBundle, hashes: &[String]) -> StoreResult<Vec<Registered>> {
+    let mut found: HashMap<String, (i32, i32, bool)> = known_versions(db, bundle, hashes)
+        .await?
+        .into_iter()
+        .map(|(dag_id, (id, number))| (dag_id, (id, number, false)))
+        .collect();
     let missing = bundle.dags.iter().zip(hashes).filter(|(dag, _)| !found.contains_key(&dag.dag_id));
     let missing: Vec<Value> =
         missing.map(|(dag, hash)| json!({ "dag_id": dag.dag_id, "hash": hash, "spec": dag })).collect();

@@ -25,8 +25,9 @@ pub fn source(
     open_lake: impl Fn(&[Connection]) -> TaskResult<Lake> + Send + Sync + 'static,
 ) -> StreamSource {
     let means = Means { lake_connections, open_lake: Arc::new(open_lake) };
-    let run = move |asked| -> BoxFuture<StoreResult<()>> {
-        let streams = streams();
+    let run = move |asked: StreamHost| -> BoxFuture<StoreResult<()>> {
+        // The host then registers that the binary declares none, so those that it declared before stop.
+        let streams = if asked.is_hidden { Vec::new() } else { streams() };
         check(&streams);
         Box::pin(on_own_threads(asked, streams, means.clone()))
     };

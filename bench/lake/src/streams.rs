@@ -45,6 +45,7 @@ impl World {
             PgPoolOptions::new().max_connections(8).connect_lazy(&self.url).expect("the address was used before");
         let host = StreamHost {
             bundle: "bench".into(),
+            is_hidden: false,
             name: "bench".into(),
             pool,
             hints: Hints::new(),

@@ -75,7 +75,7 @@ pub fn run_binary<T: CommandLine>(bundle: BundleSource) -> ExitCode {
     }
     if arguments.get(1).is_some_and(|first| first == RUN_ATTEMPT) {
         let body_of = bundle.body_of();
-        return orch_workers::run_attempt(|dag_id| bundle.build().ok()?.dag(dag_id).cloned(), body_of);
+        return orch_workers::run_attempt(|dag_id| bundle.build_all().ok()?.dag(dag_id).cloned(), body_of);
     }
     if arguments.get(1).is_some_and(|first| first == ANSWER_QUERIES) {
         return answer_queries(&bundle.lake(), &bundle.streams());
@@ -180,7 +180,8 @@ impl Cx {
 
     /// The DAGs of this binary and of the folder of DAG files, as both are here and now.
     pub fn local_bundle(&self) -> Result<Bundle, Failure> {
-        files::with_files(self.bundle().build()?, &self.config()?, self.body_of)
+        let config = self.config()?;
+        files::with_files(self.bundle().build(&config)?, &config, self.body_of)
     }
 
     /// The DAGs of this binary. There is one use for them in a process.

@@ -1,5 +1,6 @@
 //! The DAGs of the binary, described only when somebody needs them: a question to a server does not.
 
+use crate::config::Config;
 use crate::failure::Failure;
 use crate::server::BundleServer;
 use clap::ArgMatches;
@@ -13,6 +14,9 @@ use orch_workers::BodyOf;
 
 /// Builds the DAGs of a binary.
 type Build = Box<dyn FnOnce(&str) -> Result<Bundle, Vec<Problem>> + Send>;
+
+/// Whether the DAG with this id is an example.
+type IsExample = fn(&str) -> bool;
 
 /// The name of a file, and its text.
 type DashboardFile = (&'static str, &'static str);
@@ -28,6 +32,8 @@ pub struct BundleSource {
     archives: ArchiveSource,
     neighbour: Option<&'static str>,
     body_of: BodyOf,
+    /// `None` if nothing of the binary is an example.
+    is_example: Option<IsExample>,
 }
 
 impl BundleSource {
@@ -43,6 +49,7 @@ impl BundleSource {
             archives: ArchiveSource::default(),
             neighbour: None,
             body_of: |task| Err(format!("this binary has no kind of task `{}`", task.kind)),
+            is_example: None,
         }
     }
 
@@ -99,6 +106,23 @@ impl BundleSource {
         BundleSource { body_of, ..self }
     }
 
+    /// Marks the DAGs for which `is_example` returns true, and all streams and dashboards of the binary, as examples,
+    /// which the setting `examples` switches off.
+    #[must_use]
+    pub fn with_examples(self, is_example: IsExample) -> BundleSource {
+        BundleSource { is_example: Some(is_example), ..self }
+    }
+
+    /// Returns what is an example if examples are switched off, and `None` if they are not.
+    fn switched_off(&self, config: &Config) -> Option<IsExample> {
+        self.is_example.filter(|_| !config.examples)
+    }
+
+    /// Returns whether the streams of the binary are switched off. Streams of files run anyway.
+    pub(crate) fn hides_streams(&self, config: &Config) -> bool {
+        self.switched_off(config).is_some()
+    }
+
     pub fn body_of(&self) -> BodyOf {
         self.body_of
     }
@@ -115,8 +139,11 @@ impl BundleSource {
         self.servers.clone()
     }
 
-    /// All dashboards, or everything that is wrong with any of them.
-    pub(crate) fn dashboards(&self) -> Result<Vec<(String, Dashboard)>, Failure> {
+    /// Returns all dashboards, or all problems of their files. Returns none if they are examples that are switched off.
+    pub(crate) fn dashboards(&self, config: &Config) -> Result<Vec<(String, Dashboard)>, Failure> {
+        if self.switched_off(config).is_some() {
+            return Ok(Vec::new());
+        }
         let read = self.dashboards.iter().map(|(file, text)| {
             let dashboard = Dashboard::read(file, text.as_bytes());
             dashboard.map(|dashboard| ((*file).to_owned(), dashboard))
@@ -150,8 +177,18 @@ impl BundleSource {
         self.connections.clone()
     }
 
-    /// All DAGs, or everything that is wrong with any of them.
-    pub fn build(self) -> Result<Bundle, Failure> {
+    /// Returns the bundle, with the examples hidden if they are switched off, or all problems of its DAGs.
+    pub fn build(self, config: &Config) -> Result<Bundle, Failure> {
+        let switched_off = self.switched_off(config);
+        let bundle = self.build_all()?;
+        Ok(match switched_off {
+            Some(is_example) => bundle.hide(is_example),
+            None => bundle,
+        })
+    }
+
+    /// Returns the bundle with all DAGs, examples included, or all problems of its DAGs.
+    pub(crate) fn build_all(self) -> Result<Bundle, Failure> {
         (self.build)(&name()).map_err(|problems| Failure::dags(&problems))
     }
 }

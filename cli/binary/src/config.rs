@@ -163,6 +163,13 @@ config! {
         paused_at_creation: bool = "true", "ORCH_PAUSED_AT_CREATION";
     }
 
+    /// The examples that orch ships.
+    ExampleSetting {
+        /// Register the example DAGs, sample streams, dashboards and published queries that orch ships. Use one value for all workers
+        #[clap(num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+        examples: bool = "true", "ORCH_EXAMPLES";
+    }
+
     /// Schedulers.
     SchedulerFlags {
         /// Finished runs are kept for so long
@@ -258,6 +265,27 @@ config! {
     }
 }
 
+/// The flag of the setting `examples`, and its short form.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[group(skip)]
+pub struct ExampleFlags {
+    #[command(flatten)]
+    setting: ExampleSetting,
+
+    /// Short for `--examples=false`
+    #[arg(long, conflicts_with = "examples")]
+    no_examples: bool,
+}
+
+impl ExampleFlags {
+    pub fn add_to(&self, given: &mut CommandLineSettings) {
+        self.setting.add_to(given);
+        if self.no_examples {
+            given.flags.push(("examples", "false".into()));
+        }
+    }
+}
+
 /// The flags of all roles together.
 #[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Settings")]
@@ -270,6 +298,8 @@ pub struct RoleFlags {
     folder: FolderFlags,
     #[command(flatten)]
     dags: DagFlags,
+    #[command(flatten)]
+    examples: ExampleFlags,
     #[command(flatten)]
     scheduler: SchedulerFlags,
     #[command(flatten)]
@@ -288,6 +318,7 @@ impl RoleFlags {
         self.worker.add_to(given);
         self.folder.add_to(given);
         self.dags.add_to(given);
+        self.examples.add_to(given);
         self.scheduler.add_to(given);
         self.archive.add_to(given);
         self.bundle.add_to(given);

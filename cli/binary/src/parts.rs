@@ -113,13 +113,20 @@ impl Parts {
         self.running.spawn(part);
     }
 
-    /// The streams of the bundle, until the process stops or retires: another one has them then.
-    pub fn add_streams(&mut self, streams: StreamSource, bundle: &str, config: &Config) -> Result<(), Failure> {
+    /// Runs the streams of the bundle and of files until the process stops or retires. Other processes can run them then.
+    /// `is_hidden`: the streams of the bundle are switched off.
+    pub fn add_streams(
+        &mut self,
+        streams: StreamSource,
+        (bundle, is_hidden): (&str, bool),
+        config: &Config,
+    ) -> Result<(), Failure> {
         if !streams.is_there() {
             return Ok(());
         }
         let host = StreamHost {
             bundle: bundle.into(),
+            is_hidden,
             name: roles::worker(config, &self.url)?.name,
             // A frozen worker holds the rows of its streams in open transactions, and its successor updates these rows.
             pool: connect::cold(&self.url, "orch streams", roles::STREAM_CONNECTIONS)?,

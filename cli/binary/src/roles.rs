@@ -5,11 +5,12 @@ use nix::sys::stat::{Mode, umask};
 use orch_core::network::Reach;
 use orch_document::dashboard::Dashboard;
 use orch_scheduler::SchedulerConfig;
-use orch_sdk::task::Bundle;
+use orch_sdk::task::{Bundle, BundleDag};
+use orch_store::dag::set_stale;
 use orch_store::dashboard::set_dashboards;
 use orch_store::database_url::split_password;
 use orch_store::partition::Retention;
-use orch_store::registry::{NewBundle, Registered, prepare, register_bundle, take_over};
+use orch_store::registry::{NewBundle, Registered, prepare, register_bundle, registered_versions, take_over};
 use orch_store::{StoreError, connect, guard, task_role};
 use orch_workers::{BodyOf, FolderConfig, MessengerConfig, Offers, WorkerConfig, of_dashboard};
 use sqlx::PgConnection;
@@ -131,10 +132,11 @@ pub async fn repeat_if_lost<T>(
     }
 }
 
-/// Registers the DAGs of this binary: from then on everybody knows them.
+/// Registers the DAGs of this binary. Its hidden DAGs become stale, like DAGs whose files were deleted. The returned
+/// offers include their registered versions, so that runs of them end. Idempotent.
 #[boxed]
 pub async fn register(db: &mut PgConnection, bundle: &Bundle, paused_at_creation: bool) -> Result<Offers, Failure> {
-    let new = new_bundle(bundle);
+    let new = new_bundle(bundle, bundle.dags());
     let registered = register_bundle(db, &new, paused_at_creation).await?;
     offers(db, bundle, &new, &registered).await
 }
@@ -146,7 +148,7 @@ pub async fn register_over(
     bundle: &Bundle,
     paused_at_creation: bool,
 ) -> Result<Offers, Failure> {
-    let new = new_bundle(bundle);
+    let new = new_bundle(bundle, bundle.dags());
     let registered = take_over(db, &new, paused_at_creation).await?;
     offers(db, bundle, &new, &registered).await
 }
@@ -169,8 +171,8 @@ pub async fn register_dashboards(
     Ok(())
 }
 
-fn new_bundle(bundle: &Bundle) -> NewBundle {
-    NewBundle { name: bundle.name.clone(), dags: bundle.dags().map(|dag| dag.spec.clone()).collect() }
+fn new_bundle<'a>(bundle: &Bundle, dags: impl Iterator<Item = &'a BundleDag>) -> NewBundle {
+    NewBundle { name: bundle.name.clone(), dags: dags.map(|dag| dag.spec.clone()).collect() }
 }
 
 async fn offers(
@@ -185,7 +187,27 @@ async fn offers(
         let bodies = bundle.dag(&version.dag_id).map(|dag| &dag.bodies);
         offers.add(Arc::new(version), bodies.expect("only DAGs of the bundle were registered"));
     }
+    hide(db, bundle, &mut offers).await?;
     Ok(offers)
+}
+
+/// Makes the hidden DAGs of a bundle stale, and offers their registered versions. Without these offers, unfinished runs
+/// would wait forever, and so would tasks that only this worker could take while other workers register the DAGs.
+async fn hide(db: &mut PgConnection, bundle: &Bundle, offers: &mut Offers) -> Result<(), Failure> {
+    let mut hidden = new_bundle(bundle, bundle.hidden());
+    if hidden.dags.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<String> = hidden.dags.iter().map(|dag| dag.dag_id.clone()).collect();
+    set_stale(db, &bundle.name, &ids).await?;
+    let registered = registered_versions(db, &hidden).await?;
+    hidden.dags.retain(|dag| registered.iter().any(|version| version.dag_id == dag.dag_id));
+    for version in prepare(db, &hidden, &registered).await? {
+        if let Some(dag) = bundle.hidden().find(|dag| dag.spec.dag_id == version.dag_id) {
+            offers.add(Arc::new(version), &dag.bodies);
+        }
+    }
+    Ok(())
 }
 
 /// The folder of DAG files that a worker watches.

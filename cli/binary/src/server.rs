@@ -118,7 +118,8 @@ impl BundleServer {
         // One that is missing is an import error, and no reason for a server not to start.
         let named = config.endpoints_folder.clone().or_else(|| config.dags_folder.clone());
         let endpoints = named.or_else(|| Some(files::usual(config)).filter(|usual| usual.is_dir()));
-        Ok((self.build)(Serving { is_behind_web, gives_keys: config.give_keys, pool, hints, find, lake, endpoints }))
+        let (gives_keys, has_examples) = (config.give_keys, config.examples);
+        Ok((self.build)(Serving { is_behind_web, gives_keys, has_examples, pool, hints, find, lake, endpoints }))
     }
 
     /// Serves the web server at a socket of this folder, until the process stops. What fails here ends nothing else.
@@ -210,6 +211,8 @@ pub struct Serving {
     pub is_behind_web: bool,
     /// Clients of the catalog may get keys of the storage.
     pub gives_keys: bool,
+    /// Whether the server also serves the examples of its binary.
+    pub has_examples: bool,
     pool: PgPool,
     hints: Hints,
     find: Arc<FindConnection>,

@@ -2,6 +2,6 @@
 //! is in a bundle beside it.
 
 fn main() -> std::process::ExitCode {
-    let examples = orch::Binary::new(orch_examples::dags).archive(orch_bucket::archives()).bundle("orch-pipelines");
-    orch_cli::main(examples.source())
+    let binary = orch::Binary::new(orch_examples::dags).examples(|_| true);
+    orch_cli::main(binary.archive(orch_bucket::archives()).bundle("orch-pipelines").source())
 }

@@ -1,7 +1,7 @@
 //! `orch dags reserialize`: registers DAGs again, without a worker.
 
 use crate::cx::Cx;
-use orch_binary::config::{DagFlags, FolderFlags};
+use orch_binary::config::{DagFlags, ExampleFlags, FolderFlags};
 use orch_binary::failure::{Exit, Outcome};
 use orch_binary::output::counted;
 use orch_binary::{files, roles};
@@ -20,6 +20,8 @@ pub(crate) struct Reserialize {
     folder: FolderFlags,
     #[command(flatten)]
     dags: DagFlags,
+    #[command(flatten)]
+    examples: ExampleFlags,
 }
 
 impl Reserialize {
@@ -27,8 +29,9 @@ impl Reserialize {
         let config = cx.config_with(|given| {
             self.folder.add_to(given);
             self.dags.add_to(given);
+            self.examples.add_to(given);
         })?;
-        let (body_of, bundle) = (cx.body_of(), cx.bundle().build()?);
+        let (body_of, bundle) = (cx.body_of(), cx.bundle().build(&config)?);
         let wanted = |name: &str| self.bundle_name.is_empty() || self.bundle_name.iter().any(|wanted| wanted == name);
         let mut session = cx.session().await?;
         if wanted(&bundle.name) {

@@ -37,7 +37,8 @@ pub fn server() -> BundleServer {
             let connections = [serving.connection(LAKE).await?, serving.connection(BUCKETS).await?];
             let (view, pool) = (serving.lake().clone(), serving.pool().clone());
             let (lake, find) = (lakehouse::lake(&connections)?, serving.finder());
-            let endpoints = ENDPOINTS.iter().map(|(file, text)| Endpoint::read(file, text));
+            let examples: &[(&str, &str)] = if serving.has_examples { &ENDPOINTS } else { &[] };
+            let endpoints = examples.iter().map(|(file, text)| Endpoint::read(file, text));
             let (endpoints, folder) = (endpoints.collect::<TaskResult<_>>()?, serving.endpoints_folder());
             router(Means { endpoints, folder, lake, view, find, pool, is_behind_web: serving.is_behind_web })
         })

@@ -2,8 +2,8 @@
 //! tasks makes the code of all of them once more.
 
 use orch::{Dag, Dashboard};
-use orch_dags::DASHBOARDS;
 use orch_dags::retail::tables::{self, GOLD, SILVER};
+use orch_dags::{DASHBOARDS, MAINTENANCE};
 use orch_lake::table::spec::Kind;
 
 #[test]
@@ -19,6 +19,16 @@ fn every_dag_and_every_stream_is_right() {
     for id in ["mysql_to_minio_ingestion", "nyc_taxi_iceberg_etl", "demand_forecast", "fare_prediction"] {
         assert!(named(id).tasks().iter().all(|task| !task.doc.is_empty()), "{id}");
     }
+}
+
+#[test]
+fn the_maintenance_of_the_lake_is_among_the_dags() {
+    let tagged = orch_dags::dags().into_iter().filter(|dag| dag.spec().tags == ["lake"]);
+    let mut tagged: Vec<String> = tagged.map(|dag| dag.spec().dag_id.clone()).collect();
+    let mut maintenance = MAINTENANCE.map(String::from);
+    tagged.sort_unstable();
+    maintenance.sort_unstable();
+    assert_eq!(tagged, maintenance);
 }
 
 #[test]

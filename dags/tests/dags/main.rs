@@ -12,6 +12,7 @@ mod dashboards;
 mod data;
 mod declared;
 mod elsewhere;
+mod examples;
 mod first_starts;
 mod forecast;
 mod frozen;

@@ -20,6 +20,8 @@ pub struct BundleDag {
 pub struct Bundle {
     pub name: String,
     dags: BTreeMap<String, BundleDag>,
+    /// DAGs that are not registered: only their runs that exist already still execute.
+    hidden: BTreeMap<String, BundleDag>,
 }
 
 impl Bundle {
@@ -38,17 +40,35 @@ impl Bundle {
             }
             found.insert(dag.spec.dag_id.clone(), dag);
         }
-        if wrong.is_empty() { Ok(Bundle { name: name.into(), dags: found }) } else { Err(wrong) }
+        if wrong.is_empty() {
+            Ok(Bundle { name: name.into(), dags: found, hidden: BTreeMap::new() })
+        } else {
+            Err(wrong)
+        }
+    }
+
+    /// Hides the DAGs for which `is_hidden` returns true: `dag` and `dags` no longer return them, `hidden` does.
+    #[must_use]
+    pub fn hide(mut self, is_hidden: impl Fn(&str) -> bool) -> Bundle {
+        let (hidden, dags): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            std::mem::take(&mut self.dags).into_iter().partition(|(dag_id, _)| is_hidden(dag_id));
+        self.hidden.extend(hidden);
+        Bundle { dags, ..self }
+    }
+
+    /// Returns the hidden DAGs, ordered by id.
+    pub fn hidden(&self) -> impl ExactSizeIterator<Item = &BundleDag> {
+        self.hidden.values()
     }
 
     pub fn dag(&self, dag_id: &str) -> Option<&BundleDag> {
         self.dags.get(dag_id)
     }
 
-    /// Those of all its DAGs.
+    /// Returns the conditions of all its DAGs, hidden ones included.
     pub fn conditions(&self) -> Conditions {
         let mut all = Conditions::default();
-        self.dags.values().for_each(|dag| all.extend(&dag.conditions));
+        self.dags.values().chain(self.hidden.values()).for_each(|dag| all.extend(&dag.conditions));
         all
     }
 
@@ -98,6 +118,15 @@ mod tests {
         let bundle = Bundle::new("main", [dag("b", &[], 1), dag("a", &["c"], 2)]).expect("nothing is wrong");
         assert_eq!(bundle.dags().map(|d| d.spec.dag_id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
         assert!(bundle.dag("b").is_some() && bundle.dag("c").is_none());
+    }
+
+    #[test]
+    fn hidden_dags_are_not_among_the_dags() {
+        let bundle = Bundle::new("main", [dag("a", &[], 1), dag("b", &[], 2)]).expect("nothing is wrong");
+        let bundle = bundle.hide(|dag_id| dag_id == "b");
+        assert_eq!(bundle.dags().map(|d| d.spec.dag_id.as_str()).collect::<Vec<_>>(), ["a"]);
+        assert_eq!(bundle.hidden().map(|d| d.spec.dag_id.as_str()).collect::<Vec<_>>(), ["b"]);
+        assert!(bundle.dag("b").is_none());
     }
 
     #[test]

@@ -16,6 +16,8 @@ use tokio_util::sync::CancellationToken;
 pub struct StreamHost {
     /// The name that the binary is registered under.
     pub bundle: String,
+    /// Whether the streams of the binary are switched off. Streams of files run anyway.
+    pub is_hidden: bool,
     /// For people: the name of the worker.
     pub name: String,
     pub pool: PgPool,

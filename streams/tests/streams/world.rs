@@ -162,6 +162,7 @@ impl World {
         let stop = CancellationToken::new();
         let host = StreamHost {
             bundle: "test".into(),
+            is_hidden: false,
             name: "host".into(),
             pool,
             hints: self.hints.clone(),

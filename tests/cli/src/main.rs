@@ -400,5 +400,6 @@ fn main() -> ExitCode {
         .flatten()
         .collect()
     });
+    let binary = binary.examples(|dag_id| dag_id.starts_with("example_"));
     orch_cli::main(binary.connections(brought).source())
 }

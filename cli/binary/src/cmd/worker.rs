@@ -1,7 +1,7 @@
 //! `orch worker`.
 
 use crate::app::Cx;
-use crate::config::{DagFlags, FolderFlags, MetricsFlags, SecretFlags, WorkerFlags};
+use crate::config::{DagFlags, ExampleFlags, FolderFlags, MetricsFlags, SecretFlags, WorkerFlags};
 use crate::failure::Outcome;
 use crate::output::counted;
 use crate::parts::{self, Parts, Signals};
@@ -24,6 +24,8 @@ pub struct Worker {
     #[command(flatten)]
     dags: DagFlags,
     #[command(flatten)]
+    examples: ExampleFlags,
+    #[command(flatten)]
     secrets: SecretFlags,
     #[command(flatten)]
     metrics: MetricsFlags,
@@ -44,6 +46,7 @@ impl Worker {
             self.worker.add_to(given);
             self.folder.add_to(given);
             self.dags.add_to(given);
+            self.examples.add_to(given);
             self.secrets.add_to(given);
             self.metrics.add_to(given);
         })?;
@@ -52,7 +55,8 @@ impl Worker {
         let folder = if config.dags_folder.is_some() { files::folder(&config)? } else { None };
         let source = cx.bundle();
         let (body_of, streams, servers) = (cx.body_of(), source.streams(), source.servers());
-        let (dashboards, bundle) = (source.dashboards()?, source.build()?);
+        let hides_streams = source.hides_streams(&config);
+        let (dashboards, bundle) = (source.dashboards(&config)?, source.build(&config)?);
         parts::block_on(async {
             let (url, mut db) = roles::connect_checked(&config, "orch worker").await?;
             let register = async |db: &mut PgConnection| {
@@ -86,7 +90,7 @@ impl Worker {
             parts.add_metrics(&config, "worker", move |text| tally.tell(text, slots)).await?;
             parts.add_worker(worker, offers.clone());
             parts.retire_when_told(offers.clone())?;
-            parts.add_streams(streams, &bundle.name, &config)?;
+            parts.add_streams(streams, (&bundle.name, hides_streams), &config)?;
             if let Some(sockets) = &self.sockets {
                 servers.iter().try_for_each(|server| server.add_behind_web(&mut parts, (&config, &url), sockets))?;
             }

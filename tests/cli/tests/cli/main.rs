@@ -19,6 +19,7 @@ mod children;
 mod clean;
 mod config;
 mod dag_files;
+mod examples;
 mod first_day;
 mod guide;
 mod guide_commands;
