@@ -68,8 +68,43 @@ fn warn_of_flag(field: &Field) {
     });
 }
 
+/// Prefix of the environment variables that orch reads.
+const PREFIX: &str = "ORCH_";
+
+/// Warns of each environment variable with nearly the name of a setting, because the variable has no effect. Prints the warnings once,
+/// although commands read their settings more than once.
+fn warn_of_misspelt_variables(fields: &'static [Field]) {
+    static WARNED: Once = Once::new();
+    WARNED.call_once(|| {
+        for (name, near) in misspelt(beginning_with(&[PREFIX]).into_keys(), fields) {
+            eprintln!("warning: there is no setting `{name}`: the variable has no effect");
+            eprintln!("hint: did you mean `{near}`?");
+        }
+    });
+}
+
+/// Returns the variables that are not settings but have nearly the name of one, each with that name, in alphabetical order.
+fn misspelt(names: impl Iterator<Item = String>, fields: &'static [Field]) -> Vec<(String, &'static str)> {
+    let is_read = |name: &str| {
+        name == CONFIG_ENV
+            || fields.iter().any(|field| field.env == name)
+            || hidden::KEPT.iter().any(|prefix| name.starts_with(prefix))
+    };
+    let near = |name: String| {
+        // The common prefix would make short names look alike.
+        let settings = fields.iter().filter_map(|field| field.env.strip_prefix(PREFIX));
+        let near = closest(name.strip_prefix(PREFIX)?, settings)?;
+        let field = fields.iter().find(|field| field.env.strip_prefix(PREFIX) == Some(near))?;
+        Some((name, field.env))
+    };
+    let mut found: Vec<_> = names.filter(|name| !is_read(name)).filter_map(near).collect();
+    found.sort();
+    found
+}
+
 impl<'a> Reader<'a> {
     pub(super) fn new(given: &'a CommandLineSettings, fields: &'static [Field]) -> Self {
+        warn_of_misspelt_variables(fields);
         let mut reader = Reader { given, fields, file: None, problems: Vec::new(), sources: BTreeMap::new() };
         reader.open_file();
         reader
@@ -90,7 +125,7 @@ impl<'a> Reader<'a> {
             }
             Err(expected) => {
                 let from = if source == LoadedFrom::Default { String::new() } else { format!(" from {source}") };
-                let problem = Failure::new(format!("{key} `{text}`{from} is no {expected}"));
+                let problem = Failure::new(format!("{key} `{text}`{from} is not {expected}"));
                 self.problems.push(problem.hint(ways(field)));
                 None
             }
@@ -133,7 +168,13 @@ impl<'a> Reader<'a> {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && !must_exist => return,
             Err(error) => {
-                return self.problems.push(Failure::new(format!("cannot read `{}`: {error}", path.display())));
+                let problem = Failure::new(format!("cannot read `{}`: {error}", path.display()));
+                let hint = if must_exist {
+                    "correct the path in `--config` or `ORCH_CONFIG`, or leave it out"
+                } else {
+                    "let the user of this process read the file, or move it away"
+                };
+                return self.problems.push(problem.hint(hint));
             }
         };
         let mut values = match text.parse::<toml::Table>() {
@@ -141,7 +182,7 @@ impl<'a> Reader<'a> {
             Err(error) => {
                 let text = error.to_string();
                 return self.problems.push(
-                    Failure::new(format!("`{}` is no TOML: {}", path.display(), text.trim_end()))
+                    Failure::new(format!("`{}` is not TOML: {}", path.display(), text.trim_end()))
                         .hint("write a line for each value, for example `port = 8080`"),
                 );
             }
@@ -175,7 +216,7 @@ impl<'a> Reader<'a> {
                 }
                 other => {
                     let problem = format!("`{key}` in `{}` is a {}", path.display(), other.type_str());
-                    self.problems.push(Failure::new(problem).hint("write text, a number, true or false"));
+                    self.problems.push(Failure::new(problem).hint("write text, a whole number, true or false"));
                     continue;
                 }
             };
@@ -206,4 +247,28 @@ fn variable(name: &str) -> Result<Option<String>, Failure> {
 pub fn beginning_with(prefixes: &[&str]) -> std::collections::HashMap<String, String> {
     let readable = hidden::all().filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)));
     readable.filter(|(name, _)| prefixes.iter().any(|prefix| name.starts_with(prefix))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::misspelt;
+    use crate::config::Config;
+
+    #[test]
+    fn a_variable_with_nearly_the_name_of_a_setting_is_found() {
+        let names = [
+            "ORCH_DATABSE_URL",
+            "ORCH_SLOT",
+            "ORCH_PORT",
+            "ORCH_CONFIG",
+            "ORCH_CONN_PORT",
+            "ORCH_VAR_SLOT",
+            "ORCH_TASK_ID",
+            "ORCH_MAP_INDEX",
+            "ORCH_HIDDEN_FILE",
+        ];
+        let found = misspelt(names.map(String::from).into_iter(), Config::FIELDS);
+        let expected = [("ORCH_DATABSE_URL", "ORCH_DATABASE_URL"), ("ORCH_SLOT", "ORCH_SLOTS")];
+        assert_eq!(found, expected.map(|(name, near)| (name.to_owned(), near)));
+    }
 }

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// A value that can be written and read. `Err`: what it should have been, as in "is no …".
+/// A value that can be written and read. `Err`: what the value has to be, as in "is not …".
 pub trait Text: Sized {
     /// In `--help`.
     const FORM: &'static str;
@@ -95,7 +95,7 @@ impl Text for String {
     const FORM: &'static str = "TEXT";
 
     fn parse(text: &str) -> Result<Self, String> {
-        if text.contains('\0') { Err("text without NUL".into()) } else { Ok(text.into()) }
+        if text.contains('\0') { Err("text without NUL characters".into()) } else { Ok(text.into()) }
     }
 
     fn show(&self) -> String {
@@ -122,7 +122,7 @@ impl Text for Vec<Network> {
     fn parse(text: &str) -> Result<Self, String> {
         let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
         let networks = parts.map(str::parse).collect::<Result<_, String>>();
-        networks.map_err(|_| "list of addresses and networks: `10.0.0.0/8,192.168.1.5`".into())
+        networks.map_err(|_| "a list of addresses and networks such as `10.0.0.0/8,192.168.1.5`".into())
     }
 
     fn show(&self) -> String {
@@ -134,8 +134,9 @@ impl Text for Programs {
     const FORM: &'static str = "NAME=PATH,…";
 
     fn parse(text: &str) -> Result<Self, String> {
-        text.parse()
-            .map_err(|_: String| "list of programs: `pager=/usr/local/bin/page,…`, each with its whole path".into())
+        text.parse().map_err(|_: String| {
+            "a list of programs with their whole paths, such as `pager=/usr/local/bin/page,…`".into()
+        })
     }
 
     fn show(&self) -> String {
@@ -147,7 +148,7 @@ impl Text for BasePath {
     const FORM: &'static str = "PATH";
 
     fn parse(text: &str) -> Result<Self, String> {
-        text.parse().map_err(|_: String| "path such as `/orch`".into())
+        text.parse().map_err(|_: String| "a path such as `/orch`".into())
     }
 
     fn show(&self) -> String {
@@ -162,9 +163,11 @@ impl Text for PathBuf {
     fn parse(text: &str) -> Result<Self, String> {
         let home = || std::env::home_dir().filter(|home| home.is_absolute() && home.as_os_str() != "/");
         match text.strip_prefix("~/") {
-            _ if text.is_empty() => Err("path".into()),
+            _ if text.is_empty() => Err("a path".into()),
             Some(".local/share/orch") => Ok(orch_cluster::default_data_dir()),
-            Some(rest) => home().map(|home| home.join(rest)).ok_or_else(|| "path here: there is no home folder".into()),
+            Some(rest) => {
+                home().map(|home| home.join(rest)).ok_or_else(|| "a path here: there is no home folder".into())
+            }
             None => Ok(PathBuf::from(text)),
         }
     }
@@ -194,7 +197,7 @@ impl Text for SocketAddr {
     const FORM: &'static str = "HOST:PORT";
 
     fn parse(text: &str) -> Result<Self, String> {
-        text.parse().map_err(|_| "address with a port, as `127.0.0.1:9464` or `[::1]:9464`".into())
+        text.parse().map_err(|_| "an address with a port, such as `127.0.0.1:9464` or `[::1]:9464`".into())
     }
 
     fn show(&self) -> String {
@@ -206,7 +209,7 @@ impl Text for u16 {
     const FORM: &'static str = "NUMBER";
 
     fn parse(text: &str) -> Result<Self, String> {
-        text.parse().map_err(|_| "number from 0 to 65535".into())
+        text.parse().map_err(|_| "a number from 0 to 65535".into())
     }
 
     fn show(&self) -> String {
@@ -218,7 +221,7 @@ impl Text for u32 {
     const FORM: &'static str = "NUMBER";
 
     fn parse(text: &str) -> Result<Self, String> {
-        text.parse().map_err(|_| "number from 0 to 4294967295".into())
+        text.parse().map_err(|_| "a number from 0 to 4294967295".into())
     }
 
     fn show(&self) -> String {
@@ -230,7 +233,7 @@ impl Text for usize {
     const FORM: &'static str = "NUMBER";
 
     fn parse(text: &str) -> Result<Self, String> {
-        text.parse().map_err(|_| "whole number".into())
+        text.parse().map_err(|_| "a whole number".into())
     }
 
     fn show(&self) -> String {
@@ -244,7 +247,7 @@ impl Text for Duration {
     const FORM: &'static str = "TIME";
 
     fn parse(text: &str) -> Result<Self, String> {
-        let wrong = || "time with a unit: `500ms`, `30s`, `5m`, `2h`, `90d`".to_owned();
+        let wrong = || "a time with a unit such as `500ms`, `30s`, `5m`, `2h` or `90d`".to_owned();
         let unit = text.find(|letter: char| !letter.is_ascii_digit()).ok_or_else(wrong)?;
         let (count, unit) = text.split_at(unit);
         let (_, factor) = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?;

@@ -51,14 +51,18 @@ fn all_that_is_wrong_is_told_at_once() {
     assert_eq!(
         refused,
         "error: `<path>` has an unknown key `prt`\nhint: did you mean `port`?\n\
-        error: `slots` in `<path>` is a float\nhint: write text, a number, true or false\n\
-        error: port `99999` from ORCH_PORT is no number from 0 to 65535\n\
+        error: `slots` in `<path>` is a float\nhint: write text, a whole number, true or false\n\
+        error: port `99999` from ORCH_PORT is not a number from 0 to 65535\n\
         hint: set it with `--port`, `ORCH_PORT` or `port = …` in orch.toml\n\
-        error: lease `5` from --lease is no time with a unit: `500ms`, `30s`, `5m`, `2h`, `90d`\n\
+        error: lease `5` from --lease is not a time with a unit such as `500ms`, `30s`, `5m`, `2h` or `90d`\n\
         hint: set it with `--lease`, `ORCH_LEASE` or `lease = …` in orch.toml\n"
     );
     let missing = run(home.path(), ["--config", "/nonexistent.toml", "config", "list"]).refused();
-    assert_eq!(missing, "error: cannot read `/nonexistent.toml`: No such file or directory (os error 2)\n");
+    assert_eq!(
+        missing,
+        "error: cannot read `/nonexistent.toml`: No such file or directory (os error 2)\n\
+        hint: correct the path in `--config` or `ORCH_CONFIG`, or leave it out\n"
+    );
 }
 
 #[test]

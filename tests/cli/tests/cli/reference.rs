@@ -21,9 +21,10 @@ fn is_written(file: &str, text: &str) {
 #[test]
 fn the_reference_of_settings_is_as_the_code() {
     let mut text = String::from(
-        "# Settings\n\nEach can be said in three ways; the first that is there counts: a flag of the command, a variable of the \
-        environment, a key of the\nfile that `--config` or `ORCH_CONFIG` names, in TOML. `orch config list` shows what counts where you \
-        are, and where it comes from.\n\nDurations are written as `500ms`, `15s`, `10m`, `2h` or `90d`. A test writes this page from \
+        "# Settings\n\nA setting is a flag of the command, a variable of the environment, or a key of the file that `--config` or \
+        `ORCH_CONFIG` names, in TOML. The first of\nthese that is set counts. `orch config list` shows the values that count and where \
+        each comes from. Every command warns of a variable with nearly the name\nof a setting, because such a variable has no \
+        effect.\n\nDurations are written as `500ms`, `15s`, `10m`, `2h` or `90d`. A test writes this page from \
         the code.\n",
     );
     let mut group = "";
