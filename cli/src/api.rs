@@ -263,7 +263,7 @@ fn base(url: &str) -> Result<String, Failure> {
         {
             Ok(base.to_owned())
         }
-        _ => Err(Failure::new(format!("api_url `{}` is no address of a server", sanitize_text(url))).hint(hint)),
+        _ => Err(Failure::new(format!("api_url `{}` is not the address of a server", sanitize_text(url))).hint(hint)),
     }
 }
 

@@ -106,7 +106,7 @@ pub enum CannotBackfill {
     Unscheduled { dag_id: String },
     #[error("dag `{dag_id}` has a schedule, which says its dates\nhint: leave the step out")]
     Scheduled { dag_id: String },
-    #[error("the first date {from} must not be after the last {to}")]
+    #[error("the first date {from} must not be after the last {to}\nhint: swap the two dates, or choose others")]
     UpsideDown { from: DateTime<Utc>, to: DateTime<Utc> },
     #[error("a backfill cannot be for the future: {0} is not over")]
     Future(DateTime<Utc>),

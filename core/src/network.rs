@@ -34,7 +34,7 @@ impl FromStr for Network {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is no address or network such as `10.0.0.0/8`");
+        let wrong = || format!("`{text}` is not an address or network such as `10.0.0.0/8`");
         let (address, bits) = match text.split_once('/') {
             Some((address, bits)) => (address, Some(bits)),
             None => (text, None),

@@ -27,7 +27,7 @@ pub enum Serialization {
 /// What is wrong with a file. Says nothing of its values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadDocument {
-    #[error("`{name}` has none of the endings .json, .yaml, .yml and .env")]
+    #[error("`{name}` has none of the extensions .json, .yaml, .yml and .env")]
     Ending { name: String },
     #[error("`{name}` cannot be read: {problem}")]
     Form { name: String, problem: String },
@@ -167,7 +167,7 @@ impl<'a> Document<'a> {
         let value = match self.format {
             // The text of a parser's error could show what stands there: the line is enough.
             FileFormat::Json => serde_json::from_str(self.text)
-                .map_err(|error| self.bad(format!("line {} is no JSON", error.line())))?,
+                .map_err(|error| self.bad(format!("line {} is not JSON", error.line())))?,
             FileFormat::Yaml => {
                 let documents = node::read("", self.text.as_bytes()).map_err(|refused| self.bad(unread(refused)))?;
                 documents.first().map_or(Value::Null, node::Node::json)
@@ -176,7 +176,7 @@ impl<'a> Document<'a> {
         };
         match value {
             Value::Object(fields) => Ok(fields),
-            _ => Err(self.bad("it is no object with names and values".into())),
+            _ => Err(self.bad("it is not an object with names and values".into())),
         }
     }
 }
@@ -229,7 +229,7 @@ fn lines(text: &str) -> Result<Map<String, Value>, String> {
         }
         let (name, value) = line.split_once('=').unwrap_or((line, ""));
         if name.trim().is_empty() || value.is_empty() {
-            return Err(format!("line {} is no `NAME=value`", number + 1));
+            return Err(format!("line {} is not `NAME=value`", number + 1));
         }
         if found.insert(name.trim().into(), Value::from(value)).is_some() {
             return Err(format!("line {} names `{}` once more", number + 1, name.trim()));

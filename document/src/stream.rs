@@ -403,8 +403,12 @@ fn count<const N: usize>(are_there: [bool; N]) -> usize {
 /// Names and texts in the order of the file.
 fn texts_of(node: Option<&Node>) -> Vec<(String, String)> {
     let entries = node.map_or(&[][..], Node::entries);
-    let text = |node: &Node| node.text().map_or_else(|| node.json().to_string(), str::to_owned);
-    entries.iter().map(|(key, node)| (key.text.clone(), text(node))).collect()
+    entries.iter().map(|(key, node)| (key.text.clone(), written(node))).collect()
+}
+
+/// A value as text: what is not text is JSON.
+fn written(node: &Node) -> String {
+    node.text().map_or_else(|| node.json().to_string(), str::to_owned)
 }
 
 fn types(node: Option<&Node>, problems: &mut Problems<'_>) -> Vec<(String, FieldType)> {
@@ -423,7 +427,7 @@ fn field_type(name: &str, node: &Node, problems: &mut Problems<'_>) -> Option<Fi
         _ => node.text().and_then(plain_type),
     };
     if found.is_none() {
-        problems.add(node.mark, format!("field `{name}` has an unknown type"), TYPES);
+        problems.add(node.mark, format!("field `{name}` has the unknown type `{}`", written(node)), TYPES);
     }
     found
 }
@@ -435,7 +439,7 @@ fn measures(node: Option<&Node>, problems: &mut Problems<'_>) -> Vec<(String, Me
             Some(measure) => measures.push((key.text.clone(), measure)),
             None => {
                 let hint = "measures are `count`, `sum(x)`, `average(x)`, `least(x)` and `greatest(x)`";
-                problems.add(node.mark, format!("`{}` has an unknown measure", key.text), hint);
+                problems.add(node.mark, format!("`{}` has the unknown measure `{}`", key.text, written(node)), hint);
             }
         }
     }

@@ -217,7 +217,7 @@ impl DagBuilder {
                 problems.push(Problem {
                     dag_id: self.spec.dag_id.clone(),
                     task_id: None,
-                    message: format!("{name} `{text}` is no date"),
+                    message: format!("{name} `{text}` is not a date"),
                     hint: "write `2025-01-01`, `2025-01-01T06:30` or `2025-01-01T06:30:00+01:00`".into(),
                     at: Some(self.spec.location.clone()),
                 });

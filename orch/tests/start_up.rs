@@ -67,7 +67,7 @@ fn start_up_names_everything_that_is_wrong_at_once() {
             "error: dag `week`, task `load`: task id is used already at orch/tests/start_up.rs:",
             "hint: name this one with `.id(\"…\")`",
             "error: dag `week`: cron `0 0 2 * * * 2026` has 7 fields, not 5 or 6",
-            "error: dag `week`: start `yesterday` is no date\n  at orch/tests/start_up.rs:",
+            "error: dag `week`: start `yesterday` is not a date\n  at orch/tests/start_up.rs:",
             "hint: write `2025-01-01`, `2025-01-01T06:30` or `2025-01-01T06:30:00+01:00`",
         ],
     );
@@ -183,7 +183,7 @@ fn a_bundle_tells_the_problems_of_all_its_dags_once() {
     let text: String = wrong.expect_err("it is wrong").iter().map(|p| p.to_string() + "\n").collect();
     let expected = [
         "dag `a`: cron `daily` has 1 field",
-        "dag `b`: start `soon` is no date",
+        "dag `b`: start `soon` is not a date",
         "dag `a`: dag id `a` is the id of the dag `a` at orch/tests/start_up.rs:",
         "dag `c`: alias `b` is the id of the dag `b` at orch/tests/start_up.rs:",
     ];

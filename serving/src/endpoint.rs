@@ -358,7 +358,7 @@ columns:
             (
                 "type: date,",
                 "type: day,",
-                "line 5, column 23: `type` is `day`\nhint: write one of `integer`, `number`, `text`",
+                "line 5, column 23: `type` cannot be `day`\nhint: write one of `integer`, `number`, `text`",
             ),
             ("default: 50", "default: 501", "parameter `limit`: `default`"),
             ("default: 50", "default: 50, required: true", "exclude each other"),

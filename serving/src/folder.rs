@@ -146,7 +146,7 @@ mod tests {
         assert!(files.poll_changes());
         let (_, broken) = published(&files, &own);
         let [problem] = broken["shop/a.endpoint.yaml"].as_slice() else { panic!("{broken:?}") };
-        assert_eq!((problem.line, problem.column, problem.message.as_str()), (4, 27, "`type` is `string`"));
+        assert_eq!((problem.line, problem.column, problem.message.as_str()), (4, 27, "`type` cannot be `string`"));
         assert!(problem.hint.starts_with("write one of `integer`, `number`, `text`"), "{}", problem.hint);
 
         write("shop/a.endpoint.yaml", &text("/a", "t.three"));

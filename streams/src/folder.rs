@@ -176,7 +176,8 @@ mod tests {
         let (topics, said) = look();
         assert_eq!(topics, ["readings weather"], "the last good one runs on");
         assert!(
-            said[0].contains("field `city` has an unknown type") && said[0].contains("a/readings.stream.yaml:2:16"),
+            said[0].contains("field `city` has the unknown type `txt`")
+                && said[0].contains("a/readings.stream.yaml:2:16"),
             "{said:?}"
         );
         assert!(said[1].contains("`a/readings.stream.yaml` has a stream `readings` already"), "{said:?}");

@@ -157,7 +157,11 @@ async fn postgres(connection: &Connection, reach: &Reach) -> Result<String, Test
 
 /// As Airflow's `HttpHook` makes the address: `schema` is the protocol.
 async fn http(connection: &Connection, reach: &Reach) -> Result<String, TestError> {
-    let host = connection.host.as_deref().filter(|host| !host.is_empty()).ok_or_else(|| unusable("it has no host"))?;
+    let host = connection
+        .host
+        .as_deref()
+        .filter(|host| !host.is_empty())
+        .ok_or_else(|| unusable("it has no host: give the connection one"))?;
     let mut url = if host.contains("://") {
         host.to_string()
     } else {
@@ -180,7 +184,7 @@ async fn http(connection: &Connection, reach: &Reach) -> Result<String, TestErro
 
 /// Asks for the settings that a catalog has for its clients. No token is fetched for an account.
 async fn iceberg(connection: &Connection, reach: &Reach) -> Result<String, TestError> {
-    let base = connection.http_address().ok_or_else(|| unusable("it has no host"))?;
+    let base = connection.http_address().ok_or_else(|| unusable("it has no host: give the connection one"))?;
     let token = connection.extra_field("token").and_then(|token| token.as_str());
     let has_account = token.is_none() && connection.password.is_some();
     let url = format!("{base}/v1/config");
@@ -256,7 +260,8 @@ async fn tcp(connection: &Connection, reach: &Reach) -> Result<String, TestError
     let host = host.rsplit_once("://").map_or(host, |(_, rest)| rest);
     let host = host.rsplit_once('@').map_or(host, |(_, rest)| rest);
     let port = connection.port.or_else(|| usual_port(&connection.conn_type));
-    let port = port.ok_or_else(|| unusable("it has no port, and its type has no default port"))?;
+    let port =
+        port.ok_or_else(|| unusable("it has no port, and its type has no default port: give the connection one"))?;
     let addresses = resolved(host, port, reach).await?;
     TcpStream::connect(&*addresses).await.map_err(|_| format!("{host}:{port} {UNREACHABLE}"))?;
     Ok(format!("{DONE}: {host}:{port} takes connections; no login was tried"))

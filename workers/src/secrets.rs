@@ -185,7 +185,7 @@ impl Secrets {
     pub async fn connection_and_place(&self, id: &str) -> TaskResult<(Connection, String)> {
         ConnectionId::new(id).map_err(|error| fatal(error.to_string()))?;
         let found = self.first(&format!("connection `{id}`"), |place| place.connection(id)).await?;
-        let hint = "add it with `orch connections add`, or set `ORCH_CONN_…`";
+        let hint = format!("add it with `orch connections add {id}`, or set `ORCH_CONN_{}`", id.to_uppercase());
         let (found, place) = found.ok_or_else(|| fatal(format!("there is no connection `{id}`: {hint}")))?;
         mask::learn(found.secrets());
         if let Some(reach) = &self.reach

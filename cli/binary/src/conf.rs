@@ -21,7 +21,8 @@ impl ConfFlag {
             Some("-") => text_of("standard input", std::io::stdin().lock())?,
             Some(given) => match given.strip_prefix('@') {
                 Some(path) => {
-                    let file = std::fs::File::open(path).map_err(Failure::io(format!("cannot read `{path}`")))?;
+                    let file = std::fs::File::open(path).map_err(Failure::io(format!("cannot read `{path}`")));
+                    let file = file.map_err(|failure| failure.hint("correct the path after `@`"))?;
                     text_of(&format!("`{path}`"), file)?
                 }
                 None => given.to_owned(),

@@ -393,19 +393,19 @@ impl Config {
         refuse(
             self.lease < SHORTEST_LEASE || self.lease > LONGEST_LEASE,
             format!("lease `{lease}` is not between 1s and 10m"),
-            "15s suits most: a lost worker is noticed after it",
+            "write for example `15s`: a lost worker is noticed after this time",
         );
         let slots = self.slots;
         refuse(
             slots == 0 || slots > MOST_SLOTS,
             format!("slots `{slots}` is not between 1 and {MOST_SLOTS}"),
-            "to run nothing here, start no worker",
+            "set it to 1 or more; to run nothing on this machine, start no worker",
         );
         let slots = self.process_slots;
         refuse(
             slots == 0 || slots > MOST_PROCESSES,
             format!("process_slots `{slots}` is not between 1 and {MOST_PROCESSES}"),
-            "each is a process of its own: a few for each core",
+            "set it to a few for each CPU core: each is a process",
         );
         let slots = self.query_slots;
         refuse(
@@ -427,7 +427,7 @@ impl Config {
         refuse(
             self.ssl_cert.is_some() != self.ssl_key.is_some(),
             "`ssl_cert` and `ssl_key` are not both named".into(),
-            "https needs the certificate and its key",
+            "set both, or neither: https needs the certificate and its key",
         );
         refuse(
             self.vault_url.is_some() != self.vault_token.is_some(),
@@ -447,8 +447,8 @@ impl Config {
         let is_url = self.public_url.starts_with("https://") || self.public_url.starts_with("http://");
         refuse(
             !self.public_url.is_empty() && !is_url,
-            format!("public_url `{}` is no address of a web server", self.public_url),
-            "give it as people type it, with its path if it has one: `https://orch.example.com`",
+            format!("public_url `{}` is not the address of a web server", self.public_url),
+            "write it as users type it, with its path if it has one: `https://orch.example.com`",
         );
         if let Some(url) = &self.database_url
             && !["postgres://", "postgresql://"].iter().any(|scheme| url.reveal().starts_with(scheme))

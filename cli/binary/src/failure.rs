@@ -186,7 +186,13 @@ impl From<BadConnection> for Failure {
 
 impl From<BadDocument> for Failure {
     fn from(error: BadDocument) -> Failure {
-        Failure::from_error(&error)
+        let hint = match &error {
+            BadDocument::Ending { .. } => "rename the file by its format: JSON, YAML, or lines `NAME=value`",
+            BadDocument::Form { .. } | BadDocument::Connection { .. } => {
+                "correct the file: it has the form that `orch connections export` and `orch variables export` write"
+            }
+        };
+        Failure::from_error(&error).hint(hint)
     }
 }
 

@@ -4,7 +4,6 @@ use crate::config::Config;
 use crate::failure::Failure;
 use orch_document::file;
 use orch_sdk::task::{Bundle, BundleDag, Conditions};
-use orch_spec::check::FileProblem;
 use orch_workers::{BodyOf, Folder};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -60,27 +59,20 @@ pub fn of_path(path: &Path, body_of: BodyOf) -> Result<Bundle, Failure> {
     let bytes = std::fs::read(path).map_err(read)?;
     let folder = path.canonicalize().ok().and_then(|path| path.parent().map(Path::to_owned)).unwrap_or_default();
     let specs = file::parse(&path.to_string_lossy(), &folder.to_string_lossy(), &bytes);
-    let mut specs = specs.map_err(|problems| refused(&problems))?;
+    let mut specs = specs.map_err(|problems| Failure::files(&problems))?;
     let problems = file::add_scripts(&mut specs);
     if !problems.is_empty() {
-        return Err(refused(&problems));
+        return Err(Failure::files(&problems));
     }
     let mut dags = Vec::new();
     for spec in specs {
         let body = |task| body_of(task).map_err(|message| file::problem_of_task(task, message));
         let mut bodies = HashMap::new();
         for task in &spec.tasks {
-            let body = body(task).map_err(|problem| refused(&[problem]))?;
+            let body = body(task).map_err(|problem| Failure::files(&[problem]))?;
             bodies.insert(task.task_id.clone(), body);
         }
         dags.push(BundleDag { spec: spec.into(), bodies, conditions: Conditions::default() });
     }
     Bundle::new("file", dags).map_err(|problems| Failure::dags(&problems))
-}
-
-fn refused(problems: &[FileProblem]) -> Failure {
-    Failure::all(problems.iter().map(|problem| {
-        let place = format!("{}:{}:{}", problem.file, problem.line, problem.column);
-        Failure::new(format!("{}\n  at {place}", problem.message)).hint(problem.hint.as_str())
-    }))
 }

@@ -170,7 +170,8 @@ pub fn date(text: &str) -> Result<WrittenDate, String> {
 /// A moment in a flag.
 pub fn moment(text: &str) -> Result<DateTime<Utc>, String> {
     parse_moment(text).ok_or_else(|| {
-        "no date: write `2026-01-31`, `2026-01-31T06:30` or `2026-01-31T06:30:00+01:00` (UTC without an offset)".into()
+        "not a date: write `2026-01-31`, `2026-01-31T06:30` or `2026-01-31T06:30:00+01:00` (UTC without an offset)"
+            .into()
     })
 }
 

@@ -4,6 +4,7 @@ use super::Query;
 use orch_binary::failure::{Failure, Outcome};
 use orch_binary::names;
 use orch_binary::output::{Format, FormatFlag, Listing};
+use orch_spec::names::closest;
 use orch_store::list::{Compare, Order, Search};
 use std::fmt;
 use std::str::FromStr;
@@ -139,14 +140,25 @@ fn condition(text: &str) -> Result<(String, String), String> {
     Ok((name.into(), moment.map_or_else(|| value.into(), |at| at.to_rfc3339())))
 }
 
+/// Returns a question for the filters that `name` was probably meant to be; empty if there is none.
+fn meant(name: &str, known: &[&str]) -> String {
+    let is_bound = |known: &&str| known.strip_prefix(name).is_some_and(|rest| rest.starts_with('_'));
+    let mut near: Vec<&str> = known.iter().copied().filter(is_bound).collect();
+    if near.is_empty() {
+        near.extend(closest(name, known.iter().copied()));
+    }
+    let near: Vec<String> = near.iter().map(|near| format!("`{near}`")).collect();
+    if near.is_empty() { String::new() } else { format!("did you mean {}? ", near.join(" or ")) }
+}
+
 /// Why the server does not show the list, with the names that it takes.
 pub(super) fn refused_list(words: &str) -> Failure {
     let words = words.strip_prefix("query.").unwrap_or(words);
     if let Some((name, known)) = words.split_once(UNKNOWN) {
         let known = known.split("; ").next().unwrap_or_default();
         let known: Vec<&str> = known.split(", ").filter(|name| !NOT_FILTERS.contains(name)).collect();
-        return Failure::new(format!("this list has no filter `{name}`"))
-            .hint(format!("its filters are {}", known.join(", ")));
+        let hint = format!("{}its filters are {}", meant(name, &known), known.join(", "));
+        return Failure::new(format!("this list has no filter `{name}`")).hint(hint);
     }
     if let Some((wrong, known)) = words.split_once(UNSORTED) {
         let name = wrong.split_once('\'').map_or(wrong, |(_, name)| name);

@@ -94,8 +94,8 @@ impl AddConnection {
             new.extra = Connection::from_object(&id, &fields)?.extra;
         }
         if new.conn_type.is_empty() {
-            return Err(Failure::new("the connection has no type")
-                .hint("say one with `--conn-type`, or the whole with `--conn-uri` or `--conn-json`"));
+            let hint = "name one with `--conn-type`, or write the whole connection with `--conn-uri` or `--conn-json`";
+            return Err(Failure::new(format!("connection `{}` has no type", new.id)).hint(hint));
         }
         if self.conn_description.is_some() {
             new.description.clone_from(&self.conn_description);

@@ -116,7 +116,8 @@ pub(super) async fn export<K: ExportFile>(
 }
 
 fn read(path: &Path) -> Result<String, Failure> {
-    std::fs::read_to_string(path).map_err(Failure::io(format!("cannot read `{}`", path.display())))
+    let text = std::fs::read_to_string(path).map_err(Failure::io(format!("cannot read `{}`", path.display())));
+    text.map_err(|failure| failure.hint("name a file that exists and that you can read"))
 }
 
 pub(super) fn pretty(value: &Value) -> String {

@@ -38,7 +38,7 @@ pub(crate) struct SetPool {
     #[arg(value_name = "NAME")]
     name: String,
     /// How many; -1 means no limit
-    #[arg(allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-1..))]
+    #[arg(allow_negative_numbers = true, value_parser = slots)]
     slots: i32,
     description: String,
     /// Deferred tasks keep their slots
@@ -77,6 +77,11 @@ pub(crate) struct ExportPools {
 pub(crate) struct ImportPools {
     #[arg(value_name = "FILEPATH")]
     file: PathBuf,
+}
+
+fn slots(text: &str) -> Result<i32, String> {
+    let slots = text.parse::<i32>().ok().filter(|slots| *slots >= -1);
+    slots.ok_or_else(|| "write a whole number, or -1 for no limit".into())
 }
 
 impl ListPools {

@@ -91,7 +91,7 @@ struct StateFlags {
 }
 
 fn regex(text: &str) -> Result<Regex, String> {
-    Regex::new(text).map_err(|error| error.to_string())
+    Regex::new(text).map_err(|error| format!("{error}: write for example `^load_`"))
 }
 
 /// A run with what would be cleared in it.
@@ -215,8 +215,27 @@ impl Clear {
         Ok(Some(found))
     }
 
+    /// The message for an empty list, with the flags that restrict it.
+    fn nothing(&self) -> String {
+        let run = self.run_id.as_ref().map(|run| format!("`--run-id {run}`"));
+        let tasks = self.task_regex.as_ref().map(|regex| format!("`--task-regex '{}'`", regex.as_str()));
+        let flags = [
+            run,
+            tasks,
+            self.start_date.map(|_| "`--start-date`".to_owned()),
+            self.end_date.map(|_| "`--end-date`".to_owned()),
+            self.states.only_failed.then(|| "`--only-failed`".to_owned()),
+            self.states.only_running.then(|| "`--only-running`".to_owned()),
+        ];
+        let flags: Vec<String> = flags.into_iter().flatten().collect();
+        let with = if flags.is_empty() { String::new() } else { format!(" with {}", flags.join(", ")) };
+        let message = format!("nothing to clear: dag `{}` has no such task instances{with}", self.dag_id);
+        let hint = "`orch tasks list` lists tasks, and `orch tasks states-for-dag-run` the states in a run";
+        format!("{message}\nhint: {hint}")
+    }
+
     fn print(&self, planned: &[Planned]) -> Outcome {
-        let mut listing = Listing::new(["dag_id", "run_id", "task_id", "map_index", "state"], "nothing to clear");
+        let mut listing = Listing::new(["dag_id", "run_id", "task_id", "map_index", "state"], self.nothing());
         for instance in planned.iter().flat_map(|planned| &planned.would.instances) {
             listing.add([
                 json!(instance.dag_id),

@@ -72,7 +72,7 @@ pub(crate) struct CancelTask {
 fn ended(text: &str) -> Result<TaskState, String> {
     let known = [TaskState::Success, TaskState::Failed, TaskState::Skipped];
     let found = known.into_iter().find(|state| state.as_str() == text);
-    found.ok_or_else(|| "it is one of success, failed, skipped".into())
+    found.ok_or_else(|| "write success, failed or skipped".into())
 }
 
 impl MarkTask {

@@ -46,7 +46,8 @@ impl PasswordFlags {
             return Ok(ChosenPassword { password: Password::random(), is_random: true });
         }
         let password = Password::new(person::secret(&format!("New password of {user}"))?);
-        password.check(user).map_err(Failure::new)?;
+        let checked = password.check(user).map_err(Failure::new);
+        checked.map_err(|failure| failure.hint("choose another password, or take `--use-random-password`"))?;
         Ok(ChosenPassword { password, is_random: false })
     }
 }

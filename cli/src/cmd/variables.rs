@@ -83,8 +83,10 @@ impl SetVariable {
         let is_asked_for = self.value == "-";
         let value = if is_asked_for { person::long_secret(&format!("Value of {}", self.key))? } else { self.value };
         if self.json {
-            serde_json::from_str::<Value>(&value)
-                .map_err(|error| Failure::new(format!("the value is not JSON at column {}", error.column())))?;
+            serde_json::from_str::<Value>(&value).map_err(|error| {
+                let message = format!("the value of `{}` is not JSON at column {}", self.key, error.column());
+                Failure::new(message).hint("write for example '{\"rows\": 42}', or leave `--json` out")
+            })?;
         }
         if is_sensitive(&self.key) && !is_asked_for {
             eprintln!("a secret on a command line can be read by everybody on this machine: `-` asks for it");

@@ -29,7 +29,7 @@ impl FromStr for BasePath {
         if path.is_empty() || path.strip_prefix('/').is_some_and(|parts| parts.split('/').all(is_part)) {
             return Ok(BasePath(path.into()));
         }
-        Err(format!("`{text}` is no path such as `/orch`"))
+        Err(format!("`{text}` is not a path such as `/orch`"))
     }
 }
 

@@ -70,11 +70,11 @@ impl Filter {
         }
         match self.data_type {
             FilterType::Date => {
-                let date = text.parse().map_err(|_| format!("`{text}` is no date: write one like 2026-11-20"));
+                let date = text.parse().map_err(|_| format!("`{text}` is not a date: write one such as 2026-11-20"));
                 date.map(FilterValue::Date)
             }
             FilterType::Integer => {
-                let number: i64 = text.parse().map_err(|_| format!("`{text}` is no whole number"))?;
+                let number: i64 = text.parse().map_err(|_| format!("`{text}` is not a whole number"))?;
                 match (self.minimum, self.maximum) {
                     (Some(least), _) if number < least => Err(format!("{number} is less than {least}")),
                     (_, Some(most)) if number > most => Err(format!("{number} is more than {most}")),

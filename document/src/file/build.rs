@@ -261,7 +261,11 @@ impl<'a> Outline<'a> {
             Role::Work
         };
         if role == Role::Teardown && says_setup(node) {
-            problems.add(entry.mark, format!("task `{}` is both setup and teardown", entry.id), "make two tasks of it");
+            problems.add(
+                entry.mark,
+                format!("task `{}` is both setup and teardown", entry.id),
+                "split it into two tasks",
+            );
         }
         let mut own = entry.options.clone();
         if role == Role::Teardown {

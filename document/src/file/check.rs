@@ -56,7 +56,9 @@ impl Checker<'_, '_> {
     }
 
     fn wrong(&mut self, node: &Node, what: &str, hint: impl Into<String>) {
-        self.problems.add(node.mark, format!("{what} is {}", node.what()), hint);
+        let message =
+            if node.is_null() { format!("{what} has no value") } else { format!("{what} cannot be {}", node.what()) };
+        self.problems.add(node.mark, message, hint);
     }
 
     fn value(&mut self, node: &Node, shape: &'static Shape, what: &str) {
@@ -68,7 +70,7 @@ impl Checker<'_, '_> {
             },
             (Shape::Object(table), _) => self.object(node, &[table], what),
             (Shape::Table(inner), NodeKind::Map(entries)) => {
-                entries.iter().for_each(|(key, value)| self.value(value, inner, &format!("{what} `{}`", key.text)));
+                entries.iter().for_each(|(key, value)| self.value(value, inner, &inside(what, &key.text)));
             }
             (Shape::List(inner), NodeKind::List(items)) => {
                 items.iter().for_each(|item| self.value(item, inner, &format!("an entry of {what}")));
@@ -98,9 +100,9 @@ impl Checker<'_, '_> {
             _ => false,
         };
         if !fits {
-            let said = match value {
-                Value::Null => "nothing".to_string(),
-                other => format!("`{}`", text_of(other)),
+            let message = match value {
+                Value::Null => format!("{what} has no value"),
+                other => format!("{what} cannot be `{}`", text_of(other)),
             };
             let hint = match (shape, value) {
                 (Shape::Word(words), Value::String(word)) => {
@@ -111,7 +113,7 @@ impl Checker<'_, '_> {
                 _ => None,
             };
             let hint = hint.unwrap_or_else(|| expected(shape));
-            return self.problems.add(node.mark, format!("{what} is {said}"), hint);
+            return self.problems.add(node.mark, message, hint);
         }
         match (shape, value) {
             (Shape::Template | Shape::Argument, Value::String(text)) => self.template(node, text, what),
@@ -223,15 +225,16 @@ impl Checker<'_, '_> {
                 None if kinds.is_empty() && is_unknown_operator(&key.text) => {
                     unknown_operator = true;
                     let names: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
-                    let hint = if ["operator", "type", "kind", "uses"].contains(&key.text.as_str()) {
-                        "the name of the operator is the key: `bash: echo hello`".into()
+                    let (message, hint) = if ["operator", "type", "kind", "uses"].contains(&key.text.as_str()) {
+                        let hint: String = "the name of the operator is the key: `bash: echo hello`".into();
+                        (format!("{whose} has no key `{}`", key.text), hint)
                     } else {
-                        format!(
-                            "the operators are {}; other tools run by `bash`, `python` or `container`",
-                            list(&names)
-                        )
+                        let names = list(&names);
+                        let hint =
+                            format!("the operators are {names}; other tools run by `bash`, `python` or `container`");
+                        (format!("{whose}: there is no operator `{}`", key.text), hint)
                     };
-                    self.problems.add(key.mark, format!("{whose}: there is no operator `{}`", key.text), hint);
+                    self.problems.add(key.mark, message, hint);
                 }
                 None => {
                     let names = known().map(|known| known.name).chain(KINDS.iter().map(|kind| kind.name));
@@ -252,7 +255,7 @@ impl Checker<'_, '_> {
             }
             [(_, _, first), (second, _, other), ..] => {
                 let message = format!("{whose} is both `{}` and `{}`", first.name, other.name);
-                self.problems.add(second.mark, message, "make two tasks of it");
+                self.problems.add(second.mark, message, "split it into two tasks");
             }
         }
     }
@@ -267,13 +270,17 @@ impl Checker<'_, '_> {
         if !matches!(node.kind, NodeKind::Map(_)) {
             return;
         }
-        let said = ways.iter().filter(|way| node.get(way).is_some()).count();
-        if said != 1 {
-            let message = format!("`{kind}` has {} of {}", if said == 0 { "none" } else { "several" }, list(ways));
-            self.problems.add(node.mark, message, "say exactly one of them");
+        let given: Vec<&str> = ways.iter().copied().filter(|way| node.get(way).is_some()).collect();
+        match given.as_slice() {
+            [_] => {}
+            [] => self.problems.add(node.mark, format!("`{kind}` has none of {}", list(ways)), "add one of them"),
+            several => {
+                let message = format!("`{kind}` has {}, which exclude each other", list(several));
+                self.problems.add(node.mark, message, "keep one of them");
+            }
         }
         if kind == "branch" && node.get("on").is_none() && (node.get("cases").or(node.get("otherwise"))).is_some() {
-            self.problems.add(node.mark, "`cases` have no value to choose by", "say `on` as well");
+            self.problems.add(node.mark, "`cases` have no value to choose by", "add `on` with the value");
         }
         if kind == "python" && node.get("venv").is_some() && node.get("interpreter").is_some() {
             self.problems.add(node.mark, "`python` has both `venv` and `interpreter`", "say one of them");
@@ -283,12 +290,20 @@ impl Checker<'_, '_> {
     fn sensor(&mut self, node: &Node, outermost: bool) {
         let around: &'static [Key] = if outermost { SENSOR } else { &[] };
         self.object(node, &[SENSORS, around], "a sensor");
-        let said = SENSORS.iter().filter(|key| node.get(key.name).is_some()).count();
-        if said != 1 && matches!(node.kind, NodeKind::Map(_)) {
-            let names: Vec<&str> = SENSORS.iter().map(|key| key.name).collect();
-            let message =
-                format!("a sensor waits for {} things", if said == 0 { "no".into() } else { said.to_string() });
-            self.problems.add(node.mark, message, format!("say one of {}; `any` and `all` take several", list(&names)));
+        let names = SENSORS.iter().map(|key| key.name);
+        let given: Vec<&str> = names.clone().filter(|name| node.get(name).is_some()).collect();
+        if given.len() != 1 && matches!(node.kind, NodeKind::Map(_)) {
+            let message = if given.is_empty() {
+                "a sensor waits for nothing".into()
+            } else {
+                format!("a sensor waits for several things: {}", list(&given))
+            };
+            let names = list(&names.collect::<Vec<_>>());
+            self.problems.add(
+                node.mark,
+                message,
+                format!("write one of {names}; `any` and `all` take a list of several"),
+            );
         }
         if let Some(time) = node.get("time") {
             let said = ["at", "after", "time_of_day"].iter().filter(|key| time.get(key).is_some()).count();
@@ -331,15 +346,15 @@ impl Checker<'_, '_> {
         let is_schema = |key: &str, value: &Node| key == "default" || is_rule(key, &value.json());
         if !node.entries().iter().any(|(key, value)| is_schema(&key.text, value)) {
             let hint = "a JSON Schema has a `type`; an object as default is `{type: object, default: {…}}`";
-            self.problems.add(node.mark, format!("{what} is an object but no JSON Schema"), hint);
+            self.problems.add(node.mark, format!("{what} is an object but not a JSON Schema"), hint);
         }
         if let (Some(default), schema) = (node.get("default"), node.json())
             && let Some(problem) = violations(&schema, &default.json()).first()
         {
             self.problems.add(
                 default.mark,
-                format!("the default of {what} is not what its schema says: {problem}"),
-                "",
+                format!("the default of {what} does not fit its schema: {problem}"),
+                "write a default that fits, or change the schema",
             );
         }
     }
@@ -347,6 +362,11 @@ impl Checker<'_, '_> {
 
 pub(super) const USE_A_CONNECTION: &str = "templates have no connections: a `sql` or `http` task takes one by its id, \
     `connection: warehouse`; a program gets a secret variable by `env: {PASSWORD: \"{{ var.warehouse_password }}\"}`";
+
+/// Returns the path of a key in a value: `` `params.limit` `` for `limit` in `` `params` ``.
+fn inside(what: &str, key: &str) -> String {
+    format!("{}.{key}`", what.trim_end_matches('`'))
+}
 
 /// The first characters of a long text, on one line.
 fn short(text: &str) -> String {
@@ -446,6 +466,8 @@ fn how_to_add(missing: &Key) -> String {
         ("tasks", _) => "{hello: {bash: echo hello}}",
         ("command", _) => "echo hello",
         ("connection", _) => "warehouse",
+        ("columns", _) => "[{name: id, type: integer}]",
+        ("panels", _) => "[{title: Orders, type: figure, sql: select count(*) from shop.orders}]",
         ("statement" | "sql", _) => "'select 1'",
         ("url", _) => "https://example.org/orders",
         ("image", _) => "alpine:3",

@@ -25,7 +25,11 @@ pub(super) fn schedule(node: &Node, problems: &mut Problems<'_>) -> Schedule {
         });
     };
     if time.is_some() {
-        problems.add(node.mark, "the schedule has both assets and a time", "write the time below `or`");
+        problems.add(
+            node.mark,
+            "the schedule has both assets and a time",
+            "write the time below `or`: `schedule: {assets: […], or: \"0 2 * * *\"}`",
+        );
     }
     let condition = condition(assets);
     let by_partition = node.get("by_partition").and_then(Node::scalar) == Some(&Value::Bool(true));
@@ -87,7 +91,7 @@ pub(super) fn date(node: Option<&Node>, zone: Tz, problems: &mut Problems<'_>) -
     let date = parse_date(&text, zone);
     if date.is_none() {
         let hint = "write `2025-01-01`, `2025-01-01T06:30` or `2025-01-01T06:30:00+01:00`";
-        problems.add(node.mark, format!("`{text}` is no date"), hint);
+        problems.add(node.mark, format!("`{text}` is not a date"), hint);
     }
     date
 }

@@ -172,7 +172,7 @@ fn a_group_waits_for_nothing_that_is_not_there_or_in_it() {
     wrong(&with("g"), &["7:16: group `o.g` waits for group `o.g`, which is itself"]);
     wrong(&with("o"), &["7:16: group `o.g` waits for group `o`, in which it is"]);
     wrong(&with("x"), &["7:16: group `o.g` waits for `x`, and `o.g.in` has another of that name near it / give one"]);
-    wrong(&with("{a: b}"), &["`after` is an object"]);
+    wrong(&with("{a: b}"), &["`after` cannot be an object"]);
     wrong(
         "dag_id: a\ntasks:\n  g: {after: z, tasks: {t: {bash: a}}}\n  z: {bash: b, after: g}\n",
         &["dag `a`, task `g.t`: it waits for itself: `g.t` → `z` → `g.t`"],
@@ -243,7 +243,7 @@ fn a_schedule_of_null_is_no_schedule() {
     assert_eq!(dag.schedule, orch_spec::Schedule::Manual);
     wrong(
         "dag_id: a\nschedule: false\ntasks:\n  t: {bash: 'true'}\n",
-        &["2:11: `schedule` is a boolean / write a text"],
+        &["2:11: `schedule` cannot be a boolean / write a text"],
     );
 }
 
@@ -251,9 +251,9 @@ fn a_schedule_of_null_is_no_schedule() {
 fn errors_have_a_line_and_a_hint() {
     let a = "dag_id: a\ntasks:\n  t: {bash: 'true'}\n";
     wrong("", &["0:0: the file is empty"]);
-    wrong("dag_id: a\ndag_id: b\n", &["2:1: `dag_id` stands twice, first at line 1"]);
+    wrong("dag_id: a\ndag_id: b\n", &["2:1: `dag_id` is written twice, first at line 1"]);
     wrong("dag_id: [\n", &["it is not YAML"]);
-    wrong("- a\n", &["1:1: a DAG is a list"]);
+    wrong("- a\n", &["1:1: a DAG cannot be a list"]);
     wrong(&format!("{a}shedule: '@daily'\n"), &["4:1: a DAG has no key `shedule` / did you mean `schedule`?"]);
     wrong(&format!("{a}start_date: 2025-01-01\n"), &["4:1: a DAG has no key `start_date` / here it is called `start`"]);
     wrong("dag_id: a\n", &["1:1: a DAG has no `tasks`"]);
@@ -261,14 +261,14 @@ fn errors_have_a_line_and_a_hint() {
     wrong(&format!("{a}retries: 1\n"), &["a DAG has no key `retries`"]);
     wrong(
         "dag_id: a\ntasks:\n  t: {bash: 'true', retries: many}\n",
-        &["3:30: `retries` is `many` / write a whole number"],
+        &["3:30: `retries` cannot be `many` / write a whole number"],
     );
     wrong("dag_id: a\ntasks:\n  t: {bash: 'true', retry_delay: 5 parsecs}\n", &["`5 parsecs` / write a time such as"]);
     wrong("dag_id: a\ntasks:\n  t: {bash: 'true', trigger_rule: all_don}\n", &["did you mean `all_done`?"]);
     wrong("dag_id: a\ntasks:\n  t: {retries: 1}\n", &["3:6: task `t` does nothing"]);
     wrong("dag_id: a\ntasks:\n  t: {bash: x, python: y}\n", &["task `t` is both `bash` and `python`"]);
     wrong("dag_id: a\ntasks:\n  t: {bsh: x}\n", &["3:7: task `t` has no key `bsh` / did you mean `bash`?"]);
-    wrong("dag_id: a\ntasks:\n  - id: t\n", &["3:3: `tasks` is a list / name each task by its key"]);
+    wrong("dag_id: a\ntasks:\n  - id: t\n", &["3:3: `tasks` cannot be a list / name each task by its key"]);
     wrong(
         "dag_id: a\ntasks:\n  t: {bash: x, after: tt}\n  t2: {bash: y}\n",
         &["there is no task `tt` / did you mean `t"],
@@ -281,16 +281,19 @@ fn errors_have_a_line_and_a_hint() {
         "dag_id: a\ntasks:\n  t: {approval: {body: x}}\n",
         &["has no `subject` / add a line such as `subject: Publish the orders?`"],
     );
-    wrong("dag_id: a\nstart: tomorrow\ntasks: {}\n", &["2:8: `tomorrow` is no date"]);
+    wrong("dag_id: a\nstart: tomorrow\ntasks: {}\n", &["2:8: `tomorrow` is not a date"]);
     let required = "dag_id: a\nschedule: '@daily'\nparams: {x: {type: integer}, y: 1}\ntasks: {}\n";
     wrong(
         required,
         &["the param `x` has no default, but the dag has a schedule, whose runs get no params / give the param"],
     );
     dag(&required.replace("schedule: '@daily'\n", ""));
-    wrong("dag_id: a\nparams: {x: {typ: 1}}\ntasks: {}\n", &["is an object but no JSON Schema"]);
-    wrong("dag_id: a\nparams: {x: {type: integer, default: no}}\ntasks: {}\n", &["2:38: the default of `params` `x`"]);
-    wrong("a: {{ b }}\n", &["a key is a list or an object, not a text / a template stands in quotes"]);
+    wrong("dag_id: a\nparams: {x: {typ: 1}}\ntasks: {}\n", &["is an object but not a JSON Schema"]);
+    wrong("dag_id: a\nparams: {x: {type: integer, default: no}}\ntasks: {}\n", &["2:38: the default of `params.x`"]);
+    wrong(
+        "a: {{ b }}\n",
+        &["a key is a list or an object, not text, as in a template without quotes / put templates in quotes"],
+    );
     wrong(
         "---\ndag_id: a\ntasks: {}\n---\ndag_id: a\ntasks: {}\n",
         &["dag id `a` is used already in the document at line 2"],
@@ -315,7 +318,7 @@ fn templates_are_held_against_what_there_is() {
         ("sql: {connection: c, statement: 'select {{ params.table }}'}", "in `statement` templates are not rendered"),
         (
             "bash: {command: x, args: ['{{ var.db_password }}']}",
-            "6:31: the secret variable `db_password` stands in an argument",
+            "6:31: the secret variable `db_password` is in an argument",
         ),
         ("value: '{{ upstream.t.output }}'", "it waits for itself"),
     ] {
@@ -405,7 +408,7 @@ fn nested_references_in_params_are_judged_in_no_time() {
     let good = dag(&file("1")).params_schema;
     assert_eq!(orch_spec::params::check_conf(good.as_ref(), &json!({ "p": 2 })), Ok(()));
     assert!(orch_spec::params::check_conf(good.as_ref(), &json!({ "p": "x" })).is_err());
-    wrong(&file("x"), &["the default of `params` `p`"]);
+    wrong(&file("x"), &["the default of `params.p`"]);
     assert!(began.elapsed() < std::time::Duration::from_secs(1), "{:?}", began.elapsed());
 }
 

@@ -13,6 +13,9 @@ use orch_spec::{InputSpec, Source};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
+/// Maximum number of tasks that a hint names.
+const MAX_NAMED_TASKS: usize = 10;
+
 /// What a name of a task or group stands for.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum TaskOrGroup {
@@ -51,9 +54,21 @@ impl Outline<'_> {
         let short = self.index.keys().filter_map(|id| Some(id.rsplit_once('.')?.1));
         let hint = match closest(name, ids.chain(short)) {
             Some(near) => format!("did you mean `{near}`?"),
-            None => "name a task of this DAG".into(),
+            None => self.named_tasks(),
         };
         problems.add(at, format!("there is no task `{name}`"), hint);
+    }
+
+    /// Returns a hint with the ids of the first tasks.
+    fn named_tasks(&self) -> String {
+        let mut ids: Vec<&str> = self.index.keys().map(String::as_str).collect();
+        ids.sort_unstable();
+        let named: Vec<String> = ids.iter().take(MAX_NAMED_TASKS).map(|id| format!("`{id}`")).collect();
+        let more = match ids.len().saturating_sub(MAX_NAMED_TASKS) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        format!("the tasks of this DAG are {}{more}", named.join(", "))
     }
 
     /// The output of a task as another sees it.
@@ -98,12 +113,12 @@ impl Outline<'_> {
                         inputs.insert("element".into(), source);
                     }
                     (None, false) => {
-                        let hint = "say what it runs over with `map`";
+                        let hint = "add `map` with the list that the task runs over";
                         problems.add(at, format!("task `{}` has no element: it is not mapped", entry.id), hint);
                     }
                 },
                 "map_index" if entry.mapped.is_none() && !entry.is_mapped => {
-                    let hint = "say what it runs over with `map`";
+                    let hint = "add `map` with the list that the task runs over";
                     problems.add(at, format!("task `{}` has no map_index: it is not mapped", entry.id), hint);
                 }
                 "params" => self.param(rest, at, problems),
@@ -152,7 +167,7 @@ fn one_of(root: &str, rest: &[String], known: &[&str], at: Mark, problems: &mut 
         [name, ..] => {
             let hint = match closest(name, known.iter().copied()) {
                 Some(near) if near != name => format!("did you mean `{near}`?"),
-                _ => format!("there are {}", known.join(", ")),
+                _ => format!("the fields are {}", known.join(", ")),
             };
             problems.add(at, format!("there is no `{root}.{}`", rest.join(".")), hint);
         }
@@ -165,8 +180,8 @@ fn variable(path: &[String], in_argument: bool, at: Mark, problems: &mut Problem
         return problems.add(at, format!("`{}` names no variable", path.join(".")), hint);
     };
     if in_argument && is_sensitive(name) {
-        let hint = "everybody on the machine can read arguments: give it by `env`";
-        problems.add(at, format!("the secret variable `{name}` stands in an argument"), hint);
+        let hint = "every user of the machine can read arguments: pass the variable by `env`";
+        problems.add(at, format!("the secret variable `{name}` is in an argument"), hint);
     }
 }
 

@@ -70,7 +70,7 @@ fn mistakes_are_told_with_their_place() {
     for (text, said) in [
         (
             READINGS.replace("decimal(10, 2)", "money"),
-            "field `price` has an unknown type\n  at folder/readings.stream.yaml:8:10",
+            "field `price` has the unknown type `money`\n  at folder/readings.stream.yaml:8:10",
         ),
         (
             READINGS.replace("where:", "filter:"),
@@ -97,7 +97,7 @@ fn mistakes_are_told_with_their_place() {
         ),
         (
             "topic: a\nfields: {t: timestamp}\ntable: b.c\nwindows: {at: t, measures: {n: counted}}\n".into(),
-            "`n` has an unknown measure",
+            "`n` has the unknown measure `counted`",
         ),
         (
             "topic: a\nfields: {n: integer}\nchanges: true\nkey: n\ntable: b.c\nwhere: n > 1\n".into(),

@@ -193,8 +193,8 @@ impl Tree {
                     if let Some(OpenCollection { inside: Inside::Map(_, key @ None, lines), .. }) = self.open.last_mut()
                     {
                         if let Some(first) = lines.insert(text.clone(), mark.line) {
-                            let message = format!("`{text}` stands twice, first at line {first}");
-                            return Err((mark, message, "leave one of the two out".into()));
+                            let message = format!("`{text}` is written twice, first at line {first}");
+                            return Err((mark, message, "rename or delete one of the two".into()));
                         }
                         let size = Size { nodes: 0, ..Size::of_text(&text) };
                         *key = Some(Key { text, mark });
@@ -240,8 +240,12 @@ impl Tree {
 
     fn open(&mut self, mark: Mark, anchor: usize, inside: Inside) -> Result<(), Unreadable> {
         if let Some(OpenCollection { inside: Inside::Map(_, None, _), .. }) = self.open.last() {
-            let hint = "a template stands in quotes: `\"{{ params.x }}\"`";
-            return Err((mark, "a key is a list or an object, not a text".into(), hint.into()));
+            let hint = "put templates in quotes: `\"{{ params.x }}\"`";
+            return Err((
+                mark,
+                "a key is a list or an object, not text, as in a template without quotes".into(),
+                hint.into(),
+            ));
         }
         if self.open.len() >= MOST_DEPTH {
             let message = format!("lists and objects stand more than {MOST_DEPTH} deep in each other");
@@ -349,7 +353,7 @@ mod tests {
             ("[".repeat(10_000), "recursion limit"),
             ("{a: ".repeat(10_000), "recursion limit"),
             ("- ".repeat(100_000), "deep in each other"),
-            ("? ".repeat(100_000), "not a text"),
+            ("? ".repeat(100_000), "not text"),
             ((0..200).map(|n| " ".repeat(n) + "a:\n").collect(), "deep in each other"),
         ] {
             let said = refused(&text);

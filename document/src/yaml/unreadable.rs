@@ -28,6 +28,13 @@ pub(super) fn not_yaml(text: &str, error: &ScanError) -> Unreadable {
     {
         return whole(format!("put a text that contains `: ` in quotes: `{key}: \"…\"`"));
     }
+    for (open, close) in [("{", "}"), ("[", "]")] {
+        if info.contains(&format!("or '{close}'")) {
+            return whole(format!(
+                "close each `{open}` with `{close}`, and put `, ` between the entries: look at this line and the one above"
+            ));
+        }
+    }
     let is_indentation = [
         "expected key",
         "mapping values are not allowed",

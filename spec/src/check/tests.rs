@@ -164,7 +164,10 @@ fn numbers_stay_in_their_ranges() {
         json!({ "run_timeout_ms": 0 }),
         "-: run_timeout is 0 / give a time between 1 ms and ten years, or leave it out",
     );
-    check_task(json!({ "retries": 1001 }), "t: retries is 1001, more than 1000 / wait with a sensor instead");
+    check_task(
+        json!({ "retries": 1001 }),
+        "t: retries is 1001, more than 1000 / write a smaller number; to wait for something, use a sensor",
+    );
     check_task(
         json!({ "retry_backoff": -1.0 }),
         "t: retry_backoff is -1 / give a factor such as 2.0, or 0 for no growth",

@@ -71,7 +71,12 @@ pub enum Paused {}
 
 impl Form<u32> for Tries {
     fn problems(name: &str, tries: &u32) -> Vec<Wrong> {
-        let problem = || (format!("{name} is {tries}, more than {MAX_RETRIES}"), "wait with a sensor instead");
+        let problem = || {
+            (
+                format!("{name} is {tries}, more than {MAX_RETRIES}"),
+                "write a smaller number; to wait for something, use a sensor",
+            )
+        };
         (*tries > MAX_RETRIES).then(problem).into_iter().collect()
     }
 }

@@ -54,7 +54,7 @@ impl fmt::Display for BadConf {
             BadConf::TooLarge { bytes } => {
                 write!(f, "the conf has {bytes} bytes, more than the limit of {MAX_CONF_BYTES} (1 MB)")
             }
-            BadConf::NotJson { reason } => write!(f, "the conf is no JSON: {reason}"),
+            BadConf::NotJson { reason } => write!(f, "the conf is not JSON: {reason}"),
             BadConf::NotAnObject { found } => write!(f, "the conf is {found}, not an object"),
             BadConf::Nul { path } => write!(f, "`{path}` of the conf has a NUL character"),
             BadConf::Params(wrong) => {
@@ -131,8 +131,8 @@ mod tests {
             refused("[1]"),
             r#"the conf is a list, not an object / write a JSON object, for example '{"table": "orders"}'"#
         );
-        assert!(refused("{table: 1}").starts_with("the conf is no JSON: key must be a string at line 1 column 2 / "));
-        assert!(refused("").starts_with("the conf is no JSON: EOF while parsing a value"));
+        assert!(refused("{table: 1}").starts_with("the conf is not JSON: key must be a string at line 1 column 2 / "));
+        assert!(refused("").starts_with("the conf is not JSON: EOF while parsing a value"));
         let large = refused(&format!("{{\"a\": \"{}\"}}", "x".repeat(MAX_CONF_BYTES)));
         assert!(large.starts_with("the conf has 1048585 bytes, more than the limit of 1048576 (1 MB)"), "{large}");
         assert!(refused(&"[".repeat(100_000)).contains("recursion limit"));

@@ -52,7 +52,7 @@ impl FromStr for Role {
 
     fn from_str(word: &str) -> Result<Self, String> {
         let found = Role::ALL.into_iter().find(|role| role.as_str().eq_ignore_ascii_case(word));
-        found.ok_or_else(|| format!("`{word}` is no role: there are viewer, user, op and admin"))
+        found.ok_or_else(|| format!("`{word}` is not a role: write viewer, user, op or admin"))
     }
 }
 

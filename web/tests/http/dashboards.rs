@@ -132,10 +132,10 @@ async fn a_value_of_the_address_is_never_sql() {
     }
     let before = asked(&lake);
     for (query, words) in [
-        ("day=2026-11-31", "`2026-11-31` is no date"),
-        ("day=1%20or%201%3D1", "is no date"),
+        ("day=2026-11-31", "`2026-11-31` is not a date"),
+        ("day=1%20or%201%3D1", "is not a date"),
         ("top=10", "10 is more than 9"),
-        ("top=1e3", "is no whole number"),
+        ("top=1e3", "is not a whole number"),
     ] {
         let page = browser.get(&format!("{PAGE}?{query}")).await;
         assert_eq!(page.status, 422, "{query}");

@@ -321,7 +321,7 @@ async fn the_trigger_form_says_what_is_wrong_and_loses_nothing() {
     let json = browser.submit(to, to, &[("as", "form"), ("do", "json"), ("p.table", "orders"), ("p.limit", "7")]).await;
     assert!(json.has("&#34;table&#34;: &#34;orders&#34;") && json.has("&#34;limit&#34;: 7"), "{}", json.html);
     let wrong = browser.submit(to, to, &[("as", "json"), ("do", "form"), ("conf", "{\"table\": ")]).await;
-    assert!(wrong.has("the conf is no JSON") && wrong.has("{&#34;table&#34;: "), "{}", wrong.html);
+    assert!(wrong.has("the conf is not JSON") && wrong.has("{&#34;table&#34;: "), "{}", wrong.html);
     let back = browser.submit(to, to, &[("as", "json"), ("do", "form"), ("conf", "{\"table\": \"orders\"}")]).await;
     assert!(back.has(r#"name="p.table" type="text" value="orders""#));
     // And off it goes.

@@ -11,7 +11,9 @@ use crate::session::Session;
 use crate::trial::{self, Trial};
 use crate::wait::{self, TimeoutFlag};
 use chrono::{DateTime, Utc};
-use orch_document::file::is_dag_file;
+use orch_document::dashboard::is_dashboard_file;
+use orch_document::file::{is_dag_file, is_endpoint_file};
+use orch_document::stream::is_stream_file;
 use orch_spec::state::TriggeredBy;
 use orch_store::instance::{InstanceFilter, InstanceRow, MOST_INSTANCES, list_instances, tries};
 use orch_store::log::{self, LogCursor};
@@ -46,6 +48,9 @@ impl TestDag {
     pub fn run(self, cx: &Cx) -> Outcome {
         let conf = self.conf.read()?;
         let path = Path::new(&self.dag_id);
+        if let Some((kind, hint)) = other_kind(&self.dag_id).filter(|_| path.is_file()) {
+            return Err(Failure::new(format!("`{}` is {kind}, not a DAG file", self.dag_id)).hint(hint));
+        }
         let is_file = is_dag_file(&self.dag_id) && path.is_file();
         let bundle = if is_file { files::of_path(path, cx.body_of())? } else { cx.local_bundle()? };
         let dag = match bundle.dags().next().filter(|_| is_file) {
@@ -55,8 +60,9 @@ impl TestDag {
                     Failure::new(format!("`{}` has several dags", self.dag_id)).hint("make a file of the one to test")
                 );
             }
-            None => names::local_dag(&bundle, &self.dag_id)
-                .map_err(|unknown| if looks_like_path(&self.dag_id) { no_file(path) } else { unknown })?,
+            None => names::local_dag(&bundle, &self.dag_id).map_err(|unknown| {
+                if looks_like_path(&self.dag_id) || path.is_file() { no_file(path) } else { unknown }
+            })?,
         };
         let new =
             NewRun { logical_date: self.logical_date, conf, ..NewRun::manual(&dag.spec.dag_id, TriggeredBy::Test) };
@@ -107,6 +113,20 @@ impl TestDag {
 /// Whether a person meant a file rather than the id of a DAG.
 fn looks_like_path(name: &str) -> bool {
     is_dag_file(name) || name.contains('/')
+}
+
+/// Returns what a file is that belongs to a folder of DAG files and has no DAG, by its name, and how to check it.
+fn other_kind(name: &str) -> Option<(&'static str, &'static str)> {
+    const OF_SERVER: &str =
+        "a server that watches its folder checks it: `orch dags list-import-errors` shows what is wrong";
+    if is_dashboard_file(name) {
+        let hint = "check it with `orch dags list-import-errors --local --dags-folder FOLDER`";
+        return Some(("a dashboard", hint));
+    }
+    if is_stream_file(name) {
+        return Some(("a stream", OF_SERVER));
+    }
+    is_endpoint_file(name).then_some(("a published query", OF_SERVER))
 }
 
 fn no_file(path: &Path) -> Failure {

@@ -62,8 +62,10 @@ impl Reader<'_> {
     /// What was found instead of what may stand there.
     fn odd(&self, expected: &str) -> TemplateProblem {
         let found: String = self.rest.chars().take_while(|c| *c != '\n').take(20).collect();
-        let found = if found.is_empty() { "the end".into() } else { format!("`{found}`") };
-        problem(format!("a template has {found} where {expected} is expected"), HINT)
+        if found.is_empty() {
+            return problem(format!("a template ends where {expected} is expected"), "close it: `{{ params.table }}`");
+        }
+        problem(format!("a template has `{found}` where {expected} is expected"), HINT)
     }
 
     fn space(&mut self) {

@@ -85,7 +85,7 @@ fn what_is_not_there_is_an_error() {
 #[test]
 fn what_is_no_template_is_told() {
     for (text, words) in [
-        ("{{ params.x", "a template has the end where"),
+        ("{{ params.x", "a template ends where"),
         ("{{ }}", "`}}`"),
         ("{{ params.x | uper }}", "no filter `uper`"),
         ("{{ params.x | default }}", "0 values"),

@@ -45,7 +45,7 @@ fn bad_indentation_is_told_with_its_line() {
     wrong("dag_id: a\ntasks:\n\tt: {bash: echo}\n", &["indent with spaces: YAML does not allow tabs there"]);
     wrong(
         "dag_id: a\ntasks:\n  t:\n  bash: echo\n",
-        &["4:9: task `bash` is a text / `bash` is a key of a task: indent it below the name of its task"],
+        &["4:9: task `bash` cannot be a text / `bash` is a key of a task: indent it below the name of its task"],
     );
 }
 
@@ -63,7 +63,7 @@ fn cron_expressions_and_time_zones_are_told_at_their_lines() {
 fn words_of_other_orchestrators_have_hints() {
     wrong(
         "dag_id: a\ntasks:\n  t: {bash: 'true', trigger_rule: all_finished}\n",
-        &["3:35: `trigger_rule` is `all_finished` / did you mean `all_done`?"],
+        &["3:35: `trigger_rule` cannot be `all_finished` / did you mean `all_done`?"],
     );
     wrong(
         "dag_id: a\ntasks:\n  t:\n    bigquery: {sql: select 1}\n    retries: 1\n",

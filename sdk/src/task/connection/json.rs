@@ -7,9 +7,9 @@ impl Connection {
     pub fn from_json(id: &str, text: &str) -> Result<Self, BadConnection> {
         match serde_json::from_str(text) {
             Ok(Value::Object(fields)) => Self::from_object(id, &fields),
-            Ok(_) => Err(bad(id, "is no object")),
+            Ok(_) => Err(bad(id, "is not an object: write `{\"conn_type\": \"postgres\", \"host\": \"db\"}`")),
             // The text of the parser's error may show what stands there.
-            Err(error) => Err(bad(id, format!("breaks off or is no JSON at line {}", error.line()))),
+            Err(error) => Err(bad(id, format!("breaks off or is not JSON at line {}: {EXAMPLE}", error.line()))),
         }
     }
 
@@ -27,7 +27,7 @@ impl Connection {
             let text = || match value {
                 Value::String(text) => Ok(Some(text.clone()).filter(|text| !text.is_empty())),
                 Value::Number(number) => Ok(Some(number.to_string())),
-                _ => Err(bad(id, format!("has a `{name}` that is no text"))),
+                _ => Err(bad(id, format!("has a `{name}` that is not text"))),
             };
             match name.as_str() {
                 "conn_id" | "connection_id" if value.as_str() == Some(id) => {}
@@ -74,6 +74,7 @@ impl Connection {
     }
 }
 
+const EXAMPLE: &str = "put names and texts in double quotes, as in `{\"conn_type\": \"postgres\", \"host\": \"db\"}`";
 const UNKNOWN: &str = "has a name that no connection has: use `conn_type`, `description`, `host`, `login`, `password`, \
     `schema`, `port` and `extra`";
 
@@ -86,7 +87,7 @@ fn is_empty(value: &Value) -> bool {
 }
 
 fn port(id: &str, value: &Value) -> Result<Option<u16>, BadConnection> {
-    let wrong = || bad(id, "has a port that is no number up to 65535");
+    let wrong = || bad(id, "has a port that is not a number up to 65535");
     match value {
         Value::String(text) if text.is_empty() => Ok(None),
         Value::String(text) => text.trim().parse().map(Some).map_err(|_| wrong()),
@@ -99,7 +100,7 @@ fn port(id: &str, value: &Value) -> Result<Option<u16>, BadConnection> {
 }
 
 fn extra(id: &str, value: &Value) -> Result<Map<String, Value>, BadConnection> {
-    let wrong = || bad(id, "has an `extra` that is no JSON object");
+    let wrong = || bad(id, "has an `extra` that is not a JSON object: write `{\"key\": \"value\"}`");
     match value {
         Value::Object(extra) => Ok(extra.clone()),
         Value::String(text) if text.trim().is_empty() => Ok(Map::new()),

@@ -35,7 +35,7 @@ impl Connection {
         };
         let port = match port {
             "" => None,
-            port => Some(port.parse().map_err(|_| bad("has a port that is no number up to 65535"))?),
+            port => Some(port.parse().map_err(|_| bad("has a port that is not a number up to 65535"))?),
         };
         let part = |part: &str| Ok(Some(text(part)?).filter(|p| !p.is_empty()));
         let host: Option<String> = part(host)?;
@@ -115,7 +115,7 @@ fn extra(query: &str) -> Result<Map<String, Value>, &'static str> {
         if key == EXTRA_KEY {
             return match serde_json::from_str(&value) {
                 Ok(Value::Object(extra)) => Ok(extra),
-                _ => Err("has an `__extra__` that is no JSON object"),
+                _ => Err("has an `__extra__` that is not a JSON object"),
             };
         }
         extra.insert(key, serde_json::from_str(&value).unwrap_or(Value::String(value)));

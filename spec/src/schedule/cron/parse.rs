@@ -4,6 +4,7 @@
 //! start with a step runs to the end of the field (`10/5`), `L5` is the last Friday and `15W` the nearest weekday.
 
 use super::{CronExpr, DayOfMonth, DayOfWeek, LAST_OF_MONTH};
+use crate::names::closest;
 use std::fmt;
 
 /// Longest expression that is looked at: twenty times the longest one seen in practice.
@@ -184,7 +185,12 @@ fn wrong_count(written: &str, words: &[&str]) -> CronError {
         [] => CronError::new("a cron expression is empty", fields),
         [word] if word.starts_with('@') => {
             let known: Vec<&str> = PRESETS.iter().map(|(name, _)| *name).collect();
-            CronError::new(format!("cron `{written}` is no preset"), format!("known are {}", known.join(", ")))
+            let all = known.join(", ");
+            let hint = match closest(word, known) {
+                Some(near) => format!("did you mean `{near}`? presets are {all}"),
+                None => format!("presets are {all}"),
+            };
+            CronError::new(format!("cron `{written}` is not a preset"), hint)
         }
         [_, _, _, _, _, _, _, ..] => CronError::new(message, format!("years are not supported: {fields}")),
         _ => CronError::new(message, fields),

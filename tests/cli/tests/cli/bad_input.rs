@@ -12,14 +12,17 @@ const OFFLINE: [(&[&str], &str); 8] = [
         &["cron", "next", "61 * * * *"],
         "error: cron `61 * * * *`: minute `61` is not understood\nhint: minute goes from 0 to 59\n",
     ),
-    (&["cron", "next", "@dayly"], "error: cron `@dayly` is no preset\nhint: known are @hourly, @daily"),
+    (
+        &["cron", "next", "@dayly"],
+        "error: cron `@dayly` is not a preset\nhint: did you mean `@daily`? presets are @hourly, @daily",
+    ),
     (
         &["cron", "next", "@daily", "--tz", "Europe/Berln"],
         "error: timezone `Europe/Berln` is not known\nhint: did you mean `Europe/Berlin`?\n",
     ),
     (
         &["cron", "next", "@daily", "--after", "tomorrow"],
-        "error: invalid value 'tomorrow' for '--after <MOMENT>': no date: write `2026-01-31`",
+        "error: invalid value 'tomorrow' for '--after <MOMENT>': not a date: write `2026-01-31`",
     ),
     (
         &["dags", "list"],
@@ -51,7 +54,7 @@ const ONLINE: [(&[&str], &str); 14] = [
     (&["dags", "trigger", ""], "error: dag id is empty\n"),
     (
         &["dags", "trigger", "example_chain", "--conf", "{a: 1}"],
-        "error: the conf is no JSON: key must be a string at line 1 column 2\n\
+        "error: the conf is not JSON: key must be a string at line 1 column 2\n\
         hint: write a JSON object, for example '{\"table\": \"orders\"}'\n",
     ),
     (
@@ -62,7 +65,7 @@ const ONLINE: [(&[&str], &str); 14] = [
         &["dags", "trigger", "example_chain", "--conf", "{\"a\": \"\\u0000\"}"],
         "error: `a` of the conf has a NUL character\nhint: remove it: Postgres stores no NUL\n",
     ),
-    (&["dags", "trigger", "example_chain", "--conf", "{\"a\": \"\\ud800\"}"], "error: the conf is no JSON: "),
+    (&["dags", "trigger", "example_chain", "--conf", "{\"a\": \"\\ud800\"}"], "error: the conf is not JSON: "),
     (
         &["dags", "trigger", "example_params", "--conf", "{\"region\": \"asai\", \"limit\": \"many\"}"],
         "error: the conf does not fit the params of the dag: `limit` is a string, not an integer; `region` is \"asai\", \
@@ -74,7 +77,7 @@ const ONLINE: [(&[&str], &str); 14] = [
     ),
     (
         &["dags", "trigger", "example_chain", "--conf", "@/nonexistent.json"],
-        "error: cannot read `/nonexistent.json`: No such file or directory (os error 2)\n",
+        "error: cannot read `/nonexistent.json`: No such file or directory (os error 2)\nhint: correct the path after `@`\n",
     ),
     (
         &["dags", "trigger", "example_chain", "--run-id", "a b"],

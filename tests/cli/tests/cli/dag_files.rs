@@ -199,7 +199,7 @@ tasks:
     let refused = folder.join("leak.yaml");
     fs::write(refused, "dag_id: leak\ntasks:\n  t: {bash: {command: x, args: ['{{ var.db_password }}']}}\n").unwrap();
     let told = world.wait_for(&["dags", "list-import-errors"], |ended| ended.code == 1);
-    assert!(told.out.contains("the secret variable `db_password` stands in an argument"), "{told:?}");
+    assert!(told.out.contains("the secret variable `db_password` is in an argument"), "{told:?}");
 }
 
 #[tokio::test]

@@ -281,7 +281,7 @@ fn a_server_that_cannot_be_asked_is_one_clear_error() {
     asked.join().unwrap();
     assert_eq!(
         ask("host:8080").refused(),
-        "error: api_url `host:8080` is no address of a server\nhint: write it as `http://host:8080` or `https://host`\n"
+        "error: api_url `host:8080` is not the address of a server\nhint: write it as `http://host:8080` or `https://host`\n"
     );
     assert!(!ask("http://me:hidden@host").refused().contains("hidden"));
     let listed = world.remote(&["config", "list", "-o", "json"]).json();

@@ -47,9 +47,12 @@ async fn a_password_is_never_on_a_command_line_and_never_short() {
     let seen = world.run(&["users", "create", "-u", "ada", "-r", "op", "-p", "canary-seen"]).refused();
     assert!(seen.contains("can be read by everybody") && !seen.contains("canary"), "{seen}");
     let short = world.run_with(b"short\n", &["users", "create", "-u", "ada", "-r", "op"]).refused();
-    assert_eq!(short, "error: a password has at least 8 characters\n");
+    assert_eq!(
+        short,
+        "error: a password has at least 8 characters\nhint: choose another password, or take `--use-random-password`\n"
+    );
     let name = world.run_with(b"long enough\n", &["users", "create", "-u", "a b", "-r", "op"]).refused();
     assert!(name.starts_with("error: `a b` is no user name: "), "{name}");
     let role = world.run_with(b"long enough\n", &["users", "create", "-u", "ada", "-r", "boss"]);
-    assert!(role.code == 2 && role.err.contains("there are viewer, user, op and admin"), "{role:?}");
+    assert!(role.code == 2 && role.err.contains("write viewer, user, op or admin"), "{role:?}");
 }

@@ -141,7 +141,7 @@ fn typed(form: &Form) -> Typed {
 }
 
 fn new(found: &LoadedDag, typed: &Typed, actor: &Actor, now: ZonedNow) -> Result<NewBackfill, String> {
-    let time = |text: &str| now.typed(text).ok_or_else(|| format!("`{text}` is not a date. Write it like 2026-11-20."));
+    let time = |text: &str| now.typed(text).ok_or_else(|| format!("`{text}` is not a date: write it like 2026-11-20."));
     let dates = if typed.each.is_empty() {
         if typed.from.is_empty() || typed.to.is_empty() {
             return Err("Say from when to when, or name dates one by one.".into());
