@@ -49,3 +49,4 @@ mod users;
 mod versions;
 mod waits;
 mod world;
+mod wrong_inputs;
