@@ -101,7 +101,10 @@ fn ids_are_letters_and_used_once() {
 #[test]
 fn schedules_and_dates_are_readable() {
     let cron = |expression: &str, timezone: &str| json!({ "schedule": { "cron": { "expression": expression, "timezone": timezone } } });
-    check_dag(cron("0 25 * * *", "UTC"), "-: cron `0 25 * * *`: hour `25` is not understood / hour goes from 0 to 23");
+    check_dag(
+        cron("0 25 * * *", "UTC"),
+        "-: cron `0 25 * * *`: hour `25` is not valid / the hour must be from 0 to 23",
+    );
     for (wrong, hint) in [
         ("europe/berlin", "did you mean `Europe/Berlin`?"),
         ("Berlin", "did you mean `Europe/Berlin`?"),

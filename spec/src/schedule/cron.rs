@@ -285,7 +285,7 @@ mod tests {
     fn errors_name_the_field_and_the_way_out() {
         assert_eq!(
             error("60 * * * *"),
-            "cron `60 * * * *`: minute `60` is not understood\nhint: minute goes from 0 to 59"
+            "cron `60 * * * *`: minute `60` is not valid\nhint: the minute must be from 0 to 59"
         );
         assert_eq!(
             error("0 0 12 * * * 2026"),

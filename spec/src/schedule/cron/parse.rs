@@ -265,7 +265,7 @@ fn place_text(element: &str) -> &str {
 /// A value, a range, a step.
 fn values(unit: Unit, element: &str) -> Result<Vec<u32>, CronError> {
     let (first, last) = unit.bounds();
-    let out_of_bounds = || bad(unit, element, format!("{} goes from {first} to {last}", unit.name()));
+    let out_of_bounds = || bad(unit, element, format!("the {} must be from {first} to {last}", unit.name()));
     let (range, step) = match element.split_once('/') {
         Some((range, step)) => (range, Some(parse_step(unit, element, step)?)),
         None => (element, None),
@@ -321,7 +321,7 @@ fn parse_step(unit: Unit, element: &str, step: &str) -> Result<usize, CronError>
 }
 
 fn bad(unit: Unit, element: &str, hint: impl Into<String>) -> CronError {
-    CronError::new(format!("{} `{element}` is not understood", unit.name()), hint)
+    CronError::new(format!("{} `{element}` is not valid", unit.name()), hint)
 }
 
 fn not_a_value(unit: Unit, element: &str) -> CronError {
@@ -330,6 +330,6 @@ fn not_a_value(unit: Unit, element: &str) -> CronError {
         _ if is_hash => bad(unit, element, "`H` and `R` are not supported: choose a value"),
         Unit::Month => bad(unit, element, "months are 1 to 12 or jan to dec"),
         Unit::Weekday => bad(unit, element, "weekdays are 0 to 7 (Sunday is 0 and 7) or sun to sat"),
-        _ => bad(unit, element, format!("{} goes from {} to {}", unit.name(), unit.bounds().0, unit.bounds().1)),
+        _ => bad(unit, element, format!("the {} must be from {} to {}", unit.name(), unit.bounds().0, unit.bounds().1)),
     }
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 const OFFLINE: [(&[&str], &str); 8] = [
     (
         &["cron", "next", "61 * * * *"],
-        "error: cron `61 * * * *`: minute `61` is not understood\nhint: minute goes from 0 to 59\n",
+        "error: cron `61 * * * *`: minute `61` is not valid\nhint: the minute must be from 0 to 59\n",
     ),
     (
         &["cron", "next", "@dayly"],
