@@ -18,9 +18,12 @@ use orch_store::list::{Compare, Search};
 use orch_store::run::{NewRun, RunDetails, by};
 use serde::Deserialize as _;
 use serde_json::{Value, json};
+use std::time::{Duration, Instant};
 
 /// As many as the API gives at once.
 const PAGE: usize = 100;
+/// Filter of the list of DAGs.
+const ID_PREFIX: &str = "dag_id_prefix_pattern";
 /// Stands for all DAGs in a path.
 const ALL: &str = "~";
 
@@ -37,6 +40,25 @@ impl Api {
     /// By id.
     pub(crate) async fn dags(&self, asked: ListQuery) -> Result<Vec<DagRow>, Failure> {
         self.pages("dags", "dags", &asked.or(dag::by::LIVE.name, false), read::dag).await
+    }
+
+    /// Returns all DAGs whose id starts with the prefix. Fails if a server over HTTP does not send them within the timeout.
+    pub(crate) async fn dags_with_prefix(&self, prefix: &str, timeout: Duration) -> Result<Vec<DagRow>, Failure> {
+        let deadline = Instant::now() + timeout;
+        let prefixed = if prefix.is_empty() { Query::default() } else { Query::default().with(ID_PREFIX, prefix) };
+        let mut found = Vec::new();
+        loop {
+            let query = prefixed.clone().with("limit", PAGE).with("offset", found.len());
+            let left = deadline.saturating_duration_since(Instant::now());
+            let body = self.found(self.ask_within(left, "GET", &format!("api/v2/dags{}", query.0), None).await?)?;
+            let page = body["dags"].as_array().ok_or_else(|| self.strange())?;
+            for dag in page {
+                found.push(read::dag(dag).ok_or_else(|| self.strange())?);
+            }
+            if page.len() < PAGE {
+                return Ok(found);
+            }
+        }
     }
 
     /// A DAG by its id or an alias.

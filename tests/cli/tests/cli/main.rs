@@ -17,6 +17,7 @@ mod browser;
 mod canary;
 mod children;
 mod clean;
+mod completion;
 mod config;
 mod dag_files;
 mod examples;

@@ -117,14 +117,6 @@ fn every_command_explains_itself_with_an_example() {
 }
 
 #[test]
-fn shells_complete_its_commands() {
-    for shell in ["bash", "zsh", "fish"] {
-        let script = orch(&["completion", shell]).done();
-        assert!(script.contains("states-for-dag-run") && script.contains("next-execution"), "{shell}");
-    }
-}
-
-#[test]
 fn the_dags_of_the_binary_are_listed_without_a_server() {
     let listed =
         orch(&["dags", "list", "--local", "--tags", "test", "--columns", "dag_id,aliases", "-o", "plain"]).done();
