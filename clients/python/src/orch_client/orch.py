@@ -192,24 +192,34 @@ class AsyncOrch(Client):
     async def events(self, *, dag_id: str | None = None, run_id: str | None = None) -> AsyncGenerator[Event, None]:
         """What happens, of all DAGs or of one, without an end.
 
-        `missed` comes first, after a broken connection, and to a reader that is too slow.
+        `missed` comes first. It comes again if the server does not have all changes since a connection broke, and to a
+        reader that is too slow.
         """
         patience = Patience(self._server.way, LONG)
         params = {name: value for name, value in (("dag_id", dag_id), ("run_id", run_id)) if value is not None}
+        last_id = ""
         while True:
             try:
-                lines = self._server.lines("/api/orch/v1/events", silence=_SILENCE, params=params)
+                # The server sends the changes since this event first.
+                headers = {"Last-Event-ID": last_id} if last_id else {}
+                lines = self._server.lines("/api/orch/v1/events", silence=_SILENCE, params=params, headers=headers)
                 async with aclosing(lines):
                     await anext(lines)
-                    yield Event("missed")
-                    name = ""
+                    if not last_id:
+                        yield Event("missed")
+                    name, new_id = "", last_id
                     async for line in lines:
                         patience.renew()
                         field, _, value = line.partition(": ")
                         if field == "event":
                             name = value
+                        elif field == "id":
+                            new_id = value
                         elif field == "data":
                             yield Event(name, json.loads(value))
+                        elif not line:
+                            # An empty line ends an event. The id of an incomplete event does not count.
+                            last_id = new_id
                 broken = ended()
             except OrchError as error:
                 broken = error
