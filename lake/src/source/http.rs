@@ -239,10 +239,9 @@ impl Http {
         if self.base.is_empty() { path.into() } else { format!("{}/{}", self.base, path.trim_start_matches('/')) }
     }
 
-    /// An address as people may read it: without its query, which may carry keys.
+    /// Returns an address for messages: without its query, which may contain keys, and without user and password.
     pub fn redacted_address(&self, path: &str) -> String {
-        let address = self.address(path);
-        address.split(['?', '#']).next().unwrap_or_default().to_string()
+        redact(&self.address(path))
     }
 
     /// Asks until there is an answer.
@@ -299,6 +298,23 @@ impl Http {
         };
         wait(ctx, mine.saturating_duration_since(Instant::now())).await
     }
+}
+
+fn redact(address: &str) -> String {
+    let address = address.split(['?', '#']).next().unwrap_or_default();
+    let (scheme, rest) = match address.find("://") {
+        Some(end) => address.split_at(end + 3),
+        None => ("", address),
+    };
+    // An `@` in the path does not end a user.
+    let (authority, path) = rest.split_at(rest.find(['/', '\\']).unwrap_or(rest.len()));
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    // A password that contains `/`, `?` or `#` unescaped begins where a port is expected.
+    let port = host.rsplit_once(':').filter(|_| !host.ends_with(']')).map(|(_, port)| port);
+    if port.is_some_and(|port| !port.bytes().all(|byte| byte.is_ascii_digit())) {
+        return format!("{scheme}…");
+    }
+    format!("{scheme}{host}{path}")
 }
 
 async fn wait(ctx: &Ctx, pause: Duration) -> TaskResult<()> {
@@ -376,4 +392,30 @@ impl Download {
 pub fn rows<'v>(answer: &'v Value, pointer: &str) -> TaskResult<&'v Vec<Value>> {
     let found = answer.pointer(pointer).and_then(Value::as_array);
     found.ok_or_else(|| fatal(format!("the answer has no list at `{pointer}`")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_in_messages_have_no_secrets() {
+        let http = Http::new().expect("a client");
+        for (address, redacted) in [
+            ("https://example.com/a?key=secret", "https://example.com/a"),
+            ("https://user:secret@example.com:8080/a/b#secret", "https://example.com:8080/a/b"),
+            ("https://secret@example.com", "https://example.com"),
+            ("https://user:se@cret@example.com/a", "https://example.com/a"),
+            ("https://user:secret@[::1]:80/a", "https://[::1]:80/a"),
+            ("https://[::1]/a", "https://[::1]/a"),
+            ("https://example.com/mail/user@example.com", "https://example.com/mail/user@example.com"),
+            ("user:secret@example.com/a", "example.com/a"),
+            ("https://user:secret/x@example.com/a", "https://…"),
+            ("https://user:secret?x@example.com/a", "https://…"),
+        ] {
+            assert_eq!(http.redacted_address(address), redacted, "{address}");
+        }
+        let below = Http { base: "http://user:secret@example.com/api".into(), ..http };
+        assert_eq!(below.redacted_address("/a?key=secret"), "http://example.com/api/a");
+    }
 }
