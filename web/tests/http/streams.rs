@@ -501,6 +501,8 @@ async fn metrics_are_those_of_the_guide_in_the_format_of_prometheus() {
     for word in shown.iter().flat_map(|file| file.split(|c: char| c != '_' && !c.is_ascii_lowercase())) {
         assert!(!word.starts_with("orch_") || names.contains(word), "{word} is no metric");
     }
+    // The dashboard shows what the alert `OrchTransactionStaysOpen` is about.
+    assert!(shown.iter().all(|file| file.contains("orch_database_oldest_transaction_seconds")));
     for series in [
         "orch_stream_records_total{stream=\"running\"} 2",
         "orch_stream_lag_records{stream=\"running\"} 3",
