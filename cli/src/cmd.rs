@@ -76,6 +76,7 @@ mod users_change;
 mod users_create;
 mod users_create_token;
 mod users_list;
+mod users_tokens;
 mod variables;
 mod version;
 mod web;
@@ -258,6 +259,8 @@ family!(Users {
     Enable(users_change::EnableUser),
     Delete(users_change::DeleteUser),
     CreateToken(users_create_token::CreateToken),
+    ListTokens(users_tokens::ListTokens),
+    RevokeToken(users_tokens::RevokeToken),
 });
 
 family!(Pools {

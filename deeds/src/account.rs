@@ -62,11 +62,15 @@ pub async fn create_token(tx: &mut PgConnection, actor: &Actor, new: &NewToken<'
     Ok(added)
 }
 
+/// Returns the name of the revoked token, or `None` if the user has no token with this id.
 #[boxed]
-pub async fn revoke_token(tx: &mut PgConnection, actor: &Actor, id: i64) -> StoreResult<()> {
-    if let Some((token, _)) = token::revoke_token(tx, &actor.name, id).await? {
-        let extra = Some(json!({ "token": token }));
-        actor.did(tx, Deed { event: "revoke_token", extra, ..Deed::default() }).await?;
+pub async fn revoke_token(tx: &mut PgConnection, actor: &Actor, user: &str, id: i64) -> StoreResult<Option<String>> {
+    let Some((token, _)) = token::revoke_token(tx, user, id).await? else { return Ok(None) };
+    let mut extra = json!({ "token": token });
+    // A command revokes tokens of other users.
+    if *user != *actor.name {
+        extra["user"] = json!(user);
     }
-    Ok(())
+    actor.did(tx, Deed { event: "revoke_token", extra: Some(extra), ..Deed::default() }).await?;
+    Ok(Some(token))
 }

@@ -42,7 +42,8 @@ impl Api {
         self.pages("dags", "dags", &asked.or(dag::by::LIVE.name, false), read::dag).await
     }
 
-    /// Returns all DAGs whose id starts with the prefix. Fails if a server over HTTP does not send them within the timeout.
+    /// Returns all DAGs whose id starts with the prefix. Fails if a server over HTTP does not send them within the
+    /// timeout.
     pub(crate) async fn dags_with_prefix(&self, prefix: &str, timeout: Duration) -> Result<Vec<DagRow>, Failure> {
         let deadline = Instant::now() + timeout;
         let prefixed = if prefix.is_empty() { Query::default() } else { Query::default().with(ID_PREFIX, prefix) };

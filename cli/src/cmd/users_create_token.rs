@@ -68,12 +68,13 @@ impl CreateToken {
         match account::create_token(&mut tx, &at_command_line(), &new).await? {
             AddToken::Added => {}
             AddToken::Taken => {
-                return Err(Failure::new(format!("user `{user}` has a token `{name}` already"))
-                    .hint("choose another `--name`, or revoke that token on the page `/account`"));
+                return Err(Failure::new(format!("user `{user}` has a token `{name}` already")).hint(format!(
+                    "choose another `--name`, or revoke that token: `orch users revoke-token -u {user} --name {name}`"
+                )));
             }
             AddToken::TooMany => {
                 return Err(Failure::new(format!("user `{user}` has {MOST_TOKENS} tokens, which is the maximum"))
-                    .hint("revoke unused ones on the page `/account`"));
+                    .hint(format!("revoke unused ones: `orch users list-tokens -u {user}` lists them")));
             }
         }
         tx.commit().await?;

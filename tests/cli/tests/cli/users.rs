@@ -34,6 +34,17 @@ async fn users_come_change_and_go() {
     assert!(twice.starts_with("error: user `bob` has a token `ci` already\nhint: choose another `--name`"), "{twice}");
     let nobody = world.run(&["users", "create-token", "-u", "eve", "--name", "ci"]).refused();
     assert_eq!(nobody, "error: there is no user `eve`\nhint: `orch users list` names all\n");
+    let none = world.run(&["users", "revoke-token", "-u", "bob", "--name", "cd"]).refused();
+    assert_eq!(none, "error: user `bob` has no token `cd`\nhint: `orch users list-tokens -u bob` lists all\n");
+    let tokens = world.run(&["users", "list-tokens", "-u", "BOB", "-o", "json"]).json();
+    assert_eq!((tokens.as_array().unwrap().len(), &tokens[0]["name"]), (1, &"ci".into()), "{tokens}");
+    assert_eq!((&tokens[0]["scope"], &tokens[0]["is_expired"]), (&"all".into(), &false.into()), "{tokens}");
+    let revoked = world.run(&["users", "revoke-token", "-u", "BOB", "--name", "ci"]);
+    assert_eq!((revoked.code, revoked.err.as_str()), (0, "token `ci` of user `bob` is revoked\n"), "{revoked:?}");
+    let left = world.run(&["users", "list-tokens", "-u", "bob"]);
+    assert!(left.out.is_empty() && left.err.starts_with("user `bob` has no API tokens: "), "{left:?}");
+    let nobody = world.run(&["users", "list-tokens", "-u", "eve"]).refused();
+    assert_eq!(nobody, "error: there is no user `eve`\nhint: `orch users list` names all\n");
     let last = world.run(&["users", "disable", "-u", "ada"]).refused();
     assert!(last.starts_with("error: `ada` is the last admin who can log in\nhint: "), "{last}");
     assert_eq!(world.run(&["users", "delete", "-u", "bob", "--yes"]).err, "user `bob` is deleted\n");

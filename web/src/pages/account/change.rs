@@ -157,7 +157,7 @@ pub(crate) async fn revoke(
     let id = names.number(TOKEN_ID)?;
     let mut db = app.hot().await?;
     let mut tx = db.begin().await.map_err(StoreError::from)?;
-    account::revoke_token(&mut tx, &actor, id).await?;
+    account::revoke_token(&mut tx, &actor, &actor.name, id).await?;
     tx.commit().await.map_err(StoreError::from)?;
     app.auth.changed(&session.caller.name);
     Ok(see_other("/account"))

@@ -451,6 +451,8 @@ pub(super) const ROWS: &[Row] = &[
     needs_database("secrets rotate"),
     wrong("users list --nothing"),
     needs_database("users create-token -u eve --name ci"),
+    needs_database("users list-tokens -u eve"),
+    needs_database("users revoke-token -u eve --name ci"),
     needs_database("users create -u eve -r viewer"),
     needs_database("users set-role -u eve -r op"),
     needs_database("users reset-password -u eve"),
