@@ -17,7 +17,7 @@ mkdir -p "$packages"
 work=$(mktemp -d "$packages/work.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 
-# What all packages have: the binaries without what only a debugger reads, units, examples, and where to read on.
+# All packages contain the binaries without debug information.
 mkdir "$work/bin"
 for name in orch orch-pipelines; do
     strip -o "$work/bin/$name" "$binaries/$name"
@@ -39,10 +39,25 @@ fi
 third_party=THIRD-PARTY-LICENSES.txt
 python3 scripts/licenses.py "$work/$third_party"
 
+# All packages contain this folder. Below doc/orch are the folders of this repository, so links between documents work.
+share=$work/share
+doc=$share/doc/orch
+mkdir -p "$doc/dags/examples" "$doc/deploy" "$share"/{bash-completion/completions,zsh/site-functions,fish/vendor_completions.d}
+cp README.md CHANGELOG.md SECURITY.md LICENSE "$doc"
+cp -r docs "$doc"
+cp dags/README.md "$doc/dags"
+cp -r dags/examples/files "$doc/dags/examples"
+cp -r deploy/systemd deploy/prometheus deploy/grafana "$doc/deploy"
+python3 scripts/man.py "$share/man" "$version"
+cp cli/src/cmd/completion/orch.bash "$share/bash-completion/completions/orch"
+cp cli/src/cmd/completion/orch.zsh "$share/zsh/site-functions/_orch"
+cp cli/src/cmd/completion/orch.fish "$share/fish/vendor_completions.d/orch.fish"
+
 archive() {
     local folder=orch-$version-$machine-linux
     mkdir "$work/$folder"
     cp "$work"/bin/* "$work/$third_party" README.md LICENSE CHANGELOG.md "$work/$folder"
+    cp -r "$share" "$work/$folder"
     cp -r deploy/systemd "$work/$folder/systemd"
     tar -C "$work" -c "$folder" | gzip "-$level" > "$packages/$folder.tar.gz"
     printf '%s\n' "$packages/$folder.tar.gz"
@@ -56,10 +71,12 @@ debian() {
     local root=$work/debian architecture file depends
     architecture=$(dpkg --print-architecture)
     file=$packages/orch_${version}_$architecture.deb
-    mkdir -p "$root/DEBIAN" "$root/usr/bin" "$root/usr/share/doc/orch" "$root/usr/lib/systemd/system"
+    mkdir -p "$root/DEBIAN" "$root/usr/bin" "$root/usr/lib/systemd/system"
     cp "$work"/bin/* "$root/usr/bin"
     cp deploy/systemd/*.service "$root/usr/lib/systemd/system"
-    cp README.md CHANGELOG.md "$root/usr/share/doc/orch"
+    cp -r "$share" "$root/usr"
+    # Debian's zsh reads completions of packages from here.
+    mv "$root/usr/share/zsh/site-functions" "$root/usr/share/zsh/vendor-completions"
     cat LICENSE "$work/$third_party" > "$root/usr/share/doc/orch/copyright"
     # The C library that they were linked with, or a newer one; what else they load is in its package.
     depends="libc6 (>= $(newest_glibc)), libgcc-s1"
@@ -81,7 +98,7 @@ loads() {
 }
 
 wheel() {
-    python3 scripts/wheel.py "$work/bin" "$work/$third_party" "$packages" "$version" "$(newest_glibc)" "$level"
+    python3 scripts/wheel.py "$work/bin" "$share" "$work/$third_party" "$packages" "$version" "$(newest_glibc)" "$level"
 }
 
 archive

@@ -60,6 +60,7 @@ case $tier in
     lint) exit 0 ;;
     check) step tests checked_tests --no-doc ;;
     torture)
+        step packages tests/packages/smoke.sh target/debug
         step "live upgrade" python3 tests/upgrade/live.py target/debug/orch target/debug/orch-cluster
         step tests checked_tests --only orch-torture,orch-sim,orch-test-lake::model,orch-test-lake::catalogs,orch-store::postgres,orch-dags::dags,orch-streams::streams,orch-attack-tests::attack,orch-cli-tests::cli
         ;;

@@ -252,10 +252,37 @@ fn license_texts_are_in(made: &[PathBuf]) {
     }
 }
 
+/// Each package contains the manual, man pages, completions, and the configuration of Prometheus and Grafana.
+fn manual_is_in(made: &[PathBuf]) {
+    for (kind, list, zsh) in [
+        ("gz", "tar -tzf \"$0\"", "zsh/site-functions/_orch"),
+        ("deb", "dpkg-deb --fsys-tarfile \"$0\" | tar -t", "zsh/vendor-completions/_orch"),
+        ("whl", "python3 -m zipfile -l \"$0\"", "zsh/site-functions/_orch"),
+    ] {
+        let names = said(Command::new("sh").args(["-c", list]).arg(of_kind(made, kind)));
+        for file in [
+            "doc/orch/docs/guides/install.md",
+            "doc/orch/docs/commands.md",
+            "doc/orch/docs/settings.md",
+            "doc/orch/deploy/prometheus/alerts.yml",
+            "doc/orch/deploy/grafana/orch.json",
+            "man/man1/orch.1.gz",
+            "man/man1/orch-dags.1.gz",
+            "man/man5/orch.toml.5.gz",
+            "bash-completion/completions/orch",
+            "fish/vendor_completions.d/orch.fish",
+            zsh,
+        ] {
+            assert!(names.contains(&format!("/share/{file}")), "{kind}: {file}: {names}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn each_package_is_installed_and_runs() {
     let (place, made) = packages();
     license_texts_are_in(&made);
+    manual_is_in(&made);
     archive_runs(of_kind(&made, "gz"), place.path());
     units_run(of_kind(&made, "deb"), place.path()).await;
     wheel_runs_retail(of_kind(&made, "whl"), place.path());
