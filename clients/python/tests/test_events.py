@@ -17,7 +17,7 @@ class EventsServer(ThreadingHTTPServer):
     def __init__(self, texts: list[str]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.texts = iter(texts)
-        # Of each request, None without the header.
+        # The header of each request; None if it is absent.
         self.last_ids: list[str | None] = []
 
 

@@ -77,11 +77,11 @@ def test_events_go_on_when_the_connection_breaks(orch: Orch, relay: Relay) -> No
             assert (await anext(events)).name == "missed"
             for _ in range(2):
                 relay.cut()
-                # `missed` comes again if the server had stopped its feed.
+                # The server sends `missed` if it had stopped its feed.
                 name = "missed"
                 while name == "missed":
                     heard = asyncio.ensure_future(anext(events))
-                    # What happens before the server's first look is not told.
+                    # The server does not report changes before its first poll.
                     while not heard.done():
                         await asyncio.to_thread(orch.trigger, "example_hello")
                         await asyncio.wait([heard], timeout=0.5)

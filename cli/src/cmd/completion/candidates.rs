@@ -5,7 +5,7 @@ use clap::{Arg, Command};
 /// Value names of arguments that take the id of a DAG.
 const DAG_ID: &str = "DAG_ID";
 
-/// One way to complete a word.
+/// A completion of a word.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Candidate {
     pub(super) value: String,
