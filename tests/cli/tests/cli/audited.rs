@@ -70,6 +70,10 @@ async fn backups_restores_and_resets_are_in_the_audit_log() {
     let users = deeds(&world, "(user|password)$").await;
     assert_eq!(users[1], ("reset_password".to_owned(), json!({ "user": "ada" })), "{users:?}");
     assert!(!format!("{users:?}").contains("-password"));
+    world.run(&["users", "create-token", "-u", "ada", "--name", "ci"]).done();
+    world.run(&["users", "revoke-token", "-u", "ada", "--name", "ci"]).done();
+    let revoked = ("revoke_token".to_owned(), json!({ "token": "ci", "user": "ada" }));
+    assert_eq!(deeds(&world, "_token$").await[1], revoked);
 }
 
 #[tokio::test]
