@@ -34,7 +34,7 @@ async fn whatever_is_done_the_table_holds_what_the_model_holds() {
         Err(_) => 0..SEQUENCES,
     };
     let sequences = seeds.end - seeds.start;
-    let mut separate_races = 0;
+    let (mut separate_races, mut beside_reader) = (0, 0);
     for seed in seeds {
         let world = World::new(seed, (seed % 2 == 0).then_some(BY_CITY)).await.unwrap();
         let mut sequence = SequenceUnderTest { seed, world };
@@ -45,8 +45,10 @@ async fn whatever_is_done_the_table_holds_what_the_model_holds() {
         let cleaned = sequence.world.clean().await;
         cleaned.unwrap_or_else(|error| panic!("{error:?}"));
         separate_races += sequence.world.separate_races as u64;
+        beside_reader += sequence.world.expiries_beside_reader;
     }
     assert!(sequences < SEQUENCES || separate_races >= sequences, "{separate_races} races of separate regions");
+    assert!(sequences < SEQUENCES || beside_reader > 0, "no snapshot expired that a planned query had not read");
 }
 
 /// A step in one city beside a step in another, for all pairs of steps. For each pair, the common base snapshot
@@ -70,6 +72,8 @@ async fn changes_in_two_partitions_both_commit() {
             }
         }
         sequence.world.clean().await.unwrap_or_else(|error| panic!("{error:?}"));
+        let beside_reader = sequence.world.expiries_beside_reader;
+        assert!(beside_reader > 0, "{mode}: no snapshot expired that a planned query had not read");
     }
     assert!(
         compactions.into_iter().all(|count| count > 0),

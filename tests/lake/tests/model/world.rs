@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use chrono::TimeDelta;
+use futures::TryStreamExt as _;
 use iceberg::spec::Transform;
 use orch_lake::bucket::Options;
 use orch_lake::table::At;
@@ -29,6 +31,8 @@ pub(crate) struct World {
     folder: tempfile::TempDir,
     /// Number of races between changes of separate regions.
     pub(crate) separate_races: usize,
+    /// Number of expiries of a snapshot that a planned query had not read yet.
+    pub(crate) expiries_beside_reader: usize,
     pub(crate) dice: Dice,
     /// What was done, for whoever reads a failure.
     pub(crate) trace: Vec<String>,
@@ -67,7 +71,20 @@ impl World {
         lake.create(&name, &definition).await?;
         let dice = Dice::new(seed);
         let (seen, tags, trace) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
-        Ok(Self { lake, catalog, name, content, seen, tags, folder, separate_races: 0, dice, trace })
+        let (separate_races, expiries_beside_reader) = (0, 0);
+        Ok(Self {
+            lake,
+            catalog,
+            name,
+            content,
+            seen,
+            tags,
+            folder,
+            separate_races,
+            expiries_beside_reader,
+            dice,
+            trace,
+        })
     }
 
     pub(crate) async fn step(&mut self) -> LakeResult<()> {
@@ -195,6 +212,9 @@ impl World {
     /// Returns whether the second had to commit, because it touches nothing that the first touches, and both changed something.
     async fn race(&mut self, one: &ModelStep, other: &ModelStep, expire: bool) -> LakeResult<bool> {
         let table = self.table().await?;
+        // Planned, with no file opened.
+        let reader = table.scan().stream().await?;
+        let planned = self.content.printed();
         let (first, effect) = self.prepare(one, &table).await?;
         let (second, later) = self.prepare(other, &table).await?;
         let is_separate = are_separate((one, &first), (other, &second));
@@ -203,7 +223,9 @@ impl World {
         let committed = first.commit(&self.lake).await?;
         self.done(&committed, &effect);
         if expire {
-            self.lake.expire(&self.name, &Expiry::new().keep_last(1).older_than(far()), far()).await?;
+            let expired = self.lake.expire(&self.name, &Expiry::new().keep_last(1).older_than(far()), far()).await?;
+            let read = table.current_snapshot().map(|snapshot| snapshot.snapshot_id());
+            self.expiries_beside_reader += usize::from(read.is_some_and(|id| expired.snapshots.contains(&id)));
         }
         match (second.commit(&self.lake).await, one, later) {
             (Ok(committed), ModelStep::Evolve(evolve), Effect::Write(write)) => {
@@ -221,6 +243,11 @@ impl World {
             (Err(error), ..) => return Err(error),
         }
         if expire {
+            self.lake.delete_expired(&self.name, far() + TimeDelta::hours(23)).await?;
+            let found: Vec<RecordBatch> = reader.try_collect().await.map_err(LakeError::Source)?;
+            assert_eq!(printed(&found), planned, "what a query reads that was planned before the expiry");
+            let found = table.scan().collect().await?;
+            assert_eq!(printed(&found), planned, "what a query reads whose table was loaded before the expiry");
             self.lake.delete_expired(&self.name, far() + TimeDelta::days(1)).await?;
             self.check_all().await?;
         }
