@@ -10,6 +10,29 @@ use serde::Serialize;
 use serde_json::Value;
 
 /// The value of a field of an operator: a constant, or the output of another task. The operator then waits for that task.
+///
+/// ```
+/// use orch::prelude::*;
+///
+/// let dag = dag("load").build(|d| {
+///     let newest = d.add(sql(Sql::new("warehouse", "select max(id) from orders")));
+///     d.add(sql(Sql::new("source", "select * from orders where id > $1").param(newest)).id("orders"));
+/// });
+/// assert_eq!(dag.tasks()[1].upstreams(), ["sql"]);
+/// ```
+///
+/// The output of a task of another DAG does not compile:
+///
+/// ```compile_fail
+/// use orch::prelude::*;
+///
+/// let dag = dag("load").build(|d| {
+///     let newest = d.add(sql(Sql::new("warehouse", "select max(id) from orders")));
+///     dag("other").build(|other| {
+///         other.add(sql(Sql::new("source", "select * from orders where id > $1").param(newest)).id("orders"));
+///     });
+/// });
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the value of a field of an operator",
     label = "neither JSON nor the output of a task",
@@ -24,6 +47,19 @@ pub trait FieldValue<I>: Sized {
 }
 
 /// As [`FieldValue`], for fields that are texts. Outputs that are not texts become JSON text.
+///
+/// The output of a task of another DAG does not compile:
+///
+/// ```compile_fail
+/// use orch::prelude::*;
+///
+/// let dag = dag("load").build(|d| {
+///     let newest = d.add(sql(Sql::new("warehouse", "select max(id) from orders")));
+///     dag("other").build(|other| {
+///         other.add(python(Python::file("/srv/report.py").arg(newest)));
+///     });
+/// });
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the text of a field of an operator",
     label = "neither a text nor the output of a task",
