@@ -4,7 +4,8 @@
 //!
 //! Lines of standard output and standard error are logged in the order in which they arrive. Two pipes have no common
 //! order: if both hold data when they are read, the order between the two is not known, and the log may differ from the
-//! order in which the program wrote. Within each of them the order is kept.
+//! order in which the program wrote. Standard output comes first then, because most programs print what they do before
+//! they print an error. Within each of them the order is kept.
 
 use super::last_words::LastWords;
 use crate::{Ctx, LogLevel, TaskResult, fatal};
@@ -186,6 +187,7 @@ async fn copy_both(
     (output, errors): (&mut OutputTail, &mut OutputTail),
 ) {
     tokio::join!(
+        biased;
         copy(ctx, (LogLevel::Info, read), stdout, output),
         copy(ctx, (LogLevel::Warning, read), stderr, errors)
     );
@@ -299,6 +301,23 @@ mod tests {
         drop((stdout, stderr));
         copied.await;
         assert_eq!(messages(&host), ["one", "two", "three"]);
+    }
+
+    #[tokio::test]
+    async fn standard_output_comes_first_if_both_pipes_hold_data() {
+        let host = MemoryHost::new();
+        let ctx = host.ctx();
+        let ((mut stdout, output), (mut stderr, errors)) = (duplex(100), duplex(100));
+        let (mut last_output, mut last_error) = (OutputTail::default(), OutputTail::default());
+        let mut copied = pin!(copy_both(&ctx, None, (output, errors), (&mut last_output, &mut last_error)));
+        for _ in 0..3 {
+            stderr.write_all(b"error\n").await.unwrap();
+            stdout.write_all(b"output\n").await.unwrap();
+            assert!(copied.as_mut().now_or_never().is_none());
+        }
+        drop((stdout, stderr));
+        copied.await;
+        assert_eq!(messages(&host), ["output", "error"].repeat(3));
     }
 
     #[tokio::test]
