@@ -174,6 +174,7 @@ const flows = {
     await tell('error');
     const lost = await state();
     must(/^Not connected; as of (\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d$/.test(lost[0]) && lost[1] === 0, `a page whose stream is cut shows ${lost}`);
+    must(!(await other.locator('.pulse').isVisible()), 'a page whose stream is cut shows that all parts are healthy');
     await other.close();
   },
 };

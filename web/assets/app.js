@@ -3,7 +3,7 @@ const $ = (selector, root = document) => root.querySelector(selector);
 const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
 
 // orchFollow(url, { event: does }): the stream of a live page. data-live-sign shows its state; the root has the class `connected`
-// while it is open. It is opened again after it was cut. `url` is a function, because a log continues where it was.
+// while it is open, and `lost` while it is cut. It is opened again then. `url` is a function, because a log continues where it was.
 // The caller reports a new copy of the page with shown(when it was requested).
 const sign = $('[data-live-sign]');
 const say = (words, look) => {
@@ -31,10 +31,13 @@ window.orchFollow = (url, does) => {
   let changedAt = 0;
   let asOf = shownAt;
   let heard = Date.now();
-  const connected = (is) => document.documentElement.classList.toggle('connected', is);
-  const lost = () => { cut = true; connected(false); say(`Not connected; as of ${written(asOf)}`, 'live lost'); };
+  const connected = (is, isLost = false) => {
+    document.documentElement.classList.toggle('connected', is);
+    document.documentElement.classList.toggle('lost', isLost);
+  };
+  const lost = () => { cut = true; connected(false, true); say(`Not connected; as of ${written(asOf)}`, 'live lost'); };
   const hear = () => { heard = Date.now(); if (changedAt <= shownAt) asOf = heard; };
-  const close = (words = '') => { clearTimeout(wait); stream?.close(); stream = null; connected(false); say(words, 'live lost'); };
+  const close = (words = '') => { clearTimeout(wait); stream?.close(); stream = null; connected(false, words !== ''); say(words, 'live lost'); };
   const open = () => {
     heard = Date.now();
     stream = new EventSource(url());

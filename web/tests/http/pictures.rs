@@ -78,6 +78,11 @@ async fn tasks_of_a_group_stand_below_it_over_time() {
     assert_eq!(groups.len(), 3, "{}", page.html);
     let first = rows.find(">extract.t0").or_else(|| rows.find("extract.t0")).expect("its first task");
     assert!(first > groups[0] && first < groups[1], "{}", page.html);
+    assert!(
+        rows.contains(r#"<span class="cut" title="extract.t0">extract.t0</span>"#),
+        "a long name is cut: {}",
+        page.html
+    );
     assert!(rows.contains("of them began") && rows.contains("/dags/large/graph?run="), "{}", page.html);
 }
 
