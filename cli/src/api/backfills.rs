@@ -143,6 +143,8 @@ impl Api {
                 run_id: date.dag_run_id,
                 started_at: date.start_date,
                 ended_at: date.end_date,
+                // No command shows the duration of a run.
+                idle: TimeDelta::zero(),
             })
         })
         .await

@@ -145,6 +145,8 @@ pub(super) fn run(value: &Value) -> Option<RunDetails> {
         conf: run.conf.filter(|conf| !conf.is_empty()).map(Value::Object),
         note: run.note,
         partition_key: run.partition_key,
+        // No command shows the duration of a run.
+        idle: TimeDelta::zero(),
     })
 }
 

@@ -16,6 +16,9 @@ use orch_store::audit::{AUDIT, AuditRow, by};
 use orch_store::list::{Column, Compare};
 use serde_json::Value;
 
+/// The actor of entries that schedulers write.
+const SCHEDULER: &str = "scheduler";
+
 #[derive(Template)]
 #[template(path = "pages/audit.html")]
 struct AuditPage {
@@ -135,7 +138,9 @@ fn line(row: AuditRow, now: ZonedNow, shows_addresses: bool) -> AuditEntry {
         Value::String(text) => format!("{name}: {}", shortened(text)),
         other => format!("{name}: {other}"),
     });
-    let from = extra.and_then(|extra| extra.get("from")?.as_str()).unwrap_or("command line");
+    // Schedulers write entries themselves. All other entries without an address come from commands at the database.
+    let elsewhere = if row.actor == SCHEDULER { "–" } else { "command line" };
+    let from = extra.and_then(|extra| extra.get("from")?.as_str()).unwrap_or(elsewhere);
     AuditEntry {
         at: now.written(row.at, "%Y-%m-%d %H:%M:%S"),
         ago: parts::ago(row.at, now),

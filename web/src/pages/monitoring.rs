@@ -142,7 +142,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell) -> Result<Respons
     // Names of database users and addresses of clients are not for viewers.
     let transaction = if shell.can_operate() { oldest_transaction(&mut db).await? } else { None };
     drop(db);
-    let (titles, dags) = levels(&weeks, now);
+    let (titles, dags) = levels(&weeks);
     let page = MonitoringPage {
         transaction: transaction.and_then(|oldest| transaction_line(oldest, now)),
         figures: figures(&hours, &assets, &streams, &workers),
@@ -152,7 +152,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell) -> Result<Respons
         assets: stalest(assets, now),
         streams: slowest(&streams, now),
         processes: largest(&processes, &workers),
-        checks: checks.iter().map(|week| check_line(week, now)).collect(),
+        checks: checks.iter().map(check_line).collect(),
         alerts: alerts.iter().map(|count| alert_line(count, now)).collect(),
         shell,
     };
@@ -212,7 +212,7 @@ fn charts(hours: &[Hour], now: ZonedNow) -> Vec<(&'static str, Chart)> {
 }
 
 /// The names of the weeks, and the DAGs with theirs.
-fn levels(rows: &[DagWeek], now: ZonedNow) -> (Vec<String>, Vec<DagLine>) {
+fn levels(rows: &[DagWeek]) -> (Vec<String>, Vec<DagLine>) {
     let mut weeks: Vec<DateTime<Utc>> = rows.iter().map(|row| row.week).collect();
     weeks.sort_unstable();
     weeks.dedup();
@@ -222,11 +222,12 @@ fn levels(rows: &[DagWeek], now: ZonedNow) -> (Vec<String>, Vec<DagLine>) {
         weeks: weeks.iter().map(|week| dag.iter().find(|row| row.week == *week).map(week_of)).collect(),
     };
     let dags = rows.chunk_by(|one, next| one.dag_id == next.dag_id).map(of_dag).collect();
-    (weeks.iter().map(|week| week_name(*week, now)).collect(), dags)
+    (weeks.iter().map(|week| week_name(*week)).collect(), dags)
 }
 
-fn week_name(monday: DateTime<Utc>, now: ZonedNow) -> String {
-    now.written(monday, "%-d %b")
+/// Weeks start on Monday in UTC. West of UTC this is still Sunday, which must not become the name of the week.
+fn week_name(monday: DateTime<Utc>) -> String {
+    monday.format("%-d %b").to_string()
 }
 
 fn week_of(row: &DagWeek) -> Week {
@@ -254,12 +255,20 @@ fn length(seconds: f64) -> TimeDelta {
 fn stalest(mut assets: Vec<WatchedAsset>, now: ZonedNow) -> Vec<AssetLine> {
     assets.retain(|asset| asset.fresh_within_ms.is_some());
     assets.sort_by_key(|asset| (asset.stale_since.is_none(), asset.last_event_at));
-    let line = |asset: WatchedAsset| AssetLine {
-        state: parts::bare(if asset.stale_since.is_some() { "failed" } else { "success" }),
-        said: if asset.stale_since.is_some() { "stale" } else { "fresh" },
-        updated: asset.last_event_at.map(|at| parts::ago(at, now)),
-        promised: asset.fresh_within_ms.map(|ms| parts::duration(TimeDelta::milliseconds(ms))),
-        name: asset.name,
+    let line = |asset: WatchedAsset| {
+        let (state, said) = match (asset.stale_since, asset.last_event_at) {
+            (Some(_), _) => ("failed", "stale"),
+            (None, Some(_)) => ("success", "fresh"),
+            // Until its first update is due, an asset is neither fresh nor stale.
+            (None, None) => ("none", "not updated yet"),
+        };
+        AssetLine {
+            state: parts::bare(state),
+            said,
+            updated: asset.last_event_at.map(|at| parts::ago(at, now)),
+            promised: asset.fresh_within_ms.map(|ms| parts::duration(TimeDelta::milliseconds(ms))),
+            name: asset.name,
+        }
     };
     assets.into_iter().take(MOST_ASSETS).map(line).collect()
 }
@@ -307,9 +316,9 @@ fn largest(processes: &[ProcessRow], workers: &[WorkerRow]) -> Vec<ProcessLine> 
     lines
 }
 
-fn check_line(week: &CheckWeek, now: ZonedNow) -> CheckLine {
+fn check_line(week: &CheckWeek) -> CheckLine {
     CheckLine {
-        week: week_name(week.week, now),
+        week: week_name(week.week),
         state: parts::bare(if week.failed == 0 { "success" } else { "failed" }),
         checks: count(week.checks),
         failed: week.failed,
@@ -331,7 +340,6 @@ mod tests {
 
     #[test]
     fn weeks_that_a_dag_has_not_are_left_free() {
-        let now = ZonedNow::utc(DateTime::UNIX_EPOCH + TimeDelta::weeks(10));
         let row = |dag: &str, week: i64, failed, late| DagWeek {
             dag_id: dag.into(),
             week: DateTime::UNIX_EPOCH + TimeDelta::weeks(week),
@@ -340,7 +348,7 @@ mod tests {
             late,
             p95_seconds: 61.0,
         };
-        let (weeks, dags) = levels(&[row("a", 1, 2, 1), row("a", 2, 0, 0), row("b", 2, 0, 3)], now);
+        let (weeks, dags) = levels(&[row("a", 1, 2, 1), row("a", 2, 0, 0), row("b", 2, 0, 3)]);
         assert_eq!(weeks, ["8 Jan", "15 Jan"]);
         let told: Vec<(&str, Vec<Option<&str>>)> = dags
             .iter()

@@ -4,6 +4,7 @@ use crate::browser::Browser;
 use crate::fixture::{PASSWORD, Web, dag};
 use crate::pages::EVIL;
 use axum::http::{Method, StatusCode};
+use chrono::TimeDelta;
 use orch_spec::approval::Question;
 use orch_spec::state::TaskState;
 use orch_store::approval::{APPROVALS, by};
@@ -107,6 +108,21 @@ async fn a_question_is_read_and_answered_once() {
     let chain = web.trigger("chain").await;
     let none = web.get(&path(&chain).replace("/asks/", "/chain/").replace("/t/", "/t0/")).await;
     assert_eq!(none.status, StatusCode::NOT_FOUND, "{}", none.body);
+}
+
+#[tokio::test]
+async fn the_time_that_a_question_waits_is_shown_on_the_page_of_its_run() {
+    let web = Web::new().await;
+    let mut db = web.db().await;
+    let run_id = ask(&web, &mut db, &question()).await;
+    web.clock.advance(TimeDelta::minutes(30));
+    let mut browser = Browser::logged_in(&web).await;
+    let run = format!("/dags/asks/runs/{}", encoded(&run_id));
+    let page = browser.get(&run).await;
+    let waited = page.html.split("<dt>Set aside</dt>").nth(1).unwrap_or_default().trim_start();
+    assert!(waited.starts_with("<dd>30 m 0"), "{}", page.html);
+    let task = browser.get(&format!("{run}/tasks/t")).await;
+    assert!(task.has("It waits for an answer.") && !task.has("next poll"), "{}", task.html);
 }
 
 /// Everybody there is: one of each role, asked by name or not.

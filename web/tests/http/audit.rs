@@ -35,6 +35,18 @@ async fn the_audit_log_is_filtered_by_who_what_dag_and_time() {
 }
 
 #[tokio::test]
+async fn entries_of_schedulers_are_not_from_the_command_line() {
+    let web = Web::new().await;
+    let entries = "insert into audit (actor, event) values ('scheduler', 'asset_stale'), ('root', 'create_user')";
+    sqlx::raw_sql(entries).execute(&mut web.db().await).await.unwrap();
+    let mut browser = Browser::logged_in(&web).await;
+    for (event, from) in [("asset%20stale", "–"), ("create%20user", "command line")] {
+        let page = browser.get(&format!("/audit?what={event}")).await;
+        assert!(page.has(&format!(r#"<td class="only-wide mono">{from}</td>"#)), "{event}: {}", page.html);
+    }
+}
+
+#[tokio::test]
 async fn filters_are_in_the_zone_of_the_page_and_a_date_is_the_whole_day() {
     let web = Web::new().await;
     web.trigger("chain").await;

@@ -1,9 +1,11 @@
 //! The page that sums up how all of it goes: what it says where nothing was done yet, and of what was.
 
 use crate::browser::Browser;
-use crate::fixture::{PASSWORD, Web};
+use crate::fixture::{PASSWORD, Web, dag};
 use crate::quality::look;
 use chrono::TimeDelta;
+use orch_store::registry::{NewBundle, register_bundle};
+use serde_json::json;
 
 #[tokio::test]
 async fn what_went_wrong_is_on_the_page_of_monitoring() {
@@ -56,6 +58,40 @@ async fn what_went_wrong_is_on_the_page_of_monitoring() {
         |dag: &str| page.html.find(&format!("href=\"/dags/{dag}\"")).unwrap_or_else(|| panic!("{dag}: {}", page.html));
     assert!(place("mapped") < place("chain"), "what had trouble is first, and what went well follows");
     assert!(!page.has("No checks in four weeks") && !page.has("gone, process 2"));
+}
+
+#[tokio::test]
+async fn an_asset_without_updates_is_not_called_fresh() {
+    let web = Web::new().await;
+    let hourly = dag(json!({ "dag_id": "hourly", "tasks": [{ "task_id": "t", "kind": "rust",
+        "outlets": [{ "uri": "lake://raw/orders", "fresh_within_ms": 3_600_000 }] }] }));
+    let mut db = web.db().await;
+    register_bundle(&mut db, &NewBundle { name: "hourly".into(), dags: vec![hourly] }, false).await.unwrap();
+    let mut browser = Browser::logged_in(&web).await;
+    let new = browser.get("/monitoring").await;
+    assert!(new.has("not updated yet") && !new.has(">fresh<") && !new.has("</svg>fresh"), "{}", new.html);
+    let update = "update asset set last_event_at = now() where uri = 'lake://raw/orders'";
+    sqlx::raw_sql(update).execute(&mut db).await.unwrap();
+    let updated = browser.get("/monitoring").await;
+    assert!(!updated.has("not updated yet"), "{}", updated.html);
+}
+
+/// Weeks are by UTC: Monday in UTC is still Sunday in New York.
+#[tokio::test]
+async fn a_week_has_the_name_of_its_monday_in_every_zone() {
+    let web = Web::new().await;
+    web.trigger("chain").await;
+    let mut db = web.db().await;
+    let ended = "update dag_run set state = 'success', started_at = now(), ended_at = now()";
+    sqlx::raw_sql(ended).execute(&mut db).await.unwrap();
+    let monday = "select to_char(date_trunc('week', now() at time zone 'UTC'), 'FMDD Mon')";
+    let monday: String = sqlx::query_scalar(monday).fetch_one(&mut db).await.unwrap();
+    let mut browser = Browser::logged_in(&web).await;
+    for zone in ["UTC", "America/New_York", "Asia/Tokyo"] {
+        browser.cookies.insert("zone".into(), zone.into());
+        let page = browser.get("/monitoring").await;
+        assert!(page.has(&format!(">Week of {monday}<")), "{zone}: {}", page.html);
+    }
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use crate::browser::Browser;
 use crate::fixture::{Web, dag};
 use axum::http::Method;
+use orch_spec::state::TaskState;
 use orch_store::admission::admit;
 use orch_store::locks::Locks;
 use orch_store::registry::{NewBundle, register_bundle};
@@ -56,4 +57,18 @@ async fn why_says_every_reason_and_who_is_in_the_way() {
     assert!(page.has("Pool &#39;db&#39; has 0 of 1 slots open") && page.has("In it: t of"), "{}", page.html);
     let run = get_run(&mut db, "gated", &second).await.unwrap().unwrap();
     assert_eq!(run.state.as_str(), "running");
+}
+
+/// The kind `retryable` says what may happen to an attempt, not what happened.
+#[tokio::test]
+async fn a_failed_attempt_is_not_called_retryable() {
+    let web = Web::new().await;
+    let mut db = web.db().await;
+    let run_id = web.trigger("chain").await;
+    let run = get_run(&mut db, "chain", &run_id).await.unwrap().unwrap();
+    let lease = web.claim(&mut db, run.id).await;
+    web.end(&mut db, lease, TaskState::Failed, &["disk full"]).await;
+    let mut browser = Browser::logged_in(&web).await;
+    let page = browser.get(&format!("/dags/chain/runs/{}/tasks/t0", encoded(&run_id))).await;
+    assert!(page.has("try 1, here: failed") && !page.has("retryable"), "{}", page.html);
 }

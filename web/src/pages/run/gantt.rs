@@ -339,9 +339,8 @@ fn words(instance: &InstanceRow, now: ZonedNow) -> Option<String> {
     match instance.state {
         TaskState::UpstreamFailed => Some("did not start: a task before it failed".into()),
         TaskState::Skipped if instance.started_at.is_none() => Some("not needed in this run".into()),
-        TaskState::UpForRetry | TaskState::UpForReschedule => {
-            instance.wake_at.map(|at| format!("waits, continues in {}", parts::duration(at - now)))
-        }
+        TaskState::UpForRetry => instance.wake_at.map(|at| format!("next try in {}", parts::duration(at - now))),
+        TaskState::UpForReschedule => instance.wake_at.map(|at| format!("next poll in {}", parts::duration(at - now))),
         TaskState::Queued => Some("waits for a worker".into()),
         TaskState::Scheduled => Some("waits for a limit".into()),
         _ => None,
@@ -365,6 +364,7 @@ fn axis(scale: &Scale, now: ZonedNow) -> Axis {
 fn short(millis: i64) -> String {
     match millis {
         0..100 => format!("{millis} ms"),
+        100..1_000 if millis % 100 > 0 => format!("{millis} ms"),
         100..60_000 if millis % 1_000 > 0 => format!("{}.{} s", millis / 1_000, millis % 1_000 / 100),
         100..60_000 => format!("{} s", millis / 1_000),
         60_000..3_600_000 if millis % 60_000 > 0 => format!("{} m {} s", millis / 60_000, millis % 60_000 / 1_000),
@@ -497,8 +497,8 @@ mod tests {
 
     #[test]
     fn a_step_of_the_axis_says_no_less_than_it_is() {
-        let words = [20, 500, 1_000, 1_500, 60_000, 90_000, 7_200_000].map(short);
-        assert_eq!(words, ["20 ms", "0.5 s", "1 s", "1.5 s", "1 m", "1 m 30 s", "2 h"]);
+        let words = [20, 150, 500, 1_000, 1_500, 60_000, 90_000, 7_200_000].map(short);
+        assert_eq!(words, ["20 ms", "150 ms", "0.5 s", "1 s", "1.5 s", "1 m", "1 m 30 s", "2 h"]);
     }
 
     #[test]

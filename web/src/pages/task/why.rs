@@ -73,7 +73,7 @@ impl StateExplanation {
             let took =
                 one.started_at.map(|at| parts::duration(one.ended_at.unwrap_or(now.at) - at)).unwrap_or_default();
             let host = one.hostname.as_ref().map(|host| format!(", {host}")).unwrap_or_default();
-            let kind = one.failure.as_ref().map(|kind| format!(": {kind}")).unwrap_or_default();
+            let kind = one.failure.as_deref().map(|kind| format!(": {}", failure_words(kind))).unwrap_or_default();
             if let Some(lost) = lost(one) {
                 checks.push(check("restarting", &format!("try {}: {lost}", one.try_no), String::new()));
             }
@@ -86,8 +86,11 @@ impl StateExplanation {
             check.is_here = true;
             checks.push(check);
         }
-        if let Some(at) = instance.wake_at {
-            let mut check = check(instance.state.as_str(), "goes on", parts::duration(at - now));
+        // A task that waits for an answer has no time at which it continues.
+        if let Some(at) = instance.wake_at.filter(|_| instance.state != TaskState::AwaitingInput) {
+            let what = if instance.state == TaskState::UpForRetry { "next try" } else { "next poll" };
+            let left = parts::duration((at - now).max(chrono::TimeDelta::zero()));
+            let mut check = check(instance.state.as_str(), what, format!("in {left}"));
             check.is_here = true;
             checks.push(check);
         }
@@ -96,6 +99,20 @@ impl StateExplanation {
             check(state.as_str(), plan.task_id(edge.task), String::new())
         });
         StateExplanation { sentence, more, checks, behind: behind.collect() }
+    }
+}
+
+/// Returns the words for the kind of a failure. Whether a failed attempt is retried depends on its task, too, so no kind is
+/// called retryable.
+fn failure_words(kind: &str) -> &str {
+    match kind {
+        "retryable" => "failed",
+        "fatal" => "failed, not to be retried",
+        "timeout" => "timed out",
+        "panic" => "panicked",
+        "lost" => "its worker was lost",
+        "exit" => "its process ended early",
+        other => other,
     }
 }
 
@@ -226,7 +243,7 @@ fn sentence(
             let at = instance
                 .wake_at
                 .map(|at| format!(" in {}", parts::duration((at - now).max(chrono::TimeDelta::zero()))));
-            let what = if instance.state == TaskState::UpForRetry { "The next try begins" } else { "It looks again" };
+            let what = if instance.state == TaskState::UpForRetry { "The next try begins" } else { "The next poll is" };
             let cause = tries.last().map(|last| in_words(&last.causes)).unwrap_or_default();
             (format!("{what}{}.", at.unwrap_or_default()), cause)
         }
