@@ -27,12 +27,12 @@ use orch_store::version::Version;
 use sqlx::PgConnection;
 use std::sync::Arc;
 
-/// Workers that can run a DAG: `1 knows it`, `3 know it`.
-pub(crate) fn know_it(workers: i64) -> String {
+/// Returns the words for the number of workers that can run a DAG: `1 offers it`, `3 offer it`.
+pub(crate) fn offering(workers: i64) -> String {
     match workers {
-        0 => "none knows it".into(),
-        1 => "1 knows it".into(),
-        many => format!("{many} know it"),
+        0 => "none offers it".into(),
+        1 => "1 offers it".into(),
+        many => format!("{many} offer it"),
     }
 }
 

@@ -294,9 +294,9 @@ async fn waits(db: &mut PgConnection, run: &RunDetails, now: ZonedNow) -> Result
     } else if run.run_after > now.at {
         format!("It waits for its time: {}.", now.written(run.run_after, "%-d %b %H:%M:%S"))
     } else if places.running >= most {
-        format!("It waits for a place: the DAG may run {most} at a time.")
+        format!("It waits: {most} runs of the DAG are active, its maximum.")
     } else {
-        "It begins as soon as a scheduler looks.".into()
+        "It starts when a scheduler next looks for queued runs.".into()
     }))
 }
 
@@ -314,7 +314,7 @@ fn facts(run: &RunDetails, now: ZonedNow) -> Vec<(&'static str, Fact)> {
     };
     let mut facts = vec![
         ("Run id", run.run_id.clone().into()),
-        ("Asked for by", by.into()),
+        ("Triggered by", by.into()),
         ("Logical date", at(run.logical_date)),
         ("Interval start", at(run.interval_start.filter(|_| run.interval_start != run.interval_end))),
         ("Interval end", at(run.interval_end.filter(|_| run.interval_start != run.interval_end))),

@@ -363,7 +363,7 @@ async fn pages_say_who_waits_for_what_and_what_is_stale() {
     assert!(waits.has("1 of 2 assets updated") && waits.has("not yet") && waits.has(&orders), "{}", waits.html);
     let run = web.get("/api/v2/dags/parts/dagRuns").await.body["dag_runs"][0]["dag_run_id"].clone();
     let run = run.as_str().expect("a run id").replace('+', "%2B");
-    assert!(browser.get(&format!("/dags/parts/runs/{run}")).await.has("Began by updates of"));
+    assert!(browser.get(&format!("/dags/parts/runs/{run}")).await.has("Triggered by updates of"));
     let made = browser.submit(&orders, &format!("{orders}/make"), &[]).await;
     assert!(made.location().starts_with("/dags/make/runs/asset_materialization__"), "{}", made.location());
     assert!(!browser.get("/").await.has("it is stale"));

@@ -143,7 +143,7 @@ async fn a_run_and_a_task_lead_to_who_was_told_of_them() {
     assert_eq!(gather_alerts(&mut db).await.unwrap(), 1);
 
     let page = browser.get(&href).await;
-    assert!(page.has("2, not taken so far"), "{}", page.html);
+    assert!(page.has("2, not delivered yet"), "{}", page.html);
     let alerts = page.links().into_iter().find(|link| link.starts_with("/alerts?")).expect("a way to its alerts");
     let list = browser.get(&alerts).await;
     assert!(list.has("3 elements of task") && list.has("missed its deadline") && list.has(&run_id));

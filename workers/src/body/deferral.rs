@@ -112,7 +112,7 @@ fn new_wait(deferral: &Deferral, spec: &TaskSpec, conditions: &Conditions) -> Re
         Some(Wake::InMs(in_ms)) => format!("deferred for {:?}{limit}", Duration::from_millis(in_ms)),
         None => {
             let every = Duration::from_millis(poke_ms);
-            format!("deferred: it waits for `{kind}` {}, looked at every {every:?}{limit}", shorten_config(config))
+            format!("deferred: it waits for `{kind}` {}, polled every {every:?}{limit}", shorten_config(config))
         }
     };
     Ok((wait, words))
@@ -137,9 +137,9 @@ fn asked(deferral: &Deferral, spec: &TaskSpec) -> Result<(NewWait, String), Stri
         carried: carried.transpose()?.map(Into::into),
         ..NewWait::for_answer(text, Request { task_id: spec.task_id.clone(), fallback: fallback.map(Into::into) })
     };
-    let of = if question.assigned_users.is_empty() { "people".into() } else { question.assigned_users.join(", ") };
+    let of = if question.assigned_users.is_empty() { "users".into() } else { question.assigned_users.join(", ") };
     let limit = deferral.timeout_ms.map(|ms| format!(", at most {:?}", Duration::from_millis(ms)));
-    Ok((wait, format!("it asks {of}: {}{}", question.subject, limit.unwrap_or_default())))
+    Ok((wait, format!("waiting for an answer from {of}: {}{}", question.subject, limit.unwrap_or_default())))
 }
 
 /// The beginning of a config, for the log.

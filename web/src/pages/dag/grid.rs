@@ -3,7 +3,7 @@
 
 mod chosen;
 
-use super::{Head, LoadedDag, find, know_it};
+use super::{Head, LoadedDag, find, offering};
 use crate::extract::{DagPath, Query};
 use crate::pages::run::failure::PartlyFailed;
 use crate::pages::{Shell, encoded, html};
@@ -158,7 +158,7 @@ pub(crate) async fn show(
         running: found.places.running,
         queued: found.places.queued,
         most_runs: found.row.max_active_runs,
-        workers: know_it(found.places.workers),
+        workers: offering(found.places.workers),
         shell,
         head,
         kind,

@@ -1,6 +1,6 @@
 //! `/dags/{dag_id}/overview`: what a DAG is, when it runs, how its last runs went, and which of its tasks fail.
 
-use super::{Head, LoadedDag, details, find, know_it};
+use super::{Head, LoadedDag, details, find, offering};
 use crate::extract::DagPath;
 use crate::pages::home::task_href;
 use crate::pages::run::failure::PartlyFailed;
@@ -244,7 +244,7 @@ fn facts(
         ("Late", if late == 0 { String::new() } else { format!("{late} of the last {}", runs.len()) }),
         ("Running", format!("{} of at most {}", found.places.running, row.max_active_runs)),
         ("Waiting", found.places.queued.to_string()),
-        ("Workers", know_it(found.places.workers)),
+        ("Workers", offering(found.places.workers)),
         ("Version", format!("{} of bundle {}", row.version_number, row.bundle)),
         (
             "Written in",

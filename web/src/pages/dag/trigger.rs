@@ -3,7 +3,7 @@
 
 pub(crate) mod fields;
 
-use super::{Head, LoadedDag, find, know_it};
+use super::{Head, LoadedDag, find, offering};
 use crate::api::presets::{forget, keep, named};
 use crate::extract::{Actor, DagPath, Form, Query, no_such_run};
 use crate::pages::{Shell, encoded, html, see_other};
@@ -45,7 +45,7 @@ struct TriggerPage {
     running: i64,
     most_runs: i32,
     workers: i64,
-    know_it: String,
+    offering: String,
     has_no_limit: bool,
     earlier: Vec<Earlier>,
     presets: Vec<(String, String)>,
@@ -287,7 +287,7 @@ async fn page(
         running: found.places.running,
         most_runs: found.row.max_active_runs,
         workers: found.places.workers,
-        know_it: know_it(found.places.workers),
+        offering: offering(found.places.workers),
         like_path: encoded(wish.like.as_deref().unwrap_or_default()),
         earlier: earlier(db, found, &shell).await?,
         presets: presets(db, &found.row.dag_id).await?,

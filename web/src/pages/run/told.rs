@@ -70,8 +70,8 @@ pub(crate) async fn alerts(
     let words = match (all, not_taken) {
         (0, _) => return Ok(None),
         (all, 0) => format!("{all} sent"),
-        (all, open) if all == open => format!("{all}, not taken so far"),
-        (all, open) => format!("{all}, {open} of them not taken so far"),
+        (all, open) if all == open => format!("{all}, not delivered yet"),
+        (all, open) => format!("{all}, {open} of them not delivered yet"),
     };
     Ok(Some(Fact::Link { words, href }))
 }
