@@ -135,7 +135,12 @@ fn line(one: Quality, outcomes: Vec<CheckOutcome>, tables: &[TableRow], now: Zon
         uri: (one.asset.uri != one.asset.name).then(|| one.asset.uri.clone()),
         href: one.asset.asset.map(super::assets::href),
         table,
-        fresh: one.asset.fresh_within_ms.map(|_| one.asset.stale_since.is_none()),
+        // Until its first update is due, an asset is neither fresh nor stale.
+        fresh: one
+            .asset
+            .fresh_within_ms
+            .filter(|_| one.asset.stale_since.is_some() || one.asset.last_event_at.is_some())
+            .map(|_| one.asset.stale_since.is_none()),
         updated: one.asset.last_event_at.map(|at| parts::ago(at, now)),
         state: parts::bare(outcome.map_or("none", parts::as_state)),
         words: last.map_or_else(|| "no contract".into(), words),

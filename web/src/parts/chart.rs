@@ -27,6 +27,8 @@ const STEPS: f64 = 4.0;
 const LAST: f64 = 0.85;
 /// Two words that begin and end so far apart meet on a phone.
 const TWO_WORDS: f64 = 0.45;
+/// The same in a panel of half the width of a page.
+const TWO_WORDS_IN_HALF: f64 = 0.3;
 /// A bar is no thinner, of the whole width.
 const THIN: f64 = 0.002;
 
@@ -120,7 +122,11 @@ impl Chart {
         };
         let last =
             words.iter().step_by(2).map(|(place, _)| place + self.axis.slot).find(|end| *end > LAST + self.axis.slot);
+        let hidden = self.hidden_word(&words);
         for (number, (place, word)) in words.into_iter().enumerate() {
+            if hidden == Some(number) {
+                continue;
+            }
             let is_first_of_two = place <= LAST && last.is_some_and(|end| end - place < TWO_WORDS);
             // The last word would be cut at the edge of a phone.
             let (place, anchor) = if place > LAST { (place + self.axis.slot, "end") } else { (place, "start") };
@@ -134,6 +140,13 @@ impl Chart {
             )?;
         }
         Ok(())
+    }
+
+    /// Returns the position of the word that is left out because the last two would overlap. It is the one that phones do not show.
+    fn hidden_word(&self, words: &[(f64, Cow<'_, str>)]) -> Option<usize> {
+        let [.., (first, _), (last, _)] = words else { return None };
+        let overlap = *last > LAST && last + self.axis.slot - first < TWO_WORDS_IN_HALF;
+        overlap.then_some((words.len() - 2) | 1)
     }
 
     /// Those of one point stand beside each other.
@@ -342,6 +355,14 @@ mod tests {
             on_phones.len() == 2 && on_phones[0].contains("\"start\"") && on_phones[1].contains("\"end\""),
             "{on_phones:?}"
         );
+    }
+
+    #[test]
+    fn the_last_two_words_do_not_overlap() {
+        let minutes = (19..41).map(|minute| (format!("2026-12-01 09:{minute}"), Some(1.0))).collect();
+        let drawn = Chart::new(ChartType::Bars, "t".into(), minutes).expect("22 minutes").to_string();
+        assert!(drawn.contains(">12-01 09:30<") && drawn.contains(">12-01 09:40<"), "{drawn}");
+        assert!(!drawn.contains(">12-01 09:35<"), "{drawn}");
     }
 
     #[test]

@@ -70,10 +70,13 @@ async fn an_asset_without_updates_is_not_called_fresh() {
     let mut browser = Browser::logged_in(&web).await;
     let new = browser.get("/monitoring").await;
     assert!(new.has("not updated yet") && !new.has(">fresh<") && !new.has("</svg>fresh"), "{}", new.html);
+    let quality = browser.get("/quality").await;
+    assert!(quality.has("never updated") && !quality.has("</svg>fresh"), "{}", quality.html);
     let update = "update asset set last_event_at = now() where uri = 'lake://raw/orders'";
     sqlx::raw_sql(update).execute(&mut db).await.unwrap();
     let updated = browser.get("/monitoring").await;
-    assert!(!updated.has("not updated yet"), "{}", updated.html);
+    assert!(!updated.has("not updated yet") && updated.has("</svg>fresh"), "{}", updated.html);
+    assert!(browser.get("/quality").await.has("</svg>fresh"));
 }
 
 /// Weeks are by UTC: Monday in UTC is still Sunday in New York.
