@@ -96,7 +96,7 @@ async fn runs_are_cleared_marked_and_deleted_together() {
     let mut browser = Browser::logged_in(&web).await;
     let ask = format!("/runs/change?{}", query("clear", &ids));
     let page = browser.get(&ask).await;
-    assert!(page.has("8 task instances of 2 runs begin anew") && page.has(">Clear 8</button>"), "{}", page.html);
+    assert!(page.has("8 task instances of 2 runs will run again") && page.has(">Clear 8</button>"), "{}", page.html);
     assert!(browser.get(&format!("{ask}&chosen=yes")).await.has(">Clear 10</button>"));
     press(&mut browser, &ask, "/runs/change", "clear").await;
     assert_eq!(states(&mut db).await, ["running", "running"]);
@@ -135,7 +135,7 @@ async fn chosen_instances_are_cleared_and_marked_and_runs_beside_theirs_too() {
         ("pick=1.-1&chosen=yes", ">Clear 1</button>"),
         ("pick=1.-1&chosen=yes&upstream=on", ">Clear 2</button>"),
         ("pick=0.-1&pick=1.-1&chosen=yes&only_failed=on", ">Clear 1</button>"),
-        ("pick=1.-1&chosen=yes&future=on", "2 task instances of 2 runs begin anew"),
+        ("pick=1.-1&chosen=yes&future=on", "2 task instances of 2 runs will run again"),
         ("pick=1.-1&chosen=yes&past=on", ">Clear 1</button>"),
         ("pick=1.-1&chosen=yes&only_running=on", "there is nothing to clear"),
     ] {

@@ -393,7 +393,7 @@ async fn a_change_says_first_what_it_will_change() {
     let clear = format!("{run}/clear");
     let preview = browser.get(&clear).await;
     assert!(
-        preview.has("1 task instance begins anew, and with them the run") && preview.has("Clear 1"),
+        preview.has("1 task instance will run again, and the run restarts") && preview.has("Clear 1"),
         "{}",
         preview.html
     );

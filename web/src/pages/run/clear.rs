@@ -91,8 +91,8 @@ impl Choices {
             options.push(("upstream", "upstream", self.upstream));
             options.push(("downstream", "downstream", self.downstream));
         }
-        options.push(("only_failed", "only what failed", self.only_failed));
-        options.push(("only_running", "only what runs", self.only_running));
+        options.push(("only_failed", "only failed", self.only_failed));
+        options.push(("only_running", "only running", self.only_running));
         options.push(("past", "also in earlier runs", self.past));
         options.push(("future", "also in later runs", self.future));
         options.push(("latest", "in the newest version", self.latest));
@@ -284,18 +284,17 @@ pub(crate) async fn ask(
     let revived = found.iter().any(|part| part.cleared.revived && part.cleared.count > 0);
     let stopping = found.iter().any(|part| part.cleared.stopping);
     let sentence = match total {
-        0 => "Nothing here is over or runs, so there is nothing to clear.".to_string(),
+        0 => "No task instance here is finished or running, so there is nothing to clear.".to_string(),
         _ => format!(
-            "{}{} {} anew{}{}. Logs and outputs of earlier tries stay until they are written again.",
+            "{}{} will run again{}{}. Logs and outputs of earlier tries stay until they are overwritten.",
             parts::counted(total, "task instance"),
             if concerned > 1 { format!(" of {concerned} runs") } else { String::new() },
-            if total == 1 { "begins" } else { "begin" },
             match (revived, concerned) {
                 (false, _) => "",
-                (true, 1) => ", and with them the run",
-                _ => ", and with them the runs",
+                (true, 1) => ", and the run restarts",
+                _ => ", and the runs restart",
             },
-            if stopping { "; what runs is stopped first" } else { "" }
+            if stopping { "; running ones are stopped first" } else { "" }
         ),
     };
     let lines = lines.collect();

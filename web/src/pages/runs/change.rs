@@ -159,15 +159,15 @@ async fn clear_page(
     let concerned = counts.iter().filter(|count| **count > 0).count();
     page.title = format!("Clear {}?", parts::counted(runs.len(), "run"));
     page.sentence = match total {
-        0 => "Nothing in them is over or runs, so there is nothing to clear.".into(),
+        0 => "No task instance of them is finished or running, so there is nothing to clear.".into(),
         _ => format!(
-            "{} of {} begin anew, and with them their runs; what runs is stopped first. Logs and outputs of earlier tries \
-             stay until they are written again.",
+            "{} of {} will run again, and the runs restart; running ones are stopped first. Logs and outputs of \
+             earlier tries stay until they are overwritten.",
             parts::counted(total, "task instance"),
             parts::counted(concerned, "run")
         ),
     };
-    page.options.push(("only_failed", "only what failed", only_failed));
+    page.options.push(("only_failed", "only failed", only_failed));
     if total > 0 {
         page.buttons.push(("clear", format!("Clear {total}"), false));
     }
