@@ -403,7 +403,8 @@ async fn a_change_says_first_what_it_will_change() {
     let waiting: i64 = sqlx::query_scalar("select count(*) from ready").fetch_one(&mut db).await.unwrap();
     assert_eq!(waiting, 1);
     let cancel = format!("{run}/cancel");
-    assert!(browser.get(&cancel).await.has("Stop the run"));
+    let stop = browser.get(&cancel).await;
+    assert!(stop.has("Stop the run") && stop.has("1 active task instance is stopped"), "{}", stop.html);
     assert_eq!(browser.submit(&cancel, &cancel, &[("do", "stop")]).await.location(), run);
     let state = "select state::text from dag_run where dag_id = 'chain'";
     assert_eq!(sqlx::query_scalar::<_, String>(state).fetch_one(&mut db).await.unwrap(), "failed");

@@ -38,10 +38,10 @@ pub(crate) async fn ask(State(app): State<App>, shell: Shell, query: Query) -> R
     fields.push(("back", back.clone()));
     let said = parts::counted(concerned.len(), "DAG");
     let (value, title, button, sentence) = if pauses {
-        let sentence = "No run of them begins until they are switched on; running runs continue.";
+        let sentence = "No new run of these DAGs starts until they are switched on. Active runs continue.";
         ("pause", format!("Pause {said}?"), format!("Pause {said}"), sentence)
     } else {
-        let sentence = "Runs that wait begin, and those that the schedule asks for.";
+        let sentence = "Queued runs start, and the schedules create runs again.";
         ("unpause", format!("Switch on {said}?"), format!("Switch on {said}"), sentence)
     };
     let ids: Vec<String> = concerned.iter().map(|dag| dag.dag_id.clone()).collect();

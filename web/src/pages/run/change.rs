@@ -73,9 +73,9 @@ pub(crate) async fn ask_cancel(State(app): State<App>, shell: Shell, path: RunPa
     let sentence = if run.state.is_finished() {
         format!("The run is over already: {}.", run.state)
     } else {
-        format!(
-            "The run becomes failed. {running} task instances that run or wait are stopped, and what has not begun never will."
-        )
+        let stopped = parts::counted(running, "active task instance");
+        let are = if running == 1 { "is" } else { "are" };
+        format!("The run fails. {stopped} {are} stopped, and tasks that have not started will not run.")
     };
     let buttons = if run.state.is_finished() { vec![] } else { vec![("stop", "Stop the run".to_string(), true)] };
     let asking = ChangePage::asking(shell, head, "Stop this run?".into(), sentence, "cancel");
@@ -100,7 +100,7 @@ pub(crate) async fn ask_mark(State(app): State<App>, shell: Shell, path: RunPath
         vec![("success", "Mark as success".to_string(), false), ("failed", "Mark as failed".into(), true)];
     buttons.retain(|(to, ..)| *to != run.state.as_str());
     let sentence = format!(
-        "It is {} now. What runs is stopped; task instances that are over keep their states.",
+        "It is {} now. Running task instances are stopped; finished ones keep their states.",
         parts::words(run.state.as_str())
     );
     let asking = ChangePage::asking(shell, head, "Mark this run?".into(), sentence, "mark");

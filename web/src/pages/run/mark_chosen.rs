@@ -60,7 +60,8 @@ pub(crate) async fn ask(
     let sentence = if chosen.is_empty() {
         "No instance is chosen: choose some in the table, then what to do with them.".into()
     } else {
-        "What runs is stopped. After success or skipped, what failed below because of them runs again.".to_string()
+        "Running instances are stopped. After success or skipped, tasks that failed because of them run again."
+            .to_string()
     };
     let title = format!("Mark {}?", parts::counted(chosen.len(), "task instance"));
     let picked = chosen.iter().map(|(task, index, _)| ("pick", format!("{task}.{index}")));

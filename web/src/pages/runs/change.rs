@@ -87,16 +87,16 @@ pub(crate) async fn ask(State(app): State<App>, shell: Shell, query: Query) -> R
     match wished {
         "stop" => {
             page.title = format!("Stop {said}?");
-            let verb = if open == 1 { "is not over: it becomes" } else { "are not over: they become" };
+            let verb = if open == 1 { "is active and fails" } else { "are active and fail" };
             page.sentence =
-                format!("{open} of them {verb} failed, what runs is stopped, and what has not begun never will.");
+                format!("{open} of them {verb}. Running task instances are stopped, and others will not run.");
             if open > 0 {
                 page.buttons.push(("stop", format!("Stop {}", parts::counted(open, "run")), true));
             }
         }
         "mark" => {
             page.title = format!("Mark {said}?");
-            page.sentence = "What runs is stopped; task instances that are over keep their states.".into();
+            page.sentence = "Running task instances are stopped; finished ones keep their states.".into();
             for (value, state, words) in
                 [("success", RunState::Success, "success"), ("failed", RunState::Failed, "failed")]
             {
