@@ -190,7 +190,7 @@ fn figures(hours: &[Hour], assets: &[WatchedAsset], streams: &[StreamRow], worke
         figure("Failed runs, 24 hours", count(failed), good(failed == 0), "/runs?state=failed"),
         figure("Stale assets", stale.to_string(), good(stale == 0), "/quality"),
         figure("Failed streams", failed_streams.to_string(), good(failed_streams == 0), "/streams"),
-        figure("Records put aside, 24 hours", count(quarantined), good(quarantined == 0), "/streams"),
+        figure("Quarantined records, 24 hours", count(quarantined), good(quarantined == 0), "/streams"),
         figure("Busy slots", format!("{running} of {slots}"), good(slots > 0), "/workers"),
     ]
 }

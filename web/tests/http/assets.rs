@@ -347,7 +347,7 @@ async fn pages_say_who_waits_for_what_and_what_is_stale() {
     assert!(list.has(&orders));
     let page = browser.get(&orders).await;
     for text in
-        ["It was not updated yet", "0 of 2 assets updated", "<title>make.t</title>", "Say it was updated", "Make it"]
+        ["It was not updated yet", "0 of 2 assets updated", "<title>make.t</title>", "Record an update", "Materialize"]
     {
         assert!(page.has(text), "{text}: {}", page.html);
     }
