@@ -55,7 +55,7 @@ pub async fn spans(db: &mut PgConnection, tasks: &[(Uuid, TaskIdx, Option<i32>)]
         instances: row.instances,
         first_queued: row.first_queued,
         first_started: row.first_started,
-        // An attempt that defers itself or asks users has ended, and its instance goes on.
+        // An attempt that defers itself or asks users has ended, but its instance has not.
         last_ended: row.last_ended.filter(|_| !row.waits),
         lost_no: row.lost_no,
         waits: row.waits,

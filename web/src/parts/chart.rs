@@ -27,7 +27,7 @@ const STEPS: f64 = 4.0;
 const LAST: f64 = 0.85;
 /// Two words that begin and end so far apart meet on a phone.
 const TWO_WORDS: f64 = 0.45;
-/// The same in a panel of half the width of a page.
+/// Two words that begin and end so far apart meet in a panel of half the width of a page.
 const TWO_WORDS_IN_HALF: f64 = 0.3;
 /// A bar is no thinner, of the whole width.
 const THIN: f64 = 0.002;
@@ -142,7 +142,8 @@ impl Chart {
         Ok(())
     }
 
-    /// Returns the position of the word that is left out because the last two would overlap. It is the one that phones do not show.
+    /// Returns the position of the word that is left out because the last two would overlap. It is the one that is not
+    /// shown on phones.
     fn hidden_word(&self, words: &[(f64, Cow<'_, str>)]) -> Option<usize> {
         let [.., (first, _), (last, _)] = words else { return None };
         let overlap = *last > LAST && last + self.axis.slot - first < TWO_WORDS_IN_HALF;
