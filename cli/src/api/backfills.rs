@@ -1,7 +1,7 @@
 //! Backfills.
 
 use super::{Api, ApiReply, HINT, ListQuery, refused};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use orch_binary::conf;
 use orch_binary::failure::Failure;
 use orch_core::backfill::{Dates, Reprocess, Step};

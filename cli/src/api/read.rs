@@ -2,7 +2,7 @@
 //! need and that is not there is an answer that is not understood.
 
 use super::Obstacle;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use orch_spec::DagSpec;
 use orch_spec::state::{RunState, RunType, TaskState};
 use orch_store::dag::DagRow;

@@ -482,7 +482,7 @@ mod tests {
         // The retry is still to come.
         let waits = InstanceRow { wake_at: Some(at(130)), ..instance(TaskState::UpForRetry, 0, Some(20)) };
         let waits = drawn(&waits, &[&old(TaskState::UpForRetry, 0, 20)]);
-        assert_eq!(waits.gaps, [(2_000, 10_000, Some("waits, continues in 30 s".to_string()))]);
+        assert_eq!(waits.gaps, [(2_000, 10_000, Some("next try in 30 s".to_string()))]);
         assert_eq!(waits.words, None);
     }
 
