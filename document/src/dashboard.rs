@@ -221,10 +221,14 @@ impl Panel {
     fn problem(&self) -> Option<(&'static str, &'static str)> {
         let drawn = [PanelType::Lines, PanelType::Bars].contains(&self.look);
         let rules = [
-            ("compare", !self.compare.is_empty() && self.look != PanelType::Figure, "only a `figure` is compared"),
-            ("series", self.series.is_some() && !drawn, "only `lines` and `bars` have series"),
-            ("lower", self.lower.is_some() && self.look != PanelType::Lines, "only `lines` have a band"),
-            ("upper", self.upper.is_some() && self.look != PanelType::Lines, "only `lines` have a band"),
+            (
+                "compare",
+                !self.compare.is_empty() && self.look != PanelType::Figure,
+                "remove `compare`, or write `type: figure`: only a `figure` shows a comparison",
+            ),
+            ("series", self.series.is_some() && !drawn, "remove `series`, or write `type: lines` or `type: bars`"),
+            ("lower", self.lower.is_some() && self.look != PanelType::Lines, "remove `lower`, or write `type: lines`"),
+            ("upper", self.upper.is_some() && self.look != PanelType::Lines, "remove `upper`, or write `type: lines`"),
             ("lower", self.lower.is_some() && self.upper.is_none(), "write `upper` too: a band has two ends"),
             ("upper", self.upper.is_some() && self.lower.is_none(), "write `lower` too: a band has two ends"),
         ];

@@ -174,14 +174,15 @@ impl Problems<'_> {
         }
     }
 
-    /// What the rules for every DAG say; their hints speak of Rust where a file has words of its own.
-    fn of_dag(&mut self, problem: &Problem) {
+    /// Adds a problem that the rules for all DAGs found, with the names of Rust in its hint replaced by those of files. `at`: where the
+    /// value stands in the file, if that is known better than by the line of the DAG or task.
+    fn of_dag(&mut self, problem: &Problem, at: Option<Mark>) {
         let whose = match &problem.task_id {
             Some(task) => format!("dag `{}`, task `{task}`: ", problem.dag_id),
             None => format!("dag `{}`: ", problem.dag_id),
         };
-        let at = problem.at.as_ref().map_or(Mark::NONE, |at| Mark { line: at.line, column: 1 });
-        self.add(at, whose + &problem.message, in_words_of_files(&problem.hint));
+        let line = || problem.at.as_ref().map_or(Mark::NONE, |at| Mark { line: at.line, column: 1 });
+        self.add(at.unwrap_or_else(line), whose + &problem.message, in_words_of_files(&problem.hint));
     }
 }
 
@@ -196,7 +197,7 @@ fn in_words_of_files(hint: &str) -> String {
         ("say with `.follow(…)`", "say under `follow`"),
         ("use `once()`", "use `@once`"),
         ("map one task over a list (`d.map`)", "map one task over a list (`map: […]`)"),
-        ("over `cross(a, b)` if need be", "over `cross: [a, b]` if need be"),
+        ("over every pair: `cross(a, b)`", "over every pair: `map: {cross: [a, b]}`"),
         ("map over `cross(a, b)`", "map over `cross: [a, b]`"),
         ("use `cross(a, b)`", "use `cross: [a, b]`"),
     ]

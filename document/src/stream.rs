@@ -319,7 +319,7 @@ impl StreamFile {
         };
         let (with, keys, hint) = foreign;
         for (key, _) in document.entries().iter().filter(|(key, _)| keys.contains(&key.text.as_str())) {
-            problems.add(key.mark, format!("a stream with `{with}` has no `{}`", key.text), hint);
+            problems.add(key.mark, format!("`{}` is not allowed in a stream with `{with}`", key.text), hint);
         }
         if self.capture.is_none() {
             self.check_reader(document, problems);
@@ -350,15 +350,8 @@ impl StreamFile {
         let is_keyed = !self.key.is_empty() && self.windows.is_none() && self.changes.is_none();
         let has_own_key = self.windows.is_some() && (!self.key.is_empty() || self.changes.is_some());
         let is_mirror = self.changes.is_some() && !self.key.is_empty();
-        let sinks = count([self.table.is_some(), self.postgres.is_some(), self.runs.is_some()]);
         let rules = [
             ("topic", self.topic.is_empty(), "a stream needs a `topic`", "name the topic that it reads"),
-            (
-                "table",
-                sinks != 1,
-                "a stream needs exactly one of `table`, `postgres` and `runs`",
-                "say where its rows go; a record that goes to two places needs two streams",
-            ),
             (
                 "fields",
                 document.get("fields").is_none() && self.runs.is_none(),
@@ -390,8 +383,28 @@ impl StreamFile {
                 "leave out `key` and `changes`: the key is `by` and `window_start`",
             ),
         ];
+        self.check_sinks(document, problems);
         for (key, _, message, hint) in rules.into_iter().filter(|(_, is_wrong, ..)| *is_wrong) {
             problems.add(document.get(key).map_or(document.mark, |node| node.mark), message, hint);
+        }
+    }
+
+    /// Checks that records have exactly one destination.
+    fn check_sinks(&self, document: &Node, problems: &mut Problems<'_>) {
+        let sinks =
+            [("table", self.table.is_some()), ("postgres", self.postgres.is_some()), ("runs", self.runs.is_some())];
+        let given: Vec<&str> = sinks.into_iter().filter(|(_, is_given)| *is_given).map(|(key, _)| key).collect();
+        match given.as_slice() {
+            [_] => {}
+            [] => {
+                let message = "a stream needs one of `table`, `postgres` and `runs`";
+                problems.add(document.mark, message, "add for example `table: weather.readings`: where its rows go");
+            }
+            [first, second, ..] => {
+                let mark = document.get(second).map_or(document.mark, |node| node.mark);
+                let message = format!("the stream has both `{first}` and `{second}`");
+                problems.add(mark, message, "keep one of them; to write to both, add a second stream file");
+            }
         }
     }
 }

@@ -351,7 +351,11 @@ columns:
     #[test]
     fn what_is_wrong_with_an_endpoint_is_told_with_its_file() {
         for (from, to, words) in [
-            ("about:", "abuot:", "has no key `abuot`\nhint: a published query has the keys `path`, `about`"),
+            (
+                "about:",
+                "abuot:",
+                "unknown key `abuot` in a published query\nhint: a published query has the keys `path`, `about`",
+            ),
             ("/api/v1/zones", "api/v1/zones", "begins with `/`"),
             ("/api/v1/zones", "/api/{zone}", "is no path"),
             ("$limit", "$limti", "`$limti` has no value"),

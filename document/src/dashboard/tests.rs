@@ -47,7 +47,7 @@ fn what_is_wrong_is_told_with_its_line_and_the_next_step() {
         (
             "title: The shop",
             "titel: The shop",
-            ["has no key `titel`", "shop.dashboard.yaml:1:1", "a dashboard has the keys `title`"],
+            ["unknown key `titel` in a dashboard", "shop.dashboard.yaml:1:1", "a dashboard has the keys `title`"],
         ),
         ("type: figure", "type: pie", ["`type` cannot be `pie`", ":8:27", "write one of `figure`, `lines`"]),
         ("type: date,", "type: day,", ["`type` cannot be `day`", ":4:23", "write one of `date`"]),
@@ -79,7 +79,7 @@ fn what_is_wrong_is_told_with_its_line_and_the_next_step() {
             "from gold.days where state = $state",
             ["filter `day`: `default_sql` has the variable `$state`", ":4:", "write the value itself"],
         ),
-        ("panels:", "panels: []\nothers:", ["has no key `others`", ":8:", "has the keys"]),
+        ("panels:", "panels: []\nothers:", ["unknown key `others`", ":8:", "has the keys"]),
         (
             "title: The shop",
             "title: \"a\\0b\"",

@@ -7,6 +7,7 @@ use super::keys::KINDS;
 use super::node::{Mark, Node, NodeKind};
 use super::options::{read as options, read_of_dag};
 use super::{FILE_TASK, Problems, schedule, task};
+use orch_spec::check::Problem;
 use orch_spec::params::embedded;
 use orch_spec::{
     Callbacks, DagSpec, Deadline, DeadlineFrom, GroupSpec, Location, Notifier, Options, Role, TaskSpec, Timetable,
@@ -85,7 +86,9 @@ pub(super) fn dag(document: &Node, folder: &str, problems: &mut Problems<'_>) ->
         outline.tasks.iter().filter_map(|entry| outline.task_spec(entry, &after_groups, folder, problems)).collect();
     spec.tasks = in_order(tasks, &spec.groups);
     if problems.found.len() == before {
-        check::problems(&spec).iter().for_each(|problem| problems.of_dag(problem));
+        for problem in &check::problems(&spec) {
+            problems.of_dag(problem, outline.mark_of(problem, document));
+        }
     }
     (problems.found.len() == before).then_some(spec)
 }
@@ -233,13 +236,27 @@ impl<'a> Outline<'a> {
             self.group_index.insert(id.clone(), self.groups.len());
             self.groups.push(GroupEntry { spec, node });
             let around = if node.get("map").is_some() { Some(id.as_str()) } else { mapped };
-            if node.get("map").is_some() && mapped.is_some() {
-                let message =
-                    format!("group `{id}` is mapped inside the mapped group `{}`", mapped.unwrap_or_default());
-                problems.add(key.mark, message, "map one of the two, over `cross: [a, b]` if need be");
+            if let (Some(map), Some(outer)) = (node.get("map"), mapped) {
+                let outer_map = self.group_index.get(outer).and_then(|index| self.groups[*index].node.get("map"));
+                let message = format!("group `{id}` is mapped inside the mapped group `{outer}`");
+                problems.add(key.mark, message, one_map(&id, map, outer, outer_map));
             }
             self.collect(inside, Some(&id), around, &own, problems);
         }
+    }
+
+    /// Returns where the value stands that a problem is about, or else its task. `None` if neither is known. Messages about a value begin
+    /// with its key, except those about ids and params.
+    fn mark_of(&self, problem: &Problem, document: &Node) -> Option<Mark> {
+        let task = problem.task_id.as_ref().and_then(|id| self.index.get(id)).map(|index| &self.tasks[*index]);
+        let words: Vec<&str> = problem.message.split([' ', '`']).filter(|word| !word.is_empty()).take(3).collect();
+        let value = match (words.as_slice(), task) {
+            (["dag", "id", ..], None) => document.get("dag_id"),
+            (["the", "param", name], None) => document.get("params").and_then(|params| params.get(name)),
+            ([key, ..], _) => task.map_or(document, |task| task.node).get(key),
+            ([], _) => None,
+        };
+        value.map(|value| value.mark).or(task.map(|task| task.mark))
     }
 
     fn task_spec(
@@ -302,6 +319,21 @@ impl<'a> Outline<'a> {
             extra: Map::from_iter([(FILE_TASK.to_string(), json!(true))]),
         })
     }
+}
+
+/// Returns the hint for a mapped group inside a mapped group: one map over every pair.
+fn one_map(id: &str, map: &Node, outer: &str, outer_map: Option<&Node>) -> String {
+    const MAX_CHARS: usize = 60;
+    let list = |map: Option<&Node>| {
+        let list = map.filter(|map| !matches!(map.kind, NodeKind::Map(_))).map(|map| map.json().to_string());
+        list.filter(|list| list.chars().count() <= MAX_CHARS).unwrap_or_else(|| "[…]".into())
+    };
+    format!(
+        "remove `map` from `{id}`, and map `{outer}` over every pair: `map: {{cross: [{}, {}]}}`; `{{{{ element[0] }}}}` and \
+         `{{{{ element[1] }}}}` are the two values of a pair",
+        list(outer_map),
+        list(Some(map))
+    )
 }
 
 fn inside(id: &str, group: &str) -> bool {

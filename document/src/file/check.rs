@@ -1,6 +1,8 @@
 //! Holds a document against the table of keys: unknown and missing keys, values of a wrong shape, templates that cannot
 //! be read. What follows may then trust the shapes.
 
+mod programs;
+
 use super::Problems;
 use super::keys::{self, ELSEWHERE, GROUP, KINDS, Key, OPTIONS, SENSOR, SENSORS, Shape, TASK};
 use super::node::{Mark, Node, NodeKind};
@@ -9,6 +11,8 @@ use super::template::airflow::{Jinja, in_orch, is_connection, template_in_progra
 use crate::sql;
 use orch_spec::names::closest;
 use orch_spec::params::{is_rule, violations};
+pub(super) use programs::how_to_connect;
+use programs::{how_to_decide, how_to_pass};
 use serde_json::Value;
 
 pub(super) fn document(document: &Node, problems: &mut Problems<'_>) {
@@ -28,31 +32,49 @@ impl Checker<'_, '_> {
     /// An object with these keys and no others. `whose`: for the sentence.
     fn object(&mut self, node: &Node, tables: &[&'static [Key]], whose: &str) {
         let NodeKind::Map(entries) = &node.kind else {
-            return self.wrong(node, whose, "write `key: value` lines");
+            let hint = match &node.kind {
+                NodeKind::List(_) => {
+                    "remove the `- ` (or `[ ]`), and write `key: value` lines that begin in the same column"
+                }
+                NodeKind::Scalar(_) | NodeKind::Map(_) => "write `key: value` lines",
+            };
+            return self.wrong(node, whose, hint);
         };
         let known = || tables.iter().flat_map(|table| table.iter());
+        // A required key with a wrong name is reported once: as unknown, with the right name.
+        let mut misspelt: Vec<&str> = Vec::new();
         for (key, value) in entries {
             match known().find(|known| known.name == key.text) {
                 Some(known) => self.value(value, known.shape, &format!("`{}`", key.text)),
-                None => self.unknown(key.mark, &key.text, whose, known().map(|known| known.name)),
+                None => misspelt.extend(self.unknown(key.mark, &key.text, whose, known().map(|known| known.name))),
             }
         }
-        for missing in known().filter(|key| key.required && node.get(key.name).is_none()) {
-            self.problems.add(node.mark, format!("{whose} has no `{}`", missing.name), how_to_add(missing));
+        let required = known().filter(|key| key.required && !misspelt.contains(&key.name));
+        for missing in required.filter(|key| node.get(key.name).is_none()) {
+            self.problems.add(node.mark, format!("`{}` is missing in {whose}", missing.name), how_to_add(missing));
         }
     }
 
-    fn unknown<'k>(&mut self, mark: Mark, key: &str, whose: &str, known: impl Iterator<Item = &'k str>) {
-        let known: Vec<&str> = known.collect();
+    /// Reports an unknown key. Returns the known key that the hint suggests instead.
+    fn unknown<'k>(
+        &mut self,
+        mark: Mark,
+        key: &str,
+        whose: &str,
+        known: impl Iterator<Item = &'k str>,
+    ) -> Option<&'k str> {
+        let known: Vec<&'k str> = known.collect();
         let elsewhere = ELSEWHERE.iter().find(|(other, here)| *other == key && known.contains(here));
-        let hint = match (elsewhere.map(|(_, here)| *here), closest(key, known.iter().copied())) {
+        let (elsewhere, near) = (elsewhere.map(|(_, here)| *here), closest(key, known.iter().copied()));
+        let hint = match (elsewhere, near) {
             (Some(here), _) => format!("here it is called `{here}`"),
             (None, Some(near)) => format!("did you mean `{near}`?"),
             (None, None) if key == "<<" => "merge keys are not read: repeat the keys, or use `defaults`".into(),
             (None, None) if known.len() > MAX_LISTED => "`orch dags schema` prints all keys, for editors too".into(),
             (None, None) => format!("{whose} has the keys {}", list(&known)),
         };
-        self.problems.add(mark, format!("{whose} has no key `{key}`"), hint);
+        self.problems.add(mark, format!("unknown key `{key}` in {whose}"), hint);
+        elsewhere.or(near)
     }
 
     fn wrong(&mut self, node: &Node, what: &str, hint: impl Into<String>) {
@@ -131,13 +153,11 @@ impl Checker<'_, '_> {
         match template_in_program(text) {
             Some(Jinja::Expression(expression)) => {
                 let message = format!("in {what} templates are not rendered: `{{{{ {} }}}}`", short(expression));
-                self.problems.add(node.mark, message, how_to_pass(what, expression));
+                self.problems.add(node.mark, message, how_to_pass(what, text, expression));
             }
             Some(Jinja::Statement(statement)) => {
                 let message = format!("in {what} templates are not rendered: `{}`", short(statement));
-                let means = if what == "`statement`" { "`params`" } else { "`env`" };
-                let hint = format!("decide in the program itself, and pass values by {means}");
-                self.problems.add(node.mark, message, hint);
+                self.problems.add(node.mark, message, how_to_decide(what, statement));
             }
             None => {}
         }
@@ -157,7 +177,7 @@ impl Checker<'_, '_> {
     fn template(&mut self, node: &Node, text: &str, what: &str) {
         if let Err(problem) = Template::parse(text) {
             let hint = match template_in_program(text) {
-                Some(Jinja::Expression(expression)) if is_connection(expression) => USE_A_CONNECTION.into(),
+                Some(Jinja::Expression(expression)) if is_connection(expression) => how_to_connect(what, expression),
                 Some(Jinja::Expression(expression)) => match in_orch(expression) {
                     Some(orch) if orch != expression => format!("write `{{{{ {orch} }}}}`"),
                     _ => problem.hint,
@@ -227,7 +247,7 @@ impl Checker<'_, '_> {
                     let names: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
                     let (message, hint) = if ["operator", "type", "kind", "uses"].contains(&key.text.as_str()) {
                         let hint: String = "the name of the operator is the key: `bash: echo hello`".into();
-                        (format!("{whose} has no key `{}`", key.text), hint)
+                        (format!("unknown key `{}` in {whose}", key.text), hint)
                     } else {
                         let names = list(&names);
                         let hint =
@@ -271,16 +291,33 @@ impl Checker<'_, '_> {
             return;
         }
         let given: Vec<&str> = ways.iter().copied().filter(|way| node.get(way).is_some()).collect();
-        match given.as_slice() {
-            [_] => {}
-            [] => self.problems.add(node.mark, format!("`{kind}` has none of {}", list(ways)), "add one of them"),
-            several => {
+        let choices = ["cases", "otherwise"].into_iter().find(|key| kind == "branch" && node.get(key).is_some());
+        match (given.as_slice(), choices) {
+            ([], Some(choices)) => {
+                let message = format!("`branch` has `{choices}` but no `on`, the value that chooses between the tasks");
+                self.problems.add(node.mark, message, "add for example `on: \"{{ params.region }}\"`");
+            }
+            ([], None) => {
+                let example = match kind {
+                    "python" => "file: load.py",
+                    "branch" => "on: \"{{ params.region }}\"",
+                    _ => "on: \"{{ params.is_open }}\"",
+                };
+                let message = format!("`{kind}` needs one of {}", list(ways));
+                self.problems.add(node.mark, message, format!("add for example `{example}`"));
+            }
+            ([way @ ("bash" | "python")], Some(choices)) => {
+                let message = format!("`branch` has both `{way}` and `{choices}`");
+                let hint = format!(
+                    "remove `{choices}`: the last line that `{way}` prints names the tasks; or replace `{way}` by `on`"
+                );
+                self.problems.add(node.mark, message, hint);
+            }
+            ([_], _) => {}
+            (several, _) => {
                 let message = format!("`{kind}` has {}, which exclude each other", list(several));
                 self.problems.add(node.mark, message, "keep one of them");
             }
-        }
-        if kind == "branch" && node.get("on").is_none() && (node.get("cases").or(node.get("otherwise"))).is_some() {
-            self.problems.add(node.mark, "`cases` have no value to choose by", "add `on` with the value");
         }
         if kind == "python" && node.get("venv").is_some() && node.get("interpreter").is_some() {
             self.problems.add(node.mark, "`python` has both `venv` and `interpreter`", "say one of them");
@@ -360,9 +397,6 @@ impl Checker<'_, '_> {
     }
 }
 
-pub(super) const USE_A_CONNECTION: &str = "templates have no connections: a `sql` or `http` task takes one by its id, \
-    `connection: warehouse`; a program gets a secret variable by `env: {PASSWORD: \"{{ var.warehouse_password }}\"}`";
-
 /// Returns the path of a key in a value: `` `params.limit` `` for `limit` in `` `params` ``.
 fn inside(what: &str, key: &str) -> String {
     format!("{}.{key}`", what.trim_end_matches('`'))
@@ -375,29 +409,6 @@ fn short(text: &str) -> String {
     match line.char_indices().nth(MAX_CHARS) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
-    }
-}
-
-/// Returns a hint that shows how to pass the value of a template to a program.
-fn how_to_pass(what: &str, expression: &str) -> String {
-    if is_connection(expression) {
-        return USE_A_CONNECTION.into();
-    }
-    let Some(value) = in_orch(expression) else {
-        return "templates have no such value: compute it in the program, or in a task before this one".into();
-    };
-    let quote = if value.contains('"') { '\'' } else { '"' };
-    let template = format!("{quote}{{{{ {value} }}}}{quote}");
-    let path = if expression.contains('(') { &value } else { expression }.split('|').next().unwrap_or_default();
-    let mut names = path.split(['.', '[', ']', '\'', '"', ' ']).filter(|name| !name.is_empty() && *name != "output");
-    let name = names.next_back().filter(|name| name.starts_with(|c: char| c.is_ascii_alphabetic())).unwrap_or("value");
-    let name = name.replace('-', "_").to_uppercase();
-    match what {
-        "`statement`" => format!("pass the value by `params: [{template}]`, and write `$1` in the statement"),
-        "`script`" | "`python`" => {
-            format!("pass the value by `env: {{{name}: {template}}}`, and read `os.environ[\"{name}\"]` in the script")
-        }
-        _ => format!("pass the value by `env: {{{name}: {template}}}`, and write `\"${name}\"` in the command"),
     }
 }
 
@@ -500,7 +511,7 @@ fn expected(shape: &Shape) -> String {
         Shape::Templates | Shape::Any | Shape::Param => "write any value".into(),
         Shape::Nothing => "write `null`".into(),
         Shape::Flag => "write true or false".into(),
-        Shape::Count => "write a whole number from 0".into(),
+        Shape::Count => "write a whole number, 0 or more".into(),
         Shape::Whole => "write a whole number".into(),
         Shape::Number => "write a number".into(),
         Shape::Time => "write a time such as `30s`, `5m`, `2h` or `1d`".into(),

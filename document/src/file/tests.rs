@@ -253,21 +253,24 @@ fn errors_have_a_line_and_a_hint() {
     wrong("", &["0:0: the file is empty"]);
     wrong("dag_id: a\ndag_id: b\n", &["2:1: `dag_id` is written twice, first at line 1"]);
     wrong("dag_id: [\n", &["it is not YAML"]);
-    wrong("- a\n", &["1:1: a DAG cannot be a list"]);
-    wrong(&format!("{a}shedule: '@daily'\n"), &["4:1: a DAG has no key `shedule` / did you mean `schedule`?"]);
-    wrong(&format!("{a}start_date: 2025-01-01\n"), &["4:1: a DAG has no key `start_date` / here it is called `start`"]);
-    wrong("dag_id: a\n", &["1:1: a DAG has no `tasks`"]);
+    wrong("- a\n", &["1:1: a DAG cannot be a list / remove the `- `"]);
+    wrong(&format!("{a}shedule: '@daily'\n"), &["4:1: unknown key `shedule` in a DAG / did you mean `schedule`?"]);
+    wrong(
+        &format!("{a}start_date: 2025-01-01\n"),
+        &["4:1: unknown key `start_date` in a DAG / here it is called `start`"],
+    );
+    wrong("dag_id: a\n", &["1:1: `tasks` is missing in a DAG"]);
     wrong("dag_id: a\ntasks: {}\nschedule: '61 * * * *'\n", &["3:11: "]);
-    wrong(&format!("{a}retries: 1\n"), &["a DAG has no key `retries`"]);
+    wrong(&format!("{a}retries: 1\n"), &["unknown key `retries` in a DAG"]);
     wrong(
         "dag_id: a\ntasks:\n  t: {bash: 'true', retries: many}\n",
-        &["3:30: `retries` cannot be `many` / write a whole number"],
+        &["3:30: `retries` cannot be `many` / write a whole number, 0 or more"],
     );
     wrong("dag_id: a\ntasks:\n  t: {bash: 'true', retry_delay: 5 parsecs}\n", &["`5 parsecs` / write a time such as"]);
     wrong("dag_id: a\ntasks:\n  t: {bash: 'true', trigger_rule: all_don}\n", &["did you mean `all_done`?"]);
     wrong("dag_id: a\ntasks:\n  t: {retries: 1}\n", &["3:6: task `t` does nothing"]);
     wrong("dag_id: a\ntasks:\n  t: {bash: x, python: y}\n", &["task `t` is both `bash` and `python`"]);
-    wrong("dag_id: a\ntasks:\n  t: {bsh: x}\n", &["3:7: task `t` has no key `bsh` / did you mean `bash`?"]);
+    wrong("dag_id: a\ntasks:\n  t: {bsh: x}\n", &["3:7: unknown key `bsh` in task `t` / did you mean `bash`?"]);
     wrong("dag_id: a\ntasks:\n  - id: t\n", &["3:3: `tasks` cannot be a list / name each task by its key"]);
     wrong(
         "dag_id: a\ntasks:\n  t: {bash: x, after: tt}\n  t2: {bash: y}\n",
@@ -275,11 +278,11 @@ fn errors_have_a_line_and_a_hint() {
     );
     wrong(
         "dag_id: a\ntasks:\n  x: {bash: a, after: y}\n  y: {bash: b, after: x}\n",
-        &["3:1: dag `a`, task `x`: it waits for itself: `x` → `y` → `x`"],
+        &["3:3: dag `a`, task `x`: it waits for itself: `x` → `y` → `x`"],
     );
     wrong(
         "dag_id: a\ntasks:\n  t: {approval: {body: x}}\n",
-        &["has no `subject` / add a line such as `subject: Publish the orders?`"],
+        &["`subject` is missing in `approval` / add a line such as `subject: Publish the orders?`"],
     );
     wrong("dag_id: a\nstart: tomorrow\ntasks: {}\n", &["2:8: `tomorrow` is not a date"]);
     let required = "dag_id: a\nschedule: '@daily'\nparams: {x: {type: integer}, y: 1}\ntasks: {}\n";
@@ -290,10 +293,7 @@ fn errors_have_a_line_and_a_hint() {
     dag(&required.replace("schedule: '@daily'\n", ""));
     wrong("dag_id: a\nparams: {x: {typ: 1}}\ntasks: {}\n", &["is an object but not a JSON Schema"]);
     wrong("dag_id: a\nparams: {x: {type: integer, default: no}}\ntasks: {}\n", &["2:38: the default of `params.x`"]);
-    wrong(
-        "a: {{ b }}\n",
-        &["a key is a list or an object, not text, as in a template without quotes / put templates in quotes"],
-    );
+    wrong("a: {{ b }}\n", &["1:4: `a`: the template `{{ b }}` is not in quotes / put it in quotes: `a: \"{{ b }}\"`"]);
     wrong(
         "---\ndag_id: a\ntasks: {}\n---\ndag_id: a\ntasks: {}\n",
         &["dag id `a` is used already in the document at line 2"],
@@ -340,16 +340,16 @@ fn a_choice_is_held_against_its_options_and_the_tasks_after_it() {
     wrong(&with("z: y"), &["11:13: `z` is no option of task `g.ask` / did you mean `x`?"]);
     wrong(&with("x: yy"), &["11:16: there is no task `yy` / did you mean `y`?"]);
     wrong(&with("x: g"), &["11:16: `g` is a group, not a task"]);
-    wrong(&with("x: far"), &["6:1: dag `a`, task `g.ask`: for `x` it follows `far`, which is not right after it"]);
+    wrong(&with("x: far"), &["6:7: dag `a`, task `g.ask`: for `x` it follows `far`, which is not right after it"]);
     wrong(
         "dag_id: a\ntasks:\n  ask: {input: {subject: Which?, options: [a, b], follow: {a: t}}}\n  t: {value: 1, after: ask}\n",
         &[
-            "3:1: dag `a`, task `ask`: for `b` it follows `b`, which does not exist / say under `follow` which task follows `b`",
+            "3:3: dag `a`, task `ask`: for `b` it follows `b`, which does not exist / say under `follow` which task follows `b`",
         ],
     );
     wrong(
         "dag_id: a\ntasks:\n  ask: {approval: {subject: Go?, defaults: [Yes]}}\n",
-        &["3:1: dag `a`, task `ask`: it cannot ask this: its defaults: `Yes` is no option"],
+        &["3:3: dag `a`, task `ask`: it cannot ask this: its defaults: `Yes` is no option"],
     );
 }
 
@@ -418,36 +418,42 @@ fn programs_get_their_text_unchanged_and_templates_are_refused_with_the_way_to_p
     for (field, words) in [
         (
             "bash: 'echo {{ ds }}'",
-            "6:11: in `bash` templates are not rendered: `{{ ds }}` / pass the value by `env: {DS: \"{{ run.logical_date | ds }}\"}`, \
-            and write `\"$DS\"` in the command",
+            "6:11: in `bash` templates are not rendered: `{{ ds }}` / write `bash: {command: 'echo \"$DS\"', \
+            env: {DS: \"{{ run.logical_date | ds }}\"}}`",
         ),
         (
             "bash: {command: 'echo {{.Names}} {{ params.table }}'}",
-            "in `command` templates are not rendered: `{{ params.table }}` / pass the value by `env: {TABLE: \"{{ params.table }}\"}`",
+            "in `command` templates are not rendered: `{{ params.table }}` / add `env: {TABLE: \"{{ params.table }}\"}` \
+            next to `command`, and write `\"$TABLE\"` in the command",
         ),
         (
             "python: \"print('{{ dag_run.conf.get('day') }}')\"",
-            "in `python` templates are not rendered: `{{ dag_run.conf.get('day') }}` / pass the value by \
-            `env: {DAY: \"{{ conf.day }}\"}`, and read `os.environ[\"DAY\"]` in the script",
+            "in `python` templates are not rendered: `{{ dag_run.conf.get('day') }}` / write \
+            `python: {script: …, env: {DAY: \"{{ conf.day }}\"}}`, and read `os.environ[\"DAY\"]` in the script",
         ),
         (
             "branch: {python: {script: 'print({{ upstream.l.output }})'}}",
-            "in `script` templates are not rendered: `{{ upstream.l.output }}` / pass the value by `env: {L: ",
+            "in `script` templates are not rendered: `{{ upstream.l.output }}` / add `env: {L: ",
         ),
         (
             "sql: {connection: c, statement: \"select '{{ logical_date.strftime('%Y') }}'\"}",
-            "in `statement` templates are not rendered: `{{ logical_date.strftime('%Y') }}` / pass the value by \
-            `params: ['{{ run.logical_date | format(\"%Y\") }}']`, and write `$1` in the statement",
+            "in `statement` templates are not rendered: `{{ logical_date.strftime('%Y') }}` / add \
+            `params: ['{{ run.logical_date | format(\"%Y\") }}']` next to `statement`, and write `$1` in the statement, without quotes",
         ),
         (
             "sensor: {sql: {connection: c, statement: 'select {{ element }}'}}",
-            "in `statement` templates are not rendered: `{{ element }}` / pass the value by `params: [\"{{ element }}\"]`",
+            "in `statement` templates are not rendered: `{{ element }}` / add `params: [\"{{ element }}\"]` next to `statement`",
         ),
-        ("bash: 'psql {{ conn.db.password }}'", "`{{ conn.db.password }}` / templates have no connections: a `sql` or"),
+        (
+            "bash: 'psql {{ conn.db.password }}'",
+            "`{{ conn.db.password }}` / templates cannot read connections: use a `sql` or `http` task with `connection: db`; or store \
+            the password with `orch variables set db_password -`, and write `bash: {command: …, env: {PGPASSWORD: ",
+        ),
         ("bash: 'echo {{ macros.random() }}'", "`{{ macros.random() }}` / templates have no such value: compute it"),
         (
             "bash: '{% if params.table %}true{% endif %}'",
-            "in `bash` templates are not rendered: `{% if params.table %}` / decide in the program itself, and pass values by `env`",
+            "in `bash` templates are not rendered: `{% if params.table %}` / write `bash: {command: …, env: {TABLE: \
+            \"{{ params.table }}\"}}`, and test it in the command, such as by `[ \"$TABLE\" = true ]`",
         ),
     ] {
         wrong(&with(field), &[words]);
@@ -479,7 +485,7 @@ fn templates_of_airflow_outside_of_programs_are_told_as_those_of_orch() {
         ("{{ dag_run.logical_date }}", "templates have no `dag_run` / write `{{ run.logical_date }}`"),
         (
             "{{ conn.x.password }}",
-            "templates have no `conn` / templates have no connections: a `sql` or `http` task takes",
+            "templates have no `conn` / templates cannot read connections: use a `sql` or `http` task with `connection: x`",
         ),
         (
             "{{ run.logical_date.strftime(\"%Y\") }}",

@@ -2,7 +2,7 @@
 
 use super::Problems;
 use super::build::{Entry, Outline, group_around};
-use super::check::USE_A_CONNECTION;
+use super::check::how_to_connect;
 use super::keys::Shape;
 use super::node::{Mark, Node, NodeKind};
 use super::template::airflow::in_orch;
@@ -34,41 +34,37 @@ impl Outline<'_> {
         })
     }
 
-    /// A task by its name, told if there is none.
-    pub(super) fn task(&self, name: &str, group: Option<&str>, at: Mark, problems: &mut Problems<'_>) -> Option<usize> {
-        match self.meant(name, group) {
+    /// Finds the task that another one means by a name. Reports a problem if there is none.
+    pub(super) fn task(
+        &self,
+        name: &str,
+        seen_from: &Entry<'_>,
+        at: Mark,
+        problems: &mut Problems<'_>,
+    ) -> Option<usize> {
+        match self.meant(name, seen_from.group.as_deref()) {
             Some(TaskOrGroup::Task(task)) => Some(task),
             Some(TaskOrGroup::Group(id)) => {
                 problems.add(at, format!("`{id}` is a group, not a task"), "name one of its tasks");
                 None
             }
             None => {
-                self.unknown(name, at, problems);
+                self.unknown(name, &seen_from.id, at, problems);
                 None
             }
         }
     }
 
-    pub(super) fn unknown(&self, name: &str, at: Mark, problems: &mut Problems<'_>) {
-        let ids = self.index.keys().map(String::as_str);
-        let short = self.index.keys().filter_map(|id| Some(id.rsplit_once('.')?.1));
-        let hint = match closest(name, ids.chain(short)) {
+    /// Reports that no task has this name. `seen_from`: the id of the task or group that uses the name, which the hint does not suggest.
+    pub(super) fn unknown(&self, name: &str, seen_from: &str, at: Mark, problems: &mut Problems<'_>) {
+        let mut others: Vec<&str> = self.index.keys().map(String::as_str).filter(|id| *id != seen_from).collect();
+        others.sort_unstable();
+        let short = others.iter().filter_map(|id| Some(id.rsplit_once('.')?.1));
+        let hint = match closest(name, others.iter().copied().chain(short)) {
             Some(near) => format!("did you mean `{near}`?"),
-            None => self.named_tasks(),
+            None => named_tasks(&others),
         };
         problems.add(at, format!("there is no task `{name}`"), hint);
-    }
-
-    /// Returns a hint with the ids of the first tasks.
-    fn named_tasks(&self) -> String {
-        let mut ids: Vec<&str> = self.index.keys().map(String::as_str).collect();
-        ids.sort_unstable();
-        let named: Vec<String> = ids.iter().take(MAX_NAMED_TASKS).map(|id| format!("`{id}`")).collect();
-        let more = match ids.len().saturating_sub(MAX_NAMED_TASKS) {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
-        format!("the tasks of this DAG are {}{more}", named.join(", "))
     }
 
     /// The output of a task as another sees it.
@@ -103,7 +99,7 @@ impl Outline<'_> {
                         problems.add(at, format!("`{}` names no output", path.join(".")), hint);
                         continue;
                     };
-                    let Some(task) = self.task(&name, entry.group.as_deref(), at, problems) else { continue };
+                    let Some(task) = self.task(&name, entry, at, problems) else { continue };
                     inputs.insert(format!("upstream.{name}"), self.output(task, entry));
                 }
                 "element" => match (&entry.mapped, entry.is_mapped) {
@@ -129,7 +125,7 @@ impl Outline<'_> {
                 other => {
                     let hint = match (in_orch(&path.join(".")), closest(other, ROOTS)) {
                         (Some(orch), _) => format!("write `{{{{ {orch} }}}}`"),
-                        (None, _) if other == "conn" => USE_A_CONNECTION.into(),
+                        (None, _) if other == "conn" => how_to_connect("", &path.join(".")),
                         (None, Some(near)) => format!("did you mean `{near}`?"),
                         (None, None) => {
                             format!("paths begin with {}", ROOTS.map(|root| format!("`{root}`")).join(", "))
@@ -158,6 +154,19 @@ impl Outline<'_> {
         };
         problems.add(at, format!("there is no param `{name}`"), hint);
     }
+}
+
+/// Returns a hint with the first of these ids.
+fn named_tasks(ids: &[&str]) -> String {
+    if ids.is_empty() {
+        return "the DAG has no other task: add it under `tasks`, or remove the name".into();
+    }
+    let named: Vec<String> = ids.iter().take(MAX_NAMED_TASKS).map(|id| format!("`{id}`")).collect();
+    let more = match ids.len().saturating_sub(MAX_NAMED_TASKS) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("the other tasks of this DAG are {}{more}", named.join(", "))
 }
 
 fn one_of(root: &str, rest: &[String], known: &[&str], at: Mark, problems: &mut Problems<'_>) {

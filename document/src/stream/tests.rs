@@ -74,26 +74,29 @@ fn mistakes_are_told_with_their_place() {
         ),
         (
             READINGS.replace("where:", "filter:"),
-            "a stream has no key `filter`\n  at folder/readings.stream.yaml:13:1\nhint: here it is called `where`",
+            "unknown key `filter` in a stream\n  at folder/readings.stream.yaml:13:1\nhint: here it is called `where`",
         ),
-        (READINGS.replace("table: weather.readings\n", ""), "needs exactly one of `table`, `postgres` and `runs`"),
+        (READINGS.replace("table: weather.readings\n", ""), "a stream needs one of `table`, `postgres` and `runs`"),
         (READINGS.replace("key: city\n", ""), "`newest_by` needs a table with one row for each key"),
         (READINGS.replace("or: warn", "or: quarantine"), "`fresh` cannot quarantine single rows"),
         (READINGS.replace("not_null: [city, at]", "or: fail"), "a check needs exactly one rule"),
         (READINGS.replace("topic: weather", "name: a b"), "`a b` is not a name for a stream"),
         (READINGS.replace("topic: weather\n", ""), "a stream needs a `topic`"),
-        (format!("{READINGS}runs: {{dag: a}}\n"), "needs exactly one of `table`, `postgres` and `runs`"),
+        (
+            format!("{READINGS}runs: {{dag: a}}\n"),
+            "the stream has both `table` and `runs`\n  at folder/readings.stream.yaml:23:7\nhint: keep one of them",
+        ),
         (
             "topic: a\nruns: {dag: b}\nkey: c\n".into(),
-            "a stream with `runs` has no `key`\n  at folder/readings.stream.yaml:3:1",
+            "`key` is not allowed in a stream with `runs`\n  at folder/readings.stream.yaml:3:1",
         ),
         (
             "topic: a\ncapture: {database: postgres, connection: b, tables: c}\n".into(),
-            "a stream with `capture` has no `topic`",
+            "`topic` is not allowed in a stream with `capture`",
         ),
         (
             "topic: a\nfields: {n: integer}\npostgres: {connection: b, table: c}\npartition_by: n\n".into(),
-            "a stream with `postgres` has no `partition_by`",
+            "`partition_by` is not allowed in a stream with `postgres`",
         ),
         (
             "topic: a\nfields: {t: timestamp}\ntable: b.c\nwindows: {at: t, measures: {n: counted}}\n".into(),

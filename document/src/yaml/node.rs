@@ -4,7 +4,7 @@
 //! Built from the parser's events with a stack of our own, so that depth costs no stack of the process. Aliases are
 //! copied under a budget of values and of bytes: a text that would unfold to more is refused before it does.
 
-use super::unreadable::not_yaml;
+use super::unreadable::{not_yaml, unquoted_template};
 use serde_json::{Map, Number, Value};
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
@@ -206,9 +206,9 @@ impl Tree {
                     let value = if style == TScalarStyle::Plain { plain(&text) } else { Value::String(text) };
                     self.add(Node { mark, kind: NodeKind::Scalar(value) }, anchor, size)?;
                 }
-                Event::SequenceStart(anchor, _) => self.open(mark, anchor, Inside::List(Vec::new()))?,
+                Event::SequenceStart(anchor, _) => self.open(text, mark, anchor, Inside::List(Vec::new()))?,
                 Event::MappingStart(anchor, _) => {
-                    self.open(mark, anchor, Inside::Map(Vec::new(), None, HashMap::new()))?;
+                    self.open(text, mark, anchor, Inside::Map(Vec::new(), None, HashMap::new()))?;
                 }
                 Event::SequenceEnd | Event::MappingEnd => self.close()?,
                 Event::Alias(anchor) => {
@@ -238,14 +238,13 @@ impl Tree {
         Ok(())
     }
 
-    fn open(&mut self, mark: Mark, anchor: usize, inside: Inside) -> Result<(), Unreadable> {
+    /// Opens a list or a map. `text`: the whole file, for a message that shows what is wrong.
+    fn open(&mut self, text: &str, mark: Mark, anchor: usize, inside: Inside) -> Result<(), Unreadable> {
         if let Some(OpenCollection { inside: Inside::Map(_, None, _), .. }) = self.open.last() {
-            let hint = "put templates in quotes: `\"{{ params.x }}\"`";
-            return Err((
-                mark,
-                "a key is a list or an object, not text, as in a template without quotes".into(),
-                hint.into(),
-            ));
+            return Err(unquoted_template(text, mark, self.outer_key()).unwrap_or_else(|| {
+                let hint = "write keys as plain texts, and put templates in quotes: `\"{{ params.x }}\"`";
+                (mark, "a key is a list or an object, not text".into(), hint.into())
+            }));
         }
         if self.open.len() >= MOST_DEPTH {
             let message = format!("lists and objects stand more than {MOST_DEPTH} deep in each other");
@@ -255,6 +254,12 @@ impl Tree {
         self.grow(Size { nodes: 1, bytes: 0 }, mark)?;
         self.open.push(OpenCollection { mark, anchor, size_before, inside });
         Ok(())
+    }
+
+    /// The key whose value the innermost collection is.
+    fn outer_key(&self) -> Option<&str> {
+        let outer = self.open.len().checked_sub(2).and_then(|index| self.open.get(index))?;
+        if let Inside::Map(_, Some(key), _) = &outer.inside { Some(key.text.as_str()) } else { None }
     }
 
     fn close(&mut self) -> Result<(), Unreadable> {

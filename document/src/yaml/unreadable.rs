@@ -65,6 +65,26 @@ pub(super) fn not_yaml(text: &str, error: &ScanError) -> Unreadable {
     )
 }
 
+/// Returns the problem of a template without quotes, which YAML reads as an object in an object. `mark`: the second `{`. `None` if the
+/// line has no whole template there. `key`: the key whose value the template is.
+pub(super) fn unquoted_template(text: &str, mark: Mark, key: Option<&str>) -> Option<Unreadable> {
+    let mark = Mark { column: mark.column.checked_sub(1)?, ..mark };
+    let line = text.lines().nth(mark.line.checked_sub(1)? as usize)?;
+    let (start, _) = line.char_indices().nth(mark.column.checked_sub(1)? as usize)?;
+    let rest = line.get(start..).filter(|rest| rest.starts_with("{{"))?;
+    let template = rest.get(..rest.find("}}")? + 2)?;
+    let quote = if template.contains('"') { '\'' } else { '"' };
+    let quoted = format!("{quote}{template}{quote}");
+    Some(match key {
+        Some(key) => (
+            mark,
+            format!("`{key}`: the template `{template}` is not in quotes"),
+            format!("put it in quotes: `{key}: {quoted}`"),
+        ),
+        None => (mark, format!("the template `{template}` is not in quotes"), format!("put it in quotes: `{quoted}`")),
+    })
+}
+
 /// A value that begins with a character that YAML reserves.
 struct ReservedValue<'t> {
     key: &'t str,

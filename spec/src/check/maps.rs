@@ -14,7 +14,8 @@ pub(super) fn check(dag: &mut Checked<'_>) {
         if let Some(map) = &task.map {
             if let Some(group) = around {
                 let message = format!("it is mapped inside the mapped group `{}`", group.group_id);
-                dag.about_task(task, message, "map one of the two, over `cross(a, b)` if need be");
+                let hint = one_map(group);
+                dag.about_task(task, message, hint);
             }
             for problem in map_problems(dag, map) {
                 dag.about_task(task, problem.0, problem.1);
@@ -31,11 +32,17 @@ fn group_map(dag: &mut Checked<'_>, group: &GroupSpec) {
     let outer = dag.spec.mapped_group(Some(&group.group_id)).filter(|outer| outer.group_id != group.group_id);
     if let Some(outer) = outer {
         let message = format!("group `{}` is mapped inside the mapped group `{}`", group.group_id, outer.group_id);
-        dag.about_group(group, message, "map one of the two, over `cross(a, b)` if need be");
+        let hint = one_map(outer);
+        dag.about_group(group, message, hint);
     }
     for (message, hint) in map_problems(dag, map) {
         dag.about_group(group, format!("group `{}`: {message}", group.group_id), hint);
     }
+}
+
+/// Returns the hint for a map inside the map of this group.
+fn one_map(outer: &GroupSpec) -> String {
+    format!("remove this map, and map group `{}` over every pair: `cross(a, b)`", outer.group_id)
 }
 
 /// What is wrong with the lists of a map, as message and hint.

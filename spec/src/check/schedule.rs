@@ -37,7 +37,7 @@ pub(super) fn check(dag: &mut Checked<'_>) {
         && start > end
     {
         let (start, end) = (start.to_rfc3339(), end.to_rfc3339());
-        dag.about_dag(format!("it starts at {start}, after its end at {end}"), "swap the two dates");
+        dag.about_dag(format!("`start` {start} is after `end` {end}"), "swap the two dates");
     }
 }
 

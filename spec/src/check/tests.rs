@@ -131,7 +131,7 @@ fn schedules_and_dates_are_readable() {
     );
     check_dag(
         json!({ "start": "2025-02-01T00:00:00Z", "end": "2025-01-01T00:00:00Z" }),
-        "-: it starts at 2025-02-01T00:00:00+00:00, after its end at 2025-01-01T00:00:00+00:00 / swap the two dates",
+        "-: `start` 2025-02-01T00:00:00+00:00 is after `end` 2025-01-01T00:00:00+00:00 / swap the two dates",
     );
 }
 
@@ -318,8 +318,8 @@ fn maps_are_over_lists_and_not_in_maps() {
     assert_eq!(
         problem_lines(&nested),
         [
-            "-: group `g.h` is mapped inside the mapped group `g` / map one of the two, over `cross(a, b)` if need be",
-            "g.h.t: it is mapped inside the mapped group `g` / map one of the two, over `cross(a, b)` if need be",
+            "-: group `g.h` is mapped inside the mapped group `g` / remove this map, and map group `g` over every pair: `cross(a, b)`",
+            "g.h.t: it is mapped inside the mapped group `g` / remove this map, and map group `g` over every pair: `cross(a, b)`",
         ]
     );
 }

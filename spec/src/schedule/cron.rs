@@ -293,6 +293,7 @@ mod tests {
              hour, day of month, month, weekday: `30 6 * * mon-fri`; seconds may follow"
         );
         assert!(error("@fortnightly").contains("presets are @hourly, @daily"));
+        assert!(error("every day at 2").contains("seconds may follow; or write a preset: @hourly, @daily"));
         assert!(error("0 0 * * 5L").ends_with("hint: the last one of a month is written `L5`, with a number"));
         assert!(error("0 0 * * 1#6").contains("places are 1 to 5"));
         assert!(error("0 0 * * 1#1,5").contains("mixes plain days"));

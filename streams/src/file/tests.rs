@@ -115,7 +115,7 @@ fn mistakes_that_no_table_of_keys_finds_are_told() {
         ("[city, at]", "[city, day]", "the rows have no column `day`, which `contract` names"),
         ("bucket(16, city)", "month(day)", "the rows have no column `day`"),
         ("weather.readings", "readings", "`table`: "),
-        ("least: -100, most: 140", "column2: a", "`between` has no key"),
+        ("least: -100, most: 140", "column2: a", "unknown key `column2` in `between`"),
         ("{column: fahrenheit, least: -100, most: 140}", "{column: fahrenheit}", "has no bound"),
     ] {
         let text = READINGS.replace(what, instead);

@@ -135,10 +135,12 @@ fn no_file(path: &Path) -> Failure {
         return Failure::new(format!("`{name}` is not a DAG file"))
             .hint("name a file that ends in `.yaml`, `.yml` or `.json` and does not begin with a dot");
     }
-    let here =
-        std::env::current_dir().map_or_else(|_| "the current folder".into(), |here| format!("`{}`", here.display()));
+    let start = match std::env::current_dir() {
+        Ok(here) if path.is_relative() => format!(", which starts in `{}`", here.display()),
+        _ => String::new(),
+    };
     Failure::new(format!("there is no file `{name}`"))
-        .hint(format!("paths begin in {here}; list the DAGs of the binary with `orch dags list --local`"))
+        .hint(format!("correct the path{start}; or name a DAG by its id: `orch dags list --local` lists the ids"))
 }
 
 /// To standard error: what is printed there is for people.

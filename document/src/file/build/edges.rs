@@ -41,7 +41,7 @@ impl Outline<'_> {
                 match self.meant(&text, entry.group.as_deref()) {
                     Some(TaskOrGroup::Task(task)) => found.push(self.tasks[task].id.clone()),
                     Some(TaskOrGroup::Group(group)) => found.extend(self.edge_of(&group, Edge::Beginning)),
-                    None => self.unknown(&text, name.mark, problems),
+                    None => self.unknown(&text, &entry.id, name.mark, problems),
                 }
             }
             json!(found)
@@ -67,7 +67,7 @@ impl Outline<'_> {
                 problems.add(option.mark, format!("`{}` is no option of task `{}`", option.text, entry.id), hint);
             }
             let text = name.scalar().map(text_of).unwrap_or_default();
-            if let Some(task) = self.task(&text, entry.group.as_deref(), name.mark, problems) {
+            if let Some(task) = self.task(&text, entry, name.mark, problems) {
                 config["follow"][&option.text] = json!(self.tasks[task].id);
             }
         }
@@ -84,7 +84,7 @@ impl Outline<'_> {
                     problems.add(name.mark, message, "name a task of the group");
                 }
                 Some(TaskOrGroup::Group(group)) => after.extend(self.edge_of(&group, Edge::End)),
-                None => self.unknown(&text, name.mark, problems),
+                None => self.unknown(&text, &entry.id, name.mark, problems),
             }
         }
         after
@@ -121,7 +121,7 @@ impl Outline<'_> {
             Some(TaskOrGroup::Task(task)) => ("task", self.tasks[task].id.clone()),
             Some(TaskOrGroup::Group(group)) => ("group", group),
             None => {
-                self.unknown(&text, name.mark, problems);
+                self.unknown(&text, id, name.mark, problems);
                 return Vec::new();
             }
         };
@@ -208,7 +208,7 @@ impl Outline<'_> {
                 let group = if entry.is_mapped { None } else { entry.mapped.clone() };
                 Source::Element { group, part: None }
             } else {
-                match self.task(&key.text, entry.group.as_deref(), key.mark, problems) {
+                match self.task(&key.text, entry, key.mark, problems) {
                     Some(task) => self.output(task, entry),
                     None => continue,
                 }
@@ -264,7 +264,7 @@ impl Outline<'_> {
             problems.add(node.mark, "`map` is over neither a list nor the output of a task", hint);
             return None;
         };
-        let task = self.task(&name, entry.group.as_deref(), node.mark, problems)?;
+        let task = self.task(&name, entry, node.mark, problems)?;
         Some(match self.output(task, entry) {
             // As Airflow: mapping over a mapped task waits for all of it.
             Source::Outputs(id) => Source::Collected(id),

@@ -77,17 +77,17 @@ fn words_of_other_orchestrators_have_hints() {
     );
     wrong(
         "dag_id: a\ntasks:\n  t: {bash: x, frobnicate: 1}\n",
-        &["has no key `frobnicate` / `orch dags schema` prints all keys"],
+        &["unknown key `frobnicate` in task `t` / `orch dags schema` prints all keys"],
     );
 }
 
 #[test]
 fn a_missing_key_is_named_with_a_line_that_has_it() {
-    wrong("tasks: {}\n", &["1:1: a DAG has no `dag_id` / add a line such as `dag_id: nightly_sales`"]);
-    wrong("dag_id: a\n", &["a DAG has no `tasks` / add a line such as `tasks: {hello: {bash: echo hello}}`"]);
+    wrong("tasks: {}\n", &["1:1: `dag_id` is missing in a DAG / add a line such as `dag_id: nightly_sales`"]);
+    wrong("dag_id: a\n", &["`tasks` is missing in a DAG / add a line such as `tasks: {hello: {bash: echo hello}}`"]);
     wrong(
         "dag_id: a\ntasks:\n  t: {sql: {connection: c}}\n",
-        &["3:12: `sql` has no `statement` / add a line such as `statement: 'select 1'`"],
+        &["3:12: `statement` is missing in `sql` / add a line such as `statement: 'select 1'`"],
     );
 }
 
@@ -99,4 +99,78 @@ fn a_path_names_a_dag_file_by_its_last_part() {
     for path in [".x.yaml", "a/.x.yaml", "x.endpoint.yaml", "dags/dag-file.schema.json", "x.py", "x"] {
         assert!(!is_dag_file(path), "{path}");
     }
+}
+
+#[test]
+fn a_misspelt_required_key_is_reported_once() {
+    for file in ["dag_ids: a\ntasks: {}\n", "id: a\ntasks: {}\n"] {
+        let problems = parsed(file).expect_err(file);
+        assert_eq!(problems.len(), 1, "{}", words(&problems));
+        assert!(words(&problems).contains("`dag_id`"), "{}", words(&problems));
+    }
+    assert_eq!(parsed("dag_id: a\nfrobnicate: 1\n").expect_err("two problems").len(), 2);
+}
+
+#[test]
+fn a_branch_without_its_value_is_reported_once() {
+    let with = |branch: &str| format!("dag_id: a\ntasks:\n  c: {{branch: {branch}}}\n  t: {{bash: x, after: c}}\n");
+    let on = "`branch` has `cases` but no `on`, the value that chooses between the tasks / add for example `on: \"{{ params.region }}\"`";
+    wrong(&with("{cases: {x: t}}"), &[on]);
+    assert_eq!(parsed(&with("{cases: {x: t}}")).expect_err("one problem").len(), 1);
+    wrong(&with("{}"), &["`branch` needs one of `on`, `bash`, `python` / add for example `on: "]);
+    wrong(
+        &with("{bash: echo t, otherwise: t}"),
+        &[
+            "`branch` has both `bash` and `otherwise` / remove `otherwise`: the last line that `bash` prints names the tasks",
+        ],
+    );
+    wrong(
+        "dag_id: a\ntasks:\n  t: {python: {args: [x]}}\n",
+        &["`python` needs one of `script`, `file` / add for example `file: load.py`"],
+    );
+}
+
+#[test]
+fn a_map_in_a_map_is_reported_with_the_map_over_pairs() {
+    wrong(
+        "dag_id: a\ntasks:\n  g:\n    map: [x, y]\n    tasks:\n      h:\n        map: [1, 2]\n        tasks:\n          t: {bash: x}\n",
+        &[
+            "6:7: group `g.h` is mapped inside the mapped group `g` / remove `map` from `g.h`, and map `g` over every pair: \
+            `map: {cross: [[\"x\",\"y\"], [1,2]]}`; `{{ element[0] }}` and `{{ element[1] }}` are the two values of a pair",
+        ],
+    );
+    wrong(
+        "dag_id: a\ntasks:\n  g:\n    map: [x, y]\n    tasks:\n      t: {bash: x, map: [1]}\n",
+        &[
+            "6:7: dag `a`, task `g.t`: it is mapped inside the mapped group `g` / remove this map, and map group `g` over every pair: \
+            `map: {cross: [a, b]}`",
+        ],
+    );
+}
+
+#[test]
+fn problems_of_the_whole_dag_are_reported_where_the_value_stands() {
+    wrong("dag_id: a b\ntasks: {}\n", &["1:9: dag `a b`: dag id \"a b\" has the character ' '"]);
+    wrong(
+        "dag_id: a\nschedule: '@daily'\nparams: {x: {type: integer}}\ntasks: {}\n",
+        &["3:13: dag `a`: the param `x` has no default"],
+    );
+    wrong(
+        "dag_id: a\nend: 2025-01-01\nstart: 2026-01-01\ntasks: {}\n",
+        &[
+            "3:8: dag `a`: `start` 2026-01-01T00:00:00+00:00 is after `end` 2025-01-01T00:00:00+00:00 / swap the two dates",
+        ],
+    );
+    wrong("dag_id: a\nmax_active_runs: 0\ntasks: {}\n", &["2:18: dag `a`: max_active_runs is 0"]);
+    wrong(
+        "dag_id: a\ntasks:\n  t: {bash: x, retries: 9999}\n",
+        &["3:25: dag `a`, task `t`: retries is 9999, more than 1000"],
+    );
+}
+
+#[test]
+fn a_task_is_not_suggested_to_itself() {
+    let with = |more: &str| format!("dag_id: a\ntasks:\n  load: {{bash: x, after: lod}}\n{more}");
+    wrong(&with(""), &["there is no task `lod` / the DAG has no other task: add it under `tasks`, or remove the name"]);
+    wrong(&with("  clean: {bash: y}\n"), &["there is no task `lod` / the other tasks of this DAG are `clean`"]);
 }

@@ -180,12 +180,12 @@ fn mask(unit: Unit) -> u64 {
 
 fn wrong_count(written: &str, words: &[&str]) -> CronError {
     let message = format!("cron `{written}` has {} fields, not 5 or 6", words.len());
+    let known: Vec<&str> = PRESETS.iter().map(|(name, _)| *name).collect();
+    let all = known.join(", ");
     let fields = "the fields are minute, hour, day of month, month, weekday: `30 6 * * mon-fri`; seconds may follow";
     match words {
         [] => CronError::new("a cron expression is empty", fields),
         [word] if word.starts_with('@') => {
-            let known: Vec<&str> = PRESETS.iter().map(|(name, _)| *name).collect();
-            let all = known.join(", ");
             let hint = match closest(word, known) {
                 Some(near) => format!("did you mean `{near}`? presets are {all}"),
                 None => format!("presets are {all}"),
@@ -193,7 +193,7 @@ fn wrong_count(written: &str, words: &[&str]) -> CronError {
             CronError::new(format!("cron `{written}` is not a preset"), hint)
         }
         [_, _, _, _, _, _, _, ..] => CronError::new(message, format!("years are not supported: {fields}")),
-        _ => CronError::new(message, fields),
+        _ => CronError::new(message, format!("{fields}; or write a preset: {all}")),
     }
 }
 

@@ -173,7 +173,7 @@ fn a_dag_runs_on_a_database_that_is_thrown_away() {
 fn a_file_that_does_not_exist_is_told_as_a_file() {
     for file in ["nothere.yaml", "./nothere.yaml", "../nothere.json"] {
         let refused = orch(&["dags", "test", file]).refused();
-        let expected = format!("error: there is no file `{file}`\nhint: paths begin in `");
+        let expected = format!("error: there is no file `{file}`\nhint: correct the path, which starts in `");
         assert!(refused.starts_with(&expected), "{refused}");
     }
 }
