@@ -381,6 +381,14 @@ impl Config {
         }
     }
 
+    /// Returns where a value comes from, as ` from ORCH_PORT`; nothing for a default.
+    fn origin(&self, key: &str) -> String {
+        match self.sources.get(key) {
+            None | Some(LoadedFrom::Default) => String::new(),
+            Some(source) => format!(" from {source}"),
+        }
+    }
+
     /// What each value alone cannot tell.
     fn problems(&self) -> Vec<Failure> {
         let mut problems = Vec::new();
@@ -389,51 +397,64 @@ impl Config {
                 problems.push(Failure::new(message).hint(hint));
             }
         };
+        let from = |key: &str| self.origin(key);
         let lease = self.lease.show();
         refuse(
             self.lease < SHORTEST_LEASE || self.lease > LONGEST_LEASE,
-            format!("lease `{lease}` is not between 1s and 10m"),
+            format!("lease `{lease}`{} is not between 1s and 10m", from("lease")),
             "write for example `15s`: a lost worker is noticed after this time",
         );
         let slots = self.slots;
         refuse(
             slots == 0 || slots > MOST_SLOTS,
-            format!("slots `{slots}` is not between 1 and {MOST_SLOTS}"),
+            format!("slots `{slots}`{} is not between 1 and {MOST_SLOTS}", from("slots")),
             "set it to 1 or more; to run nothing on this machine, start no worker",
         );
         let slots = self.process_slots;
         refuse(
             slots == 0 || slots > MOST_PROCESSES,
-            format!("process_slots `{slots}` is not between 1 and {MOST_PROCESSES}"),
+            format!("process_slots `{slots}`{} is not between 1 and {MOST_PROCESSES}", from("process_slots")),
             "set it to a few for each CPU core: each is a process",
         );
         let slots = self.query_slots;
         refuse(
             slots == 0 || slots > MAX_QUERY_SLOTS,
-            format!("query_slots `{slots}` is not between 1 and {MAX_QUERY_SLOTS}"),
+            format!("query_slots `{slots}`{} is not between 1 and {MAX_QUERY_SLOTS}", from("query_slots")),
             "each query runs in its own process, which may take 256 MB",
         );
         let elements = self.max_map_elements;
         refuse(
             elements == 0 || elements > MAX_MAP_ELEMENTS,
-            format!("max_map_elements `{elements}` is not between 1 and {MAX_MAP_ELEMENTS}"),
+            format!(
+                "max_map_elements `{elements}`{} is not between 1 and {MAX_MAP_ELEMENTS}",
+                from("max_map_elements")
+            ),
             "map over batches of elements instead",
         );
+        let memory = self.process_memory_mb;
         refuse(
-            self.process_memory_mb < LEAST_MEMORY_MB,
-            format!("process_memory_mb `{}` is less than {LEAST_MEMORY_MB}", self.process_memory_mb),
+            memory < LEAST_MEMORY_MB,
+            format!("process_memory_mb `{memory}`{} is less than {LEAST_MEMORY_MB}", from("process_memory_mb")),
             "a child that does nothing needs some 20 MB",
         );
-        refuse(
-            self.ssl_cert.is_some() != self.ssl_key.is_some(),
-            "`ssl_cert` and `ssl_key` are not both named".into(),
-            "set both, or neither: https needs the certificate and its key",
-        );
-        refuse(
-            self.vault_url.is_some() != self.vault_token.is_some(),
-            "a vault needs both its address and a token".into(),
-            "set `ORCH_VAULT_URL` and `ORCH_VAULT_TOKEN`",
-        );
+        let (cert, key) = (self.ssl_cert.is_some(), self.ssl_key.is_some());
+        let (url, token) = (self.vault_url.is_some(), self.vault_token.is_some());
+        for (is_wrong, given, missing, how) in [
+            (cert && !key, "ssl_cert", "ssl_key", "`--ssl-key FILE` or `ORCH_SSL_KEY`"),
+            (key && !cert, "ssl_key", "ssl_cert", "`--ssl-cert FILE` or `ORCH_SSL_CERT`"),
+            (url && !token, "vault_url", "vault_token", "`ORCH_VAULT_TOKEN`"),
+            (token && !url, "vault_token", "vault_url", "`--vault-url URL` or `ORCH_VAULT_URL`"),
+        ] {
+            let given_as = match self.sources.get(given) {
+                Some(source @ (LoadedFrom::Flag(_) | LoadedFrom::Environment(_))) => source.to_string(),
+                Some(LoadedFrom::Default | LoadedFrom::File(_)) | None => given.to_owned(),
+            };
+            refuse(
+                is_wrong,
+                format!("`{given}`{} is set, but `{missing}` is not", from(given)),
+                &format!("set `{missing}` with {how}, or remove `{given_as}`: one needs the other"),
+            );
+        }
         refuse(
             self.task_password.is_some() && self.task_role.is_none(),
             "`task_password` is set and `task_role` is not".into(),
@@ -447,19 +468,16 @@ impl Config {
         let is_url = self.public_url.starts_with("https://") || self.public_url.starts_with("http://");
         refuse(
             !self.public_url.is_empty() && !is_url,
-            format!("public_url `{}` is not the address of a web server", self.public_url),
+            format!("public_url `{}`{} is not the address of a web server", self.public_url, from("public_url")),
             "write it as users type it, with its path if it has one: `https://orch.example.com`",
         );
         if let Some(url) = &self.database_url
             && !["postgres://", "postgresql://"].iter().any(|scheme| url.reveal().starts_with(scheme))
         {
-            let from = self.sources.get("database_url").map_or_else(String::new, LoadedFrom::to_string);
+            let shown = shown_address(url.reveal());
             refuse(
                 true,
-                format!(
-                    "database_url {} from {from} is not the address of a Postgres database",
-                    shown_address(url.reveal())
-                ),
+                format!("database_url {shown}{} is not the address of a Postgres database", from("database_url")),
                 "orch needs `postgres://user:password@host:5432/database`",
             );
         }

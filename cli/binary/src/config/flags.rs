@@ -13,6 +13,8 @@ pub struct Field {
     pub about: &'static str,
     /// Nothing but this process may know it.
     pub is_secret: bool,
+    /// Returns what the value has to be, as in "is not …", or `None` if the text is a valid value.
+    pub(super) expected: fn(&str) -> Option<String>,
 }
 
 impl Field {
@@ -48,6 +50,10 @@ pub(super) const fn form<T: Text>() -> &'static str {
 
 pub(super) const fn is_secret<T: Text>() -> bool {
     T::IS_SECRET
+}
+
+pub(super) fn expected<T: Text>(text: &str) -> Option<String> {
+    T::parse(text).err()
 }
 
 macro_rules! config {
@@ -98,6 +104,7 @@ macro_rules! config {
                     default: $default,
                     about: $about,
                     is_secret: flags::is_secret::<$type>(),
+                    expected: flags::expected::<$type>,
                 },
             )+)+ ];
 

@@ -178,7 +178,7 @@ impl<'a> Reader<'a> {
             }
         };
         let mut values = match text.parse::<toml::Table>() {
-            Ok(table) => self.texts(&path, table),
+            Ok(table) => self.texts(&path, &text, table),
             Err(error) => {
                 let text = error.to_string();
                 return self.problems.push(
@@ -196,17 +196,18 @@ impl<'a> Reader<'a> {
         self.file = Some((path, values));
     }
 
-    fn texts(&mut self, path: &Path, table: toml::Table) -> BTreeMap<String, String> {
+    /// Returns the values of a file by key. `file`: its text.
+    fn texts(&mut self, path: &Path, file: &str, table: toml::Table) -> BTreeMap<String, String> {
         let mut texts = BTreeMap::new();
         for (key, value) in table {
-            if !self.fields.iter().any(|field| field.key == key) {
+            let Some(field) = self.fields.iter().find(|field| field.key == key) else {
                 let hint = match closest(&key, self.fields.iter().map(|field| field.key)) {
                     Some(near) => format!("did you mean `{near}`?"),
                     None => "`orch config list` names all keys".into(),
                 };
                 self.problems.push(Failure::new(format!("`{}` has an unknown key `{key}`", path.display())).hint(hint));
                 continue;
-            }
+            };
             let text = match value {
                 toml::Value::String(text) => text,
                 toml::Value::Integer(number) => number.to_string(),
@@ -215,8 +216,8 @@ impl<'a> Reader<'a> {
                     parts.iter().filter_map(toml::Value::as_str).collect::<Vec<_>>().join(",")
                 }
                 other => {
-                    let problem = format!("`{key}` in `{}` is a {}", path.display(), other.type_str());
-                    self.problems.push(Failure::new(problem).hint("write text, a whole number, true or false"));
+                    let line = line_of(file, &key).map_or_else(String::new, |line| format!(", line {line},"));
+                    self.problems.push(wrong_type(field, &other, &format!("`{}`{line}", path.display())));
                     continue;
                 }
             };
@@ -224,6 +225,40 @@ impl<'a> Reader<'a> {
         }
         texts
     }
+}
+
+/// Returns the problem of a value whose type no setting has. `place`: the file, and the line if it is known.
+fn wrong_type(field: &Field, value: &toml::Value, place: &str) -> Failure {
+    let text = match value {
+        toml::Value::Float(number) => Some(format!("{number:?}")),
+        toml::Value::Datetime(time) => Some(time.to_string()),
+        _ => None,
+    };
+    let expected = (field.expected)(text.as_deref().unwrap_or(value.type_str()));
+    let shown = match text.filter(|_| !field.is_secret) {
+        Some(text) => text,
+        None if value.is_array() => "an array".to_owned(),
+        None => format!("a {}", value.type_str()),
+    };
+    let key = field.key;
+    let Some(expected) = expected else {
+        let what = if value.is_array() { "each entry of the array" } else { "the value" };
+        return Failure::new(format!("`{key}` in {place} is {shown}, not text")).hint(format!("put {what} in quotes"));
+    };
+    let is_plain = field.default.parse::<i64>().is_ok() || field.default.parse::<bool>().is_ok();
+    let hint = match field.default {
+        "" => "write text in quotes, a whole number, true or false".to_owned(),
+        default if is_plain => format!("write for example `{key} = {default}`"),
+        default => format!("write for example `{key} = \"{default}\"`"),
+    };
+    Failure::new(format!("`{key}` in {place} is {shown}, not {expected}")).hint(hint)
+}
+
+/// Returns the line of a key of a TOML file, counted from 1. `None` for a key that is written in another form than `key = value`.
+fn line_of(file: &str, key: &str) -> Option<usize> {
+    let mut lines = file.lines().take_while(|line| !line.trim_start().starts_with('['));
+    let index = lines.position(|line| line.split_once('=').is_some_and(|(name, _)| name.trim() == key))?;
+    Some(index + 1)
 }
 
 /// All three ways to set a field.

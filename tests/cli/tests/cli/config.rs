@@ -51,7 +51,7 @@ fn all_that_is_wrong_is_told_at_once() {
     assert_eq!(
         refused,
         "error: `<path>` has an unknown key `prt`\nhint: did you mean `port`?\n\
-        error: `slots` in `<path>` is a float\nhint: write text, a whole number, true or false\n\
+        error: `slots` in `<path>`, line 2, is 0.5, not a whole number\nhint: write for example `slots = 256`\n\
         error: port `99999` from ORCH_PORT is not a number from 0 to 65535\n\
         hint: set it with `--port`, `ORCH_PORT` or `port = …` in orch.toml\n\
         error: lease `5` from --lease is not a time with a unit such as `500ms`, `30s`, `5m`, `2h` or `90d`\n\

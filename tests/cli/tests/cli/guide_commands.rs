@@ -103,5 +103,5 @@ fn plain_http_beyond_this_machine_is_refused_with_the_ways_out() {
     }
     let half =
         CommandOutput::of(&command(home.path()).args(["web", "--ssl-cert", "a.pem"]).output().unwrap()).refused();
-    assert!(half.contains("`ssl_cert` and `ssl_key` are not both named"), "{half}");
+    assert!(half.contains("`ssl_cert` from --ssl-cert is set, but `ssl_key` is not"), "{half}");
 }
