@@ -53,6 +53,8 @@ const MOST_DETAIL_CHARS: usize = 2_000;
 const FORBIDDEN: &str = "Forbidden";
 /// Start of the message that names the user, their role and the required role.
 const ROLE_TOO_LOW: &str = "user `";
+/// What it says to a token that it does not know.
+const UNKNOWN_TOKEN: &str = "Token was revoked";
 /// How a server says so that tries no connections.
 const SWITCHED_OFF: &str = "Testing connections is disabled";
 
@@ -203,6 +205,10 @@ impl Api {
 
     fn not_logged_in(&self, detail: &str) -> Failure {
         let message = match &self.door {
+            // The server has one response for both, so that nobody learns which tokens existed.
+            Door::Http(_, Some(_)) if detail == UNKNOWN_TOKEN => {
+                format!("`{}` does not know the token: it is mistyped, or was revoked", self.base)
+            }
             Door::Http(_, Some(_)) => format!("`{}` does not accept the token: {detail}", self.base),
             _ => format!("`{}` asks for a token", self.base),
         };

@@ -66,7 +66,8 @@ fn ticks(
     Ok(found.into_iter().map(|date| date.logical_date).collect())
 }
 
-fn has_ticks(spec: &DagSpec) -> bool {
+/// Returns whether the schedule of a DAG has dates.
+pub(crate) fn has_ticks(spec: &DagSpec) -> bool {
     matches!(spec.schedule.time(), Schedule::Cron { .. } | Schedule::EveryMs(_))
 }
 

@@ -101,7 +101,7 @@ words! {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CannotBackfill {
     #[error(
-        "dag `{dag_id}` has no schedule that says its dates\nhint: name dates one by one, or a step: `daily` or `hourly`"
+        "dag `{dag_id}` has no schedule to take the dates from\nhint: give a step (`daily` or `hourly`), or each date by itself"
     )]
     Unscheduled { dag_id: String },
     #[error("dag `{dag_id}` has a schedule, which says its dates\nhint: leave the step out")]

@@ -166,8 +166,9 @@ impl<'a> Document<'a> {
     fn object(&self) -> Result<Map<String, Value>, BadDocument> {
         let value = match self.format {
             // The text of a parser's error could show what stands there: the line is enough.
-            FileFormat::Json => serde_json::from_str(self.text)
-                .map_err(|error| self.bad(format!("line {} is not JSON", error.line())))?,
+            FileFormat::Json => {
+                serde_json::from_str(self.text).map_err(|error| self.bad(not_json(self.text, &error)))?
+            }
             FileFormat::Yaml => {
                 let documents = node::read("", self.text.as_bytes()).map_err(|refused| self.bad(unread(refused)))?;
                 documents.first().map_or(Value::Null, node::Node::json)
@@ -218,6 +219,37 @@ fn write_object(fields: Map<String, Value>, format: FileFormat) -> String {
         return yaml::object(&fields.iter().map(|(name, value)| (name.as_str(), value)).collect::<Vec<_>>());
     }
     serde_json::to_string_pretty(&Value::Object(fields)).expect("JSON values can be written as JSON") + "\n"
+}
+
+/// Returns what is wrong with a text that is not JSON, without quoting it.
+fn not_json(text: &str, error: &serde_json::Error) -> String {
+    match (error.is_eof(), missing_end(text)) {
+        (true, Some(end)) => {
+            format!("it breaks off after line {}: a closing `{end}` is missing", text.trim_end().lines().count())
+        }
+        (true, None) => "it is empty or breaks off".into(),
+        (false, _) => format!("line {} is not JSON", error.line()),
+    }
+}
+
+/// Returns the character that closes the innermost text, list or object that is open at the end of a JSON text.
+fn missing_end(json: &str) -> Option<char> {
+    let (mut open, mut in_text, mut escaped) = (Vec::new(), false, false);
+    for letter in json.chars() {
+        match letter {
+            _ if escaped => escaped = false,
+            '\\' if in_text => escaped = true,
+            '"' => in_text = !in_text,
+            _ if in_text => {}
+            '{' => open.push('}'),
+            '[' => open.push(']'),
+            '}' | ']' => {
+                open.pop();
+            }
+            _ => {}
+        }
+    }
+    if in_text { Some('"') } else { open.pop() }
 }
 
 /// `NAME=value`, each name once.
@@ -285,6 +317,20 @@ mod tests {
         ] {
             let error = read(name, text).expect_err(text).to_string();
             assert!(error.starts_with(&format!("`{name}`")) && !error.contains("hush"), "{error}");
+        }
+    }
+
+    #[test]
+    fn json_that_breaks_off_is_told_with_what_is_missing() {
+        for (text, expected) in [
+            ("{\"a\": \"x://h\"\n", "it breaks off after line 1: a closing `}` is missing"),
+            ("{\"a\": [\"}\\\"{\",\n1", "it breaks off after line 2: a closing `]` is missing"),
+            ("{\"a\": \"x", "it breaks off after line 1: a closing `\"` is missing"),
+            ("", "it is empty or breaks off"),
+            ("{\"a\": 1,\n}", "line 2 is not JSON"),
+        ] {
+            let error = read("c.json", text).expect_err(text).to_string();
+            assert_eq!(error, format!("`c.json` cannot be read: {expected}"));
         }
     }
 

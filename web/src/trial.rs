@@ -24,6 +24,8 @@ use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 const WHOLE: Duration = Duration::from_secs(5);
 /// Of what the other side says.
 const MOST_CHARS: usize = 300;
+/// Maximum length of a message about fields that do not allow a test. It has room for the longest id twice.
+const MAX_UNUSABLE_CHARS: usize = 1_000;
 
 /// Airflow's words.
 const DONE: &str = "Connection successfully tested";
@@ -74,6 +76,27 @@ fn unusable(text: impl Into<String>) -> TestError {
     TestError::Unusable(text.into())
 }
 
+fn no_host(connection: &Connection) -> TestError {
+    unusable(format!("it has no host\nhint: set the host {}", how_to_set(connection, "--conn-host HOST")))
+}
+
+fn no_port(connection: &Connection) -> TestError {
+    unusable(format!(
+        "it has no port, and there is no default port for its type `{}`\n\
+         hint: correct the type (`postgres`, `http`, `kafka`, …) or set the port {}",
+        connection.conn_type,
+        how_to_set(connection, "--conn-port PORT")
+    ))
+}
+
+/// Returns how to set a part of a connection. No command changes a connection.
+fn how_to_set(connection: &Connection, flag: &str) -> String {
+    let id = &connection.id;
+    format!(
+        "on the page of the connection, or with `orch connections delete {id}` and then `orch connections add {id} … {flag}`"
+    )
+}
+
 /// Tests a connection, which reaches only what `reach` allows. Returns a message for the user.
 pub async fn try_connection(connection: &Connection, reach: &Reach) -> Result<String, TestError> {
     let tried = async {
@@ -87,10 +110,10 @@ pub async fn try_connection(connection: &Connection, reach: &Reach) -> Result<St
     let ended = tokio::time::timeout(WHOLE, tried).await;
     let ended = ended.unwrap_or_else(|_| Err(format!("it {UNREACHABLE}").into()));
     let masker = Masker::of(connection.secrets());
-    let safe = |text: String| masker.mask(&text).chars().take(MOST_CHARS).collect::<String>();
-    ended.map(safe).map_err(|error| match error {
-        TestError::Unusable(text) => TestError::Unusable(safe(text)),
-        TestError::Failed(reason) => TestError::Failed(safe(reason)),
+    let safe = |text: &str, most: usize| masker.mask(text).chars().take(most).collect::<String>();
+    ended.map(|text| safe(&text, MOST_CHARS)).map_err(|error| match error {
+        TestError::Unusable(text) => TestError::Unusable(safe(&text, MAX_UNUSABLE_CHARS)),
+        TestError::Failed(reason) => TestError::Failed(safe(&reason, MOST_CHARS)),
     })
 }
 
@@ -157,11 +180,7 @@ async fn postgres(connection: &Connection, reach: &Reach) -> Result<String, Test
 
 /// As Airflow's `HttpHook` makes the address: `schema` is the protocol.
 async fn http(connection: &Connection, reach: &Reach) -> Result<String, TestError> {
-    let host = connection
-        .host
-        .as_deref()
-        .filter(|host| !host.is_empty())
-        .ok_or_else(|| unusable("it has no host: give the connection one"))?;
+    let host = connection.host.as_deref().filter(|host| !host.is_empty()).ok_or_else(|| no_host(connection))?;
     let mut url = if host.contains("://") {
         host.to_string()
     } else {
@@ -184,7 +203,7 @@ async fn http(connection: &Connection, reach: &Reach) -> Result<String, TestErro
 
 /// Asks for the settings that a catalog has for its clients. No token is fetched for an account.
 async fn iceberg(connection: &Connection, reach: &Reach) -> Result<String, TestError> {
-    let base = connection.http_address().ok_or_else(|| unusable("it has no host: give the connection one"))?;
+    let base = connection.http_address().ok_or_else(|| no_host(connection))?;
     let token = connection.extra_field("token").and_then(|token| token.as_str());
     let has_account = token.is_none() && connection.password.is_some();
     let url = format!("{base}/v1/config");
@@ -260,8 +279,7 @@ async fn tcp(connection: &Connection, reach: &Reach) -> Result<String, TestError
     let host = host.rsplit_once("://").map_or(host, |(_, rest)| rest);
     let host = host.rsplit_once('@').map_or(host, |(_, rest)| rest);
     let port = connection.port.or_else(|| usual_port(&connection.conn_type));
-    let port =
-        port.ok_or_else(|| unusable("it has no port, and its type has no default port: give the connection one"))?;
+    let port = port.ok_or_else(|| no_port(connection))?;
     let addresses = resolved(host, port, reach).await?;
     TcpStream::connect(&*addresses).await.map_err(|_| format!("{host}:{port} {UNREACHABLE}"))?;
     Ok(format!("{DONE}: {host}:{port} takes connections; no login was tried"))

@@ -11,6 +11,7 @@ use orch_store::dag;
 use orch_store::list::{Compare, Search};
 use orch_store::run::{RUNS, RunDetails, by, get_run, newest_of_dag};
 use sqlx::PgConnection;
+use std::fmt;
 
 /// Runs whose names are compared with a mistyped one.
 pub const RECENT_RUNS: i64 = 200;
@@ -157,6 +158,15 @@ pub enum WrittenDate {
     /// Without a time.
     Day(chrono::NaiveDate),
     At(DateTime<Utc>),
+}
+
+impl fmt::Display for WrittenDate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WrittenDate::Day(day) => write!(f, "{day}"),
+            WrittenDate::At(at) => f.write_str(&at.to_rfc3339()),
+        }
+    }
 }
 
 /// Parses a date of a flag.

@@ -6,7 +6,7 @@ use crate::clock::now;
 use crate::cx::Cx;
 use crate::days;
 use orch_binary::conf::ConfFlag;
-use orch_binary::failure::Outcome;
+use orch_binary::failure::{Failure, Outcome};
 use orch_binary::names::{self, WrittenDate};
 use orch_binary::output::{FormatFlag, Listing, moment};
 use orch_binary::person;
@@ -64,6 +64,9 @@ pub(crate) struct CreateBackfill {
     dry_run: bool,
     #[command(flatten)]
     output: FormatFlag,
+    /// The command was `orch dags backfill`, whose flags have other names.
+    #[arg(skip)]
+    is_dags_backfill: bool,
 }
 
 /// Flags that choose some of the tasks.
@@ -131,6 +134,7 @@ impl DagsBackfill {
             part: self.part,
             dry_run: self.dry_run,
             output: self.output,
+            is_dags_backfill: true,
         };
         create.run(cx).await
     }
@@ -144,8 +148,16 @@ impl CreateBackfill {
         let dag_id = dag.dag_id;
         let dates = match (self.from_date, self.to_date) {
             (Some(from), Some(to)) => {
-                let (from, to) = days::range(&spec, from, to);
-                Dates::Range { from, to, step: self.step }
+                if self.step.is_none() && !days::has_ticks(&spec) {
+                    return Err(self.without_schedule(&dag_id));
+                }
+                let (first, last) = days::range(&spec, from, to);
+                if first > last {
+                    let flags = if self.is_dags_backfill { ["start", "end"] } else { ["from", "to"] };
+                    let message = format!("`--{}-date {from}` is after `--{}-date {to}`", flags[0], flags[1]);
+                    return Err(Failure::new(message).hint("swap the two dates"));
+                }
+                Dates::Range { from: first, to: last, step: self.step }
             }
             _ => Dates::Each(days::each(&spec, &self.date, now())?),
         };
@@ -171,6 +183,18 @@ impl CreateBackfill {
             eprintln!("dag `{0}` is paused: the backfill waits for `orch dags unpause {0}`", row.dag_id);
         }
         listing(&[row]).print(self.output.format)
+    }
+
+    /// A range of dates of a DAG whose schedule has no dates.
+    fn without_schedule(&self, dag_id: &str) -> Failure {
+        let hint = if self.is_dags_backfill {
+            format!(
+                "use `orch backfill create --dag-id {dag_id}` with `--step daily` (or `hourly`), or with a `--date` for each date"
+            )
+        } else {
+            "add `--step daily` (or `hourly`); or write a `--date` for each date instead of `--from-date` and `--to-date`".into()
+        };
+        Failure::new(format!("dag `{dag_id}` has no schedule to take the dates from")).hint(hint)
     }
 
     fn print_plan(&self, planned: &[PlannedDate]) -> Outcome {

@@ -94,7 +94,8 @@ impl AddConnection {
             new.extra = Connection::from_object(&id, &fields)?.extra;
         }
         if new.conn_type.is_empty() {
-            let hint = "name one with `--conn-type`, or write the whole connection with `--conn-uri` or `--conn-json`";
+            let hint = "add a type, such as `--conn-type postgres` (or mysql, mssql, http, aws, kafka, iceberg, sftp, ftp, smtp, redis, \
+                spark, …), or write the whole connection with `--conn-uri` or `--conn-json`";
             return Err(Failure::new(format!("connection `{}` has no type", new.id)).hint(hint));
         }
         if self.conn_description.is_some() {

@@ -64,7 +64,8 @@ impl New {
         }
         let name = self.folder.file_name().map(|name| name.to_string_lossy().into_owned());
         name.filter(|name| !name.is_empty()).ok_or_else(|| {
-            Failure::new(format!("`{}` has no name", self.folder.display())).hint("name the project with `--name`")
+            Failure::new(format!("the folder `{}` gives the project no name", self.folder.display()))
+                .hint("name the project, for example with `--name my-project`")
         })
     }
 

@@ -81,7 +81,7 @@ pub(crate) struct ImportPools {
 
 fn slots(text: &str) -> Result<i32, String> {
     let slots = text.parse::<i32>().ok().filter(|slots| *slots >= -1);
-    slots.ok_or_else(|| "write a whole number, or -1 for no limit".into())
+    slots.ok_or_else(|| "write a whole number, 0 or more, or -1 for no limit".into())
 }
 
 impl ListPools {

@@ -149,7 +149,7 @@ fn a_dag_without_a_schedule_has_the_dates_of_a_step() {
     check(&manual(), &steps("03-03", "03-05", Step::Daily), "03-03 03-04 03-05");
     check(&manual(), &steps("03-03T22:00", "03-04", Step::Hourly), "03-03T22:00 03-03T23:00 03-04");
     check(&manual(), &steps("03-09", "03-20", Step::Daily), "03-09 03-10");
-    check(&manual(), &range("03-03", "03-05"), "dag `d` has no schedule that says its dates");
+    check(&manual(), &range("03-03", "03-05"), "dag `d` has no schedule to take the dates from");
     check(&daily(), &steps("03-03", "03-05", Step::Daily), "dag `d` has a schedule, which says its dates");
 }
 
@@ -159,7 +159,7 @@ fn once_continuous_and_assets_say_no_dates() {
         check(
             &spec(&schedule, "trigger", &task()),
             &range("03-03", "03-05"),
-            "dag `d` has no schedule that says its dates",
+            "dag `d` has no schedule to take the dates from",
         );
         check(&spec(&schedule, "trigger", &task()), &each(&["03-03"]), "03-03");
     }

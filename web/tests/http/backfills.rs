@@ -142,7 +142,7 @@ async fn what_cannot_be_is_refused_in_words() {
         (with("task_regex", json!("nothing")), 422, "no task of dag `params` matches"),
         (with("dates", json!([])), 422, "either `dates`"),
         (with("step", json!("daily")), 422, "has a schedule, which says its dates"),
-        (with("dag_id", json!("chain")), 422, "dag `chain` has no schedule that says its dates"),
+        (with("dag_id", json!("chain")), 422, "dag `chain` has no schedule to take the dates from"),
         (with("to_date", json!("2026-01-01T01:00:00Z")), 422, "dag `params` has no run for these dates"),
         (with("more", json!(1)), 422, "Extra inputs"),
         (json!({ "dag_id": "params" }), 422, "Field required"),

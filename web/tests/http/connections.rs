@@ -494,7 +494,9 @@ async fn a_test_reaches_nothing_that_is_not_public_and_tells_closed_ports_from_n
     }
     let odd = json!({ "connection_id": "new", "conn_type": "odd", "host": "127.0.0.1" });
     let answer = web.send(Method::POST, path, Some(&token), Some(odd.to_string())).await;
-    assert_eq!(answer.body["message"], "it has no port, and its type has no default port: give the connection one");
+    let words = answer.body["message"].as_str().unwrap();
+    assert!(words.starts_with("it has no port, and there is no default port for its type `odd`\nhint: "), "{words}");
+    assert!(words.ends_with("`orch connections add new … --conn-port PORT`"), "{words}");
 }
 
 #[tokio::test]

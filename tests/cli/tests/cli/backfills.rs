@@ -25,8 +25,8 @@ async fn a_backfill_is_looked_at_first_created_and_waited_for() {
     let step = world.run(&["dags", "backfill", "example_chain", "-s", "2026-01-01", "-e", "2026-01-02"]).refused();
     assert_eq!(
         step,
-        "error: dag `example_chain` has no schedule that says its dates\n\
-        hint: name dates one by one, or a step: `daily` or `hourly`\n"
+        "error: dag `example_chain` has no schedule to take the dates from\n\
+        hint: use `orch backfill create --dag-id example_chain` with `--step daily` (or `hourly`), or with a `--date` for each date\n"
     );
 }
 
