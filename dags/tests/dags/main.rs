@@ -17,6 +17,7 @@ mod first_starts;
 mod forecast;
 mod frozen;
 mod golden;
+mod guide_runs;
 mod guides;
 mod http;
 mod kafka;

@@ -23,7 +23,6 @@ mod dag_files;
 mod examples;
 mod first_day;
 mod guide;
-mod guide_commands;
 
 mod lists;
 mod live;
@@ -32,6 +31,7 @@ mod much;
 mod new_project;
 mod official_client;
 mod offline;
+mod plain_http;
 mod pools;
 mod random_files;
 #[path = "../../../../core/tests/rules/support/recorded.rs"]

@@ -1,0 +1,3 @@
+after() {
+    cancel_backfills nyc_weather_etl
+}

@@ -1,0 +1,1 @@
+mkdir srv-dags

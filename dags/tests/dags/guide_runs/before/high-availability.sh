@@ -1,0 +1,2 @@
+mkdir srv-dags
+export ORCH_DATABASE_URL=$DATABASE_URL

@@ -1,0 +1,3 @@
+after() {
+    cancel_backfills retail_medallion
+}

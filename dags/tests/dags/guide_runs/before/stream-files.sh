@@ -1,0 +1,1 @@
+until_ok "$BINARY" topics show readings

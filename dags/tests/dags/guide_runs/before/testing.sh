@@ -1,0 +1,2 @@
+mkdir dags
+printf 'dag_id: hello\ntasks:\n  greet: {bash: echo hello}\n' > dags/hello.yaml

@@ -1,0 +1,2 @@
+export ORCH_API_TOKEN
+ORCH_API_TOKEN=$(token)
