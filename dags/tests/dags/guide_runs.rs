@@ -30,13 +30,13 @@ const NOT_RUN: [(&str, &str, &str); 10] = [
     ("new-project", "orch dev", "compiles orch: `new_project.rs` in `tests/cli` runs it with a replacement for cargo"),
     ("retail", "make run", "builds release binaries, which takes 20 minutes"),
     ("testing", "cargo run -- dags test daily_sales", "compiles orch for a project of a user"),
-    ("topics", "orch topics list --connection events", "needs Kafka: `clusters.rs` reads topics of a broker"),
+    ("topics", "orch topics list --connection events", "needs Kafka: `clusters.rs` runs these commands with a broker"),
     ("topics", "orch topics show weather --connection events", "needs Kafka, as above"),
     ("topics", "orch topics tail weather --connection events -f", "needs Kafka, as above"),
     ("topics", "orch topics produce weather '{\"city\": \"Oslo\"}' --connection events", "needs Kafka, as above"),
 ];
 
-/// Texts that the script has in place of texts of the guide: guide, or `*` for all; text of the guide; text of the script.
+/// Replacements in the scripts: guide, or `*` for all guides; text of the guide; text of the script.
 /// `{here}` is the folder of the guide, `{url}` the address of the web server, `{port}` a free port, `{web}` and `{mail}`
 /// are the ports of two receivers of alerts.
 const REPLACED: [(&str, &str, &str); 32] = [

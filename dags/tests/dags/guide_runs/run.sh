@@ -1,7 +1,7 @@
 # Runs `commands.sh`, the commands of a guide, after the script $BEFORE, which creates what the guide presumes.
 # Variables that the test sets:
 # - BINARY, PIPELINES: paths of `orch` and `orch-pipelines`
-# - FAILURES: file that gets a line for each failed command: `before` or `guide`, line, exit code, command; tabs between them
+# - FAILURES: file that gets a line for each failed command: `before` or `guide`, line, exit code, command, with tabs
 # - OUTPUT: folder for what the blocks of commands print
 # - GUIDE: name of the guide, URL: address of the web server, DAGS: folder of DAG files of the standalone
 # - DATABASE, DATABASE_URL: a database with the schema of orch that no process uses
@@ -51,7 +51,7 @@ run() {
     if [[ $code -ne ${announced[$text]:-0} ]]; then failed "$line" "$code" "$text"; fi
 }
 
-# Starts a process at a free port and waits until it is ready. The process runs until the commands of the guide have ended.
+# Starts a process at a free port and waits until it is ready. The process runs until the guide has ended.
 serve() {
     local line=$1 binary=$2 log=$PWD/serving-$1.log end=$((SECONDS + 60)) arguments=() argument previous='' pid
     local ORCH_DATA_DIR=${ORCH_DATA_DIR:-} ORCH_DATABASE_URL=${ORCH_DATABASE_URL:-}
