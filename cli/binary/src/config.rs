@@ -468,8 +468,8 @@ impl Config {
         let is_url = self.public_url.starts_with("https://") || self.public_url.starts_with("http://");
         refuse(
             !self.public_url.is_empty() && !is_url,
-            format!("public_url `{}`{} is not the address of a web server", self.public_url, from("public_url")),
-            "write it as users type it, with its path if it has one: `https://orch.example.com`",
+            format!("public_url `{}`{} does not begin with `https://`", self.public_url, from("public_url")),
+            "write for example `https://orch.example.com`, with the path if there is one",
         );
         if let Some(url) = &self.database_url
             && !["postgres://", "postgresql://"].iter().any(|scheme| url.reveal().starts_with(scheme))

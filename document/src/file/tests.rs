@@ -175,11 +175,11 @@ fn a_group_waits_for_nothing_that_is_not_there_or_in_it() {
     wrong(&with("{a: b}"), &["`after` cannot be an object"]);
     wrong(
         "dag_id: a\ntasks:\n  g: {after: z, tasks: {t: {bash: a}}}\n  z: {bash: b, after: g}\n",
-        &["dag `a`, task `g.t`: it waits for itself: `g.t` → `z` → `g.t`"],
+        &["dag `a`, task `g.t`: it is in a cycle of dependencies: `g.t` → `z` → `g.t`"],
     );
     wrong(
         "dag_id: a\ntasks:\n  g: {after: h, tasks: {t: {bash: a}}}\n  h: {after: g, tasks: {t: {bash: b}}}\n",
-        &["it waits for itself: `g.t` → `h.t` → `g.t`"],
+        &["it is in a cycle of dependencies: `g.t` → `h.t` → `g.t`"],
     );
 }
 
@@ -278,7 +278,7 @@ fn errors_have_a_line_and_a_hint() {
     );
     wrong(
         "dag_id: a\ntasks:\n  x: {bash: a, after: y}\n  y: {bash: b, after: x}\n",
-        &["3:3: dag `a`, task `x`: it waits for itself: `x` → `y` → `x`"],
+        &["3:3: dag `a`, task `x`: it is in a cycle of dependencies: `x` → `y` → `x`"],
     );
     wrong(
         "dag_id: a\ntasks:\n  t: {approval: {body: x}}\n",
@@ -320,7 +320,7 @@ fn templates_are_held_against_what_there_is() {
             "bash: {command: x, args: ['{{ var.db_password }}']}",
             "6:31: the secret variable `db_password` is in an argument",
         ),
-        ("value: '{{ upstream.t.output }}'", "it waits for itself"),
+        ("value: '{{ upstream.t.output }}'", "it is in a cycle of dependencies"),
     ] {
         wrong(&with(field), &[words]);
     }

@@ -166,7 +166,7 @@ fn named_tasks(ids: &[&str]) -> String {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    format!("the other tasks of this DAG are {}{more}", named.join(", "))
+    format!("name another task of this DAG: {}{more}", named.join(", "))
 }
 
 fn one_of(root: &str, rest: &[String], known: &[&str], at: Mark, problems: &mut Problems<'_>) {

@@ -1,4 +1,4 @@
-//! Edges: every upstream exists, and nothing waits for itself.
+//! Dependencies: every upstream task exists, and there are no cycles.
 
 use super::Checked;
 use crate::names::closest;
@@ -15,8 +15,10 @@ pub(super) fn check(dag: &mut Checked<'_>) {
     for cycle in &cycles {
         let spec = dag.spec;
         let path: Vec<String> = cycle.iter().map(|&place| format!("`{}`", spec.tasks[place].task_id)).collect();
-        let message = format!("it waits for itself: {} → {}", path.join(" → "), path[0]);
-        dag.about_task(&spec.tasks[cycle[0]], message, "remove one of these edges");
+        let (first, last) = (&path[0], &path[path.len() - 1]);
+        let message = format!("it is in a cycle of dependencies: {} → {first}", path.join(" → "));
+        let hint = format!("remove one of these dependencies, for example that of {first} on {last}");
+        dag.about_task(&spec.tasks[cycle[0]], message, hint);
     }
     if cycles.is_empty() {
         for (place, upstreams) in edges.iter().enumerate() {

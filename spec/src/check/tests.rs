@@ -243,7 +243,7 @@ fn every_upstream_exists_and_none_is_its_own() {
         json!({ "inputs": input(json!({ "output": "extract" })) }),
         "t: it waits for `extract`, which does not exist / add that task, or remove the edge",
     );
-    check_task(json!({ "after": ["t"] }), "t: it waits for itself: `t` → `t` / remove one of these edges");
+    check_task(json!({ "after": ["t"] }), "t: it is in a cycle of dependencies: `t` → `t` / remove one of these dependencies, for example that of `t` on `t`");
     let edge = |up: &str| json!({ "after": [up] });
     let two = dag(
         &[("a", edge("c")), ("b", edge("a")), ("c", edge("b")), ("d", edge("e")), ("e", edge("d")), ("f", edge("a"))],
@@ -252,15 +252,15 @@ fn every_upstream_exists_and_none_is_its_own() {
     assert_eq!(
         problem_lines(&two),
         [
-            "a: it waits for itself: `a` → `b` → `c` → `a` / remove one of these edges",
-            "d: it waits for itself: `d` → `e` → `d` / remove one of these edges",
+            "a: it is in a cycle of dependencies: `a` → `b` → `c` → `a` / remove one of these dependencies, for example that of `a` on `c`",
+            "d: it is in a cycle of dependencies: `d` → `e` → `d` / remove one of these dependencies, for example that of `d` on `e`",
         ]
     );
     let own_list = dag(
         &[("g.a", json!({ "group_id": "g" }))],
         json!({ "groups": [{ "group_id": "g", "map": { "each": { "outputs": "g.a" } } }] }),
     );
-    assert_eq!(problem_lines(&own_list), ["g.a: it waits for itself: `g.a` → `g.a` / remove one of these edges"]);
+    assert_eq!(problem_lines(&own_list), ["g.a: it is in a cycle of dependencies: `g.a` → `g.a` / remove one of these dependencies, for example that of `g.a` on `g.a`"]);
     let order = dag(&[("a", edge("b")), ("b", json!({}))], json!({}));
     assert_eq!(problem_lines(&order), ["a: it stands before `b`, which it waits for / list upstreams first"]);
 }

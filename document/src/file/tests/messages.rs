@@ -172,5 +172,5 @@ fn problems_of_the_whole_dag_are_reported_where_the_value_stands() {
 fn a_task_is_not_suggested_to_itself() {
     let with = |more: &str| format!("dag_id: a\ntasks:\n  load: {{bash: x, after: lod}}\n{more}");
     wrong(&with(""), &["there is no task `lod` / the DAG has no other task: add it under `tasks`, or remove the name"]);
-    wrong(&with("  clean: {bash: y}\n"), &["there is no task `lod` / the other tasks of this DAG are `clean`"]);
+    wrong(&with("  clean: {bash: y}\n"), &["there is no task `lod` / name another task of this DAG: `clean`"]);
 }

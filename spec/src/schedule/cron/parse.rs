@@ -192,6 +192,11 @@ fn wrong_count(written: &str, words: &[&str]) -> CronError {
             };
             CronError::new(format!("cron `{written}` is not a preset"), hint)
         }
+        // Seconds and minutes have no names.
+        [first, ..] if first.starts_with(char::is_alphabetic) => CronError::new(
+            format!("`{written}` is neither a cron expression nor a preset"),
+            format!("{fields}; or write a preset: {all}"),
+        ),
         [_, _, _, _, _, _, _, ..] => CronError::new(message, format!("years are not supported: {fields}")),
         _ => CronError::new(message, format!("{fields}; or write a preset: {all}")),
     }
