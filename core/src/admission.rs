@@ -1,7 +1,8 @@
-//! Who of those that wait at gates may go now: a pure function of what is taken and who waits.
+//! Decides which waiting attempts may start now: a pure function of the slots in use and the waiting attempts.
 //!
-//! Under one limit the order is strict: by priority, then by who waited longer; whoever finds too little room keeps those
-//! behind it out of that room. Limits do not block one another: who waits for one leaves the others to the rest.
+//! Under one limit the order is strict: by priority, then by waiting time; an attempt that needs more slots than are
+//! free blocks the attempts behind it. Limits do not block one another: an attempt that waits for one limit leaves the
+//! slots of the others free.
 
 pub mod past;
 
@@ -10,44 +11,43 @@ use crate::why::Reason;
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::{HashMap, HashSet};
 
-/// What is taken of what.
+/// State of the pools and limits.
 #[derive(Debug, Clone, Default)]
 pub struct House {
     pub now: DateTime<Utc>,
-    /// Slots of the pools there are; below zero: infinite.
+    /// Slots of the existing pools. A negative number means unlimited.
     pub pools: HashMap<String, i32>,
-    /// Slots taken, by the name under which they are counted (`Need::limit`).
+    /// Slots in use, by the name of the pool or limit (`Need::limit`).
     pub taken: HashMap<String, i64>,
-    /// How many each rate let in, and when these stop counting, the soonest first.
+    /// Admissions under each rate limit: when they stop counting and their number, the earliest first.
     pub lately: HashMap<String, Vec<(DateTime<Utc>, i64)>>,
 }
 
-/// A try that waits.
 #[derive(Debug, Clone)]
 pub struct Waiting<'a> {
-    /// Needs of the attempt, by the `conf` of its run.
+    /// Needs of the attempt, computed from the `conf` of its run.
     pub needs: Vec<Need>,
-    /// What it was given already: its worker was lost, or it was deferred in a pool that counts those.
+    /// Limits that the attempt already holds, because its worker was lost or because it was deferred in a pool that
+    /// counts deferred attempts.
     pub holds: &'a [String],
-    /// What of the run before stands in its way.
+    /// Reason why the previous run blocks this attempt. `None` if it does not.
     pub past: Option<Reason>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// What it takes and does not have yet.
+    /// Needs to acquire. The attempt does not hold them yet.
     Go(Vec<Need>),
-    /// Everything that stands in its way.
     Stay(Vec<Reason>),
 }
 
-/// Decides about all of them, in the order in which they are to be served.
+/// Decides about all attempts in order, so earlier ones in `waiting` take precedence.
 pub fn decide(mut house: House, waiting: &[Waiting<'_>]) -> Vec<Verdict> {
     let mut closed = HashSet::new();
     waiting.iter().map(|one| house.one(one, &mut closed)).collect()
 }
 
-/// When one that stays may go without anybody ending: a rate lets in again.
+/// Returns the earliest time at which a rate limit admits one of the attempts that stay.
 pub fn look_again(verdicts: &[Verdict]) -> Option<DateTime<Utc>> {
     let reasons = verdicts.iter().flat_map(|verdict| match verdict {
         Verdict::Stay(reasons) => reasons.as_slice(),
@@ -72,7 +72,7 @@ impl House {
             needs.iter().for_each(|need| self.take(need));
             return Verdict::Go(needs);
         }
-        // One that would not go anyway, for another reason, keeps nobody out.
+        // An attempt that is also blocked for another reason must not block the attempts behind it.
         if let ([need], [reason]) = (lacks.as_slice(), reasons.as_slice())
             && reason.passes()
         {
@@ -81,7 +81,7 @@ impl House {
         Verdict::Stay(reasons)
     }
 
-    /// Slots of the default pool are counted once it has a size.
+    /// Returns false for the default pool as long as it has no size.
     fn counts(&self, need: &Need) -> bool {
         match &need.of {
             Of::Pool(pool) => {
@@ -95,7 +95,7 @@ impl House {
         self.taken.get(limit).copied().unwrap_or(0)
     }
 
-    /// Why it cannot have it now. `closed`: somebody before it waits for the room that is left.
+    /// Returns why the need cannot be met now. `closed`: an earlier attempt waits for the free slots of this limit.
     fn refuses(&self, need: &Need, closed: bool) -> Option<Reason> {
         let taken = self.taken(&need.limit);
         let wants = need.slots;
@@ -123,7 +123,7 @@ impl House {
         }
     }
 
-    /// When the rate lets the next one in; `None`: now.
+    /// Returns when the rate limit admits the next attempt. `None`: now.
     fn rate_opens(&self, limit: &str, most: i32) -> Option<DateTime<Utc>> {
         let lately = self.lately.get(limit)?;
         let mut inside: i64 = lately.iter().filter(|(until, _)| *until > self.now).map(|(_, many)| many).sum();
@@ -148,13 +148,15 @@ impl House {
         }
     }
 
-    /// How many tries of a line can go at most, as far as that follows from what its tries have in common; of a line whose
-    /// tries are decided run by run, how many of each run. 0: it need not be looked at.
+    /// Returns the maximum number of attempts of one line (attempts with equal gates) that can be admitted, as far as
+    /// their gates determine it. If the gates depend on the run, it is the number for each run. The caller can skip the
+    /// line if it is 0.
     pub fn room(&self, gates: &Gates) -> usize {
         let rooms = gates.needs(None).into_iter().filter(|need| self.counts(need)).map(|need| {
             let left = |most: i32| match i64::from(most) - self.taken(&need.limit) {
                 left if left <= 0 => 0,
-                // One that wants more than is left is looked at: nobody may pass it.
+                // An attempt that needs more slots than are free must still be seen, because it blocks the attempts
+                // behind it.
                 left => (left / i64::from(need.slots.max(1))).max(1),
             };
             match &need.of {
@@ -163,11 +165,11 @@ impl House {
                     Some(slots) if *slots < 0 => i64::MAX,
                     Some(slots) => left(*slots),
                 },
-                // A run is in one group, and no group lets in more; what is taken of each is not known here.
+                // A run belongs to one group, and no group admits more. The usage of each group is not known here.
                 Of::Limit { key: Some(_), most, .. } => i64::from(*most),
                 Of::Rate { key: Some(_), most, .. } => i64::from(*most) + 1,
                 Of::Limit { most, .. } | Of::Task { most, .. } => left(*most),
-                // One more, so that somebody hears when it opens.
+                // Add one, so that an attempt reports when the rate limit opens.
                 Of::Rate { most, .. } => {
                     let inside: i64 = self.lately.get(&need.limit).into_iter().flatten().map(|(_, many)| many).sum();
                     (i64::from(*most) - inside).max(0) + 1

@@ -1,8 +1,8 @@
-//! Which alerts a transition leaves, in which words, and when the next try to send one follows: pure functions of a DAG's
-//! structure and of what happened.
+//! Decides which alerts a transition creates, builds their messages and computes when a failed delivery is retried.
+//! Pure functions of the DAG spec and of what happened.
 //!
-//! An alert is known by its key. The same transition, told twice, leaves the same key, so it is shown once; whoever receives
-//! one twice knows it by that.
+//! The key of an alert makes delivery idempotent: a transition that is applied twice creates the same key, so the alert
+//! is stored once, and a receiver that gets an alert twice can recognize it by its key.
 
 mod failed;
 mod gather;
@@ -24,22 +24,22 @@ use std::time::Duration;
 use std::{fmt, str::FromStr};
 use uuid::Uuid;
 
-/// A longer reason is cut.
+/// Longer reasons are truncated.
 const MOST_REASON_CHARS: usize = 1_000;
-/// A longer body of a question is cut: it is read where it is answered.
+/// Longer question bodies are truncated. The page where the question is answered shows the whole text.
 const MOST_BODY_CHARS: usize = 4_000;
-/// The first pause after a try that failed; doubled each time, up to the longest.
+/// Delay after the first failed delivery. It doubles with each failure, up to `LONGEST_PAUSE`.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
-/// Elements that end within so long are told of together; sooner when their run is over.
+/// Elements that end within this time share one alert. If their run finishes earlier, the alert is sent then.
 pub const GATHER_FOR: Duration = Duration::from_secs(10);
-/// The pause between two messages of one task doubles up to this: 10,000 elements that fail over a day are some 150 messages.
+/// Maximum time between two messages about one task. The time doubles up to this, so 10,000 elements that fail over a
+/// day cause about 150 messages.
 pub const LONGEST_GATHER: Duration = Duration::from_mins(10);
-/// Nobody wants to hear of it later than that.
+/// Alerts that are older than this are given up, because they are no longer useful.
 pub const GIVE_UP_AFTER: Duration = Duration::from_hours(24);
 
 words! {
-    /// What an alert is about.
     AlertKind {
         RunSuccess = 1 "run_success",
         RunFailed = 2 "run_failed",
@@ -50,27 +50,26 @@ words! {
         DeadlineMissed = 7 "deadline_missed",
         AssetStale = 8 "asset_stale",
         CheckFailed = 9 "check_failed",
-        /// Somebody wants to see whether a notifier works.
+        /// A user tests a notifier.
         Test = 10 "test",
-        /// A try asks people, and begins to wait for their answer.
+        /// An attempt asks users a question and starts to wait for the response.
         TaskAwaitingInput = 11 "task_awaiting_input",
-        /// A stream, capture or mirror keeps failing, or waits until a user restarts it.
+        /// A stream, capture or mirror fails repeatedly, or waits until a user restarts it.
         StreamStopped = 12 "stream_stopped",
     }
 }
 
 words! {
-    /// Where an alert is on its way.
     AlertState {
-        /// It is to be sent, perhaps again.
+        /// To be sent, possibly after a failed delivery.
         Waiting = 1 "waiting",
         Sent = 2 "sent",
-        /// Nobody took it for a day.
+        /// Not delivered within `GIVE_UP_AFTER`.
         Failed = 3 "failed",
     }
 }
 
-/// What happened, as far as it is told. Secrets are masked by whoever says it.
+/// Facts that an alert contains. The caller masks secrets.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Facts {
@@ -84,10 +83,10 @@ pub struct Facts {
     pub try_number: Option<i16>,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub state: String,
-    /// Why, in words.
+    /// Error message or another explanation.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub reason: String,
-    /// Its URI.
+    /// URI of the asset.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub asset: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -97,7 +96,7 @@ pub struct Facts {
     /// Public URL of the web server, which links start with. The sender sets it. If it is empty, links are paths.
     #[serde(skip)]
     pub address: String,
-    /// Several of a mapped task that are told of together.
+    /// Elements of a mapped task that share this alert.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub elements: Option<Elements>,
     /// The failed tasks of a failed run. The sender reads them when it claims the alert.
@@ -106,80 +105,77 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Of how many ends they tell.
+    /// Returns the number of ended attempts that the alert is about.
     pub fn count(&self) -> i64 {
         self.elements.as_ref().map_or(1, |elements| elements.count)
     }
 
-    /// Of a mapped task: the elements they name, which may be a few of many.
+    /// Returns the map indexes that the alert names. These may be a few of many.
     pub fn map_indexes(&self) -> Vec<i32> {
         let few = self.elements.as_ref().map(|elements| elements.first.clone());
         few.unwrap_or_else(|| self.map_index.into_iter().collect())
     }
 }
 
-/// A stream that stopped, and what helps.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StoppedStream {
     pub name: String,
     /// Empty for a capture, which reads a database.
     pub topic: String,
-    /// The records that it could not publish, such as `partition 0, offsets 17 to 20`. Empty if it failed before it read any.
+    /// Records that the stream could not publish, such as `partition 0, offsets 17 to 20`. Empty if it failed before it
+    /// read any.
     pub records: String,
     /// Number of failures since its last commit.
     pub failures: u32,
-    /// It is not retried: a user must act.
+    /// True if orch does not retry the stream, so a user must act.
     pub waits_for_restart: bool,
 }
 
 impl StoppedStream {
-    /// The command that continues the stream once the cause is removed.
+    /// Returns the command that restarts the stream after the cause is removed.
     pub fn command(&self) -> String {
         format!("orch streams restart {}", self.name)
     }
 }
 
-/// What people are asked, as far as they are told.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct AlertQuestion {
-    /// The try that asks: it is answered under this id.
+    /// Id of the attempt that asks. The answer is given under this id.
     pub id: Uuid,
     pub subject: String,
     pub body: String,
     pub options: Vec<String>,
-    /// Empty: whoever may start runs.
+    /// Empty if every user who may start runs can answer.
     pub assigned_users: Vec<String>,
-    /// By when, as the clock of the database says; the statement that records the wait writes it.
+    /// Deadline by the database clock. The statement that records the wait sets it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<DateTime<Utc>>,
 }
 
-/// One notifier is to be told one thing.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewAlert {
     pub key: String,
     pub kind: AlertKind,
     pub notifier: Notifier,
     pub facts: Facts,
-    /// Of an element that is told of together with others: what they have in common within their run.
+    /// Key that the elements sharing one alert have in common within their run. `None` if the alert is sent alone.
     pub gather: Option<String>,
 }
 
-/// The try of a task that ended.
 #[derive(Debug, Clone, Copy)]
 pub struct TryEnd<'a> {
     pub attempt: Uuid,
     pub try_number: i16,
     pub map_index: i32,
     pub state: TaskState,
-    /// Outermost first.
+    /// Error causes, outermost first.
     pub causes: &'a [Text],
 }
 
-/// What the end of a try leaves. Airflow's rule: only what ran calls back, so neither what was decided without running nor
-/// what a person says.
+/// Returns the alerts for the end of an attempt. Only attempts that ran have callbacks, as in Airflow: instances that
+/// end without running or that a user marks have none.
 pub fn of_try(dag_id: &str, task: &TaskSpec, end: TryEnd<'_>) -> Vec<NewAlert> {
     let of = &task.callbacks;
     let (kind, notifiers) = match end.state {
@@ -201,25 +197,27 @@ pub fn of_try(dag_id: &str, task: &TaskSpec, end: TryEnd<'_>) -> Vec<NewAlert> {
     let mut alerts = each(notifiers, kind, &end.attempt.to_string(), facts);
     if end.map_index >= 0 {
         for (nth, alert) in alerts.iter_mut().enumerate().filter(|(_, alert)| !alert.notifier.each) {
-            // With the connection: a run that goes over to another version may have another one at this place.
+            // The key contains the connection, because another DAG version may have a different notifier at this index.
             alert.gather = Some(format!("{kind}/{}/{nth}/{}", task.task_id, alert.notifier.connection));
         }
     }
     alerts
 }
 
-/// A try that begins to wait for people.
+/// An attempt that starts to wait for an answer from users.
 #[derive(Debug, Clone, Copy)]
 pub struct TryAsks<'a> {
     pub attempt: Uuid,
-    /// Under which it asks: it has another one when it was answered, so a second question of a try is told too.
+    /// Lease number of the attempt when it asks. It changes after an answer, so a second question of the same attempt
+    /// has its own alert.
     pub lease_no: i32,
     pub try_number: i16,
     pub map_index: i32,
     pub question: &'a Question,
 }
 
-/// What the beginning of a wait for people leaves. Who takes the wait up later, or wakes it, begins none.
+/// Returns the alerts for the start of a wait for users. No alert is created when a worker resumes or wakes the wait
+/// later.
 pub fn of_question(dag_id: &str, task: &TaskSpec, asks: TryAsks<'_>) -> Vec<NewAlert> {
     let question = asks.question;
     let facts = || Facts {
@@ -251,7 +249,8 @@ pub fn of_timed_out_run(spec: &DagSpec, run: Uuid, rev: i32) -> Vec<NewAlert> {
     alerts
 }
 
-/// What a run that ended at this revision leaves: one that is cleared may end again, at another.
+/// Returns the alerts for the end of a run. `rev` is the run's revision: a cleared run can end again at another
+/// revision.
 pub fn of_run(spec: &DagSpec, run: Uuid, rev: i32, state: RunState) -> Vec<NewAlert> {
     let (kind, notifiers) = match state {
         RunState::Success => (AlertKind::RunSuccess, &spec.callbacks.on_success),
@@ -262,7 +261,6 @@ pub fn of_run(spec: &DagSpec, run: Uuid, rev: i32, state: RunState) -> Vec<NewAl
     each(notifiers, kind, &format!("{run}/{rev}"), facts)
 }
 
-/// A run was not over in time.
 pub fn of_deadline(dag_id: &str, (nth, deadline): (usize, &Deadline), run: Uuid, state: RunState) -> Vec<NewAlert> {
     let reason = format!("not over {}", deadline.words());
     let facts =
@@ -270,7 +268,8 @@ pub fn of_deadline(dag_id: &str, (nth, deadline): (usize, &Deadline), run: Uuid,
     each(&deadline.notify, AlertKind::DeadlineMissed, &format!("{run}/{nth}"), facts)
 }
 
-/// An asset that tasks of this DAG update is stale; `since` tells this time from the next one.
+/// Returns the alerts for a stale asset that tasks of this DAG update. `since` distinguishes this stale period from the
+/// next.
 pub fn of_stale_asset(spec: &DagSpec, uri: &str, since: DateTime<Utc>) -> Vec<NewAlert> {
     let facts = || Facts {
         dag_id: spec.dag_id.clone(),
@@ -283,7 +282,7 @@ pub fn of_stale_asset(spec: &DagSpec, uri: &str, since: DateTime<Utc>) -> Vec<Ne
     each(&spec.callbacks.on_stale, AlertKind::AssetStale, &of, facts)
 }
 
-/// The alerts of a stream that stopped. `epoch` distinguishes one outage from the next.
+/// Returns the alerts of a stopped stream. `epoch` distinguishes one outage from the next.
 pub fn of_stopped_stream(notifiers: &[Notifier], stream: &StoppedStream, epoch: i64, error: &str) -> Vec<NewAlert> {
     let facts = || Facts {
         state: if stream.waits_for_restart { "failed" } else { "retrying" }.into(),
@@ -294,7 +293,6 @@ pub fn of_stopped_stream(notifiers: &[Notifier], stream: &StoppedStream, epoch: 
     each(notifiers, AlertKind::StreamStopped, &format!("{}/{epoch}", stream.name), facts)
 }
 
-/// A check that did not pass, as it was kept.
 #[derive(Debug, Clone)]
 pub struct FailedCheck {
     pub id: i64,
@@ -322,13 +320,14 @@ pub fn of_failed_check(spec: &DagSpec, check: &FailedCheck) -> Vec<NewAlert> {
     each(&spec.callbacks.on_failed_check, AlertKind::CheckFailed, &check.id.to_string(), facts)
 }
 
-/// Somebody tries a notifier.
+/// Builds the alert that tests a notifier.
 pub fn test(notifier: Notifier, id: Uuid, by: &str) -> NewAlert {
     let facts = Facts { reason: format!("{by} wanted to see whether it arrives"), ..Facts::default() };
     NewAlert { key: format!("test/{id}"), kind: AlertKind::Test, notifier, facts, gather: None }
 }
 
-/// How long after its `tries`-th try, which failed, an alert is sent again; it came to be `age` ago. `None`: never.
+/// Returns the delay before the next delivery after `tries` failed ones, for an alert created `age` ago. `None`: give
+/// up.
 pub fn again_in(tries: i32, age: Duration) -> Option<Duration> {
     let doublings = u32::try_from(tries.saturating_sub(1)).unwrap_or(0).min(16);
     let pause = FIRST_PAUSE.saturating_mul(1 << doublings).min(LONGEST_PAUSE);
@@ -346,7 +345,7 @@ fn each(notifiers: &[Notifier], kind: AlertKind, of: &str, facts: impl Fn() -> F
     notifiers.iter().enumerate().map(alert).collect()
 }
 
-/// Postgres stores no NUL.
+/// Truncates the text and removes NUL, which Postgres cannot store.
 fn shortened(text: &str) -> String {
     text.chars().filter(|letter| *letter != '\0').take(MOST_REASON_CHARS).collect()
 }

@@ -1,6 +1,5 @@
-//! What follows from updates of assets: which runs begin, and what is stale.
-//!
-//! Pure. Schedulers ask what events start; the store carries it out.
+//! Consequences of asset updates: which runs start, and which assets are stale. Pure functions; schedulers call them
+//! and the store applies the result.
 
 mod freshness;
 mod trigger;

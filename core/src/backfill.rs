@@ -1,8 +1,7 @@
-//! Which runs a backfill makes: from a schedule, the dates somebody wants and the runs there are, to what is done for
-//! each date.
+//! Plans a backfill: the requested dates, the schedule and the existing runs determine the action for each date.
 //!
-//! A dry run, the plan that is stored and the scheduler that carries it out all ask here, so they cannot disagree.
-//! Airflow's rules (`models/backfill.py`), and beyond them: dates one by one, and DAGs without a schedule.
+//! The dry run, the stored plan and the scheduler that executes it all use this module, so they cannot disagree. The
+//! rules are Airflow's (`models/backfill.py`), extended by lists of single dates and DAGs without a schedule.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use orch_spec::schedule::{Bounds, Calendar, DataInterval};
@@ -12,23 +11,23 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::{fmt, str::FromStr};
 
-/// Dates of one backfill: a year of hours. More are asked for year by year.
+/// Maximum number of dates of one backfill: more than a year of hours.
 pub const MOST_DATES: usize = 10_000;
 
 words! {
-    /// What becomes of dates that have a run which is over.
+    /// Which dates with a finished run are run again.
     Reprocess {
-        /// Nothing.
+        /// Existing runs are not run again.
         None = 0 "none",
-        /// It runs again if it failed.
+        /// Failed runs are run again.
         Failed = 1 "failed",
-        /// It runs again.
+        /// All finished runs are run again.
         Completed = 2 "completed",
     }
 }
 
 words! {
-    /// The dates of a DAG without a schedule.
+    /// Interval between the dates of a DAG without a schedule.
     Step {
         Hourly = 0 "hourly",
         Daily = 1 "daily",
@@ -44,42 +43,38 @@ impl Step {
     }
 }
 
-/// The logical dates somebody wants runs for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Dates {
-    /// Those of the schedule between two instants, both included; of a DAG without one, those of the step.
+    /// Dates of the schedule, or of `step` if the DAG has no schedule. Both bounds are inclusive.
     Range { from: DateTime<Utc>, to: DateTime<Utc>, step: Option<Step> },
-    /// These.
+    /// Single dates.
     Each(Vec<DateTime<Utc>>),
 }
 
-/// What somebody wants to be run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackfillRequest {
     pub dates: Dates,
     pub reprocess: Reprocess,
-    /// The latest first.
+    /// The latest date runs first.
     pub backwards: bool,
 }
 
-/// A run that a backfill is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Date {
     pub logical_date: DateTime<Utc>,
     pub interval: DataInterval,
 }
 
-/// What is done for a date.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     Create,
-    /// The run there is begins anew, as one of the backfill.
+    /// The existing run is cleared and becomes part of the backfill.
     Rerun,
     Skip(Reason),
 }
 
 impl Action {
-    /// In a word, and why nothing is done.
+    /// Returns the action as text, and the reason if the date is skipped.
     pub fn words(self) -> (&'static str, Option<&'static str>) {
         match self {
             Action::Create => ("create", None),
@@ -90,14 +85,13 @@ impl Action {
 }
 
 words! {
-    /// Why nothing is done for a date: Airflow's words.
+    /// Reason why a date is skipped, in Airflow's terms.
     Reason {
         AlreadyExists = 0 "already exists",
         InFlight = 1 "in flight",
     }
 }
 
-/// Why there is no such backfill.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CannotBackfill {
     #[error(
@@ -123,7 +117,7 @@ pub enum CannotBackfill {
     TooMany,
 }
 
-/// What is done for one date, by the state of the run that it has.
+/// Returns the action for one date. `there` is the state of its existing run.
 pub fn action(there: Option<RunState>, reprocess: Reprocess) -> Action {
     match (there, reprocess) {
         (None, _) => Action::Create,
@@ -134,12 +128,12 @@ pub fn action(there: Option<RunState>, reprocess: Reprocess) -> Action {
     }
 }
 
-/// What is done for each date, in the order in which it is done. `there`: the runs that the DAG has for them.
+/// Returns the action for each date, in the order of execution. `there` has the existing runs of the DAG.
 pub fn plan(dates: &[Date], there: &BTreeMap<DateTime<Utc>, RunState>, reprocess: Reprocess) -> Vec<(Date, Action)> {
     dates.iter().map(|&date| (date, action(there.get(&date.logical_date).copied(), reprocess))).collect()
 }
 
-/// The dates that are meant, in the order in which they are run. What is not over by `now` is left out of a range.
+/// Returns the requested dates in the order of execution. A range omits dates whose interval has not ended by `now`.
 pub fn dates(spec: &DagSpec, wish: &BackfillRequest, now: DateTime<Utc>) -> Result<Vec<Date>, CannotBackfill> {
     let dag_id = || spec.dag_id.clone();
     let calendar = match spec.schedule.time() {
@@ -180,7 +174,7 @@ pub fn dates(spec: &DagSpec, wish: &BackfillRequest, now: DateTime<Utc>) -> Resu
     Ok(if wish.backwards { found.into_iter().rev().collect() } else { found })
 }
 
-/// Between two instants the bounds of the DAG itself do not count, as in Airflow.
+/// The start and end of the DAG do not apply between `from` and `to`, as in Airflow.
 fn scheduled(
     calendar: &Calendar,
     from: DateTime<Utc>,
@@ -202,7 +196,8 @@ fn at_most<T>(dates: impl Iterator<Item = T>) -> Result<Vec<T>, CannotBackfill> 
     if found.len() > MOST_DATES { Err(CannotBackfill::TooMany) } else { Ok(found) }
 }
 
-/// Where tasks ask how the run before went, its order is that of the dates and none of them may be left as it is.
+/// Rejects a backfill in which a task depends on the previous run, if dates run in descending order or existing runs
+/// are kept.
 fn depends_on_past(spec: &DagSpec, wish: &BackfillRequest) -> Result<(), CannotBackfill> {
     let asks = |o: &orch_spec::Options| o.depends_on_past == Some(true) || o.wait_for_downstream == Some(true);
     let Some(task) = spec.tasks.iter().find(|task| asks(&task.options)) else { return Ok(()) };

@@ -1,4 +1,4 @@
-//! Which tasks a branch, a short circuit or a condition tells not to run. Airflow's `skip_all_except` and friends.
+//! The tasks that a branch, a short circuit or a condition skips. Like Airflow's `skip_all_except`.
 
 use crate::plan::{Plan, TaskIdx};
 use crate::transition::Skip;
@@ -6,25 +6,26 @@ use orch_spec::{Condition, Source, TaskSpec, approval};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-/// A branch follows some of the tasks right below it: the others are skipped, unless a followed one leads to them.
+/// Returns the tasks directly below a branch that it does not follow. Tasks that are also downstream of a followed task
+/// are not skipped.
 pub fn not_followed(plan: &Plan, task: TaskIdx, index: i32, followed: &[TaskIdx]) -> Vec<Skip> {
     let reached: BTreeSet<TaskIdx> =
         followed.iter().flat_map(|&t| below(plan, t)).chain(followed.iter().copied()).collect();
     direct(plan, task).filter(|t| !reached.contains(t)).map(|t| skip(plan, task, index, t)).collect()
 }
 
-/// A short circuit that says no skips everything below it, but for teardowns.
+/// Returns all tasks below a short circuit that stops, except teardowns.
 pub fn everything_below(plan: &Plan, task: TaskIdx, index: i32) -> Vec<Skip> {
     let below = below(plan, task).into_iter().filter(|&t| !plan.task(t).is_teardown);
     below.map(|t| skip(plan, task, index, t)).collect()
 }
 
-/// A short circuit that respects trigger rules skips only what is right below it.
+/// Returns the tasks directly below a short circuit that stops and respects trigger rules.
 pub fn directly_below(plan: &Plan, task: TaskIdx, index: i32) -> Vec<Skip> {
     direct(plan, task).map(|t| skip(plan, task, index, t)).collect()
 }
 
-/// Tasks whose conditions on this task's output are not met.
+/// Returns the tasks whose conditions on this task's output are not met.
 pub fn unmet(plan: &Plan, task: TaskIdx, index: i32, output: &Value) -> Vec<Skip> {
     let asked = plan.task_id(task);
     let holds = |c: &Condition| match &c.source {
@@ -38,8 +39,8 @@ pub fn unmet(plan: &Plan, task: TaskIdx, index: i32, output: &Value) -> Vec<Skip
         .collect()
 }
 
-/// Returns the tasks that are skipped because of this output of a task: by a condition, a branch or a short circuit. Fails if a
-/// branch names neither a task nor a task group.
+/// Returns the tasks that are skipped because of this output of a task: by a condition, a branch or a short circuit.
+/// Fails if a branch names neither a task nor a task group.
 pub fn skips(plan: &Plan, task: TaskIdx, index: i32, output: &Value) -> Result<Vec<Skip>, String> {
     let spec = &plan.spec.tasks[usize::from(task)];
     let mut skips = unmet(plan, task, index, output);
@@ -70,8 +71,8 @@ pub fn skips(plan: &Plan, task: TaskIdx, index: i32, output: &Value) -> Result<V
     Ok(skips)
 }
 
-/// Finds the tasks with these ids, and the first tasks of task groups. A branch may name a task or group of its own group without the prefix
-/// of that group.
+/// Finds the tasks with these ids, and the first tasks of task groups. A branch may name a task or group of the same
+/// group without the prefix of that group.
 fn named<'a>(plan: &Plan, spec: &TaskSpec, ids: impl IntoIterator<Item = &'a str>) -> Result<Vec<TaskIdx>, String> {
     let mut found = Vec::new();
     for id in ids {
@@ -89,7 +90,8 @@ fn named<'a>(plan: &Plan, spec: &TaskSpec, ids: impl IntoIterator<Item = &'a str
     Ok(found)
 }
 
-/// The tasks of a group, and of the groups inside it, without an upstream in the group. `None` if the group does not exist.
+/// Returns the tasks of a group, including nested groups, that have no upstream in the group. `None` if the group does
+/// not exist.
 fn roots(plan: &Plan, group: &str) -> Option<Vec<TaskIdx>> {
     plan.spec.groups.iter().find(|g| g.group_id == group)?;
     let is_in = |task: TaskIdx| {
@@ -130,7 +132,8 @@ mod tests {
     use serde_json::json;
     use std::sync::Arc;
 
-    /// `choose` is followed by the groups `one` (with a group inside) and `two`, and by `other`; `g.pick` by `g.h.a` and `g.b`.
+    /// Plan in which `choose` is followed by the groups `one` (with a nested group) and `two` and by `other`, and
+    /// `g.pick` by `g.h.a` and `g.b`.
     fn plan() -> Plan {
         let task = |id: &str, group: Option<&str>, after: &[&str]| {
             let kind = if id == "choose" || id == "g.pick" { "branch" } else { "rust" };

@@ -1,4 +1,4 @@
-//! How a run stands with a time by which it is to be over.
+//! Compares a run with its deadline.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use orch_spec::state::UnknownWord;
@@ -7,9 +7,8 @@ use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
 words! {
-    /// What became of a deadline.
     DeadlineState {
-        /// Its time has not come, or nobody has looked since.
+        /// The deadline is in the future or has not been checked since it passed.
         Open = 1 "open",
         Met = 2 "met",
         Missed = 3 "missed",
@@ -18,17 +17,18 @@ words! {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// It counts from the start of a run that has not started.
+    /// The deadline counts from the start of the run, which has not started.
     NoTimeYet,
-    /// The run is not over, and has so long.
+    /// Time until the deadline of a run that has not finished.
     Left(TimeDelta),
-    /// The run was over so long before; none: it was, and is cleared since.
+    /// Time by which the run finished early. `None` if the run met its deadline and was cleared later.
     Kept(Option<TimeDelta>),
-    /// The run was over so much later, or is late by so much already.
+    /// Delay of the run, finished or not.
     Missed(TimeDelta),
 }
 
-/// Of a deadline at `due`, for a run that ended then or has not. What was seen at its time stays, whatever becomes of the run.
+/// Returns the standing of a run with a deadline at `due`. `ended` is `None` if the run has not finished. A stored
+/// result stays valid after the run is cleared.
 pub fn standing(
     state: DeadlineState,
     due: Option<DateTime<Utc>>,
@@ -47,7 +47,6 @@ pub fn standing(
 }
 
 impl Standing {
-    /// In one word.
     pub fn as_str(self) -> &'static str {
         match self {
             Standing::NoTimeYet => "waiting",
@@ -57,7 +56,7 @@ impl Standing {
         }
     }
 
-    /// How long is left, or by how much it was kept or missed.
+    /// Returns the remaining time, or by how much the deadline was met or missed.
     pub fn by(self) -> Option<TimeDelta> {
         match self {
             Standing::NoTimeYet => None,
@@ -71,7 +70,7 @@ impl Standing {
 mod tests {
     use super::*;
 
-    /// Due at second 100; `ended` and `now` in seconds.
+    /// The deadline is at second 100. `ended` and `now` are in seconds.
     fn check(state: DeadlineState, ended: Option<i64>, now: i64, expected: Standing) {
         let at = |secs: i64| DateTime::from_timestamp(secs, 0).expect("a moment");
         assert_eq!(standing(state, Some(at(100)), ended.map(at), at(now)), expected, "{state} {ended:?} at {now}");
@@ -87,10 +86,10 @@ mod tests {
         check(Met, Some(100), 500, Standing::Kept(Some(secs(0))));
         check(Missed, None, 130, Standing::Missed(secs(30)));
         check(Missed, Some(160), 900, Standing::Missed(secs(60)));
-        // Nobody has looked so far.
+        // The deadline has not been checked yet.
         check(Open, None, 130, Standing::Missed(secs(30)));
         check(Open, Some(101), 130, Standing::Missed(secs(1)));
-        // Cleared afterwards, and at work again.
+        // The run was cleared after it met its deadline.
         check(Met, None, 500, Standing::Kept(None));
         check(Met, Some(600), 700, Standing::Kept(None));
         assert_eq!(standing(Open, None, None, DateTime::UNIX_EPOCH), Standing::NoTimeYet);

@@ -1,13 +1,14 @@
-//! What a task needs besides its upstreams before a try of it may be claimed: slots of its pool, places under limits, a past
-//! that went well. Plain data that follows from the task alone, so tries of equal gates wait in one line.
+//! Gates of a task, which an attempt must pass after its upstreams before a worker may claim it: slots of its pool,
+//! slots under limits, and a successful previous run. Gates depend on the task alone, so attempts with equal gates wait
+//! in one line (queue).
 
 use orch_spec::{Limit, TaskSpec};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// The pool of tasks that name none. It is always there, and infinite until somebody gives it a size.
+/// Pool of tasks that do not set one. It always exists and is unlimited until a user sets its size.
 pub const DEFAULT_POOL: &str = "default_pool";
-/// Letters of a key's value in the name of what is counted; of longer ones a hash.
+/// Maximum length in bytes of a key's value in the name of a limit. A longer value is replaced by a hash.
 const MOST_KEY: usize = 200;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,37 +23,36 @@ pub struct Gates {
     pub past: Option<PastDependency>,
 }
 
-/// A limit as it is counted.
+/// A limit of a task in its stored form.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Counted {
     pub name: String,
     pub most: i32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Key>,
-    /// How many may be let in within this time, instead of how many may be in at once.
+    /// Time window of a rate limit in milliseconds. `None` if the limit is on concurrent attempts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub per_ms: Option<u64>,
 }
 
-/// Where a run says to which group it belongs: each group is counted by itself.
+/// Groups runs by a value of their conf. The limit applies to each group separately.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Key {
-    /// Fields of the run's conf, with dots between.
+    /// Field names of the conf, separated by dots.
     pub path: String,
-    /// Of the params' schema, for runs that do not say.
+    /// Default from the schema of the params, for runs without a value.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub default: Value,
 }
 
-/// Instances of one task at once, over all runs of its DAG.
+/// Limit on concurrent instances of one task over all runs of its DAG.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OverRuns {
-    /// `dag.task`.
     pub task: String,
     pub most: i32,
 }
 
-/// What must have gone well in the run before.
+/// Which tasks of the previous run must have succeeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PastDependency {
@@ -60,10 +60,10 @@ pub enum PastDependency {
     TaskAndDownstream,
 }
 
-/// One thing that is counted, and what a try takes of it.
+/// Slots that an attempt needs from one pool or limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Need {
-    /// Under which it is counted: `pool:…`, `limit:…`, `rate:…` or `task:…`.
+    /// Name under which usage is counted: `pool:…`, `limit:…`, `rate:…` or `task:…`.
     pub limit: String,
     pub slots: i32,
     pub of: Of,
@@ -97,17 +97,18 @@ impl Gates {
         }
     }
 
-    /// Nothing holds such a task back as long as the default pool has no size.
+    /// Returns true if nothing holds the task back while the default pool has no size.
     pub fn are_open(&self) -> bool {
         self.pool == DEFAULT_POOL && self.limits.is_empty() && self.over_runs.is_none() && self.past.is_none()
     }
 
-    /// Tries in one line may belong to different groups or runs: one that waits says nothing of the next.
+    /// Returns true if attempts of one line may belong to different groups or runs. A waiting attempt then says nothing
+    /// about the next one.
     pub fn are_of_runs(&self) -> bool {
         self.past.is_some() || self.limits.iter().any(|limit| limit.key.is_some())
     }
 
-    /// What a try of a run with this conf takes. `conf` may be left out where no limit has a key.
+    /// Returns what an attempt of a run with this conf takes. `conf` is only needed if a limit has a key.
     pub fn needs(&self, conf: Option<&Value>) -> Vec<Need> {
         let mut needs =
             vec![Need { limit: pool_limit(&self.pool), slots: self.slots, of: Of::Pool(self.pool.clone()) }];
@@ -121,10 +122,10 @@ impl Gates {
     }
 }
 
-/// Airflow's bound.
+/// Airflow's limit, in characters.
 pub const MOST_POOL_NAME: usize = 256;
 
-/// What cannot be the name of a pool, in words.
+/// Rejects an invalid pool name with the reason.
 pub fn check_pool_name(name: &str) -> Result<(), &'static str> {
     match name {
         "" => Err("a pool has a name"),
@@ -135,7 +136,7 @@ pub fn check_pool_name(name: &str) -> Result<(), &'static str> {
     }
 }
 
-/// Under which the slots of a pool are counted.
+/// Returns the name under which the slots of a pool are counted.
 pub fn pool_limit(pool: &str) -> String {
     format!("pool:{pool}")
 }
@@ -163,7 +164,7 @@ impl Counted {
 }
 
 impl Key {
-    /// The group of a run: runs that do not say are one.
+    /// Returns the group of a run. All runs without a value are one group.
     fn of(&self, conf: Option<&Value>) -> String {
         let text = match at(conf, &self.path).unwrap_or(&self.default) {
             Value::Null => String::new(),

@@ -1,8 +1,7 @@
-//! Is a stored run what follows from its history? For audits of a database: nothing here decides anything.
+//! Audits whether a stored run follows from its history. Nothing here makes decisions.
 //!
-//! Two questions. `books`: do the ledger and its counters say what the rows of the instances say? `replay`: do the
-//! decisions in those rows follow from the outcomes in them? The second is asked of the transition itself, which is given
-//! the recorded outcomes again.
+//! `books` checks whether the ledger and its counters match the instance rows. `replay` checks whether the decisions in
+//! those rows follow from the recorded outcomes, by feeding the outcomes to the transition again.
 
 mod books;
 mod replay;
@@ -14,70 +13,67 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
-/// Elements of one map that are replayed in memory. Larger ones are only counted.
+/// Maximum number of elements of a map that is replayed in memory. Larger maps are only counted.
 const MOST_ELEMENTS: i32 = 2_000_000;
 
-/// Differences of one run that are named; the others are counted.
+/// Maximum number of reported differences per run. The others are counted.
 const MOST_DIFFERENCES: usize = 100;
 
-/// A task, and the index of its element; −1: not mapped.
+/// A task and the index of its element, or −1 if the task is not mapped.
 pub type TaskElement = (TaskIdx, i32);
 
-/// All that is stored about a run and what happened in it.
 #[derive(Debug, Clone)]
 pub struct History {
     pub rev: i32,
     pub run: Run,
-    /// Somebody cleared instances of it: what was decided before need not follow from what happened since.
+    /// An instance was cleared, so earlier decisions need not follow from later outcomes.
     pub cleared: bool,
-    /// Cleared, moved to another version or marked by somebody: a replay may differ although nothing is wrong.
+    /// The run was cleared, moved to another version or marked, so a replay may differ although nothing is wrong.
     pub changed: bool,
-    /// Instances that are over and in the ledger.
+    /// Finished instances that are folded (applied to the ledger).
     pub over: BTreeMap<TaskElement, Over>,
-    /// Queued, running, waiting, or over and not yet in the ledger.
+    /// Instances that are queued, running or waiting, or finished and not folded yet.
     pub in_flight: BTreeSet<TaskElement>,
-    /// Kept aside by a limit.
+    /// Instances that a limit holds back.
     pub held: BTreeSet<TaskElement>,
-    /// Instances that stand in two places where there must be one.
+    /// Instances that are stored twice, such as in flight and finished. Always empty in a valid history.
     pub twice: BTreeSet<TaskElement>,
-    /// Lengths of the lists that are mapped over, as the outputs have them.
+    /// Lengths of the lists that are mapped over, taken from the outputs.
     pub list_lens: HashMap<TaskIdx, i32>,
-    /// What tasks gave that may tell others not to run.
+    /// Outputs that can cause other tasks to be skipped.
     pub outputs: HashMap<TaskElement, Value>,
 }
 
-/// How an instance ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Over {
     pub state: TaskState,
-    /// A worker ran it; else it was decided without.
+    /// True if a worker ran the instance, false if it ended without running.
     pub ran: bool,
-    /// The revision of the run that its end made, or at which its end was recorded.
+    /// Revision that the run got by this end, or had when the end was recorded.
     pub rev_end: Option<i32>,
     pub ended_at_us: i64,
 }
 
-/// What is stored is not what follows.
+/// A stored value that does not follow from the history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
-    /// None: it is about the run as a whole.
+    /// `None` if the difference is about the whole run.
     pub task: Option<TaskIdx>,
     pub index: i32,
-    /// `state`, `counter success`, …
+    /// Name of the value, such as `state` or `counter success`.
     pub what: String,
     pub stored: String,
     pub follows: String,
 }
 
-/// What became of the two questions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Judgement {
     pub differences: Vec<Difference>,
-    /// Its decisions were replayed. Not so when the books are wrong already, or somebody changed what was decided.
+    /// False if the books are already wrong, a map is too large, or the run was changed and its replay differs.
     pub replayed: bool,
 }
 
-/// Asks both. A replay of a run that somebody changed counts only when it agrees.
+/// Runs both checks. If the run was changed, differences of its replay are ignored.
 pub fn judge(plan: &Plan, history: &History) -> Judgement {
     let differences = books::check(plan, history);
     if !differences.is_empty() {
@@ -94,7 +90,7 @@ pub fn judge(plan: &Plan, history: &History) -> Judgement {
     Judgement { differences: first(differences), replayed: true }
 }
 
-/// One mistake may have thousands of consequences.
+/// Truncates the list: one error can cause thousands of differences.
 fn first(mut differences: Vec<Difference>) -> Vec<Difference> {
     let more = differences.len().saturating_sub(MOST_DIFFERENCES);
     if more > 0 {

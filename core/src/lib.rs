@@ -1,7 +1,7 @@
-//! What happens next: in a run, at its gates, with its alerts, after an update of an asset, for a backfill.
+//! Decides what happens next: in a run, at its gates, with alerts, after an asset update, in a backfill.
 //!
-//! Pure: no I/O, no clock, no async runtime. Time comes in as an argument, randomness as a seed; the same input gives
-//! the same answer in a worker, a scheduler, a test and a replay of history.
+//! Pure: no I/O, no clock, no async runtime. Time is an argument and randomness a seed, so the same input gives the
+//! same result in a worker, a scheduler, a test and a replay.
 
 pub mod admission;
 pub mod alert;

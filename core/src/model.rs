@@ -1,6 +1,6 @@
-//! A run in memory: the pure transition with the rows that a database would hold beside it.
+//! In-memory model of a run: the pure transition with the instance rows that a database would store.
 //!
-//! What the store does in SQL, done plainly. Tests judge the store and the oracle's tables against it, and
+//! It does in plain code what the store does in SQL. Tests compare the store and the oracle's tables with it, and
 //! `orch::testing` runs whole DAGs on it.
 
 use crate::plan::{Plan, TaskIdx};
@@ -20,7 +20,7 @@ pub struct Model {
     pub states: BTreeMap<(TaskIdx, i32), TaskState>,
     /// Instances that may run.
     pub ready: BTreeSet<(TaskIdx, i32)>,
-    /// Instances kept aside by a limit.
+    /// Instances that a limit holds back.
     pub held: BTreeSet<(TaskIdx, i32)>,
 }
 
@@ -30,7 +30,7 @@ impl Model {
         Model::begun(plan, begun)
     }
 
-    /// Of a run of some of its tasks.
+    /// Starts a run of only the chosen tasks.
     pub fn start_some(plan: Arc<Plan>, chosen: &BTreeSet<TaskIdx>) -> Model {
         let begun = start_some(&plan, chosen);
         Model::begun(plan, begun)
@@ -42,12 +42,12 @@ impl Model {
         model
     }
 
-    /// A ready instance ends.
+    /// Ends a ready instance.
     pub fn finish(&mut self, task: TaskIdx, index: i32, outcome: Outcome) {
         self.finish_all(&[(task, index, outcome)]);
     }
 
-    /// Several ready instances end at the same time.
+    /// Ends several ready instances together.
     pub fn finish_all(&mut self, ended: &[(TaskIdx, i32, Outcome)]) {
         let mut events = Vec::new();
         for (task, index, outcome) in ended {
@@ -57,7 +57,7 @@ impl Model {
         self.apply(&events);
     }
 
-    /// The row of a ready instance that ends; whoever notes it applies the event.
+    /// Records the end of a ready instance. The caller must apply the event.
     pub fn note_end(&mut self, task: TaskIdx, index: i32, outcome: &Outcome) {
         self.note_stop(task, index);
         let state = match outcome {
@@ -68,12 +68,12 @@ impl Model {
         self.states.insert((task, index), state);
     }
 
-    /// The row of a ready instance that was cleared while it ran and has stopped; whoever notes it applies the event.
+    /// Records that a ready instance, cleared while it ran, has stopped. The caller must apply the event.
     pub fn note_stop(&mut self, task: TaskIdx, index: i32) {
         assert!(self.ready.remove(&(task, index)), "{} [{index}] is not ready", self.plan.task_id(task));
     }
 
-    /// Somebody says how an instance ended, whatever became of it so far.
+    /// Marks an instance in any state, as a user would.
     pub fn mark(&mut self, task: TaskIdx, index: i32, state: TaskState) {
         let at = (task, index);
         let stood = match (self.ready.remove(&at), self.held.remove(&at)) {
@@ -98,7 +98,7 @@ impl Model {
         effects
     }
 
-    /// Finished instances begin anew; nothing of what is selected may be in flight.
+    /// Clears finished instances. None of the selected instances may be in flight.
     pub fn clear(&mut self, selected: &[Selected]) {
         let decide = |elements: &Elements| clear(&self.plan, &self.run, selected, elements);
         let (run, effects) = Elements::deciding(decide, |missing| self.look_up(missing));
@@ -110,7 +110,7 @@ impl Model {
         self.carry_out(effects);
     }
 
-    /// The run goes over to another version of its DAG, which it `can_move` to; nothing of it runs.
+    /// Moves the run to another version of its DAG. `can_move` must allow it, and no instance may run.
     pub fn move_to(&mut self, to: Arc<Plan>) {
         let from = std::mem::replace(&mut self.plan, to);
         let places = places(&from, &self.plan);
@@ -124,7 +124,7 @@ impl Model {
         self.carry_out(effects);
     }
 
-    /// Somebody ends the run before its tasks do; `running` are those of its ready instances that run.
+    /// Ends the run early, as a user would. `running` are the ready instances that run.
     pub fn end(&mut self, running: &[(TaskIdx, i32)], end: RunEnd) {
         let ended = end_run(&self.plan, &self.run, running, end);
         let before = std::mem::replace(&mut self.run, ended);
@@ -146,7 +146,7 @@ impl Model {
         self.held.clear();
     }
 
-    /// A task and everything below it.
+    /// Selects a task and everything below it.
     pub fn with_downstream(&self, task: TaskIdx) -> Vec<Selected> {
         let (mut seen, mut todo) = (BTreeSet::from([task]), vec![task]);
         while let Some(t) = todo.pop() {

@@ -1,4 +1,4 @@
-//! Networks of addresses, as `10.0.0.0/8`, and which addresses a trial of a connection may reach. Pure: names are resolved
+//! IP networks such as `10.0.0.0/8`, and which addresses a connection test may reach. Pure: names are resolved
 //! elsewhere.
 
 mod base_path;
@@ -9,7 +9,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-/// A network, or one address.
+/// A network or a single address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network {
     address: IpAddr,
@@ -87,15 +87,15 @@ pub fn step_after_status(status: u16) -> &'static str {
     }
 }
 
-/// Which addresses may be reached on behalf of an operator: public ones, and the networks that the settings name. Whatever
-/// runs beside this server (its database, a cloud's metadata service) trusts this machine, not the operator.
+/// Addresses that may be reached on behalf of an operator: public ones, and the networks in the settings. Services next
+/// to this server (its database, a cloud's metadata service) trust this machine, not the operator.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reach {
     allowed: Vec<Network>,
 }
 
 impl Reach {
-    /// Public addresses and these.
+    /// Allows public addresses and the networks in `allowed`.
     pub fn also(allowed: Vec<Network>) -> Reach {
         Reach { allowed }
     }
@@ -106,7 +106,7 @@ impl Reach {
     }
 }
 
-/// Whether it is an address of the internet: not of this machine, a private network, a link or a group.
+/// Returns true for internet addresses. Loopback, private, link-local and multicast addresses are not public.
 fn is_public(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(v4) => is_public_v4(v4),
@@ -128,12 +128,12 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
     !is_special
 }
 
-/// Of the ways to write an address of IPv4 inside one of IPv6 (NAT64, 6to4) the inner address counts.
+/// For notations that contain an IPv4 address (NAT64, 6to4), the inner address decides.
 fn is_public_v6(address: Ipv6Addr) -> bool {
     let inner = |high: u16, low: u16| is_public_v4(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)));
     match address.segments() {
         [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => inner(high, low),
-        // Global unicast without Teredo, whose inner address is hidden.
+        // Global unicast, except Teredo, whose inner address is obfuscated.
         [0x2001, 0, ..] => false,
         [first, ..] => first & 0xe000 == 0x2000,
     }

@@ -1,39 +1,36 @@
-//! What becomes of a run that would begin while others run: by the limit of its DAG, by the value of its concurrency
-//! keys, and by what the DAG says of overlaps.
+//! Decides whether a run may start while others run, by the DAG's limit, its concurrency keys and its overlap policy.
 //!
-//! Asked under the DAG's lock by whoever creates or begins runs (`store/src/run/policy.rs`). A DAG that says nothing of
-//! this is not asked about: its limit is in the statements themselves.
+//! Code that creates or starts runs calls this under the DAG's lock (`store/src/run/policy.rs`). For a DAG without a
+//! policy, the SQL statements apply the limit.
 
 use orch_spec::{DagSpec, Overlap};
 use serde_json::Value;
 
-/// The values of a DAG's concurrency keys; what has none is not limited.
+/// Values of a DAG's concurrency keys. A run without a value is not limited by that key.
 pub type Keys = Vec<Option<String>>;
 
-/// A run that runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActiveRun {
     pub keys: Keys,
-    /// It counts for the keys, but not for the limit of the DAG, and nobody cancels it for another one.
+    /// Backfill runs count for the keys, but not for the limit of the DAG, and are never cancelled for another run.
     pub is_backfill: bool,
 }
 
-/// What becomes of a run that would begin now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Begin {
     Now,
     Wait,
     Skip,
-    /// These are cancelled first, by their places in the list.
+    /// Cancel these runs first. The numbers are indexes in the list of running runs.
     Cancel(Vec<usize>),
 }
 
-/// Somebody has to look at what runs before a run of this DAG begins.
+/// Returns true if the running runs must be loaded before a run of this DAG starts.
 pub fn has_policy(spec: &DagSpec) -> bool {
     !spec.overlap.is_usual() || !spec.concurrency.is_empty()
 }
 
-/// The values of a conf, with the params' defaults.
+/// Returns the values of the concurrency keys, with the defaults of the params.
 pub fn keys(spec: &DagSpec, conf: Option<&Value>) -> Keys {
     let empty = Value::Object(serde_json::Map::new());
     let conf = conf.unwrap_or(&empty);
@@ -43,7 +40,7 @@ pub fn keys(spec: &DagSpec, conf: Option<&Value>) -> Keys {
     spec.concurrency.iter().map(|c| value(&c.key).map(ToString::to_string)).collect()
 }
 
-/// `running`: oldest first. `most`: of the DAG, backfills aside.
+/// Decides about `new`. `running` is sorted oldest first. `most` is the DAG's limit, which ignores backfills.
 pub fn begin(spec: &DagSpec, most: usize, running: &[ActiveRun], new: &ActiveRun) -> Begin {
     let mut cancelled: Vec<usize> = Vec::new();
     let mut blocked = false;
@@ -70,7 +67,7 @@ pub fn begin(spec: &DagSpec, most: usize, running: &[ActiveRun], new: &ActiveRun
     cancelled.sort_unstable();
     match spec.overlap {
         _ if !blocked => Begin::Now,
-        // Nobody is in a hurry for the past.
+        // Backfill runs always wait, because past dates are not urgent.
         _ if new.is_backfill => Begin::Wait,
         Overlap::Queue => Begin::Wait,
         Overlap::Skip => Begin::Skip,

@@ -1,6 +1,6 @@
-//! A `DagSpec` prepared for deciding: indices instead of names, edges in both directions, slots of the counters.
+//! A `DagSpec` prepared for decisions: indexes instead of names, edges in both directions, counter slots.
 //!
-//! Made once per DAG version and shared. The position of a task in `DagSpec::tasks` is its index here, in the ledger
+//! Built once per DAG version and shared. The position of a task in `DagSpec::tasks` is its index here, in the ledger
 //! and in the database.
 
 mod build;
@@ -16,7 +16,7 @@ use orch_spec::{DagSpec, Isolation, OnLost, TriggerRule};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::{collections::HashMap, sync::Arc};
 
-/// Elements of one map in flight at the same time, before a run is widened.
+/// Maximum number of elements of one map in flight, before the window of a run is widened.
 pub const WINDOW: i32 = 1024;
 
 /// Default of the setting `max_map_elements`.
@@ -25,7 +25,8 @@ pub const MAX_MAP_ELEMENTS: i32 = 1_000_000;
 /// Maximum number of elements of a map in plans that are built from now on.
 static MAP_LIMIT: AtomicI32 = AtomicI32::new(MAX_MAP_ELEMENTS);
 
-/// Sets the maximum number of elements of a map for plans that are built later. A process calls this when it has read its settings.
+/// Sets the maximum number of elements of a map for plans that are built later. A process calls it after it has read
+/// its settings.
 pub fn set_max_map_elements(max: i32) {
     MAP_LIMIT.store(max, Ordering::Relaxed);
 }
@@ -38,7 +39,7 @@ pub struct Plan {
     pub spec: Arc<DagSpec>,
     pub tasks: Vec<PlanTask>,
     pub domains: Vec<Domain>,
-    /// Where the length of a task's output list is kept, for those that somebody maps over.
+    /// Counter index of the length of a task's output list, for tasks whose output is mapped over.
     pub list_slots: HashMap<TaskIdx, usize>,
     pub counters: usize,
     /// Maximum number of elements of one map. A task fails when its map expands to more.
@@ -52,13 +53,13 @@ pub struct PlanTask {
     pub is_setup: bool,
     pub is_teardown: bool,
     pub up: Vec<Edge>,
-    /// Setups it needs although it does not name them.
+    /// Setups that the task needs although it does not name them.
     pub setups: Vec<Edge>,
-    /// What must be over before a teardown, besides its upstreams.
+    /// Tasks that must finish before a teardown, in addition to its upstreams.
     pub scope: Vec<Edge>,
-    /// Whom it may concern when this task ends: the reverse of the three above.
+    /// Tasks to check when this task ends: the reverse of `up`, `setups` and `scope`.
     pub down: Vec<Edge>,
-    /// Its failure fails the run.
+    /// True if a failure of this task fails the run.
     pub leaf: bool,
     pub map: Option<TaskMap>,
     pub retries: u32,
@@ -68,24 +69,23 @@ pub struct PlanTask {
     pub queue: String,
     pub isolation: Isolation,
     pub on_lost: OnLost,
-    /// Whose output its conditions ask; one that gave none cannot meet a condition.
+    /// Tasks whose output the conditions of this task check. A task without output meets no condition.
     pub asks: Vec<Edge>,
-    /// Tasks whose conditions ask this one's output.
+    /// Tasks whose conditions check the output of this task.
     pub asked_by: Vec<TaskIdx>,
 }
 
-/// `same`: element i waits for element i; else for all of it.
+/// `same`: element i waits for element i. Otherwise it waits for the whole task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Edge {
     pub task: TaskIdx,
     pub same: bool,
 }
 
-/// How a task takes part in a map.
 #[derive(Debug, Clone, Copy)]
 pub struct TaskMap {
     pub domain: usize,
-    /// Where its counters begin.
+    /// Index of the first counter of the task.
     pub slot: usize,
 }
 
@@ -94,7 +94,7 @@ pub struct TaskMap {
 pub struct Domain {
     pub lengths: Lengths,
     pub members: Vec<TaskIdx>,
-    /// Some member joins several tasks of its own element: deciding it needs the states of those.
+    /// True if a member joins several tasks at the same element, so decisions about it need the states of those tasks.
     pub joins: bool,
 }
 
@@ -109,13 +109,13 @@ pub enum Lengths {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Length {
     Known(i32),
-    /// Of the list a task gave.
+    /// Length of the list that the task returns.
     List(TaskIdx),
     /// Number of elements of a mapped task.
     Elements(TaskIdx),
 }
 
-/// Why a spec cannot be planned. `check::problems` says the same earlier and kinder.
+/// Reasons why a spec cannot be planned. `check::problems` reports the same earlier, with better messages.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum PlanError {
     #[error("task `{task}` waits for `{upstream}`, which is not in dag `{dag}`")]

@@ -1,18 +1,19 @@
-//! How long a failed task waits for its next try: Airflow's formula, to the second.
+//! Computes the delay before a retry with Airflow's formula, to the second.
 //!
-//! The jitter is a hash of the try, not a random number: everybody who asks gets the same answer, now and in a replay.
+//! The jitter is a hash of the attempt, not a random number, so every process computes the same delay, also in a
+//! replay.
 
 use chrono::{DateTime, Utc};
 use std::time::Duration;
 
-/// Exponential delays never grow past this.
+/// Upper bound of exponential delays.
 pub const MAX_RETRY_DELAY: Duration = Duration::from_hours(24);
 
-/// The delay after try `try_no` (1 is the first).
+/// Returns the delay after attempt `try_no` (the first is 1).
 ///
-/// A `backoff` of 0 or 1 (or below 0) waits `base_ms` each time, whatever `max_ms` says. Else the delay is `base ×
-/// backoff^(try − 1)` in whole seconds, and up to as much again, capped at 24 hours and at `max_ms`. `run_key` is
-/// `logical_date_key` of the run; with it Airflow's own delays come out.
+/// If `backoff` is 0, 1 or negative, the delay is always `base_ms`, and `max_ms` has no effect. Otherwise it is
+/// `base × backoff^(try − 1)` in whole seconds plus jitter of less than the same amount, capped at 24 hours and at
+/// `max_ms`. `run_key` is the `logical_date_key` of the run; with it the delays equal Airflow's.
 pub fn retry_delay(
     base_ms: u64,
     backoff: f64,
@@ -30,7 +31,7 @@ pub fn retry_delay(
     #[expect(clippy::cast_precision_loss, reason = "2^53 ms are 285,000 years")]
     let base_seconds = base_ms as f64 / 1000.0;
     let grown = (base_seconds * backoff.powf(f64::from(try_no.max(1) - 1))).ceil();
-    // A cast of what is too large saturates. At the cap the jitter changes nothing, and numbers below stay small.
+    // The cast saturates for large values. At the cap the jitter has no effect, and the numbers below stay small.
     let least = (grown as u64).clamp(1, cap);
     let hash = sha1_smol::Sha1::from(format!("{dag_id}#{task_id}#{run_key}#{try_no}")).digest().bytes();
     let jitter = hash.iter().fold(0, |rest, byte| (rest * 256 + u64::from(*byte)) % least);
@@ -41,7 +42,7 @@ pub fn retry_delay(
     }
 }
 
-/// A logical date as Python prints it; `None` for runs without one.
+/// Formats a logical date as Python does. Returns the text `None` for runs without one.
 pub fn logical_date_key(logical_date: Option<DateTime<Utc>>) -> String {
     logical_date.map_or_else(|| "None".into(), |date| orch_spec::schedule::isoformat(date).replacen('T', " ", 1))
 }

@@ -1,11 +1,11 @@
-//! The 13 trigger rules: from the states of a task's upstreams to what becomes of the task.
+//! The 13 trigger rules: the states of a task's upstreams determine what happens to the task.
 //!
-//! Airflow 3.3's decisions, eager ones included: judged in `tests/` against tables recorded from Airflow's own code.
+//! It decides like Airflow 3.3, including eager decisions. Tests compare it with tables recorded from Airflow's code.
 
 use orch_spec::TriggerRule;
 use orch_spec::state::TaskState;
 
-/// How many upstream instances are in which state. A mapped upstream counts once for each of its elements.
+/// Number of upstream instances in each state. A mapped upstream counts once per element.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     pub total: i32,
@@ -14,14 +14,14 @@ pub struct Counts {
     pub failed: i32,
     pub upstream_failed: i32,
     pub removed: i32,
-    /// Those of the above that are setups.
+    /// Number of setups among the above.
     pub setups: i32,
     pub setups_success: i32,
     pub setups_skipped: i32,
 }
 
 impl Counts {
-    /// Adds `many` upstream instances of which all are in `state`.
+    /// Adds `many` upstream instances in `state`.
     pub fn add(&mut self, state: TaskState, many: i32, setup: bool) {
         self.total += many;
         match state {
@@ -51,19 +51,19 @@ impl Counts {
     }
 }
 
-/// What a rule says about one task instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
     Wait,
     Run,
-    /// It will not run: `skipped`, `upstream_failed` or `removed`.
+    /// The instance will not run. The state is `skipped`, `upstream_failed` or `removed`.
     End(TaskState),
 }
 
 use Decision::{End, Run, Wait};
 use TaskState::{Removed, Skipped, UpstreamFailed};
 
-/// `map_index` is −1 for what is not mapped. A decision never goes back to `Wait` when more upstreams finish.
+/// Applies a trigger rule. `map_index` is −1 if the task is not mapped. A decision never returns to `Wait` when more
+/// upstreams finish.
 pub fn decide(rule: TriggerRule, c: &Counts, map_index: i32) -> Decision {
     let done = c.all_done();
     let bad = c.failed + c.upstream_failed;
@@ -109,7 +109,7 @@ pub fn decide(rule: TriggerRule, c: &Counts, map_index: i32) -> Decision {
     }
 }
 
-/// What the setups that a task needs without naming them say, before its own rule is asked.
+/// Applies the states of the setups that a task needs without naming them. This comes before its own trigger rule.
 pub fn decide_setups(c: &Counts, map_index: i32) -> Decision {
     if c.failed + c.upstream_failed > 0 {
         End(UpstreamFailed)

@@ -1,31 +1,32 @@
 //! A run as data: one state per task and a few counters per mapped task, never an entry per element.
 //!
-//! Exactly this is stored in the run's row, so whoever holds the row can say what happens next. The states of single
-//! elements live in rows of their own; `Elements` carries the few that a decision needs.
+//! Exactly this is stored in the run's row, so a process that has the row can decide what happens next. The states of
+//! single elements are in separate rows; `Elements` has the few that a decision needs.
 
 use crate::plan::{Length, Lengths, Plan, PlanTask, TaskIdx, WINDOW};
 use crate::rule::Counts;
 use orch_spec::state::{RunState, TaskState};
 use std::collections::{HashMap, HashSet};
 
-/// Version of the meaning of `ledger` and `counters`, fixed when a run is created. Code reads this one and the last.
+/// Version of the meaning of `ledger` and `counters`, set when a run is created. The code reads this and the previous
+/// one.
 pub const LEDGER_FORMAT: i16 = 1;
 
-/// Counters of the run itself, in front.
+/// Number of counters of the run itself. They come first.
 pub(crate) const RUN_COUNTERS: usize = 3;
-/// Elements of one map that may be in flight. Below zero once somebody marked or cleared an instance or moved the run:
-/// from then on the rules alone do not tell what was decided.
+/// Maximum number of elements of one map in flight. Negative after an instance was marked or cleared or the run was
+/// moved: from then on the decisions do not follow from the rules alone.
 pub(crate) const RUN_WINDOW: usize = 0;
 /// Tasks that are not finished.
 pub(crate) const RUN_OPEN: usize = 1;
 /// Instances in flight: queued, running, or waiting for a retry or an event.
 pub(crate) const RUN_FLIGHT: usize = 2;
 
-/// Counters of a mapped task, from its slot on.
+/// Number of counters of a mapped task, which start at its slot.
 pub(crate) const TASK_COUNTERS: usize = 9;
-/// Number of elements; −1 until it is expanded.
+/// Number of elements, or −1 before the task is expanded.
 pub(crate) const LEN: usize = 0;
-/// The next element to start, of a task that leads its domain.
+/// Index of the next element to start, for a task that leads its domain.
 pub(crate) const NEXT: usize = 1;
 pub(crate) const FLIGHT: usize = 2;
 pub(crate) const SUCCESS: usize = 3;
@@ -33,10 +34,10 @@ pub(crate) const FAILED: usize = 4;
 pub(crate) const SKIPPED: usize = 5;
 pub(crate) const UPSTREAM_FAILED: usize = 6;
 pub(crate) const REMOVED: usize = 7;
-/// Elements that could start but for a limit.
+/// Elements that could start if no limit held them back.
 pub(crate) const HELD: usize = 8;
 
-/// Stands for "not known yet" in counters.
+/// Value of a counter that is not known yet.
 pub(crate) const UNKNOWN: i32 = -1;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +49,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// A run that has not begun.
+    /// Returns a run that has not started.
     pub fn new(plan: &Plan) -> Run {
         let mut counters = vec![0; plan.counters];
         counters[RUN_WINDOW] = WINDOW;
@@ -58,7 +59,8 @@ impl Run {
         Run { state: RunState::Queued, ledger: vec![TaskState::None.code(); plan.tasks.len()], counters }
     }
 
-    /// Whether this is the ledger of a run of `plan`, written in a format that this code reads. What is wrong, in words.
+    /// Checks that this is the ledger of a run of `plan` in a format that this code reads. Otherwise returns the
+    /// reason.
     pub fn check(&self, format: i16, plan: &Plan) -> Result<(), String> {
         if !(LEDGER_FORMAT - 1..=LEDGER_FORMAT).contains(&format) {
             let reads = LEDGER_FORMAT;
@@ -81,7 +83,7 @@ impl Run {
         }
     }
 
-    /// The state of a task; of a mapped one, of all its elements together.
+    /// Returns the state of a task. For a mapped task it is the state of all its elements together.
     pub fn task(&self, task: TaskIdx) -> TaskState {
         TaskState::from_code(self.ledger[usize::from(task)]).unwrap_or(TaskState::None)
     }
@@ -98,23 +100,23 @@ impl Run {
         self.counters[RUN_WINDOW] = if self.was_changed() { -window } else { window };
     }
 
-    /// Somebody has marked or cleared an instance, or moved the run to another version.
+    /// Returns true if an instance was marked or cleared, or the run was moved to another version.
     pub fn was_changed(&self) -> bool {
         self.counters[RUN_WINDOW] < 0
     }
 
-    /// Somebody is about to: whoever looks up its elements needs those in flight too.
+    /// Records that a user changes the run. Lookups of its elements must then include those in flight.
     pub fn set_changed(&mut self) {
         self.counters[RUN_WINDOW] = -self.window();
     }
 
-    /// Number of elements of a mapped task, once it is expanded.
+    /// Returns the number of elements of a mapped task, or `None` before it is expanded.
     pub fn len(&self, task: &PlanTask) -> Option<i32> {
         let len = self.counters[task.map?.slot + LEN];
         (len != UNKNOWN).then_some(len)
     }
 
-    /// `(state, how many)` of an expanded task's elements.
+    /// Returns the number of an expanded task's elements in each state.
     pub fn element_counts(&self, task: &PlanTask) -> Option<[(TaskState, i32); 7]> {
         let (len, slot) = (self.len(task)?, task.map?.slot);
         let c = |at: usize| self.counters[slot + at];
@@ -130,7 +132,7 @@ impl Run {
         ])
     }
 
-    /// The state of an instance that has no row: nothing was decided about it, or it waits for its turn in a window.
+    /// Returns the state of an instance without a row: it is not decided yet, or it waits for its turn in a window.
     pub fn without_a_row(&self, plan: &Plan, task: TaskIdx, index: i32) -> TaskState {
         let t = plan.task(task);
         let Some(map) = t.map.filter(|_| index >= 0 && self.len(t).is_some()) else {
@@ -140,11 +142,11 @@ impl Run {
         if leads && index >= self.counters[map.slot + NEXT] { TaskState::Scheduled } else { TaskState::None }
     }
 
-    /// Adds an upstream as a whole: each element of an expanded task, else the task as one.
+    /// Adds a whole upstream: each element of an expanded task, or the task itself.
     pub(crate) fn count(&self, plan: &Plan, upstream: TaskIdx, counts: &mut Counts) {
         let task = plan.task(upstream);
         match self.element_counts(task) {
-            // Zero elements: the task itself was skipped, and that counts once, as in Airflow.
+            // A task with zero elements was skipped itself, which counts once, as in Airflow.
             Some(states) if self.len(task) != Some(0) => {
                 states.into_iter().for_each(|(state, many)| counts.add(state, many, task.is_setup));
             }
@@ -152,12 +154,12 @@ impl Run {
         }
     }
 
-    /// How many elements a domain has, if all its lists are known by now.
+    /// Returns the number of elements of a domain if the lengths of all its lists are known.
     pub(crate) fn domain_len(&self, plan: &Plan, lengths: &Lengths) -> DomainLen {
         let one = |length: Length| match length {
             Length::Known(len) => Some(len),
             Length::List(task) => Some(self.counters[plan.list_slots[&task]]).filter(|&len| len != UNKNOWN),
-            // Collected means complete: an eager rule does not make it so.
+            // The elements must be complete: an eager rule does not finish the task.
             Length::Elements(task) => self.len(plan.task(task)).filter(|_| self.task(task).is_finished()),
         };
         let all: Option<Vec<i32>> = lengths.all().map(one).collect();
@@ -173,7 +175,7 @@ impl Run {
     }
 }
 
-/// `None`: the number of elements exceeds `i64`.
+/// Checks the limit of the plan. `None`: the number of elements exceeds `i64`.
 fn within(plan: &Plan, len: Option<i64>) -> DomainLen {
     match len.and_then(|len| i32::try_from(len).ok()) {
         Some(known) if known <= plan.max_map_elements => DomainLen::Known(known),
@@ -186,21 +188,21 @@ pub(crate) enum DomainLen {
     /// More elements than the plan allows; `None` if their number exceeds `i64`.
     TooLong(Option<i64>),
     Unknown,
-    /// Lists of a zip that do not fit.
+    /// The lists of a zip have different lengths.
     Unequal,
 }
 
-/// States of single elements, loaded because a decision asked for them. What is not loaded is `Missing`.
+/// States of single elements that a decision requested. A state that is not loaded is reported as `Missing`.
 #[derive(Debug, Clone, Default)]
 pub struct Elements {
     states: HashMap<(TaskIdx, i32), TaskState>,
-    /// In flight or held.
+    /// Elements in flight or held.
     open: HashSet<(TaskIdx, i32)>,
     loaded: HashSet<(usize, i32)>,
     whole: HashSet<usize>,
 }
 
-/// Element states a decision needs: all tasks of a domain, at one index or at all (`None`).
+/// Element states that a decision needs: all tasks of a domain, at one index or at all indexes (`None`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Missing {
     pub domain: usize,
@@ -208,8 +210,8 @@ pub struct Missing {
 }
 
 impl Elements {
-    /// `states` are the finished and folded elements that `missing` asked for; of a run that somebody changed
-    /// (`Run::was_changed`) also those that are in flight or held, in whatever state that is not finished.
+    /// Adds the finished and folded elements that `missing` requested. For a changed run (`Run::was_changed`), `states`
+    /// must also contain elements that are in flight or held, in any unfinished state.
     pub fn load(&mut self, missing: Missing, states: impl IntoIterator<Item = (TaskIdx, i32, TaskState)>) {
         for (task, index, state) in states {
             if state.is_finished() {
@@ -224,8 +226,8 @@ impl Elements {
         };
     }
 
-    /// Decides with what is known, and anew with what was missing, until nothing is. For decisions whose elements are at
-    /// hand; the store looks for them (`run_lock::deciding`).
+    /// Decides with the loaded states, and again after each load, until nothing is missing. For callers that have the
+    /// elements in memory; the store has its own version (`run_lock::deciding`).
     pub(crate) fn deciding<T, I: IntoIterator<Item = (TaskIdx, i32, TaskState)>>(
         decide: impl Fn(&Elements) -> Result<T, Missing>,
         look_up: impl Fn(Missing) -> I,
@@ -255,7 +257,7 @@ impl Elements {
         self.states.get(&(task, index)).copied()
     }
 
-    /// As far as it was loaded.
+    /// Returns true if a loaded state exists.
     pub(crate) fn is_decided(&self, task: TaskIdx, index: i32) -> bool {
         self.states.contains_key(&(task, index)) || self.open.contains(&(task, index))
     }

@@ -1,14 +1,14 @@
-//! The instances that a clear or a mark selects: tasks by name, the tasks upstream and downstream of them, and their setups and
-//! teardowns. Airflow's `find_relevant_relatives` and `partial_subset` have the same rules.
+//! Selects the instances of a clear or a mark: tasks by name, the tasks upstream and downstream of them, and their
+//! setups and teardowns. Airflow's `find_relevant_relatives` and `partial_subset` have the same rules.
 
 use crate::plan::{Plan, TaskIdx};
 use crate::transition::Selected;
 use std::collections::BTreeSet;
 
-/// Instances to clear, as `orch tasks clear` and the API name them.
+/// Instances to clear, as specified in `orch tasks clear` and the API.
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
-    /// Tasks and, of mapped tasks, single elements.
+    /// Whole tasks, or single elements of mapped tasks.
     pub tasks: Vec<Selected>,
     pub upstream: bool,
     pub downstream: bool,
@@ -35,8 +35,8 @@ impl Selection {
     }
 }
 
-/// Returns the tasks that run in a run of only some tasks: the named ones, with their setups and teardowns. Unlike in a clear, the
-/// setups of a teardown are among them, because no teardown succeeds before its setups.
+/// Returns the tasks that run in a run of only some tasks: the named ones, with their setups and teardowns. Unlike in a
+/// clear, the setups of a teardown are among them, because no teardown succeeds before its setups.
 pub fn part(plan: &Plan, named: &[TaskIdx], upstream: bool) -> BTreeSet<TaskIdx> {
     let setups = |task: TaskIdx| {
         let t = plan.task(task);
@@ -65,7 +65,8 @@ enum Direction {
     Down,
 }
 
-/// The instances in one direction of the selected ones. Tasks that are mapped together are related element by element.
+/// Returns the instances in one direction of the selected ones. Tasks that are mapped together are related element by
+/// element.
 fn related(plan: &Plan, seeds: &BTreeSet<Selected>, direction: Direction) -> BTreeSet<Selected> {
     let domain = |task: TaskIdx| plan.task(task).map.map(|map| map.domain);
     let (elements, tasks): (Vec<Selected>, Vec<Selected>) =
@@ -89,7 +90,7 @@ fn related(plan: &Plan, seeds: &BTreeSet<Selected>, direction: Direction) -> BTr
     related
 }
 
-/// The tasks that Airflow's `partial_subset` adds to `tasks`: those in one direction, and setups and teardowns.
+/// Returns the tasks that Airflow's `partial_subset` adds to `tasks`: those in one direction, and setups and teardowns.
 fn companions(plan: &Plan, tasks: &BTreeSet<TaskIdx>, direction: Option<Direction>) -> BTreeSet<TaskIdx> {
     let mut found = direction.map(|to| reach(plan, tasks.iter().copied(), to)).unwrap_or_default();
     let mut served: BTreeSet<TaskIdx> = BTreeSet::new();
@@ -110,7 +111,7 @@ fn companions(plan: &Plan, tasks: &BTreeSet<TaskIdx>, direction: Option<Directio
     found
 }
 
-/// The setups upstream of these tasks whose work the tasks are part of, with the teardowns of these setups.
+/// Returns the setups upstream of these tasks whose work the tasks are part of, with the teardowns of these setups.
 fn setups_around(plan: &Plan, tasks: &BTreeSet<TaskIdx>) -> BTreeSet<TaskIdx> {
     let mut found = BTreeSet::new();
     for setup in (0..).zip(&plan.tasks).filter(|(_, t)| t.is_setup).map(|(task, _)| task) {
@@ -137,7 +138,7 @@ fn whole(task: TaskIdx) -> Selected {
     Selected { task, index: None }
 }
 
-/// The tasks that name this one as upstream.
+/// Returns the tasks that name this one as upstream.
 fn below(plan: &Plan, task: TaskIdx) -> impl Iterator<Item = TaskIdx> + '_ {
     let named = move |t: &TaskIdx| plan.task(*t).up.iter().any(|e| e.task == task);
     plan.task(task).down.iter().map(|e| e.task).filter(named)
@@ -160,7 +161,7 @@ mod tests {
     use serde_json::{Value, json};
     use std::sync::Arc;
 
-    /// A mapped group of a setup, work and a teardown, with a mapped task and a plain one after it.
+    /// Plan of a mapped group (setup, work, teardown), followed by a mapped task and a plain one.
     fn plan() -> Plan {
         let task = |id: &str, after: &[&str]| json!({ "task_id": id, "kind": "rust", "after": after });
         let in_group = |id: &str, role: &str, after: &[&str]| json!({ "task_id": id, "kind": "rust", "after": after, "group_id": "g", "role": role });

@@ -1,8 +1,8 @@
-//! What happens next: from a run and what happened to it, to the run after that and what is to be done.
+//! Computes what happens next: from a run and its events, the new run and the effects to carry out.
 //!
-//! Total and pure. Workers call it when a task ends, schedulers when they fold for the dead, tests and audits when they
-//! replay. Decisions flow downstream only and tasks are in topological order, so one pass over the tasks that
-//! something concerns is enough.
+//! Total and pure. Workers call it when a task ends, schedulers when they fold (apply) the outcomes of lost workers,
+//! tests and audits in replays. Decisions flow only downstream and tasks are in topological order, so one pass over the
+//! affected tasks is enough.
 
 mod admit;
 mod clear;
@@ -22,25 +22,24 @@ use crate::run::{Elements, Missing, RUN_FLIGHT, RUN_OPEN, Run};
 use orch_spec::state::{RunState, TaskState};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Something that happened to a run.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
-    /// A task instance ended for good; `index` is −1 for what is not mapped.
+    /// A task instance has ended permanently. `index` is −1 if the task is not mapped.
     Finished { task: TaskIdx, index: i32, outcome: Outcome },
     /// An instance that was cleared while it ran has stopped.
     Restarted { task: TaskIdx, index: i32 },
     /// A user marked an instance. The instance has left the queue, wait or limit that it stood in.
     Marked { task: TaskIdx, index: i32, state: TaskState, stood: Stood },
-    /// More elements of a map may be in flight: all of them run, and workers have room.
+    /// The window of the run grows, because all elements in flight run and workers have free slots.
     Widen { window: i32 },
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
     Success {
-        /// Length of the list it gave, if somebody maps over it.
+        /// Length of the returned list, if a task is mapped over it.
         list_len: Option<i32>,
-        /// Whom it told not to run: a branch not taken, a condition not met.
+        /// Tasks to skip: a branch that is not followed, a condition that is not met.
         skip: Vec<Skip>,
     },
     Failed,
@@ -49,40 +48,39 @@ pub enum Outcome {
     },
 }
 
-/// Where an instance stood when somebody marked it.
+/// State of an instance when a user marked it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stood {
-    /// Nothing was decided about it, or it was over.
+    /// The instance was undecided or finished.
     Nowhere,
-    /// Kept aside by a limit.
+    /// The instance was held by a limit.
     Held,
     /// Queued, running, or waiting for a retry or an event.
     InFlight,
 }
 
-/// A task that must not run; of a mapped one, one element or (`None`) all.
+/// A task that must not run. `index` selects one element of a mapped task; `None` selects all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Skip {
     pub task: TaskIdx,
     pub index: Option<i32>,
 }
 
-/// What a transition asks for. Indices are −1 for what is not mapped.
+/// Effects of a transition. Indexes are −1 if the task is not mapped.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Effects {
     /// Instances that may run now.
     pub ready: Vec<(TaskIdx, i32)>,
-    /// Instances that could run but for a limit; kept aside until admitted.
+    /// Instances that could run if a limit did not hold them back.
     pub hold: Vec<(TaskIdx, i32)>,
-    /// How many of a task's held elements may run now, lowest index first.
+    /// Number of held elements per task that may run now, lowest index first.
     pub admit: Vec<(TaskIdx, i32)>,
     /// Instances that end without running.
     pub decided: Vec<(TaskIdx, i32, TaskState)>,
-    /// Why a task of `decided` failed as a whole.
+    /// Reasons why tasks in `decided` failed as a whole.
     pub reasons: Vec<(TaskIdx, String)>,
 }
 
-/// Begins a run.
 pub fn start(plan: &Plan) -> (Run, Effects) {
     let before = Run::new(plan);
     let mut fold = Fold::new(plan, &before, &Elements::default());
@@ -92,7 +90,7 @@ pub fn start(plan: &Plan) -> (Run, Effects) {
     fold.end()
 }
 
-/// Begins a run of some of its tasks: the others are removed, and whoever waits for them does not.
+/// Starts a run of some tasks. The others are removed, and tasks do not wait for them.
 pub fn start_some(plan: &Plan, chosen: &BTreeSet<TaskIdx>) -> (Run, Effects) {
     let before = Run::new(plan);
     let mut fold = Fold::new(plan, &before, &Elements::default());
@@ -107,13 +105,14 @@ pub fn start_some(plan: &Plan, chosen: &BTreeSet<TaskIdx>) -> (Run, Effects) {
     fold.settle().expect("a run that begins has no elements to miss");
     let (mut run, effects) = fold.end();
     if chosen.len() < plan.tasks.len() {
-        run.set_changed(); // no rule says that they are removed
+        run.set_changed(); // no rule explains why they are removed
     }
     (run, effects)
 }
 
-/// Applies events to a run. `elements` holds what earlier calls reported missing: load it and call again. A mark in a finished
-/// run changes only the state of the marked instance: the run keeps its state, and no task runs. Other events have no effect on it.
+/// Applies events to a run. `elements` holds what earlier calls reported missing: load it and call again. A mark in a
+/// finished run changes only the state of the marked instance: the run keeps its state, and no task runs. Other events
+/// have no effect on it.
 pub fn fold(plan: &Plan, run: &Run, events: &[Event], elements: &Elements) -> Result<(Run, Effects), Missing> {
     let mut fold = Fold::new(plan, run, elements);
     if run.state.is_finished() {
@@ -124,7 +123,7 @@ pub fn fold(plan: &Plan, run: &Run, events: &[Event], elements: &Elements) -> Re
         }
         return Ok((fold.run, Effects::default()));
     }
-    // What ends here was not over before, whatever its row says by now.
+    // The loaded rows may already contain these ends, but the instances were not finished before these events.
     for event in events {
         if let Event::Finished { task, index, .. } = event {
             fold.past.forget(*task, *index);
@@ -148,18 +147,18 @@ pub fn fold(plan: &Plan, run: &Run, events: &[Event], elements: &Elements) -> Re
     Ok(fold.end())
 }
 
-/// A transition under way.
 struct Fold<'a> {
     plan: &'a Plan,
-    /// As it was: what was decided then is not decided again.
+    /// The run before the events. Decisions that it contains are not made again.
     before: &'a Run,
     past: Elements,
     run: Run,
     elements: Elements,
     effects: Effects,
-    /// Tasks to look at again, in topological order: as a whole, or which elements.
+    /// Tasks to check again, in topological order: the whole task or some of its elements.
     concerned: BTreeMap<TaskIdx, Concern>,
-    /// Expanded tasks that may have room for more elements.
+    /// Expanded mapped tasks that may be able to start more elements. `admit` checks their window and limits, and
+    /// starts what fits.
     refill: BTreeSet<TaskIdx>,
 }
 
@@ -167,9 +166,9 @@ struct Fold<'a> {
 struct Concern {
     whole: bool,
     elements: BTreeSet<i32>,
-    /// Elements that were cleared: what was said of them before does not count.
+    /// Cleared elements. Earlier decisions about them do not count.
     anew: BTreeSet<i32>,
-    /// All elements, because it was expanded just now or an upstream outside the domain changed.
+    /// All elements, because the task has just been expanded.
     every: bool,
 }
 
@@ -202,7 +201,7 @@ impl<'a> Fold<'a> {
         }
     }
 
-    /// Everybody who waits for this instance looks again.
+    /// Schedules a new check of all tasks that depend on this instance.
     fn concern_downstream(&mut self, task: TaskIdx, index: i32) {
         let plan = self.plan;
         for edge in &plan.task(task).down {
@@ -226,13 +225,13 @@ impl<'a> Fold<'a> {
             let failed = self.plan.tasks.iter().zip(&self.run.ledger).any(bad);
             self.run.state = if failed { RunState::Failed } else { RunState::Success };
         } else if self.run.counters[RUN_FLIGHT] == 0 {
-            // Nothing runs and nothing can: Airflow's "all tasks deadlocked".
+            // Nothing runs and nothing can start. This is Airflow's "all tasks deadlocked".
             self.run.state = RunState::Failed;
         }
         (self.run, self.effects)
     }
 
-    /// Whatever would follow is no part of this run: its failure is that of the run.
+    /// Returns true if no task after this one is part of the run, so its failure fails the run.
     fn ends_a_part(&self, task: &crate::plan::PlanTask) -> bool {
         let mut work = task.down.iter().map(|edge| edge.task).filter(|&t| !self.plan.task(t).is_teardown).peekable();
         !task.is_teardown && work.peek().is_some() && work.all(|t| self.run.task(t) == TaskState::Removed)

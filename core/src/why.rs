@@ -1,16 +1,16 @@
-//! Why a task instance does not run: every reason there is, and its words in one place. The names are those of Airflow's
-//! dependencies where it has one.
+//! Reasons why a task instance does not run, and their texts. A reason has Airflow's name if Airflow has the same
+//! dependency.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use orch_spec::state::{RunState, TaskState};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
-    // What gates say (`admission`).
+    // Gates (`admission`).
     PoolMissing {
         pool: String,
     },
-    /// It wants more slots than the pool has.
+    /// The task needs more slots than the pool has.
     PoolTooSmall {
         pool: String,
         slots: i32,
@@ -22,7 +22,7 @@ pub enum Reason {
         taken: i64,
         wants: i32,
     },
-    /// `limit`: under which it is counted.
+    /// `limit` is the name under which usage is counted.
     LimitFull {
         limit: String,
         name: String,
@@ -41,29 +41,29 @@ pub enum Reason {
         per_ms: u64,
         again_at: DateTime<Utc>,
     },
-    /// The same task of the run before did not end well yet.
+    /// The same task of the previous run has not succeeded or been skipped yet.
     Past {
         run_id: String,
         task_id: String,
         state: TaskState,
     },
-    /// A task directly behind it, in the run before, did not end well yet.
+    /// In the previous run, a task directly downstream has not succeeded or been skipped yet.
     PastDownstream {
         run_id: String,
         task_id: String,
         state: TaskState,
     },
-    /// Nothing holds it back: it is let in with the next look.
+    /// Nothing blocks the attempt. The next admission pass starts it.
     Admitted,
 
-    // What the run says.
+    // The run.
     DagPaused {
         dag_id: String,
     },
     RunNotRunning {
         state: RunState,
     },
-    /// The run waits for these to end.
+    /// The run waits for these runs to end.
     RunsActive {
         dag_id: String,
         most: i32,
@@ -72,22 +72,22 @@ pub enum Reason {
     RunNotDue {
         run_after: DateTime<Utc>,
     },
-    /// It cannot be moved on.
+    /// The run's state cannot be read, or its next state cannot be written.
     RunParked {
         why: String,
     },
 
-    // What the structure says.
+    // The structure of the DAG.
     Upstream {
         rule: &'static str,
         of: usize,
         open: Vec<(String, TaskState)>,
     },
-    /// The DAG's limit of tasks at a time.
+    /// Limit of the DAG on concurrent tasks.
     TasksActive {
         most: i32,
     },
-    /// The task's own limit of elements at a time.
+    /// Limit of the task on concurrent elements.
     ElementsActive {
         most: i32,
     },
@@ -102,19 +102,20 @@ pub enum Reason {
     Reschedule {
         at: DateTime<Utc>,
     },
-    /// For a time alone, or for a condition: then `at` is the next look.
+    /// Waits for a time, or for a condition that is polled next at `at`.
     Deferred {
         at: Option<DateTime<Utc>>,
         condition: Option<Condition>,
     },
-    /// For an answer of people: what is asked, of whom (nobody named: of all who may start runs), and until when.
+    /// Waits for an answer from users. If `asked` is empty, every user who may start runs can answer. `give_up_at` is
+    /// the deadline.
     Input {
         subject: String,
         asked: Vec<String>,
         give_up_at: Option<DateTime<Utc>>,
     },
 
-    // What workers say.
+    // The workers.
     NoWorker {
         queue: String,
     },
@@ -128,7 +129,7 @@ pub enum Reason {
     },
 }
 
-/// What a deferred try waits for.
+/// Condition that a deferred attempt waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Condition {
     pub kind: String,
@@ -150,7 +151,7 @@ impl Condition {
 }
 
 impl Reason {
-    /// Short; Airflow's name of the dependency where it has it.
+    /// Returns a short name. It is Airflow's name if Airflow has the same dependency.
     pub fn name(&self) -> &'static str {
         match self {
             Reason::PoolMissing { .. } | Reason::PoolTooSmall { .. } | Reason::PoolFull { .. } => {
@@ -176,7 +177,7 @@ impl Reason {
         }
     }
 
-    /// One sentence.
+    /// Returns the reason as a sentence.
     pub fn words(&self) -> String {
         match self {
             Reason::PoolMissing { pool } => {
@@ -253,7 +254,7 @@ impl Reason {
         }
     }
 
-    /// When it passes by itself.
+    /// Returns when the reason expires by itself.
     pub fn again_at(&self) -> Option<DateTime<Utc>> {
         match self {
             Reason::RateFull { again_at: at, .. } | Reason::Retry { at } | Reason::Reschedule { at } => Some(*at),
@@ -263,7 +264,7 @@ impl Reason {
         }
     }
 
-    /// Under which those are counted that are in its way.
+    /// Returns the name under which the attempts that block this one are counted.
     pub fn limit(&self) -> Option<String> {
         match self {
             Reason::PoolFull { pool, .. } => Some(crate::gates::pool_limit(pool)),
@@ -272,7 +273,7 @@ impl Reason {
         }
     }
 
-    /// It waits for room, and room will come: who comes after it waits behind it.
+    /// Returns true if the attempt waits for slots that will become free. Attempts after it must then wait behind it.
     pub(crate) fn passes(&self) -> bool {
         matches!(self, Reason::PoolFull { .. } | Reason::LimitFull { .. } | Reason::TaskFull { .. })
     }

@@ -1,4 +1,4 @@
-//! `depends_on_past` and `wait_for_downstream`: what the run before must have done.
+//! `depends_on_past` and `wait_for_downstream`: how the previous run must have ended.
 
 use crate::gates::PastDependency;
 use crate::plan::{Plan, TaskIdx};
@@ -7,7 +7,7 @@ use crate::why::Reason;
 use chrono::{DateTime, Utc};
 use orch_spec::state::TaskState;
 
-/// The run before: the scheduled one before of a DAG that catches up, else the one before of any kind.
+/// The previous run: the previous scheduled run if the DAG has `catchup`, otherwise the previous run of any type.
 #[derive(Debug, Clone, Copy)]
 pub struct Before<'a> {
     pub run_id: &'a str,
@@ -16,8 +16,8 @@ pub struct Before<'a> {
     pub run: &'a Run,
 }
 
-/// What of the run before stands in the way of a task. The first run has none before it; a task that the run before did
-/// not have begins its own past; and what was before a DAG's start does not count for one that catches up.
+/// Returns why the previous run blocks a task. Nothing blocks the first run, or a task that the previous run did not
+/// have. With `catchup`, runs before the start of the DAG do not count.
 pub fn past(gate: PastDependency, plan: &Plan, task: TaskIdx, before: Option<Before<'_>>) -> Option<Reason> {
     let before = before?;
     let start = plan.spec.start.filter(|_| plan.spec.catchup);
@@ -41,7 +41,8 @@ pub fn past(gate: PastDependency, plan: &Plan, task: TaskIdx, before: Option<Bef
 }
 
 impl Before<'_> {
-    /// The state of a task that it had and that did not end as success or skipped, all elements of it.
+    /// Returns the state of a task of the previous run that ended neither as success nor as skipped. Every element of a
+    /// mapped task counts.
     fn not_well(&self, task_id: &str) -> Option<TaskState> {
         let task = self.plan.index_of(task_id)?;
         let well = |state: TaskState| matches!(state, TaskState::Success | TaskState::Skipped);
@@ -49,7 +50,7 @@ impl Before<'_> {
         let elements =
             self.run.element_counts(self.plan.task(task)).filter(|_| self.run.len(self.plan.task(task)) != Some(0));
         let Some(elements) = elements else { return (!well(state)).then_some(state) };
-        // Elements that are gone cannot end well any more.
+        // Removed elements cannot succeed anymore.
         let bad = |(one, many): &&(TaskState, i32)| *many > 0 && !well(*one) && *one != TaskState::Removed;
         elements.iter().find(bad).map(|(one, _)| *one)
     }

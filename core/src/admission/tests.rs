@@ -1,4 +1,5 @@
-//! Lines of tries before a house, and who goes. A try is `name: needs [holds …]`; what it says of itself comes back.
+//! Tests of the admission of waiting attempts. An attempt is written as `name: needs [holds …]`, and its verdict as
+//! text.
 
 use super::*;
 use crate::gates::{Counted, DEFAULT_POOL, Key, OverRuns};
@@ -8,7 +9,8 @@ fn now() -> DateTime<Utc> {
     DateTime::from_timestamp(1_800_000_000, 0).unwrap()
 }
 
-/// Words of a house: `db=2` a pool of that size, `db:1` so many slots taken, `rate:api@5` one let in whose time is over in 5 s.
+/// Parses a house: `db=2` is a pool of 2 slots, `db:1` is 1 slot in use, `rate:api@5` is an admission that counts for
+/// another 5 s.
 fn house(words: &str) -> House {
     let mut house = House { now: now(), ..House::default() };
     house.pools.insert(DEFAULT_POOL.into(), -1);
@@ -26,8 +28,8 @@ fn house(words: &str) -> House {
     house
 }
 
-/// Words of a try: `db` or `db*2` a pool, `crm<3` a limit, `c[x]<1` one by key, `api<10/60` a rate, `t<<2` over runs, `+x` held,
-/// `!` its past.
+/// Checks verdicts. Notation of an attempt: `db` or `db*2` is a pool, `crm<3` a limit, `c[x]<1` a limit with a key,
+/// `api<10/60` a rate limit, `t<<2` a limit over runs, `+x` a held limit, `!` a reason from the previous run.
 fn check(there: &str, tries: &[(&str, &str)]) {
     let house = house(there);
     let parsed: Vec<_> = tries.iter().map(|(words, _)| parse(words)).collect();
@@ -111,7 +113,7 @@ fn a_pool_that_is_not_there_lets_nobody_in() {
 fn whoever_wants_more_than_is_left_is_not_passed() {
     check("db=4 db:2", &[("db*3", "db full"), ("db", "db full")]);
     check("db=4 db:2", &[("db*2", "go"), ("db", "db full")]);
-    // What can never go does not keep others out.
+    // An attempt that can never start does not block others.
     check("db=4", &[("db*5", "db too small"), ("db", "go")]);
 }
 
@@ -120,7 +122,7 @@ fn limits_do_not_block_one_another() {
     check("a=1 a:1 b=1", &[("a", "a full"), ("b", "go")]);
     check("a=1 a:1", &[("a crm<1", "a full"), ("crm<1", "go")]);
     check("a=1 a:1 b=9 b:8", &[("b*3 crm<1", "b full"), ("crm<1", "go"), ("b", "b full")]);
-    // It waits for another limit, too: the room that is left is not kept for it.
+    // The first attempt also waits for another limit, so the free slot is not reserved for it.
     check("b=9 b:8 limit:crm:1", &[("b*3 crm<1", "b full, crm full"), ("b", "go")]);
     check("b=9 b:8", &[("b*3 !", "Previous Dagrun State, b full"), ("b", "go")]);
 }
@@ -147,7 +149,7 @@ fn a_rate_counts_who_was_let_in_lately() {
     check("", &[("api<2/60", "go"), ("api<2/60", "go"), ("api<2/60", "api in 60")]);
     check("rate:api@5 rate:api@9", &[("api<2/60", "api in 5")]);
     check("rate:api@5 rate:api@9", &[("api<1/60", "api in 9")]);
-    // What is over does not count.
+    // Admissions that have expired do not count.
     check("rate:api@-1 rate:api@9", &[("api<2/60", "go"), ("api<2/60", "api in 9")]);
     check("rate:c=x@5", &[("c[x]<1/60", "c in 5"), ("c[y]<1/60", "go")]);
 }
@@ -183,11 +185,11 @@ fn a_line_is_read_as_far_as_there_may_be_room() {
     let room = |there: &str, words: &str| house(there).room(&parse(words).0);
     assert_eq!(room("db=4 db:1", "db"), 3);
     assert_eq!(room("db=4 db:1", "db*2"), 1);
-    assert_eq!(room("db=4 db:3", "db*2"), 1); // nobody may pass it
+    assert_eq!(room("db=4 db:3", "db*2"), 1); // the attempt blocks those behind it
     assert_eq!(room("db=4 db:4", "db"), 0);
     assert_eq!(room("", "db"), 0);
     assert_eq!(room("db=9 limit:crm:2", "db crm<2"), 0);
-    assert_eq!(room("db=9", "db c[x]<2"), 2); // of each run
+    assert_eq!(room("db=9", "db c[x]<2"), 2); // for each run
     assert_eq!(room("db=1", "db c[x]<2"), 1);
     assert!(room("", "") > 1_000_000);
 }
@@ -201,7 +203,7 @@ mod past {
     use serde_json::{Value, json};
     use std::sync::Arc;
 
-    /// `a`, then `b` and `c` after it; `m` is mapped over three.
+    /// Plan in which `b` runs after `a`, `c` runs after `b`, and `m` is mapped over three elements.
     #[expect(clippy::needless_pass_by_value, reason = "`json!(…)` reads better without a borrow")]
     fn plan(more: Value) -> Plan {
         let mut spec = json!({ "dag_id": "d", "tasks": [
@@ -214,7 +216,7 @@ mod past {
         Plan::new(Arc::new(serde_json::from_value(spec).unwrap())).unwrap()
     }
 
-    /// The states of the run before, `task=state`; of `m` the numbers of elements by state.
+    /// `before` has the states of the previous run as `task=state`, and for `m` the number of elements in a state.
     fn check(gate: PastDependency, task: &str, before: &str, expected: &str) {
         let plan = plan(json!({}));
         let mut run = Run::new(&plan);

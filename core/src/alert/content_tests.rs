@@ -199,7 +199,7 @@ fn values_cannot_mention_a_channel_in_slack() {
     assert_eq!(own.slack_text, "<!here> &lt;!channel&gt; a &amp; b", "the template itself may contain markup");
 }
 
-/// The samples of the guide are what a chat, an e-mail and a webhook receive.
+/// Compares the samples in the guide with the messages that a chat, an e-mail and a webhook receive.
 #[test]
 fn the_guide_shows_what_arrives() {
     let guide = include_str!("../../../docs/guides/alerts.md");

@@ -15,7 +15,6 @@ pub struct FailedTasks {
     pub first: Vec<FailedTask>,
 }
 
-/// A failed task instance.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct FailedTask {
@@ -49,7 +48,7 @@ impl FailedTask {
 }
 
 impl FailedTasks {
-    /// Returns `task `load` [3] on attempt 2`, with the number of failed tasks if there are several.
+    /// Returns a text such as "task `load` [3] on attempt 2", with the number of failed tasks if there are several.
     pub(super) fn summary(&self) -> String {
         let Some(task) = self.first.first() else { return String::new() };
         let attempt = task.try_number.map(|number| format!(" on attempt {number}")).unwrap_or_default();
@@ -70,7 +69,8 @@ impl FailedTasks {
 }
 
 impl Facts {
-    /// Adds the failed tasks of the run. The reason of the first one is the reason of the run, unless the run has its own.
+    /// Adds the failed tasks of the run. The reason of the first one is the reason of the run, unless the run has its
+    /// own.
     pub fn add_failures(&mut self, failed: FailedTasks) {
         if let (true, Some(first)) = (self.reason.is_empty(), failed.first.first()) {
             self.reason.clone_from(&first.reason);
@@ -78,7 +78,8 @@ impl Facts {
         self.failed = Some(failed);
     }
 
-    /// Returns the facts with the task, the element and the attempt of the first failed task where the alert is about the run.
+    /// Returns the facts. If the alert is about the run, they have the task, element and attempt of the first failed
+    /// task.
     pub(super) fn with_first_failure(&self) -> Facts {
         let mut facts = self.clone();
         if let (None, Some(first)) = (&self.task_id, self.failed.as_ref().and_then(|failed| failed.first.first())) {

@@ -1,22 +1,23 @@
-//! Elements of a mapped task that are told of together: how many there are, and a few of them by name.
+//! Alerts about several elements of a mapped task: the number of elements, and the first few by name.
 
 use super::{AlertKind, Facts};
 use serde::{Deserialize, Serialize};
 
-/// So many are named.
+/// Maximum number of elements that an alert names.
 pub const FEW_ELEMENTS: usize = 5;
-/// Of the reason of each of these.
+/// Longer reasons of single elements are truncated.
 const MOST_REASON_CHARS: usize = 200;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Elements {
-    /// Ends of elements: one that is tried again counts each time.
+    /// Number of ended attempts. An element that is retried counts once per attempt.
     pub count: i64,
-    /// Map indexes of a few, the lowest first.
+    /// Map indexes of the first few elements, in ascending order.
     pub first: Vec<i32>,
 }
 
-/// What an alert says of so many elements, of which these are the first by map index. One alone is told as it is.
+/// Combines the facts of `count` elements into one alert. `first` has the elements with the lowest map indexes. The
+/// facts of a single element are returned unchanged.
 pub fn gathered(count: i64, first: &[Facts]) -> Facts {
     let [one, ..] = first else { return Facts::default() };
     if count <= 1 {
@@ -39,7 +40,7 @@ pub fn gathered(count: i64, first: &[Facts]) -> Facts {
     }
 }
 
-/// A line for each reason, with the elements that have it before it.
+/// Returns one line per reason, with the elements that have this reason in front.
 fn by_reason(named: &[Facts]) -> Vec<String> {
     let mut found: Vec<(String, Vec<String>)> = Vec::new();
     for facts in named {
@@ -55,7 +56,7 @@ fn by_reason(named: &[Facts]) -> Vec<String> {
 }
 
 impl Elements {
-    /// What became of them, with how many they are: behind it stands of which task.
+    /// Returns the subject: the number of elements, the task and their outcome.
     pub(super) fn words(&self, kind: AlertKind, task: &str) -> String {
         let count = self.count;
         match kind {
@@ -66,7 +67,7 @@ impl Elements {
         }
     }
 
-    /// `0, 3, 4, …`
+    /// Returns the map indexes as `0, 3, 4, …`.
     pub(super) fn named(&self) -> String {
         let mut named: Vec<String> = self.first.iter().map(ToString::to_string).collect();
         if self.count > named.len() as i64 {

@@ -3,8 +3,8 @@
 use super::{AlertKind, Facts};
 use std::fmt::Write as _;
 
-/// Returns the path of the page that shows what the alert is about: a question, a stream, a task instance, a run, an asset, a DAG, or
-/// for a test the list of alerts.
+/// Returns the path of the page that shows what the alert is about: a question, a stream, a task instance, a run, an
+/// asset, a DAG, or the list of alerts for a test.
 pub fn path(kind: AlertKind, facts: &Facts, run_id: Option<&str>) -> String {
     if let Some(asked) = &facts.asked {
         return format!("/approvals/{}", asked.id);
@@ -30,7 +30,7 @@ fn of_run(kind: AlertKind, facts: &Facts, run: String) -> String {
     }
 }
 
-/// Returns the filter of the page of a run that lists the elements of a gathered alert.
+/// Returns the query parameter that filters a run's page for the elements of a gathered alert.
 fn state_filter(kind: AlertKind) -> &'static str {
     match kind {
         AlertKind::TaskFailed => "&state=failed",

@@ -1,4 +1,4 @@
-//! Which alerts follow from what happened, in which words, and what start-up refuses; two lines a case.
+//! Tests of which alerts are created, their messages, and which templates are rejected. Two lines per case.
 
 use super::*;
 use chrono::DateTime;
@@ -18,7 +18,7 @@ fn everybody() -> DagSpec {
         "on_stale": to("stale"), "on_failed_check": to("bad"), "on_awaiting_input": to("asked") }))
 }
 
-/// Kind and connection of each, in order.
+/// Checks the kind and connection of each alert, in order.
 fn check(alerts: &[NewAlert], expected: &str) {
     let found: Vec<String> = alerts.iter().map(|one| format!("{} {}", one.kind, one.notifier.connection)).collect();
     assert_eq!(found.join(", "), expected);
@@ -130,7 +130,7 @@ fn many_elements_are_one_message_that_names_a_few() {
     assert_eq!((own(&told), own(&facts[0])), ("10000: 2, 3, 4, 5, 6, …".into(), "1: 2".into()));
     let others = gathered(3, &[element(1, "gone"), element(2, "full"), element(7, "gone")]);
     assert_eq!(others.reason, "[1], [7] gone\n[2] full");
-    // Two tries of one element are one name.
+    // Two attempts of one element are named once.
     let twice = gathered(2, &[element(4, ""), element(4, "")]);
     assert_eq!((twice.reason.as_str(), twice.elements.expect("two").first), ("[4]", vec![4]));
 }
@@ -191,7 +191,7 @@ fn a_question_is_told_with_the_way_to_its_answer() {
     assert_eq!(own.text, format!("Publish? It goes to all. Approve, Reject ann, bob 2027-01-15T08:00:00+00:00 {link}"));
     assert_eq!((&own.fields["link"], &own.fields["asked"]), (&json!(link), &json!(["ann", "bob"])));
     assert_eq!((&own.fields["subject"], &own.fields["reason"]), (&json!("Publish?"), &json!("Publish?")));
-    // It is kept, and read again, as it is.
+    // The facts survive a round trip through JSON.
     let kept: Facts = serde_json::from_str(&serde_json::to_string(&told.facts).expect("JSON")).expect("facts");
     assert_eq!(kept, told.facts);
     // An alert that is not about a question has no question, but a link.

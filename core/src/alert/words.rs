@@ -1,5 +1,5 @@
-//! The words of an alert: its own, or a template's with a small set of fields in braces. Nothing of it is carried out: a field
-//! is a name and nothing else.
+//! Builds the message of an alert: the default text, or a template with fields in braces. A template is never
+//! evaluated: a field is only a name.
 
 use super::{AlertKind, AlertQuestion, Facts, FailedTasks, StoppedStream, path};
 use chrono::{DateTime, Utc};
@@ -7,26 +7,26 @@ use orch_spec::Notifier;
 use orch_spec::template::filled;
 use serde_json::{Value, json};
 
-/// A longer message is cut: chats and mails have bounds of their own.
+/// Longer messages are truncated, because chats and mail servers have limits too.
 const MOST_CHARS: usize = 10_000;
 const MOST_SUBJECT_CHARS: usize = 200;
 
-/// An alert as it is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// Whoever receives it twice knows it by this.
+    /// Idempotency key: a receiver that gets the message twice can recognize it.
     pub key: String,
     pub kind: AlertKind,
-    /// One line.
+    /// Single line.
     pub subject: String,
     pub text: String,
-    /// `text` for Slack and compatible chats: `&`, `<` and `>` of values are escaped, so that no value can mention a channel.
+    /// `text` for Slack and compatible chats. `&`, `<` and `>` in values are escaped, so that no value can mention a
+    /// channel.
     pub slack_text: String,
-    /// All fields, for programs.
+    /// All fields, for machine-readable payloads.
     pub fields: Value,
 }
 
-/// In the words of its notifier.
+/// Builds the message of an alert for its notifier.
 pub fn message(
     (key, kind): (&str, AlertKind),
     notifier: &Notifier,
@@ -75,7 +75,8 @@ pub fn message(
         }
     };
     let usual = usual(kind, facts, run_id);
-    // A newer binary may have written a template with a field that this binary does not have: the template is sent unchanged.
+    // A newer binary may have written a template with a field that this binary does not have. The template is then sent
+    // unchanged.
     let fill = |template: &String, escape: fn(&str) -> String| {
         filled(template, |name| field(name).map(|value| escape(&value))).unwrap_or_else(|_| template.clone())
     };
@@ -133,7 +134,7 @@ fn addressees(asked: &AlertQuestion) -> String {
     if asked.assigned_users.is_empty() { "anyone who may start runs".into() } else { asked.assigned_users.join(", ") }
 }
 
-/// The usual words of a question, behind its subject.
+/// Returns the default text about a question, without its subject.
 fn question(asked: &AlertQuestion, deadline: Option<&str>, link: &str) -> String {
     let until = deadline.map(|at| format!(", until {at}")).unwrap_or_default();
     let lines = [

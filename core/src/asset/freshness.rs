@@ -1,10 +1,10 @@
-//! Whether an asset is as fresh as somebody promised.
+//! Decides whether an asset is as fresh as its DAG promises.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Freshness {
-    /// Nobody promised anything.
+    /// The asset has no freshness limit.
     Unpromised,
     Fresh {
         until: DateTime<Utc>,
@@ -14,7 +14,7 @@ pub enum Freshness {
     },
 }
 
-/// `first_seen` counts as an update, so that a new asset has its time to come.
+/// Returns the freshness of an asset. `first_seen` counts as an update, so a new asset is not stale immediately.
 pub fn freshness(
     within_ms: Option<u64>,
     first_seen: DateTime<Utc>,
@@ -41,7 +41,7 @@ mod tests {
         DateTime::from_timestamp(seconds, 0).expect("in range")
     }
 
-    /// Two hours are promised, the asset is first seen at 0.
+    /// The limit is two hours and the asset is first seen at second 0.
     fn check(last_event: Option<i64>, now: i64, expected: Freshness) {
         let found = freshness(Some(2 * 3_600_000), at(0), last_event.map(at), at(now));
         assert_eq!(found, expected, "last event {last_event:?}, now {now}");

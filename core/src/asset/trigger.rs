@@ -1,7 +1,7 @@
-//! Which runs begin by the events that are queued for a DAG, and what each of them consumes.
+//! Decides which runs the queued events of a DAG start, and which events each run consumes.
 //!
-//! Airflow's rule: an event is queued until a run of the DAG consumes it; a run consumes all that is queued, also what
-//! its condition did not need.
+//! An event is queued until a run of the DAG consumes it. A run consumes all queued events, even those that its
+//! condition did not need, as in Airflow.
 
 use orch_spec::{AssetCondition, AssetRef, Schedule};
 
@@ -10,33 +10,33 @@ use orch_spec::{AssetCondition, AssetRef, Schedule};
 pub struct Queued<'a> {
     pub event: i64,
     pub uri: &'a str,
-    /// Through which it was said.
+    /// Aliases through which the event was emitted.
     pub aliases: &'a [String],
     pub partition_key: Option<&'a str>,
 }
 
-/// A run to create, with all events it consumes.
+/// A run to create, with all events that it consumes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trigger {
     pub partition_key: Option<String>,
     pub events: Vec<i64>,
 }
 
-/// Something a DAG waits for, and whether an update of it is queued.
+/// An asset or alias that a DAG waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waiting {
     pub of: AssetRef,
     pub updated: bool,
 }
 
-/// The runs that begin, in the order of the oldest event of each. `queued` is in the order of the events.
+/// Returns the runs to start, ordered by the oldest event of each. `queued` is in the order of the events.
 ///
-/// A DAG by partition has a run for each key whose own events fulfil the condition, and never sees events without a
-/// key. Any other DAG sees all events alike, with a key or without.
+/// A DAG with partitions gets one run per key whose own events fulfil the condition, and ignores events without a key.
+/// For any other DAG, keys do not matter.
 pub fn triggers(schedule: &Schedule, queued: &[Queued<'_>]) -> Vec<Trigger> {
     let Some(condition) = schedule.assets() else { return Vec::new() };
     let leaves = condition.leaves();
-    // What the DAG waited for before its schedule changed is none of its business.
+    // Events that the DAG waited for before its schedule changed are ignored.
     let named = queued.iter().filter(|q| leaves.iter().any(|leaf| q.updates(leaf)));
     let mut parts: Vec<(Option<&str>, Vec<Queued<'_>>)> = Vec::new();
     for q in named.copied() {
@@ -55,7 +55,8 @@ pub fn triggers(schedule: &Schedule, queued: &[Queued<'_>]) -> Vec<Trigger> {
     parts.into_iter().map(trigger).collect()
 }
 
-/// What a DAG waits for, each once; of a DAG by partition, for the key that has come furthest.
+/// Returns the assets and aliases that a DAG waits for, without duplicates. With partitions, the key with the most
+/// updates counts.
 pub fn waiting_for(schedule: &Schedule, queued: &[Queued<'_>]) -> Vec<Waiting> {
     let mut leaves: Vec<AssetRef> = Vec::new();
     for leaf in schedule.assets().map(AssetCondition::leaves).unwrap_or_default() {
@@ -94,7 +95,7 @@ mod tests {
     use super::*;
     use orch_spec::Asset;
 
-    /// `a (b | c)`: the condition `a and (b or c)`, one letter an asset, `@x` an alias.
+    /// Parses a condition: `a (b | c)` means `a and (b or c)`. A letter is an asset and `@x` is an alias.
     fn condition(text: &str) -> AssetCondition {
         let (rest, found) = any(text.trim());
         assert_eq!(rest, "", "`{text}`");
@@ -140,7 +141,8 @@ mod tests {
         }
     }
 
-    /// Events `1:a 2:b@x 3:a/monday`: asset, alias, partition key. Runs `1 2` or `monday: 1 2`, separated by `;`.
+    /// Returns the runs that events start: `1 2` or `monday: 1 2`, separated by `;`. Events are written as
+    /// `1:a 2:b@x 3:a/monday` (asset, alias, partition key).
     fn runs(schedule: &Schedule, events: &str) -> String {
         let parsed: Vec<(i64, String, Vec<String>, Option<String>)> = events
             .split_whitespace()
@@ -199,7 +201,7 @@ mod tests {
         check("a (b | c)", "1:b 2:c", "");
         check("a (b | c)", "1:c 2:a", "1 2");
         check("a b | c", "1:a", "");
-        check("a b | c", "1:a 2:c", "1 2"); // what the condition did not need is consumed too
+        check("a b | c", "1:a 2:c", "1 2"); // the run also consumes the event that the condition did not need
         check("(a | b) (c | d)", "1:a 2:b", "");
         check("(a | b) (c | d)", "1:b 2:d", "1 2");
     }
@@ -209,7 +211,7 @@ mod tests {
         check("@x", "1:a", "");
         check("@x", "1:a@x 2:b@x", "1 2");
         check("@x b", "1:a@x", "");
-        check("@x b", "1:b@x", "1"); // one event may be both
+        check("@x b", "1:b@x", "1"); // one event can match both
         check("@x", "1:a@y", "");
     }
 

@@ -1,4 +1,4 @@
-//! The ledger against the rows: each task's state, and every counter counted again.
+//! Compares the ledger with the instance rows: the state of each task and every counter.
 
 use super::{Difference, History, TaskElement};
 use crate::plan::{Plan, PlanTask, TaskIdx};
@@ -23,7 +23,7 @@ pub(super) fn check(plan: &Plan, history: &History) -> Vec<Difference> {
         Difference::of_run("instances", format!("one of task number {task} [{index}]"), "no such task in the version")
     }));
     if !found.is_empty() {
-        return found; // nothing else can be looked up
+        return found; // the other checks would index out of range
     }
     found.extend(history.twice.iter().map(|&place| Difference::of(place, "places", "two", "one")));
     if run.state == RunState::Queued {
@@ -38,7 +38,7 @@ pub(super) fn check(plan: &Plan, history: &History) -> Vec<Difference> {
             None => of_whole(history, task, &mut found),
         }
     }
-    // Not known: the run was ended while the task ran, its list perhaps stored already.
+    // The list may be stored while its length is unknown, because the run was ended while the task ran.
     for (&task, &len) in &history.list_lens {
         if let Some(&slot) = plan.list_slots.get(&task)
             && ![len, UNKNOWN].contains(&run.counters[slot])
@@ -50,7 +50,7 @@ pub(super) fn check(plan: &Plan, history: &History) -> Vec<Difference> {
     found
 }
 
-/// A task that has no elements: the ledger has its state.
+/// Checks a task without elements, whose state is in the ledger.
 fn of_whole(history: &History, task: TaskIdx, found: &mut Vec<Difference>) {
     let stored = history.run.ledger[usize::from(task)];
     let row = history.over.get(&(task, -1)).map(|over| over.state);
@@ -106,10 +106,10 @@ fn of_elements(history: &History, task: TaskIdx, planned: &PlanTask, slot: usize
         found.push(Difference::of((task, len), "instance", "there", format!("the task has {len} elements")));
     }
     let leads = !planned.up.iter().chain(&planned.setups).chain(&planned.scope).any(|edge| edge.same);
-    // One that was expanded after another has no order of its own: its next is its length.
+    // A task that was expanded after another task does not start elements in order: its `NEXT` is its length.
     let in_order = leads || counters[NEXT] < len;
     if in_order && !history.cleared && !history.run.state.is_finished() {
-        // Elements begin in order: those before the next have begun, and of the others none is in flight.
+        // Elements start in order: all before `NEXT` have started, and none of the others is in flight.
         let next = history.in_flight.range(elements()).chain(history.held.range(elements())).map(|p| p.1 + 1).max();
         let begun = |index: &i32| {
             let place = (task, *index);

@@ -1,8 +1,9 @@
-//! The recorded outcomes once more, through the transition that decided then: what follows must be what is stored.
+//! Replays recorded outcomes through the transition that made the decisions; the result must match the stored state.
 //!
-//! The order of outcomes is known nearly: one that lost a race carries the revision at which it was recorded, not the
-//! later one that folded it. So an outcome is put off while what follows from it contradicts the rows, and only what no
-//! order explains is a difference. Limits and windows say when something starts, not how it ends: the replay has none.
+//! The order of outcomes is only approximately known: an outcome that lost a race has the revision at which it was
+//! recorded, not the later one that folded it. So an outcome is postponed while its consequences contradict the rows,
+//! and only what no order explains is a difference. The replay ignores limits and windows: they affect when a task
+//! starts, not how it ends.
 
 use super::{Difference, History, Over, TaskElement};
 use crate::branch;
@@ -13,11 +14,12 @@ use orch_spec::state::{RunState, TaskState};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Outcomes put off that are tried again after each step; more are tried only at the end.
+/// Maximum number of postponed outcomes that are retried after each step. If there are more, they are retried only at
+/// the end.
 const MOST_RETRIED: usize = 64;
-/// Pairs of them that are tried together.
+/// Maximum number of pairs of outcomes that are tried together.
 const MOST_PAIRS: usize = 100;
-/// Orders that are tried before a difference is called one.
+/// Maximum number of orders that are tried before a difference is reported.
 const MOST_ORDERS: usize = 6;
 
 pub(super) fn check(plan: &Plan, history: &History) -> Vec<Difference> {
@@ -26,7 +28,7 @@ pub(super) fn check(plan: &Plan, history: &History) -> Vec<Difference> {
     }
     let mut plan = unlimited(plan);
     plan.max_map_elements = max_map_elements(&plan, history);
-    // It ended by itself, or somebody or the clock ended it: whichever explains more.
+    // The run ended by itself, by a user or by its timeout. The end with the fewest differences counts.
     let ends: &[Option<RunEnd>] = match history.run.state {
         RunState::Success => &[None, Some(RunEnd::Success)],
         RunState::Failed => &[None, Some(RunEnd::Failed), Some(RunEnd::TimedOut)],
@@ -44,7 +46,7 @@ pub(super) fn check(plan: &Plan, history: &History) -> Vec<Difference> {
                 if best.as_ref().is_none_or(|best| found.len() < best.len()) {
                     best = Some(found);
                 }
-                // What came too late for what is stored may have been the first to be folded.
+                // Outcomes can be folded out of order, so a late record may already have been applied first.
                 let before = first.len();
                 first.extend(late);
                 if first.len() == before {
@@ -66,7 +68,7 @@ fn by_time((place, over): &InstanceEnd) -> (i32, i64, TaskElement) {
     (0, over.ended_at_us, *place)
 }
 
-/// The same tasks without limits: all that may run is ready at once.
+/// Returns a plan of the same tasks without limits, in which everything that may run is ready immediately.
 fn unlimited(plan: &Plan) -> Plan {
     let mut spec = (*plan.spec).clone();
     spec.max_active_tasks = None;
@@ -74,7 +76,7 @@ fn unlimited(plan: &Plan) -> Plan {
     Plan::new(Arc::new(spec)).expect("limits say nothing about how tasks hang together")
 }
 
-/// The maximum that explains which maps were expanded: the setting may have changed since.
+/// Returns a maximum that is consistent with the maps that were expanded. The setting may have changed since.
 fn max_map_elements(plan: &Plan, history: &History) -> i32 {
     let lengths = plan.tasks.iter().filter_map(|task| history.run.len(task));
     let failed = |task: &TaskIdx| {
@@ -86,7 +88,8 @@ fn max_map_elements(plan: &Plan, history: &History) -> i32 {
     if is_refused { longest.max(1) } else { plan.max_map_elements.max(longest) }
 }
 
-/// The tasks that the run was begun with: of a part of a DAG the others are removed as a whole, which no rule does.
+/// Returns the tasks that the run was started with. In a partial run the other tasks are removed as a whole, which no
+/// rule does.
 fn part(plan: &Plan, history: &History) -> BTreeSet<TaskIdx> {
     let is_removed = |over: &Over| over.state == TaskState::Removed && !over.ran;
     let chosen = |task: &TaskIdx| !history.over.get(&(*task, -1)).is_some_and(is_removed);
@@ -96,9 +99,9 @@ fn part(plan: &Plan, history: &History) -> BTreeSet<TaskIdx> {
 struct Replay<'a> {
     plan: &'a Plan,
     history: &'a History,
-    /// How the run was ended, if it did not end by itself.
+    /// The manual end or timeout of the run. `None` if it ended by itself.
     end: Option<RunEnd>,
-    /// Instances that the end of the run cut short: their states are its.
+    /// Instances that the end of the run interrupted, so it determined their states.
     cut: BTreeSet<TaskElement>,
     run: Run,
     states: BTreeMap<TaskElement, TaskState>,
@@ -124,7 +127,8 @@ impl<'a> Replay<'a> {
         replay
     }
 
-    /// What could not be folded, and what is not as it follows. Those in `first` go before the others when they can.
+    /// Returns the outcomes that could not be folded, and the differences. Outcomes in `first` are tried before the
+    /// others.
     fn replay_ended<K: Ord>(
         mut self,
         order: impl Fn(&InstanceEnd) -> K,
@@ -135,7 +139,7 @@ impl<'a> Replay<'a> {
         ended.sort_by_key(|one| (!first.contains(&one.0), order(one)));
         let mut late: Vec<InstanceEnd> = Vec::new();
         for together in ended.chunk_by(|a, b| a.1.rev_end.is_some() && a.1.rev_end == b.1.rev_end) {
-            // As it is recorded, else as far as it can be, else one by one.
+            // Try the recorded group together, else the part that is possible, else one by one.
             let now = self.may_have_happened(together);
             if now.is_empty() || !self.apply(&now) {
                 late.extend(together.iter().filter(|one| !self.apply(std::slice::from_ref(*one))));
@@ -150,7 +154,7 @@ impl<'a> Replay<'a> {
         (late.iter().map(|one| one.0).collect(), self.compare(late))
     }
 
-    /// Folds what was put off, as far as nothing contradicts the rows: one by one, two at once, all at once.
+    /// Folds postponed outcomes as long as the rows are not contradicted: one by one, then all together, then in pairs.
     fn settle(&mut self, late: &mut Vec<InstanceEnd>) {
         loop {
             let before = late.len();
@@ -161,7 +165,7 @@ impl<'a> Replay<'a> {
         }
     }
 
-    /// What one at a time contradicts may have been folded at once.
+    /// Outcomes that contradict the rows one by one may have been folded together.
     fn apply_some(&mut self, late: &mut Vec<InstanceEnd>) -> bool {
         let now = self.may_have_happened(late);
         if now.len() < 2 {
@@ -182,7 +186,7 @@ impl<'a> Replay<'a> {
         ended.iter().filter(|one| self.ready.contains(&one.0)).copied().collect()
     }
 
-    /// Folds these outcomes if all of them may have happened now and nothing that follows contradicts the rows.
+    /// Folds these outcomes if all of them are possible now and no consequence contradicts the rows.
     fn apply(&mut self, ended: &[InstanceEnd]) -> bool {
         if !ended.iter().all(|(place, _)| self.ready.contains(place)) {
             return false;
@@ -214,7 +218,7 @@ impl<'a> Replay<'a> {
         Event::Finished { task, index, outcome }
     }
 
-    /// Whom it told not to run, by its output. One that gave nothing took no branch.
+    /// Returns the tasks that the output of this instance skips. An instance without output follows no branch.
     fn skips_by_output(&self, (task, index): TaskElement) -> Vec<Skip> {
         let spec = &self.plan.spec.tasks[usize::from(task)];
         let tells =
@@ -241,7 +245,7 @@ impl<'a> Replay<'a> {
         states.map(|(&(task, index), &state)| (task, index, state)).collect()
     }
 
-    /// Nothing was decided otherwise, nothing may run that was decided without running, and maps have their lengths.
+    /// Returns true if the decisions match the rows, every ready instance may run and the lengths of maps match.
     fn agrees(&self, run: &Run, effects: &Effects) -> bool {
         let len = |planned| run.len(planned).is_none_or(|len| self.history.run.len(planned) == Some(len));
         if !self.plan.tasks.iter().all(len) {
@@ -260,7 +264,7 @@ impl<'a> Replay<'a> {
         }
     }
 
-    /// As the rows have it: it runs, or could but for a limit or its turn.
+    /// Returns true if by the rows the instance runs, or waits only for a limit or its turn.
     fn is_open(&self, place: TaskElement) -> bool {
         self.history.in_flight.contains(&place) || self.history.held.contains(&place) || self.waits(place)
     }
@@ -270,7 +274,7 @@ impl<'a> Replay<'a> {
         self.states.extend(effects.decided.into_iter().map(|(task, index, state)| ((task, index), state)));
     }
 
-    /// `late`: outcomes that could not have happened, or not with what followed.
+    /// Compares the replayed run with the stored one. `late` has the outcomes that could not be folded.
     fn compare(mut self, late: Vec<InstanceEnd>) -> Vec<Difference> {
         let (forced, impossible): (Vec<InstanceEnd>, Vec<InstanceEnd>) =
             late.into_iter().partition(|one| self.ready.remove(&one.0));
@@ -333,7 +337,7 @@ impl<'a> Replay<'a> {
         self.run = end_run(self.plan, &self.run, &running, end);
     }
 
-    /// What is ready must be in flight, or wait for a limit or a window; what is in flight must be ready.
+    /// Instances that are ready must be in flight or wait for a limit or a window. Instances in flight must be ready.
     fn compare_open(&self, found: &mut Vec<Difference>) {
         let history = self.history;
         for &place in self.ready.iter().filter(|place| !history.over.contains_key(*place)) {
@@ -345,7 +349,7 @@ impl<'a> Replay<'a> {
         found.extend(open.map(|&place| Difference::of(place, "state", "in flight", self.word(place))));
     }
 
-    /// For a limit of the run, or for its turn in a window.
+    /// Returns true if the instance waits for a limit of the run or for its turn in a window.
     fn waits(&self, (task, index): TaskElement) -> bool {
         let (planned, run) = (self.plan.task(task), &self.history.run);
         match planned.map.filter(|_| index >= 0 && run.len(planned).is_some()) {

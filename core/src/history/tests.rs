@@ -1,4 +1,4 @@
-//! A run of the model, as a database would hold it, whole and tampered with.
+//! Tests of a run of the model as a database would store it, unchanged and with changes.
 
 use super::*;
 use crate::model::Model;
@@ -18,7 +18,7 @@ fn plan() -> Arc<Plan> {
     Arc::new(Plan::new(Arc::new(serde_json::from_value(spec).expect("a spec"))).expect("a plan"))
 }
 
-/// What a database would hold.
+/// Returns the history that a database would store.
 fn history(model: &Model, ran: &[TaskElement]) -> History {
     let over = |(&place, &state): (&TaskElement, &TaskState)| {
         let rev_end = ran.iter().position(|r| *r == place).map(|at| at as i32 + 1);
@@ -42,7 +42,7 @@ fn success(list_len: Option<i32>) -> Outcome {
     Outcome::Success { list_len, skip: Vec::new() }
 }
 
-/// `side` fails while two of five elements are over.
+/// `side` fails after two of five elements have finished.
 fn halfway() -> (Model, Vec<TaskElement>) {
     let mut model = Model::start(plan());
     model.finish(0, -1, success(Some(5)));
@@ -83,7 +83,7 @@ fn a_run_that_is_what_follows_from_its_outcomes_is_clean_at_any_moment() {
 fn an_outcome_that_was_folded_late_is_no_difference() {
     let (model, ran) = finished();
     let mut history = history(&model, &ran);
-    // `each[0]` was recorded before its list, says its row.
+    // The row has an earlier revision for `each[0]` than for its list.
     history.over.get_mut(&(1, 0)).expect("it ran").rev_end = Some(0);
     history.over.get_mut(&(1, 4)).expect("it ran").rev_end = None;
     assert_eq!(describe_differences(&history), Vec::<String>::new());

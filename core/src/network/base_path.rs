@@ -1,9 +1,9 @@
-//! The path below which a web server lives, when a proxy serves other things beside it: `/orch`.
+//! The path prefix of a web server behind a proxy that also serves other applications, such as `/orch`.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// Empty, or `/orch`: never with a slash at its end.
+/// Empty, or a path such as `/orch` without a trailing slash.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BasePath(String);
 

@@ -1,4 +1,4 @@
-//! From names to indices: edges, maps, counter slots, priorities.
+//! Builds a plan from a spec: edges, maps, counter slots, priorities.
 
 use super::edges::{indirect_setups, leaves, teardown_scope};
 use super::{Domain, Edge, Length, Lengths, MAX_MAP_ELEMENTS, Plan, PlanError, PlanTask, TaskIdx, TaskMap};
@@ -111,7 +111,7 @@ fn named_upstreams(spec: &DagSpec, by_id: &HashMap<String, TaskIdx>) -> Result<V
     Ok(ups)
 }
 
-/// Groups the mapped tasks into domains: a mapped group, a task of its own, or a task over another's elements.
+/// Groups the mapped tasks into domains: a mapped group, a single task, or a task mapped over the elements of another.
 fn domains(spec: &DagSpec, by_id: &HashMap<String, TaskIdx>) -> Result<(Vec<Domain>, Vec<Option<usize>>), PlanError> {
     let mut domains: Vec<Domain> = Vec::new();
     let mut of_group: HashMap<&str, usize> = HashMap::new();
@@ -183,7 +183,7 @@ fn lengths(
     })
 }
 
-/// The first tasks of a mapped group wait for the tasks that give its list, as if they named them.
+/// Adds the tasks that produce the list of a mapped group as upstreams of the group's first tasks.
 fn wait_for_the_list(domains: &[Domain], domain_of: &[Option<usize>], ups: &mut [BTreeSet<TaskIdx>]) {
     for (d, domain) in domains.iter().enumerate() {
         let sources: Vec<TaskIdx> = domain.lengths.all().filter_map(Length::task).collect();
@@ -196,7 +196,8 @@ fn wait_for_the_list(domains: &[Domain], domain_of: &[Option<usize>], ups: &mut 
     }
 }
 
-/// Own weight and that of the relatives the rule names; Airflow's priorities, larger first.
+/// Returns Airflow's priority weights: the task's own weight plus the weights of the relatives that its rule names.
+/// Tasks with larger weights start first.
 fn weights(spec: &DagSpec, ups: &[BTreeSet<TaskIdx>]) -> Vec<i32> {
     let own: Vec<i64> = spec.tasks.iter().map(|t| i64::from(t.options.priority.unwrap_or(1))).collect();
     let rules: Vec<WeightRule> = spec.tasks.iter().map(|t| t.options.weight_rule.unwrap_or_default()).collect();
@@ -217,7 +218,8 @@ fn weights(spec: &DagSpec, ups: &[BTreeSet<TaskIdx>]) -> Vec<i32> {
         }
         sum
     };
-    // A wide DAG would make this quadratic; there every task has about the same relatives, so depth decides instead.
+    // The exact sum is quadratic for a wide DAG. In a large DAG, tasks have about the same relatives, so only the own
+    // weight counts.
     let exact = n <= 2_000;
     (0..n)
         .map(|i| {

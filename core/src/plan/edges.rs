@@ -1,5 +1,5 @@
-//! What follows from setups and teardowns: who needs which setup, what a teardown waits for, which tasks are leaves.
-//! Airflow's rules (`get_upstreams_only_setups`, `_evaluate_teardown_scope`, `_tis_for_dagrun_state`).
+//! Consequences of setups and teardowns: which task needs which setup, what a teardown waits for, which tasks are
+//! leaves. The rules are Airflow's (`get_upstreams_only_setups`, `_evaluate_teardown_scope`, `_tis_for_dagrun_state`).
 
 use super::TaskIdx;
 use orch_spec::{DagSpec, Role};
@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 type Ids = BTreeSet<TaskIdx>;
 
-/// For each task the setups above it that it does not name and whose work it is part of.
+/// Returns for each task the upstream setups that it does not name and whose work it is part of.
 pub(super) fn indirect_setups(spec: &DagSpec, ups: &[Ids]) -> Vec<Ids> {
     let n = ups.len();
     if spec.tasks.iter().all(|t| t.role == Role::Work) {
@@ -31,7 +31,7 @@ pub(super) fn indirect_setups(spec: &DagSpec, ups: &[Ids]) -> Vec<Ids> {
     found
 }
 
-/// For each teardown what lies between its setups and itself, besides its own upstreams.
+/// Returns for each teardown the tasks between its setups and itself, without its own upstreams.
 pub(super) fn teardown_scope(spec: &DagSpec, ups: &[Ids]) -> Vec<Ids> {
     let downs = downs(ups);
     (0..ups.len())
@@ -46,7 +46,7 @@ pub(super) fn teardown_scope(spec: &DagSpec, ups: &[Ids]) -> Vec<Ids> {
         .collect()
 }
 
-/// Tasks whose end decides the outcome of the run.
+/// Returns the tasks whose end decides the outcome of the run.
 pub(super) fn leaves(spec: &DagSpec, ups: &[Ids]) -> Vec<bool> {
     let downs = downs(ups);
     let ignored = |i: usize| {

@@ -1,4 +1,4 @@
-//! The promise behind the checks: what has no problem can be planned.
+//! Asserts that a DAG without problems can be planned.
 
 use crate::plan::Plan;
 use orch_spec::DagSpec;
@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use std::cell::Cell;
 use std::sync::Arc;
 
-/// Random small DAGs, mostly wrong: what has no problem can be planned.
+/// Generates small random DAGs, most of them invalid.
 #[test]
 fn a_dag_without_problems_can_be_planned() {
-    // What kind of source, and which of the tasks before.
+    // Kind of source, and index of the upstream task.
     let source = || (0..6u8, 0..6usize);
     let task = (source(), proptest::option::weighted(0.3, source()), proptest::bool::weighted(0.4));
     let dags = (proptest::collection::vec(task, 1..5), proptest::option::of(source()));

@@ -1,10 +1,11 @@
-//! Priorities as Airflow reckons them: own weight, and that of all descendants or ancestors, each counted once.
+//! Tests that priorities equal Airflow's: the task's own weight plus the weights of all descendants or ancestors, each
+//! counted once.
 
 use super::Plan;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// Tasks as `id after after …`; of each what it has besides. Says the priorities in that order.
+/// Checks the priorities of tasks in order. A task is `id after after …` with additional fields.
 fn check(tasks: &[(&str, Value)], expected: &[i32]) {
     let task = |(words, fields): &(&str, Value)| {
         let mut words = words.split_whitespace();

@@ -1,4 +1,4 @@
-//! Who may start now: windows of maps, and limits of the run and of single tasks.
+//! Starts tasks and elements within the windows of maps and the limits of the run and of single tasks.
 
 use super::Fold;
 use crate::plan::{PlanTask, TaskIdx};
@@ -7,7 +7,7 @@ use orch_spec::state::TaskState;
 use std::cmp::Reverse;
 
 impl Fold<'_> {
-    /// A task that is not mapped may run.
+    /// Starts a task that is not mapped, or schedules it if the run has a limit.
     pub(super) fn begin(&mut self, task: TaskIdx) {
         if self.plan.spec.max_active_tasks.is_some() {
             self.run.ledger[usize::from(task)] = TaskState::Scheduled.code();
@@ -16,12 +16,12 @@ impl Fold<'_> {
         }
     }
 
-    /// An element that follows another's may run.
+    /// Starts an element, or holds it if there is a limit.
     pub(super) fn begin_element(&mut self, task: TaskIdx, index: i32) {
         let t = self.plan.task(task);
         let slot = t.map.expect("only a mapped task has elements").slot;
         if index >= self.run.counters[slot + NEXT] {
-            return; // its elements start in order
+            return; // `start_elements` starts it in order
         }
         if self.plan.spec.max_active_tasks.is_some() || t.max_active.is_some() {
             self.run.counters[slot + HELD] += 1;
@@ -32,7 +32,7 @@ impl Fold<'_> {
         }
     }
 
-    /// Hands out what the limits leave, to the highest priority first.
+    /// Starts what the limits allow, in order of descending priority.
     pub(super) fn admit(&mut self) -> Result<(), Missing> {
         let Some(limit) = self.plan.spec.max_active_tasks else {
             for task in std::mem::take(&mut self.refill) {
@@ -61,7 +61,7 @@ impl Fold<'_> {
         Ok(())
     }
 
-    /// Elements of an expanded task that could start but have not.
+    /// Returns the number of elements of an expanded task that could start but have not.
     fn waiting(&self, t: &PlanTask) -> i32 {
         let Some(map) = t.map.filter(|_| self.run.len(t).is_some()) else { return 0 };
         let c = &self.run.counters[map.slot..];
@@ -83,7 +83,7 @@ impl Fold<'_> {
         while c(self, NEXT) < c(self, LEN) && started < most && c(self, FLIGHT) < window {
             let index = c(self, NEXT);
             if self.run.was_changed() {
-                self.elements.ask(map.domain, index)?; // it may be over before its turn has come
+                self.elements.ask(map.domain, index)?; // it may have finished before its turn
             }
             self.run.counters[map.slot + NEXT] += 1;
             if self.elements.get(task, index).is_none() {
@@ -94,7 +94,7 @@ impl Fold<'_> {
         Ok(started)
     }
 
-    /// One held element may run: one that this transition itself would hold, else one that is held already.
+    /// Starts one held element: one that this transition would hold, otherwise one that is already held.
     fn admit_one(&mut self, task: TaskIdx) {
         if let Some(at) = self.effects.hold.iter().position(|&(t, _)| t == task) {
             let (_, index) = self.effects.hold.remove(at);

@@ -1,6 +1,6 @@
-//! Somebody changes what was decided: cleared instances run again, marked ones count as they are told.
+//! Applies changes by users: cleared instances run again, and marked instances get the chosen state.
 //!
-//! Clearing never touches what is in flight: a running instance is stopped by the store and comes back as `Restarted`.
+//! Clearing never changes an instance in flight: the store stops a running instance and reports it as `Restarted`.
 
 use super::{Effects, Fold, Stood};
 use crate::plan::{Plan, TaskIdx};
@@ -10,14 +10,15 @@ use crate::run::{
 };
 use orch_spec::state::{RunState, TaskState};
 
-/// An instance or, of a mapped task, all of them (`None`).
+/// A task instance, or all elements of a mapped task (`None`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Selected {
     pub task: TaskIdx,
     pub index: Option<i32>,
 }
 
-/// Lets finished instances begin anew; the run runs again. Tasks that were decided because of them must be selected too.
+/// Resets finished instances so that they run again, and sets the run to running. Tasks whose decisions depended on
+/// these instances must be selected too.
 pub fn clear(plan: &Plan, run: &Run, selected: &[Selected], elements: &Elements) -> Result<(Run, Effects), Missing> {
     let mut cleared = run.clone();
     cleared.state = RunState::Running;
@@ -57,7 +58,7 @@ pub fn clear(plan: &Plan, run: &Run, selected: &[Selected], elements: &Elements)
     Ok(fold.end())
 }
 
-/// A cleared task that follows one whose elements still stand has elements at once, each to be decided anew.
+/// Expands cleared tasks that follow a task whose elements still exist. Each of their elements is decided again.
 fn follow_again(run: &mut Run, plan: &Plan, whole: &mut Vec<TaskIdx>, single: &mut Vec<(TaskIdx, i32)>) {
     whole.sort_unstable();
     whole.retain(|&task| {
@@ -74,7 +75,7 @@ fn follow_again(run: &mut Run, plan: &Plan, whole: &mut Vec<TaskIdx>, single: &m
 }
 
 impl Fold<'_> {
-    /// An instance that was stopped in order to run again: its rule is asked anew.
+    /// Applies the trigger rule again to an instance that was stopped in order to restart.
     pub(super) fn restarted(&mut self, task: TaskIdx, index: i32) -> Result<(), Missing> {
         self.run.counters[RUN_FLIGHT] -= 1;
         let Some(map) = self.plan.task(task).map.filter(|_| index >= 0) else {
@@ -89,13 +90,13 @@ impl Fold<'_> {
         Ok(())
     }
 
-    /// The rule is asked without regard to what it said before.
+    /// Applies the trigger rule regardless of earlier decisions.
     fn ask_again(&mut self, task: TaskIdx, index: i32) {
         self.concerned.entry(task).or_default().anew.insert(index);
     }
 
-    /// Somebody says how an instance ended. In flight, held or not decided, it is over with that. A mark of what is no
-    /// instance says nothing.
+    /// Gives an instance the state that a user chose. It is then finished, even if it was in flight, held or undecided.
+    /// A mark of an instance that does not exist has no effect.
     pub(super) fn marked(&mut self, task: TaskIdx, index: i32, state: TaskState, stood: Stood) -> Result<(), Missing> {
         let t = self.plan.task(task);
         let len = self.run.len(t).filter(|&len| len > 0);
@@ -128,7 +129,7 @@ impl Fold<'_> {
     }
 }
 
-/// A task without elements; `false` when it is in flight or was not decided anyway.
+/// Resets a task without elements. Returns `false` if it is in flight or undecided.
 fn reset_whole(run: &mut Run, plan: &Plan, task: TaskIdx) -> bool {
     if !run.task(task).is_finished() {
         return false;
@@ -141,7 +142,7 @@ fn reset_whole(run: &mut Run, plan: &Plan, task: TaskIdx) -> bool {
     true
 }
 
-/// A mapped task of which nothing is in flight: it will be expanded again, perhaps to another length.
+/// Resets a mapped task without elements in flight. It will be expanded again, possibly to another length.
 fn reset_expanded(run: &mut Run, task: TaskIdx, slot: usize) {
     if run.task(task).is_finished() {
         run.counters[RUN_OPEN] += 1;
@@ -211,7 +212,7 @@ mod tests {
         assert_eq!(model.run.state, RunState::Failed);
     }
 
-    /// `each` runs as soon as `a` or `c` is done.
+    /// Returns a model in which `each` runs as soon as `a` or `c` succeeds.
     fn eager() -> Model {
         let spec = json!({ "dag_id": "d", "tasks": [
             { "task_id": "a", "kind": "rust" },

@@ -1,4 +1,4 @@
-//! A task's rule is applied: does it say run, wait or end, as a whole or for which elements?
+//! Applies the trigger rule of a task: the task or some of its elements run, wait or end.
 
 use super::{Concern, Fold};
 use crate::plan::{Edge, Length, PlanTask, TaskIdx};
@@ -12,7 +12,7 @@ impl Fold<'_> {
         let plan = self.plan;
         let t = plan.task(task);
         let Some(len) = self.run.len(t) else {
-            // Not expanded, or not mapped at all.
+            // The task is not expanded, or not mapped at all.
             if self.run.task(task) == TaskState::None {
                 match self.decide(&self.run, &self.elements, t, None) {
                     Decision::Wait => {}
@@ -27,7 +27,7 @@ impl Fold<'_> {
             return Ok(());
         }
         let all = if concern.every {
-            // None of its elements has happened yet, so they are all alike.
+            // None of its elements has started yet, so they are all alike.
             self.decide(&self.run, &Elements::default(), t, Some(0)) != Decision::Wait
         } else {
             concern.whole && self.outside_changed(t)
@@ -65,16 +65,17 @@ impl Fold<'_> {
         }
     }
 
-    /// Nothing was said about this element before. A decision never changes, so asking the rule again with what was
-    /// known then tells; but when somebody changed what it was decided by, only its row does.
+    /// Returns true if nothing has been decided about this element. A decision never changes, so applying the rule to
+    /// the earlier state of the run shows whether there was one. After a user changed that state, only the element's
+    /// row shows it.
     pub(super) fn undecided(&self, task: TaskIdx, index: i32) -> Result<bool, Missing> {
         let t = self.plan.task(task);
         let map = t.map.expect("only a mapped task has elements");
         if self.before.len(t).is_none() {
-            // Expanded in this very transition: nothing was decided but what the transition itself decided.
+            // The task was expanded in this transition, so only the transition itself can have decided anything.
             return Ok(self.elements.get(task, index).is_none());
         }
-        // Or it was told not to run, or changed by somebody, which no rule knows of.
+        // A branch may have skipped the element, or a user may have changed it. No rule can reproduce that.
         let told = self.before.counters[map.slot + SKIPPED] > 0;
         if told || self.before.was_changed() || self.plan.domains[map.domain].joins {
             self.elements.ask(map.domain, index)?;
@@ -87,24 +88,25 @@ impl Fold<'_> {
         self.elements.ask_all(t.map.expect("only a mapped task has elements").domain)
     }
 
-    /// Did what is outside the domain begin to say something, or come to its end? Only then can it decide elements
-    /// that nothing else concerns.
+    /// Returns true if the upstreams outside the domain have started to determine the decision or have all finished.
+    /// Only then can they decide elements that no other event concerns.
     fn outside_changed(&self, t: &PlanTask) -> bool {
-        // Who ended before it had elements stands outside too: it says the same to each of them.
+        // An upstream that ended before it was expanded also counts as outside, because it has the same state for every
+        // element.
         let outside = |e: &&Edge| !e.same || self.run.len(self.plan.task(e.task)).is_none();
         let say = |run: &Run| {
             let mut counts = self.counts(run, &Elements::default(), t.up.iter().filter(outside), None);
             let mut setups = self.counts(run, &Elements::default(), t.setups.iter().filter(outside), None);
             let mut scope = self.counts(run, &Elements::default(), t.scope.iter().filter(outside), None);
             let done = [counts.all_done(), setups.all_done(), scope.all_done()];
-            // One more that is not done, for what is inside.
+            // Add one unfinished upstream to represent those inside the domain.
             [&mut counts, &mut setups, &mut scope].into_iter().for_each(|c| c.add(TaskState::None, 1, false));
             (decide(t.rule, &counts, 0), decide_setups(&setups, 0), done)
         };
         say(self.before) != say(&self.run)
     }
 
-    /// The whole decision for one instance, from a run as it is or was.
+    /// Returns the complete decision about one instance, for the earlier or the current run.
     fn decide(&self, run: &Run, elements: &Elements, t: &PlanTask, index: Option<i32>) -> Decision {
         let map_index = index.unwrap_or(-1);
         if let (None, Some(map)) = (index, t.map)
@@ -118,7 +120,7 @@ impl Fold<'_> {
                 Decision::End(state) => return Decision::End(state),
                 Decision::Run => {}
                 Decision::Wait => {
-                    // Its own rule may end it; it cannot start it.
+                    // Its own rule may end the task, but cannot start it.
                     let own = decide(t.rule, &of(&t.up), map_index);
                     return if own == Decision::Run { Decision::Wait } else { own };
                 }
@@ -131,7 +133,8 @@ impl Fold<'_> {
         }
     }
 
-    /// A list that will never come decides whatever the rule says (Airflow's `MappedTaskUpstreamDep`).
+    /// Returns the decision if the list of a map can no longer exist, regardless of the trigger rule (Airflow's
+    /// `MappedTaskUpstreamDep`).
     fn list_is_lost(&self, run: &Run, domain: usize) -> Option<TaskState> {
         let sources = self.plan.domains[domain].lengths.all().filter_map(Length::task);
         let whole = sources.filter(|&task| run.len(self.plan.task(task)).is_none_or(|len| len == 0));
@@ -146,7 +149,7 @@ impl Fold<'_> {
         lost
     }
 
-    /// A condition on a task that gave no value is not met; on one that is not over, it is not known.
+    /// Checks the conditions: a condition on a task without output is not met, and one on an unfinished task must wait.
     fn conditions(&self, run: &Run, elements: &Elements, t: &PlanTask, index: Option<i32>) -> Decision {
         for edge in &t.asks {
             let state = self.state(run, elements, *edge, index);
@@ -198,7 +201,7 @@ mod tests {
     use serde_json::json;
     use std::sync::Arc;
 
-    /// Found by replaying histories: elements that were over already were never looked at again.
+    /// Regression test, found by replaying histories: elements that had already finished were never checked again.
     #[test]
     fn an_upstream_of_the_same_map_that_ends_before_it_has_elements_is_heard_by_every_element() {
         let mapped = |id: &str, after: &[&str], rule: &str| json!({ "task_id": id, "kind": "rust", "after": after, "trigger_rule": rule, "group_id": "g" });

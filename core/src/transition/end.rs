@@ -1,4 +1,4 @@
-//! A run ends before its tasks do: cancelled, marked by somebody, or out of time.
+//! Ends a run before its tasks have finished: it is cancelled, marked by a user, or exceeds its timeout.
 
 use super::finish::worst;
 use crate::plan::{Plan, TaskIdx};
@@ -8,14 +8,14 @@ use crate::run::{
 use orch_spec::state::{RunState, TaskState};
 use std::collections::HashMap;
 
-/// How a run ends that does not end by itself.
+/// A manual end or a timeout of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunEnd {
-    /// Cancelled, or marked as failed: what runs has failed.
+    /// Cancelled, or marked as failed. Running instances fail.
     Failed,
-    /// Marked as a success: so is what runs.
+    /// Marked as successful. Running instances succeed.
     Success,
-    /// Out of time: the run failed, what runs is skipped.
+    /// Timed out. The run fails, and running instances are skipped.
     TimedOut,
 }
 
@@ -27,7 +27,7 @@ impl RunEnd {
         }
     }
 
-    /// What becomes of an instance that runs. One that does not run is skipped.
+    /// Returns the final state of running instances. All other instances are skipped.
     pub const fn running_state(self) -> TaskState {
         match self {
             RunEnd::Failed => TaskState::Failed,
@@ -37,7 +37,7 @@ impl RunEnd {
     }
 }
 
-/// Ends a run. `running` are the instances that run; all others that are not finished are skipped.
+/// Ends a run. `running` are the running instances; all other unfinished instances are skipped.
 pub fn end_run(plan: &Plan, run: &Run, running: &[(TaskIdx, i32)], end: RunEnd) -> Run {
     let mut ended = run.clone();
     let mut many: HashMap<TaskIdx, i32> = HashMap::new();

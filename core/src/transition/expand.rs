@@ -1,4 +1,4 @@
-//! A mapped task learns how many elements it has.
+//! Expands mapped tasks into elements.
 
 use super::Fold;
 use crate::plan::{Length, TaskIdx};
@@ -6,7 +6,7 @@ use crate::run::{DomainLen, LEN, NEXT};
 use orch_spec::state::TaskState;
 
 impl Fold<'_> {
-    /// Its rule lets it run: its elements come to be, and those of the tasks that follow it element by element.
+    /// Expands a task whose rule lets it run, and the tasks that follow it element by element.
     pub(super) fn expand(&mut self, task: TaskIdx) {
         let plan = self.plan;
         let map = plan.task(task).map.expect("only a mapped task is expanded");
@@ -22,7 +22,7 @@ impl Fold<'_> {
                 self.run.counters[map.slot + LEN] = 0;
                 self.decide_whole(task, TaskState::Skipped);
             }
-            // It may run, but there is nothing to run for: as Airflow has it.
+            // The task may run, but its list does not exist. Airflow has the same result.
             DomainLen::Unknown => self.decide_whole(task, TaskState::UpstreamFailed),
             DomainLen::Unequal => {
                 let name = self.plan.task_id(task);
@@ -45,8 +45,8 @@ impl Fold<'_> {
         self.decide_whole(task, TaskState::Failed);
     }
 
-    /// It will not run. Over a list that stands in the DAG it has its elements all the same, each ending so; else there is
-    /// one instance to say it of.
+    /// Ends a task that will not run. If its list is a literal in the DAG, each of its elements ends; otherwise the
+    /// task ends as a single instance.
     pub(super) fn end_unexpanded(&mut self, task: TaskIdx, state: TaskState) {
         let plan = self.plan;
         let literal = |d: usize| plan.domains[d].lengths.all().all(|length| matches!(length, Length::Known(_)));
@@ -72,7 +72,7 @@ impl Fold<'_> {
             }
             let slot = follower.map.expect("who follows an element is mapped").slot;
             self.run.counters[slot + LEN] = len;
-            self.run.counters[slot + NEXT] = len; // its elements start when those they follow end, not in order
+            self.run.counters[slot + NEXT] = len; // its elements start when the elements they follow end, not in order
             self.run.ledger[usize::from(edge.task)] = TaskState::Queued.code();
             self.concerned.entry(edge.task).or_default().every = true;
             self.expand_followers(edge.task, len);
@@ -80,7 +80,6 @@ impl Fold<'_> {
     }
 }
 
-/// `1,000,000`
 fn thousands(number: i64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -111,7 +110,7 @@ mod tests {
         Plan::new(Arc::new(serde_json::from_value(spec).expect("a spec"))).expect("a plan")
     }
 
-    /// The state of `t` and why it failed, after `a`, `b` and `c` returned lists of these lengths.
+    /// Returns the state of `t` and the effects after `a`, `b` and `c` returned lists of these lengths.
     fn expanded(plan: &Plan, lengths: [i32; 3]) -> (TaskState, Effects) {
         let finished = |(task, len): (u16, i32)| Event::Finished {
             task,
@@ -131,7 +130,7 @@ mod tests {
         assert_eq!((state, effects.ready.len()), (TaskState::Failed, 0));
         let reason = "the map of `t` has 1,000,000,000 elements; the maximum is 1,000,000\nhint: ";
         assert!(effects.reasons[0].1.starts_with(reason), "{:?}", effects.reasons);
-        // 2^93 fits no i64, and 2^32 is 0 as an i32.
+        // 2^93 exceeds `i64`, and 2^32 is 0 as an `i32`.
         let (state, effects) = expanded(&cross, [i32::MAX; 3]);
         assert_eq!(state, TaskState::Failed);
         assert!(effects.reasons[0].1.contains("more than 9,223,372,036,854,775,807 elements"), "{:?}", effects.reasons);

@@ -1,4 +1,4 @@
-//! An instance ended: the ledger and the counters say so, and whoever waited looks again.
+//! Applies the end of an instance to the ledger and the counters, and checks the tasks that waited for it.
 
 use super::{Fold, Outcome, Skip};
 use crate::plan::TaskIdx;
@@ -29,8 +29,8 @@ impl Fold<'_> {
         skip.iter().try_for_each(|&skip| self.skip(skip))
     }
 
-    /// A branch not taken: it is skipped whatever its rule says, if nothing was decided yet. Who says so may stand outside
-    /// the domain, so the elements' own upstreams are looked up.
+    /// Skips a task that a branch did not follow, regardless of its rule, if it is undecided. The branch may be outside
+    /// the domain, so the states of the task's elements are loaded.
     fn skip(&mut self, skip: Skip) -> Result<(), Missing> {
         let task = self.plan.task(skip.task);
         if let (Some(map), Some(_)) = (task.map, self.before.len(task)) {
@@ -58,7 +58,7 @@ impl Fold<'_> {
         Ok(())
     }
 
-    /// A task that has no elements (yet) ends.
+    /// Ends a task that is not mapped or not expanded.
     pub(super) fn end_whole(&mut self, task: TaskIdx, state: TaskState) {
         self.run.ledger[usize::from(task)] = state.code();
         self.run.counters[RUN_OPEN] -= 1;
@@ -90,8 +90,8 @@ impl Fold<'_> {
         self.end_element(task, index, state);
     }
 
-    /// When the last element ends, the task ends: as badly as its worst element. A worker that was given up may tell of the
-    /// end of what has ended long since; what comes of that no fence lets through, so nothing is asserted here.
+    /// Ends the task with its last element, in the worst state of its elements. A worker that lost its lease may report
+    /// an end that was recorded long ago; the fencing token discards the result, so nothing is asserted here.
     fn sum_up(&mut self, task: TaskIdx) {
         let slot = self.plan.task(task).map.expect("only a mapped task has elements").slot;
         let c = &self.run.counters[slot..];
@@ -104,7 +104,7 @@ impl Fold<'_> {
     }
 }
 
-/// The state of a mapped task whose elements are all over, from its counters.
+/// Returns the state of a mapped task whose elements have all finished, from its counters.
 pub(crate) fn worst(counters: &[i32]) -> TaskState {
     match counters {
         c if c[FAILED] > 0 => TaskState::Failed,

@@ -1,12 +1,11 @@
-//! A run goes over to another version of its DAG: what it has done stays done, what it has not goes on by the new
-//! structure. Tasks are the same when their ids are.
+//! Moves a run to another version of its DAG: finished tasks stay finished, and unfinished ones continue with the new
+//! structure. Tasks with the same id are the same task.
 
 use super::{Effects, Fold};
 use crate::plan::{Plan, TaskIdx};
 use crate::run::{Elements, Missing, RUN_FLIGHT, RUN_OPEN, RUN_WINDOW, Run, TASK_COUNTERS};
 use orch_spec::state::TaskState;
 
-/// Why a run cannot go over to another version.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CannotMove {
     #[error("task `{task}` is not finished and not in the other version")]
@@ -17,7 +16,7 @@ pub enum CannotMove {
     Map { task: String },
 }
 
-/// All that is not finished must be the same task in `to`.
+/// Checks that every unfinished task is the same in `to`.
 pub fn can_move(from: &Plan, to: &Plan, run: &Run) -> Result<(), CannotMove> {
     for (place, spec) in from.spec.tasks.iter().enumerate() {
         if run.task(place as TaskIdx).is_finished() {
@@ -35,12 +34,12 @@ pub fn can_move(from: &Plan, to: &Plan, run: &Run) -> Result<(), CannotMove> {
     Ok(())
 }
 
-/// Where each task of one version stands in another.
+/// Returns for each task of `from` its index in `to`.
 pub fn places(from: &Plan, to: &Plan) -> Vec<Option<TaskIdx>> {
     from.spec.tasks.iter().map(|task| to.index_of(&task.task_id)).collect()
 }
 
-/// The run as one of the other version, which it `can_move` to; tasks that are new there are looked at.
+/// Moves a run to another version, which `can_move` must allow. Tasks that are new in that version are checked.
 pub fn move_run(from: &Plan, to: &Plan, run: &Run, elements: &Elements) -> Result<(Run, Effects), Missing> {
     let mut moved = Run::new(to);
     moved.state = run.state;
@@ -58,7 +57,7 @@ pub fn move_run(from: &Plan, to: &Plan, run: &Run, elements: &Elements) -> Resul
             moved.counters[b] = run.counters[a];
         }
     }
-    moved.set_changed(); // what was decided was so by other rules
+    moved.set_changed(); // its decisions were made by other rules
     let open = (0..moved.ledger.len()).filter(|&t| !moved.task(t as TaskIdx).is_finished());
     moved.counters[RUN_OPEN] = open.count() as i32;
     if run.state.is_finished() {
@@ -103,7 +102,7 @@ mod tests {
         model.finish(1, -1, done());
         assert_eq!(can_move(&old, &new, &model.run), Ok(()));
         let (moved, effects) = move_run(&old, &new, &model.run, &Elements::default()).expect("nothing is missing");
-        // `a` is still in flight, `new` begins.
+        // `a` is still in flight, and `new` starts.
         assert_eq!(effects.ready, [(0, -1)]);
         assert_eq!(moved.in_flight(), 2);
         let states: Vec<_> = (0..4).map(|t| moved.task(t)).collect();

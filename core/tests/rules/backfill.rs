@@ -1,4 +1,4 @@
-//! Which dates a backfill is for and what is done for each: two lines a case.
+//! Tests of the dates of a backfill and the action for each. Two lines per case.
 
 use chrono::{DateTime, Utc};
 use orch_core::backfill::{Action, BackfillRequest, Dates, Reprocess, Step, dates, plan};
@@ -61,7 +61,7 @@ fn reprocess(wish: BackfillRequest, reprocess: Reprocess) -> BackfillRequest {
     BackfillRequest { reprocess, ..wish }
 }
 
-/// `03-01` or `03-01T06:00`; with the interval where it is not empty.
+/// Formats dates as `03-01` or `03-01T06:00`, with the interval if it is not empty.
 fn said(spec: &DagSpec, wish: &BackfillRequest) -> String {
     let short = |at: DateTime<Utc>| at.format("%m-%dT%H:%M").to_string().replace("T00:00", "");
     match dates(spec, wish, NOW.parse().expect("a time")) {

@@ -1,4 +1,4 @@
-//! Clears in finished runs, as Airflow decided them: which instances they select, and what then runs again.
+//! Compares clears of finished runs with Airflow: which instances they select, and what then runs again.
 
 use crate::oracle::plan_of;
 use crate::recorded::{Played, RecordedCase, play_on, table};
@@ -48,7 +48,8 @@ enum Named {
     Element(String, i32),
 }
 
-/// What `orch_store::clear` does: the finished instances among the selected ones, tasks of which all elements are cleared as wholes.
+/// Clears like `orch_store::clear`: only finished instances of the selection, and a task as a whole if all its elements
+/// are among them.
 fn clear(model: &mut Model, wish: &Wish) -> Vec<String> {
     let plan = model.plan.clone();
     let find = |id: &str| plan.index_of(id).expect("a task of the case");

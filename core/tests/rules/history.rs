@@ -1,4 +1,4 @@
-//! What the transition did is what an audit says follows, for every DAG, every outcome and every order, at any moment.
+//! Asserts that an audit agrees with the transition for every DAG, every outcome and every order, after every step.
 
 use crate::shapes::{outcome, shapes, spec};
 use orch_core::branch;
@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-/// `ended`: what ran, with the revision its row carries.
+/// Builds a history. `ended` has the instances that ran, with the revisions in their rows.
 fn history(model: &Model, ended: &BTreeMap<TaskElement, i32>) -> History {
     let over = |(&place, &state): (&TaskElement, &TaskState)| {
         let rev_end = ended.get(&place).copied();
@@ -31,7 +31,7 @@ fn history(model: &Model, ended: &BTreeMap<TaskElement, i32>) -> History {
     }
 }
 
-/// What a reader of a failure needs.
+/// Describes a model for failure messages.
 fn told(model: &Model) -> String {
     let edges = |edges: &[Edge]| {
         edges.iter().map(|e| format!("{}{}", e.task, if e.same { "=" } else { "" })).collect::<Vec<_>>()
@@ -75,7 +75,7 @@ proptest! {
                 let left: Vec<_> = model.ready.iter().filter(free).copied().collect();
                 let (task, index) = left[usize::from(pick()) % left.len()];
                 batch.push((task, index, outcome(pick())));
-                // Some lost a race: their rows carry an older revision than the one that folded them.
+                // Some outcomes lost a race: their rows have an older revision than the one that folded them.
                 ended.insert((task, index), (rev - i32::from(pick()) % (late + 1)).max(1));
             }
             model.finish_all(&batch);

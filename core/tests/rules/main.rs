@@ -1,5 +1,5 @@
-//! The rules of the core, held against tables recorded from Airflow's own code, against random DAGs, and case by case. One binary: each
-//! would be linked anew whenever a rule changes.
+//! Tests of the rules of the core against tables recorded from Airflow's code, against random DAGs, and case by case.
+//! They share one binary, because each binary is linked again when a rule changes.
 
 mod backfill;
 mod clears;

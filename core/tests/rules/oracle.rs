@@ -1,4 +1,4 @@
-//! Our decisions beside Airflow 3.3.2's own, as recorded in `tests/oracle/` (its README says how and what is in them).
+//! Compares decisions with Airflow 3.3.2, as recorded in `tests/oracle/` (see its README).
 
 use crate::recorded::{
     Cases, Over, Played, RecordedCase, file, is_mapped, is_otherwise_on_purpose, maps_over_elements_that_gave_nothing,
@@ -46,7 +46,7 @@ fn word(decision: Decision) -> String {
     }
 }
 
-/// All differences at once, so that a change of a rule shows its whole reach.
+/// Reports all differences together, so that a changed rule shows its whole effect.
 fn same(what: &str, wrong: &[String]) {
     assert!(wrong.is_empty(), "{} differences in {what}:\n{}", wrong.len(), wrong[..wrong.len().min(30)].join("\n"));
 }
@@ -173,7 +173,8 @@ fn compare(file: &str, allowed_to_differ: usize) {
             continue;
         }
         compared += 1;
-        // Airflow let an eager rule go before the list's task was decided; ours decides tasks in topological order.
+        // Airflow applied an eager rule before the task with the list was decided. orch decides tasks in topological
+        // order.
         if case.quirks.contains_key("expanded_without_list") && ours != *theirs && ours.run == theirs.run {
             differing += 1;
             continue;
@@ -210,7 +211,7 @@ fn branches_and_short_circuits_skip_as_in_airflow() {
     compare("skips.json", 90);
 }
 
-/// As `orch` reads it.
+/// Parses the DAG file of a case.
 fn read(case: &RecordedCase, text: &str) -> Arc<Plan> {
     let mut dags = parse("case.json", "/dags", text.as_bytes())
         .unwrap_or_else(|problems| panic!("{}: {problems:?}\n{text}", case.id));
@@ -232,7 +233,8 @@ fn the_same_runs_as_dag_files_end_as_in_airflow_and_alike_in_any_order() {
             if ours != case.result {
                 wrong.push(format!("{}: {:?}\nairflow's {:?}", case.id, ours.states, case.result.states));
             }
-            // Where some upstreams fail and others skip, who is first decides: then ends differ, here as there. Each is one.
+            // If some upstreams fail and others are skipped, the first to end decides, as in Airflow, so states can
+            // differ by order. Every order must still end the run.
             let orders = (0..8).map(|n| play(case, &plan, random(seed * 8 + n + 1)).0);
             let ends: Vec<Played> = orders.collect();
             if ends.iter().any(|end| end.run == "running" || end.states.values().any(|state| state == "none")) {

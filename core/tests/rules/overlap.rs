@@ -1,4 +1,4 @@
-//! What becomes of a run that would begin while others run: two lines a case.
+//! Tests of what happens to a run that would start while others run. Two lines per case.
 
 use orch_core::overlap::{ActiveRun, Begin, begin, has_policy, keys};
 use orch_spec::DagSpec;
@@ -14,19 +14,19 @@ fn plain(overlap: &str) -> DagSpec {
     dag(overlap, &json!([]))
 }
 
-/// At most one run for each customer.
+/// Returns a DAG with at most one run per customer.
 fn by_customer(overlap: &str) -> DagSpec {
     dag(overlap, &json!([{ "key": "customer", "most": 1 }]))
 }
 
-/// `acme` is a live run for that customer, `-` one for none, `(acme)` one of a backfill.
+/// Parses a run: `acme` is a live run for that customer, `-` a live run without a customer, `(acme)` a backfill run.
 fn running_of(spec: &DagSpec, text: &str) -> ActiveRun {
     let name = text.trim_matches(['(', ')']);
     let conf = if name == "-" { json!({}) } else { json!({ "customer": name }) };
     ActiveRun { keys: keys(spec, Some(&conf)), is_backfill: text.starts_with('(') }
 }
 
-/// What becomes of the last one, of a DAG that lets `most` run.
+/// Checks the decision about the last run, for a DAG that allows `most` runs.
 #[track_caller]
 fn check(spec: &DagSpec, most: usize, runs: &str, expected: &str) {
     let mut runs: Vec<ActiveRun> = runs.split_whitespace().map(|text| running_of(spec, text)).collect();
@@ -46,7 +46,7 @@ fn without_a_place_it_waits_is_skipped_or_takes_the_oldest_ones() {
     check(&plain("skip"), 1, "- -", "skip");
     check(&plain("cancel_running"), 1, "- -", "cancel [0]");
     check(&plain("cancel_running"), 2, "- - -", "cancel [0]");
-    // More than the limit run, for it was higher when they began.
+    // More runs are active than the limit allows, because it was higher when they started.
     check(&plain("cancel_running"), 2, "- - - - -", "cancel [0, 1, 2]");
 }
 
@@ -79,7 +79,7 @@ fn what_has_no_value_is_not_limited_by_it() {
 fn both_limits_hold() {
     check(&by_customer("queue"), 2, "acme bolt cork", "wait");
     check(&by_customer("cancel_running"), 2, "acme bolt cork", "cancel [0]");
-    // The one that goes for the DAG's sake is counted for the customer's.
+    // The run that is cancelled for the DAG's limit also counts for the customer's limit.
     check(&by_customer("cancel_running"), 2, "acme bolt acme", "cancel [0]");
     check(&by_customer("cancel_running"), 2, "bolt acme acme", "cancel [0, 1]");
 }
@@ -100,7 +100,7 @@ fn values_are_those_of_the_params_with_their_defaults() {
     assert_eq!(keys(&spec, Some(&json!({ "customer": { "id": 7 }, "region": null }))), [Some("7".into()), None]);
     spec.params_schema = Some(json!({ "properties": { "region": { "default": "eu" } } }));
     assert_eq!(keys(&spec, None), [None, Some(r#""eu""#.into())]);
-    // The number and the text are two values.
+    // A number and a text are different values.
     assert_ne!(keys(&spec, Some(&json!({ "region": 1 }))), keys(&spec, Some(&json!({ "region": "1" }))));
 }
 

@@ -1,4 +1,4 @@
-//! Runs of some of their tasks: two lines a case.
+//! Tests of runs of some tasks of a DAG. Two lines per case.
 
 use orch_core::model::Model;
 use orch_core::plan::{Plan, TaskIdx};
@@ -24,7 +24,7 @@ fn with(id: &str, after: &[&str], extra: &Value) -> Value {
     Value::Object(fields.clone())
 }
 
-/// `a -> b -> c`, and `side` beside them.
+/// Returns `a -> b -> c`, and `side` without edges.
 fn chain() -> Arc<Plan> {
     plan(&[task("a", &[]), task("b", &["a"]), task("c", &["b"]), task("side", &[])])
 }
@@ -35,7 +35,8 @@ enum Upstream {
     Not,
 }
 
-/// Runs what is chosen to its end, all of it succeeding but `fails`; the states of what is not removed, and of the run.
+/// Runs the chosen tasks to the end; all succeed except `fails`. Returns the states of the tasks that are not removed,
+/// and of the run.
 fn said(plan: &Arc<Plan>, chosen: &[&str], upstream: Upstream, fails: &[&str]) -> String {
     let named: Vec<TaskIdx> = chosen.iter().map(|id| plan.index_of(id).expect("a task")).collect();
     let mut model = Model::start_some(plan.clone(), &part(plan, &named, matches!(upstream, Upstream::Too)));

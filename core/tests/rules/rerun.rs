@@ -1,8 +1,7 @@
-//! Clearing and marking, case by case as Airflow documents them (airflow's `clear` and `set_task_instance_state`): two
-//! lines a case.
+//! Tests of clears and marks as Airflow documents them (`clear` and `set_task_instance_state`). Two lines per case.
 //!
-//! What runs is stopped before it begins anew (`restarting`), so in these tables a running task that is cleared is ready
-//! again.
+//! A running instance is stopped before it restarts (`restarting`), so in these tables a running task that is cleared
+//! is ready again.
 
 use orch_core::model::Model;
 use orch_core::plan::{Plan, TaskIdx};
@@ -12,7 +11,7 @@ use orch_spec::state::TaskState;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// `a`, `b:a` (b follows a), `c:b all_done`; `setup s`, `teardown t:x`.
+/// Parses tasks: `a`, `b:a` (b follows a), `c:b all_done`, `setup s`, `teardown t:x`.
 fn plan(tasks: &str) -> Arc<Plan> {
     let task = |text: &str| {
         let mut words = text.split_whitespace().peekable();
@@ -34,7 +33,7 @@ fn plan(tasks: &str) -> Arc<Plan> {
     Arc::new(Plan::new(Arc::new(serde_json::from_value(spec).expect("a spec"))).expect("a plan"))
 }
 
-/// The run after `ends` (`a ok, b bad`) in that order; what is ready then runs.
+/// Returns the run after `ends` (`a ok, b bad`), applied in order. Ready tasks count as running.
 fn after(plan: &Arc<Plan>, ends: &str) -> Model {
     let mut model = Model::start(plan.clone());
     for end in ends.split(", ").filter(|end| !end.is_empty()) {
@@ -49,7 +48,7 @@ fn after(plan: &Arc<Plan>, ends: &str) -> Model {
     model
 }
 
-/// `running: a success, b runs, c none`.
+/// Formats a run as `running: a success, b runs, c none`.
 fn said(model: &Model) -> String {
     let word = |task: TaskIdx| match model.run.task(task) {
         TaskState::Queued => "runs".to_string(),
@@ -64,7 +63,7 @@ fn said(model: &Model) -> String {
 struct With {
     upstream: bool,
     downstream: bool,
-    /// Only tasks in these states; empty: all that are over or run.
+    /// Only tasks in these states. Empty: all finished or running tasks.
     only: &'static [TaskState],
 }
 
@@ -98,7 +97,7 @@ fn clear(tasks: &str, ends: &str, (id, with): (&str, With), expected: &str) {
     assert_eq!(said(&model), expected);
 }
 
-/// As `store::mark` does it: what failed below a success begins anew.
+/// Marks like `store::mark`: failed tasks below a success restart.
 #[track_caller]
 fn mark(tasks: &str, ends: &str, (id, to): (&str, TaskState), expected: &str) {
     let plan = plan(tasks);
@@ -149,7 +148,7 @@ fn only_what_failed_or_only_what_runs() {
 #[test]
 fn what_runs_is_stopped_and_begins_anew() {
     clear(CHAIN, "a ok", ("b", ALONE), "running: a success, b runs, c none");
-    // Its rule is asked again: what it waited for is not over any more.
+    // Its rule is applied again, because its upstream is no longer finished.
     clear(CHAIN, "a ok", ("b", UP), "running: a runs, b none, c none");
 }
 

@@ -1,4 +1,4 @@
-//! Our delays before retries against those that Airflow 3.3.2 gave (`tests/oracle/schedule/record.py`).
+//! Compares retry delays with Airflow 3.3.2 (`tests/oracle/schedule/record.py`).
 
 use chrono::DateTime;
 use orch_core::retry::{logical_date_key, retry_delay};

@@ -1,5 +1,5 @@
-//! The runs that Airflow's own code was asked about, as recorded in `tests/oracle/`: read, played in the pure model, and
-//! written as DAG files.
+//! Runs recorded from Airflow's code in `tests/oracle/`: they are parsed, played in the pure model, and written as DAG
+//! files.
 
 use orch_core::branch;
 use orch_core::model::Model;
@@ -80,14 +80,14 @@ pub(crate) fn is_mapped(case: &RecordedCase, id: &str) -> bool {
     task.map.is_some() || case.groups.iter().filter(inside).any(|g| g.map.is_some())
 }
 
-/// Plays a case as its README says, whose next one is told by `order`; a run is left where it ends. Also tells whether a
-/// choice came too late for somebody: Airflow then turns what was decided or scheduled into skipped, ours lets the first
-/// decision stand.
+/// Plays a case as the README in `tests/oracle/` describes, until the run ends. `order` selects the next ready
+/// instance. Also returns whether a branch came too late for a task: Airflow then skips tasks that were already decided
+/// or scheduled, whereas orch keeps the first decision.
 pub(crate) fn play(case: &RecordedCase, plan: &Arc<Plan>, order: impl Iterator<Item = usize>) -> (Played, bool) {
     play_on(&mut Model::start(plan.clone()), case, order)
 }
 
-/// Plays a run that has begun to its end, as `play` does.
+/// Plays a started run to its end, like `play`.
 pub(crate) fn play_on(
     model: &mut Model,
     case: &RecordedCase,
@@ -143,7 +143,8 @@ fn outcome(case: &RecordedCase, model: &Model, task: TaskIdx, index: i32, script
     }
 }
 
-/// Airflow's map over a mapped task has one element for each success; ours keeps places (docs/airflow-parity.md).
+/// Returns true if a map over a mapped task has elements without success. In Airflow such a map has one element per
+/// success; orch keeps the indexes (docs/airflow-parity.md).
 pub(crate) fn maps_over_elements_that_gave_nothing(case: &RecordedCase) -> bool {
     case.tasks.iter().filter_map(|t| t.map.as_ref()).chain(case.groups.iter().filter_map(|g| g.map.as_ref())).any(
         |over| {
@@ -154,8 +155,8 @@ pub(crate) fn maps_over_elements_that_gave_nothing(case: &RecordedCase) -> bool 
     )
 }
 
-/// A DAG file of the case: programs whose exit codes are scripted, some of which only do it at the second try, all after a
-/// moment of their own.
+/// Returns a DAG file of the case: programs with scripted exit codes, some of which succeed only on the second attempt,
+/// with different short delays.
 pub(crate) fn file(case: &RecordedCase) -> Value {
     let mut dag = json!({ "dag_id": case.id, "tasks": {} });
     for group in &case.groups {
@@ -192,7 +193,7 @@ pub(crate) fn file(case: &RecordedCase) -> Value {
     dag
 }
 
-/// Where a task or a group stands: in its groups.
+/// Returns the JSON node of a task or group inside its groups.
 fn place<'a>(dag: &'a mut Value, id: &str) -> &'a mut Value {
     id.split('.').fold(dag, |node, name| &mut node["tasks"][name])
 }
@@ -204,7 +205,7 @@ fn map(over: &Over) -> Value {
     }
 }
 
-/// What a task does: the kind of its work, and how often it may be tried.
+/// Returns the fields of a task: its script and its retries.
 fn work(case: &RecordedCase, task: &Task, number: usize) -> Map<String, Value> {
     let mapped = is_mapped(case, &task.id);
     let mut script = format!("sleep 0.0{}\n", number * 7 % 5);
@@ -214,7 +215,7 @@ fn work(case: &RecordedCase, task: &Task, number: usize) -> Map<String, Value> {
     }
     script += "case \"$2\" in\n";
     let mut said = match task.kind.as_deref() {
-        // A choice of which nothing is said follows everything.
+        // A branch without a recorded outcome follows every task.
         Some("branch") => {
             let after = case.tasks.iter().filter(|t| t.upstream.contains(&task.id));
             json!(after.map(|t| &t.id).collect::<Vec<_>>())
@@ -252,7 +253,7 @@ fn work(case: &RecordedCase, task: &Task, number: usize) -> Map<String, Value> {
     node
 }
 
-/// Numbers without an end, the same for the same seed.
+/// Returns an endless sequence of pseudo-random numbers, which depends only on the seed.
 pub(crate) fn random(seed: u64) -> impl Iterator<Item = usize> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     std::iter::repeat_with(move || {
@@ -263,7 +264,7 @@ pub(crate) fn random(seed: u64) -> impl Iterator<Item = usize> {
     })
 }
 
-/// What Airflow decides otherwise than orch, on purpose: see `docs/airflow-parity.md`.
+/// Returns true if orch deliberately differs from Airflow: see `docs/airflow-parity.md`.
 pub(crate) fn is_otherwise_on_purpose(case: &RecordedCase) -> bool {
     maps_over_elements_that_gave_nothing(case)
         || ["choice_ignored", "decided_as_a_whole", "expanded_without_list"]
