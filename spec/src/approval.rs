@@ -1,5 +1,5 @@
-//! What tasks ask people: the question as data, what counts as an answer to it, and who may give one. Pure; the store
-//! keeps questions and answers, pages and the API ask these functions before they write anything.
+//! Questions that tasks ask users: the question as data, which answers are valid, and who may answer. Pure; the store
+//! keeps questions and answers, and the pages and the API call these functions before they write.
 
 use crate::params::{violations, with_defaults};
 use chrono::{DateTime, Utc};
@@ -7,20 +7,19 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The kind of wait that no worker looks at: only a person, or the time, ends it.
+/// Kind of a wait that no worker polls. Only an answer from a user or the timeout ends it.
 pub const ANSWER: &str = "answer";
 pub const APPROVE: &str = "Approve";
 pub const REJECT: &str = "Reject";
-/// The one option of a form on which nothing else is to be chosen, as in Airflow.
+/// The only option of a form without choices, as in Airflow.
 pub const OK: &str = "OK";
 
-/// As Airflow names whoever answers when nobody does in time.
+/// Airflow's name for the responder if there is no answer in time.
 pub const FALLBACK: &str = "Fallback to defaults";
 
 const MOST_OPTIONS: usize = 100;
 const MOST_SUBJECT_CHARS: usize = 500;
 
-/// What is asked, and of whom.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Question {
@@ -29,27 +28,27 @@ pub struct Question {
     pub body: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub options: Vec<String>,
-    /// Taken when nobody answers in time.
+    /// Options that are chosen if there is no answer in time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub defaults: Option<Vec<String>>,
     /// Several options may be chosen.
     #[serde(default, skip_serializing_if = "is_false")]
     pub multiple: bool,
-    /// JSON Schema of what is typed in.
+    /// JSON Schema of the input values.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub params: Value,
-    /// Names of users; empty: whoever may start runs.
+    /// User names. Empty: every user who may start runs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub assigned_users: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
-    /// Of an approval: a rejection fails the task.
+    /// For an approval: a rejection fails the task.
     #[serde(default, skip_serializing_if = "is_false")]
     pub fail_on_reject: bool,
-    /// Of an approval: a rejection skips all that comes after it, not only what comes right after it.
+    /// For an approval: a rejection skips all downstream tasks, not only the direct ones.
     #[serde(default, skip_serializing_if = "is_false")]
     pub ignore_downstream_trigger_rules: bool,
-    /// Of an input: the task to go on with for an option; without an entry the option is the task's id.
+    /// For an input: the task to follow for each option. An option without an entry is the id of the task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub follow: Option<BTreeMap<String, String>>,
 }
@@ -59,7 +58,7 @@ fn is_false(flag: &bool) -> bool {
     !flag
 }
 
-/// What somebody chose and typed in.
+/// Chosen options and input values.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ApprovalInput {
     pub chosen_options: Vec<String>,
@@ -67,14 +66,14 @@ pub struct ApprovalInput {
     pub params_input: Map<String, Value>,
 }
 
-/// What was given, by whom and when: the output of the task.
+/// An accepted answer. It is the output of the task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
     pub chosen_options: Vec<String>,
     #[serde(default)]
     pub params_input: Map<String, Value>,
     pub responded_at: DateTime<Utc>,
-    /// Nobody: the defaults were taken when the time was over.
+    /// `None` if the defaults were used because there was no answer in time.
     #[serde(default)]
     pub responded_by_user: Option<String>,
     #[serde(default)]
@@ -87,15 +86,15 @@ impl Answer {
     }
 }
 
-/// Somebody who would answer.
+/// A user who tries to answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Person<'a> {
     pub name: &'a str,
-    /// By the role.
+    /// True if the user's role allows it.
     pub may_start_runs: bool,
 }
 
-/// Why an answer does not count.
+/// Reasons to reject an answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     #[error("`{user}` may not start runs, and no one is asked by name: users who may start runs are")]
@@ -113,7 +112,7 @@ pub enum Refused {
 }
 
 impl Question {
-    /// A question that is approved or rejected.
+    /// Returns a question with the options to approve or reject.
     pub fn approval(subject: impl Into<String>) -> Question {
         Question {
             subject: subject.into(),
@@ -130,14 +129,14 @@ impl Question {
         }
     }
 
-    /// The question of an approval, whatever options its config has.
+    /// Returns the question of an approval. The options in its config are replaced.
     #[must_use]
     pub fn approved_or_rejected(mut self) -> Question {
         self.options = vec![APPROVE.into(), REJECT.into()];
         self
     }
 
-    /// The question of an input: without options it is sent with `OK`, which is also taken when nobody does.
+    /// Returns the question of an input. Without options, it has the option `OK`, which is also the default.
     #[must_use]
     pub fn sent(mut self) -> Question {
         if self.options.is_empty() {
@@ -147,8 +146,7 @@ impl Question {
         self
     }
 
-    /// # Errors
-    /// What is wrong with the question itself.
+    /// Rejects an invalid question with its first problem.
     pub fn check(&self) -> Result<(), String> {
         if self.subject.trim().is_empty() {
             return Err("the subject is empty: say what is to be decided".into());
@@ -176,16 +174,13 @@ impl Question {
         Ok(())
     }
 
-    /// What is taken when there is no answer in time. `None`: the task fails then.
+    /// Returns the answer that is used if there is none in time. `None`: the task fails.
     pub fn fallback(&self) -> Option<ApprovalInput> {
         let chosen_options = self.defaults.clone()?;
         Some(ApprovalInput { chosen_options, params_input: self.filled(Map::new()) })
     }
 
-    /// What counts of an answer: with the defaults of what was not typed in.
-    ///
-    /// # Errors
-    /// Why it does not count.
+    /// Validates an answer, and adds the defaults of missing input values.
     pub fn answered(&self, given: ApprovalInput) -> Result<ApprovalInput, Refused> {
         self.chosen(&given.chosen_options)?;
         let params_input = self.filled(given.params_input);
@@ -199,10 +194,8 @@ impl Question {
         Ok(ApprovalInput { params_input, ..given })
     }
 
-    /// Who is named is asked, whatever the role; with nobody named, whoever may start runs.
-    ///
-    /// # Errors
-    /// Others are asked.
+    /// Checks that a user may answer. Assigned users may answer regardless of their role. Without assigned users, every
+    /// user who may start runs can answer.
     pub fn asks(&self, person: Person<'_>) -> Result<(), Refused> {
         let user = || person.name.to_string();
         if self.assigned_users.is_empty() {
@@ -236,7 +229,7 @@ impl Question {
     }
 }
 
-/// The tasks that an answer leads to, by the config of the task that asked. `None`: it is no branch.
+/// Returns the tasks that an answer selects, by the config of the task that asked. `None` if the task is not a branch.
 pub fn followed(config: &Value, output: &Value) -> Option<Vec<String>> {
     let follow = config.get("follow")?.as_object()?;
     let chosen = output["chosen_options"].as_array().into_iter().flatten().filter_map(Value::as_str);
@@ -244,7 +237,7 @@ pub fn followed(config: &Value, output: &Value) -> Option<Vec<String>> {
     Some(chosen.map(task).collect())
 }
 
-/// An approval was rejected.
+/// Returns true if an approval was rejected.
 pub fn is_rejected(output: &Value) -> bool {
     output["chosen_options"].as_array().is_some_and(|chosen| chosen.iter().any(|option| option == REJECT))
 }

@@ -1,5 +1,5 @@
-//! What a task leaves of assets: events, ways that data took, results of checks. Workers ask what a try leaves behind; which runs begin
-//! by it is decided in `core/src/asset.rs`.
+//! Records of a task attempt about assets: events, lineage and check results. Workers create these records;
+//! `core/src/asset.rs` decides which runs they start.
 
 mod check;
 mod events;
@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// An update that began the run a task belongs to.
+/// An event that started the run of a task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TriggeringEvent {
     pub uri: String,
@@ -20,7 +20,7 @@ pub struct TriggeringEvent {
     pub timestamp: DateTime<Utc>,
     pub partition_key: Option<String>,
     pub rows: Option<u64>,
-    /// Nothing of the source where a person or a program outside said it.
+    /// The fields of the source are `None` if a user or an external program emitted the event.
     pub source_dag_id: Option<String>,
     pub source_run_id: Option<String>,
     pub source_task_id: Option<String>,

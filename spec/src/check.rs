@@ -1,6 +1,7 @@
-//! What start-up refuses: everything about a DAG that no type could refuse, all at once, each with its line and a hint.
+//! Validates a DAG at start-up: reports everything that the types cannot rule out, all problems together, each with its
+//! line and a hint.
 //!
-//! A pure function over the data, so that DAGs from Rust and from declarative files meet the same rules.
+//! A pure function of the data, so the same rules apply to DAGs from Rust and from declarative files.
 
 mod alerts;
 mod assets;
@@ -22,7 +23,6 @@ use crate::{DagSpec, GroupSpec, Location, TaskSpec};
 use std::collections::HashMap;
 use std::fmt;
 
-/// One thing that is wrong with a DAG.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     pub dag_id: String,
@@ -44,11 +44,11 @@ impl fmt::Display for Problem {
 
 impl std::error::Error for Problem {}
 
-/// Everything that is wrong with this DAG by itself.
+/// Returns all problems of a DAG, regardless of other DAGs.
 pub fn problems(spec: &DagSpec) -> Vec<Problem> {
     let mut dag = Checked::new(spec);
     if !limits::size(&mut dag) {
-        // What else is wrong with so many tasks would be a wall of text.
+        // Listing every other problem of this many tasks would be unreadable.
         return dag.problems;
     }
     names::check(&mut dag);
@@ -63,10 +63,10 @@ pub fn problems(spec: &DagSpec) -> Vec<Problem> {
     dag.problems
 }
 
-/// A DAG with what is known to be wrong so far. Each rule looks at `spec` and adds to `problems`.
+/// A DAG and the problems found so far. Each rule reads `spec` and adds to `problems`.
 struct Checked<'a> {
     spec: &'a DagSpec,
-    /// Places of the tasks by id; the first one where an id is used twice.
+    /// Indexes of the tasks by id. If an id is used twice, it is the first index.
     index: HashMap<&'a str, usize>,
     problems: Vec<Problem>,
 }
@@ -84,7 +84,6 @@ impl<'a> Checked<'a> {
         self.index.get(task_id).map(|&place| &self.spec.tasks[place])
     }
 
-    /// The mapped group around a task.
     fn mapped_group(&self, task: &TaskSpec) -> Option<&'a GroupSpec> {
         self.spec.mapped_group(task.group_id.as_deref())
     }
@@ -107,7 +106,7 @@ impl<'a> Checked<'a> {
             task_id: task_id.map(Into::into),
             message,
             hint,
-            // Declarative files and tests may know no line.
+            // The location may be unknown in declarative files and tests.
             at: Some(at.clone()).filter(|at| !at.file.is_empty()),
         });
     }

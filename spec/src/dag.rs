@@ -1,7 +1,7 @@
-//! A DAG as data: what a worker registers, the scheduler plans with and the UI draws. Holds no code.
+//! A DAG as data: what a worker registers, the scheduler plans with and the UI draws. Contains no code.
 //!
-//! The same shape is written by the Rust builder and read from declarative files. Fields that this binary does not
-//! know are kept (`extra`), so that data written by a newer one survives an older one.
+//! The Rust builder and declarative files produce the same structure. Unknown fields are kept (`extra`), so data that a
+//! newer binary wrote survives an older one.
 
 mod alert;
 mod asset;
@@ -23,12 +23,12 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 impl DagSpec {
-    /// What a task is mapped over: its own map, or that of the mapped group around it.
+    /// Returns the map of a task: its own map, or the map of the mapped group around it.
     pub fn map_of<'a>(&'a self, task: &'a TaskSpec) -> Option<&'a MapSpec> {
         task.map.as_ref().or_else(|| self.mapped_group(task.group_id.as_deref()).and_then(|g| g.map.as_ref()))
     }
 
-    /// The mapped group around `group_id`, at any depth.
+    /// Returns the mapped group around `group_id`, at any depth.
     pub fn mapped_group(&self, group_id: Option<&str>) -> Option<&GroupSpec> {
         mapped_group(&self.groups, group_id)
     }
@@ -37,7 +37,7 @@ impl DagSpec {
         self.tasks.iter().find(|t| t.task_id == task_id)
     }
 
-    /// Every mention of an asset or an alias: in the schedule first, then of each task.
+    /// Returns every mention of an asset or alias, starting with the schedule.
     pub fn asset_mentions(&self) -> impl Iterator<Item = (AssetRole, &str, AssetRef)> {
         let scheduled = self.schedule.assets().into_iter().flat_map(AssetCondition::leaves);
         let scheduled = scheduled.map(|leaf| (AssetRole::Schedule, "", leaf));
@@ -49,8 +49,8 @@ impl DagSpec {
         }))
     }
 
-    /// The version of the structure: what a run would notice. Places, words and labels do not count, so that moving a
-    /// function or mending a doc comment does not make a new version.
+    /// Returns the version of the structure, which changes with everything that affects a run. Locations, descriptions
+    /// and labels do not count, so moving a function or fixing a doc comment does not create a new version.
     pub fn version(&self) -> String {
         let mut structure = self.clone();
         structure.location = Location::default();
@@ -72,7 +72,7 @@ impl DagSpec {
     }
 }
 
-/// The mapped group around `group_id`, at any depth.
+/// Returns the mapped group around `group_id`, at any depth.
 pub fn mapped_group<'a>(groups: &'a [GroupSpec], group_id: Option<&str>) -> Option<&'a GroupSpec> {
     let inside = |g: &GroupSpec| {
         let rest = group_id.and_then(|id| id.strip_prefix(g.group_id.as_str()));
@@ -99,7 +99,7 @@ pub struct TaskSpec {
     pub task_id: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group_id: Option<String>,
-    /// `rust`, `sensor`, `shell`, … : who runs it. `config` belongs to the kind.
+    /// Operator that runs the task, such as `rust`, `sensor` or `shell`. It defines the contents of `config`.
     pub kind: String,
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub config: Value,
@@ -109,7 +109,7 @@ pub struct TaskSpec {
     pub doc: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inputs: Vec<InputSpec>,
-    /// Order-only upstreams.
+    /// Upstreams whose output is not used.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -126,7 +126,7 @@ pub struct TaskSpec {
     pub options: Options,
     #[serde(default, skip_serializing_if = "Callbacks::is_empty")]
     pub callbacks: Callbacks,
-    /// Where the function is written (Code tab) and where it was added to this DAG (error messages).
+    /// Location of the function (Code tab). `added` is where the task was added to this DAG (error messages).
     #[serde(default)]
     pub defined: Location,
     #[serde(default)]
@@ -136,8 +136,8 @@ pub struct TaskSpec {
 }
 
 impl TaskSpec {
-    /// Every upstream task id that this task names, data edges first, each once. A task of a mapped group also waits
-    /// for the list of its group: that edge is the plan's.
+    /// Returns the ids of all upstreams that this task names, without duplicates, data edges first. A task of a mapped
+    /// group also waits for the list of its group; the plan adds that edge.
     pub fn upstreams(&self) -> Vec<&str> {
         let mut found = Vec::new();
         self.inputs.iter().for_each(|i| i.source.collect(&mut found));
@@ -155,25 +155,26 @@ pub struct InputSpec {
     pub name: String,
     #[serde(default, rename = "type", skip_serializing_if = "String::is_empty")]
     pub type_name: String,
-    /// `Option<_>` in the function: the task can run although this upstream gave nothing.
+    /// True for `Option<_>` in the function: the task can run if this upstream has no output.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub optional: bool,
     pub source: Source,
 }
 
-/// Where an input's JSON comes from; the worker resolves it before the function is called.
+/// Source of an input's JSON. The worker resolves it before it calls the function.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
     Value(Value),
     Params,
-    /// The output of a task; inside one mapped group, the output of the same element.
+    /// The output of a task. Inside one mapped group it is the output of the same element.
     Output(String),
-    /// All outputs of a mapped task, as a list in map order. As what is mapped over: element by element.
+    /// All outputs of a mapped task, as a list in map order. If another task maps over this list, each element waits
+    /// only for the upstream element with the same index.
     Outputs(String),
-    /// The same list, but as what is mapped over it is complete first (`.collect()`, Airflow's `expand`).
+    /// Like `Outputs`, but a map over this list waits until it is complete (`.collect()`, Airflow's `expand`).
     Collected(String),
-    /// The element this mapped task (`group: null`) or mapped group runs for; `part` picks from a zip or cross.
+    /// The element that this mapped task (`group: null`) or mapped group runs for. `part` selects from a zip or cross.
     Element {
         group: Option<String>,
         part: Option<usize>,
@@ -195,9 +196,9 @@ impl Source {
 #[serde(rename_all = "snake_case")]
 pub enum MapSpec {
     Each(Source),
-    /// Element i of every list; lists of different length fail the expansion.
+    /// Element i of every list. Lists of different lengths fail the expansion.
     Zip(Vec<Source>),
-    /// Every combination, the last list fastest.
+    /// Every combination. The last list varies fastest.
     Cross(Vec<Source>),
 }
 
@@ -210,7 +211,8 @@ impl MapSpec {
     }
 }
 
-/// Runs only if the value of `source` is one of `equals`, else it is skipped. On an element: that element only.
+/// Runs the task only if the value of `source` is one of `equals`, otherwise skips it. A condition on an element skips
+/// only that element.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Condition {
     pub source: Source,
@@ -226,7 +228,6 @@ pub enum Role {
     Teardown,
 }
 
-/// A line of source.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Location {
     pub file: String,

@@ -1,5 +1,5 @@
-//! The elements of a value that a task is mapped over: the items of a list, or the pairs `[key, value]` of an object, as in Airflow. The
-//! pairs are in the order of the keys.
+//! The elements of a value that a task is mapped over: the items of a list, or the pairs `[key, value]` of an object,
+//! as in Airflow. The pairs are in the order of the keys.
 
 use serde_json::{Value, json};
 

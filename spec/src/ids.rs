@@ -1,12 +1,11 @@
-//! Names as types: parsed at the edge, carried inside. An id that exists is a valid one.
+//! Typed ids. They are validated when they are parsed, so every value of these types is valid.
 
 use serde::{Deserialize, Serialize};
 use std::{borrow::Borrow, fmt, ops::Deref, str::FromStr, sync::Arc};
 
-/// Longest id: Airflow's limit, and short enough for an index row.
+/// Maximum length of an id. It is Airflow's limit, and short enough for an index row.
 pub const MAX_ID_CHARS: usize = 250;
 
-/// What is wrong with an id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadId {
     #[error("{what} is empty")]
@@ -90,12 +89,12 @@ id!(/// The name of a DAG.
     DagId, "dag id", "_.-");
 id!(/// The name of a task in its DAG, with the prefixes of its groups.
     TaskId, "task id", "_.-");
-id!(/// The name of a run in its DAG. The run's key in the database is a uuid; this is what people type.
+id!(/// The name of a run in its DAG, as users type it. The run's key in the database is a UUID.
     RunId, "run id", "_.~:+-");
 id!(/// The name of a connection.
     ConnectionId, "connection id", "_.-");
 
-/// The key of a variable: any text that fits on a line, as in Airflow.
+/// Checks the key of a variable: any text on one line, as in Airflow.
 pub fn check_variable_key(key: &str) -> Result<(), BadId> {
     let what = "variable key";
     let bad = key.chars().find(|c| c.is_control());

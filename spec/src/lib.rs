@@ -1,7 +1,7 @@
-//! What a DAG is: its structure as data, the words of its parts, what cannot be right about it, and when it is due.
+//! The structure of a DAG as data, its states, its validation and its schedule.
 //!
-//! Everything else is built on this, so what changes often is not here: what happens next in a run is `core`, what a body uses `sdk`,
-//! and how a file says it `document`. Pure: no I/O, no clock, no async runtime.
+//! All other crates build on this one, so it contains only what rarely changes: `core` decides what happens next in a
+//! run, `sdk` is for task functions, and `document` reads DAG files. Pure: no I/O, no clock, no async runtime.
 
 pub mod approval;
 pub mod asset;

@@ -1,4 +1,4 @@
-//! Prometheus' text format, in which processes tell how they are.
+//! Prometheus' text format, in which processes export their metrics.
 
 use std::fmt::{Display, Write as _};
 
@@ -7,7 +7,7 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 #[derive(Debug, Default)]
 pub struct Text(String);
 
-/// The samples of one name.
+/// Samples of one metric.
 #[derive(Debug)]
 pub struct Family<'a> {
     text: &'a mut String,
@@ -19,7 +19,7 @@ impl Text {
         self.family(name, help, "gauge")
     }
 
-    /// Its name ends in `_total`.
+    /// The name must end in `_total`.
     pub fn counter(&mut self, name: &str, help: &str) -> Family<'_> {
         self.family(name, help, "counter")
     }

@@ -1,14 +1,14 @@
-//! Words that are nearly right: what a person probably meant.
+//! Finds the word that a user probably meant.
 
 /// Longer words are not compared: the time grows with the product of both lengths.
 const MAX_WORD_BYTES: usize = 1_000;
 
-/// The known word that `word` was probably meant to be, for "did you mean"; `None` when none is near.
+/// Returns the known word that is closest to `word`, for "did you mean". `None` if no known word is similar.
 pub fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if word.len() > MAX_WORD_BYTES {
         return None;
     }
-    // A third of the letters wrong is still a slip of the fingers; more is another word.
+    // Up to a third of the letters may differ; with more differences it is another word.
     let letters = word.chars().count();
     let limit = letters.max(3) / 3;
     let known = known.into_iter().filter(|candidate| candidate.chars().count().abs_diff(letters) <= limit);
@@ -16,7 +16,7 @@ pub fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     near.filter(|(far, _)| *far <= limit).min().map(|(_, candidate)| candidate)
 }
 
-/// Letters to insert, remove or change to turn `a` into `b`; case counts for nothing.
+/// Returns the number of letters to insert, remove or change to turn `a` into `b`. Case is ignored.
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.to_lowercase().chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();

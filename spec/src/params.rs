@@ -1,4 +1,4 @@
-//! Params of a run: the conf it was started with, and what the schema says for the rest.
+//! Params of a run: the conf that it was started with, and the defaults of the schema.
 
 mod conf;
 mod equal;
@@ -19,8 +19,8 @@ pub fn with_defaults(schema: &Value, conf: &Value) -> Value {
     fill(schema, conf, true)
 }
 
-/// Returns the conf with the defaults of the params themselves. A conf is validated in this form, as in Airflow: a default inside of
-/// a param does not make a required field optional.
+/// Returns the conf with the defaults of the params themselves. A conf is validated in this form, as in Airflow: a
+/// default inside a param does not make a required field optional.
 pub(crate) fn with_own_defaults(schema: &Value, conf: &Value) -> Value {
     fill(schema, conf, false)
 }

@@ -1,16 +1,15 @@
-//! Regular expressions from outside. `regex-lite` takes time in proportion to the text and to the compiled expression, so both are bounded.
+//! Regular expressions from users. `regex-lite` takes time in proportion to the text and to the compiled expression, so
+//! both are bounded.
 
 use regex_lite::{Regex, RegexBuilder};
 
 /// Maximum length of an expression.
 pub const MAX_PATTERN_BYTES: usize = 1_024;
-/// Maximum size of a compiled expression: some 2,000 states. `a{100}{1000}` has 100,000, and a match visits up to all of them for each character.
+/// Maximum size of a compiled expression: about 2,000 states. `a{100}{1000}` has 100,000, and a match visits up to all
+/// of them for each character.
 const MAX_COMPILED_BYTES: usize = 64 << 10;
 
-/// Compiles an expression.
-///
-/// # Errors
-/// Why the expression is not valid, or which limit it exceeds.
+/// Compiles an expression. Fails if it is not valid or exceeds a limit.
 pub fn compile(pattern: &str) -> Result<Regex, String> {
     if pattern.len() > MAX_PATTERN_BYTES {
         return Err(format!("it has {} bytes; the maximum is {MAX_PATTERN_BYTES}", pattern.len()));

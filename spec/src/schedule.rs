@@ -1,7 +1,7 @@
-//! When runs are created: cron, intervals and the timetables that turn ticks into runs.
+//! Decides when runs are created: cron, intervals, and the timetables that turn ticks into runs.
 //!
-//! Pure: the time is an argument. `CronExpr` is the text as sets, `next_after` lays it on a time zone, `Calendar`
-//! answers which run comes next. Every answer was compared with Airflow's own (`tests/oracle/schedule`).
+//! Pure: the time is an argument. `CronExpr` is the expression as sets, `next_after` applies it to a time zone, and
+//! `Calendar` returns the next run. Tests compare all results with Airflow's (`tests/oracle/schedule`).
 
 mod calendar;
 mod cron;
@@ -21,15 +21,14 @@ use crate::{AssetCondition, Schedule};
 use chrono::{DateTime, Datelike, Utc};
 use chrono_tz::Tz;
 
-/// Letters in which assets are named one by one.
+/// Maximum number of characters for listing assets by name.
 const MOST_OF_ASSETS: usize = 80;
 
-/// A date that Postgres keeps and that some years can be added to: of the years 1 to 9999.
+/// Returns true for the years 1 to 9999. Postgres can store these dates, and some years can be added to them.
 pub fn is_near(date: DateTime<Utc>) -> bool {
     (1..=9_999).contains(&date.year())
 }
 
-/// A schedule that cannot be followed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ScheduleError {
     #[error(transparent)]
@@ -41,7 +40,7 @@ pub enum ScheduleError {
 }
 
 impl Schedule {
-    /// What people write: `@once`, `@continuous`, a preset or a cron expression, checked together with its zone.
+    /// Parses `@once`, `@continuous`, a preset or a cron expression, and checks the time zone.
     pub fn parse(text: &str, timezone: &str) -> Result<Schedule, ScheduleError> {
         match text.trim() {
             "@once" => Ok(Schedule::Once),
@@ -54,7 +53,7 @@ impl Schedule {
         }
     }
 
-    /// For people: `at 02:00 every day (Europe/Berlin)`.
+    /// Describes the schedule, for example `at 02:00 every day (Europe/Berlin)`.
     pub fn describe(&self) -> String {
         match self {
             Schedule::Manual => "only by hand".into(),
@@ -75,7 +74,7 @@ impl Schedule {
     }
 }
 
-/// Which ones, or only how many: it is to fit into a line of a list.
+/// Returns the names of the assets, or only their number if the names do not fit into a line of a list.
 fn in_short(assets: &AssetCondition) -> String {
     let (whole, many) = (assets.to_string(), assets.leaves().len());
     match assets {
@@ -86,12 +85,12 @@ fn in_short(assets: &AssetCondition) -> String {
     }
 }
 
-/// Every tick after `after`, for `orch cron next`.
+/// Returns every tick after `after`.
 pub fn ticks(expr: &CronExpr, tz: Tz, after: DateTime<Utc>) -> impl Iterator<Item = DateTime<Utc>> + '_ {
     std::iter::successors(next_after(expr, tz, after), move |tick| next_after(expr, tz, *tick))
 }
 
-/// The largest unit that fits without a rest.
+/// Formats a duration in the largest unit that divides it.
 fn duration(ms: u64) -> String {
     let units = [(86_400_000, "day"), (3_600_000, "hour"), (60_000, "minute"), (1_000, "second"), (1, "ms")];
     let (size, unit) = units.into_iter().find(|(size, _)| ms >= *size && ms.is_multiple_of(*size)).unwrap_or((1, "ms"));

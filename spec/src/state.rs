@@ -1,9 +1,9 @@
-//! The states of tasks and runs: Airflow's words, and the small numbers that stand for them in a ledger.
+//! The states of tasks and runs: Airflow's names, and the numbers that a ledger stores.
 
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
-/// Declares an enum whose words and numbers are part of the stored format: never reuse or renumber one.
+/// Declares an enum whose words and numbers are part of the stored format. Never reuse or renumber one.
 #[macro_export]
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $code:literal $word:literal,)+ }) => {
@@ -48,12 +48,13 @@ macro_rules! words {
 }
 
 words! {
-    /// State of a task instance. `None` (Airflow's null, "no status") is not decided yet.
+    /// State of a task instance. `None` (Airflow's null, "no status") means undecided.
     TaskState {
         None = 0 "none",
-        /// Ready, held by a limit or a window.
+        /// Ready, but held by a limit or a window.
         Scheduled = 1 "scheduled",
-        /// Claimable. In a ledger: in flight, that is queued, running or waiting for its next try.
+        /// A worker can claim the instance. In a ledger it means in flight: queued, running or waiting for the next
+        /// attempt.
         Queued = 2 "queued",
         Running = 3 "running",
         Restarting = 4 "restarting",
@@ -70,7 +71,6 @@ words! {
 }
 
 words! {
-    /// State of a run.
     RunState {
         Queued = 0 "queued",
         Running = 1 "running",
@@ -92,7 +92,7 @@ words! {
 }
 
 words! {
-    /// Who asked for a run.
+    /// Origin of the request for a run.
     TriggeredBy {
         RestApi = 0 "rest_api",
         Cli = 1 "cli",
@@ -106,7 +106,7 @@ words! {
 }
 
 impl TaskState {
-    /// Nothing more happens unless somebody clears it.
+    /// Returns true if nothing more happens unless a user clears the instance.
     pub const fn is_finished(self) -> bool {
         matches!(
             self,
@@ -118,17 +118,17 @@ impl TaskState {
         )
     }
 
-    /// Counts against the outcome of a run when a leaf ends so.
+    /// Returns true if a leaf that ends in this state fails the run.
     pub const fn is_failed(self) -> bool {
         matches!(self, TaskState::Failed | TaskState::UpstreamFailed)
     }
 }
 
-/// How much less urgent a run for the past is than any other: more than the sums of weights may differ.
+/// Priority deduction for backfill runs. Two sums of weights never differ by more.
 const FOR_THE_PAST: i32 = 2_000_000_000;
 
 impl RunType {
-    /// How urgent a task of such a run is, by the priority that its DAG gives it.
+    /// Returns the priority of a task in such a run. `of_task` is the priority that its DAG sets.
     pub const fn priority(self, of_task: i32) -> i32 {
         match self {
             RunType::Backfill => of_task.saturating_sub(FOR_THE_PAST),
@@ -143,7 +143,6 @@ impl RunState {
     }
 }
 
-/// A word that is none of the known ones.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("`{word}` is no {kind}: one of {}", known.join(", "))]
 pub struct UnknownWord {

@@ -1,7 +1,7 @@
-//! The words of a notifier: a template with a small set of fields in braces. Nothing of it is carried out: a field is a name and
-//! nothing else.
+//! Templates of notifiers: text with a small set of fields in braces. A template is never evaluated: a field is only a
+//! name.
 
-/// What may stand in braces.
+/// Valid names of fields.
 pub const FIELDS: [&str; 24] = [
     "kind",
     "dag_id",
@@ -17,14 +17,14 @@ pub const FIELDS: [&str; 24] = [
     "at",
     "key",
     "link",
-    // The number of failed tasks of a failed run.
+    // Number of failed tasks of a failed run.
     "failed_tasks",
-    // A stopped stream.
+    // Fields of a stopped stream.
     "stream",
     "topic",
     "records",
     "command",
-    // Of a question.
+    // Fields of a question.
     "subject",
     "body",
     "options",
@@ -32,12 +32,12 @@ pub const FIELDS: [&str; 24] = [
     "deadline",
 ];
 
-/// What cannot be a template, in words.
+/// Rejects an invalid template with the reason.
 pub fn check_template(template: &str) -> Result<(), String> {
     filled(template, |field| FIELDS.contains(&field).then(String::new)).map(drop)
 }
 
-/// Fields in braces become their values; `{{` and `}}` stand for braces.
+/// Replaces fields in braces by their values. `{{` and `}}` are escaped braces.
 pub fn filled(template: &str, field: impl Fn(&str) -> Option<String>) -> Result<String, String> {
     let mut text = String::new();
     let mut rest = template;

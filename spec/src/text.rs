@@ -1,6 +1,6 @@
-//! Text from outside, as the database takes it. Bodies, servers, users and files may say anything; Postgres keeps no NUL in a
-//! text, and reads no JSON string out that holds one or half a surrogate pair. What passes through these types can be kept,
-//! whatever it was: such characters become U+FFFD, and text that is too long is cut, visibly.
+//! Text from outside, in a form that the database accepts. Postgres stores no NUL in a text, and cannot extract a JSON
+//! string that contains NUL or half a surrogate pair. These types replace such characters by U+FFFD and visibly
+//! truncate long text.
 
 use serde_json::Value;
 use std::borrow::{Borrow, Cow};
@@ -11,14 +11,14 @@ use std::fmt::{self, Write as _};
 pub struct Text(String);
 
 impl Text {
-    /// As long as a line of a log may be.
+    /// Maximum size in bytes, the same as for a line of a log.
     pub const MOST_BYTES: usize = 64 * 1024;
 
     pub fn new(text: impl Into<String>) -> Text {
         Text::bounded(text, Text::MOST_BYTES)
     }
 
-    /// At most so many bytes, and the mark that says how many there were.
+    /// Truncates the text to `most_bytes` and appends a mark with the original size.
     pub fn bounded(text: impl Into<String>, most_bytes: usize) -> Text {
         let mut text: String = text.into();
         let bytes = text.len();
@@ -43,17 +43,17 @@ impl Text {
     }
 }
 
-/// With U+FFFD in the place of each NUL.
+/// Replaces each NUL by U+FFFD.
 pub fn without_nul(text: &str) -> Cow<'_, str> {
     if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{FFFD}")) } else { Cow::Borrowed(text) }
 }
 
-/// The text of a JSON value whose strings are texts: no `\u0000`, no half of a surrogate pair.
+/// A JSON value as text, without `\u0000` and without halves of surrogate pairs.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct JsonText(String);
 
 impl JsonText {
-    /// `text`: of a value, as a parser has read it or a writer has written it.
+    /// `text` must be valid JSON, as parsed or written by a JSON library.
     pub fn new(text: impl Into<String>) -> JsonText {
         let text: String = text.into();
         match clean_json(&text) {
@@ -75,9 +75,9 @@ impl JsonText {
     }
 }
 
-/// JSON text whose strings Postgres can read out.
+/// Returns JSON text from which Postgres can extract every string.
 pub fn clean_json(text: &str) -> Cow<'_, str> {
-    // Nearly every text has neither.
+    // Nearly every text contains neither.
     if !text.contains("\\u") && !text.contains('\0') {
         return Cow::Borrowed(text);
     }
@@ -110,7 +110,7 @@ pub fn clean_json(text: &str) -> Cow<'_, str> {
     Cow::Owned(clean)
 }
 
-/// A value whose strings and names are texts.
+/// Replaces each NUL in strings and names of fields.
 pub fn clean_value(value: &mut Value) {
     match value {
         Value::String(text) if text.contains('\0') => *text = without_nul(text).into_owned(),
@@ -126,10 +126,11 @@ pub fn clean_value(value: &mut Value) {
     }
 }
 
-/// Containers in containers of a value. Readers of JSON stop at 128, and some of ours put a value into a few more.
+/// Maximum depth of nested containers in a value. JSON parsers stop at 128, and some of our code wraps a value in a few
+/// more levels.
 pub const MOST_DEPTH: usize = 100;
 
-/// No reader would take it back. Needs no stack, however deep it is.
+/// Returns true if JSON parsers would reject the value as too deep. Uses no recursion.
 pub fn is_too_deep(value: &Value) -> bool {
     let mut open = vec![(value, 0)];
     while let Some((value, around)) = open.pop() {
@@ -153,7 +154,7 @@ fn holds_more(value: &Value) -> bool {
     value.is_array() || value.is_object()
 }
 
-/// Drops a value that may be deeper than the stack.
+/// Drops a value iteratively, because a recursive drop of a deep value could overflow the stack.
 pub fn take_apart(value: Value) {
     let mut open = vec![value];
     while let Some(value) = open.pop() {
@@ -165,7 +166,7 @@ pub fn take_apart(value: Value) {
     }
 }
 
-/// `1 run`, `3 runs`, `2 tries`. The count may be written in words or with commas already.
+/// Returns `1 run`, `3 runs` or `2 tries`. The count may be a word or contain commas.
 pub fn counted(count: impl fmt::Display, one: &str) -> String {
     let count = count.to_string();
     match (count.as_str(), one.strip_suffix("ry")) {
@@ -176,9 +177,9 @@ pub fn counted(count: impl fmt::Display, one: &str) -> String {
 }
 
 enum Escape {
-    /// So many bytes that mean something.
+    /// Number of valid bytes.
     Other(usize),
-    /// So many bytes that no text can hold.
+    /// Number of bytes to replace.
     Bad(usize),
 }
 
@@ -194,7 +195,7 @@ fn escape(bytes: &[u8], at: usize) -> Escape {
             _ => Escape::Bad(6),
         },
         Some(_) => Escape::Other(6),
-        // `\\`, `\"`, `\n`; the last byte of a broken text stands alone.
+        // `\\`, `\"`, `\n`, or the last byte of a truncated text.
         None => Escape::Other(2),
     }
 }

@@ -1,6 +1,7 @@
-//! Our answers about schedules against those that Airflow 3.3.2 gave (`tests/oracle/schedule/record.py`).
+//! Compares schedules with the results of Airflow 3.3.2 (`tests/oracle/schedule/record.py`).
 //!
-//! A difference is either a bug or listed here with its reason; a listed one that is gone fails as well.
+//! A difference is either a bug or listed here with its reason. A listed difference that no longer exists fails the
+//! test too.
 
 #![expect(clippy::unwrap_used, reason = "the tables are committed: a row of another shape is a broken test")]
 
@@ -14,13 +15,13 @@ use orch_spec::{Schedule, Timetable};
 use serde_json::{Value, json};
 use std::iter::successors;
 
-/// Airflow counts on in UTC from the last tick when the hour field is `*`. If days without a run lie between, or if
-/// the clock changes by other than whole hours, it fires beside the expression (on a Sunday at 23:00 for Mondays, at
-/// 03:30 for `0 * * * *`) or leaves a run out. Ours fires when the clock on the wall shows a time of the expression.
+/// Airflow continues in UTC from the last tick if the hour field is `*`. If days without a run are in between, or if
+/// the clock changes by a fraction of an hour, it fires at times outside the expression (on a Sunday at 23:00 for
+/// Mondays, at 03:30 for `0 * * * *`) or omits a run. orch fires when the wall clock shows a time of the expression.
 const OFF_THE_GRID: &str = "Airflow leaves the grid of the expression";
 
-/// Its walk backwards does not undo its walk forwards at such a change: it stops there for ever, or the data-interval
-/// timetable raises "did not advance" or tears a hole between two intervals.
+/// At such a change, Airflow's backward search does not invert its forward search: it stops there permanently, or the
+/// data-interval timetable raises "did not advance" or leaves a gap between two intervals.
 const BACKWARDS: &str = "Airflow's previous tick does not undo its next tick";
 
 const OTHER_TICKS: &[(&str, &str, &str)] = &[
@@ -128,8 +129,8 @@ fn expressions_mean_what_they_mean_to_airflow() {
                 if next.is_empty() { json!([row[0], "never"]) } else { json!([row[0], next, back]) }
             }
         };
-        // croniter asks for the day of month and the place in the month (`#`, `L5`) or the nearest weekday (`W`) at the
-        // same time before it asks for the place alone, and gives up if they never meet. The place alone is the answer.
+        // croniter first searches for days that match both the day of month and the occurrence in the month (`#`, `L5`)
+        // or the nearest weekday (`W`), and fails if there are none. orch uses the occurrence alone.
         let weekday = text(&row[0]).split(' ').next_back().unwrap_or_default();
         let has_place = weekday.contains(['#', 'L']) || text(&row[0]).contains('W');
         if row[1] == "never" && has_place && got != row {
@@ -184,15 +185,15 @@ fn the_next_run_is_airflows_for_every_timetable_bound_and_moment() {
             if row[0] == "continuous"
                 && last.is_some_and(|last: DataInterval| last.start == last.end && last.end <= now)
             {
-                // After an empty interval Airflow names the logical date of that run again, finds that the run exists
-                // already and makes no other one. Ours goes on from now.
+                // After an empty interval, Airflow uses the logical date of that run again, finds that the run already
+                // exists and creates no other. orch continues from now.
                 assert_eq!(step[2], json!(last.map(|last| last.start.timestamp_micros())));
                 want[2].clone_from(&step[3]);
             }
             if json!(got) != want {
                 different.push(format!("{} {} {bounds:?} step {at} after {last:?}: {got:?} is {step}", row[0], row[1]));
             }
-            // Airflow's history goes on, whatever we said.
+            // Airflow's history continues regardless of our result.
             let [_, run_after, start, end] = [0, 1, 2, 3].map(|part| step.get(part).and_then(micros));
             if run_after.is_some_and(|run_after| run_after <= now) {
                 last = Some(DataInterval { start: start.unwrap(), end: end.unwrap() });

@@ -1,15 +1,15 @@
-//! What must hold for every expression, zone and instant; the meaning of single ones is `schedule_oracle`'s.
+//! Invariants for every expression, zone and instant. `schedule_oracle` tests the meaning of single expressions.
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Offset, TimeDelta, TimeZone, Timelike, Utc};
 use chrono_tz::{TZ_VARIANTS, Tz};
 use orch_spec::schedule::{CronExpr, next_after, next_from, parse_timezone, previous_before, previous_until, ticks};
 use proptest::prelude::*;
 
-/// 2020 to 2040.
+/// From 2020 (inclusive) to 2040 (exclusive).
 const SECONDS: std::ops::Range<i64> = 1_577_836_800..2_208_988_800;
 
 fn zone() -> impl Strategy<Value = Tz> {
-    // The one zone that changes by half an hour is worth more than a try in six hundred.
+    // Lord Howe is the only zone that changes by half an hour, so it is chosen more often than 1 in 600.
     prop_oneof![8 => (0..TZ_VARIANTS.len()).prop_map(|at| TZ_VARIANTS[at]), 1 => Just(Tz::Australia__Lord_Howe)]
 }
 
@@ -40,12 +40,12 @@ fn wall(tz: Tz, at: DateTime<Utc>) -> NaiveDateTime {
     at.with_timezone(&tz).naive_local()
 }
 
-/// UTC has no changes of clocks: there an expression fires exactly at the wall times it names.
+/// Returns true if the expression fires at this wall time. It is tested in UTC, which has no clock changes.
 fn names(expr: &CronExpr, wall: NaiveDateTime) -> bool {
     next_from(expr, Tz::UTC, wall.and_utc()) == Some(wall.and_utc())
 }
 
-/// The rule again, minute by minute: slow, and with nothing in common with the search.
+/// Computes ticks minute by minute: slow, but independent of the search.
 fn ticks_between(expr: &CronExpr, every_hour: bool, tz: Tz, from: DateTime<Utc>, minutes: i64) -> Vec<DateTime<Utc>> {
     let mut found: Vec<DateTime<Utc>> = Vec::new();
     let mut held_back_until = from;
@@ -69,7 +69,7 @@ fn ticks_between(expr: &CronExpr, every_hour: bool, tz: Tz, from: DateTime<Utc>,
     found
 }
 
-/// The first change of clocks after `at`, to the minute.
+/// Returns the first clock change after `at`, to the minute.
 fn next_change(tz: Tz, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let offset = |at: DateTime<Utc>| tz.offset_from_utc_datetime(&at.naive_utc()).fix();
     let hours = (0..24 * 400).map(|hour| at + TimeDelta::hours(hour));
@@ -103,7 +103,7 @@ proptest! {
     ) {
         let start = DateTime::from_timestamp(start.timestamp() / 60 * 60, 0).expect("in range");
         let Some(change) = next_change(tz, start) else { return Ok(()) };
-        // Half of the time the hour is one that is skipped or shown twice.
+        // Half of the time, the hour is skipped or repeated.
         let hour = near.map_or(hour, |near| (wall(tz, change - TimeDelta::minutes(1)) + TimeDelta::hours(near)).hour().to_string());
         let expr = CronExpr::parse(&format!("{minute} {hour} * * *")).expect("valid by design");
         let named_hour = |hour| (0..60).any(|minute| {
@@ -119,7 +119,7 @@ proptest! {
         let back = std::iter::successors(previous_before(&expr, tz, end), |at| previous_before(&expr, tz, *at));
         want.reverse();
         prop_assert_eq!(back.take_while(|at| *at >= from).collect::<Vec<_>>(), want.clone(), "{} {} back", expr, tz);
-        // From any moment, not only from tick to tick.
+        // Search from any instant, not only from tick to tick.
         for minute in 0..60 {
             let at = change + TimeDelta::minutes(minute - ahead.min(30)) + TimeDelta::seconds(1);
             if let Some(before) = want.iter().position(|tick| *tick < at) {

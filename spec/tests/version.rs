@@ -1,5 +1,5 @@
-//! The version of a DAG is a hash of its JSON, in the order of the fields: moving a row of a table of options would make a new version of
-//! every DAG. This one was computed before the tables were there.
+//! The version of a DAG is a hash of its JSON, including the order of the fields: moving a row of an option table would
+//! change the version of every DAG. The expected version was computed before the tables existed.
 
 use orch_spec::DagSpec;
 use serde_json::json;

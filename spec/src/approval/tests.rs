@@ -1,4 +1,4 @@
-//! Questions that are none, answers that count and those that do not, and what follows.
+//! Tests of invalid questions, of valid and invalid answers, and of the tasks that answers select.
 
 use super::*;
 use serde_json::json;
@@ -19,7 +19,7 @@ fn schema() -> Value {
         "rows": { "type": "integer", "minimum": 1, "default": 10 }, "why": { "type": "string" } } })
 }
 
-/// `Err` is a piece of what is said.
+/// `Err` contains a part of the expected message.
 fn check(of: &Value, chosen: &[&str], input: &Value, expected: Result<Value, &str>) {
     let found = question(of).answered(given(chosen, input));
     match (found, expected) {

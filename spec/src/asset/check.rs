@@ -1,55 +1,53 @@
-//! What a contract found of the data of an asset, as it is kept and shown.
+//! Results of the checks of a data contract, as they are stored and shown.
 
 use crate::state::UnknownWord;
 use crate::words;
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
-/// A longer sample is cut.
+/// Longer samples are truncated.
 pub const MAX_SAMPLE_CHARS: usize = 2_000;
 
 words! {
-    /// What becomes of data that does not fit.
+    /// Policy for data that fails a check.
     CheckPolicy {
-        /// Nothing is published, and the task fails.
+        /// The task fails and publishes nothing.
         Fail = 1 "fail",
-        /// It is published all the same.
+        /// The data is published anyway.
         Warn = 2 "warn",
-        /// The bad rows go aside, the others are published.
+        /// Bad rows are quarantined, and the others are published.
         Quarantine = 3 "quarantine",
     }
 }
 
 words! {
-    /// How a check ended.
     CheckOutcome {
         Pass = 0 "pass",
         Warn = 1 "warn",
         Fail = 2 "fail",
-        /// Rows were put aside.
+        /// Bad rows were quarantined.
         Quarantined = 3 "quarantined",
     }
 }
 
-/// One check of one lot of data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckResult {
-    /// Which check: `order_id is unique`.
+    /// Name of the check, such as `order_id is unique`.
     pub name: String,
-    /// What is checked: `schema`, `not_null`, `range`, `unique`, …
+    /// Type of the check: `schema`, `not_null`, `range`, `unique`, …
     pub kind: String,
     pub policy: CheckPolicy,
     pub outcome: CheckOutcome,
-    /// Rows looked at.
+    /// Number of checked rows.
     pub rows: u64,
-    /// Those of them that do not fit.
+    /// Number of rows that fail the check.
     pub bad: u64,
-    /// What was found, with some keys; empty where all is well.
+    /// Violations that the check found, with the keys of some rows. Empty if there are none.
     pub sample: String,
 }
 
 impl CheckOutcome {
-    /// Of a check under this policy that found something.
+    /// Returns the outcome of a failed check with this policy.
     pub const fn of_bad(policy: CheckPolicy) -> CheckOutcome {
         match policy {
             CheckPolicy::Fail => CheckOutcome::Fail,

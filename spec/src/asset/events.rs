@@ -1,33 +1,33 @@
-//! What a task run that succeeded leaves behind: an event for each asset it updated, an edge for each way data took.
+//! Events and lineage of a successful task attempt: an event for each updated asset, an edge for each data flow.
 
 use crate::AssetRef;
 use crate::text::{MOST_DEPTH, is_too_deep};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// Events, and edges, of one try.
+/// Maximum number of events, and of edges, of one attempt.
 pub const MAX_EVENTS: usize = 1_000;
-/// The extra of one event, as JSON.
+/// Maximum size of the extra of one event as JSON.
 pub const MAX_EXTRA_BYTES: usize = 64 * 1024;
-/// Names, URIs, keys. Airflow's bound of a URI.
+/// Maximum number of bytes of names, URIs and keys: Airflow's limit for URIs.
 const MAX_NAME: usize = 1_500;
-/// Both ends of an edge, which stand in one row of an index with the run and the task: Postgres takes 2,704 bytes there.
+/// Maximum total length of both ends of an edge in bytes. They are in one index row together with the run and the task,
+/// which Postgres limits to 2,704 bytes.
 const MAX_EDGE: usize = 2_200;
 
-/// An update of an asset.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AssetEvent {
     pub uri: String,
-    /// What the task has to say of it: an object.
+    /// JSON object with additional information.
     #[serde(default)]
     pub extra: Value,
-    /// Through which alias it is said.
+    /// Alias through which the event is emitted.
     #[serde(default)]
     pub alias: Option<String>,
-    /// That of the run, if this says nothing.
+    /// `None`: the partition key of the run.
     #[serde(default)]
     pub partition_key: Option<String>,
-    /// Rows written.
+    /// Number of rows written.
     #[serde(default)]
     pub rows: Option<u64>,
 }
@@ -44,7 +44,7 @@ impl AssetEvent {
         self
     }
 
-    /// DAGs that wait for the alias hear of it.
+    /// Emits the event through an alias, for DAGs that wait for the alias.
     #[must_use]
     pub fn through(mut self, alias: &str) -> AssetEvent {
         self.alias = Some(alias.into());
@@ -63,7 +63,7 @@ impl AssetEvent {
         self
     }
 
-    /// Why it cannot be said.
+    /// Returns why the event is invalid.
     pub fn problem(&self) -> Option<String> {
         if !valid_name(&self.uri) {
             return Some(format!("an asset cannot be called {:?}", self.uri));
@@ -86,12 +86,12 @@ impl AssetEvent {
     }
 }
 
-/// A name that can be kept and shown.
+/// Returns true if the name can be stored and shown.
 pub fn valid_name(name: &str) -> bool {
     name.len() <= MAX_NAME && !name.trim().is_empty() && !name.chars().any(char::is_control)
 }
 
-/// What a task said to have read from one asset into another.
+/// A data flow between two assets, as reported by a task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LineageEdge {
     pub from: String,
@@ -100,7 +100,7 @@ pub struct LineageEdge {
 }
 
 impl LineageEdge {
-    /// Why it cannot be said.
+    /// Returns why the edge is invalid.
     pub fn problem(&self) -> Option<String> {
         if let Some(bad) = [&self.from, &self.to].into_iter().find(|name| !valid_name(name)) {
             return Some(format!("an asset cannot be called {bad:?}"));
@@ -110,8 +110,8 @@ impl LineageEdge {
     }
 }
 
-/// The events of a try that succeeded. A declared outlet has one in any case; what the task said of it belongs to that
-/// one. The last word about the same asset, alias and key counts. Without a key of its own an event has the run's.
+/// Returns the events of a successful attempt. A declared outlet gets an event unless the task emitted one. The last
+/// event with the same asset, alias and key wins. An event without a key gets the key of the run.
 pub fn events_of(outlets: &[AssetRef], said: &[AssetEvent], partition_key: Option<&str>) -> Vec<AssetEvent> {
     let mut events: Vec<AssetEvent> = Vec::with_capacity(outlets.len() + said.len());
     for uri in outlets.iter().filter_map(AssetRef::uri) {
@@ -136,8 +136,8 @@ pub fn events_of(outlets: &[AssetRef], said: &[AssetEvent], partition_key: Optio
     events
 }
 
-/// The ways data took in a try that succeeded: what the task said, and each declared inlet into each declared outlet of
-/// which it said nothing.
+/// Returns the lineage of a successful attempt: the edges that the task reported and, for each declared outlet without
+/// reported edges, an edge from each declared inlet.
 pub fn edges_of(inlets: &[AssetRef], outlets: &[AssetRef], said: &[LineageEdge]) -> Vec<LineageEdge> {
     let mut edges: Vec<LineageEdge> = Vec::with_capacity(said.len());
     for edge in said {

@@ -1,11 +1,12 @@
-//! Who is told what: connections that can have such a name, templates that name fields, deadlines in their range.
+//! Checks notifiers and deadlines: valid connection ids, templates with known fields, deadlines in range.
 
 use super::{Checked, MAX_DURATION_MS};
 use crate::ids::ConnectionId;
 use crate::template::{FIELDS, check_template};
 use crate::{Callbacks, Notifier};
 
-/// Of one DAG, and notifiers of one list: each end of a run or a try leaves one alert for each.
+/// Maximum number of deadlines of a DAG, and of notifiers in one list. Each end of a run or attempt creates one alert
+/// per notifier.
 const MOST: usize = 16;
 
 pub(super) fn check(dag: &mut Checked<'_>) {

@@ -1,11 +1,11 @@
-//! Assets: names that can be kept, one URI a name, promises that can be kept, conditions that name something.
+//! Checks assets: valid names, one URI per name, valid freshness times, conditions that are not empty.
 
 use super::{Checked, MAX_DURATION_MS};
 use crate::asset::valid_name;
 use crate::{Asset, AssetRef};
 use std::collections::BTreeMap;
 
-/// Assets in one condition: it is evaluated under a lock.
+/// Maximum number of assets in one condition, because it is evaluated under a lock.
 const MAX_ASSETS: usize = 1_000;
 
 pub(super) fn check(dag: &mut Checked<'_>) {

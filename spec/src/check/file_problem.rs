@@ -1,15 +1,14 @@
-//! What is wrong with a DAG file, as it is stored and shown: workers read files, everybody shows what was wrong.
+//! Problems of DAG files, as they are stored and shown. Workers read the files; every process can show the problems.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// One thing that is wrong with a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileProblem {
     pub file: String,
-    /// From 1; 0 where the file as a whole is meant.
+    /// Starts at 1. 0 if the problem concerns the whole file.
     pub line: u32,
-    /// From 1.
+    /// Starts at 1.
     pub column: u32,
     pub message: String,
     pub hint: String,

@@ -5,7 +5,7 @@ use crate::names::closest;
 use crate::{MapSpec, Source, TaskSpec};
 use std::collections::{HashMap, HashSet};
 
-/// Cycles reported at once; each costs a pass over the DAG.
+/// Maximum number of reported cycles. Each costs a pass over the DAG.
 const MAX_CYCLES: usize = 10;
 
 pub(super) fn check(dag: &mut Checked<'_>) {
@@ -68,7 +68,7 @@ pub(super) fn sources_of(map: Option<&MapSpec>) -> Vec<&str> {
     found
 }
 
-/// For each task the places of its upstreams, those of the list its mapped group runs over included.
+/// Returns the indexes of each task's upstreams, including the sources of the list that its mapped group runs over.
 fn edges(dag: &Checked<'_>) -> Vec<Vec<usize>> {
     let upstreams = |task: &TaskSpec| {
         let around = dag.mapped_group(task).and_then(|group| group.map.as_ref());
@@ -81,7 +81,7 @@ fn edges(dag: &Checked<'_>) -> Vec<Vec<usize>> {
     dag.spec.tasks.iter().map(upstreams).collect()
 }
 
-/// Cycles that share no task, each in running order.
+/// Returns cycles that share no task, each in execution order.
 fn cycles(upstreams: &[Vec<usize>]) -> Vec<Vec<usize>> {
     let mut downstreams = vec![Vec::new(); upstreams.len()];
     for (place, up) in upstreams.iter().enumerate() {
@@ -92,7 +92,7 @@ fn cycles(upstreams: &[Vec<usize>]) -> Vec<Vec<usize>> {
     let (mut found, mut cut) = (Vec::new(), HashSet::new());
     while found.len() < MAX_CYCLES {
         let stuck = stuck(upstreams, &downstreams, &cut);
-        // The smallest place, so that the same DAG always gives the same words.
+        // The smallest index makes the message deterministic.
         let Some(&start) = stuck.iter().min() else { break };
         let cycle = cycle_behind(start, upstreams, &stuck);
         cut.extend(cycle.iter().copied());
@@ -101,7 +101,7 @@ fn cycles(upstreams: &[Vec<usize>]) -> Vec<Vec<usize>> {
     found
 }
 
-/// What is left when all tasks that can run have run: cycles and what waits for them.
+/// Returns the tasks that can never run: those in cycles and those that wait for them.
 fn stuck(upstreams: &[Vec<usize>], downstreams: &[Vec<usize>], cut: &HashSet<usize>) -> HashSet<usize> {
     let mut missing: Vec<usize> = upstreams.iter().map(|up| up.iter().filter(|u| !cut.contains(u)).count()).collect();
     let mut ready: Vec<usize> = (0..upstreams.len()).filter(|p| missing[*p] == 0 && !cut.contains(p)).collect();
@@ -118,7 +118,7 @@ fn stuck(upstreams: &[Vec<usize>], downstreams: &[Vec<usize>], cut: &HashSet<usi
     left
 }
 
-/// Walks upstream from a stuck task until it meets a task again; every stuck task has a stuck upstream.
+/// Walks upstream from a stuck task until a task repeats. Every stuck task has a stuck upstream.
 fn cycle_behind(start: usize, upstreams: &[Vec<usize>], stuck: &HashSet<usize>) -> Vec<usize> {
     let (mut path, mut seen, mut place) = (Vec::new(), HashMap::new(), start);
     loop {

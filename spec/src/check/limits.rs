@@ -1,21 +1,22 @@
-//! Numbers in their ranges.
+//! Checks that numbers are in range.
 
 use super::Checked;
 use crate::form::duration;
 use crate::{Concurrency, TaskSpec};
 
-/// Tasks a DAG may have: a ledger's index is 16 bits, and a run row of this many is still a quick update.
+/// Maximum number of tasks of a DAG. Indexes in a ledger have 16 bits, and updating a run row of this size is still
+/// fast.
 pub const MAX_TASKS: usize = 10_000;
-/// More tries are a loop, not a retry.
+/// Maximum number of retries. More would be a loop, not a retry.
 pub const MAX_RETRIES: u32 = 1_000;
-/// `MAX_TASKS` of it, summed up by the weight rule, still fit an i32.
+/// Maximum priority. The sum of `MAX_TASKS` priorities by the weight rule still fits into an `i32`.
 pub const MAX_PRIORITY: i32 = 100_000;
-/// Who was let in is remembered as long as it counts.
+/// Maximum of a rate limit. Each admission is stored as long as it counts.
 pub(crate) const MAX_RATE: u32 = 100_000;
-/// Ten years: added to any date it stays a date.
+/// Ten years. Any date plus this duration is still a valid date.
 pub const MAX_DURATION_MS: u64 = 10 * 365 * 24 * 60 * 60 * 1_000;
 
-/// False when the DAG is too large to look further.
+/// Returns false if the DAG is too large for further checks.
 pub(super) fn size(dag: &mut Checked<'_>) -> bool {
     let (tasks, groups) = (dag.spec.tasks.len(), dag.spec.groups.len());
     let too_large = tasks.max(groups) > MAX_TASKS;

@@ -1,4 +1,4 @@
-//! Maps: no map in a map, every element inside its own map, and one output or all of them, as the upstream gives.
+//! Checks maps: no nested maps, elements only inside their map, and one output or all outputs as the upstream provides.
 
 use super::Checked;
 use crate::{GroupSpec, MapSpec, Source, TaskSpec};
@@ -45,7 +45,7 @@ fn one_map(outer: &GroupSpec) -> String {
     format!("remove this map, and map group `{}` over every pair: `cross(a, b)`", outer.group_id)
 }
 
-/// What is wrong with the lists of a map, as message and hint.
+/// Returns the problems of a map's lists, as message and hint.
 fn map_problems(dag: &Checked<'_>, map: &MapSpec) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for source in map.sources() {
@@ -120,7 +120,7 @@ fn part_exists(dag: &mut Checked<'_>, task: &TaskSpec, map: &MapSpec, part: Opti
     }
 }
 
-/// `one`: a single output is taken; else all of them as a list.
+/// Checks a source. `one` means that it reads a single output, otherwise all outputs as a list.
 fn of_upstream(dag: &Checked<'_>, around: Option<&GroupSpec>, id: &str, one: bool) -> Option<(String, String)> {
     let upstream = dag.task_of(id)?;
     let group = dag.mapped_group(upstream).map(|group| group.group_id.as_str());

@@ -1,4 +1,4 @@
-//! Ids: their letters, each used once, groups that exist. And text that Postgres would refuse.
+//! Checks ids (valid characters, unique, existing groups) and text that Postgres would reject.
 
 use super::Checked;
 use crate::names::closest;
@@ -67,7 +67,7 @@ fn task_names(dag: &mut Checked<'_>, place: usize, task: &TaskSpec, groups: &Has
     }
 }
 
-/// The first field that Postgres refuses or that is nested too deeply to read back, with a hint.
+/// Returns the first field that Postgres rejects or that is nested too deeply to be read again, with a hint.
 fn unstorable(of: &impl Serialize, but: Option<&str>) -> Option<(String, &'static str)> {
     let Ok(Value::Object(fields)) = serde_json::to_value(of) else { return None };
     fields.iter().filter(|(name, _)| Some(name.as_str()) != but).find_map(|(name, value)| {
@@ -79,7 +79,7 @@ fn unstorable(of: &impl Serialize, but: Option<&str>) -> Option<(String, &'stati
     })
 }
 
-/// ` at file:line`, or nothing where no line is known.
+/// Returns ` at file:line`, or an empty text if the location is unknown.
 pub fn at(location: &Location) -> String {
     if location.file.is_empty() { String::new() } else { format!(" at {location}") }
 }

@@ -1,4 +1,4 @@
-//! What tasks ask people: a question that can be asked, and choices that lead to tasks right below.
+//! Checks the questions that tasks ask users: valid questions, and options that lead to tasks directly downstream.
 
 use super::Checked;
 use super::graph::sources_of;
@@ -9,7 +9,7 @@ use crate::{Role, TaskSpec};
 pub(super) fn check(dag: &mut Checked<'_>) {
     let spec = dag.spec;
     for task in &spec.tasks {
-        // What is no question at all is told by the operator that reads it.
+        // The operator that reads the config reports an invalid question.
         let Ok(question) = serde_json::from_value::<Question>(task.config.clone()) else { continue };
         let question = match task.kind.as_str() {
             "approval" => question.approved_or_rejected(),
@@ -40,11 +40,12 @@ fn unknown_option(question: &Question) -> Option<(&str, &str)> {
     unknown.map(|(option, task)| (option.as_str(), task.as_str()))
 }
 
-/// Of an option that is chosen the task must be there, right below: else the task would fail once somebody has answered.
+/// Checks that the task for an option exists directly downstream. Otherwise the task would fail after a user has
+/// answered.
 fn leads_to_a_task(dag: &mut Checked<'_>, task: &TaskSpec, question: &Question, option: &str) {
     let named = question.follow.as_ref().and_then(|follow| follow.get(option));
     let id = named.map_or(option, String::as_str);
-    // As when it is answered: a task of its own group may be named without the group's prefix.
+    // A task of the same group may be named without the group's prefix, as when the question is answered.
     let inside = task.group_id.as_ref().map(|group| format!("{group}.{id}"));
     let found = dag.task_of(id).or_else(|| dag.task_of(inside.as_deref()?));
     let Some(found) = found else {

@@ -1,4 +1,4 @@
-//! Params, trigger rules against inputs, conditions that can hold, setups and teardowns.
+//! Checks params, trigger rules against inputs, conditions that can be met, setups and teardowns.
 
 use super::Checked;
 use crate::params::{BadConf, check_conf, unjudged};
@@ -26,7 +26,7 @@ pub(super) fn check(dag: &mut Checked<'_>) {
         }
         let asks = |source: &Source| match source {
             Source::Output(_) | Source::Element { .. } => true,
-            // What the builder refused already.
+            // The builder has already rejected it.
             Source::List(nothing) => nothing.is_empty(),
             Source::Value(_) | Source::Params | Source::Outputs(_) | Source::Collected(_) => false,
         };
@@ -41,7 +41,7 @@ pub(super) fn check(dag: &mut Checked<'_>) {
     }
 }
 
-/// Runs of a schedule have no conf, so the defaults alone must fit the schema.
+/// Checks that the defaults fit the schema, because scheduled runs have no conf.
 fn scheduled_params(dag: &mut Checked<'_>) {
     let spec = dag.spec;
     let Some(schema) = spec.params_schema.as_ref().filter(|_| spec.schedule != Schedule::Manual) else { return };
@@ -57,13 +57,14 @@ fn scheduled_params(dag: &mut Checked<'_>) {
     }
 }
 
-/// The task's trigger rule lets it run when this input's upstream gave nothing, and the function cannot take that.
+/// Returns true if the trigger rule lets the task run without a value for this input, and the function requires a
+/// value.
 fn may_be_missing(dag: &Checked<'_>, task: &TaskSpec, input: &InputSpec) -> bool {
     let rule = task.options.trigger_rule.unwrap_or(match task.role {
         Role::Teardown => TriggerRule::AllDoneSetupSuccess,
         Role::Work | Role::Setup => TriggerRule::AllSuccess,
     });
-    // An optional list may be missing as a whole, but its elements are taken as they are.
+    // An optional list may be missing as a whole, but its elements are passed unchanged.
     let optional = input.optional && !(matches!(input.source, Source::Collected(_)) && is_option(&input.type_name));
     rule != TriggerRule::AllSuccess && !optional && from_upstream(dag, task, &input.source, rule)
 }
@@ -72,7 +73,7 @@ fn is_option(type_name: &str) -> bool {
     type_name.starts_with("Option<")
 }
 
-/// Whether this source can be without a value when `rule` says run.
+/// Returns true if this source can lack a value when `rule` lets the task run.
 fn from_upstream(dag: &Checked<'_>, task: &TaskSpec, source: &Source, rule: TriggerRule) -> bool {
     match source {
         Source::Output(id) | Source::Outputs(id) | Source::Collected(id) => {
@@ -81,7 +82,8 @@ fn from_upstream(dag: &Checked<'_>, task: &TaskSpec, source: &Source, rule: Trig
         }
         Source::List(sources) => sources.iter().any(|source| from_upstream(dag, task, source, rule)),
         Source::Element { part, .. } => {
-            // Over a mapped upstream, element i is the output of its element i, and that one may have been skipped.
+            // For a map over a mapped upstream, element i is the output of the upstream's element i, which may have
+            // been skipped.
             let map = dag.spec.map_of(task);
             let list = map.and_then(|map| map.sources().get(part.unwrap_or(0)));
             let whole = part.is_none() && !matches!(map, Some(MapSpec::Each(_)));
@@ -131,7 +133,8 @@ fn setup_and_teardown(dag: &mut Checked<'_>, task: &TaskSpec) {
                     "remove it: the failure of a leaf fails the run anyway",
                 );
             }
-            // As Airflow: work that runs although its setup failed would run without what the setup makes.
+            // Airflow has the same rule: a task that runs although its setup failed would run without the resources of
+            // the setup.
             let lenient = rule.is_some_and(|rule| rule != TriggerRule::AllSuccess);
             let setup = task.upstreams().into_iter().filter_map(|id| dag.task_of(id)).find(|up| up.role == Role::Setup);
             if let (true, Some(setup)) = (lenient, setup) {

@@ -1,4 +1,4 @@
-//! Schedules that can be read, and dates in order.
+//! Checks that schedules are valid and dates are in order.
 
 use super::{Checked, MAX_DURATION_MS};
 use crate::schedule::{CronExpr, parse_timezone};
@@ -41,7 +41,7 @@ pub(super) fn check(dag: &mut Checked<'_>) {
     }
 }
 
-/// A time beside assets that never comes by itself.
+/// Returns true if the time of an asset-or-time schedule never creates a run by itself.
 fn is_nested(spec: &DagSpec) -> bool {
     let nothing = |time: &Schedule| matches!(time, Schedule::Manual) || time.assets().is_some();
     matches!(&spec.schedule, Schedule::AssetsOrTime { time, .. } if nothing(time))

@@ -1,10 +1,10 @@
-//! DAGs as a declarative file would give them, and what start-up says about each.
+//! Tests of the problems of DAGs that are written as in a declarative file.
 
 use super::problems;
 use crate::DagSpec;
 use serde_json::{Map, Value, json};
 
-/// A DAG of these tasks. Each value is what differs from `{ "task_id": …, "kind": "rust" }`.
+/// Returns a DAG of these tasks. Each value has the differences from `{ "task_id": …, "kind": "rust" }`.
 fn dag(tasks: &[(&str, Value)], more: Value) -> DagSpec {
     let task = |(id, fields): &(&str, Value)| {
         let mut task = json!({ "task_id": id, "kind": "rust" });
@@ -26,7 +26,7 @@ fn problem_lines(spec: &DagSpec) -> Vec<String> {
     problems(spec).iter().map(text).collect()
 }
 
-/// Exactly one problem, and it reads so.
+/// Checks that the task has exactly this problem.
 fn check_task(fields: Value, expected: &str) {
     assert_eq!(problem_lines(&dag(&[("up", json!({})), ("t", fields)], json!({}))), [expected]);
 }
@@ -445,7 +445,8 @@ fn setups_and_teardowns_keep_their_places() {
     );
 }
 
-/// What is said of a choice `t` that leads to `x` right after it; `more` is what differs.
+/// Returns the problems of a branch `t` that leads to `x` directly downstream. `more` has the differences in its
+/// config.
 fn of_choice(more: Value) -> Vec<String> {
     let mut config = json!({ "subject": "Which?", "options": ["a", "x"], "follow": { "a": "x" } });
     merge(&mut config, more);
@@ -479,7 +480,7 @@ fn a_choice_leads_to_tasks_right_after_it() {
             [format!("t: for `a` it follows `{far}`, which is not right after it / let `{far}` wait for `t`")]
         );
     }
-    // Without `follow` it is no branch.
+    // Without `follow` the task is not a branch.
     assert_eq!(of_choice(json!({ "options": ["a", "b"], "follow": null })), [""; 0]);
 }
 

@@ -1,5 +1,5 @@
-//! Who is told of what becomes of a DAG, its runs and its tasks: notifiers and deadlines, as data. The telling itself is not
-//! the core's.
+//! Notifiers and deadlines as data: who is notified about a DAG, its runs and its tasks. Other crates send the
+//! messages.
 
 use crate::state::UnknownWord;
 use crate::words;
@@ -7,47 +7,48 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::{fmt, str::FromStr};
 
-/// Whom to tell, and in which words.
+/// A recipient of alerts, and the text of the messages.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Notifier {
-    /// Its type says how (e-mail, a webhook, a command); its address and its secrets stay there.
+    /// Id of the connection. Its type is the channel (e-mail, webhook, command), and it stores the address and the
+    /// secrets.
     #[serde(default)]
     pub connection: String,
-    /// Words with fields in braces (`template::FIELDS`); the usual ones without it.
+    /// Template with fields in braces (`template::FIELDS`). `None`: the default text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// Of an e-mail: to these instead of those that the connection names.
+    /// For e-mail: recipients that replace the recipients of the connection.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub to: Vec<String>,
-    /// Of a mapped task: told of each element by itself. Without it those that end near each other are one message.
+    /// For a mapped task: true to send one alert per element. Otherwise, elements that end within a short time share
+    /// one alert.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub each: bool,
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
 
-/// Who is told when something ends so.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Callbacks {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub on_success: Vec<Notifier>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub on_failure: Vec<Notifier>,
-    /// Of tasks only.
+    /// Only for tasks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub on_retry: Vec<Notifier>,
-    /// Of tasks only: the task itself, or a condition on its element, said so.
+    /// Only for tasks: the task itself or a condition on its element caused the skip.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub on_skipped: Vec<Notifier>,
-    /// Of tasks only: a try asks people, and begins to wait for their answer.
+    /// Only for tasks: an attempt starts to wait for an answer from users.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub on_awaiting_input: Vec<Notifier>,
-    /// Of DAGs only: an asset that one of its tasks updates is stale.
+    /// Only for DAGs: an asset that one of its tasks updates is stale.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub on_stale: Vec<Notifier>,
-    /// Of DAGs only: a check of one of its tasks ended as `fail` or put rows aside.
+    /// Only for DAGs: a check of one of its tasks failed or quarantined rows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub on_failed_check: Vec<Notifier>,
 }
@@ -57,7 +58,7 @@ impl Callbacks {
         self.all().next().is_none()
     }
 
-    /// Every notifier, whatever it is for.
+    /// Returns all notifiers of all events.
     pub fn all(&self) -> impl Iterator<Item = &Notifier> {
         self.lists().into_iter().flatten()
     }
@@ -76,18 +77,18 @@ impl Callbacks {
 }
 
 words! {
-    /// What a deadline is counted from.
+    /// Event from which a deadline counts.
     DeadlineFrom {
-        /// The run came to be.
+        /// The run was created.
         Queued = 1 "queued",
-        /// It began.
+        /// The run started.
         Started = 2 "started",
-        /// The date it is for; a run without one has no such deadline.
+        /// Logical date of the run. A run without one has no such deadline.
         LogicalDate = 3 "logical_date",
     }
 }
 
-/// A run that is not over by then is late.
+/// A run that has not finished by then is late.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Deadline {
     pub from: DeadlineFrom,
@@ -99,13 +100,13 @@ pub struct Deadline {
 }
 
 impl Deadline {
-    /// `1 h after it started`.
+    /// Returns a text such as `1 h after it started`.
     pub fn words(&self) -> String {
         deadline_words(self.from, self.after_ms)
     }
 }
 
-/// When a deadline is, counted from what.
+/// Returns the text of a deadline, such as `1 h after it started`.
 pub fn deadline_words(from: DeadlineFrom, after_ms: u64) -> String {
     let from = match from {
         DeadlineFrom::Queued => "it was queued",

@@ -1,7 +1,7 @@
 //! Assets as data: what tasks read and update, and the conditions over them that start runs.
 //!
-//! An asset is known by its URI; all else about it are words. What says no more than a URI is written as older binaries
-//! wrote it: a text where a task names it, a list of assets where all of them are waited for.
+//! The URI identifies an asset. An asset with only a URI is stored in the format of older binaries: as a text if a task
+//! names it, and in a list of assets if a condition requires all of them.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -9,7 +9,7 @@ use std::fmt;
 use std::ops::{BitAnd, BitOr};
 use std::time::Duration;
 
-/// Airflow's group of what names none.
+/// Airflow's group of assets without one.
 const DEFAULT_GROUP: &str = "asset";
 
 /// A named piece of data that tasks update and DAGs wait for.
@@ -17,14 +17,14 @@ const DEFAULT_GROUP: &str = "asset";
 #[must_use = "name it as an outlet, an inlet or in a schedule"]
 pub struct Asset {
     pub uri: String,
-    /// Without it the URI is its name.
+    /// `None`: the URI is the name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extra: Option<Map<String, Value>>,
-    /// It is stale when no update came for so long.
+    /// The asset is stale if it is not updated for this time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fresh_within_ms: Option<u64>,
 }
@@ -34,7 +34,7 @@ impl Asset {
         Asset { uri: uri.into(), name: None, group: None, extra: None, fresh_within_ms: None }
     }
 
-    /// What people call it.
+    /// Sets the display name.
     pub fn named(mut self, name: &str) -> Asset {
         self.name = Some(name.into());
         self
@@ -45,24 +45,24 @@ impl Asset {
         self
     }
 
-    /// One of the words that go with it: `.extra("owner", "sales")`.
+    /// Adds a field to the extra: `.extra("owner", "sales")`.
     pub fn extra(mut self, key: &str, value: impl Into<Value>) -> Asset {
         self.extra.get_or_insert_default().insert(key.into(), value.into());
         self
     }
 
-    /// It is stale when no update came for so long: people are told.
+    /// Sets the time after which the asset is stale without an update. An alert is sent then.
     pub fn fresh_within(mut self, time: Duration) -> Asset {
         self.fresh_within_ms = Some(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
         self
     }
 
-    /// Holds when both were updated.
+    /// Returns a condition that holds when both were updated.
     pub fn and(self, other: impl Into<AssetCondition>) -> AssetCondition {
         AssetCondition::from(self).and(other)
     }
 
-    /// Holds when one of the two was updated.
+    /// Returns a condition that holds when one of the two was updated.
     pub fn or(self, other: impl Into<AssetCondition>) -> AssetCondition {
         AssetCondition::from(self).or(other)
     }
@@ -75,18 +75,18 @@ impl Asset {
         self.group.as_deref().unwrap_or(DEFAULT_GROUP)
     }
 
-    /// Says no more than its URI.
+    /// Returns true if the asset has only a URI.
     fn is_plain(&self) -> bool {
         *self == Asset::new(self.uri.as_str())
     }
 }
 
-/// What a task names as an inlet or an outlet.
+/// An inlet or outlet of a task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "WrittenRef", into = "WrittenRef")]
 pub enum AssetRef {
     Asset(Asset),
-    /// A name for assets that are known only when the task runs.
+    /// Name for assets that are known only when the task runs.
     Alias(String),
 }
 
@@ -114,7 +114,7 @@ impl fmt::Display for AssetRef {
     }
 }
 
-/// Where a DAG names an asset.
+/// Role of an asset in a DAG.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AssetRole {
@@ -151,30 +151,30 @@ impl From<AssetRef> for WrittenRef {
     }
 }
 
-/// When a run begins, by which assets were updated since the last one.
+/// Condition on the assets updated since the last run. A run starts when it holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "WrittenCondition", into = "WrittenCondition")]
 #[must_use = "give it to `dag(…).schedule(…)`"]
 pub enum AssetCondition {
     Asset(Asset),
-    /// Any asset updated through the alias.
+    /// Any asset that was updated through the alias.
     Alias(String),
     All(Vec<AssetCondition>),
     Any(Vec<AssetCondition>),
 }
 
 impl AssetCondition {
-    /// Holds when each of them was updated.
+    /// Returns a condition that holds when all of the assets were updated.
     pub fn all(assets: impl IntoIterator<Item = impl Into<AssetCondition>>) -> AssetCondition {
         AssetCondition::All(assets.into_iter().map(Into::into).collect())
     }
 
-    /// Holds when one of them was updated.
+    /// Returns a condition that holds when one of the assets was updated.
     pub fn any(assets: impl IntoIterator<Item = impl Into<AssetCondition>>) -> AssetCondition {
         AssetCondition::Any(assets.into_iter().map(Into::into).collect())
     }
 
-    /// Holds when both do.
+    /// Returns a condition that holds when both conditions hold.
     pub fn and(self, other: impl Into<AssetCondition>) -> AssetCondition {
         match (self, other.into()) {
             (AssetCondition::All(mut all), other) => {
@@ -185,7 +185,7 @@ impl AssetCondition {
         }
     }
 
-    /// Holds when one of the two does.
+    /// Returns a condition that holds when one of the two conditions holds.
     pub fn or(self, other: impl Into<AssetCondition>) -> AssetCondition {
         match (self, other.into()) {
             (AssetCondition::Any(mut any), other) => {
@@ -196,7 +196,7 @@ impl AssetCondition {
         }
     }
 
-    /// Every asset and alias it names, in the order of writing.
+    /// Returns every asset and alias in the condition, in the order in which they are written.
     pub fn leaves(&self) -> Vec<AssetRef> {
         match self {
             AssetCondition::Asset(asset) => vec![AssetRef::Asset(asset.clone())],
@@ -207,7 +207,7 @@ impl AssetCondition {
         }
     }
 
-    /// Whether it holds when exactly these leaves were updated. A list of none never holds.
+    /// Returns true if the condition holds when exactly these leaves were updated. An empty list never holds.
     pub fn holds(&self, updated: &impl Fn(&AssetRef) -> bool) -> bool {
         match self {
             AssetCondition::Asset(asset) => updated(&AssetRef::Asset(asset.clone())),
@@ -217,7 +217,7 @@ impl AssetCondition {
         }
     }
 
-    /// A list of none is somewhere in it.
+    /// Returns true if the condition contains an empty list.
     pub(crate) fn has_empty_list(&self) -> bool {
         match self {
             AssetCondition::Asset(_) | AssetCondition::Alias(_) => false,
@@ -228,7 +228,7 @@ impl AssetCondition {
     }
 }
 
-/// `a and (b or alias c)`.
+/// Formats a condition as `a and (b or alias c)`.
 impl fmt::Display for AssetCondition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (parts, word) = match self {
@@ -340,7 +340,7 @@ mod tests {
 
     #[test]
     fn conditions_are_written_as_they_are_read() {
-        read_and_written(&json!([{ "uri": "a" }, { "uri": "b" }])); // as specs of before there were trees
+        read_and_written(&json!([{ "uri": "a" }, { "uri": "b" }])); // format before conditions were trees
         read_and_written(&json!({ "asset": { "uri": "a", "fresh_within_ms": 1 } }));
         read_and_written(
             &json!({ "any": [{ "asset": { "uri": "a" } }, { "all": [{ "alias": "x" }, [{ "uri": "b" }]] }] }),

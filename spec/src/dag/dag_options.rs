@@ -1,16 +1,16 @@
-//! A DAG as data, with its options: one table, of which everything that knows an option is made, as for tasks.
+//! A DAG as data, with its options. A single table defines all options, as for tasks.
 //!
-//! A row is `key: Form, field: type`, below how the field is stored. From it follow the field of `DagSpec` and its default (here), the setter
-//! (`orch/src/dag.rs`), and in DAG files the key with reading, export and JSON Schema (`document/src/file/options.rs`). What cannot be right
-//! about the numbers is said in `check/limits.rs`.
+//! A row is `key: Form, field: type`, below the attribute that says how the field is stored. The row generates the
+//! field of `DagSpec` and its default (here), the setter (`orch/src/dag.rs`), and in DAG files the key with parser,
+//! export and JSON Schema (`document/src/file/options.rs`). `check/limits.rs` validates the numbers.
 
 use crate::{Callbacks, Concurrency, Deadline, GroupSpec, Location, Overlap, Schedule, TaskSpec, Timetable};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// Calls a macro with the table. The order of the rows is that of the fields in the JSON of a DAG, which its version is made of: a new row
-/// is the last, and is not stored unless it is said.
+/// Calls a macro with the table. The row order is the field order in the JSON of a DAG, from which its version is
+/// computed. A new row must be the last, and must not be stored unless it is set.
 #[macro_export]
 macro_rules! dag_options {
     ($with:ident) => {
@@ -53,7 +53,7 @@ macro_rules! dag_spec {
             pub dag_id: String,
             #[serde(default, skip_serializing_if = "String::is_empty")]
             pub description: String,
-            /// Other names people may use in CLI, API and UI.
+            /// Other names of the DAG in CLI, API and UI.
             #[serde(default, skip_serializing_if = "Vec::is_empty")]
             pub aliases: Vec<String>,
             #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -64,10 +64,10 @@ macro_rules! dag_spec {
             pub schedule: Schedule,
             #[serde(default)]
             pub timetable: Timetable,
-            /// No tick before it; a tick on it counts.
+            /// Earliest tick of the schedule, inclusive.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub start: Option<DateTime<Utc>>,
-            /// No tick after it.
+            /// Latest tick of the schedule, inclusive.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub end: Option<DateTime<Utc>>,
             $(
@@ -79,11 +79,11 @@ macro_rules! dag_spec {
             pub params_schema: Option<Value>,
             #[serde(default, skip_serializing_if = "Vec::is_empty")]
             pub groups: Vec<GroupSpec>,
-            /// In a topological order.
+            /// In topological order.
             pub tasks: Vec<TaskSpec>,
             #[serde(default, skip_serializing_if = "Callbacks::is_empty")]
             pub callbacks: Callbacks,
-            /// An alert is sent when a run is not over in time.
+            /// An alert is sent if a run misses one of these.
             #[serde(default, skip_serializing_if = "Vec::is_empty")]
             pub deadlines: Vec<Deadline>,
             #[serde(default)]
@@ -96,7 +96,7 @@ macro_rules! dag_spec {
 dag_options!(dag_spec);
 
 impl DagSpec {
-    /// One that says nothing but its id.
+    /// Returns a DAG with only an id.
     pub fn new(dag_id: &str) -> DagSpec {
         DagSpec { dag_id: dag_id.into(), ..DagSpec::default() }
     }

@@ -1,5 +1,5 @@
-//! The forms that an option can have, and what cannot be right about a value of each. How a form looks in a DAG file is known to
-//! `document/src/file/options.rs`, how in Rust to `orch/src/options.rs`.
+//! Forms (value types) of options, and how their values are validated. `document/src/file/options.rs` defines how a
+//! form is written in a DAG file, `orch/src/options.rs` how it is written in Rust.
 
 use crate::check::{MAX_DURATION_MS, MAX_PRIORITY, MAX_RATE, MAX_RETRIES};
 use crate::ids;
@@ -8,9 +8,9 @@ use crate::{Isolation, Limit, OnLost, Overlap, TriggerRule, WeightRule};
 /// A problem of a value, and a hint.
 pub type Wrong = (String, &'static str);
 
-/// What an option is, as far as it is stored as `Stored`.
+/// Value type of an option that is stored as `Stored`.
 pub trait Form<Stored> {
-    /// What is wrong with this value of the option `name`.
+    /// Returns the problems of this value of the option `name`.
     fn problems(name: &str, value: &Stored) -> Vec<Wrong>;
 }
 
@@ -19,53 +19,53 @@ pub trait Words: 'static {
     const WORDS: &'static [&'static str];
 }
 
-/// How often something is tried.
+/// Number of retries.
 #[derive(Debug)]
 pub enum Tries {}
-/// A time that may be 0.
+/// A duration that may be 0.
 #[derive(Debug)]
 pub enum Delay {}
-/// A time that is not 0.
+/// A duration that must not be 0.
 #[derive(Debug)]
 pub enum Time {}
-/// A number that something is multiplied by.
+/// Number to multiply by.
 #[derive(Debug)]
 pub enum Factor {}
-/// A name that is not empty.
+/// A name that must not be empty.
 #[derive(Debug)]
 pub enum Name {}
-/// At most so many, and not 0.
+/// A number that must not be 0.
 #[derive(Debug)]
 pub enum Most {}
 /// A priority.
 #[derive(Debug)]
 pub enum Weight {}
-/// One of a few words.
+/// A word from a fixed set.
 #[derive(Debug)]
 pub enum Word {}
-/// Yes or no.
+/// A boolean.
 #[derive(Debug)]
 pub enum Flag {}
 /// A list of shared limits.
 #[derive(Debug)]
 pub enum Limits {}
-/// What becomes of a try whose worker was lost.
+/// Handling of an attempt whose worker is lost.
 #[derive(Debug)]
 pub enum Lost {}
 
-/// Of a DAG: it is so, or it is not.
+/// A boolean of a DAG.
 #[derive(Debug)]
 pub enum Set {}
-/// A number that says nothing when it is 0.
+/// A number for which 0 means that it is not set.
 #[derive(Debug)]
 pub enum FromZero {}
-/// A word, of which one is usual and need not be said.
+/// A word with a default.
 #[derive(Debug)]
 pub enum WordOrDefault {}
-/// Numbers by params.
+/// Limits on concurrent runs by the values of params.
 #[derive(Debug)]
 pub enum Keys {}
-/// Whether a DAG is paused when it is first seen.
+/// Initial pause state of a DAG.
 #[derive(Debug)]
 pub enum Paused {}
 
@@ -95,7 +95,7 @@ impl Form<u64> for Time {
     }
 }
 
-/// What is wrong with a time that cannot be 0.
+/// Returns the problem of a duration that must not be 0.
 pub(crate) fn duration(name: &str, ms: u64) -> Option<String> {
     match ms {
         0 => Some(format!("{name} is 0")),

@@ -1,10 +1,10 @@
-//! Options of a task and schedules of a DAG: plain values, the same names as Airflow.
+//! Options of a task and schedules of a DAG as plain values, with Airflow's names.
 
 use super::AssetCondition;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// When a task may run, by the states of its upstreams.
+/// When a task may run, depending on the states of its upstreams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TriggerRule {
@@ -43,7 +43,7 @@ impl TriggerRule {
 }
 
 impl TriggerRule {
-    /// Airflow's word.
+    /// Returns Airflow's name of the rule.
     pub fn as_str(self) -> &'static str {
         match self {
             TriggerRule::AllSuccess => "all_success",
@@ -63,33 +63,33 @@ impl TriggerRule {
     }
 }
 
-/// How the priority of a task follows from its own weight and its relatives'.
+/// Rule that computes the priority of a task from its own weight and the weights of its relatives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WeightRule {
-    /// Own weight and that of every descendant.
+    /// The task's own weight plus the weights of all descendants.
     #[default]
     Downstream,
     Upstream,
     Absolute,
 }
 
-/// Where the body of a task runs.
+/// Process in which a task function runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Isolation {
     /// In the worker, as an async task.
     #[default]
     InProcess,
-    /// In a child process of its own.
+    /// In a separate child process.
     Process,
 }
 
-/// What happens to a try whose worker was lost.
+/// Handling of an attempt whose worker is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnLost {
-    /// The same try again, at most that many times; a retry of the user's is not used up.
+    /// Restarts the same attempt, at most this many times. It does not use up a retry.
     Retry(u16),
     Fail,
 }
@@ -100,12 +100,12 @@ impl Default for OnLost {
     }
 }
 
-/// At most so many tasks that name it at the same time; or, with `per_ms`, so many beginnings within that time.
+/// Maximum number of concurrent tasks that use this limit or, with `per_ms`, of starts within that time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Limit {
     pub name: String,
     pub most: u32,
-    /// A path into the run's conf: each value it has there is counted by itself.
+    /// Path into the run's conf. Each value is counted separately.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -118,7 +118,7 @@ pub struct Limit {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Schedule {
-    /// Only when somebody asks.
+    /// Only on request.
     #[default]
     Manual,
     Cron {
@@ -128,11 +128,11 @@ pub enum Schedule {
     EveryMs(u64),
     Once,
     Continuous,
-    /// When the condition holds over the events since the last such run.
+    /// When the condition holds for the events since the last such run.
     Assets(AssetCondition),
-    /// The same for each partition key by itself.
+    /// Like `Assets`, but separately for each partition key.
     AssetPartitions(AssetCondition),
-    /// By time, and besides when the condition holds.
+    /// By time, and also when the condition holds.
     AssetsOrTime {
         assets: AssetCondition,
         time: Box<Schedule>,
@@ -140,7 +140,7 @@ pub enum Schedule {
 }
 
 impl Schedule {
-    /// The assets that start its runs.
+    /// Returns the condition on assets that starts runs.
     pub fn assets(&self) -> Option<&AssetCondition> {
         match self {
             Schedule::Assets(assets) | Schedule::AssetPartitions(assets) | Schedule::AssetsOrTime { assets, .. } => {
@@ -152,12 +152,12 @@ impl Schedule {
         }
     }
 
-    /// A run is for one partition key.
+    /// Returns true if each run is for one partition key.
     pub fn by_partition(&self) -> bool {
         matches!(self, Schedule::AssetPartitions(_))
     }
 
-    /// What of it is about time.
+    /// Returns the time-based part of the schedule.
     pub fn time(&self) -> &Schedule {
         match self {
             Schedule::AssetsOrTime { time, .. } => time,
@@ -166,13 +166,14 @@ impl Schedule {
     }
 }
 
-/// What a tick means.
+/// Meaning of a tick.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Timetable {
-    /// The run is at the tick (Airflow 3's default).
+    /// The run has the tick as its logical date (Airflow 3's default).
     #[default]
     Trigger,
-    /// The run covers the time up to the tick and carries its beginning as logical date (Airflow 2's default).
+    /// The run covers the time before the tick and has the start of that time as its logical date (Airflow 2's
+    /// default).
     DataInterval,
 }

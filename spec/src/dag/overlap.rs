@@ -1,5 +1,5 @@
-//! How many runs of a DAG may run at the same time, and what becomes of one for which there is no place: as data. What follows is
-//! decided in `core/src/overlap.rs`.
+//! Limits on concurrent runs of a DAG, and what happens to a run that exceeds them, as data. `core/src/overlap.rs`
+//! applies them.
 
 use crate::state::UnknownWord;
 use crate::words;
@@ -7,31 +7,31 @@ use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
 words! {
-    /// What becomes of a run for which there is no place.
+    /// Policy for a run that exceeds a limit on concurrent runs.
     #[derive(Default)]
     Overlap {
         #[default]
-        /// It waits until there is one.
+        /// The run waits until the limit allows it.
         Queue = 0 "queue",
-        /// It does not run: it is over at once, with all its tasks skipped.
+        /// The run finishes immediately, with all its tasks skipped.
         Skip = 1 "skip",
-        /// The oldest of those that run are cancelled for it.
+        /// The oldest running runs are cancelled, and the run starts.
         CancelRunning = 2 "cancel_running",
     }
 }
 
 impl Overlap {
-    /// It need not be written down.
+    /// Returns true for the default, which is not stored.
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
     pub fn is_usual(&self) -> bool {
         *self == Overlap::Queue
     }
 }
 
-/// At most so many runs of a DAG at the same time for each value that its params have there.
+/// Maximum number of concurrent runs of a DAG for each value of a param.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Concurrency {
-    /// The name of a param; dots lead into objects.
+    /// Name of a param. Dots select fields of objects.
     pub key: String,
     pub most: u32,
 }

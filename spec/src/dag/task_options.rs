@@ -1,16 +1,17 @@
-//! The options of a task: one table, of which everything that knows an option is made.
+//! The options of a task. A single table defines all of them.
 //!
-//! A row is `key: Form, field: type`. From it follow the field of `Options`, its default and its check (here), the setter of a call, of
-//! defaults and of groups (`orch/src/options.rs`), and in DAG files the key with reading, export, JSON Schema and the table of
-//! `docs/guides/dag-files.md` (`document/src/file/options.rs`). The sentence above a row is what all of these say.
+//! A row is `key: Form, field: type`. The row generates the field of `Options`, its default and its check (here), the
+//! setters of calls, defaults and groups (`orch/src/options.rs`), and in DAG files the key with parser, export, JSON
+//! Schema and the table in `docs/guides/dag-files.md` (`document/src/file/options.rs`). The sentence above a row is the
+//! description in all of these.
 
 use super::form;
 use crate::{Isolation, Limit, OnLost, TriggerRule, WeightRule};
 use form::Form;
 use serde::{Deserialize, Serialize};
 
-/// Calls a macro with the table. The order of the rows is that of the fields in the JSON of a DAG, which its version is made of: a new row
-/// is the last.
+/// Calls a macro with the table. The row order is the field order in the JSON of a DAG, from which its version is
+/// computed. A new row must be the last.
 #[macro_export]
 macro_rules! task_options {
     ($with:ident) => {
@@ -65,7 +66,8 @@ macro_rules! task_options {
 
 macro_rules! options {
     ($(#[doc = $about:literal] $key:ident: $form:ident, $field:ident: $stored:ty;)+) => {
-        /// What is not said here comes from `defaults` of the group, then of the DAG, then of orch. Times are milliseconds.
+        /// Options that are not set come from the `defaults` of the group, then of the DAG, then of orch. Times are in
+        /// milliseconds.
         #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
         pub struct Options {$(
             #[doc = $about]
@@ -74,14 +76,14 @@ macro_rules! options {
         )+}
 
         impl Options {
-            /// Own words first, then `other`'s.
+            /// Fills options that are not set from `other`.
             #[must_use]
             pub fn or(self, other: &Options) -> Options {
                 let other = other.clone();
                 Options { $($field: self.$field.or(other.$field),)+ }
             }
 
-            /// What is wrong with each option by itself, with a hint.
+            /// Returns the problems of each option, with a hint.
             pub(crate) fn problems(&self) -> Vec<(String, &'static str)> {
                 let mut found = Vec::new();
                 $(if let Some(value) = &self.$field {

@@ -1,16 +1,15 @@
-//! A conf as somebody gives it: checked once, at the edge (CLI, API, UI), by the same rules and in the same words.
+//! Validates a conf where it enters the system (CLI, API, UI), with the same rules and messages everywhere.
 
 use super::{Violation, violations, with_own_defaults};
 use serde_json::Value;
 use std::fmt;
 
-/// A conf is what a run is about, not its data: that belongs into a file or table that the conf names.
+/// Maximum size of a conf. Data belongs in a file or table that the conf names.
 pub const MAX_CONF_BYTES: usize = 1 << 20;
 
-/// Violations that are told at once; more say nothing new.
+/// Maximum number of violations in a message. More would add no information.
 const MOST_VIOLATIONS: usize = 20;
 
-/// Why a conf is refused.
 #[derive(Debug, Clone, PartialEq)]
 pub enum BadConf {
     TooLarge {
@@ -25,7 +24,7 @@ pub enum BadConf {
     Nul {
         path: String,
     },
-    /// It does not fit the params of the DAG.
+    /// The conf does not fit the params of the DAG.
     Params(Vec<Violation>),
 }
 
@@ -73,7 +72,7 @@ impl fmt::Display for BadConf {
 
 impl std::error::Error for BadConf {}
 
-/// A conf from its text: an object, small enough, storable.
+/// Parses a conf, which must be an object within the size limit and without NUL.
 pub fn parse_conf(text: &str) -> Result<Value, BadConf> {
     if text.len() > MAX_CONF_BYTES {
         return Err(BadConf::TooLarge { bytes: text.len() });
@@ -88,7 +87,7 @@ pub fn parse_conf(text: &str) -> Result<Value, BadConf> {
     }
 }
 
-/// Judges a conf by the params of its DAG, after their defaults have been filled in. Without params anything goes.
+/// Validates a conf against the params of its DAG, with their defaults. Without params, every conf is valid.
 pub fn check_conf(schema: Option<&Value>, conf: &Value) -> Result<(), BadConf> {
     let Some(schema) = schema else { return Ok(()) };
     let wrong = violations(schema, &with_own_defaults(schema, conf));

@@ -42,7 +42,7 @@ pub(super) fn compare(one: &Number, other: &Number) -> Option<Ordering> {
     }
 }
 
-/// The value of a number without a fraction. `None` for fractions and from 2^126 on.
+/// Returns the value of a number without a fraction. `None` for fractions and from 2^126 on.
 #[expect(clippy::cast_possible_truncation, reason = "a whole float below 2^126 is exact as an i128")]
 pub(super) fn whole(number: &Number) -> Option<i128> {
     const MAX: f64 = (1_u128 << 126) as f64;
@@ -51,8 +51,8 @@ pub(super) fn whole(number: &Number) -> Option<i128> {
     of_integer.or_else(|| number.as_f64().and_then(of_float))
 }
 
-/// Returns whether `number` is a multiple of `step`, by Python's rules as in Airflow: the quotient of a fractional step is a float, so 0.3 is not a
-/// multiple of 0.1.
+/// Returns whether `number` is a multiple of `step`, by Python's rules as in Airflow: the quotient of a fractional step
+/// is a float, so 0.3 is not a multiple of 0.1.
 pub(super) fn is_multiple(number: &Number, step: &Number) -> bool {
     if step.is_f64() {
         let quotient = number.as_f64().zip(step.as_f64()).map(|(number, step)| number / step);

@@ -1,11 +1,11 @@
-//! Regular expressions with Python's meaning of `\w`, `\s` and `$`, on regex-lite, whose `\w` and `\s` are ASCII only. Letters and spaces beyond ASCII are
-//! replaced in the text by one proxy each, which the classes of the expression contain.
+//! Regular expressions with Python's meaning of `\w`, `\s` and `$`, on regex-lite, whose `\w` and `\s` are ASCII only.
+//! In the text, each letter and space beyond ASCII is replaced by a proxy, which the classes of the expression contain.
 
 use crate::pattern::compile;
 use regex_lite::Regex;
 use std::borrow::Cow;
 
-/// Private-use characters, which have no meaning of their own.
+/// Private-use characters, which have no other meaning.
 const LETTER: char = '\u{e000}';
 const SPACE: char = '\u{e001}';
 const WORD_CLASS: &str = "0-9A-Za-z_\u{e000}";
@@ -13,13 +13,12 @@ const SPACE_CLASS: &str = r" \t\n\x0B\x0C\r\x1C-\x1F\u{85}\u{e001}";
 
 pub(super) struct PythonRegex {
     regex: Regex,
-    /// The expression names characters beyond ASCII, so they cannot be replaced in the text.
+    /// True if the expression contains characters beyond ASCII. They must then not be replaced in the text.
     is_literal: bool,
 }
 
 impl PythonRegex {
-    /// # Errors
-    /// Why the expression is not valid in regex-lite, or which limit it exceeds.
+    /// Compiles an expression. Fails if it is not valid in regex-lite or exceeds a limit.
     pub(super) fn new(pattern: &str) -> Result<PythonRegex, String> {
         compile(pattern)?;
         let is_literal = !pattern.is_ascii() || [r"\x", r"\u", r"\U"].iter().any(|escape| pattern.contains(escape));
@@ -27,7 +26,7 @@ impl PythonRegex {
         Ok(PythonRegex { regex, is_literal })
     }
 
-    /// Searches the text, as Python's `re.search`. There `$` also matches before a final newline.
+    /// Searches the text like Python's `re.search`, in which `$` also matches before a final newline.
     pub(super) fn is_match(&self, text: &str) -> bool {
         let text =
             if text.is_ascii() || self.is_literal { Cow::Borrowed(text) } else { text.chars().map(proxy).collect() };

@@ -1,13 +1,13 @@
-//! Changes to whole schemas: those of Rust types take the first alternative that fits, as serde does, and those of single params
-//! refer to their own `$defs`.
+//! Rewrites whole schemas: schemas of Rust types accept the first alternative that fits, as serde does, and schemas of
+//! single params refer to their own `$defs`.
 
 use serde_json::{Map, Value, json};
 
-/// The value of `x-format` for dates with times that chrono has to read. Airflow does not check the format `date-time`.
+/// Value of `x-format` for dates with times that chrono must parse. Airflow does not check the format `date-time`.
 pub(super) const RUST_DATE_TIME: &str = "rfc3339";
 
-/// Returns the schema of a Rust type with `anyOf` in place of each `oneOf`, because serde takes the first variant that fits, even if several fit.
-/// A `date-time` must have the form that chrono reads.
+/// Returns the schema of a Rust type with `anyOf` in place of each `oneOf`, because serde takes the first variant that
+/// fits, even if several fit. A `date-time` must have the form that chrono parses.
 pub fn of_rust_type(mut schema: Value) -> Value {
     each_schema(&mut schema, &mut |words| {
         if words.get("format").is_some_and(|format| format == "date-time") {
@@ -24,7 +24,8 @@ pub fn of_rust_type(mut schema: Value) -> Value {
     schema
 }
 
-/// Returns the schema of the param `name` as a part of the schema of all params: its references lead to its own place there.
+/// Returns the schema of the param `name` as part of the schema of all params. Its references are changed to its path
+/// in that schema.
 pub fn embedded(name: &str, mut schema: Value) -> Value {
     let root = format!("#/properties/{}", escaped(name));
     each_ref(&mut schema, &|to| {
@@ -48,12 +49,12 @@ pub fn extracted(name: &str, mut schema: Value) -> Option<Value> {
     all_inside.then_some(schema)
 }
 
-/// The schema that a reference within the document leads to.
+/// Returns the schema that a reference within the document points to.
 pub(super) fn resolve<'a>(root: &'a Value, to: &str) -> Option<&'a Value> {
     root.pointer(&percent_decoded(to.strip_prefix('#')?)?)
 }
 
-/// A name as a part of a JSON pointer in a URI fragment.
+/// Escapes a name for a JSON pointer in a URI fragment.
 fn escaped(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1").replace('%', "%25")
 }

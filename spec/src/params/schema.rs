@@ -1,5 +1,6 @@
-//! Validates a value against a JSON Schema, with Airflow's results (`tests/oracle/params.json`). Unsupported keywords are rejected when the DAG is
-//! loaded (`words`), so no rule is silently left unchecked. Of `format`, only the names that Airflow checks are checked; others are notes.
+//! Validates a value against a JSON Schema, with Airflow's results (`tests/oracle/params.json`). Unsupported keywords
+//! are rejected when the DAG is loaded (`words`), so no rule is silently left unchecked. Only formats that Airflow
+//! checks are checked; others are notes.
 
 mod text;
 
@@ -13,21 +14,21 @@ use std::fmt;
 use std::io::{self, Write};
 use text::Patterns;
 
-/// Schemas inside each other, those that a `$ref` names included; each takes some stack.
+/// Maximum depth of nested schemas, including those that a `$ref` names. Each level takes some stack.
 const MAX_DEPTH: usize = 200;
-/// Steps of one validation, some 0.2 s. A conf of 1 MB has at most 500,000 values, and most schemas take one step for each.
+/// Maximum number of steps of one validation, about 0.2 s. A conf of 1 MB has at most 500,000 values, and most schemas
+/// take one step for each.
 const MAX_STEPS: usize = 1_000_000;
-/// Violations that are collected; more say nothing new.
+/// Maximum number of collected violations. More would add no information.
 const MAX_VIOLATIONS: usize = 1_000;
-/// Letters of a value in a message.
+/// Maximum number of characters of a value in a message.
 const MAX_SHOWN: usize = 60;
 
-/// One thing in a value that its schema does not allow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
-    /// Names of fields and places in lists, with dots; empty for the value itself.
+    /// Names of fields and indexes of lists, separated by dots. Empty for the value itself.
     pub path: String,
-    /// What is wrong with it: `is missing`, `is a string, not an integer`.
+    /// Problem as a predicate: `is missing`, `is a string, not an integer`.
     pub what: String,
     pub hint: Option<String>,
 }
@@ -41,7 +42,8 @@ impl fmt::Display for Violation {
     }
 }
 
-/// Everything about `value` that `schema` does not allow, at most 1,000 violations; a single one if the check takes too many steps.
+/// Returns what `schema` does not allow in `value`, at most 1,000 violations. It is a single one if the validation
+/// takes too many steps.
 pub fn violations(schema: &Value, value: &Value) -> Vec<Violation> {
     let mut judge = Judge::new(schema);
     judge.judge(schema, value, 0);
@@ -53,7 +55,7 @@ pub fn violations(schema: &Value, value: &Value) -> Vec<Violation> {
     vec![Violation { path: String::new(), what, hint: Some(hint.into()) }]
 }
 
-/// What a value is, for a sentence.
+/// Returns the type of a value for a message.
 pub(super) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
@@ -72,8 +74,8 @@ struct Judge<'a> {
     path: Vec<String>,
     found: Vec<Violation>,
     steps: usize,
-    /// Results of schemas that a `$ref` names, by the addresses of schema and value. Without it, alternatives that refer to
-    /// each other would be judged 2^depth times.
+    /// Results of schemas that a `$ref` names, by the addresses of schema and value. Without them, alternatives that
+    /// refer to each other would be validated 2^depth times.
     referred: HashMap<(*const Value, *const Value), Vec<Violation>>,
 }
 
@@ -83,14 +85,14 @@ impl<'a> Judge<'a> {
         Judge { root, patterns, path, found, steps: 0, referred }
     }
 
-    /// Counts `work` steps. `false`: the validation is to end.
+    /// Counts `work` steps. Returns `false` if the validation must end.
     fn may_go_on(&mut self, work: usize) -> bool {
         self.steps = self.steps.saturating_add(work);
         self.steps <= MAX_STEPS && self.found.len() < MAX_VIOLATIONS
     }
 
     fn judge(&mut self, schema: &'a Value, value: &Value, depth: usize) {
-        // Patterns and messages take time by the length of a text.
+        // Patterns and messages take time in proportion to the length of a text.
         let work = 1 + value.as_str().map_or(0, |text| text.len() / 64);
         if !self.may_go_on(work) {
             return;
@@ -107,7 +109,7 @@ impl<'a> Judge<'a> {
         if let Some(types) = words.get("type")
             && !fits_type(types, value)
         {
-            // What else is wrong with a value of another type says nothing new.
+            // Other violations of a value of the wrong type add no information.
             return self.say(format!("is {}, not {}", kind(value), type_names(types)), None);
         }
         self.choices(words, value);
@@ -132,7 +134,8 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Judges once, however often the value is led here. A schema that leads back to itself around one value allows it.
+    /// Validates a value only once per schema, even if several references lead to it. A schema that refers back to
+    /// itself for the same value allows it.
     fn judge_referred(&mut self, schema: &'a Value, value: &Value, depth: usize) {
         let key = (std::ptr::from_ref(schema), std::ptr::from_ref(value));
         if let Some(known) = self.referred.get(&key) {
@@ -146,7 +149,7 @@ impl<'a> Judge<'a> {
         self.referred.insert(key, found);
     }
 
-    /// The result of a part of the validation.
+    /// Returns the violations of a part of the validation.
     fn apart(&mut self, part: impl FnOnce(&mut Self)) -> Vec<Violation> {
         let before = std::mem::take(&mut self.found);
         part(self);
@@ -167,7 +170,7 @@ impl<'a> Judge<'a> {
         resolve(self.root, to)
     }
 
-    /// `enum` and `const`.
+    /// Checks `enum` and `const`.
     fn choices(&mut self, words: &Map<String, Value>, value: &Value) {
         let constant = words.get("const").map(std::slice::from_ref);
         let listed = words.get("enum").and_then(Value::as_array).map(Vec::as_slice);
@@ -178,7 +181,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Judges `allOf`, `anyOf` and `oneOf`. Schemas of Rust types have no `oneOf` (`of_rust_type`), so it is strict.
+    /// Checks `allOf`, `anyOf` and `oneOf`. Schemas of Rust types have no `oneOf` (`of_rust_type`), so it is strict.
     fn alternatives(&mut self, words: &'a Map<String, Value>, value: &Value, depth: usize) {
         let listed = |word: &str| words.get(word).and_then(Value::as_array);
         for schema in listed("allOf").into_iter().flatten() {
@@ -191,7 +194,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// At least one of `schemas` must allow the value, and at most `max_fitting` of them.
+    /// Requires that at least one of `schemas` allows the value, and at most `max_fitting` of them.
     fn fitting(&mut self, schemas: &'a [Value], max_fitting: usize, value: &Value, depth: usize) {
         let mut attempts: Vec<(bool, Vec<Violation>)> = Vec::new();
         let mut fitting = 0;
@@ -218,7 +221,7 @@ impl<'a> Judge<'a> {
             let choices: Vec<Value> = choices.into_iter().cloned().collect();
             return self.say(format!("is {}, not {}", truncate_json(value), one_of(&choices)), meant(value, &choices));
         }
-        // `Option<T>` is T or null, and null is not what was given.
+        // `Option<T>` is T or null. The value is not null, so violations of the null alternative are irrelevant.
         let is_null = |schema: &Value| schema.get("type").is_some_and(|name| name == "null");
         let of_a_type = |(schema, _): &(&Value, &(bool, Vec<Violation>))| !is_null(schema);
         let candidates: Vec<_> = schemas.iter().zip(&attempts).filter(of_a_type).map(|(_, attempt)| attempt).collect();
@@ -325,7 +328,7 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// The values of a schema that lists them.
+/// Returns the values that a schema lists.
 fn choices_of(schema: &Value) -> Option<Vec<&Value>> {
     match (schema.get("const"), schema.get("enum")) {
         (Some(only), _) => Some(vec![only]),
@@ -334,7 +337,7 @@ fn choices_of(schema: &Value) -> Option<Vec<&Value>> {
     }
 }
 
-/// The value says by a constant field that it means this alternative.
+/// Returns true if the constant fields of the value select this alternative.
 fn carries_tag_of(schema: &Value, value: &Value) -> bool {
     let properties = schema.get("properties").and_then(Value::as_object);
     let mut constants =
@@ -388,12 +391,12 @@ pub(super) fn truncate_json(value: &Value) -> String {
     }
 }
 
-/// Takes the beginning of a text and refuses the rest: a value may have a megabyte.
+/// Keeps the start of a text and rejects the rest, because a value can have a megabyte.
 struct Head(Vec<u8>);
 
 impl Write for Head {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // No letter has more than 4 bytes.
+        // A character has at most 4 bytes.
         let free = 4 * MAX_SHOWN + 4 - self.0.len();
         self.0.extend(&bytes[..bytes.len().min(free)]);
         if bytes.len() > free { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(bytes.len()) }

@@ -1,5 +1,5 @@
-//! The keywords that a schema of params may use, and the form of their values. A schema with another keyword is rejected when its DAG is loaded: a
-//! rule that is not checked would look as if it held.
+//! The keywords that a schema of params may use, and the form of their values. A schema with another keyword is
+//! rejected when its DAG is loaded, because an unchecked rule would appear to hold.
 
 use super::equal::whole;
 use super::python::PythonRegex;
@@ -7,7 +7,7 @@ use super::rewrite::{Inner, resolve};
 use crate::names::closest;
 use serde_json::Value;
 
-/// Judged by `violations`.
+/// Keywords that `violations` checks.
 const JUDGED: [&str; 29] = [
     "$ref",
     "additionalProperties",
@@ -90,7 +90,7 @@ const TYPES: [&str; 7] = ["string", "number", "integer", "boolean", "array", "ob
 
 const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
 
-/// Notes for readers and forms; they neither allow nor forbid anything. The last four are Airflow's.
+/// Notes for readers and forms, which neither allow nor forbid anything. The last four are Airflow's.
 const NOTES: [&str; 16] = [
     "$comment",
     "$id",
@@ -110,8 +110,8 @@ const NOTES: [&str; 16] = [
     "values_display",
 ];
 
-/// Returns whether this entry of an object is a rule of JSON Schema. Other objects often have the keys `format` and `required`, too, so `required` does
-/// not count, and `format` only with a format of JSON Schema.
+/// Returns whether this entry of an object is a rule of JSON Schema. Other objects often have the keys `format` and
+/// `required`, too, so `required` does not count, and `format` only with a format of JSON Schema.
 pub fn is_rule(key: &str, value: &Value) -> bool {
     match key {
         "format" => {
@@ -204,7 +204,7 @@ fn problem_of(root: &Value, word: &str, value: &Value, path: &[&str]) -> Option<
         ("$schema", Value::String(draft)) if draft.trim_end_matches('#') != DRAFT => {
             Some((format!("`$schema` is `{draft}`"), format!("remove it: schemas are read as `{DRAFT}`")))
         }
-        // An `$id` further inside would change what references lead to.
+        // An `$id` further inside would change the targets of references.
         ("$id", _) if path.len() > 2 => Some(("`$id` is inside a param".into(), "remove it".into())),
         (known, _) if JUDGED.contains(&known) || NOTES.contains(&known) || known.starts_with("x-") => None,
         (unknown, _) => Some((format!("`{unknown}` is a rule that is not checked here"), meant(unknown))),

@@ -1,7 +1,9 @@
-//! Which run comes next: Airflow 3.3's timetables as one pure function of last run, limits and now.
+//! Computes the next run: Airflow 3.3's timetables as one pure function of the last run, the bounds and the current
+//! time.
 //!
-//! Who calls: the scheduler after it created a run (and stores the answer, so that schedulers agree on it), `orch
-//! dags next-execution`, the UI. An answer in the past is due at once.
+//! Callers are the scheduler after it has created a run (it stores the result, so that schedulers agree on it), the UI
+//! and
+//! `orch dags next-execution`. A run in the past is due immediately.
 
 use super::{ScheduleError, cron::CronExpr, wall, zone::parse_timezone};
 use crate::check::MAX_DURATION_MS;
@@ -11,12 +13,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
-/// Airflow starts the first run of a DAG without a start date in the past, if its tick is not older than this …
+/// Maximum age of a past tick at which a DAG without a start date has its first run, as in Airflow …
 const LATE_START: TimeDelta = TimeDelta::minutes(5);
-/// … or than a tenth of the time between two ticks.
+/// … or a tenth of the time between two ticks, whichever is longer.
 const LATE_START_PART: i32 = 10;
 
-/// The time a run is about. Empty (`start == end`) under the trigger timetable.
+/// Time range that a run covers. It is empty (`start == end`) with the trigger timetable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DataInterval {
     pub start: DateTime<Utc>,
@@ -29,12 +31,12 @@ impl DataInterval {
     }
 }
 
-/// Between which instants a schedule makes runs, both included.
+/// Time range in which a schedule creates runs, both ends inclusive.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Bounds {
     pub start: Option<DateTime<Utc>>,
     pub end: Option<DateTime<Utc>>,
-    /// Make every missed run; else only the latest.
+    /// True to create every missed run, false to create only the latest.
     pub catchup: bool,
 }
 
@@ -50,7 +52,7 @@ impl From<&DagSpec> for Bounds {
     }
 }
 
-/// A run to create, not before `run_after`.
+/// A run to create at or after `run_after`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NextRun {
     pub run_after: DateTime<Utc>,
@@ -74,7 +76,7 @@ impl NextRun {
     }
 }
 
-/// A schedule, checked and ready to answer.
+/// A validated schedule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Calendar {
     rule: Rule,
@@ -83,18 +85,18 @@ pub struct Calendar {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Rule {
-    /// By hand or by assets.
+    /// Manual, or triggered by assets.
     Never,
     Once,
     Continuous,
     Ticks(Ticks),
 }
 
-/// Instants that follow from a rule.
+/// Times at which a schedule fires.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Ticks {
     Cron(CronExpr, Tz),
-    /// No grid: the next one is counted from the last one.
+    /// Fixed interval, counted from the last tick and not from a grid.
     Every(TimeDelta),
 }
 
@@ -117,9 +119,10 @@ impl Calendar {
         Ok(Calendar { rule, timetable })
     }
 
-    /// The run after the last automated one (`last`: its data interval). None: there is none, or not by time.
+    /// Returns the run after the last automated one (`last` is its data interval). `None` if time creates no further
+    /// run.
     ///
-    /// `now` decides what is missed when `catchup` is off, and when a continuous schedule goes on.
+    /// `now` determines which runs are missed without `catchup`, and when a continuous schedule continues.
     pub fn next_run(&self, last: Option<DataInterval>, bounds: &Bounds, now: DateTime<Utc>) -> Option<NextRun> {
         let run = match (&self.rule, self.timetable) {
             (Rule::Never, _) => return None,
@@ -129,14 +132,14 @@ impl Calendar {
             (Rule::Ticks(ticks), Timetable::Trigger) => NextRun::at(ticks.next_trigger(last, bounds, now)?),
             (Rule::Ticks(ticks), Timetable::DataInterval) => {
                 let start = ticks.next_interval_start(last, bounds, now)?;
-                // The end date limits the beginning of what a run covers, not the run.
+                // The end date limits the start of the data interval, not the time of the run.
                 return bounds.allow(start).then(|| ticks.next(start).map(|end| NextRun::over(start, end))).flatten();
             }
         };
         bounds.allow(run.run_after).then_some(run)
     }
 
-    /// What a run made by hand for that logical date is about. None: the schedule never fires.
+    /// Returns the data interval of a manual run. `None`: the schedule never fires.
     pub fn manual_interval(&self, run_after: DateTime<Utc>) -> Option<DataInterval> {
         match (&self.rule, self.timetable) {
             (Rule::Ticks(ticks), Timetable::DataInterval) => {
@@ -147,7 +150,8 @@ impl Calendar {
         }
     }
 
-    /// The coming runs, as if each were created when it is due. A continuous schedule knows only the next one.
+    /// Returns the next runs, as if each were created when it is due. For a continuous schedule it is only the next
+    /// one.
     pub fn upcoming(
         &self,
         last: Option<DataInterval>,
@@ -161,25 +165,26 @@ impl Calendar {
         })
     }
 
-    /// More runs than this are never active at the same time.
+    /// Returns the maximum number of concurrent runs that the schedule implies.
     pub fn active_runs_limit(&self) -> Option<u32> {
         (self.rule == Rule::Continuous).then_some(1)
     }
 
-    /// Whether time alone makes runs.
+    /// Returns true if the schedule creates runs by time.
     pub fn is_timed(&self) -> bool {
         self.rule != Rule::Never
     }
 }
 
-/// As soon as the previous run is over (the caller holds it back until then): from the end of that one until now.
+/// Returns the next run of a continuous schedule, from the end of the previous run until now. The caller must wait
+/// until the previous run has finished.
 fn continuous(last: Option<DataInterval>, bounds: &Bounds, now: DateTime<Utc>) -> NextRun {
     let start = bounds.start.unwrap_or(now);
     let Some(last) = last else { return NextRun::over(start, start.max(now)) };
     if last.end > now {
         return NextRun::over(start, start + (last.end - last.start));
     }
-    // After an empty interval Airflow would use the logical date of the last run again and stop for ever.
+    // After an empty interval, Airflow would use the logical date of the last run again and stop permanently.
     if last.end <= last.start { NextRun::at(now) } else { NextRun::over(last.end, now) }
 }
 
@@ -222,11 +227,11 @@ impl Ticks {
             return Some(following);
         }
         let start = bounds.start.map_or(Some(following), |start| self.align(start))?;
-        // There may be no tick before now: a young expression such as 29 February after a long pause.
+        // If the expression has no tick in the 50 years before now, use the following one.
         Some(self.align_back(now).map_or(following, |latest| latest.max(following)).max(start))
     }
 
-    /// Of a DAG without a start date: the tick just missed, else the next one.
+    /// Returns the first tick of a DAG without a start date: the tick that was just missed, otherwise the next one.
     fn first_trigger(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let next = self.align(now)?;
         let Some(past) = self.align_back(now) else { return Some(next) };
@@ -234,7 +239,7 @@ impl Ticks {
         Some(if now - past <= late_start { past } else { next })
     }
 
-    /// Where the next data interval begins.
+    /// Returns the start of the next data interval.
     fn next_interval_start(
         &self,
         last: Option<DataInterval>,
@@ -247,17 +252,17 @@ impl Ticks {
             Some(self.latest_interval_start(bounds.start, now)?)
         };
         let Some(last) = last else { return earliest };
-        // The schedule may be another one since that run.
+        // The schedule may have changed since that run.
         let start = self.align_back(last.end)?.max(earliest.unwrap_or(DateTime::<Utc>::MIN_UTC));
         if start > last.start { Some(start) } else { self.next(start.max(last.start)) }
     }
 
-    /// The newest interval that is over, but none before the start date.
+    /// Returns the start of the latest finished interval, but not before the start date.
     fn latest_interval_start(&self, start: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let latest = match self {
             Ticks::Cron(..) => self.previous(self.align_back(now)?)?,
             Ticks::Every(delta) => {
-                // Counted from 1970, so that a paused DAG comes back to the same grid.
+                // Counted from 1970, so that a paused DAG returns to the same grid.
                 let (since, period) = (now.timestamp_micros(), delta.num_microseconds()?);
                 DateTime::from_timestamp_micros(since - since.rem_euclid(period))?.checked_sub_signed(*delta)?
             }

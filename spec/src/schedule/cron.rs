@@ -1,7 +1,8 @@
-//! A cron expression as sets, and the search for the wall times it names.
+//! A cron expression as sets, and the search for its wall times.
 //!
-//! Written by hand because crate `cron` 0.17 wants seconds in the first field, ANDs the two day fields, counts Sunday as 1 and
-//! runs backwards when clocks are set back. Nothing here knows a time zone: `wall` lays these times on a zone.
+//! Crate `cron` 0.17 is not used because it requires seconds in the first field, ANDs the two day fields, counts Sunday
+//! as 1 and returns times out of order when clocks are set back. This module has no time zones: `wall` maps the times
+//! to a zone.
 
 mod describe;
 mod parse;
@@ -11,24 +12,24 @@ pub use parse::CronError;
 use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveDateTime, NaiveTime, Timelike, Weekday};
 use std::{fmt, str::FromStr};
 
-/// An expression without a date in so many years never fires: croniter's limit, over a full cycle of leap years.
+/// An expression without a date in this number of years never fires. It is croniter's limit, and covers a full cycle of
+/// leap years.
 const MAX_YEARS_AHEAD: i32 = 50;
 
-/// In `DayOfWeek::nth`: the last one of a month. Bits 1 to 5 are the places.
+/// Bit in `DayOfWeek::nth` for the last one of a month. Bits 1 to 5 are the first to fifth.
 const LAST_OF_MONTH: u8 = 1 << 6;
 
 const SECONDS_A_DAY: u32 = 24 * 60 * 60;
 
-/// Five fields with Airflow's meaning, or six: seconds come last.
+/// Five fields with Airflow's meaning, or six with seconds in the last.
 #[derive(Debug, Clone)]
 pub struct CronExpr {
-    /// As written, with single spaces.
     text: String,
     seconds: u64,
     minutes: u64,
     hours: u32,
     months: u16,
-    /// The hour field covers every hour: repeated hours count twice.
+    /// True if the hour field covers every hour. Repeated hours then fire twice.
     every_hour: bool,
     day: DayOfMonth,
     weekday: DayOfWeek,
@@ -50,17 +51,17 @@ struct DayOfWeek {
 }
 
 impl CronExpr {
-    /// Five or six fields, or a preset (`@daily`), in any case.
+    /// Parses five or six fields or a preset (`@daily`). Case is ignored.
     pub fn parse(text: &str) -> Result<CronExpr, CronError> {
         parse::parse(text)
     }
 
-    /// As written, with single spaces.
+    /// Returns the expression as written, with single spaces.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// False for a date that never comes, such as 30 February.
+    /// Returns false for a date that never occurs, such as 30 February.
     pub fn ever_fires(&self) -> bool {
         self.next_wall(DateTime::UNIX_EPOCH.naive_utc()).is_some()
     }
@@ -69,7 +70,7 @@ impl CronExpr {
         self.every_hour
     }
 
-    /// The first wall time after `from`. None: there is none in 50 years.
+    /// Returns the first wall time after `from`. `None` if there is none in 50 years.
     pub(super) fn next_wall(&self, from: NaiveDateTime) -> Option<NaiveDateTime> {
         let mut date = from.date();
         let mut second = from.num_seconds_from_midnight() + 1;
@@ -87,7 +88,7 @@ impl CronExpr {
         None
     }
 
-    /// The last wall time before `until`. None: there is none in 50 years.
+    /// Returns the last wall time before `until`. `None` if there is none in 50 years.
     pub(super) fn previous_wall(&self, until: NaiveDateTime) -> Option<NaiveDateTime> {
         let mut date = until.date();
         let mut second = (until.num_seconds_from_midnight() + u32::from(until.nanosecond() > 0)).checked_sub(1);
@@ -109,7 +110,8 @@ impl CronExpr {
         self.months & (1 << date.month()) != 0
     }
 
-    /// Both day fields restricted: either will do. A `#` or `W` beats the plain field beside it, as in croniter.
+    /// If both day fields are restricted, one match is enough. A `#` or `W` takes precedence over a plain field, as in
+    /// croniter.
     fn on_day(&self, date: NaiveDate) -> bool {
         let (day, weekday) = (self.day.holds(date), self.weekday.holds(date));
         if self.day.any || self.weekday.any {
@@ -123,7 +125,7 @@ impl CronExpr {
         }
     }
 
-    /// The first time of a day at or after that second of the day.
+    /// Returns the first time of the day at or after `second`, in seconds of the day.
     fn time_from(&self, second: u32) -> Option<NaiveTime> {
         let (minute, second) = (second / 60, second % 60);
         if self.minute_from(minute) == Some(minute)
@@ -135,7 +137,7 @@ impl CronExpr {
         NaiveTime::from_hms_opt(later / 60, later % 60, lowest(self.seconds)?)
     }
 
-    /// The first minute of a day at or after this one.
+    /// Returns the first minute of the day at or after `minute`.
     fn minute_from(&self, minute: u32) -> Option<u32> {
         let (hour, minute) = (minute / 60, minute % 60);
         if hour < 24
@@ -148,7 +150,7 @@ impl CronExpr {
         Some(lowest(later)? * 60 + lowest(self.minutes)?)
     }
 
-    /// The last time of a day at or before that second of the day.
+    /// Returns the last time of the day at or before `second`, in seconds of the day.
     fn time_until(&self, second: u32) -> Option<NaiveTime> {
         let (minute, second) = (second / 60, second % 60);
         if self.minute_until(minute) == Some(minute)
@@ -160,7 +162,7 @@ impl CronExpr {
         NaiveTime::from_hms_opt(earlier / 60, earlier % 60, highest(self.seconds)?)
     }
 
-    /// The last minute of a day at or before this one.
+    /// Returns the last minute of the day at or before `minute`.
     fn minute_until(&self, minute: u32) -> Option<u32> {
         let (hour, minute) = (minute / 60, minute % 60);
         if self.hours & (1 << hour) != 0
@@ -201,7 +203,7 @@ impl DayOfWeek {
     }
 }
 
-/// The working day closest to `day` in the month of `date`, never in another month.
+/// Returns the working day closest to `day` in the month of `date`, never in another month.
 fn nearest_weekday(date: NaiveDate, day: u32, last_day: u32) -> u32 {
     match date.with_day(day).map(|d| d.weekday()) {
         Some(Weekday::Sat) if day > 1 => day - 1,
@@ -225,7 +227,7 @@ fn highest(set: u64) -> Option<u32> {
     set.checked_ilog2()
 }
 
-/// Two spellings of the same times are equal.
+/// Expressions with the same times are equal, regardless of their spelling.
 impl PartialEq for CronExpr {
     fn eq(&self, other: &CronExpr) -> bool {
         let times = |e: &CronExpr| (e.seconds, e.minutes, e.hours, e.months, e.every_hour, e.day, e.weekday);

@@ -1,11 +1,11 @@
-//! Dates as people write them: `2025-01-01`, `2025-01-01T06:30`, `2025-01-01T06:30:00+01:00`.
+//! Parses dates as users write them: `2025-01-01`, `2025-01-01T06:30`, `2025-01-01T06:30:00+01:00`.
 
 use super::is_near;
 use chrono::{DateTime, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 
-/// A date without a zone is on the wall clock of `zone`. An hour that the clock skips is the one after it, an hour that
-/// it shows twice is the first. `None` for what is no date.
+/// Parses a date. Without a zone it is a wall time in `zone`: skipped times move forward by the gap, and repeated times
+/// are the first occurrence. `None` if it is invalid or outside the years 1 to 9999.
 pub fn parse_date(text: &str, zone: Tz) -> Option<DateTime<Utc>> {
     parse(text, zone).filter(|date| is_near(*date))
 }
@@ -20,7 +20,8 @@ fn parse(text: &str, zone: Tz) -> Option<DateTime<Utc>> {
     match zone.from_local_datetime(&wall) {
         LocalResult::Single(date) | LocalResult::Ambiguous(date, _) => Some(date.to_utc()),
         LocalResult::None => {
-            // Every gap is at most a day: clocks before it, moved by the offset of the day before, land behind it.
+            // Every gap is at most a day long, so the time one day earlier exists. With the offset of that day, the
+            // time is after the gap.
             let before = zone.from_local_datetime(&wall.checked_sub_signed(TimeDelta::days(1))?).earliest()?;
             before.to_utc().checked_add_signed(TimeDelta::days(1))
         }

@@ -1,21 +1,21 @@
-//! Lays wall times on a time zone: when, in UTC, does an expression fire.
+//! Computes when, in UTC, an expression fires in a time zone.
 //!
-//! Airflow's rule. The wall clock decides. A time that the clock skips moves forward by the length of the gap, and of
-//! several skipped ones only the first fires. A time that the clock shows twice fires the second time; an expression
-//! whose hour field covers every hour fires both times. The answer depends on the instant alone, never on the tick
-//! the caller came from, so `previous_before` undoes `next_after`, and both are strictly monotone.
+//! The wall clock decides, as in Airflow. A time that the clock skips moves forward by the length of the gap, and of
+//! several skipped times only the first fires. A time that the clock shows twice fires the second time; an expression
+//! whose hour field covers every hour fires both times. The result depends on the instant alone, never on the tick that
+//! the caller came from, so `previous_before` inverts `next_after`, and both are strictly monotonic.
 
 use super::cron::CronExpr;
 use chrono::{DateTime, MappedLocalTime, NaiveDateTime, Offset, TimeDelta, TimeZone, Utc};
 use chrono_tz::{GapInfo, Tz};
 
-/// Clocks have skipped a whole day (Apia 2011), never more.
+/// Upper bound of a gap: clocks have skipped a whole day (Apia 2011), never more.
 const LONGEST_GAP: TimeDelta = TimeDelta::hours(26);
 
-/// A search goes round again only for ticks that a gap swallowed: one gap, so three rounds would do.
+/// A search repeats only for ticks that a gap removed. There is at most one gap, so three rounds would be enough.
 const MAX_ROUNDS: usize = 8;
 
-/// The first tick after `after`. None: the expression never fires (again).
+/// Returns the first tick after `after`. `None`: the expression never fires (again).
 pub fn next_after(expr: &CronExpr, tz: Tz, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let local = local(tz, after)?;
     if let Some(moved) = Gap::just_before(tz, after).and_then(|gap| gap.tick(expr)).filter(|tick| *tick > after) {
@@ -23,7 +23,7 @@ pub fn next_after(expr: &CronExpr, tz: Tz, after: DateTime<Utc>) -> Option<DateT
     }
     let fold = Fold::at(tz, local).filter(|fold| after < fold.second(local));
     let wall = match &fold {
-        // The first pass: fixed hours fire in the second one, which shows all of the fold again.
+        // The first pass: fixed hours fire in the second pass, which repeats the whole fold.
         Some(fold) if !expr.covers_every_hour() => expr.next_wall(before(fold.start))?,
         Some(fold) => match expr.next_wall(local)? {
             wall if wall < fold.end => return Some(fold.first(wall)),
@@ -40,7 +40,7 @@ pub fn next_after(expr: &CronExpr, tz: Tz, after: DateTime<Utc>) -> Option<DateT
     }
 }
 
-/// The last tick before `until`. None: there is none in 50 years.
+/// Returns the last tick before `until`. `None` if there is none in 50 years.
 pub fn previous_before(expr: &CronExpr, tz: Tz, until: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let mut cursor = local(tz, until)?;
     if let Some(fold) = Fold::at(tz, cursor) {
@@ -48,7 +48,7 @@ pub fn previous_before(expr: &CronExpr, tz: Tz, until: DateTime<Utc>) -> Option<
         if first_pass && !expr.covers_every_hour() {
             cursor = fold.start;
         } else if !first_pass && expr.covers_every_hour() {
-            // The second pass so far, else all of the first.
+            // Search the second pass up to here, then the whole first pass.
             match expr.previous_wall(cursor)? {
                 wall if wall >= fold.start => return Some(fold.second(wall)),
                 _ => cursor = fold.end,
@@ -64,7 +64,7 @@ pub fn previous_before(expr: &CronExpr, tz: Tz, until: DateTime<Utc>) -> Option<
         let plain = instant(tz, wall)?;
         let Some(gap) = Gap::at(tz, wall).or_else(|| Gap::just_before(tz, plain)) else { return Some(plain) };
         match gap.tick(expr) {
-            // Times between the end of a gap and the tick that moved out of it are no ticks.
+            // Times between the end of a gap and the tick that moved out of it are not ticks.
             Some(moved) if moved >= plain || wall < gap.end => {
                 if moved < until {
                     return Some(moved);
@@ -77,17 +77,17 @@ pub fn previous_before(expr: &CronExpr, tz: Tz, until: DateTime<Utc>) -> Option<
     None
 }
 
-/// The first tick at or after `from`.
+/// Returns the first tick at or after `from`.
 pub fn next_from(expr: &CronExpr, tz: Tz, from: DateTime<Utc>) -> Option<DateTime<Utc>> {
     next_after(expr, tz, from.checked_sub_signed(TimeDelta::nanoseconds(1))?)
 }
 
-/// The last tick at or before `until`.
+/// Returns the last tick at or before `until`.
 pub fn previous_until(expr: &CronExpr, tz: Tz, until: DateTime<Utc>) -> Option<DateTime<Utc>> {
     previous_before(expr, tz, until.checked_add_signed(TimeDelta::nanoseconds(1))?)
 }
 
-/// What the clock on the wall shows. None at the ends of the calendar.
+/// Returns the wall time. `None` at the ends of the calendar.
 fn local(tz: Tz, at: DateTime<Utc>) -> Option<NaiveDateTime> {
     at.naive_utc().checked_add_offset(offset(tz, at))
 }
@@ -100,7 +100,8 @@ fn before(wall: NaiveDateTime) -> NaiveDateTime {
     wall - TimeDelta::nanoseconds(1)
 }
 
-/// A wall time in UTC; skipped ones move by the length of the gap, repeated ones are the second.
+/// Converts a wall time to UTC. A skipped time moves by the length of the gap, and a repeated time is the second
+/// occurrence.
 fn instant(tz: Tz, wall: NaiveDateTime) -> Option<DateTime<Utc>> {
     let offset = match tz.offset_from_local_datetime(&wall) {
         MappedLocalTime::Single(offset) | MappedLocalTime::Ambiguous(_, offset) => offset.fix(),
@@ -109,11 +110,11 @@ fn instant(tz: Tz, wall: NaiveDateTime) -> Option<DateTime<Utc>> {
     wall.checked_sub_offset(offset).map(|utc| utc.and_utc())
 }
 
-/// Wall times that the clock skips: `start` is the first of them, `end` the first that exists again.
+/// Wall times that the clock skips, from `start` (inclusive) to `end` (exclusive).
 struct Gap {
     start: NaiveDateTime,
     end: NaiveDateTime,
-    /// Before the gap.
+    /// UTC offset before the gap.
     offset: chrono::FixedOffset,
 }
 
@@ -124,7 +125,7 @@ impl Gap {
         Some(Gap { start, end: gap.end?.naive_local(), offset: offset.fix() })
     }
 
-    /// The gap whose moved times may still lie at or after `at`: by the old offset, `at` is in it.
+    /// Returns the gap whose moved times may be at or after `at`: with the old offset, `at` is inside the gap.
     fn just_before(tz: Tz, at: DateTime<Utc>) -> Option<Gap> {
         let old = offset(tz, at.checked_sub_signed(LONGEST_GAP)?);
         if old.local_minus_utc() >= offset(tz, at).local_minus_utc() {
@@ -133,14 +134,14 @@ impl Gap {
         Gap::at(tz, at.naive_utc().checked_add_offset(old)?)
     }
 
-    /// The one tick of this gap, moved out of it.
+    /// Returns the only tick of this gap, moved out of it.
     fn tick(&self, expr: &CronExpr) -> Option<DateTime<Utc>> {
         let wall = expr.next_wall(before(self.start)).filter(|wall| *wall < self.end)?;
         wall.checked_sub_offset(self.offset).map(|utc| utc.and_utc())
     }
 }
 
-/// Wall times that the clock shows twice, from `start` until before `end`.
+/// Wall times that the clock shows twice, from `start` (inclusive) to `end` (exclusive).
 struct Fold {
     start: NaiveDateTime,
     end: NaiveDateTime,
@@ -152,7 +153,7 @@ impl Fold {
     fn at(tz: Tz, wall: NaiveDateTime) -> Option<Fold> {
         let MappedLocalTime::Ambiguous(old, new) = tz.offset_from_local_datetime(&wall) else { return None };
         let (old, new) = (old.fix(), new.fix());
-        // The second at which the offset changes lies after the first showing and not after the second one.
+        // The offset changes after the first occurrence of `wall`, and at the latest at the other occurrence.
         let (mut low, mut high) = ((wall - old).and_utc().timestamp(), (wall - new).and_utc().timestamp());
         while high - low > 1 {
             let middle = i64::midpoint(low, high);

@@ -1,13 +1,12 @@
-//! Names of time zones, and what somebody meant who misspelled one.
+//! Names of time zones, and suggestions for misspelled names.
 
 use crate::names::closest;
 use chrono_tz::{TZ_VARIANTS, Tz};
 use std::fmt;
 
-/// The longest zone name has 32 letters; more than this is not a misspelling.
+/// Longer names get no suggestion. The longest zone name has 32 letters.
 const MAX_NAME: usize = 64;
 
-/// A name that is no time zone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnknownTimezone {
     name: String,
@@ -15,12 +14,12 @@ pub struct UnknownTimezone {
 }
 
 impl UnknownTimezone {
-    /// The zone that was probably meant.
+    /// Returns the zone that was probably meant.
     pub fn suggestion(&self) -> Option<&'static str> {
         self.suggestion
     }
 
-    /// The error without its hint.
+    /// Returns the error without its hint.
     pub fn message(&self) -> String {
         let shown: String = self.name.chars().take(MAX_NAME).collect();
         format!("timezone `{shown}` is not known")
@@ -42,12 +41,12 @@ impl fmt::Display for UnknownTimezone {
 
 impl std::error::Error for UnknownTimezone {}
 
-/// A zone of the IANA database by its exact name.
+/// Returns a zone of the IANA database by its exact name.
 pub fn parse_timezone(name: &str) -> Result<Tz, UnknownTimezone> {
     name.parse().map_err(|_| UnknownTimezone { suggestion: near(name), name: name.into() })
 }
 
-/// A zone that was meant: another case, the city alone, or a slip.
+/// Returns the zone that was probably meant: with another case, the city alone, or a typo.
 fn near(name: &str) -> Option<&'static str> {
     if name.len() > MAX_NAME {
         return None;

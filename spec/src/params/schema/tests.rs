@@ -1,4 +1,4 @@
-//! Values that schemas allow and refuse, the messages, and that every check ends.
+//! Tests of the values that schemas allow and reject, of the messages, and that every validation ends.
 
 use super::*;
 use schemars::JsonSchema;
@@ -49,7 +49,7 @@ fn good() -> Value {
     json!({ "region": "europe", "regions": [], "limit": 3, "labels": {} })
 }
 
-/// A good value with some fields changed.
+/// Returns the violations of a valid value with some fields changed.
 fn wrong(change: Value) -> Vec<String> {
     let schema = serde_json::to_value(schemars::schema_for!(Params)).expect("a schema is JSON");
     let mut value = good();
@@ -160,7 +160,7 @@ fn a_pattern_is_compiled_once_for_all_values() {
     assert_eq!(judge.patterns.compiled(), 2);
 }
 
-/// Runs a validation that took seconds to years without bounds.
+/// Runs a validation that took seconds to years before there were limits.
 fn soon(schema: &Value, value: &Value) -> Vec<Violation> {
     let began = std::time::Instant::now();
     let found = violations(schema, value);
@@ -212,7 +212,7 @@ fn a_validation_of_too_many_steps_ends_with_that_reason() {
     assert_eq!(found[0].to_string(), "it takes more than 1000000 steps to check");
     assert_eq!(violations(&schema, &json!([0, 500])), []);
     assert_eq!(violations(&schema, &json!([0, -1])).len(), 1);
-    // The largest list that a conf may be, by an ordinary schema.
+    // The largest list that a conf can contain, with an ordinary schema.
     assert_eq!(violations(&json!({ "items": { "type": "integer" } }), &json!(vec![0; 500_000])), []);
 }
 

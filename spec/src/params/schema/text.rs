@@ -1,4 +1,4 @@
-//! Rules for texts: `pattern` and `format`, and names of fields by pattern.
+//! Checks text: `pattern` and `format`, and names of fields by pattern.
 
 use super::truncate_json;
 use crate::params::python::PythonRegex;
@@ -9,12 +9,12 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// The regular expressions of a schema, each compiled once however many values are judged by it.
+/// The regular expressions of a schema, each compiled only once.
 #[derive(Default)]
 pub(super) struct Patterns<'a>(RefCell<HashMap<&'a str, Option<PythonRegex>>>);
 
 impl<'a> Patterns<'a> {
-    /// What is wrong with a text.
+    /// Returns the problems of a text.
     pub(super) fn unlike(&self, words: &'a Map<String, Value>, text: &str) -> impl Iterator<Item = String> + use<> {
         let word = |name: &str| words.get(name).and_then(Value::as_str);
         let said = truncate_json(&Value::from(text));
@@ -27,14 +27,14 @@ impl<'a> Patterns<'a> {
         pattern.into_iter().chain(format)
     }
 
-    /// The schemas of all patterns that match the name of a field.
+    /// Returns the schemas of all patterns that match the name of a field.
     pub(super) fn of_field(&self, words: &'a Map<String, Value>, name: &str) -> impl Iterator<Item = &'a Value> {
         let patterns = words.get("patternProperties").and_then(Value::as_object);
         patterns.into_iter().flatten().filter(|(pattern, _)| self.fits(pattern, name)).map(|(_, schema)| schema)
     }
 
-    /// Expressions that do not compile match no text. DAGs with such a `pattern` are refused, unless they were registered before there was
-    /// a limit.
+    /// Returns false if the expression does not compile. DAGs with such a `pattern` are rejected, unless they were
+    /// registered before there was a limit.
     fn fits(&self, pattern: &'a str, text: &str) -> bool {
         let mut compiled = self.0.borrow_mut();
         let regex = compiled.entry(pattern).or_insert_with(|| PythonRegex::new(pattern).ok());
@@ -47,8 +47,8 @@ impl<'a> Patterns<'a> {
     }
 }
 
-/// Returns whether a text has a format, with the results of Python's `jsonschema` in a plain Airflow. `date-time` is not checked there: only schemas
-/// of Rust types ask for it, through `x-format`.
+/// Returns whether a text has a format, with the results of Python's `jsonschema` in a plain Airflow. `date-time` is
+/// not checked there: only schemas of Rust types require it, through `x-format`.
 fn fits(format: &str, text: &str) -> bool {
     let is_number = |part: &str, lengths: std::ops::RangeInclusive<usize>| {
         lengths.contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit())
@@ -83,7 +83,7 @@ fn is_uuid(text: &str) -> bool {
     digits == 32 && digits + hyphens == text.len() && [8, 13, 18, 23].into_iter().all(is_hyphen)
 }
 
-/// An ISO 8601 duration such as `P1DT12H`. Weeks stand alone.
+/// Returns true for an ISO 8601 duration such as `P1DT12H`. Weeks cannot be combined with other date units.
 fn is_duration(text: &str) -> bool {
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     let Some(rest) = unsigned.strip_prefix('P').filter(|rest| !rest.is_empty()) else { return false };
@@ -92,7 +92,7 @@ fn is_duration(text: &str) -> bool {
     has_units(date, date_units) && time.is_none_or(|time| !time.is_empty() && has_units(time, "HMS"))
 }
 
-/// Numbers, each followed by one of `units`, in the order of `units`.
+/// Returns true for numbers, each followed by one of `units`, in the order of `units`.
 fn has_units(text: &str, mut units: &str) -> bool {
     let mut number = String::new();
     for letter in text.chars() {

@@ -1,4 +1,4 @@
-//! Says in English when an expression fires, for people who do not read cron.
+//! Describes in English when an expression fires, for users who do not read cron.
 
 use super::{CronExpr, LAST_OF_MONTH};
 
@@ -20,11 +20,11 @@ const MONTHS: [&str; 13] = [
 const WEEKDAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 const PLACES: [&str; 7] = ["", "first", "second", "third", "fourth", "fifth", "last"];
 
-/// More times a day than this are told as minutes and hours.
+/// Maximum number of times of day that are listed. More are described by their minutes and hours.
 const MAX_TIMES: u32 = 6;
 
 impl CronExpr {
-    /// Such as `at 02:00 every day`, without the time zone.
+    /// Returns a text such as `at 02:00 every day`, without the time zone.
     pub fn describe(&self) -> String {
         let (times, days) = (self.describe_times(), self.describe_days());
         let months = bits(u64::from(self.months), 13);
@@ -37,13 +37,13 @@ impl CronExpr {
         let seconds = self.describe_seconds();
         match days {
             Some(days) => format!("{times} {days}{in_months}{seconds}"),
-            // "every minute every day" says nothing more than "every minute".
+            // "every minute every day" adds nothing to "every minute".
             None if self.hours.count_ones() == 24 => format!("{times}{in_months}{seconds}"),
             None => format!("{times} every day{in_months}{seconds}"),
         }
     }
 
-    /// Of the first second of a minute nothing is said.
+    /// Returns an empty text for the first second of a minute.
     fn describe_seconds(&self) -> String {
         let seconds = bits(self.seconds, 60);
         match (&seconds[..], step(&seconds, 60)) {
@@ -81,7 +81,7 @@ impl CronExpr {
         }
     }
 
-    /// None: every day.
+    /// Describes the days. `None`: every day.
     fn describe_days(&self) -> Option<String> {
         let day = (!self.day.any).then(|| self.describe_day_of_month());
         let weekday = (!self.weekday.any || self.weekday.has_places()).then(|| self.describe_weekdays());
@@ -130,13 +130,13 @@ impl CronExpr {
 
 const _: () = assert!(LAST_OF_MONTH == 1 << 6, "`PLACES` names the last one at 6");
 
-/// `minute 5`, `minutes 5 and 10`.
+/// Returns `minute 5` or `minutes 5 and 10`.
 fn words(unit: &str, values: &[u32]) -> String {
     let plural = if values.len() == 1 { "" } else { "s" };
     format!("{unit}{plural} {}", join(&values.iter().map(u32::to_string).collect::<Vec<_>>(), "and"))
 }
 
-/// The step, when the values are all of `0, step, 2·step, …` below `end` and the step divides `end`.
+/// Returns the step if the values are exactly `0, step, 2·step, …` below `end` and the step divides `end`.
 fn step(values: &[u32], end: u32) -> Option<u32> {
     let step = end / values.len() as u32;
     (step * values.len() as u32 == end && values.iter().zip(0..).all(|(value, at)| *value == at * step)).then_some(step)
@@ -146,7 +146,7 @@ fn bits(set: u64, end: u32) -> Vec<u32> {
     (0..end).filter(|bit| set & (1 << bit) != 0).collect()
 }
 
-/// `a`, `a and b`, `a, b and c`.
+/// Returns `a`, `a and b` or `a, b and c`.
 fn join(words: &[String], last: &str) -> String {
     match words {
         [rest @ .., end] if !rest.is_empty() => format!("{} {last} {end}", rest.join(", ")),

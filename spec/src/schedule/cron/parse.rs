@@ -1,13 +1,13 @@
-//! Reads the fields of a cron expression the way Airflow's croniter reads them.
+//! Parses the fields of a cron expression like Airflow's croniter.
 //!
-//! Its habits that people meet are kept: an equal range (`7-7`) is the whole cycle, ranges may wrap (`fri-mon`), a
-//! start with a step runs to the end of the field (`10/5`), `L5` is the last Friday and `15W` the nearest weekday.
+//! It keeps croniter's special cases: an equal range (`7-7`) is the whole cycle, ranges may wrap (`fri-mon`), a start
+//! with a step continues to the end of the field (`10/5`), `L5` is the last Friday and `15W` the nearest weekday.
 
 use super::{CronExpr, DayOfMonth, DayOfWeek, LAST_OF_MONTH};
 use crate::names::closest;
 use std::fmt;
 
-/// Longest expression that is looked at: twenty times the longest one seen in practice.
+/// Maximum length of an expression: twenty times the longest one seen in practice.
 pub(super) const MAX_CHARS: usize = 1_000;
 
 const MONTHS: &[&str] = &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
@@ -24,7 +24,7 @@ const PRESETS: &[(&str, &str)] = &[
     ("@annually", "0 0 1 1 *"),
 ];
 
-/// What is wrong with an expression, and what to write instead.
+/// Error in an expression, with a hint what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CronError {
     message: String,
@@ -36,7 +36,7 @@ impl CronError {
         CronError { message: message.into(), hint: hint.into() }
     }
 
-    /// The error without its hint.
+    /// Returns the error without its hint.
     pub fn message(&self) -> &str {
         &self.message
     }
@@ -65,7 +65,7 @@ enum Unit {
 }
 
 impl Unit {
-    /// In the order in which they are written.
+    /// Units in the order of the fields.
     const ALL: [Unit; 6] = [Unit::Minute, Unit::Hour, Unit::Day, Unit::Month, Unit::Weekday, Unit::Second];
 
     fn name(self) -> &'static str {
@@ -89,7 +89,7 @@ impl Unit {
         }
     }
 
-    /// A number or a name; Sunday may be 7. Bounds are the caller's business.
+    /// Parses a number or a name. 7 means Sunday. The caller checks the bounds.
     fn value(self, word: &str) -> Option<u32> {
         if !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit()) {
             let number = word.parse().unwrap_or(u32::MAX);
@@ -104,20 +104,19 @@ impl Unit {
     }
 }
 
-/// One field, as a set.
 #[derive(Default)]
 struct Field {
     values: u64,
-    /// `*` was one of the elements.
+    /// True if `*` is one of the elements.
     star: bool,
-    /// `L` was one of the elements.
+    /// True if `L` is one of the elements.
     last: bool,
     nearest: Option<u8>,
     nth: [u8; 7],
 }
 
 impl Field {
-    /// As croniter counts: every element once, `*` and `L` among them.
+    /// Returns true if all values are set, counted like croniter: every element once, including `*` and `L`.
     fn is_full(&self, unit: Unit) -> bool {
         let (low, high) = unit.bounds();
         self.values.count_ones() + u32::from(self.star) + u32::from(self.last) == high - low + 1
@@ -146,7 +145,7 @@ pub(super) fn parse(text: &str) -> Result<CronExpr, CronError> {
     let mut next = || fields.next().expect("there are six units");
     let (minutes, hours, days, months, weekdays, seconds) = (next()?, next()?, next()?, next()?, next()?, next()?);
 
-    // A field that names every value is no restriction, unless the other day field is one: then they are ORed.
+    // A field with every value is not a restriction, unless the other day field is restricted: then they are ORed.
     let any_day = days.star || (days.is_full(Unit::Day) && weekday.contains('*'));
     let any_weekday = weekdays.star || (weekdays.is_full(Unit::Weekday) && day.contains('*'));
     let nth = weekdays.nth;
@@ -239,13 +238,13 @@ fn parse_field(unit: Unit, word: &str) -> Result<Field, CronError> {
     Ok(field)
 }
 
-/// `15w` or `w15`.
+/// Parses `15w` or `w15`.
 fn nearest_weekday(element: &str) -> Option<u32> {
     let digits = element.strip_suffix('w').or_else(|| element.strip_prefix('w'))?;
     (!digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())).then(|| digits.parse().unwrap_or(u32::MAX))
 }
 
-/// Splits `mon#2` and `l5` into the days and a bit for the place in the month; no place is 0.
+/// Splits `mon#2` and `l5` into the days and a bit for the occurrence in the month, which is 0 if there is none.
 fn place_in_month(element: &str) -> Result<(&str, u8), CronError> {
     let is_number = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit());
     if let Some(day) = element.strip_prefix('l').filter(|day| is_number(day)) {
@@ -267,7 +266,7 @@ fn place_text(element: &str) -> &str {
     element.split_once('#').map_or("", |(_, place)| place)
 }
 
-/// A value, a range, a step.
+/// Parses a value, a range or a step.
 fn values(unit: Unit, element: &str) -> Result<Vec<u32>, CronError> {
     let (first, last) = unit.bounds();
     let out_of_bounds = || bad(unit, element, format!("the {} must be from {first} to {last}", unit.name()));
@@ -299,15 +298,15 @@ fn values(unit: Unit, element: &str) -> Result<Vec<u32>, CronError> {
     if found.iter().all(|value| (first..=last).contains(value)) { Ok(found) } else { Err(out_of_bounds()) }
 }
 
-/// A range over the end of its field, `fri-mon` or `22-2/2`. Steps go on across the end, counted as croniter counts:
-/// only where the step would leave the field.
+/// Returns a range that wraps at the end of its field, such as `fri-mon` or `22-2/2`. Like croniter, it continues the
+/// steps after the end only if a step would leave the field.
 fn wrapped(first: u32, last: u32, low: u32, high: u32, step: usize) -> Vec<u32> {
     let mut found: Vec<u32> = (low..=last).step_by(step).collect();
     let size = (last - first + 1) as usize;
     let end = *found.last().expect("`low` is in the field");
     let (behind, position) = ((last - end) as usize, (end - first) as usize);
     let skip = if position + step > size && behind < step { step - behind } else { 0 };
-    // A step longer than the field leaves nothing behind the end.
+    // If the step is longer than the field, no values remain after the end.
     if skip < size {
         found.extend((first + skip as u32..=high).step_by(step));
     }
@@ -320,7 +319,7 @@ fn parse_step(unit: Unit, element: &str, step: &str) -> Result<usize, CronError>
     }
     match step.parse::<u32>().unwrap_or(u32::MAX) {
         0 => Err(bad(unit, element, "a step is at least 1")),
-        // No field is longer: the first value only.
+        // No field is longer, so only the first value remains.
         step => Ok(step.min(100) as usize),
     }
 }
