@@ -1,7 +1,7 @@
-//! What the body of a task and its worker agree on: the context that a try gets, connections, what a task may wait for, and how secrets are
-//! kept out of what it says.
+//! The interface between task functions and workers: the context of an attempt, connections, conditions that tasks wait
+//! for, and the masking of secrets in logs.
 //!
-//! No runtime: a body is a future, the worker polls it.
+//! This crate contains no async runtime: a task function is a future that the worker polls.
 
 pub mod pattern;
 pub mod secret;

@@ -1,6 +1,7 @@
-//! Patterns of names, as shells have them. Pure.
+//! Shell-style patterns for names.
 
-/// `*` is any letters, `?` is one. A name that begins with a dot is meant only by a pattern that does.
+/// Returns whether a name matches a pattern. `*` matches any number of characters, `?` exactly one. A name that starts
+/// with a dot only matches patterns that start with a dot.
 pub fn fits(pattern: &str, name: &str) -> bool {
     let (pattern, name) = (pattern.as_bytes(), name.as_bytes());
     if name.first() == Some(&b'.') && pattern.first() != Some(&b'.') {
@@ -15,7 +16,7 @@ pub fn fits(pattern: &str, name: &str) -> bool {
             }
             Some(letter) if *letter == b'?' || *letter == name[n] => (p, n) = (p + 1, n + 1),
             _ => match star {
-                // The star takes one letter more.
+                // Backtrack: let the star match one more character.
                 Some((at, from)) => {
                     star = Some((at, from + 1));
                     (p, n) = (at + 1, from + 1);

@@ -1,4 +1,4 @@
-//! What nobody may read: which names mark a secret, and how secrets are taken out of a text. Pure.
+//! Detection and masking of secrets: which names mark a secret, and how secrets are removed from text.
 
 mod forms;
 mod masker;
@@ -8,10 +8,10 @@ pub use masker::Masker;
 
 use serde_json::Value;
 
-/// Stands where a secret stood.
+/// Replacement for a secret.
 pub const MASK: &str = "***";
 
-/// Parts of names that mark a secret, in a field of `extra` or in the key of a variable: Airflow's list and more.
+/// Substrings of names that mark a secret, in fields of `extra` and in keys of variables: Airflow's list and more.
 const SENSITIVE: [&str; 27] = [
     "access_key",
     "access_token",
@@ -42,10 +42,11 @@ const SENSITIVE: [&str; 27] = [
     "webhook_url",
 ];
 
-/// Words that mark a secret if they are a whole word of a name: `path` and `sasl.mechanism` do not.
+/// Words that mark a secret only as a whole word of a name. A substring match would include `path` and
+/// `sasl.mechanism`.
 const SENSITIVE_WORDS: [&str; 2] = ["pat", "sas"];
 
-/// Does this name mark a secret? `API-Key` does as `api_key`.
+/// Returns whether a name marks a secret. Case and separators are ignored, so `API-Key` is `api_key`.
 pub fn is_sensitive(name: &str) -> bool {
     let mut normal = String::with_capacity(name.len());
     for letter in name.trim().chars() {
@@ -58,29 +59,29 @@ pub fn is_sensitive(name: &str) -> bool {
     SENSITIVE.iter().any(|word| normal.contains(word)) || normal.split('_').any(|word| SENSITIVE_WORDS.contains(&word))
 }
 
-/// Returns an address with `***` for its password.
+/// Returns the address with `***` in place of its password. `None` if it has no password.
 pub(crate) fn masked_address(address: &str) -> Option<String> {
     let password = password_of(address)?;
     let (before, after) = address.rsplit_once('@')?;
     Some(format!("{}{MASK}@{after}", before.strip_suffix(password)?))
 }
 
-/// Returns the password of an address such as `https://user:password@host`.
+/// Returns the password of an address such as `https://user:password@host`. `None` if it has none.
 pub(crate) fn password_of(address: &str) -> Option<&str> {
     let (account, _) = address.rsplit_once('@')?;
     let account = account.split_once("://").map_or(account, |(_, account)| account);
     account.split_once(':').map(|(_, password)| password).filter(|password| !password.is_empty())
 }
 
-/// What is secret in a text that is JSON, or that is a secret as a whole.
+/// Returns the secrets in a text, which may be JSON. The whole text is a secret if `is_secret` is true.
 pub fn secrets_in(is_secret: bool, text: &str) -> Vec<String> {
     let mut secrets = Vec::new();
     collect(&Value::from(text), is_secret, &mut secrets);
     secrets
 }
 
-/// Texts in a value; below a sensitive name all of them, elsewhere those that have such a name themselves. JSON inside a
-/// text counts as what it says.
+/// Collects the secret strings and numbers of a value: all below a sensitive name, and passwords in addresses
+/// everywhere. JSON inside a string is parsed.
 pub(crate) fn collect(value: &Value, is_secret: bool, into: &mut Vec<String>) {
     match value {
         Value::String(text) => {
@@ -106,7 +107,7 @@ pub(crate) fn collect(value: &Value, is_secret: bool, into: &mut Vec<String>) {
     }
 }
 
-/// The same with `***` for every text and number that is secret; texts that are JSON with a secret in it as a whole.
+/// Replaces secret strings and numbers with `***`. A string that contains JSON with a secret is replaced as a whole.
 pub fn mask_sensitive(value: &mut Value, is_secret: bool) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(|item| mask_sensitive(item, is_secret)),
@@ -133,7 +134,8 @@ pub fn mask_sensitive(value: &mut Value, is_secret: bool) {
     }
 }
 
-/// A variable as people may read it: `***` for all of it if its key marks a secret, else for what is secret inside JSON.
+/// Returns a variable as users may see it: `***` if its key marks a secret, otherwise with the secrets inside its JSON
+/// masked.
 pub fn masked_variable(key: &str, value: &str) -> String {
     if is_sensitive(key) {
         return MASK.into();
@@ -144,7 +146,7 @@ pub fn masked_variable(key: &str, value: &str) -> String {
     if masked == read { value.into() } else { masked.to_string() }
 }
 
-/// People send back what they were shown: where that is `***`, what stood there stays.
+/// Returns the value to store when a user edits a masked variable: each unchanged `***` gets its stored value.
 pub fn restored_variable(key: &str, sent: &str, stored: &str) -> String {
     if sent == masked_variable(key, stored) {
         return stored.into();
@@ -155,7 +157,7 @@ pub fn restored_variable(key: &str, sent: &str, stored: &str) -> String {
     if restored == sent_json { sent.into() } else { restored.to_string() }
 }
 
-/// Puts what stood there in the place of each `***`.
+/// Replaces each `***` with the stored value at the same path.
 pub(crate) fn restore(sent: &mut Value, stored: &Value) {
     match (sent, stored) {
         (Value::Object(sent), Value::Object(stored)) => {
@@ -176,7 +178,7 @@ pub(crate) fn restore(sent: &mut Value, stored: &Value) {
     }
 }
 
-/// An object or a list that is written in a text.
+/// Parses a text that contains a JSON object or list.
 fn json_in(text: &str) -> Option<Value> {
     if text.trim_start().starts_with(['{', '[']) { serde_json::from_str(text).ok() } else { None }
 }

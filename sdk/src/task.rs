@@ -1,5 +1,6 @@
-//! What a running task and its worker agree on: the function without its types, the facts it is told, how it can end
-//! other than well, and what it may ask of whoever runs it. No runtime: a body is a future, the worker polls it.
+//! The interface between a running task and its worker: the untyped task function, the facts about its run, how it can
+//! fail, and the requests that it can make to its host. Contains no async runtime: a task function is a future that the
+//! worker polls.
 
 mod bundle;
 mod condition;
@@ -25,26 +26,27 @@ pub use orch_spec::asset::{AssetEvent, LineageEdge, TriggeringEvent};
 use serde_json::Value;
 use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
-/// A future that owns what it needs and may move between threads.
+/// An owned future that can move between threads.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// What a task returns. Any error (`?`, `bail!`, `.context(…)`) fails the try; `skip` and `fatal` say more.
+/// The return type of a task. Any error (`?`, `bail!`, `.context(…)`) fails the attempt; `skip` and `fatal` return more
+/// specific errors.
 pub type TaskResult<T> = anyhow::Result<T>;
 
-/// The body of a task without its types: inputs as JSON in the order of the parameters, the output as JSON.
+/// An untyped task function: takes the inputs as JSON in the order of the parameters and returns the output as JSON.
 pub type Run = dyn Fn(Ctx, Vec<Value>) -> BoxFuture<Result<Option<Value>, TaskError>> + Send + Sync;
 
-/// What a worker calls for one attempt.
+/// The function that a worker calls for one attempt.
 #[derive(Clone)]
 pub struct TaskFn {
-    /// `Ok(None)` is a sensor saying "not yet".
+    /// `Ok(None)` means "not yet" and is only returned by sensors.
     pub run: Arc<Run>,
-    /// Refuses a JSON value that is not the output type of the task.
+    /// Rejects a JSON value that does not fit the output type of the task.
     pub check_output: fn(&Value) -> Result<(), String>,
 }
 
 impl TaskFn {
-    /// A body whose output may be any JSON.
+    /// Creates a task function whose output may be any JSON.
     pub fn untyped<F>(run: F) -> Self
     where
         F: Fn(Ctx, Vec<Value>) -> BoxFuture<Result<Option<Value>, TaskError>> + Send + Sync + 'static,
@@ -52,7 +54,7 @@ impl TaskFn {
         TaskFn { run: Arc::new(run), check_output: |_| Ok(()) }
     }
 
-    /// One attempt, its inputs already resolved.
+    /// Starts one attempt with resolved inputs.
     pub fn call(&self, ctx: Ctx, inputs: Vec<Value>) -> BoxFuture<Result<Option<Value>, TaskError>> {
         (self.run)(ctx, inputs)
     }

@@ -1,4 +1,4 @@
-//! The conditions that every worker knows, as data: what a task says when it waits, and what whoever looks reads.
+//! The built-in conditions, as data: written by waiting tasks and read by the worker that polls.
 //!
 //! ```
 //! use orch_sdk::wait::{self, Wait};
@@ -28,31 +28,31 @@ use serde::Serialize;
 use serde_json::Value;
 use std::time::Duration;
 
-/// Something to wait for.
+/// A condition that a task can wait for.
 pub trait Wait: Sized {
     fn awaited(self) -> Awaited;
 
-    /// It is waited for so long; without this for ever.
+    /// Limits the wait. Without a timeout, the task waits forever.
     fn timeout(self, limit: Duration) -> Deferral {
         Deferral::from(self.awaited()).timeout(limit)
     }
 
-    /// So long between two looks.
+    /// Sets the poll interval.
     fn poke_every(self, pause: Duration) -> Deferral {
         Deferral::from(self.awaited()).poke_every(pause)
     }
 
-    /// When it does not come in time the task is skipped, not failed.
+    /// Skips the task if the wait times out, instead of failing it.
     fn soft_fail(self) -> Deferral {
         Deferral::from(self.awaited()).soft_fail()
     }
 
-    /// When it does not come in time the body is called all the same.
+    /// Calls the task function even if the wait times out.
     fn resume_on_timeout(self) -> Deferral {
         Deferral::from(self.awaited()).resume_on_timeout()
     }
 
-    /// Given back to the next call of the body.
+    /// Passes data to the next call of the task function.
     fn carry(self, what: impl Serialize) -> Deferral {
         Deferral::from(self.awaited()).carry(what)
     }
@@ -64,7 +64,7 @@ impl Wait for Awaited {
     }
 }
 
-/// A condition of a kind that a bundle brings.
+/// Returns a condition of a kind that a bundle provides.
 pub fn custom(kind: &str, config: impl Serialize) -> Awaited {
     Awaited::new(kind, config)
 }
@@ -100,10 +100,11 @@ kinds! {
     RunWait => "run";
 }
 
-/// The same with times that no longer depend on when it is asked: inside conditions that are made of others.
+/// Returns the condition with absolute times, also inside conditions that combine others: a relative time counts from
+/// `now`, the start of the wait.
 ///
 /// # Errors
-/// A time that is none.
+/// Returns an error if a time or a config is invalid.
 pub fn settle(awaited: &Awaited, now: DateTime<Utc>) -> Result<Awaited, String> {
     let mut settled = awaited.clone();
     match awaited.kind.as_str() {
@@ -121,10 +122,10 @@ pub fn settle(awaited: &Awaited, now: DateTime<Utc>) -> Result<Awaited, String> 
     Ok(settled)
 }
 
-/// A config as its type.
+/// Parses a config.
 ///
 /// # Errors
-/// What does not fit, in words.
+/// Returns a message if the config does not fit the type.
 pub fn read<T: serde::de::DeserializeOwned>(config: &Value) -> Result<T, String> {
     T::deserialize(config).map_err(|error| format!("its config cannot be read: {error}"))
 }

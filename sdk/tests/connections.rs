@@ -1,5 +1,5 @@
-//! Connections as Airflow reads and writes them: what its own code said about a table of URIs (recorded by
-//! `tests/oracle/connections.py`), and round trips of arbitrary ones.
+//! Compares connections with Airflow: a table of URIs with the results of Airflow's own code (recorded by
+//! `tests/oracle/connections.py`), and round trips of arbitrary connections.
 
 use orch_sdk::task::Connection;
 use proptest::prelude::*;
@@ -21,7 +21,7 @@ fn parts(connection: &Connection) -> Value {
     })
 }
 
-/// Airflow tells an empty password from none at times; nobody can log in differently with it.
+/// Airflow sometimes distinguishes an empty password from a missing one; neither changes how a login works.
 fn without_empty(mut parts: Value) -> Value {
     if parts["password"] == "" {
         parts["password"] = Value::Null;
@@ -45,7 +45,7 @@ fn uris_are_written_as_airflow_writes_them() {
     for case in oracle["write"].as_array().expect("a list") {
         let given = Connection::from_object("c", case["parts"].as_object().expect("an object")).expect("a connection");
         let (ours, theirs) = (given.to_uri(), case["uri"].as_str().expect("text"));
-        // Python puts a blank behind the colons and commas of JSON.
+        // Python writes a space after the colons and commas of JSON.
         assert_eq!(ours.replace("%3A+", "%3A"), theirs.replace("%3A+", "%3A").replace("%2C+", "%2C"));
         let back = Connection::from_uri("c", &ours).expect("what we write we read");
         assert_eq!(without_empty(parts(&back)), without_empty(case["back"].clone()), "{ours}");

@@ -1,4 +1,4 @@
-//! Secrets are taken out of a text in every form that a line of a log may carry, and nothing else is.
+//! Secrets are masked in every form in which they can appear in a log line, and nothing else is masked.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
@@ -27,7 +27,7 @@ fn ascii_json(text: &str) -> String {
     text.encode_utf16().map(put).collect()
 }
 
-/// Every way in which a library writes a text.
+/// Returns every form in which a library may write a text.
 fn written(secret: &str) -> Vec<String> {
     let json = serde_json::to_string(secret).expect("text is JSON");
     let mut all = vec![
@@ -67,7 +67,7 @@ fn check(secret: &str) {
         {
             let masked = masker.mask(&line);
             assert!(masked.contains("***"), "{secret:?} as {line:?} is not masked");
-            // Of base64 the signs that a neighbour has a part in may stay; the secret cannot.
+            // Base64 characters that contain bits of a neighboring byte may remain; the secret must not.
             assert!(!masked.contains(&form) && !masked.contains(secret), "{line:?} became {masked:?}");
         }
     }
@@ -86,7 +86,7 @@ proptest! {
     #[test]
     fn any_secret_is_found_in_every_encoding(secret in "[ -~éß☃🦀]{5,24}") {
         prop_assume!(secret.trim() == secret && secret.chars().any(|letter| letter != '*'));
-        // A secret that an escape says itself, or that is made of masks, is not told from its own mask.
+        // A secret that is part of `***`, or that contains `***`, cannot be distinguished from its mask.
         prop_assume!(!"***".contains(&secret) && !secret.contains("***"));
         check(&secret);
     }
@@ -150,7 +150,7 @@ fn a_thousand_secrets_are_as_quick_as_one() {
         assert_eq!(masker.mask(line), line);
     }
     let each = began.elapsed() / 10_000;
-    // Unoptimised, on a busy machine; optimised it is about a microsecond.
+    // For a debug build on a busy machine. An optimised build takes about a microsecond per line.
     assert!(each.as_micros() < 500 && built.as_secs() < 60, "{each:?} a line, built in {built:?}");
     assert_eq!(masker.mask("planted-999-secret-7911081"), "***");
 }

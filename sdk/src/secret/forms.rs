@@ -1,14 +1,14 @@
-//! The ways in which the bytes of a secret can stand in a text without any escape: as they are, in hex, and inside
-//! base64 wherever they begin. What is escaped is found by reading the text (`views.rs`).
+//! The unescaped forms in which the bytes of a secret can appear in a text: plain, in hex, and in base64 at any offset.
+//! Escaped forms are found by decoding the text (`views.rs`).
 
 use base64::Engine as _;
 use base64::alphabet::{STANDARD, URL_SAFE};
 use base64::engine::general_purpose::{GeneralPurpose, NO_PAD};
 
-/// Codes of very short secrets are found everywhere by chance: three bytes are four signs of base64.
+/// Minimum length of an encoded form. Shorter ones match by chance: three bytes are four base64 characters.
 const SHORTEST_CODE: usize = 6;
 
-/// Of base64 also its two borders belong to the secret in part.
+/// In base64, the characters at both ends can also contain bits of neighboring bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SecretForm {
     AsItIs,
@@ -27,7 +27,8 @@ pub(super) fn of(secret: &str) -> Vec<(String, SecretForm)> {
     for alphabet in [&STANDARD, &URL_SAFE] {
         let engine = GeneralPurpose::new(alphabet, NO_PAD);
         for offset in 0..3 {
-            // Six bits a sign: only signs that no neighbour has a part in are the same whatever stands around.
+            // A base64 character encodes six bits. Only characters without bits of a neighboring byte are the same in
+            // every context.
             let mut shifted = vec![0; offset];
             shifted.extend_from_slice(bytes);
             let (first, end) = ((offset * 8).div_ceil(6), shifted.len() * 8 / 6);

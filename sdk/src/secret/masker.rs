@@ -1,8 +1,8 @@
-//! Takes secrets out of texts.
+//! Masks secrets in text.
 //!
-//! Looks for each secret as it is, in hex, in base64 wherever it begins there, and all that also behind up to three
-//! layers of escapes (URLs, forms, JSON, debug output, HTML), in any case. Finding is one pass however many secrets
-//! there are; adding one is cheap because automata are merged like the digits of a binary counter.
+//! Finds each secret plain, in hex of either case and in base64 at any offset, each also behind up to three layers of
+//! escapes (URLs, forms, JSON, debug output, HTML). Each batch of secrets is searched in a single pass. Adding a secret
+//! is cheap because batches are merged like the digits of a binary counter.
 
 use super::MASK;
 use super::forms::{self, SecretForm};
@@ -15,22 +15,24 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// What is shorter stands in every other word.
+/// Minimum length of a secret in characters. Shorter ones appear in many ordinary words.
 const SHORTEST_SECRET: usize = 3;
-/// A line of a secret with several lines (a private key) is a secret by itself from this length on.
+/// Minimum length of a line of a multi-line secret (such as a private key) that is also masked alone.
 const SHORTEST_LINE: usize = 8;
-/// No secrets, though some write them where a secret belongs: a log without them could not be read.
+/// Words that are never masked, although some users put them where a secret belongs. A log with these words masked
+/// would be unreadable.
 const TRIVIAL: [&str; 10] = ["airflow", "orch", "postgres", "root", "admin", "user", "true", "false", "null", "none"];
-/// JSON in a URL in JSON: deeper is not looked.
+/// Maximum number of nested escapes, such as JSON in a URL in JSON.
 const DEEPEST: usize = 3;
 
-/// Knows secrets. A clone is cheap; one that knows none costs nothing.
+/// A set of secrets to mask. Cloning is cheap, and an empty masker costs nothing.
 #[derive(Clone, Default)]
 pub struct Masker {
     parts: Vec<Arc<SecretBatch>>,
 }
 
-/// Some of the secrets.
+/// Some of the secrets, with the automaton that finds them. The masker merges small batches into larger ones, so adding
+/// a secret does not rebuild the automaton for all of them.
 struct SecretBatch {
     secrets: BTreeSet<String>,
     finder: AhoCorasick,
@@ -42,7 +44,7 @@ impl Masker {
         Masker::default().with(secrets)
     }
 
-    /// The same that knows these too. What is too short or a trivial word is no secret.
+    /// Returns a masker that also masks these secrets. Strings that are too short and trivial words are ignored.
     #[must_use]
     pub fn with<S: AsRef<str>>(&self, secrets: impl IntoIterator<Item = S>) -> Self {
         let mut new = BTreeSet::new();
@@ -73,12 +75,11 @@ impl Masker {
         self.parts.iter().any(|part| part.secrets.contains(secret))
     }
 
-    /// How many secrets it knows.
     pub fn len(&self) -> usize {
         self.parts.iter().map(|part| part.secrets.len()).sum()
     }
 
-    /// The text with `***` for every secret.
+    /// Returns the text with `***` in place of every secret.
     pub fn mask<'a>(&self, text: &'a str) -> Cow<'a, str> {
         if self.is_empty() {
             return Cow::Borrowed(text);
@@ -91,7 +92,7 @@ impl Masker {
         found.sort_by_key(|range| (range.start, range.end));
         let (mut masked, mut end) = (String::with_capacity(text.len()), 0);
         for (number, range) in found.into_iter().enumerate() {
-            // Half of a letter is never left: an escape may have stood for some of its bytes only.
+            // Extend to character boundaries: an escape may encode only some bytes of a character.
             let range = text.floor_char_boundary(range.start)..text.ceil_char_boundary(range.end);
             if number == 0 || range.start > end {
                 masked.push_str(&text[end..range.start]);
@@ -103,7 +104,7 @@ impl Masker {
         Cow::Owned(masked)
     }
 
-    /// The same for all texts and numbers of a JSON value, and its keys.
+    /// Masks all strings, numbers and keys of a JSON value.
     pub fn mask_value(&self, value: &mut Value) {
         match value {
             _ if self.is_empty() => {}
@@ -137,7 +138,7 @@ impl Masker {
         fields.values_mut().for_each(|value| self.mask_value(value));
     }
 
-    /// Finds secrets in what a text says, and in what it says when its escapes are undone.
+    /// Finds secrets in a text and in its decoded forms.
     fn find_secrets(&self, view: &View<'_>, found: &mut Vec<Range<usize>>, deeper: usize) {
         for part in &self.parts {
             for hit in part.finder.find_overlapping_iter(&*view.text) {
@@ -177,7 +178,7 @@ impl SecretBatch {
 }
 
 impl SecretForm {
-    /// With the signs of base64 that a neighbour has a part in, and the padding.
+    /// Extends a match by the base64 characters that it shares with its neighbors, and by the padding.
     fn whole(self, text: &[u8], range: Range<usize>) -> Range<usize> {
         let SecretForm::Base64 { begins_inside, ends_inside } = self else { return range };
         let is_code =

@@ -1,14 +1,15 @@
-//! A text as it reads when its escapes are undone, with the way back: which bytes of the text each byte came from.
+//! Decoded views of a text that map each decoded byte back to its position in the original.
 //!
-//! Undoing is surer than listing what encoders write: they disagree about which signs they escape, and in which case.
+//! Decoding is more reliable than listing the output of encoders, which differ in the characters that they escape and
+//! in the case of hex digits.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
-/// What a text says, and where in the text it stands.
+/// A decoded text with its positions in the original.
 pub(super) struct View<'a> {
     pub(super) text: Cow<'a, [u8]>,
-    /// For each byte where it begins in the original, and at last the original's end. `None`: it is the original.
+    /// The original offset of each byte, followed by the end of the original. `None` for the original itself.
     origins: Option<Vec<u32>>,
 }
 
@@ -24,7 +25,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The same with one kind of escapes undone; `None` when there are none.
+    /// Decodes one kind of escape. `None` if the text contains none.
     pub(super) fn undo(&self, escapes: Escapes) -> Option<View<'static>> {
         let text = &*self.text;
         if !text.iter().any(|byte| escapes.begin_with(*byte)) {
@@ -53,16 +54,15 @@ impl<'a> View<'a> {
     }
 }
 
-/// A family of escapes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Escapes {
-    /// `%2F`, of URLs.
+    /// URL escapes: `%2F`.
     Percent,
-    /// The same, and `+` is a space: of forms.
+    /// Form encoding: URL escapes, and `+` for a space.
     Form,
-    /// `\"`, `\n`, `\u00e9`, `\u{e9}`, `\xe9`, `\/`: of JSON, and of the debug output of Rust and Python.
+    /// JSON, and debug output of Rust and Python: `\"`, `\n`, `\u00e9`, `\u{e9}`, `\xe9`, `\/`.
     Backslash,
-    /// `&amp;`, `&#39;`, `&#x27;`: of HTML and XML.
+    /// HTML and XML: `&amp;`, `&#39;`, `&#x27;`.
     Entity,
 }
 
@@ -77,14 +77,14 @@ impl Escapes {
     fn begin_with(self, byte: u8) -> bool {
         match self {
             Escapes::Percent => byte == b'%',
-            // Without a `+` it says no more than `Percent`.
+            // Without a `+`, the result is the same as for `Percent`.
             Escapes::Form => byte == b'+',
             Escapes::Backslash => byte == b'\\',
             Escapes::Entity => byte == b'&',
         }
     }
 
-    /// What an escape says that stands at the beginning, and how long it is.
+    /// Decodes the escape at the start of the text and returns it with its length.
     fn read(self, text: &[u8]) -> Option<(DecodedEscape, usize)> {
         match (self, text[0]) {
             (Escapes::Form, b'+') => Some((DecodedEscape::Byte(b' '), 1)),
@@ -117,7 +117,7 @@ fn backslash(text: &[u8]) -> Option<(DecodedEscape, usize)> {
             let unit = hex(text.get(2..6)?)?;
             let low = || (text.get(6..8)? == b"\\u").then(|| hex(text.get(8..12)?)).flatten();
             match (unit, low()) {
-                // Two halves of one letter.
+                // A surrogate pair.
                 (0xd800..=0xdbff, Some(low @ 0xdc00..=0xdfff)) => {
                     let code = 0x1_0000 + ((unit - 0xd800) << 10) + (low - 0xdc00);
                     Some((DecodedEscape::Letter(char::from_u32(code)?), 12))

@@ -1,4 +1,4 @@
-//! All DAGs of one worker binary or folder: their structure and the functions of their tasks, checked as a whole.
+//! All DAGs of one worker binary or folder, with the functions of their tasks. They are checked together.
 
 use super::{Conditions, TaskFn};
 use orch_spec::DagSpec;
@@ -6,27 +6,26 @@ use orch_spec::check::{self, Problem};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-/// A DAG with its functions, by task id. A task of a kind that the worker itself runs needs none.
+/// A DAG with its task functions by task id. Tasks of a kind that the worker runs itself have no function.
 #[derive(Debug, Clone)]
 pub struct BundleDag {
     pub spec: Arc<DagSpec>,
     pub bodies: HashMap<String, TaskFn>,
-    /// What its tasks may wait for besides what every worker knows.
+    /// Conditions that its tasks can wait for, in addition to the built-in ones.
     pub conditions: Conditions,
 }
 
-/// What a worker registers and can run.
+/// The DAGs that a worker registers and can run.
 #[derive(Debug, Clone)]
 pub struct Bundle {
     pub name: String,
     dags: BTreeMap<String, BundleDag>,
-    /// DAGs that are not registered: only their runs that exist already still execute.
+    /// DAGs that are not registered. Only their existing runs are executed.
     hidden: BTreeMap<String, BundleDag>,
 }
 
 impl Bundle {
-    /// # Errors
-    /// Every problem of every DAG, and every id or alias that two DAGs share.
+    /// Creates a bundle, or returns every problem of every DAG and every id or alias that two DAGs share.
     pub fn new(name: impl Into<String>, dags: impl IntoIterator<Item = BundleDag>) -> Result<Bundle, Vec<Problem>> {
         let (mut found, mut wrong) = (BTreeMap::new(), Vec::new());
         let mut names: HashMap<String, Arc<DagSpec>> = HashMap::new();
@@ -72,7 +71,7 @@ impl Bundle {
         all
     }
 
-    /// By id.
+    /// Returns the DAGs that are not hidden, ordered by id.
     pub fn dags(&self) -> impl ExactSizeIterator<Item = &BundleDag> {
         self.dags.values()
     }

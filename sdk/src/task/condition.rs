@@ -1,5 +1,5 @@
-//! What tasks can wait for. A condition is a kind: it looks whether what some config asks for is there. Any worker whose
-//! bundle knows the kind may look, as often as it likes, so a look changes nothing.
+//! Conditions that tasks wait for. A condition is a kind that polls whether the thing in a config exists. Any worker
+//! whose bundle has the kind may poll, and as often as it likes, so a poll must not change anything.
 
 use super::{Awaited, BoxFuture, Connection, TaskResult};
 use crate::wait::RunWait;
@@ -9,26 +9,28 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-/// What a look gives: `None` is "not yet". An error is looked at again, a fatal one ends the wait, a skip skips the task.
+/// The result of a poll. `None` means "not yet". Errors are retried, a fatal error ends the wait, and a skip skips the
+/// task.
 pub type ConditionResult = TaskResult<Option<Value>>;
 
-/// One kind of condition. Those of a lake or a queue join by this trait: `dag("…").condition(MyCondition)`.
+/// A kind of condition. Bundles add their own, for example for a lake or a queue: `dag("…").condition(MyCondition)`.
 pub trait Condition: Send + Sync {
-    /// Names it in `Awaited`.
+    /// Returns the name of the kind, as used in `Awaited`.
     fn kind(&self) -> &str;
 
-    /// Refuses a config that no look could make sense of; asked when a task begins to wait.
+    /// Rejects a config that can never be polled. Called when a task starts to wait.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Returns what is wrong with the config.
     fn check(&self, _config: &Value) -> Result<(), String> {
         Ok(())
     }
 
-    /// One look. Equal configs are looked at once for all who wait.
+    /// Polls once. Equal configs are polled once for all waiting tasks.
     fn poke(&self, config: Value, eyes: Arc<dyn Eyes>) -> BoxFuture<ConditionResult>;
 
-    /// Many different looks with one question, answered in the same order. `None`: one by one, by `poke`.
+    /// Polls many different configs with one query and returns the results in the same order. `None` if `poke` must be
+    /// called for each config.
     fn poke_together(
         &self,
         _configs: &[Value],
@@ -38,34 +40,34 @@ pub trait Condition: Send + Sync {
     }
 }
 
-/// What a look may ask whoever looks.
+/// The requests that a poll can make to its worker.
 pub trait Eyes: Send + Sync {
-    /// Now, as good as this machine knows it.
+    /// Returns the current time of this machine's clock.
     fn now(&self) -> DateTime<Utc>;
 
-    /// A connection by its id; one that does not exist is a fatal error.
+    /// Returns a connection by its id, or a fatal error if it does not exist.
     fn connection(&self, id: &str) -> BoxFuture<TaskResult<Connection>>;
 
     fn variable(&self, key: &str) -> BoxFuture<TaskResult<Option<String>>>;
 
-    /// How runs or tasks of other DAGs stand, in the order in which they were asked for.
+    /// Returns the state of runs, or of their tasks, in the order of `asked`. `None` if there is no such run.
     fn runs(&self, asked: Vec<RunWait>) -> BoxFuture<TaskResult<Vec<Option<RunSeen>>>>;
 
-    /// Another condition, for those that are made of others.
+    /// Polls another condition, for conditions that combine others.
     fn poke_awaited(&self, at: Awaited) -> BoxFuture<ConditionResult>;
 }
 
-/// A run, or a task of it, that somebody waits for.
+/// State of a run or of one of its tasks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunSeen {
     pub run_id: String,
     pub logical_date: Option<DateTime<Utc>>,
-    /// Airflow's word: `success`, `failed`, `skipped`, …
+    /// State as named by Airflow: `success`, `failed`, `skipped`, …
     pub state: String,
     pub ended_at: Option<DateTime<Utc>>,
 }
 
-/// Kinds by name.
+/// Conditions by kind.
 #[derive(Clone, Default)]
 pub struct Conditions {
     kinds: BTreeMap<String, Arc<dyn Condition>>,
@@ -78,7 +80,7 @@ impl Conditions {
         self
     }
 
-    /// Those of `other` win.
+    /// Adds the conditions of `other`, which replace conditions of the same kind.
     pub fn extend(&mut self, other: &Conditions) {
         self.kinds.extend(other.kinds.iter().map(|(kind, condition)| (kind.clone(), condition.clone())));
     }

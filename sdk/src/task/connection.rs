@@ -1,6 +1,7 @@
-//! A connection to something outside, in Airflow's two forms: a URI (`connection/uri.rs`) and JSON (`connection/json.rs`).
+//! A connection to an external system, in Airflow's two forms: URI (`connection/uri.rs`) and JSON
+//! (`connection/json.rs`).
 //!
-//! What is wrong with either is told without any part of it: all of it could be a secret.
+//! Errors contain no part of the input: all of it could be secret.
 
 mod json;
 mod moved;
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::fmt;
 
-/// Its secrets are not shown by `Debug`.
+/// `Debug` does not show its secrets.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Connection {
     pub id: String,
@@ -22,7 +23,7 @@ pub struct Connection {
     pub conn_type: String,
     #[serde(default)]
     pub description: Option<String>,
-    /// May carry a protocol: `https://api.example.com`.
+    /// May contain a protocol: `https://api.example.com`.
     pub host: Option<String>,
     pub port: Option<u16>,
     pub login: Option<String>,
@@ -31,7 +32,7 @@ pub struct Connection {
     pub extra: Map<String, Value>,
 }
 
-/// What is wrong with a written connection. Says no part of it that could be a secret.
+/// An invalid connection. The message contains no part of the input that could be secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadConnection {
     #[error("the URI of connection `{id}` {problem}: write `type://login:password@host:port/schema?key=value`")]
@@ -41,19 +42,19 @@ pub enum BadConnection {
 }
 
 impl Connection {
-    /// Airflow's two forms, told apart as Airflow does: JSON begins with a brace.
+    /// Parses either of Airflow's two forms. A text that starts with a brace is JSON, like in Airflow.
     pub fn parse(id: &str, text: &str) -> Result<Self, BadConnection> {
         let text = text.trim();
         if text.starts_with('{') { Self::from_json(id, text) } else { Self::from_uri(id, text) }
     }
 
-    /// A field of `extra`, also under the long name `extra__<type>__<field>` of older Airflows.
+    /// Returns a field of `extra`, also under its long name `extra__<type>__<field>` from older versions of Airflow.
     pub fn extra_field(&self, name: &str) -> Option<&Value> {
         self.extra.get(name).or_else(|| self.extra.get(&format!("extra__{}__{name}", self.conn_type)))
     }
 
-    /// Where a service over HTTP is: `host` with its protocol is all of it, else `port` and `schema`, its path, belong to it. `None`: it has
-    /// no host.
+    /// Returns the URL of an HTTP service. A `host` with a protocol is the whole URL; otherwise `port` and `schema`
+    /// (the path) are added. `None` if there is no host.
     pub fn http_address(&self) -> Option<String> {
         let host = self.host.as_deref().filter(|host| !host.is_empty())?;
         if host.contains("://") {
@@ -64,18 +65,20 @@ impl Connection {
         Some(format!("http://{host}{port}/{path}").trim_end_matches('/').to_owned())
     }
 
-    /// Everything in it that nobody may read in a log: the password and the sensitive fields of `extra`.
+    /// Returns everything that must not appear in a log: the password, the sensitive fields of `extra` and a password
+    /// in the host.
     pub fn secrets(&self) -> Vec<String> {
         let mut secrets: Vec<String> = self.password.iter().cloned().collect();
         for (name, value) in &self.extra {
             collect(value, is_sensitive(name), &mut secrets);
         }
-        // A host may be a whole address with an account of its own.
+        // The host may be a whole URL with its own credentials.
         secrets.extend(self.host.as_deref().and_then(password_of).map(str::to_owned));
         secrets
     }
 
-    /// The same with `***` for the password, for every sensitive field of `extra`, and for a password in the host.
+    /// Returns the connection with `***` for the password, for every sensitive field of `extra`, and for a password in
+    /// the host.
     #[must_use]
     pub fn masked(&self) -> Self {
         let mut masked = self.clone();
@@ -87,7 +90,8 @@ impl Connection {
         masked
     }
 
-    /// People send back what they were shown by `masked`: where that is `***`, what stood in `stored` stays.
+    /// Replaces each `***` that `masked` produced with the value in `stored`, for connections that users edit and send
+    /// back.
     #[must_use]
     pub fn restored(mut self, stored: &Connection) -> Self {
         if self.password.as_deref() == Some(MASK) {
@@ -104,7 +108,7 @@ impl Connection {
         self
     }
 
-    /// As people and Airflow write the type: `google-cloud` is `google_cloud`, `postgresql` is `postgres`.
+    /// Normalizes a connection type: `google-cloud` is `google_cloud`, `postgresql` is `postgres`.
     pub fn normal_type(conn_type: &str) -> String {
         if conn_type == "postgresql" { "postgres".into() } else { conn_type.replace('-', "_") }
     }
@@ -112,7 +116,6 @@ impl Connection {
 
 const MASK: &str = crate::secret::MASK;
 
-/// A host may be a whole address with an account of its own.
 fn masked_host(host: &str) -> String {
     masked_address(host).unwrap_or_else(|| host.to_owned())
 }

@@ -1,4 +1,4 @@
-//! What a running task knows about itself and its run, and its door to whoever runs it.
+//! The context of a running task: the facts about its run and attempt, and access to its host.
 
 use super::{BoxFuture, Connection, Host, LogLevel, MemoryHost, Resumed, TaskResult, fatal};
 use chrono::{DateTime, Utc};
@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use std::{fmt, sync::Arc};
 use uuid::Uuid;
 
-/// What every attempt of a run is told alike.
+/// Facts that are the same for all attempts of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunFacts {
     pub dag_id: DagId,
@@ -25,33 +25,32 @@ pub struct RunFacts {
     pub run_after: DateTime<Utc>,
     pub run_type: RunType,
     pub triggered_by: Option<TriggeredBy>,
-    /// How often the run was cleared as a whole.
+    /// Number of times that the run was cleared as a whole.
     pub clear_number: u32,
-    /// What the run was started with, before the defaults of the params.
+    /// The conf that the run was started with, without the defaults of the params.
     pub conf: Arc<Value>,
-    /// The partition the run is for.
     #[serde(default)]
     pub partition_key: Option<String>,
 }
 
-/// What one attempt is told about itself. (`attempt`, `lease_no`) is its fence.
+/// Facts about one attempt. (`attempt`, `lease_no`) is its fencing token.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TryFacts {
     pub task_id: TaskId,
-    /// The element of a mapped task or group; `None` for a task that is not mapped.
+    /// Index in a mapped task or group; `None` for a task that is not mapped.
     pub map_index: Option<u32>,
-    /// 1 for the first try.
+    /// 1 for the first attempt.
     pub try_number: u32,
-    /// With `retries = 2` it is 2: the third try is the last.
+    /// Number of retries. With `retries = 2` it is 2, and the third attempt is the last.
     pub max_tries: u32,
     pub attempt: Uuid,
     pub lease_no: i32,
-    /// It was deferred and goes on.
+    /// The end of its wait, if the attempt was deferred and resumes.
     #[serde(default)]
     pub resumed: Option<Resumed>,
 }
 
-/// A task's handle of its run. Cheap to clone; works from `Ctx::test()` without any worker.
+/// A task's handle to its run. Cloning is cheap, and `Ctx::test()` works without a worker.
 #[derive(Clone)]
 pub struct Ctx {
     inner: Arc<Inner>,
@@ -65,12 +64,13 @@ struct Inner {
 }
 
 impl Ctx {
-    /// `params` is the run's conf with the defaults of the params' schema filled in.
+    /// Creates a context. `params` is the conf of the run with the defaults of the params schema filled in.
     pub fn new(run: Arc<RunFacts>, this_try: TryFacts, params: Arc<Value>, host: Arc<dyn Host>) -> Self {
         Ctx { inner: Arc::new(Inner { run, this_try, params, host }) }
     }
 
-    /// For the unit test of a task. To look at its logs and pushes afterwards, make it with `MemoryHost::new().ctx()`.
+    /// Creates a context for the unit test of a task. To inspect its logs and pushes afterwards, use
+    /// `MemoryHost::new().ctx()`.
     pub fn test() -> Self {
         MemoryHost::new().ctx()
     }
@@ -91,12 +91,12 @@ impl Ctx {
         self.inner.this_try.map_index
     }
 
-    /// 1 for the first try.
+    /// Returns the number of the attempt, starting at 1.
     pub fn try_number(&self) -> u32 {
         self.inner.this_try.try_number
     }
 
-    /// No retry follows when this try fails.
+    /// Returns whether this is the last attempt: no retry follows if it fails.
     pub fn is_last_try(&self) -> bool {
         self.inner.this_try.try_number > self.inner.this_try.max_tries
     }
@@ -105,12 +105,13 @@ impl Ctx {
         self.inner.this_try.attempt
     }
 
-    /// How the wait ended that this try began with `Err(defer(…))`; `None` in the first call of the body.
+    /// Returns how the wait ended that this attempt started with `Err(defer(…))`. `None` in the first call of the
+    /// function.
     pub fn resumed(&self) -> Option<&Resumed> {
         self.inner.this_try.resumed.as_ref()
     }
 
-    /// The date the run is for. Runs started by hand or by an asset may have none.
+    /// Returns the date that the run is for. Runs that were started manually or by an asset may have none.
     pub fn logical_date(&self) -> Option<DateTime<Utc>> {
         self.inner.run.logical_date
     }
@@ -123,7 +124,7 @@ impl Ctx {
         self.inner.run.data_interval_end
     }
 
-    /// The time from which the run could start: unlike the logical date, every run has one.
+    /// Returns the earliest start time of the run. Unlike the logical date, every run has one.
     pub fn run_after(&self) -> DateTime<Utc> {
         self.inner.run.run_after
     }
@@ -132,28 +133,25 @@ impl Ctx {
         self.inner.run.run_type
     }
 
-    /// What the run was started with, as JSON.
+    /// Returns the conf that the run was started with.
     pub fn conf(&self) -> &Value {
         &self.inner.run.conf
     }
 
-    /// All facts of the run.
     pub fn run(&self) -> &RunFacts {
         &self.inner.run
     }
 
-    /// All facts of this try.
     pub fn this_try(&self) -> &TryFacts {
         &self.inner.this_try
     }
 
-    /// The params as JSON; `d.params::<P>()` gives them to a task as an input with a type.
+    /// Returns the params as JSON. `d.params::<P>()` passes them to a task as a typed input.
     pub fn params(&self) -> &Value {
         &self.inner.params
     }
 
-    /// # Errors
-    /// A fatal error when the params are not a `P`.
+    /// Returns the params as a `P`, or a fatal error if they do not fit.
     pub fn params_as<P: DeserializeOwned>(&self) -> TaskResult<P> {
         P::deserialize(self.params()).map_err(|e| fatal(format!("the params are not a `{}`: {e}", type_name::<P>())))
     }
@@ -174,7 +172,7 @@ impl Ctx {
         self.log(LogLevel::Error, message.as_ref(), Value::Null);
     }
 
-    /// A line with fields: `ctx.log(LogLevel::Info, "loaded", json!({ "rows": 7 }))`.
+    /// Writes a log line with fields: `ctx.log(LogLevel::Info, "loaded", json!({ "rows": 7 }))`.
     pub fn log(&self, level: LogLevel, message: &str, fields: Value) {
         let fields = match fields {
             Value::Object(fields) => fields,
@@ -184,7 +182,7 @@ impl Ctx {
         self.inner.host.log(level, message, fields);
     }
 
-    /// How far this try is, in all so far; the UI shows it while the task runs.
+    /// Reports the totals of this attempt so far. The UI shows them while the task runs.
     pub fn progress(&self, rows: u64, bytes: u64) {
         self.inner.host.progress(rows, bytes);
     }
@@ -193,19 +191,17 @@ impl Ctx {
         self.inner.host.cancelled()
     }
 
-    /// Ready when somebody wants this try to end: `select!` on it to clean up.
+    /// Completes when this attempt should end. Use it in `select!` to clean up.
     pub fn cancelled(&self) -> BoxFuture<()> {
         self.inner.host.cancelled_future()
     }
 
-    /// # Errors
-    /// A fatal error when there is no such connection.
+    /// Returns a connection by its id, or a fatal error if it does not exist.
     pub async fn connection(&self, id: &str) -> TaskResult<Connection> {
         self.inner.host.connection(id).await
     }
 
-    /// # Errors
-    /// A fatal error when there is no such variable.
+    /// Returns a variable, or a fatal error if it does not exist.
     pub async fn variable(&self, key: &str) -> TaskResult<String> {
         let value = self.inner.host.variable(key).await?;
         value.ok_or_else(|| {
@@ -217,18 +213,18 @@ impl Ctx {
         Ok(self.inner.host.variable(key).await?.unwrap_or_else(|| default.into()))
     }
 
-    /// Stores a value beside the output, for `pull` and the UI. What a task returns needs no push.
+    /// Stores a value in addition to the output, for `pull` and the UI. The return value of a task needs no push.
     pub async fn push(&self, key: &str, value: impl Serialize) -> TaskResult<()> {
         let value = serde_json::to_value(value).map_err(|e| fatal(format!("`{key}` is not JSON: {e}")))?;
         self.inner.host.push(key, value).await
     }
 
-    /// A value pushed by a task of this run, `None` when there is none.
+    /// Returns a value that a task of this run pushed, or `None`.
     pub async fn pull<T: DeserializeOwned>(&self, task_id: &str, key: &str) -> TaskResult<Option<T>> {
         self.pull_from(task_id, key, None).await
     }
 
-    /// A value pushed by one element of a mapped task.
+    /// Returns a value that one element of a mapped task pushed, or `None`.
     pub async fn pull_element<T: DeserializeOwned>(
         &self,
         task_id: &str,
@@ -250,38 +246,39 @@ impl Ctx {
             .map_err(|e| fatal(format!("`{key}` of task `{task_id}` is not a `{}`: {e}", type_name::<T>())))
     }
 
-    /// Says that an asset was updated, in force when this try succeeds. `.outlet(asset(…))` needs no call of this.
+    /// Records an asset update, which takes effect when this attempt succeeds. Not needed for `.outlet(asset(…))`.
     pub fn asset_event(&self, uri: &str, extra: impl Serialize) -> TaskResult<()> {
         let extra = serde_json::to_value(extra).map_err(|e| fatal(format!("the extra of `{uri}` is not JSON: {e}")))?;
         self.emit(AssetEvent::of(uri).extra(extra))
     }
 
-    /// The same with more to say: `ctx.emit(AssetEvent::of(uri).through("alias").partition("2026-11-20").rows(7))`. The
-    /// last word about the same asset, alias and key counts.
+    /// Like [`Ctx::asset_event`], with more options:
+    /// `ctx.emit(AssetEvent::of(uri).through("alias").partition("2026-11-20").rows(7))`. The last event for the same
+    /// asset, alias and key wins.
     pub fn emit(&self, event: AssetEvent) -> TaskResult<()> {
         event.problem().map_or(Ok(()), |problem| Err(fatal(problem)))?;
         self.inner.host.asset_event(event)
     }
 
-    /// Records that so many rows went from one asset into another, kept when this try succeeds. Declared inlets and
-    /// outlets of which nothing is said are recorded by themselves, without rows.
+    /// Records that a number of rows flowed from one asset into another; stored when this attempt succeeds. Declared
+    /// inlets and outlets without such a call are recorded automatically, without rows.
     pub fn lineage(&self, from: &str, to: &str, rows: impl Into<Option<u64>>) -> TaskResult<()> {
         let edge = LineageEdge { from: from.into(), to: to.into(), rows: rows.into() };
         edge.problem().map_or(Ok(()), |problem| Err(fatal(problem)))?;
         self.inner.host.lineage(edge)
     }
 
-    /// The updates that began the run, oldest first; none of a run that began otherwise.
+    /// Returns the asset updates that started the run, oldest first. Empty if the run was started otherwise.
     pub async fn triggering_events(&self) -> TaskResult<Vec<TriggeringEvent>> {
         self.inner.host.triggering_events().await
     }
 
-    /// The partition the run is for: of a DAG by partition, or as somebody asked.
+    /// Returns the partition that the run is for, if its DAG runs by partition or the run was triggered with one.
     pub fn partition_key(&self) -> Option<&str> {
         self.inner.run.partition_key.as_deref()
     }
 
-    /// Whoever runs this try, for what has no method of its own here.
+    /// Returns the host of this attempt, for requests that have no method here.
     pub fn host(&self) -> &Arc<dyn Host> {
         &self.inner.host
     }
@@ -294,7 +291,7 @@ impl fmt::Debug for Ctx {
 }
 
 impl RunFacts {
-    /// For tests: a manual run of DAG `test` at the start of 2025.
+    /// Returns facts for tests: a manual run of the DAG `test` at the start of 2025.
     pub fn test() -> Self {
         RunFacts {
             dag_id: DagId::new("test").expect("a plain word is an id"),
@@ -315,7 +312,7 @@ impl RunFacts {
 }
 
 impl TryFacts {
-    /// For tests: the first and only try of task `test`.
+    /// Returns facts for tests: the first and only attempt of the task `test`.
     pub fn test() -> Self {
         TryFacts {
             task_id: TaskId::new("test").expect("a plain word is an id"),

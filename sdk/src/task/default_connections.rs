@@ -1,5 +1,5 @@
-//! Connections that a binary brings itself, so that its DAGs run where nobody has set anything up. They are looked for
-//! last: a file, a vault, the environment and the database have their say before.
+//! Connections that a binary provides, so that its DAGs run without any setup. They have the lowest precedence: a file,
+//! a vault, the environment and the database are searched first.
 
 use super::{BoxFuture, Connection};
 use serde::{Deserialize, Serialize};
@@ -8,38 +8,40 @@ use std::future::ready;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Where a binary works: what its default connections may lead to.
+/// Facts about the installation that default connections can lead to.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Installation {
-    /// The folder of `orch standalone`. Workers on several machines each have their own.
+    /// The folder of `orch standalone`. Workers on different machines each have their own.
     pub data_dir: PathBuf,
-    /// The URL of the metadata database as tasks may use it. May contain a password.
+    /// The URL of the metadata database for tasks. It may contain a password.
     pub database_url: String,
-    /// The role that may follow changes of databases on this server, if it is not the role of the URL. Its password is the same.
+    /// The role that may capture changes of databases on this server, if it is not the role of the URL. It has the same
+    /// password.
     #[serde(default)]
     pub capture_role: Option<String>,
 }
 
-/// What was found, or why it could not be asked for.
+/// The connections, or the reason why they could not be requested.
 type ConnectionsResult = Result<Vec<Connection>, String>;
 type Ask = dyn Fn(Installation) -> BoxFuture<ConnectionsResult> + Send + Sync;
 
-/// How they are found; nothing of most binaries.
+/// Provider of default connections. Most binaries have none.
 #[derive(Clone, Default)]
 pub struct DefaultConnections(Option<Arc<Ask>>);
 
 impl DefaultConnections {
-    /// They are made by this binary.
+    /// Creates a provider that builds the connections in this binary.
     pub fn new(make: impl Fn(&Installation) -> Vec<Connection> + Send + Sync + 'static) -> Self {
         DefaultConnections::asked(move |here| Box::pin(ready(Ok(make(&here)))))
     }
 
-    /// They are asked of another binary.
+    /// Creates a provider that requests the connections from another binary.
     pub fn asked(ask: impl Fn(Installation) -> BoxFuture<ConnectionsResult> + Send + Sync + 'static) -> Self {
         DefaultConnections(Some(Arc::new(ask)))
     }
 
-    /// These, and those of another binary that have other names. One that does not answer hides none of these.
+    /// Adds the connections of another provider that have different ids. An error of `other` is ignored, so that it
+    /// cannot hide the connections of `self`.
     #[must_use]
     pub fn and(self, other: DefaultConnections) -> Self {
         if self.is_empty() {
@@ -61,8 +63,7 @@ impl DefaultConnections {
         self.0.is_none()
     }
 
-    /// # Errors
-    /// The binary that brings them does not answer.
+    /// Returns the connections. Fails if the binary that provides them does not respond.
     pub async fn of(&self, installation: &Installation) -> ConnectionsResult {
         match &self.0 {
             Some(ask) => ask(installation.clone()).await,

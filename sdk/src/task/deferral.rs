@@ -1,5 +1,5 @@
-//! A task that waits without a slot: it ends a call of itself with a deferral, and is called again when what it waits
-//! for is there. What it waits for is data, so that it outlives the process, and any worker can look.
+//! Deferrals: a task that waits without a slot. It ends the call of its function with a deferral and is called again
+//! when the condition holds. The condition is data, so it survives the process, and any worker can poll it.
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::error::Stop;
 use super::{TaskResult, fatal};
 
-/// What is waited for: a kind of condition, and what belongs to that kind.
+/// The condition that a task waits for: its kind and the config of that kind.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Awaited {
@@ -18,24 +18,22 @@ pub struct Awaited {
 }
 
 impl Awaited {
-    /// # Panics
-    /// When the config is no JSON: a map whose keys are no text.
+    /// Creates a condition. Panics if the config is not JSON, such as a map whose keys are not strings.
     pub fn new(kind: impl Into<String>, config: impl Serialize) -> Self {
         let config = serde_json::to_value(config).expect("a config has names and values");
         Awaited { kind: kind.into(), config }
     }
 }
 
-/// What happens when it did not come in time.
+/// The action when the wait times out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnTimeout {
-    /// The task fails, whatever retries are left.
+    /// The task fails, even if retries are left.
     #[default]
     Fail,
-    /// The task is skipped.
     Skip,
-    /// The body is called and told so.
+    /// The function is called and can see the timeout in `resumed`.
     Resume,
 }
 
@@ -49,56 +47,56 @@ impl OnTimeout {
     }
 }
 
-/// What a task waits for, and how.
+/// A condition with the options of the wait.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Deferral {
     pub until: Awaited,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
-    /// Between two looks; the task's `poll_every`, else a minute.
+    /// Poll interval. Default: the task's `poll_every`, else one minute.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub poke_ms: Option<u64>,
     #[serde(default)]
     pub on_timeout: OnTimeout,
-    /// What the next call of the body is told beside the answer.
+    /// Data for the next call of the function.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub carried: Value,
 }
 
 impl Deferral {
-    /// It is waited for so long; without this for ever.
+    /// Limits the wait. Without a timeout, the task waits forever.
     #[must_use]
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout_ms = Some(ms(limit));
         self
     }
 
-    /// So long between two looks.
+    /// Sets the poll interval.
     #[must_use]
     pub fn poke_every(mut self, pause: Duration) -> Self {
         self.poke_ms = Some(ms(pause));
         self
     }
 
-    /// When it does not come in time the task is skipped, not failed.
+    /// Skips the task if the wait times out, instead of failing it.
     #[must_use]
     pub fn soft_fail(mut self) -> Self {
         self.on_timeout = OnTimeout::Skip;
         self
     }
 
-    /// When it does not come in time the body is called all the same, and `resumed` says so.
+    /// Calls the function even if the wait times out; `resumed` then contains the timeout.
     #[must_use]
     pub fn resume_on_timeout(mut self) -> Self {
         self.on_timeout = OnTimeout::Resume;
         self
     }
 
-    /// Given back to the next call of the body: how far it is, for example.
+    /// Passes data to the next call of the function, for example its progress.
     ///
     /// # Panics
-    /// When it is no JSON.
+    /// Panics if the data is not JSON.
     #[must_use]
     pub fn carry(mut self, what: impl Serialize) -> Self {
         self.carried = serde_json::to_value(what).expect("what is carried is JSON");
@@ -116,39 +114,39 @@ impl From<Awaited> for Deferral {
     }
 }
 
-/// Ends this call of the body; it is called again when the condition holds, and finds it with `ctx.resumed()`. Until then
-/// the task takes no slot: `return Err(defer(wait::file("/in/orders.csv").timeout(hours(2))))`.
+/// Ends this call of the task function. It is called again when the condition holds, and gets the result from
+/// `ctx.resumed()`. Until then the task needs no slot:
+/// `return Err(defer(wait::file("/in/orders.csv").timeout(hours(2))))`.
 pub fn defer(what: impl Into<Deferral>) -> anyhow::Error {
     Stop::Defer(Box::new(what.into())).into()
 }
 
-/// How a wait ended, for the next call of the body.
+/// The end of a wait, for the next call of the function.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Resumed {
     pub end: WaitEnd,
-    /// What the call before carried over.
+    /// The data that the previous call carried over.
     #[serde(default)]
     pub carried: Value,
 }
 
-/// How a wait ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WaitEnd {
-    /// The condition held, and gave this.
+    /// The condition held and returned this value.
     Met(Value),
     TimedOut(OnTimeout),
-    /// Looking failed: too often, or `for_good`.
+    /// Polling failed too often, or with a fatal error (`for_good`).
     Failed {
         cause: String,
         for_good: bool,
     },
-    /// The condition says that there is nothing to wait for.
+    /// The condition skipped the task, for this reason.
     Skipped(String),
 }
 
 impl Resumed {
-    /// What the condition gave.
+    /// Returns the value of the condition, if it held.
     pub fn value(&self) -> Option<&Value> {
         match &self.end {
             WaitEnd::Met(value) => Some(value),
@@ -156,8 +154,7 @@ impl Resumed {
         }
     }
 
-    /// # Errors
-    /// A fatal error when the condition gave something else, or nothing.
+    /// Returns the value of the condition as a `T`, or a fatal error if there is none or it does not fit.
     pub fn value_as<T: DeserializeOwned>(&self) -> TaskResult<T> {
         let value = self.value().unwrap_or(&Value::Null);
         T::deserialize(value)

@@ -1,21 +1,21 @@
-//! How a try ends other than well. Inside a body it is an `anyhow::Error`; at its border it becomes data, because it is
-//! read after the process is gone.
+//! The ways in which an attempt can end without success. Inside a task function they are `anyhow::Error`s. They are
+//! stored as data because they are read after the process has exited.
 
 use super::Deferral;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Ends the task as skipped: `return Err(skip("no new data"))`.
+/// Returns an error that ends the task as skipped: `return Err(skip("no new data"))`.
 pub fn skip(reason: impl Into<String>) -> anyhow::Error {
     Stop::Skip(reason.into()).into()
 }
 
-/// Fails the task now, whatever retries are left: the next try could not end otherwise.
+/// Returns an error that fails the task immediately, even if retries are left, because a retry could not succeed.
 pub fn fatal(message: impl Into<String>) -> anyhow::Error {
     Stop::Fatal(message.into()).into()
 }
 
-/// Travels inside an `anyhow::Error`, also below `.context(…)` and errors of libraries, to the place that records the attempt.
+/// Marker inside an `anyhow::Error`, found below `.context(…)` and errors of libraries when the attempt is recorded.
 #[derive(Debug)]
 pub(super) enum Stop {
     Skip(String),
@@ -34,22 +34,22 @@ impl fmt::Display for Stop {
 
 impl std::error::Error for Stop {}
 
-/// How an attempt ended other than well, as it is stored: causes outermost first.
+/// The stored end of an attempt without success. Causes are ordered outermost first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum TaskError {
-    /// Tried again while retries are left.
+    /// Retried while retries are left.
     Retryable {
         causes: Vec<String>,
     },
-    /// Failed, whatever retries are left.
+    /// Fails the task, even if retries are left.
     Fatal {
         causes: Vec<String>,
     },
     Skipped {
         reason: String,
     },
-    /// Not ended: it goes on when something is there.
+    /// The attempt has not ended: it resumes when the condition holds.
     Deferred {
         deferral: Box<Deferral>,
     },
@@ -72,7 +72,7 @@ impl TaskError {
 impl From<anyhow::Error> for TaskError {
     fn from(error: anyhow::Error) -> Self {
         let causes = causes(&error);
-        // Not `error.downcast_ref`, which does not look below an error that has a source of its own.
+        // `error.downcast_ref` would not find markers below an error that has its own source.
         match error.chain().find_map(|cause| cause.downcast_ref::<Stop>()) {
             None => TaskError::Retryable { causes },
             Some(Stop::Fatal(_)) => TaskError::Fatal { causes },
@@ -82,8 +82,9 @@ impl From<anyhow::Error> for TaskError {
     }
 }
 
-/// Returns the messages of an error and its causes, outermost first. A message that ends with the message of its cause appears
-/// once. sqlx repeats the message of a database in the cause and appends the line of the database's own source code: that line is left out.
+/// Returns the messages of an error and its causes, outermost first. A message that ends with the message of its cause
+/// appears once. sqlx repeats the message of a database in the cause and appends the line of the database's own source
+/// code, which is removed.
 fn causes(error: &anyhow::Error) -> Vec<String> {
     let mut causes: Vec<String> = Vec::new();
     for cause in error.chain() {
@@ -157,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_message_that_is_repeated_in_a_cause_is_stored_once() {
-        /// Displayed with its cause, as errors of many libraries are.
+        /// Includes its cause in `Display`, like errors of many libraries.
         #[derive(Debug)]
         struct Repeating(&'static str, std::io::Error);
         impl fmt::Display for Repeating {

@@ -1,6 +1,7 @@
-//! What whoever runs a body gives to it: a worker, a child process speaking to one, or memory in a test.
+//! The host of a task function: a worker, a child process that is connected to one, or memory in a test.
 //!
-//! Every method that not every host can serve has a default that says so, so that the trait grows without breaking one.
+//! Methods that some hosts cannot serve have a default that returns an error, so that new methods do not break existing
+//! hosts.
 
 use super::{BoxFuture, Connection, TaskResult, fatal};
 use chrono::{DateTime, Utc};
@@ -36,7 +37,7 @@ impl fmt::Display for LogLevel {
     }
 }
 
-/// A run of a DAG that a task wants.
+/// A request of a task to start a run of a DAG.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct TriggerRequest {
     pub dag_id: String,
@@ -49,7 +50,7 @@ pub struct TriggerRequest {
     pub note: Option<String>,
 }
 
-/// The run that was started, now or by an earlier call of the same try.
+/// The run that was started, by this call or by an earlier call of the same attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Triggered {
     pub dag_id: String,
@@ -57,21 +58,21 @@ pub struct Triggered {
     pub logical_date: Option<DateTime<Utc>>,
 }
 
-/// Behind every `Ctx`. Futures own what they need: they may outlive the borrow of the host, not the attempt.
+/// The host behind a `Ctx`. Futures own their data: they may outlive the borrow of the host, but not the attempt.
 pub trait Host: Send + Sync {
-    /// One line of the attempt's log. Never blocks and never fails: what cannot be kept is counted.
+    /// Writes one line to the log of the attempt. Never blocks and never fails; dropped lines are counted.
     fn log(&self, level: LogLevel, message: &str, fields: Map<String, Value>);
 
-    /// How far the attempt is, in all so far. Shown, not stored for good.
+    /// Reports the totals of the attempt so far. They are displayed, but not kept permanently.
     fn progress(&self, rows: u64, bytes: u64);
 
-    /// Somebody wants this attempt to end: a person, a timeout, a worker that shuts down.
+    /// Returns whether the attempt should end, because of a user, a timeout or a worker that shuts down.
     fn cancelled(&self) -> bool;
 
-    /// Ready when `cancelled` turns true; never before, and at once after.
+    /// Returns a future that completes once `cancelled` returns true, or immediately if it already does.
     fn cancelled_future(&self) -> BoxFuture<()>;
 
-    /// A connection by its id; one that does not exist is a fatal error.
+    /// Returns a connection by its id, or a fatal error if it does not exist.
     fn connection(&self, id: &str) -> BoxFuture<TaskResult<Connection>> {
         not_here(format!("connection `{id}`"))
     }
@@ -80,49 +81,50 @@ pub trait Host: Send + Sync {
         not_here(format!("variable `{key}`"))
     }
 
-    /// Stores a value beside the output, under a key of its own.
+    /// Stores a value in addition to the output, under its own key.
     fn push(&self, key: &str, _value: Value) -> BoxFuture<TaskResult<()>> {
         not_here(format!("pushing `{key}`"))
     }
 
-    /// A value that a task of this run pushed; `return_value` is its output.
+    /// Returns a value that a task of this run pushed. The key `return_value` is the output of the task.
     fn pull(&self, task_id: &str, key: &str, _map_index: Option<u32>) -> BoxFuture<TaskResult<Option<Value>>> {
         not_here(format!("pulling `{key}` of task `{task_id}`"))
     }
 
-    /// Starts a run of a DAG. The same wish of the same try is the same run, however often it is said.
+    /// Starts a run of a DAG. Idempotent: the same request of the same attempt returns the same run.
     fn trigger(&self, wish: TriggerRequest) -> BoxFuture<TaskResult<Triggered>> {
         not_here(format!("a run of dag `{}`", wish.dag_id))
     }
 
-    /// An update of an asset, in force when the attempt succeeds.
+    /// Records an asset update, which takes effect when the attempt succeeds.
     fn asset_event(&self, event: AssetEvent) -> TaskResult<()> {
         Err(fatal(format!("an event of asset `{}` is not possible where this task runs", event.uri)))
     }
 
-    /// A way that data took, kept when the attempt succeeds.
+    /// Records a lineage edge, which is stored when the attempt succeeds.
     fn lineage(&self, edge: LineageEdge) -> TaskResult<()> {
         Err(fatal(format!("lineage from `{}` is not possible where this task runs", edge.from)))
     }
 
-    /// Something that whoever records the end of the attempt carries out with it: a `CompletionStep` of the store, which
-    /// this trait does not know. Tasks leave theirs with `ctx.commit(…)`.
+    /// Adds a step that runs in the transaction that records the end of the attempt: a `CompletionStep` of the store,
+    /// whose type is not available in this crate. Tasks add their steps with `ctx.commit(…)`.
     fn leave(&self, _step: Box<dyn Any + Send>) -> TaskResult<()> {
         Err(fatal("`ctx.commit` is not possible where this task runs"))
     }
 
-    /// Which database records how attempts end, as `orch_store::identity` names it now. `None`: none does, as in a test, or it
-    /// is thrown away.
+    /// Returns the identity of the database that records how attempts end, as returned by `orch_store::identity`.
+    /// `None` if nothing is recorded, as in a test, or if the result is discarded.
     fn home(&self) -> BoxFuture<TaskResult<Option<String>>> {
         Box::pin(std::future::ready(Ok(None)))
     }
 
-    /// That database: a `PgPool`, which this trait does not know. For what orch keeps there for tasks, such as topics.
+    /// Returns a `PgPool` of that database, whose type is not available in this crate. For data that orch stores for
+    /// tasks, such as topics.
     fn database(&self) -> TaskResult<Box<dyn Any + Send>> {
         Err(fatal("the database of orch cannot be reached where this task runs"))
     }
 
-    /// The updates that began the run.
+    /// Returns the asset updates that started the run.
     fn triggering_events(&self) -> BoxFuture<TaskResult<Vec<TriggeringEvent>>> {
         Box::pin(std::future::ready(Ok(Vec::new())))
     }

@@ -1,4 +1,4 @@
-//! A host that lives in memory: for unit tests of tasks and for running a DAG without a database.
+//! An in-memory host for unit tests of tasks and for running a DAG without a database.
 
 use super::{
     BoxFuture, Connection, Ctx, Host, LogLevel, RunFacts, TaskResult, TriggerRequest, Triggered, TryFacts, fatal,
@@ -11,11 +11,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Poll, Waker};
 
-/// Records what a task does and answers from what the test gave. Clones and contexts share one memory.
+/// Records what a task does and serves the data of the test. Clones and contexts share their memory.
 #[derive(Clone, Default)]
 pub struct MemoryHost {
     memory: Arc<Mutex<Memory>>,
-    /// Whose pushes these are; set by `ctx_for`.
+    /// The task whose pushes these are; set by `ctx_for`.
     task: Option<(String, Option<u32>)>,
 }
 
@@ -26,7 +26,7 @@ pub struct LogLine {
     pub fields: Map<String, Value>,
 }
 
-/// Gives a pool, which this crate does not know.
+/// Returns a pool, whose type is not available in this crate.
 type MakeDatabase = Box<dyn Fn() -> Box<dyn Any + Send> + Send>;
 
 #[derive(Default)]
@@ -53,21 +53,19 @@ impl MemoryHost {
         MemoryHost::default()
     }
 
-    /// The task finds this connection.
     #[must_use]
     pub fn with_connection(self, connection: Connection) -> Self {
         self.memory().connections.insert(connection.id.clone(), connection);
         self
     }
 
-    /// The task finds this variable.
     #[must_use]
     pub fn with_variable(self, key: &str, value: &str) -> Self {
         self.memory().variables.insert(key.into(), value.into());
         self
     }
 
-    /// The task finds this value when it pulls `key` of `task_id`.
+    /// Adds a value that the task can pull by `task_id` and `key`.
     #[must_use]
     pub fn with_pushed(self, task_id: &str, key: &str, value: impl Serialize) -> Self {
         let value = serde_json::to_value(value).expect("what a test gives is JSON");
@@ -75,33 +73,34 @@ impl MemoryHost {
         self
     }
 
-    /// How the task ends would be recorded in this database, as `orch_store::identity` names it.
+    /// Sets the identity of the database that would record the end of the task, as returned by `orch_store::identity`.
     #[must_use]
     pub fn with_home(self, identity: &str) -> Self {
         self.memory().home = Some(identity.into());
         self
     }
 
-    /// The task finds this pool where orch keeps topics.
+    /// Sets the pool that the task uses for topics.
     #[must_use]
     pub fn with_database(self, pool: impl Any + Clone + Send) -> Self {
         self.memory().database = Some(Box::new(move || Box::new(pool.clone())));
         self
     }
 
-    /// The run of the task was begun by this update, too.
+    /// Adds an update to the events that started the run.
     #[must_use]
     pub fn with_triggering_event(self, event: TriggeringEvent) -> Self {
         self.memory().triggering_events.push(event);
         self
     }
 
-    /// A context whose host is this one.
+    /// Returns a context with this host and the facts of `RunFacts::test()`.
     pub fn ctx(&self) -> Ctx {
         self.ctx_for(RunFacts::test(), TryFacts::test())
     }
 
-    /// A context with facts of your own: `RunFacts { logical_date: …, ..RunFacts::test() }`. Its params are the conf.
+    /// Returns a context with custom facts, such as `RunFacts { logical_date: …, ..RunFacts::test() }`. Its params are
+    /// the conf.
     pub fn ctx_for(&self, run: RunFacts, this_try: TryFacts) -> Ctx {
         let params = run.conf.clone();
         let task = Some((this_try.task_id.to_string(), this_try.map_index));
@@ -113,12 +112,12 @@ impl MemoryHost {
         self.memory().logs.clone()
     }
 
-    /// Rows and bytes, as last told.
+    /// Returns the last reported rows and bytes.
     pub fn last_progress(&self) -> (u64, u64) {
         self.memory().progress
     }
 
-    /// Key and value, in the order of the pushes.
+    /// Returns keys and values in the order of the pushes.
     pub fn pushed(&self) -> Vec<(String, Value)> {
         self.memory().pushed.clone()
     }
@@ -131,18 +130,18 @@ impl MemoryHost {
         self.memory().lineage.clone()
     }
 
-    /// The runs of other DAGs that tasks asked for.
+    /// Returns the runs of other DAGs that tasks requested.
     pub fn triggered(&self) -> Vec<TriggerRequest> {
         self.memory().triggered.clone()
     }
 
-    /// What tasks left for the end of their attempt, in order, handed over: `orch_store::completion::left` gives the
-    /// steps among it.
+    /// Takes the steps that tasks left for the end of their attempt, in order. `orch_store::completion::left` extracts
+    /// the completion steps.
     pub fn take_left(&self) -> Vec<Box<dyn Any + Send>> {
         std::mem::take(&mut self.memory().left)
     }
 
-    /// Asks the task to end.
+    /// Requests that the task ends.
     pub fn cancel(&self) {
         let waiting = {
             let mut memory = self.memory();
@@ -153,7 +152,7 @@ impl MemoryHost {
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
-        // A test that panicked while it held the lock has failed already: what it left is still worth reading.
+        // The data of a test that panicked while it held the lock is still worth reading.
         self.memory.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }

@@ -1,32 +1,31 @@
-//! Waiting for what an HTTP server answers.
+//! Waiting for the response of an HTTP server.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// A request, and what its answer must be. Gives what `pointer` points at, else the whole answer.
+/// A request and the expected response. Returns the value at `pointer`, or the whole response without a pointer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HttpWait {
-    /// Its host, port, login and headers are used; the path is below it.
+    /// Provides host, port, login and headers. `url` is a path below it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection: Option<String>,
-    /// With a connection a path, else a whole address.
+    /// A path if there is a connection, otherwise a complete URL.
     pub url: String,
     #[serde(default = "get")]
     pub method: String,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
-    /// Sent as JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<Value>,
-    /// Those that count as an answer; without any, 200 to 299. 404 is always "not yet".
+    /// Accepted status codes. Default: 200 to 299. 404, 425 and 429 mean "not yet" unless they are listed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub statuses: Vec<u16>,
-    /// Points into the JSON of the answer: `/status/phase`.
+    /// JSON pointer into the response: `/status/phase`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pointer: Option<String>,
-    /// What must stand there; without any it must be true.
+    /// Accepted values at `pointer`. Without any, the value must be truthy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub equals: Vec<Value>,
 }
@@ -35,12 +34,12 @@ fn get() -> String {
     "GET".into()
 }
 
-/// Until a server answers well at a path below a connection.
+/// Waits for a successful response to a path below a connection.
 pub fn http(connection: impl Into<String>, path: impl Into<String>) -> HttpWait {
     HttpWait { connection: Some(connection.into()), ..url(path) }
 }
 
-/// Until a server answers well at an address.
+/// Waits for a successful response to a URL.
 pub fn url(url: impl Into<String>) -> HttpWait {
     HttpWait {
         connection: None,
@@ -67,34 +66,34 @@ impl HttpWait {
         self
     }
 
-    /// Sent as JSON.
+    /// Sends a JSON body.
     ///
     /// # Panics
-    /// When it is no JSON.
+    /// Panics if the body is not JSON.
     #[must_use]
     pub fn json(mut self, body: impl Serialize) -> Self {
         self.body = Some(serde_json::to_value(body).expect("a body is JSON"));
         self
     }
 
-    /// A status that counts as an answer.
+    /// Adds an accepted status code.
     #[must_use]
     pub fn status(mut self, status: u16) -> Self {
         self.statuses.push(status);
         self
     }
 
-    /// What stands there in the JSON of the answer must be true, or one of `equals`.
+    /// Requires that the value at this JSON pointer is truthy, or one of `equals`.
     #[must_use]
     pub fn pointer(mut self, pointer: &str) -> Self {
         self.pointer = Some(pointer.into());
         self
     }
 
-    /// What may stand where `pointer` points.
+    /// Adds an accepted value at `pointer`.
     ///
     /// # Panics
-    /// When it is no JSON.
+    /// Panics if the value is not JSON.
     #[must_use]
     pub fn equals(mut self, value: impl Serialize) -> Self {
         self.equals.push(serde_json::to_value(value).expect("a value is JSON"));

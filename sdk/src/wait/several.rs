@@ -1,4 +1,4 @@
-//! Conditions made of others.
+//! Conditions that combine others.
 
 use super::read;
 use crate::task::Awaited;
@@ -7,12 +7,13 @@ use serde_json::{Value, json};
 pub(super) const ANY: &str = "any";
 pub(super) const ALL: &str = "all";
 
-/// Until one of them holds. Gives `{"index": 1, "value": …}`: which, and what that gave.
+/// Waits until one of the conditions holds. Returns `{"index": 1, "value": …}` with the index and value of that
+/// condition.
 pub fn any<W: Into<Awaited>>(of: impl IntoIterator<Item = W>) -> Awaited {
     Awaited { kind: ANY.into(), config: config(&listed(of)) }
 }
 
-/// Until all of them hold at the same look. Gives a list of what they gave.
+/// Waits until all conditions hold in the same poll. Returns a list of their values.
 pub fn all<W: Into<Awaited>>(of: impl IntoIterator<Item = W>) -> Awaited {
     Awaited { kind: ALL.into(), config: config(&listed(of)) }
 }
@@ -25,10 +26,10 @@ pub(super) fn config(of: &[Awaited]) -> Value {
     json!({ "of": of })
 }
 
-/// What `any` or `all` is made of.
+/// Returns the conditions in the config of `any` or `all`.
 ///
 /// # Errors
-/// When it is none, or made of nothing.
+/// Returns an error if the config is invalid or contains no condition.
 pub fn several(config: &Value) -> Result<Vec<Awaited>, String> {
     let of: Vec<Awaited> = read(config.get("of").unwrap_or(&Value::Null))?;
     if of.is_empty() { Err("it is made of no condition".into()) } else { Ok(of) }

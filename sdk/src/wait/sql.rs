@@ -1,9 +1,9 @@
-//! Waiting for what a Postgres says.
+//! Waiting for the result of a Postgres query.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// A statement whose first row begins with something that is true. Gives that row.
+/// A statement whose first cell must be truthy. Returns the first row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SqlWait {
@@ -13,16 +13,16 @@ pub struct SqlWait {
     pub params: Vec<Value>,
 }
 
-/// Until the first cell that the statement gives is true: neither null, false, 0 nor empty.
+/// Waits until the first cell of the result is true: not null, false, 0 or empty.
 pub fn sql(connection: impl Into<String>, statement: impl Into<String>) -> SqlWait {
     SqlWait { connection: connection.into(), statement: statement.into(), params: Vec::new() }
 }
 
 impl SqlWait {
-    /// The next of `$1`, `$2`, …
+    /// Adds the next parameter: `$1`, `$2`, …
     ///
     /// # Panics
-    /// When it is no JSON.
+    /// Panics if the value is not JSON.
     #[must_use]
     pub fn param(mut self, value: impl Serialize) -> Self {
         self.params.push(serde_json::to_value(value).expect("a param is JSON"));
@@ -30,7 +30,7 @@ impl SqlWait {
     }
 }
 
-/// Airflow's sense of true: a cell that says something other than no.
+/// Returns whether Airflow would treat a cell as true.
 pub fn is_truthy(value: &Value) -> bool {
     match value {
         Value::Null => false,

@@ -1,4 +1,4 @@
-//! Waiting for a time. Nobody looks: the time alone wakes the task.
+//! Waiting for a time. Nothing is polled: the task wakes up at that time.
 
 use super::read;
 use crate::task::Awaited;
@@ -7,46 +7,46 @@ use orch_spec::schedule::{CronExpr, is_near, next_after, parse_timezone, previou
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// A moment, said in one of three ways.
+/// A point in time, in one of three forms.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TimeWait {
     At(DateTime<Utc>),
     AfterMs(u64),
-    /// Today at `06:30`; over at once when that is past.
+    /// Today at this time, such as `06:30`. The wait ends immediately if that has passed.
     TimeOfDay {
         time: String,
         zone: String,
     },
 }
 
-/// When a task wakes.
+/// When to wake a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wake {
     At(DateTime<Utc>),
-    /// By the clock of the database.
+    /// Milliseconds from now by the clock of the database.
     InMs(u64),
 }
 
-/// Until this moment; over at once when it is past.
+/// Waits until a point in time. The wait ends immediately if that has passed.
 pub fn at(moment: DateTime<Utc>) -> TimeWait {
     TimeWait::At(moment)
 }
 
-/// So long from now.
+/// Waits for a duration.
 pub fn after(pause: Duration) -> TimeWait {
     TimeWait::AfterMs(u64::try_from(pause.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// Until `06:30` of today in a time zone, as Airflow's `TimeSensor`: over at once when that is past. A time that the clock
-/// skips is the moment after the gap, of one that it shows twice the second.
+/// Waits until a time of today in a time zone, such as `06:30`, like Airflow's `TimeSensor`. The wait ends immediately
+/// if that has passed. A time that a clock change skips is moved forward by the length of the gap; of two occurrences,
+/// the second one counts.
 pub fn time_of_day(time: &str, zone: &str) -> TimeWait {
     TimeWait::TimeOfDay { time: time.into(), zone: zone.into() }
 }
 
 impl TimeWait {
-    /// # Errors
-    /// A time or a zone that is none, or one too far away.
+    /// Returns the point in time. Fails if the time or zone is invalid, or if the time is too far away.
     pub fn moment(&self, now: DateTime<Utc>) -> Result<DateTime<Utc>, String> {
         match self {
             TimeWait::At(moment) if is_near(*moment) => Ok(*moment),
@@ -74,10 +74,10 @@ fn today_at(time: &str, zone: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>,
     }
 }
 
-/// When a wait for a time is over; `None`: it waits for something else.
+/// Returns when a wait for a time ends. `None` if it waits for something else.
 ///
 /// # Errors
-/// A time that is none.
+/// Returns an error if the time is invalid.
 pub fn wake(awaited: &Awaited, now: DateTime<Utc>) -> Result<Option<Wake>, String> {
     if awaited.kind != TimeWait::KIND {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! The JSON form: an object with Airflow's names, as in `AIRFLOW_CONN_…`, in exports and in files of secrets.
+//! The JSON form: an object with Airflow's field names, as in `AIRFLOW_CONN_…`, in exports and in secrets files.
 
 use super::{BadConnection, Connection};
 use serde_json::{Map, Value, json};
@@ -8,12 +8,12 @@ impl Connection {
         match serde_json::from_str(text) {
             Ok(Value::Object(fields)) => Self::from_object(id, &fields),
             Ok(_) => Err(bad(id, "is not an object: write `{\"conn_type\": \"postgres\", \"host\": \"db\"}`")),
-            // The text of the parser's error may show what stands there.
+            // The message of the parser's error may contain parts of the input.
             Err(error) => Err(bad(id, format!("breaks off or is not JSON at line {}: {EXAMPLE}", error.line()))),
         }
     }
 
-    /// `extra` may be an object or JSON in a text; `uri` stands for all parts.
+    /// Reads an object. `extra` may be an object or JSON in a string; `uri` excludes the separate fields.
     pub fn from_object(id: &str, fields: &Map<String, Value>) -> Result<Self, BadConnection> {
         let mut connection = Connection { id: id.into(), ..Connection::default() };
         if let Some(Value::String(uri)) = fields.get("uri").filter(|uri| !is_empty(uri)) {
@@ -43,7 +43,7 @@ impl Connection {
                     return Err(bad(id, "has both `extra` and `extra_dejson`"));
                 }
                 "extra" | "extra_dejson" => connection.extra = extra(id, value)?,
-                // `uri` was read; the others are what Airflow's own lists and exports carry besides.
+                // `uri` was read above. The other fields only appear in Airflow's lists and exports.
                 "uri" | "id" | "team_name" | "is_encrypted" | "is_extra_encrypted" | "get_uri" => {}
                 _ => return Err(bad(id, UNKNOWN)),
             }
@@ -51,7 +51,7 @@ impl Connection {
         Ok(connection)
     }
 
-    /// The names and the order of Airflow's export. `extra` is JSON in a text there.
+    /// Returns the fields of Airflow's export in the same order. `extra` is JSON in a string.
     pub fn to_object(&self) -> Map<String, Value> {
         let extra = (!self.extra.is_empty()).then(|| Value::Object(self.extra.clone()).to_string());
         let Value::Object(fields) = json!({

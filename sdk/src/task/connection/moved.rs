@@ -1,38 +1,38 @@
-//! Secrets belong to the place they were given for: a change that leads a connection elsewhere leaves them behind, unless it
-//! brings them along. Otherwise a person who can change a connection but not see its password could send it to their own server.
+//! Secrets belong to the address that they were entered for. A change that makes a connection lead elsewhere drops its
+//! secrets unless it sends them again. Otherwise a user who can change a connection but not see its password could send
+//! it to their own server.
 
 use super::{Connection, MASK};
 use serde_json::{Map, Value};
 
-/// Parts of names in `extra` of addresses and of TLS options: without encryption and verification, others in the network can read
-/// the secret.
+/// Substrings of names in `extra` that mark addresses and TLS options. Without encryption and verification, others in
+/// the network can read the secret.
 const PLACES: [&str; 24] = [
     "account", "address", "broker", "ca_file", "cafile", "cert", "domain", "encrypt", "endpoint", "host", "insecure",
     "port", "protocol", "prox", "scheme", "server", "socket", "ssl", "tls", "trust", "tunnel", "uri", "url", "verif",
 ];
 
-/// There `schema` is a database on the same server; elsewhere it may be the protocol.
+/// Types for which `schema` is a database on the same server. For other types it may be the protocol.
 const DATABASES: [&str; 11] =
     ["clickhouse", "mongo", "mssql", "mysql", "oracle", "postgres", "presto", "redis", "snowflake", "trino", "vertica"];
 
-/// A connection after a change.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Changed {
     pub connection: Connection,
-    /// Another type, host, port, protocol, or address or TLS option in `extra`.
+    /// The change affects the type, host, port or protocol, or an address or TLS option in `extra`.
     pub has_moved: bool,
-    /// The secrets that were left behind: `password`, `host`, and fields of `extra`.
+    /// Names of the dropped secrets: `password`, `host`, and fields of `extra`.
     pub dropped: Vec<String>,
 }
 
 impl Connection {
-    /// What people send back in the place of `stored`: `***` is the secret that is stored, as long as it leads to the same
-    /// place, and nothing elsewhere.
+    /// Applies the edited connection of a user. Each `***` keeps its secret in `stored` if the connection still leads
+    /// to the same address, and is dropped otherwise.
     #[must_use]
     pub fn replacing(self, stored: &Connection) -> Changed {
         let restored = self.clone().restored(stored);
         if restored.leads_where(stored) {
-            // A mask that stands for nothing stored.
+            // Drop masks without a stored secret.
             let (mut connection, mut dropped) = (restored, Vec::new());
             leave_out_masks(&mut connection.extra, "extra", &mut dropped);
             return Changed { connection, has_moved: false, dropped };
@@ -59,7 +59,7 @@ impl Connection {
     }
 }
 
-/// What in `extra` may say where it leads, in one order.
+/// Returns the fields of `extra` that may contain an address, sorted by name.
 fn places(extra: &Map<String, Value>) -> Vec<(&str, &Value)> {
     let mut found = Vec::new();
     for (name, value) in extra {

@@ -1,6 +1,6 @@
-//! Percent-encoding as Python's `quote`, `unquote` and `urlencode` do it, because Airflow is written in Python.
+//! Percent-encoding like Python's `quote`, `unquote` and `urlencode`, because Airflow is written in Python.
 
-/// As `unquote`: a `%` without two hex digits stands for itself. `None`: the bytes are no UTF-8.
+/// Decodes like `unquote`: a `%` without two hex digits is kept. `None` if the result is not UTF-8.
 pub(super) fn decode(part: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(part.len());
     let mut rest = part.as_bytes();
@@ -13,7 +13,7 @@ pub(super) fn decode(part: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// In a query, where `+` is a space.
+/// Decodes a part of a query string, where `+` is a space.
 pub(super) fn decode_query(part: &str) -> Option<String> {
     decode(&part.replace('+', " "))
 }

@@ -1,5 +1,5 @@
-//! `type://login:password@host:port/schema?key=value`, read and written as Airflow does. A host may carry a protocol
-//! (`http://https://me:pw@host`); `extra` stands in the query, or whole as JSON under `__extra__` when it is nested.
+//! The URI form `type://login:password@host:port/schema?key=value`, read and written like Airflow. A host may contain a
+//! protocol (`http://https://me:pw@host`). `extra` is in the query; if it is nested, it is JSON under `__extra__`.
 
 use super::percent::{decode, decode_query, encode, encode_query};
 use super::{BadConnection, Connection};
@@ -29,7 +29,7 @@ impl Connection {
         let (account, address) = authority.rsplit_once('@').unwrap_or(("", authority));
         let (login, password) = account.split_once(':').map_or((account, None), |(l, p)| (l, Some(p)));
         let (host, port) = match address.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-            // An IPv6 address has colons of its own.
+            // An IPv6 address contains colons.
             Some((host, rest)) => (host, rest.strip_prefix(':').unwrap_or("")),
             None => address.split_once(':').unwrap_or((address, "")),
         };
@@ -52,12 +52,12 @@ impl Connection {
         })
     }
 
-    /// Airflow's `get_uri`. Reading it gives the same connection, but for its description.
+    /// Writes the URI like Airflow's `get_uri`. Reading it returns the same connection, except for the description.
     pub fn to_uri(&self) -> String {
         let mut uri = format!("{}://", self.conn_type.to_lowercase().replace('_', "-"));
         let mut host = self.host.as_deref().unwrap_or_default();
         if let Some((protocol, rest)) = host.split_once("://")
-            // Airflow reads the type's own protocol as part of the name only.
+            // Airflow keeps a protocol that equals the type as part of the host name.
             && protocol != self.conn_type
             && is_scheme(protocol)
             && !rest.is_empty()
@@ -105,7 +105,7 @@ fn is_scheme(text: &str) -> bool {
         && text.chars().all(|c| c.is_ascii_alphanumeric() || "+-._".contains(c))
 }
 
-/// Values are read as JSON where they are JSON, as Airflow does since 3.0.
+/// Parses values as JSON where possible, like Airflow since 3.0.
 fn extra(query: &str) -> Result<Map<String, Value>, &'static str> {
     let mut extra = Map::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -123,7 +123,8 @@ fn extra(query: &str) -> Result<Map<String, Value>, &'static str> {
     Ok(extra)
 }
 
-/// As a query, if reading that gives the same. (Airflow also writes `"1"` flat, and reads it back as a number.)
+/// Returns `extra` as a query string if reading that returns the same `extra`. (Airflow also writes `"1"` flat, and
+/// reads it back as a number.)
 fn flat(extra: &Map<String, Value>) -> Option<String> {
     let mut query = String::new();
     for (key, value) in extra {
