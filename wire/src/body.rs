@@ -1,5 +1,5 @@
-//! Request bodies. `body!` declares a struct: handlers receive it filled, and `/openapi.json` describes it by the same fields. One answer
-//! names every mistake in a body.
+//! Request bodies. `body!` declares a struct that handlers receive filled in and that `/openapi.json` describes. A
+//! single response reports every mistake in a body.
 
 mod field_type;
 
@@ -12,14 +12,13 @@ use serde_json::{Map, Value, json};
 
 /// A set of fields: a body, an entry of a list in a body, or fields that several bodies share.
 pub trait Body: Sized + JsonSchema {
-    /// Names of its own fields, without those that it shares.
+    /// Names of the fields, without the shared ones.
     const FIELDS: &'static [&'static str] = &[];
 
-    /// Reads the fields. `None`: a field is wrong, and `fields` holds the problem.
+    /// Reads the fields. Returns `None` if a field is wrong; `fields` then contains the problem.
     fn take(fields: &mut Fields) -> Option<Self>;
 }
 
-/// A body may be a field of another body.
 impl<B: Body> FieldType for B {
     fn read(value: Value) -> Result<B, Vec<Problem>> {
         match value {
@@ -32,7 +31,6 @@ impl<B: Body> FieldType for B {
     }
 }
 
-/// A field as `/openapi.json` describes it.
 pub struct Described {
     pub name: &'static str,
     pub about: &'static str,
@@ -40,7 +38,8 @@ pub struct Described {
     pub schema: Schema,
 }
 
-/// The schema of a body: its own fields, the fields that it shares with other bodies, and further keywords of JSON Schema.
+/// Returns the schema of a body: its own fields, the fields that it shares with other bodies, and further keywords of
+/// JSON Schema.
 pub fn described(about: &str, fields: Vec<Described>, shared: Vec<Schema>, more: &[Value]) -> Schema {
     let mut properties = Map::new();
     let mut required = Vec::new();
@@ -71,13 +70,12 @@ pub fn described(about: &str, fields: Vec<Described>, shared: Vec<Schema>, more:
     schema
 }
 
-/// Joins the lines of a comment.
 fn paragraph(comment: &str) -> String {
     comment.lines().map(str::trim).collect::<Vec<_>>().join(" ").trim().to_string()
 }
 
-/// Declares a request body. `name: Type` is a field; `..name: Body` includes the fields of another body. `rule` checks fields against each
-/// other, and `schema` adds keywords to the JSON Schema.
+/// Declares a request body. `name: Type` is a field; `..name: Body` includes the fields of another body. `rule` checks
+/// fields against each other, and `schema` adds keywords to the JSON Schema.
 #[macro_export]
 macro_rules! body {
     (
@@ -128,7 +126,7 @@ macro_rules! body {
     };
 }
 
-/// Whether an update mask names the field. An empty mask names all.
+/// Returns whether an update mask contains the field. An empty mask contains every field.
 pub fn counts<S: AsRef<str>>(mask: &[S], name: &str) -> bool {
     mask.is_empty() || mask.iter().any(|named| named.as_ref() == name)
 }

@@ -1,24 +1,25 @@
-//! The fields of a body, taken one by one. What is wrong with any of them is collected, so that one answer names all of it;
-//! a field that nobody took is one too many.
+//! The fields of a body, taken one by one. All problems are collected, so that one response reports every mistake.
+//! Fields that were not taken are reported as unknown.
 
 use crate::body::{Body, FieldType};
 use crate::problem::Problem;
 use serde_json::{Map, Value};
 
-/// Larger ones are not exact as floats; no number of bits that is asked for has more.
+/// Bound for integers that are written as floats. Below it, the conversion to `i64` cannot overflow.
 const MOST_WHOLE: f64 = 9e18;
 
-/// Every mistake in a request.
+/// All mistakes in a request.
 #[derive(Debug)]
 pub struct Invalid(pub Vec<Problem>);
 
 #[derive(Debug)]
 pub struct Fields {
     left: Map<String, Value>,
-    /// As it was sent, for the fields that are missing; nothing where it must not be sent back.
+    /// The object as it was sent, echoed in problems of missing fields. Null if it must not be sent back.
     whole: Value,
     echo: bool,
-    /// Where it stands: the body, or an entry of a list in it.
+    /// Path of this object in the request body, prepended to the `loc` of each problem. Empty for a nested object,
+    /// whose parent adds its own path.
     at: Vec<Value>,
     problems: Vec<Problem>,
 }
@@ -34,17 +35,17 @@ impl Fields {
         }
     }
 
-    /// Of a body that holds a secret: nothing of it comes back.
+    /// For a body that may contain a secret: no problem echoes its input.
     pub fn secret(body: Map<String, Value>) -> Fields {
         Fields { whole: Value::Null, left: body, echo: false, at: vec!["body".into()], problems: Vec::new() }
     }
 
-    /// Of an object inside a body. Problems have their places relative to it.
+    /// For an object inside a body. The `loc` of each problem is relative to this object.
     pub fn below(object: Map<String, Value>) -> Fields {
         Fields { at: Vec::new(), ..Fields::new(object) }
     }
 
-    /// Takes a field. `None`: it is missing or wrong, and the problem is noted.
+    /// Takes a field. Returns `None` and records the problem if the field is missing or wrong.
     pub fn take<T: FieldType>(&mut self, name: &str) -> Option<T> {
         let Some(value) = self.left.remove(name) else {
             return T::left_out().or_else(|| {
@@ -60,15 +61,15 @@ impl Fields {
         None
     }
 
-    /// Reads a whole body, and refuses fields that it does not have.
+    /// Reads a complete body and rejects unknown fields.
     pub fn whole<B: Body>(mut self) -> Result<B, Invalid> {
         let body = B::take(&mut self);
         self.finish()?;
-        // A body that was not read has noted a problem, and `finish` has returned it.
+        // If `body` is `None`, a problem was recorded and `finish` has returned it.
         body.ok_or_else(|| Invalid(Vec::new()))
     }
 
-    /// A field that is read in a way of its own.
+    /// Takes an optional field with a custom reader. Null counts as missing.
     pub fn checked<T>(&mut self, name: &str, read: impl FnOnce(&Value) -> Result<T, Problem>) -> Option<T> {
         self.optional(name, read)
     }
@@ -85,12 +86,12 @@ impl Fields {
         self.left.contains_key(name)
     }
 
-    /// What does not hold between fields.
+    /// Records a problem, such as a violated rule between several fields.
     pub fn refuse(&mut self, problem: Problem) {
         self.note(problem);
     }
 
-    /// All fields were taken, and nothing is wrong with them.
+    /// Returns all problems, including fields that were not taken.
     pub fn finish(mut self) -> Result<(), Invalid> {
         self.refuse_the_rest();
         if self.problems.is_empty() { Ok(()) } else { Err(Invalid(self.problems)) }
@@ -136,7 +137,7 @@ pub fn flag(value: &Value) -> Result<bool, Problem> {
     value.as_bool().ok_or_else(unlike)
 }
 
-/// Also one that is written with a point: `3.0` is three.
+/// Accepts integers that are written with a decimal point, too: `3.0` is 3.
 #[expect(clippy::cast_possible_truncation, reason = "it is whole, and below `MOST_WHOLE`")]
 pub fn integer(value: &Value) -> Option<i64> {
     let whole = |number: &f64| number.fract() == 0.0 && number.abs() < MOST_WHOLE;

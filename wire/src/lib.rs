@@ -1,5 +1,5 @@
-//! What the API says and hears, apart from HTTP: bodies that are read with every mistake at once and described by the same words
-//! (`body`), moments, and the nouns whose bodies, answers, filters and description come from one table each (`noun`).
+//! The data of the API, independent of HTTP: request bodies that are described by the code that reads them (`body`),
+//! timestamps, and nouns whose bodies, responses, filters and descriptions come from one table each (`noun`).
 
 pub mod body;
 pub mod fields;
@@ -12,5 +12,5 @@ pub use fields::{Fields, Invalid};
 pub use noun::{Field, Noun, NounBody};
 pub use problem::Problem;
 
-// For the macros of `body`.
+// The macros of `body` use these.
 pub use {schemars, serde_json};

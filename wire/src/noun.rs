@@ -1,5 +1,5 @@
-//! A noun of the API: a kind of named thing that people keep, such as pools. One table says its fields; bodies, answers, update
-//! masks, sorting, filters and their description in `/openapi.json` follow from it.
+//! A noun of the API: a kind of named object that users manage, such as pools. A table declares its fields; bodies,
+//! responses, update masks, sorting, filters and the description in `/openapi.json` are derived from it.
 
 mod kind;
 mod schema;
@@ -11,59 +11,59 @@ use crate::fields::{Fields, text};
 use crate::problem::Problem;
 use serde_json::{Map, Value};
 
-/// A kind of named thing.
 #[derive(Debug)]
 pub struct Noun {
-    /// `Pool`: in refusals, and in the names of its schemas.
+    /// `Pool`. Used in error messages and in the names of its schemas.
     pub one: &'static str,
-    /// `pools`: the name of the list in an answer.
+    /// `pools`. The name of the list in a response.
     pub many: &'static str,
-    /// Routes of all of them, and of one.
+    /// Route of the list.
     pub path: &'static str,
     pub path_of_one: &'static str,
-    /// What paths and filters call its name: `pool_name`.
+    /// Name of the path parameter and of the filter for its name: `pool_name`.
     pub path_key: &'static str,
-    /// The first is its name.
+    /// The first field is the name.
     pub fields: &'static [Field],
     pub patch: Patch,
     pub taken: NameConflict,
-    /// Nothing of a body is sent back: it may hold a secret.
+    /// The body may contain a secret, so error responses must not echo it.
     pub has_secrets: bool,
-    /// Said there of its bodies, and behind the words for a list, a change and a deletion.
+    /// Descriptions for `/openapi.json`: of the bodies, and appended to the lines of the list, change and delete
+    /// routes.
     pub about: &'static str,
     pub about_list: &'static str,
     pub about_change: &'static str,
     pub about_delete: &'static str,
 }
 
-/// How Airflow refuses a name that is taken.
+/// The form in which Airflow reports a name that is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NameConflict {
-    /// As a text.
+    /// A plain message.
     Text,
-    /// As the unique constraint of its database.
+    /// The violated unique constraint of the database.
     Constraint,
 }
 
-/// What the body of a change holds.
+/// The body of an update request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Patch {
-    /// The parts that change. The name may be there under this word, and stays.
+    /// Contains the fields that change. It may contain the name under this key, but the name cannot change.
     Parts { name: &'static str },
-    /// The name and all that a new one needs. Another name than that in the path is refused with these words.
+    /// Contains the name and all fields that creation requires. A name that differs from the path is rejected with
+    /// `other_name`.
     Whole {
         other_name: &'static str,
-        /// An update mask that names the name is refused.
+        /// Reject an update mask that contains the name.
         mask_is_checked: bool,
     },
 }
 
-/// A field of a noun.
 #[derive(Debug, Clone, Copy)]
 pub struct Field {
-    /// In bodies and answers.
+    /// Name in bodies and responses.
     pub name: &'static str,
-    /// As it is stored.
+    /// Column in the database.
     pub column: &'static str,
     pub kind: FieldKind,
     pub about: &'static str,
@@ -75,7 +75,7 @@ pub struct Field {
 pub enum AppearsIn {
     BodiesAndAnswers,
     Answers,
-    /// Where there is something to say.
+    /// Only in responses to changes, and only if there is a value.
     AnswersOfChanges,
 }
 
@@ -105,10 +105,10 @@ impl Field {
     }
 }
 
-/// There are no teams: Airflow's field is always null.
+/// orch has no teams, so this field of Airflow is always null.
 pub const TEAM: Field = Field::new("team_name", FieldKind::Team);
 
-/// A body as it was read: the name, and values by the column that they set.
+/// The body of a request: the name, and values by the column that they set.
 #[derive(Clone, Default)]
 pub struct NounBody {
     pub name: String,
@@ -120,17 +120,17 @@ impl Noun {
         &self.fields[0]
     }
 
-    /// The fields behind the name that a body may hold.
+    /// Returns the fields after the name that a body may contain.
     pub fn parts(&self) -> impl Iterator<Item = &'static Field> {
         self.fields[1..].iter().filter(|field| field.appears_in == AppearsIn::BodiesAndAnswers)
     }
 
-    /// Names of fields that an update mask may hold.
+    /// Returns the names of fields that an update mask may contain.
     pub fn mask(&self) -> Vec<&'static str> {
         self.parts().filter(|field| !matches!(field.kind, FieldKind::Team)).map(|field| field.name).collect()
     }
 
-    /// What the route with this method and path does, in a line.
+    /// Returns a one-line description of the route with this method and path.
     pub fn line(&self, method: &str, path: &str) -> Option<String> {
         let (one, many) = (self.one.to_lowercase(), self.many);
         let and = |about: &str| if about.is_empty() { String::new() } else { format!("; {about}") };
@@ -147,19 +147,19 @@ impl Noun {
         }
     }
 
-    /// Reads a body with all that one needs. What is wrong is gathered in `fields`.
+    /// Reads a body that must contain all required fields. Problems are collected in `fields`.
     pub fn read(&self, fields: &mut Fields) -> NounBody {
         let key = self.name();
         let name = fields.required_checked(key.name, |value| key.kind.read(value));
         NounBody { name: name.as_str().unwrap_or_default().into(), columns: self.columns(fields, true) }
     }
 
-    /// Reads a body of which only the name has to be there.
+    /// Reads a body in which only the name is required.
     pub fn read_name(&self, fields: &mut Fields) -> NounBody {
         NounBody { name: fields.required_checked(self.name().name, text), columns: self.columns(fields, false) }
     }
 
-    /// Reads the body of a change of the one that the path names.
+    /// Reads the body of an update request for the object with the name `path`.
     pub fn read_change(&self, fields: &mut Fields, path: &str) -> NounBody {
         match self.patch {
             Patch::Whole { .. } => self.read(fields),
@@ -173,7 +173,7 @@ impl Noun {
         }
     }
 
-    /// The body that is read as this.
+    /// Returns the request body that is read as `sent`.
     pub fn body(&self, sent: NounBody) -> Value {
         let mut body = Map::from_iter([(self.name().name.to_string(), sent.name.into())]);
         for (column, value) in sent.columns {
@@ -185,7 +185,7 @@ impl Noun {
         body.into()
     }
 
-    /// Drops the fields that the mask does not name. An empty mask names all.
+    /// Drops the fields that the mask does not contain. An empty mask contains every field.
     pub fn masked<S: AsRef<str>>(&self, mut sent: NounBody, mask: &[S]) -> NounBody {
         let named: Vec<&str> =
             self.parts().filter(|field| counts(mask, field.name)).map(|field| field.column).collect();
@@ -200,7 +200,7 @@ impl Noun {
             let value = if is_whole && field.is_required {
                 Some(fields.required_checked(field.name, |value| field.kind.read(value)))
             } else {
-                // Null takes away what may be missing, and says nothing of the rest.
+                // Null clears optional fields and is ignored for the others.
                 fields.checked(field.name, |value| field.kind.read(value)).or(field.kind.empty().filter(|_| is_there))
             };
             if let Some(value) = value.filter(|_| !matches!(field.kind, FieldKind::Team)) {

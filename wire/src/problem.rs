@@ -1,12 +1,12 @@
-//! What is wrong with a request's fields, said as pydantic says it: clients written for Airflow read these shapes.
+//! Problems in the fields of a request, in pydantic's format: clients that were written for Airflow parse it.
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// Longer input is not sent back.
+/// Maximum length of echoed input, in characters.
 const ECHO_CHARS: usize = 500;
 
-/// One field and what is wrong with it.
+/// A problem with one field.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Problem {
     #[serde(rename = "type")]
@@ -23,20 +23,20 @@ impl Problem {
         Problem { kind, loc: Box::default(), msg: msg.into(), input: Value::Null, ctx: Value::Null }
     }
 
-    /// A rule of ours, which pydantic would call a `ValueError`.
+    /// Creates a problem for a rule of orch, which pydantic would report as a `ValueError`.
     pub fn value(why: impl Into<String>) -> Problem {
         let why = why.into();
         Problem { ctx: json!({ "error": why }), ..Problem::new("value_error", format!("Value error, {why}")) }
     }
 
-    /// Where: `query` or `body`, then the names and places on the way to the field.
+    /// Sets the location: `query` or `body`, then the names and indexes that lead to the field.
     #[must_use]
     pub fn at<T: Into<Value>>(mut self, loc: impl IntoIterator<Item = T>) -> Problem {
         self.loc = loc.into_iter().map(Into::into).collect();
         self
     }
 
-    /// In a field or an entry of what it was said of.
+    /// Prepends a field name or list index to the location.
     #[must_use]
     pub fn below(self, place: impl Into<Value>) -> Problem {
         let loc = std::iter::once(place.into()).chain(self.loc.iter().cloned()).collect();
@@ -56,7 +56,7 @@ impl Problem {
     }
 }
 
-/// What was sent, cut short where it is long.
+/// Returns the input, with long strings truncated. Long lists and objects become null.
 fn echo(input: &Value) -> Value {
     match input {
         Value::String(text) if text.chars().count() > ECHO_CHARS => {

@@ -1,4 +1,4 @@
-//! Moments as the API reads and writes them: RFC 3339 in UTC out, what pydantic takes in.
+//! Timestamps in the API: written as RFC 3339 in UTC, and read in the formats that pydantic accepts.
 
 use crate::problem::Problem;
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime, SecondsFormat, TimeDelta, Utc};
@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 use std::borrow::Cow;
 
-/// `2026-11-20T06:47:44.888345Z`; no fraction where there is none.
+/// Written as `2026-11-20T06:47:44.888345Z`, without the fraction if it is zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timestamp(pub DateTime<Utc>);
 
@@ -36,7 +36,7 @@ impl JsonSchema for Timestamp {
     }
 }
 
-/// As `Timestamp`, but without a zone it is in UTC: Airflow reads some moments so.
+/// Like `Timestamp`, but a value without a time zone is in UTC, as in some requests of Airflow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UtcTimestamp(pub DateTime<Utc>);
 
@@ -54,16 +54,17 @@ impl JsonSchema for UtcTimestamp {
     }
 }
 
-/// Milliseconds since 1970 of the years 1 to 9999; small numbers are seconds, as pydantic reads them.
+/// Years 1 to 9999 in milliseconds since the Unix epoch, as a half-open range. Small numbers are seconds, as in
+/// pydantic.
 const MOMENTS: (i64, i64) = (-62_135_596_800_000, 253_402_300_800_000);
 
-/// A moment as it may be sent.
+/// Returns the schema of a timestamp in a request body.
 pub fn moment_schema() -> Schema {
     json_schema!({ "anyOf": [{ "type": "string", "format": "date-time" },
         { "type": "number", "minimum": MOMENTS.0, "exclusiveMaximum": MOMENTS.1 }] })
 }
 
-/// A timestamp or a date of a query, where it has no JSON type.
+/// Returns the schema of a timestamp or date in a query string, which has no JSON types.
 pub fn query_moment_schema() -> Schema {
     json_schema!({ "anyOf": [{ "type": "string", "format": "date-time" }, { "type": "string", "format": "date" },
         { "type": "number", "minimum": MOMENTS.0, "exclusiveMaximum": MOMENTS.1 }] })
@@ -73,23 +74,23 @@ pub fn stamp(at: Option<DateTime<Utc>>) -> Option<Timestamp> {
     at.map(Timestamp)
 }
 
-/// A moment that Postgres wrote as JSON, as answers say moments. Anything else stays.
+/// Converts a timestamp that Postgres wrote as JSON to the format of responses. Other values are returned unchanged.
 pub fn rewritten(written: &Value) -> Value {
     let moment = written.as_str().and_then(|text| DateTime::parse_from_rfc3339(text).ok());
     let said = moment.and_then(|moment| serde_json::to_value(Timestamp(moment.with_timezone(&Utc))).ok());
     said.unwrap_or_else(|| written.clone())
 }
 
-/// Seconds between two moments, as Airflow says durations.
+/// Returns the seconds between two timestamps, which is how Airflow writes durations.
 pub fn seconds_between(start: Option<DateTime<Utc>>, end: Option<DateTime<Utc>>) -> Option<f64> {
     let length: TimeDelta = end? - start?;
     Some(length.as_seconds_f64())
 }
 
-/// Numbers above this are milliseconds: pydantic's rule.
+/// Larger numbers are milliseconds, as in pydantic.
 const SECONDS_UNTIL: f64 = 2e10;
 
-/// A moment with a zone, from JSON: text, or seconds since 1970.
+/// Reads a timestamp with a time zone from JSON: a string, or seconds since the Unix epoch.
 pub fn moment(value: &Value) -> Result<DateTime<Utc>, Problem> {
     match value {
         Value::String(text) => written(text),
@@ -101,13 +102,13 @@ pub fn moment(value: &Value) -> Result<DateTime<Utc>, Problem> {
     .map_err(|problem| problem.with_input(value))
 }
 
-/// As `moment`, but without a zone it is in UTC.
+/// Like [`moment`], but a value without a time zone is in UTC.
 pub fn moment_or_utc(value: &Value) -> Result<DateTime<Utc>, Problem> {
     let naive = value.as_str().and_then(without_zone).map(|at| at.and_utc());
     naive.filter(|&at| in_range(at)).map_or_else(|| moment(value), Ok)
 }
 
-/// Reads a timestamp of a query. Without a time zone it is in UTC, and a date is its midnight.
+/// Reads a timestamp in a query string. Without a time zone it is in UTC; a date is its midnight in UTC.
 pub fn moment_of_query(text: &str) -> Result<DateTime<Utc>, Problem> {
     let naive = without_zone(text).map(|at| at.and_utc());
     naive.filter(|&at| in_range(at)).map_or_else(|| moment_from(text), Ok)
@@ -144,7 +145,7 @@ fn from_seconds(number: f64) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp_micros((seconds * 1e6).round() as i64).filter(|&at| in_range(at))
 }
 
-/// What Python's datetime can hold; Postgres holds more.
+/// Range of Python's `datetime`. Postgres stores a wider range.
 fn in_range(at: DateTime<Utc>) -> bool {
     (1..=9999).contains(&at.year())
 }

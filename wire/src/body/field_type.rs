@@ -8,18 +8,17 @@ use serde_json::{Map, Value, json};
 use std::borrow::Cow;
 use std::str::FromStr;
 
-/// A type of field, and how it is read. Its `JsonSchema` describes it.
+/// A type of field and how it is read. Its `JsonSchema` describes it.
 pub trait FieldType: Sized {
-    /// The value of a field that was left out. `None`: the field is required.
+    /// Returns the value of a field that was left out. `None` if the field is required.
     fn left_out() -> Option<Self> {
         None
     }
 
-    /// Each problem has its place relative to this value.
+    /// Reads a value. The `loc` of each problem is relative to this value.
     fn read(value: Value) -> Result<Self, Vec<Problem>>;
 }
 
-/// An optional field: it may be left out, or be null.
 impl<T: FieldType> FieldType for Option<T> {
     fn left_out() -> Option<Self> {
         Some(None)
@@ -30,7 +29,6 @@ impl<T: FieldType> FieldType for Option<T> {
     }
 }
 
-/// A list: each entry is read, and every wrong entry is a problem.
 impl<T: FieldType> FieldType for Vec<T> {
     fn read(value: Value) -> Result<Self, Vec<Problem>> {
         let Value::Array(entries) = value else {
@@ -57,14 +55,13 @@ impl FieldType for Map<String, Value> {
     }
 }
 
-/// Any JSON.
 impl FieldType for Value {
     fn read(value: Value) -> Result<Self, Vec<Problem>> {
         Ok(value)
     }
 }
 
-/// Implements types that one function reads.
+/// Implements `FieldType` for types that a single function reads.
 macro_rules! read_by {
     ($($kind:ty: $read:expr;)*) => {
         $(impl FieldType for $kind {
@@ -85,7 +82,7 @@ read_by! {
     UtcTimestamp: |value: &Value| moment_or_utc(value).map(UtcTimestamp);
 }
 
-/// Declares a type of field: the type that it holds, the function that reads it, and its JSON Schema.
+/// Declares a type of field: the type that it wraps, the function that reads it, and its JSON Schema.
 #[macro_export]
 macro_rules! field_type {
     ($(#[doc = $about:literal])* $vis:vis struct $name:ident($inner:ty); $read:expr; $($schema:tt)+) => {
@@ -115,7 +112,7 @@ macro_rules! field_type {
     };
 }
 
-/// Declares a type of field that takes one of a few words and parses it.
+/// Declares a type of field that accepts one of a fixed set of strings and parses it.
 #[macro_export]
 macro_rules! one_of {
     ($(#[doc = $about:literal])* $vis:vis struct $name:ident($inner:ty): $($word:literal),+) => {
@@ -128,7 +125,7 @@ macro_rules! one_of {
     };
 }
 
-/// Parses a value that has to be one of these words.
+/// Parses a value that has to be one of the strings in `known`.
 pub fn word<T: FromStr>(value: &Value, known: &[&'static str]) -> Result<T, Problem> {
     let word = one_of(value, known)?;
     word.parse().map_err(|_| Problem::value(format!("'{word}' is not known")).with_input(value))
@@ -144,7 +141,7 @@ impl<T: FieldType> FieldType for Bare<T> {
     }
 }
 
-/// An optional field that tells null from left out.
+/// An optional field that distinguishes null from left out.
 #[derive(Debug, Clone)]
 pub struct IfSent<T>(pub Option<T>);
 
@@ -200,7 +197,7 @@ impl<T: JsonSchema, const LEAST: usize, const MOST: usize> JsonSchema for ListOf
     }
 }
 
-/// Wrappers that are described like the type that they wrap.
+/// Implements `JsonSchema` for wrappers that have the schema of the wrapped type.
 macro_rules! described_as {
     ($($name:ident: $inner:ty;)*) => {
         $(impl<T: JsonSchema> JsonSchema for $name<T> {
@@ -224,19 +221,19 @@ described_as! {
     IfSent: T;
 }
 
-/// A whole number that is not below zero.
+/// An integer that is not negative.
 #[derive(Debug, Clone, Copy)]
 pub struct Count(pub i64);
 
-/// A whole number of 32 bits that is not below `LEAST`.
+/// A 32-bit integer that is at least `LEAST`.
 #[derive(Debug, Clone, Copy)]
 pub struct AtLeast<const LEAST: i32>(pub i32);
 
-/// A text of `LEAST` to `MOST` characters.
+/// A string of `LEAST` to `MOST` characters.
 #[derive(Debug, Clone)]
 pub struct TextOf<const LEAST: usize, const MOST: usize>(pub String);
 
-/// A note, within Airflow's limit.
+/// A note, within Airflow's length limit.
 pub type NoteText = TextOf<0, 1_000>;
 
 impl FieldType for Count {
@@ -268,7 +265,7 @@ impl<const LEAST: usize, const MOST: usize> FieldType for TextOf<LEAST, MOST> {
     }
 }
 
-/// Implements `JsonSchema` for types whose schema stands inline.
+/// Implements `JsonSchema` for types with an inline schema.
 macro_rules! described_here {
     ($(<$(const $bound:ident: $kind:ty),*> $name:ty: $schema:tt;)*) => {
         $(impl<$(const $bound: $kind),*> JsonSchema for $name {

@@ -1,4 +1,4 @@
-//! How a field is read, and what JSON Schema says of it.
+//! Kinds of fields: how they are read, and their JSON Schema.
 
 use crate::fields::{flag, integer, one_of, text};
 use crate::problem::Problem;
@@ -7,37 +7,36 @@ use serde_json::{Value, json};
 
 #[derive(Debug, Clone, Copy)]
 pub enum FieldKind {
-    /// A name, with what is wrong with it in words.
+    /// A name. `check` returns why a name is invalid.
     Name {
         most: usize,
         pattern: Option<&'static str>,
         check: fn(&str) -> Result<(), String>,
     },
-    /// Text that may be missing.
+    /// Optional text.
     Text,
-    /// The same; an empty text counts as missing.
+    /// Optional text; an empty string counts as missing.
     FilledText,
-    /// Text that is never missing nor blank, brought into its usual form.
+    /// Text that is neither missing nor blank, normalized by `usual`.
     Word {
         usual: fn(&str) -> String,
     },
-    /// One of these words.
     OneOf {
         words: &'static [&'static str],
     },
-    /// A moment that may be missing.
+    /// An optional timestamp.
     Moment,
     Whole {
         least: i32,
         most: i32,
     },
-    /// Counted by the server.
+    /// A number that the server computes.
     Count,
     Flag,
     Port,
-    /// Any JSON; what is not text is kept as its JSON.
+    /// Any JSON. Values that are not strings are stored as their JSON text.
     AnyText,
-    /// A JSON object in a text. It is kept as an object.
+    /// A JSON object in a string. It is stored as an object.
     Object,
     /// Always null.
     Team,
@@ -48,7 +47,7 @@ pub enum FieldKind {
 const NO_TEAMS: &str = "team_name cannot be set when multi_team mode is disabled. Please contact your administrator.";
 
 impl FieldKind {
-    /// A value that is not null, as it is kept.
+    /// Reads a value that is not null and returns it in its stored form.
     pub(super) fn read(self, value: &Value) -> Result<Value, Problem> {
         match self {
             FieldKind::Name { most, pattern, check } => name(value, most, pattern, check),
@@ -72,7 +71,7 @@ impl FieldKind {
         }
     }
 
-    /// What null makes of it, where it may be taken away.
+    /// Returns the stored value of null. `None` if the field cannot be cleared.
     pub(super) fn empty(self) -> Option<Value> {
         match self {
             FieldKind::Text | FieldKind::FilledText | FieldKind::Port | FieldKind::Moment => Some(Value::Null),
@@ -81,7 +80,7 @@ impl FieldKind {
         }
     }
 
-    /// A column as it is answered.
+    /// Returns a stored value in the form of a response.
     pub fn answer_value(self, stored: &Value) -> Value {
         match self {
             FieldKind::Moment => rewritten(stored),
@@ -89,7 +88,7 @@ impl FieldKind {
         }
     }
 
-    /// Without `null`, which the caller adds.
+    /// Returns the schema without `null`, which the caller adds.
     pub(super) fn schema(self) -> Value {
         match self {
             FieldKind::Name { pattern: Some(pattern), .. } => json!({ "type": "string", "pattern": pattern }),
@@ -145,7 +144,8 @@ fn whole(value: &Value, range: std::ops::RangeInclusive<i64>) -> Result<Value, P
     Ok(number.into())
 }
 
-/// An empty text is an empty object, as in Airflow. What was sent is not told: it may hold a secret.
+/// Reads an object from a string. An empty string is an empty object, as in Airflow. Problems do not contain the input
+/// because it may contain a secret.
 fn object(value: &Value) -> Result<Value, Problem> {
     let written = text(value)?;
     if written.is_empty() {

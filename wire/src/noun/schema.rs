@@ -1,10 +1,10 @@
-//! What `/openapi.json` says of a noun.
+//! The schemas of a noun in `/openapi.json`.
 
 use super::{AppearsIn, Field, FieldKind, Noun, Patch};
 use serde_json::{Map, Value, json};
 
 impl Noun {
-    /// Of the body that makes one.
+    /// Returns the schema of the body that creates an object.
     pub fn body_schema(&self) -> Value {
         let key = self.name();
         let mut properties = Map::from_iter([(key.name.to_string(), key.kind.schema())]);
@@ -20,7 +20,7 @@ impl Noun {
         schema
     }
 
-    /// Of the body that changes one; `None`: it is the body that makes one.
+    /// Returns the schema of the body that changes an object. `None` if it is the same as for creation.
     pub fn patch_schema(&self) -> Option<Value> {
         let Patch::Parts { name } = self.patch else { return None };
         let named = json!({ "type": ["string", "null"], "description": "The name it has. It cannot be changed." });
@@ -29,7 +29,7 @@ impl Noun {
         Some(json!({ "type": "object", "properties": properties }))
     }
 
-    /// Of one in an answer.
+    /// Returns the schema of an object in a response.
     pub fn view_schema(&self) -> Value {
         let properties = self.fields.iter().map(|field| (field.name.to_string(), field.answered()));
         let properties: Map<String, Value> = properties.collect();
@@ -55,7 +55,7 @@ impl Field {
         schema
     }
 
-    /// The rules for what is sent are not those for what is answered.
+    /// Returns the schema in responses, which lacks the validation rules of requests.
     fn answered(&self) -> Value {
         let is_there =
             matches!(self.kind, FieldKind::Name { .. } | FieldKind::Flag | FieldKind::Count | FieldKind::OneOf { .. });
