@@ -1,4 +1,4 @@
-//! What people do to their own account: its password, its logins and its API tokens.
+//! Changes of users to their own account: password, logins and API tokens.
 
 use crate::{Actor, boxed};
 use orch_store::StoreResult;
@@ -9,17 +9,16 @@ use orch_store::user;
 use serde_json::json;
 use sqlx::PgConnection;
 
-/// A new password for the one that was confirmed.
 #[derive(Debug, Clone, Copy)]
 pub struct PasswordChange<'a> {
     pub old_hash: &'a str,
     pub new_hash: &'a str,
-    /// The login that goes on: hash and stamp.
+    /// The login that stays valid: token hash and stamp.
     pub kept_login: (&'a [u8], &'a str),
     pub revokes_tokens: bool,
 }
 
-/// `false`: the password was changed meanwhile.
+/// Returns `false` if the password was changed in the meantime, so that `old_hash` no longer matches.
 #[boxed]
 pub async fn change_password(tx: &mut PgConnection, actor: &Actor, change: &PasswordChange<'_>) -> StoreResult<bool> {
     let PasswordChange { old_hash, new_hash, kept_login, revokes_tokens } = *change;
@@ -37,7 +36,7 @@ pub async fn change_password(tx: &mut PgConnection, actor: &Actor, change: &Pass
     Ok(true)
 }
 
-/// Ends one login, or all but the one with this hash.
+/// Ends the login `id`, or all logins except the one with the token hash `kept`.
 #[boxed]
 pub async fn end_logins(tx: &mut PgConnection, actor: &Actor, id: Option<i64>, kept: &[u8]) -> StoreResult<()> {
     let count = close_others(tx, &actor.name, id, kept).await?;

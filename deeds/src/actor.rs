@@ -1,4 +1,4 @@
-//! Who does something, and from where: what the audit says of every change.
+//! The user behind an action and where the request came from, as the audit log records it.
 
 use orch_spec::approval::Person;
 use orch_spec::state::TriggeredBy;
@@ -12,31 +12,30 @@ use std::sync::Arc;
 #[derive(Debug, Clone)]
 pub struct Actor {
     pub name: Arc<str>,
-    /// `None`: at a command line.
+    /// Address of the client. `None` for actions from a command line.
     pub from: Option<IpAddr>,
     pub may_start_runs: bool,
     pub is_admin: bool,
-    /// What its runs are triggered by.
+    /// The trigger type of runs that this actor starts.
     pub through: TriggeredBy,
 }
 
 impl Actor {
-    /// The same person as the one who answers an approval.
     pub fn person(&self) -> Person<'_> {
         Person { name: &self.name, may_start_runs: self.may_start_runs }
     }
 
-    /// What the audit says beside who and what, for those who write it down themselves.
+    /// Returns the `extra` of an audit record, for statements that write the record themselves.
     pub fn extra(&self) -> Value {
         self.from.map_or_else(|| json!({}), |from| json!({ "from": from }))
     }
 
-    /// Writes down a deed, in the transaction of the change itself.
+    /// Writes an audit record in the transaction of the change.
     pub async fn did(&self, tx: &mut PgConnection, deed: Deed<'_>) -> StoreResult<()> {
         record(tx, &self.signed(deed)).await
     }
 
-    /// As [`Actor::did`], for many deeds by one statement.
+    /// Like [`Actor::did`], but writes many records in one statement.
     pub async fn did_all(&self, tx: &mut PgConnection, deeds: Vec<Deed<'_>>) -> StoreResult<()> {
         let deeds: Vec<Deed<'_>> = deeds.into_iter().map(|deed| self.signed(deed)).collect();
         record_all(tx, &deeds).await

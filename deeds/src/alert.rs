@@ -1,4 +1,4 @@
-//! Alerts: one that failed is tried again at once, and a test alert shows whether a connection works.
+//! Immediate retries of failed alerts, and test alerts that show whether a connection works.
 
 use crate::{Actor, boxed};
 use orch_spec::Notifier;
@@ -9,10 +9,10 @@ use orch_store::hint::Hint;
 use serde_json::json;
 use sqlx::PgConnection;
 
-/// For the worker that sends it.
+/// Hint for the worker that sends alerts.
 pub const DUE: Hint = Hint::Alert;
 
-/// Makes one due that waits or was given up.
+/// Makes an alert due immediately that waits for its next attempt or was given up.
 #[boxed]
 pub async fn retry(tx: &mut PgConnection, actor: &Actor, id: i64) -> StoreResult<Retry> {
     let retried = retry_alert(tx, id).await?;
@@ -23,7 +23,7 @@ pub async fn retry(tx: &mut PgConnection, actor: &Actor, id: i64) -> StoreResult
     Ok(retried)
 }
 
-/// Adds one that tells of nothing. Its id.
+/// Adds an alert without an event behind it and returns its id.
 #[boxed]
 pub async fn test(tx: &mut PgConnection, actor: &Actor, notifier: Notifier) -> StoreResult<i64> {
     let extra = Some(json!({ "connection": notifier.connection }));

@@ -1,4 +1,4 @@
-//! Approvals: an answer, the first one that is given counts.
+//! Answers to approvals. The first answer wins.
 
 use crate::{Actor, boxed};
 use chrono::{DateTime, Utc};
@@ -10,10 +10,10 @@ use orch_store::hint::Hint;
 use serde_json::json;
 use sqlx::PgConnection;
 
-/// For the watchers: the task that waits for it goes on.
+/// Hint for the watchers, which resume the waiting task.
 pub const ANSWERED: Hint = Hint::Due;
 
-/// Writes an answer down. `None`: another one came first, or the question was taken back.
+/// Stores an answer and returns its time. `None` if the approval was answered already, timed out or was withdrawn.
 #[boxed]
 pub async fn answer(
     tx: &mut PgConnection,

@@ -1,4 +1,4 @@
-//! Assets: updates reported from outside orch, and queued updates that people discard.
+//! Asset updates that are reported from outside orch, and queued updates that users discard.
 
 use crate::{Actor, boxed};
 use orch_store::StoreResult;
@@ -8,10 +8,10 @@ use orch_store::hint::Hint;
 use serde_json::json;
 use sqlx::PgConnection;
 
-/// For schedulers: DAGs that wait for the asset may be due.
+/// Hint for the schedulers: DAGs that wait for the asset may be due.
 pub const UPDATED: Hint = Hint::Asset;
 
-/// Adds an event and returns its id. `None`: no asset has that id.
+/// Adds an update event and returns its id. `None` if no asset has this id.
 #[boxed]
 pub async fn add_update(tx: &mut PgConnection, actor: &Actor, new: &NewEvent) -> StoreResult<Option<i64>> {
     let Some(asset) = get_asset(tx, new.asset).await? else { return Ok(None) };
@@ -21,7 +21,7 @@ pub async fn add_update(tx: &mut PgConnection, actor: &Actor, new: &NewEvent) ->
     Ok(event)
 }
 
-/// Discards updates for which no run has begun, and returns how many they were.
+/// Discards updates that have not started a run yet, and returns their number.
 #[boxed]
 pub async fn drop_queued(tx: &mut PgConnection, actor: &Actor, filter: &QueueFilter) -> StoreResult<u64> {
     let events = delete_queued(tx, filter).await?;

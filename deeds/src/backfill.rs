@@ -1,4 +1,4 @@
-//! Backfills: begun, paused, and ended before their last run.
+//! Backfills: create, pause, resume and cancel.
 
 use crate::{Actor, boxed};
 use orch_store::StoreResult;
@@ -12,16 +12,16 @@ use orch_store::version::Versions;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
-/// For the schedulers that create its runs.
+/// Hint for the schedulers that create the runs.
 pub const CREATED: Hint = Hint::Due;
 
-/// For the schedulers that create its runs, and those who follow them.
+/// Hints for the schedulers that create the runs, and for clients that follow the backfill.
 pub const PAUSED: [Hint; 2] = [Hint::Due, Hint::Run];
 
-/// For those who run its tasks, and those who follow its runs.
+/// Hints for the workers that run its tasks, and for clients that follow its runs.
 pub const CANCELLED: [Hint; 2] = [Hint::Stop, Hint::Run];
 
-/// Creates a backfill and returns its id, or the reason why it was refused.
+/// Creates a backfill and returns its id, or the reason why it was rejected.
 #[boxed]
 pub async fn create(
     tx: &mut PgConnection,
@@ -37,7 +37,7 @@ pub async fn create(
     Ok(created)
 }
 
-/// Creates no more runs for now, or goes on. `false`: it is over.
+/// Pauses or resumes the creation of runs. Returns `false` if the backfill has finished.
 #[boxed]
 pub async fn set_paused(tx: &mut PgConnection, actor: &Actor, of: &BackfillRow, paused: bool) -> StoreResult<bool> {
     let goes_on = pause_backfill(tx, of.id, paused).await?;
@@ -48,7 +48,7 @@ pub async fn set_paused(tx: &mut PgConnection, actor: &Actor, of: &BackfillRow, 
     Ok(goes_on)
 }
 
-/// Drops the dates that have no run yet, and stops what runs if that is wished.
+/// Drops the dates that have no run yet. Also stops the active runs if `stop_running` is set.
 #[boxed]
 pub async fn cancel(
     tx: &mut PgConnection,

@@ -1,4 +1,4 @@
-//! DAGs: whether they are paused, and their end.
+//! DAGs: pause, unpause and delete.
 
 use crate::{Actor, boxed};
 use orch_store::StoreResult;
@@ -11,10 +11,10 @@ use orch_store::version::Versions;
 use serde_json::json;
 use sqlx::PgConnection;
 
-/// For those who claim, who create runs and who wait for them: runs that waited begin.
+/// Hints for workers, schedulers and clients that wait for runs: queued runs start.
 pub const UNPAUSED: [Hint; 3] = [Hint::Ready, Hint::Due, Hint::Run];
 
-/// Pauses or unpauses DAGs. Returns the ids of the DAGs that changed, which are recorded.
+/// Pauses or unpauses DAGs and returns the ids of those that changed. Unpausing also starts queued runs.
 #[boxed]
 pub async fn set_paused(
     tx: &mut PgConnection,
@@ -38,7 +38,7 @@ pub async fn set_paused(
     Ok(changed)
 }
 
-/// Deletes a DAG with all its runs, unless something of it runs.
+/// Deletes a DAG with all its runs, unless one of them is running.
 #[boxed]
 pub async fn delete(tx: &mut PgConnection, locks: Locks<Dags>, actor: &Actor, dag_id: &str) -> StoreResult<DeleteDag> {
     let deleted = delete_dag(tx, locks, dag_id).await?;

@@ -1,4 +1,4 @@
-//! Task instances: marked, cleared and annotated by people.
+//! Task instances: mark, clear and annotate.
 
 use crate::run::{self, move_to_newest};
 use crate::{Actor, boxed};
@@ -16,17 +16,18 @@ use orch_store::version::Versions;
 use serde_json::json;
 use sqlx::PgConnection;
 
-/// What became of a wish to mark instances of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MarkInstances {
     Marked,
-    /// The run has not begun, or the list that this task is mapped over is not known. The caller rolls back.
+    /// The run has not started, or the length of the list that this task is mapped over is unknown. The caller must
+    /// roll back.
     NotYet {
         task_id: String,
     },
 }
 
-/// Marks instances of a run of a locked DAG. If they are marked as succeeded or skipped, downstream tasks that failed because of them rerun.
+/// Marks instances of a run of a locked DAG. If they are marked as succeeded or skipped, downstream tasks that failed
+/// because of them rerun.
 #[boxed]
 pub async fn mark(
     tx: &mut PgConnection,
@@ -50,7 +51,7 @@ pub async fn mark(
                     let extra = Some(json!({ "state": to, "was": was }));
                     deeds.push(Deed { extra, ..about("mark_task_instance", run, task_id, map_index) });
                 }
-                // The end of another may have decided it meanwhile.
+                // The end of another instance may have decided the state of this one in the meantime.
                 Mark::Same | Mark::NoSuchInstance => {}
                 Mark::NotYet => return Ok(MarkInstances::NotYet { task_id: task_id.into() }),
             }
@@ -65,7 +66,7 @@ pub async fn mark(
     Ok(MarkInstances::Marked)
 }
 
-/// Writes the same note on instances of a run; `None` takes it away.
+/// Sets the same note on several instances of a run. `None` removes their notes.
 #[boxed]
 pub async fn note(
     tx: &mut PgConnection,
@@ -85,29 +86,27 @@ pub async fn note(
     actor.did(tx, Deed { extra: Some(json!({ "instances": named.len() })), ..deed }).await
 }
 
-/// How instances are cleared.
 #[derive(Debug, Clone, Default)]
 pub struct ClearOptions {
-    /// All of the run are meant: the audit says so.
+    /// All instances of the run are selected. The audit log then records the clear of a run.
     pub whole_run: bool,
-    /// The run goes on in the newest version of its DAG.
+    /// Moves the run to the newest version of its DAG.
     pub latest: bool,
-    /// What is written on the run.
+    /// Note for the run.
     pub run_note: Option<String>,
-    /// What is written on what is cleared.
+    /// Note for each cleared instance.
     pub instance_note: Option<String>,
-    /// Something that runs is left alone, and with it all others.
+    /// Clears nothing if one of the instances is running.
     pub refuse_running: bool,
 }
 
-/// What became of a wish to clear instances of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClearInstances {
-    /// Nothing else was done to a run in which nothing is cleared.
+    /// The cleared instances. If there are none, nothing else was changed either.
     Cleared(Cleared),
-    /// Something runs that is not to be stopped. The caller rolls back.
+    /// An instance is running and `refuse_running` is set. The caller must roll back.
     Running,
-    /// It cannot go on in the newest version. The caller rolls back.
+    /// The run cannot move to the newest version. The caller must roll back.
     NotMoved(MoveRun),
 }
 
@@ -149,7 +148,7 @@ pub async fn clear(
     Ok(ClearInstances::Cleared(cleared))
 }
 
-/// What the audit says of a deed to one instance.
+/// Returns the audit record of an action on one instance.
 pub(crate) fn about<'a>(event: &'a str, run: &'a RunDetails, task_id: &'a str, map_index: i32) -> Deed<'a> {
     Deed { task_id: Some(task_id), map_index: (map_index >= 0).then_some(map_index), ..run::about(event, run) }
 }

@@ -1,4 +1,5 @@
-//! Named things that people keep come, change and go by one shape: what is particular to a noun is in its `Kept`.
+//! Generic create, update and delete for the named objects that users manage (nouns). The rules of each noun are in its
+//! `Kept` implementation.
 
 mod announcement;
 mod connection;
@@ -26,7 +27,6 @@ use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 use std::borrow::Cow;
 
-/// All of them.
 pub static NOUNS: [&Noun; 5] = [POOL, CONNECTION, VARIABLE, TOPIC, ANNOUNCEMENT];
 
 const NAMED: &[Filter] = &[Filter::Pattern, Filter::Prefix];
@@ -38,45 +38,46 @@ pub const VARIABLE: &Noun = Variable::NOUN;
 pub const TOPIC: &Noun = Topic::NOUN;
 pub const ANNOUNCEMENT: &Noun = Announcement::NOUN;
 
-/// Said of nouns with secrets.
+/// Description of the bodies of nouns with secrets.
 const MASKS: &str = "`***` leaves what is stored.";
 
-/// A noun, its table, and its own rules.
+/// A noun with its table and its rules.
 pub trait Kept: Send + Sync + 'static {
     const NOUN: &'static Noun;
     const TABLE: &'static Table;
-    /// By what people narrow and sort its list.
+    /// Columns that users can filter and sort the list by.
     const COLUMNS: &'static [Column];
-    /// Given once a change is committed.
+    /// Hint to send after the commit of a change.
     const HINT: Option<Hint> = None;
-    /// Names that only admins add, change or delete, because the installation itself uses them.
+    /// Names that only admins can add, change or delete, because orch itself uses them.
     const ADMIN_NAMES: &'static [&'static str] = &[];
-    /// Columns that the audit log names beside the name.
+    /// Columns that the audit log records in addition to the name.
     const AUDITED: &'static [&'static str] = &[];
 
-    /// The columns to write where `sent` arrives at what is stored.
+    /// Returns the columns to write when `sent` is applied to the stored record.
     fn change(_old: Option<&Record>, sent: NounBody, _keys: &Keyring) -> Result<Change, Refused> {
         Ok(Change::of(sent.columns))
     }
 
-    /// Why one of that name is always there.
+    /// Rejects names that cannot be deleted.
     fn check_delete(_name: &str) -> Result<(), Refused> {
         Ok(())
     }
 
-    /// The fields of an answer; `sees`: the person may see values. What is sealed is not among them, unless a noun says how.
+    /// Returns the fields of a response. `sees` is true if the user may see values. Sealed columns are left out unless
+    /// the noun overrides this.
     fn visible_fields(record: &Record, _keys: &Keyring, _sees: bool) -> Map<String, Value> {
         let plain = Self::NOUN.fields.iter().filter(|field| !Self::TABLE.sealed.contains(&field.column));
         plain.map(|field| (field.name.to_string(), field.kind.answer_value(record.get(field.column)))).collect()
     }
 }
 
-/// What is written.
+/// The result of applying a request body to the stored record.
 pub struct Change {
     pub columns: Columns,
-    /// Secrets that are dropped because they belong elsewhere.
+    /// Secrets that are dropped because the connection now leads elsewhere.
     pub dropped: Vec<String>,
-    /// Why only an admin may write it.
+    /// The reason why only an admin may write this.
     pub needs_admin: Option<String>,
 }
 
@@ -86,15 +87,13 @@ impl Change {
     }
 }
 
-/// Why nothing was changed.
+/// The reason why nothing was changed.
 #[derive(Debug)]
 pub enum Refused {
     NotFound,
-    /// There is one of that name.
     Taken,
-    /// Against a rule of the noun.
+    /// The change violates a rule of the noun.
     Rule(Cow<'static, str>),
-    /// Only admins may do it.
     Forbidden(String),
     Secret(SecretError),
 }
@@ -123,7 +122,6 @@ fn check_actor<K: Kept>(actor: &Actor, name: &str, needs_admin: Option<String>) 
     }
 }
 
-/// Adds one.
 pub async fn add<K: Kept>(
     tx: &mut PgConnection,
     actor: &Actor,
@@ -133,7 +131,7 @@ pub async fn add<K: Kept>(
     let name = sent.name.clone();
     let Change { columns, needs_admin, .. } = K::change(None, sent, keys)?;
     check_actor::<K>(actor, &name, needs_admin)?;
-    // Null leaves it to the default of the column.
+    // A null leaves the column to its default.
     let columns: Columns = columns.into_iter().filter(|(_, value)| !value.is_null()).collect();
     if !kept::insert(tx, K::TABLE, &name, &columns, keys).await? {
         return Err(Refused::Taken);
@@ -141,7 +139,7 @@ pub async fn add<K: Kept>(
     written::<K>(tx, actor, &name, ("add", &[])).await
 }
 
-/// Changes one. Gives the names of the secrets that were dropped, too.
+/// Also returns the names of the secrets that were dropped.
 pub async fn change<K: Kept>(
     tx: &mut PgConnection,
     actor: &Actor,
@@ -157,7 +155,6 @@ pub async fn change<K: Kept>(
     Ok((record, dropped))
 }
 
-/// Deletes one.
 pub async fn delete<K: Kept>(tx: &mut PgConnection, actor: &Actor, name: &str) -> Result<(), Refused> {
     K::check_delete(name)?;
     check_actor::<K>(actor, name, None)?;
@@ -167,7 +164,7 @@ pub async fn delete<K: Kept>(tx: &mut PgConnection, actor: &Actor, name: &str) -
     Ok(actor.did(tx, deed(&event::<K>("delete"), json!({ K::NOUN.name().name: name }))).await?)
 }
 
-/// The one that was written, with its entry in the audit log: never with a secret.
+/// Reads the record back and writes its audit entry, which never contains a secret.
 async fn written<K: Kept>(
     tx: &mut PgConnection,
     actor: &Actor,
@@ -186,7 +183,7 @@ async fn written<K: Kept>(
     Ok(record)
 }
 
-/// `add_pool`.
+/// Returns the name of an audit event, such as `add_pool`.
 fn event<K: Kept>(verb: &str) -> String {
     format!("{verb}_{}", K::NOUN.one.to_lowercase())
 }

@@ -1,5 +1,8 @@
-//! What people do, whole: the change, what follows from it, and who did it, in one transaction of the caller. The API and the pages
-//! carry out a person's wish by these; commands ask the API. Each says which hints the caller gives once it is committed.
+//! User actions, such as ending a run or clearing tasks. Each action makes the change, applies its consequences and
+//! writes the audit record, all in the caller's transaction.
+//!
+//! The API and the web pages call these functions; CLI commands call the API. Each module names the hints (wake-up
+//! signals) that the caller must send after the commit.
 
 pub mod account;
 mod actor;

@@ -1,4 +1,4 @@
-//! Outputs of task instances, written, changed and taken away by people.
+//! Outputs of task instances (Airflow's `XCom`) that users create, change or delete.
 
 use crate::instance::about;
 use crate::{Actor, boxed};
@@ -9,7 +9,7 @@ use orch_store::run::RunDetails;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
-/// Which output of which instance.
+/// The address of one output.
 #[derive(Debug, Clone, Copy)]
 pub struct OutputOf<'a> {
     pub run: &'a RunDetails,
@@ -24,7 +24,7 @@ impl<'a> OutputOf<'a> {
         OutputAddress { run: self.run.id, task: self.task, map_index: self.map_index, key: self.key }
     }
 
-    /// Writes it down if it was done.
+    /// Writes the audit record if the change was made.
     async fn wrote(self, tx: &mut PgConnection, actor: &Actor, event: &str, done: bool) -> StoreResult<bool> {
         if done {
             let mut deed = about(event, self.run, self.task_id, self.map_index);
@@ -35,21 +35,21 @@ impl<'a> OutputOf<'a> {
     }
 }
 
-/// `false`: the instance has an output with that key already.
+/// Returns `false` if the instance already has an output with this key.
 #[boxed]
 pub async fn create(tx: &mut PgConnection, actor: &Actor, of: &OutputOf<'_>, value: &Value) -> StoreResult<bool> {
     let done = create_output(tx, of.address(), value).await?;
     of.wrote(tx, actor, "create_xcom", done).await
 }
 
-/// `false`: the instance has no output with that key.
+/// Returns `false` if the instance has no output with this key.
 #[boxed]
 pub async fn change(tx: &mut PgConnection, actor: &Actor, of: &OutputOf<'_>, value: &Value) -> StoreResult<bool> {
     let done = change_output(tx, of.address(), value).await?;
     of.wrote(tx, actor, "patch_xcom", done).await
 }
 
-/// `false`: the instance has no output with that key.
+/// Returns `false` if the instance has no output with this key.
 #[boxed]
 pub async fn delete(tx: &mut PgConnection, actor: &Actor, of: &OutputOf<'_>) -> StoreResult<bool> {
     let done = delete_output(tx, of.address()).await?;

@@ -1,4 +1,4 @@
-//! Presets: sets of params of a DAG that people gave a name.
+//! Presets: named sets of params of a DAG.
 
 use crate::{Actor, boxed};
 use orch_store::StoreResult;
@@ -23,7 +23,7 @@ pub async fn keep(
     Ok(kept)
 }
 
-/// `false`: the DAG has no preset of that name.
+/// Returns `false` if the DAG has no preset with this name.
 #[boxed]
 pub async fn delete(tx: &mut PgConnection, actor: &Actor, (dag_id, name): (&str, &str)) -> StoreResult<bool> {
     let was_there = delete_preset(tx, dag_id, name).await?;

@@ -1,4 +1,4 @@
-//! Queries of people: begun and cancelled.
+//! SQL queries of users: start and cancel.
 
 use crate::{Actor, boxed};
 use orch_store::StoreResult;
@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Records a query before it runs, for at most so long. `false`: the id is taken.
+/// Records a query before it runs. `most` is its time limit. Returns `false` if the id is taken.
 #[boxed]
 pub async fn begin(tx: &mut PgConnection, actor: &Actor, id: Uuid, sql: &str, most: Duration) -> StoreResult<bool> {
     let is_new = begin_query(tx, id, &actor.name, sql, most).await?;
@@ -20,7 +20,7 @@ pub async fn begin(tx: &mut PgConnection, actor: &Actor, id: Uuid, sql: &str, mo
     Ok(is_new)
 }
 
-/// Cancels a query of this user; `None`: of any. `false`: no such query runs.
+/// Cancels a query of the user `of`, or of any user if `of` is `None`. Returns `false` if no such query is running.
 #[boxed]
 pub async fn cancel(tx: &mut PgConnection, actor: &Actor, id: Uuid, of: Option<&str>) -> StoreResult<bool> {
     let runs = cancel_query(tx, id, of).await?;

@@ -1,4 +1,4 @@
-//! Tasks that read topics: from where they go on, and that one is forgotten.
+//! Readers: how far tasks have read a topic. Users can seek and delete them.
 
 use crate::{Actor, Refused, boxed};
 use orch_store::audit::Deed;
@@ -11,7 +11,7 @@ const WHICH_PARTITION: &str =
     "an offset belongs to one partition, and this reader reads several: name the partition, too";
 const NO_SUCH_PARTITION: &str = "the reader has no partition of that number";
 
-/// Gives the reader as it is then, partition by partition.
+/// Moves a reader and returns its new state, one row per partition.
 #[boxed]
 pub async fn seek(
     tx: &mut PgConnection,
@@ -38,7 +38,7 @@ pub async fn seek(
     of_name(tx, name).await
 }
 
-/// Its next try begins as that of a new one.
+/// Deletes a reader. The next attempt of its task starts like a new reader.
 #[boxed]
 pub async fn forget(tx: &mut PgConnection, actor: &Actor, name: &str) -> Result<(), Refused> {
     if !delete_reader(tx, name).await? {

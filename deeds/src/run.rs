@@ -1,4 +1,4 @@
-//! Runs: who asks for them, how they end before their tasks do, in which version of their DAG they go on, what is said of them, and that they go.
+//! Runs: create, cancel, mark, move to the newest version of the DAG, annotate and delete.
 
 use crate::{Actor, boxed};
 use orch_core::transition::RunEnd;
@@ -15,15 +15,16 @@ use orch_store::version::Versions;
 use serde_json::json;
 use sqlx::PgConnection;
 
-/// A new run as this person asks for it. The statement that creates it writes that down.
+/// Returns a new run that this user requests. The statement that creates the run writes the audit record.
 pub fn asked_by(actor: &Actor, new: NewRun) -> NewRun {
     NewRun { user: Some(actor.name.to_string()), triggered_by: actor.through, deed: Some(actor.extra()), ..new }
 }
 
-/// For those who run its tasks, who wait for its end, and who claim what begins in its place.
+/// Hints for the workers that run its tasks, for clients that wait for its end, and for workers that can claim tasks of
+/// runs that start in its place.
 pub const ENDED: [Hint; 3] = [Hint::Stop, Hint::Run, Hint::Ready];
 
-/// For those who claim: what waits is offered again, by the workers of the new version.
+/// Hints for the workers: the waiting tasks are offered to the workers of the new version.
 pub const MOVED: [Hint; 1] = [Hint::Ready];
 
 /// Cancels a run: running tasks are stopped, the others are skipped, and the run fails.
@@ -57,7 +58,7 @@ pub async fn mark(
     finish(tx, &dag, versions, actor, run, (ended, "mark_dag_run")).await
 }
 
-/// Starts queued runs of the DAG and records the change, unless the run had finished before.
+/// Starts queued runs of the DAG and writes the audit record, unless the run had finished before.
 async fn finish(
     tx: &mut PgConnection,
     dag: &DagLock,
@@ -92,7 +93,7 @@ pub async fn move_to_newest(
     Ok(moved)
 }
 
-/// For those who claim: a run that waited for the place of a deleted one begins.
+/// Hints for the workers: a queued run may start in place of the deleted one.
 pub const DELETED: [Hint; 1] = [Hint::Ready];
 
 /// Deletes a run that is not running.
@@ -113,7 +114,7 @@ pub async fn delete(
     Ok(deleted)
 }
 
-/// Sets what people want to say of a run; `None` takes it away.
+/// Sets the note of a run. `None` removes it.
 #[boxed]
 pub async fn note(tx: &mut PgConnection, actor: &Actor, run: &RunDetails, note: Option<&str>) -> StoreResult<()> {
     set_note(tx, run.id, note).await?;

@@ -1,4 +1,4 @@
-//! Settings of the server, as administrators read them.
+//! Settings of the server, as admins read them.
 
 use crate::{Actor, boxed};
 use orch_store::StoreResult;
@@ -6,17 +6,17 @@ use orch_store::audit::Deed;
 use serde_json::json;
 use sqlx::PgConnection;
 
-/// Records that settings were read: one, or all if `option` is `None`.
+/// Records that one setting was read, or all settings if `option` is `None`.
 #[boxed]
 pub async fn note_read(tx: &mut PgConnection, actor: &Actor, option: Option<&str>) -> StoreResult<()> {
     let extra = option.map(|option| json!({ "option": option }));
     actor.did(tx, Deed { event: "read_settings", extra, ..Deed::default() }).await
 }
 
-/// The section of orch's settings.
+/// Name of the section with orch's own settings.
 pub const OWN_SECTION: &str = "orch";
 
-/// Sections and options of Airflow, with the setting of orch that corresponds to each.
+/// Airflow's sections and options, each with the corresponding setting of orch.
 pub static OF_AIRFLOW: [(&str, &str, &str); 16] = [
     ("core", "dags_folder", "dags_folder"),
     ("core", "parallelism", "slots"),
@@ -36,7 +36,7 @@ pub static OF_AIRFLOW: [(&str, &str, &str); 16] = [
     ("celery", "worker_concurrency", "slots"),
 ];
 
-/// Returns the setting of orch that an option of Airflow corresponds to.
+/// Returns the setting of orch that corresponds to an option of Airflow.
 pub fn own_setting(section: &str, option: &str) -> Option<String> {
     let same = OF_AIRFLOW.iter().find(|(of, name, _)| *of == section && *name == option);
     same.map(|(.., own)| (*own).to_owned())

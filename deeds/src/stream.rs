@@ -1,4 +1,4 @@
-//! Streams: whether they run, where they read on, and that one without a declaration goes.
+//! Streams: pause, resume, restart, reset, skip records and delete.
 
 use crate::{Actor, Refused, boxed};
 use orch_store::audit::Deed;
@@ -10,7 +10,7 @@ use orch_store::stream::{
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
-/// For processes that run streams.
+/// Hint for the processes that run streams.
 pub const STEERED: Hint = Hint::Stream;
 
 const DECLARED: &str = "its bundle declares it and would create it again: take it out of the bundle first, or pause it";
@@ -24,13 +24,12 @@ const NO_RECORDS: &str = "a capture reads the log of a database, which has no re
     reset the capture to the earliest";
 const NO_SUCH_SHARE: &str = "the stream has no share of that number: they count from 0";
 
-/// What a person wants of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Steer {
     Pause,
     Resume,
     Restart,
-    /// One share of it, or all of it where it does not run.
+    /// Restarts one share, or the whole stream if it is not running.
     RestartShare(i32),
     Reset(Reset),
     /// Quarantines a record that the stream has not published yet.
@@ -40,7 +39,7 @@ pub enum Steer {
     },
 }
 
-/// Gives the stream as it is then.
+/// Executes a command and returns the new state of the stream.
 #[boxed]
 pub async fn steer(tx: &mut PgConnection, actor: &Actor, name: &str, steer: &Steer) -> Result<StreamRow, Refused> {
     let mut extra = json!({ "stream": name });
@@ -82,7 +81,7 @@ pub async fn steer(tx: &mut PgConnection, actor: &Actor, name: &str, steer: &Ste
     get_stream(tx, name).await?.ok_or(Refused::NotFound)
 }
 
-/// A record before the next offset is published or quarantined already.
+/// Rejects a record before the next offset, because it is already published or quarantined.
 async fn check_skip(tx: &mut PgConnection, name: &str, partition: i32, offset: i64) -> Result<(), Refused> {
     let row = get_stream(tx, name).await?.ok_or(Refused::NotFound)?;
     if row.is_capture() {
@@ -103,7 +102,8 @@ async fn check_skip(tx: &mut PgConnection, name: &str, partition: i32, offset: i
     Ok(())
 }
 
-/// A stream that never ran has no partitions yet: its process finds out whether it can be moved there.
+/// Rejects impossible resets. A stream that never ran has no partitions yet, so its process checks the target when it
+/// starts.
 async fn check(tx: &mut PgConnection, name: &str, reset: &Reset) -> Result<(), Refused> {
     let row = get_stream(tx, name).await?;
     if row.as_ref().is_some_and(StreamRow::is_capture) && !reset.is_anew() {
@@ -131,7 +131,7 @@ async fn check(tx: &mut PgConnection, name: &str, reset: &Reset) -> Result<(), R
     }
 }
 
-/// Forgets a stream and its offsets. Its table stays.
+/// Deletes a stream and its offsets. Its table stays.
 #[boxed]
 pub async fn delete(tx: &mut PgConnection, actor: &Actor, name: &str) -> Result<(), Refused> {
     if !delete_stream(tx, name).await? {

@@ -1,4 +1,4 @@
-//! Records that a person appends to a topic.
+//! Records that users append to a topic.
 
 use crate::{Actor, boxed};
 use orch_store::audit::Deed;
@@ -7,12 +7,12 @@ use orch_store::topic::{NewRecord, Placed, ProduceError, produce, refuse_capture
 use serde_json::json;
 use sqlx::PgConnection;
 
-/// For streams and those who follow the topic.
+/// Hint for streams, and for clients that follow the topic.
 pub const PRODUCED: Hint = Hint::Topic;
 
 const PRODUCE: &str = "produce_records";
 
-/// Appends all of them, or none. The audit log names the topic and how many, not what is in them.
+/// Appends all records or none. The audit log contains the topic and the number of records, not their content.
 #[boxed]
 pub async fn append(
     tx: &mut PgConnection,
@@ -20,16 +20,14 @@ pub async fn append(
     topic: &str,
     records: &[NewRecord],
 ) -> Result<Vec<Placed>, ProduceError> {
-    // Before the records: their partitions are locked from there on.
+    // The audit record comes first because `produce` locks the partitions until the end of the transaction.
     let extra = json!({ "topic": topic, "records": records.len() });
     actor.did(tx, Deed { event: PRODUCE, extra: Some(extra), ..Deed::default() }).await?;
     produce(tx, topic, records).await
 }
 
-/// Records in the audit log that a user appends to a topic of a cluster, by the connection that leads there.
-///
-/// # Errors
-/// A capture writes the topic through this connection.
+/// Records in the audit log that a user appends to a topic of a Kafka cluster through a connection. Rejects a topic
+/// that a capture writes through this connection.
 #[boxed]
 pub async fn note_append_at(
     tx: &mut PgConnection,

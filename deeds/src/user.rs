@@ -1,4 +1,4 @@
-//! Users: who may log in, and as what. Pages and commands alike.
+//! Users: who may log in, and with which role. Used by pages and commands.
 
 use crate::{Actor, boxed};
 use orch_store::StoreResult;
@@ -7,13 +7,12 @@ use orch_store::user::{self, NewUser, UserChange};
 use serde_json::json;
 use sqlx::PgConnection;
 
-/// What is done to a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UserDeed<'a> {
     SetRole(&'a str),
     Disable,
     Enable,
-    /// All logins and API tokens end.
+    /// Also ends all logins and revokes all API tokens.
     ResetPassword {
         password_hash: &'a str,
     },
@@ -32,7 +31,8 @@ impl UserDeed<'_> {
     }
 }
 
-/// Creates a user. Returns the name of the user who has this name already, in any case; `None` if the user was created.
+/// Creates a user. Returns the name of the existing user if the name is taken, ignoring case; `None` if the user was
+/// created.
 #[boxed]
 pub async fn create(tx: &mut PgConnection, actor: &Actor, new: &NewUser<'_>) -> StoreResult<Option<String>> {
     let existing = user::add_user(tx, new).await?;

@@ -1,4 +1,4 @@
-//! What operators tell everyone who opens the home page.
+//! Announcements of operators on the home page.
 
 use super::{Kept, NAMED};
 use orch_store::kept::Table;
@@ -34,7 +34,7 @@ static NOUN: Noun = Noun {
 static TABLE: Table =
     Table { name: "announcement", key: "name", from: "announcement r", sealed: &[], has_moments: true };
 
-/// The home page no longer shows it.
+/// True if the home page no longer shows the announcement.
 pub const IS_OVER: Column = Column::flag("is_over", "coalesce(until <= now(), false)");
 
 impl Kept for Announcement {

@@ -1,5 +1,5 @@
-//! Connections. What people saw as `***` and send back as that stays as it is, unless the connection leads elsewhere from then on.
-//! What is not sent needs no key.
+//! Connections. A secret that the client sends back as `***` keeps its stored value, unless the change makes the
+//! connection lead elsewhere. Secrets that a request does not send need no key.
 
 use super::{Change, DESCRIPTION, ExportFile, ImportFile, Kept, MASKS, NAMED, Refused, checked};
 use orch_document::kept::{BadDocument, Document, FileFormat, Serialization, write_connections};
@@ -88,11 +88,11 @@ impl Kept for Connection {
         let (opened, is_locked) = match open_extra(old, keys) {
             Ok(opened) => (opened, false),
             Err(error) if sends_masks => return Err(error.into()),
-            // Where it led cannot be told: what replaces it leads elsewhere.
+            // The old `extra` is locked, so its address is unknown: the new one counts as leading elsewhere.
             Err(_) if sends_extra => (Map::from_iter([("host".into(), Value::Null)]), true),
             Err(_) => (Map::new(), true),
         };
-        // The password is not opened: as `***` it stays what is sealed.
+        // The password is not decrypted: a `***` keeps the sealed value.
         let password = old.holds("password").then(|| MASK.into());
         let stored = task::Connection { extra: opened, password, ..without_secrets(old) };
         let Changed { connection: new, has_moved, mut dropped } = applied(sent, &stored);
@@ -125,7 +125,7 @@ impl ImportFile for Connection {
             if connection.conn_type.is_empty() {
                 return Err(document.bad(format!("connection `{name}` has no type")));
             }
-            // An empty `extra` takes away what was there.
+            // An empty `extra` deletes the stored one.
             let set =
                 |(column, value)| if column == "extra" { (column, json!(connection.extra)) } else { (column, value) };
             Ok(NounBody { name, columns: columns(&connection).into_iter().map(set).collect() })
@@ -152,7 +152,8 @@ impl ExportFile for Connection {
 }
 
 impl Connection {
-    /// Without a key the rest is shown.
+    /// Returns the connection with its secrets masked. Without a key, all of `extra` is masked. Without `sees`, login,
+    /// schema and the path of the host are masked, too.
     pub fn visible(record: &Record, keys: &Keyring, sees: bool) -> task::Connection {
         if !sees {
             let closed = closed(record);
@@ -164,14 +165,14 @@ impl Connection {
     }
 }
 
-/// Returns the host of an address with its protocol. The path of a webhook is its secret.
+/// Returns the host of an address with its protocol, without the path: the path of a webhook is its secret.
 fn host_alone(address: &str) -> String {
     let (protocol, rest) = address.split_at(address.find("://").map_or(0, |at| at + 3));
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
     format!("{protocol}{}", host.rsplit_once('@').map_or(host, |(_, host)| host))
 }
 
-/// Properties of Spark that operators may set, by how their names begin. Others can name programs and classes to run.
+/// Prefixes of Spark properties that operators may set. Other properties can name programs and classes to run.
 const SPARK_CONF: [&str; 16] = [
     "spark.default.parallelism",
     "spark.driver.cores",
@@ -191,8 +192,8 @@ const SPARK_CONF: [&str; 16] = [
     "spark.task.",
 ];
 
-/// Fields that operators may set in the extra of a connection to Kafka, by how they begin. Others of librdkafka's can name commands, libraries
-/// and files.
+/// Prefixes of fields that operators may set in the `extra` of a Kafka connection. Other librdkafka settings can name
+/// commands, libraries and files.
 const KAFKA_SETTINGS: [&str; 30] = [
     "batch.",
     "bootstrap.servers",
@@ -226,7 +227,7 @@ const KAFKA_SETTINGS: [&str; 30] = [
     "topics",
 ];
 
-/// The fields of a connection that operators may not set, with their values.
+/// Returns the fields of a connection that only admins may set, with their values.
 fn fields_of_admins(connection: &task::Connection) -> BTreeMap<String, &Value> {
     let is_listed = |name: &str, list: &[&str]| list.iter().any(|start| name.starts_with(start));
     let extra = connection.extra.iter();
@@ -246,7 +247,7 @@ fn fields_of_admins(connection: &task::Connection) -> BTreeMap<String, &Value> {
     }
 }
 
-/// Returns why only an admin may make this change.
+/// Returns the reason why only an admin may make this change; `None` if operators may.
 fn needs_admin(old: &task::Connection, new: &task::Connection) -> Option<String> {
     let old = fields_of_admins(old);
     let (field, _) = fields_of_admins(new).into_iter().find(|(name, value)| old.get(name) != Some(value))?;
@@ -256,9 +257,10 @@ fn needs_admin(old: &task::Connection, new: &task::Connection) -> Option<String>
     ))
 }
 
-/// The connection once the change is made. What is not sent stays; a secret stays as long as it leads to the same place.
+/// Applies a request body to the stored connection. Fields that were not sent keep their value; a secret does so only
+/// if the connection does not lead elsewhere.
 pub fn applied(sent: NounBody, stored: &task::Connection) -> Changed {
-    // As people see it: a secret that they do not send is `***` there.
+    // Secrets that the request does not send are `***` here, as in the response that the user saw.
     let mut new = stored.masked();
     for (column, value) in sent.columns {
         set(&mut new, column, &value);

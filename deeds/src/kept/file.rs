@@ -1,4 +1,4 @@
-//! Nouns in files, as Airflow reads and writes them.
+//! Import and export of nouns in Airflow's file formats.
 
 use super::Kept;
 use orch_document::kept::{BadDocument, Document, FileFormat, Serialization};
@@ -6,28 +6,28 @@ use orch_store::kept::Record;
 use orch_store::seal::{Keyring, SecretError};
 use orch_wire::NounBody;
 
-/// A noun that comes in files.
+/// A noun that can be imported from files.
 pub trait ImportFile: Kept {
-    /// Of a file whose ending names no format.
+    /// Format of files whose extension names none.
     const USUAL_FORMAT: Option<FileFormat> = None;
 
-    /// All that the file holds.
+    /// Returns everything that the file contains.
     fn read(document: &Document<'_>) -> Result<Vec<NounBody>, BadDocument>;
 }
 
-/// A noun that goes into files from its table.
+/// A noun that can be exported to files.
 pub trait ExportFile: ImportFile {
-    /// One as a file holds it.
+    /// The form of a record in a file.
     type Written: Send;
-    /// The first where no format is asked for.
+    /// The first format is the default.
     const FILE_FORMATS: &'static [FileFormat];
 
-    /// With its secrets.
+    /// Returns a record with its secrets.
     fn opened(record: &Record, keys: &Keyring) -> Result<Self::Written, SecretError>;
 
-    /// With `***` for what is secret.
+    /// Returns a record with `***` in place of its secrets.
     fn masked(record: &Record, keys: &Keyring) -> Self::Written;
 
-    /// The text of a file. How a line for the environment is written matters there only.
+    /// Returns the text of a file. `serialization` only matters for `FileFormat::Env`.
     fn write(all: Vec<Self::Written>, format: FileFormat, serialization: Serialization) -> String;
 }

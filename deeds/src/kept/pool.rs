@@ -1,4 +1,4 @@
-//! Pools. The default pool is always there.
+//! Pools. The default pool always exists.
 
 use super::{Change, DESCRIPTION, ImportFile, Kept, NAMED, Refused};
 use orch_core::gates::{DEFAULT_POOL, MOST_POOL_NAME, check_pool_name};
@@ -56,7 +56,7 @@ impl Kept for Pool {
         Column::whole("slots", "slots").by(&[Filter::AnyOf]).about("Of that many slots").sorted(),
         DESCRIPTION,
     ];
-    /// Schedulers look whether there is room now.
+    /// Hint for the schedulers: slots may have become free.
     const HINT: Option<Hint> = Some(Hint::Due);
     const AUDITED: &'static [&'static str] = &["slots", "include_deferred"];
 
@@ -87,7 +87,7 @@ impl ImportFile for Pool {
                 return Err(document.bad(why));
             }
             let mut columns = vec![("slots", json!(pool.slots)), ("include_deferred", json!(pool.include_deferred))];
-            // That of the default pool cannot be changed.
+            // The description of the default pool cannot be changed.
             if name != DEFAULT_POOL {
                 columns.push(("description", json!(pool.description)));
             }

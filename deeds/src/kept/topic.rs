@@ -7,11 +7,11 @@ use orch_store::seal::Keyring;
 use orch_wire::NounBody;
 use orch_wire::noun::{AppearsIn, Field, FieldKind, NameConflict, Noun, Patch};
 
-/// As Kafka names topics.
+/// Same rule as Kafka's topic names.
 const NAMES: &str = "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,248}$";
 const MOST_NAME: usize = 249;
 const MOST_PARTITIONS: i32 = 64;
-/// A hundred years.
+/// 100 years.
 const MOST_HOURS: i32 = 876_000;
 
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! Variables. What people saw as `***` and send back as that stays as it is.
+//! Variables. A secret that the client sends back as `***` keeps its stored value.
 
 use super::{Change, DESCRIPTION, ExportFile, ImportFile, Kept, MASKS, NAMED, Refused, checked};
 use orch_document::kept::{BadDocument, Document, FileFormat, Serialization, WrittenVariable, write_variables};
@@ -30,7 +30,7 @@ static NOUN: Noun = Noun {
         Field::new("is_encrypted", FieldKind::Flag).only_in(AppearsIn::Answers),
         TEAM,
     ],
-    // Values are sealed, all of them, and there are no teams: nothing to sort by.
+    // All values are sealed and there are no teams, so the list cannot be sorted by either.
     patch: Patch::Whole {
         other_name: "Invalid body, key from request body doesn't match uri parameter",
         mask_is_checked: true,
@@ -62,7 +62,7 @@ impl Kept for Variable {
         keys: &Keyring,
     ) -> Result<Change, Refused> {
         if let Some(old) = old {
-            // A secret that the person was not shown needs no key to stay.
+            // The user was not shown this secret. It stays as it is, so no key is needed.
             columns.retain(|(column, sent)| !(*column == "value" && sent == MASK && is_sensitive(&name)));
             for (column, sent) in &mut columns {
                 if let Some(text) = sent.as_str().filter(|text| *column == "value" && text.contains(MASK)) {
@@ -89,7 +89,7 @@ impl ImportFile for Variable {
         let body = |(name, variable): (String, WrittenVariable)| {
             check_variable_key(&name).map_err(|error| document.bad(error.to_string()))?;
             let mut columns = vec![("value", json!(variable.value))];
-            // Without a description the old one stays.
+            // Without a description, the stored one stays.
             columns.extend(variable.description.map(|text| ("description", json!(text))));
             Ok(NounBody { name, columns })
         };
@@ -119,7 +119,7 @@ fn written(record: &Record, value: String) -> (String, WrittenVariable) {
 }
 
 impl Variable {
-    /// Without a key the value is not shown either.
+    /// Returns the value with its secrets masked. Without `sees` or without a key, all of it is masked.
     pub fn visible(record: &Record, keys: &Keyring, sees: bool) -> String {
         let value = if sees { value(record, keys).ok() } else { None };
         value.map_or_else(|| MASK.into(), |value| masked_variable(record.name(), &value))
