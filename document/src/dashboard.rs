@@ -1,8 +1,8 @@
-//! Dashboards: queries over the lake, how their rows are drawn, and the values that readers choose.
+//! Dashboards: queries over the lake, how their rows are drawn, and filters whose values readers choose.
 //!
-//! One document is one dashboard. A bundle brings dashboards as files in its binary; in a folder of DAG files they are those named
-//! `….dashboard.yaml`. They are kept as data, so pages need nothing of what declared them. Of the SQL only its variables are checked
-//! here: the lake parses it, and the panel shows what is wrong with it.
+//! Each document contains one dashboard. Bundles contain dashboards as files in their binary; in a folder of DAG files
+//! they are the files named `….dashboard.yaml`. They are stored as data, so pages do not need the code that declared
+//! them. Only the variables of the SQL are checked here: the lake parses the SQL, and the panel shows its errors.
 
 mod filter;
 
@@ -21,11 +21,11 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(crate) const FILTER_TYPES: &[&str] = &["date", "integer", "text", "choice"];
 pub(crate) const PANEL_TYPES: &[&str] = &["figure", "lines", "bars", "table", "map"];
 pub(crate) const ROLES: &[&str] = &["viewer", "user", "op", "admin"];
-/// More would be slow to read, for the server as well as for people.
+/// Maximum number of panels. A page with more would be slow to load and hard to read.
 const MOST_PANELS: usize = 60;
 const MOST_FILTERS: usize = 12;
 const MOST_NAME: usize = 100;
-/// In the names of files.
+/// Kind in the names of files.
 const KIND: &str = "dashboard";
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -35,7 +35,7 @@ pub struct Dashboard {
     pub title: String,
     #[serde(default)]
     pub description: String,
-    /// Readers have this role or a higher one.
+    /// Minimum role of readers.
     #[serde(default = "usual_role")]
     pub role: String,
     #[serde(default, deserialize_with = "texts")]
@@ -45,14 +45,14 @@ pub struct Dashboard {
     pub panels: Vec<Panel>,
 }
 
-/// The values of data are for those who may ask for them in SQL.
+/// The role that may query the data with SQL.
 fn usual_role() -> String {
     "op".into()
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Panel {
-    /// Made of the title: its place on the page and in addresses.
+    /// Derived from the title. Identifies the panel on the page and in URLs.
     #[serde(default)]
     pub id: String,
     pub title: String,
@@ -80,18 +80,19 @@ pub struct Panel {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PanelType {
-    /// The first value, beside the second one if there is one.
+    /// The first value, next to the second one if there is one.
     Figure,
     /// The first column is the time, the others are numbers.
     Lines,
-    /// The first column is a time or a word, the others are numbers.
+    /// The first column is a time or a category, the others are numbers.
     Bars,
     Table,
-    /// The first column is a place, `outline` its geometry (`GeoJSON`), the last of the others a number.
+    /// The first column is a place, `outline` is its geometry (`GeoJSON`), and the last of the other columns is a
+    /// number.
     Map,
 }
 
-/// One text or several.
+/// Reads a string or a list of strings.
 pub(crate) fn texts<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -105,16 +106,12 @@ pub(crate) fn texts<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D
     })
 }
 
-/// Is this the name of a file with a dashboard?
 pub fn is_dashboard_file(name: &str) -> bool {
     stem(name, KIND).is_some()
 }
 
 impl Dashboard {
-    /// Reads one that is written in YAML or JSON.
-    ///
-    /// # Errors
-    /// Everything that is wrong with it, each with its line and column.
+    /// Reads a dashboard in YAML or JSON, or returns every problem with its line and column.
     pub fn read(file: &str, bytes: &[u8]) -> Result<Dashboard, Vec<FileProblem>> {
         let document = &read_dashboard(file, bytes)?;
         let read = serde_json::from_value(document.json());
@@ -128,17 +125,16 @@ impl Dashboard {
         if problems.is_empty() { Ok(dashboard) } else { Err(problems) }
     }
 
-    /// The panel of this id.
     pub fn panel(&self, id: &str) -> Option<&Panel> {
         self.panels.iter().find(|panel| panel.id == id)
     }
 
-    /// The DAGs that fill the tables of a panel.
+    /// Returns the DAGs that fill the tables of a panel.
     pub fn dags_of<'a>(&'a self, panel: &'a Panel) -> &'a [String] {
         if panel.dags.is_empty() { &self.dags } else { &panel.dags }
     }
 
-    /// Of two with the same title the second one has a number.
+    /// Sets the ids of the panels. Further panels with the same title get a number.
     fn name_panels(&mut self) {
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         for panel in &mut self.panels {
@@ -149,7 +145,7 @@ impl Dashboard {
         }
     }
 
-    /// What no shape can refuse.
+    /// Returns the problems that the table of keys cannot detect.
     fn problems(&self, file: &str, document: &Node) -> Vec<FileProblem> {
         let mut found = Vec::new();
         let mut add = |mark: Mark, message: String, hint: &str| found.push(problem_at(file, mark, message, hint));
@@ -204,7 +200,7 @@ impl Dashboard {
     }
 }
 
-/// The next step for a variable of a query that is not the name of a filter.
+/// Returns a hint for a variable of a query that is not the name of a filter.
 fn hint_for_variable(name: &str, known: &BTreeSet<&str>) -> String {
     if known.is_empty() {
         return "the dashboard has no filters: add one under `filters`, or write the value itself".into();
@@ -217,7 +213,7 @@ fn hint_for_variable(name: &str, known: &BTreeSet<&str>) -> String {
 }
 
 impl Panel {
-    /// A key that says nothing of such a panel, and what to do.
+    /// Returns the first key that does not apply to this type of panel, with a hint.
     fn problem(&self) -> Option<(&'static str, &'static str)> {
         let drawn = [PanelType::Lines, PanelType::Bars].contains(&self.look);
         let rules = [
@@ -248,13 +244,14 @@ impl PanelType {
     }
 }
 
-/// Letters, digits, `_` and `-`.
+/// Returns whether a name is not empty, not too long, and consists of letters, digits, `_` and `-`.
 pub(crate) fn is_name(name: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
     (1..=MOST_NAME).contains(&name.len()) && name.bytes().all(is_plain)
 }
 
-/// `Trips by hour` → `trips-by-hour`. Never empty, and never with two `-` in a row.
+/// Returns the slug of a title: `Trips by hour` becomes `trips-by-hour`. Never empty, and never with two `-` in a row,
+/// so it cannot equal an id with a number.
 fn slug(title: &str) -> String {
     let words = title.split(|letter: char| !letter.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
     let slug = words.map(str::to_ascii_lowercase).collect::<Vec<_>>().join("-");

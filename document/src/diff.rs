@@ -1,28 +1,28 @@
-//! What is different between two structures of a DAG, in the words that people use: tasks, edges, settings. Works on the JSON
-//! of structures, so that fields which this binary does not know count, too. Places and words are no structure
-//! (`DagSpec::version`) and are left out.
+//! The differences between two versions of the structure of a DAG: tasks, edges and settings. They are computed from
+//! the JSON of the structures, so that unknown fields count, too. Locations and documentation are not part of the
+//! structure (`DagSpec::version`) and are left out.
 
 use orch_spec::{DagSpec, MapSpec, TaskSpec};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Everything in the order of names, but for tasks that are new: these stand as in the DAG.
+/// Everything is ordered by name, except for new tasks, which keep the order of the DAG.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Diff {
-    /// Ids of tasks that only the newer structure has.
+    /// Ids of tasks that only the newer structure contains.
     pub added: Vec<String>,
-    /// Ids of tasks that only the older one has.
+    /// Ids of tasks that only the older structure contains.
     pub removed: Vec<String>,
     pub changed: Vec<TaskChange>,
-    /// What a task waits for, by new and gone, also of tasks that are new or gone themselves.
+    /// Changed dependencies, including edges of added and removed tasks.
     pub edges_added: Vec<Edge>,
     pub edges_removed: Vec<Edge>,
-    /// Schedule, params, limits and all else that is the DAG's own.
+    /// Changes of the DAG's own settings, such as schedule, params and limits.
     pub dag: Vec<FieldChange>,
 }
 
-/// A task that both have.
+/// A task that both structures contain.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TaskChange {
     pub task_id: String,
@@ -35,25 +35,25 @@ pub struct Edge {
     pub to: String,
 }
 
-/// Null: it was not said, or is not any more.
+/// A changed field. Null means that the field is not set.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct FieldChange {
-    /// `params_schema.properties.limit.default`
+    /// Path of the field: `params_schema.properties.limit.default`.
     pub field: String,
     pub before: Value,
     pub after: Value,
 }
 
-/// Of a task: where it stands and what people say of it.
+/// Fields of a task that are not part of the structure: locations and documentation.
 const TASK_WORDS: [&str; 3] = ["defined", "added", "doc"];
-/// Of a DAG; its tasks are compared one by one.
+/// Fields of a DAG that are not compared here. Its tasks are compared one by one.
 const DAG_WORDS: [&str; 5] = ["tasks", "location", "description", "tags", "owners"];
 const GROUP_WORDS: [&str; 2] = ["location", "doc"];
-/// Objects in objects are told apart so deep; what lies deeper is one value.
+/// Maximum depth of nested objects that are compared field by field. Deeper objects are compared as one value.
 const DEEPEST: usize = 6;
 
 impl Diff {
-    /// What one must change in `before` to come to `after`.
+    /// Returns the changes that lead from `before` to `after`.
     pub fn between(before: &DagSpec, after: &DagSpec) -> Diff {
         let (old, new) = (by_id(before), by_id(after));
         let (old_edges, new_edges) = (edges(before), edges(after));
@@ -75,7 +75,7 @@ impl Diff {
         *self == Diff::default()
     }
 
-    /// In one line: `2 tasks added, 1 changed; 3 edges added; schedule`.
+    /// Returns a summary in one line: `2 tasks added, 1 changed; 3 edges added; schedule`.
     pub fn summary(&self) -> String {
         let count = |words: &str, counts: [(usize, &str); 3]| {
             let mut said = Vec::new();
@@ -101,14 +101,14 @@ impl Diff {
         if said.is_empty() { "nothing".into() } else { said.join("; ") }
     }
 
-    /// What of the DAG's own is different, each setting once.
+    /// Returns the names of the DAG's own settings that differ, each once.
     pub fn settings(&self) -> Vec<&str> {
         let mut names: Vec<&str> = self.dag.iter().map(|change| first(&change.field)).collect();
         names.dedup();
         names
     }
 
-    /// Line by line, as `diff` writes it: `+`, `-` and `~`.
+    /// Returns one line per change in the style of `diff`, with `+`, `-` and `~`.
     pub fn lines(&self) -> Vec<String> {
         let field = |change: &FieldChange| {
             format!("{}: {} → {}", change.field, format_value(&change.before), format_value(&change.after))
@@ -126,13 +126,13 @@ impl Diff {
 }
 
 impl FieldChange {
-    /// For people: as JSON on a line, nothing for what was not said.
+    /// Returns both values as JSON in one line, or a dash for a field that is not set.
     pub fn texts(&self) -> (String, String) {
         (format_value(&self.before), format_value(&self.after))
     }
 }
 
-/// Longer values are cut: they are in the structure itself.
+/// Maximum length of a displayed value, in characters. Longer values are truncated.
 const LONGEST_VALUE: usize = 200;
 
 fn format_value(value: &Value) -> String {
@@ -154,11 +154,11 @@ fn by_id(spec: &DagSpec) -> BTreeMap<&str, &TaskSpec> {
     spec.tasks.iter().map(|task| (task.task_id.as_str(), task)).collect()
 }
 
-/// What each task waits for, as its plan would have it.
+/// Returns the dependencies of each task, as in its plan.
 fn edges(spec: &DagSpec) -> BTreeSet<Edge> {
     let of = |task: &TaskSpec| {
         let mut upstreams: BTreeSet<String> = task.upstreams().into_iter().map(Into::into).collect();
-        // A task of a mapped group waits for the list of its group.
+        // A task of a mapped group also waits for the list of its group.
         let group = spec.mapped_group(task.group_id.as_deref()).and_then(|group| group.map.as_ref());
         let mut sources = Vec::new();
         group.into_iter().flat_map(MapSpec::sources).for_each(|source| source.collect(&mut sources));
@@ -177,13 +177,13 @@ fn json(of: &impl Serialize, without: &[&str]) -> Map<String, Value> {
     fields
 }
 
-/// The DAG without its tasks; groups by their ids, so that one more is no change of all that follow.
+/// Returns the DAG without its tasks. Groups are keyed by id, so that an added group does not change those after it.
 fn of_dag(spec: &DagSpec) -> Map<String, Value> {
     let mut fields = json(spec, &DAG_WORDS);
     let groups = spec.groups.iter().map(|group| {
         let mut group = json(group, &GROUP_WORDS);
         let id = group.remove("group_id").and_then(|id| id.as_str().map(str::to_owned)).unwrap_or_default();
-        // An empty one is there all the same.
+        // Makes an added group without any fields visible in the diff.
         group.entry("map").or_insert(Value::Bool(false));
         (id, Value::Object(group))
     });
@@ -224,7 +224,7 @@ mod tests {
     use super::*;
     use serde_json::{from_value, json};
 
-    /// `a(2) b<a`: task `a` with two retries, `b` after `a`.
+    /// `a(2) b<a` is a task `a` with two retries, and `b` after `a`.
     fn dag(tasks: &str, more: Value) -> DagSpec {
         let task = |word: &str| {
             let (head, after) = word.split_once('<').unwrap_or((word, ""));
@@ -248,7 +248,7 @@ mod tests {
         assert_eq!(diff.lines(), lines);
         assert_eq!(diff.summary(), summary);
         assert_eq!(diff.is_empty(), lines.is_empty());
-        // The other way round it is the same with signs turned.
+        // The reverse diff must contain the same changes with opposite signs.
         let back = Diff::between(after, before);
         assert_eq!(back.added.iter().collect::<BTreeSet<_>>(), diff.removed.iter().collect::<BTreeSet<_>>());
         assert_eq!((&back.edges_added, &back.edges_removed), (&diff.edges_removed, &diff.edges_added));

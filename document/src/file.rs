@@ -1,8 +1,8 @@
-//! Declarative DAG files: text in, structure out, or everything that is wrong with it, each with its line and column.
+//! Declarative DAG files: parses text into the structure of DAGs, or returns every problem with its line and column.
 //!
-//! One document of YAML or JSON is one DAG. What may stand there is said once, in the tables of `keys`: what the reader
-//! refuses, the published JSON Schema and the export all follow from them. Pure except for `add_scripts`, which reads scripts. No
-//! text, however broken, makes anything here panic.
+//! Each YAML or JSON document contains one DAG. The tables in `keys` declare the accepted content once: the reader, the
+//! published JSON Schema and the export all follow from them. Everything is pure except for `add_scripts`, which reads
+//! scripts. No input makes this module panic.
 
 mod build;
 mod check;
@@ -36,7 +36,7 @@ use std::collections::HashMap;
 
 pub const MAX_FILE_BYTES: usize = node::MOST_BYTES;
 
-/// Something that whoever runs a task says about it.
+/// Returns a problem that the operator of a task reports, at the line of the task.
 pub fn problem_of_task(task: &TaskSpec, message: impl Into<String>) -> FileProblem {
     FileProblem {
         file: task.added.file.clone(),
@@ -47,7 +47,7 @@ pub fn problem_of_task(task: &TaskSpec, message: impl Into<String>) -> FileProbl
     }
 }
 
-/// The file that `orch dags schema > dag-file.schema.json` writes beside DAG files, for editors.
+/// The schema file that `orch dags schema > dag-file.schema.json` writes next to DAG files, for editors.
 const SCHEMA_FILE: &str = "dag-file.schema.json";
 
 /// Returns whether a path names a DAG file. Hidden files and the JSON Schema of DAG files are not DAG files.
@@ -58,12 +58,12 @@ pub fn is_dag_file(path: &str) -> bool {
     !name.starts_with('.') && !is_other && matches!(ending.as_deref(), Some("yaml" | "yml" | "json"))
 }
 
-/// Is this the name of a file with a published query?
+/// Returns whether this is the name of a file with a published query.
 pub fn is_endpoint_file(name: &str) -> bool {
     stem(name, "endpoint").is_some()
 }
 
-/// `shop` of `folder/shop.dashboard.yaml`, if that is a file of the kind.
+/// Returns `shop` for `folder/shop.dashboard.yaml`. `None` if the file is not of this kind.
 pub(crate) fn stem<'a>(file: &'a str, kind: &str) -> Option<&'a str> {
     let name = file.rsplit('/').next().unwrap_or(file);
     let (name, ending) = name.rsplit_once('.')?;
@@ -71,11 +71,8 @@ pub(crate) fn stem<'a>(file: &'a str, kind: &str) -> Option<&'a str> {
     (["yaml", "yml", "json"].contains(&ending) && !stem.is_empty() && !stem.starts_with('.')).then_some(stem)
 }
 
-/// The DAGs of a file, which is taken as a whole or not at all. `folder`: where it is; scripts that it names are seen from
-/// there.
-///
-/// # Errors
-/// Everything that is wrong with it.
+/// Parses all DAGs of a file, or returns every problem. Paths of scripts are relative to `folder`, the folder of the
+/// file.
 pub fn parse(file: &str, folder: &str, bytes: &[u8]) -> Result<Vec<DagSpec>, Vec<FileProblem>> {
     let mut problems = Problems { file, found: Vec::new() };
     let mut dags: Vec<DagSpec> = Vec::new();
@@ -111,25 +108,23 @@ pub fn parse(file: &str, folder: &str, bytes: &[u8]) -> Result<Vec<DagSpec>, Vec
     }
 }
 
-/// The document of a file with a dashboard, which is held against its table of keys.
+/// Returns the document of a dashboard file, after checking it against the table of keys.
 pub(crate) fn read_dashboard(file: &str, bytes: &[u8]) -> Result<Node, Vec<FileProblem>> {
     read_one(file, bytes, keys::DASHBOARD, "dashboard")
 }
 
-/// The same for a stream.
+/// Returns the document of a stream file, after checking it against the table of keys.
 pub(crate) fn read_stream(file: &str, bytes: &[u8]) -> Result<Node, Vec<FileProblem>> {
     read_one(file, bytes, keys::STREAM, "stream")
 }
 
-/// Returns the document of a file with a published query, after checking its keys and the forms of their values.
-///
-/// # Errors
-/// Returns every problem of the file, each with its line and column.
+/// Returns the document of a file with a published query, or every problem of its keys and of the forms of their
+/// values.
 pub fn read_endpoint(file: &str, bytes: &[u8]) -> Result<Value, Vec<FileProblem>> {
     read_one(file, bytes, keys::ENDPOINT, "published query").map(|document| document.json())
 }
 
-/// For the guide.
+/// For the test of the guide.
 #[cfg(test)]
 pub(crate) fn stream_keys() -> impl Iterator<Item = (&'static str, &'static str)> {
     keys::STREAM.iter().map(|key| (key.name, key.about))
@@ -158,13 +153,13 @@ pub(crate) fn problem_at(file: &str, at: Mark, message: impl Into<String>, hint:
     FileProblem { file: file.into(), line: at.line, column: at.column, message: message.into(), hint: hint.into() }
 }
 
-/// What is wrong with a file, as far as it is read.
+/// The problems of a file.
 pub(crate) struct Problems<'a> {
     pub(crate) file: &'a str,
     pub(crate) found: Vec<FileProblem>,
 }
 
-/// What else is wrong would be a wall of text.
+/// Maximum number of reported problems. More would be unreadable.
 const MOST_PROBLEMS: usize = 50;
 
 impl Problems<'_> {
@@ -174,8 +169,8 @@ impl Problems<'_> {
         }
     }
 
-    /// Adds a problem that the rules for all DAGs found, with the names of Rust in its hint replaced by those of files. `at`: where the
-    /// value stands in the file, if that is known better than by the line of the DAG or task.
+    /// Adds a problem that the rules for all DAGs found. In its hint, names of the Rust API are replaced by keys of
+    /// files. `at` is the location of the value, if it is known more precisely than the line of the DAG or task.
     fn of_dag(&mut self, problem: &Problem, at: Option<Mark>) {
         let whose = match &problem.task_id {
             Some(task) => format!("dag `{}`, task `{task}`: ", problem.dag_id),

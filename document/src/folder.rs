@@ -1,4 +1,4 @@
-//! Files of one kind in a folder. Only those that changed are read; one that is broken leaves its last good version standing.
+//! Reads the files of one kind in a folder. Only changed files are read; a broken file keeps its last valid version.
 
 mod scan;
 
@@ -12,19 +12,19 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-/// A file is read once more so long after it was seen to change: clocks of file systems are coarse, and it may have been
-/// written again in the same moment.
+/// Delay after which a changed file is read again. Timestamps of file systems are coarse, so a second write may have
+/// the same timestamp as the first.
 const SETTLES_IN: Duration = Duration::from_secs(2);
 
-/// Timeout for reading one file. Its thread is abandoned then, and the file has an import error until it changes.
+/// Timeout for reading one file. Its thread is then abandoned, and the file has an import error until it changes.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
-/// Threads that read a file too long, for all of a folder. While this many threads hang, no other changed file is read.
+/// Maximum number of abandoned reader threads per folder. While this many threads hang, no other changed file is read.
 const MAX_ABANDONED: usize = 8;
 
-/// Files and what is wrong with them.
+/// Problems by file.
 pub type Broken = BTreeMap<String, Vec<FileProblem>>;
 
-/// What a file says, by its name below the folder, its place and its bytes.
+/// Parses a file. The arguments are its name below the folder, its path and its bytes.
 type FileParser<T> = dyn Fn(&str, &Path, &[u8]) -> Result<T, Vec<FileProblem>> + Send + Sync;
 
 /// The content of a file; `None` if neither its bytes nor its related files have changed.
@@ -34,7 +34,7 @@ type ParsedFile<T> = Option<Result<T, Vec<FileProblem>>>;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Fingerprint {
     bytes_hash: u64,
-    /// The files that the content depends on, for example scripts. `None`: the file does not exist.
+    /// The files that the content depends on, for example scripts. `None` if the file does not exist.
     related: Vec<(PathBuf, Option<Stamp>)>,
 }
 
@@ -47,16 +47,16 @@ impl Fingerprint {
 /// Returns the paths of files that the content of a file depends on.
 type RelatedFiles = fn(&str, &Path, &[u8]) -> Vec<PathBuf>;
 
-/// A file as it was read last.
+/// The last read version of a file.
 pub struct CachedFile<T> {
     stamp: Stamp,
-    /// When it is read once more.
+    /// When the file is read again.
     settles_at: Option<Instant>,
     fingerprint: Fingerprint,
     pub took: Duration,
-    /// What its last version without a mistake says.
+    /// The content of its last valid version.
     pub good: Option<T>,
-    /// What is wrong with the version that is there.
+    /// The problems of the current version.
     pub problems: Vec<FileProblem>,
 }
 
@@ -93,19 +93,19 @@ impl<T: Send + 'static> Files<T> {
         }
     }
 
-    /// Also reads a file again when a file changes that it depends on.
+    /// Also reads a file again when a file that it depends on changes.
     #[must_use]
     pub fn with_related(self, related: RelatedFiles) -> Files<T> {
         Files { related, ..self }
     }
 
-    /// Polls the folder. `true`: it says something else than before, or this is the first poll.
+    /// Polls the folder. Returns whether its content has changed, or whether this is the first poll.
     pub fn poll_changes(&mut self) -> bool {
         let FolderScan { files, unreadable } = scan(&self.folder, self.is_wanted);
         let mut is_changed = !self.is_looked_at || unreadable != self.unreadable;
         (self.is_looked_at, self.unreadable) = (true, unreadable);
         let before = self.files.len();
-        // What could not be looked at is not gone.
+        // Files below an unreadable folder still exist.
         self.files.retain(|file, _| {
             let is_below = |folder: &String| folder.is_empty() || file.starts_with(&format!("{folder}/"));
             files.contains_key(file) || self.unreadable.keys().any(is_below)
@@ -123,18 +123,19 @@ impl<T: Send + 'static> Files<T> {
         is_changed
     }
 
-    /// By their names below the folder.
+    /// Returns the files by their names below the folder.
     pub fn known(&self) -> impl Iterator<Item = (&str, &CachedFile<T>)> {
         self.files.iter().map(|(file, known)| (file.as_str(), known))
     }
 
-    /// Folders that cannot be read and links that are not followed, by their displayed names, and why.
+    /// Returns the display names of folders that cannot be read and of links that are not followed, with the reasons.
     pub fn unreadable(&self) -> impl Iterator<Item = (String, &str)> {
         let name = |folder: &str| if folder.is_empty() { ".".into() } else { folder.into() };
         self.unreadable.iter().map(move |(folder, why)| (name(folder), why.as_str()))
     }
 
-    /// Returns the problems of files, of folders that cannot be read and of links that are not followed. `hint` is for folders.
+    /// Returns the problems of files, of folders that cannot be read and of links that are not followed. `hint` is for
+    /// folders.
     pub fn broken(&self, hint: &str) -> Broken {
         let files = self.files.iter().filter(|(_, known)| !known.problems.is_empty());
         let mut broken: Broken = files.map(|(file, known)| (file.clone(), known.problems.clone())).collect();
@@ -145,7 +146,7 @@ impl<T: Send + 'static> Files<T> {
         broken
     }
 
-    /// `true`: it says something else than before.
+    /// Reads a file. Returns whether its content has changed.
     fn take(&mut self, file: String, stamp: Stamp, mut settles_at: Option<Instant>) -> bool {
         let began = Instant::now();
         let known = self.files.get(&file).map(|known| known.fingerprint.clone());
@@ -158,7 +159,8 @@ impl<T: Send + 'static> Files<T> {
                 return false;
             }
             Err(text) => {
-                // A file that hangs is read again when it changes; one that was not read, when others have ended.
+                // A file that hangs is read again when it changes. A file that was not read because of other hanging
+                // files is read once they have ended.
                 settles_at = self.is_crowded().then(|| Instant::now() + SETTLES_IN);
                 (Fingerprint::default(), Err(vec![problem_of_file(&file, &text, "make the file simpler, or split it")]))
             }
@@ -178,8 +180,8 @@ impl<T: Send + 'static> Files<T> {
         Arc::strong_count(&self.readers) > MAX_ABANDONED
     }
 
-    /// Reads and parses a file on its own thread, so that neither a file system nor a parser that hangs keeps other files or
-    /// the end of the process waiting. Returns why the file could not be read in time.
+    /// Reads and parses a file on its own thread, so that a file system or parser that hangs blocks neither other files
+    /// nor the exit of the process. Returns why the file could not be read in time.
     fn read_in_time(&self, file: &str, known: Option<Fingerprint>) -> Result<(Fingerprint, ParsedFile<T>), String> {
         if self.is_crowded() {
             return Err(format!("the file was not read: {MAX_ABANDONED} other files take too long"));
@@ -189,7 +191,7 @@ impl<T: Send + 'static> Files<T> {
         let (path, name) = (self.folder.join(file), file.to_owned());
         let thread = std::thread::Builder::new().name("orch-file".into());
         let spawned = thread.spawn(move || {
-            // Dropped before the caller is notified, and also if the parser panics.
+            // The guard is dropped before the caller is notified, and also if the parser panics.
             let said = with_guard(guard, || read_file(&*read, related, &name, &path, known.as_ref()));
             drop(send.send(said));
         });
@@ -219,7 +221,7 @@ fn read_file<T>(
     let mut bytes = Vec::new();
     // Reads one byte above the limit, so that the parser detects a file that is too long.
     let opened = File::open(path).and_then(|open| open.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes));
-    // Stamps are taken before the related files are read, so that a change in between is noticed by the next poll.
+    // Stamps are taken before the related files are read, so that the next poll notices a change in between.
     let stamped = |path: PathBuf| (Stamp::at(&path), path);
     let related = related(file, path, &bytes).into_iter().map(stamped).map(|(stamp, path)| (path, stamp)).collect();
     let fingerprint = Fingerprint { bytes_hash: hash(&bytes, opened.is_ok()), related };
@@ -236,7 +238,7 @@ fn read_file<T>(
     (fingerprint, Some(said))
 }
 
-/// Something that is wrong with a file as a whole. The text may end in a hint of its own.
+/// Returns a problem of a file as a whole. `text` may end with its own hint.
 pub fn problem_of_file(file: &str, text: &str, usual_hint: &str) -> FileProblem {
     let (message, hint) = text.split_once("\nhint: ").unwrap_or((text, usual_hint));
     FileProblem { file: file.into(), line: 0, column: 0, message: message.into(), hint: hint.into() }
@@ -275,7 +277,7 @@ mod tests {
                 Ok(file.to_owned())
             },
         );
-        // A panic takes as long as its backtrace.
+        // Long enough for a panic that prints a backtrace.
         files.timeout = Duration::from_secs(3);
         assert!(files.poll_changes());
         let good: Vec<&str> = files.known().filter_map(|(_, known)| known.good.as_deref()).collect();

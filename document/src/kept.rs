@@ -1,5 +1,5 @@
-//! Files of connections and variables in Airflow's three formats: JSON, YAML, and lines for the environment; of pools in JSON and YAML. Airflow's own
-//! exports are such files; those written here are read there.
+//! Files of connections and variables in Airflow's three formats (JSON, YAML and lines for the environment), and of
+//! pools in JSON and YAML. Airflow reads these files, and Airflow's exports can be read here.
 
 use crate::yaml::{self, node};
 use orch_sdk::task::{BadConnection, Connection};
@@ -8,23 +8,22 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// How a file is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileFormat {
     Json,
     Yaml,
-    /// `NAME=value`, line by line.
+    /// Lines with `NAME=value`.
     Env,
 }
 
-/// How a connection stands on a line of a file for the environment.
+/// The form of a connection in an environment file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Serialization {
     Json,
     Uri,
 }
 
-/// What is wrong with a file. Says nothing of its values.
+/// A problem of a file. The message contains no values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadDocument {
     #[error("`{name}` has none of the extensions .json, .yaml, .yml and .env")]
@@ -35,14 +34,12 @@ pub enum BadDocument {
     Connection { name: String, source: BadConnection },
 }
 
-/// A variable with what people say about it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct WrittenVariable {
     pub value: String,
     pub description: Option<String>,
 }
 
-/// A pool under its name.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(expecting = "an object")]
 pub struct WrittenPool {
@@ -53,10 +50,9 @@ pub struct WrittenPool {
     pub include_deferred: bool,
 }
 
-/// The text of a file.
 #[derive(Clone)]
 pub struct Document<'a> {
-    /// As errors call it.
+    /// Name of the file in errors.
     name: String,
     format: FileFormat,
     text: &'a str,
@@ -65,7 +61,7 @@ pub struct Document<'a> {
 impl FileFormat {
     pub const ALL: [FileFormat; 3] = [FileFormat::Json, FileFormat::Yaml, FileFormat::Env];
 
-    /// Also the ending of such files.
+    /// Returns the name of the format, which is also its file extension.
     pub const fn as_str(self) -> &'static str {
         match self {
             FileFormat::Json => "json",
@@ -74,7 +70,6 @@ impl FileFormat {
         }
     }
 
-    /// As people are offered it.
     pub const fn label(self) -> &'static str {
         match self {
             FileFormat::Json => "JSON",
@@ -83,7 +78,7 @@ impl FileFormat {
         }
     }
 
-    /// Told by the ending.
+    /// Returns the format of a file by its extension.
     pub fn of(path: &Path) -> Option<FileFormat> {
         let ending = path.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase());
         match ending.as_deref() {
@@ -100,7 +95,7 @@ impl<'a> Document<'a> {
         Document { name: name.into(), format, text }
     }
 
-    /// Its ending tells the format.
+    /// Creates a document whose format is given by the file extension.
     pub fn of_file(path: &Path, text: &'a str) -> Result<Self, BadDocument> {
         let name = path.display().to_string();
         match FileFormat::of(path) {
@@ -109,12 +104,12 @@ impl<'a> Document<'a> {
         }
     }
 
-    /// By id. A connection is a URI, or an object with its parts.
+    /// Returns the connections by id. A connection is a URI, or an object with its parts.
     pub fn connections(&self) -> Result<BTreeMap<String, Connection>, BadDocument> {
         let mut found = BTreeMap::new();
         for (id, value) in self.object()? {
             let read = match &value {
-                // In a file for the environment either form is a text.
+                // In an environment file, both forms are strings.
                 Value::String(text) => Connection::parse(&id, text),
                 Value::Object(fields) => Connection::from_object(&id, fields),
                 Value::Array(one) if one.len() == 1 => match &one[0] {
@@ -131,7 +126,8 @@ impl<'a> Document<'a> {
         Ok(found)
     }
 
-    /// By key. An object with a `value` may carry a `description`; what is no text is kept as JSON.
+    /// Returns the variables by key. An object with a `value` may also have a `description`; values that are not
+    /// strings are stored as JSON.
     pub fn variables(&self) -> Result<BTreeMap<String, WrittenVariable>, BadDocument> {
         let text_of = |value: &Value| value.as_str().map_or_else(|| value.to_string(), String::from);
         let written = |value: Value| match &value {
@@ -144,7 +140,7 @@ impl<'a> Document<'a> {
         Ok(self.object()?.into_iter().map(|(key, value)| (key, written(value))).collect())
     }
 
-    /// By name.
+    /// Returns the pools by name.
     pub fn pools(&self) -> Result<BTreeMap<String, WrittenPool>, BadDocument> {
         let written = |(name, value): (String, Value)| match WrittenPool::deserialize(&value) {
             Ok(pool) => Ok((name, pool)),
@@ -165,7 +161,7 @@ impl<'a> Document<'a> {
 
     fn object(&self) -> Result<Map<String, Value>, BadDocument> {
         let value = match self.format {
-            // The text of a parser's error could show what stands there: the line is enough.
+            // The message of the parser could contain parts of the input, so only the line is reported.
             FileFormat::Json => {
                 serde_json::from_str(self.text).map_err(|error| self.bad(not_json(self.text, &error)))?
             }
@@ -182,7 +178,7 @@ impl<'a> Document<'a> {
     }
 }
 
-/// As Airflow's `connections export` writes them. How a line of the environment is written matters there only.
+/// Writes connections like Airflow's `connections export`. `serialization` only applies to environment files.
 pub fn write_connections(all: &[Connection], format: FileFormat, serialization: Serialization) -> String {
     let line = |connection: &Connection| match serialization {
         Serialization::Json => format!("{}={}\n", connection.id, connection.to_json()),
@@ -195,8 +191,8 @@ pub fn write_connections(all: &[Connection], format: FileFormat, serialization: 
     }
 }
 
-/// As Airflow's `variables export` writes them, in JSON. What is JSON is written as such, and a text that would be read as
-/// JSON stays one.
+/// Writes variables like Airflow's `variables export`, in JSON. Values that are JSON are written as JSON; strings that
+/// would be read as JSON stay strings.
 pub fn write_variables(all: impl IntoIterator<Item = (String, WrittenVariable)>) -> String {
     let entry = |(key, variable): (String, WrittenVariable)| {
         let value = match serde_json::from_str(&variable.value) {
@@ -221,7 +217,7 @@ fn write_object(fields: Map<String, Value>, format: FileFormat) -> String {
     serde_json::to_string_pretty(&Value::Object(fields)).expect("JSON values can be written as JSON") + "\n"
 }
 
-/// Returns what is wrong with a text that is not JSON, without quoting it.
+/// Returns a message for a text that is not JSON, without quoting it.
 fn not_json(text: &str, error: &serde_json::Error) -> String {
     match (error.is_eof(), missing_end(text)) {
         (true, Some(end)) => {
@@ -232,7 +228,7 @@ fn not_json(text: &str, error: &serde_json::Error) -> String {
     }
 }
 
-/// Returns the character that closes the innermost text, list or object that is open at the end of a JSON text.
+/// Returns the character that closes the innermost string, list or object that is open at the end of a JSON text.
 fn missing_end(json: &str) -> Option<char> {
     let (mut open, mut in_text, mut escaped) = (Vec::new(), false, false);
     for letter in json.chars() {
@@ -252,7 +248,7 @@ fn missing_end(json: &str) -> Option<char> {
     if in_text { Some('"') } else { open.pop() }
 }
 
-/// `NAME=value`, each name once.
+/// Reads lines with `NAME=value`. Each name may appear once.
 fn lines(text: &str) -> Result<Map<String, Value>, String> {
     let mut found = Map::new();
     for (number, line) in text.lines().enumerate() {
@@ -270,7 +266,8 @@ fn lines(text: &str) -> Result<Map<String, Value>, String> {
     Ok(found)
 }
 
-/// The words of the reader could show a key: the line is enough, unless it is about the file as a whole.
+/// Replaces the message of the reader, which could contain a key, by one with only the line. Problems of the file as a
+/// whole keep their message.
 fn unread((mark, message, _): node::Unreadable) -> String {
     match mark {
         node::Mark::NONE => message,
@@ -291,7 +288,7 @@ mod tests {
     #[test]
     fn all_formats_say_the_same() {
         let json = r#"{"a": "x://me:p%20w@h/", "b": {"conn_type": "y", "port": 5, "extra": "{\"k\": [1]}"}}"#;
-        // As PyYAML writes it.
+        // The output of PyYAML.
         let yaml = "a: x://me:p%20w@h/\nb:\n  conn_type: y\n  description: null\n  extra: '{\"k\": [1]}'\n  port: 5\n";
         let env =
             "# exported\na=x://me:p%20w@h/\n\nb={\"conn_type\": \"y\", \"port\": 5, \"extra\": \"{\\\"k\\\": [1]}\"}\n";

@@ -1,4 +1,5 @@
-//! What people write and read as files: DAG files, dashboards, streams, files of connections and variables, and what differs between two versions of a DAG.
+//! Readers and writers for the files of users: DAG files, dashboards, streams, connections, variables and pools; and
+//! the differences between two versions of a DAG.
 //!
 //! Pure except for `folder` and `file::add_scripts`, which open files.
 

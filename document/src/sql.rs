@@ -1,10 +1,9 @@
-//! The outer structure of a text of SQL: where its statements end, where the main statement of a `WITH` begins, and which variables it
-//! names.
+//! The outer structure of SQL text: where statements end, where the main statement of a `WITH` starts, and the
+//! variables.
 //!
-//! Comments, quoted names, texts and dollar quotes are skipped, so that a `;` in them ends nothing. Nothing else is parsed: the
-//! server checks the syntax.
+//! Comments, quoted names, strings and dollar quotes are skipped, so that a `;` in them ends nothing. Nothing else is
+//! parsed: the server checks the syntax.
 
-/// A token with the offset of its first byte.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Token<'a> {
     Word(&'a str),
@@ -12,7 +11,7 @@ enum Token<'a> {
     Close,
     Comma,
     Semicolon,
-    /// A text, a quoted name, an operator, a parameter.
+    /// A string, a quoted name, an operator or a parameter.
     Other,
 }
 
@@ -30,7 +29,7 @@ impl<'a> Tokens<'a> {
         &self.text.as_bytes()[self.at..]
     }
 
-    /// Skips to behind the next `end`, or to the end of the text.
+    /// Skips past the next `end`, or to the end of the text.
     fn skip_behind(&mut self, end: &str) {
         self.at = self.text[self.at..].find(end).map_or(self.text.len(), |found| self.at + found + end.len());
     }
@@ -60,7 +59,7 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    /// Skips what is in quotes. A doubled quote reads as two texts in a row, which ends at the same offset.
+    /// Skips a quoted part. A doubled quote reads as two strings in a row, which end at the same offset.
     fn skip_quoted(&mut self, quote: u8, has_escapes: bool) {
         self.at += 1;
         while let Some(&byte) = self.rest().first() {
@@ -147,14 +146,14 @@ pub fn statements(text: &str) -> Vec<&str> {
     found
 }
 
-/// Returns the names of the variables `$name` of a text, without the `$`, in order. Texts, comments and quoted names have none.
+/// Returns the variables `$name` of a text in order, without the `$`. Strings, comments and quoted names contain none.
 pub fn variables(text: &str) -> Vec<&str> {
     let mut found = Vec::new();
     let mut reader = tokens(text);
     while let Some((start, _)) = reader.next() {
         let Some(rest) = text[start..reader.at].strip_prefix('$') else { continue };
         let end = rest.find(|letter: char| !letter.is_alphanumeric() && letter != '_').unwrap_or(rest.len());
-        // A `$` behind the name starts the text of a dollar quote.
+        // A `$` after the name starts a dollar quote.
         if end > 0 && !rest[end..].starts_with('$') {
             found.push(&rest[..end]);
         }
@@ -162,14 +161,15 @@ pub fn variables(text: &str) -> Vec<&str> {
     found
 }
 
-/// Returns the offset of the main statement of a `WITH`, behind its last subquery. `None` if the text is not a `WITH`.
+/// Returns the offset of the main statement of a `WITH`, which follows its last subquery. `None` if the text is not a
+/// `WITH`.
 pub fn main_statement(text: &str) -> Option<usize> {
     const STARTS: [&str; 7] = ["select", "values", "table", "insert", "update", "delete", "merge"];
     let mut reader = tokens(text);
     if !is_one_of(reader.next().map(|(_, token)| token), &["with"]) {
         return None;
     }
-    // `)` at depth 0 ends a list of columns, which `as` follows, or a subquery.
+    // A `)` at depth 0 ends either a list of columns, followed by `as`, or a subquery.
     let (mut depth, mut is_behind_subquery) = (0_usize, false);
     for (start, token) in reader {
         if depth == 0 && is_behind_subquery && (token == Token::Open || is_one_of(Some(token), &STARTS)) {
@@ -181,7 +181,7 @@ pub fn main_statement(text: &str) -> Option<usize> {
                 depth = depth.checked_sub(1)?;
                 is_behind_subquery = depth == 0;
             }
-            // `search … set column` and `cycle … set column` stand between a subquery and what follows it.
+            // `search … set column` and `cycle … set column` may appear between a subquery and what follows it.
             Token::Comma | Token::Word(_) if depth == 0 => {
                 is_behind_subquery = is_behind_subquery && token != Token::Comma && !is_one_of(Some(token), &["as"]);
             }

@@ -1,6 +1,7 @@
-//! Streams as files: one document is one stream. In a folder of DAG files they are those named `….stream.yaml`.
+//! Streams as files: each document contains one stream. In a folder of DAG files, they are the files named
+//! `….stream.yaml`.
 //!
-//! What is said here is data. Whether expressions and types can be carried out is found by what runs streams.
+//! The content is data. The process that runs streams checks expressions and types.
 
 use crate::dashboard::{is_name, texts};
 use crate::file::{Problems, millis_of, notifiers, problem_at, read_stream, stem};
@@ -16,7 +17,7 @@ pub(crate) const STARTS: &[&str] = &["earliest", "latest"];
 pub(crate) const POLICIES: &[&str] = &["quarantine", "warn", "fail"];
 pub(crate) const RUNS: &[&str] = &["record", "batch", "key"];
 pub(crate) const DATABASES: &[&str] = &["postgres", "mysql"];
-/// In the names of files.
+/// Kind in the names of files.
 const KIND: &str = "stream";
 const OF_THE_LAKE: &[&str] = &["partition_by", "sort_by", "properties"];
 const NOT_FOR_RUNS: &[&str] = &[
@@ -73,7 +74,7 @@ pub struct StreamFile {
     pub shares: Option<u32>,
     #[serde(default)]
     pub start: Start,
-    /// In the order of the file, as columns and measures are.
+    /// In the order of the file, like columns and measures.
     #[serde(skip_deserializing)]
     pub fields: Vec<(String, FieldType)>,
     #[serde(default)]
@@ -131,7 +132,7 @@ pub enum FieldType {
     Boolean,
     Date,
     Timestamp,
-    /// Without a time zone.
+    /// A timestamp without a time zone.
     LocalTimestamp,
     List(Box<FieldType>),
     Object(Vec<(String, FieldType)>),
@@ -260,7 +261,6 @@ pub enum Database {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OneOrMore(#[serde(deserialize_with = "texts")] pub Vec<String>);
 
-/// Is this the name of a file with a stream?
 pub fn is_stream_file(name: &str) -> bool {
     stem(name, KIND).is_some()
 }
@@ -270,7 +270,7 @@ fn time<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error
     Ok(said.as_ref().and_then(millis_of).map(Duration::from_millis))
 }
 
-/// `true` is an object without keys.
+/// Reads an object. `true` is an object without keys, `false` is `None`.
 fn flag_or_object<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Changes>, D::Error> {
     match Value::deserialize(from)? {
         Value::Bool(said) => Ok(said.then(Changes::default)),
@@ -279,10 +279,7 @@ fn flag_or_object<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Changes>,
 }
 
 impl StreamFile {
-    /// Reads one that is written in YAML or JSON.
-    ///
-    /// # Errors
-    /// Everything that is wrong with it, each with its line and column.
+    /// Reads a stream in YAML or JSON, or returns every problem with its line and column.
     pub fn read(file: &str, bytes: &[u8]) -> Result<StreamFile, Vec<FileProblem>> {
         let document = &read_stream(file, bytes)?;
         let read = serde_json::from_value(document.json());
@@ -304,7 +301,7 @@ impl StreamFile {
         if problems.found.is_empty() { Ok(stream) } else { Err(problems.found) }
     }
 
-    /// What no shape can refuse.
+    /// Reports the problems that the table of keys cannot detect.
     fn check(&self, document: &Node, problems: &mut Problems<'_>) {
         let mark_of = |key: &str| document.get(key).map_or(document.mark, |node| node.mark);
         if !is_name(&self.name) {
@@ -345,7 +342,7 @@ impl StreamFile {
         }
     }
 
-    /// A stream that reads a topic.
+    /// Checks a stream that reads a topic.
     fn check_reader(&self, document: &Node, problems: &mut Problems<'_>) {
         let is_keyed = !self.key.is_empty() && self.windows.is_none() && self.changes.is_none();
         let has_own_key = self.windows.is_some() && (!self.key.is_empty() || self.changes.is_some());
@@ -413,13 +410,13 @@ fn count<const N: usize>(are_there: [bool; N]) -> usize {
     are_there.into_iter().filter(|is_there| *is_there).count()
 }
 
-/// Names and texts in the order of the file.
+/// Returns names and texts in the order of the file.
 fn texts_of(node: Option<&Node>) -> Vec<(String, String)> {
     let entries = node.map_or(&[][..], Node::entries);
     entries.iter().map(|(key, node)| (key.text.clone(), written(node))).collect()
 }
 
-/// A value as text: what is not text is JSON.
+/// Returns a value as text. Values that are not strings are JSON.
 fn written(node: &Node) -> String {
     node.text().map_or_else(|| node.json().to_string(), str::to_owned)
 }
@@ -504,7 +501,7 @@ fn whole_calls(parts: Vec<String>) -> Vec<String> {
     whole
 }
 
-/// What stands in the brackets of `name(…)`.
+/// Returns the text in the brackets of `name(…)`.
 pub fn argument<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let inner = text.trim().strip_prefix(name)?.trim_start().strip_prefix('(')?.strip_suffix(')')?.trim();
     (!inner.is_empty()).then_some(inner)

@@ -1,11 +1,12 @@
-//! JSON values as YAML: block style, text quoted where YAML would read something else. What reads YAML is in `node.rs`.
+//! Writes JSON values as YAML in block style. Strings are quoted if YAML would read another value. The reader of YAML
+//! is in `node.rs`.
 
 pub(crate) mod node;
 mod unreadable;
 
 use serde_json::{Map, Value};
 
-/// A document that is a list of objects, whose fields keep their order.
+/// Returns a document that is a list of objects, whose fields keep their order.
 pub fn list<'a>(objects: impl IntoIterator<Item = &'a [(&'a str, &'a Value)]>) -> String {
     let items: Vec<String> = objects.into_iter().map(|item| indented(&object(item), 2)).collect();
     if items.is_empty() {
@@ -14,7 +15,6 @@ pub fn list<'a>(objects: impl IntoIterator<Item = &'a [(&'a str, &'a Value)]>) -
     items.iter().flat_map(|item| ["- ", item.trim_start()]).collect()
 }
 
-/// A document that is one object.
 pub fn object(fields: &[(&str, &Value)]) -> String {
     if fields.is_empty() {
         return "{}\n".into();
@@ -55,7 +55,8 @@ fn leaf(value: &Value) -> String {
     }
 }
 
-/// Plain where no reader of YAML 1.1 or 1.2 can take it for anything but this text; JSON's quotes are YAML's too.
+/// Returns a string unquoted if readers of YAML 1.1 and 1.2 both read it as this string. Other strings get JSON quotes,
+/// which are valid YAML.
 pub(crate) fn scalar(text: &str) -> String {
     const WORDS: [&str; 11] = ["null", "true", "false", "yes", "no", "on", "off", "y", "n", ".nan", ".inf"];
     let starts_plain = text.starts_with(|letter: char| letter.is_ascii_alphabetic() || letter == '_' || letter == '/');
@@ -65,12 +66,12 @@ pub(crate) fn scalar(text: &str) -> String {
         text.to_owned()
     } else {
         let quoted = Value::from(text).to_string();
-        // Within quotes readers of YAML take these for ends of lines, or for nothing.
+        // Some readers of YAML treat these as line breaks or drop them, even inside quotes.
         BREAKS.iter().fold(quoted, |quoted, letter| quoted.replace(*letter, &format!("\\u{:04x}", u32::from(*letter))))
     }
 }
 
-/// Letters that are no text for every reader of YAML.
+/// Characters that some readers of YAML do not accept as text.
 pub(crate) const BREAKS: [char; 5] = ['\u{feff}', '\u{85}', '\u{2028}', '\u{2029}', '\u{7f}'];
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Files that nobody would write: whatever the bytes, the reader gives DAGs or problems with lines, and never panics.
+//! Fuzz tests of DAG files: for any bytes, the reader returns DAGs or problems with lines, and never panics.
 
 use orch_document::file::template::{FILTERS, Names, Template};
 use orch_document::file::{export, json_schema, options_for_guide, parse};
@@ -36,7 +36,7 @@ const PIECES: [&str; 24] = [
 fn take(bytes: &[u8]) {
     for name in ["a.yaml", "a.json"] {
         match parse(name, "/dags", bytes) {
-            // What was taken is a DAG that stays the same when it is written and read again.
+            // An accepted DAG stays the same when it is exported and read again.
             Ok(dags) => dags.iter().for_each(|dag| {
                 let text = export(dag).expect("what a file said a file can say");
                 let again = parse("b.yaml", "/dags", text.as_bytes());

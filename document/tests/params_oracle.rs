@@ -1,5 +1,5 @@
-//! Which values params accept and which scheduled DAGs load, beside Airflow 3.3.2 (`tests/oracle/params.py`). Params are read from a
-//! DAG file, and values are checked as the conf of a run.
+//! Compares the accepted values of params and the loading of scheduled DAGs with Airflow 3.3.2
+//! (`tests/oracle/params.py`). Params are read from a DAG file, and values are checked as the conf of a run.
 
 #![expect(clippy::unwrap_used, reason = "the table is committed: a row of another shape is a broken test")]
 
@@ -25,7 +25,7 @@ fn load(schema: &Value, schedule: &Value) -> Result<Value, String> {
     }
 }
 
-/// Whether a problem names a keyword of the schema. Keywords further inside are found, too.
+/// Returns whether a problem names a keyword of the schema, including nested keywords.
 fn names_a_keyword(problem: &str, schema: &Value) -> bool {
     match schema {
         Value::Object(words) => words.iter().any(|(word, value)| {
@@ -71,7 +71,7 @@ fn a_schedule_needs_defaults_that_fit() {
         };
         let found = load(&row["schema"], &schedule);
         let bad_default = found.as_ref().is_err_and(|problem| problem.contains("the default of"));
-        // A default that does not fit is refused without a schedule, too.
+        // A default that does not fit is rejected even without a schedule.
         assert!(found.is_ok() == (row["loads"] == true) || bad_default, "{row}: {found:?}");
     }
     assert_eq!(

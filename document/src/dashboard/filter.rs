@@ -1,11 +1,11 @@
-//! A value that readers of a dashboard choose: what it is, and what a text of the address means.
+//! Filters of a dashboard: their declaration, and the values in the query string of a page.
 
 use super::texts;
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Longer texts name nothing that is in a table.
+/// Maximum length of a text value in characters. Values of columns that are worth filtering by are shorter.
 const MOST_CHARS: usize = 1_000;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -17,12 +17,12 @@ pub struct Filter {
     pub title: String,
     #[serde(default)]
     pub default: Option<Value>,
-    /// The value of a query of one row.
+    /// Query with one row, whose value is the default.
     #[serde(default)]
     pub default_sql: Option<String>,
     #[serde(default, deserialize_with = "texts")]
     pub choices: Vec<String>,
-    /// The first column of a query.
+    /// Query whose first column contains the choices.
     #[serde(default)]
     pub choices_sql: Option<String>,
     #[serde(default)]
@@ -34,15 +34,14 @@ pub struct Filter {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FilterType {
-    /// `2026-11-20`
+    /// A date such as `2026-11-20`.
     Date,
     Integer,
     Text,
-    /// One of several texts.
     Choice,
 }
 
-/// What a filter says. An empty text means that nothing was chosen: null.
+/// The value of a filter. An empty text in the URL means that nothing is selected (`Null`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FilterValue {
     Null,
@@ -52,18 +51,16 @@ pub enum FilterValue {
 }
 
 impl Filter {
-    /// What people read beside the field.
     pub fn label(&self) -> &str {
         if self.title.is_empty() { &self.name } else { &self.title }
     }
 
-    /// The value that counts until a reader chooses another one, as it would stand in the address.
+    /// Returns the default value in the form of the query string.
     pub fn default_text(&self) -> Option<String> {
         self.default.as_ref().map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
     }
 
-    /// # Errors
-    /// What the text should have been.
+    /// Parses a value of the query string. The error is a message with the expected value.
     pub fn read(&self, text: &str) -> Result<FilterValue, String> {
         if text.is_empty() {
             return Ok(FilterValue::Null);
@@ -91,7 +88,7 @@ impl Filter {
         }
     }
 
-    /// The key that is wrong, why, and what to do.
+    /// Returns the wrong key, the reason and a hint.
     pub(super) fn problem(&self) -> Option<(&'static str, String, &'static str)> {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
         let is_integer = self.data_type == FilterType::Integer;

@@ -1,4 +1,4 @@
-//! What a file with a dashboard may say, and how a mistake in it is told.
+//! Tests of dashboard files: accepted content, and the messages for mistakes.
 
 use super::*;
 use chrono::NaiveDate;

@@ -1,4 +1,4 @@
-//! From a document whose shapes are right to the structure of a DAG.
+//! Builds the structure of a DAG from a document whose shapes have been checked.
 
 mod edges;
 
@@ -16,18 +16,17 @@ use orch_spec::{
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-/// A task of the file.
 pub(super) struct Entry<'a> {
     pub(super) id: String,
     pub(super) group: Option<String>,
     node: &'a Node,
     mark: Mark,
     options: Options,
-    /// The mapped group around it.
+    /// The mapped group that contains the task.
     pub(super) mapped: Option<String>,
-    /// It has a map of its own.
+    /// True if the task itself has a `map`.
     pub(super) is_mapped: bool,
-    /// Its rule lets it run although an upstream gave nothing.
+    /// True if its trigger rule lets it run although an upstream has no output.
     pub(super) is_lenient: bool,
 }
 
@@ -36,13 +35,13 @@ pub(super) struct GroupEntry<'a> {
     node: &'a Node,
 }
 
-/// All tasks and groups, before their names are looked up.
+/// All tasks and groups, before names are resolved.
 #[derive(Default)]
 pub(super) struct Outline<'a> {
     pub(super) tasks: Vec<Entry<'a>>,
     pub(super) groups: Vec<GroupEntry<'a>>,
     pub(super) index: HashMap<String, usize>,
-    /// By id: its place in `groups`.
+    /// Index in `groups` by id.
     pub(super) group_index: HashMap<String, usize>,
     pub(super) params: Option<Value>,
 }
@@ -93,7 +92,7 @@ pub(super) fn dag(document: &Node, folder: &str, problems: &mut Problems<'_>) ->
     (problems.found.len() == before).then_some(spec)
 }
 
-/// What needs no look at anything else.
+/// Reads the keys that do not depend on anything else.
 fn words(document: &Node, location: Location) -> DagSpec {
     let text = |key: &str| document.get(key).and_then(Node::scalar).map(text_of);
     let flag = |key: &str| document.get(key).and_then(Node::scalar).and_then(Value::as_bool);
@@ -121,12 +120,12 @@ fn says_setup(task: &Node) -> bool {
     task.get("setup").and_then(Node::scalar) == Some(&Value::Bool(true))
 }
 
-/// Whether it is a teardown: of the setups it names, or of none.
+/// Returns whether a task is a teardown, with or without setups.
 pub(super) fn is_teardown(task: &Node) -> bool {
     task.get("teardown").is_some_and(|said| said.scalar() != Some(&Value::Bool(false)))
 }
 
-/// The names of what a teardown removes; `true` and `false` name nothing.
+/// Returns the names of the setups that a teardown removes; `None` if `teardown` is only `true` or `false`.
 pub(super) fn torn_down(task: &Node) -> Option<&Node> {
     task.get("teardown").filter(|said| !matches!(said.scalar(), Some(Value::Bool(_))))
 }
@@ -172,7 +171,7 @@ fn deadline(node: &Node) -> Deadline {
     }
 }
 
-/// A schema of the params: what is no schema is a default.
+/// Returns a JSON Schema for the params. Values that are not a schema are defaults.
 fn params(node: &Node) -> Value {
     let (mut properties, mut required) = (Map::new(), Vec::new());
     for (key, value) in node.entries() {
@@ -192,7 +191,7 @@ fn params(node: &Node) -> Value {
         }
         properties.insert(key.text.clone(), embedded(&key.text, schema));
     }
-    // Their order in the file says nothing.
+    // Sorted, because the order of params in the file must not change the version.
     required.sort_unstable();
     let mut schema = json!({ "type": "object", "properties": properties });
     if !required.is_empty() {
@@ -245,8 +244,8 @@ impl<'a> Outline<'a> {
         }
     }
 
-    /// Returns where the value stands that a problem is about, or else its task. `None` if neither is known. Messages about a value begin
-    /// with its key, except those about ids and params.
+    /// Returns the location of the value that a problem is about, or else of its task. `None` if neither is known.
+    /// Messages about a value begin with its key, except those about ids and params.
     fn mark_of(&self, problem: &Problem, document: &Node) -> Option<Mark> {
         let task = problem.task_id.as_ref().and_then(|id| self.index.get(id)).map(|index| &self.tasks[*index]);
         let words: Vec<&str> = problem.message.split([' ', '`']).filter(|word| !word.is_empty()).take(3).collect();
@@ -286,7 +285,7 @@ impl<'a> Outline<'a> {
         }
         let mut own = entry.options.clone();
         if role == Role::Teardown {
-            // A rule of the defaults is for the work between.
+            // A rule in `defaults` is for the work between setup and teardown.
             own.trigger_rule = options(node).trigger_rule.or(Some(TriggerRule::AllDoneSetupSuccess));
         }
         let mut after = self.after(entry, node.get("after"), problems);
@@ -295,7 +294,7 @@ impl<'a> Outline<'a> {
         let mut seen = HashSet::new();
         after.retain(|id| seen.insert(id.clone()));
         if role == Role::Teardown {
-            // As an export says them.
+            // Same order as in an export.
             after.sort_by_key(|id| self.index.get(id).is_some_and(|task| says_setup(self.tasks[*task].node)));
         }
         Some(TaskSpec {
@@ -340,13 +339,13 @@ fn inside(id: &str, group: &str) -> bool {
     id.strip_prefix(group).is_some_and(|rest| rest.starts_with('.'))
 }
 
-/// The group in which a group stands.
+/// Returns the group that contains a group.
 pub(super) fn group_around(group: &str) -> Option<&str> {
     group.rsplit_once('.').map(|(outer, _)| outer)
 }
 
-/// Upstreams first, else by id, so that a task may be moved within its file and the structure stays the same. What waits
-/// for itself stays at the end, for the check to name.
+/// Sorts tasks topologically and by id, so that moving a task within its file does not change the structure. Tasks in a
+/// cycle stay at the end, where the check reports them.
 fn in_order(mut tasks: Vec<TaskSpec>, groups: &[GroupSpec]) -> Vec<TaskSpec> {
     tasks.sort_by(|one, other| one.task_id.cmp(&other.task_id));
     let index: HashMap<&str, usize> =

@@ -1,5 +1,5 @@
-//! Holds a document against the table of keys: unknown and missing keys, values of a wrong shape, templates that cannot
-//! be read. What follows may then trust the shapes.
+//! Checks a document against the table of keys: unknown and missing keys, values of a wrong shape, and invalid
+//! templates. Later steps can rely on the shapes.
 
 mod programs;
 
@@ -19,7 +19,7 @@ pub(super) fn document(document: &Node, problems: &mut Problems<'_>) {
     Checker { problems }.object(document, &[keys::DAG, keys::DAG_OPTIONS], "a DAG");
 }
 
-/// A document of another kind; `whose`: for the sentence.
+/// Checks a document of another kind. `whose` names it in messages.
 pub(super) fn keys(document: &Node, keys: &'static [Key], whose: &str, problems: &mut Problems<'_>) {
     Checker { problems }.object(document, &[keys], whose);
 }
@@ -29,7 +29,7 @@ struct Checker<'a, 'p> {
 }
 
 impl Checker<'_, '_> {
-    /// An object with these keys and no others. `whose`: for the sentence.
+    /// Checks an object that may only have these keys. `whose` names it in messages.
     fn object(&mut self, node: &Node, tables: &[&'static [Key]], whose: &str) {
         let NodeKind::Map(entries) = &node.kind else {
             let hint = match &node.kind {
@@ -148,7 +148,8 @@ impl Checker<'_, '_> {
         }
     }
 
-    /// The text of a program is passed unchanged. A template of Airflow or orch in it is an error, because the program would receive it as text.
+    /// Checks the text of a program, which is passed unchanged. A template of Airflow or orch in it is an error,
+    /// because the program would receive it as text.
     fn program(&mut self, node: &Node, text: &str, what: &str) {
         match template_in_program(text) {
             Some(Jinja::Expression(expression)) => {
@@ -188,7 +189,7 @@ impl Checker<'_, '_> {
         }
     }
 
-    /// Any value with templates in its texts.
+    /// Checks the templates in all strings of a value.
     fn templates(&mut self, node: &Node, what: &str) {
         match &node.kind {
             NodeKind::Scalar(Value::String(text)) => self.template(node, text, what),
@@ -280,7 +281,7 @@ impl Checker<'_, '_> {
         }
     }
 
-    /// Kinds whose keys exclude each other.
+    /// Checks keys of a kind that exclude each other.
     fn one_way(&mut self, node: &Node, kind: &str) {
         let ways: &[&str] = match kind {
             "python" => &["script", "file"],
@@ -358,7 +359,7 @@ impl Checker<'_, '_> {
                 self.problems.add(dag.mark, "`dag` names its run in several ways", hint);
             }
         }
-        // Inside of others a sensor has no time of its own.
+        // Only the outermost sensor may have a timeout.
         for inner in ["any", "all"].iter().filter_map(|key| node.get(key)).flat_map(Node::items) {
             if inner.get("timeout").is_some() {
                 self.problems.add(inner.mark, "`timeout` stands inside `any` or `all`", "say it for the whole sensor");
@@ -366,7 +367,7 @@ impl Checker<'_, '_> {
         }
     }
 
-    /// Assets that a schedule waits for.
+    /// Checks the assets that a schedule waits for.
     fn condition(&mut self, node: &Node, what: &str) {
         match &node.kind {
             NodeKind::Scalar(Value::String(_)) => {}
@@ -402,7 +403,7 @@ fn inside(what: &str, key: &str) -> String {
     format!("{}.{key}`", what.trim_end_matches('`'))
 }
 
-/// The first characters of a long text, on one line.
+/// Returns the first characters of a text in one line.
 fn short(text: &str) -> String {
     const MAX_CHARS: usize = 60;
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -412,12 +413,12 @@ fn short(text: &str) -> String {
     }
 }
 
-/// A scalar as people wrote it.
+/// Returns a scalar of a DAG file as text: a string unchanged, any other value in its JSON form.
 pub(super) fn text_of(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), String::from)
 }
 
-/// `5m`, or seconds as a number.
+/// Returns a duration in milliseconds. A string is one such as `5m`, a number is in seconds.
 pub(crate) fn time_ms(value: &Value) -> Option<u64> {
     if let Some(seconds) = value.as_f64() {
         let ms = seconds * 1e3;
@@ -446,10 +447,10 @@ pub(crate) fn time_ms(value: &Value) -> Option<u64> {
     (!text.is_empty()).then_some(total)
 }
 
-/// Longer lists of keys are not printed.
+/// Maximum number of keys that a hint lists.
 const MAX_LISTED: usize = 20;
 
-/// Words of other orchestrators, and the word here.
+/// Values of other orchestrators, and the corresponding value here.
 const WORDS_ELSEWHERE: &[(&str, &str)] = &[
     ("all_finished", "all_done"),
     ("all_completed", "all_done"),
@@ -463,7 +464,7 @@ const WORDS_ELSEWHERE: &[(&str, &str)] = &[
     ("dummy", "always"),
 ];
 
-/// Whether a key of a task is neither a known key nor near one.
+/// Returns whether a key of a task is neither a known key nor similar to one.
 fn is_unknown_operator(key: &str) -> bool {
     let names = || TASK.iter().chain(OPTIONS).map(|key| key.name).chain(KINDS.iter().map(|kind| kind.name));
     let is_elsewhere = ELSEWHERE.iter().any(|(other, here)| *other == key && names().any(|name| name == *here));

@@ -1,4 +1,4 @@
-//! A structure as a DAG file: what `file::parse` reads as the same structure again.
+//! Exports a DAG as a file that `file::parse` reads as the same structure.
 
 mod task;
 mod write;
@@ -13,10 +13,10 @@ use std::fmt;
 use write::Out;
 pub(super) use write::time;
 
-/// Why a DAG is no file.
+/// The reasons why a DAG cannot be exported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotExpressible {
-    /// What of it cannot be said there.
+    /// The features that files do not support.
     pub reasons: Vec<String>,
 }
 
@@ -26,10 +26,7 @@ impl fmt::Display for NotExpressible {
     }
 }
 
-/// The text of a file with this DAG.
-///
-/// # Errors
-/// Everything of it that only Rust can say.
+/// Returns the text of a file with this DAG, or every feature of the DAG that only Rust supports.
 pub fn export(spec: &DagSpec) -> Result<String, NotExpressible> {
     let mut writer = Writer { spec, reasons: Vec::new() };
     let dag = writer.dag();
@@ -42,7 +39,7 @@ struct Writer<'a> {
     reasons: Vec<String>,
 }
 
-/// Keys with values, in order; what has none is left out.
+/// Keys with their values, in order. Keys without a value are left out.
 struct Fields(Vec<(String, Out)>);
 
 impl Fields {
@@ -126,7 +123,7 @@ impl Writer<'_> {
         Some(Out::Map(properties.iter().map(param).collect()))
     }
 
-    /// What stands in a group, or outside of all groups.
+    /// Returns the tasks and groups of a group, or those outside of all groups.
     fn tasks(&mut self, group: Option<&str>) -> Out {
         let spec = self.spec;
         let mut entries: Vec<(String, Out)> = Vec::new();
@@ -185,7 +182,7 @@ fn inside(id: &str, group: &str) -> bool {
     id.strip_prefix(group).is_some_and(|rest| rest.starts_with('.'))
 }
 
-/// As a file without a type says it.
+/// Returns the type that a file without a type implies.
 fn kind_of(default: &Value) -> Option<&'static str> {
     match default {
         Value::Bool(_) => Some("boolean"),

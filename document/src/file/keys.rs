@@ -1,5 +1,5 @@
-//! What may stand in a DAG file: each key once, with its shape and a word about it. The reader, the published schema and
-//! the export follow this table; a test holds it against the operators that come with orch.
+//! The keys of DAG files: each key once, with its shape and a description. The reader, the published schema and the
+//! export follow this table; a test compares it with the built-in operators.
 
 mod dag;
 mod dashboard;
@@ -28,51 +28,52 @@ pub(super) struct Key {
     pub(super) required: bool,
 }
 
-/// What a value must look like.
+/// The shape of a value.
 pub(super) enum Shape {
-    /// Words as they are: templates are not rendered.
+    /// Text that is used unchanged: templates are not rendered.
     Text,
-    /// The text of a program or of a statement of SQL. It is passed unchanged; templates of Airflow and of orch are refused.
+    /// The text of a program or of an SQL statement. It is passed unchanged; templates of Airflow and orch are
+    /// rejected.
     Program,
     /// A text in which templates are rendered.
     Template,
-    /// The same, but everybody on the machine can read it where it goes: no secrets.
+    /// A template that becomes a command-line argument. Every user of the machine can read it, so secret variables are
+    /// rejected.
     Argument,
-    /// Templates in the texts of any value.
+    /// Any value; templates in its strings are rendered.
     Templates,
-    /// Any value, taken as it is.
+    /// Any value, used unchanged.
     Any,
-    /// `null`: as if the key were left out.
+    /// `null`, which is the same as leaving out the key.
     Nothing,
     Flag,
-    /// A whole number from 0.
+    /// An integer that is 0 or more.
     Count,
-    /// A whole number.
     Whole,
     Number,
-    /// `30s`, `5m`, `2h`, `1d`, `500ms`, or seconds as a number.
+    /// A duration: `30s`, `5m`, `2h`, `1d`, `500ms`, or seconds as a number.
     Time,
-    /// `2025-01-01`, `2025-01-01T06:30`, with or without a zone.
+    /// A date or timestamp with or without a time zone: `2025-01-01`, `2025-01-01T06:30`.
     Date,
     Word(&'static [&'static str]),
     Object(&'static [Key]),
-    /// Names of the writer's own.
+    /// An object whose keys the author of the file chooses.
     Table(&'static Shape),
     List(&'static Shape),
-    /// The first that the value can be.
+    /// The first of these shapes that `could_be` the value.
     Either(&'static [Shape]),
-    /// Tasks and groups by name: `TASK` and `GROUP`.
+    /// Tasks and groups by name, with the keys of `TASK` and `GROUP`.
     Tasks,
     /// `all`, `any`, an alias, an asset, or a list of these.
     Condition,
-    /// One of `SENSORS`, with `SENSOR` around it.
+    /// An object with one key of `SENSORS`, and the keys of `SENSOR`.
     Sensor,
-    /// A JSON Schema, or the default.
+    /// A JSON Schema, or a default value.
     Param,
 }
 
 impl Shape {
-    /// By its form alone: which of several shapes is meant.
+    /// Returns whether the type of a value fits. Selects one of several shapes.
     pub(super) fn could_be(&self, node: &Node) -> bool {
         match (self, &node.kind) {
             (Shape::Either(shapes), _) => shapes.iter().any(|shape| shape.could_be(node)),
@@ -91,14 +92,13 @@ impl Shape {
     }
 }
 
-/// A kind of task.
 pub(super) struct TaskKind {
-    /// In a file.
+    /// The key in a file.
     pub(super) name: &'static str,
-    /// In the structure.
+    /// The kind in the structure of the DAG.
     pub(super) kind: &'static str,
     pub(super) shape: Shape,
-    /// The key that a value stands for that is no object.
+    /// The key that a value sets if it is not an object.
     pub(super) short: &'static str,
     pub(super) about: &'static str,
 }
@@ -115,7 +115,7 @@ const TEXTS: Shape = Shape::Either(&[Shape::List(&Shape::Text), Shape::Text]);
 const ARGUMENTS: Shape = Shape::List(&Shape::Argument);
 const VARIABLES: Shape = Shape::Table(&Shape::Template);
 
-/// What people write who come from elsewhere, and what it is here.
+/// Keys of other orchestrators, and the corresponding key here.
 pub(super) const ELSEWHERE: &[(&str, &str)] = &[
     ("id", "dag_id"),
     ("schedule_interval", "schedule"),

@@ -1,5 +1,6 @@
-//! The options of a task and of a DAG in files, made of the tables `spec/src/dag/{task,dag}_options.rs`: which keys there are, what is read from them, and
-//! how they are written. A new option needs nothing here, a new form of option one `impl`.
+//! The options of a task and of a DAG in files, generated from the tables `spec/src/dag/{task,dag}_options.rs`: their
+//! keys, how they are read, and how they are written. A new option needs no code here; a new form of option needs one
+//! `impl`.
 
 use super::check::{text_of, time_ms};
 use super::export::time;
@@ -14,14 +15,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-/// How a form looks in a file.
+/// The representation of an option in a file.
 trait InFile<Stored> {
     const SHAPE: Shape;
 
-    /// The value of a node of this shape.
     fn read(node: &Node) -> Option<Stored>;
 
-    /// Nothing where the key is left out.
+    /// Returns `None` if the key is left out.
     fn write(value: &Stored) -> Option<Value>;
 }
 
@@ -32,14 +32,14 @@ macro_rules! tables {
             $(key(stringify!($key), &<form::$form as InFile<$stored>>::SHAPE, sentence($about)),)+
         ];
 
-        /// Of a task, of a group or of the defaults of a DAG.
+        /// Reads the options of a task, of a group or of the defaults of a DAG.
         pub(super) fn read(node: &Node) -> Options {
             Options {
                 $($field: node.get(stringify!($key)).and_then(<form::$form as InFile<$stored>>::read),)+
             }
         }
 
-        /// By key, in the order of the table.
+        /// Returns the options that are set, by key, in the order of the table.
         pub(super) fn written(options: &Options) -> Vec<(&'static str, Value)> {
             let written = [
                 $((stringify!($key), options.$field.as_ref().and_then(<form::$form as InFile<$stored>>::write)),)+
@@ -50,13 +50,13 @@ macro_rules! tables {
 }
 task_options!(tables);
 
-/// How a form looks in a file whose value has a default of its own.
+/// The representation in a file of an option that has a default.
 trait InDag<Stored> {
     const SHAPE: Shape;
 
     fn read(node: Option<&Node>) -> Stored;
 
-    /// Nothing where the key is left out.
+    /// Returns `None` if the key is left out.
     fn write(value: &Stored) -> Option<Value>;
 }
 
@@ -74,7 +74,6 @@ impl<Stored, F: InFile<Stored>> InDag<Option<Stored>> for F {
 
 macro_rules! dag_tables {
     ($(#[doc = $about:literal] #[serde($($_:tt)*)] $key:ident: $form:ident, $field:ident: $stored:ty;)+) => {
-        /// Options of a DAG.
         pub(super) const DAG_OPTIONS: &[Key] = &[
             $(key(stringify!($key), &<form::$form as InDag<$stored>>::SHAPE, sentence($about)),)+
         ];
@@ -83,7 +82,7 @@ macro_rules! dag_tables {
             $(spec.$field = <form::$form as InDag<$stored>>::read(document.get(stringify!($key)));)+
         }
 
-        /// By key, in the order of the table.
+        /// Returns the options that are set, by key, in the order of the table.
         pub(super) fn written_of_dag(spec: &DagSpec) -> Vec<(&'static str, Value)> {
             let written = [$((stringify!($key), <form::$form as InDag<$stored>>::write(&spec.$field)),)+];
             written.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
@@ -92,7 +91,7 @@ macro_rules! dag_tables {
 }
 dag_options!(dag_tables);
 
-/// A doc comment as the words of a key: without the space before it and the full stop.
+/// Returns a doc comment as the description of a key: without the leading space and the full stop.
 const fn sentence(doc: &'static str) -> &'static str {
     let doc = doc.trim_ascii();
     match doc.as_bytes() {
@@ -101,10 +100,10 @@ const fn sentence(doc: &'static str) -> &'static str {
     }
 }
 
-/// More words than these are not listed in the guide.
+/// Maximum number of values that the guide lists for an option.
 const MOST_WORDS: usize = 5;
 
-/// The options as lines of a table in Markdown, for the guide.
+/// Returns the options as lines of a Markdown table, for the guide.
 pub fn options_for_guide() -> Vec<String> {
     let value = |shape: &Shape| match shape {
         Shape::Count | Shape::Whole => "whole number".to_string(),
@@ -132,7 +131,7 @@ fn count(node: &Node) -> Option<u32> {
     scalar(node, small)
 }
 
-/// Forms of one scalar: its shape, how it is read, and how it is written.
+/// Implements forms with a single scalar: its shape, how it is read, and how it is written.
 macro_rules! scalars {
     ($($form:ident: $stored:ty, $shape:ident, $read:expr, $write:expr;)+) => {$(
         impl InFile<$stored> for form::$form {

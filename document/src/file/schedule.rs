@@ -9,7 +9,8 @@ use orch_spec::schedule::{CronExpr, parse_date, parse_timezone};
 use orch_spec::{Asset, AssetCondition, AssetRef, Schedule};
 use serde_json::Value;
 
-/// Cron expressions and time zones are checked here, where their lines are known; the rest is checked by the rules for every DAG.
+/// Cron expressions and time zones are checked here, where their lines are known. The rules for all DAGs check the
+/// rest.
 pub(super) fn schedule(node: &Node, problems: &mut Problems<'_>) -> Schedule {
     if let Some(value) = node.scalar() {
         return by_text(node, &text_of(value), "UTC", problems);
@@ -78,10 +79,10 @@ fn by_time(node: &Node, problems: &mut Problems<'_>) -> Option<Schedule> {
     Some(by_text(cron, &text_of(cron.scalar()?), timezone.map_or("UTC", |(_, name)| name), problems))
 }
 
-/// The zone on whose wall clock dates without one are.
+/// Returns the time zone of dates without one.
 pub(super) fn zone(schedule: &Schedule) -> Tz {
     match schedule.time() {
-        Schedule::Cron { timezone, .. } => parse_timezone(timezone).unwrap_or(Tz::UTC), // a wrong one is told already
+        Schedule::Cron { timezone, .. } => parse_timezone(timezone).unwrap_or(Tz::UTC), // already reported
         _ => Tz::UTC,
     }
 }

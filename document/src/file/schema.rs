@@ -1,12 +1,12 @@
-//! The table of keys as a JSON Schema, for editors: what they underline is what the reader refuses.
+//! The table of keys as a JSON Schema, so that editors mark what the reader rejects.
 
 use super::keys::{ASSET, DAG, DAG_OPTIONS, GROUP, KINDS, Key, OPTIONS, SENSOR, SENSORS, Shape, TASK};
 use serde_json::{Map, Value, json};
 
-/// Where the schema is published, and what a file may name in its first line.
+/// Id of the schema. A file may name it in its first line.
 const ID: &str = "urn:orch:dag-file";
 
-/// The schema of one document of a DAG file.
+/// Returns the schema of one document of a DAG file.
 pub fn json_schema() -> Value {
     let mut schema = object(&[DAG, DAG_OPTIONS]);
     schema["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");

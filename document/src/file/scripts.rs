@@ -1,4 +1,5 @@
-//! Scripts that tasks name by `file:`. The hash of a script is part of the config of its task, and so of the version of the DAG.
+//! Scripts that tasks name by `file:`. The hash of a script is part of the config of its task, and so of the version of
+//! the DAG.
 
 use orch_spec::check::FileProblem;
 use orch_spec::{DagSpec, TaskSpec};
@@ -13,7 +14,7 @@ pub const SCRIPT_HASH: &str = "file_sha256";
 /// Maximum size of a script.
 const MAX_SCRIPT_BYTES: u64 = 16 << 20;
 
-/// Reads the scripts of DAGs, and adds the hash of each to the config of its task. Returns what is wrong with scripts.
+/// Reads the scripts of DAGs and adds the hash of each to the config of its task. Returns the problems.
 pub fn add_scripts(dags: &mut [DagSpec]) -> Vec<FileProblem> {
     let mut problems = Vec::new();
     for task in dags.iter_mut().flat_map(|dag| &mut dag.tasks) {
@@ -31,10 +32,8 @@ pub fn scripts_of(dag: &DagSpec) -> impl Iterator<Item = PathBuf> {
     dag.tasks.iter().filter_map(script_of)
 }
 
-/// Returns the SHA-256 of a script in hexadecimal digits.
-///
-/// # Errors
-/// The file cannot be read, is not a regular file, or is too long.
+/// Returns the SHA-256 of a script in hexadecimal digits. Fails if the file cannot be read, is not a regular file, or
+/// is too long.
 pub fn script_hash(path: &Path) -> io::Result<String> {
     // Opening a pipe would block.
     if !fs::metadata(path)?.is_file() {

@@ -1,5 +1,5 @@
-//! What a task does, as the config of the operator that does it. Templates stay in it as they were written: whoever runs
-//! the task renders them (`template::render`) and gives the result to the operator.
+//! Converts the work of a task to the config of its operator. Templates stay unchanged: the worker renders them
+//! (`template::render`) and passes the result to the operator.
 
 use super::check::{text_of, time_ms};
 use super::keys::{SENSOR, SENSORS, Shape, TaskKind};
@@ -8,20 +8,19 @@ use orch_spec::{DagSpec, TaskSpec};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
-/// Marks tasks whose config has templates, in `TaskSpec::extra`.
+/// Key in `TaskSpec::extra` that marks tasks whose config has templates.
 pub const FILE_TASK: &str = "dag_file";
 
-/// It came from a DAG file.
+/// Returns whether the task came from a DAG file.
 pub fn is_of_file(task: &TaskSpec) -> bool {
     task.extra.get(FILE_TASK).is_some_and(|mark| *mark == true)
 }
 
-/// The DAG came from a DAG file.
 pub fn is_dag_of_file(dag: &DagSpec) -> bool {
     dag.extra.get(FILE_TASK).is_some_and(|mark| *mark == true)
 }
 
-/// Kind and config of a task; `folder` is that of the file.
+/// Returns the kind and config of a task. `folder` is the folder of the file.
 pub(super) fn work(node: &Node, kind: &TaskKind, folder: &str) -> (String, Value) {
     match kind.name {
         "sensor" => sensor(node),
@@ -50,7 +49,7 @@ fn operator(node: &Node, kind: &TaskKind, folder: &str) -> Value {
     config
 }
 
-/// A value by which others are skipped: from a template, or from a script of which the last line counts.
+/// Returns the config of a branch or short circuit, which decides by a template or by the last line of a script.
 fn decision(node: &Node, folder: &str) -> Value {
     if !matches!(node.kind, NodeKind::Map(_)) {
         return json!({ "on": node.json() });
@@ -68,14 +67,14 @@ fn decision(node: &Node, folder: &str) -> Value {
             "ignore_downstream_trigger_rules" if value.scalar() == Some(&Value::Bool(false)) => {
                 decision.insert("respect_trigger_rules".into(), json!(true));
             }
-            // Names of tasks are looked up by whoever knows them.
+            // The caller resolves the names of tasks.
             _ => {}
         }
     }
     Value::Object(decision)
 }
 
-/// The field of an operator for a key.
+/// Returns the field of an operator's config for a key.
 pub(super) fn field(name: &str, shape: &Shape) -> String {
     match (name, shape) {
         ("patience" | "statement_timeout", _) => "timeout_ms".into(),
@@ -88,7 +87,7 @@ fn config(node: &Node, shape: &Shape) -> Value {
     match (shape, &node.kind) {
         (Shape::Either(shapes), _) => match shapes.iter().find(|shape| shape.could_be(node)) {
             Some(shape) => config(node, shape),
-            None => Value::Null, // refused already
+            None => Value::Null, // already rejected
         },
         (Shape::Object(table), NodeKind::Map(entries)) => {
             let known = |name: &str| table.iter().find(|known| known.name == name);
@@ -120,10 +119,10 @@ fn sensor(node: &Node) -> (String, Value) {
     ("wait".into(), around)
 }
 
-/// A condition of `orch_sdk::wait`.
+/// Returns a condition in the form of `orch_sdk::wait`.
 fn awaited(node: &Node) -> Value {
     let Some((kind, value)) = SENSORS.iter().find_map(|key| Some((key, node.get(key.name)?))) else {
-        return Value::Null; // refused already
+        return Value::Null; // already rejected
     };
     let config = match (kind.name, &value.kind) {
         ("any" | "all", _) => json!({ "of": value.items().iter().map(awaited).collect::<Vec<_>>() }),

@@ -1,8 +1,8 @@
-//! Templates in the fields of a task: `{{ params.table }}`, `{{ run.logical_date | ds }}`, and nothing that could be
-//! called code. A template is a path or a literal behind which filters stand; there are no calls, loops or conditions.
+//! Templates in the fields of a task: `{{ params.table }}`, `{{ run.logical_date | ds }}`. A template is a path or a
+//! literal with filters; there are no calls, loops, conditions or other code.
 //!
-//! A field that is one template gets the value with its type; within other text a value is written as text. What is not
-//! there is an error, never an empty text: `| default(…)` says what to write instead.
+//! A field that consists of one template gets the value with its type; inside other text, a value is written as text. A
+//! missing value is an error, never an empty text: `| default(…)` provides another value.
 
 pub(super) mod airflow;
 mod filter;
@@ -17,7 +17,7 @@ use orch_sdk::secret::{is_sensitive, secrets_in};
 use serde_json::Value;
 use std::fmt;
 
-/// A text with templates in it.
+/// A text that may contain templates.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Template {
     parts: Vec<TemplatePart>,
@@ -29,12 +29,12 @@ enum TemplatePart {
     Expression(Expression),
 }
 
-/// What stands between the braces.
+/// The content of the braces.
 #[derive(Debug, Clone, PartialEq)]
 struct Expression {
     from: From,
     filters: Vec<Filter>,
-    /// As it was written, for errors.
+    /// The source text, for errors.
     text: String,
 }
 
@@ -44,7 +44,7 @@ enum From {
     Path(Vec<String>),
 }
 
-/// What no template is.
+/// The reason why a text is not a valid template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TemplateProblem {
     pub message: String,
@@ -57,17 +57,16 @@ impl fmt::Display for TemplateProblem {
     }
 }
 
-/// The first names of paths.
+/// The names that paths can start with.
 pub const ROOTS: [&str; 8] = ["run", "task", "params", "conf", "upstream", "element", "map_index", "var"];
 
 impl Template {
-    /// # Errors
-    /// Braces that do not close, unknown filters, whatever is no path.
+    /// Parses a text. Rejects braces that do not close, unknown filters and invalid paths.
     pub fn parse(text: &str) -> Result<Template, TemplateProblem> {
         parse::template(text)
     }
 
-    /// Every path that it asks for.
+    /// Returns every path in the text.
     pub fn paths(&self) -> impl Iterator<Item = &[String]> {
         self.parts.iter().filter_map(|part| match part {
             TemplatePart::Expression(Expression { from: From::Path(path), .. }) => Some(path.as_slice()),
@@ -75,12 +74,12 @@ impl Template {
         })
     }
 
-    /// One that is asked for is a name that templates know.
+    /// Returns whether at least one path starts with a known name.
     pub fn names_something(&self) -> bool {
         self.paths().any(|path| path.first().is_some_and(|first| ROOTS.contains(&first.as_str())))
     }
 
-    /// It is a path and nothing else.
+    /// Returns the path if the text consists of a path without filters.
     pub fn only_path(&self) -> Option<&[String]> {
         match self.parts.as_slice() {
             [TemplatePart::Expression(Expression { from: From::Path(path), filters, .. })] if filters.is_empty() => {
@@ -90,8 +89,7 @@ impl Template {
         }
     }
 
-    /// # Errors
-    /// A name that is not there, a value that a filter cannot take.
+    /// Renders the text. Fails if a value is missing or not accepted by a filter.
     pub fn render(&self, names: &Names) -> Result<Value, String> {
         if let [TemplatePart::Expression(only)] = self.parts.as_slice() {
             return only.value(names);
@@ -135,10 +133,7 @@ impl Expression {
     }
 }
 
-/// All texts of a value, rendered.
-///
-/// # Errors
-/// The first that cannot be, or more than memory is for.
+/// Renders the templates in all strings of a value. Fails with the first error, or if the result is too large.
 pub fn render(value: &Value, names: &Names) -> Result<Value, String> {
     rendered(value, names, &mut { MOST_BYTES })
 }
@@ -163,7 +158,7 @@ fn rendered(value: &Value, names: &Names, left: &mut usize) -> Result<Value, Str
     })
 }
 
-/// Every path that the texts of a value ask for.
+/// Collects every path in the strings of a value.
 pub fn paths(value: &Value, found: &mut Vec<Vec<String>>) {
     match value {
         Value::String(text) if text.contains("{{") => {
@@ -177,7 +172,8 @@ pub fn paths(value: &Value, found: &mut Vec<Vec<String>>) {
     }
 }
 
-/// Returns what filters make of secret variables in the texts of a value. A mask that has learned a secret does not find it then.
+/// Returns the values that filters produce from secret variables. A mask that only knows the secret itself would not
+/// find them.
 pub fn filtered_secrets(value: &Value, names: &Names) -> Vec<String> {
     match value {
         Value::String(text) if text.contains("{{") => {
@@ -190,8 +186,8 @@ pub fn filtered_secrets(value: &Value, names: &Names) -> Vec<String> {
     }
 }
 
-/// Returns the secrets that templates brought into a rendered value: what stands below sensitive names, the values of paths with sensitive names,
-/// and bearer tokens.
+/// Returns the secrets that templates brought into a rendered value: everything below sensitive names, the values of
+/// paths with sensitive names, and bearer tokens.
 pub fn rendered_secrets(value: &Value, rendered: &Value, names: &Names) -> Vec<String> {
     let mut found = Vec::new();
     collect_rendered((value, rendered), names, false, &mut found);
@@ -221,7 +217,7 @@ fn collect_rendered((value, rendered): (&Value, &Value), names: &Names, is_secre
     }
 }
 
-/// The token of `Bearer …` anywhere in a text, or what follows the scheme in the value of a sensitive header.
+/// Returns the token of `Bearer …` anywhere in a text, or the part after the scheme in the value of a sensitive header.
 fn credential(text: &str, is_secret: bool) -> Option<&str> {
     let mut words = text.split([' ', '\t', '\n', '"', '\'']).filter(|word| !word.is_empty());
     if is_secret {
@@ -253,7 +249,7 @@ impl TemplatePart {
     }
 }
 
-/// The variable of a path that begins with `var`, and what of it is asked for as JSON.
+/// Returns the variable of a path that starts with `var`, the path inside its JSON, and whether it is read as JSON.
 pub fn variable(path: &[String]) -> Option<(&str, &[String], bool)> {
     match path {
         [var, how, name, rest @ ..] if var == "var" && how == "json" => Some((name, rest, true)),

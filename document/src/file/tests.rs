@@ -1,4 +1,4 @@
-//! Files as people write them: what they become, and what is said of wrong ones.
+//! Tests of DAG files: the structures that they become, and the messages for wrong ones.
 
 use super::*;
 use orch_spec::{Location, Role, Source, TaskSpec, TriggerRule};
@@ -16,7 +16,7 @@ fn words(problems: &[FileProblem]) -> String {
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
-/// `expected`: each `line:column: message / hint` that must be told.
+/// Each entry of `expected` is part of a line `line:column: message / hint` that must be reported.
 fn wrong(text: &str, expected: &[&str]) {
     let problems = parsed(text).expect_err(text);
     let said: Vec<String> =
@@ -30,7 +30,7 @@ fn task<'a>(dag: &'a DagSpec, id: &str) -> &'a TaskSpec {
     dag.task(id).unwrap_or_else(|| panic!("no task {id}"))
 }
 
-/// Each key of every table, each kind of task, in one document.
+/// A document with every key of every table and every kind of task.
 const EVERYTHING: &str = include_str!("tests/everything.yaml");
 
 #[test]
@@ -53,7 +53,7 @@ fn without_lines(spec: &DagSpec) -> Value {
     serde_json::to_value(spec).expect("a spec is JSON")
 }
 
-/// So that a new key cannot be forgotten in the sample, and with it in the export.
+/// Ensures that the sample, and with it the test of the export, covers new keys.
 #[test]
 fn the_sample_of_everything_has_every_key() {
     fn keys(shape: &keys::Shape, found: &mut Vec<&'static str>) {
@@ -208,7 +208,7 @@ fn a_teardown_may_stand_without_a_setup() {
     assert_eq!(of("teardown: true, "), (Role::Teardown, after.clone(), rule));
     assert_eq!(of("teardown: [], "), (Role::Teardown, after.clone(), rule));
     assert_eq!(of("teardown: false, "), (Role::Work, after, Some(TriggerRule::NoneFailed)));
-    // It ends no group, like any other.
+    // Like any teardown, it is not the last task of its group.
     let grouped = dag(
         "dag_id: a\ntasks:\n  g:\n    tasks:\n      work: {bash: 'true'}\n      down: {bash: 'true', teardown: true, after: work}\n  \
         z: {bash: 'true', after: g}\n",
@@ -324,7 +324,7 @@ fn templates_are_held_against_what_there_is() {
     ] {
         wrong(&with(field), &[words]);
     }
-    // Braces of others are theirs.
+    // Braces of other tools are left alone.
     dag(&with("bash: \"docker ps --format '{{.Names}}'\""));
 }
 

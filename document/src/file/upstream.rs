@@ -1,4 +1,4 @@
-//! Names of tasks, groups and values in a document: what they mean where they stand.
+//! Resolves names of tasks, groups and values in a document.
 
 use super::Problems;
 use super::build::{Entry, Outline, group_around};
@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 /// Maximum number of tasks that a hint names.
 const MAX_NAMED_TASKS: usize = 10;
 
-/// What a name of a task or group stands for.
+/// The target of a name.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum TaskOrGroup {
     Task(usize),
@@ -24,7 +24,7 @@ pub(super) enum TaskOrGroup {
 }
 
 impl Outline<'_> {
-    /// A name seen from inside a group: that group's own first, then outwards.
+    /// Resolves a name that is used inside a group: first in that group, then outwards.
     pub(super) fn meant(&self, name: &str, group: Option<&str>) -> Option<TaskOrGroup> {
         let outwards = std::iter::successors(group, |group| group_around(group));
         let ids = outwards.map(|group| format!("{group}.{name}")).chain([name.to_string()]);
@@ -34,7 +34,7 @@ impl Outline<'_> {
         })
     }
 
-    /// Finds the task that another one means by a name. Reports a problem if there is none.
+    /// Resolves a name to a task. Reports a problem if there is none.
     pub(super) fn task(
         &self,
         name: &str,
@@ -55,7 +55,8 @@ impl Outline<'_> {
         }
     }
 
-    /// Reports that no task has this name. `seen_from`: the id of the task or group that uses the name, which the hint does not suggest.
+    /// Reports that no task has this name. `seen_from` is the id of the task or group that uses the name; the hint does
+    /// not suggest it.
     pub(super) fn unknown(&self, name: &str, seen_from: &str, at: Mark, problems: &mut Problems<'_>) {
         let mut others: Vec<&str> = self.index.keys().map(String::as_str).filter(|id| *id != seen_from).collect();
         others.sort_unstable();
@@ -67,7 +68,7 @@ impl Outline<'_> {
         problems.add(at, format!("there is no task `{name}`"), hint);
     }
 
-    /// The output of a task as another sees it.
+    /// Returns the output of a task as a source for another task.
     pub(super) fn output(&self, task: usize, seen_from: &Entry<'_>) -> Source {
         let entry = &self.tasks[task];
         let id = entry.id.clone();
@@ -79,7 +80,7 @@ impl Outline<'_> {
         }
     }
 
-    /// The inputs that the templates of a task ask for.
+    /// Returns the inputs that the templates of a task refer to.
     pub(super) fn inputs(
         &self,
         entry: &Entry<'_>,
@@ -156,7 +157,7 @@ impl Outline<'_> {
     }
 }
 
-/// Returns a hint with the first of these ids.
+/// Returns a hint that lists the first of these ids.
 fn named_tasks(ids: &[&str]) -> String {
     if ids.is_empty() {
         return "the DAG has no other task: add it under `tasks`, or remove the name".into();
@@ -200,7 +201,7 @@ struct TemplateReference {
     in_argument: bool,
 }
 
-/// The paths of all templates below a node.
+/// Collects the paths of all templates below a node.
 fn templates(node: &Node, shape: &Shape, in_argument: bool, found: &mut Vec<TemplateReference>) {
     match (&node.kind, shape) {
         (_, Shape::Text | Shape::Program | Shape::Word(_) | Shape::Any) => {}

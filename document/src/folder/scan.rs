@@ -1,4 +1,4 @@
-//! Finds the files of a folder, and whether they may have changed, by names, sizes and times. No file is opened.
+//! Finds the files of a folder and detects possible changes by name, size and time. No file is opened.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::os::unix::fs::MetadataExt as _;
@@ -7,10 +7,10 @@ use std::{fs, io};
 
 /// Maximum number of files of a folder. Further files are not read.
 const MAX_FILES: usize = 20_000;
-/// Maximum depth of folders in each other.
+/// Maximum depth of nested folders.
 const MAX_DEPTH: usize = 16;
 
-/// A file that looks the same is not read again.
+/// Identifies a version of a file. A file with the same stamp is not read again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stamp {
     modified_ns: i128,
@@ -19,7 +19,7 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
-    /// `None` if the file does not exist or cannot be found.
+    /// Returns the stamp of a file. `None` if it does not exist or its metadata cannot be read.
     pub(super) fn at(path: &Path) -> Option<Stamp> {
         fs::metadata(path).ok().as_ref().map(Stamp::of)
     }
@@ -30,7 +30,7 @@ impl Stamp {
     }
 }
 
-/// Files of a folder, and what of it was not read.
+/// The files of a folder, and the parts that could not be read.
 #[derive(Debug, Default)]
 pub(super) struct FolderScan {
     /// By path below the folder.
@@ -39,8 +39,9 @@ pub(super) struct FolderScan {
     pub(super) unreadable: BTreeMap<String, String>,
 }
 
-/// Finds all files below a folder whose names are wanted. `""` is the folder itself. Symbolic links are followed inside the folder only: a
-/// link to `/` would make each scan walk the file system of the machine, and show its files as DAG files.
+/// Finds all files below a folder whose names are wanted. `""` is the folder itself. Symbolic links are only followed
+/// inside the folder: a link to `/` would make each scan walk the file system of the machine, and list its files as DAG
+/// files.
 pub(super) fn scan(folder: &Path, is_wanted: fn(&str) -> bool) -> FolderScan {
     let mut scanning = Scanning { folder, root: PathBuf::new(), is_wanted, found: FolderScan::default() };
     match folder.canonicalize() {
@@ -64,7 +65,8 @@ struct Scanning<'a> {
 }
 
 impl Scanning<'_> {
-    /// Reads each folder once, by its own path before paths through links: a folder that links to itself is not read again and again.
+    /// Reads each folder once, by its own path before paths through links, so that a folder that links to itself is not
+    /// read repeatedly.
     fn scan_all(&mut self) {
         let mut seen = HashSet::new();
         let mut open = vec![(String::new(), 0)];

@@ -1,4 +1,4 @@
-//! What a file with a stream may say, and how a mistake in it is told.
+//! Tests of stream files: accepted content, and the messages for mistakes.
 
 use super::*;
 

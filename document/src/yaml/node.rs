@@ -1,8 +1,9 @@
-//! A text of YAML or JSON as a tree in which each value knows its line and column: the one reader of YAML, for whatever comes
-//! from outside.
+//! Parses YAML or JSON into a tree in which each value has its line and column. This is the only reader of YAML for
+//! external input.
 //!
-//! Built from the parser's events with a stack of our own, so that depth costs no stack of the process. Aliases are
-//! copied under a budget of values and of bytes: a text that would unfold to more is refused before it does.
+//! The tree is built from the events of the parser with an explicit stack, so that depth does not use the stack of the
+//! thread. Aliases are copied within a budget of values and bytes: a text that would expand to more is rejected before
+//! it is expanded.
 
 use super::unreadable::{not_yaml, unquoted_template};
 use serde_json::{Map, Number, Value};
@@ -11,18 +12,18 @@ use std::panic::AssertUnwindSafe;
 use yaml_rust2::parser::{Event, Parser};
 use yaml_rust2::scanner::{Marker, TScalarStyle};
 
-/// Bytes of one file of DAGs; files are written by people.
+/// Maximum size of a file in bytes; files are written by users.
 pub(crate) const MOST_BYTES: usize = 1 << 20;
-/// Values in one file, what aliases repeat included.
+/// Maximum number of values in a file, including those that aliases repeat.
 const MOST_NODES: usize = 100_000;
-/// Bytes of texts and keys, what aliases repeat included.
+/// Maximum number of bytes of strings and keys, including those that aliases repeat.
 const MOST_TEXT: usize = 4 * MOST_BYTES;
-/// The schema of a param nests a few levels; nothing else does.
+/// Maximum depth. The schema of a param nests a few levels; nothing else does.
 const MOST_DEPTH: usize = 64;
-/// DAGs in one file.
+/// Maximum number of documents (DAGs) in a file.
 const MOST_DOCUMENTS: usize = 1_000;
 
-/// A place in the file, from 1.
+/// Line and column in the file, starting at 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Mark {
     pub(crate) line: u32,
@@ -46,10 +47,10 @@ pub(crate) struct Node {
 
 #[derive(Debug, Clone)]
 pub(crate) enum NodeKind {
-    /// Null, a boolean, a number or a text.
+    /// Null, a boolean, a number or a string.
     Scalar(Value),
     List(Vec<Node>),
-    /// In the order of the file; no key twice.
+    /// In the order of the file; keys are unique.
     Map(Vec<(Key, Node)>),
 }
 
@@ -59,7 +60,7 @@ pub(crate) struct Key {
     pub(crate) mark: Mark,
 }
 
-/// Where, what, hint.
+/// Location, message and hint.
 pub(crate) type Unreadable = (Mark, String, String);
 
 impl Node {
@@ -67,12 +68,12 @@ impl Node {
         self.entries().iter().find(|(known, _)| known.text == key).map(|(_, node)| node)
     }
 
-    /// Of a map; nothing of everything else.
+    /// Returns the entries of a map; empty for other values.
     pub(crate) fn entries(&self) -> &[(Key, Node)] {
         if let NodeKind::Map(entries) = &self.kind { entries } else { &[] }
     }
 
-    /// Of a list; what is no list is a list of itself.
+    /// Returns the items of a list. Any other value is a list of itself.
     pub(crate) fn items(&self) -> &[Node] {
         if let NodeKind::List(items) = &self.kind { items } else { std::slice::from_ref(self) }
     }
@@ -89,7 +90,7 @@ impl Node {
         self.scalar().is_some_and(Value::is_null)
     }
 
-    /// For a sentence.
+    /// Returns the type of the value for messages.
     pub(crate) fn what(&self) -> &'static str {
         match &self.kind {
             NodeKind::Scalar(Value::Null) => "nothing",
@@ -112,7 +113,7 @@ impl Node {
     }
 }
 
-/// All documents of a file.
+/// Parses all documents of a file.
 pub(crate) fn read(file: &str, bytes: &[u8]) -> Result<Vec<Node>, Unreadable> {
     let whole = |message: String, hint: &str| Err((Mark::NONE, message, hint.to_string()));
     if bytes.len() > MOST_BYTES {
@@ -131,12 +132,12 @@ pub(crate) fn read(file: &str, bytes: &[u8]) -> Result<Vec<Node>, Unreadable> {
     };
     let is_json = file.rsplit_once('.').is_some_and(|(_, ending)| ending.eq_ignore_ascii_case("json"));
     let text = if is_json { without_tabs(text) } else { text.to_string() };
-    // The reader's own checks are trusted, but a file of anybody's must not end a process if they miss one.
+    // The parser is not expected to panic, but if it does, a user's file must not end the process.
     let tree = std::panic::catch_unwind(AssertUnwindSafe(|| Tree::default().read(&text)));
     tree.unwrap_or_else(|_| whole("the file cannot be read as YAML".into(), "write it more simply"))
 }
 
-/// JSON may be indented with tabs, YAML may not.
+/// Replaces tabs, which may indent JSON but not YAML.
 fn without_tabs(text: &str) -> String {
     text.replace('\t', " ")
 }
@@ -145,12 +146,12 @@ fn without_tabs(text: &str) -> String {
 struct Tree {
     open: Vec<OpenCollection>,
     documents: Vec<Node>,
-    /// What anchors name, and how much that is.
+    /// Anchored values by anchor id, with their size.
     anchors: HashMap<usize, (Node, Size)>,
     size: Size,
 }
 
-/// How much of a text is read so far, or how much a part of it is.
+/// The number of values and bytes read so far, or in a part of the text.
 #[derive(Debug, Clone, Copy, Default)]
 struct Size {
     nodes: usize,
@@ -167,7 +168,7 @@ impl Size {
     }
 }
 
-/// A list or a map whose end was not seen yet.
+/// A list or a map whose end has not been read yet.
 struct OpenCollection {
     mark: Mark,
     anchor: usize,
@@ -177,7 +178,7 @@ struct OpenCollection {
 
 enum Inside {
     List(Vec<Node>),
-    /// What is finished, the key whose value comes next, and the line of each key so far.
+    /// The finished entries, the key of the next value, and the line of each key so far.
     Map(Vec<(Key, Node)>, Option<Key>, HashMap<String, u32>),
 }
 
@@ -238,7 +239,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Opens a list or a map. `text`: the whole file, for a message that shows what is wrong.
+    /// Opens a list or a map. `text` is the whole file, for messages that quote it.
     fn open(&mut self, text: &str, mark: Mark, anchor: usize, inside: Inside) -> Result<(), Unreadable> {
         if let Some(OpenCollection { inside: Inside::Map(_, None, _), .. }) = self.open.last() {
             return Err(unquoted_template(text, mark, self.outer_key()).unwrap_or_else(|| {
@@ -256,7 +257,7 @@ impl Tree {
         Ok(())
     }
 
-    /// The key whose value the innermost collection is.
+    /// Returns the key whose value is the innermost collection.
     fn outer_key(&self) -> Option<&str> {
         let outer = self.open.len().checked_sub(2).and_then(|index| self.open.get(index))?;
         if let Inside::Map(_, Some(key), _) = &outer.inside { Some(key.text.as_str()) } else { None }
@@ -268,7 +269,7 @@ impl Tree {
             Inside::List(items) => NodeKind::List(items),
             Inside::Map(entries, ..) => NodeKind::Map(entries),
         };
-        // An object without braces begins with its first key; the reader says where that key ends.
+        // An object without braces starts at its first key, but the parser reports the end of that key.
         let first = match &kind {
             NodeKind::Map(entries) => entries.first().map(|(key, _)| key.mark),
             _ => None,
@@ -278,7 +279,8 @@ impl Tree {
         self.add(Node { mark, kind }, anchor, size)
     }
 
-    /// A finished value takes its place. An anchor keeps a copy of it, which counts too: anchors may be nested.
+    /// Adds a finished value to the innermost collection. An anchor keeps a copy of it, which counts towards the
+    /// budget, because anchors may be nested.
     fn add(&mut self, node: Node, anchor: usize, size: Size) -> Result<(), Unreadable> {
         if anchor > 0 {
             self.grow(size, node.mark)?;
@@ -298,7 +300,7 @@ impl Tree {
                     let message = format!("the file has more than {MOST_DOCUMENTS} documents");
                     return Err((node.mark, message, "split it into several files".into()));
                 }
-                // Between two `---` nothing need stand.
+                // The document between two `---` may be empty.
                 if !node.is_null() {
                     self.documents.push(node);
                 }
@@ -309,7 +311,7 @@ impl Tree {
     }
 }
 
-/// What YAML 1.2 reads where nothing is quoted. `yes` and dates are texts.
+/// Parses an unquoted scalar like YAML 1.2. `yes` and dates are strings.
 fn plain(text: &str) -> Value {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return Value::Null,

@@ -1,4 +1,4 @@
-//! Messages for texts that are not YAML, with the usual mistakes behind each error of the parser.
+//! Messages for texts that are not YAML, with the usual mistake behind each error of the parser.
 
 use super::node::{Mark, Unreadable};
 use yaml_rust2::scanner::ScanError;
@@ -65,8 +65,8 @@ pub(super) fn not_yaml(text: &str, error: &ScanError) -> Unreadable {
     )
 }
 
-/// Returns the problem of a template without quotes, which YAML reads as an object in an object. `mark`: the second `{`. `None` if the
-/// line has no whole template there. `key`: the key whose value the template is.
+/// Returns the problem of a template without quotes, which YAML reads as an object in an object. `mark` is the second
+/// `{`, `key` is the key of the template. `None` if the line does not contain the complete template.
 pub(super) fn unquoted_template(text: &str, mark: Mark, key: Option<&str>) -> Option<Unreadable> {
     let mark = Mark { column: mark.column.checked_sub(1)?, ..mark };
     let line = text.lines().nth(mark.line.checked_sub(1)? as usize)?;
@@ -92,7 +92,7 @@ struct ReservedValue<'t> {
     column: u32,
 }
 
-/// Returns the first such value of a line with `key: value`.
+/// Returns the first reserved value in a line with `key: value`.
 fn reserved_value(line: &str) -> Option<ReservedValue<'_>> {
     line.match_indices(": ").find_map(|(colon, _)| {
         let (before, value) = (&line[..colon], line[colon + 2..].trim_start());

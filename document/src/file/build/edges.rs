@@ -1,4 +1,4 @@
-//! What a task waits for, follows and is mapped over: names of the document as ids and sources.
+//! Resolves the names in `after`, `when`, `follow` and `map` to task ids and sources.
 
 use super::{Entry, Outline, group_around, inside, is_teardown, texts, torn_down};
 use crate::file::Problems;
@@ -19,7 +19,7 @@ enum Edge {
 }
 
 impl Outline<'_> {
-    /// The tasks that a branch or a choice may follow.
+    /// Resolves the tasks that a branch or a choice can follow.
     pub(super) fn targets(
         &self,
         entry: &Entry<'_>,
@@ -56,7 +56,7 @@ impl Outline<'_> {
         }
     }
 
-    /// By option of a choice: the task to go on with.
+    /// Resolves the task that each option of a choice continues with.
     fn follow(&self, entry: &Entry<'_>, work: &Node, config: &mut Value, problems: &mut Problems<'_>) {
         let options = texts(work.get("options"));
         for (option, name) in work.get("follow").map(Node::entries).unwrap_or_default() {
@@ -90,11 +90,11 @@ impl Outline<'_> {
         after
     }
 
-    /// What tasks wait for because a group says so: those with which it begins, by id. Its names are looked up from where it
-    /// stands.
+    /// Returns the dependencies that tasks get from `after` of a group, by task id: the first tasks of the group have
+    /// them. Names are resolved from the parent of the group.
     pub(super) fn after_groups(&self, problems: &mut Problems<'_>) -> HashMap<String, Vec<String>> {
         let mut found: HashMap<String, Vec<String>> = HashMap::new();
-        // Inner groups first, as they are nearer.
+        // Inner groups come first, so that their upstreams precede the upstreams of outer groups.
         for group in self.groups.iter().rev() {
             let Some(names) = group.node.get("after") else { continue };
             let id = &group.spec.group_id;
@@ -114,7 +114,7 @@ impl Outline<'_> {
         found
     }
 
-    /// The tasks that one name under `after` of a group means.
+    /// Returns the tasks that one name in `after` of a group refers to.
     fn after_of_group(&self, id: &str, name: &Node, problems: &mut Problems<'_>) -> Vec<String> {
         let text = name.scalar().map(text_of).unwrap_or_default();
         let (what, meant) = match self.meant(&text, group_around(id)) {
@@ -141,13 +141,14 @@ impl Outline<'_> {
         Vec::new()
     }
 
-    /// Whether the id of a task means it where another task stands: an export says it there.
+    /// Returns whether the id of a task, used as a name in another task, refers to that task. The export uses ids as
+    /// names.
     fn sees(&self, task: &str, other: &str) -> bool {
         let (Some(task), Some(&other_place)) = (self.index.get(task), self.index.get(other)) else { return true };
         self.meant(other, self.tasks[*task].group.as_deref()) == Some(TaskOrGroup::Task(other_place))
     }
 
-    /// The tasks with which a group begins or ends; teardowns end nothing, unless there is nothing else.
+    /// Returns the first or last tasks of a group. A teardown is not a last task, unless the group has no other.
     fn edge_of(&self, group: &str, edge: Edge) -> Vec<String> {
         let members: Vec<&Entry<'_>> = self.tasks.iter().filter(|entry| inside(&entry.id, group)).collect();
         let mut waited_for: HashSet<usize> = HashSet::new();
@@ -178,7 +179,8 @@ impl Outline<'_> {
         if found.is_empty() { members.iter().map(|entry| entry.id.clone()).collect() } else { found }
     }
 
-    /// Every name by which a task or a group around it waits for another, and the group in which it is looked up.
+    /// Returns every name by which a task or a group around it waits for another, with the group in which the name is
+    /// resolved.
     fn named_by<'e>(&'e self, entry: &'e Entry<'_>) -> Vec<(String, Option<&'e str>)> {
         let node = entry.node;
         let mut names = texts(node.get("after"));
@@ -238,7 +240,7 @@ impl Outline<'_> {
         }
     }
 
-    /// A list that is mapped over: one of the file, or what a task gives.
+    /// Returns the list that a task is mapped over: a list in the file, or the output of a task.
     fn list(&self, node: &Node, entry: &Entry<'_>, problems: &mut Problems<'_>) -> Option<Source> {
         if let NodeKind::List(_) = node.kind {
             let list = node.json();
@@ -266,7 +268,7 @@ impl Outline<'_> {
         };
         let task = self.task(&name, entry, node.mark, problems)?;
         Some(match self.output(task, entry) {
-            // As Airflow: mapping over a mapped task waits for all of it.
+            // Mapping over a mapped task waits for all its elements, like in Airflow.
             Source::Outputs(id) => Source::Collected(id),
             one => one,
         })

@@ -1,9 +1,9 @@
-//! Hints for templates in programs: nothing is rendered there, so the values are passed beside the program.
+//! Hints for templates in programs. Programs are not rendered, so values must be passed separately.
 
 use crate::file::template::airflow::{in_orch, is_connection};
 
-/// Returns a hint that shows how to pass the value of a template to a program. `what`: the key whose value the program is. `text`: the
-/// program.
+/// Returns a hint that shows how to pass the value of a template to a program. `what` is the key whose value is the
+/// program `text`.
 pub(super) fn how_to_pass(what: &str, text: &str, expression: &str) -> String {
     if is_connection(expression) {
         return how_to_connect(what, expression);
@@ -23,7 +23,7 @@ pub(super) fn how_to_pass(what: &str, text: &str, expression: &str) -> String {
     format!("{}, and {read}", how_to_bring(what, &name, &template))
 }
 
-/// Returns a hint that shows how a program decides by a value, in place of a statement of Jinja.
+/// Returns a hint that shows how a program can test a value, in place of a Jinja statement.
 pub(super) fn how_to_decide(what: &str, statement: &str) -> String {
     let words = statement.trim_matches(['{', '}', '%', '-', '+', ' ']);
     let condition = words.split_once(' ').map_or("", |(_, condition)| condition.trim_start());
@@ -40,7 +40,8 @@ pub(super) fn how_to_decide(what: &str, statement: &str) -> String {
     format!("{example}{}, and {test}", how_to_bring(what, &name, &template))
 }
 
-/// Returns the step that passes the value of a template to a program, in the object that the key `what` is in or becomes.
+/// Returns the step that passes the value of a template to a program, in the object that contains the key `what` or
+/// replaces its value.
 fn how_to_bring(what: &str, name: &str, template: &str) -> String {
     match what {
         "`statement`" => format!("add `params: [{template}]` next to `statement`"),
@@ -50,7 +51,8 @@ fn how_to_bring(what: &str, name: &str, template: &str) -> String {
     }
 }
 
-/// Returns a hint that shows how to use a connection, which templates cannot read. `what`: the key whose value has the template.
+/// Returns a hint that shows how to use a connection, which templates cannot read. `what` is the key whose value
+/// contains the template.
 pub(in crate::file) fn how_to_connect(what: &str, expression: &str) -> String {
     let mut parts = expression.split(['.', '[', ']', '\'', '"', ' ', '|']).filter(|part| !part.is_empty());
     let id = parts.nth(1).unwrap_or("warehouse");
@@ -68,13 +70,13 @@ pub(in crate::file) fn how_to_connect(what: &str, expression: &str) -> String {
     )
 }
 
-/// Returns the template of a value in the quotes that it needs.
+/// Returns a template in the quotes that YAML requires for it.
 fn quoted(value: &str) -> String {
     let quote = if value.contains('"') { '\'' } else { '"' };
     format!("{quote}{{{{ {value} }}}}{quote}")
 }
 
-/// Returns a name for the environment variable that has the value of an expression: the last name of its path.
+/// Returns a name for the environment variable that contains the value of an expression: the last name of its path.
 fn variable_name(expression: &str, value: &str) -> String {
     let path = if expression.contains('(') { value } else { expression }.split('|').next().unwrap_or_default();
     let mut names = path.split(['.', '[', ']', '\'', '"', ' ']).filter(|name| !name.is_empty() && *name != "output");
@@ -82,8 +84,8 @@ fn variable_name(expression: &str, value: &str) -> String {
     name.replace('-', "_").to_uppercase()
 }
 
-/// Returns a short command with an environment variable in place of its template, in YAML's quotes. `None` if quotes around the template
-/// would have to be taken into account.
+/// Returns a short command with an environment variable in place of its template, quoted for YAML. `None` if the quotes
+/// of the command would matter.
 fn with_variable(command: &str, name: &str) -> Option<String> {
     const MAX_CHARS: usize = 60;
     if command.contains(['\'', '"', '\n']) || command.matches("{{").count() != 1 || command.chars().count() > MAX_CHARS

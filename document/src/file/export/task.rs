@@ -1,4 +1,4 @@
-//! A task as the entry of a file.
+//! Writes a task as an entry of a file.
 
 use super::write::{Out, time};
 use super::{Fields, Writer, asset_ref, callbacks, options};
@@ -63,7 +63,7 @@ impl Writer<'_> {
     }
 }
 
-/// The key of what a task does, and its value. `None`: a file knows no such kind.
+/// Returns the key of the work of a task, and its value. `None` if files do not support this kind.
 fn work(task: &TaskSpec) -> Option<(&'static str, Out)> {
     let kind = |kind: &str| KINDS.iter().find(|known| known.kind == kind);
     Some(match task.kind.as_str() {
@@ -95,7 +95,7 @@ fn operator(name: &str, config: &Value) -> Option<Value> {
     }
     let written = back(&config, &kind.shape);
     let fields = written.as_object()?;
-    // One value that needs no key.
+    // A single value needs no key.
     Some(match fields.get(kind.short) {
         Some(only) if fields.len() == 1 => only.clone(),
         _ => written,
@@ -175,7 +175,7 @@ fn other_dag(config: &Value) -> Option<Value> {
     Some(written)
 }
 
-/// A config with the keys of a file for the fields of an operator.
+/// Returns a config with the keys of a file in place of the fields of an operator.
 fn back(config: &Value, shape: &Shape) -> Value {
     match (shape, config) {
         (Shape::Either(shapes), Value::Object(_)) => {

@@ -1,9 +1,9 @@
-//! Block style YAML with keys in the order they are said, and scripts as blocks of lines.
+//! Writes YAML in block style, with keys in the given order and scripts as literal blocks.
 
 use crate::yaml::{BREAKS, scalar};
 use serde_json::Value;
 
-/// A value of which the keys keep their order.
+/// A value whose keys keep their order.
 pub(super) enum Out {
     Value(Value),
     List(Vec<Out>),
@@ -29,7 +29,7 @@ fn map(fields: &[(String, Out)], depth: usize, text: &mut String) {
     }
 }
 
-/// What stands behind a key, or behind the `-` of a list.
+/// Writes a value after a key, or after the `-` of a list.
 fn after_key(value: &Out, depth: usize, text: &mut String) {
     match value {
         Out::Map(fields) if !fields.is_empty() => {
@@ -44,7 +44,7 @@ fn after_key(value: &Out, depth: usize, text: &mut String) {
                 let mut inside = String::new();
                 after_key(item, depth + 1, &mut inside);
                 match inside.strip_prefix('\n') {
-                    // The first key stands beside the mark.
+                    // The first key is on the same line as the `-`.
                     Some(lines) => {
                         text.push(' ');
                         text.push_str(lines.trim_start_matches(' '));
@@ -85,7 +85,7 @@ fn after_key(value: &Out, depth: usize, text: &mut String) {
     }
 }
 
-/// Lines that a block gives back as they are.
+/// Returns whether a literal block would reproduce these lines exactly.
 fn is_block(words: &str) -> bool {
     let is_plain = |letter: char| letter == '\n' || !(letter.is_control() || BREAKS.contains(&letter));
     words.contains('\n')
@@ -96,7 +96,7 @@ fn is_block(words: &str) -> bool {
         && !words.lines().any(|line| line.ends_with(' '))
 }
 
-/// The largest unit without a rest.
+/// Returns a duration in the largest unit without a remainder.
 pub(in crate::file) fn time(ms: u64) -> String {
     let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms")];
     let (size, unit) = units.into_iter().find(|(size, _)| ms >= *size && ms.is_multiple_of(*size)).unwrap_or((1, "ms"));

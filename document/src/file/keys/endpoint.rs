@@ -20,7 +20,7 @@ const PARAM: &[Key] = &[
     key("one_of", &Shape::List(&Shape::Text), "The texts that are accepted"),
 ];
 
-/// The columns of a list. Their own lists are checked when the file is deserialized.
+/// The columns of a list. Lists inside them are checked when the file is deserialized.
 const INNER_COLUMN: &[Key] = &[
     required("name", &Shape::Text, "The name of the column in the result of the query"),
     required("type", &Shape::Word(COLUMN_TYPES), "The type of its values"),

@@ -1,8 +1,8 @@
-//! What a sensor can wait for.
+//! The conditions that a sensor can wait for.
 
 use super::{Key, Shape, TEXTS, VARIABLES, key, required};
 
-/// What a sensor waits for: one of these.
+/// The conditions of a sensor. Exactly one must be set.
 pub(in crate::file) const SENSORS: &[Key] = &[
     key(
         "file",
@@ -78,7 +78,7 @@ pub(in crate::file) const SENSORS: &[Key] = &[
     key("all", &Shape::List(&Shape::Sensor), "All of these at the same look"),
 ];
 
-/// Around what it waits for, but not inside `any` and `all`.
+/// Keys next to the condition, but not inside `any` and `all`.
 pub(in crate::file) const SENSOR: &[Key] = &[
     key("timeout", &Shape::Time, "It waits so long; for ever without this"),
     key("on_timeout", &Shape::Word(&["fail", "skip", "resume"]), "What happens then; `resume` continues with null"),

@@ -1,4 +1,4 @@
-//! The keys of a task besides its options and what it does, and those of a group.
+//! The keys of tasks and groups, except options and work.
 
 use super::dag::{ASSETS, NOTIFIERS};
 use super::{Key, Shape, TEXTS, key, required};
@@ -14,7 +14,7 @@ const MAP: Shape = Shape::Either(&[
 
 const TEARDOWN: Shape = Shape::Either(&[Shape::Flag, Shape::List(&Shape::Text), Shape::Text]);
 
-/// Besides its options and what it does.
+/// Keys of a task, in addition to its options and its work.
 pub(in crate::file) const TASK: &[Key] = &[
     key("doc", &Shape::Text, "What the UI says about it"),
     key("after", &TEXTS, "Waits for these tasks or groups"),
@@ -35,7 +35,7 @@ pub(in crate::file) const TASK: &[Key] = &[
     key("on_awaiting_input", &NOTIFIERS, "Notifiers for when it asks people, and begins to wait for them"),
 ];
 
-/// Besides the options of the tasks in it.
+/// Keys of a group, in addition to the options of its tasks.
 pub(in crate::file) const GROUP: &[Key] = &[
     key("doc", &Shape::Text, "What the UI says about it"),
     key("after", &TEXTS, "The tasks with which it begins wait for these tasks or groups"),

@@ -1,4 +1,4 @@
-//! What a task can do: the kinds, each with its keys.
+//! The kinds of tasks, each with its keys.
 
 use super::{ARGUMENTS, Key, Shape, TEXTS, TaskKind, VARIABLES, key, required};
 

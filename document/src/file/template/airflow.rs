@@ -1,11 +1,11 @@
-//! Templates as Airflow has them: which text is one, and what the same value is in a DAG file.
+//! Airflow's templates: detects them, and translates their values to expressions of DAG files.
 //!
-//! In the text of a program nothing is rendered, and other tools have `{{` too: Helm, `docker --format`, dbt, f-strings. So only what
-//! names a variable of Airflow or of orch counts as a template there.
+//! The text of a program is not rendered, and other tools use `{{` too: Helm, `docker --format`, dbt, f-strings. So
+//! braces in a program only count as a template if they name a variable of Airflow or orch.
 
 use super::{ROOTS, Template};
 
-/// Variables of Airflow's templates that are not roots of paths of orch.
+/// Variables of Airflow's templates that are not roots of orch's paths.
 const VARIABLES: [&str; 44] = [
     "conn",
     "dag",
@@ -53,7 +53,7 @@ const VARIABLES: [&str; 44] = [
     "yesterday_ds_nodash",
 ];
 
-/// Words with which a statement of Jinja begins.
+/// First words of Jinja statements.
 const STATEMENTS: [&str; 25] = [
     "block",
     "call",
@@ -82,12 +82,12 @@ const STATEMENTS: [&str; 25] = [
     "with",
 ];
 
-/// A template that the text of a program has.
+/// A template in the text of a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::file) enum Jinja<'t> {
     /// The text between `{{` and `}}`.
     Expression(&'t str),
-    /// `{% … %}`, as written.
+    /// The complete `{% … %}`.
     Statement(&'t str),
 }
 
@@ -111,7 +111,7 @@ pub(in crate::file) fn template_in_program(text: &str) -> Option<Jinja<'_>> {
     None
 }
 
-/// `{{- x -}}` removes white space around it.
+/// Removes the dashes of `{{- x -}}`, which strip the surrounding white space.
 fn without_dashes(between: &str) -> &str {
     between.trim_start_matches(['-', '+']).trim_end_matches('-').trim()
 }
@@ -120,7 +120,8 @@ fn word_at_start(text: &str) -> (&str, &str) {
     text.split_at(text.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(text.len()))
 }
 
-/// `"{%s}" % x` in a script is not a statement: a statement begins with white space or one of Jinja's words.
+/// Returns whether the text between `{%` and `%}` is a statement: it begins with white space or one of Jinja's words.
+/// `"{%s}" % x` in a script is not a statement.
 fn is_jinja_statement(between: &str) -> bool {
     let inside = between.trim_start_matches(['-', '+']);
     let (word, _) = word_at_start(inside.trim_start());
@@ -128,7 +129,8 @@ fn is_jinja_statement(between: &str) -> bool {
     !word.is_empty() && (is_apart || STATEMENTS.contains(&word))
 }
 
-/// dbt calls `{{ var("x") }}`, so a variable that is called is not one of Airflow or orch.
+/// Returns whether an expression names a variable of Airflow or orch. A variable that is called is not one: dbt has
+/// `{{ var("x") }}`.
 fn names_a_variable(between: &str) -> bool {
     let (word, behind) = word_at_start(without_dashes(between).trim_start_matches(['(', ' ']));
     let is_known = VARIABLES.contains(&word) || ROOTS.contains(&word);
@@ -137,12 +139,13 @@ fn names_a_variable(between: &str) -> bool {
     is_known && (behind.is_empty() || behind.starts_with(continues))
 }
 
-/// Whether an expression takes a field of a connection.
+/// Returns whether an expression reads a field of a connection.
 pub(in crate::file) fn is_connection(expression: &str) -> bool {
     word_at_start(expression.trim()).0 == "conn"
 }
 
-/// Returns the expression of orch for one of Airflow; the expression itself if orch has it too. `None` if orch has no such value.
+/// Returns the orch expression for an Airflow expression. Valid orch expressions are returned unchanged. `None` if orch
+/// has no such value.
 pub(in crate::file) fn in_orch(expression: &str) -> Option<String> {
     let is_readable = |text: &str| {
         let template = Template::parse(&format!("{{{{ {text} }}}}"));

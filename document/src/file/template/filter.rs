@@ -1,16 +1,16 @@
-//! What may be done with a value in a template. Each filter is a pure function of it.
+//! The filters of templates. Each filter is a pure function of its value and arguments.
 
 use chrono::format::{Item, StrftimeItems};
 use chrono::{DateTime, FixedOffset, TimeDelta};
 use serde_json::Value;
 
-/// A filter, for the guide and for errors.
+/// A filter, as listed in the guide and in errors.
 #[derive(Debug)]
 pub struct FilterInfo {
     pub name: &'static str,
     pub about: &'static str,
     pub example: &'static str,
-    /// Fewest and most.
+    /// Minimum and maximum number of arguments.
     arguments: (usize, usize),
 }
 
@@ -23,7 +23,6 @@ const fn filter(
     FilterInfo { name, about, example, arguments }
 }
 
-/// All of them.
 pub const FILTERS: &[FilterInfo] = &[
     filter("default", (1, 1), "another value where there is none", "params.x | default(\"all\")"),
     filter("json", (0, 0), "as JSON text", "params.filter | json"),
@@ -47,9 +46,10 @@ pub const FILTERS: &[FilterInfo] = &[
     filter("int", (0, 0), "a text as a whole number", "upstream.count.output | int"),
 ];
 
-/// Bytes that the templates of one task may make, and each step on the way: outputs and confs have 1 MiB at most.
+/// Maximum number of bytes that the templates of one task may produce, also in each intermediate step. Outputs and
+/// confs have at most 1 MiB.
 pub(super) const MOST_BYTES: usize = 8 << 20;
-/// More days than the calendar has.
+/// Maximum for `add_days` and `add_hours`: more days than the calendar has.
 const MOST_DAYS: u64 = 4_000_000;
 
 #[derive(Debug, Clone, PartialEq)]
@@ -86,7 +86,8 @@ impl Filter {
         self.arguments.get(place).and_then(Value::as_str).unwrap_or_default()
     }
 
-    /// `None`: there is no value. What a filter makes is bounded: a few of them in a row could fill the memory.
+    /// Applies the filter. `None` means that there is no value. The size of each result is limited, because a few
+    /// filters in a row could fill the memory.
     pub(super) fn apply(&self, value: Option<Value>) -> Result<Option<Value>, String> {
         if self.name == "default" {
             return Ok(value.filter(|value| !value.is_null()).or_else(|| self.arguments.first().cloned()));
@@ -175,7 +176,7 @@ impl Filter {
     }
 }
 
-/// About how many bytes a value has.
+/// Returns the approximate size of a value in bytes.
 pub(super) fn size(value: &Value) -> usize {
     match value {
         Value::String(text) => text.len(),
@@ -191,7 +192,7 @@ pub(super) fn too_long() -> String {
     format!("the templates of a task make more than {MOST_BYTES} bytes")
 }
 
-/// What a value is, without saying it: it may be a secret.
+/// Describes a value without quoting it, because it may be a secret.
 fn describe_type(value: &Value) -> &'static str {
     match value {
         Value::Null => "null (runs by hand have no logical date)",

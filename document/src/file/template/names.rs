@@ -1,9 +1,9 @@
-//! What templates can name, as one try knows it.
+//! The values that templates can use in one attempt.
 
 use super::variable;
 use serde_json::{Map, Value};
 
-/// `run.…`
+/// Fields of `run.…`.
 pub const RUN_FIELDS: [&str; 10] = [
     "dag_id",
     "run_id",
@@ -17,26 +17,25 @@ pub const RUN_FIELDS: [&str; 10] = [
     "clear_number",
 ];
 
-/// `task.…`
+/// Fields of `task.…`.
 pub const TASK_FIELDS: [&str; 4] = ["id", "try_number", "max_tries", "attempt"];
 
-/// The values of one try.
 #[derive(Debug, Clone, Default)]
 pub struct Names {
     pub run: Value,
     pub task: Value,
     pub params: Value,
     pub conf: Value,
-    /// By task id.
+    /// Outputs by task id.
     pub upstream: Map<String, Value>,
     pub element: Option<Value>,
     pub map_index: Option<u32>,
-    /// Those that the templates name.
+    /// The variables that the templates name.
     pub variables: Map<String, Value>,
 }
 
 impl Names {
-    /// `None`: it is not there.
+    /// Returns the value at a path. `None` if it does not exist.
     pub(super) fn find(&self, path: &[String]) -> Option<Value> {
         let (first, rest) = path.split_first()?;
         match first.as_str() {
@@ -63,7 +62,7 @@ impl Names {
     }
 }
 
-/// The task id and what of its output is asked for: ids of tasks in groups have dots.
+/// Splits a path after `upstream` into the task id and the path inside the output. Ids of tasks in groups contain dots.
 pub fn upstream(path: &[String]) -> Option<(String, &[String])> {
     let end = path.iter().position(|part| part == "output").filter(|end| *end > 0)?;
     Some((path[..end].join("."), &path[end + 1..]))

@@ -1,4 +1,4 @@
-//! From text to templates, letter by letter.
+//! Recursive-descent parser of templates.
 
 use super::filter::{FILTERS, Filter};
 use super::{Expression, From, Template, TemplatePart, TemplateProblem};
@@ -36,7 +36,7 @@ fn problem(message: impl Into<String>, hint: impl Into<String>) -> TemplateProbl
     TemplateProblem { message: message.into(), hint: hint.into() }
 }
 
-/// What is left between the braces and behind them.
+/// The unparsed rest of the text.
 struct Reader<'a> {
     rest: &'a str,
 }
@@ -59,7 +59,7 @@ impl Reader<'_> {
         }
     }
 
-    /// What was found instead of what may stand there.
+    /// Returns a problem that shows what was found in place of `expected`.
     fn odd(&self, expected: &str) -> TemplateProblem {
         let found: String = self.rest.chars().take_while(|c| *c != '\n').take(20).collect();
         if found.is_empty() {
@@ -119,7 +119,7 @@ impl Reader<'_> {
         Ok(name.into())
     }
 
-    /// A text in quotes, a number, or one of the words for a value.
+    /// Reads a string in quotes, a number, `true`, `false`, `null` or `none`.
     fn literal(&mut self) -> Result<Option<Value>, TemplateProblem> {
         let Some(first) = self.rest.chars().next() else { return Ok(None) };
         if first == '"' || first == '\'' {
@@ -175,7 +175,7 @@ impl Reader<'_> {
     }
 }
 
-/// Filters of Jinja and Airflow that have another name here.
+/// Maps filters of Jinja and Airflow to their names here.
 fn elsewhere(name: &str) -> &str {
     match name {
         "strftime" | "date_format" => "format",

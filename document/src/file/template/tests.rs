@@ -1,4 +1,4 @@
-//! What templates give, and what they refuse.
+//! Tests of rendered values and rejected templates.
 
 use super::*;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! Messages for mistakes of newcomers: the thing, the reason and the next step.
+//! Messages for typical mistakes of new users: the value, the reason and the next step.
 
 use super::*;
 
