@@ -1,5 +1,5 @@
-//! Lets in who waits at gates, for whoever freed slots and died, and for those whom nobody's end will let in: a rate that opens,
-//! a pool that grew, a run before that somebody marked.
+//! Admits task instances that wait at gates when no other process does so: after a process freed slots and died, when a
+//! rate limit opens, when a pool grows, and when a user marks the run that a waiting run depends on.
 
 use crate::board::Board;
 use crate::rounds::{RemainingWork, Shared, Work};

@@ -1,7 +1,7 @@
-//! Gives updates of assets to the DAGs that wait for them, creates the runs that follow, and tells what has become stale and
-//! which checks failed.
+//! Delivers asset events to the DAGs that wait for them, creates the runs that they trigger, marks stale assets, and
+//! records alerts for stale assets and failed checks.
 //!
-//! Called by a hint within milliseconds of an update, and by the lookout in any case.
+//! A hint starts a round within milliseconds of an event. The lookout starts one as well when it finds something to do.
 
 use crate::board::Board;
 use crate::rounds::{RemainingWork, Shared, Work, item};
@@ -16,9 +16,9 @@ use serde_json::json;
 use sqlx::postgres::PgConnection;
 use tokio::sync::Notify;
 
-/// Events in one transaction.
+/// Maximum number of events per transaction.
 const EVENTS: i64 = 1_000;
-/// DAGs asked in one round, assets marked in one round.
+/// Maximum number per round: DAGs checked, assets marked stale, and failed checks reported.
 const BATCH: i64 = 200;
 
 #[derive(Default)]
@@ -77,7 +77,7 @@ impl Assets {
     }
 }
 
-/// Calls the loop with each hint, so that nothing waits for the lookout.
+/// Wakes the loop on each asset hint, so that events do not wait for the next poll of the lookout.
 pub(crate) async fn listen(shared: Shared) -> &'static str {
     let mut hinted = shared.hints.on(Hint::Asset).notified();
     loop {
@@ -85,7 +85,7 @@ pub(crate) async fn listen(shared: Shared) -> &'static str {
             () = shared.stop.cancelled() => return Assets::NAME,
             () = hinted => {}
         }
-        // Armed before the loop looks.
+        // Armed before the loop is woken, so that a hint during its round is not lost.
         hinted = shared.hints.on(Hint::Asset).notified();
         shared.board.assets.notify_one();
     }

@@ -1,4 +1,4 @@
-//! Where the loops meet: who is called, who is busy since when, who came round last.
+//! State shared by the loops: wake-up signals, and when each loop last started or finished a round.
 
 use crate::SchedulerError;
 use chrono::{DateTime, Utc};
@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 #[derive(Debug, Default)]
 pub(crate) struct Board {
-    /// A loop did something: what is due next may be due sooner.
+    /// Notified after a loop changed something, because other work may now be due earlier.
     pub(crate) look: Notify,
     pub(crate) time_out: Notify,
     pub(crate) create: Notify,
@@ -25,11 +25,11 @@ pub(crate) struct Board {
     pub(crate) deadlines: Notify,
     pub(crate) upkeep: Notify,
     pub(crate) retire: Notify,
-    /// Since when workers could renew their leases; none before the first look.
+    /// Start of the current period in which workers could renew their leases. `None` before the first poll.
     awake_since: Mutex<Option<DateTime<Utc>>>,
-    /// They could for as long as a DAG may be without one that offers it.
+    /// True if that period has lasted for at least `stale_after`, so that DAGs without a worker may be marked stale.
     may_mark_stale: AtomicBool,
-    /// When a rate lets in the next one.
+    /// Time at which a rate limit admits the next task.
     gate_opens: Mutex<Option<Instant>>,
     progress: Mutex<BTreeMap<&'static str, Progress>>,
 }
@@ -59,13 +59,13 @@ impl Board {
         self.may_mark_stale.store(may, Ordering::Relaxed);
     }
 
-    /// How long until a rate lets somebody in.
+    /// Returns the time until a rate limit admits the next task.
     pub(crate) fn gate_opens_in(&self) -> Option<Duration> {
         let opens = *self.gate_opens.lock().expect("no panic while it is held");
         opens.map(|at| at.saturating_duration_since(Instant::now()))
     }
 
-    /// The lookout may have gone to sleep for longer.
+    /// Sets when a rate limit admits the next task, and wakes the lookout if it may be sleeping for longer.
     pub(crate) fn set_gate_opens(&self, again_in: Option<Duration>) {
         let opens = again_in.map(|wait| Instant::now() + wait);
         *self.gate_opens.lock().expect("no panic while it is held") = opens;
@@ -74,21 +74,21 @@ impl Board {
         }
     }
 
-    /// A round begins.
+    /// Records that a loop started a round.
     pub(crate) fn begin(&self, name: &'static str) {
         let mut progress = self.progress.lock().expect("no panic while it is held");
         let entry = progress.entry(name).or_insert_with(|| Progress::new(false));
         (entry.busy, entry.last) = (true, Instant::now());
     }
 
-    /// A round is over, well or not.
+    /// Records that a loop finished a round, with the error if the round failed.
     pub(crate) fn done(&self, name: &'static str, error: Option<String>) {
         let mut progress = self.progress.lock().expect("no panic while it is held");
         let rounds = progress.get(name).map_or(0, |p| p.rounds) + 1;
         progress.insert(name, Progress { rounds, error, ..Progress::new(false) });
     }
 
-    /// For people, and kept with the scheduler's heartbeat.
+    /// Returns the state of all loops, which is stored with the scheduler's heartbeat and shown to users.
     pub(crate) fn to_json(&self) -> Value {
         let progress = self.progress.lock().expect("no panic while it is held");
         let loops = progress.iter().map(|(name, p)| {
@@ -102,7 +102,7 @@ impl Board {
         Value::Object(loops.collect::<Map<_, _>>())
     }
 
-    /// For Prometheus.
+    /// Writes the metrics of the loops for Prometheus.
     pub(crate) fn tell(&self, text: &mut Text) {
         let progress = self.progress.lock().expect("no panic while it is held");
         let mut rounds = text.counter("orch_scheduler_rounds_total", "Rounds that a loop has done.");
@@ -120,7 +120,7 @@ impl Board {
         }
     }
 
-    /// Returns when a loop has been busy with one round for too long.
+    /// Returns an error when a loop has been busy with one round for longer than `most`.
     pub(crate) async fn watch(&self, most: Duration) -> SchedulerError {
         loop {
             tokio::time::sleep(most / 10).await;

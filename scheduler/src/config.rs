@@ -1,4 +1,4 @@
-//! What a scheduler is told.
+//! Settings of a scheduler.
 
 use crate::Loops;
 use orch_store::archive::ArchiveDoor;
@@ -8,24 +8,24 @@ use std::time::Duration;
 #[derive(Debug, Clone)]
 pub struct SchedulerConfig {
     pub database_url: String,
-    /// Without a hint, and with nothing due sooner, it looks so often. It is also its heartbeat.
+    /// Poll interval of the lookout if no hint arrives and nothing is due earlier. Each poll is also the heartbeat.
     pub look_every: Duration,
-    /// Outcomes are left to the worker that recorded them so long.
+    /// Time during which a recorded outcome is left to its worker to fold (apply to the state of its run).
     pub fold_after: Duration,
-    /// What no worker has offered for so long is stale, and its runs are moved.
+    /// A DAG that no worker has offered for this long is stale. Runs of a version that no worker has offered for this
+    /// long move to the newest version.
     pub stale_after: Duration,
-    /// A claimable try that waits longer is worth a warning.
+    /// Time in the queue after which a claimable attempt causes a warning.
     pub queued_too_long: Duration,
     pub retention: Retention,
-    /// Where goes what was kept so long; without one it is dropped.
+    /// Archive for expired data. Without one, expired data is deleted.
     pub archive: ArchiveDoor,
-    /// Upkeep of what nobody waits for.
+    /// Interval of maintenance that no task waits for.
     pub upkeep_every: Duration,
-    /// A loop that is busy so long without coming round is stuck.
+    /// A loop that is busy with one round for longer than this is stuck.
     pub stuck_after: Duration,
-    /// For what the loops are at when they are told to stop.
+    /// Time for the loops to finish their rounds after a stop.
     pub farewell: Duration,
-    /// The state of its loops, for metrics.
     pub loops: Loops,
 }
 

@@ -1,9 +1,8 @@
-//! Schedulers watch, workers drive. A scheduler creates the runs that schedules ask for, wakes what waits, takes over what
-//! the dead left behind and keeps the house. Any number of them work side by side; none is needed for a task to follow
-//! another.
+//! The scheduler. Workers start the next tasks of a run themselves, without a scheduler. A scheduler creates scheduled
+//! runs, wakes waiting tasks, recovers the work of lost workers and does maintenance. Any number can run in parallel.
 //!
-//! One loop, the lookout, asks the database every few seconds what there is to do; the others sleep until it calls them.
-//! Each does an idempotent step from the truth in the database and may die at any line.
+//! One loop, the lookout, polls the database every few seconds and wakes the other loops when they have work. Each
+//! round of a loop is idempotent, starts from the state in the database and may be killed at any point.
 #![warn(clippy::cast_possible_truncation)]
 
 mod admit;
@@ -35,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 
 #[derive(Debug, thiserror::Error)]
 pub enum SchedulerError {
-    /// The process must end (exit code 70) and be started anew by whoever watches over it.
+    /// The process must exit (exit code 70), and its supervisor must restart it.
     #[error("the scheduler's loop `{name}` has made no progress for {secs} s")]
     Stuck { name: &'static str, secs: u64 },
     #[error("the scheduler's loop `{name}` ended: {why}")]
@@ -44,7 +43,7 @@ pub enum SchedulerError {
     Store(#[from] StoreError),
 }
 
-/// How the loops of a scheduler are.
+/// Handle to the state of a scheduler's loops.
 #[derive(Debug, Clone, Default)]
 pub struct Loops(Arc<Board>);
 
@@ -54,12 +53,11 @@ impl Loops {
     }
 }
 
-/// A scheduler in this process.
 #[derive(Debug)]
 pub struct Scheduler;
 
 impl Scheduler {
-    /// Runs until `stop`. The database may come and go meanwhile. An error means that the process should end.
+    /// Runs the loops until `stop` is cancelled. Retries during database outages; the process should exit on an error.
     #[boxed]
     pub async fn run_loops(
         config: SchedulerConfig,
@@ -69,7 +67,7 @@ impl Scheduler {
     ) -> Result<(), SchedulerError> {
         let board = config.loops.0.clone();
         let config = Arc::new(config);
-        // Cancelled as well when this future is dropped or a loop fails, so no loop outlives it.
+        // Also cancelled when this future is dropped or a loop fails, so that no loop outlives it.
         let stop = stop.child_token();
         let _end = stop.clone().drop_guard();
         let shared = Shared { config: config.clone(), cold, hints, board: board.clone(), stop: stop.clone() };

@@ -1,4 +1,4 @@
-//! Looks what there is to do and calls whoever does it. The one statement that an idle scheduler sends.
+//! The lookout: polls the database for work and wakes the loops that do it. An idle scheduler sends only this poll.
 
 use crate::pause::PauseDetector;
 use crate::rounds::{Link, Shared, limited};
@@ -11,13 +11,13 @@ use std::time::Duration;
 use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
-/// However many hints come, it looks no more often.
+/// Minimum time between two polls, however many hints arrive.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
-/// Ends of runs are many, and what they leave to do is rarely urgent.
+/// Delay of the poll after a run hint. Runs end often, and the work that they leave is rarely urgent.
 const AFTER_RUNS: Duration = Duration::from_millis(200);
-/// While somebody waits at a gate it looks so often: a slot may be free of which nobody heard.
+/// Poll interval while tasks wait at a gate, because a process may have freed a slot without sending a hint.
 pub(crate) const WHILE_PARKED: Duration = Duration::from_secs(1);
-/// What is due in a moment is looked at when it is surely due.
+/// Added to the time of the next due item, so that the item is due when the lookout polls.
 const SLACK: Duration = Duration::from_millis(1);
 
 pub(crate) async fn run_lookout(shared: Shared) -> &'static str {
@@ -25,7 +25,7 @@ pub(crate) async fn run_lookout(shared: Shared) -> &'static str {
     let mut link = Link::new("lookout");
     let mut upkeep_at = Instant::now();
     while !shared.stop.is_cancelled() {
-        // Armed before we look.
+        // Armed before the poll, so that a hint during the poll is not lost.
         let due = shared.hints.on(Hint::Due).notified();
         let runs = shared.hints.on(Hint::Run).notified();
         let recorded = shared.hints.on(Hint::Recorded).notified();
@@ -56,7 +56,7 @@ pub(crate) async fn run_lookout(shared: Shared) -> &'static str {
 struct Lookout {
     process: Option<i32>,
     pauses: PauseDetector,
-    /// The last look came after a pause: when leases end is to be asked again.
+    /// True if the last poll came after a pause. The next poll follows immediately and checks the leases again.
     paused: bool,
     slept: Duration,
 }
@@ -65,7 +65,7 @@ impl Lookout {
     async fn register_and_poll(&mut self, db: &mut PgConnection, shared: &Shared) -> StoreResult<Due> {
         let process = match self.process {
             Some(process) => process,
-            // Kept before anything else can fail: who does not know his row cannot take it away.
+            // Stored before anything else can fail, so that the row can be deleted at shutdown.
             None => {
                 let process = register_process(db, Role::Scheduler, &hostname(), std::process::id()).await?;
                 *self.process.insert(process)
@@ -79,7 +79,7 @@ impl Lookout {
             awake: shared.board.awake_since(),
         };
         let due = poll_due(db, process, &shared.board.to_json(), &after).await?;
-        // Somebody may have forgotten us while we could not be heard.
+        // Another scheduler may have deleted the row while this process could not reach the database.
         self.process = due.known.then_some(process);
         Ok(due)
     }
@@ -119,7 +119,7 @@ impl Lookout {
         }
     }
 
-    /// On a connection of the pool, else on a new one: it may have been cut without our noticing.
+    /// Deletes this scheduler's row on a connection of the pool, or on a new connection if the first one has been cut.
     async fn say_good_bye(&self, shared: &Shared) {
         let Some(process) = self.process else { return };
         let bye = async {
@@ -137,18 +137,18 @@ impl Lookout {
     }
 }
 
-/// Some of it cannot be helped, so it is tried once in a while only.
+/// Returns true if maintenance is due. The caller limits its rate, because a scheduler cannot fix all causes.
 fn needs_upkeep(due: &Due, shared: &Shared) -> bool {
     let by_workers = due.stale || due.stranded;
     due.retention || due.queued_long || due.orphans || (by_workers && shared.board.may_mark_stale())
 }
 
-/// Without workers there is no lease that a pause could end.
+/// `Duration::MAX` without living workers: there is no lease that a pause could end.
 fn shortest_lease(due: &Due) -> Duration {
     due.shortest_lease_secs.and_then(|secs| Duration::try_from_secs_f64(secs).ok()).unwrap_or(Duration::MAX)
 }
 
-/// Sleeps for `most`, or until `fold_after` after an outcome was recorded: an outcome that its worker has not folded by then is due.
+/// Sleeps for `most`, or until an outcome that was recorded meanwhile is due because no worker has folded it.
 async fn sleep_unless_recorded(most: Duration, fold_after: Duration, recorded: Notified<'_>) {
     let end = Instant::now() + most;
     tokio::select! {
@@ -157,13 +157,13 @@ async fn sleep_unless_recorded(most: Duration, fold_after: Duration, recorded: N
     }
 }
 
-/// How long to sleep when nobody calls.
+/// Returns the time until the next item is due, at most `most`.
 fn until(due: &Due, most: Duration) -> Duration {
     let next = due.next_at.and_then(|at| (at - due.now).to_std().ok()).map_or(most, |next| next + SLACK);
     next.clamp(BETWEEN_LOOKS, most)
 }
 
-/// The gate that opens next may do so sooner.
+/// Limits `sleep` to `WHILE_PARKED`, and to the time until the next gate opens.
 fn while_parked(sleep: Duration, opens_in: Option<Duration>) -> Duration {
     let next = opens_in.map_or(WHILE_PARKED, |wait| (wait + SLACK).min(WHILE_PARKED));
     sleep.min(next.max(BETWEEN_LOOKS))

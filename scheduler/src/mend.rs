@@ -1,4 +1,4 @@
-//! Completes what others left: outcomes that no worker folded, instances whose worker is lost, rows of skipped instances.
+//! Completes work left by other processes: unfolded outcomes, instances of lost workers, rows of skipped instances.
 
 use crate::board::Board;
 use crate::rounds::{RemainingWork, Shared, Work, item};
@@ -15,7 +15,7 @@ use sqlx::postgres::PgConnection;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-/// Runs folded in one round.
+/// Maximum number of runs folded per round.
 const BATCH: i64 = 100;
 
 #[derive(Default)]
@@ -66,14 +66,14 @@ impl Mend {
     }
 }
 
-/// Folds a run as a worker would, and does what follows when it is over.
+/// Folds a run as a worker would, and starts queued runs of its DAG if the run has finished.
 pub(crate) async fn fold(
     db: &mut PgConnection,
     versions: &mut Versions,
     shared: &Shared,
     run: Uuid,
 ) -> StoreResult<()> {
-    // No worker has the id 0, so nothing is kept: every try that becomes ready is queued.
+    // No worker has the id 0, so no attempt is kept for one: every attempt that becomes ready is queued.
     let (mut stepper, locks) = (Stepper::default(), Locks::begin().runs());
     let folding = fold_run(db, &locks, &mut stepper, versions, run, 0, Keep::NOTHING);
     let Some(Some(folded)) = item("fold a run", &run, folding).await? else { return Ok(()) };

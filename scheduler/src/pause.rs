@@ -1,26 +1,27 @@
-//! No worker is taken for dead because the scheduler, the database or the whole machine stood still: nobody could renew a
-//! lease meanwhile, so each worker gets one more of its own leases from the end of the pause (`worker::reap_since`).
+//! Detects pauses of the scheduler, the database or the machine, so that no worker is declared lost because of one. No
+//! worker could renew its lease during a pause, so each worker gets one more lease from the end of the pause
+//! (`worker::reap_since`).
 
 use chrono::{DateTime, TimeDelta, Utc};
 use std::time::Duration;
 
-/// Leases of tests are shorter than any worker's; no pause is told from a slow answer below this.
+/// Minimum lease that the detection assumes: shorter pauses look like a slow response. Tests use leases this short.
 const SHORTEST_LEASE: Duration = Duration::from_millis(300);
 
-/// Watches the database's clock from look to look.
+/// Compares the database clock between polls.
 #[derive(Debug, Default)]
 pub(crate) struct PauseDetector {
     last: Option<DateTime<Utc>>,
-    /// When the last pause was over.
+    /// End of the last pause.
     ended: Option<DateTime<Utc>>,
 }
 
 impl PauseDetector {
-    /// Whether there was a pause since the last look. `now` is the database's; `planned`: how long this scheduler meant
-    /// to sleep; `lease`: the shortest of a living worker.
+    /// Returns true if there was a pause since the last poll. `now` is the database time, `planned` is how long this
+    /// scheduler intended to sleep, and `lease` is the shortest lease of a living worker.
     pub(crate) fn notices(&mut self, now: DateTime<Utc>, planned: Duration, lease: Duration) -> bool {
         let gap = self.last.replace(now).map(|last| now - last);
-        // A worker beats three times in a lease, so no lease runs out in a third of it and what was planned.
+        // With three heartbeats per lease, no lease expires within the planned sleep plus a third of the lease.
         let most = delta(planned.saturating_add(lease.max(SHORTEST_LEASE) / 3));
         let paused = gap.is_some_and(|gap| gap > most || gap < TimeDelta::zero());
         if paused {
@@ -30,7 +31,8 @@ impl PauseDetector {
         paused
     }
 
-    /// Since when workers could renew their leases.
+    /// Returns the start of the current period in which workers could renew their leases: the later of the end of the
+    /// last pause and the start of the database server.
     pub(crate) fn awake_since(&self, server_started: DateTime<Utc>) -> DateTime<Utc> {
         self.ended.map_or(server_started, |ended| ended.max(server_started))
     }

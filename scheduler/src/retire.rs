@@ -1,7 +1,7 @@
-//! Deletes or archives what was kept long enough. A pass may take hours where much goes into an archive, so the watchdog
-//! does not limit it, and it has its own connection. A process that dies in a pass has lost nothing: the next pass continues.
-//! A pass consists of duties (the records of topics, and each table), and each duty fails alone. A pass with failed
-//! duties is recorded as failed, and is tried again after a pause that grows.
+//! Deletes or archives expired data. A pass may take hours if it archives much, so the watchdog does not limit it and
+//! it has its own connection. A process that dies in a pass loses nothing: the next pass continues. A pass consists of
+//! duties (the records of topics, and each table), and each duty fails alone. A pass with failed duties is recorded as
+//! failed and retried with exponential backoff.
 
 use crate::rounds::Shared;
 use orch_store::clean::{Cleaned, pass_begins, pass_failed, pass_went_well, retire_each};
@@ -9,9 +9,9 @@ use orch_store::topic::drop_old_records;
 use orch_store::{StoreError, StoreResult, connect};
 use std::time::Duration;
 
-/// Named when there is more: a log line stays a line.
+/// Maximum number of tables named in one log line.
 const MOST_NAMED: usize = 20;
-/// After the first failure; doubled with each, up to the longest: as often as it is done anyway.
+/// Retry delay after the first failure; doubled with each failure up to `LONGEST_PAUSE`, the normal interval.
 const FIRST_PAUSE: Duration = Duration::from_mins(1);
 const LONGEST_PAUSE: Duration = Duration::from_hours(1);
 
@@ -22,7 +22,7 @@ pub(crate) async fn run_retire_loop(shared: Shared) -> &'static str {
             () = shared.board.retire.notified() => {}
         }
         tokio::select! {
-            // The transaction under way is taken back by the database.
+            // The database rolls back the open transaction.
             () = shared.stop.cancelled() => return "retire",
             ended = once(&shared) => if let Err(error) = ended {
                 tracing::warn!(%error, cause = error.source_text(), "a pass of the retention could not be recorded");
@@ -31,9 +31,9 @@ pub(crate) async fn run_retire_loop(shared: Shared) -> &'static str {
     }
 }
 
-/// One pass, and a note of how it ended.
+/// Runs one retention pass and records success, or the errors and the next attempt.
 async fn once(shared: &Shared) -> StoreResult<()> {
-    // Each on a connection of its own: a pass may break its one, or take hours.
+    // Each statement uses a new connection, because a pass may break its connection or take hours.
     let open = || connect::one(&shared.config.database_url, "orch scheduler retire");
     pass_begins(&mut open().await?).await?;
     let mut pass = Pass::default();
@@ -55,9 +55,9 @@ async fn once(shared: &Shared) -> StoreResult<()> {
 #[derive(Default)]
 struct Pass {
     done: Vec<Cleaned>,
-    /// `DUTY: ERROR`
+    /// `DUTY: ERROR` of each failed duty.
     failed: Vec<String>,
-    /// Another process cleans tables.
+    /// True if another process is cleaning tables.
     is_elsewhere: bool,
 }
 
@@ -110,13 +110,13 @@ impl Pass {
     }
 }
 
-/// Until it is tried again after so many failures.
+/// Returns the retry delay after `failures` consecutive failures.
 fn pause(failures: i32) -> Duration {
     let doubled = failures.clamp(1, 10).unsigned_abs() - 1;
     FIRST_PAUSE.saturating_mul(1 << doubled).min(LONGEST_PAUSE)
 }
 
-/// `task_instance 2026-08-17 dropped`
+/// Formats a result as in `task_instance 2026-08-17 dropped`.
 fn words(done: &Cleaned) -> String {
     let week = done.week.map_or_else(String::new, |week| format!(" {week}"));
     format!("{}{week} {}", done.table, done.how)

@@ -1,4 +1,4 @@
-//! The shape of every loop: wait to be called, do rounds until nothing is left, survive whatever happens in one.
+//! The common structure of all loops: wait for a wake-up, run rounds until no work is left, and retry after errors.
 
 use crate::board::Board;
 use crate::config::SchedulerConfig;
@@ -14,14 +14,13 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-/// A round that takes longer is given up with its connection: a half-open one would never answer. Longer than any
-/// statement may take, shorter than what the watchdog waits.
+/// Timeout of a round. Its connection is closed then, because a half-open one would never respond. Longer than any
+/// statement may take, shorter than the timeout of the watchdog.
 const ROUND: Duration = Duration::from_secs(20);
-/// The first pause after an error; doubled each time, up to the longest.
+/// Pause after the first error. It doubles with each error, up to `LONGEST_PAUSE`.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// What all loops share.
 #[derive(Debug, Clone)]
 pub(crate) struct Shared {
     pub(crate) config: Arc<SchedulerConfig>,
@@ -31,21 +30,20 @@ pub(crate) struct Shared {
     pub(crate) stop: CancellationToken,
 }
 
-/// Whether a round left something to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RemainingWork {
     Nothing,
     More,
 }
 
-/// What a loop does.
+/// The work of one loop.
 pub(crate) trait Work: Send {
     const NAME: &'static str;
 
-    /// Who calls it.
+    /// Returns the signal that wakes the loop.
     fn called(board: &Board) -> &Notify;
 
-    /// One idempotent step from what the database says, bounded in size.
+    /// Runs one idempotent step of bounded size, based on the state in the database.
     fn round(
         &mut self,
         db: &mut PgConnection,
@@ -53,7 +51,7 @@ pub(crate) trait Work: Send {
     ) -> impl Future<Output = StoreResult<RemainingWork>> + Send;
 }
 
-/// Runs a loop until it is told to stop.
+/// Runs a loop until the scheduler stops, and returns the name of the loop.
 pub(crate) async fn drive<W: Work>(mut work: W, shared: Shared) -> &'static str {
     let mut link = Link::new(W::NAME);
     loop {
@@ -64,7 +62,7 @@ pub(crate) async fn drive<W: Work>(mut work: W, shared: Shared) -> &'static str 
         loop {
             let Some(db) = link.begin(&shared).await else { break };
             let left = tokio::select! {
-                // What is under way is taken back by the database when its connection goes.
+                // The database rolls back the open transaction when the connection closes.
                 () = shared.stop.cancelled() => return W::NAME,
                 left = limited(work.round(db, &shared)) => left,
             };
@@ -77,12 +75,13 @@ pub(crate) async fn drive<W: Work>(mut work: W, shared: Shared) -> &'static str 
     }
 }
 
-/// Gives a round up when it takes too long.
+/// Fails a round that takes longer than `ROUND`.
 pub(crate) async fn limited<T>(round: impl Future<Output = StoreResult<T>>) -> StoreResult<T> {
     tokio::time::timeout(ROUND, round).await.unwrap_or(Err(StoreError::Unreachable(sqlx::Error::PoolTimedOut)))
 }
 
-/// One item of a round. What is wrong with it alone, even a panic, is logged and left; the round goes on without it.
+/// Runs one item of a round. Returns `None` if the item has corrupt data, an SQL error or a panic: the problem is
+/// logged, and the round continues without the item.
 pub(crate) async fn item<T>(
     name: &'static str,
     of: &(dyn std::fmt::Display + Sync),
@@ -102,7 +101,7 @@ pub(crate) async fn item<T>(
     }
 }
 
-/// A loop's connection: borrowed for a round, closed with any error.
+/// A loop's connection: borrowed from the pool for a round, closed after any error.
 #[derive(Debug)]
 pub(crate) struct Link {
     name: &'static str,
@@ -115,7 +114,7 @@ impl Link {
         Link { name, db: None, errors: 0 }
     }
 
-    /// The connection for a round. `None`: told to stop.
+    /// Returns the connection for a round, or `None` if the scheduler is stopping.
     pub(crate) async fn begin(&mut self, shared: &Shared) -> Option<&mut PgConnection> {
         while self.db.is_none() {
             shared.board.begin(self.name);
@@ -128,7 +127,7 @@ impl Link {
         self.db.as_deref_mut()
     }
 
-    /// A round is over. After an error there is a pause; `None` then.
+    /// Ends a round. After an error, waits for the backoff and returns `None`.
     pub(crate) async fn end<T>(&mut self, shared: &Shared, round: StoreResult<T>) -> Option<T> {
         match round {
             Ok(done) => {
@@ -150,7 +149,7 @@ impl Link {
     async fn failed(&mut self, shared: &Shared, error: &StoreError) -> Option<()> {
         self.errors += 1;
         let cause = error.source_text();
-        // One failure may be a race that was lost; several are worth a look.
+        // A single failure may be a lost race, so only repeated failures are logged as a warning.
         if self.errors == 3 {
             tracing::warn!(%error, cause, "the scheduler's loop `{}` keeps failing and is retried", self.name);
         } else {
@@ -164,7 +163,7 @@ impl Link {
     }
 }
 
-/// Longer after each error, and never the same for two processes.
+/// Exponential backoff with jitter: between half of the full pause and all of it.
 fn pause(errors: u32) -> Duration {
     let full = FIRST_PAUSE.saturating_mul(1 << errors.min(10)).min(LONGEST_PAUSE);
     let random = RandomState::new().build_hasher().finish() % 1_000;

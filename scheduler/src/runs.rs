@@ -1,5 +1,5 @@
-//! Creates the runs that schedules and backfills ask for, begins those that wait for a place, ends those whose time is
-//! over. Each is a loop with its own connection and time limit: a backlog of catch-up does not hold up the others.
+//! Creates scheduled runs and runs of backfills, starts queued runs, and ends runs that timed out. Each of these is a
+//! loop with its own connection and time limit, so a catch-up backlog does not delay the others.
 
 use crate::board::Board;
 use crate::rounds::{RemainingWork, Shared, Work, item};
@@ -13,26 +13,23 @@ use orch_store::version::Versions;
 use sqlx::postgres::PgConnection;
 use tokio::sync::Notify;
 
-/// DAGs, or runs to end, in one round.
+/// Maximum number of DAGs, backfills or runs per round.
 const BATCH: i64 = 200;
-/// Runs created for one DAG before the others have their turn: a backlog of years does not keep them waiting.
+/// Maximum number of runs created for one DAG per round, so that a backlog of years does not delay other DAGs.
 const MOST_OF_ONE: usize = 32;
-/// Dates of one backfill in one transaction, which holds the row of its DAG.
+/// Maximum number of dates of one backfill per transaction, which locks the row of its DAG.
 const MOST_DATES: i64 = 32;
 
-/// Ends runs that are out of time.
 #[derive(Default)]
 pub(crate) struct TimeOut {
     versions: Versions,
 }
 
-/// Creates the runs that schedules ask for.
 #[derive(Default)]
 pub(crate) struct Create {
     versions: Versions,
 }
 
-/// Begins queued runs.
 #[derive(Default)]
 pub(crate) struct Start {
     versions: Versions,
@@ -44,7 +41,7 @@ pub(crate) struct Pace {
     versions: Versions,
 }
 
-/// Further runs may be due, so the next round starts immediately.
+/// Wakes the lookout if this round changed runs, because further runs may be due.
 fn look_again(many: usize, shared: &Shared) -> RemainingWork {
     if many > 0 {
         shared.board.look.notify_one();

@@ -1,5 +1,5 @@
-//! What nobody waits for: orphans, stale DAGs and stranded runs, partitions, whose turn it is to clean, warnings. Each at most once in its
-//! time, whichever scheduler comes first.
+//! Maintenance that no task waits for: orphans, stale DAGs and stranded runs, partitions, retention passes, and
+//! warnings. Each duty runs at most once per interval across all schedulers.
 
 use crate::board::Board;
 use crate::mend::fold;
@@ -21,16 +21,16 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-/// Runs moved in one round.
+/// Maximum number of runs moved per round.
 const MOST_MOVES: i64 = 200;
 const RETENTION_EVERY: Duration = Duration::from_hours(1);
-/// Runs that cannot be moved are named once; forgotten when there are more.
+/// Maximum size of `Upkeep::named`. It is cleared when it is full, so runs may then be logged again.
 const MOST_NAMED: usize = 10_000;
 
 #[derive(Default)]
 pub(crate) struct Upkeep {
     versions: Versions,
-    /// Runs that cannot be moved, so that each is named once.
+    /// Runs that cannot be moved, so that each is logged once.
     named: HashSet<Uuid>,
 }
 
@@ -42,7 +42,7 @@ impl Work for Upkeep {
     }
 
     async fn round(&mut self, db: &mut PgConnection, shared: &Shared) -> StoreResult<RemainingWork> {
-        // A little less than the pace at which it is called, or every second turn would be missed.
+        // Slightly less than the interval of the calls. With the full interval, every second call would come too early.
         let every = shared.config.upkeep_every.mul_f64(0.9);
         if duty_due(db, "upkeep", every).await? {
             self.orphans(db, shared).await?;
@@ -57,7 +57,7 @@ impl Work for Upkeep {
             forget_gone(db).await?;
             process::forget_silent(db).await?;
         }
-        // Sooner when the last one failed, or was never heard of again.
+        // A pass is due earlier if the last one failed or never recorded its end.
         if is_turn || pass_due(db).await? {
             shared.board.retire.notify_one();
         }

@@ -1,4 +1,4 @@
-//! Makes claimable what has waited long enough: retries, and sensors between two looks.
+//! Makes instances claimable when their wait ends: retries, and sensors between two pokes.
 
 use crate::board::Board;
 use crate::rounds::{RemainingWork, Shared, Work};
@@ -8,7 +8,7 @@ use orch_store::hint::Hint;
 use sqlx::postgres::PgConnection;
 use tokio::sync::Notify;
 
-/// Rows in one statement: some 10 ms.
+/// Maximum number of rows per statement, which takes about 10 ms.
 const BATCH: i64 = 1_000;
 
 pub(crate) struct Wake;

@@ -1,5 +1,5 @@
-//! Many schedules that fire at the same instant, against a real Postgres. A target of its own: what else is tested must not
-//! run beside it.
+//! Test of many schedules that fire at the same instant, against a real Postgres. It is a separate test target because
+//! no other test may run in parallel.
 
 use chrono::{DateTime, Utc};
 use orch_scheduler::{Scheduler, SchedulerConfig};
@@ -15,16 +15,17 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 const DAGS: i64 = 200;
-/// Instead of a minute, so that the ticks are soon over. A run that is later than this takes the place of the next one.
+/// Shorter than a minute, to keep the test short. A run that is late by more than one period replaces the next run.
 const PERIOD_MS: u64 = 4_000;
-/// Ticks that must be good, and in how many: a machine that has something else to do spoils some, a scheduler that is too
-/// slow spoils all.
+/// Required number of good ticks, and the number of ticks in which they must occur. Other load on the machine spoils
+/// some ticks; a scheduler that is too slow spoils all.
 const GOOD_TICKS: usize = 2;
 const TICKS: usize = 8;
-/// Less than a period, on a machine that does other work too; the bench holds `schedules200_tick_p99_ms` to a second.
+/// Maximum delay: less than a period, with a margin for other load on the machine. The bench limits
+/// `schedules200_tick_p99_ms` to one second.
 const MOST_SECS: f64 = 3.0;
 
-/// Of each tick: how many runs there are, and how many seconds late the latest but one in a hundred was created.
+/// Per tick: the number of runs, and the 99th percentile of their delay in seconds.
 const LATE: &str = "select count(*), percentile_disc(0.99) within group (order by
     extract(epoch from created_at - run_after)::float8) from dag_run where run_after > $1 group by run_after
   order by run_after";
@@ -47,7 +48,7 @@ async fn two_hundred_schedules_that_fire_together_have_their_runs_before_the_nex
     let mut schedulers = JoinSet::new();
     schedulers.spawn(Scheduler::run_loops(config, cold, Hints::new(), stop.clone()));
 
-    // The tick before the start is due at once, so it does not count.
+    // The tick before the start is due immediately, so it does not count.
     let since: DateTime<Utc> = sqlx::query_scalar("select now()").fetch_one(&mut db).await.expect("a time");
     let enough = Duration::from_millis(PERIOD_MS * TICKS as u64);
     let began = Instant::now();
