@@ -1,8 +1,8 @@
-//! Sends alerts: takes what is due from the outbox, tells whoever is to be told, and says how it went. Any number of processes
-//! do so side by side; whoever dies while it sends leaves a lease that ends, and another one sends it again, under the same
-//! key.
+//! Sends alerts: claims due alerts from the outbox, sends them to their receivers and records the results. Any number
+//! of processes can do this in parallel. If a process dies while sending, its lease expires and another process sends
+//! the alert again with the same key (at-least-once delivery).
 //!
-//! Schedulers run it: somebody is to be told also when no worker is left.
+//! Schedulers run this code, so that alerts are sent even if no worker is left.
 
 mod command;
 mod email;
@@ -31,29 +31,28 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// Alerts that are sent at the same time.
+/// Maximum number of alerts sent at the same time.
 const MOST_AT_ONCE: i64 = 16;
-/// Without a hint it looks so often, by one statement: idle installations count them.
+/// Poll interval without a hint. A poll is a single statement, because idle installations should send few.
 const POLL: Duration = Duration::from_secs(30);
-/// Hints of this long are one.
+/// Hints within this time are handled together.
 const GATHER: Duration = Duration::from_millis(10);
 const AFTER_ERROR: Duration = Duration::from_secs(1);
-/// All that a receiver has; the lease is longer by far.
+/// Timeout for one delivery. The lease is much longer.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// What is under way when this process is told to stop; what takes longer is sent again by somebody else.
+/// Time to finish deliveries when this process stops. Another process repeats deliveries that take longer.
 const FAREWELL: Duration = Duration::from_secs(3);
 
-/// What whoever sends is told.
 #[derive(Debug, Clone)]
 pub struct MessengerConfig {
     pub database_url: String,
-    /// Where the connections of notifiers are.
+    /// Source of the notifiers' connections.
     pub secrets: SecretsConfig,
-    /// Where people reach the web server, for links: `https://orch.example.com`. Empty: links are paths.
+    /// Base URL of the web server for links: `https://orch.example.com`. If it is empty, links are paths.
     pub public_url: String,
-    /// What connections of type `command` may name.
+    /// Programs that connections of type `command` may name.
     pub programs: Programs,
-    /// Which addresses tests of alerts may reach. Alerts of DAGs go wherever their connection leads.
+    /// Addresses that test alerts may reach. Alerts of DAGs may reach any address.
     pub reach: Reach,
 }
 
@@ -69,7 +68,7 @@ impl MessengerConfig {
     }
 }
 
-/// Sends alerts until `stop`. The database may come and go meanwhile.
+/// Sends alerts until `stop` is cancelled. Database outages are retried.
 #[boxed]
 pub async fn send_alerts(
     config: MessengerConfig,
@@ -86,7 +85,7 @@ pub async fn send_alerts(
     let sender = Arc::new(Sender { secrets, http: Http::default(), http_of_tests, public_url, programs, reach });
     let mut messenger = Messenger { cold, sender };
     while !stop.is_cancelled() {
-        // Armed before we look.
+        // Armed before the poll, so that a hint during the poll is not lost.
         let hint = hints.on(Hint::Alert).notified();
         let over = async {
             stop.cancelled().await;
@@ -117,7 +116,7 @@ struct Messenger {
 }
 
 impl Messenger {
-    /// Sends all that is due; gives in how long the next one is.
+    /// Sends all due alerts, and returns the time until the next one is due.
     async fn round(&mut self, stop: &CancellationToken) -> StoreResult<Option<Duration>> {
         loop {
             let next = next_alert_in(&mut *self.db().await?).await?;
@@ -130,7 +129,7 @@ impl Messenger {
             };
             let claimed = claim_alerts(&mut *self.db().await?, MOST_AT_ONCE).await?;
             if claimed.is_empty() && gathered == 0 {
-                return Ok(next.soonest()); // somebody else was faster
+                return Ok(next.soonest()); // another process was faster
             }
             let mut sending = JoinSet::new();
             for alert in claimed {
@@ -140,7 +139,7 @@ impl Messenger {
             while let Some(sent) = sending.join_next().await {
                 match sent {
                     Ok((sent, alert)) => self.record(&alert, sent).await?,
-                    // Its lease ends, and somebody tries again.
+                    // The lease of the alert expires, and the alert is sent again.
                     Err(error) => tracing::error!(%error, "an alert could not be sent"),
                 }
             }
@@ -160,7 +159,7 @@ impl Messenger {
             match recorded {
                 Ok(()) => break,
                 Err(error) if last => return Err(error),
-                // What was sent should be known as sent: the connection may only have been cut.
+                // The connection may only have been cut, and an alert without a recorded result would be sent again.
                 Err(_) => tokio::time::sleep(AFTER_ERROR).await,
             }
         }
@@ -182,7 +181,7 @@ struct Sender {
 }
 
 impl Sender {
-    /// Tells it over its connection. An error says why not, without any secret.
+    /// Sends an alert over its connection. Error messages do not contain secrets.
     async fn send(&self, alert: &Claimed) -> Result<(), String> {
         let notifier = &alert.notifier;
         let connection = self.secrets.connection(&notifier.connection).await.map_err(|error| format!("{error:#}"))?;
@@ -195,7 +194,7 @@ impl Sender {
     }
 
     async fn tell(&self, connection: &Connection, message: &Message, to: &[String]) -> Result<(), String> {
-        // An operator may send a test to any connection, also to one made up for it.
+        // Operators may send tests to any connection, even one made for the purpose, so tests have a limited reach.
         let (http, reach) = match message.kind {
             AlertKind::Test => (&self.http_of_tests, Some(&self.reach)),
             _ => (&self.http, None),

@@ -1,6 +1,6 @@
-//! One try, run here: inputs read, the body polled with its log and its limits, its end handed back.
+//! Runs one attempt: resolves its inputs, polls the task function with its log and limits, and returns the outcome.
 //!
-//! A panic is a failed try. A body that is told to stop has a moment to clean up, then it is dropped.
+//! A panic fails the attempt. A stopped task function has a few seconds to clean up before it is dropped.
 
 mod completion;
 mod deferral;
@@ -33,21 +33,20 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// A stopped body may take so long to clean up.
+/// Time for a stopped task function to clean up.
 const CLEAN_UP: Duration = Duration::from_secs(5);
 
-/// What bodies of one worker share.
 pub(crate) struct Shared {
     pub(crate) recent: Recent,
     pub(crate) cold: PgPool,
-    /// For the ends of tries that commit something with their outcome: nobody waits for a body there.
+    /// Pool for recording attempts with completion steps. Task functions do not use it, so they never block it.
     pub(crate) completions: PgPool,
     pub(crate) past: PastReader,
     pub(crate) shipper: Shipper,
-    /// What tasks may wait for, and the secrets of bodies and looks.
+    /// Conditions that tasks may wait for, and the secrets for task functions and pokes.
     pub(crate) outlook: Outlook,
     pub(crate) hints: Hints,
-    /// What the processes of a task may have in memory if it says nothing.
+    /// Default memory limit of a task's processes, in MB.
     pub(crate) process_memory_mb: u32,
     pub(crate) is_trial: bool,
 }
@@ -106,7 +105,7 @@ pub(crate) async fn run_body(job: &Job, shared: &Shared) -> Finish {
     let timeout = spec.options.timeout_ms.map(Duration::from_millis);
     let ended = async {
         let until = timeout.and_then(|limit| tokio::time::Instant::now().checked_add(limit));
-        // Boxed: each future around it would have room for it once more.
+        // Boxed, because each enclosing future would reserve space for it again.
         let finish = limited(Box::pin(working), timeout, &job.cancel).await.masked();
         completion::complete(job, shared, (&left, &log), until, finish).await
     };
@@ -115,7 +114,7 @@ pub(crate) async fn run_body(job: &Job, shared: &Shared) -> Finish {
     finish
 }
 
-/// Runs a body under its timeout; a stop or a panic ends it too.
+/// Runs a task function until it ends, panics, times out or is stopped.
 async fn limited(
     working: impl Future<Output = Finish>,
     timeout: Option<Duration>,
@@ -133,7 +132,7 @@ async fn limited(
         biased;
         done = &mut working => done.unwrap_or_else(|panic| panicked(&*panic)),
         () = cancel.cancelled() => {
-            // It sees the same token through its context and may clean up.
+            // The task function has the same token in its context and may clean up.
             drop(tokio::time::timeout(CLEAN_UP, working).await);
             Finish::Stopped
         }
@@ -194,7 +193,7 @@ fn context(
     Ok((Ctx::new(job.run.facts.clone(), this_try, job.run.params.clone(), host.clone()), host))
 }
 
-/// A value on its way to the store: small ones go with the step, others now.
+/// Prepares an output for the store: small outputs are sent with the step, larger ones are stored here.
 async fn give(job: &Job, shared: &Shared, mut value: Value, touched: Option<Box<Touched>>) -> Finish {
     if value.is_null() {
         return Finish::Gave { value, text: String::new(), stored: true, touched };

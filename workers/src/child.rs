@@ -1,11 +1,12 @@
-//! A body in a process of its own: the worker's side.
+//! Task functions in child processes: the worker's side.
 //!
-//! The same binary is started as `run-attempt`, in a process group of its own, with nothing of the worker's secrets in
-//! its environment. Facts and inputs go in on stdin, which stays open: when it closes, because the worker died, the
-//! child ends itself and everything that descends from it. What the body prints is its log; frames of ours stand between
-//! the lines, marked with a word that only this attempt knows. A family that takes more memory than it may is ended before
-//! the machine suffers. Standard output and standard error are two pipes without a common order: their lines are logged in
-//! the order in which the worker reads them, and only within each pipe that is always the order of the writes.
+//! The worker starts its own binary as `run-attempt`, in a new process group and without the worker's secrets in the
+//! environment. Facts and inputs are sent on stdin, which stays open: when it closes because the worker died, the child
+//! kills itself and all its descendants. Lines that the task function prints are its log. Protocol frames are
+//! interleaved with these lines and marked with a nonce that only this attempt has. A process family that exceeds its
+//! memory limit is killed before the machine runs out of memory. Standard output and standard error are two pipes
+//! without a common order: their lines are logged in the order in which the worker reads them, which is the order of
+//! the writes only within each pipe.
 
 pub(crate) mod frame;
 mod inside;
@@ -32,15 +33,15 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufRead
 use tokio::process::{Child, ChildStdin};
 use tokio::sync::mpsc;
 
-/// After the outcome a body may linger so long, for what it left running.
+/// Time that a child may keep running after its outcome.
 const LINGER: Duration = Duration::from_secs(1);
-/// A line longer than this is logged in pieces.
+/// Longer lines are logged in pieces.
 const LINE_BYTES: u64 = 60 * 1024;
-/// Held back of a piece; longer than a line of any secret.
+/// Bytes at the end of a piece that are held back for the next piece; more than a line of any secret.
 const HELD_BYTES: usize = 4 * 1024;
-/// Maximum size of a frame: an output whose characters are escaped.
+/// Maximum size of a frame: an output of maximum size whose characters are escaped.
 const MAX_FRAME_BYTES: usize = 2 * orch_store::output::MAX_BYTES;
-/// Frames of an attempt that wait for its worker. `FRAME_BYTES` bounds their bytes.
+/// Maximum number of frames of an attempt that wait for its worker. `FRAME_BYTES` limits their bytes.
 const QUEUE: usize = 64;
 /// Budget for the frames of all children of this worker that are read and not yet handled.
 static FRAME_BYTES: ByteBudget = ByteBudget::new(2 * MAX_FRAME_BYTES);
@@ -52,12 +53,12 @@ struct FrameSender {
     budget: &'static ByteBudget,
 }
 
-/// A started child; dropping it ends it with everything that descends from it.
+/// A started child. Dropping it kills the child and all its descendants.
 struct Family {
     child: Child,
-    /// None when it was waited for.
+    /// `None` after the child was waited for.
     root: Option<Pid>,
-    /// In the environment of the child and of what it starts.
+    /// Marker in the environment of the child and its descendants.
     mark: String,
 }
 
@@ -74,21 +75,21 @@ impl Family {
         }
     }
 
-    /// Asks all of them to end.
+    /// Sends SIGTERM to the child and its descendants.
     fn terminate(&self) {
         let Some(root) = self.root else { return };
-        killpg(root, Signal::SIGTERM).ok(); // it may have ended meanwhile
+        killpg(root, Signal::SIGTERM).ok(); // the group may have ended meanwhile
         family::signal(root, Signal::SIGTERM);
     }
 
-    /// Waits a moment for the end, then forces it.
+    /// Waits up to `LINGER` for the exit, then kills the family. Returns the exit status as text.
     async fn end(&mut self) -> String {
         let exit = tokio::time::timeout(LINGER, self.child.wait()).await;
         let how = match exit {
             Ok(Ok(status)) => {
-                // Its number may belong to another process from now on.
+                // The PID may belong to another process from now on.
                 self.root = None;
-                // A child that exits has ended what descended from it.
+                // A child that exits has already killed its descendants.
                 if status.signal().is_some() {
                     family::kill_marked(&self.mark);
                 }
@@ -102,7 +103,7 @@ impl Family {
     }
 }
 
-/// Runs one attempt in a child and gives what its body gave.
+/// Runs one attempt in a child process, and returns the output of its task function.
 pub(crate) async fn run_in_child(
     job: &Job,
     ctx: &Ctx,
@@ -145,9 +146,9 @@ pub(crate) async fn run_in_child(
                 return Err(failed("memory", memory::cause(used_mb, memory_mb)));
             }
             () = job.cancel.cancelled() => {
-                drop(write_line(&mut stdin, &ToChild::Cancel).await); // it may be gone already
+                drop(write_line(&mut stdin, &ToChild::Cancel).await); // the child may have exited
                 family.terminate();
-                // The caller drops us, and with us the family, when its patience is over.
+                // The caller drops this future, and with it the family, when the clean-up time is over.
                 while let Some((frame, _)) = arriving.recv().await {
                     if let Frame::End(_) = frame { break; }
                 }
@@ -182,15 +183,15 @@ fn start() -> std::io::Result<Family> {
     Ok(Family { child, root, mark })
 }
 
-/// Reads lines until the pipe ends; ours become frames, the others are the body's log.
+/// Reads lines until the pipe closes. Marked lines are frames; all other lines are the log of the task function.
 async fn read(pipe: impl AsyncRead + Unpin, level: LogLevel, log: Arc<AttemptLog>, frames: Option<FrameSender>) {
     let mut reader = BufReader::new(pipe);
     let mut line = Vec::new();
-    // The end of a piece that goes on: a secret that stands across the cut is seen whole with the next piece.
+    // End of a piece whose line continues, so that a secret across the cut is masked with the next piece.
     let mut held = String::new();
     loop {
         line.clear();
-        // A frame may be long (an output); a line of the body's is cut so that memory has an end.
+        // A frame may be long (an output). Lines of the task function are cut to limit memory.
         let marked = match (&frames, reader.fill_buf().await) {
             (Some(FrameSender { mark, .. }), Ok(start)) => start.starts_with(mark.as_bytes()),
             (_, Ok(_)) => false,
@@ -229,7 +230,7 @@ async fn read(pipe: impl AsyncRead + Unpin, level: LogLevel, log: Arc<AttemptLog
                     text = mask::mask(&text).into_owned();
                     held = text.split_off(text.floor_char_boundary(text.len().saturating_sub(HELD_BYTES)));
                 }
-                // A short rest of a long progress bar is held back whole.
+                // A cut piece may be empty: the short rest of a long progress bar is held back completely.
                 if !is_cut || !text.is_empty() {
                     log.say(&LogLine::new(level, "output", text, Map::new()));
                 }
@@ -238,14 +239,14 @@ async fn read(pipe: impl AsyncRead + Unpin, level: LogLevel, log: Arc<AttemptLog
     }
 }
 
-/// Removes what a terminal no longer shows of a line: text after a carriage return replaces the text before it.
+/// Removes text that a terminal no longer shows: text after a carriage return replaces the text before it.
 fn drop_overwritten(line: &mut String) {
     if let Some(at) = line.rfind('\r') {
         line.drain(..=at);
     }
 }
 
-/// What a body asks of its context is asked here and answered back.
+/// Handles a request of the task function's context and sends the reply.
 async fn answer(frame: Frame, ctx: &Ctx, stdin: &mut ChildStdin) {
     let host = ctx.host();
     let (call, result) = match frame {
@@ -260,7 +261,7 @@ async fn answer(frame: Frame, ctx: &Ctx, stdin: &mut ChildStdin) {
         Frame::Variable { call, key } => {
             (call, host.variable(&key).await.map(|v| v.map_or(Value::Null, Value::String)))
         }
-        // The child has counted them.
+        // The child has already checked the maximum number of events and edges.
         Frame::AssetEvent(event) => return drop(host.asset_event(event)),
         Frame::Lineage(edge) => return drop(host.lineage(edge)),
         Frame::TriggeringEvents { call } => {
@@ -276,7 +277,7 @@ async fn answer(frame: Frame, ctx: &Ctx, stdin: &mut ChildStdin) {
         Ok(value) => HostReply { call, value, error: None },
         Err(error) => HostReply { call, value: Value::Null, error: Some(TaskError::from(error)) },
     };
-    drop(write_line(stdin, &ToChild::Answer(answer)).await); // a child that is gone needs no answer
+    drop(write_line(stdin, &ToChild::Answer(answer)).await); // a child that has exited needs no reply
 }
 
 async fn write_line(stdin: &mut ChildStdin, what: &impl serde::Serialize) -> std::io::Result<()> {

@@ -1,4 +1,4 @@
-//! The clock of this machine, for what the database's clock does not decide.
+//! The clock of this machine, for decisions that do not depend on the database clock.
 
 use chrono::{DateTime, Utc};
 

@@ -1,4 +1,4 @@
-//! The conditions that every worker knows. Each is a kind of `orch_sdk::wait`, with the look that belongs to it.
+//! The built-in conditions. Each implements the poke for one kind of wait in `orch_sdk::wait`.
 
 mod file;
 mod http;

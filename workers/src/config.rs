@@ -1,4 +1,4 @@
-//! What a worker is told when it starts.
+//! Settings of a worker.
 
 use crate::secrets::SecretsConfig;
 use crate::tally::Tally;
@@ -7,26 +7,25 @@ use std::time::Duration;
 #[derive(Debug, Clone)]
 pub struct WorkerConfig {
     pub database_url: String,
-    /// Shown to people; need not be unique.
+    /// Display name; does not need to be unique.
     pub name: String,
     pub queues: Vec<String>,
-    /// Tries in this process at the same time.
+    /// Maximum number of concurrent attempts in this process.
     pub slots: usize,
-    /// Child processes at the same time.
+    /// Maximum number of concurrent child processes.
     pub process_slots: usize,
-    /// What a child and all it starts may have in memory; a task may say otherwise.
+    /// Memory limit of a child and its descendants in MB, unless the task sets its own.
     pub process_memory_mb: u32,
-    /// A worker that was not heard of for so long is lost. It beats three times as often.
+    /// A worker without a heartbeat for this long is lost. It sends three heartbeats per lease.
     pub lease: Duration,
-    /// How long a stopping worker waits for what it runs.
+    /// Time that a stopping worker waits for its running attempts.
     pub grace: Duration,
-    /// Ledgers kept in memory, those of what runs now not counted; each some hundred bytes, more for large DAGs.
+    /// Maximum number of ledgers in memory besides those of running tasks. Each takes some hundred bytes, or more.
     pub remembered_runs: usize,
-    /// Where bodies get their connections and variables.
+    /// Source of the connections and variables of task functions.
     pub secrets: SecretsConfig,
-    /// Its database is thrown away afterwards. Tasks may then work on a lake that is elsewhere, as long as they commit nothing.
+    /// True if the database is deleted afterwards. Tasks may then use a lake elsewhere, as long as they commit nothing.
     pub is_trial: bool,
-    /// Counts what this worker does.
     pub tally: Tally,
 }
 

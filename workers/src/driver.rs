@@ -1,9 +1,9 @@
-//! The one loop of a worker that says anything about runs.
+//! The main loop of a worker, and the only one that changes runs.
 //!
-//! Whatever ended since the last round trip goes into the next one, together with the ledgers it moves, the tries that
-//! makes ready, and the claim of what runs next. Losing the race for a run's row loses nothing: the outcome is recorded
-//! and folded under the lock. A try that is not ours any more is told so by the fence and dropped. Losing the connection
-//! loses nothing either, as long as the lease holds (`resume`).
+//! Attempts that ended since the last round trip go into the next one, together with the ledgers that they change, the
+//! attempts that become ready, and the claim of the next attempts. If another process changes the run's row first, the
+//! outcome is recorded and folded (applied to the ledger) under the lock. An attempt that no longer belongs to this
+//! worker is rejected by the fence and dropped. A lost connection loses nothing while the lease holds (`resume`).
 
 mod lanes;
 mod memory;
@@ -46,33 +46,31 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// Without a hint somebody still looks after so long. The heartbeat tells sooner when something waits.
+/// Interval of claims without a hint. The heartbeat reports waiting attempts sooner.
 const POLL: Duration = Duration::from_mins(1);
-/// A worker that goes on with its own work looks for others' at least so often: each claim makes a step dearer.
+/// Interval of claims while a worker continues with its own work. Each claim makes a step more expensive.
 const CLAIM_EVERY: Duration = Duration::from_millis(1);
-/// Tries that commit something with their outcome at the same time; without any there is no connection. Theirs are not
-/// those of the pool, since steps of users say what they like to a session.
+/// Maximum number of attempts that commit something with their outcome at the same time. Connections are opened on
+/// demand. They are separate from the pool, since steps of users may change the session.
 const COMPLETION_CONNECTIONS: u32 = 2;
-/// A worker goes on with what it made ready itself for so long, then everything queues up with the rest.
+/// Maximum time that a worker continues with attempts that it made ready itself. After it, they queue with all others.
 const CONTINUE: Duration = Duration::from_millis(100);
-/// After an error, until the worker's row is written again.
+/// Pause after an error, before the worker's row is written again.
 const TELL_AGAIN: Duration = Duration::from_secs(1);
-/// Ended tries that one step records.
+/// Maximum number of ended attempts recorded by one step.
 const MOST_ENDED: usize = 1024;
 
-/// A try that is ours, as long as it runs.
 struct HeldTry {
     claimed: Claimed,
     kind: Isolation,
     cancel: CancellationToken,
-    /// It was told to stop.
     stop: Option<StopOrder>,
 }
 
 pub(crate) struct Driver<S> {
     config: WorkerConfig,
     offers: Arc<Offers>,
-    /// Told when versions join.
+    /// Notified when versions join.
     joined: tokio::sync::watch::Receiver<u64>,
     lanes: Lanes,
     version_ids: Arc<[i32]>,
@@ -84,30 +82,30 @@ pub(crate) struct Driver<S> {
     bodies: JoinSet<()>,
     done: mpsc::Sender<(Uuid, Finish)>,
     ended: mpsc::Receiver<(Uuid, Finish)>,
-    /// Since when this worker has gone on with its own work without queueing.
+    /// Time at which this worker started to continue with its own work without queueing it.
     continuing: Option<Instant>,
     claimed_at: Instant,
-    /// Nothing that waited for a slot when we looked last is more urgent than this.
+    /// Upper bound for the priority of attempts that were waiting for a slot at the last claim.
     urgency: i32,
-    /// In the last step it let its own work queue up for that, and claimed nothing.
+    /// True if the last step queued its own work in favor of more urgent attempts, and claimed nothing.
     made_way: bool,
     hints: Hints,
-    /// Attempts that were told to stop and have.
+    /// Attempts that have stopped after a stop order.
     obeyed: Vec<Uuid>,
-    /// Tries that were cleared while they ran and have stopped.
+    /// Attempts that were cleared while they ran and have stopped.
     restarted: Vec<Lease>,
-    /// What ended in a step of which nobody knows whether it was carried out.
+    /// Outcomes of a step for which it is unknown whether the database executed it.
     unsure: Vec<EndedTry>,
     /// Runs with recorded outcomes that are not folded yet.
     unfolded: Vec<Uuid>,
-    /// Slots became free, or somebody waits for some.
+    /// True if slots became free or tasks wait for slots.
     admit: bool,
-    /// When the grace period is over, once this worker was told to stop.
+    /// End of the grace period. `None` until this worker is stopping.
     deadline: Option<Instant>,
 }
 
-/// Runs a worker until `stop`, then drains: nothing new is claimed, what runs has the grace period, the rest is released
-/// for others.
+/// Runs a worker until `stop`, then drains it: it claims nothing new, running attempts get the grace period, and the
+/// rest is released for other workers.
 #[boxed]
 pub async fn drive_worker(
     config: WorkerConfig,
@@ -149,10 +147,10 @@ pub async fn drive_worker(
     result
 }
 
-/// Everybody who asks which worker could run something reads it in the worker's row.
+/// Writes the versions that joined to the worker's row, where other processes look up which worker can run a task.
 async fn tell_joined(cold: PgPool, offers: Arc<Offers>, worker: i32, hints: Hints) {
     let mut joined = offers.joined();
-    // What joined while this incarnation was registered may be in its row or not.
+    // The row may lack versions that joined during the registration of this incarnation.
     joined.mark_changed();
     while joined.changed().await.is_ok() {
         let told = async {
@@ -168,21 +166,21 @@ async fn tell_joined(cold: PgPool, offers: Arc<Offers>, worker: i32, hints: Hint
     }
 }
 
-/// Those of every worker, and the bundle's own.
+/// Returns the built-in conditions and those of the bundle.
 fn known_conditions(offers: &Offers) -> Conditions {
     let mut all = conditions::builtin();
     all.extend(offers.conditions());
     all
 }
 
-/// Where bodies get connections and variables. The worker's own password is nothing for a log either.
+/// Returns the source of connections and variables, and masks the worker's own password in logs.
 fn secrets(config: &WorkerConfig, cold: &PgPool) -> StoreResult<Secrets> {
     let own = Connection::from_uri("database", &config.database_url).map(|own| own.secrets()).unwrap_or_default();
     mask::learn_for_good(own);
     Secrets::beside(&config.secrets, &config.database_url, cold).map_err(|error| StoreError::corrupt(error.to_string()))
 }
 
-/// One incarnation: from registration until it stops or is lost.
+/// Runs one incarnation: from registration until the worker stops or is lost.
 async fn life(
     config: &WorkerConfig,
     offers: &Arc<Offers>,
@@ -212,7 +210,6 @@ async fn life(
 }
 
 impl<S: Hot> Driver<S> {
-    /// Of a worker that is registered as `worker`.
     pub(crate) fn new(
         config: &WorkerConfig,
         offers: &Arc<Offers>,
@@ -224,7 +221,7 @@ impl<S: Hot> Driver<S> {
     ) -> Self {
         let joined = offers.joined();
         offers.all().iter().for_each(|offer| store.know(offer.version.clone()));
-        // Each held try ends once, so nobody ever waits for room.
+        // Each held attempt ends once, so a send never waits for capacity.
         let (done, ended) = mpsc::channel((config.slots + config.process_slots).max(1));
         Driver {
             config: config.clone(),
@@ -254,16 +251,16 @@ impl<S: Hot> Driver<S> {
         }
     }
 
-    /// Drives until told to stop, or until this worker may not go on; nothing of it runs any more then.
+    /// Drives until `stop`, or until this worker may not continue. No attempt runs any more when it returns.
     pub(crate) async fn live(mut self, mut pulse: Pulse, stop: &CancellationToken) -> StoreResult<()> {
-        // The driver may be waiting for a database that does not answer: its bodies must not wait with it.
+        // The driver may be waiting for a database that does not respond: its attempts must end anyway.
         let lost = pulse.lost();
         let result = tokio::select! {
             biased;
             () = lost.cancelled() => Err(StoreError::WorkerLost),
             result = self.drive(&mut pulse, stop) => result,
         };
-        // Whatever still runs here is nobody's any more: it must end before this process takes it again.
+        // Running attempts now belong to other workers: they must end before this process can claim them again.
         self.held.values().for_each(|held| held.cancel.cancel());
         self.bodies.abort_all();
         while self.bodies.join_next().await.is_some() {}
@@ -277,7 +274,7 @@ impl<S: Hot> Driver<S> {
         let ready = hints.on(Hint::Ready);
         loop {
             let mut woken = std::pin::pin!(ready.notified());
-            woken.as_mut().enable(); // armed before we look
+            woken.as_mut().enable(); // armed before ended attempts are read
             while let Ok(end) = self.ended.try_recv() {
                 finished.push_back(end);
             }
@@ -317,7 +314,7 @@ impl<S: Hot> Driver<S> {
                 Ok(next) => next.into_iter().try_for_each(|job| self.start(job))?,
                 Err(error) => self.resume(error, pulse, stop).await?,
             }
-            // After what was claimed has begun: it does not wait for others to be let in.
+            // After the claimed attempts have started, so that they do not wait for the admission of others.
             if let Err(error) = self.let_in().await {
                 self.resume(error, pulse, stop).await?;
             }
@@ -325,14 +322,15 @@ impl<S: Hot> Driver<S> {
             pulse.running(self.held.len());
             self.offers.set_held(self.held.len());
             self.config.tally.runs(self.held.len());
-            // A hint that came while we were looking may be of something that we did not see.
+            // A hint that arrived during the step may announce an attempt that its claim did not see.
             if woken.now_or_never().is_some() {
                 self.lanes.expect_more();
             }
         }
     }
 
-    /// What joined is claimed from now on, what a retiring worker leaves to others is not; a hint has said so.
+    /// Applies changes of the offers: new versions are claimed from now on; versions that a retiring worker leaves to
+    /// other workers are not. A hint has already been sent.
     fn take_joined(&mut self) {
         if !self.joined.has_changed().unwrap_or(false) {
             return;
@@ -355,7 +353,7 @@ impl<S: Hot> Driver<S> {
     fn start(&mut self, job: Job) -> StoreResult<()> {
         let attempt = job.claimed.lease.attempt;
         if self.held.contains_key(&attempt) {
-            // It was taken away from here and has come back: this worker was given up and has not heard of it yet.
+            // The attempt was taken away and claimed again: this worker was declared lost without noticing.
             return Err(StoreError::WorkerLost);
         }
         let kind = job.offer.version.plan.task(job.claimed.lease.task).isolation;
@@ -365,15 +363,15 @@ impl<S: Hot> Driver<S> {
         let (shared, done) = (self.shared.clone(), self.done.clone());
         self.bodies.spawn(async move {
             let finish = body::run_body(&job, &shared).await;
-            // The driver is gone only when this incarnation is: then nobody may record it.
+            // The driver is gone only if this incarnation has ended. The outcome must not be recorded then.
             drop(done.send((attempt, finish)).await);
         });
-        // Bodies that are over are swept here, a few at a time; none of them fails but by being aborted.
+        // Finished futures are removed here, a few at a time. They fail only by being aborted.
         while self.bodies.try_join_next().is_some() {}
         Ok(())
     }
 
-    /// The heartbeat brought news: something to run, or that somebody cancelled, marked or cleared what runs here.
+    /// Handles a heartbeat's response: waiting attempts, and orders to stop attempts.
     fn beaten(&mut self, beaten: Beaten, pulse: &Pulse) {
         self.store.set_default_pool(beaten.default_pool_has_size);
         if beaten.ready_waiting {
@@ -385,7 +383,7 @@ impl<S: Hot> Driver<S> {
                     held.stop = Some(order);
                     held.cancel.cancel();
                 }
-                // It ended between the clear and the order, and its end did not count: still its rule is to be asked anew.
+                // The attempt ended between the clear and the order. Its trigger rule must still be evaluated again.
                 None if order.why == "restarted" => {
                     self.obeyed.push(order.lease.attempt);
                     self.restarted.push(order.lease);

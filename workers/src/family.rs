@@ -1,19 +1,19 @@
-//! A process and everything that descends from it, as the kernel lists it. A process that left its group or its session
-//! is found too, as long as the root is alive and a subreaper: orphans are then its children. If the root was killed, its
-//! descendants are found by a mark in their environment.
+//! Process families: a process and all its descendants, as the kernel lists them. A process that left its group or
+//! session is found too, as long as the root is alive and a subreaper: orphans are then its children. If the root was
+//! killed, its descendants are found by a mark in their environment.
 //!
-//! Where the kernel keeps no list of children (not Linux, or built without it) only process groups are left.
+//! If the kernel keeps no list of children (not Linux, or built without one), only process groups are killed.
 
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use std::fs::{read, read_dir, read_to_string};
 
-/// Environment variable with the mark of a family, which is unique. Descendants inherit it unless one of them clears its environment.
+/// Environment variable with the unique mark of a family. Descendants inherit it unless they clear their environment.
 pub(crate) const MARK: &str = "ORCH_FAMILY";
-/// A family that forks faster than it is killed is given up after so many rounds; each round kills all it finds.
+/// Maximum number of rounds, each of which kills all processes that it finds. A family that forks faster is given up.
 const MOST_ROUNDS: usize = 1_000;
 
-/// Descendants of the root that still run, without the root.
+/// Returns the running descendants of the root, without the root.
 pub(crate) fn descendants(root: Pid) -> Vec<Pid> {
     let (mut found, mut next) = (Vec::new(), 0);
     found.extend(children(root));
@@ -28,11 +28,11 @@ pub(crate) fn descendants(root: Pid) -> Vec<Pid> {
 /// Sends a signal to every descendant.
 pub(crate) fn signal(root: Pid, signal: Signal) {
     for process in descendants(root) {
-        kill(process, signal).ok(); // it may have ended meanwhile
+        kill(process, signal).ok(); // the process may have ended meanwhile
     }
 }
 
-/// Kills every descendant of a process that adopts orphans, until there is none.
+/// Kills every descendant of a process that adopts orphans, until none is left.
 pub(crate) fn kill_descendants(root: Pid) {
     kill_until_none(|| descendants(root));
 }
@@ -44,25 +44,25 @@ fn kill_until_none(find: impl Fn() -> Vec<Pid>) {
             return;
         }
         for process in living {
-            kill(process, Signal::SIGKILL).ok(); // it may have ended meanwhile
+            kill(process, Signal::SIGKILL).ok(); // the process may have ended meanwhile
         }
         std::thread::yield_now();
     }
     tracing::warn!("processes of a task start others faster than they can be killed");
 }
 
-/// Kills a child of this process, its group and everything that descends from it. The child must not have been waited
-/// for, else its number may belong to another process.
+/// Kills a child of this process, its group and all its descendants. The child must not have been waited for, because
+/// its PID may then belong to another process.
 pub(crate) fn kill_all(root: Pid) {
-    // Nothing new comes from a stopped process, and it still adopts the orphans of those that are killed.
+    // A stopped process starts no others, and still adopts the orphans of those that are killed.
     kill(root, Signal::SIGSTOP).ok();
     kill_descendants(root);
     killpg(root, Signal::SIGKILL).ok();
     kill(root, Signal::SIGKILL).ok();
 }
 
-/// Kills all processes with this mark in their environment, until there is none. For descendants of a root that was killed: the
-/// kernel does not list them any more.
+/// Kills all processes with this mark in their environment, until none is left. Used for descendants of a root that was
+/// killed, because the kernel no longer lists them.
 pub(crate) fn kill_marked(mark: &str) {
     let entry = format!("{MARK}={mark}");
     kill_until_none(|| marked(entry.as_bytes()));
@@ -85,7 +85,7 @@ fn children(process: Pid) -> Vec<Pid> {
         .collect()
 }
 
-/// Whether it is there and more than an exit code that was not asked for.
+/// Returns true if the process exists and is not a zombie.
 fn is_alive(process: Pid) -> bool {
     read_to_string(format!("/proc/{process}/stat"))
         .ok()
@@ -93,7 +93,7 @@ fn is_alive(process: Pid) -> bool {
         .is_some_and(|state| !"ZX".contains(state))
 }
 
-/// The first word after the name, which may hold anything, also brackets.
+/// Returns the first word after the name, which may contain any characters, including brackets.
 fn state_of(stat: &str) -> Option<char> {
     stat.rsplit_once(')')?.1.trim_start().chars().next()
 }

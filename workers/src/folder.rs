@@ -1,9 +1,9 @@
-//! The folder of DAG files and dashboards: a worker watches it, registers what is new and offers it, and tells what is broken.
+//! The folder of DAG files and dashboards. A worker watches it, registers and offers new DAGs, and records problems.
 //!
-//! One look a second at names, sizes and times; only files that changed are read. What the folder says is worked out from
-//! all files at once (`state`), then brought into the database, and into what this worker offers. A file that is broken
-//! takes nothing away: the last good version of its DAGs stays. Versions that runs still need are offered from their
-//! structure alone, whatever became of their files.
+//! Names, sizes and times are checked once per second; only changed files are read. The content of the folder is
+//! computed from all files together (`state`), then written to the database and added to the offers of this worker. A
+//! broken file removes nothing: the last good version of its DAGs stays. Versions that runs still need are offered from
+//! their stored structure, even if their files have changed or are gone.
 
 mod state;
 
@@ -28,33 +28,32 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-/// DAGs of files are a bundle of their own, beside that of the binary.
+/// Bundle of the DAGs from files, separate from the bundle of the binary.
 pub const FILES_BUNDLE: &str = "dags-folder";
-/// Between two looks: what is changed is live within two seconds.
+/// Interval between two checks of the files. A change is live within two seconds.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Interval between two comparisons with the database, which find DAGs that were deleted although their files exist. In Airflow, too, such a
-/// DAG returns after at most 30 s.
+/// Interval between two comparisons with the database, which find DAGs that were deleted although their files exist. In
+/// Airflow, too, such a DAG returns after at most 30 s.
 const COMPARE_EVERY: Duration = Duration::from_secs(30);
-/// After an error of the database.
+/// Pause after a database error.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
-/// Files that are named one by one when they are new.
+/// Maximum number of new DAG files that are logged one by one.
 const MOST_NAMED: usize = 20;
 
-/// Makes the body of a task from its structure.
+/// Builds the task function of a task from its structure.
 pub type BodyOf = fn(&TaskSpec) -> Result<TaskFn, String>;
 
-/// What a worker is told about its folder.
 #[derive(Debug, Clone)]
 pub struct FolderConfig {
     pub path: PathBuf,
     pub body_of: BodyOf,
-    /// For DAGs that are new and say nothing themselves.
+    /// Default for new DAGs that do not set this option.
     pub paused_at_creation: bool,
     /// Set once the files were read for the first time and are registered, or could not be.
     pub was_read: Arc<AtomicBool>,
 }
 
-/// Watches the folder until `stop`. `offers` is what the worker of this process claims by.
+/// Watches the folder until `stop`. `offers` are the versions that the worker of this process claims.
 #[boxed]
 pub async fn watch_folder(
     config: FolderConfig,
@@ -72,12 +71,12 @@ pub async fn watch_folder(
             (folder, changed)
         });
         let changed;
-        // A reader that hangs does not keep the process from ending.
+        // A read that hangs must not keep the process from stopping.
         let looked = tokio::select! { looked = look => looked, () = stop.cancelled() => return Ok(()) };
         match looked {
             Ok(looked) => (folder, changed) = looked,
             Err(error) => {
-                // The reader promises never to; the worker goes on without news of files.
+                // `poll_files` should not panic. If it does, the worker continues without updates of the files.
                 tracing::error!(%error, "looking at the DAG files panicked");
                 config.was_read.store(true, Ordering::Release);
                 stop.cancelled().await;
@@ -97,7 +96,7 @@ pub async fn watch_folder(
             });
         }
         if changed || brought.is_behind {
-            // A lock that another session holds does not keep the process from ending.
+            // A lock of another session must not keep the process from stopping.
             let taken = tokio::select! {
                 taken = brought.bring(&config, folder.standing(), &offers, &cold) => taken,
                 () = stop.cancelled() => return Ok(()),
@@ -117,7 +116,7 @@ pub async fn watch_folder(
     Ok(())
 }
 
-/// Brings what a folder says into the database once, without a worker.
+/// Registers the content of a folder in the database once, without a worker.
 #[boxed]
 pub async fn register_folder(db: &mut PgConnection, folder: &mut Folder, paused_at_creation: bool) -> StoreResult<()> {
     folder.poll_files();
@@ -128,18 +127,18 @@ pub async fn register_folder(db: &mut PgConnection, folder: &mut Folder, paused_
     close(db, &standing).await.map(drop)
 }
 
-/// What the database and the worker know by now.
+/// The part of the folder's content that the database and the worker already have.
 #[derive(Default)]
 struct Brought {
-    /// By DAG id, as JSON: also words that make no version.
+    /// Registered structures by DAG id, for detecting changes, including text that is not part of a version.
     registered: HashMap<String, Arc<DagSpec>>,
-    /// The last time did not come to its end.
+    /// True if the last attempt to register the folder did not complete.
     is_behind: bool,
 }
 
 impl Brought {
-    /// Forgets the DAGs that are no longer in the database, so that they are registered again. Returns whether the folder has to be brought into the
-    /// database.
+    /// Forgets DAGs that are no longer in the database, so that they are registered again. Returns true if the folder
+    /// has to be brought into the database.
     async fn differs(&mut self, cold: &PgPool, offers: &Offers) -> StoreResult<bool> {
         let stored = dags_of_bundle(&mut *cold.acquire().await?, FILES_BUNDLE).await?;
         let before = self.registered.len();
@@ -159,7 +158,7 @@ impl Brought {
         let mut standing = standing.clone();
         refuse_taken(&mut db, &mut standing).await?;
         let new = standing.dags.iter().filter(|(id, found)| {
-            // The same file gives the same structure: looked at again, not compared.
+            // An unchanged file keeps its `Arc`, so comparing pointers is enough.
             self.registered.get(*id).is_none_or(|known| !Arc::ptr_eq(known, &found.spec))
         });
         let new: Vec<&FileDag> = new.map(|(_, found)| found).collect();
@@ -190,7 +189,7 @@ impl Brought {
     }
 }
 
-/// DAGs that another bundle has are not taken from it.
+/// Rejects DAGs whose id belongs to another bundle.
 async fn refuse_taken(db: &mut PgConnection, standing: &mut Standing) -> StoreResult<()> {
     let ids: Vec<String> = standing.dags.keys().cloned().collect();
     for (id, bundle) in taken_by_others(db, FILES_BUNDLE, &ids).await? {
@@ -208,14 +207,14 @@ async fn register(db: &mut PgConnection, dags: Vec<Arc<DagSpec>>, paused: bool) 
     prepare(db, &bundle, &registered).await
 }
 
-/// As it is kept.
+/// Converts a dashboard to its stored form.
 pub fn of_dashboard((file, dashboard): &(String, Dashboard)) -> NewDashboard {
     let spec = serde_json::to_value(dashboard).expect("a dashboard is data");
     NewDashboard { name: dashboard.name.clone(), file: file.clone(), spec }
 }
 
-/// Makes the dashboards of the folder those of its bundle; those of broken files stay. What another bundle has is told as a problem of
-/// the file.
+/// Replaces the dashboards of the bundle with those of the folder; dashboards of broken files stay. A dashboard name
+/// that another bundle uses is reported as a problem of the file.
 async fn show(db: &mut PgConnection, standing: &mut Standing) -> StoreResult<()> {
     let mut shown: Vec<NewDashboard> = standing.dashboards.values().map(of_dashboard).collect();
     let before = list_dashboards(db).await?.into_iter().filter(|row| row.bundle == FILES_BUNDLE);
@@ -227,8 +226,8 @@ async fn show(db: &mut PgConnection, standing: &mut Standing) -> StoreResult<()>
     Ok(())
 }
 
-/// What became of DAGs that are not in the folder: those of broken files stay, the others are stale. And what is broken is
-/// told. Returns the DAGs that stay, including the DAGs of the folder.
+/// Marks DAGs that are no longer in the folder as stale, except those of broken files, and records the problems of
+/// broken files. Returns the DAGs that stay, including the DAGs of the folder.
 async fn close(db: &mut PgConnection, standing: &Standing) -> StoreResult<Vec<BundleDagRow>> {
     let known = dags_of_bundle(db, FILES_BUNDLE).await?;
     let stays = |dag: &BundleDagRow| standing.dags.contains_key(&dag.dag_id) || standing.keeps(&dag.file);
@@ -242,7 +241,7 @@ async fn close(db: &mut PgConnection, standing: &Standing) -> StoreResult<Vec<Bu
     Ok(kept)
 }
 
-/// Structure is data: what runs need is offered from what the database has of it.
+/// Offers versions that runs need, using their structure from the database.
 async fn offer_stored(
     db: &mut PgConnection,
     config: &FolderConfig,

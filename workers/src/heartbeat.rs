@@ -1,7 +1,7 @@
-//! The worker's pulse: on a thread, a runtime and a connection of its own, so that nothing a body does can stop it.
+//! The worker's heartbeat. It has its own thread, runtime and connection, so that no task function can stop it.
 //!
-//! Before the database could call this worker lost, the worker itself stops: when no beat has succeeded for most of a
-//! lease by the monotonic clock, its bodies are ended. Whoever takes their work over may start at once.
+//! A worker stops itself before the database can declare it lost: if no heartbeat has succeeded for most of a lease by
+//! the monotonic clock, its attempts are ended. Another worker may then start them immediately.
 
 mod thread;
 
@@ -21,10 +21,10 @@ use uuid::Uuid;
 
 /// Share of the lease after which a worker that cannot reach the database stops itself.
 const FENCE_AT: f64 = 0.8;
-/// News the driver has not heard yet.
+/// Maximum number of heartbeat results that wait for the driver.
 const UNHEARD: usize = 16;
 
-/// What the driver hears from the heartbeat.
+/// The driver's side of the heartbeat.
 pub(crate) struct Pulse {
     orders: mpsc::Receiver<Beaten>,
     lost: CancellationToken,
@@ -32,25 +32,25 @@ pub(crate) struct Pulse {
     state: Arc<State>,
 }
 
-/// What a heartbeat brought.
+/// Result of a heartbeat.
 pub(crate) struct Beaten {
     pub(crate) stop_orders: Vec<StopOrder>,
-    /// Something waits that this worker could run.
+    /// True if a task waits that this worker could run.
     pub(crate) ready_waiting: bool,
     pub(crate) default_pool_has_size: bool,
 }
 
-/// What the driver tells the heartbeat.
+/// State that the driver shares with the heartbeat.
 #[derive(Default)]
 struct State {
     running: AtomicUsize,
-    /// Attempts that were told to stop and have.
+    /// Attempts that have stopped after a stop order.
     obeyed: Mutex<Vec<Uuid>>,
 }
 
-/// What a pulse says to the database. A trait for the same reason as `store::hot::Hot`: the simulation beats too.
+/// Database operations of the heartbeat. A trait, like `store::hot::Hot`, because the simulation implements it, too.
 pub trait Heart: Send {
-    /// Renews the lease; `draining`: this worker takes nothing new from now on.
+    /// Renews the lease. With `draining`, this worker claims nothing new from now on.
     fn beat(
         &mut self,
         running: usize,
@@ -58,7 +58,7 @@ pub trait Heart: Send {
         draining: bool,
     ) -> impl Future<Output = StoreResult<HeartbeatAnswer>> + Send;
 
-    /// Gives back what this worker still has.
+    /// Releases everything that this worker still holds.
     fn good_bye(&mut self) -> impl Future<Output = StoreResult<()>> + Send;
 }
 
@@ -66,12 +66,12 @@ pub trait Heart: Send {
 enum HeartbeatOrder {
     Run,
     Drain,
-    /// Release what is left and say good-bye.
+    /// Release everything and end.
     End,
 }
 
 impl Pulse {
-    /// Orders to stop single tries, and that something waits; an error when the heart has stopped.
+    /// Waits for the next result of a heartbeat. Fails when the heartbeat has stopped.
     pub(crate) async fn next(&mut self) -> StoreResult<Beaten> {
         self.orders.recv().await.ok_or(StoreError::WorkerLost)
     }
@@ -80,12 +80,12 @@ impl Pulse {
         self.orders.try_recv().ok()
     }
 
-    /// This worker may not go on, whatever it is waiting for.
+    /// Returns a token that is cancelled when this worker may not continue, even while the driver is waiting.
     pub(crate) fn lost(&self) -> CancellationToken {
         self.lost.clone()
     }
 
-    /// The worker is done: what it still has goes back at once instead of after a lease.
+    /// Ends the heartbeat, which releases what the worker still holds immediately instead of after a lease.
     pub(crate) fn end(&self) {
         self.told.send_replace(HeartbeatOrder::End);
     }
@@ -94,25 +94,25 @@ impl Pulse {
         self.told.send_if_modified(|told| std::mem::replace(told, HeartbeatOrder::Drain) == HeartbeatOrder::Run);
     }
 
-    /// How many tries run, shown with the worker.
+    /// Sets the number of running attempts, which is shown with the worker.
     pub(crate) fn running(&self, many: usize) {
         self.state.running.store(many, Ordering::Relaxed);
     }
 
-    /// An attempt that was told to stop is over.
+    /// Records that an attempt has ended after a stop order.
     pub(crate) fn obeyed(&self, attempt: Uuid) {
         self.state.obeyed.lock().expect("nothing panics while holding it").push(attempt);
     }
 }
 
-/// The beating itself: whoever owns it polls `beat` beside the driver, on a thread of its own or, simulated, as a task.
+/// The heartbeat loop. `beat` is polled concurrently with the driver, on its own thread or, simulated, as a task.
 pub(crate) struct Beat<H> {
     heart: H,
     lease: Duration,
     worker: i32,
-    /// Before the statement that last renewed the lease was sent.
+    /// Time before the statement that last renewed the lease was sent.
     renewed: Instant,
-    /// As the driver was last told.
+    /// Last value that was sent to the driver.
     default_pool_has_size: Option<bool>,
     say: mpsc::Sender<Beaten>,
     lost: CancellationToken,
@@ -121,7 +121,7 @@ pub(crate) struct Beat<H> {
     hints: Hints,
 }
 
-/// A pulse that begins to beat when `Beat::beat` is polled. `began`: before the worker was registered.
+/// Creates a heartbeat that starts when `Beat::beat` is polled. `began` is a time before the registration.
 pub(crate) fn pulse<H: Heart>(
     heart: H,
     worker: i32,
@@ -156,12 +156,12 @@ impl<H: Heart> Beat<H> {
         let every = self.lease / 3;
         let hints = self.hints.clone();
         let mut next = self.renewed + every;
-        // Armed before each beat: an order to stop that arrives during a beat leads to the next beat at once.
+        // Armed before each beat: a stop order that arrives during a beat triggers the next beat immediately.
         let mut stop_ordered = std::pin::pin!(hints.on(Hint::Stop).notified());
         loop {
             let fence = self.renewed + self.lease.mul_f64(FENCE_AT);
             tokio::select! {
-                biased; // all three may be cut short; the order only makes it the same each time
+                biased; // all three are cancel-safe; the fixed order makes runs reproducible
                 changed = self.hears.changed() => {
                     if changed.is_err() || *self.hears.borrow() == HeartbeatOrder::End {
                         return self.good_bye().await;
@@ -178,7 +178,7 @@ impl<H: Heart> Beat<H> {
                 return self.give_up().await;
             }
             let sent = Instant::now();
-            // A connection that has fallen silent must not use up the time for another one.
+            // A silent connection must not use up the time for a new one.
             let limit = fence.saturating_duration_since(sent).min(every);
             match tokio::time::timeout(limit, self.once()).await {
                 Ok(Ok(answer)) if answer.lost => {
@@ -192,12 +192,12 @@ impl<H: Heart> Beat<H> {
                     let changed = self.default_pool_has_size != Some(default_pool_has_size);
                     let worth_telling = !stop_orders.is_empty() || ready_waiting || changed;
                     let beaten = Beaten { stop_orders, ready_waiting, default_pool_has_size };
-                    // What a busy driver does not hear now comes again with the next beat.
+                    // If the driver is too busy to receive the result, the next beat sends it again.
                     if worth_telling {
                         match self.say.try_send(beaten) {
                             Ok(()) => self.default_pool_has_size = Some(default_pool_has_size),
                             Err(TrySendError::Full(_)) => {}
-                            // The driver has ended while this beat was under way, and asks for nothing more.
+                            // The driver has ended during this beat and expects no more results.
                             Err(TrySendError::Closed(_)) => return self.good_bye().await,
                         }
                     }
@@ -214,11 +214,10 @@ impl<H: Heart> Beat<H> {
         }
     }
 
-    /// Ends the bodies, and gives back what the driver took when this worker was lost already: nobody would look for
-    /// that soon.
+    /// Ends the attempts, and releases what was claimed after this worker was lost: it would be found late otherwise.
     async fn give_up(&mut self) {
         self.lost.cancel();
-        // An error: the driver is gone, as asked.
+        // An error means that the driver is gone, as requested.
         drop(self.hears.wait_for(|told| *told == HeartbeatOrder::End).await);
         self.good_bye().await;
     }
@@ -232,7 +231,7 @@ impl<H: Heart> Beat<H> {
         Ok(answer)
     }
 
-    /// Best effort: if the database does not hear it, the lease runs out by itself.
+    /// Best effort: if the release fails, the lease expires by itself.
     async fn good_bye(&mut self) {
         match tokio::time::timeout(self.lease / 3, self.heart.good_bye()).await {
             Ok(Ok(())) => {}
@@ -248,7 +247,7 @@ mod tests {
     use tokio::sync::Semaphore;
     use tokio::task::JoinSet;
 
-    /// Reports when each beat begins, and ends it when told to.
+    /// Reports when each beat starts, and ends it when the test permits.
     struct Slow {
         began: mpsc::Sender<Instant>,
         may_end: Arc<Semaphore>,
@@ -274,7 +273,7 @@ mod tests {
         let (pulse, beat) = pulse(heart, 1, Duration::from_mins(3), Instant::now(), &hints);
         let mut beating = JoinSet::new();
         beating.spawn(beat.beat());
-        // Given until the first beat begins: the task may not wait for it yet.
+        // Repeated until the first beat starts, because the task may not be listening yet.
         let first = async {
             loop {
                 hints.give(Hint::Stop);

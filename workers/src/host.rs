@@ -1,4 +1,4 @@
-//! What a body may ask of the worker that runs it.
+//! Services of the worker for the task function that it runs.
 
 use crate::job::{CompletionSteps, Job};
 use crate::logs::{AttemptLog, LogLine};
@@ -25,10 +25,10 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// As for triggers by people.
+/// Same limit as for runs that users trigger.
 const MOST_CONF_BYTES: usize = 1 << 20;
 
-/// Whose host it is, for runs that it starts.
+/// The task that starts a run.
 #[derive(Debug, Clone)]
 pub(crate) struct Origin {
     dag_id: String,
@@ -45,14 +45,13 @@ impl Origin {
     }
 }
 
-/// One body's host.
 pub(crate) struct WorkerHost {
     pub(crate) lease: Lease,
     pub(crate) plan: Arc<Plan>,
     pub(crate) log: Arc<AttemptLog>,
     pub(crate) cancel: CancellationToken,
     pub(crate) pool: PgPool,
-    /// The database is thrown away: what tasks write is elsewhere.
+    /// True if the database is deleted afterwards. `home` then returns `None`.
     pub(crate) is_trial: bool,
     pub(crate) secrets: Secrets,
     pub(crate) said: TouchedAssets,
@@ -175,7 +174,7 @@ impl Host for WorkerHost {
     }
 }
 
-/// Under which a value can be kept.
+/// Rejects keys under which a value cannot be stored.
 fn check_key(key: &str) -> TaskResult<()> {
     if key.is_empty() || key.len() > 512 || key.contains('\0') {
         return Err(fatal(format!("the key {key:?} cannot be used: 1 to 512 bytes without NUL")));
@@ -183,8 +182,8 @@ fn check_key(key: &str) -> TaskResult<()> {
     Ok(())
 }
 
-/// Starts a run. Its key is made of the try and the wish: said again after a lost answer, or by the worker that takes the
-/// try over, it is the same run.
+/// Starts a run. Idempotent: its key is derived from the attempt and the request, so a repetition after a lost
+/// response, or by the worker that takes over the attempt, returns the same run.
 async fn trigger(
     pool: &PgPool,
     hints: &Hints,

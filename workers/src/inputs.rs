@@ -1,7 +1,7 @@
-//! What a body is called with: its inputs as JSON, from values in the spec, params, elements and upstream outputs.
+//! Inputs of a task function as JSON: from values in the spec, params, mapped elements and upstream outputs.
 //!
-//! Outputs this worker has just produced are remembered for a while, so that a chain needs no reading; the rest is read
-//! from the store by the body's own task, never by the driver.
+//! Outputs that this worker has just produced are cached, so that a chain reads nothing. All others are read from the
+//! store by the attempt itself, never by the driver.
 
 use crate::patience::patiently;
 use crate::secrets::Secrets;
@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 type Key = (Uuid, TaskIdx, i32);
 
-/// Outputs lately produced or read here, the oldest dropped when they are many.
+/// Cache of outputs that were recently produced or read here. The oldest are evicted beyond `MOST_BYTES`.
 #[derive(Debug, Default)]
 pub(crate) struct Recent {
     values: Mutex<Values>,
@@ -28,7 +28,7 @@ pub(crate) struct Recent {
 #[derive(Debug, Default)]
 struct Values {
     by_run: HashMap<Uuid, HashMap<(TaskIdx, i32), Arc<Value>>>,
-    /// In which they came, also those that are forgotten already.
+    /// Keys and sizes in insertion order, including entries that are already forgotten.
     order: VecDeque<(Key, usize)>,
     bytes: usize,
 }
@@ -36,9 +36,9 @@ struct Values {
 const MOST_BYTES: usize = 32 * 1024 * 1024;
 
 impl Recent {
-    /// `bytes`: about how large the value is as text.
+    /// Caches a value. `bytes` is its approximate size as text.
     pub(crate) fn remember(&self, key: Key, value: Arc<Value>, bytes: usize) {
-        let bytes = bytes + 128; // what an entry costs besides
+        let bytes = bytes + 128; // overhead of an entry
         let mut values = self.values.lock().expect("nothing panics while holding it");
         values.forget(&key);
         values.by_run.entry(key.0).or_default().insert((key.1, key.2), value);
@@ -51,17 +51,17 @@ impl Recent {
         }
     }
 
-    /// Nobody asks for outputs of a run that is over.
+    /// Removes the outputs of a finished run, which are not read again.
     pub(crate) fn forget_run(&self, run: Uuid) {
         self.values.lock().expect("nothing panics while holding it").by_run.remove(&run);
     }
 
-    /// The value is not the output: its outcome did not count.
+    /// Removes a value whose outcome did not count.
     pub(crate) fn forget(&self, key: &Key) {
         self.values.lock().expect("nothing panics while holding it").forget(key);
     }
 
-    /// Of nothing here is known any more whether its outcome counted.
+    /// Removes all values, because it is unknown whether their outcomes counted.
     pub(crate) fn forget_all(&self) {
         *self.values.lock().expect("nothing panics while holding it") = Values::default();
     }
@@ -81,7 +81,6 @@ impl Values {
     }
 }
 
-/// Resolves the inputs of one instance.
 pub(crate) struct Resolver<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) run: Uuid,
@@ -154,7 +153,7 @@ impl Resolver<'_> {
         self.secrets.given(self.run, value.unwrap_or(Value::Null))
     }
 
-    /// One value per element, null where an element gave none.
+    /// Returns one value per element, null for an element without output.
     async fn outputs(&self, task: TaskIdx) -> StoreResult<Vec<Value>> {
         let mut db = self.pool.acquire().await?;
         let rows = output::of_tasks(&mut db, self.run, &[task], output::MAX_COLLECTED_BYTES).await?;
@@ -168,7 +167,7 @@ impl Resolver<'_> {
         Ok(list)
     }
 
-    /// The element this instance runs for.
+    /// Returns the element that this instance runs for.
     async fn element(&self, part: Option<usize>) -> StoreResult<Value> {
         let no_map = || StoreError::corrupt("an element is asked for outside a map");
         let map = self.plan.spec.map_of(&self.plan.spec.tasks[usize::from(self.task)]).ok_or_else(no_map)?;
@@ -199,7 +198,7 @@ impl Resolver<'_> {
         })
     }
 
-    /// The last list is the fastest.
+    /// Returns an index for each list. The last list varies fastest.
     async fn cross_places(&self, sources: &[Source], mut index: usize) -> StoreResult<Vec<usize>> {
         let mut places = Vec::with_capacity(sources.len());
         for source in sources.iter().rev() {
@@ -229,7 +228,7 @@ impl Resolver<'_> {
         })
     }
 
-    /// Element `index` of what is mapped over.
+    /// Returns element `index` of a mapped source.
     async fn nth(&self, source: &Source, index: usize) -> StoreResult<Value> {
         match source {
             Source::Value(Value::Array(list)) => Ok(list.get(index).cloned().unwrap_or(Value::Null)),
@@ -243,10 +242,10 @@ impl Resolver<'_> {
         }
     }
 
-    /// Element `index` of the list or object that another task returned. Only the part of a long list with this element is read.
+    /// Returns element `index` of a list or object that a task returned. Reads only one part of a long list.
     async fn list_element(&self, task: TaskIdx, index: usize) -> StoreResult<Value> {
-        // Parts are cached under indices that no element has: −2 for the first part, −3 for the next, … So are the pairs of an
-        // object, because other tasks take the object itself as input.
+        // Parts are cached under indices that no element has: −2 for the first part, −3 for the next, and so on. The
+        // pairs of an object are cached in this way, too, because other tasks take the object itself as input.
         let pairs = (self.run, task, i32::MIN);
         let part = whole(index / PART_ELEMENTS);
         let (whole, in_part) = ((self.run, task, -1), (self.run, task, (-2_i32).saturating_sub(part)));
@@ -260,7 +259,7 @@ impl Resolver<'_> {
         }
         let mut db = self.pool.acquire().await?;
         if let Some(element) = known() {
-            return Ok(element); // somebody read it while we waited for the connection
+            return Ok(element); // another task read it while this one waited for the connection
         }
         let (key, list, place) = match output::stored(&mut db, self.run, task, -1).await? {
             None => return Ok(Value::Null),
@@ -279,7 +278,7 @@ impl Resolver<'_> {
     }
 }
 
-/// The outputs of a map do not become smaller in a retry.
+/// Outputs of a map that are too large are a fatal error, because a retry would fail again.
 fn input_error(name: &str, error: &StoreError) -> TaskError {
     let read = format!("input `{name}` cannot be read");
     match error {
@@ -297,7 +296,7 @@ fn nth_of(list: &Value, index: usize) -> Value {
     list.get(index).cloned().unwrap_or(Value::Null)
 }
 
-/// As elements are counted in the database; no list is longer.
+/// Converts an index to the type in the database, which no list exceeds.
 fn whole(index: usize) -> i32 {
     i32::try_from(index).unwrap_or(i32::MAX)
 }

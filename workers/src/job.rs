@@ -1,5 +1,5 @@
-//! A try to run, as the driver makes it, and the steps that its body leaves for its end. The body, its host and its child
-//! process import it; it imports none of them.
+//! An attempt to run, as the driver creates it, and the steps that its task function leaves for its end. The modules
+//! `body`, `host` and `child` import this one; it imports none of them.
 
 use crate::offer::Offer;
 use orch_sdk::task::{RunFacts, TaskResult, fatal};
@@ -11,7 +11,7 @@ use std::any::Any;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio_util::sync::CancellationToken;
 
-/// A run as its bodies see it.
+/// A run as its task functions see it.
 #[derive(Debug, Clone)]
 pub(crate) struct RunView {
     pub(crate) facts: Arc<RunFacts>,
@@ -53,7 +53,6 @@ impl RunView {
     }
 }
 
-/// A try to run.
 pub(crate) struct Job {
     pub(crate) claimed: Claimed,
     pub(crate) offer: Arc<Offer>,
@@ -61,12 +60,11 @@ pub(crate) struct Job {
     pub(crate) cancel: CancellationToken,
 }
 
-/// Steps of one try. They have five seconds together.
+/// Maximum number of steps of one attempt. Together they have five seconds.
 const MOST_STEPS: usize = 100;
 
 type Steps = Vec<Box<dyn CompletionStep>>;
 
-/// What a body left for its end.
 #[derive(Default)]
 pub(crate) struct CompletionSteps(Mutex<Steps>);
 

@@ -1,8 +1,8 @@
-//! The worker: takes what is ready, runs it, records how it ended and goes on with what that makes ready.
+//! The worker: claims ready tasks, runs them, records their outcomes, and continues with the tasks that become ready.
 //!
-//! Four parties, no shared locks: the driver (one loop, one hot connection) is the only one that says anything about
-//! runs; bodies run as tasks of their own and report to it; the heartbeat has a thread and a connection to itself, so
-//! that no busy body can make a live worker look dead; the log shipper writes what bodies say.
+//! Its four parts share no locks. The driver (one loop, one hot connection) is the only part that changes runs. Task
+//! functions run as separate tasks and report to the driver. The heartbeat has its own thread and connection, so that
+//! no busy task function makes a live worker look dead. The log shipper writes the logs of task functions.
 #![warn(clippy::cast_possible_truncation)]
 
 mod alerts;

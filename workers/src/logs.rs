@@ -1,9 +1,9 @@
-//! What bodies say: caught per attempt, shipped while they run, bounded in every direction.
+//! Task logs: captured per attempt, shipped to the database while the attempt runs, and limited in rate and size.
 //!
-//! A line goes into its attempt's buffer and never waits for anything. The shipper writes full or old buffers as
-//! chunks, numbered per (attempt, lease), on a connection of its own; what the database does not take is sent again. A
-//! killed worker loses at most what was said since the last shipment. While the database takes nothing, the buffers of all
-//! attempts together hold `MAX_UNSENT_BYTES`; lines beyond that are lost, and a line in the log counts them.
+//! A log line goes into its attempt's buffer and never blocks the task. The shipper writes full or old buffers as
+//! chunks, numbered per (attempt, lease), over its own connection, and resends chunks that the database did not accept.
+//! A killed worker loses at most the lines since the last shipment. While the database accepts nothing, all buffers
+//! together hold `MAX_UNSENT_BYTES`; lines beyond that are lost, and a line in the log counts them.
 
 mod bounds;
 mod capture;
@@ -31,16 +31,16 @@ use std::time::Instant;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc};
 
-/// Maximum number of bytes of lines that a worker holds, of all its attempts, until the database has stored them.
+/// Maximum number of bytes of log lines that a worker holds for all its attempts until the database has stored them.
 const MAX_UNSENT_BYTES: usize = 64 << 20;
-/// A chunk is written when it is this large, or some time after its first line.
+/// A chunk is written when it reaches this size, or some time after its first line.
 const CHUNK_BYTES: usize = 64 * 1024;
-/// Bytes that a chunk counts beside its text.
+/// Bytes that a chunk counts in addition to its text.
 const CHUNK_OVERHEAD: usize = 128;
-/// Sustained rate that is kept, and what may come at once.
+/// Sustained rate at which an attempt may log, and the maximum burst.
 const RATE_BYTES_PER_S: f64 = 1024.0 * 1024.0;
 const BURST_BYTES: f64 = 8.0 * 1024.0 * 1024.0;
-/// What was said last is kept however fast it came.
+/// The last lines of a log are kept up to this size, regardless of their rate.
 const END_BYTES: usize = 64 * 1024;
 /// Maximum length of the lines that count lost lines.
 const GAP_BYTES: usize = 512;
@@ -50,7 +50,7 @@ const GAP_BYTES: usize = 512;
 pub(crate) struct AttemptLog {
     lease: Lease,
     state: Mutex<State>,
-    /// It is in the shipper's queue, or the shipper has it.
+    /// True if the log is in the shipper's queue or the shipper holds it.
     queued: AtomicBool,
     shipper: Shipper,
     progress: Progress,
@@ -58,15 +58,15 @@ pub(crate) struct AttemptLog {
 
 #[derive(Debug)]
 struct State {
-    /// Lines that were not taken yet, in pieces of `CHUNK_BYTES` and one line more.
+    /// Lines that the shipper has not taken yet, in pieces of `CHUNK_BYTES` plus one line.
     pieces: VecDeque<Piece>,
     seq: i32,
-    /// Bytes that may still be said now.
+    /// Bytes that may be logged now.
     allowance: f64,
     refilled: Instant,
     /// Number of lines lost since the last line that was kept, by cause, without those that are held back.
     lost: [u64; 2],
-    /// The last of the lost lines: if nothing follows, they are the log's end.
+    /// The last of the lost lines. If nothing follows, they are the end of the log and are kept.
     held_back: VecDeque<(String, Loss)>,
     held_back_bytes: usize,
     /// Bytes of `pieces` and of `held_back`, reserved in the budget.
@@ -86,7 +86,7 @@ struct Piece {
 #[derive(Debug, Clone, Copy)]
 enum Loss {
     TooFast,
-    /// The buffers are full, because the database does not take lines in time.
+    /// The buffers are full, because the database does not accept lines in time.
     Unsent,
 }
 
@@ -118,7 +118,7 @@ impl State {
         line.len() + 1 + if is_full { CHUNK_OVERHEAD } else { 0 }
     }
 
-    /// Keeps a line if it fits into what is free of the budget.
+    /// Keeps a line if the budget has enough free bytes.
     fn keep_if_free(&mut self, line: &str) -> bool {
         let most = line.len() + 1 + CHUNK_OVERHEAD;
         let is_free = self.budget.try_reserve(0, most);
@@ -130,8 +130,8 @@ impl State {
         is_free
     }
 
-    /// Keeps a line if the attempt's share has free bytes for it and for the end of the log, after a line that counts the lost
-    /// lines before it.
+    /// Keeps a line if the attempt's share has free bytes for the line and for the end of the log. If lines were lost
+    /// before it, first adds a line that counts them.
     fn keep_in_share(&mut self, line: &str) -> bool {
         let has_gap = self.lost != [0; 2] || !self.held_back.is_empty();
         let most = line.len() + 1 + CHUNK_OVERHEAD + if has_gap { GAP_BYTES } else { 0 };
@@ -146,7 +146,7 @@ impl State {
         true
     }
 
-    /// A line is lost unless it turns out to be of the log's end.
+    /// Holds a line back in case it is part of the log's end. Otherwise the line is lost.
     fn leave_out(&mut self, line: String, loss: Loss) {
         loop {
             let is_short = self.held_back.is_empty() || self.held_back_bytes + line.len() < END_BYTES;
@@ -170,7 +170,7 @@ impl State {
         self.lost[loss as usize] += 1;
     }
 
-    /// Nothing follows: keeps the lines that are held back. Returns their number.
+    /// Keeps the lines that are held back, because nothing follows. Returns their number.
     fn close_end(&mut self) -> usize {
         let added = self.keep_gap();
         self.bytes += added;
@@ -185,7 +185,7 @@ impl State {
         end.len()
     }
 
-    /// Adds what stands where lines are missing. Returns the number of bytes that it takes.
+    /// Adds the lines that count lost lines. Returns the number of bytes that they take.
     fn keep_gap(&mut self) -> usize {
         let lost = std::mem::take(&mut self.lost);
         let gaps = Loss::ALL.into_iter().zip(lost).filter(|(_, lines)| *lines > 0);
@@ -199,7 +199,7 @@ impl Drop for State {
     }
 }
 
-/// Where attempts hand in that they have something to ship.
+/// Queue to which attempts add their log when it has lines to ship.
 #[derive(Debug, Clone)]
 pub(crate) struct Shipper {
     queue: mpsc::Sender<Arc<AttemptLog>>,
@@ -255,7 +255,7 @@ impl AttemptLog {
         }
     }
 
-    /// How far the attempt is; it is shipped with the log, and now and then it is a line of it.
+    /// Records the progress of the attempt. It is shipped with the log, and now and then added to it as a line.
     pub(crate) fn progress(self: &Arc<Self>, rows: u64, bytes: u64) {
         if let Some(said) = self.progress.say(rows, bytes) {
             self.say(&progress_line(&said));
@@ -263,7 +263,7 @@ impl AttemptLog {
         self.hand_in();
     }
 
-    /// The attempt is over: what it said should be seen soon, how it ended last of all, however much was said before.
+    /// Ends the log of an attempt: adds `how` as the last line, regardless of the rate, and ships the log soon.
     pub(crate) fn close(self: &Arc<Self>, how: Option<&LogLine>) {
         let said_last = {
             let mut state = self.state.lock().expect("nothing panics while holding it");
@@ -296,8 +296,8 @@ impl AttemptLog {
         }
     }
 
-    /// Moves chunks of about `most_bytes` to those that are sent next, and the budget that they use with them. Returns true if
-    /// some are left.
+    /// Moves chunks of about `most_bytes`, with their budget, to those that are sent next. Returns true if some are
+    /// left.
     fn take(&self, into: &mut Unsent, most_bytes: usize) -> bool {
         let Lease { run, attempt, lease_no, .. } = self.lease;
         let is_left = {
@@ -324,7 +324,7 @@ impl AttemptLog {
             }
             let is_left = !state.pieces.is_empty();
             if !is_left {
-                // Under the lock: a line that comes now hands the log in again.
+                // Under the lock, so that a line that arrives now queues the log again.
                 self.queued.store(false, Ordering::Release);
             }
             is_left

@@ -1,15 +1,15 @@
-//! What this process knows as secret. Whoever hands a secret to a body teaches it here first; from then on it is `***`
-//! in whatever goes out: lines of logs, causes of failures, the process's own log.
+//! Secrets that this process masks. A secret is registered here before a task function receives it. From then on it is
+//! replaced with `***` in everything that leaves the process: log lines, causes of failures, and the process's own log.
 //!
-//! One for the process: bodies share it, and what one of them was given another may say. Until something is known,
-//! a line costs one look at a flag.
+//! There is one masker for the process, because a task function may print a secret that another one received. While no
+//! secret is known, a line costs one check of a flag.
 
 use orch_sdk::secret::Masker;
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// Memory has an end: beyond so many what was known is forgotten, but for what was learned for good.
+/// Limits memory: beyond this number, secrets are forgotten, except those that were learned permanently.
 const MOST_SECRETS: usize = 50_000;
 
 static KNOWS_ANY: AtomicBool = AtomicBool::new(false);
@@ -17,11 +17,11 @@ static KNOWN: RwLock<Option<KnownSecrets>> = RwLock::new(None);
 
 struct KnownSecrets {
     all: Arc<Masker>,
-    /// Of the process itself: its password, its keys, what its environment holds.
+    /// Secrets of the process itself: its password, its keys, and the contents of its environment.
     for_good: Masker,
 }
 
-/// From now on these are masked.
+/// Adds secrets that are masked from now on.
 pub fn learn<S: AsRef<str>>(secrets: impl IntoIterator<Item = S>) {
     let new: Vec<S> = secrets.into_iter().collect();
     let is_known = |masker: &Masker| new.iter().all(|secret| masker.knows(secret.as_ref()));
@@ -34,7 +34,7 @@ pub fn learn<S: AsRef<str>>(secrets: impl IntoIterator<Item = S>) {
     });
 }
 
-/// The same for what belongs to the process as long as it lives.
+/// Adds secrets that are masked as long as the process lives.
 pub fn learn_for_good<S: AsRef<str>>(secrets: impl IntoIterator<Item = S>) {
     let new: Vec<S> = secrets.into_iter().collect();
     change(|known| {
@@ -50,7 +50,7 @@ fn change(how: impl FnOnce(&mut KnownSecrets)) {
     KNOWS_ANY.store(!known.all.is_empty(), Ordering::Release);
 }
 
-/// `None`: nothing is secret, and asking cost nothing.
+/// Returns the masker, or `None` without any cost if no secret is known.
 pub fn masker() -> Option<Arc<Masker>> {
     if !KNOWS_ANY.load(Ordering::Acquire) {
         return None;
@@ -58,7 +58,7 @@ pub fn masker() -> Option<Arc<Masker>> {
     KNOWN.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(|known| known.all.clone())
 }
 
-/// A text without what is secret.
+/// Returns a text with its secrets masked.
 pub fn mask(text: &str) -> Cow<'_, str> {
     match masker() {
         Some(masker) => match masker.mask(text) {

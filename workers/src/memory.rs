@@ -1,5 +1,5 @@
-//! The memory of a family of processes, polled: that needs no privilege, and the limit applies to all descendants of a task. Anonymous
-//! memory and mapped shared memory count, each page once. Without `/proc` there is no limit.
+//! Memory of process families, measured by polling: that needs no privileges, and the limit applies to all descendants
+//! of a task. Anonymous memory and mapped shared memory count, each page once. Without `/proc` there is no limit.
 
 use crate::family;
 use nix::unistd::Pid;
@@ -7,16 +7,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// What grows faster than the limit in this time is seen when it is there; a process takes some 100 MB in it.
+/// Poll interval. A limit may be exceeded for this long; a process allocates about 100 MB in this time.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 const KB_PER_MB: u64 = 1024;
 
 tokio::task_local! {
-    /// The limit for programs that the body that is being polled starts.
+    /// The limit for programs that the task function being polled starts.
     pub(crate) static LIMIT: Arc<Limit>;
 }
 
-/// How much the programs of a body may have in memory.
+/// Memory limit for the programs of a task function.
 #[derive(Debug)]
 pub(crate) struct Limit {
     most_mb: u32,
@@ -28,13 +28,12 @@ impl Limit {
         Arc::new(Limit { most_mb, was_exceeded: AtomicBool::new(false) })
     }
 
-    /// Whether it ended a program.
     pub(crate) fn was_exceeded(&self) -> bool {
         self.was_exceeded.load(Ordering::Relaxed)
     }
 }
 
-/// Returns why, when a family has more in memory than the limit of its body. Without a limit it never returns.
+/// Returns the reason once a family uses more memory than its task function may. Never returns without a limit.
 pub(crate) async fn exceeded(root: Option<Pid>) -> String {
     let Ok(limit) = LIMIT.try_with(Arc::clone) else { return std::future::pending().await };
     let used_mb = more_than(root, limit.most_mb).await;
@@ -46,7 +45,7 @@ pub(crate) fn cause(used_mb: u64, most_mb: u32) -> String {
     format!("its processes had {used_mb} MB in memory, more than its `memory_mb` of {most_mb}")
 }
 
-/// Returns when the family has more than `most_mb`: how much.
+/// Waits until a family uses more than `most_mb`, and returns its memory in MB.
 pub(crate) async fn more_than(root: Option<Pid>, most_mb: u32) -> u64 {
     let Some(root) = root else { return std::future::pending().await };
     loop {
@@ -60,10 +59,10 @@ pub(crate) async fn more_than(root: Option<Pid>, most_mb: u32) -> u64 {
     }
 }
 
-/// The memory of a family, without mapped files. Exact only above `most_kb`.
+/// Returns the memory of a family in kB, without mapped files. Exact only above `most_kb`.
 fn family_kb(root: Pid, most_kb: u64) -> u64 {
     let all: Vec<Pid> = family::descendants(root).into_iter().chain([root]).collect();
-    // Counts a page once for each process that maps it. A process that has ended meanwhile has no memory.
+    // Counts a page once for each process that maps it. A process that has ended meanwhile counts nothing.
     let resident = all.iter().filter_map(|process| resident_kb(*process)).sum();
     if resident <= most_kb {
         return resident;
@@ -81,7 +80,7 @@ fn proportional_kb(process: Pid) -> Option<u64> {
     sum_of(process, "smaps_rollup", ["Pss_Anon:", "Pss_Shmem:"])
 }
 
-/// The sum of two fields in kB of a file below `/proc/<pid>`.
+/// Returns the sum of two fields in kB of a file below `/proc/<pid>`.
 fn sum_of(process: Pid, file: &str, fields: [&str; 2]) -> Option<u64> {
     let text = std::fs::read_to_string(format!("/proc/{process}/{file}")).ok()?;
     let field = |name: &str| {

@@ -1,4 +1,4 @@
-//! What this worker can run: the DAG versions of its bundle, with the functions of their tasks.
+//! The offers of this worker: the DAG versions of its bundle, with the functions of their tasks.
 
 use orch_core::plan::TaskIdx;
 use orch_sdk::task::{Conditions, TaskFn};
@@ -24,20 +24,20 @@ impl Offer {
     }
 }
 
-/// All versions a worker offers, by id. More may join while it works: those of DAG files that change.
+/// All versions that a worker offers, by id. Versions of changed DAG files may join while the worker runs.
 #[derive(Default)]
 pub struct Offers {
     bundle: String,
     by_version: RwLock<HashMap<i32, Arc<Offer>>>,
-    /// Grows with every change of what it offers.
+    /// Incremented with every change of the offers.
     joined: watch::Sender<u64>,
     may_grow: bool,
     conditions: Conditions,
-    /// The worker is to leave what others offer to them.
+    /// Cancelled when the worker should retire: leave its versions to other workers that offer them.
     retiring: CancellationToken,
-    /// What a retiring worker still claims; none: all.
+    /// Versions that a retiring worker still claims. `None` means all.
     kept: RwLock<Option<HashSet<i32>>>,
-    /// Tries that the worker holds.
+    /// Number of attempts that the worker holds.
     held: AtomicUsize,
 }
 
@@ -52,12 +52,12 @@ impl Offers {
         self.by_version.get_mut().unwrap_or_else(PoisonError::into_inner).insert(offer.version.id, Arc::new(offer));
     }
 
-    /// Versions may join later, of whatever kind of task.
+    /// Permits versions to join later, with tasks of any kind.
     pub fn let_grow(&mut self) {
         self.may_grow = true;
     }
 
-    /// Versions join while the worker works: from now on it may claim their tries.
+    /// Adds versions while the worker runs. It may claim their attempts from now on.
     pub fn join(&self, more: Vec<(Arc<Version>, HashMap<String, TaskFn>)>) {
         if more.is_empty() {
             return;
@@ -67,12 +67,12 @@ impl Offers {
         self.joined.send_modify(|joined| *joined += 1);
     }
 
-    /// Told each time what it offers has changed.
+    /// Returns a receiver that is notified of every change of the offers.
     pub(crate) fn joined(&self) -> watch::Receiver<u64> {
         self.joined.subscribe()
     }
 
-    /// Conditions that the bundle brings besides those that every worker knows.
+    /// Adds conditions of the bundle to the built-in ones.
     pub fn know(&mut self, conditions: &Conditions) {
         self.conditions.extend(conditions);
     }
@@ -89,13 +89,13 @@ impl Offers {
         self.read().values().cloned().collect()
     }
 
-    /// Does any task run like this, or could one that joins?
+    /// Returns true if any task has this isolation, or if one that joins could have it.
     pub(crate) fn have(&self, isolation: Isolation) -> bool {
         self.may_grow
             || self.all().iter().any(|offer| offer.version.plan.tasks.iter().any(|task| task.isolation == isolation))
     }
 
-    /// Does any version of a DAG say who is told of its runs?
+    /// Returns true if any version of a DAG has callbacks for its runs.
     pub(crate) fn tells(&self, dag_id: &str) -> bool {
         let tells =
             |offer: &Arc<Offer>| offer.version.dag_id == *dag_id && !offer.version.plan.spec.callbacks.is_empty();
@@ -106,14 +106,14 @@ impl Offers {
         self.read().get(&version).cloned()
     }
 
-    /// Ids of the versions that it can run.
+    /// Returns the ids of the versions that this worker can run.
     pub fn ids(&self) -> Vec<i32> {
         let mut ids: Vec<i32> = self.read().keys().copied().collect();
         ids.sort_unstable();
         ids
     }
 
-    /// Those of them that it claims, and that it is registered with.
+    /// Returns the ids of the versions that this worker claims and is registered with.
     pub(crate) fn claimed(&self) -> Vec<i32> {
         let mut ids = self.ids();
         if let Some(kept) = &*self.kept.read().unwrap_or_else(PoisonError::into_inner) {
@@ -122,7 +122,7 @@ impl Offers {
         ids
     }
 
-    /// Asks the worker to leave what others offer to them, to go on with what only it can, and then to stop.
+    /// Requests that the worker leaves its versions to other workers that offer them, and stops after the rest.
     pub fn retire(&self) {
         self.retiring.cancel();
     }
@@ -131,7 +131,7 @@ impl Offers {
         self.retiring.clone()
     }
 
-    /// From now on it claims these and no others. Says whether that is news.
+    /// Limits the claims to these versions. Returns true if that changes them.
     pub(crate) fn keep(&self, versions: HashSet<i32>) -> bool {
         let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
         if kept.as_ref() == Some(&versions) {
@@ -151,7 +151,7 @@ impl Offers {
         self.held.load(Ordering::Relaxed)
     }
 
-    /// Held for a look-up only, never while waiting.
+    /// The lock is held for a lookup only, never across an await.
     fn read(&self) -> RwLockReadGuard<'_, HashMap<i32, Arc<Offer>>> {
         self.by_version.read().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,4 +1,4 @@
-//! From what a body returned to what the engine is told. Pure.
+//! Converts the result of a task function to the outcome that is recorded. Does no I/O.
 
 use crate::logs::LogLine;
 use crate::mask;
@@ -17,41 +17,40 @@ use serde_json::{Map, Value};
 use std::borrow::Cow;
 use uuid::Uuid;
 
-/// How a try ended.
 #[derive(Debug)]
 pub(crate) enum Finish {
-    /// It gave a value; `stored`: the value is in the database already.
+    /// The task function returned a value. `stored` is true if the value is already in the database.
     Gave {
         value: Value,
         text: String,
         stored: bool,
         touched: Option<Box<Touched>>,
     },
-    /// A sensor saw nothing yet.
+    /// The poke of a sensor found nothing.
     NotYet,
-    /// It goes on when something is there.
+    /// The attempt continues after a wait.
     Deferred {
         wait: Box<NewWait>,
-        /// For the log.
+        /// Message for the log.
         words: String,
     },
     Error {
         error: TaskError,
         kind: Option<&'static str>,
     },
-    /// A condition on its element is not met.
+    /// A condition on the mapped element is not met.
     ConditionUnmet,
-    /// What is recorded was decided already, and perhaps recorded with what the try commits.
+    /// The outcome is already decided, and also recorded with what the attempt commits if `recorded` is true.
     Decided {
         ended: Box<EndedTry>,
         recorded: bool,
     },
-    /// It was told to stop and whoever said so has recorded its state.
+    /// The attempt was ordered to stop, and its state was recorded with the order.
     Stopped,
 }
 
 impl Finish {
-    /// Without what is secret: it is read long after, by people who may read less than the body.
+    /// Masks secrets: the result is read much later, by users who may have fewer permissions than the task function.
     pub(crate) fn masked(mut self) -> Self {
         let Some(masker) = mask::masker() else { return self };
         let clean = |text: &mut String| {
@@ -75,7 +74,7 @@ impl Finish {
         self
     }
 
-    /// The last line of the log, unless all went well.
+    /// Returns the last line of the log, or `None` if there is nothing to report.
     pub(crate) fn in_words(&self) -> Option<LogLine> {
         let (level, event) = match self {
             Finish::Error { error: TaskError::Retryable { causes } | TaskError::Fatal { causes }, .. } => {
@@ -98,7 +97,7 @@ impl Finish {
 
 const DEFAULT_RETRY_DELAY_MS: u64 = 300_000;
 
-/// After this try, if it fails.
+/// Returns the delay of the retry if this attempt fails.
 pub(crate) fn retry_delay_ms(offer: &Offer, claimed: &Claimed, logical_date: Option<DateTime<Utc>>) -> u64 {
     let plan = &offer.version.plan;
     let spec = &plan.spec.tasks[usize::from(claimed.lease.task)];
@@ -115,10 +114,10 @@ pub(crate) fn retry_delay_ms(offer: &Offer, claimed: &Claimed, logical_date: Opt
     u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Between two looks at what a task waits for, if it says nothing.
+/// Default interval between two pokes of a wait.
 pub(crate) const DEFAULT_POLL_MS: u64 = 60_000;
 
-/// What is recorded. `retry_in_ms` is asked only when another try follows.
+/// Returns the outcome to record. Calls `retry_in_ms` only if a retry follows.
 pub(crate) fn ended(
     offer: &Offer,
     claimed: &Claimed,
@@ -166,7 +165,7 @@ pub(crate) fn ended(
         }
         Finish::Deferred { wait, .. } => {
             end.state = if wait.asks.is_some() { TaskState::AwaitingInput } else { TaskState::Deferred };
-            // At once, but from `waiting`: it is not claimable.
+            // At least 1 ms, so that the next call is in `waiting` and cannot be claimed.
             end.next = Some(NextTry {
                 wake_in_ms: wait.wake_in_ms.max(1),
                 wait: Some(wait),
@@ -211,7 +210,7 @@ pub(crate) fn ended(
     Some(end)
 }
 
-/// What it asks people, as JSON text in which secrets are masked.
+/// Returns the question to users as JSON text in which secrets are masked.
 fn question_of(end: &EndedTry) -> Option<&str> {
     let wait = end.next.as_ref()?.wait.as_deref()?;
     wait.asks.as_ref()?;
@@ -222,7 +221,7 @@ fn asks(dag_id: &str, spec: &TaskSpec, claimed: &Claimed, question: &str) -> Vec
     if spec.callbacks.on_awaiting_input.is_empty() {
         return Vec::new();
     }
-    // It was checked when the body said it.
+    // The question was checked when the task function asked it.
     let Ok(question) = serde_json::from_str::<Question>(question) else { return Vec::new() };
     let asks = TryAsks {
         attempt: claimed.lease.attempt,

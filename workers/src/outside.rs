@@ -1,5 +1,4 @@
-//! Clients of what belongs to users: their databases and their web servers, reached by connections. Operators and
-//! conditions share them.
+//! Clients for databases and web servers of users, reached by connections. Used by operators and conditions.
 
 pub mod files;
 pub mod http;

@@ -1,5 +1,5 @@
-//! Reads and writes of bodies while the database cannot be reached: they wait for it. A try never fails for that; a
-//! worker that stays cut off for too long ends its bodies itself.
+//! Retries for reads and writes of task functions while the database is unreachable. An attempt never fails because of
+//! an outage; a worker that stays cut off for too long ends its attempts itself.
 
 use orch_store::{StoreError, StoreResult};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use std::time::Duration;
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Asks until there is an answer. Only for what may be said twice.
+/// Calls `ask` until the database responds. `ask` must be idempotent.
 pub(crate) async fn patiently<T, F>(mut ask: impl FnMut() -> F) -> StoreResult<T>
 where
     F: Future<Output = StoreResult<T>>,

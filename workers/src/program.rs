@@ -1,9 +1,10 @@
-//! Programs that tasks run: they and everything they start end with the worker, however it ends.
+//! Programs that tasks run. A program and everything that it starts end with the worker, however the worker ends.
 //!
-//! A supervisor, this binary started as `run-program`, stands between the worker and the program. Both hold one end of a
-//! socket: when the worker's end closes, because the worker was killed or the task was dropped, the supervisor ends the
-//! program and every descendant. If the supervisor is killed, the kernel kills the program, and the worker kills the other
-//! descendants by their mark. A binary that cannot start itself so (a test of a DAG) runs the program alone.
+//! A supervisor, this binary started as `run-program`, runs between the worker and the program. Worker and supervisor
+//! each hold one end of a socket: when the worker's end closes, because the worker was killed or the task was dropped,
+//! the supervisor ends the program and every descendant. If the supervisor is killed, the kernel kills the program, and
+//! the worker kills the other descendants by their mark. A binary that cannot start itself like this (a test of a DAG)
+//! runs the program without a supervisor.
 
 mod environment;
 mod supervisor;
@@ -27,10 +28,10 @@ use tokio::net::UnixStream;
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use tokio::task::JoinSet;
 
-/// How the supervisor is named on the command line.
+/// Command-line argument that starts the supervisor.
 const RUN_PROGRAM: &str = "run-program";
 
-/// This binary, also after the file was replaced by a newer one.
+/// Returns a command for this binary, even after its file was replaced by a newer one.
 pub fn own_binary() -> io::Result<Command> {
     let path = std::env::current_exe()?;
     let mut command =
@@ -39,10 +40,10 @@ pub fn own_binary() -> io::Result<Command> {
     Ok(command)
 }
 
-/// A command with nothing of the worker's environment but what programs need; arguments and variables may be added.
+/// Returns a command with only the variables of the worker that programs need. Arguments and variables may be added.
 ///
 /// # Errors
-/// The path of this binary cannot be found.
+/// Fails if the path of this binary cannot be found.
 pub fn command(program: &str) -> io::Result<Command> {
     let mut command = if supervisor::is_available() {
         let mut command = own_binary()?;
@@ -55,24 +56,24 @@ pub fn command(program: &str) -> io::Result<Command> {
     Ok(command)
 }
 
-/// A program that runs. Dropped while it does, it ends with everything that descends from it.
+/// A running program. Dropping it kills the program and all its descendants.
 #[derive(Debug)]
 pub struct Program {
     child: Child,
-    /// The supervisor, or without one the program; none when it was waited for.
+    /// The supervisor, or the program if there is no supervisor. `None` after it was waited for.
     root: Option<Pid>,
-    /// In the environment of the program and of what it starts.
+    /// Marker in the environment of the program and its descendants.
     mark: String,
     control: Option<Control>,
-    /// Gives a program without a supervisor its input.
+    /// Writes the input of a program without a supervisor.
     feeding: JoinSet<()>,
 }
 
 impl Program {
-    /// Starts a `command`; `input` is what the program reads, without any it reads nothing.
+    /// Starts a `command`. The program reads `input`, or nothing if it is `None`.
     ///
     /// # Errors
-    /// There is no such program, or it cannot be started.
+    /// Fails if the program does not exist or cannot be started.
     #[boxed]
     pub async fn start(mut command: Command, input: Option<String>) -> io::Result<Program> {
         let mark = uuid::Uuid::new_v4().simple().to_string();
@@ -81,7 +82,7 @@ impl Program {
             command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
             let mut program = Program::of(command.spawn()?, mark, None);
             if let (Some(mut stdin), Some(input)) = (program.child.stdin.take(), input) {
-                // A program that reads no further has what it wants.
+                // A program may exit or close its input before it has read everything.
                 program.feeding.spawn(async move { drop(stdin.write_all(input.as_bytes()).await) });
             }
             return Ok(program);
@@ -91,7 +92,7 @@ impl Program {
         theirs.set_nonblocking(false)?;
         command.stdin(Stdio::from(OwnedFd::from(theirs)));
         let child = command.spawn()?;
-        drop(command); // it holds their end of the socket
+        drop(command); // the command holds the other end of the socket
         let mut program = Program::of(child, mark, Some(Control { socket: BufReader::new(ours), line: Vec::new() }));
         match program.ask(&Request { input }).await? {
             SupervisorReply::Started => Ok(program),
@@ -113,15 +114,15 @@ impl Program {
         control.answer().await
     }
 
-    /// Standard output and standard error, once.
+    /// Returns standard output and standard error. `None` after the first call.
     pub fn output(&mut self) -> Option<(ChildStdout, ChildStderr)> {
         self.child.stdout.take().zip(self.child.stderr.take())
     }
 
-    /// How it ended. It may be asked again after it was not waited for to the end.
+    /// Waits for the exit status. May be called again after a call that was cancelled.
     ///
     /// # Errors
-    /// Returns an error if its supervisor was killed. The exit code is lost, and all processes of the program are killed.
+    /// Fails if the supervisor was killed: the exit code is lost, and all processes of the program are killed.
     #[boxed]
     pub async fn wait(&mut self) -> io::Result<ExitStatus> {
         let ended = match &mut self.control {
@@ -141,21 +142,21 @@ impl Program {
         ended
     }
 
-    /// Returns why, when the program and its descendants take more memory than its task may.
+    /// Returns the reason once the program and its descendants use more memory than the task may.
     pub fn memory_exceeded(&self) -> impl Future<Output = String> + use<> {
         memory::exceeded(self.root)
     }
 
-    /// Asks the program and all its descendants to end.
+    /// Sends SIGTERM to the program and all its descendants.
     pub fn terminate(&self) {
         let Some(root) = self.root else { return };
         family::signal(root, Signal::SIGTERM);
         if self.control.is_none() {
-            nix::sys::signal::killpg(root, Signal::SIGTERM).ok(); // it may have ended meanwhile
+            nix::sys::signal::killpg(root, Signal::SIGTERM).ok(); // the process may have ended meanwhile
         }
     }
 
-    /// Ends the program and all its descendants.
+    /// Kills the program and all its descendants.
     pub fn kill(&mut self) {
         if let Some(root) = self.root.take() {
             family::kill_all(root);
@@ -177,7 +178,7 @@ struct Control {
 }
 
 impl Control {
-    /// Cancel-safe: what was read of a line is kept.
+    /// Reads the next reply. Cancel-safe: an incomplete line is kept.
     async fn answer(&mut self) -> io::Result<SupervisorReply> {
         self.socket.read_until(b'\n', &mut self.line).await?;
         let line = std::mem::take(&mut self.line);

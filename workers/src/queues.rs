@@ -1,11 +1,10 @@
-//! The queues that a worker takes from, by their ids: the driver claims tries of them, the watcher conditions.
+//! Queues of a worker: the driver claims attempts from them, and the watcher polls conditions in them.
 
 use orch_spec::Isolation;
 use orch_store::StoreResult;
 use orch_store::version::{lane, queue_ids};
 use sqlx::PgConnection;
 
-/// Ids of the queues a worker takes from.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct QueueIds {
     pub(crate) in_process: Vec<i32>,

@@ -1,6 +1,6 @@
-//! A worker steps back for others: from then on it leaves what another one offers to it, goes on with the runs whose version
-//! nobody else has, lets what it runs end however long that takes, and then stops. Whoever rolls out a new binary starts its
-//! workers first and asks the old ones for this (SIGUSR1): no run changes its version, and none is cut short.
+//! Retiring a worker: it leaves its versions to other workers that offer them, continues with the runs whose version no
+//! other worker has, waits for its running attempts without a time limit, and stops. To roll out a new binary, start
+//! its workers and then send SIGUSR1 to the old ones: no run changes its version, and no attempt is cut short.
 
 use crate::offer::Offers;
 use orch_store::StoreResult;
@@ -11,10 +11,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// The end of a run wakes it sooner, but only where that run ended in this process.
+/// Poll interval. The end of a run triggers a poll earlier, but only if the run ended in this process.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
-/// Waits until it is asked, then retires the worker that is registered as `worker`, and stops it.
+/// Waits for a request to retire, then retires the worker that is registered as `worker`, and stops it.
 pub(crate) async fn when_asked(
     cold: PgPool,
     offers: Arc<Offers>,
@@ -27,7 +27,7 @@ pub(crate) async fn when_asked(
     loop {
         let woken = ended.notified();
         match keep_needed_versions(&cold, &offers, worker, &hints).await {
-            // Nothing is claimed any more, and what was claimed has ended.
+            // Nothing is claimed any more, and all claimed attempts have ended.
             Ok(0) if offers.held() == 0 => break,
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "what only this worker can run could not be asked"),
@@ -38,14 +38,14 @@ pub(crate) async fn when_asked(
     stop.cancel();
 }
 
-/// How many versions are still its own.
+/// Limits the claims to versions that no other worker offers, and returns their number.
 async fn keep_needed_versions(cold: &PgPool, offers: &Offers, worker: i32, hints: &Hints) -> StoreResult<usize> {
     let mut db = cold.acquire().await?;
-    // First, so that two that retire at once do not leave a run to each other.
+    // Drain before the query, or two workers that retire at the same time would leave the same run to each other.
     set_worker_state(&mut db, worker, WorkerState::Draining).await?;
     let needed = needed_versions(&mut db, worker, &offers.ids()).await?;
     if offers.keep(needed.iter().copied().collect()) {
-        // The driver takes it up, and whoever has the rest looks for it.
+        // Wakes this driver, which applies the change, and the workers that offer the other versions.
         hints.give(Hint::Ready);
     }
     Ok(needed.len())

@@ -1,9 +1,9 @@
-//! Where connections and variables come from, in Airflow's order: backends that were configured (files, then a vault),
-//! the environment, the database; at last what the binary brings. The first that has it wins; one that fails is passed
-//! over, and named if nobody has it.
+//! Connections and variables, looked up in Airflow's order: configured backends (files, then a vault), the environment,
+//! the database, and finally the defaults of the binary. The first backend that has the value wins. A backend that
+//! fails is skipped, and reported if no other backend has the value.
 //!
-//! What was found is kept for a moment, so that a thousand elements of a map ask a vault once; and it is masked in
-//! everything that leaves this process from then on.
+//! Values are cached for a few seconds, so that a thousand mapped elements query a vault once. From then on they are
+//! masked in everything that leaves this process.
 
 mod cache;
 mod defaults;
@@ -31,21 +31,20 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Of a process that has no others. Asked seldom, thanks to the cache.
+/// Maximum number of database sessions in a process without a pool. The cache keeps queries rare.
 const SESSIONS: u32 = 2;
 
-/// Where to look.
 #[derive(Clone, Default)]
 pub struct SecretsConfig {
     pub keys: Keyring,
-    /// `ORCH_CONN_…`, `ORCH_VAR_…` and Airflow's names of the same.
+    /// `ORCH_CONN_…`, `ORCH_VAR_…` and Airflow's equivalents.
     pub environment: HashMap<String, String>,
     pub connections_file: Option<PathBuf>,
     pub variables_file: Option<PathBuf>,
     pub vault: Option<VaultConfig>,
-    /// Another database than the worker's, for a trial on one that is thrown away.
+    /// Database with the connections and variables if it is not the worker's: for a trial on a temporary database.
     pub database_url: Option<String>,
-    /// What the binary or its bundle brings, made for the database of the worker and this folder.
+    /// Default connections of the binary or its bundle, for the worker's database and this folder.
     pub defaults: DefaultConnections,
     pub data_dir: PathBuf,
     /// The role as which default connections log in; `None` for the user of the worker's URL.
@@ -73,14 +72,14 @@ impl fmt::Debug for SecretsConfig {
     }
 }
 
-/// What one place answers. `None`: it has no such thing.
+/// Result of one backend. `None` if it does not have the value.
 pub type BackendResult<T> = Result<Option<T>, BackendError>;
 
-/// A place where connections and variables are kept.
+/// A source of connections and variables.
 pub trait Backend: Send + Sync {
-    /// As in "the file `x`".
+    /// Returns the name of the backend for messages.
     fn name(&self) -> String;
-    /// True if users add and change what is kept there while orch runs.
+    /// Returns true if users add and change its contents while orch runs.
     fn is_changed_by_users(&self) -> bool {
         false
     }
@@ -88,12 +87,12 @@ pub trait Backend: Send + Sync {
     fn variable(&self, key: &str) -> BoxFuture<BackendResult<String>>;
 }
 
-/// Why a place did not answer. Says nothing of what is kept there.
+/// Reason for the failure of a backend. Contains nothing of the stored values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{problem}")]
 pub struct BackendError {
     pub problem: String,
-    /// It may go well the next time.
+    /// True if a retry may succeed.
     pub passes: bool,
 }
 
@@ -107,24 +106,24 @@ impl BackendError {
     }
 }
 
-/// All places together. Clones share what they found.
+/// All backends. Clones share the cache.
 #[derive(Clone)]
 pub struct Secrets {
     places: Arc<[Arc<dyn Backend>]>,
     found: Arc<Cache>,
-    /// For what tasks give.
+    /// Keys for sealing secrets in the outputs of tasks.
     keys: Keyring,
-    /// Addresses that connections of users may reach. `None`: all.
+    /// Addresses that connections of users may reach. `None` means all.
     reach: Option<Arc<Reach>>,
 }
 
 impl Secrets {
-    /// `database_url`: where the metadata is; without it the database is not asked.
+    /// Creates the backends. `database_url` is the metadata database. Without any database URL, no database is queried.
     pub fn new(config: &SecretsConfig, database_url: Option<&str>) -> Result<Self, BackendError> {
         Self::of(config, database_url, None)
     }
 
-    /// The same in a process that has connections already: the metadata is asked over these.
+    /// Like `new`, but queries the metadata database over the pool `cold`.
     pub fn beside(config: &SecretsConfig, database_url: &str, cold: &PgPool) -> Result<Self, BackendError> {
         Self::of(config, Some(database_url), Some(cold))
     }
@@ -158,18 +157,17 @@ impl Secrets {
         Ok(Secrets { places: places.into(), found: Arc::default(), keys: config.keys.clone(), reach: None })
     }
 
-    /// Nowhere to look.
     pub fn none() -> Self {
         Secrets { places: Arc::new([]), found: Arc::default(), keys: Keyring::default(), reach: None }
     }
 
-    /// Rejects connections that users added and that lead elsewhere, for processes that connect on behalf of users. Empties the cache.
+    /// Rejects connections that users added and that lead elsewhere, for use on behalf of users. Empties the cache.
     #[must_use]
     pub fn within(self, reach: Reach) -> Self {
         Secrets { reach: Some(Arc::new(reach)), found: Arc::default(), ..self }
     }
 
-    /// A connection by its id; its secrets are masked from now on. One that does not exist is a fatal error.
+    /// Returns a connection and masks its secrets from now on. A connection that does not exist is a fatal error.
     #[boxed]
     pub async fn connection(&self, id: &str) -> TaskResult<Connection> {
         if let Some(found) = self.found.connection(id) {
@@ -180,7 +178,7 @@ impl Secrets {
         Ok(found)
     }
 
-    /// The same, and which place has it: asked anew.
+    /// Like `connection`, but skips the cache and also returns the name of the backend that has the connection.
     #[boxed]
     pub async fn connection_and_place(&self, id: &str) -> TaskResult<(Connection, String)> {
         ConnectionId::new(id).map_err(|error| fatal(error.to_string()))?;
@@ -196,7 +194,7 @@ impl Secrets {
         Ok((found, place.name()))
     }
 
-    /// A variable by its key; it is masked from now on if its name, or one inside it, says that it is secret.
+    /// Returns a variable. It is masked from now on if its key, or a name inside it, is sensitive.
     #[boxed]
     pub async fn variable(&self, key: &str) -> TaskResult<Option<String>> {
         if let Some(found) = self.found.variable(key) {
@@ -209,7 +207,7 @@ impl Secrets {
         Ok(found)
     }
 
-    /// The same, looked for anew, with the name of the place that has it.
+    /// Like `variable`, but skips the cache and also returns the name of the backend that has the value.
     #[boxed]
     pub async fn variable_and_place(&self, key: &str) -> TaskResult<Option<(String, String)>> {
         check_variable_key(key).map_err(|error| fatal(error.to_string()))?;
@@ -220,8 +218,8 @@ impl Secrets {
         Ok(found.map(|(found, place)| (found, place.name())))
     }
 
-    /// Returns the value of the first place that has one, and that place. Skips places that fail, as in Airflow. If no other place has the value,
-    /// the failure is returned, because the value may be there.
+    /// Returns the first value that a backend has, and that backend. Skips backends that fail, as in Airflow. If no
+    /// other backend has the value, the failure is returned, because the failed backend may have it.
     async fn first<T>(
         &self,
         what: &str,

@@ -1,7 +1,7 @@
-//! The same loops without Postgres, for a simulation that brings its own store, its own heart and its own clock.
+//! The loops of a worker without Postgres, for a simulation with its own store, heartbeat and clock.
 //!
-//! Driver, pulse and bodies run as in production; only what they stand on is exchanged. There is no database behind
-//! the bodies: they may not push, pull or read another task's output, and what they say is not kept.
+//! Driver, heartbeat and task functions run as in production; only what they depend on is replaced. Task functions have
+//! no database: they must not push, pull or read the output of another task, and their logs are not kept.
 
 pub use crate::heartbeat::Heart;
 
@@ -24,21 +24,20 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Nobody answers there, and nobody is asked.
+/// Address of a database that does not exist and is never queried.
 const NOWHERE: &str = "postgres://nowhere@127.0.0.1:1/nothing";
 
 /// A worker that has just been registered.
 #[derive(Debug)]
 pub struct Registered {
     pub worker: i32,
-    /// Before it was registered: from then on its lease counts.
+    /// Time before the registration, from which the lease counts.
     pub began: Instant,
-    /// Ids of the queues it takes from.
     pub queues: Vec<i32>,
 }
 
-/// The two threads of one incarnation, from registration until it stops, is lost, or loses the database: the driver, with
-/// whose end its bodies end, and the pulse, which ends after it.
+/// Returns the two futures of one incarnation, which run from registration until the worker stops, is lost, or loses
+/// the database: the driver, whose attempts end with it, and the heartbeat, which ends after the driver.
 pub fn threads<S: Hot, H: Heart>(
     config: &WorkerConfig,
     offers: &Arc<Offers>,

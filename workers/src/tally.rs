@@ -1,9 +1,9 @@
-//! Counts what a worker has done since its process began, for metrics.
+//! Counters of a worker since the start of its process, for metrics.
 
 use orch_spec::metrics::Text;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// Shared by the worker and its metrics: clones count together.
+/// Shared by the worker and its metrics: clones use the same counters.
 #[derive(Debug, Clone, Default)]
 pub struct Tally(std::sync::Arc<Counts>);
 
@@ -27,7 +27,7 @@ impl Tally {
         self.0.running.store(running, Ordering::Relaxed);
     }
 
-    /// Of a worker with so many slots.
+    /// Writes the metrics of a worker with `slots` slots.
     pub fn tell(&self, text: &mut Text, slots: usize) {
         let Counts { began, ended, running } = &*self.0;
         text.counter("orch_worker_tries_started_total", "Tries that this worker has started.")

@@ -1,4 +1,4 @@
-//! What a body says it did to assets, until its end is recorded: with a success that still counts, or not at all.
+//! Asset events and lineage that a task function reports, kept until they are stored with a success that counts.
 
 use crate::mask;
 use orch_sdk::task::{RunFacts, TaskResult, fatal};
@@ -8,7 +8,6 @@ use orch_store::step::Touched;
 use std::borrow::Cow;
 use std::sync::{Mutex, PoisonError};
 
-/// Said by one body.
 #[derive(Default)]
 pub(crate) struct TouchedAssets {
     said: Mutex<(Vec<AssetEvent>, Vec<LineageEdge>)>,
@@ -16,7 +15,7 @@ pub(crate) struct TouchedAssets {
 
 impl TouchedAssets {
     pub(crate) fn event(&self, event: AssetEvent) -> TaskResult<()> {
-        // Not every body speaks through a context that has asked this before.
+        // Not every task function reports through a context that has checked this before.
         event.problem().map_or(Ok(()), |problem| Err(fatal(problem)))?;
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         room(said.0.len())?;
@@ -32,7 +31,7 @@ impl TouchedAssets {
         Ok(())
     }
 
-    /// What a success leaves behind; nothing of most tasks.
+    /// Returns what is stored with a success; `None` for most tasks.
     pub(crate) fn touched(&self, task: &TaskSpec, run: &RunFacts) -> Option<Box<Touched>> {
         let said = std::mem::take(&mut *self.said.lock().unwrap_or_else(PoisonError::into_inner));
         let mut events = events_of(&task.outlets, &said.0, run.partition_key.as_deref());
@@ -53,7 +52,7 @@ pub(crate) fn room(said: usize) -> TaskResult<()> {
     Err(fatal(format!("a try can tell of {MAX_EVENTS} updates: gather them into fewer events")))
 }
 
-/// Events are read by people who may read less than the body.
+/// Masks secrets: events are read by users who may have fewer permissions than the task function.
 fn mask_extra(event: &mut AssetEvent) {
     let Some(masker) = mask::masker() else { return };
     if let Cow::Owned(masked) = masker.mask(&event.extra.to_string()) {

@@ -1,8 +1,7 @@
-//! The watcher: looks at what deferred tasks wait for. No task of it takes a slot, and no scheduler looks.
+//! The watcher: polls the conditions of deferred tasks. These tasks take no slot, and schedulers poll no conditions.
 //!
-//! It takes conditions that are due in batches, for a while; looks once for all that are equal; writes all answers with one
-//! statement. Whatever it was at when it died is due again soon after. Schedulers only see to it that a wait that takes too
-//! long ends.
+//! The watcher takes due conditions in batches, with a lease; polls once for all that are equal; and writes all results
+//! with one statement. Conditions of a dead watcher are due again soon after. Schedulers only end waits that time out.
 
 mod eyes;
 mod round;
@@ -24,27 +23,27 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use eyes::Outlook;
 
-/// Conditions taken and answered by one statement.
+/// Maximum number of conditions that one statement takes.
 const BATCH: i64 = 500;
-/// Looks under way.
+/// Maximum number of concurrent pokes.
 const MOST_LOOKS: usize = 32;
-/// Without a hint somebody still looks after so long whether there is anything to look at.
+/// Poll interval without a hint, if nothing is due earlier.
 const POLL: Duration = Duration::from_mins(1);
-/// What a killed watcher had taken is due again after so long. Kept as long as it looks.
+/// Lease of conditions that the watcher has taken, renewed while pokes run. Those of a killed watcher are due after it.
 const LEASE: Duration = Duration::from_secs(30);
-/// Answers wait for others so long.
+/// Time that results wait for others.
 const GATHER: Duration = Duration::from_millis(50);
-/// It takes no more often than that, however many conditions are due at different moments: a bound on statements. What
-/// just began to wait is looked at sooner.
+/// Minimum time between two takes, however many conditions are due at different times: it bounds the number of
+/// statements. After a hint, a condition that has just started to wait is taken earlier.
 const BETWEEN: Duration = Duration::from_millis(250);
 const BETWEEN_HINTS: Duration = Duration::from_millis(20);
-/// After an error of the database.
+/// Pause after a database error.
 const PAUSE: Duration = Duration::from_millis(500);
 const UNRECORDABLE: &str = "what was waited for cannot be recorded: it does not fit the database";
-/// What was waited for is made claimable in steps of so many.
+/// Maximum number of instances that one statement makes claimable.
 const WAKE: i64 = 1_000;
 
-/// Looks until `stop`, for `worker` and its queues.
+/// Polls conditions until `stop`, for `worker` and its queues.
 pub(crate) struct Watch {
     watcher: Watcher,
     cold: PgPool,
@@ -53,12 +52,11 @@ pub(crate) struct Watch {
     todo: VecDeque<Question>,
     looks: Looks,
     answers: Vec<WatchedOutcome>,
-    /// What looks say for the logs of the tries that wait.
+    /// Lines of pokes for the logs of the attempts that wait.
     lines: Vec<NewChunk>,
-    /// When the first of them came.
+    /// Arrival time of the first entry of `answers`.
     answered_at: Instant,
     kept_at: Instant,
-    /// The next take.
     take_at: Instant,
     took_at: Instant,
 }
@@ -86,7 +84,7 @@ impl Watch {
         let hints = self.hints.clone();
         while !stop.is_cancelled() {
             let mut woken = std::pin::pin!(hints.on(Hint::Watch).notified());
-            woken.as_mut().enable(); // armed before we look
+            woken.as_mut().enable(); // armed before the round
             let pause = match self.round().await {
                 Ok(pause) => pause,
                 Err(error) => {
@@ -104,13 +102,13 @@ impl Watch {
                 self.note(looked);
             }
         }
-        // What is known is worth saying; what is not said is looked at again.
+        // Results that are not written are polled again by another watcher.
         if let Err(error) = self.say().await {
             tracing::debug!(%error, "the last answers of the watcher were not heard");
         }
     }
 
-    /// Says what is known, takes what is due, begins looks. How long there is nothing else to do.
+    /// Writes results, takes due conditions and starts pokes. Returns the time until there is something else to do.
     async fn round(&mut self) -> StoreResult<Duration> {
         if !self.answers.is_empty() && (self.looks.is_empty() || self.answered_at.elapsed() >= GATHER) {
             self.say().await?;
@@ -141,7 +139,7 @@ impl Watch {
         Ok(next.saturating_duration_since(now))
     }
 
-    /// Takes what is due, and finds out when to take again.
+    /// Takes due conditions, and determines when to take again.
     async fn take(&mut self) -> StoreResult<()> {
         let mut db = self.cold.acquire().await?;
         let taken = watch::take_due(&mut db, &self.watcher, BATCH).await?;
@@ -167,7 +165,7 @@ impl Watch {
         }
     }
 
-    /// All answers at once. What was waited for is claimable then.
+    /// Writes all results. Instances whose wait has ended are claimable afterwards.
     async fn say(&mut self) -> StoreResult<()> {
         if self.answers.is_empty() {
             return Ok(());
@@ -188,14 +186,14 @@ impl Watch {
         drop(db);
         if ended {
             self.hints.give(Hint::Ready);
-            // Those behind a gate have to be let in again.
+            // Instances behind a gate must be admitted again.
             self.hints.give(Hint::Due);
         }
         Ok(())
     }
 }
 
-/// Tells what was seen. An answer that the database refuses is found by halving and ends its wait; the others are written.
+/// Writes results. A result that the database rejects is found by bisection and ends its wait; the others are written.
 async fn write(db: &mut PgConnection, worker: i32, answers: &mut Vec<WatchedOutcome>) -> StoreResult<()> {
     let mut batches = vec![std::mem::take(answers)];
     while let Some(mut batch) = batches.pop() {
@@ -223,7 +221,7 @@ async fn write(db: &mut PgConnection, worker: i32, answers: &mut Vec<WatchedOutc
     Ok(())
 }
 
-/// Refuses what no look of this worker could make sense of.
+/// Rejects conditions that this worker cannot poll.
 pub(crate) fn check(conditions: &Conditions, awaited: &orch_sdk::task::Awaited) -> Result<(), String> {
     let kind = &awaited.kind;
     let condition = conditions.get(kind).ok_or_else(|| {

@@ -1,5 +1,6 @@
-//! A program on the scheduler's machine. The connection names one of those that the settings allow (`programs.rs`); the alert
-//! is JSON on its standard input. It gets no arguments: who may change a connection must not choose them.
+//! Alerts to a program on the scheduler's machine. The connection names one of the programs that the settings allow
+//! (`programs.rs`), and the program receives the alert as JSON on standard input. It gets no arguments, because users
+//! who can edit connections must not choose them.
 
 use super::Programs;
 use crate::program;
@@ -11,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
 
 const MOST_WORDS: usize = 200;
-/// Of what a program says on standard error; the rest is read and forgotten.
+/// Maximum number of bytes kept of a program's standard error; the rest is read and discarded.
 const MOST_STDERR: u64 = 4 * 1024;
 
 pub(super) async fn run_alert_program(
@@ -38,7 +39,7 @@ pub(super) async fn run_alert_program(
     let (input, errors) = (child.stdin.take(), child.stderr.take());
     let tell = async {
         if let Some(mut input) = input {
-            // A program that stops reading has what it wants.
+            // A program may exit or close its input before it has read everything.
             input.write_all(body.to_string().as_bytes()).await.ok();
         }
     };

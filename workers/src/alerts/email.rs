@@ -1,5 +1,5 @@
-//! E-mail over SMTP, as Airflow's `smtp` connections say it: `from_email`, `disable_tls`, `disable_ssl` in `extra`; `to` there is
-//! who is told if the notifier names nobody.
+//! E-mail over SMTP, configured like Airflow's `smtp` connections: `from_email`, `disable_tls` and `disable_ssl` in
+//! `extra`. The recipients in `to` of `extra` are used if the notifier names none.
 
 use super::PATIENCE;
 use lettre::message::Mailbox;
@@ -16,14 +16,14 @@ use std::error::Error;
 use std::io::Read as _;
 use std::net::ToSocketAddrs as _;
 
-/// TLS from the first byte on.
+/// Port for implicit TLS.
 const SMTPS: u16 = 465;
-/// STARTTLS, or nothing if the connection says so.
+/// Port for STARTTLS, or for no encryption if the connection sets `disable_tls`.
 const SUBMISSION: u16 = 587;
-/// Of all authorities that a browser knows there are 200 kB.
+/// Maximum size of `ca_file`. All certificate authorities of a browser take 200 kB.
 const MOST_CERTIFICATE_BYTES: u64 = 1 << 20;
 
-/// With a `reach` only to where that allows.
+/// Sends a mail. With a `reach`, the server's address must be allowed by it.
 pub(super) async fn send(
     connection: &Connection,
     message: &Message,
@@ -39,7 +39,7 @@ pub(super) async fn send(
     sent.await.map_err(|error| error.to_string())?
 }
 
-/// Of what the server says only the code: it may be any server.
+/// Describes an error. Only the code of a response is included, because the connection may lead to any server.
 fn problem(error: &smtp::Error) -> String {
     match error.status() {
         Some(code) => format!("the mail server answers {code}"),
@@ -68,14 +68,14 @@ fn transport(connection: &Connection, reach: Option<&Reach>) -> Result<SmtpTrans
     Ok(builder.build())
 }
 
-/// An address of the host that may be reached: what is connected to is what was checked.
+/// Returns an allowed IP address of the host, so that the checked address is the one that is used.
 fn resolved(host: &str, port: u16, reach: &Reach) -> Result<String, String> {
     let mut found = (host, port).to_socket_addrs().map_err(|error| format!("`{host}` cannot be resolved: {error}"))?;
     let allowed = found.find(|address| reach.allows(address.ip()));
     allowed.map(|address| address.ip().to_string()).ok_or_else(|| format!("`{host}`: {NOT_REACHED}"))
 }
 
-/// Trusts whom everybody trusts, and the certificate of `ca_file` if there is one.
+/// Trusts the usual certificate authorities, and the certificate in `ca_file` if it is set.
 fn tls(connection: &Connection, host: &str) -> Result<TlsParameters, String> {
     let mut builder = TlsParameters::builder(host.to_string());
     if let Some(file) = connection.extra_field("ca_file").and_then(Value::as_str) {
@@ -86,7 +86,7 @@ fn tls(connection: &Connection, host: &str) -> Result<TlsParameters, String> {
     builder.build().map_err(|error| chain(&error))
 }
 
-/// Whoever sets up the connection names the file: only a real one is opened, and not read without end.
+/// Reads the certificates in `file`, which users choose: only a regular file, up to `MOST_CERTIFICATE_BYTES`.
 fn certificates(file: &str) -> std::io::Result<Vec<u8>> {
     if !std::fs::metadata(file)?.is_file() {
         return Err(std::io::Error::other("it is not a file"));
@@ -113,7 +113,7 @@ fn mail(connection: &Connection, message: &Message, to: &[String]) -> Result<let
         .from(address(from)?)
         .subject(&message.subject)
         .header(Key(message.key.clone()))
-        // Without it a mail is ASCII, and clients show umlauts of names and reasons as garbage.
+        // Without this header, a mail is ASCII and clients show umlauts in names and reasons as garbage.
         .header(ContentType::TEXT_PLAIN);
     for one in to {
         mail = mail.to(address(one)?);
@@ -121,7 +121,7 @@ fn mail(connection: &Connection, message: &Message, to: &[String]) -> Result<let
     mail.body(message.text.clone()).map_err(|error| chain(&error))
 }
 
-/// Whoever gets it twice knows it by this.
+/// Header by which receivers detect duplicates.
 #[derive(Debug, Clone)]
 struct Key(String);
 

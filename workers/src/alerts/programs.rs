@@ -1,12 +1,12 @@
-//! The programs that alerts may start. They come from the settings of the process alone: a connection names one and says
-//! nothing else of it, so that nobody who may change connections can have this process run what they like.
+//! Programs that alerts may start. They come only from the settings of the process. A connection only names one of
+//! them, so users who can edit connections cannot run arbitrary commands.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-/// By name; none unless the settings say so.
+/// Programs by name; empty by default.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Programs(BTreeMap<String, PathBuf>);
 
@@ -16,7 +16,7 @@ impl Programs {
     }
 }
 
-/// `pager=/usr/local/bin/page,chat=/opt/tell`
+/// Parses settings such as `pager=/usr/local/bin/page,chat=/opt/tell`.
 impl FromStr for Programs {
     type Err = String;
 

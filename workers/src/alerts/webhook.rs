@@ -1,4 +1,4 @@
-//! Webhooks: one in the way of Slack, which many chats take, and one that sends everything as JSON, signed.
+//! Webhooks: one in the format of Slack, which many chats accept, and a generic one with all fields as JSON.
 
 use super::PATIENCE;
 use crate::outside::http::{Address, Ask, Http, anywhere, below, refusal};
@@ -10,12 +10,13 @@ use serde_json::json;
 use sha2::Sha256;
 use std::fmt::Write as _;
 
-/// In `extra`: what the receiver knows too.
+/// Key in `extra` of the secret that is shared with the receiver.
 const SIGNING_SECRET: &str = "signing_secret";
-/// A receiver has nothing to say but its status.
+/// Maximum size of a response. Only its status is used.
 const MOST_ANSWER: u64 = 64 * 1024;
 
-/// `host` is the address, and the password what follows it, as Airflow's `slackwebhook` has it; or the password is the whole.
+/// Posts to a Slack webhook. `host` is the base URL and the password is the rest of the path, as in Airflow's
+/// `slackwebhook` connections. A password that is a URL is used alone.
 pub(super) async fn slack(http: &Http, connection: &Connection, message: &Message) -> Result<(), String> {
     let token = connection.password.as_deref().unwrap_or_default();
     let url = match connection.host.as_deref().filter(|host| !host.is_empty()) {
@@ -29,7 +30,7 @@ pub(super) async fn slack(http: &Http, connection: &Connection, message: &Messag
     post(http, address, message, json!({ "text": message.slack_text }).to_string()).await
 }
 
-/// Everything as JSON. With a `signing_secret` it is signed, so that a receiver knows who sent it.
+/// Posts all fields as JSON. With a `signing_secret`, the body is signed, so that the receiver can verify the sender.
 pub(super) async fn generic(http: &Http, connection: &Connection, message: &Message) -> Result<(), String> {
     let mut reached = connection.clone();
     let secret = reached.extra.remove(SIGNING_SECRET);
@@ -43,7 +44,7 @@ pub(super) async fn generic(http: &Http, connection: &Connection, message: &Mess
     post(http, address, message, body).await
 }
 
-/// What stands in `X-Orch-Signature`: HMAC-SHA256 of the body.
+/// Returns the value of the header `X-Orch-Signature`: the HMAC-SHA256 of the body.
 pub fn signature(secret: &str, body: &[u8]) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("any length is a key");
     mac.update(body);
@@ -54,7 +55,7 @@ pub fn signature(secret: &str, body: &[u8]) -> String {
 }
 
 async fn post(http: &Http, mut address: Address, message: &Message, body: String) -> Result<(), String> {
-    // Whoever gets it twice knows it by this.
+    // Receivers detect duplicates by this key.
     address.headers.insert("Idempotency-Key".into(), message.key.clone());
     address.headers.insert("X-Orch-Alert".into(), message.kind.to_string());
     address.headers.insert("Content-Type".into(), "application/json".into());
@@ -67,7 +68,7 @@ async fn post(http: &Http, mut address: Address, message: &Message, body: String
     if (200..300).contains(&told.status) {
         return Ok(());
     }
-    // Without the body: the response may come from a server that this machine reaches and the reader does not.
+    // The error leaves out the body: the server may be one that only this machine can reach, and not the reader.
     Err(refusal(&receiver, told.status, ""))
 }
 
@@ -77,7 +78,7 @@ mod tests {
 
     #[test]
     fn a_signature_is_that_of_everybody_else() {
-        // RFC 4231, case 2.
+        // RFC 4231, test case 2.
         let expected = "sha256=5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
         assert_eq!(signature("Jefe", b"what do ya want for nothing?"), expected);
     }

@@ -1,9 +1,9 @@
-//! The end of a try that commits something with its outcome. It is recorded here, by the task of the body and on a
-//! connection of its own: the driver, which speaks for all tries of this worker, waits for no step.
+//! Ends of attempts that commit something with their outcome (completion steps). They are recorded here, by the attempt
+//! and on a separate connection: the driver, which serves all attempts of this worker, never waits for a step.
 //!
-//! The steps prepare first, without a transaction and under the timeout of their task. Whatever breaks before the commit,
-//! they prepare and run again; when the commit got no answer, the fence is asked what became of it. A step that fails
-//! fails the try, and takes what went before it along.
+//! Steps prepare first, without a transaction and under the timeout of their task. If anything breaks before the
+//! commit, they prepare and run again. If the commit gets no response, the fence is queried for its result. A failing
+//! step fails the attempt and rolls back the steps before it.
 
 use super::Shared;
 use crate::job::{CompletionSteps, Job};
@@ -26,13 +26,13 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// So often the steps prepare anew because others were faster. Each time at least one of the others has succeeded.
+/// Maximum number of times that the steps prepare again. Each time, at least one other attempt has succeeded.
 const MOST_OUTDATED: u32 = 100;
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Records the end of a try that left steps for it. One that left none is given back as it is: the driver records it.
-/// `until`: when the task's timeout is over.
+/// Records the end of an attempt that has completion steps. An end without steps is returned unchanged, and the driver
+/// records it. `until` is the deadline from the task's timeout.
 pub(super) async fn complete(
     job: &Job,
     shared: &Shared,
@@ -58,7 +58,7 @@ pub(super) async fn complete(
             }
             Err(error) => error,
         };
-        // Whoever follows may not be given what a try gave that did not count.
+        // Downstream tasks must not receive the output of an attempt that did not commit.
         shared.recent.forget(&(lease.run, lease.task, lease.map_index));
         let Some(failure) = as_failure(error) else { return Finish::Stopped };
         let Some(failed) = decide(job, failure.masked()) else { return Finish::Stopped };
@@ -74,7 +74,7 @@ pub(super) async fn complete(
         Ok(recorded) => Finish::Decided { ended: Box::new(ended), recorded },
         Err(Unrecorded::NotOurs) => Finish::Stopped,
         Err(error) => {
-            // The failure counts without what it wanted to tell of itself.
+            // The failure is recorded without its steps.
             let event = format!("not committed with its failure: {}", text(&error));
             log.say(&LogLine::new(LogLevel::Warning, "orch", event, Map::new()));
             Finish::Decided { ended: Box::new(ended), recorded: false }
@@ -82,14 +82,14 @@ pub(super) async fn complete(
     }
 }
 
-/// The revision is found out in the transaction, or by the driver.
+/// Decides the outcome. The revision 0 is a placeholder: the transaction or the driver determines it.
 fn decide(job: &Job, finish: Finish) -> Option<EndedTry> {
     let facts = &job.run.facts;
     let delay = || outcome::retry_delay_ms(&job.offer, &job.claimed, facts.logical_date);
     outcome::ended(&job.offer, &job.claimed, (0, facts.run_type), finish, delay)
 }
 
-/// `None`: there is nothing to be said of this try any more.
+/// Returns the failure to record, or `None` if the attempt no longer belongs to this worker.
 fn as_failure(error: Unrecorded) -> Option<Finish> {
     let (error, kind) = match error {
         Unrecorded::NotOurs => return None,
@@ -136,7 +136,7 @@ fn text(error: &Unrecorded) -> String {
     }
 }
 
-/// Prepares the steps and records the success with them. If others were faster the steps prepare again.
+/// Prepares the steps and records the success with them. The steps prepare again if others were faster.
 async fn record_success(
     job: &Job,
     shared: &Shared,
@@ -161,7 +161,6 @@ async fn record_success(
     }
 }
 
-/// Records the failure with the steps that tell of it.
 async fn record_failure(
     job: &Job,
     shared: &Shared,
@@ -172,7 +171,7 @@ async fn record_failure(
     record(job, shared, steps, ended).await
 }
 
-/// Prepares the steps. Like a body, that ends at a moment that was set, and by a panic.
+/// Prepares the steps until the deadline `until`. A panic becomes an error.
 async fn in_time(steps: &mut [Box<dyn CompletionStep>], until: Option<Instant>) -> Result<(), Unrecorded> {
     let names: Vec<String> = steps.iter().map(|step| step.name()).collect();
     let over = async {
@@ -188,7 +187,7 @@ async fn in_time(steps: &mut [Box<dyn CompletionStep>], until: Option<Instant>) 
     }
 }
 
-/// A database that cannot be reached for a while is waited for, as in the transaction.
+/// Prepares the steps, and retries transient database errors with backoff, as the transaction does.
 async fn prepared(steps: &mut [Box<dyn CompletionStep>]) -> Result<(), Unrecorded> {
     let mut pause = FIRST_PAUSE;
     loop {
@@ -208,7 +207,7 @@ fn panicked(panic: &(dyn Any + Send)) -> Unrecorded {
     Unrecorded::Failed { step: "one of its steps".into(), error }
 }
 
-/// Until there is an answer. A worker that stays cut off for too long ends its bodies, and this with them.
+/// Records the outcome, and retries until the database responds or this worker is cut off for too long.
 async fn record(
     job: &Job,
     shared: &Shared,
@@ -265,7 +264,7 @@ async fn once(
     }
 }
 
-/// Waits until the session is over, and what it locked is free; and how the try stands then.
+/// Waits until the session has ended and released its locks, and returns the state of the attempt.
 async fn over(pool: &PgPool, session: ServerSession, lease: Lease) -> StoreResult<Stands> {
     let ask = || async {
         let mut db = pool.acquire().await?;

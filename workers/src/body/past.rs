@@ -1,5 +1,5 @@
-//! What a try did before it came into these hands. The simulation has nobody to ask: there no try was deferred, and none
-//! has looked for long.
+//! Reads what an attempt did before this worker claimed it. The simulation has no database: its attempts were never
+//! deferred and have not poked before.
 
 use crate::patience::patiently;
 use orch_sdk::task::Resumed;
@@ -19,13 +19,13 @@ impl PastReader {
         PastReader(None)
     }
 
-    /// How its wait ended, if it was deferred.
+    /// Returns the result of the attempt's wait, or `None` if it was not deferred.
     pub(super) async fn resumed(&self, lease: Lease) -> StoreResult<Option<Resumed>> {
         let Some(pool) = &self.0 else { return Ok(None) };
         patiently(|| async { watch::resumed(&mut *pool.acquire().await?, lease).await }).await
     }
 
-    /// The time since its first look.
+    /// Returns the time since the first poke of the attempt.
     pub(super) async fn running_for(&self, lease: Lease) -> StoreResult<Duration> {
         let Some(pool) = &self.0 else { return Ok(Duration::ZERO) };
         patiently(|| async { watch::running_for(&mut *pool.acquire().await?, lease).await }).await

@@ -1,4 +1,4 @@
-//! What a worker and its child say to each other: JSON, a line each.
+//! Protocol between a worker and its child: one JSON object per line.
 
 use orch_sdk::task::{LogLevel, RunFacts, TaskError, TriggerRequest, TryFacts};
 use orch_spec::TaskSpec;
@@ -6,10 +6,10 @@ use orch_spec::asset::{AssetEvent, LineageEdge};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// Begins a frame on the child's stdout, before the attempt's nonce.
+/// Start of a frame on the child's stdout, before the attempt's nonce.
 pub(crate) const MARK: char = '\u{1e}';
 
-/// The first line a child reads.
+/// First line on the child's stdin.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Request {
     pub(crate) nonce: String,
@@ -17,12 +17,12 @@ pub(crate) struct Request {
     pub(crate) this_try: TryFacts,
     pub(crate) params: Value,
     pub(crate) inputs: Vec<Value>,
-    /// The task, if it is of a DAG file: the binary has no function for it.
+    /// The task, if it belongs to a DAG file: the binary has no function for it.
     #[serde(default)]
     pub(crate) of_file: Option<TaskSpec>,
 }
 
-/// What a child reads after that.
+/// Later lines on the child's stdin.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ToChild {
@@ -37,7 +37,7 @@ pub(crate) struct HostReply {
     pub(crate) error: Option<TaskError>,
 }
 
-/// What a child says. Those with a `call` are answered.
+/// Frames from the child. The worker replies to frames with a `call`.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Frame {

@@ -1,4 +1,4 @@
-//! A body in a process of its own: the child's side.
+//! Task functions in child processes: the child's side.
 
 use super::LINGER;
 use super::frame::{End, Frame, HostReply, MARK, Request, ToChild};
@@ -24,14 +24,14 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-/// The whole life of a child: reads its request, runs the body, says how it ended. `dag` finds a DAG of the binary,
-/// `body_of` makes the body of a task of a DAG file.
+/// Runs a child from start to end: reads its request, runs the task function, sends the outcome. `dag` finds a DAG of
+/// the binary, `body_of` builds the task function for a task of a DAG file.
 pub fn run_attempt(dag: impl FnOnce(&str) -> Option<BundleDag>, body_of: BodyOf) -> ExitCode {
     adopt_orphans();
     let mut first = String::new();
     let request: Request = match std::io::stdin().lock().read_line(&mut first).map(|_| serde_json::from_str(&first)) {
         Ok(Ok(request)) => request,
-        _ => return ExitCode::from(2), // nobody but a worker starts us
+        _ => return ExitCode::from(2), // only a worker starts this process
     };
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
         return ExitCode::from(2);
@@ -40,7 +40,7 @@ pub fn run_attempt(dag: impl FnOnce(&str) -> Option<BundleDag>, body_of: BodyOf)
     listen(host.clone());
     let end = runtime.block_on(attempt(request, host.clone(), dag, body_of));
     host.send(&Frame::End(end));
-    drop(runtime); // what the body left on threads may still run
+    drop(runtime); // waits for blocking work that the task function left on threads
     family::kill_descendants(getpid());
     ExitCode::SUCCESS
 }
@@ -73,23 +73,23 @@ async fn attempt(
     }
 }
 
-/// Hears the worker on a thread of its own. When the worker is gone, so is this process and all that descends from it.
+/// Receives the worker's messages on a thread. When the worker is gone, kills this process and its descendants.
 fn listen(host: Arc<ChildHost>) {
     let hear = move || {
         for line in std::io::stdin().lock().lines() {
             match line.map(|line| serde_json::from_str(&line)) {
                 Ok(Ok(ToChild::Cancel)) => host.cancel.cancel(),
                 Ok(Ok(ToChild::Answer(answer))) => host.answered(answer),
-                Ok(Err(_)) => {} // a newer worker may say more than we know
+                Ok(Err(_)) => {} // a newer worker may send messages that this version does not have
                 Err(_) => break,
             }
         }
         if host.ended.load(Ordering::Acquire) {
-            // The worker closes the pipe when it has the outcome; what the body left running has a moment.
+            // The worker closes the pipe when it has the outcome. Work that the task function left gets a grace period.
             std::thread::park_timeout(2 * LINGER);
         }
         family::kill_descendants(getpid());
-        killpg(getpgrp(), Signal::SIGKILL).ok(); // we are in that group ourselves
+        killpg(getpgrp(), Signal::SIGKILL).ok(); // this process is in that group
     };
     drop(std::thread::Builder::new().name("orch-worker-pipe".into()).spawn(hear));
 }
@@ -98,7 +98,7 @@ struct ChildHost {
     mark: String,
     cancel: CancellationToken,
     calls: AtomicU64,
-    /// Events and edges said so far.
+    /// Number of events and of edges sent so far.
     said: (AtomicUsize, AtomicUsize),
     waiting: Mutex<HashMap<u64, oneshot::Sender<HostReply>>>,
     ended: std::sync::atomic::AtomicBool,
@@ -116,7 +116,7 @@ impl ChildHost {
         }
     }
 
-    /// One write of one whole line, so that what the body prints cannot stand inside it.
+    /// Sends a frame in one locked write, so that output of the task function cannot appear inside it.
     fn send(&self, frame: &Frame) {
         if matches!(frame, Frame::End(_)) {
             self.ended.store(true, Ordering::Release);
@@ -124,7 +124,7 @@ impl ChildHost {
         let Ok(json) = serde_json::to_string(frame) else { return };
         let line = format!("{}{json}\n", self.mark);
         let mut out = std::io::stdout().lock();
-        // Without a reader there is nobody to tell; the pipe's other end will end us.
+        // If the pipe is closed, the worker is gone, and the listener thread ends this process.
         drop(out.write_all(line.as_bytes()).and_then(|()| out.flush()));
     }
 
@@ -142,12 +142,12 @@ impl ChildHost {
     fn answered(&self, answer: HostReply) {
         let waiting = self.waiting.lock().expect("nothing panics while holding it").remove(&answer.call);
         if let Some(waiting) = waiting {
-            drop(waiting.send(answer)); // the body may have given up waiting
+            drop(waiting.send(answer)); // the caller may have stopped waiting
         }
     }
 }
 
-/// What was fatal in the worker is fatal here.
+/// Keeps an error fatal that was fatal in the worker.
 fn as_it_was(error: TaskError) -> anyhow::Error {
     match error {
         TaskError::Fatal { causes } => fatal(causes.join(": ")),

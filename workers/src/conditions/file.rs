@@ -1,4 +1,4 @@
-//! Files of the machine on which the worker runs.
+//! Condition on files of the worker's machine.
 
 use crate::outside::files::{check_path, find_matches};
 use orch_sdk::task::{BoxFuture, Condition, ConditionResult, Eyes, fatal};
@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A look holds a place of the watcher so long at most.
+/// Maximum `stable_ms`: a poke occupies a slot of the watcher for this time.
 const MOST_STABLE: Duration = Duration::from_secs(10);
-/// Files that fit a pattern; more are as good.
+/// Maximum number of files in a result.
 const MOST_FILES: usize = 1_000;
 
 pub(super) struct Files;
@@ -50,7 +50,7 @@ fn paths(files: Vec<(PathBuf, u64)>) -> Option<Value> {
     (!paths.is_empty()).then(|| paths.into())
 }
 
-/// Paths and sizes of what is there, in order.
+/// Returns the paths and sizes of the matching files, in order.
 async fn found(wait: FileWait) -> anyhow::Result<Vec<(PathBuf, u64)>> {
     Ok(tokio::task::spawn_blocking(move || search(&wait)).await??)
 }
@@ -63,7 +63,7 @@ fn search(wait: &FileWait) -> io::Result<Vec<(PathBuf, u64)>> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error),
         };
-        // A file from the future was not written long ago.
+        // A modification time in the future counts as an age of zero.
         let age = facts.modified()?.elapsed().unwrap_or_default();
         if age >= Duration::from_millis(wait.min_age_ms) && facts.len() >= wait.min_bytes {
             found.push((path, facts.len()));

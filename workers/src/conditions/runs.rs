@@ -1,4 +1,4 @@
-//! Runs of other DAGs, and tasks of them. However many different runs are waited for, one statement sees them.
+//! Condition on runs of other DAGs, or on tasks of them. One statement reads all awaited runs.
 
 use anyhow::bail;
 use orch_sdk::task::{BoxFuture, Condition, ConditionResult, Eyes, RunSeen, TaskResult, fatal, skip};

@@ -1,4 +1,4 @@
-//! Conditions made of others. Each look is at all of them, at the same time.
+//! Conditions composed of others. Each poke polls all of them concurrently.
 
 use futures::future::join_all;
 use orch_sdk::task::{Awaited, BoxFuture, Condition, ConditionResult, Eyes, fatal};
@@ -33,7 +33,7 @@ impl Condition for AnyCondition {
                     Err(error) => failed = failed.or(Some(error)),
                 }
             }
-            // One that cannot be looked at must not be passed over in silence.
+            // A failed poke must not be ignored.
             failed.map_or(Ok(None), Err)
         })
     }

@@ -1,4 +1,4 @@
-//! What a Postgres of a user says. One small pool for each connection, however many wait.
+//! Condition on a query in a user's Postgres. All waits of a connection share one small pool.
 
 use crate::outside::postgres::{Pools, ask};
 use orch_sdk::task::{BoxFuture, Condition, ConditionResult, Eyes, fatal};

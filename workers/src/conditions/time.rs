@@ -1,4 +1,4 @@
-//! A time inside a condition that is made of others. Alone it is not looked at: the time itself wakes the task.
+//! A time inside a composed condition. A time alone is never polled: it wakes the task directly.
 
 use orch_sdk::task::{BoxFuture, Condition, ConditionResult, Eyes, fatal};
 use orch_sdk::wait::{TimeWait, read};

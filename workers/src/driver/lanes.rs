@@ -1,5 +1,5 @@
-//! Slots and queues: bodies in this process have theirs, child processes have theirs, far fewer. A claim asks for one
-//! kind; the next one asks for the other.
+//! Slots and queues. Attempts in this process and child processes have separate slots, far fewer for child processes. A
+//! claim requests one kind, the next claim the other.
 
 use crate::config::WorkerConfig;
 use crate::queues::QueueIds;
@@ -13,7 +13,7 @@ struct Lane {
     queues: Arc<[i32]>,
     slots: usize,
     running: usize,
-    /// More may be claimable than the last claim brought.
+    /// True if there may be more to claim than the last claim returned.
     more: bool,
 }
 
@@ -25,7 +25,7 @@ impl Lane {
 
 #[derive(Debug)]
 pub(super) struct Lanes {
-    /// The one whose turn it is comes first. That of bodies in this process, and that of children if there are any.
+    /// The lane whose turn it is comes first. The lane of child processes exists only if any task needs it.
     lanes: Vec<Lane>,
 }
 
@@ -51,7 +51,7 @@ impl Lanes {
         self.lane(kind).running -= 1;
     }
 
-    /// Bodies that may begin in this process.
+    /// Returns the number of attempts that may start in this process.
     pub(super) fn free(&mut self) -> usize {
         self.lane(Isolation::InProcess).free()
     }
@@ -60,17 +60,17 @@ impl Lanes {
         self.lanes.iter().all(|lane| lane.free() == 0)
     }
 
-    /// There may be something to claim, and room for it.
+    /// Returns true if there may be something to claim and a free slot for it.
     pub(super) fn want_more(&self) -> bool {
         self.lanes.iter().any(|lane| lane.more && lane.free() > 0)
     }
 
-    /// Somebody said that there is something, and not of which kind.
+    /// Records that there may be something to claim, of any kind.
     pub(super) fn expect_more(&mut self) {
         self.lanes.iter_mut().for_each(|lane| lane.more = true);
     }
 
-    /// The next claim, when `kept` slots in this process are taken already.
+    /// Returns the next claim if `kept` slots in this process are already taken.
     pub(super) fn claim(&mut self, kept: usize, versions: &Arc<[i32]>) -> Option<(Isolation, Claim)> {
         let free = |lane: &Lane| match lane.kind {
             Isolation::InProcess => lane.free().saturating_sub(kept),
@@ -82,17 +82,17 @@ impl Lanes {
         Some((lane.kind, Claim { most, queues: lane.queues.clone(), versions: versions.clone() }))
     }
 
-    /// The queues of bodies in this process.
+    /// Returns the queues of attempts in this process.
     pub(super) fn own_queues(&mut self) -> Arc<[i32]> {
         self.lane(Isolation::InProcess).queues.clone()
     }
 
-    /// Takes nothing: asks how urgent the most urgent body is that waits for this process.
+    /// Returns a claim for zero attempts. The response contains the highest priority that waits for a slot here.
     pub(super) fn peek_urgency(&mut self, versions: &Arc<[i32]>) -> Claim {
         Claim { most: 0, queues: self.own_queues(), versions: versions.clone() }
     }
 
-    /// A claim was answered, and the next one is for the other kind if it wants more too.
+    /// Records the response to a claim. The next claim is for the other kind if that kind may have more.
     pub(super) fn answered(&mut self, kind: Isolation, got_all: bool) {
         self.lane(kind).more = got_all;
         self.lanes.sort_by_key(|lane| lane.kind == kind);
@@ -108,7 +108,7 @@ mod tests {
         Lanes::new(&config, &QueueIds { in_process: vec![1], process: vec![2] }, children)
     }
 
-    /// Which queue is asked for how many, and the answer.
+    /// Returns the queue and the limit of the next claim, and records its response.
     fn ask(lanes: &mut Lanes, kept: usize, got_all: bool) -> Option<(i32, i32)> {
         let (kind, claim) = lanes.claim(kept, &Arc::from([7]))?;
         lanes.answered(kind, got_all);

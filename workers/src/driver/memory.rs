@@ -1,4 +1,4 @@
-//! What a worker remembers of the runs it works on: their ledgers at a revision, and the facts bodies ask for.
+//! Cache of the runs that a worker works on: their ledgers at a revision, and the facts that task functions read.
 
 use crate::job::RunView;
 use crate::offer::Offer;
@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// After a lost race somebody else works on the run too: its next outcomes are recorded first, then folded.
+/// Number of outcomes recorded before they are folded after a lost race, when another process works on the run, too.
 const CONTENDED_FOR: u8 = 16;
 
 pub(super) struct Remembered {
@@ -31,12 +31,12 @@ impl Memory {
         self.runs.get(run)
     }
 
-    /// Takes in what a claim showed, unless we know something newer.
+    /// Stores the result of a claim, unless a newer revision is known.
     pub(super) fn learn(&mut self, known: KnownRun, offer: &Arc<Offer>) -> Result<(), String> {
         known.ledger.check(known.format, &offer.version.plan)?;
         match self.runs.get_mut(&known.run) {
             Some(old) if old.rev >= known.rev => {}
-            // What was cleared may have got another type or conf.
+            // Only if the run was not cleared in between: a cleared run may have another type or conf.
             Some(old) if old.offer.version.id == known.version && old.clear_number == known.clear_number => {
                 (old.rev, old.ledger) = (known.rev, known.ledger);
             }
@@ -60,12 +60,12 @@ impl Memory {
         self.runs.len()
     }
 
-    /// A run forgotten is read again with the next claim of one of its tries.
+    /// Forgets all other runs. They are read again with the next claim of one of their attempts.
     pub(super) fn forget_all_but(&mut self, needed: &HashSet<Uuid>) {
         self.runs.retain(|run, _| needed.contains(run));
     }
 
-    /// The ledger moved as we said.
+    /// Applies a change of the ledger that the database has accepted.
     pub(super) fn moved(&mut self, run: Uuid, to: Run) {
         if to.state.is_finished() {
             self.runs.remove(&run);
@@ -81,7 +81,7 @@ impl Memory {
         }
     }
 
-    /// Should this run's outcomes be recorded before they are folded? Counts down.
+    /// Returns true if the run's outcomes must be recorded before they are folded. Counts down.
     pub(super) fn record_first(&mut self, run: &Uuid) -> bool {
         match self.runs.get_mut(run) {
             None => true,
@@ -103,7 +103,7 @@ impl Memory {
             (known.rev, known.clear_number) = (folded.rev, folded.clear_number);
             known.ledger.clone_from(&folded.ledger);
         } else {
-            self.runs.remove(&run); // it was moved to another version
+            self.runs.remove(&run); // the run was moved to another version
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Outcomes that are recorded without a fold: after a race that was lost, on a new connection, or because one of them cannot
-//! be written. That one is found by halving and recorded as failed; those beside it do not notice.
+//! Records outcomes without a fold: after a lost race, on a new connection, or because one of them cannot be written.
+//! That one is found by bisection and recorded as failed; the others are not affected.
 
 use super::Driver;
 use orch_core::alert::{NewAlert, TryEnd, of_try};
@@ -8,7 +8,7 @@ use orch_store::step::{EndedTry, Mode, Reply, UNRECORDABLE, WorkerStep};
 use orch_store::{StoreError, StoreResult};
 
 impl<S: Hot> Driver<S> {
-    /// Records what still counts; the fold follows under the lock. What could not be said now is said again later.
+    /// Records outcomes that still count, without folding them. Those that cannot be recorded stay in `unsure`.
     pub(super) async fn record(&mut self, ended: Vec<EndedTry>) -> StoreResult<()> {
         let release = self.frees_slots(&ended);
         self.admit |= release;
@@ -37,7 +37,7 @@ impl<S: Hot> Driver<S> {
         }
     }
 
-    /// The halves of a batch that was refused; of a single outcome, the same end told in words that can be written.
+    /// Returns the halves of a rejected batch, or a single outcome as a failure with a message that can be written.
     fn without_one(&mut self, mut batch: Vec<EndedTry>, error: &StoreError) -> Vec<Vec<EndedTry>> {
         if batch.len() > 1 {
             let second = batch.split_off(batch.len() / 2);
@@ -48,7 +48,7 @@ impl<S: Hot> Driver<S> {
         let is_told = end.failure.as_ref().is_some_and(|failure| failure.kind == UNRECORDABLE);
         let (run, task, map_index, cause) = (lease.run, lease.task, lease.map_index, error.source_text());
         if is_told && end.alerts.is_empty() {
-            // Nothing of it is left that somebody outside could have said.
+            // The outcome no longer contains text from outside.
             tracing::error!(%run, task, map_index, %error, cause, "the end of a try cannot be recorded at all");
             return Vec::new();
         }

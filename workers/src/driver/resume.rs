@@ -1,6 +1,6 @@
-//! The connection is gone, or the database took a statement back, and nobody knows what was carried out. The lease holds,
-//! so this worker is still itself and its bodies run on: on a new connection it says again what ended, which counts once,
-//! and lets go of what it was given without hearing so.
+//! Recovery after a lost connection or a rolled-back statement, when it is unknown what the database executed. While
+//! the lease holds, this worker keeps its identity and its attempts continue. On a new connection it records ended
+//! attempts again, which is idempotent, and releases attempts that it claimed without receiving the response.
 
 use super::{Driver, sleep_until};
 use crate::heartbeat::Pulse;
@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 impl<S: Hot> Driver<S> {
-    /// Returns when the database answers again. Whoever waits here too long is stopped by the pulse.
+    /// Returns when the database responds again. The heartbeat stops a worker that waits here for too long.
     pub(super) async fn resume(
         &mut self,
         mut error: StoreError,
@@ -48,18 +48,18 @@ impl<S: Hot> Driver<S> {
         let ended = std::mem::take(&mut self.unsure);
         let runs: Vec<Uuid> = ended.iter().map(|e| e.lease.run).collect();
         self.record(ended).await?;
-        // Recorded now or then, it may not be folded yet.
+        // Recorded now or earlier, the outcomes may not be folded yet.
         self.unfolded.extend(runs);
         self.lanes.expect_more();
         Ok(())
     }
 }
 
-/// Pauses between tries to reach the database: longer each time, never in step with other workers.
+/// Exponential backoff for reconnecting, with jitter so that workers do not retry in step.
 pub(super) struct Backoff {
     tries: u32,
     last: Option<Instant>,
-    /// Each worker's own.
+    /// Milliseconds, different for each worker.
     jitter: u64,
 }
 
@@ -74,7 +74,7 @@ impl Backoff {
         }
         self.last = Some(Instant::now());
         self.tries = (self.tries + 1).min(6);
-        self.jitter = (self.jitter * 109 + 89) % 256; // each value once before any comes again
+        self.jitter = (self.jitter * 109 + 89) % 256; // takes all 256 values before one repeats
         Duration::from_millis(25 * (1 << self.tries) + self.jitter)
     }
 }

@@ -1,4 +1,4 @@
-//! One round trip: what ended, what follows, what is taken next.
+//! One round trip: records ended attempts, applies their effects, and claims the next attempts.
 
 use super::{CLAIM_EVERY, CONTINUE, Driver};
 use crate::job::Job;
@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 impl<S: Hot> Driver<S> {
-    /// Records what ended, moves the runs, and gives what this worker runs next.
+    /// Records ended attempts, changes their runs, and returns what this worker runs next.
     pub(super) async fn step(&mut self, finished: Vec<(Uuid, Finish)>, stopping: bool) -> StoreResult<Vec<Job>> {
         let mut step = WorkerStep { ended: self.ended(finished), ..WorkerStep::default() };
         step.release = self.frees_slots(&step.ended);
@@ -31,20 +31,20 @@ impl<S: Hot> Driver<S> {
         jobs
     }
 
-    /// Some of them were let in at a gate. Of a run that is not remembered nobody knows.
+    /// Returns true if any of these attempts holds a slot at a gate. Runs that are not cached count as holding one.
     pub(super) fn frees_slots(&self, ended: &[EndedTry]) -> bool {
         let gated =
             |lease: &Lease| self.memory.get(&lease.run).is_none_or(|known| known.offer.version.is_gated(lease.task));
         ended.iter().any(|end| gated(&end.lease))
     }
 
-    /// Lets in who waits for what this worker freed, and whom it put into a line.
+    /// Admits tasks that wait for slots which this worker freed, and tasks that it queued at a gate.
     pub(super) async fn let_in(&mut self) -> StoreResult<()> {
         if !std::mem::take(&mut self.admit) {
             return Ok(());
         }
         match self.store.admit().await {
-            Ok(0) | Err(StoreError::TryAgain(_)) => {} // a scheduler looks, too
+            Ok(0) | Err(StoreError::TryAgain(_)) => {} // a scheduler admits them, too
             Err(error) if error.is_of_one_item() => self.left_to_others("those who wait are let in", Err(error))?,
             Ok(_) => {
                 self.lanes.expect_more();
@@ -55,7 +55,7 @@ impl<S: Hot> Driver<S> {
         Ok(())
     }
 
-    /// Between steps only: within one, what was just learnt is needed.
+    /// Evicts runs from the cache. Called between steps only: a step needs the runs that it has just read.
     fn make_room(&mut self, step: &WorkerStep) {
         if self.memory.len() >= self.config.remembered_runs {
             let running = self.held.values().map(|held| held.claimed.lease.run);
@@ -64,7 +64,7 @@ impl<S: Hot> Driver<S> {
         }
     }
 
-    /// Says the step and does what follows from the answer. An error leaves in it what may not have been recorded.
+    /// Sends the step and handles the reply. After an error, `step` contains the outcomes to record again.
     async fn carry(&mut self, step: &mut WorkerStep, stopping: bool) -> StoreResult<Vec<Job>> {
         while let Some(&lease) = self.restarted.last() {
             let done = self.store.restarted(lease).await;
@@ -112,7 +112,7 @@ impl<S: Hot> Driver<S> {
                 moves.clear();
                 let ended = std::mem::take(&mut step.ended);
                 *step = WorkerStep::default();
-                // A claim that was refused by itself is sent again with the next hint: at once, it would be refused at once.
+                // A rejected claim waits for the next hint: an immediate retry would be rejected, too.
                 if let (Some((kind, _)), true) = (asked.take(), ended.is_empty()) {
                     self.lanes.answered(kind, false);
                 }
@@ -127,7 +127,7 @@ impl<S: Hot> Driver<S> {
         self.after(step, reply, moves, free).await
     }
 
-    /// What the engine is told of tries that ended here. One whose state was set by somebody else says nothing.
+    /// Returns the outcomes of attempts that ended here. An attempt whose state was set by another process has none.
     fn ended(&mut self, finished: Vec<(Uuid, Finish)>) -> Vec<EndedTry> {
         let mut ended = Vec::with_capacity(finished.len());
         for (attempt, finish) in finished {
@@ -136,7 +136,7 @@ impl<S: Hot> Driver<S> {
             self.config.tally.ends();
             if let Some(order) = held.stop {
                 self.forget_output(&held.claimed.lease);
-                // Whoever gave the order has recorded how it ends; one that was cleared begins anew.
+                // The outcome was recorded with the stop order. A cleared attempt restarts.
                 self.obeyed.push(attempt);
                 if order.why == "restarted" {
                     self.restarted.push(held.claimed.lease);
@@ -150,7 +150,7 @@ impl<S: Hot> Driver<S> {
             }
             let known = self.memory.get(&claimed.lease.run);
             if known.is_some_and(|known| known.offer.version.id != claimed.version) {
-                // The run has gone over to another version, so nothing of it ran: this try was taken away long since.
+                // Running tasks prevent a move of the run to another version: this attempt was taken away before.
                 self.forget_output(&claimed.lease);
                 continue;
             }
@@ -165,7 +165,7 @@ impl<S: Hot> Driver<S> {
         ended
     }
 
-    /// A body has recorded its end itself, with what it commits: the fold follows under the lock.
+    /// Handles an attempt that has recorded its own end, with what it commits. The fold follows under the lock.
     fn recorded(&mut self, ended: EndedTry) {
         let ended = [ended];
         self.unfolded.push(ended[0].lease.run);
@@ -177,12 +177,12 @@ impl<S: Hot> Driver<S> {
         self.tell_others(&ended);
     }
 
-    /// Bodies remember what they gave before it is known whether that counts.
+    /// Removes an output that does not count. Attempts cache their outputs before they are recorded.
     pub(super) fn forget_output(&self, lease: &Lease) {
         self.shared.recent.forget(&(lease.run, lease.task, lease.map_index));
     }
 
-    /// After a while of going on with its own work a worker lets everybody have a turn.
+    /// Returns false after `CONTINUE`, so that other work gets a turn.
     fn may_continue(&mut self) -> bool {
         let since = *self.continuing.get_or_insert_with(Instant::now);
         if since.elapsed() < CONTINUE {
@@ -192,25 +192,25 @@ impl<S: Hot> Driver<S> {
         false
     }
 
-    /// Not each step of a chain looks for other work: nobody said that there is any, and the next look is near.
+    /// Returns false in most steps of a chain: no hint announced other work, and the next claim is near.
     fn should_claim(&self, step: &WorkerStep) -> bool {
         self.lanes.want_more() || step.keep.is_empty() || self.claimed_at.elapsed() >= CLAIM_EVERY
     }
 
-    /// With all slots taken by its own work a worker makes way for what is more urgent: its own queues up with the rest.
+    /// If its own work takes all slots, a worker queues the part that is less urgent than waiting attempts.
     fn make_way(&mut self, step: &mut WorkerStep, free: usize) {
         let before = std::mem::take(&mut self.made_way);
         if step.keep.len() >= free {
             let urgent = |new: &NewTry| new.priority >= self.urgency;
             let (keep, queue): (Vec<_>, Vec<_>) = std::mem::take(&mut step.keep).into_iter().partition(urgent);
-            // Its claim would not see what queues up in this very step, and overtake it. But claim it must.
+            // A claim in this step would overtake what the step queues. But two steps in a row never omit it.
             self.made_way = !queue.is_empty() && !before;
             step.keep = keep;
             step.queue.extend(queue);
         }
     }
 
-    /// Asks for what there are slots for; without any, how urgent the others are.
+    /// Adds a claim for the free slots to the step. Without any, it only requests the highest waiting priority.
     fn claim(&mut self, step: &mut WorkerStep) -> Option<(Isolation, usize)> {
         let since = self.claimed_at.elapsed();
         let (kind, claim) = match self.lanes.claim(step.keep.len(), &self.version_ids) {
@@ -232,7 +232,7 @@ impl<S: Hot> Driver<S> {
         let got_all = reply.claimed.len() >= most;
         self.lanes.answered(kind, got_all);
         if kind == Isolation::InProcess {
-            // What is left is at most as urgent as the least that was given.
+            // Attempts that are left are at most as urgent as the least urgent one that was claimed.
             let past = |known: &&KnownRun| known.facts.run_type == RunType::Backfill;
             let past: Vec<Uuid> = reply.runs.iter().filter(past).map(|known| known.run).collect();
             let priority = |c: &Claimed| {
@@ -245,7 +245,7 @@ impl<S: Hot> Driver<S> {
         }
     }
 
-    /// Folds events into a run as we remember it and adds what follows to the step. `None`: leave it to the lock.
+    /// Folds events into the cached ledger and adds the effects to the step. `None`: fold under the lock instead.
     async fn decide(
         &mut self,
         step: &mut WorkerStep,
@@ -270,7 +270,7 @@ impl<S: Hot> Driver<S> {
                 }
             }
         };
-        // The fold under the lock pauses the DAG in the transaction that ends the run.
+        // The fold under the lock also pauses the DAG, in the transaction that ends the run.
         if to.state == RunState::Failed && version.plan.spec.max_consecutive_failed_runs > 0 {
             return Ok(None);
         }
@@ -280,7 +280,7 @@ impl<S: Hot> Driver<S> {
         Ok(Some(to))
     }
 
-    /// Schedulers wake what waits for a time, watchers look at what waits for something else.
+    /// Sends hints: schedulers wake attempts that wait for a time, and watchers poll the conditions of other waits.
     pub(super) fn tell_others(&self, ended: &[EndedTry]) {
         let next = || ended.iter().filter_map(|end| end.next.as_ref());
         if next().any(|next| next.wake_in_ms > 0) {
@@ -314,7 +314,7 @@ impl<S: Hot> Driver<S> {
                 self.memory.moved(run, to);
             }
         }
-        // What did not move lost its race: its outcomes are recorded, the tries we meant to begin are not.
+        // Runs that did not move lost the race. Their outcomes are recorded, but no attempts of them start.
         for run in moves.keys() {
             self.memory.lost_race(run);
             self.unfolded.push(*run);
@@ -328,7 +328,7 @@ impl<S: Hot> Driver<S> {
         for known in reply.runs {
             let run = known.run;
             let Some(offer) = self.offers.get(known.version) else { continue };
-            // Its tries are not begun here. They stay with this worker, so that nobody claims them round and round.
+            // An unreadable run is parked: its attempts stay with this worker, or workers would claim them in turns.
             if let Err(why) = self.memory.learn(known, &offer) {
                 self.store.park(run, &why).await?;
             }
@@ -385,7 +385,7 @@ impl<S: Hot> Driver<S> {
         Ok(jobs)
     }
 
-    /// A run of this DAG is over: one that waited for its place may begin.
+    /// Starts queued runs of a DAG after one of its runs has finished.
     async fn next_runs(&mut self, dag_id: &str) -> StoreResult<()> {
         match self.store.start_queued_runs(dag_id).await {
             Err(error) if error.is_of_one_item() => {
@@ -399,14 +399,14 @@ impl<S: Hot> Driver<S> {
                 self.lanes.expect_more();
                 self.hints.give(Hint::Ready);
             }
-            Err(StoreError::TryAgain(_)) => {} // a scheduler does
+            Err(StoreError::TryAgain(_)) => {} // a scheduler starts them
             Err(error) => return Err(error),
         }
         self.hints.give(Hint::Run);
         Ok(())
     }
 
-    /// An error that is of one item is named; a scheduler tries that again. This worker has others to see to.
+    /// Logs an error that affects only one item. A scheduler retries the item, and this worker continues with others.
     fn left_to_others(&self, what: &str, done: StoreResult<()>) -> StoreResult<()> {
         match done {
             Err(error) if error.is_of_one_item() => {

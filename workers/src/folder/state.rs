@@ -1,4 +1,4 @@
-//! What the files of a folder say together: which DAGs there are, and what is broken. Only files that changed are read.
+//! The content of all files in a folder together. Only changed files are read.
 
 use super::BodyOf;
 use orch_document::dashboard::{Dashboard, is_dashboard_file};
@@ -13,32 +13,31 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A DAG of a file, with the bodies of its tasks.
 #[derive(Debug, Clone)]
 pub(super) struct FileDag {
     pub(super) spec: Arc<DagSpec>,
     pub(super) bodies: HashMap<String, TaskFn>,
 }
 
-/// What all files say together.
+/// The content of all files together.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Standing {
     pub(super) dags: BTreeMap<String, FileDag>,
-    /// By name, with their files.
+    /// By name, with the paths of their files.
     pub(super) dashboards: BTreeMap<String, (String, Dashboard)>,
     pub(super) broken: Broken,
-    /// Folders that could not be read: what is below them is as before.
+    /// Folders that could not be read. DAGs and dashboards below them stay.
     unreadable: BTreeSet<String>,
 }
 
 impl Standing {
-    /// Whatever is known of this file stays.
+    /// Returns true if DAGs and dashboards of this file stay although they were not read.
     pub(super) fn keeps(&self, file: &str) -> bool {
         let below = |folder: &String| folder == "." || file.strip_prefix(folder).is_some_and(|f| f.starts_with('/'));
         self.broken.contains_key(file) || self.unreadable.iter().any(below)
     }
 
-    /// A DAG of a file is not taken after all.
+    /// Removes a DAG, and reports the reason as a problem of its file.
     pub(super) fn refuse(&mut self, dag_id: &str, why: &str) {
         let Some(found) = self.dags.remove(dag_id) else { return };
         let at = &found.spec.location;
@@ -52,7 +51,7 @@ impl Standing {
         self.broken.entry(at.file.clone()).or_default().push(problem);
     }
 
-    /// Of two with the same name the first by path has it.
+    /// Adds a dashboard. If two have the same name, the first by path is used.
     fn add_dashboard(&mut self, file: &str, dashboard: &Dashboard) {
         match self.dashboards.entry(dashboard.name.clone()) {
             Entry::Vacant(place) => drop(place.insert((file.into(), dashboard.clone()))),
@@ -63,7 +62,7 @@ impl Standing {
         }
     }
 
-    /// The same for a dashboard.
+    /// Removes a dashboard, and reports the reason as a problem of its file.
     pub(super) fn refuse_dashboard(&mut self, name: &str, why: &str) {
         let Some((file, _)) = self.dashboards.remove(name) else { return };
         let problem = problem_of_file(&file, why, ANOTHER_NAME);
@@ -71,13 +70,12 @@ impl Standing {
     }
 }
 
-/// What a file says.
 enum FileContent {
     Dags(Vec<FileDag>),
     Dashboard(Box<Dashboard>),
-    /// A Python file, which orch does not read DAGs from.
+    /// A Python file. orch does not read DAGs from it.
     Python {
-        /// It has the words by which Airflow finds files with DAGs.
+        /// True if the file contains the words by which Airflow finds DAG files.
         looks_like_dag: bool,
     },
 }
@@ -88,14 +86,14 @@ impl FileContent {
     }
 }
 
-/// What a file says, if nothing is wrong with it.
+/// Returns the content of a file that has no problems.
 fn good_content(known: &CachedFile<FileContent>) -> Option<&FileContent> {
     known.good.as_ref().filter(|_| known.problems.is_empty())
 }
 
 const ANOTHER_NAME: &str = "give one of the two another `name`";
 
-/// For people: what reading a file gave.
+/// Result of reading one file, for users.
 #[derive(Debug, Clone)]
 pub struct FileReport {
     pub file: String,
@@ -104,7 +102,6 @@ pub struct FileReport {
     pub problems: Vec<FileProblem>,
 }
 
-/// A folder of DAG files.
 pub struct Folder {
     files: Files<FileContent>,
     standing: Standing,
@@ -117,7 +114,7 @@ impl Folder {
         Folder { files, standing: Standing::default() }
     }
 
-    /// Looks at the folder once. `true`: it says something else than before.
+    /// Checks the files once. Returns true if the content has changed.
     pub fn poll_files(&mut self) -> bool {
         let is_changed = self.files.poll_changes();
         if is_changed {
@@ -130,7 +127,7 @@ impl Folder {
         &self.standing
     }
 
-    /// What each file said, by path.
+    /// Returns the result of reading each file, by path.
     pub fn report(&self) -> Vec<FileReport> {
         let broken = |file: &str| self.standing.broken.get(file).cloned().unwrap_or_default();
         let folders = self.files.unreadable().map(|(folder, _)| {
@@ -147,12 +144,12 @@ impl Folder {
         folders.chain(files).collect()
     }
 
-    /// The DAGs that the files say, with their bodies.
+    /// Returns the DAGs of the folder, with the functions of their tasks.
     pub fn dags(&self) -> impl Iterator<Item = (&Arc<DagSpec>, &HashMap<String, TaskFn>)> {
         self.standing.dags.values().map(|found| (&found.spec, &found.bodies))
     }
 
-    /// All files together: of two with the same name the first by path has it.
+    /// Combines all files. If two DAGs have the same name, the first by path is used.
     fn stand(&self) -> Standing {
         let mut standing = Standing {
             broken: self.files.broken("mend it, or name another with `--dags-folder`"),
@@ -167,7 +164,7 @@ impl Folder {
                     standing.add_dashboard(file, dashboard);
                     continue;
                 }
-                // The database has the last version without a mistake.
+                // The database keeps the last version without problems.
                 Some(FileContent::Python { .. }) | None => continue,
             };
             for dag in found {
@@ -191,7 +188,7 @@ impl Folder {
         standing
     }
 
-    /// Returns the Python files that are neither scripts of tasks nor modules of such scripts: DAGs of Airflow, most likely.
+    /// Returns Python files that are neither scripts of tasks nor their modules: probably DAGs of Airflow.
     fn python_files(&self) -> Vec<(String, Vec<FileProblem>)> {
         let python = self.files.known().filter_map(|(file, known)| match known.good {
             Some(FileContent::Python { looks_like_dag }) => Some((file, looks_like_dag)),
@@ -204,7 +201,7 @@ impl Folder {
         unread.map(|(file, _)| (file.to_string(), vec![problem_of_file(file, NO_PYTHON_DAGS, PYTHON_HINT)])).collect()
     }
 
-    /// Whether a task names a script, in `file`, in arguments or in a command.
+    /// Returns true if a task names the script, in `file`, in arguments or in a command.
     fn is_named(&self, script: &str) -> bool {
         let name = script.rsplit('/').next().unwrap_or(script);
         let dags = self.files.known().filter_map(|(_, known)| known.good.as_ref()).flat_map(FileContent::dags);
@@ -224,7 +221,7 @@ fn is_wanted(name: &str) -> bool {
     is_dag_file(name) || is_python_file(name)
 }
 
-/// Airflow's rule for files that it reads: they contain both words.
+/// Airflow's heuristic for DAG files: they contain both `dag` and `airflow`.
 fn looks_like_dag(bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(bytes).to_lowercase();
     text.contains("dag") && text.contains("airflow")

@@ -1,4 +1,4 @@
-//! The pulse over Postgres: registers the worker, then beats on a thread, a runtime and a connection of its own.
+//! The heartbeat over Postgres: registers the worker, then beats with its own thread, runtime and connection.
 
 use super::{Heart, Pulse, pulse};
 use crate::config::WorkerConfig;
@@ -13,14 +13,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-/// The thread's handle.
 pub(crate) struct Heartbeat {
     worker: i32,
     thread: std::thread::JoinHandle<()>,
 }
 
 impl Heartbeat {
-    /// Registers a new incarnation of this worker and begins to beat.
+    /// Registers a new incarnation of this worker and starts the heartbeat.
     pub(crate) async fn begin(
         config: &WorkerConfig,
         offers: &Offers,
@@ -41,9 +40,9 @@ impl Heartbeat {
         let mut db = connect::one(&config.database_url, "orch worker heartbeat").await?;
         let began = Instant::now();
         let worker = worker::register_worker(&mut db, &new).await?;
-        // Schedulers have to know when its lease ends, or they sleep past it.
+        // Without this hint, schedulers could sleep past the end of the lease.
         hints.give(Hint::Due);
-        drop(db); // the thread's own runtime has to own its connection
+        drop(db); // the thread's own runtime must own its connection
         let url = config.database_url.clone();
         let heart = PgHeart { url, lease: config.lease, worker, db: None, said_draining: false };
         let (pulse, beat) = pulse(heart, worker, config.lease, began, hints);
@@ -61,7 +60,7 @@ impl Heartbeat {
         self.worker
     }
 
-    /// Waits until it has said good-bye; `Pulse::end` asked it to.
+    /// Waits until the heartbeat has ended after `Pulse::end`.
     pub(crate) async fn ended(self) {
         let joined = tokio::task::spawn_blocking(move || self.thread.join()).await;
         if !matches!(joined, Ok(Ok(()))) {
@@ -74,7 +73,7 @@ struct PgHeart {
     url: String,
     lease: Duration,
     worker: i32,
-    /// None after an error: a broken connection is not used again.
+    /// `None` after an error: a broken connection is not used again.
     db: Option<PgConnection>,
     said_draining: bool,
 }

@@ -1,14 +1,14 @@
-//! How much of a log is kept: its beginning, its end, and a word about what was between. Pure.
+//! Limits the size of a log: keeps its beginning and its end, and a line about the gap between them. Does no I/O.
 
 use std::collections::VecDeque;
 
 const MB: usize = 1024 * 1024;
 const HEAD_BYTES: usize = 8 * MB;
 const TAIL_BYTES: usize = 56 * MB;
-/// What is left out goes in pieces of this size.
+/// Chunks are dropped in segments of this size.
 const SEGMENT_BYTES: usize = MB;
 
-/// The chunks of one log, in the order in which they come.
+/// The chunks of one log, in order of arrival.
 #[derive(Debug, Default)]
 pub(super) struct Bounds {
     head_bytes: usize,
@@ -17,7 +17,7 @@ pub(super) struct Bounds {
     gap: Option<Gap>,
 }
 
-/// Chunks that go together.
+/// Chunks that are dropped together.
 #[derive(Debug)]
 struct Segment {
     first: i32,
@@ -26,7 +26,7 @@ struct Segment {
     lines: u64,
 }
 
-/// Chunks that are not kept, all of them up to now.
+/// All chunks that were dropped so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Gap {
     pub(super) first: i32,
@@ -36,7 +36,7 @@ pub(super) struct Gap {
 }
 
 impl Bounds {
-    /// A chunk comes. `Some`: the gap has grown.
+    /// Adds a chunk. Returns the gap if it has grown.
     pub(super) fn add(&mut self, seq: i32, bytes: usize, lines: i32) -> Option<Gap> {
         let lines = u64::from(lines.unsigned_abs());
         if self.tail.is_empty() && self.head_bytes + bytes <= HEAD_BYTES {

@@ -1,4 +1,4 @@
-//! Lines said through `tracing` inside a body go to the log of its attempt.
+//! Sends `tracing` events of a task function to the log of its attempt.
 
 use super::{AttemptLog, LogLine};
 use orch_sdk::task::LogLevel;
@@ -10,11 +10,11 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 
 tokio::task_local! {
-    /// The log of the body that is being polled.
+    /// The log of the attempt whose task function is being polled.
     pub(crate) static ATTEMPT_LOG: Arc<AttemptLog>;
 }
 
-/// A layer for the process's subscriber; without it bodies can speak through `ctx` only.
+/// Returns a layer for the subscriber of the process. Without it, task functions can log only through `ctx`.
 pub fn capture_layer<S: Subscriber>() -> impl Layer<S> {
     Capture
 }
@@ -23,7 +23,7 @@ struct Capture;
 
 impl<S: Subscriber> Layer<S> for Capture {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        // When no body is being polled the line is the worker's own.
+        // If no task function is being polled, the event belongs to the worker itself.
         ATTEMPT_LOG
             .try_with(|log| {
                 let mut fields = Fields::default();
@@ -55,7 +55,7 @@ impl Fields {
         match (field.name(), value) {
             ("message", Value::String(text)) => self.message = text,
             ("message", other) => self.message = other.to_string(),
-            // Where a line of the crate `log` was written: of no use without the source of that library.
+            // The source location of a line of the crate `log` is not useful without the source of that library.
             (name, _) if name.starts_with("log.") => {}
             (name, value) => drop(self.others.insert(name.into(), value)),
         }

@@ -1,10 +1,10 @@
-//! How far an attempt is: the last word counts, and a body that says it with every row costs two stores.
+//! Progress of an attempt. Only the last report counts. A report is a few atomic stores, cheap enough for every row.
 
 use orch_store::progress::Progress as Said;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// In the log it stands so often while it changes, and at the end.
+/// Interval of progress lines in a log while the progress changes. The end of the log has one, too.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
@@ -12,11 +12,11 @@ pub(super) struct Progress {
     began: Instant,
     rows: AtomicU64,
     bytes: AtomicU64,
-    /// When the last word was said, after the beginning.
+    /// Milliseconds from the start to the last report; 0 if there was none.
     said_ms: AtomicU64,
-    /// When the last line was written.
+    /// Milliseconds from the start to the last progress line.
     line_ms: AtomicU64,
-    /// Somebody said something that was not taken yet.
+    /// True if a report was not taken yet.
     is_new: AtomicBool,
 }
 
@@ -35,7 +35,7 @@ impl Default for Progress {
 }
 
 impl Progress {
-    /// `Some`: it is time for a line.
+    /// Records a report. Returns the progress if a line is due.
     pub(super) fn say(&self, rows: u64, bytes: u64) -> Option<Said> {
         let now_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.rows.store(rows, Ordering::Relaxed);
@@ -44,17 +44,17 @@ impl Progress {
         self.is_new.store(true, Ordering::Release);
         let last = self.line_ms.load(Ordering::Relaxed);
         let is_due = u128::from(now_ms - last.min(now_ms)) >= LINE_EVERY.as_millis();
-        // Of many threads that say so at the same time one writes the line.
+        // If several threads report at the same time, one of them writes the line.
         let mine = is_due && self.line_ms.compare_exchange(last, now_ms, Ordering::Relaxed, Ordering::Relaxed).is_ok();
         mine.then(|| self.last())
     }
 
-    /// What was said since the last call.
+    /// Returns the progress if it was reported since the last call.
     pub(super) fn take(&self) -> Option<Said> {
         self.is_new.swap(false, Ordering::AcqRel).then(|| self.last())
     }
 
-    /// For the end of the log, if anything was ever said.
+    /// Returns the progress for the end of the log, or `None` if it was never reported.
     pub(super) fn last_line(&self) -> Option<Said> {
         (self.said_ms.load(Ordering::Relaxed) > 0).then(|| self.last())
     }

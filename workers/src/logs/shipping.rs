@@ -1,6 +1,7 @@
-//! From the buffers of attempts to the database, until it has everything: what it does not take is sent again, after longer
-//! and longer pauses, also when no task says anything more, and once more when the worker stops. Statements are bounded in
-//! bytes, and halved after each error: one that is too large or too slow for the database does not hold up all logs.
+//! Ships lines from the buffers of attempts to the database until everything is stored. Chunks that the database does
+//! not accept are sent again with exponential backoff, even if no task logs more, and while the worker stops.
+//! Statements are bounded in bytes, and halved after each error, so that one that is too large or too slow does not
+//! block all logs.
 
 #[cfg(test)]
 mod tests;
@@ -20,33 +21,33 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// A chunk is written when it is this old.
+/// Age at which a chunk is written.
 const SHIP_EVERY: Duration = Duration::from_millis(900);
-/// Attempts with unshipped lines; each is in the queue once, so this is a bound on attempts. `MAX_UNSENT_BYTES` bounds their lines.
+/// Maximum number of attempts with unshipped lines; each is in the queue once. `MAX_UNSENT_BYTES` bounds their lines.
 const QUEUE: usize = 16_384;
-/// Maximum number of bytes in one statement, and one chunk more.
+/// Maximum number of bytes in one statement, plus one chunk.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
-/// Bytes that are taken from one attempt before the others have their turn.
+/// Maximum number of bytes that are taken from one attempt before the others have their turn.
 const TURN_BYTES: usize = 512 * 1024;
-/// Timeout for one statement: the network may be silent. Longer than the database's own limit.
+/// Timeout for one statement, because the network may be silent. Longer than the database's own limit.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(15);
-/// Before what failed is sent again; doubled each time.
+/// Backoff after the first failure; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// A worker that stops waits so long for a database that does not take its logs.
+/// Maximum time that a stopping worker waits for a database that does not accept its logs.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 
-/// What the database was not told yet.
+/// Data that the database has not stored yet.
 #[derive(Default)]
 pub(super) struct Unsent {
     pub(super) chunks: Vec<NewChunk>,
     /// Bytes of `chunks`.
     pub(super) bytes: usize,
-    /// The gaps of logs that grew too long.
+    /// The gaps of logs that became too long.
     pub(super) left_out: BTreeMap<(Uuid, i32), LeftOut>,
-    /// The last word of each try.
+    /// The last progress of each attempt.
     pub(super) progress: BTreeMap<Uuid, NewProgress>,
-    /// The first chunk counts the lines that the database has refused.
+    /// True if the first chunk was replaced by a line that counts its rejected lines.
     is_replaced: bool,
 }
 
@@ -60,7 +61,7 @@ impl Unsent {
         self.chunks.is_empty() && self.progress.is_empty() && self.left_out.is_empty()
     }
 
-    /// The number of chunks that one statement sends, at least one, and their bytes.
+    /// Returns the number of chunks that one statement sends, at least one, and their bytes.
     fn batch(&self, most_bytes: usize) -> (usize, usize) {
         let (mut many, mut bytes) = (0, 0);
         for chunk in &self.chunks {
@@ -72,7 +73,7 @@ impl Unsent {
         (many, bytes)
     }
 
-    /// Puts the attempt of the first chunk behind the others. The order within an attempt stays: readers follow it.
+    /// Moves the chunks of the first attempt behind the others. Readers follow the order within an attempt.
     fn put_behind(&mut self) {
         let Some(attempt) = self.chunks.first().map(|first| first.attempt) else { return };
         self.is_replaced = false;
@@ -80,7 +81,7 @@ impl Unsent {
     }
 }
 
-/// Writes chunks until told to stop, then what is left.
+/// Writes chunks until the worker stops, and then the rest.
 pub(crate) struct Shipping {
     queue: mpsc::Receiver<Arc<AttemptLog>>,
     urgent: Arc<Notify>,
@@ -91,11 +92,11 @@ pub(crate) struct Shipping {
     unsent: Unsent,
     /// Maximum number of bytes of the next statement.
     batch: usize,
-    /// The last error was of the data of one chunk, and not of a statement that is too large.
+    /// True if the last error was caused by the data of one chunk, and not by the size of the statement.
     is_of_one_chunk: bool,
-    /// The last attempt to write has written some chunks.
+    /// True if the last call of `write` has written some chunks.
     has_written: bool,
-    /// Before the next attempt to write, after one that failed.
+    /// Backoff before the next write after a failed one.
     pause: Duration,
     not_before: Option<Instant>,
 }
@@ -131,7 +132,7 @@ impl Shipping {
                     },
                     () = stop.cancelled() => break,
                 }
-                // Lets lines gather; an attempt that has much to say, or is over, asks for haste.
+                // Lets lines accumulate. An attempt that has ended or has many lines ends the wait.
                 tokio::select! {
                     () = sleep(SHIP_EVERY) => {}
                     () = self.urgent.notified() => {}
@@ -149,14 +150,14 @@ impl Shipping {
         self.finish().await;
     }
 
-    /// Takes lines of the attempts in turn. While the database takes nothing, lines stay with their attempts.
+    /// Takes lines of the attempts in turn. While the database accepts nothing, lines stay with their attempts.
     fn fill(&mut self) {
         while self.waiting.len() < QUEUE
             && let Ok(next) = self.queue.try_recv()
         {
             self.waiting.push_back(next);
         }
-        // Chunks that fail again and again are kept, and must not keep others from being taken.
+        // Chunks that fail repeatedly are kept, and must not keep others from being taken.
         let stuck = if self.has_written { self.unsent.bytes } else { 0 };
         while self.unsent.bytes < stuck + BATCH_BYTES
             && self.unsent.progress.len() < QUEUE
@@ -168,7 +169,7 @@ impl Shipping {
         }
     }
 
-    /// All that was said, within the time that a stopping worker has.
+    /// Ships all lines within the time that a stopping worker has.
     async fn finish(mut self) {
         let everything = async {
             loop {
@@ -190,7 +191,7 @@ impl Shipping {
         }
     }
 
-    /// Keeps what could not be written for the next time: chunks are keyed, so writing one twice is harmless.
+    /// Writes unsent data, and keeps the rest for the next time. Chunks have keys, so writing one twice is harmless.
     async fn ship(&mut self) {
         self.has_written = false;
         let written = self.write().await;
@@ -206,7 +207,7 @@ impl Shipping {
         }
     }
 
-    /// An error closes the connection, on which a statement may still be under way.
+    /// Writes chunks, progress and gaps. An error closes the connection: a statement may still be running on it.
     async fn write(&mut self) -> StoreResult<()> {
         let mut db = Loan::of(&self.cold).await?;
         while !self.unsent.chunks.is_empty() {
@@ -254,7 +255,7 @@ impl Shipping {
         self.budget.release(bytes);
     }
 
-    /// The database refuses the first chunk: a line that counts its lines takes its place. If that is refused too, it is lost.
+    /// Replaces the first chunk, which was rejected, with a line that counts its lines. If rejected again, drops it.
     fn replace_first(&mut self, error: &StoreError) {
         let Some(chunk) = self.unsent.chunks.first_mut() else { return };
         tracing::error!(%error, cause = error.source_text(), attempt = %chunk.attempt, lines = chunk.lines, "lines of a log cannot be stored");
@@ -276,7 +277,7 @@ async fn in_time<T>(statement: impl Future<Output = StoreResult<T>>) -> StoreRes
     tokio::time::timeout(STATEMENT_TIMEOUT, statement).await.unwrap_or_else(silent)
 }
 
-/// Drops chunks whose data the database refuses, so that the following ones are stored.
+/// Ignores an error if the database rejects the data, so that the following entries are stored.
 fn unless_refused(what: &str, done: StoreResult<()>) -> StoreResult<()> {
     match done {
         Err(error) if is_of_the_data(&error) => {
@@ -287,7 +288,7 @@ fn unless_refused(what: &str, done: StoreResult<()>) -> StoreResult<()> {
     }
 }
 
-/// Values, constraints and sizes: the same statement fails again.
+/// Returns true for errors of values, constraints and sizes: the same statement would fail again.
 fn is_of_the_data(error: &StoreError) -> bool {
     let StoreError::Sql(sqlx::Error::Database(error)) = error else { return false };
     error.code().is_some_and(|code| ["22", "23", "54"].iter().any(|class| code.starts_with(class)))

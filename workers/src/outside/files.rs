@@ -1,23 +1,22 @@
-//! Files of this machine, by patterns in their paths. Paths often come from templates, and files from other users, so that neither may
-//! lead to another folder: `..` is refused, and a link is followed only to files in the folder in which it was found.
+//! Files of this machine, found by patterns in their paths. Paths often come from templates, and files from other
+//! users, so neither may lead elsewhere: `..` is rejected, and a link is followed only to files in its own folder.
 
 use orch_sdk::pattern::fits;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-/// The files of a pattern.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Matches {
-    /// In order. A path without a pattern is listed without checking that it exists.
+    /// Matching paths, in order. A path without a pattern is listed without checking that it exists.
     pub paths: Vec<PathBuf>,
-    /// Links that fit the pattern and lead out of its folder.
+    /// Links that match the pattern and lead out of its folder.
     pub outside: Vec<PathBuf>,
 }
 
-/// Checks a path that may have patterns.
+/// Checks a path that may contain patterns.
 ///
 /// # Errors
-/// The path is relative, or has a part `..`.
+/// Returns a message if the path is relative, or has a part `..`.
 pub fn check_path(path: &Path) -> Result<(), String> {
     if !path.is_absolute() {
         return Err(format!("`{}` is not an absolute path", path.display()));
@@ -28,7 +27,7 @@ pub fn check_path(path: &Path) -> Result<(), String> {
 /// Checks that no part of a path is `..`.
 ///
 /// # Errors
-/// The path has such a part.
+/// Returns a message if a part is `..`.
 pub fn check_parts(path: &Path) -> Result<(), String> {
     if path.components().all(|part| part != Component::ParentDir) {
         return Ok(());
@@ -37,10 +36,10 @@ pub fn check_parts(path: &Path) -> Result<(), String> {
     Err(format!("`{}` has a part `..`\nhint: {hint}", path.display()))
 }
 
-/// Finds the paths that fit a pattern. The folder of a pattern is the part before its first `*` or `?`; the folder of another path is its parent.
+/// Finds the paths that match a pattern. Its folder is the part before the first `*` or `?`, or the parent without one.
 ///
 /// # Errors
-/// The path is not as [`check_path`] requires, is a link out of its folder, or a folder cannot be read.
+/// Fails if [`check_path`] rejects the path, the path is a link out of its folder, or a folder cannot be read.
 pub fn find_matches(pattern: &Path) -> io::Result<Matches> {
     check_path(pattern).map_err(|problem| io::Error::new(io::ErrorKind::InvalidInput, problem))?;
     let is_plain = |part: &Component<'_>| !part.as_os_str().to_string_lossy().contains(['*', '?']);
@@ -51,7 +50,7 @@ pub fn find_matches(pattern: &Path) -> io::Result<Matches> {
     }
     let is_outside = |path: &PathBuf| match (folder.canonicalize(), path.canonicalize()) {
         (Ok(folder), Ok(target)) => !target.starts_with(folder),
-        // It does not exist, or opening it fails with the reason.
+        // The path does not exist, or opening it fails with the reason.
         _ => false,
     };
     let (outside, paths): (Vec<_>, Vec<_>) = fitting(pattern)?.into_iter().partition(is_outside);
@@ -64,7 +63,7 @@ pub fn find_matches(pattern: &Path) -> io::Result<Matches> {
     }
 }
 
-/// The paths that fit a pattern, folder by folder.
+/// Returns the paths that match a pattern, expanded folder by folder.
 fn fitting(pattern: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = vec![PathBuf::new()];
     for part in pattern.components() {

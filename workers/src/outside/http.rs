@@ -1,5 +1,4 @@
-//! HTTP to servers of users. Each request has a thread of its own: the client blocks, and what it waits for must not hold
-//! up anything else of this process.
+//! HTTP requests to servers of users. Each request has its own thread, because the client blocks.
 
 use crate::boxed;
 use base64::Engine as _;
@@ -15,41 +14,39 @@ use ureq::http::{Request, Response, Uri};
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
-/// A thread for a request needs little.
+/// Stack size of a thread for a request, which needs little.
 const STACK_BYTES: usize = 512 * 1024;
-/// Hops of a request without a connection.
+/// Maximum number of redirects of a request without a connection.
 const MOST_REDIRECTS: u32 = 5;
 
-/// One request.
 #[derive(Debug, Clone)]
 pub struct Ask {
     pub method: String,
     pub address: Address,
     pub body: Option<Vec<u8>>,
     pub timeout: Duration,
-    /// A longer answer is an error.
+    /// Maximum size of the response body. A longer one is an error.
     pub most_bytes: u64,
 }
 
-/// Where a request goes, and what goes with it.
+/// Target of a request, and its headers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Address {
     pub url: String,
     pub headers: BTreeMap<String, String>,
-    /// With the secrets of a connection a request follows no redirect.
+    /// True if the address contains secrets of a connection. The request then follows no redirect.
     pub is_trusted: bool,
 }
 
-/// What a server said.
 #[derive(Debug, Clone)]
 pub struct HttpReply {
     pub status: u16,
-    /// Names in lower case; of several with one name the last.
+    /// Names are in lower case. The last of several headers with the same name is kept.
     pub headers: BTreeMap<String, String>,
     pub body: Vec<u8>,
 }
 
-/// Why there is no answer.
+/// Reason for a missing response.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoAnswer {
     #[error("the request cannot be made: {0}")]
@@ -87,7 +84,7 @@ pub fn refusal(url: &str, status: u16, text: &str) -> String {
     format!("`{}` responded with status {status}{text}\nhint: {}", shown_url(url), step_after_status(status))
 }
 
-/// A client; cheap to clone, keeps its connections.
+/// A client. Cheap to clone; reuses connections.
 #[derive(Debug, Clone)]
 pub struct Http {
     agent: Agent,
@@ -103,7 +100,7 @@ fn config() -> Config {
     Agent::config_builder().http_status_as_error(false).proxy(None).allow_non_standard_methods(true).build()
 }
 
-/// Resolves a name once and leaves only addresses that may be reached: what is connected to is what was checked.
+/// Resolves a name once and keeps only allowed addresses, so that the checked address is the one that is used.
 #[derive(Debug)]
 struct Reaching(Reach);
 
@@ -120,12 +117,12 @@ impl Resolver for Reaching {
 }
 
 impl Http {
-    /// A client that asks only where `reach` allows.
+    /// Creates a client that connects only to addresses that `reach` allows.
     pub fn reaching(reach: Reach) -> Http {
         Http { agent: Agent::with_parts(config(), DefaultConnector::default(), Reaching(reach)) }
     }
 
-    /// Asks once. Dropped, it leaves the thread to its timeout.
+    /// Sends one request. If the future is dropped, the thread runs on until its timeout.
     #[boxed]
     pub async fn ask(&self, ask: Ask) -> Result<HttpReply, NoAnswer> {
         let (agent, (say, said)) = (self.agent.clone(), oneshot::channel());
@@ -172,11 +169,11 @@ fn read_reply(answer: Result<Response<ureq::Body>, ureq::Error>, most_bytes: u64
     Ok(HttpReply { status: head.status.as_u16(), headers, body })
 }
 
-/// A path below a connection, as Airflow reads one: the host may carry a protocol, else `schema` is it; login and password
-/// go as basic authentication, the texts of `extra` as headers.
+/// Builds the address of a path below a connection, like Airflow: the host may contain a protocol, otherwise `schema`
+/// is the protocol; login and password are sent as basic authentication, and the strings in `extra` as headers.
 ///
 /// # Errors
-/// A fatal error when the connection names no host.
+/// Returns a fatal error if the connection has no host.
 pub fn below(connection: &Connection, path: &str) -> TaskResult<Address> {
     let id = &connection.id;
     let host = connection.host.as_deref().filter(|host| !host.is_empty());
@@ -207,10 +204,10 @@ pub fn below(connection: &Connection, path: &str) -> TaskResult<Address> {
     Ok(Address { url, headers, is_trusted: true })
 }
 
-/// A whole address, with nobody's secrets.
+/// Builds the address of a complete URL, without secrets.
 ///
 /// # Errors
-/// A fatal error when it is none.
+/// Returns a fatal error if the URL does not start with `http://` or `https://`.
 pub fn anywhere(url: &str) -> TaskResult<Address> {
     if !["http://", "https://"].iter().any(|scheme| url.starts_with(scheme)) {
         return Err(fatal(format!(

@@ -1,5 +1,5 @@
-//! Postgres servers of users. A statement's rows come as JSON, made by the server itself, so that every type has its
-//! text; params are JSON, given as the type that the server expects.
+//! Postgres servers of users. The server itself returns rows as JSON, so that every type has a text form. Params are
+//! JSON, converted to the types that the server expects.
 
 use crate::boxed;
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
@@ -21,28 +21,27 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use uuid::Uuid;
 
-/// What a statement gave.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Rows {
-    /// In the order of the statement.
+    /// Column names, in the order of the statement.
     pub columns: Vec<String>,
-    /// An object each.
+    /// One object per row.
     pub rows: Vec<Value>,
-    /// There are more than were asked for.
+    /// True if there are more rows than requested.
     pub more: bool,
-    /// How many rows it gave or changed.
+    /// Number of rows that the statement returned or changed.
     pub affected: u64,
 }
 
-/// Sessions at a user's server, for all of a process who ask it at the same time.
+/// Maximum number of sessions in the pool of a connection.
 pub const MOST_SESSIONS: u32 = 2;
 const IDLE: Duration = Duration::from_mins(2);
-/// Maximum size of the rows of a statement: they become an output.
+/// Maximum size of the rows of a statement, because they become an output.
 const MAX_ROWS_BYTES: usize = orch_store::output::MAX_BYTES;
-/// Connections whose pools are kept.
+/// Maximum number of connections whose pools are kept.
 const MOST_POOLS: usize = 64;
 
-/// One small pool for each connection.
+/// One small pool per connection.
 #[derive(Debug, Clone)]
 pub struct Pools {
     statement_timeout: Option<Duration>,
@@ -51,15 +50,15 @@ pub struct Pools {
 }
 
 impl Pools {
-    /// `patience`: for a session, of those who ask while all are busy.
+    /// Creates an empty set of pools. `patience` is the timeout for a session while all sessions are busy.
     pub fn new(statement_timeout: Option<Duration>, patience: Duration) -> Pools {
         Pools { statement_timeout, patience, pools: Arc::default() }
     }
 
-    /// The pool of a connection as it is now: a person may have changed it.
+    /// Returns the pool of a connection with its current settings, which users may have changed.
     ///
     /// # Errors
-    /// The connection is not one of a Postgres.
+    /// Fails if the connection is not a Postgres connection.
     pub fn of(&self, connection: Connection) -> TaskResult<PgPool> {
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, pool)) = pools.get(&connection.id).filter(|(known, _)| *known == connection) {
@@ -76,13 +75,13 @@ impl Pools {
     }
 }
 
-/// Names a session, for `cancel`.
+/// Returns the id of a session, for `cancel`.
 #[boxed]
 pub async fn session(db: &mut PgConnection) -> TaskResult<i32> {
     Ok(sqlx::query_scalar("select pg_backend_pid()").fetch_one(db).await?)
 }
 
-/// Ends what a session is at; from another one, for that one is busy.
+/// Cancels the running statement of a session. Uses another session, because that one is busy.
 #[boxed]
 pub async fn cancel(options: &PgConnectOptions, session: i32) -> TaskResult<()> {
     let mut db = PgConnection::connect_with(options).await?;
@@ -91,7 +90,7 @@ pub async fn cancel(options: &PgConnectOptions, session: i32) -> TaskResult<()> 
     Ok(())
 }
 
-/// Sends one statement and takes at most so many rows.
+/// Executes one statement and returns at most `most_rows` rows.
 #[boxed]
 pub async fn ask(db: &mut PgConnection, statement: &str, params: &[Value], most_rows: usize) -> TaskResult<Rows> {
     let statement = one_statement(statement)?;
@@ -132,7 +131,7 @@ pub async fn ask(db: &mut PgConnection, statement: &str, params: &[Value], most_
     Ok(Rows { columns, affected: rows.len() as u64, rows, more })
 }
 
-/// Returns the only statement of a text, without the `;` behind it.
+/// Returns the only statement of a text, without the `;` after it.
 fn one_statement(text: &str) -> TaskResult<&str> {
     match sql::statements(text).as_slice() {
         [one] => Ok(one),
@@ -145,8 +144,8 @@ fn one_statement(text: &str) -> TaskResult<&str> {
     }
 }
 
-/// Returns a statement whose rows are JSON, at most `limit`. A `WITH` that modifies data must be at the top level, so the main
-/// statement becomes the last subquery of its list. Line breaks end comments before what is added.
+/// Returns a statement that returns its rows as JSON, at most `limit`. A `WITH` that modifies data must be at the top
+/// level, so the main statement becomes the last subquery of its list. Line breaks end comments before the added text.
 fn with_rows_as_json(statement: &str, limit: usize) -> String {
     let (list, main) = match sql::main_statement(statement) {
         Some(at) => (format!("{}\n,", statement[..at].trim_end()), &statement[at..]),
@@ -155,7 +154,7 @@ fn with_rows_as_json(statement: &str, limit: usize) -> String {
     format!("{list} orch_row as (\n{main}\n) select row_to_json(orch_row)::text from orch_row limit {limit}")
 }
 
-/// Returns why no session at the server of a connection can be opened.
+/// Returns an error with the reason why no session at the server of a connection can be opened.
 pub fn connection_error(connection: &str, error: &sqlx::Error) -> anyhow::Error {
     let text = format!("cannot use connection `{connection}`: {}", chain(error));
     anyhow::Error::msg(if has_unknown_issuer(error) {
@@ -167,18 +166,18 @@ pub fn connection_error(connection: &str, error: &sqlx::Error) -> anyhow::Error 
     })
 }
 
-/// What the server refuses for good must not be tried again: a statement that is wrong stays wrong.
+/// Converts an error of a statement. If the server would reject a retry as well, the error is fatal.
 pub fn statement_error(error: sqlx::Error) -> anyhow::Error {
     let Some(refused) = error.as_database_error() else { return error.into() };
     let text = format!("the database refuses: {}", refused.message());
-    // 42: syntax, names, rights. 22: data that does not fit. 0A: what the server does not support.
+    // 42: syntax, names, permissions. 22: data that does not fit. 0A: features that the server does not support.
     match refused.code().as_deref().map(|code| code.get(..2).unwrap_or_default().to_string()).as_deref() {
         Some("42" | "22" | "0A") => fatal(text),
         _ => anyhow::Error::msg(text),
     }
 }
 
-/// A JSON value as what the server expects there.
+/// Adds a JSON value as the type that the server expects.
 #[expect(clippy::cast_possible_truncation, reason = "a column of four bytes holds no more of a float")]
 fn add(arguments: &mut PgArguments, value: &Value, of_type: &str) -> Result<(), String> {
     let wrong = |()| format!("must be a `{}`: {value} is none", of_type.to_lowercase());
@@ -208,7 +207,7 @@ where
     arguments.add(value).map_err(|error| error.to_string())
 }
 
-/// `None`: it is null. An error: it does not fit.
+/// Converts a value. Returns `None` for null, and an error if the value does not fit.
 fn optional<'v, T>(value: &'v Value, of: impl Fn(&'v Value) -> Option<T>) -> Result<Option<T>, ()> {
     if value.is_null() { Ok(None) } else { of(value).map(Some).ok_or(()) }
 }

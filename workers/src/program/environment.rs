@@ -1,10 +1,10 @@
-//! What the programs and child processes of tasks find in their environment.
+//! Environment of the programs and child processes of tasks.
 
 use std::ffi::OsStr;
 use std::process::Command;
 
-/// What they keep of the worker's environment. Everything else may be a secret of the worker or of another task, so a task
-/// says itself what it needs.
+/// Variables of the worker that programs inherit. All others may be a secret of the worker or of another task, so a
+/// task must set what it needs.
 const KEPT: [&str; 15] = [
     "PATH",
     "HOME",
@@ -16,30 +16,30 @@ const KEPT: [&str; 15] = [
     "TZ",
     "TMPDIR",
     "TERM",
-    // Where certificates and libraries of this machine are.
+    // Certificates and libraries of this machine.
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
     "LD_LIBRARY_PATH",
-    // How `docker` and `podman` find their engine.
+    // The engine that `docker` and `podman` use.
     "DOCKER_HOST",
     "XDG_RUNTIME_DIR",
 ];
 
-/// Begins the names of the categories of a locale.
+/// Prefix of the categories of a locale.
 const KEPT_PREFIX: &str = "LC_";
 
-/// With these a child could speak to the metadata itself.
+/// Prefixes of variables with which a child could access the metadata database or secrets.
 const SECRET_PREFIXES: [&str; 5] = ["ORCH_", "PG", "AIRFLOW_CONN_", "AIRFLOW_VAR_", "VAULT_"];
 
-/// Takes everything out of a command's environment but what is kept.
+/// Removes all variables from a command's environment except those that programs inherit.
 pub fn clean(command: &mut Command) {
     #[expect(clippy::disallowed_methods, reason = "to hand a few of them on, not to read them")]
     let own = std::env::vars_os();
     command.env_clear().envs(own.filter(|(name, _)| is_kept(name)));
 }
 
-/// Takes the secrets of a worker out of the environment of a child of its own binary, whose bodies may need the rest: those
-/// that run in the worker find it too.
+/// Removes the worker's secrets from the environment of a child of its own binary. The rest stays, because task
+/// functions may need it and have it in the worker, too.
 pub fn take_secrets(command: &mut Command) {
     #[expect(clippy::disallowed_methods, reason = "to take things out of it, not to read it")]
     let own = std::env::vars_os();

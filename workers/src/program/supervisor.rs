@@ -1,5 +1,5 @@
-//! The supervisor's side: a small process that starts one program, adopts the processes that it leaves behind, and ends all of them when the program
-//! has ended or the worker is gone.
+//! The supervisor: a small process that starts one program, adopts the processes that it leaves behind, and ends all of
+//! them when the program has ended or the worker is gone.
 
 use super::RUN_PROGRAM;
 use crate::family;
@@ -17,26 +17,26 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Time between SIGTERM and SIGKILL when the worker is gone: another one may start the task again as soon as the lease is over.
+/// Time between SIGTERM and SIGKILL when the worker is gone: another worker may start the task when the lease ends.
 /// Processes that a successful program leaves behind have the same time to end on their own before SIGTERM.
 const GRACE: Duration = Duration::from_millis(500);
-/// Time between two checks whether all processes have ended.
+/// Interval of the checks whether all processes have ended.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// Whether this binary knows the word `run-program`.
+/// True if this binary handles the argument `run-program`.
 static IS_AVAILABLE: AtomicBool = AtomicBool::new(false);
 
 pub(super) fn is_available() -> bool {
     IS_AVAILABLE.load(Ordering::Relaxed)
 }
 
-/// What the worker says once.
+/// The only message of the worker.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Request {
     pub(super) input: Option<String>,
 }
 
-/// What the supervisor says: how the start went, then how the program ended, as the system says it.
+/// Messages of the supervisor: the result of the start, and then the wait status of the program.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum SupervisorReply {
@@ -45,13 +45,13 @@ pub(super) enum SupervisorReply {
     Ended(i32),
 }
 
-/// The first thing that a binary with tasks does. `Some`: it was started to supervise a program, and has.
+/// Supervises a program if the arguments request it. A binary with tasks must call this function first.
 pub fn supervise_if_asked(arguments: &[OsString]) -> Option<ExitCode> {
     match arguments {
         [_, word, program, arguments @ ..] if word == RUN_PROGRAM => {
             let mut command = Command::new(program);
             command.args(arguments);
-            Some(supervise(command).unwrap_or(ExitCode::from(2))) // only a worker starts us
+            Some(supervise(command).unwrap_or(ExitCode::from(2))) // only a worker starts this process
         }
         _ => {
             IS_AVAILABLE.store(true, Ordering::Relaxed);
@@ -76,19 +76,19 @@ fn supervise(mut command: Command) -> std::io::Result<ExitCode> {
             return Ok(ExitCode::SUCCESS);
         }
     };
-    // Signals for a whole service go to the program too; we stay to the end and report it. Not before the program is
-    // started: it would inherit that they are blocked.
+    // Signals for a whole service are sent to the program, too. The supervisor blocks them to report the end of the
+    // program. It does so after the start, because the program would inherit the blocked signals.
     SigSet::all().thread_block()?;
     guard(hear)?;
     feed(&mut program, request.input)?;
     say(&mut socket, &SupervisorReply::Started)?;
     let status = wait_for(Pid::from_raw(program.id().cast_signed()))?;
-    // After a success, descendants may end on their own when their pipes close, like the `tee` of a process substitution. Its last lines would
-    // be lost if it were killed.
+    // After a success, descendants may end on their own when their pipes close, like the `tee` of a process
+    // substitution. Killing it would lose its last lines.
     if status == 0 && !descendants_end() {
         ask_descendants_to_end();
     }
-    // No process may outlive the attempt: it would use memory that no limit counts, and meet its successor.
+    // No process may outlive the attempt: it would use memory without a limit, in parallel with the next attempt.
     family::kill_descendants(getpid());
     say(&mut socket, &SupervisorReply::Ended(status))?;
     Ok(ExitCode::SUCCESS)
@@ -100,10 +100,10 @@ fn say(socket: &mut UnixStream, answer: &SupervisorReply) -> std::io::Result<()>
     socket.write_all(&line)
 }
 
-/// From now on processes whose parents have ended are children of this one.
+/// Makes this process the parent of all descendants whose parents end.
 pub(crate) fn adopt_orphans() {
     #[cfg(target_os = "linux")]
-    nix::sys::prctl::set_child_subreaper(true).ok(); // without it what leaves the group is not found
+    nix::sys::prctl::set_child_subreaper(true).ok(); // without a subreaper, processes that left the group are not found
 }
 
 /// Makes the kernel kill the program if this process is killed. The descendants of the program are killed by the worker
@@ -118,7 +118,7 @@ fn end_with_this_process(command: &mut Command) {
         let supervisor = getpid();
         let end_with_parent = move || {
             nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
-            // The kernel sends no signal for a parent that was killed before.
+            // The kernel sends no signal if the parent was killed before.
             if getppid() == supervisor { Ok(()) } else { Err(Errno::ESRCH.into()) }
         };
         // SAFETY: the closure makes two system calls and allocates nothing.
@@ -128,30 +128,30 @@ fn end_with_this_process(command: &mut Command) {
     let _ = command;
 }
 
-/// Hears, on a thread of its own, that the worker's end of the socket closes.
+/// Waits on a separate thread until the worker's end of the socket closes, and then ends all processes.
 fn guard(mut hear: BufReader<UnixStream>) -> std::io::Result<()> {
     let hear = move || {
         let mut rest = Vec::new();
-        hear.read_to_end(&mut rest).ok(); // broken is gone as well
+        hear.read_to_end(&mut rest).ok(); // an error also means that the worker is gone
         end_all();
     };
     std::thread::Builder::new().name("orch-worker-pipe".into()).spawn(hear).map(drop)
 }
 
-/// Ends everything that descends from this process, then this process.
+/// Ends all descendants of this process, and then this process.
 fn end_all() {
     ask_descendants_to_end();
     family::kill_descendants(getpid());
     kill(getpid(), Signal::SIGKILL).ok();
 }
 
-/// Sends SIGTERM to every descendant and waits for `GRACE` at most until all have ended.
+/// Sends SIGTERM to every descendant, and waits for at most `GRACE` until all have ended.
 fn ask_descendants_to_end() {
     family::signal(getpid(), Signal::SIGTERM);
     descendants_end();
 }
 
-/// Waits for `GRACE` at most until no descendant runs. Returns false if some still run.
+/// Waits for at most `GRACE` until no descendant runs. Returns false if some still run.
 fn descendants_end() -> bool {
     for _ in 0..GRACE.as_millis() / LOOK_EVERY.as_millis() {
         if family::descendants(getpid()).is_empty() {
@@ -162,15 +162,15 @@ fn descendants_end() -> bool {
     false
 }
 
-/// Gives the program its input, on a thread of its own.
+/// Writes the input of the program on a separate thread.
 fn feed(program: &mut Child, input: Option<String>) -> std::io::Result<()> {
     let (Some(mut stdin), Some(input)) = (program.stdin.take(), input) else { return Ok(()) };
-    // A program that reads no further has what it wants.
+    // A program may exit or close its input before it has read everything.
     let feed = move || drop(stdin.write_all(input.as_bytes()));
     std::thread::Builder::new().name("orch-input".into()).spawn(feed).map(drop)
 }
 
-/// Waits for the program, and meanwhile for every orphan that was adopted.
+/// Waits for the program, and reaps adopted orphans meanwhile.
 fn wait_for(program: Pid) -> std::io::Result<i32> {
     loop {
         match waitpid(None, None) {

@@ -1,13 +1,13 @@
-//! What was found a moment ago. What was not found is asked again: somebody may just have added it.
+//! Cache of values that were found recently. Missing values are not cached, because a user may just have added them.
 
 use orch_sdk::task::Connection;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A changed password is in force after so long.
+/// Lifetime of an entry. A changed password takes effect after this time.
 const KEPT: Duration = Duration::from_secs(5);
-/// Of each kind.
+/// Maximum number of entries of each kind.
 const MOST: usize = 1_000;
 
 #[derive(Default)]

@@ -1,4 +1,4 @@
-//! What the binary or its bundle brings, when no other place has a connection of that name.
+//! Default connections of the binary or its bundle, used if no other backend has the connection.
 
 use super::{Backend, BackendError, BackendResult};
 use orch_sdk::task::{BoxFuture, Connection, DefaultConnections, Installation};

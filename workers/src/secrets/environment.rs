@@ -1,4 +1,4 @@
-//! `ORCH_CONN_<ID>` (a URI or JSON) and `ORCH_VAR_<KEY>`, the name in capitals; Airflow's names of the same after them.
+//! Variables `ORCH_CONN_<ID>` (a URI or JSON), `ORCH_VAR_<KEY>`, names in capitals, and then Airflow's equivalents.
 
 use super::{Backend, BackendError, BackendResult};
 use orch_sdk::secret::{is_sensitive, secrets_in};
@@ -22,7 +22,7 @@ impl Environment {
         prefixes.iter().find_map(|prefix| self.variables.get(&format!("{prefix}{name}")))
     }
 
-    /// Whoever prints the environment prints them.
+    /// Returns the secrets in the environment, which are masked because a task may print its environment.
     pub(super) fn secrets(&self) -> Vec<String> {
         let mut secrets = Vec::new();
         for (name, text) in &self.variables {

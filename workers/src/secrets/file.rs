@@ -1,5 +1,5 @@
-//! A file of connections and a file of variables, as Airflow's `LocalFilesystemBackend` reads them. They are read anew
-//! each time somebody asks and nothing was kept: who changes one need not tell anybody.
+//! A file of connections and a file of variables, in the format of Airflow's `LocalFilesystemBackend`. The files are
+//! read for every value that is not cached, so changes need no reload.
 
 use super::{Backend, BackendError, BackendResult};
 use orch_document::kept::Document;
@@ -7,7 +7,6 @@ use orch_sdk::task::{BoxFuture, Connection};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// More is no file of secrets.
 const MOST_BYTES: u64 = 16 << 20;
 
 pub(super) struct Files {

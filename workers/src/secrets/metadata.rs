@@ -1,4 +1,4 @@
-//! The tables `connection` and `variable`, opened with the keys that are known here.
+//! The tables `connection` and `variable`, decrypted with the keys of this process.
 
 use super::{Backend, BackendError, BackendResult};
 use crate::patience::patiently;

@@ -1,4 +1,4 @@
-//! What tasks give on its way to the store and back: a secret in it is sealed there.
+//! Outputs of tasks on their way to the store and back. Secrets in them are sealed (encrypted) in the store.
 
 use super::Secrets;
 use crate::mask;
@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use uuid::Uuid;
 
 impl Secrets {
-    /// As it is kept, and the text of that. Without a key nothing can be sealed: it is kept as it is, and the log says so.
+    /// Returns the stored form of a value, and its text. Without a key it is stored unsealed, and a warning is logged.
     pub(crate) fn kept<'a>(&self, run: Uuid, value: &'a Value) -> StoreResult<(Cow<'a, Value>, String)> {
         let text = value.to_string();
         let Some(masker) = mask::masker() else { return Ok((Cow::Borrowed(value), text)) };
@@ -29,7 +29,7 @@ impl Secrets {
         }
     }
 
-    /// As it was given.
+    /// Returns the original value of a stored one.
     pub(crate) fn given(&self, run: Uuid, value: Value) -> StoreResult<Value> {
         opened(value, run, &self.keys).map_err(|error| match error {
             SecretError::Store(error) => error,

@@ -7,19 +7,20 @@ use serde_json::Value;
 use std::net::{IpAddr, Ipv4Addr};
 use tokio::net::lookup_host;
 
-/// Port for look-ups of names: only their addresses count.
+/// Any port: lookups of names need one, but only the addresses count.
 const ANY_PORT: u16 = 443;
 
-/// Checks that every server that the connection names has only addresses that `reach` allows: the client resolves the name again.
+/// Checks that every server that the connection names has only addresses that `reach` allows. One allowed address is
+/// not enough, because the client resolves the name again.
 ///
 /// # Errors
-/// Which server has another address or no address.
+/// Returns a message if a server has another address, or no address.
 pub(super) async fn check(connection: &Connection, reach: &Reach) -> Result<(), String> {
     let id = &connection.id;
     for host in hosts(connection) {
         let refused = || format!("connection `{id}` leads to `{host}`: {NOT_REACHED}");
         if host.starts_with('/') {
-            // A socket leads to a server of this machine.
+            // A Unix socket leads to a server of this machine.
             if !reach.allows(IpAddr::V4(Ipv4Addr::LOCALHOST)) {
                 return Err(refused());
             }
@@ -34,12 +35,12 @@ pub(super) async fn check(connection: &Connection, reach: &Reach) -> Result<(), 
     Ok(())
 }
 
-/// Names and addresses of the servers that a connection names.
+/// Returns the names and addresses of the servers that a connection names.
 fn hosts(connection: &Connection) -> Vec<String> {
     let mut hosts = Vec::new();
     match Database::of(connection) {
         Ok(database) => hosts.push(database.host),
-        // A connection to files names none.
+        // A connection to files names no server.
         Err(_) if connection.conn_type == "file" => {}
         Err(_) => hosts.extend(connection.host.as_deref().filter(|host| !host.is_empty()).map(host_of)),
     }
@@ -47,7 +48,7 @@ fn hosts(connection: &Connection) -> Vec<String> {
     hosts
 }
 
-/// Addresses of HTTP servers in a field, such as `endpoint_url` and the server of tokens of a catalog.
+/// Returns the addresses of HTTP servers in a field, such as `endpoint_url` and the token server of a catalog.
 fn addresses(name: &str, value: &Value) -> Vec<String> {
     match value {
         Value::String(text)
@@ -61,7 +62,7 @@ fn addresses(name: &str, value: &Value) -> Vec<String> {
     }
 }
 
-/// The host of `protocol://user@host:port/path`, of which only the host is required.
+/// Returns the host of `protocol://user@host:port/path`, in which only the host is required.
 fn host_of(address: &str) -> String {
     let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
     if rest.starts_with('/') {
@@ -74,7 +75,7 @@ fn host_of(address: &str) -> String {
     }
     match server.split_once(':') {
         Some((host, port)) if !port.contains(':') => host.into(),
-        // An address of IPv6 without a port.
+        // An IPv6 address without a port.
         _ => server.into(),
     }
 }
@@ -134,7 +135,6 @@ mod tests {
         }
     }
 
-    /// A place with one connection to a private network.
     struct Place {
         is_changed_by_users: bool,
     }

@@ -1,7 +1,7 @@
-//! `HashiCorp` Vault and what speaks like it: a KV store of version 2, read with a token.
+//! `HashiCorp` Vault and compatible servers: a KV store of version 2, read with a token.
 //!
-//! `GET {url}/v1/{mount}/data/{path}/{name}`. A connection is `{"conn_uri": …}` or an object with its parts, a variable
-//! is `{"value": …}`: as Airflow's `VaultBackend` keeps them.
+//! The URL of a value is `{url}/v1/{mount}/data/{path}/{name}`. As in Airflow's `VaultBackend`, a connection is
+//! `{"conn_uri": …}` or an object with its parts, and a variable is `{"value": …}`.
 
 use super::{Backend, BackendError, BackendResult};
 use orch_core::network::step_after_status;
@@ -14,21 +14,20 @@ use std::time::Duration;
 use ureq::Agent;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
-/// A body waits no longer for an answer.
+/// Timeout for a response, which a task function waits for.
 const PATIENCE: Duration = Duration::from_secs(5);
 const MOST_BYTES: u64 = 1 << 20;
 
-/// Where it is and who asks.
 #[derive(Clone)]
 pub struct VaultConfig {
-    /// `https://vault.example.com:8200`
+    /// For example `https://vault.example.com:8200`.
     pub url: String,
     pub token: String,
     pub mount: String,
-    /// Below the mount; empty: no connections are looked for there.
+    /// Path below the mount. If it is empty, the vault is not queried for connections.
     pub connections_path: String,
     pub variables_path: String,
-    /// Certificates (PEM) that are believed instead of those of the web.
+    /// Certificates (PEM) that are trusted instead of the usual certificate authorities.
     pub ca_file: Option<PathBuf>,
 }
 
@@ -79,7 +78,7 @@ impl Vault {
         let agent = Agent::config_builder()
             .timeout_global(Some(PATIENCE))
             .http_status_as_error(false)
-            // A token follows no redirect.
+            // A redirect must not receive the token.
             .max_redirects(0)
             .proxy(None)
             .tls_config(tls.build())
@@ -88,14 +87,13 @@ impl Vault {
         Ok(Vault { config, agent: agent.into() })
     }
 
-    /// What is kept under a name.
     async fn read(&self, path: &str, name: &str) -> BackendResult<Map<String, Value>> {
         if path.is_empty() {
             return Ok(None);
         }
         let segments = [&self.config.mount, "data", path, name].join("/");
         if segments.split('/').any(|segment| segment == "." || segment == "..") {
-            return Ok(None); // no name leads out of its folder
+            return Ok(None); // no name may lead out of its folder
         }
         let url = format!("{}/v1/{}", self.config.url, encoded(&segments));
         let vault = self.clone();
@@ -154,7 +152,7 @@ impl Backend for Vault {
     }
 }
 
-/// For a path of a URL; a key with slashes is a path.
+/// Percent-encodes a path for a URL, except its slashes: a key may contain them.
 fn encoded(path: &str) -> String {
     path.bytes().fold(String::new(), |mut url, byte| {
         if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {

@@ -1,4 +1,4 @@
-//! What a look may ask its worker.
+//! Services of the worker for pokes.
 
 use crate::clock;
 use crate::secrets::Secrets;
@@ -12,7 +12,7 @@ use orch_store::watch::runs;
 use sqlx::PgPool;
 use std::sync::Arc;
 
-/// What this worker can look at, and with whose secrets.
+/// Conditions that this worker can poll, and the secrets that they use.
 #[derive(Clone)]
 pub(crate) struct Outlook {
     pub(crate) conditions: Arc<Conditions>,

@@ -1,4 +1,5 @@
-//! Looks: what was taken becomes questions, each asked once for all who wait for the same; what is seen becomes answers.
+//! Pokes: conditions that were taken become questions, and each question is polled once for all attempts that wait for
+//! the same condition. The results become answers.
 
 use super::eyes::WorkerEyes;
 use crate::logs::LogLine;
@@ -17,25 +18,24 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 
-/// A look that takes longer has failed.
+/// Timeout for a poke.
 const LOOK: Duration = Duration::from_secs(25);
-/// So many looks in a row may fail; then the wait has.
+/// Number of consecutive failed pokes after which the wait fails.
 const MOST_ERRORS: i32 = 10;
-/// Chunks of a log that were written while its try waited come after those of its body.
+/// First sequence number of log chunks written while an attempt waits. They come after those of its task function.
 const LATER_SEQ: i32 = 1_000_000_000;
-/// What a condition gives is kept with the try. Large data belongs where the condition found it.
+/// Maximum size of a condition's value, stored with the attempt. Large data should stay where it was found.
 const MOST_VALUE_BYTES: usize = 256 * 1024;
 
-/// Conditions of one kind that differ: one for each group of tries that wait for the same.
+/// Different conditions of one kind, each with the attempts that wait for it.
 pub(super) struct Question {
     kind: String,
     groups: Vec<(Value, Vec<Watched>)>,
 }
 
-/// Each answer, and what it says for the log of the try.
+/// Each answer, with a line for the log of its attempt.
 pub(super) type Looked = Vec<(WatchedOutcome, Option<NewChunk>)>;
 
-/// Looks under way.
 #[derive(Default)]
 pub(super) struct Looks {
     running: JoinSet<Looked>,
@@ -55,9 +55,9 @@ impl Looks {
         self.running.spawn(async move { ask(question, eyes).await });
     }
 
-    /// `None`: there is none under way.
+    /// Waits for the next result. `None` if no poke is running.
     pub(super) async fn next(&mut self) -> Option<Looked> {
-        // A look never panics: `ask` catches it. One that was aborted is nobody's.
+        // `ask` catches panics, so a poke fails only if it was aborted, and then no result is needed.
         self.running.join_next().await.map(Result::unwrap_or_default)
     }
 
@@ -66,7 +66,7 @@ impl Looks {
     }
 }
 
-/// What was taken, by kind and config. A kind that answers many at once gets one question, others one for each config.
+/// Groups conditions by kind and config: one question for a kind that polls many configs together, else one per config.
 pub(super) fn questions(taken: Vec<Watched>, eyes: &WorkerEyes) -> VecDeque<Question> {
     let mut by_kind: BTreeMap<String, BTreeMap<String, Vec<Watched>>> = BTreeMap::new();
     for watched in taken {
@@ -129,7 +129,7 @@ fn same(many: usize, problem: &str) -> Vec<ConditionResult> {
     (0..many).map(|_| Err(anyhow::Error::msg(problem.to_string()))).collect()
 }
 
-/// An error for each of those who asked together.
+/// Copies an error for each config of a common poke.
 fn again(error: &TaskError) -> anyhow::Error {
     match error {
         TaskError::Fatal { causes } => orch_sdk::task::fatal(causes.join(": ")),
@@ -138,7 +138,7 @@ fn again(error: &TaskError) -> anyhow::Error {
     }
 }
 
-/// What one look means for all who waited for it.
+/// Converts the result of one poke to an answer for each attempt that waits for it.
 fn answers(watched: Vec<Watched>, look: ConditionResult, jitter: &mut Jitter) -> Looked {
     let look = look.map_err(TaskError::from);
     let found = |one: &Watched, jitter: &mut Jitter| match &look {
@@ -165,7 +165,7 @@ fn answers(watched: Vec<Watched>, look: ConditionResult, jitter: &mut Jitter) ->
     watched.into_iter().map(answer).collect()
 }
 
-/// An error that is new stands in the log of the try, behind what it said before it was deferred.
+/// Returns a line for the log of the attempt if the error is new. It comes after the lines from before the deferral.
 fn line(of: &Watched, found: &ConditionOutcome) -> Option<NewChunk> {
     let ConditionOutcome::Error { error, .. } = found else { return None };
     if of.last_error.as_ref() == Some(error) {
@@ -199,12 +199,12 @@ fn failed(causes: &[String], for_good: bool) -> WaitEnd {
     WaitEnd::Failed { cause: mask_text(&causes.join(": ")), for_good }
 }
 
-/// As it is kept, and compared with what was kept before.
+/// Returns a message in its stored form, which is compared with the previous one.
 fn mask_text(text: &str) -> String {
     Text::new(mask::mask(text)).into_string()
 }
 
-/// Looks that began together must not come together for ever.
+/// Random delays, so that pokes that started together do not stay in step.
 struct Jitter(u64);
 
 impl Default for Jitter {
@@ -214,7 +214,7 @@ impl Default for Jitter {
 }
 
 impl Jitter {
-    /// Up to a tenth longer.
+    /// Returns the interval plus up to a tenth of it.
     fn after(&mut self, poke_ms: i64) -> i64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let poke = poke_ms.max(1);

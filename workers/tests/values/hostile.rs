@@ -1,4 +1,4 @@
-//! Ten thousand tries, each of which says something hostile in some place where a body, or what it waits for, can say anything.
+//! Ten thousand attempts that return or report hostile data wherever a task function or its condition can.
 
 use crate::world::{BodyResult, Dag, World, body, element, innocent, wide};
 use chrono::{DateTime, Utc};
@@ -15,9 +15,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const HOSTILE: u32 = 10_000;
-/// Fixed: the gate asks the same each time.
+/// Fixed, so that each run of this test uses the same data.
 const SEED: u64 = 0x5eed_2026;
-/// A kind of condition whose looks see anything.
+/// A kind of condition whose pokes return arbitrary results.
 const ODD: &str = "odd";
 
 fn mixed(n: u64) -> u64 {
@@ -25,7 +25,7 @@ fn mixed(n: u64) -> u64 {
     (n ^ (n >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 17
 }
 
-/// Letters that no compression makes shorter: index rows have a limit.
+/// Returns letters that cannot be compressed, because index rows have a maximum size.
 fn noise(n: u64, bytes: usize) -> String {
     (0..)
         .flat_map(|at| format!("{:x}", mixed(n.wrapping_mul(31).wrapping_add(at))).into_bytes())
@@ -34,7 +34,7 @@ fn noise(n: u64, bytes: usize) -> String {
         .collect()
 }
 
-/// Texts that somebody outside may send, by a number.
+/// Returns hostile texts, selected by a number.
 pub(crate) fn text(n: u64) -> String {
     match n % 14 {
         0 => "\0".into(),
@@ -54,7 +54,7 @@ pub(crate) fn text(n: u64) -> String {
     }
 }
 
-/// Values: bounds of integers, floats that JSON has no word for, what is deep, what has odd keys.
+/// Returns hostile values: bounds of integers, floats that JSON cannot represent, deep nesting, odd keys.
 fn value(n: u64) -> Value {
     match n % 16 {
         0 => json!(i16::MIN),
@@ -70,7 +70,7 @@ fn value(n: u64) -> Value {
         10 => (0..100).fold(json!(1), |inner, _| json!({ "\0": inner })),
         11 => json!(vec![0; 1_000]),
         12 => json!(text(n / 16)),
-        // What no reader of JSON takes any more.
+        // Too deep for JSON parsers.
         13 => deep(126),
         14 => deep(1_000),
         _ => json!({ text(n / 16): text(n / 16 + 1) }),
@@ -93,7 +93,7 @@ fn moment(n: u64) -> DateTime<Utc> {
     [DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC, DateTime::UNIX_EPOCH][n as usize % 3]
 }
 
-/// One thing beside how it ends; some of it is refused, with an error.
+/// Reports something in addition to the result. Some reports are rejected with an error.
 async fn says(ctx: &Ctx, of: u64) -> TaskResult<()> {
     let (a, b) = (mixed(of), mixed(of + 1));
     let event = || AssetEvent {
@@ -105,7 +105,7 @@ async fn says(ctx: &Ctx, of: u64) -> TaskResult<()> {
     };
     match of % 16 {
         0 | 1 => ctx.emit(event()),
-        // As a process says it.
+        // The path of a child process, without the checks of the context.
         2 => ctx.host().asset_event(event()),
         3 => ctx.emit(
             AssetEvent::of(noise(a, 1_500)).through(&noise(b, 1_500)).partition(noise(a + b, 1_500)).extra(object(a)),
@@ -144,7 +144,7 @@ async fn says(ctx: &Ctx, of: u64) -> TaskResult<()> {
     }
 }
 
-/// What it waits for, and how.
+/// Returns a hostile wait.
 fn waits(of: u64) -> Deferral {
     let (a, b) = (mixed(of), mixed(of + 1));
     let odd = |n: u64| Awaited { kind: ODD.into(), config: json!({ "n": n, "t": text(n / 3) }) };
@@ -176,7 +176,7 @@ fn waits(of: u64) -> Deferral {
         1 => Deferral { poke_ms: Some(amount(b / 11)), ..wish },
         _ => wish,
     };
-    // Nobody waits for years here.
+    // The test must not wait for years.
     let timeout_ms = wish.timeout_ms.filter(|ms| *ms < 1_000 || matches!(of % 9, 1 | 2)).unwrap_or(20);
     let ends = matches!(of % 9, 1 | 2) && wish.poke_ms.is_none_or(|ms| ms < 1_000);
     Deferral {
@@ -186,7 +186,7 @@ fn waits(of: u64) -> Deferral {
     }
 }
 
-/// Looks that see, or say, anything.
+/// Pokes that return arbitrary values and errors.
 struct Odd;
 
 impl Condition for Odd {
@@ -210,13 +210,13 @@ impl Condition for Odd {
     }
 }
 
-/// How it ends; `None`: it waits before.
+/// Returns the result of the attempt, or a wait before it.
 fn ends(ctx: &Ctx, of: u64) -> BodyResult {
-    // One of ten megabytes.
+    // The first cause of element 7 has ten megabytes.
     let causes = vec![if element(ctx) == 7 { "\0x".repeat(5_000_000) } else { text(of / 11) }, text(of / 13)];
     match (of / 7) % 8 {
         _ if element(ctx) == 7 => Err(TaskError::Fatal { causes }),
-        // No stack is as deep as this value.
+        // A value that is nested too deep for recursion on any stack.
         _ if element(ctx) == 8 => Ok(Some(deep(10_000))),
         0 => Err(TaskError::Fatal { causes }),
         1 => Err(TaskError::Retryable { causes }),
@@ -227,14 +227,14 @@ fn ends(ctx: &Ctx, of: u64) -> BodyResult {
     }
 }
 
-/// What it triggers: it gives back what it was told.
+/// The DAG that hostile attempts trigger. It returns its conf.
 fn small() -> Dag {
     let tell = body(|ctx| async move { Ok(Some(ctx.conf().clone())) });
     let tasks = json!([{ "task_id": "tell", "kind": "rust" }]);
     (json!({ "dag_id": "small", "tasks": tasks, "max_active_runs": 1_000 }), HashMap::from([("tell".into(), tell)]))
 }
 
-/// A sensor that sees nothing, and looks again as late as one can; a task that is tried again as late.
+/// A sensor that finds nothing and polls again as late as possible, and a task whose retry is as late.
 fn late() -> Dag {
     let ten_years_ms = orch_spec::check::MAX_DURATION_MS;
     let blind = body(|_| async { Ok(None) });
@@ -273,7 +273,7 @@ async fn ten_thousand_hostile_outcomes_end_no_worker_and_disturb_no_try_beside_t
     assert_eq!(world.number(&good).await, 500);
     let over = format!("{tries} r.dag_id = 'hostile' and t.state in ('success', 'failed', 'skipped')");
     assert_eq!(world.number(&over).await, i64::from(HOSTILE));
-    // All of it passed the border: nothing had to be left out, nobody lost a try, and nothing is read that cannot be.
+    // Hostile values are handled before they are recorded: no outcome is unrecordable, lost or unreadable.
     for none in ["failure where kind in ('unrecordable', 'lost')", "parked_run"] {
         assert_eq!(world.number(&format!("select count(*) from {none}")).await, 0, "{none}");
     }
@@ -281,7 +281,7 @@ async fn ten_thousand_hostile_outcomes_end_no_worker_and_disturb_no_try_beside_t
         "select array_to_string(causes, ': ') from failure where causes::text ~ 'database refused|cannot be read'";
     let refused: Vec<String> = sqlx::query_scalar(refused).fetch_all(&mut world.db).await.unwrap();
     assert_eq!(refused, [""; 0]);
-    // There is some of each, and Postgres reads each value.
+    // There are rows of each kind, and Postgres can parse each value.
     for (some, value) in [
         ("output where parts = 0", "value"),
         ("output where key <> 'return_value'", "value"),

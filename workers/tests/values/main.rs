@@ -1,5 +1,5 @@
-//! What bodies, conditions and receivers of alerts say may be anything. A value that the database does not take is one failed try;
-//! the worker, and what runs beside it, do not notice.
+//! Tests that task functions, conditions and receivers of alerts may return anything. A value that the database rejects
+//! fails one attempt, and does not affect the worker or other attempts.
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
 mod hostile;
@@ -28,7 +28,7 @@ async fn a_nul_in_a_failure_is_one_failed_try() {
     world.end().await;
 }
 
-/// The database refuses some outputs, as it may refuse what nobody foresaw.
+/// The database rejects some outputs, as it may reject values that were not foreseen.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_outcome_that_the_database_refuses_is_failed_and_those_beside_it_are_as_they_ended() {
     let gives = body(|ctx| async move {
@@ -85,7 +85,7 @@ async fn an_outcome_that_meets_damaged_data_is_failed_and_its_task_function_runs
     world.end().await;
 }
 
-/// As of outcomes, of what looks see: one that cannot be kept ends one wait.
+/// Results of pokes are handled like outcomes: a result that cannot be stored ends one wait.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_that_the_database_refuses_ends_its_wait_and_those_beside_it_end_as_seen() {
     struct Echo;
@@ -136,7 +136,7 @@ async fn a_run_that_cannot_be_read_is_parked_and_its_worker_goes_on_with_others(
     world.some("select count(*) from parked_run").await;
     let good = world.trigger("good").await;
     assert_eq!(world.end_of(&good).await, "success");
-    // People can still end it.
+    // Users can still cancel the run.
     cancel_run(&mut world.db, &Locks::begin().runs(), &mut Versions::default(), harmed.id).await.unwrap();
     assert_eq!(world.end_of(&harmed).await, "failed");
     world.end().await;

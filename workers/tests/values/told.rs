@@ -1,4 +1,4 @@
-//! Alerts: what failures tell, and what those say who are told.
+//! Tests of alerts with hostile failures and hostile receivers.
 
 use crate::hostile::text;
 use crate::world::{World, body, element, wide};
@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 
 const MANY: u32 = 56;
 
-/// A server that answers otherwise each time, and never as one should; its port.
+/// Starts a server that sends a different invalid response each time, and returns its port.
 async fn rude(running: &mut JoinSet<()>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -72,7 +72,7 @@ async fn what_receivers_say_and_what_they_are_told_holds_up_no_alert() {
     while world.number(&format!("{tried} 'rude'")).await < i64::from(MANY) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    // Postgres reads all that is kept of them.
+    // Postgres can parse everything that is stored of the alerts.
     let read = "select count(facts::jsonb) + count(notifier::jsonb) from alert";
     assert_eq!(world.number(read).await, 2 * world.number("select count(*) from alert").await);
     world.end().await;

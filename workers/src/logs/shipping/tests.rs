@@ -1,4 +1,4 @@
-//! Shipping to a real Postgres that is out of reach, slow or refuses lines.
+//! Tests of shipping to a real Postgres that is unreachable, slow, or rejects lines.
 
 use super::*;
 use crate::logs::END_BYTES;
@@ -13,10 +13,10 @@ use serde_json::{Map, Value};
 use sqlx::PgConnection;
 use tokio::task::JoinSet;
 
-/// Longer than anything here takes.
+/// Longer than any step of these tests takes.
 const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// With the partitions of this week.
+/// Creates a database with the partitions of this week.
 async fn database() -> TestDb {
     let database = TestDb::new(&MIGRATOR).await;
     sqlx::query("select make_partitions(now())").execute(&mut database.connect().await).await.expect("partitions");
@@ -32,7 +32,7 @@ fn line(text: &str) -> LogLine {
     LogLine::from_body(LogLevel::Info, text, Map::new())
 }
 
-/// The lines of a log as they were stored.
+/// Returns the stored lines of a log.
 async fn stored(db: &mut PgConnection, lease: &Lease) -> Vec<String> {
     let (mut from, mut lines) = (LogCursor::START, Vec::new());
     loop {
@@ -46,7 +46,7 @@ async fn stored(db: &mut PgConnection, lease: &Lease) -> Vec<String> {
     }
 }
 
-/// Waits until everything that was said is stored, but for `held_back` bytes.
+/// Waits until all lines are stored, except for `held_back` bytes.
 async fn shipped(budget: &ByteBudget, held_back: usize) {
     let everything = async {
         while budget.used() > held_back {
@@ -56,7 +56,7 @@ async fn shipped(budget: &ByteBudget, held_back: usize) {
     tokio::time::timeout(TIMEOUT, everything).await.expect("the database takes lines again");
 }
 
-/// 64 tasks write 2 MB each while the database is out of reach, as much as a minute of chatty tasks is to the budget.
+/// 64 tasks write 2 MB each while the database is unreachable: twice the budget.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_outage_costs_bounded_memory_and_each_log_counts_the_lines_that_were_lost() {
     let database = database().await;
@@ -107,7 +107,7 @@ async fn an_outage_costs_bounded_memory_and_each_log_counts_the_lines_that_were_
     }
 }
 
-/// A database whose statements time out above 300 kB, and that refuses one line.
+/// The database times out for statements above 300 kB, and rejects one line.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn statements_are_halved_until_the_database_takes_them() {
     let database = database().await;
