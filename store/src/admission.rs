@@ -1,8 +1,8 @@
-//! Lets in who waits at gates. Only who holds the one lock of admission takes slots, and it decides from what it reads under
-//! that lock, so no limit is ever exceeded; whoever ends frees its slots in the statement that records its end, and what the
-//! dead, the cancelled and the cleared leave behind is found by counting anew.
+//! Admits attempts that wait for slots of pools and limits (gates). All slots are taken under one lock, by decisions
+//! from data that is read under that lock, so no limit is ever exceeded. The statement that records the end of an
+//! attempt releases its slots; slots that lost workers, cancels and clears leave behind are found by a recount.
 //!
-//! Workers call it after steps that freed slots or put somebody into a line; schedulers each second while anybody waits.
+//! Workers admit after steps that released slots or enqueued attempts, schedulers every second while attempts wait.
 
 mod past;
 
@@ -26,30 +26,29 @@ use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Maximum number of lines that one round reads. A line is a kind of gate, not a task. If more lines have waiting tries,
-/// the next round continues after the last line of this one, so that each line is read in turn.
+/// Maximum number of lines that one round reads. A line is a queue of attempts with the same gates. If more lines have
+/// waiting attempts, the next round continues after the last line of this one, so that each line is read in turn.
 const MOST_LINES: usize = 2_000;
-/// Tries of one line, or of one run in it, let in in one round.
+/// Maximum number of attempts of one line, or of one run in it, that one round admits.
 const MOST_OF_LINE: usize = 1_000;
-/// How far into a line whose tries are decided run by run one round looks: some 20 ms.
+/// Maximum number of rows that one round reads of a line whose attempts are decided run by run: some 20 ms.
 const MOST_SEEN: i32 = 20_000;
-/// Tries that hold slots and wait again.
+/// Maximum number of waiting attempts with slots that one round reads.
 const MOST_HOLDERS: i64 = 10_000;
-/// Rounds of one call; the next call goes on.
+/// Maximum number of rounds per call. The next call continues.
 const MOST_ROUNDS: usize = 64;
-/// Schedulers compare slots with what lives no more often than this, however often they are called.
+/// Minimum interval between two recounts of slots, however often schedulers call this module.
 const RECOUNT_EVERY: Duration = Duration::from_secs(1);
 
-/// What a call did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Admitted {
-    /// Tries that are claimable now. The caller gives `Hint::Ready`.
+    /// Attempts that became claimable. The caller sends `Hint::Ready` (a wake-up signal).
     pub many: usize,
-    /// When a rate lets in the next one.
+    /// Time until a rate limit admits another attempt.
     pub again_in: Option<Duration>,
 }
 
-/// Lets in whom there is room for; waits for its turn.
+/// Admits waiting attempts while slots are free. Blocks on the lock of admission.
 #[boxed]
 pub async fn admit(db: &mut PgConnection, locks: &Locks<Slots>, versions: &Versions) -> StoreResult<Admitted> {
     let waiting = sqlx::query_scalar!(r#"select exists (select from ready where queue < 0) as "waiting!""#);
@@ -59,7 +58,7 @@ pub async fn admit(db: &mut PgConnection, locks: &Locks<Slots>, versions: &Versi
     rounds(db, locks, versions, Lock::Wait).await
 }
 
-/// As [`admit`], and frees what the dead left behind. Nothing when somebody else is at it.
+/// Like [`admit`], and releases slots that lost attempts left behind. Does nothing if another process holds the lock.
 #[boxed]
 pub async fn admit_and_recount(
     db: &mut PgConnection,
@@ -95,15 +94,14 @@ async fn rounds(db: &mut PgConnection, locks: &Locks<Slots>, versions: &Versions
     Ok(all)
 }
 
-/// How those who go are written.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum By {
     All,
-    /// One of them cannot be written: it is found, named and left where it is.
+    /// Halves the batch to find attempts that cannot be written. They are logged and keep waiting.
     Halves,
 }
 
-/// One transaction. `None`: somebody else has the lock. The flag: there may be more to let in.
+/// Runs one transaction. Returns `None` if another process holds the lock. The flag is true if more may be admitted.
 async fn round(
     db: &mut PgConnection,
     locks: &Locks<Slots>,
@@ -182,10 +180,10 @@ fn going(verdict: Verdict) -> Option<Vec<Need>> {
     }
 }
 
-/// `Some(true)`: slots are to be counted anew.
+/// Returns `None` if another process holds the lock, and true if slots must be recounted.
 async fn take_lock(db: &mut PgConnection, _locks: &Locks<Slots>, lock: Lock) -> StoreResult<Option<bool>> {
-    // Lost with a crash, the commit takes the slots away together with the leave to be claimed, and a claim that saw it is
-    // written after it: nothing to flush for.
+    // No WAL flush is needed at commit: a crash that loses this commit loses the slots together with the admission, and
+    // a claim that saw the admission is later in the WAL.
     const ASYNC: &str = "off";
     let recount = match lock {
         Lock::Wait => {
@@ -211,12 +209,12 @@ async fn take_lock(db: &mut PgConnection, _locks: &Locks<Slots>, lock: Lock) -> 
     Ok(recount)
 }
 
-/// The id of a line, or the slots of a pool, which are below zero when it has no bound.
+/// Converts the id of a line, or the slots of a pool (negative if unlimited).
 fn whole(number: i64) -> StoreResult<i32> {
     i32::try_from(number).map_err(|_| StoreError::corrupt(format!("{number} is no id and no number of slots")))
 }
 
-/// Reads what is taken, and the ids of the lines in which tries wait: those after the queue `after`, then those up to it.
+/// Reads the taken slots, and the ids of lines with waiting attempts, first those after the queue `after`.
 async fn read_house(db: &mut PgConnection, after: i32) -> StoreResult<(House, Vec<i32>)> {
     let rows = sqlx::query_file!("queries/admission/house.sql", MOST_LINES as i64, after).fetch_all(&mut *db).await?;
     let (mut house, mut ids) = (House::default(), Vec::new());
@@ -237,10 +235,10 @@ async fn read_house(db: &mut PgConnection, after: i32) -> StoreResult<(House, Ve
     Ok((house, ids))
 }
 
-/// A try that waits.
+/// An attempt that waits for admission.
 #[derive(Debug, Clone)]
 struct Candidate {
-    /// Where its row is, as long as nobody touches it.
+    /// The `ctid` of its row in `ready`, which is valid until the row changes.
     at: String,
     line: i32,
     run: Uuid,
@@ -253,7 +251,7 @@ struct Candidate {
     holds: Vec<String>,
 }
 
-/// The first of each line, as far as there may be room.
+/// Returns the first attempts of each line, as far as slots may be free.
 async fn first_of(db: &mut PgConnection, house: &House, lines: &[Arc<QueueLine>]) -> StoreResult<Vec<Candidate>> {
     let (mut ids, mut most, mut by_run) = (Vec::new(), Vec::new(), Vec::new());
     for line in lines {
@@ -275,9 +273,8 @@ async fn holders(db: &mut PgConnection) -> StoreResult<Vec<Candidate>> {
     Ok(sqlx::query_file_as!(Candidate, "queries/admission/holders.sql", MOST_HOLDERS).fetch_all(db).await?)
 }
 
-/// What a decision asks of runs.
 struct Facts {
-    /// By run and line, for lines whose limits have keys.
+    /// Slots that attempts need, by run and line, for lines whose limits have keys.
     needs: HashMap<(Uuid, i32), Vec<Need>>,
     past: HashMap<(Uuid, i16), Reason>,
 }
@@ -316,7 +313,8 @@ impl Facts {
     }
 }
 
-/// Returns what instances of these runs take, by run and line. Each `conf` has up to 1 MB, so it is dropped when it is evaluated.
+/// Returns the slots that attempts of these runs need, by run and line. A `conf` can have 1 MB, so each one is dropped
+/// once it is evaluated.
 async fn keyed_needs(
     db: &mut PgConnection,
     lines_of: &HashMap<Uuid, HashSet<i32>>,
@@ -347,7 +345,7 @@ async fn keyed_needs(
     Ok(needs)
 }
 
-/// How many that were: of those that somebody takes away meanwhile none.
+/// Returns the number of admitted attempts. Skips those that another transaction removes meanwhile.
 async fn let_in(db: &mut PgConnection, now: DateTime<Utc>, goes: &[Going<'_>]) -> StoreResult<usize> {
     if goes.is_empty() {
         return Ok(0);
@@ -379,8 +377,8 @@ async fn let_in(db: &mut PgConnection, now: DateTime<Utc>, goes: &[Going<'_>]) -
     Ok(narrow::size(many.fetch_one(db).await?))
 }
 
-/// What stands in the way of one that waits to be let in: all of it, as if nobody were before it. `None`: it does not wait
-/// for that.
+/// Returns the reasons why an instance waits for admission, as if it were the first in its line. `None` if it does not
+/// wait for admission.
 pub(crate) async fn one_waiting(
     db: &mut PgConnection,
     versions: &Versions,
@@ -408,7 +406,7 @@ pub(crate) async fn one_waiting(
     }))
 }
 
-/// The database's time, and the runs of a DAG that count against its limit, oldest first.
+/// Returns the database time, and the ids of the DAG's running runs that count against its limit, oldest first.
 pub(crate) async fn runs_active(db: &mut PgConnection, dag_id: &str) -> StoreResult<(DateTime<Utc>, Vec<String>)> {
     let row = sqlx::query!(
         r#"select now() as "now!", array(select run_id from dag_run where dag_id = $1 and state = 'running'
@@ -419,7 +417,7 @@ pub(crate) async fn runs_active(db: &mut PgConnection, dag_id: &str) -> StoreRes
     Ok((row.now, row.runs))
 }
 
-/// Whether tasks that name no pool have to be admitted, too.
+/// True if tasks without a pool must be admitted too.
 pub(crate) async fn default_pool_has_size(db: &mut PgConnection) -> StoreResult<bool> {
     let size = sqlx::query_scalar!(r#"select slots >= 0 as "has_size!" from pool where name = $1"#, DEFAULT_POOL);
     Ok(size.fetch_optional(db).await?.unwrap_or(false))

@@ -1,5 +1,6 @@
-//! The outbox: alerts that are to be sent, are on their way, or were. A row is written in the transaction of what it tells
-//! of; whoever sends takes a lease, which ends with `due_at`, and says how it went. Whoever dies leaves a lease that ends.
+//! Outbox of alerts that are to be sent, are being sent, or were sent. A row is written in the transaction of the event
+//! that it reports. A sender takes a lease until `due_at` and records the outcome; the lease of a sender that dies
+//! expires.
 
 mod failed;
 mod gather;
@@ -18,14 +19,14 @@ use sqlx::postgres::PgConnection;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Whoever sends has so long; then another one may.
+/// Lease of a sender. When it has expired, another sender may send the alert.
 pub const LEASE: Duration = Duration::from_mins(1);
-/// What a receiver says of itself is cut.
+/// Maximum length of the error message of a receiver. The rest is cut.
 const MOST_PROBLEM_CHARS: usize = 500;
-/// Why an alert is given up whose row holds something else than an alert.
+/// Error message of an alert whose row cannot be decoded.
 const UNREADABLE: &str = "what is stored of this alert cannot be read";
 
-/// An alert in somebody's hands.
+/// An alert that this process sends.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Claimed {
     pub id: i64,
@@ -36,13 +37,13 @@ pub struct Claimed {
     pub run_id: Option<String>,
     pub logical_date: Option<DateTime<Utc>>,
     pub at: DateTime<Utc>,
-    /// How often somebody has begun to send it: the fence.
+    /// Number of times that sending was started. It is the fencing token.
     pub tries: i32,
     pub age: Duration,
 }
 
-/// Writes alerts, of a run or of none; those that are known already stay as they are. The caller commits, and gives
-/// `Hint::Alert`.
+/// Writes alerts, of a run or of none. Alerts whose key exists are left unchanged. The caller commits, and then sends
+/// `Hint::Alert` (a wake-up signal).
 #[boxed]
 pub async fn add_alerts(db: &mut PgConnection, run: Option<Uuid>, alerts: &[NewAlert]) -> StoreResult<()> {
     let (whole, parts): (Vec<&NewAlert>, Vec<&NewAlert>) = alerts.iter().partition(|alert| alert.gather.is_none());
@@ -71,7 +72,7 @@ pub async fn add_alerts(db: &mut PgConnection, run: Option<Uuid>, alerts: &[NewA
     Ok(())
 }
 
-/// Of elements that are told of together.
+/// Writes alerts of mapped elements that are reported together.
 async fn add_parts(db: &mut PgConnection, run: Uuid, parts: &[&NewAlert]) -> StoreResult<()> {
     sqlx::query!(
         "insert into alert_part (key, gather, kind, notifier, facts, map_index, dag_id, run, run_id, logical_date)
@@ -92,8 +93,8 @@ async fn add_parts(db: &mut PgConnection, run: Uuid, parts: &[&NewAlert]) -> Sto
     Ok(())
 }
 
-/// Takes what is due, at most so many: what was never tried first, so that one receiver that is down holds up no other. An
-/// alert that cannot be read is given up; it holds up no other either.
+/// Claims at most `most` alerts that are due, those with the fewest attempts first, so that one receiver that is down
+/// does not delay the others. An alert that cannot be decoded is given up for the same reason.
 #[boxed]
 pub async fn claim_alerts(db: &mut PgConnection, most: i64) -> StoreResult<Vec<Claimed>> {
     let rows = sqlx::query!(
@@ -142,7 +143,7 @@ fn read<T: serde::de::DeserializeOwned>(id: i64, text: &str) -> StoreResult<T> {
     serde_json::from_str(text).map_err(|error| StoreError::corrupt(format!("alert {id}: {error}")))
 }
 
-/// Somebody took it. One whose lease had ended meanwhile is sent all the same, and said once.
+/// Records that an alert was delivered, even if its lease expired meanwhile.
 #[boxed]
 pub async fn alert_sent(db: &mut PgConnection, claimed: &Claimed) -> StoreResult<()> {
     sqlx::query!(
@@ -154,13 +155,13 @@ pub async fn alert_sent(db: &mut PgConnection, claimed: &Claimed) -> StoreResult
     Ok(())
 }
 
-/// Nobody took it: it is sent again after a while, or given up after a day.
+/// Records a failed delivery. The alert is sent again after a delay, or given up after a day.
 #[boxed]
 pub async fn alert_not_sent(db: &mut PgConnection, claimed: &Claimed, problem: &str) -> StoreResult<()> {
     not_sent(db, (claimed.id, claimed.tries), problem, again_in(claimed.tries, claimed.age)).await
 }
 
-/// `tries` is the fence. `again_in`: `None` gives it up.
+/// The fencing token is `tries`. If `again_in` is `None`, the alert is given up.
 async fn not_sent(
     db: &mut PgConnection,
     (id, tries): (i64, i32),
@@ -183,16 +184,16 @@ async fn not_sent(
     Ok(())
 }
 
-/// What became of a wish to send an alert again.
+/// Result of [`retry_alert`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
-    /// It is due now. The caller gives `Hint::Alert`.
+    /// The alert is due now. The caller sends `Hint::Alert`.
     Due,
     AlreadySent,
     NoSuchAlert,
 }
 
-/// Sends one at once that waits or was given up; its day begins anew.
+/// Makes a waiting or given-up alert due now, with a new day of retries.
 #[boxed]
 pub async fn retry_alert(db: &mut PgConnection, id: i64) -> StoreResult<Retry> {
     let due = sqlx::query!(
@@ -207,7 +208,7 @@ pub async fn retry_alert(db: &mut PgConnection, id: i64) -> StoreResult<Retry> {
     Ok(if there.fetch_one(db).await? { Retry::AlreadySent } else { Retry::NoSuchAlert })
 }
 
-/// An alert that tells of nothing: whether its notifier works is seen in its row.
+/// Adds an alert without an event, to test whether its notifier works. Returns its id.
 #[boxed]
 pub async fn add_test_alert(db: &mut PgConnection, notifier: Notifier, by: &str) -> StoreResult<i64> {
     let new = orch_core::alert::test(notifier, Uuid::now_v7(), by);

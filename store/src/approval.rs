@@ -1,5 +1,5 @@
-//! What tries ask people, and what was answered. A question is open exactly as long as its wait is there: a clear, a mark
-//! or the end of its run take both back. Of several answers the first one counts: it takes the wait away.
+//! Questions that attempts ask users, and the answers. A question is open while its wait exists (a row of kind `answer`
+//! in `waiting`): a clear, a mark or the end of the run withdraws it. The first answer wins, because it ends the wait.
 
 mod search;
 
@@ -12,14 +12,14 @@ use orch_spec::approval::{ApprovalInput, Question};
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
-/// Where a question stands.
+/// State of a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stand {
     Open,
     Answered,
-    /// Nobody answered in time; its defaults were taken, if it has any.
+    /// No user answered in time. The default answers were taken, if there are any.
     TimedOut,
-    /// It was cleared or marked, or its run ended.
+    /// The instance was cleared or marked, or its run ended.
     TakenBack,
 }
 
@@ -34,7 +34,7 @@ impl Stand {
     }
 }
 
-/// A question of a try.
+/// A question of an attempt, with its answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ApprovalRow {
     pub attempt: Uuid,
@@ -53,7 +53,6 @@ pub struct ApprovalRow {
     pub stand: Stand,
 }
 
-/// A row as it is read.
 #[derive(sqlx::FromRow)]
 struct Columns {
     attempt: Uuid,
@@ -104,13 +103,13 @@ fn read<T: serde::de::DeserializeOwned>(attempt: Uuid, text: &str) -> StoreResul
     serde_json::from_str(text).map_err(|error| StoreError::corrupt(format!("question of try `{attempt}`: {error}")))
 }
 
-/// The question of a try.
+/// Returns the question of an attempt.
 #[boxed]
 pub async fn approval(db: &mut PgConnection, attempt: Uuid) -> StoreResult<Option<ApprovalRow>> {
     APPROVALS.first(db, &Search::default().and(by::ATTEMPT.is(attempt))).await
 }
 
-/// What an instance waits for now.
+/// Returns the question that an instance waits for now.
 #[boxed]
 pub async fn open_question(
     db: &mut PgConnection,
@@ -131,14 +130,14 @@ pub async fn open_question(
     }
 }
 
-/// A question that is open, without the try that asks it.
+/// An open question, without the attempt that asks it.
 #[derive(Debug, Clone)]
 pub struct OpenQuestion {
     pub question: Question,
     pub asked_at: DateTime<Utc>,
 }
 
-/// The newest first.
+/// Returns the newest open questions, newest first.
 #[boxed]
 pub async fn open_questions(db: &mut PgConnection, most: i64) -> StoreResult<Vec<OpenQuestion>> {
     let rows = sqlx::query!(
@@ -151,8 +150,9 @@ pub async fn open_questions(db: &mut PgConnection, most: i64) -> StoreResult<Vec
     rows.map(|row| Ok(OpenQuestion { question: read(row.attempt, &row.question)?, asked_at: row.asked_at })).collect()
 }
 
-/// Somebody's answer, which must count (`Question::answered`): when it was given. `None`: it is too late, because somebody
-/// was faster, or its time is over, or it was taken back. The caller commits, and gives `Hint::Due`.
+/// Records a valid answer (`Question::answered`) and returns its timestamp. Returns `None` if another answer came
+/// first, the time limit has passed, or the question was withdrawn. The caller commits, and then sends `Hint::Due` (a
+/// wake-up signal).
 #[boxed]
 pub async fn answer_approval(
     db: &mut PgConnection,

@@ -1,5 +1,5 @@
-//! Where old logs and old rows go when the database no longer keeps them: objects under keys, in a folder or in what a
-//! binary brings. The engine knows folders only; buckets belong to the room that knows their protocol.
+//! Archives of old logs and rows that the database no longer keeps: objects under keys, in a folder or in a store that
+//! the binary provides. This crate implements only folders; buckets are in the crate of their protocol.
 
 mod export;
 mod folder;
@@ -15,31 +15,31 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Why an archive did not do what it was asked. The text may go on in a line `hint: …`.
+/// Error of an archive. The message may continue with a line `hint: …`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ArchiveError(pub String);
 
 pub type ArchiveResult<T> = Result<T, ArchiveError>;
 
-/// A place for objects. One is there whole or not at all, and stays when `put` has returned. Keys are relative, with `/`
-/// between their parts.
+/// A store of objects. An object is either complete or does not exist, and it is durable once `put` has returned. Keys
+/// are relative, with `/` between their parts.
 pub trait Archive: Send + Sync {
-    /// For people, without secrets.
+    /// Returns the location for messages, without secrets.
     fn place(&self) -> String;
 
-    /// Writes an object, in the place of the one that is there.
+    /// Writes an object. An existing object is replaced.
     fn put(&self, key: String, content: Vec<u8>) -> BoxFuture<ArchiveResult<()>>;
 
     fn get(&self, key: String) -> BoxFuture<ArchiveResult<Vec<u8>>>;
 
-    /// Keys of what is in a folder, in order; none when there is no such folder.
+    /// Returns the sorted keys of the objects in a folder. Empty if the folder does not exist.
     fn list(&self, folder: String) -> BoxFuture<ArchiveResult<Vec<String>>>;
 }
 
 type OpenBy = dyn Fn(String, Arc<FindConnection>) -> BoxFuture<ArchiveResult<Arc<dyn Archive>>> + Send + Sync;
 
-/// How a binary opens archives that are no folders: by their URL, and by connections that whoever runs it looks up.
+/// Opener of archives that are not folders, by URL, with connections that the running process looks up.
 #[derive(Clone, Default)]
 pub struct ArchiveSource(Option<Arc<OpenBy>>);
 
@@ -51,7 +51,7 @@ impl ArchiveSource {
     }
 }
 
-/// The way of a process to its archive, if it has one. Opened each time it is needed, which is not often.
+/// The archive of a process, if it has one. It is opened for each use, which is rare.
 #[derive(Clone, Default)]
 pub struct ArchiveDoor(Option<Way>);
 
@@ -62,15 +62,15 @@ enum Way {
 }
 
 impl ArchiveDoor {
-    /// To a folder of this machine, or one that all machines see.
+    /// Uses a folder of this machine, or one that is shared by all machines.
     pub fn folder(path: impl Into<PathBuf>) -> Self {
         ArchiveDoor(Some(Way::Folder(path.into())))
     }
 
-    /// By what somebody set: `/folder`, `file:///folder`, or a URL that the binary understands.
+    /// Parses the setting of an archive: `/folder`, `file:///folder`, or a URL that the binary can open.
     ///
     /// # Errors
-    /// It is a URL, and the binary brings nothing that could open it.
+    /// Returns an error if the text is a URL and the binary has no way to open URLs.
     pub fn to(text: &str, source: &ArchiveSource, find: Arc<FindConnection>) -> ArchiveResult<Self> {
         if let Some(path) = text.strip_prefix("file://") {
             return Ok(ArchiveDoor::folder(path));
@@ -91,7 +91,7 @@ impl ArchiveDoor {
         self.0.is_some()
     }
 
-    /// `None`: nobody named one.
+    /// Returns `None` if no archive is configured.
     pub async fn open(&self) -> ArchiveResult<Option<Arc<dyn Archive>>> {
         match &self.0 {
             None => Ok(None),

@@ -1,7 +1,8 @@
-//! Assets: where DAGs name them, what was said of them, who waits for them.
+//! Assets: which DAGs use them, their events, and the DAGs that wait for them.
 //!
-//! A try's events are written by its step (`step/assets.rs`). `distribute` gives each event to the DAGs that wait for it,
-//! once; `begin` asks their conditions and creates runs. Both are for any number of schedulers at a time.
+//! The step of an attempt writes its events (`step/assets.rs`). `distribute` queues each event once for the DAGs that
+//! wait for it; `begin` evaluates their conditions and creates runs. Any number of schedulers may run both
+//! concurrently.
 
 mod begin;
 mod check;

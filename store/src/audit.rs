@@ -1,4 +1,4 @@
-//! Who did what. Written by whoever carries out a person's wish, in the same transaction where there is one.
+//! The audit log: which user did what. An action writes its row in its own transaction, if it has one.
 
 mod search;
 
@@ -9,11 +9,11 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::postgres::PgConnection;
 
-/// Something a person did.
+/// An action of a user.
 #[derive(Debug, Clone, Default)]
 pub struct Deed<'a> {
     pub actor: &'a str,
-    /// `trigger_dag_run`, `pause_dag`, `cancel_run`, …
+    /// Name of the action, such as `trigger_dag_run`, `pause_dag` or `cancel_run`.
     pub event: &'a str,
     pub dag_id: Option<&'a str>,
     pub run_id: Option<&'a str>,
@@ -52,7 +52,7 @@ pub async fn record(db: &mut PgConnection, deed: &Deed<'_>) -> StoreResult<()> {
     Ok(())
 }
 
-/// Records many deeds by one statement.
+/// Records many actions in one statement.
 #[boxed]
 pub async fn record_all(db: &mut PgConnection, deeds: &[Deed<'_>]) -> StoreResult<()> {
     sqlx::query(
@@ -73,14 +73,14 @@ pub async fn record_all(db: &mut PgConnection, deeds: &[Deed<'_>]) -> StoreResul
     Ok(())
 }
 
-/// What ends work from outside.
+/// Actions that end runs or instances.
 const ENDINGS: [&str; 6] =
     ["cancel_run", "cancel_dag_run", "mark_run", "mark_dag_run", "mark_task_instance", "time_out_dag_run"];
-/// So far back in what was done to a DAG an ending is looked for.
+/// Maximum number of a DAG's newest actions that `endings` searches.
 const LOOKED_BACK: i64 = 5_000;
 
-/// The last deed that ended each of these runs, given by DAG and run id, or made an instance of them fail; with a task, one
-/// that concerns it.
+/// Returns the last action that ended each of these runs (DAG id, run id), or made an instance of them fail. With a
+/// task, only actions on it or on the whole run count.
 #[boxed]
 pub async fn endings(
     db: &mut PgConnection,

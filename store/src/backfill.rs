@@ -1,5 +1,5 @@
-//! Backfills: runs for dates that are past. Every date is there from the beginning (`create`), schedulers make their
-//! runs a few at a time (`pace`), and people look at them (`list`) and change their minds (`change`).
+//! Backfills: runs for past dates. All dates are stored when a backfill is created (`create`), and schedulers create
+//! their runs a few at a time (`pace`). Users list (`list`) and change (`change`) backfills.
 
 mod change;
 mod create;

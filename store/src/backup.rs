@@ -1,20 +1,19 @@
-//! What a backup of the metadata holds, and how a database makes room for one that is restored. The copying itself is done by
-//! Postgres' own programs, by whoever calls this.
+//! The contents of a metadata backup, and how a database makes way for a restored one. The caller copies the data with
+//! Postgres' own programs.
 //!
-//! What stood there before is set aside and comes back when the restored one is not whole.
+//! Existing schemas are set aside, and come back if the restored data is not complete.
 
 use crate::{StoreResult, boxed, guard::SCHEMA_VERSION};
 use sqlx::AssertSqlSafe;
 use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 
-/// Schemas that are orch's own: its tables, and what steps of tasks write beside them. Others of the same database are their
-/// users', and go into a backup when somebody says so.
+/// Schemas of orch: its tables, and the tables that completion steps write. Other schemas of the database belong to
+/// users, and are backed up only on request.
 pub const SCHEMAS: [&str; 2] = ["public", "lake"];
-/// How names of schemas begin whose place is taken by what is restored.
+/// Name prefix of schemas that were set aside for a restore.
 const ASIDE: &str = "orch_aside_";
 
-/// What is in a database of orch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Contents {
     pub schema_version: i32,
@@ -24,7 +23,7 @@ pub struct Contents {
     pub variables: i64,
 }
 
-/// The schema has to fit.
+/// The schema must have the version of this binary.
 #[boxed]
 pub async fn contents(db: &mut PgConnection) -> StoreResult<Contents> {
     let found = sqlx::query!(
@@ -37,14 +36,14 @@ pub async fn contents(db: &mut PgConnection) -> StoreResult<Contents> {
     Ok(Contents { schema_version: SCHEMA_VERSION, dags, runs, connections, variables })
 }
 
-/// The version of the server, as `15`.
+/// Returns the major version of the server, such as `15`.
 #[boxed]
 pub async fn server_major(db: &mut PgConnection) -> StoreResult<u32> {
     let number = sqlx::query_scalar!(r#"select current_setting('server_version_num')::integer / 10000 as "major!""#);
     Ok(number.fetch_one(db).await?.unsigned_abs())
 }
 
-/// A schema of the same database that is not orch's: what pipelines made.
+/// A schema of the same database that is not orch's, such as one that pipelines created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OtherSchema {
     pub name: String,
@@ -52,7 +51,7 @@ pub struct OtherSchema {
     pub bytes: i64,
 }
 
-/// By name; empty ones are left out.
+/// Returns the other schemas by name, without empty ones.
 #[boxed]
 pub async fn other_schemas(db: &mut PgConnection) -> StoreResult<Vec<OtherSchema>> {
     let own = SCHEMAS.map(String::from);
@@ -68,7 +67,7 @@ pub async fn other_schemas(db: &mut PgConnection) -> StoreResult<Vec<OtherSchema
     Ok(found.fetch_all(db).await?)
 }
 
-/// Whether there is anything in these schemas, of orch or of others.
+/// True if these schemas contain nothing, of orch or of others.
 #[boxed]
 pub async fn is_empty(db: &mut PgConnection, schemas: &[String]) -> StoreResult<bool> {
     let found = sqlx::query_scalar!(
@@ -79,7 +78,7 @@ pub async fn is_empty(db: &mut PgConnection, schemas: &[String]) -> StoreResult<
     Ok(found.fetch_one(db).await?)
 }
 
-/// Processes of orch with a connection to this database besides the one that asks.
+/// Returns the names of other orch processes with a connection to this database.
 #[boxed]
 pub async fn who_is_here(db: &mut PgConnection) -> StoreResult<Vec<String>> {
     let names = sqlx::query_scalar!(
@@ -89,15 +88,15 @@ pub async fn who_is_here(db: &mut PgConnection) -> StoreResult<Vec<String>> {
     Ok(names.fetch_all(db).await?)
 }
 
-/// Whether what is in a schema of that name can be set aside: names are cut after 63 bytes.
+/// True if a schema of that name can be set aside: Postgres truncates names after 63 bytes.
 pub fn can_be_set_aside(schema: &str) -> bool {
     ASIDE.len() + schema.len() <= 63
 }
 
-/// Puts what is there out of the way, so that these schemas, orch's among them, are free. What was left aside before goes.
+/// Renames these schemas, orch's among them, to free their names. Drops schemas that were set aside before.
 #[boxed]
 pub async fn set_aside(db: &mut PgConnection, schemas: &[String]) -> StoreResult<()> {
-    // Locks of thousands of partitions.
+    // Renaming and dropping lock thousands of partitions.
     sqlx::query("set statement_timeout = 0").execute(&mut *db).await?;
     let mut tx = db.begin().await?;
     drop_aside(&mut tx).await?;
@@ -114,7 +113,7 @@ pub async fn set_aside(db: &mut PgConnection, schemas: &[String]) -> StoreResult
     Ok(())
 }
 
-/// What was set aside is there again, in the place of whatever came since.
+/// Restores the schemas that were set aside. They replace schemas of the same name.
 #[boxed]
 pub async fn put_back(db: &mut PgConnection) -> StoreResult<()> {
     let mut tx = db.begin().await?;
@@ -142,7 +141,7 @@ async fn drop_aside(db: &mut PgConnection) -> StoreResult<()> {
     Ok(())
 }
 
-/// Names of schemas cannot be bound.
+/// Names of schemas cannot be bound as parameters.
 async fn change(db: &mut PgConnection, text: String) -> StoreResult<()> {
     sqlx::query(AssertSqlSafe(text)).execute(db).await?;
     Ok(())
@@ -152,8 +151,8 @@ fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// What was set aside goes; what was restored gets the role that steps of tasks work as, which a backup does not carry:
-/// roles belong to the server.
+/// Drops the schemas that were set aside, and grants the restored ones to the role of completion steps. A backup does
+/// not contain that role, because roles belong to the server.
 #[boxed]
 pub async fn settle(db: &mut PgConnection) -> StoreResult<()> {
     let mut tx = db.begin().await?;

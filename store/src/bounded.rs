@@ -9,7 +9,7 @@ use tokio::sync::{Mutex, Notify};
 pub struct ByteBudget {
     max_bytes: usize,
     used: AtomicUsize,
-    /// Held by the first of the waiters, so that they are served in order.
+    /// Held by the first waiter, so that waiters are served in order.
     turn: Mutex<()>,
     released: Notify,
 }
@@ -23,9 +23,9 @@ impl ByteBudget {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Reserves `bytes` for a holder that already holds `held` bytes. A holder may hold as much as is left free, so n busy holders
-    /// get equal shares of n / (n + 1) of the budget, and a quiet holder always finds free bytes. Returns false if there are too
-    /// few.
+    /// Reserves `bytes` for a holder that already holds `held` bytes. A holder may hold as much as is left free, so n
+    /// busy holders get equal shares of n / (n + 1) of the budget, and a quiet holder always finds free bytes. Returns
+    /// false if there are too few.
     #[must_use]
     pub fn try_reserve(&self, held: usize, bytes: usize) -> bool {
         let reserve = |used: usize| (used + held + bytes <= self.max_bytes).then_some(used + bytes);

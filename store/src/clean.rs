@@ -1,8 +1,9 @@
-//! Old rows go: whole weeks as partitions, the rest a few rows at a time. Nothing that runs is touched, nobody who claims
-//! waits, and a cleaning that is killed has lost nothing: each row is where it was, or archived, and the next one goes on.
+//! Cleaning removes old rows: whole weeks as partitions, the rest in batches. It does not touch active runs and does
+//! not block claims, and a killed cleaning loses nothing: each row is either still in its table or archived, and the
+//! next cleaning continues.
 //!
-//! What is archived stays in the database at first, in tables `archived__…`: a week by being cut off, the rest by one
-//! statement that moves it. `archived.rs` knows them; `retire.rs` is what schedulers do.
+//! Archived rows first stay in the database, in tables `archived__…`: a week is detached, other rows are moved by one
+//! statement. `archived.rs` manages these tables; `retire.rs` has the cleaning by schedulers.
 
 mod archived;
 mod count;
@@ -29,33 +30,32 @@ use crate::{StoreError, StoreResult, boxed};
 use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::postgres::PgConnection;
 
-/// Of whoever cleans: one at a time.
+/// Advisory lock: only one process cleans at a time.
 const CLEAN_LOCK: i64 = 0x6f72_6368_636c;
-/// Whoever cannot have a lock at once makes others wait behind it: it gives up soon, and asks again.
+/// A lock request that waits blocks the statements behind it, so it is given up soon and repeated later.
 pub(crate) const LOCK_TIMEOUT: &str = "set local lock_timeout = '250ms'";
 
-/// What is to go.
 #[derive(Debug, Clone)]
 pub struct CleanRequest {
     pub before: DateTime<Utc>,
     pub tables: Vec<Table>,
-    /// Only of these DAGs; empty: of all.
+    /// Only rows of these DAGs. Empty means all DAGs.
     pub only: Vec<String>,
-    /// Not of these.
+    /// No rows of these DAGs.
     pub except: Vec<String>,
-    /// Runs, or rows, that go in one transaction.
+    /// Maximum number of runs cleaned up per transaction, or of rows in tables that do not belong to runs.
     pub batch: i64,
     pub goes: Goes,
-    /// Who wishes it.
+    /// The requesting user or process.
     pub actor: String,
 }
 
-/// What becomes of rows.
+/// The treatment of cleaned rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Goes {
-    /// Into tables beside the others.
+    /// They are moved into other tables of the database.
     Archived,
-    /// For good.
+    /// They are deleted permanently.
     Dropped,
 }
 
@@ -65,27 +65,27 @@ impl CleanRequest {
         CleanRequest { before, tables: tables.to_vec(), only, except, batch: 1_000, goes, actor: actor.into() }
     }
 
-    /// Rows of all DAGs: weeks can go as a whole.
+    /// True if rows of all DAGs are cleaned: weeks can be removed as a whole.
     pub fn is_of_all(&self) -> bool {
         self.only.is_empty() && self.except.is_empty()
     }
 }
 
-/// Something that was done.
+/// A finished part of a cleaning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cleaned {
     pub table: String,
     pub week: Option<NaiveDate>,
     pub how: &'static str,
-    /// Of whole weeks, as many as Postgres guesses.
+    /// An estimate of Postgres if the part is a whole week.
     pub rows: Option<i64>,
     pub place: Option<String>,
 }
 
-/// Carries a wish out, and tells each thing when it is done.
+/// Carries out a request, and reports each part when it is done.
 ///
 /// # Errors
-/// Somebody else cleans; a partition could not be locked for a long time. What was done stays done.
+/// Returns an error if another process cleans, or if a partition was locked for a long time. Finished parts stay done.
 #[boxed]
 pub async fn clean(db: &mut PgConnection, wish: &CleanRequest, tell: &mut Tell<'_>) -> StoreResult<()> {
     begin(db).await?;
@@ -94,12 +94,12 @@ pub async fn clean(db: &mut PgConnection, wish: &CleanRequest, tell: &mut Tell<'
     cleaned
 }
 
-/// Hears of each thing that was done.
+/// Receives each finished part.
 pub type Tell<'a> = dyn FnMut(&Cleaned) + Send + 'a;
 
 async fn carry_out(db: &mut PgConnection, wish: &CleanRequest, tell: &mut Tell<'_>) -> StoreResult<()> {
     let stamp = now(db).await?.format("%Y%m%d%H%M%S%3f").to_string();
-    // One for all: rows of a log go with their run, and with old logs, into the same archived table.
+    // One mover for all tables: log rows of removed runs and old logs go into the same archived table.
     let mut mover = rows::Mover::new(wish, &stamp);
     for &table in &wish.tables {
         match table {
@@ -112,7 +112,7 @@ async fn carry_out(db: &mut PgConnection, wish: &CleanRequest, tell: &mut Tell<'
     mover.tidy(db).await
 }
 
-/// One at a time; whoever dies has let go. Statements of a cleaning may take longer than others.
+/// Takes the lock of cleaning, which Postgres releases when the session ends, and raises the statement timeout.
 pub(crate) async fn begin(db: &mut PgConnection) -> StoreResult<()> {
     let mine: bool = sqlx::query_scalar("select pg_try_advisory_lock($1)").bind(CLEAN_LOCK).fetch_one(&mut *db).await?;
     if !mine {
@@ -121,11 +121,11 @@ pub(crate) async fn begin(db: &mut PgConnection) -> StoreResult<()> {
     take_time(db).await
 }
 
-/// Statements of this session may take as long as reading a large table does.
+/// Raises the statement timeout of this session to the time that reading a large table takes.
 #[boxed]
 pub async fn take_time(db: &mut PgConnection) -> StoreResult<()> {
     sqlx::query("set statement_timeout = '30min'").execute(&mut *db).await?;
-    // Rows of a table always come in the same order, so that what is exported twice is the same objects.
+    // Rows of a table are then always read in the same order, so that a repeated export writes the same objects.
     sqlx::query("set synchronize_seqscans = off").execute(db).await?;
     Ok(())
 }
@@ -137,7 +137,7 @@ pub(crate) async fn end(db: &mut PgConnection) -> StoreResult<()> {
     Ok(())
 }
 
-/// By the database's clock.
+/// Returns the time of the database.
 pub(crate) async fn now(db: &mut PgConnection) -> StoreResult<DateTime<Utc>> {
     Ok(sqlx::query_scalar("select now()").fetch_one(db).await?)
 }

@@ -1,5 +1,5 @@
-//! Clears instances of a run: what is over begins anew, what runs is stopped first and then begins anew, and what waits for a
-//! time or a condition begins anew instead. What is claimable already begins anyway.
+//! Clears instances of a run: finished ones restart, running ones are stopped first and then restart, and waiting ones
+//! (for a time or a condition) restart instead of continuing. Claimable ones start anyway.
 
 use crate::{
     StoreError, StoreResult, boxed,
@@ -22,38 +22,37 @@ use sqlx::postgres::PgConnection;
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
-/// What begins anew of a run that is over.
+/// States of finished instances that a clear restarts.
 const CLEARED: [TaskState; 4] = [TaskState::Success, TaskState::Failed, TaskState::Skipped, TaskState::UpstreamFailed];
 
-/// What to clear.
 #[derive(Debug, Clone, Default)]
 pub struct ClearScope {
     pub selection: Selection,
-    /// In which tasks have these places; without it in that of the run, whichever that is.
+    /// The version of the task indexes in `selection`. `None` means the version of the run.
     pub version: Option<i32>,
-    /// Only instances in these states; empty: all that are over, run or wait.
+    /// Only instances in these states. Empty means all that have finished, run or wait.
     pub states: Vec<TaskState>,
 }
 
 impl ClearScope {
-    /// Between the look of whoever wishes and the lock of the run that may have moved on.
+    /// Returns an error if the run moved to another version after the caller had read its tasks.
     fn is_of(&self, version: i32) -> StoreResult<()> {
         self.version.is_none_or(|meant| meant == version).then_some(()).ok_or(StoreError::OtherVersion)
     }
 }
 
-/// What a clear did, or would do.
+/// Result or preview of a clear.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cleared {
-    /// Instances that begin anew, with the state they had.
+    /// Instances that restart, with their previous state.
     pub instances: Vec<(TaskIdx, i32, TaskState)>,
-    /// Some of them run and are being stopped: workers should look at their orders.
+    /// Some instances run and are being stopped, so workers must check their stop orders.
     pub stopping: bool,
-    /// The run was over and runs again.
+    /// The run had finished and runs again.
     pub revived: bool,
 }
 
-/// Shows what a clear would do, without doing it.
+/// Returns what a clear would do, or `None` if the run does not exist.
 #[boxed]
 pub async fn would_clear(
     db: &mut PgConnection,
@@ -64,23 +63,23 @@ pub async fn would_clear(
     let Some((version, revived)) = version_of(db, run).await? else { return Ok(None) };
     wish.is_of(version)?;
     let version = versions.get(db, version).await?;
-    // A preview locks nothing: the lock would stop a run with 100,000 elements.
+    // A preview takes no locks: they would stop a run with 100,000 elements.
     let instances = instances(db, run, &wish.selection.resolve(&version.plan), &wish.states, None).await?;
     let stopping = instances.iter().any(|i| i.2 == TaskState::Running);
     Ok(Some(Cleared { instances, stopping, revived }))
 }
 
-/// What a clear would do, in numbers.
+/// Preview of a clear, in numbers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClearCount {
     pub count: usize,
-    /// The first of them.
+    /// The first of these instances.
     pub first: Vec<(TaskIdx, i32, TaskState)>,
     pub stopping: bool,
     pub revived: bool,
 }
 
-/// As [`would_clear`], for people: counted, and `most` of them named. `None`: there is no such run.
+/// Like [`would_clear`], but returns the number of instances, and only the first `most` of them.
 #[boxed]
 pub async fn count_clear(
     db: &mut PgConnection,
@@ -142,7 +141,7 @@ pub async fn count_clear(
     Ok(Some(would))
 }
 
-/// How many instances of whole tasks would begin anew, of a run that is over: its ledger has counted them.
+/// Counts the instances of whole tasks that would restart, from the ledger. `None` if the run has not finished.
 fn count_over(ledger: &Ledger, selected: &[Selected], states: &[TaskState]) -> Option<usize> {
     let clears = |state: &TaskState| CLEARED.contains(state) && (states.is_empty() || states.contains(state));
     let mut all = 0;
@@ -153,8 +152,8 @@ fn count_over(ledger: &Ledger, selected: &[Selected], states: &[TaskState]) -> O
     Some(all)
 }
 
-/// Clears instances. The caller sends `Hint::Ready`, and `Hint::Stop` if some of them are being stopped. Returns `None` if the run does not
-/// exist.
+/// Clears instances. The caller sends `Hint::Ready`, and `Hint::Stop` if some of them are being stopped (wake-up
+/// signals). Returns `None` if the run does not exist.
 #[boxed]
 pub async fn clear_instances(
     db: &mut PgConnection,
@@ -176,8 +175,8 @@ pub async fn clear_instances(
     let selection = wish.selection.resolve(&version.plan);
     let mut at = locked.at();
     let (mut ledger, mut events, mut fold_xmin) = (locked.ledger, locked.events, locked.fold_xmin);
-    // What was recorded but not folded is put out first, also what is recorded while we wait for the rows: clearing finds
-    // the whole truth.
+    // Recorded outcomes are folded (applied to the ledger) first, including those that are recorded while this
+    // transaction waits for the rows, so that the clear sees the complete state.
     let found = loop {
         if !events.is_empty() && !ledger.state.is_finished() {
             let (to, effects) = fold_loading(&mut tx, &version, run, &ledger, &events).await?;
@@ -224,7 +223,7 @@ pub async fn clear_instances(
     Ok(Some(Cleared { instances: found, stopping, revived }))
 }
 
-/// A worker has stopped what was cleared while it ran: its rule is asked anew by the fold that follows.
+/// Records that a worker has stopped a cleared instance, whose trigger rule the next fold evaluates again.
 #[boxed]
 pub async fn restarted(db: &mut PgConnection, _locks: &Locks<Runs>, lease: crate::step::Lease) -> StoreResult<()> {
     let mut tx = db.begin().await?;
@@ -247,14 +246,14 @@ pub async fn restarted(db: &mut PgConnection, _locks: &Locks<Runs>, lease: crate
     Ok(())
 }
 
-/// The structure a run is pinned to, and whether it is over.
+/// Returns the version of a run, and whether it has finished.
 async fn version_of(db: &mut PgConnection, run: Uuid) -> StoreResult<Option<(i32, bool)>> {
     let row =
         sqlx::query!(r#"select version, state in ('success', 'failed') as "is_over!" from dag_run where id = $1"#, run);
     Ok(row.fetch_optional(db).await?.map(|row| (row.version, row.is_over)))
 }
 
-/// Returns the instances of the selected tasks that have finished, run or wait. With the lock of their run, also locks them.
+/// Returns the instances of the selected tasks that have finished, run or wait. With `lock`, also locks them.
 async fn instances(
     db: &mut PgConnection,
     run: Uuid,
@@ -264,7 +263,7 @@ async fn instances(
 ) -> StoreResult<Vec<(TaskIdx, i32, TaskState)>> {
     let tasks: Vec<i16> = selected.iter().map(|s| s.task as i16).collect();
     if let Some(run) = lock.map(RunLock::run) {
-        // In the order of wake-ups: the row of `waiting`, then the instance.
+        // Lock order as in wake-ups: the row of `waiting`, then the instance.
         sqlx::query!(
             "select from waiting where run = $1 and task = any($2) order by task, map_index for update",
             run,
@@ -304,7 +303,7 @@ async fn instances(
     Ok(found)
 }
 
-/// A task of which every element is cleared is cleared as a whole: its list may have another length next time.
+/// Selects a task as a whole if all of its elements are cleared: its list may have another length next time.
 fn selected(version: &Version, ledger: &Run, over: &[&(TaskIdx, i32, TaskState)]) -> Vec<Selected> {
     let mut by_task: BTreeMap<TaskIdx, Vec<i32>> = BTreeMap::new();
     over.iter().for_each(|(task, index, _)| by_task.entry(*task).or_default().push(*index));

@@ -1,5 +1,5 @@
-//! Topics of a cluster such as Kafka, as people look at them. Clients of clusters are in bundles only: a process of the bundle answers,
-//! and is given the connection with each question.
+//! Reads and writes topics of a cluster such as Kafka, for users. Clients of clusters are only in bundles: a process of
+//! the bundle executes each request, and receives the connection with it.
 
 use crate::boxed;
 use crate::lake_view::{FindConnection, LakeError, LakeResult};
@@ -12,7 +12,7 @@ use serde_json::Value;
 use std::fmt;
 use std::sync::Arc;
 
-/// The type of connections to Apache Kafka.
+/// Type of connections to Apache Kafka.
 pub const KAFKA: &str = "kafka";
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -31,7 +31,7 @@ pub struct ClusterTopic {
     pub partitions: Vec<Bounds>,
 }
 
-/// What a partition holds: offsets from `first` on, below `next`.
+/// The records of a partition: offsets from `first` (inclusive) to `next` (exclusive).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bounds {
     pub partition: i32,
@@ -39,36 +39,36 @@ pub struct Bounds {
     pub next: i64,
 }
 
-/// Which records a person wants to see.
+/// Selects the records to read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WhichRecords {
     From(i64),
     At(DateTime<Utc>),
     Newest,
-    /// The newest with that key.
+    /// The newest records with that key.
     Key(String),
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ReadAt {
-    /// `None`: the one that the key belongs to, or the first.
+    /// `None` for the partition of the key, or the first partition.
     pub partition: Option<i32>,
     pub which: WhichRecords,
     pub most: usize,
 }
 
-/// Records of one partition, and where all partitions are.
+/// Records of one partition, and the bounds of all partitions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClusterRecords {
     pub partitions: Vec<Bounds>,
-    /// The one that was read.
+    /// Bounds of the partition that was read.
     pub bounds: Bounds,
     pub records: Vec<RecordRow>,
-    /// Where the next read goes on.
+    /// Offset at which the next read continues.
     pub next: i64,
 }
 
-/// Where a record was placed in a cluster.
+/// The partition and offset of a new record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClusterPlace {
     pub partition: i32,
@@ -76,10 +76,10 @@ pub struct ClusterPlace {
     pub at: DateTime<Utc>,
 }
 
-/// Answers a question with the JSON of what `ClusterDoor` says for it.
+/// Sends a request to the bundle. Returns the JSON of the result of the method of `ClusterDoor`.
 pub type AskCluster = dyn Fn(Connection, ClusterQuestion) -> BoxFuture<LakeResult<Value>> + Send + Sync;
 
-/// The way of a process to clusters, if it has one.
+/// Access of a process to clusters, if it has any.
 #[derive(Clone, Default)]
 pub struct ClusterDoor(Option<(Arc<FindConnection>, Arc<AskCluster>)>);
 
@@ -96,10 +96,10 @@ impl ClusterDoor {
         })
     }
 
-    /// The connection to a cluster, as streams and tasks find it.
+    /// Returns the connection to a cluster, as streams and tasks find it.
     ///
     /// # Errors
-    /// The connection does not exist, or its type is not `kafka`.
+    /// Returns an error if the connection does not exist or its type is not `kafka`.
     #[boxed]
     pub async fn connection(&self, id: &str) -> LakeResult<Connection> {
         let (find, _) = self.open()?;
@@ -115,19 +115,19 @@ impl ClusterDoor {
         Err(LakeError::NotFound(text))
     }
 
-    /// The addresses that the cluster advertises, as `host:port`.
+    /// Returns the addresses that the cluster advertises, as `host:port`.
     #[boxed]
     pub async fn brokers(&self, at: Connection) -> LakeResult<Vec<String>> {
         self.ask(at, ClusterQuestion::Brokers).await
     }
 
-    /// By name.
+    /// Returns the topics, by name.
     #[boxed]
     pub async fn topics(&self, at: Connection) -> LakeResult<Vec<ClusterTopic>> {
         self.ask(at, ClusterQuestion::Topics).await
     }
 
-    /// Of all partitions, by number.
+    /// Returns the bounds of all partitions, by number.
     #[boxed]
     pub async fn bounds(&self, at: Connection, topic: &str) -> LakeResult<Vec<Bounds>> {
         self.ask(at, ClusterQuestion::Bounds(topic.into())).await
@@ -138,7 +138,7 @@ impl ClusterDoor {
         self.ask(at, ClusterQuestion::Read(topic.into(), from)).await
     }
 
-    /// In the order of the records. After an error some of them may be there.
+    /// Returns the offsets in the order of the records. After an error some records may have been written.
     #[boxed]
     pub async fn produce(&self, at: Connection, topic: &str, records: Vec<NewRecord>) -> LakeResult<Vec<ClusterPlace>> {
         self.ask(at, ClusterQuestion::Produce(topic.into(), records)).await
@@ -157,7 +157,7 @@ impl fmt::Debug for ClusterDoor {
     }
 }
 
-/// What the cluster calls a topic that streams and tasks call so: the extra of a connection may say.
+/// Returns the cluster's name of a topic. The extra of the connection can map the names of streams and tasks to it.
 pub fn name_at<'a>(connection: &'a Connection, topic: &'a str) -> &'a str {
     let names = connection.extra.get("topics").and_then(|names| names.get(topic));
     names.and_then(Value::as_str).unwrap_or(topic)

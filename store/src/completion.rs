@@ -1,6 +1,6 @@
-//! What a task commits together with its outcome: steps that run in the transaction that records how it ended. All of it
-//! is there, or nothing: a try that was lost meanwhile, that is too slow, or whose worker dies has published nothing.
-//! Steps prepare before that transaction begins; in it they only publish what they have prepared.
+//! Steps that a task commits together with its outcome, in the transaction that records it. The transaction is atomic:
+//! an attempt that was lost meanwhile, that is too slow, or whose worker dies has published nothing. Steps prepare
+//! before the transaction begins; in it they only publish what they have prepared.
 
 mod prepare;
 mod transaction;
@@ -16,54 +16,57 @@ use std::any::Any;
 use std::fmt;
 use std::pin::Pin;
 
-/// A step at work on its connection.
+/// Future of a step that uses a connection.
 pub type StepFuture<'a> = Pin<Box<dyn Future<Output = TaskResult<()>> + Send + 'a>>;
 
-/// One thing that is true exactly if its task has succeeded: a snapshot is published, an offset moves, rows are there.
+/// A change that happens if and only if its task succeeds: a snapshot is published, an offset advances, rows are
+/// inserted.
 ///
-/// `run` works on the connection of the completion transaction, which the worker begins and commits: short statements
-/// of the metadata database, nothing that waits for others (all steps of a try have five seconds). An error rolls
-/// everything back and fails the try, to be tried again unless it is `fatal`. When the database takes a transaction back
-/// or its connection breaks before the commit, the step runs again, so it must not count what it did before as done.
+/// `run` uses the connection of the completion transaction, which the worker begins and commits. It must only run short
+/// statements in the metadata database, and not wait for anything else: all steps of an attempt have five seconds. An
+/// error rolls everything back and fails the attempt, which is retried unless the error is `fatal`. If the database
+/// rolls the transaction back, or the connection breaks before the commit, the step runs again, so it must not treat
+/// earlier work as done.
 pub trait CompletionStep: Send + 'static {
-    /// What it does, in a few words for logs and errors: "commit `retail.orders`".
+    /// Short description for logs and errors, such as "commit `retail.orders`".
     fn name(&self) -> String;
 
-    /// Does what takes long before the transaction begins: writes files, asks servers. No row is locked meanwhile, and all
-    /// steps of a try prepare at the same time, as long as the task's timeout allows. Called again when a step was
-    /// [`Outdated`]: what is still right stays as it is. An error fails the try, like one of `run`.
+    /// Does slow work before the transaction begins, such as writing files or calling servers. No row is locked
+    /// meanwhile, and all steps of an attempt prepare concurrently, within the task's timeout. Called again after a
+    /// step returned [`Outdated`]: work that is still valid is kept. An error fails the attempt, like an error of
+    /// `run`.
     fn prepare(&mut self) -> StepFuture<'_> {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// Publishes what was prepared. The error [`Outdated`] asks to prepare again.
+    /// Publishes what was prepared. The error [`Outdated`] requests a new preparation.
     fn run<'a>(&'a mut self, db: &'a mut PgConnection) -> StepFuture<'a>;
 
-    /// Is it carried out too when the try fails, in the transaction that records the failure? For what tells of the try,
-    /// like the results of checks; never for what publishes its work.
+    /// True if the step also runs when the attempt fails, in the transaction that records the failure. For steps that
+    /// describe the attempt, such as the results of checks; never for steps that publish its work.
     fn on_failure(&self) -> bool {
         false
     }
 
-    /// Given once it is committed: what others may look at now.
+    /// Returns the hint (wake-up signal) to send after the commit.
     fn hint(&self) -> Option<Hint> {
         None
     }
 }
 
-/// The error of a step whose preparation no longer fits what the transaction found: the transaction is rolled back, and
-/// all steps prepare again before the next one.
+/// Error of a step whose preparation no longer fits what the transaction found. The transaction is rolled back, and all
+/// steps prepare again before the next one.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Outdated(pub String);
 
-/// `ctx.commit(step)`.
+/// Adds `ctx.commit(step)`.
 pub trait Commit {
-    /// Leaves a step for the moment at which the success of this try is recorded. Steps run in the order in which they
-    /// were left. A try that fails leaves none behind, but those that say so (`CompletionStep::on_failure`).
+    /// Adds a step to the transaction that records the success of this attempt. Steps run in the order in which they
+    /// were added. If the attempt fails, only those with `CompletionStep::on_failure` run.
     ///
     /// # Errors
-    /// A fatal error in a child process: a step cannot leave it.
+    /// Returns a fatal error in a child process, which cannot pass a step on.
     fn commit(&self, step: impl CompletionStep) -> TaskResult<()>;
 }
 
@@ -74,22 +77,22 @@ impl Commit for Ctx {
     }
 }
 
-/// The database that records how the task ends, for what orch keeps there for tasks, such as topics.
+/// Returns the database that records the outcome of the task, for data of tasks in orch, such as topics.
 ///
 /// # Errors
-/// A fatal error where nothing is recorded, or not by this process.
+/// Returns a fatal error if the outcome is not recorded, or not by this process.
 pub fn database(ctx: &Ctx) -> TaskResult<PgPool> {
     let given = ctx.host().database()?.downcast::<PgPool>();
     given.map(|pool| *pool).map_err(|_| fatal("the database of this task's host is no pool of Postgres"))
 }
 
-/// What was given to `Host::leave`, as the step it is.
+/// Converts a value that was passed to `Host::leave` back into a step.
 pub fn as_step(left: Box<dyn Any + Send>) -> TaskResult<Box<dyn CompletionStep>> {
     let step = left.downcast::<Box<dyn CompletionStep>>();
     step.map(|step| *step).map_err(|_| fatal("what this task left for its end is no step of `ctx.commit`"))
 }
 
-/// The steps that tasks left in a test, in order.
+/// Returns the steps that tasks added in a test, in order.
 pub fn left(host: &MemoryHost) -> Vec<Box<dyn CompletionStep>> {
     host.take_left().into_iter().filter_map(|left| as_step(left).ok()).collect()
 }
@@ -100,7 +103,7 @@ impl fmt::Debug for dyn CompletionStep {
     }
 }
 
-/// A step of ordinary SQL: `ctx.commit(step("move the offset", move |db| Box::pin(async move { … })))?`.
+/// Creates a step of ordinary SQL: `ctx.commit(step("move the offset", move |db| Box::pin(async move { … })))?`.
 pub fn step<F>(name: impl Into<String>, run: F) -> impl CompletionStep
 where
     F: for<'a> FnMut(&'a mut PgConnection) -> StepFuture<'a> + Send + 'static,

@@ -1,4 +1,4 @@
-//! Connections: what every session is told, and what a hot one is told besides.
+//! Connections: the settings of every session, and more settings for sessions of the hot path.
 
 use crate::{StoreResult, boxed};
 use orch_sdk::task::{Connection as Outside, TaskResult, fatal};
@@ -11,23 +11,24 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A dead peer is noticed within about 15 s, by the kernel on both sides.
+/// Both kernels detect a dead peer within about 15 s.
 const KEEPALIVES: [(&str, &str); 4] = [
     ("tcp_keepalives_idle", "5"),
     ("tcp_keepalives_interval", "3"),
     ("tcp_keepalives_count", "3"),
     ("tcp_user_timeout", "15000"),
 ];
-/// No statement of ours takes that long; one that does is stuck, and the loop behind it must go on.
+/// Timeout of statements. No statement of orch takes that long: one that does is stuck, and blocks its loop.
 pub const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Who says nothing for so long in the middle of a transaction is ended, and its locks are free.
+/// A session that is idle in a transaction for longer is ended, which releases its locks.
 const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(30);
-/// A worker that is frozen while it folds holds the lock of a run, and everybody who takes its work over needs that
-/// lock: it must be free by the time its lease is over, or soon after. So with a scheduler that is frozen in a round.
+/// A worker that freezes while it folds holds the lock of a run, which the workers that take over its work need: the
+/// lock must be released about when its lease ends. The same applies to a scheduler that freezes in a round.
 pub const HOT_IDLE_IN_TRANSACTION: Duration = Duration::from_secs(2);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Plans for the hot statements that stay good on fresh, growing and filled tables: measured in docs/DECISIONS.md.
+/// Planner settings for the hot statements: their plans stay good on fresh, growing and filled tables (measured in
+/// docs/DECISIONS.md).
 const HOT_SETTINGS: [(&str, &str); 4] = [
     ("plan_cache_mode", "force_generic_plan"),
     ("enable_seqscan", "off"),
@@ -35,13 +36,13 @@ const HOT_SETTINGS: [(&str, &str); 4] = [
     ("jit", "off"),
 ];
 
-/// Where a session leads, and its name there. Settings are told by a statement once it stands ([`SessionSettings`]): a pooler refuses
-/// them in the first message.
+/// Returns the address and name of a session. Settings are sent by a statement once it is open ([`SessionSettings`]),
+/// because a pooler rejects them in the startup message.
 pub fn options(url: &str, name: &str) -> StoreResult<PgConnectOptions> {
     Ok(PgConnectOptions::from_str(url)?.application_name(name).extra_float_digits(None).disable_statement_logging())
 }
 
-/// What a session is told before anything else.
+/// Statements that configure a new session.
 struct SessionSettings(String);
 
 impl SessionSettings {
@@ -62,7 +63,7 @@ impl SessionSettings {
         let limits = [
             ("statement_timeout", STATEMENT_TIMEOUT.as_millis().to_string()),
             ("idle_in_transaction_session_timeout", idle_in_transaction.as_millis().to_string()),
-            // Rows are read as JSON (`kept`); a database may be set to another way of writing bytes.
+            // Rows are read as JSON (`kept`), and the database may have a different default format for bytes.
             ("bytea_output", "hex".into()),
         ];
         let limits = limits.iter().map(|(name, value)| format!("set {name} = {value};"));
@@ -75,7 +76,7 @@ impl SessionSettings {
     }
 }
 
-/// One connection with the settings of the hot path. Its statements live as long as it does.
+/// Opens a connection with the settings of the hot path. Prepared statements live as long as it does.
 #[boxed]
 pub async fn hot(url: &str, name: &str) -> StoreResult<PgConnection> {
     connected(
@@ -85,7 +86,7 @@ pub async fn hot(url: &str, name: &str) -> StoreResult<PgConnection> {
     .await
 }
 
-/// One ordinary connection.
+/// Opens an ordinary connection.
 #[boxed]
 pub async fn one(url: &str, name: &str) -> StoreResult<PgConnection> {
     connected(&options(url, name)?, &SessionSettings::ordinary()).await
@@ -103,24 +104,24 @@ async fn connected(options: &PgConnectOptions, told: &SessionSettings) -> StoreR
     }
 }
 
-/// Statements that a hot session keeps prepared.
+/// Maximum number of prepared statements of a hot session.
 const HOT_STATEMENTS: usize = 400;
-/// A session that idled for longer is asked whether it is still there before it is used: a server that was restarted is
-/// noticed without a failed request, and a busy session pays nothing.
+/// A session that was idle for longer is pinged before it is used: a restarted server is noticed without a failed
+/// request, and a busy session pays nothing.
 const PING_AFTER: Duration = Duration::from_secs(1);
 
-/// A small pool with the settings of the hot path, for what must be quick whenever it comes: its connections stay.
+/// Returns a small pool with the settings of the hot path, for rare work that must be fast. Its connections stay open.
 pub fn hot_pool(url: &str, name: &str, size: u32) -> StoreResult<PgPool> {
     let pool = small(size, SessionSettings::hot(IDLE_IN_TRANSACTION)).idle_timeout(None).max_lifetime(None);
     Ok(pool.connect_lazy_with(options(url, name)?.statement_cache_capacity(HOT_STATEMENTS)))
 }
 
-/// A small pool that connects when first used.
+/// Returns a small pool that connects when first used.
 pub fn pool(url: &str, name: &str, size: u32) -> StoreResult<PgPool> {
     Ok(small(size, SessionSettings::ordinary()).connect_lazy_with(options(url, name)?))
 }
 
-/// The pool of a process: whatever is neither hot nor has to go on when the others wait takes its connections from here.
+/// Returns the pool of a process, for work that is not hot and may wait for connections.
 pub fn cold(url: &str, name: &str, size: u32) -> StoreResult<PgPool> {
     Ok(small(size, SessionSettings::of_rounds()).connect_lazy_with(options(url, name)?))
 }
@@ -130,7 +131,7 @@ fn small(size: u32, told: SessionSettings) -> PgPoolOptions {
     pool_options()
         .max_connections(size)
         .acquire_timeout(CONNECT_TIMEOUT)
-        .acquire_slow_threshold(CONNECT_TIMEOUT) // others are few on purpose: waiting for one is no news
+        .acquire_slow_threshold(CONNECT_TIMEOUT) // pools are small deliberately, so waiting is normal
         .idle_timeout(Duration::from_mins(1))
         .test_before_acquire(false)
         .after_connect(move |db, _| {
@@ -147,20 +148,22 @@ fn small(size: u32, told: SessionSettings) -> PgPoolOptions {
         })
 }
 
-/// Every pool begins with these.
+/// Returns the options that all pools share.
 pub fn pool_options() -> PgPoolOptions {
     PgPoolOptions::new().after_release(|db, _| Box::pin(is_outside_of_transactions(db)))
 }
 
-/// sqlx 0.9 gives a connection back in the middle of a transaction when the future that begins it is dropped after `begin` was sent:
-/// what others do on it would never be committed, and its locks would stay. Such a connection is closed.
+/// Returns false in the middle of a transaction, so that the connection is closed. sqlx 0.9 returns such a connection
+/// if the future that begins a transaction is dropped after `begin` was sent: later work on it would never be
+/// committed, and its locks would stay.
 ///
-/// A statement by itself begins when its transaction does, if it is sent as one message.
+/// A statement outside of a transaction starts when its own transaction does, if it is sent as one message.
 async fn is_outside_of_transactions(db: &mut PgConnection) -> sqlx::Result<bool> {
     sqlx::raw_sql("select now() = statement_timestamp()").fetch_one(db).await?.try_get(0)
 }
 
-/// A connection that goes back to its pool only when nothing is under way on it; else it is closed.
+/// A connection that returns to its pool only through `give_back`. Otherwise it is closed, because a statement may be
+/// running.
 #[derive(Debug)]
 pub struct Loan(Option<PoolConnection<Postgres>>);
 
@@ -195,11 +198,11 @@ impl Drop for Loan {
     }
 }
 
-/// Two sessions of ours that are one at the server: what one is told, the other has. Asked by simple statements, which
-/// every pooler lets through.
+/// True if two client sessions share one server session, so that settings of one affect the other. Uses simple
+/// statements, which every pooler accepts.
 #[boxed]
 pub async fn is_shared(url: &str, name: &str) -> StoreResult<bool> {
-    // A pooler that has no session left lets the second one wait.
+    // A pooler without a free session blocks the second one.
     let asked = tokio::time::timeout(CONNECT_TIMEOUT, have_one_backend(options(url, name)?));
     asked.await.unwrap_or_else(|_| Err(sqlx::Error::PoolTimedOut.into()))
 }
@@ -207,7 +210,7 @@ pub async fn is_shared(url: &str, name: &str) -> StoreResult<bool> {
 async fn have_one_backend(options: PgConnectOptions) -> StoreResult<bool> {
     let mut sessions = [PgConnection::connect_with(&options).await?, PgConnection::connect_with(&options).await?];
     let mut first = None;
-    // One after the other, as idle sessions of a pooler are handed on; more than once, since others may come between.
+    // Alternates, because a pooler passes idle sessions on; more than once, because other clients may interfere.
     for turn in 0..8 {
         let pid: i32 =
             sqlx::raw_sql("select pg_backend_pid()").fetch_one(&mut sessions[turn % 2]).await?.try_get_unchecked(0)?;
@@ -220,11 +223,10 @@ async fn have_one_backend(options: PgConnectOptions) -> StoreResult<bool> {
     Ok(false)
 }
 
-/// Where a connection to a database of users leads, before it is told to any client. Nothing of this process's
-/// environment is used.
+/// Address and login of a user database, for any client. The environment of this process is not used.
 #[derive(Clone)]
 pub struct Database {
-    /// A folder is that of a socket.
+    /// A path is the folder of a socket.
     pub host: String,
     pub port: u16,
     pub login: String,
@@ -235,10 +237,11 @@ pub struct Database {
 }
 
 impl Database {
-    /// What a URI has no place for stands in its query, as in libpq: `postgres:///shop?host=/run/postgresql&port=5433`.
+    /// Reads a connection. Fields that do not fit into a URI may be in its query, as in libpq:
+    /// `postgres:///shop?host=/run/postgresql&port=5433`.
     ///
     /// # Errors
-    /// A fatal error when the connection is for something else, or says what no session can be told.
+    /// Returns a fatal error if the connection has another type, or an invalid port or `sslmode`.
     pub fn of(connection: &Outside) -> TaskResult<Database> {
         let id = &connection.id;
         if !matches!(connection.conn_type.as_str(), "postgres" | "postgresql") {
@@ -273,7 +276,7 @@ impl Database {
         })
     }
 
-    /// Those of a session there.
+    /// Returns the options of a session in this database.
     pub fn options(&self) -> PgConnectOptions {
         let options = PgConnectOptions::new_without_pgpass();
         let options = if self.host.starts_with('/') { options.socket(&self.host) } else { options.host(&self.host) };
@@ -291,7 +294,7 @@ impl Database {
     }
 }
 
-/// A number is what the query of a URI makes of digits.
+/// Digits in the query of a URI are parsed as a number.
 fn extra_text(connection: &Outside, name: &str) -> Option<String> {
     match connection.extra_field(name)? {
         Value::String(text) => Some(text.clone()),
@@ -300,10 +303,10 @@ fn extra_text(connection: &Outside, name: &str) -> Option<String> {
     }
 }
 
-/// Options of a session at a database of users, as their connection says.
+/// Returns the options of a session in a user database.
 ///
 /// # Errors
-/// As [`Database::of`].
+/// Returns the errors of [`Database::of`].
 pub fn outside(connection: &Outside, statement_timeout: Option<Duration>) -> TaskResult<PgConnectOptions> {
     let options = Database::of(connection)?.options();
     Ok(match statement_timeout {

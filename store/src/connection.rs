@@ -1,4 +1,4 @@
-//! What tasks and people get of a stored connection, and the columns of one that is to be stored.
+//! Converts stored connections for tasks and users, and connections into columns.
 
 use crate::kept::{Columns, Record};
 use crate::seal::{Keyring, Seat, SecretError};
@@ -6,7 +6,7 @@ use orch_sdk::secret::MASK;
 use orch_sdk::task::Connection;
 use serde_json::{Map, Value, json};
 
-/// With its secrets.
+/// Returns the connection with its secrets.
 pub fn open(record: &Record, keys: &Keyring) -> Result<Connection, SecretError> {
     let password = record.open("password", keys)?;
     Ok(Connection { password, extra: open_extra(record, keys)?, ..without_secrets(record) })
@@ -18,25 +18,25 @@ pub fn open_extra(record: &Record, keys: &Keyring) -> Result<Map<String, Value>,
     serde_json::from_str(&text).map_err(|_| SecretError::Damaged { seat: seat.to_string() })
 }
 
-/// As people may see it: `***` for what is secret. Of `extra` the fields, if there is a key to read them by.
+/// Returns the connection for users, with `***` for secrets. Decrypts `extra`, to list its fields that are not secret.
 pub fn masked(record: &Record, keys: &Keyring) -> Result<Connection, SecretError> {
     Ok(Connection { extra: open_extra(record, keys)?, password: mask(record), ..without_secrets(record) }.masked())
 }
 
-/// Returns the connection with nothing of `extra` opened.
+/// Returns the connection for users without decrypting `extra`.
 pub fn closed(record: &Record) -> Connection {
     let extra = record.holds("extra").then(|| (MASK.to_string(), MASK.into())).into_iter().collect();
     Connection { extra, password: mask(record), ..without_secrets(record) }.masked()
 }
 
-/// What can be told without a key.
+/// Returns the fields that can be read without a key.
 pub fn without_secrets(record: &Record) -> Connection {
     let mut connection = Connection { id: record.name().into(), ..Connection::default() };
     record.plain().for_each(|(column, value)| set(&mut connection, column, value));
     connection
 }
 
-/// A column, how a connection fills it, and what of a connection it fills.
+/// A column, and its conversion from and to a field of a connection.
 struct Column {
     name: &'static str,
     value: fn(&Connection) -> Value,
@@ -80,7 +80,7 @@ pub fn columns(connection: &Connection) -> Columns {
     COLUMNS.iter().map(|column| (column.name, (column.value)(connection))).collect()
 }
 
-/// Puts what a column is to hold into the connection; columns of the table that are no part of it change nothing.
+/// Sets a field of the connection to the value of a column. Other columns of the table are ignored.
 pub fn set(connection: &mut Connection, column: &str, value: &Value) {
     if let Some(column) = COLUMNS.iter().find(|known| known.name == column) {
         (column.set)(connection, value);

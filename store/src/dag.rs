@@ -1,4 +1,4 @@
-//! DAGs as people see them: lists, names, pause and delete. What a DAG is made of stands in its versions.
+//! DAGs: lists, names, pause and delete. The structure of a DAG is in its versions.
 
 mod calendar;
 mod dependency;
@@ -26,11 +26,10 @@ use orch_spec::state::RunState;
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 
-/// A DAG in a list.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct DagRow {
     pub dag_id: String,
-    /// Of its newest version.
+    /// Id of the newest version.
     pub version: i32,
     pub version_number: i32,
     pub description: String,
@@ -40,9 +39,9 @@ pub struct DagRow {
     pub bundle: String,
     pub file: String,
     pub is_paused: bool,
-    /// No living worker has offered it for a while.
+    /// No living worker has offered the DAG for a while.
     pub is_stale: bool,
-    /// The schedule in words.
+    /// Human-readable schedule.
     pub schedule_text: String,
     pub max_active_runs: i32,
     pub max_consecutive_failed_runs: i32,
@@ -53,14 +52,14 @@ pub struct DagRow {
     pub registered_at: DateTime<Utc>,
 }
 
-/// How many runs of a DAG are in each state.
+/// Number of runs in a state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RunCount {
     pub state: RunState,
     pub count: i64,
 }
 
-/// What became of a wish to delete a DAG.
+/// Result of [`delete_dag`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeleteDag {
     Deleted {
@@ -71,9 +70,9 @@ pub enum DeleteDag {
     Running,
 }
 
-/// Runs whose rows are deleted in one transaction.
+/// Maximum number of runs deleted per transaction.
 const DELETE_RUNS: i64 = 50;
-/// Names that are compared with a mistyped one.
+/// Maximum number of names that are compared with a mistyped one.
 const MOST_NAMES: i64 = 5_000;
 
 #[boxed]
@@ -89,7 +88,7 @@ pub async fn get_dag(db: &mut PgConnection, dag_id: &str) -> StoreResult<Option<
     Ok(dag.fetch_optional(db).await?)
 }
 
-/// The id of a DAG by its id or one of its aliases.
+/// Returns the id of the DAG with this id or alias.
 #[boxed]
 pub async fn resolve(db: &mut PgConnection, name: &str) -> StoreResult<Option<String>> {
     let id = sqlx::query_scalar!(
@@ -99,7 +98,7 @@ pub async fn resolve(db: &mut PgConnection, name: &str) -> StoreResult<Option<St
     Ok(id.fetch_optional(db).await?)
 }
 
-/// Names that `name` may have been meant to be, the likeliest first.
+/// Returns existing names that are similar to `name`, the most likely first.
 #[boxed]
 pub async fn did_you_mean(db: &mut PgConnection, name: &str) -> StoreResult<Vec<String>> {
     let names = sqlx::query_scalar!(
@@ -118,7 +117,7 @@ pub async fn did_you_mean(db: &mut PgConnection, name: &str) -> StoreResult<Vec<
     Ok(near.into_iter().take(3).map(|(_, known)| known).collect())
 }
 
-/// How many characters to insert, delete or replace.
+/// Returns the Levenshtein distance.
 fn edits(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
@@ -156,9 +155,9 @@ async fn set_paused(db: &mut PgConnection, dag_ids: &[String], paused: bool) -> 
     Ok(changed.fetch_all(db).await?)
 }
 
-/// Pauses a DAG if its last `max_consecutive_failed_runs` runs failed. Must run inside the transaction that
-/// records the failure, so that a process that is killed afterwards has either recorded both or nothing. The caller holds
-/// the lock of a run, and DAGs are locked before runs: this returns `TryAgain` instead of waiting for the DAG's row.
+/// Pauses a DAG if its last `max_consecutive_failed_runs` runs failed. Must run inside the transaction that records the
+/// failure, so that a process that is killed afterwards has recorded either both or nothing. The caller holds the lock
+/// of a run, and DAGs are locked before runs: this returns `TryAgain` instead of waiting for the DAG's row.
 #[boxed]
 pub async fn pause_after_failures(db: &mut PgConnection, dag_id: &str) -> StoreResult<bool> {
     let done = sqlx::query(
@@ -172,7 +171,7 @@ pub async fn pause_after_failures(db: &mut PgConnection, dag_id: &str) -> StoreR
     Ok(done.bind(dag_id).execute(db).await?.rows_affected() == 1)
 }
 
-/// How many runs there are in each state.
+/// Returns the number of runs in each state.
 #[boxed]
 pub async fn run_counts(db: &mut PgConnection, dag_id: &str) -> StoreResult<Vec<RunCount>> {
     let rows = sqlx::query!(
@@ -183,7 +182,7 @@ pub async fn run_counts(db: &mut PgConnection, dag_id: &str) -> StoreResult<Vec<
     rows.into_iter().map(|row| Ok(RunCount { state: run::word(&row.state)?, count: row.count })).collect()
 }
 
-/// The same for many DAGs, by DAG; all of them without names.
+/// Returns the counts of these DAGs, or of all DAGs without `dag_ids`.
 #[boxed]
 pub async fn run_counts_of(
     db: &mut PgConnection,
@@ -207,8 +206,8 @@ pub async fn run_counts_of(
     Ok(found)
 }
 
-/// Deletes a DAG with all its runs, in batches: without a transaction of the caller, a deletion that fails can be repeated. A DAG that a
-/// worker still offers returns without history when the worker registers again.
+/// Deletes a DAG with all its runs, in batches. Call it outside of a transaction, so that a failed deletion can be
+/// repeated. A DAG that a worker still offers returns without history when the worker registers again.
 #[boxed]
 pub async fn delete_dag(db: &mut PgConnection, locks: Locks<Dags>, dag_id: &str) -> StoreResult<DeleteDag> {
     let dag = lock_dag(db, locks, dag_id).await?;

@@ -1,4 +1,4 @@
-//! Dashboards as bundles declare them: what a page draws is data, so that no page needs the code of a bundle.
+//! Dashboards that bundles declare. Their content is data, so that no page needs the code of a bundle.
 
 use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
@@ -6,11 +6,10 @@ use serde_json::Value;
 use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 
-/// A dashboard that a bundle declares.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewDashboard {
     pub name: String,
-    /// Where it is declared.
+    /// File of the declaration.
     pub file: String,
     pub spec: Value,
 }
@@ -24,8 +23,7 @@ pub struct DashboardRow {
     pub updated_at: DateTime<Utc>,
 }
 
-/// Makes these the dashboards of a bundle: others that it had are gone. Names that another bundle has stay with it; they are
-/// answered, with that bundle.
+/// Replaces the dashboards of a bundle. Names that another bundle has are left to it, and returned with that bundle.
 #[boxed]
 pub async fn set_dashboards(
     db: &mut PgConnection,
@@ -58,7 +56,7 @@ pub async fn set_dashboards(
     Ok(taken.into_iter().map(|row| (row.name, row.bundle)).collect())
 }
 
-/// All of them, by name.
+/// Returns all dashboards, by name.
 #[boxed]
 pub async fn list_dashboards(db: &mut PgConnection) -> StoreResult<Vec<DashboardRow>> {
     let rows = sqlx::query_as!(

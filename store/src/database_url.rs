@@ -5,14 +5,14 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 /// Everything but the unreserved characters of RFC 3986.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// A URL without its login.
+/// The parts of a URL.
 struct DatabaseUrl<'a> {
     scheme: &'a str,
     user: Option<&'a str>,
     password: Option<&'a str>,
     host: &'a str,
     path: &'a str,
-    /// Without `user` and `password`.
+    /// Parameters other than `user` and `password`.
     query: Vec<&'a str>,
 }
 

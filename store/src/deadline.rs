@@ -1,5 +1,5 @@
-//! By when runs are to be over. A row for each comes to be with its run; at its time a scheduler sees whether the run was late,
-//! once, and tells whom the DAG names in the same transaction.
+//! Deadlines of runs. Their rows are created with the run. When a deadline is due, a scheduler checks once whether the
+//! run is late, and writes the alerts of its DAG in the same transaction.
 
 mod list;
 
@@ -17,7 +17,7 @@ use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
-/// Sets the deadlines of a run that has just come to be. One that counts from a date the run does not have is none.
+/// Creates the deadlines of a new run, except those that count from a date that the run does not have.
 pub(crate) async fn set(db: &mut PgConnection, version: &Version, run: Uuid) -> StoreResult<()> {
     let deadlines = &version.plan.spec.deadlines;
     sqlx::query!(
@@ -35,17 +35,17 @@ pub(crate) async fn set(db: &mut PgConnection, version: &Version, run: Uuid) -> 
     Ok(())
 }
 
-/// What a round did.
+/// Result of [`ring`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rung {
-    /// Deadlines that were looked at.
+    /// Number of deadlines that were checked.
     pub looked: usize,
-    /// Runs that are late, as DAG and run id.
+    /// Runs that are late, as DAG id and run id.
     pub missed: Vec<(String, String)>,
 }
 
-/// Runs that have started get their time, and deadlines whose time has come are looked at, at most so many. The caller gives
-/// `Hint::Alert`.
+/// Sets the due times of runs that have started, and checks at most `most` deadlines that are due. The caller sends
+/// `Hint::Alert` (a wake-up signal).
 #[boxed]
 pub async fn ring(db: &mut PgConnection, versions: &Versions, most: i64) -> StoreResult<Rung> {
     sqlx::query!(
@@ -78,7 +78,7 @@ pub async fn ring(db: &mut PgConnection, versions: &Versions, most: i64) -> Stor
         }
         let version = versions.get(&mut tx, one.version).await?;
         let nth = usize::try_from(one.nth).unwrap_or_default();
-        // A run that went over to another version may have fewer.
+        // A run that moved to another version may have fewer deadlines.
         if let Some(deadline) = version.plan.spec.deadlines.get(nth) {
             let alerts = of_deadline(&one.dag_id, (nth, deadline), one.run, word(&one.state)?);
             add_alerts(&mut tx, Some(one.run), &alerts).await?;

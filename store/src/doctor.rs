@@ -1,4 +1,4 @@
-//! What a doctor asks a database: is it well, and is anything left lying that should have been taken up long ago?
+//! Health checks of a database: the server's limits, and work that should have been picked up long ago.
 
 mod history;
 
@@ -12,38 +12,39 @@ use crate::{
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
 
-/// What was found. Times are by the database's clock.
+/// Results of the checks. Times are times of the database.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Vitals {
     pub now: DateTime<Utc>,
     pub server_version: String,
     pub connections: i64,
     pub max_connections: i64,
-    /// Weeks that have their partitions, this one included, without a gap.
+    /// Number of weeks without a gap that have partitions, including this week.
     pub weeks_ahead: i64,
-    /// Steps of `ctx.commit` work as a role that cannot read orch's tables.
+    /// Steps of `ctx.commit` run as a role that cannot read orch's tables.
     pub steps_have_a_role: bool,
-    /// Claimable, and for how long the oldest has been.
+    /// Number of claimable attempts, and the age of the oldest.
     pub ready: i64,
     pub oldest_ready_secs: Option<f64>,
-    /// Queues with something claimable and no living worker.
+    /// Queues with claimable attempts and no living worker.
     pub queues_without_worker: Vec<String>,
-    /// Outcomes that are recorded and not in their run's ledger, and for how long the oldest has been.
+    /// Number of outcomes that are recorded but not in the ledger of their run, and the age of the oldest.
     pub unfolded: i64,
     pub oldest_unfolded_secs: Option<f64>,
-    /// Waits whose time has come, and for how long the oldest has been due.
+    /// Number of waits whose time has come, and how long the oldest has been due.
     pub overdue: i64,
     pub oldest_overdue_secs: Option<f64>,
-    /// Age of the oldest open transaction, which keeps dead rows from being removed, and its session. `None` if no transaction is open.
+    /// Age of the oldest open transaction, which keeps dead rows from being removed, and its session. `None` if no
+    /// transaction is open.
     pub oldest_transaction_secs: Option<f64>,
     pub oldest_transaction_of: Option<String>,
-    /// Runs that run although nothing of them is running, claimable, held, waiting or unfolded.
+    /// Running runs without anything that is running, claimable, held, waiting or unfolded.
     pub stranded: Vec<String>,
-    /// Runs that cannot be moved on, and why.
+    /// Runs that cannot continue, and why.
     pub parked: Vec<ParkedRun>,
 }
 
-/// Runs that are named.
+/// Maximum number of runs that are named.
 const MOST_STRANDED: i64 = 20;
 
 #[boxed]
@@ -96,7 +97,7 @@ pub async fn vitals(db: &mut PgConnection) -> StoreResult<Vitals> {
     })
 }
 
-/// A run of another moment's snapshot may be between two states: only what has not moved for a while counts.
+/// Returns stranded runs, without those that started less than a minute ago: they may be between two states.
 async fn stranded(db: &mut PgConnection) -> StoreResult<Vec<String>> {
     let runs = sqlx::query_scalar!(
         r#"select r.dag_id || ' ' || r.run_id as "run!" from dag_run r

@@ -1,4 +1,4 @@
-//! What schedulers look at: one statement tells what there is to do, and each thing to do is one function.
+//! Work of schedulers: one statement returns which kinds of work there are, and each kind has its function.
 
 mod stale;
 mod tick;
@@ -13,65 +13,66 @@ use sqlx::postgres::PgConnection;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// What there is to do.
+/// Kinds of work that exist now.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is one answer of the look")]
 pub struct Due {
-    /// By the database's clock.
+    /// Time of the database.
     pub now: DateTime<Utc>,
     pub server_started: DateTime<Utc>,
-    /// The scheduler's own row is there.
+    /// The scheduler's own row exists.
     pub known: bool,
-    /// A schedule asks for a run, and its DAG has room for one.
+    /// A schedule is due, and its DAG may have another run.
     pub dags: bool,
-    /// Events of assets are new, a condition over assets is to be asked, an asset has become stale, or a check failed.
+    /// An event is not distributed, a condition over assets must be evaluated, an asset has become stale, or a check
+    /// failed.
     pub assets: bool,
-    /// A queued run could begin.
+    /// A queued run can start.
     pub queued: bool,
-    /// A backfill could go on.
+    /// A backfill can continue.
     pub backfills: bool,
     pub timed_out: bool,
-    /// A run should be over by now, or one that has a time for it has begun.
+    /// A deadline is due, or a run has started from whose start a deadline counts.
     pub deadlines: bool,
     pub waiting: bool,
     /// An outcome was recorded a while ago and no worker folded it, or rows of skipped instances are not written.
     pub unfolded: bool,
-    /// A worker's lease is over.
+    /// The lease of a worker has expired.
     pub workers: bool,
-    /// A lost worker may have taken something when it woke up.
+    /// A lost worker may have claimed attempts when it woke up.
     pub orphans: bool,
-    /// Nobody offers some DAG any more.
+    /// No worker offers some DAG any more.
     pub stale: bool,
-    /// Nobody offers the version of some run any more.
+    /// No worker offers the version of some run any more.
     pub stranded: bool,
-    /// A try waits to be claimed for very long.
+    /// An attempt has been claimable for very long.
     pub queued_long: bool,
-    /// Somebody waits to be let in at a gate.
+    /// An attempt waits for slots.
     pub parked: bool,
-    /// Slots were not compared for a while with the tries that live.
+    /// Slots were not recounted for a while.
     pub recount: bool,
-    /// Nobody made partitions and dropped old ones for an hour.
+    /// A retention pass is due, which creates partitions and removes old rows.
     pub retention: bool,
-    /// Of the workers that live; none lives: `None`.
+    /// Shortest lease of the living workers. `None` if there are none.
     pub shortest_lease_secs: Option<f64>,
-    /// When the next of these things is due that is not yet.
+    /// When the next of these kinds of work is due.
     pub next_at: Option<DateTime<Utc>>,
 }
 
-/// After how long something is worth a look.
+/// Time limits after which there is work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct After {
-    /// Outcomes are left to the workers that recorded them so long.
+    /// Time for which outcomes are left to the workers that recorded them.
     pub fold: Duration,
-    /// What no worker has offered.
+    /// Time after which a DAG that no worker offers is stale.
     pub stale: Duration,
-    /// What no worker has claimed.
+    /// Time after which an unclaimed attempt is reported.
     pub queued: Duration,
-    /// When workers were last kept from renewing their leases, as far as the scheduler knows: until then.
+    /// End of the last time in which workers could not renew their leases, as far as the scheduler knows.
     pub awake: Option<DateTime<Utc>>,
 }
 
-/// Renews a scheduler's heartbeat and says what there is to do.
+/// Renews a scheduler's heartbeat, and returns which kinds of work there are.
 #[boxed]
 pub async fn poll_due(db: &mut PgConnection, process: i32, progress: &Value, after: &After) -> StoreResult<Due> {
     let due = sqlx::query_file_as!(
@@ -88,13 +89,13 @@ pub async fn poll_due(db: &mut PgConnection, process: i32, progress: &Value, aft
     Ok(due.fetch_one(db).await?)
 }
 
-/// Makes claimable what has waited long enough, at most so many; how many that were.
+/// Makes at most `most` waiting attempts claimable whose time has come, and returns their number.
 #[boxed]
 pub async fn wake_waiting(db: &mut PgConnection, most: i64) -> StoreResult<u64> {
     Ok(sqlx::query_file!("queries/due/wake.sql", most).execute(db).await?.rows_affected())
 }
 
-/// DAGs with queued runs that are due and room for one more.
+/// Returns DAGs with a queued run that is due and may start.
 #[boxed]
 pub async fn dags_with_room(db: &mut PgConnection, most: i64) -> StoreResult<Vec<String>> {
     let dags = sqlx::query_scalar!(
@@ -104,7 +105,7 @@ pub async fn dags_with_room(db: &mut PgConnection, most: i64) -> StoreResult<Vec
     Ok(dags.fetch_all(db).await?)
 }
 
-/// Running runs whose time is over.
+/// Returns running runs whose timeout has passed.
 #[boxed]
 pub async fn timed_out_runs(db: &mut PgConnection, most: i64) -> StoreResult<Vec<(Uuid, String)>> {
     let rows = sqlx::query!(

@@ -6,42 +6,42 @@ use crate::archive::ArchiveError;
 use crate::bounded::TooManyBytes;
 pub use message::{chain, chain_with_hint, has_unknown_issuer};
 
-/// Raised by `fence_lost()`: an outcome is not ours to record any more.
+/// SQLSTATE of `fence_lost()`: this worker may no longer record the outcome.
 const FENCE_LOST: &str = "OR001";
-/// It took longer than the `lock_timeout` of its transaction.
+/// SQLSTATE: a lock was not available within `lock_timeout`.
 const LOCK_NOT_AVAILABLE: &str = "55P03";
 
-/// What to do about an error of Postgres, by its SQLSTATE. The one place that says so.
+/// How to handle an error of Postgres, by its SQLSTATE. This is the only place that decides it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Policy {
-    /// The connection is gone or the server is not there: resume on another connection.
+    /// The connection is lost or the server is unavailable: resume on another connection.
     Resume,
-    /// The server took the statement back: send it again.
+    /// The server rolled the statement back: send it again.
     TryAgain,
-    /// One of the values cannot be written or read: find the item it belongs to, and go on with the others.
+    /// A value cannot be written or read: find the item it belongs to, and continue with the others.
     Isolate,
-    /// The schema is not the one this binary knows: stop and say so.
+    /// The schema is not the one of this binary: stop and report it.
     Stop,
-    /// Anything else: a person must look.
+    /// Any other error: a user must decide.
     Fail,
 }
 
 impl Policy {
     pub fn of(sqlstate: &str) -> Policy {
         match sqlstate {
-            // Deadlock, serialization; a lock that was not free in time, a statement that took longer than `connect::STATEMENT_TIMEOUT`.
+            // Deadlock, serialization failure, lock timeout, or a statement that exceeded `connect::STATEMENT_TIMEOUT`.
             "40P01" | "40001" | "57014" | LOCK_NOT_AVAILABLE => Policy::TryAgain,
-            // Ended while idle in a transaction; read only for a while.
+            // The session was idle in a transaction; the server is temporarily read-only.
             "25P03" | "25006" => Policy::Resume,
             // Damaged data or a damaged index: other items may not touch it.
             "XX001" | "XX002" => Policy::Isolate,
-            // No such table, column, function, type or schema.
+            // Undefined table, column, function, type or schema.
             "42P01" | "42703" | "42883" | "42704" | "3F000" => Policy::Stop,
             code => match code.get(..2) {
-                // Connection; out of disk, memory or connections; shutdown, crash, cannot connect now.
+                // Connection lost; out of disk, memory or connections; shutdown, crash or startup.
                 Some("08" | "53") => Policy::Resume,
                 Some("57") if code.starts_with("57P") => Policy::Resume,
-                // Data, a constraint, a limit of the server (depth of JSON, size of a value).
+                // Invalid data, a violated constraint, or a limit of the server (depth of JSON, size of a value).
                 Some("22" | "23" | "54") => Policy::Isolate,
                 _ => Policy::Fail,
             },
@@ -51,13 +51,13 @@ impl Policy {
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// A lease was lost: record what still counts, one by one.
+    /// A lease was lost: record the outcomes one by one, to find those that still count.
     #[error("an outcome of this batch is no longer this worker's to record")]
     FenceLost,
     /// The server rolled the statement back; the same statement may be sent again.
     #[error("the statement must be sent again")]
     TryAgain(#[source] sqlx::Error),
-    /// The connection is lost, or the server does not accept one (yet). Whether the statement was carried out is not known.
+    /// The connection is lost, or the server does not accept one (yet). The statement may have been executed.
     #[error("{}", message::summary(.0))]
     Unreachable(#[source] sqlx::Error),
     #[error("the database schema is version {found}, this binary needs {needed}\nhint: {hint}")]
@@ -69,18 +69,18 @@ pub enum StoreError {
     /// The login may not read the tables of orch, although they exist.
     #[error("{message}\nhint: {hint}")]
     Privilege { message: String, hint: String },
-    /// The database has given this worker up, or it could not tell it that it lives.
+    /// The database considers this worker lost, or the worker could not renew its lease.
     #[error("this worker is lost to the others: it begins anew")]
     WorkerLost,
     #[error("stored data cannot be read: {what}")]
     Corrupt { what: String },
-    /// Where old rows and logs go, or are, cannot be used. Nothing was dropped.
+    /// The archive of old rows and logs cannot be used. Nothing was dropped.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
-    /// Rows have more bytes together than the caller reads.
+    /// The rows together have more bytes than the caller reads.
     #[error(transparent)]
     TooManyBytes(#[from] TooManyBytes),
-    /// Tasks were meant by their places in another version.
+    /// Task indexes were given for another version.
     #[error("the run moved to another DAG version after you loaded it\nhint: reload and retry")]
     OtherVersion,
     /// Another process cleans.
@@ -88,7 +88,7 @@ pub enum StoreError {
         "another process cleans this database at the moment\nhint: wait until it is done: `select * from cleanup` says how far it is"
     )]
     CleaningElsewhere,
-    /// Somebody has had a table open for longer than anybody may be made to wait for it. Nothing was changed.
+    /// A session has used a table for longer than others can be made to wait for it. Nothing was changed.
     #[error(
         "`{table}` cannot be taken away while {by}\nhint: it is retried; to go on now, end that transaction: `select pg_terminate_backend(…)`"
     )]
@@ -129,7 +129,7 @@ impl StoreError {
         StoreError::Archive(ArchiveError(format!("what is archived cannot be packed: {error}")))
     }
 
-    /// It may go well the next time, after a pause and perhaps on another connection.
+    /// True if a retry may succeed, after a pause and perhaps on another connection.
     pub fn passes(&self) -> bool {
         matches!(self, StoreError::TryAgain(_) | StoreError::Unreachable(_))
     }
@@ -162,7 +162,7 @@ impl StoreError {
         }
     }
 
-    /// What to do about it.
+    /// Returns how to handle this error.
     pub fn policy(&self) -> Policy {
         match self {
             StoreError::TryAgain(_) => Policy::TryAgain,
@@ -170,7 +170,7 @@ impl StoreError {
             StoreError::Corrupt { .. } => Policy::Isolate,
             StoreError::Schema { .. } => Policy::Stop,
             StoreError::Sql(sqlx::Error::Database(e)) => e.code().map_or(Policy::Fail, |code| Policy::of(&code)),
-            // What is stored has not the type that was asked for.
+            // The stored value does not have the expected type.
             StoreError::Sql(sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::Encode(_)) => {
                 Policy::Isolate
             }
@@ -178,12 +178,12 @@ impl StoreError {
         }
     }
 
-    /// One item is to blame: the others are done without it.
+    /// True if a single item is the cause, so the others can be processed.
     pub fn is_of_one_item(&self) -> bool {
         self.policy() == Policy::Isolate
     }
 
-    /// Somebody else has what was to be locked.
+    /// True if another session holds the lock.
     pub(crate) fn is_locked_out(&self) -> bool {
         matches!(self, StoreError::TryAgain(sqlx::Error::Database(e)) if e.code().as_deref() == Some(LOCK_NOT_AVAILABLE))
     }
@@ -198,7 +198,7 @@ impl StoreError {
         chain(self)
     }
 
-    /// The constraint a statement hit, if it did.
+    /// Returns the constraint that the statement violated, if any.
     pub fn constraint(&self) -> Option<&str> {
         match self {
             StoreError::Sql(sqlx::Error::Database(e)) => e.constraint(),

@@ -1,5 +1,5 @@
-//! Which binaries may work on which schema. Older than the row's `min_binary`: refuse. Newer than the schema: refuse
-//! until it is migrated. Between the two: work, and never migrate.
+//! Decides which binaries may work on which schema: a binary refuses if it is older than the row's `min_binary`, or
+//! newer than the schema, until that is migrated. Between the two it works, but never migrates.
 
 mod amended;
 mod squashed;
@@ -9,24 +9,24 @@ use crate::{MIGRATOR, StoreError, StoreResult, boxed, home, partition};
 use sqlx::migrate::MigrateError;
 use sqlx::postgres::PgConnection;
 
-/// The schema this binary brings.
+/// Schema version that this binary migrates to.
 pub const SCHEMA_VERSION: i32 = 44;
 
-/// Any number, the same in all binaries.
+/// An arbitrary number, the same in all binaries.
 const MIGRATE_LOCK: i64 = 0x6f72_6368_6462;
 
 const UNDEFINED_TABLE: &str = "42P01";
 
-/// What a database says of itself.
+/// State of a database's schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Schema {
-    /// No orch has been here.
+    /// The database has no tables of orch.
     Empty,
-    /// This binary can work on it.
+    /// This binary can work with the schema.
     Fits,
     /// This binary is newer: migrate first.
     Old { version: i32 },
-    /// A newer binary has been here, and this one can no longer work on it.
+    /// A newer binary has migrated the schema, and this one can no longer work with it.
     TooNew { version: i32, min_binary: i32 },
 }
 
@@ -62,8 +62,8 @@ pub async fn read_schema(db: &mut PgConnection) -> StoreResult<Schema> {
     })
 }
 
-/// Returns the error for a login that lacks a privilege to read the schema, or `None` if the table does not exist or can be read. Postgres
-/// reports the tables of a schema without USAGE as undefined, as if the database had no orch.
+/// Returns the error for a login that lacks a privilege to read the schema, or `None` if the table does not exist or
+/// can be read. Postgres reports the tables of a schema without USAGE as undefined, as if the database had no orch.
 async fn missing_privilege(db: &mut PgConnection) -> StoreResult<Option<StoreError>> {
     let row: Option<(String, String, String, bool)> = sqlx::query_as(
         "select n.nspname::text, current_user::text, pg_get_userbyid(c.relowner)::text, has_schema_privilege(n.oid, 'usage')
@@ -95,7 +95,7 @@ async fn missing_privilege(db: &mut PgConnection) -> StoreResult<Option<StoreErr
     }))
 }
 
-/// Every process asks once, before it does anything else.
+/// Checks the schema. Every process calls this once, before it does anything else.
 #[boxed]
 pub async fn check(db: &mut PgConnection) -> StoreResult<()> {
     let needed = SCHEMA_VERSION;
@@ -116,13 +116,13 @@ pub async fn check(db: &mut PgConnection) -> StoreResult<()> {
     }
 }
 
-/// Brings the schema up to this binary's, one binary at a time. A schema that is newer is left as it is.
+/// Migrates the schema to the version of this binary, one binary at a time. A newer schema is left unchanged.
 #[boxed]
 pub async fn migrate(db: &mut PgConnection) -> StoreResult<()> {
     if matches!(read_schema(db).await?, Schema::Fits | Schema::TooNew { .. }) {
         return check(db).await;
     }
-    // Waiting for another one to migrate, and migrating, may take longer than any ordinary statement.
+    // Waiting for another migration, and migrating, may take longer than any ordinary statement.
     sqlx::query("set statement_timeout = 0").execute(&mut *db).await?;
     sqlx::query("select pg_advisory_lock($1)").bind(MIGRATE_LOCK).execute(&mut *db).await?;
     let done = migrate_locked(db).await;
@@ -132,7 +132,7 @@ pub async fn migrate(db: &mut PgConnection) -> StoreResult<()> {
 }
 
 async fn migrate_locked(db: &mut PgConnection) -> StoreResult<()> {
-    // Another one may have done it while we waited.
+    // Another process may have migrated while this one waited.
     let found = read_schema(db).await?;
     match found {
         Schema::Old { version } if version < squashed::LAST => return Err(too_old(version)),
@@ -147,13 +147,13 @@ async fn migrate_locked(db: &mut PgConnection) -> StoreResult<()> {
             MigrateError::ExecuteMigration(source, version) => StoreError::Migration { version, source },
             other => StoreError::corrupt(format!("the record of migrations: {other}")),
         })?;
-        // Here, so that `orch doctor` finds them from the first start on. A scheduler looks once an hour.
+        // Created here, so that `orch doctor` finds them from the first start on. A scheduler checks once an hour.
         partition::make_ahead(db).await?;
     }
     check(db).await
 }
 
-/// Whether `migrate` brings up a schema of that version.
+/// Returns an error if `migrate` cannot migrate a schema of that version.
 pub fn can_be_brought_up(version: i32) -> StoreResult<()> {
     if version < squashed::LAST { Err(too_old(version)) } else { Ok(()) }
 }

@@ -1,8 +1,8 @@
-//! Hints: "look now" instead of "look in a while". Never the truth, never needed. One kind is sent inside a hot
-//! transaction, at most once in [`RECORDED_EVERY`] for each worker: `Recorded`.
+//! Hints: wake-up signals to poll now instead of later. They are only an optimization and may be lost. Only `Recorded`
+//! is sent inside a hot transaction, at most once in [`RECORDED_EVERY`] per worker.
 //!
-//! Within a process a hint is a `Notify`. Between processes it is a NOTIFY on a connection of its own, at most one each
-//! few milliseconds however often it is given: NOTIFY takes a cluster-wide lock at commit.
+//! Within a process a hint is a `Notify`. Between processes it is a NOTIFY on a separate connection, at most one every
+//! few milliseconds however often it is sent: NOTIFY takes a cluster-wide lock at commit.
 
 use crate::{StoreResult, boxed, connect};
 use sqlx::postgres::PgListener;
@@ -15,46 +15,46 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 pub(crate) const CHANNEL: &str = "orch";
-/// The name of a process that tells and does not listen.
+/// Sender name of a process that only sends.
 pub(crate) const ANONYMOUS: &str = "-";
-/// Hints of this long are sent as one.
+/// Hints within this time are sent together.
 const GATHER: Duration = Duration::from_millis(5);
-/// A listening session that a broken network cuts hears nothing for ever: it must ask whether it is still there.
+/// A listening session behind a broken network would wait forever, so it is pinged.
 const PING_EVERY: Duration = Duration::from_secs(15);
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
 const RECONNECT: Duration = Duration::from_millis(500);
 
-/// What there is to look at.
+/// Kinds of changes to poll for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u16)]
 pub enum Hint {
-    /// Something can be claimed.
+    /// An attempt can be claimed.
     Ready = 1,
-    /// Something waits for its time, or a run for its place: schedulers look at what is due.
+    /// An attempt waits for a time, or a run for a free slot: schedulers check what is due.
     Due = 2,
     /// A run changed its state.
     Run = 4,
-    /// Somebody must stop what it runs.
+    /// A worker must stop an attempt.
     Stop = 8,
-    /// An asset was updated: schedulers look whom it concerns.
+    /// An asset was updated: schedulers check which DAGs it concerns.
     Asset = 16,
-    /// A task waits for a condition: workers look at it.
+    /// A task waits for a condition: workers evaluate it.
     Watch = 32,
-    /// Somebody is to be told: whoever sends alerts looks.
+    /// An alert must be sent.
     Alert = 64,
     /// Records were appended to a topic.
     Topic = 128,
-    /// A person steered a stream, or its shares are open: processes that run streams look at what they may run.
+    /// A user changed a stream, or its shares are open: processes that run streams check what they may run.
     Stream = 256,
-    /// A share of a stream has written files, or some were published: the other side looks.
+    /// A share of a stream has written files, or some were published: the other side checks.
     Lot = 512,
-    /// An outcome was recorded and is not yet folded. The recording statement sends this hint, so that schedulers fold the outcome even
-    /// if its worker dies right after the commit.
+    /// An outcome was recorded and is not yet folded. The recording statement sends this hint, so that schedulers fold
+    /// the outcome even if its worker dies right after the commit.
     Recorded = 1024,
 }
 
-/// A connection sends `Recorded` at most once in this time: NOTIFY takes a cluster-wide lock at commit. Must be shorter than the
-/// scheduler's `fold_after`: the look that follows a hint then finds all outcomes that were recorded without one.
+/// A connection sends `Recorded` at most once in this time: NOTIFY takes a cluster-wide lock at commit. Must be shorter
+/// than the scheduler's `fold_after`: the poll that follows a hint then finds all outcomes recorded without one.
 pub(crate) const RECORDED_EVERY: Duration = Duration::from_millis(200);
 
 const ALL: [Hint; 11] = [
@@ -71,7 +71,7 @@ const ALL: [Hint; 11] = [
     Hint::Recorded,
 ];
 
-/// Gives and takes hints. Cheap to clone; one for each process.
+/// Sends and receives hints. Cheap to clone; one for each process.
 #[derive(Debug, Clone, Default)]
 pub struct Hints {
     inner: Arc<Inner>,
@@ -90,7 +90,7 @@ struct Inner {
     stream: Notify,
     lot: Notify,
     recorded: Notify,
-    /// Given here and not yet told to other processes: bits of `Hint`.
+    /// Hints that were sent here and not yet to other processes, as bits of `Hint`.
     untold: AtomicU16,
     tell: Notify,
 }
@@ -100,7 +100,7 @@ impl Hints {
         Hints::default()
     }
 
-    /// Where to wait for a hint: make the future, look, then await it.
+    /// Returns the signal to wait for: create its future, check the data, then await the future.
     pub fn on(&self, hint: Hint) -> &Notify {
         match hint {
             Hint::Ready => &self.inner.ready,
@@ -117,7 +117,7 @@ impl Hints {
         }
     }
 
-    /// Wakes whoever waits for it, here at once and elsewhere soon.
+    /// Wakes the waiters of a hint, in this process immediately and in others soon.
     pub fn give(&self, hint: Hint) {
         self.on(hint).notify_waiters();
         if self.inner.untold.fetch_or(hint as u16, Ordering::AcqRel) & hint as u16 == 0 {
@@ -129,7 +129,7 @@ impl Hints {
         ALL.into_iter().filter(|hint| bits & *hint as u16 != 0).for_each(|hint| self.on(hint).notify_waiters());
     }
 
-    /// Carries hints between this process and the others until `stop`. Without it hints stay at home.
+    /// Exchanges hints with other processes until `stop`. Without it, hints stay in this process.
     #[boxed]
     pub async fn carry(&self, url: &str, cold: &PgPool, stop: CancellationToken) -> StoreResult<()> {
         let me = Uuid::new_v4().simple().to_string();
@@ -156,7 +156,7 @@ impl Hints {
         let mut listener = PgListener::connect_with(pool).await?;
         listener.ignore_pool_close_event(true);
         listener.listen(CHANNEL).await?;
-        self.wake(u16::MAX); // whatever was told while nobody listened
+        self.wake(u16::MAX); // hints that were sent before this session listened
         loop {
             match tokio::time::timeout(PING_EVERY, listener.try_recv()).await {
                 Ok(Ok(Some(told))) => {
@@ -186,13 +186,13 @@ impl Hints {
             self.inner.tell.notified().await;
             tokio::time::sleep(GATHER).await;
             if let Err(error) = self.tell_as(cold, me).await {
-                // They look by themselves in a while.
+                // Other processes poll by themselves after a while.
                 tracing::debug!(%error, "other processes were not told");
             }
         }
     }
 
-    /// Tells other processes what was given here: for a process that is gone in a moment and carries no hints.
+    /// Sends the hints of this process to others now, for a process that ends soon and does not run `carry`.
     #[boxed]
     pub async fn tell_now(&self, db: &mut PgConnection) -> StoreResult<()> {
         self.tell_as(db, ANONYMOUS).await

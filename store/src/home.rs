@@ -1,5 +1,5 @@
-//! The cluster this database lives in. Transaction numbers belong to a cluster: after a restore into another one, a run whose
-//! `fold_xmin` comes from the old one would not hear of outcomes before the new one has counted as far, perhaps never.
+//! The Postgres cluster of this database. Transaction ids belong to a cluster: after a restore into another one, a run
+//! with a `fold_xmin` of the old cluster would miss outcomes until the new one has counted as far, perhaps forever.
 
 use crate::StoreResult;
 use crate::setting::{set_setting, setting};
@@ -7,12 +7,13 @@ use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 
 const KEY: &str = "cluster";
-/// Of processes that start together, one does it.
+/// Advisory lock: if several processes start together, one resets the ids.
 const LOCK: i64 = 0x6f72_6368_686f;
-/// The server does not say which cluster it is.
+/// SQLSTATE: the login may not read the id of the cluster.
 const INSUFFICIENT_PRIVILEGE: &str = "42501";
 
-/// Asked by every process when it starts. Forgets transaction numbers of another cluster; gives of how many runs.
+/// Resets transaction ids of another cluster, and returns the number of affected runs. Every process calls this at its
+/// start.
 pub(crate) async fn settle(db: &mut PgConnection) -> StoreResult<u64> {
     let here = sqlx::query_scalar("select system_identifier::text from pg_control_system()").fetch_one(&mut *db).await;
     let here: String = match here {
@@ -24,7 +25,7 @@ pub(crate) async fn settle(db: &mut PgConnection) -> StoreResult<u64> {
     }
     let mut tx = db.begin().await?;
     sqlx::query("select pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *tx).await?;
-    // Every number of this cluster is below the next one. Rows of `unfolded` may keep theirs: a fold takes all from 0 on.
+    // Every id of this cluster is below the next one. Rows of `unfolded` may keep theirs: a fold takes all from 0 on.
     let reset =
         sqlx::query("update dag_run set fold_xmin = '0' where fold_xmin > pg_snapshot_xmax(pg_current_snapshot())")
             .execute(&mut *tx)

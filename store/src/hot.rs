@@ -1,5 +1,5 @@
-//! The dozen things a worker says to the store while it works. A trait, so that the same loop runs over Postgres and,
-//! in the simulation, over a model with faults.
+//! The dozen operations that a worker uses while it works. A trait, so that the same loop runs over Postgres and, in
+//! the simulation, over a model with faults.
 
 mod session;
 
@@ -21,10 +21,10 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 pub trait Hot: Send {
-    /// Carries out a step for `worker`; all of it or nothing.
+    /// Carries out a step for `worker`, atomically.
     fn step(&mut self, step: &WorkerStep, worker: i32) -> impl Future<Output = StoreResult<Reply>> + Send;
 
-    /// Folds what is recorded and not yet in the ledger, under the run's lock. Some tries `worker` keeps.
+    /// Folds recorded outcomes into the ledger, under the run's lock. `worker` keeps some attempts that become ready.
     fn fold_run(
         &mut self,
         run: Uuid,
@@ -32,7 +32,7 @@ pub trait Hot: Send {
         keep: Keep<'_>,
     ) -> impl Future<Output = StoreResult<Option<Folded>>> + Send;
 
-    /// Folds events into a run as it is remembered, reading the element states that the decision asks for.
+    /// Folds events into a cached run. Reads the states of elements that the decision needs.
     fn decide(
         &mut self,
         version: &Version,
@@ -41,30 +41,30 @@ pub trait Hot: Send {
         events: &[Event],
     ) -> impl Future<Output = StoreResult<(Run, Effects)>> + Send;
 
-    /// What was cleared while it ran here has stopped; the fold that follows asks its rule anew.
+    /// Records that an instance has stopped that was cleared while it ran here. The next fold evaluates its rule again.
     fn restarted(&mut self, lease: Lease) -> impl Future<Output = StoreResult<()>> + Send;
 
-    /// A run of this DAG is over: those that waited for its place begin. Gives how many.
+    /// Starts queued runs of a DAG after one of its runs has ended. Returns their number.
     fn start_queued_runs(&mut self, dag_id: &str) -> impl Future<Output = StoreResult<usize>> + Send;
 
-    /// Lets in who waits at gates: slots became free, or somebody came. Gives how many may be claimed now.
+    /// Admits waiting attempts after slots were released or attempts were added. Returns how many became claimable.
     fn admit(&mut self) -> impl Future<Output = StoreResult<usize>> + Send;
 
-    /// Tries of tasks without a pool have to be let in from now on, or no longer.
+    /// Sets whether the default pool has a size. If so, attempts of tasks without a pool must be admitted.
     fn set_default_pool(&mut self, has_size: bool);
 
-    /// A new connection in place of one that broke: nothing that was said on the old one is carried out after this. What
-    /// the database says that `worker` holds beyond the attempts it `has` goes to others. Gives the runs to fold.
+    /// Replaces a broken connection: statements sent on the old one are not executed after this. Attempts that `worker`
+    /// holds in the database, but that are not in `has`, are given to others. Returns the runs to fold.
     fn resume(&mut self, worker: i32, has: &[Uuid]) -> impl Future<Output = StoreResult<Vec<Uuid>>> + Send;
 
-    /// A run that was claimed cannot be read: people are told, and this worker leaves its tries alone.
+    /// Parks a claimed run that cannot be read: it is reported to users, and this worker ignores its attempts.
     fn park(&mut self, run: Uuid, why: &str) -> impl Future<Output = StoreResult<()>> + Send;
 
-    /// Makes a version known that this worker has in its hands.
+    /// Caches a version that this worker has.
     fn know(&mut self, version: Arc<Version>);
 }
 
-/// Over one connection with the settings of the hot path.
+/// Uses one connection with the settings of the hot path.
 #[derive(Debug)]
 pub struct PgHot {
     pub db: PgConnection,
@@ -81,7 +81,7 @@ impl PgHot {
         let mut db = connect::hot(url, name).await?;
         let session = ServerSession::of(&mut db).await?;
         let versions = Versions::default();
-        // From then on the heartbeat tells.
+        // From now on the heartbeat reports it.
         versions.set_default_pool(admission::default_pool_has_size(&mut db).await?);
         versions.will_be_told();
         let (url, name) = (url.to_string(), name.to_string());

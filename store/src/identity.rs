@@ -1,13 +1,13 @@
-//! Which database a connection leads to. Two connections to one database get the same answer at the same time; any two
-//! databases, on one server or on two, give different ones, also if one is a copy of the other.
+//! Identifies the database of a connection. At any time, two connections to one database get the same identity, and two
+//! databases get different ones, on one server or on two, even if one is a copy of the other.
 
 use crate::{StoreResult, boxed};
 use sqlx::postgres::PgConnection;
 
-/// When its server was started, and its number there. The server's own identifier would not do: a copy of its files has the
-/// same. Everyone may ask this, and nothing is stored, so a backup has nothing to bring along.
+/// Returns the start time of the server and the number of the database. The server's own identifier is not enough,
+/// because a copy of its files has the same. No privilege is needed, and nothing is stored that a backup would contain.
 ///
-/// Do not keep the answer: it is another one after each restart of the server.
+/// Do not store the identity: it changes with each restart of the server.
 #[boxed]
 pub async fn identity(db: &mut PgConnection) -> StoreResult<String> {
     let identity = sqlx::query_scalar(

@@ -1,5 +1,5 @@
-//! DAG files that cannot be taken, one row a file. Workers that watch a folder write them; pages, the API and commands
-//! show them.
+//! DAG files that cannot be loaded, one row per file. Workers that watch a folder write them; pages, the API and
+//! commands show them.
 
 use crate::list::List;
 use crate::{StoreError, StoreResult, boxed};
@@ -21,7 +21,7 @@ pub struct ImportErrorRow {
 }
 
 impl ImportErrorRow {
-    /// All problems, as a command would say them.
+    /// Returns all problems, as commands print them.
     pub fn text(&self) -> String {
         self.problems.iter().fold(String::new(), |mut text, problem| {
             writeln!(text, "{problem}").expect("writing to a string cannot fail");
@@ -30,7 +30,7 @@ impl ImportErrorRow {
     }
 }
 
-/// The columns of import errors that people may ask by.
+/// Columns that users can filter import errors by.
 pub mod by {
     use crate::list::Column;
     use crate::list::Filter::{Is, Pattern, Prefix};
@@ -48,7 +48,7 @@ pub mod by {
     ];
 }
 
-/// By id, if nothing else is said.
+/// Import errors, by default ordered by id.
 pub static IMPORT_ERRORS: List<ImportErrorRow> = List {
     select: "id, bundle, file, at, problems",
     from: "import_error",
@@ -69,10 +69,11 @@ pub const STREAM_FILES: &str = "streams-folder";
 /// The name under which import errors of endpoints are stored.
 pub const ENDPOINT_FILES: &str = "published-queries";
 
-/// More broken files than one mends at a time.
+/// Maximum number of broken files that are read.
 const MOST_IMPORT_ERRORS: i64 = 1_000;
 
-/// Records that a folder was read, and that these files of it are broken and no others. A file that is broken as before keeps its id and time.
+/// Records that a folder was read, and that these files of it are broken and no others. A file that is broken as before
+/// keeps its id and time.
 #[boxed]
 pub async fn set_import_errors(
     db: &mut PgConnection,
@@ -82,7 +83,7 @@ pub async fn set_import_errors(
     let files: Vec<String> = broken.keys().cloned().collect();
     let problems: Vec<String> = broken
         .values()
-        // Postgres keeps no NUL in a text.
+        // Postgres cannot store a NUL in text.
         .map(|problems| serde_json::to_string(problems).expect("problems are texts").replace("\\u0000", "?"))
         .collect();
     sqlx::query!(
@@ -102,7 +103,7 @@ pub async fn set_import_errors(
     Ok(())
 }
 
-/// When folders were last read. `None`: never.
+/// When folders were last read. `None` means never.
 #[derive(Debug, Clone, Copy, Default, FromRow)]
 pub struct FoldersRead {
     pub stream_files: Option<DateTime<Utc>>,
@@ -118,7 +119,7 @@ pub async fn folders_read(db: &mut PgConnection) -> StoreResult<FoldersRead> {
     Ok(read.bind(STREAM_FILES).bind(ENDPOINT_FILES).fetch_one(db).await?)
 }
 
-/// Bundles and files that are broken.
+/// Returns the broken files, with their bundles.
 #[boxed]
 pub async fn broken_files(db: &mut PgConnection) -> StoreResult<HashSet<(String, String)>> {
     let rows = sqlx::query!("select bundle, file from import_error limit $1", MOST_IMPORT_ERRORS);

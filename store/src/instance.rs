@@ -1,5 +1,5 @@
-//! Task instances of a run for people. What runs or ran has a row; what waits stands in `ready`, `waiting` or `held`; what
-//! nothing was decided about has none and is made up from the ledger and the structure.
+//! Task instances of a run, for users. Instances that run or ran have a row; waiting ones are in `ready`, `waiting` or
+//! `held`; undecided ones have none and are derived from the ledger and the structure.
 
 mod of_runs;
 mod page;
@@ -22,18 +22,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// An instance as it stands.
 #[derive(Debug, Clone, PartialEq)]
 pub struct InstanceRow {
-    /// Of the current try; made up where there is none.
+    /// Id of the current attempt, or a derived id if there is none.
     pub id: Uuid,
     pub task: TaskIdx,
     pub task_id: String,
-    /// −1: not mapped, or not expanded yet.
+    /// −1 if the task is not mapped, or not expanded yet.
     pub map_index: i32,
-    /// `TaskState::None`: no status.
+    /// `TaskState::None` means no status.
     pub state: TaskState,
-    /// 0 before the first.
+    /// 0 before the first attempt.
     pub try_no: i16,
     pub max_tries: i16,
     pub lease_no: i32,
@@ -44,12 +43,12 @@ pub struct InstanceRow {
     pub queued_at: Option<DateTime<Utc>>,
     pub started_at: Option<DateTime<Utc>>,
     pub ended_at: Option<DateTime<Utc>>,
-    /// When it goes on, if it waits for a time.
+    /// When it continues, if it waits for a time.
     pub wake_at: Option<DateTime<Utc>>,
 }
 
 impl InstanceRow {
-    /// An instance of which no try has begun.
+    /// Returns an instance without attempts.
     pub fn untried(id: Uuid, (task, task_id, map_index): (TaskIdx, String, i32), state: TaskState) -> InstanceRow {
         InstanceRow {
             id,
@@ -72,36 +71,36 @@ impl InstanceRow {
     }
 }
 
-/// A run's ledger beside its structure.
+/// A run's ledger with its version.
 #[derive(Debug, Clone)]
 pub struct Ledger {
     pub version: Arc<Version>,
     pub rev: i32,
     pub run: Run,
-    /// Otherwise the run is parked, and `run` says nothing but its state.
+    /// False if the run is parked. `run` then contains only its state.
     is_readable: bool,
 }
 
-/// Which instances of a run; what is not said does not matter.
+/// Filter for instances. A field that is not set matches all.
 #[derive(Debug, Clone, Default)]
 pub struct InstanceFilter {
     pub states: Vec<TaskState>,
     pub task_ids: Option<Vec<String>>,
     pub map_index: Option<i32>,
-    /// Go on after this instance, in the order of the DAG.
+    /// Continues after this instance, in the order of the DAG.
     pub after: Option<(TaskIdx, i32)>,
 }
 
-/// The most instances in one answer.
+/// Maximum number of instances in a response.
 pub const MOST_INSTANCES: usize = 1_000;
 
-/// The ledger of a run: the state of each task and how many elements are in which.
+/// Returns the ledger of a run: the state of each task, and the number of its elements in each state.
 #[boxed]
 pub async fn ledger(db: &mut PgConnection, versions: &mut Versions, run: Uuid) -> StoreResult<Option<Ledger>> {
     Ok(ledgers(db, versions, &[run]).await?.pop().map(|(_, ledger)| ledger))
 }
 
-/// The ledgers of many runs, as a grid shows them, in the order of the runs' ids.
+/// Returns the ledgers of many runs, in the order of the runs' ids.
 #[boxed]
 pub async fn ledgers(
     db: &mut PgConnection,
@@ -123,7 +122,7 @@ pub async fn ledgers(
         let mut run = Run { state, ledger: row.ledger, counters: row.counters };
         let is_readable = run.check(row.ledger_format, &version.plan).is_ok();
         if !is_readable {
-            // It is parked, which says why; whoever looks at it among others sees the others.
+            // The run is parked with a reason. A list must still show the other runs.
             run = Run { state, ..Run::new(&version.plan) };
         }
         found.push((row.id, Ledger { version, rev: row.rev, run, is_readable }));
@@ -131,7 +130,7 @@ pub async fn ledgers(
     Ok(found)
 }
 
-/// Instances of a run in the order of its DAG, at most `most`. `None`: there is no such run.
+/// Returns at most `most` instances of a run in the order of its DAG, or `None` if the run does not exist.
 #[boxed]
 pub async fn list_instances(
     db: &mut PgConnection,
@@ -153,7 +152,7 @@ pub async fn list_instances(
     while found.len() < most {
         let page: Vec<(TaskIdx, i32)> = places.by_ref().take(MOST_INSTANCES).collect();
         let (Some(&first), Some(&last)) = (page.first(), page.last()) else { break };
-        // Among them may be rows of what was cleared and is no instance any more.
+        // No limit, because there may also be rows that were cleared and no longer belong to an instance.
         let most = isize::MAX.unsigned_abs();
         let range = Range { from: Some((first.0, first.1 - 1)), to: Some(last), tasks: tasks.as_deref(), most };
         let any_state = InstanceFilter { map_index: filter.map_index, ..Default::default() };
@@ -170,7 +169,7 @@ pub async fn list_instances(
     Ok(Some(found))
 }
 
-/// One instance. `None`: no such run, task or index.
+/// Returns an instance, or `None` if the run, task or index does not exist.
 #[boxed]
 pub async fn get_instance(
     db: &mut PgConnection,
@@ -184,8 +183,8 @@ pub async fn get_instance(
     Ok(list_instances(db, versions, run, &filter, 1).await?.and_then(|mut found| found.pop()))
 }
 
-/// How many instances of a run, or of one of its tasks, are in which state. Of a run that is over its ledger has counted them, and
-/// no row is read.
+/// Counts the instances of a run, or of one of its tasks, by state. For a finished run it reads no row, only the
+/// ledger.
 #[boxed]
 pub async fn count_states(
     db: &mut PgConnection,
@@ -205,7 +204,7 @@ pub async fn count_states(
     Ok(counts)
 }
 
-/// As the ledger has counted them. `None`: the run is not over, or its ledger cannot be read.
+/// Returns the counts of the ledger, or `None` if the run has not finished or its ledger cannot be read.
 pub(crate) fn counts_when_over(ledger: &Ledger, only: Option<TaskIdx>) -> Option<BTreeMap<TaskState, i64>> {
     let (run, plan) = (&ledger.run, &ledger.version.plan);
     if !ledger.is_readable || !run.state.is_finished() || run.in_flight() > 0 {
@@ -224,7 +223,7 @@ pub(crate) fn counts_when_over(ledger: &Ledger, only: Option<TaskIdx>) -> Option
     Some(counts)
 }
 
-/// How many instances of each task are in which state, from rows; the ledger knows the rest.
+/// Counts the instances of each task by state, from rows only. Instances without a row are counted in the run's ledger.
 #[boxed]
 pub async fn state_counts(db: &mut PgConnection, run: Uuid) -> StoreResult<Vec<(TaskIdx, TaskState, i64)>> {
     let rows = sqlx::query!(
@@ -242,8 +241,8 @@ pub async fn state_counts(db: &mut PgConnection, run: Uuid) -> StoreResult<Vec<(
     rows.into_iter().map(|row| Ok((row.task as TaskIdx, run::word(&row.state)?, row.count))).collect()
 }
 
-/// The most telling state of each task in these runs, from rows: what a grid shows of runs that are not over. Of several
-/// elements the one counts that needs most attention.
+/// Returns the most important state of each task in these runs, from rows, for a grid of unfinished runs. For several
+/// elements, it is the state that needs most attention.
 #[boxed]
 pub async fn loudest_states(db: &mut PgConnection, runs: &[Uuid]) -> StoreResult<Vec<(Uuid, TaskIdx, TaskState)>> {
     let rows = sqlx::query!(
@@ -262,15 +261,15 @@ pub async fn loudest_states(db: &mut PgConnection, runs: &[Uuid]) -> StoreResult
     rows.into_iter().map(|row| Ok((row.run, row.task as TaskIdx, run::word(&row.state)?))).collect()
 }
 
-/// Instances in these states always have a row somewhere.
+/// True if instances in this state always have a row.
 fn has_a_row(state: TaskState) -> bool {
     !matches!(state, TaskState::None | TaskState::Scheduled)
 }
 
 struct Range<'a> {
-    /// Excluded.
+    /// Exclusive.
     from: Option<(TaskIdx, i32)>,
-    /// Included.
+    /// Inclusive.
     to: Option<(TaskIdx, i32)>,
     tasks: Option<&'a [TaskIdx]>,
     most: usize,
@@ -326,7 +325,7 @@ async fn rows(
         .collect()
 }
 
-/// All instances that a run has by its ledger, in order.
+/// All instances of a run according to its ledger, in order.
 struct Places<'a> {
     ledger: &'a Ledger,
     tasks: Option<&'a [TaskIdx]>,
@@ -342,12 +341,12 @@ impl<'a> Places<'a> {
 }
 
 impl Places<'_> {
-    /// The next task with its instances from here on, as a half-open range.
+    /// Returns the next task with its instances from here on, as a half-open range.
     fn next_task(&mut self) -> Option<(TaskIdx, i32, i32)> {
         loop {
             let (task, index) = self.next;
             let planned = self.ledger.version.plan.tasks.get(usize::from(task))?;
-            // Zero elements: the task itself stands for them.
+            // Without elements, the task itself is listed as one instance.
             let (lowest, end) = match self.ledger.run.len(planned).filter(|&len| len > 0) {
                 Some(len) => (0, len),
                 None => (-1, 0),
@@ -363,7 +362,7 @@ impl Places<'_> {
     }
 }
 
-/// `count` and `nth` step over the elements of a map without visiting them: a map may have millions.
+/// `count` and `nth` skip over the elements of a map, which may have millions.
 impl Iterator for Places<'_> {
     type Item = (TaskIdx, i32);
 

@@ -1,5 +1,5 @@
-//! Named things that people keep: pools, variables, connections, topics. One table of each says its columns; what is sealed is sealed here
-//! on its way in, and opened only where a caller asks for it.
+//! Named objects of users: pools, variables, connections, topics. A [`Table`] describes the columns of each kind.
+//! Secrets are encrypted (sealed) here when they are written, and decrypted only where a caller requests it.
 
 mod record;
 mod rotate;
@@ -20,17 +20,17 @@ use futures::stream::BoxStream;
 use serde_json::Value;
 use sqlx::postgres::PgConnection;
 
-/// A table of named things. Its parts are written into SQL as they are: they never come from a caller.
+/// A table of named objects. Its fields are inserted into SQL as they are: they must never come from a caller.
 #[derive(Debug)]
 pub struct Table {
     pub name: &'static str,
-    /// The column that names a row.
+    /// The column with the name of an object.
     pub key: &'static str,
-    /// What is read, called `r`: the table, or a query that adds what is counted.
+    /// The source of reads, called `r`: the table, or a query that adds counts.
     pub from: &'static str,
     /// Columns with sealed values.
     pub sealed: &'static [&'static str],
-    /// It has `created_at` and `updated_at`.
+    /// The table has `created_at` and `updated_at`.
     pub has_moments: bool,
 }
 
@@ -46,7 +46,7 @@ pub async fn get(db: &mut PgConnection, table: &'static Table, name: &str) -> St
     one(db, table, sql, name).await
 }
 
-/// The same, locked until the end of the transaction. Nothing is counted.
+/// Like [`get`], but locks the row until the end of the transaction, and reads no counts.
 #[boxed]
 pub async fn lock(db: &mut PgConnection, table: &'static Table, name: &str) -> StoreResult<Option<Record>> {
     let sql = format!("select to_jsonb(r) from {} r where r.{} = $1 for update", table.name, table.key);
@@ -58,7 +58,7 @@ async fn one(db: &mut PgConnection, table: &'static Table, sql: String, name: &s
     found.map(|row| Record::of(table, row)).transpose()
 }
 
-/// By name, behind `after`.
+/// Returns the rows after the name `after`, by name.
 #[boxed]
 pub async fn list(
     db: &mut PgConnection,

@@ -1,7 +1,7 @@
-//! What the web server and the command line need of a lake, without knowing how tables are kept: lists, a table's parts,
-//! and SQL. The lake itself is a room that the engine never sees; whoever puts a binary together hands one in.
+//! The interface of a lake for the web server and the command line, independent of how tables are stored: lists, parts
+//! of a table, and SQL. This crate has no implementation; a binary provides it.
 //!
-//! All of it is data for people. Values come as JSON: decimals and 64-bit counts beyond 2⁵³ stay exact as text or number.
+//! Results are data for users, as JSON: decimals, and 64-bit counts beyond 2⁵³, stay exact as text or number.
 
 mod answers;
 mod chart;
@@ -31,34 +31,34 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// Why a lake did not answer. A text may go on in a line `hint: …`.
+/// Error of a lake. The message may continue with a line `hint: …`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum LakeError {
-    /// No such table, snapshot or file.
+    /// The table, snapshot or file does not exist.
     #[error("{0}")]
     NotFound(String),
-    /// The question is wrong: SQL that cannot be read, or that would change something.
+    /// The query is invalid: the SQL cannot be parsed, or would change something.
     #[error("{0}")]
     Refused(String),
-    /// A limit was reached before there was an answer: time, memory.
+    /// A limit of time or memory was reached before there was a result.
     #[error("{0}")]
     TooDear(String),
-    /// As many queries run as may.
+    /// The maximum number of queries is running.
     #[error("{0}")]
     Busy(String),
-    /// Somebody said so.
+    /// The query was cancelled on request.
     #[error("the query was cancelled")]
     Cancelled,
-    /// The catalog or the storage cannot be reached, or what lies there is damaged. The reason is for admins and the log.
+    /// The catalog or the storage cannot be reached, or its data is damaged. The message is for admins and the log.
     #[error("{0}")]
     Unavailable(String),
-    /// The process that answers ended, or cannot be started.
+    /// The process that runs queries has ended, or cannot be started.
     #[error("{0}")]
     Broken(String),
 }
 
 impl LakeError {
-    /// A query that was ended after so long.
+    /// Returns the error of a query that exceeded its time limit.
     pub fn too_long(time: Duration) -> Self {
         LakeError::TooDear(format!(
             "the query took longer than {} s and was ended\nhint: ask for less, by the columns of a partition or an index, or give it more time",
@@ -69,37 +69,37 @@ impl LakeError {
 
 pub type LakeResult<T> = Result<T, LakeError>;
 
-/// A lake as people look at it. Nothing here changes anything.
+/// Read-only access to a lake.
 pub trait LakeView: Send + Sync {
-    /// Where the tables are, without secrets: as in "tables in `file:///data/lake`".
+    /// Returns the location of the tables without secrets, as in "tables in `file:///data/lake`".
     fn place(&self) -> BoxFuture<LakeResult<String>>;
 
-    /// All tables by name, with what their newest snapshot says of them.
+    /// Returns all tables by name, with the metadata of their newest snapshot.
     fn tables(&self) -> BoxFuture<LakeResult<Vec<TableRow>>>;
 
     fn table(&self, id: TableId) -> BoxFuture<LakeResult<LakeTable>>;
 
-    /// Newest first.
+    /// Returns the snapshots, newest first.
     fn snapshots(&self, id: TableId, page: LakePage) -> BoxFuture<LakeResult<Vec<SnapshotRow>>>;
 
-    /// The files that a snapshot is made of (none named: the newest), by path.
+    /// Returns the files of a snapshot (`None`: the newest), by path.
     fn files(&self, id: TableId, snapshot: Option<i64>, page: LakePage) -> BoxFuture<LakeResult<Vec<DataFile>>>;
 
-    /// The partitions of the newest snapshot, by their values.
+    /// Returns the partitions of the newest snapshot, by their values.
     fn partitions(&self, id: TableId, page: LakePage) -> BoxFuture<LakeResult<Vec<PartitionRow>>>;
 
-    /// What these queries read, and where that is now: the same sources give the same answer. In their order; a text that cannot be read
-    /// is told alone.
+    /// Returns what these queries read, and its current location: the same sources give the same result. Each query has
+    /// its own result or error, in order.
     fn sources(&self, queries: Vec<Query>) -> BoxFuture<LakeResult<Vec<LakeResult<Sources>>>>;
 
-    /// Begins a query; its rows come as they are made. It ends with `stop`, or when its rows are dropped.
+    /// Starts a query, whose rows arrive as they are computed. It ends with `stop`, or when its rows are dropped.
     fn query(&self, query: Query, stop: CancellationToken) -> BoxFuture<LakeResult<Box<dyn QueryRows>>>;
 }
 
-/// Opens the lake when somebody first looks; asked each time, so whoever makes one keeps what it opened.
+/// Opens the lake. Called for each use, so the function must cache what it opened.
 pub type OpenLake = dyn Fn() -> BoxFuture<LakeResult<Arc<dyn LakeView>>> + Send + Sync;
 
-/// The way of a process to its lake, if it has one.
+/// Access of a process to its lake, if it has one.
 #[derive(Clone, Default)]
 pub struct LakeDoor(Option<Arc<OpenLake>>);
 
@@ -108,7 +108,7 @@ impl LakeDoor {
         LakeDoor(Some(open))
     }
 
-    /// Of a binary that was put together without a lake.
+    /// For a binary without a lake.
     pub fn none() -> Self {
         LakeDoor(None)
     }
@@ -135,12 +135,12 @@ pub type FindConnection = dyn Fn(&str) -> BoxFuture<TaskResult<Connection>> + Se
 
 type OpenBy = dyn Fn(Arc<FindConnection>) -> BoxFuture<LakeResult<Arc<dyn LakeView>>> + Send + Sync;
 
-/// How a binary opens its lake: by connections, which whoever runs it looks up. Nothing of most binaries.
+/// Opener of a lake, with connections that the running process looks up. Most binaries have none.
 #[derive(Clone, Default)]
 pub struct LakeSource(Option<Arc<OpenBy>>);
 
 impl LakeSource {
-    /// `open` is asked each time somebody looks; it keeps what it opened as long as the connections are the same.
+    /// `open` is called for each use, and caches what it opened as long as the connections are the same.
     pub fn new(
         open: impl Fn(Arc<FindConnection>) -> BoxFuture<LakeResult<Arc<dyn LakeView>>> + Send + Sync + 'static,
     ) -> Self {
@@ -151,7 +151,7 @@ impl LakeSource {
         self.0.is_some()
     }
 
-    /// The way there for a process that finds connections so.
+    /// Returns the access for a process that looks connections up by `find`.
     pub fn door(&self, find: Arc<FindConnection>) -> LakeDoor {
         let Some(open) = self.0.clone() else { return LakeDoor::none() };
         LakeDoor::new(Arc::new(move || open(find.clone())))

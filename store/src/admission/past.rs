@@ -1,4 +1,4 @@
-//! What the runs before have done, for `depends_on_past` and `wait_for_downstream`.
+//! Checks previous runs for `depends_on_past` and `wait_for_downstream`.
 
 use crate::StoreResult;
 use crate::version::{Version, Versions};
@@ -13,7 +13,6 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// A task of a run that waits for its past.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TaskAwaitingPast {
     pub(crate) run: Uuid,
@@ -22,7 +21,7 @@ pub(crate) struct TaskAwaitingPast {
     pub(crate) gate: PastDependency,
 }
 
-/// The run before another one, with its structure.
+/// The run before another run.
 struct Earlier {
     version: Arc<Version>,
     run_id: String,
@@ -30,7 +29,7 @@ struct Earlier {
     run: Run,
 }
 
-/// What stands in the way of each, by run and task; nothing where the past went well.
+/// Returns why tasks must wait for previous runs, by run and task. A task that may start has no entry.
 pub(crate) async fn reasons(
     db: &mut PgConnection,
     versions: &Versions,

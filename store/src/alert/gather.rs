@@ -1,8 +1,8 @@
-//! Elements of a mapped task are told of together. The statement of each end leaves a row of its own, so that 10,000 ends do not
-//! wait for one another at a row that they share; whoever sends makes one alert of those that lie open, in one transaction.
+//! Merges the alerts of mapped elements. Each element that ends writes its own row, so that 10,000 elements do not wait
+//! for the lock of a shared row. The sender merges the open rows into one alert, in one transaction.
 //!
-//! What an alert tells of does not change once it is there: a receiver that knows its key has read all of it. What ends while it
-//! is on its way is told by the next one.
+//! An alert does not change once it exists, because a receiver that knows its key has read it. Elements that end while
+//! it is being sent go into the next alert.
 
 use super::read;
 use crate::{StoreResult, boxed, step::json};
@@ -12,14 +12,15 @@ use sqlx::postgres::PgConnection;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Any number, the same in all binaries: of two that gather at a time each would send a part.
+/// An arbitrary number, the same in all binaries. Without this lock, two concurrent senders would each send a part.
 const GATHER_LOCK: i64 = 0x6f72_6368_616c;
-/// Alerts that are made in one transaction.
+/// Maximum number of alerts created per transaction.
 const MOST_AT_ONCE: i64 = 100;
 
-/// When what lies open is told: some time after the first of it, later the more was told already, at once when its run is over,
-/// and never while an alert of the same kind is on its way. From group to group along the index: groups are few, what lies in
-/// them is not, and whoever sends looks after each hint. At most 1,000 at a time. What follows is the rest of the statement, on `open` with `due_at`.
+/// Computes when the open parts of each group are due: some time after the first part, later the more alerts the group
+/// had, immediately when the run has ended, and never while an alert of the group waits to be sent. Steps along the
+/// index from group to group, because groups are few but large, and senders run this after each hint. Reads at most
+/// 1,000 groups. `$rest` is the rest of the statement, which selects from `open` with its `due_at`.
 macro_rules! open_parts {
     ($rest:literal $(, $value:expr)* $(,)?) => {
         sqlx::query!(
@@ -44,12 +45,11 @@ macro_rules! open_parts {
     };
 }
 
-/// In how long something is to be done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct NextAlert {
-    /// An alert is to be sent.
+    /// Time until the next alert is due.
     pub send: Option<Duration>,
-    /// Elements are to be gathered.
+    /// Time until the next elements are due to be merged.
     pub gather: Option<Duration>,
 }
 
@@ -59,7 +59,6 @@ impl NextAlert {
     }
 }
 
-/// In how long the next alert is due that waits, or the next that is to be made of elements.
 #[boxed]
 pub async fn next_alert_in(db: &mut PgConnection) -> StoreResult<NextAlert> {
     let row = open_parts!(
@@ -71,7 +70,7 @@ pub async fn next_alert_in(db: &mut PgConnection) -> StoreResult<NextAlert> {
     Ok(NextAlert { send: row.send.map(of), gather: row.gather.map(of) })
 }
 
-/// Makes alerts of the elements whose time has come; gives how many alerts.
+/// Creates the alerts of elements that are due, and returns their number.
 #[boxed]
 pub async fn gather_alerts(db: &mut PgConnection) -> StoreResult<usize> {
     let mut tx = db.begin().await?;
@@ -91,8 +90,8 @@ pub async fn gather_alerts(db: &mut PgConnection) -> StoreResult<usize> {
     Ok(due.len())
 }
 
-/// Makes one alert of all open parts, under the key of the first. Parts that cannot be read are counted and not named. The
-/// caller holds the lock, so no other process takes parts meanwhile.
+/// Creates one alert from all open parts, under the key of the first. Parts that cannot be decoded are counted, but not
+/// named. The caller holds the lock, so no other process takes parts meanwhile.
 async fn tell_together(db: &mut PgConnection, run: Uuid, gather: &str) -> StoreResult<()> {
     let id = sqlx::query_scalar!(
         "insert into alert (key, kind, notifier, facts, dag_id, run, run_id, logical_date, at, gather)
@@ -116,7 +115,7 @@ async fn tell_together(db: &mut PgConnection, run: Uuid, gather: &str) -> StoreR
     let count = first.first().map_or(0, |row| row.count);
     let first: Vec<Facts> = first.iter().filter_map(|row| read(id, &row.facts).ok()).collect();
     if first.is_empty() {
-        // None of them can be read, so neither can the alert, and the next claim gives it up.
+        // No part can be decoded, so the alert cannot be decoded either, and the next claim gives it up.
         return Ok(());
     }
     let facts = json(&gathered(count, &first));

@@ -1,4 +1,4 @@
-//! Alerts as people see them.
+//! Lists and counts of alerts.
 
 use super::{UNREADABLE, read};
 use crate::list::{List, Search};
@@ -10,7 +10,7 @@ use sqlx::FromRow;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
-/// The columns of alerts that people may ask by, and others that pages use.
+/// Columns that users can filter alerts by, and others that pages use.
 pub mod by {
     use crate::list::Filter::{Is, Range};
     use crate::list::{Column, Words};
@@ -26,7 +26,7 @@ pub mod by {
     pub const DAG_ID: Column = Column::text("dag_id", "dag_id").by(&[Is]).about("Of that DAG");
     pub const RUN_ID: Column = Column::text("dag_run_id", "run_id").by(&[Is]).about("Of runs of that id");
     pub const TASK_ID: Column = Column::text("task_id", "facts ->> 'task_id'").by(&[Is]).about("Of that task");
-    /// The same as DAG and run id, by the index of runs.
+    /// Like the DAG id and run id together, but uses the index of runs.
     pub const RUN: Column = Column::text("run", "run");
 
     pub(super) const ALL: &[Column] = &[
@@ -41,7 +41,7 @@ pub mod by {
     ];
 }
 
-/// The newest first.
+/// Alerts, newest first.
 pub static ALERTS: List<AlertRow> = List {
     select: "id, key, kind, notifier::text as notifier, facts::text as facts, dag_id, run_id, logical_date, state, tries, due_at,
         problem, at, ended_at",
@@ -65,14 +65,13 @@ pub struct AlertRow {
     pub logical_date: Option<DateTime<Utc>>,
     pub state: AlertState,
     pub tries: i32,
-    /// Of the next try.
+    /// Time of the next attempt to send it.
     pub due_at: DateTime<Utc>,
     pub problem: Option<String>,
     pub at: DateTime<Utc>,
     pub ended_at: Option<DateTime<Utc>>,
 }
 
-/// A row as it is read.
 #[derive(FromRow)]
 struct Columns {
     id: i64,
@@ -96,7 +95,7 @@ impl Columns {
         Ok(AlertRow {
             kind: crate::run::word(&self.kind)?,
             state: crate::run::word(&self.state)?,
-            // One that cannot be read is listed as far as it can be.
+            // An alert that cannot be decoded is still listed, without its notifier and facts.
             notifier: read(self.id, &self.notifier).unwrap_or_default(),
             facts: read(self.id, &self.facts)
                 .unwrap_or_else(|_| Facts { reason: UNREADABLE.into(), ..Facts::default() }),
@@ -114,7 +113,7 @@ impl Columns {
     }
 }
 
-/// How many alerts there are of a run, or of a task of it, and how many of these nobody has taken so far.
+/// Counts the alerts of a run, or of one of its tasks, and how many of them are not delivered yet.
 #[boxed]
 pub async fn alerts_of_run(db: &mut PgConnection, run: Uuid, task_id: Option<&str>) -> StoreResult<(i64, i64)> {
     let row = sqlx::query!(
@@ -127,7 +126,6 @@ pub async fn alerts_of_run(db: &mut PgConnection, run: Uuid, task_id: Option<&st
     Ok((row.all, row.not_taken))
 }
 
-/// One by its id.
 #[boxed]
 pub async fn alert(db: &mut PgConnection, id: i64) -> StoreResult<Option<AlertRow>> {
     ALERTS.first(db, &Search::default().and(by::ID.is(id))).await

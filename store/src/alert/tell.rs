@@ -1,5 +1,5 @@
-//! What schedulers tell of that no step does: assets that became stale, checks that failed. Each is noted as told in the
-//! transaction that writes its alerts.
+//! Alerts that schedulers write because no step does: about assets that became stale, and checks that failed. Each is
+//! marked as reported in the transaction that writes its alerts.
 
 use super::add_alerts;
 use crate::{
@@ -12,7 +12,7 @@ use orch_core::alert::{FailedCheck, of_failed_check, of_stale_asset};
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 
-/// Marks what has become stale, and tells the DAGs whose tasks update it.
+/// Marks assets that became stale, and writes the alerts of DAGs whose tasks update them.
 #[boxed]
 pub async fn tell_of_stale(db: &mut PgConnection, versions: &Versions, most: i64) -> StoreResult<Vec<StaleAsset>> {
     let mut tx = db.begin().await?;
@@ -32,7 +32,7 @@ pub async fn tell_of_stale(db: &mut PgConnection, versions: &Versions, most: i64
     Ok(marked)
 }
 
-/// Tells of checks that failed, at most so many; gives how many those were.
+/// Writes the alerts of at most `most` failed checks, and returns the number of checks.
 #[boxed]
 pub async fn tell_of_checks(db: &mut PgConnection, versions: &Versions, most: i64) -> StoreResult<usize> {
     let mut tx = db.begin().await?;

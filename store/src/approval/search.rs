@@ -1,10 +1,10 @@
-//! Questions as people look for them.
+//! The list of questions, with its filters and orders.
 
 use super::{ApprovalRow, Columns};
 use crate::list::{Join, List};
 use sqlx::FromRow;
 
-/// The columns of questions that people may ask by, and others that pages use.
+/// Columns that users can filter questions by, and others that pages use.
 pub mod by {
     use crate::list::Filter::{AnyOf, Is, Pattern, Prefix, Range, Search};
     use crate::list::{Column, Words};
@@ -12,7 +12,7 @@ pub mod by {
 
     const SUBJECT: &str = "a.question ->> 'subject'";
     const BODY: &str = "a.question ->> 'body'";
-    /// As `orch_spec::approval::FALLBACK` has it.
+    /// Must contain the text of `orch_spec::approval::FALLBACK`.
     const ANSWERED_BY: &str = "case when a.given is not null then coalesce(a.given_by, 'Fallback to defaults') end";
     const STATES: Words = Words { noun: "state", words: TaskState::WORDS };
 
@@ -27,7 +27,7 @@ pub mod by {
         Column::whole("map_index", "a.map_index").by(&[Is]).about("Of that element; -1: not mapped");
     pub const TRY: Column = Column::whole("try_number", "a.try_no");
     pub const ASKED_AT: Column = Column::moment("created_at", "a.asked_at").by(&[Range]).sorted();
-    /// A question is open as long as its wait is there.
+    /// A question is open while its wait exists.
     pub const OPEN: Column =
         Column::flag("open", "exists (select from waiting w where w.attempt = a.attempt and w.kind = 'answer')");
     pub const ANSWERED: Column =
@@ -43,7 +43,7 @@ pub mod by {
     pub const BODY_SEARCH: Column = Column::text("body_search", BODY)
         .by(&[Search])
         .about("That is in the body, in any case; `|` between alternatives");
-    /// As `queries/instance/list.sql` says it.
+    /// Must return the same states as `queries/instance/list.sql`.
     pub const STATE: Column = Column::words(
         "state",
         "coalesce(
@@ -57,7 +57,7 @@ pub mod by {
     .by(&[AnyOf])
     .about("Of its instance; `awaiting_input`: only what can be answered now")
     .join("place");
-    /// Of each instance only the question of the last try that asked one.
+    /// True for the question of the last attempt of an instance that asked one.
     pub const LAST: Column = Column::flag(
         "last",
         "not exists (select from approval b where b.run = a.run and b.task_id = a.task_id
@@ -87,7 +87,7 @@ pub mod by {
     ];
 }
 
-/// The newest first, if nothing else is said.
+/// Questions, by default newest first.
 pub static APPROVALS: List<ApprovalRow> = List {
     select: "a.attempt, a.run, r.dag_id, r.run_id, a.task_id, a.map_index, a.try_no, a.question::text as question, a.asked_at,
         a.give_up_at, a.ended_at, a.given::text as given, a.given_by, a.timed_out,
@@ -95,7 +95,7 @@ pub static APPROVALS: List<ApprovalRow> = List {
     from: "approval a join dag_run r on r.id = a.run",
     joins: &[Join {
         name: "place",
-        // Where each task stands in the versions of runs that asked, and its kind: each structure is read once.
+        // Index and kind of each task, in the versions of runs with questions. Each version is parsed only once.
         with: "with place as materialized (
     select v.id as version, t.spec ->> 'task_id' as task_id, (t.place - 1)::smallint as task, t.spec ->> 'kind' as kind
     from dag_version v, json_array_elements(v.spec -> 'tasks') with ordinality as t (spec, place)

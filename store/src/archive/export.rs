@@ -1,5 +1,5 @@
-//! Tables that a cleaning left behind, as files: CSV under gzip in parts, and at last a manifest that says what there is,
-//! how many rows and with which checksums. A table without its manifest was not exported.
+//! Exports tables that a cleaning left behind: gzipped CSV files in parts, and finally a manifest with the row counts
+//! and checksums. A table without a manifest was not exported completely.
 
 use super::{Archive, ArchiveError};
 use crate::{StoreError, StoreResult, boxed};
@@ -12,24 +12,23 @@ use sqlx::postgres::PgConnection;
 use std::fmt::Write as _;
 use std::io::Write as _;
 
-/// Of a part, before it is packed: what is in memory at a time.
+/// Size of a part before compression. One part is in memory at a time.
 const PART_BYTES: usize = 32 << 20;
 
-/// What was written of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exported {
     pub table: String,
     pub rows: u64,
     pub parts: usize,
     pub bytes: u64,
-    /// The folder with parts and manifest, in the archive.
+    /// Folder of the parts and the manifest, in the archive.
     pub folder: String,
 }
 
-/// Writes an archived table into a folder of its own, below `folder`. Done twice it writes the same objects again.
+/// Writes an archived table into its own folder below `folder`. A repeated export replaces the same objects.
 ///
 /// # Errors
-/// The archive cannot be written, or the table was changed meanwhile: nothing may be dropped then.
+/// Returns an error if the archive cannot be written or the table changed: the table must not be dropped then.
 #[boxed]
 pub async fn export(db: &mut PgConnection, table: &str, archive: &dyn Archive, folder: &str) -> StoreResult<Exported> {
     let folder = if folder.is_empty() { table.to_owned() } else { format!("{folder}/{table}") };
@@ -39,7 +38,7 @@ pub async fn export(db: &mut PgConnection, table: &str, archive: &dyn Archive, f
         let copy = format!("copy {table} to stdout with (format csv, header true)");
         let mut lines = db.copy_out_raw(&copy).await?;
         let mut is_header = true;
-        // Postgres sends a row at a time: parts end with whole rows.
+        // Postgres sends one row at a time, so parts end with whole rows.
         while let Some(line) = lines.try_next().await? {
             part.add(&line, u64::from(!is_header))?;
             rows += u64::from(!is_header);
@@ -70,7 +69,7 @@ pub async fn export(db: &mut PgConnection, table: &str, archive: &dyn Archive, f
 
 struct Writer {
     folder: String,
-    /// As the manifest lists them.
+    /// Entries of the parts in the manifest.
     parts: Vec<Value>,
     bytes: u64,
 }

@@ -1,4 +1,4 @@
-//! An archive in a folder. An object gets its name when all of it is on the disk.
+//! An archive in a folder. An object gets its name once all of it is on disk.
 
 use super::{Archive, ArchiveError, ArchiveResult};
 use orch_sdk::task::BoxFuture;
@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use tokio::fs;
 use tokio::io::AsyncWriteExt;
 
-/// Of what is being written; never a name of an object.
+/// Suffix of files that are being written. They are not listed as objects.
 const UNFINISHED: &str = ".unfinished";
 
 #[derive(Debug, Clone)]
@@ -16,12 +16,12 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// It is made when something is put there.
+    /// Returns an archive in `root`, which the first `put` creates.
     pub fn at(root: impl Into<PathBuf>) -> Folder {
         Folder { root: root.into() }
     }
 
-    /// A key never leads out of the folder.
+    /// Rejects keys that lead out of the folder.
     fn path(&self, key: &str) -> ArchiveResult<PathBuf> {
         let is_plain = Path::new(key).components().all(|part| matches!(part, Component::Normal(_)));
         if is_plain { Ok(self.root.join(key)) } else { Err(ArchiveError(format!("`{key}` is no key of an archive"))) }
@@ -67,14 +67,14 @@ fn wrong(what: &'static str, path: &Path) -> impl FnOnce(Error) -> ArchiveError 
 async fn write_whole(path: &Path, content: &[u8]) -> std::io::Result<()> {
     let folder = path.parent().ok_or_else(|| Error::from(ErrorKind::InvalidInput))?;
     fs::create_dir_all(folder).await?;
-    // Of this writer alone: two that write one object each write it whole.
+    // One file per writer, so that concurrent writers of one object each write it completely.
     let unfinished = folder.join(format!("{}{UNFINISHED}", uuid::Uuid::new_v4()));
     let written = async {
         let mut file = fs::File::create(&unfinished).await?;
         file.write_all(content).await?;
         file.sync_all().await?;
         fs::rename(&unfinished, path).await?;
-        // The name itself has to outlive a power cut: what is archived is gone elsewhere.
+        // The name must survive a power failure too, because archived rows are deleted from the database.
         fs::File::open(folder).await?.sync_all().await
     };
     let written = written.await;

@@ -1,5 +1,5 @@
-//! Logs of some tries of one run in one object: a JSON object a chunk, in order, under gzip. The object's name says from
-//! which try to which, so whoever looks for one reads one.
+//! Packs the logs of several attempts of one run into one object: a line of JSON per chunk, in order, gzipped. Its name
+//! contains the first and last attempt, so a reader opens only one object.
 
 use super::ArchiveError;
 use crate::log::Chunk;
@@ -11,12 +11,11 @@ use serde::{Deserialize, Serialize};
 use std::io::{Read, Write};
 use uuid::Uuid;
 
-/// An object that is larger is not begun another try in.
+/// Size before compression from which on no further attempt is added to an object.
 const PACK_BYTES: usize = 4 << 20;
-/// No log is so long: an object that unpacks to more is none of ours.
+/// Maximum number of bytes to decompress. No object that orch writes is larger.
 const MOST_UNPACKED: u64 = 1 << 30;
 
-/// A line of an object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PackLine {
     pub(crate) attempt: Uuid,
@@ -27,7 +26,6 @@ pub(crate) struct PackLine {
     pub(crate) body: String,
 }
 
-/// An object while it is filled.
 #[derive(Debug)]
 pub(crate) struct Pack {
     run: Uuid,
@@ -42,7 +40,7 @@ impl Pack {
         Pack { run, first: attempt, last: attempt, raw: 0, packed: GzEncoder::new(Vec::new(), Compression::default()) }
     }
 
-    /// Whether chunks of that try belong here: a try is never divided.
+    /// True if chunks of that attempt belong in this object. An attempt is never split.
     pub(crate) fn takes(&self, run: Uuid, attempt: Uuid) -> bool {
         self.run == run && (self.last == attempt || self.raw < PACK_BYTES)
     }
@@ -55,13 +53,13 @@ impl Pack {
         self.packed.write_all(&text)
     }
 
-    /// Its name in the folder of its run, and what it holds.
+    /// Returns the run, the name of the object in the folder of its run, and its content.
     pub(crate) fn finish(self) -> std::io::Result<(Uuid, String, Vec<u8>)> {
         Ok((self.run, format!("{}_{}.ndjson.gz", self.first, self.last), self.packed.finish()?))
     }
 }
 
-/// Whether the object of that key holds the log of a try, by its name.
+/// True if the object with that key contains the log of an attempt, according to its name.
 pub(crate) fn holds(key: &str, attempt: Uuid) -> bool {
     let name = key.rsplit('/').next().unwrap_or(key);
     let Some((first, last)) = name.strip_suffix(".ndjson.gz").and_then(|name| name.split_once('_')) else {
@@ -73,7 +71,7 @@ pub(crate) fn holds(key: &str, attempt: Uuid) -> bool {
     }
 }
 
-/// The chunks of one try in an object.
+/// Returns the chunks of one attempt in an object.
 pub(crate) fn unpack(key: &str, packed: &[u8], attempt: Uuid) -> Result<Vec<Chunk>, ArchiveError> {
     let damaged = |why: &dyn std::fmt::Display| ArchiveError(format!("`{key}` of the archive cannot be read: {why}"));
     let mut text = String::new();

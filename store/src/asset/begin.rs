@@ -1,4 +1,4 @@
-//! Asks the conditions of DAGs over what is queued for them and creates the runs that follow. The DAG's row is the lock.
+//! Evaluates the asset conditions of DAGs over queued events, and creates the runs that follow. Lock: the DAG's row.
 
 use super::heads::{Head, for_each_key};
 use crate::{
@@ -15,8 +15,8 @@ use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
-/// DAGs whose conditions are to be asked and that may have a run more. Those that are paused or full keep what is queued
-/// for them: one run takes it all when there is room again.
+/// Returns DAGs whose conditions must be evaluated and that may have another run. DAGs that are paused or at their
+/// limit keep their queued events; one run consumes them all later.
 #[boxed]
 pub async fn dags_to_ask(db: &mut PgConnection, most: i64) -> StoreResult<Vec<String>> {
     let dags = sqlx::query_scalar!(
@@ -28,8 +28,8 @@ pub async fn dags_to_ask(db: &mut PgConnection, most: i64) -> StoreResult<Vec<St
     Ok(dags.fetch_all(db).await?)
 }
 
-/// Creates the runs that a DAG's queued events trigger, up to its limit. Returns an empty list if another transaction holds the lock of the
-/// DAG.
+/// Creates the runs that a DAG's queued events trigger, up to its limit. Returns an empty list if another transaction
+/// holds the lock of the DAG.
 #[boxed]
 pub async fn begin_triggered_runs(
     db: &mut PgConnection,
@@ -48,7 +48,7 @@ pub async fn begin_triggered_runs(
         return Ok(Vec::new());
     };
     let lock = locks.dag(dag_id);
-    // Before the queue is read: whoever queues more from now on waits for us, and asks again.
+    // Before the queue is read: a transaction that queues more events waits for this one, and inserts the row again.
     sqlx::query!("delete from asset_due where dag_id = $1", dag_id).execute(&mut *tx).await?;
     let version = versions.get(&mut tx, dag.version).await?;
     let (schedule, room) = (&version.plan.spec.schedule, narrow::size(dag.room));
@@ -99,7 +99,7 @@ async fn begin(
     }
 }
 
-/// All that is queued (of a key) is the run's. What a DAG does not wait for is never queued for it.
+/// Assigns all queued events (of the partition key) to the run. Events are queued only for DAGs that wait for them.
 async fn consume(db: &mut PgConnection, dag_id: &str, run: Uuid, partition_key: Option<&str>) -> StoreResult<()> {
     sqlx::query!(
         "with taken as (delete from asset_queue q using asset_event e

@@ -1,4 +1,4 @@
-//! What contracts found: kept with the outcome of the try that looked, success or failure, and read for people.
+//! Results of the checks of data contracts, stored with the outcome of the attempt, success or failure.
 
 use crate::list::List;
 use crate::{
@@ -12,7 +12,7 @@ use sqlx::FromRow;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
-/// The results of the checks of one asset, to be kept when its try ends, however it ends: `ctx.commit(trail)`.
+/// Results of the checks of one asset. `ctx.commit(trail)` stores them when the attempt ends, even if it fails.
 #[derive(Debug, Clone)]
 pub struct CheckTrail {
     uri: String,
@@ -55,13 +55,13 @@ impl CompletionStep for CheckTrail {
         Box::pin(async move { Ok(keep_checks(db, self).await?) })
     }
 
-    /// Whoever asks why a task failed asks for what it found.
+    /// True, because the results explain why the task failed.
     fn on_failure(&self) -> bool {
         true
     }
 }
 
-/// Writes them down. Nothing is read: the role of the lake may not.
+/// Stores the results. Reads nothing, because the role of completion steps may only insert.
 #[boxed]
 pub async fn keep_checks(db: &mut PgConnection, trail: &CheckTrail) -> StoreResult<()> {
     let results = &trail.results;
@@ -93,7 +93,6 @@ pub async fn keep_checks(db: &mut PgConnection, trail: &CheckTrail) -> StoreResu
     Ok(())
 }
 
-/// A check as it was kept.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CheckRow {
     pub id: i64,
@@ -106,14 +105,14 @@ pub struct CheckRow {
     pub at: DateTime<Utc>,
 }
 
-/// A check and the asset it is about.
+/// A check and the URI of its asset.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Finding {
     pub uri: String,
     pub check: CheckRow,
 }
 
-/// The columns of checks that people may ask by.
+/// Columns that users can filter checks by.
 pub mod check_by {
     use crate::list::Filter::{Is, Must, Pattern, Prefix, Range};
     use crate::list::{Column, Words};
@@ -131,11 +130,11 @@ pub mod check_by {
     const DAG_ID: Column = Column::text("dag_id", "dag_id").by(&[Is]).about("Of that DAG").sorted();
 
     pub(super) const ALL: &[Column] = &[OUTCOME, NAME, AT, DAG_ID];
-    /// Where no path says which data.
+    /// Columns of lists whose path does not contain the URI.
     pub const OF_URI: &[Column] = &[OUTCOME, NAME, AT, DAG_ID, URI];
 }
 
-/// The newest first.
+/// Checks, newest first.
 pub static CHECKS: List<CheckRow> = List {
     select: "id, uri, name, kind, policy, outcome, rows, bad, sample, dag_id, run_id, task_id, map_index, try_no, at",
     from: "asset_check",
@@ -146,7 +145,6 @@ pub static CHECKS: List<CheckRow> = List {
     read: |row| Ok(Row::from_row(row)?.finding()?.check),
 };
 
-/// As it stands in the table.
 #[derive(FromRow)]
 pub(super) struct Row {
     pub(super) id: i64,

@@ -1,12 +1,12 @@
-//! Gives new events to the DAGs that wait for them. An event that a transaction holds is nobody else's, and what it does
-//! is there as a whole or not at all: a scheduler that dies loses no event and doubles none.
+//! Queues new events for the DAGs that wait for them. A transaction locks its events and is atomic, so a scheduler that
+//! dies neither loses nor duplicates an event.
 
 use crate::{StoreResult, boxed};
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 
-/// Distributes at most `most` new events, oldest first; how many those were. The conditions of the DAGs that got some are
-/// to be asked then (`begin`).
+/// Distributes at most `most` new events, oldest first, and returns their number. Then the conditions of the DAGs that
+/// received events must be evaluated (`begin`).
 #[boxed]
 pub async fn distribute(db: &mut PgConnection, most: i64) -> StoreResult<usize> {
     let mut tx = db.begin().await?;
@@ -22,7 +22,7 @@ pub async fn distribute(db: &mut PgConnection, most: i64) -> StoreResult<usize> 
     }
     let unknown: Vec<String> = events.iter().filter(|e| e.asset.is_none()).map(|e| e.uri.clone()).collect();
     if !unknown.is_empty() {
-        // Sorted, as by everybody who makes several known.
+        // Sorted, like in all statements that insert several assets, to avoid deadlocks.
         sqlx::query!(
             "insert into asset (uri, name) select distinct u.uri, u.uri from unnest($1::text[]) as u (uri) order by u.uri
             on conflict (uri) do nothing",
@@ -37,7 +37,7 @@ pub async fn distribute(db: &mut PgConnection, most: i64) -> StoreResult<usize> 
     sqlx::query_file!("queries/asset/note_events.sql", &events).execute(&mut *tx).await?;
     let waiting = sqlx::query_file_scalar!("queries/asset/enqueue.sql", &events).fetch_all(&mut *tx).await?;
     if !waiting.is_empty() {
-        // Waits for whoever asks one of these conditions right now: what was queued just now is asked after that.
+        // Waits for transactions that evaluate these conditions, so that the new events are evaluated later.
         sqlx::query!(
             "insert into asset_due as a (dag_id) select distinct d.dag_id from unnest($1::text[]) as d (dag_id)
             order by d.dag_id on conflict (dag_id) do update set dag_id = a.dag_id",

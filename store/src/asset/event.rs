@@ -1,4 +1,4 @@
-//! Events of assets: lists of them, those that people and programs outside say, and the runs that came of them.
+//! Events of assets: lists, events that users and external programs add, and the runs that consumed them.
 
 use crate::list::{Join, List, MOST_LISTED, Search};
 use crate::{StoreResult, boxed, run::word};
@@ -10,13 +10,13 @@ use sqlx::FromRow;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
-/// What began one run, as its tasks are told.
+/// Maximum number of triggering events that the tasks of a run receive.
 const MOST_TRIGGERING: i64 = 10_000;
 
 #[derive(Debug, Clone, PartialEq, FromRow)]
 pub struct EventRow {
     pub id: i64,
-    /// None for a moment, of an asset nobody knew before.
+    /// `None` until an event of an unknown URI is distributed.
     pub asset: Option<i32>,
     pub uri: String,
     pub name: Option<String>,
@@ -32,7 +32,7 @@ pub struct EventRow {
     pub at: DateTime<Utc>,
 }
 
-/// The columns of events that people may ask by, and others that pages use.
+/// Columns that users can filter events by, and others that pages use.
 pub mod event_by {
     use crate::list::Column;
     use crate::list::Filter::{Is, Pattern, Prefix, Range};
@@ -46,7 +46,7 @@ pub mod event_by {
         .by(&[Is])
         .about("By that element; -1: not mapped")
         .sorted();
-    /// Said in this run.
+    /// The run that added the event.
     pub const SOURCE_RUN: Column = Column::text("source_run", "e.source_run");
     pub const CONSUMED_BY: Column =
         Column::text("consumed_by", "e.id in (select c.event from dag_run_event c where c.run = any($))");
@@ -62,7 +62,7 @@ pub mod event_by {
     ];
 }
 
-/// The oldest first, if nothing else is said. Of events of one moment the later one stands on the side of the later moments.
+/// Events, by default oldest first. Events with the same timestamp are ordered by id, in the same direction.
 pub static EVENTS: List<EventRow> = List {
     select: "e.id, e.asset, e.uri, a.name, a.group_name, e.alias, e.partition_key, e.rows, e.extra, e.source_dag_id,
         e.source_run_id, e.source_task_id, e.source_map_index, e.at",
@@ -74,16 +74,17 @@ pub static EVENTS: List<EventRow> = List {
     read: |row| Ok(EventRow::from_row(row)?),
 };
 
-/// An event that somebody says from outside of all runs.
+/// An event that no run added.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewEvent {
     pub asset: i32,
     pub partition_key: Option<String>,
-    /// An object.
+    /// A JSON object.
     pub extra: Value,
 }
 
-/// The id of the event; none without such an asset. The caller tells schedulers (`Hint::Asset`).
+/// Adds an event and returns its id. Returns `None` if the asset does not exist. The caller sends `Hint::Asset` (a
+/// wake-up signal).
 #[boxed]
 pub async fn add_event(db: &mut PgConnection, new: &NewEvent) -> StoreResult<Option<i64>> {
     let id = sqlx::query_scalar!(
@@ -96,16 +97,16 @@ pub async fn add_event(db: &mut PgConnection, new: &NewEvent) -> StoreResult<Opt
     Ok(id.fetch_optional(db).await?)
 }
 
-/// An update of an asset by something that is no task: a program outside of orch.
+/// An update of an asset by an external program instead of a task.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct UriEvent<'a> {
     pub uri: &'a str,
     pub rows: Option<i64>,
-    /// An object.
+    /// A JSON object.
     pub extra: &'a Value,
 }
 
-/// `false`: no asset has this URI. The caller tells schedulers (`Hint::Asset`).
+/// Adds an event. Returns false if no asset has this URI. The caller sends `Hint::Asset` (a wake-up signal).
 #[boxed]
 pub async fn add_event_of_uri(db: &mut PgConnection, new: &UriEvent<'_>) -> StoreResult<bool> {
     let insert = sqlx::query!(
@@ -131,11 +132,11 @@ pub struct TriggeredRun {
     pub started_at: Option<DateTime<Utc>>,
     pub ended_at: Option<DateTime<Utc>>,
     pub partition_key: Option<String>,
-    /// It is the last of what the run consumed: the one that made its condition hold.
+    /// True for the last event that the run consumed, which fulfilled its condition.
     pub triggering: bool,
 }
 
-/// The runs that consumed these events.
+/// Returns the runs that consumed these events.
 #[boxed]
 pub async fn runs_of_events(db: &mut PgConnection, events: &[i64]) -> StoreResult<Vec<TriggeredRun>> {
     let rows = sqlx::query!(
@@ -165,7 +166,7 @@ pub async fn runs_of_events(db: &mut PgConnection, events: &[i64]) -> StoreResul
     .collect()
 }
 
-/// What began a run, as its tasks are told: oldest first.
+/// Returns the events that triggered a run, as its tasks receive them: oldest first.
 #[boxed]
 pub async fn triggering_events(db: &mut PgConnection, run: Uuid) -> StoreResult<Vec<TriggeringEvent>> {
     let consumed = Search::default().and(event_by::CONSUMED_BY.is(run));

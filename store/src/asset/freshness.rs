@@ -1,11 +1,11 @@
-//! Assets whose promised time is over.
+//! Assets that were not updated within their promised time.
 
 use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
 use orch_core::asset::{Freshness, freshness};
 use sqlx::postgres::PgConnection;
 
-/// An asset that is known to be stale.
+/// An asset that is marked as stale.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StaleAsset {
     pub id: i32,
@@ -15,7 +15,7 @@ pub struct StaleAsset {
     pub last_event_at: Option<DateTime<Utc>>,
 }
 
-/// Marks what has become stale, at most so many; gives those that nobody marked before.
+/// Marks at most `most` assets that became stale. Returns those that no other scheduler has marked.
 #[boxed]
 pub async fn mark_stale(db: &mut PgConnection, most: i64) -> StoreResult<Vec<StaleAsset>> {
     let due = sqlx::query!(
@@ -31,7 +31,7 @@ pub async fn mark_stale(db: &mut PgConnection, most: i64) -> StoreResult<Vec<Sta
         let Freshness::Stale { since } = freshness(within, asset.created_at, asset.last_event_at, asset.now) else {
             continue;
         };
-        // Another scheduler, or an event, may have been faster.
+        // Another scheduler may have marked the asset, or an event may have updated it.
         let stale = sqlx::query_as!(
             StaleAsset,
             r#"update asset set stale_since = $2 where id = $1 and stale_since is null
@@ -46,7 +46,7 @@ pub async fn mark_stale(db: &mut PgConnection, most: i64) -> StoreResult<Vec<Sta
     Ok(marked)
 }
 
-/// What is stale by now, longest first.
+/// Returns the stale assets, the longest stale first.
 #[boxed]
 pub async fn stale_assets(db: &mut PgConnection, most: i64) -> StoreResult<Vec<StaleAsset>> {
     let stale = sqlx::query_as!(

@@ -6,7 +6,7 @@ use futures::TryStreamExt as _;
 use orch_core::asset::Queued;
 use sqlx::postgres::PgConnection;
 
-/// The first of the events of one asset, alias and key, with the time of the last.
+/// The first event of an asset, alias and partition key, with the timestamp of the last one.
 pub(super) struct Head {
     event: i64,
     uri: String,
@@ -22,8 +22,8 @@ impl Head {
     }
 }
 
-/// Passes the heads of each key to `each` until it returns false. The key with the oldest event is the first. All keys count as one unless
-/// `by_partition` is set.
+/// Passes the heads of each key to `each` until it returns false. The key with the oldest event is the first. All keys
+/// count as one unless `by_partition` is set.
 pub(super) async fn for_each_key(
     db: &mut PgConnection,
     dag_id: &str,

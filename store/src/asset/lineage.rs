@@ -1,11 +1,11 @@
-//! The ways data took, as tasks recorded them.
+//! Lineage: flows of data between assets, as tasks recorded them.
 
 use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
-/// So many rows went from one asset into another, in one task instance.
+/// A flow of rows from one asset into another, in one task instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Edge {
     pub from_uri: String,
@@ -18,7 +18,7 @@ pub struct Edge {
     pub at: DateTime<Utc>,
 }
 
-/// Those into and out of an asset, newest first; of each way its last.
+/// Returns the edges into and out of an asset, newest first: the last one of each task and pair of assets.
 #[boxed]
 pub async fn edges_of_asset(db: &mut PgConnection, uri: &str, most: i64) -> StoreResult<Vec<Edge>> {
     let edges = sqlx::query_as!(
@@ -36,7 +36,7 @@ pub async fn edges_of_asset(db: &mut PgConnection, uri: &str, most: i64) -> Stor
     Ok(edges.fetch_all(db).await?)
 }
 
-/// Those of one task of a run, or of all of them.
+/// Returns the edges of one task of a run, or of all its tasks.
 #[boxed]
 pub async fn edges_of_task(
     db: &mut PgConnection,
@@ -55,17 +55,17 @@ pub async fn edges_of_task(
     Ok(edges.fetch_all(db).await?)
 }
 
-/// A task makes this data or takes it, as its DAG says or as the task recorded.
+/// A task that writes or reads an asset, as its DAG declares or as the task recorded.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Flow {
     pub dag_id: String,
-    /// Empty: runs of the DAG start when this data is updated.
+    /// Empty if updates of the asset start runs of the DAG.
     pub task_id: String,
     pub uri: String,
     pub is_made: bool,
 }
 
-/// Each once, in no order: all that DAGs declare, and what is in the `recent` ways that were recorded last.
+/// Returns each flow once, in no order: all that DAGs declare, and those in the last `recent` recorded edges.
 #[boxed]
 pub async fn flows(db: &mut PgConnection, recent: i64) -> StoreResult<Vec<Flow>> {
     let flows = sqlx::query_as!(

@@ -1,4 +1,4 @@
-//! Assets and aliases as people look for them.
+//! Lists of assets and aliases.
 
 use crate::list::{Column, Filter, List, Search};
 use crate::{StoreResult, boxed};
@@ -23,7 +23,7 @@ pub struct AssetRow {
     pub updated_at: DateTime<Utc>,
 }
 
-/// The columns of assets that people may ask by, and others that pages use.
+/// Columns that users can filter assets by, and others that pages use.
 pub mod by {
     use crate::list::Column;
     use crate::list::Filter::{AnyOf, Is, Pattern, Prefix, Switch};
@@ -31,7 +31,7 @@ pub mod by {
     pub const ID: Column = Column::whole("id", "a.id").sorted();
     pub const NAME: Column = Column::text("name", "a.name").by(&[Is, Pattern, Prefix]).about("Of that name").sorted();
     pub const URI: Column = Column::text("uri", "a.uri").by(&[Is, Pattern, Prefix]).about("With that URI").sorted();
-    /// One or the other.
+    /// Matches the name or the URI.
     pub const NAME_OR_URI: Column = Column::text("name", "(a.name ilike any($) or a.uri ilike any($))");
     pub const LAST_EVENT: Column = Column::moment("last_event_at", "a.last_event_at").nullable().sorted();
     pub const STALE: Column =
@@ -58,7 +58,7 @@ pub mod by {
     ];
 }
 
-/// By id, if nothing else is said.
+/// Assets, by default ordered by id.
 pub static ASSETS: List<AssetRow> = List {
     select: "a.id, a.uri, a.name, a.group_name, a.extra, a.fresh_within_ms, a.fresh_until, a.stale_since, a.last_event,
         a.last_event_at, a.created_at, a.updated_at",
@@ -75,7 +75,7 @@ pub async fn get_asset(db: &mut PgConnection, id: i32) -> StoreResult<Option<Ass
     ASSETS.first(db, &Search::default().and(by::ID.is(id))).await
 }
 
-/// By its URI, else by its name: all that are called so.
+/// Returns the assets with that URI, or, if there are none, with that name.
 #[boxed]
 pub async fn find_asset(db: &mut PgConnection, text: &str) -> StoreResult<Vec<AssetRow>> {
     for column in [by::URI, by::NAME] {
@@ -87,20 +87,20 @@ pub async fn find_asset(db: &mut PgConnection, text: &str) -> StoreResult<Vec<As
     Ok(Vec::new())
 }
 
-/// Where a DAG names an asset, or an alias.
+/// A use of an asset by a DAG, direct or through an alias.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UseRow {
     pub asset: i32,
-    /// `schedule`, `outlet`, `inlet`.
+    /// `schedule`, `outlet` or `inlet`.
     pub role: String,
     pub dag_id: String,
-    /// Empty: the schedule.
+    /// Empty for the schedule of the DAG.
     pub task_id: String,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
 }
 
-/// Where DAGs name these assets, themselves or by an alias that stood for them.
+/// Returns where DAGs use these assets, directly or through an alias that resolved to them.
 #[boxed]
 pub async fn uses_of(db: &mut PgConnection, assets: &[i32]) -> StoreResult<Vec<UseRow>> {
     let uses = sqlx::query_as!(
@@ -116,7 +116,7 @@ pub async fn uses_of(db: &mut PgConnection, assets: &[i32]) -> StoreResult<Vec<U
     Ok(uses.fetch_all(db).await?)
 }
 
-/// DAGs of which a task has this asset as an outlet.
+/// Returns DAGs with a task that has this asset as an outlet.
 #[boxed]
 pub async fn producers_of(db: &mut PgConnection, asset: i32) -> StoreResult<Vec<String>> {
     let dags = sqlx::query_scalar!(
@@ -133,7 +133,7 @@ pub struct AliasRow {
     pub group_name: String,
 }
 
-/// By id, if nothing else is said.
+/// Aliases, by default ordered by id.
 pub static ALIASES: List<AliasRow> = List {
     select: "l.id, l.name, l.group_name",
     from: "asset_alias l",
@@ -153,7 +153,7 @@ pub async fn get_alias(db: &mut PgConnection, id: i32) -> StoreResult<Option<Ali
     Ok(alias.fetch_optional(db).await?)
 }
 
-/// The aliases that stood for these assets.
+/// Returns the aliases that resolved to these assets.
 #[boxed]
 pub async fn aliases_of(db: &mut PgConnection, assets: &[i32]) -> StoreResult<Vec<(i32, AliasRow)>> {
     let rows = sqlx::query!(
@@ -165,17 +165,17 @@ pub async fn aliases_of(db: &mut PgConnection, assets: &[i32]) -> StoreResult<Ve
     Ok(rows.fetch_all(db).await?.into_iter().map(|r| (r.asset, alias(r.id, r.name, r.group_name))).collect())
 }
 
-/// A DAG and an asset, or an alias, that it names.
+/// A DAG, and an asset or alias that it uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dependency {
-    /// `schedule`, `outlet`, `inlet`.
+    /// `schedule`, `outlet` or `inlet`.
     pub role: String,
     pub dag_id: String,
-    /// What people call it.
+    /// Name of the asset or alias.
     pub asset: String,
 }
 
-/// Which DAGs depend on which assets, each pair once for each role.
+/// Returns which DAGs depend on which assets, each pair once per role.
 #[boxed]
 pub async fn dependencies(db: &mut PgConnection, most: i64) -> StoreResult<Vec<Dependency>> {
     let found = sqlx::query_as!(

@@ -1,5 +1,4 @@
-//! How good the data is, over all assets: what contracts found lately, and what is stale. The pages, the API and whoever
-//! tells people of troubles ask here.
+//! Data quality over all assets: the newest results of contracts, and which assets are stale.
 
 use super::check::{Finding, Row};
 use crate::{StoreResult, boxed, run};
@@ -9,18 +8,18 @@ use sqlx::postgres::PgConnection;
 use std::collections::HashMap;
 use uuid::Uuid;
 
-/// Assets in one answer.
+/// Maximum number of assets in a response.
 const MOST_WATCHED: i64 = 5_000;
-/// Results of one asset that are read: a contract with more checks is seen in part.
+/// Maximum number of results that are read per asset. A contract with more checks is shown in part.
 const MOST_RESULTS: i64 = 1_000;
-/// Of a time, for whoever follows.
+/// Maximum number of results of `findings_since`.
 const MOST_NEWS: i64 = 500;
 
-/// An asset that somebody made promises about: a contract, or how fresh it is.
+/// An asset with a contract or a promised freshness.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WatchedAsset {
     pub uri: String,
-    /// `None`: no DAG names it.
+    /// `None` if no DAG uses the URI.
     pub asset: Option<i32>,
     pub name: String,
     pub fresh_within_ms: Option<i64>,
@@ -28,7 +27,7 @@ pub struct WatchedAsset {
     pub last_event_at: Option<DateTime<Utc>>,
 }
 
-/// What one try found of an asset, summed up.
+/// Summary of the results of one attempt for one asset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QualitySummary {
     pub uri: String,
@@ -43,12 +42,12 @@ pub struct QualitySummary {
     pub failed: i64,
     pub warned: i64,
     pub quarantined: i64,
-    /// At least so many rows were put aside.
+    /// Lower bound of the number of quarantined rows.
     pub rows_aside: i64,
 }
 
 impl QualitySummary {
-    /// The worst of what it found.
+    /// Returns the worst outcome.
     pub fn outcome(&self) -> CheckOutcome {
         match (self.failed, self.quarantined, self.warned) {
             (1.., _, _) => CheckOutcome::Fail,
@@ -59,14 +58,15 @@ impl QualitySummary {
     }
 }
 
-/// All that are watched, by URI, at most so many.
+/// Returns at most `most` watched assets, by URI.
 #[boxed]
 pub async fn watched_assets(db: &mut PgConnection, most: i64) -> StoreResult<Vec<WatchedAsset>> {
     let most = most.clamp(0, MOST_WATCHED);
     Ok(sqlx::query_file_as!(WatchedAsset, "queries/asset/watched.sql", most).fetch_all(db).await?)
 }
 
-/// The last looks at each of these assets, newest first within each: `most` of each, as far as `results` results go back.
+/// Returns summaries of the last `most` attempts that checked each of these assets, newest first, as far as its last
+/// `results` results reach back.
 #[boxed]
 pub async fn looks_at(
     db: &mut PgConnection,
@@ -78,7 +78,7 @@ pub async fn looks_at(
     Ok(sqlx::query_file_as!(QualitySummary, "queries/asset/looks.sql", uris, results, most).fetch_all(db).await?)
 }
 
-/// How the same looks ended, by URI.
+/// Returns the outcomes of the attempts that [`looks_at`] returns, by URI.
 #[boxed]
 pub async fn outcomes_at(
     db: &mut PgConnection,
@@ -92,15 +92,15 @@ pub async fn outcomes_at(
     rows.into_iter().map(|row| Ok((row.uri, outcomes(row.outcomes)?))).collect()
 }
 
-/// What the newest look at each of these assets found wrong.
+/// Returns the checks that did not pass in the newest attempt that checked each of these assets.
 #[boxed]
 pub async fn newest_findings(db: &mut PgConnection, uris: &[String]) -> StoreResult<Vec<Finding>> {
     let rows = sqlx::query_file_as!(Row, "queries/asset/findings.sql", uris, MOST_RESULTS).fetch_all(db).await?;
     rows.into_iter().map(Row::finding).collect()
 }
 
-/// Checks that did not pass since then, the oldest first. Who asks again should ask from a little earlier: what a
-/// transaction writes down may be seen later than it says.
+/// Returns checks since then that did not pass, oldest first. Start the next call slightly earlier: a row becomes
+/// visible when its transaction commits, which is after its timestamp.
 #[boxed]
 pub async fn findings_since(db: &mut PgConnection, since: DateTime<Utc>) -> StoreResult<Vec<Finding>> {
     let rows = sqlx::query_as!(

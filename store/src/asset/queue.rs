@@ -1,4 +1,4 @@
-//! What is queued for DAGs, and what each of them still waits for.
+//! Queued events of DAGs, and the assets that each DAG still waits for.
 
 use super::heads::{Head, for_each_key};
 use crate::{StoreResult, boxed, version::Versions};
@@ -6,10 +6,10 @@ use chrono::{DateTime, Utc};
 use orch_core::asset::{Waiting, waiting_for};
 use sqlx::postgres::PgConnection;
 
-/// The most rows in one answer.
+/// Maximum number of rows in a response.
 const MOST_LISTED: i64 = 1_000;
 
-/// Which queued events; what is not said does not matter.
+/// Filter for queued events. A field that is `None` matches all.
 #[derive(Debug, Clone, Default)]
 pub struct QueueFilter {
     pub dag_id: Option<String>,
@@ -17,12 +17,12 @@ pub struct QueueFilter {
     pub before: Option<DateTime<Utc>>,
 }
 
-/// As Airflow counts: one for each asset and DAG, however many events it has.
+/// The queued events of one asset for one DAG. Airflow counts them as one, too.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueuedRow {
     pub dag_id: String,
     pub asset: i32,
-    /// Of the last of its events.
+    /// Time when the last of these events was queued.
     pub created_at: DateTime<Utc>,
     pub events: i64,
 }
@@ -44,7 +44,7 @@ pub async fn list_queued(db: &mut PgConnection, filter: &QueueFilter) -> StoreRe
     Ok(queued.fetch_all(db).await?)
 }
 
-/// Nobody will consume them; how many that were.
+/// Deletes queued events and returns their number.
 #[boxed]
 pub async fn delete_queued(db: &mut PgConnection, filter: &QueueFilter) -> StoreResult<u64> {
     let done = sqlx::query!(
@@ -57,7 +57,7 @@ pub async fn delete_queued(db: &mut PgConnection, filter: &QueueFilter) -> Store
     Ok(done.execute(db).await?.rows_affected())
 }
 
-/// What a DAG that assets start waits for; empty when they do not, or there is no such DAG.
+/// Returns the assets that a DAG waits for. Empty if assets do not start the DAG, or if it does not exist.
 #[boxed]
 pub async fn what_dag_waits_for(
     db: &mut PgConnection,

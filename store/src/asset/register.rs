@@ -1,4 +1,4 @@
-//! Takes over where a bundle's DAGs name assets. Part of the registration's transaction and under its lock.
+//! Stores which assets the DAGs of a bundle use. Runs in the registration's transaction and under its lock.
 
 use crate::StoreResult;
 use crate::registry::Registered;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sqlx::postgres::PgConnection;
 use std::sync::Arc;
 
-/// `dags` and `registered` in the same order. A DAG whose newest version is another one keeps what that one says.
+/// `dags` and `registered` have the same order. A DAG with a different newest version keeps the uses of that version.
 pub(crate) async fn put_uses(
     db: &mut PgConnection,
     dags: &[Arc<DagSpec>],
@@ -24,7 +24,7 @@ pub(crate) async fn put_uses(
         return Ok(());
     }
     let uses = Value::Array(uses).to_string();
-    // Sorted, as by everybody who makes several known: two that wait for each other would wait for ever.
+    // Sorted, like in all statements that insert several assets, to avoid deadlocks.
     sqlx::query!(
         "insert into asset (uri, name) select distinct u.uri, u.uri from json_to_recordset($1::text::json) as u (uri text)
         where u.uri is not null order by u.uri on conflict (uri) do nothing",

@@ -1,10 +1,10 @@
-//! The audit log as people look through it.
+//! The list of the audit log, with its filters and orders.
 
 use super::AuditRow;
 use crate::list::{List, Search};
 use sqlx::FromRow;
 
-/// The columns of the audit log that people may ask by.
+/// Columns that users can filter the audit log by.
 pub mod by {
     use crate::list::Filter::{AnyOf, Bound, Is, NoneOf, Pattern, Prefix};
     use crate::list::{Column, Compare, ListColumnType};
@@ -21,7 +21,7 @@ pub mod by {
 
     pub(super) const ALL: &[Column] = &[
         ID,
-        // As they were written.
+        // Ids are in the order of writing.
         Column::moment("when", "id").sorted(),
         Column::moment("dttm", "id").sorted(),
         DAG_ID,
@@ -43,12 +43,12 @@ pub mod by {
     }
 }
 
-/// The last deeds first.
+/// Searches for the newest `most` actions.
 pub fn newest(most: i64) -> Search {
     Search::default().by(by::ID.descending()).page(0, most)
 }
 
-/// As they were written, if nothing else is said.
+/// The audit log, by default in the order of writing.
 pub static AUDIT: List<AuditRow> = List {
     select: "id, at, actor, event, dag_id, run_id, task_id, map_index, extra",
     from: "audit",

@@ -1,4 +1,4 @@
-//! Somebody pauses a backfill, lets it go on, or wants no more of it.
+//! Pauses, resumes and cancels backfills.
 
 use super::pace::settle;
 use crate::{
@@ -10,22 +10,22 @@ use crate::{
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 
-/// What became of a wish to cancel a backfill.
+/// Result of [`cancel_backfill`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CancelBackfill {
     Cancelled {
-        /// Dates that get no run.
+        /// Number of dates that get no run.
         dropped: usize,
-        /// Runs that were ended.
+        /// Number of runs that were ended.
         ended: usize,
     },
-    /// It is over already.
+    /// The backfill has finished already.
     Over,
     NoSuchBackfill,
 }
 
-/// Pauses it, so that no more runs are created, or lets it go on. Whether there is such a one that goes on. The caller
-/// gives `Hint::Due`.
+/// Pauses a backfill, so that no more runs are created, or resumes it. Returns false if it does not exist or has
+/// finished. The caller sends `Hint::Due` (a wake-up signal).
 #[boxed]
 pub async fn pause_backfill(db: &mut PgConnection, id: i32, paused: bool) -> StoreResult<bool> {
     let changed = sqlx::query!(
@@ -37,7 +37,7 @@ pub async fn pause_backfill(db: &mut PgConnection, id: i32, paused: bool) -> Sto
     Ok(changed.execute(db).await?.rows_affected() > 0)
 }
 
-/// How many of its runs may be there at the same time. Whether there is such a one that goes on.
+/// Sets the maximum number of active runs of a backfill. Returns false if it does not exist or has finished.
 #[boxed]
 pub async fn change_max_active_runs(db: &mut PgConnection, id: i32, most: i32) -> StoreResult<bool> {
     let changed = sqlx::query!(
@@ -48,8 +48,8 @@ pub async fn change_max_active_runs(db: &mut PgConnection, id: i32, most: i32) -
     Ok(changed.execute(db).await?.rows_affected() > 0)
 }
 
-/// Ends it: dates that have no run get none, and runs that wait have failed. What runs goes on, as in Airflow, unless it
-/// is to be stopped too. One transaction. The caller gives `Hint::Stop` and `Hint::Run`.
+/// Ends a backfill in one transaction: dates without a run get none, and queued runs fail. Running runs continue, as in
+/// Airflow, unless `stop_running` is set. The caller sends `Hint::Stop` and `Hint::Run` (wake-up signals).
 #[boxed]
 pub async fn cancel_backfill(
     db: &mut PgConnection,

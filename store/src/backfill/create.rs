@@ -1,4 +1,4 @@
-//! Makes a backfill with all its dates, or says which those would be.
+//! Creates a backfill with all its dates, or returns which dates it would have.
 
 use crate::{
     StoreResult, boxed,
@@ -18,34 +18,33 @@ use sqlx::postgres::PgConnection;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Some of the tasks of a DAG.
+/// A selection of the tasks of a DAG.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackfillTasks {
-    /// Those whose ids contain a match of it.
+    /// Selects the tasks whose ids contain a match.
     pub regex: String,
-    /// And all that these wait for.
+    /// Also selects everything upstream of these tasks.
     pub upstream: bool,
 }
 
-/// A wish for a backfill.
 #[derive(Debug, Clone)]
 pub struct NewBackfill {
     pub dag_id: String,
     pub wish: BackfillRequest,
     pub conf: Option<Value>,
-    /// Its own limit, beside that of the DAG.
+    /// Limit of the backfill, in addition to the limit of the DAG.
     pub max_active_runs: i32,
-    /// Runs that are run again go on in the newest version.
+    /// Runs that rerun move to the newest version.
     pub latest: bool,
     pub part: Option<BackfillTasks>,
     pub user: Option<String>,
 }
 
-/// What is done for each date, in the order in which it is done.
+/// The action of a backfill for each date, in the order of processing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Planned {
     pub dates: Vec<(Date, Action)>,
-    /// The tasks that run; nothing: all.
+    /// The tasks that run. `None` means all.
     pub tasks: Option<Vec<String>>,
 }
 
@@ -57,13 +56,13 @@ pub enum CreateBackfill<T> {
     BadConf(BadConf),
     /// The regular expression is not valid or too large, with the reason.
     BadRegex(String),
-    /// No task matches it.
+    /// No task matches the regular expression.
     NoTask,
-    /// No date is meant.
+    /// The request selects no date.
     NoDate,
 }
 
-/// Creates it; schedulers do the rest. The caller gives `Hint::Due`. Gives its id.
+/// Creates a backfill and returns its id. Schedulers create its runs. The caller sends `Hint::Due` (a wake-up signal).
 #[boxed]
 pub async fn create_backfill(
     db: &mut PgConnection,
@@ -106,7 +105,7 @@ pub async fn create_backfill(
     .await?;
     let ends: Vec<DateTime<Utc>> = planned.dates.iter().map(|(date, _)| date.interval.end).collect();
     let starts: Vec<DateTime<Utc>> = planned.dates.iter().map(|(date, _)| date.interval.start).collect();
-    // What is skipped is skipped when its turn comes: until then its run may be over.
+    // Dates are not skipped here but when their turn comes, because their runs may have finished by then.
     sqlx::query!(
         "insert into backfill_run (backfill, ordinal, logical_date, interval_start, interval_end)
         select $1, d.ordinal, d.logical_date, d.interval_start, d.interval_end
@@ -123,7 +122,7 @@ pub async fn create_backfill(
     Ok(CreateBackfill::Done(id))
 }
 
-/// What such a backfill would do, as things stand.
+/// Returns what a backfill would do in the current state of the DAG.
 #[boxed]
 pub async fn plan_backfill(
     db: &mut PgConnection,
@@ -156,10 +155,7 @@ pub async fn plan_backfill(
     Ok(CreateBackfill::Done(Planned { dates: plan(&dates, &there, new.wish.reprocess), tasks }))
 }
 
-/// Selects the tasks of a version that run.
-///
-/// # Errors
-/// Why the regular expression cannot be used.
+/// Returns the selected tasks of a version, or why the regular expression cannot be used.
 pub(super) fn chosen(plan: &Plan, wanted: &BackfillTasks) -> Result<BTreeSet<TaskIdx>, String> {
     let regex = compile(&wanted.regex)?;
     let tasks = (0..).zip(&plan.spec.tasks).filter(|(_, task)| regex.is_match(&task.task_id));

@@ -1,4 +1,4 @@
-//! Backfills as people see them, with how far they are.
+//! Lists of backfills, with their progress.
 
 use crate::list::{List, Search};
 use crate::run::{active_time, word};
@@ -10,7 +10,7 @@ use sqlx::FromRow;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
-/// A backfill, and how many of its dates are where.
+/// A backfill, with the number of its dates in each state.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a choice of its author")]
 pub struct BackfillRow {
@@ -31,17 +31,17 @@ pub struct BackfillRow {
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
     pub completed_at: Option<DateTime<Utc>>,
-    /// Its DAG is paused: nothing begins.
+    /// The DAG is paused, so no run starts.
     pub dag_is_paused: bool,
-    /// Not yet begun.
+    /// Dates that have no run yet.
     pub planned: i64,
     pub queued: i64,
     pub running: i64,
     pub success: i64,
     pub failed: i64,
-    /// Nothing was done for them.
+    /// Dates that needed no run.
     pub skipped: i64,
-    /// It was cancelled, or their runs were deleted.
+    /// Dates of a cancelled backfill, or whose runs were deleted.
     pub dropped: i64,
 }
 
@@ -50,13 +50,13 @@ impl BackfillRow {
         self.planned + self.queued + self.running + self.over()
     }
 
-    /// Dates of which nothing more is to come.
+    /// Returns the number of dates that are done.
     pub fn over(&self) -> i64 {
         self.success + self.failed + self.skipped + self.dropped
     }
 }
 
-/// The columns of backfills that people may ask by.
+/// Columns that users can filter backfills by.
 pub mod by {
     use crate::list::Column;
     use crate::list::Filter::{Is, Must, Range, Switch};
@@ -73,11 +73,11 @@ pub mod by {
         Column::moment("created_at", "b.created_at").by(&[Range]).sorted(),
         Column::moment("completed_at", "b.completed_at").by(&[Range]).nullable().sorted(),
     ];
-    /// As Airflow's list has them.
+    /// Columns of Airflow's list, which requires a DAG id.
     pub const OF_DAG: &[Column] = &[ID, DAG_ID.by(&[Must])];
 }
 
-/// The newest first, if nothing else is said. Of a date whose run is there the run's own state counts.
+/// Backfills, by default newest first. A date with a run counts by the state of the run.
 pub static BACKFILLS: List<BackfillRow> = List {
     select: "b.id, b.dag_id, b.from_date, b.to_date, b.run_backwards, b.reprocess, b.max_active_runs, b.latest, b.conf,
         b.task_regex, b.with_upstream, b.is_paused, b.is_cancelled, b.created_by, b.created_at, b.updated_at, b.completed_at,
@@ -97,7 +97,6 @@ pub static BACKFILLS: List<BackfillRow> = List {
     read: |row| Columns::from_row(row)?.row(),
 };
 
-/// A row as it is read.
 #[derive(FromRow)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a choice of its author")]
 struct Columns {
@@ -160,12 +159,11 @@ pub async fn get_backfill(db: &mut PgConnection, id: i32) -> StoreResult<Option<
     BACKFILLS.first(db, &Search::default().and(by::ID.is(id))).await
 }
 
-/// A date of a backfill.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackfillDate {
     pub ordinal: i32,
     pub logical_date: DateTime<Utc>,
-    /// `planned`, `skipped`, `dropped`, or the state of its run.
+    /// `planned`, `skipped`, `dropped`, or the state of the run.
     pub state: String,
     pub why: Option<String>,
     pub run: Option<Uuid>,
@@ -177,13 +175,14 @@ pub struct BackfillDate {
 }
 
 impl BackfillDate {
-    /// Returns the sum of the active periods of its run until `now`, or `None` if no run of it has started: see [`active_time`].
+    /// Returns the sum of the active periods of its run until `now`, or `None` if it has not started: see
+    /// [`active_time`].
     pub fn active_time(&self, now: DateTime<Utc>) -> Option<TimeDelta> {
         active_time(self.started_at, self.ended_at, self.idle, now)
     }
 }
 
-/// The dates of a backfill behind an ordinal, in the order in which they are run.
+/// Returns the dates of a backfill after an ordinal, in the order of processing.
 #[boxed]
 pub async fn list_dates(db: &mut PgConnection, id: i32, after: i32, most: i64) -> StoreResult<Vec<BackfillDate>> {
     let rows = sqlx::query!(

@@ -1,7 +1,7 @@
-//! Carries backfills on: what is over is noted, and the next dates get their runs while there is room.
+//! Advances backfills: records which runs have ended, and creates the runs of the next dates up to the limit.
 //!
-//! A date leaves `planned` in the transaction that creates its run, under the backfill's lock, so a crash leaves no date half processed and a
-//! second scheduler finds nothing to do. A backfill is locked before its DAG.
+//! A date leaves `planned` in the transaction that creates its run, under the backfill's lock, so a crash leaves no
+//! date half processed and a second scheduler finds nothing to do. Lock order: backfill before DAG.
 
 use super::create::{BackfillTasks, chosen};
 use crate::{
@@ -26,17 +26,16 @@ use sqlx::postgres::PgConnection;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// What a pace did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Paced {
-    /// Runs that were created or begun anew.
+    /// Runs that were created or restarted.
     pub runs: usize,
-    /// Dates for which nothing was to be done.
+    /// Dates that needed no run.
     pub skipped: usize,
     pub completed: bool,
 }
 
-/// Backfills of which something is over, that have room for a run, or of which nothing is left.
+/// Returns backfills with a run that has ended, with a free slot for a run, or without remaining dates.
 #[boxed]
 pub async fn due_backfills(db: &mut PgConnection, most: i64) -> StoreResult<Vec<i32>> {
     let due = sqlx::query_scalar!(
@@ -53,7 +52,7 @@ pub async fn due_backfills(db: &mut PgConnection, most: i64) -> StoreResult<Vec<
     Ok(due.fetch_all(db).await?)
 }
 
-/// A backfill as its pace needs it.
+/// A backfill that is being advanced.
 struct Going {
     dag_id: String,
     reprocess: Reprocess,
@@ -63,15 +62,14 @@ struct Going {
     user: Option<String>,
 }
 
-/// A date whose turn it is.
 struct DueBackfillDate {
     ordinal: i32,
     date: chrono::DateTime<chrono::Utc>,
     interval: DataInterval,
 }
 
-/// Processes at most `most` dates of a backfill. Does nothing if another scheduler holds its lock. The caller sends `Hint::Ready` and
-/// `Hint::Run` if runs were created, and calls again while the backfill is due.
+/// Processes at most `most` dates of a backfill. Does nothing if another scheduler holds its lock. The caller sends
+/// `Hint::Ready` and `Hint::Run` if runs were created, and calls again while the backfill is due.
 #[boxed]
 pub async fn pace(
     db: &mut PgConnection,
@@ -113,7 +111,7 @@ pub async fn pace(
     Ok(paced)
 }
 
-/// Notes how runs ended; somebody may have deleted one.
+/// Records the outcomes of runs that have ended or were deleted.
 pub(super) async fn settle(db: &mut PgConnection, id: i32) -> StoreResult<()> {
     sqlx::query!(
         "update backfill_run x set state = coalesce((select r.state::text from dag_run r where r.id = x.run), 'dropped'),
@@ -127,7 +125,7 @@ pub(super) async fn settle(db: &mut PgConnection, id: i32) -> StoreResult<()> {
     Ok(())
 }
 
-/// The next dates, as many as there is room for. Those for which nothing is to be done take none.
+/// Processes the next dates until the limit of the backfill is reached. Dates that need no run do not count.
 async fn begin(
     db: &mut PgConnection,
     locks: Locks<Dags>,
@@ -136,7 +134,7 @@ async fn begin(
     (max_active_runs, most): (i32, i64),
     paced: &mut Paced,
 ) -> StoreResult<()> {
-    // Whoever pauses the DAG waits for this, so that what is created here also begins.
+    // This lock blocks a concurrent pause of the DAG, so that runs that are created here also start.
     let dag = sqlx::query!(
         "select version, is_paused or is_stale as \"rests!\" from dag where dag_id = $1 for no key update",
         going.dag_id
@@ -185,7 +183,6 @@ async fn begin(
     Ok(())
 }
 
-/// What was done for a date.
 enum BackfillDateOutcome {
     Run(Uuid, Option<String>),
     Skipped(String),
@@ -220,7 +217,7 @@ async fn one(
     newest: &Arc<Version>,
     next: &DueBackfillDate,
 ) -> StoreResult<BackfillDateOutcome> {
-    // Locked, so that it is not ended or cleared meanwhile.
+    // Locked, so that the run is not ended or cleared meanwhile.
     let there = sqlx::query!(
         r#"select id, version, state::text as "state!" from dag_run where dag_id = $1 and logical_date = $2
         for no key update"#,
@@ -273,7 +270,7 @@ fn task_ids(version: &Version, part: &BackfillTasks) -> StoreResult<Vec<String>>
     Ok(tasks_of(version, part)?.into_iter().map(|task| version.plan.task_id(task).to_string()).collect())
 }
 
-/// A run that is over becomes one of the backfill and begins anew.
+/// Turns a finished run into a run of the backfill, and clears it.
 async fn again(
     db: &mut PgConnection,
     dag: &DagLock,
@@ -282,7 +279,7 @@ async fn again(
     (run, version): (Uuid, &Arc<Version>),
     newest: &Arc<Version>,
 ) -> StoreResult<BackfillDateOutcome> {
-    // First: what it makes ready is as urgent as its type.
+    // Before the clear, which makes tasks ready with the priority of the run type.
     sqlx::query!(
         "update dag_run set run_type = 'backfill', triggered_by = 'backfill', triggered_by_user = $2 where id = $1",
         run,

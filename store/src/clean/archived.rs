@@ -1,5 +1,5 @@
-//! Tables that cleanings left behind: `archived__<table>__<when>`, of a week that was cut off
-//! `archived__<table>_<week>__<when>`. Nobody writes to them.
+//! Tables that cleanings left behind: `archived__<table>__<time>`, or `archived__<table>_<week>__<time>` for a detached
+//! week. Nothing writes to them.
 
 use super::record::{Mark, RowDisposal};
 use super::weeks::{Change, patiently};
@@ -7,16 +7,15 @@ use crate::{StoreResult, boxed};
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 
-/// An archived table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Archived {
     pub name: String,
-    /// Whose rows they were.
+    /// The table that the rows came from.
     pub of: String,
     pub bytes: i64,
 }
 
-/// By name. `tables`: only those of these; empty: all. A table that is dropped meanwhile has no size and is left out.
+/// Returns archived tables by name, only of `tables` unless that is empty. Skips tables that are dropped meanwhile.
 #[boxed]
 pub async fn list_archived(db: &mut PgConnection, tables: &[String]) -> StoreResult<Vec<Archived>> {
     let found = sqlx::query_as!(
@@ -34,7 +33,7 @@ pub async fn list_archived(db: &mut PgConnection, tables: &[String]) -> StoreRes
     Ok(found.fetch_all(db).await?)
 }
 
-/// Those that an actor's cleanings left.
+/// Returns the tables that the cleanings of an actor left.
 pub(super) async fn archived_by(db: &mut PgConnection, actor: &str) -> StoreResult<Vec<Archived>> {
     let mut found = list_archived(db, &[]).await?;
     let names: Vec<String> = found.iter().map(|archived| archived.name.clone()).collect();
@@ -48,7 +47,7 @@ pub(super) async fn archived_by(db: &mut PgConnection, actor: &str) -> StoreResu
     Ok(found)
 }
 
-/// Drops one for good.
+/// Drops an archived table permanently.
 #[boxed]
 pub async fn drop_archived(db: &mut PgConnection, actor: &str, archived: &Archived) -> StoreResult<()> {
     let note = Mark { actor, table: &archived.of, week: None, how: RowDisposal::Dropped, rows: None, place: None };
@@ -60,7 +59,7 @@ pub(crate) async fn count_rows(db: &mut PgConnection, table: &str) -> StoreResul
     Ok(rows as u64)
 }
 
-/// Names and types.
+/// Returns the names and types of the columns.
 pub(crate) async fn columns(db: &mut PgConnection, table: &str) -> StoreResult<Vec<(String, String)>> {
     let columns = sqlx::query_as(
         "select attname::text, format_type(atttypid, atttypmod) from pg_attribute

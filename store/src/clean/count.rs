@@ -1,4 +1,4 @@
-//! What a cleaning would take, without taking it.
+//! Counts the rows that a cleaning would remove.
 
 use super::rows::filter;
 use super::table::Table;
@@ -7,14 +7,13 @@ use crate::{StoreResult, boxed, partition::PARENTS};
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 
-/// Rows that would go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Count {
     pub table: String,
     pub rows: i64,
 }
 
-/// Counts them, so it takes as long as reading them does.
+/// Counts the rows, which takes as long as reading them.
 #[boxed]
 pub async fn count_old(db: &mut PgConnection, wish: &CleanRequest) -> StoreResult<Vec<Count>> {
     take_time(db).await?;
@@ -41,7 +40,7 @@ pub async fn count_old(db: &mut PgConnection, wish: &CleanRequest) -> StoreResul
     Ok(counts)
 }
 
-/// Runs that may go.
+/// Condition for runs that may be removed.
 const RUNS: &str = "$2::bigint > 0 and r.id < uuid_of_moment($1) and r.state in ('success', 'failed')
     and (r.ended_at is null or r.ended_at < $1) and (cardinality($3::text[]) = 0 or r.dag_id = any($3)) and r.dag_id <> all($4::text[])";
 

@@ -1,5 +1,5 @@
-//! How the passes of schedulers go: when one last came to its end, since when they fail, and when the next one begins.
-//! Nothing here decides what may be dropped: that is only what is elsewhere already.
+//! Outcomes of the cleaning passes of schedulers: the last success, the current failures, and the time of the next
+//! pass. They do not affect which rows are removed.
 
 use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
@@ -7,29 +7,29 @@ use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 use std::time::Duration;
 
-/// A pass that has said nothing for so long may be dead: another one begins, and finds out (there is one at a time).
+/// Lease of a pass, in seconds. When it has expired, another pass starts, because the process may be dead. If it is
+/// not, the lock of cleaning rejects the second pass.
 const LEASE_SECS: f64 = 300.0;
-/// A longer reason is cut.
+/// Maximum length of a stored message.
 const MOST_CHARS: usize = 1_000;
 
-/// What is known of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Passes {
     pub done_at: Option<DateTime<Utc>>,
     pub failing: Option<Failing>,
 }
 
-/// The last ones failed.
+/// Failures since the last success.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failing {
     pub since: DateTime<Utc>,
     pub times: i32,
-    /// Why the last one did, in words.
+    /// Message of the last failure.
     pub error: String,
     pub retry_at: Option<DateTime<Utc>>,
 }
 
-/// `None`: there was none yet.
+/// Returns `None` if there was no pass yet.
 #[boxed]
 pub async fn passes(db: &mut PgConnection) -> StoreResult<Option<Passes>> {
     let row = sqlx::query!("select done_at, failing_since, failures, error, retry_at from retirement");
@@ -44,7 +44,7 @@ pub async fn passes(db: &mut PgConnection) -> StoreResult<Option<Passes>> {
     }))
 }
 
-/// A pass begins. If it never says how it ended, another one does soon.
+/// Records the start of a pass, and its lease.
 #[boxed]
 pub async fn pass_begins(db: &mut PgConnection) -> StoreResult<()> {
     let noted = sqlx::query!(
@@ -65,7 +65,7 @@ pub async fn pass_went_well(db: &mut PgConnection) -> StoreResult<()> {
     Ok(())
 }
 
-/// Notes why, and when it is tried again: after a pause that depends on how many have failed. Gives that number.
+/// Records a failed pass and the time of the next one, after `pause`. Returns the number of consecutive failures.
 pub async fn pass_failed(db: &mut PgConnection, why: &str, pause: impl Fn(i32) -> Duration) -> StoreResult<i32> {
     let mut tx = db.begin().await?;
     let before = sqlx::query_scalar!("select failures from retirement for update").fetch_optional(&mut *tx).await?;
@@ -85,7 +85,7 @@ pub async fn pass_failed(db: &mut PgConnection, why: &str, pause: impl Fn(i32) -
     Ok(failures)
 }
 
-/// Whether it is this caller's turn to begin one, because the last failed or was never heard of again.
+/// True if this caller must start a pass: the last one failed or its lease has expired. Only one caller gets true.
 #[boxed]
 pub async fn pass_due(db: &mut PgConnection) -> StoreResult<bool> {
     let turn = sqlx::query_scalar!(

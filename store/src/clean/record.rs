@@ -1,11 +1,11 @@
-//! What cleanings did, for people, and for whoever goes on with one.
+//! Records of cleanings, for users and for the next cleaning.
 
 use super::{Cleaned, Goes};
 use crate::{StoreResult, boxed};
 use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::postgres::PgConnection;
 
-/// What became of rows.
+/// The operation that removed rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RowDisposal {
     Dropped,
@@ -16,7 +16,7 @@ pub(crate) enum RowDisposal {
 }
 
 impl RowDisposal {
-    /// Of rows that go a few at a time.
+    /// Returns the disposal of rows that are cleaned in batches.
     pub(super) const fn of(goes: Goes) -> RowDisposal {
         match goes {
             Goes::Archived => RowDisposal::Archived,
@@ -35,7 +35,7 @@ impl RowDisposal {
     }
 }
 
-/// To be written down.
+/// A record to be written.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Mark<'a> {
     pub(crate) actor: &'a str,
@@ -58,7 +58,7 @@ impl Mark<'_> {
     }
 }
 
-/// In the transaction of what it tells of.
+/// Must run in the transaction of the cleaning.
 pub(crate) async fn mark(db: &mut PgConnection, mark: &Mark<'_>) -> StoreResult<i64> {
     let id = sqlx::query_scalar!(
         "insert into cleanup (actor, table_name, week, how, rows, place) values ($1, $2, $3, $4, $5, $6) returning id",
@@ -72,13 +72,13 @@ pub(crate) async fn mark(db: &mut PgConnection, mark: &Mark<'_>) -> StoreResult<
     Ok(id.fetch_one(db).await?)
 }
 
-/// More rows of a cleaning that was written down already.
+/// Adds rows to the record of a cleaning.
 pub(super) async fn mark_more(db: &mut PgConnection, id: i64, rows: i64) -> StoreResult<()> {
     sqlx::query!("update cleanup set rows = rows + $2 where id = $1", id, rows).execute(db).await?;
     Ok(())
 }
 
-/// Something that a cleaning did.
+/// The record of one part of a cleaning.
 #[derive(Debug, Clone)]
 pub struct CleanupRow {
     pub id: i64,
@@ -86,13 +86,13 @@ pub struct CleanupRow {
     pub actor: String,
     pub table_name: String,
     pub week: Option<NaiveDate>,
-    /// `dropped`, `deleted`, `archived`, `exported`, `rolled over`.
+    /// `dropped`, `deleted`, `archived`, `exported` or `rolled over`.
     pub how: String,
     pub rows: Option<i64>,
     pub place: Option<String>,
 }
 
-/// Newest first.
+/// Returns records, newest first.
 #[boxed]
 pub async fn list_cleanups(db: &mut PgConnection, most: i64) -> StoreResult<Vec<CleanupRow>> {
     let rows = sqlx::query_as!(

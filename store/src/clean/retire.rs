@@ -1,4 +1,4 @@
-//! What schedulers do by themselves: everything that was kept long enough goes, into the archive where there is one.
+//! Retention: schedulers remove everything that was kept long enough, into the archive if there is one.
 
 use super::archived::{self, Archived, archived_by};
 use super::record::{Mark, RowDisposal};
@@ -15,16 +15,16 @@ use chrono::{DateTime, Datelike, Days, NaiveTime, TimeDelta, Utc};
 use sqlx::postgres::PgConnection;
 use std::time::Duration;
 
-/// Who did it, in `cleanup`.
+/// Actor in `cleanup`.
 const ACTOR: &str = "scheduler";
-/// In an archive.
+/// Folder in the archive.
 const FOLDER: &str = "tables";
 
-/// What goes with the runs of its time.
+/// Tables whose rows are kept as long as runs.
 const WITH_RUNS: [Table; 6] =
     [Table::DagRun, Table::AssetEvent, Table::AssetCheck, Table::Lineage, Table::Progress, Table::Alert];
 
-/// Since when things are kept.
+/// Times before which rows are removed.
 #[derive(Debug, Clone, Copy)]
 struct Since {
     runs: DateTime<Utc>,
@@ -41,7 +41,8 @@ pub async fn retire(db: &mut PgConnection, keep: &Retention) -> StoreResult<Vec<
     retire_all(db, keep, None).await
 }
 
-/// Rolls it over: logs as objects that are read again, the rest as tables in files. Nothing goes before it is there.
+/// Like [`retire`], but archives first: logs as objects that can still be read, other rows as exported tables. Nothing
+/// is deleted before it is in the archive.
 #[boxed]
 pub async fn retire_to(db: &mut PgConnection, keep: &Retention, archive: &dyn Archive) -> StoreResult<Vec<Cleaned>> {
     retire_all(db, keep, Some(archive)).await
@@ -61,8 +62,8 @@ async fn retire_all(
     failed.map_or(Ok(all), Err)
 }
 
-/// Carries out each duty by itself: an error in one is reported, and the next one begins. With an archive, what was kept
-/// long enough is exported before it is dropped.
+/// Carries out each duty separately: an error in one is reported, and the next one starts. With an archive, rows that
+/// were kept long enough are exported before they are dropped.
 ///
 /// # Errors
 /// Returns an error if another process cleans, or if the connection is lost.
@@ -87,7 +88,7 @@ pub async fn retire_each(
 async fn drop_all(db: &mut PgConnection, keep: &Retention, report: &mut Report<'_>) -> StoreResult<()> {
     let since = since(db, keep).await?;
     let weekly = [(Table::LogChunk, whole_weeks(since.logs)), (Table::DagRun, whole_weeks(since.runs))];
-    // A day at a time, and not a few rows at each turn: what was done is a line for people.
+    // By whole days instead of a few rows in each pass, because each removal is a line in a list for users.
     let daily = WITH_RUNS[1..].iter().map(|&table| (table, whole_days(since.runs)));
     for (table, before) in weekly.into_iter().chain(daily).chain([(Table::Audit, whole_days(since.audit))]) {
         let wish = CleanRequest::of(&[table], before, Goes::Dropped, ACTOR);
@@ -107,7 +108,7 @@ async fn move_all(
     let since = since(db, keep).await?;
     let logs = rollover::roll_over_logs(db, archive, whole_weeks(since.logs), ACTOR).await;
     report(Table::LogChunk.as_str(), logs);
-    // All by whole weeks: a file a week and table, and not one for each turn.
+    // By whole weeks: one file per week and table, instead of one per pass.
     let with_runs = WITH_RUNS.iter().map(|&table| (table, since.runs));
     for (table, before) in with_runs.chain([(Table::Audit, since.audit)]) {
         let wish = CleanRequest::of(&[table], whole_weeks(before), Goes::Archived, ACTOR);
@@ -120,7 +121,7 @@ async fn move_all(
     Ok(())
 }
 
-/// Exports an archived table and drops it. Returns `None` if it was empty: a pass was killed before rows were moved there.
+/// Exports an archived table and drops it. Returns `None` if it is empty: a pass was killed before it moved rows.
 async fn export_archived(
     db: &mut PgConnection,
     archive: &dyn Archive,
@@ -144,7 +145,7 @@ async fn export_archived(
     Ok(Some(note.cleaned()))
 }
 
-/// Of a year ago, but for where logs are that can still be read.
+/// Deletes records older than a year, except locations of logs that can still be read.
 async fn forget_cleanups(db: &mut PgConnection) -> StoreResult<()> {
     sqlx::query("delete from cleanup where how <> 'rolled over' and at < now() - interval '1 year'")
         .execute(db)
@@ -154,7 +155,7 @@ async fn forget_cleanups(db: &mut PgConnection) -> StoreResult<()> {
 
 async fn since(db: &mut PgConnection, keep: &Retention) -> StoreResult<Since> {
     let now = super::now(db).await?;
-    // A time too long to be counted back is for ever.
+    // If the retention is too long to be subtracted, rows are kept forever.
     let back = |long: Duration| {
         TimeDelta::from_std(long)
             .ok()
@@ -165,12 +166,12 @@ async fn since(db: &mut PgConnection, keep: &Retention) -> StoreResult<Since> {
     Ok(Since { runs: back(keep.runs), logs: back(keep.logs), audit: back(keep.audit) })
 }
 
-/// The midnight before.
+/// Rounds down to midnight.
 fn whole_days(moment: DateTime<Utc>) -> DateTime<Utc> {
     moment.date_naive().and_time(NaiveTime::MIN).and_utc()
 }
 
-/// The Monday before.
+/// Rounds down to Monday.
 fn whole_weeks(moment: DateTime<Utc>) -> DateTime<Utc> {
     whole_days(moment) - Days::new(u64::from(moment.weekday().num_days_from_monday()))
 }

@@ -1,4 +1,4 @@
-//! Rows go a few at a time: deleted, or moved into an archived table by the statement that deletes them.
+//! Removes rows in batches: deletes them, or moves them into an archived table in the statement that deletes them.
 
 use super::record::{Mark, RowDisposal, mark, mark_more};
 use super::table::Table;
@@ -12,16 +12,16 @@ use sqlx::{Arguments as _, Postgres};
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
-/// Where rows of each table went, as far as any did.
+/// Moves or deletes rows, and records how many of each table.
 pub(super) struct Mover<'a> {
     wish: &'a CleanRequest,
     stamp: &'a str,
     notes: BTreeMap<&'static str, Note>,
 }
 
-/// What went of a table.
+/// Progress of one table.
 struct Note {
-    /// The row of `cleanup`.
+    /// Id of the row in `cleanup`.
     id: i64,
     rows: i64,
     told: i64,
@@ -32,7 +32,7 @@ impl<'a> Mover<'a> {
         Mover { wish, stamp, notes: BTreeMap::new() }
     }
 
-    /// In the names of what is archived.
+    /// Returns the suffix of the archived tables.
     pub(super) fn stamp(&self) -> &'a str {
         self.stamp
     }
@@ -41,7 +41,7 @@ impl<'a> Mover<'a> {
         archived(table, self.stamp)
     }
 
-    /// Makes what rows are moved into and written down in, before any goes: a kill in between leaves an empty table.
+    /// Creates the records and archived tables before any row is removed. A kill in between leaves an empty table.
     pub(super) async fn prepare(&mut self, db: &mut PgConnection, tables: &[&'static str]) -> StoreResult<()> {
         for &table in tables {
             if self.notes.contains_key(table) {
@@ -69,7 +69,7 @@ impl<'a> Mover<'a> {
         Ok(())
     }
 
-    /// Rows of runs in partitions.
+    /// Removes rows of runs from partitions.
     pub(super) async fn of_runs(
         &mut self,
         db: &mut PgConnection,
@@ -82,7 +82,7 @@ impl<'a> Mover<'a> {
         Ok(())
     }
 
-    /// Rows of runs in one table, which is `of` or a partition of it.
+    /// Removes rows of runs from one table, which is `of` or a partition of it.
     pub(super) async fn rows_of(
         &mut self,
         db: &mut PgConnection,
@@ -95,7 +95,7 @@ impl<'a> Mover<'a> {
         self.send(db, of, sqlx::query(AssertSqlSafe(text)).bind(runs)).await.map(drop)
     }
 
-    /// The statement that deletes, or moves what it deletes.
+    /// Returns a statement that executes `delete`, or moves what it deletes.
     fn text(&self, of: &str, delete: &str) -> String {
         match self.wish.goes {
             Goes::Dropped => delete.into(),
@@ -103,7 +103,7 @@ impl<'a> Mover<'a> {
         }
     }
 
-    /// The same of the audit log, whose rows Postgres lets go by this function alone (migrations, `protect_audit`).
+    /// Returns the statement for the audit log, whose rows only `clean_audit` can delete (migration `protect_audit`).
     fn text_of_audit(&self, of: &str) -> String {
         let gone = "from clean_audit($1, $2, $3, $4)";
         match self.wish.goes {
@@ -132,7 +132,7 @@ impl<'a> Mover<'a> {
         Ok(rows)
     }
 
-    /// Tells of every table of which rows went since it was last told of.
+    /// Reports each table with the number of rows that were removed since its last report.
     pub(super) fn tell_of_new(&mut self, tell: &mut Tell<'_>) {
         let (wish, stamp) = (self.wish, self.stamp);
         for (table, note) in self.notes.iter_mut().filter(|(_, note)| note.rows > note.told) {
@@ -146,7 +146,7 @@ impl<'a> Mover<'a> {
         }
     }
 
-    /// Takes back what was made for nothing.
+    /// Deletes records and archived tables that received no rows.
     pub(super) async fn tidy(&self, db: &mut PgConnection) -> StoreResult<()> {
         for (table, note) in self.notes.iter().filter(|(_, note)| note.rows == 0) {
             let mut tx = db.begin().await?;
@@ -166,7 +166,7 @@ fn archived(table: &str, stamp: &str) -> String {
     format!("archived__{table}__{stamp}")
 }
 
-/// Rows of a table that has a time of its own.
+/// Removes rows of a table with its own timestamps.
 pub(super) async fn clean_rows(
     db: &mut PgConnection,
     wish: &CleanRequest,
@@ -205,7 +205,8 @@ fn bind(values: &mut PgArguments, wish: &CleanRequest) {
     added.expect("times, numbers and texts can be sent");
 }
 
-/// Which DAGs' rows; `$3` and `$4` are names. `None`: the table cannot say, and only some DAGs are meant.
+/// Returns the condition on the DAG of a row; `$3` and `$4` are DAG ids. `None` if the table has no DAG and only some
+/// DAGs are cleaned.
 pub(super) fn filter(wish: &CleanRequest, table: Table) -> Option<String> {
     match table.dag_column() {
         Some(column) => Some(format!(

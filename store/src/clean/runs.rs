@@ -1,4 +1,4 @@
-//! Runs and their logs: a week after the other, and of each week a few runs at a time.
+//! Removes runs and their logs, week by week, and within a week in batches.
 
 use super::rows::Mover;
 use super::weeks::{leaf_is_there, let_go};
@@ -9,10 +9,10 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection};
 use uuid::Uuid;
 
-/// What people wrote and said about runs, which the database takes away with them.
+/// Tables whose rows a foreign key deletes with their run. They are cleaned first, so that they can be archived.
 const CHILDREN: [&str; 3] = ["dag_run_detail", "instance_note", "deadline"];
-/// Rows of partitions that go in one transaction, some seconds of work, unless one run alone has more: a run is never divided.
-/// Half of one would be shown on its page, and somebody could clear it.
+/// Maximum number of rows of partitions per transaction, some seconds of work, unless a single run has more. A run is
+/// never split: its page would show half of it, and a user could clear it.
 const MOST_ROWS: i64 = 50_000;
 
 pub(super) async fn clean_runs(
@@ -34,7 +34,7 @@ pub(super) async fn clean_runs(
     Ok(())
 }
 
-/// Logs go and runs stay.
+/// Removes the logs of runs that stay.
 pub(super) async fn clean_logs(
     db: &mut PgConnection,
     wish: &CleanRequest,
@@ -70,7 +70,7 @@ fn goes_as_a_whole(wish: &CleanRequest, week: &Week) -> bool {
     wish.is_of_all() && week.sunday <= wish.before
 }
 
-/// Tables and their partitions of a week, where they are.
+/// Returns the existing partitions of a week, with their parents.
 async fn leaves(
     db: &mut PgConnection,
     week: &Week,
@@ -86,7 +86,7 @@ async fn leaves(
     Ok(leaves)
 }
 
-/// Some runs of a week with what is in these partitions. `false`: there are none left that may go.
+/// Removes some runs of a week, with their rows in these partitions. Returns false if no more may be removed.
 async fn delete_runs(
     db: &mut PgConnection,
     wish: &CleanRequest,
@@ -117,7 +117,7 @@ async fn delete_runs(
     Ok(true)
 }
 
-/// The first of some runs, as many as have rows for one transaction; at least one. Counts no further than that.
+/// Returns the first of these runs, as many as fit into one transaction, at least one. Stops counting at that limit.
 async fn that_fit<'r>(
     db: &mut PgConnection,
     leaves: &[(&'static str, String)],
@@ -142,7 +142,7 @@ async fn that_fit<'r>(
     Ok(&runs[..(many.max(1) as usize).min(runs.len())])
 }
 
-/// Runs of a week that are over and may go, locked: whoever clears one meanwhile has it.
+/// Locks and returns finished runs of a week that may be removed. Skips locked ones, such as runs being cleared.
 async fn finished(db: &mut PgConnection, wish: &CleanRequest, week: &Week, after: Uuid) -> StoreResult<Vec<Uuid>> {
     let runs = sqlx::query_scalar!(
         "select id from dag_run where id > $6 and id >= uuid_of_moment($1) and id < uuid_of_moment(least($2::timestamptz, $3::timestamptz))

@@ -1,12 +1,12 @@
-//! What can be cleaned. What belongs to a run goes with it.
+//! Tables that can be cleaned. Rows that belong to a run are removed with it.
 
 use std::str::FromStr;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Table {
-    /// Runs, with all that their tasks were, gave and said.
+    /// Runs, with their instances, outputs and logs.
     DagRun,
-    /// Logs alone.
+    /// Logs only.
     LogChunk,
     Audit,
     AssetEvent,
@@ -16,7 +16,7 @@ pub enum Table {
     Alert,
 }
 
-/// Parts of a run, which have no age of their own.
+/// Tables whose rows belong to runs and are removed only with them.
 const OF_RUNS: [&str; 9] = [
     "task_instance",
     "task_instance_history",
@@ -54,8 +54,8 @@ impl Table {
         }
     }
 
-    /// What else must hold of a row: what a paused DAG never took goes too, but no event goes before it was given to those
-    /// that wait for it, and no alert before it was sent or given up.
+    /// Returns a further condition for removing a row: events must be distributed to the DAGs that wait for them (a
+    /// paused DAG need not have consumed them), and alerts must be sent or given up.
     pub(super) const fn may_go(self) -> &'static str {
         match self {
             Table::AssetEvent => "distributed",
@@ -64,7 +64,7 @@ impl Table {
         }
     }
 
-    /// Which DAG a row is of. `None`: it does not say, and goes only when rows of all DAGs go.
+    /// Returns the column with the DAG id. Without one, rows are removed only when all DAGs are cleaned.
     pub(super) const fn dag_column(self) -> Option<&'static str> {
         match self {
             Table::AssetEvent => Some("source_dag_id"),
@@ -77,7 +77,7 @@ impl Table {
 impl FromStr for Table {
     type Err = String;
 
-    /// By our names and by Airflow's.
+    /// Parses the names of orch and of Airflow.
     fn from_str(text: &str) -> Result<Table, String> {
         let own = Table::ALL.into_iter().find(|table| table.as_str() == text);
         match (own, text) {

@@ -1,4 +1,4 @@
-//! A week goes as a whole: its partition is dropped, or cut off and renamed; where runs stay an empty one stays too.
+//! Removes a whole week: drops its partition, or detaches and renames it. An empty one remains while there are runs.
 
 use super::record::{Mark, RowDisposal, mark};
 use super::{CleanRequest, Goes, LOCK_TIMEOUT, Tell};
@@ -9,11 +9,11 @@ use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 use std::time::Duration;
 
-/// How often a lock is asked for that others hold, and the pause between: a claim that waited behind us goes on in it.
+/// Number of retries of a lock request, and the pause between them, in which claims behind the request continue.
 const TRIES: u32 = 60;
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Lets a partition go, if there is one.
+/// Removes a partition, if it exists.
 pub(super) async fn let_go(
     db: &mut PgConnection,
     parent: &str,
@@ -32,7 +32,7 @@ pub(super) async fn let_go(
         return Ok(());
     }
     let archived = format!("archived__{leaf}__{stamp}");
-    // Nothing is worth keeping of nothing.
+    // An empty partition is not archived.
     let is_kept = wish.goes == Goes::Archived && !is_empty;
     let note = Mark {
         actor: &wish.actor,
@@ -52,14 +52,14 @@ pub(super) async fn let_go(
     Ok(())
 }
 
-/// Statements that need a lock which everybody else needs too.
+/// Statements that need a lock which conflicts with all other work on a table.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Change {
-    /// Which it is about.
+    /// The table that is changed.
     pub(crate) table: String,
-    /// Taken before the question.
+    /// Statement that takes a lock before `only_if` runs.
     pub(crate) lock: Option<String>,
-    /// Asked first; only when it answers yes anything is done.
+    /// Query that must return true, or else nothing is done.
     pub(crate) only_if: Option<String>,
     pub(crate) texts: Vec<String>,
 }
@@ -69,7 +69,7 @@ impl Change {
         Change { table: table.into(), texts: vec![format!("drop table {table}")], ..Change::default() }
     }
 
-    /// Of a week that still has runs: somebody may clear one, and then it says more.
+    /// Empties a partition of a week that still has runs: a run that is cleared may write into it again.
     pub(crate) fn empty(leaf: &str) -> Change {
         Change { table: leaf.into(), texts: vec![format!("truncate table only {leaf}")], ..Change::default() }
     }
@@ -87,19 +87,17 @@ impl Change {
     }
 }
 
-/// How one try to carry a change out ended.
+/// Result of one attempt.
 enum Tried {
     Done,
-    /// What it depends on is not so.
+    /// `only_if` returned false.
     MayNot,
-    /// By whom.
+    /// The session that holds the table.
     Held(String),
 }
 
-/// Carries a change out and writes it down, in one transaction. `false`: it may not be done.
-///
-/// # Errors
-/// Somebody has the table open all the time.
+/// Carries out a change and records it, in one transaction. Retries while others use the table, up to
+/// `StoreError::Held`. Returns false if `only_if` is not true.
 pub(crate) async fn patiently(db: &mut PgConnection, change: &Change, note: &Mark<'_>) -> StoreResult<bool> {
     let mut tries = 0;
     loop {
@@ -120,7 +118,8 @@ pub(crate) async fn patiently(db: &mut PgConnection, change: &Change, note: &Mar
 
 async fn at_once(db: &mut PgConnection, change: &Change, note: &Mark<'_>) -> StoreResult<Tried> {
     let mut tx = db.begin().await?;
-    // An autovacuum gives way to whoever waits for a second. This lock stops it, and neither reading nor writing.
+    // An autovacuum ends when another session has waited a second for its lock. This lock mode stops it, and blocks
+    // neither reads nor writes.
     sqlx::query("set local lock_timeout = '5s'").execute(&mut *tx).await?;
     let quiet = format!("lock table only {} in share update exclusive mode", change.table);
     sqlx::query(AssertSqlSafe(quiet)).execute(&mut *tx).await?;
@@ -138,7 +137,7 @@ async fn at_once(db: &mut PgConnection, change: &Change, note: &Mark<'_>) -> Sto
         tx.rollback().await?;
         return Ok(Tried::MayNot);
     }
-    // Before the others, so that no lock is held for it.
+    // Before the other statements, so that none of their locks is held meanwhile.
     mark(&mut tx, note).await?;
     for text in &change.texts {
         sqlx::query(AssertSqlSafe(text.clone())).execute(&mut *tx).await?;
@@ -147,8 +146,8 @@ async fn at_once(db: &mut PgConnection, change: &Change, note: &Mark<'_>) -> Sto
     Ok(Tried::Done)
 }
 
-/// Who has had a transaction open on the table, or on what it is a part of, for longer than we would wait: a backup, a
-/// report, somebody's psql. Asking for the lock all the same would keep everybody waiting behind us, again and again.
+/// Returns the session whose transaction has used the table or its parent for longer than the lock timeout, such as a
+/// backup, a report or psql. Requesting the lock anyway would make all others wait behind the request, again and again.
 async fn holder(db: &mut PgConnection, table: &str) -> StoreResult<Option<String>> {
     let found: Option<(String, i32, f64)> = sqlx::query_as(
         "select coalesce(nullif(a.application_name, ''), a.usename, 'another session')::text, a.pid,
@@ -174,7 +173,7 @@ pub(super) async fn is_empty(db: &mut PgConnection, table: &str) -> StoreResult<
     Ok(sqlx::query_scalar(AssertSqlSafe(text)).fetch_one(db).await?)
 }
 
-/// Counting them would read them all.
+/// An estimate, because counting would read all rows.
 async fn guessed_rows(db: &mut PgConnection, table: &str) -> StoreResult<Option<i64>> {
     let guess: Option<i64> = sqlx::query_scalar(
         "select case when reltuples >= 0 then reltuples::bigint end from pg_class where oid = to_regclass($1)",

@@ -1,4 +1,4 @@
-//! Before the completion transaction: every step does what takes long, all of them at the same time.
+//! Prepares all steps of an attempt concurrently, before the completion transaction.
 
 use super::transaction::failed;
 use super::{CompletionStep, Unrecorded};
@@ -6,11 +6,11 @@ use crate::{StoreError, boxed};
 use futures::future::try_join_all;
 use sqlx::error::DatabaseError;
 
-/// Prepares all steps of a try. Whoever drops this future leaves behind what a lost worker would: files of which no table
-/// knows.
+/// Prepares all steps of an attempt. If this future is dropped, files remain that no table references, as after the
+/// loss of a worker.
 ///
 /// # Errors
-/// The first step that fails, as in the transaction; `Store` if the database could not be reached.
+/// Returns the error of the first step that fails, as in the transaction, or `Store` if the database cannot be reached.
 #[boxed]
 pub async fn prepare(steps: &mut [Box<dyn CompletionStep>]) -> Result<(), Unrecorded> {
     let all = steps.iter_mut().map(|step| async move {
@@ -20,7 +20,7 @@ pub async fn prepare(steps: &mut [Box<dyn CompletionStep>]) -> Result<(), Unreco
     try_join_all(all).await.map(drop)
 }
 
-/// A database that cannot be reached for a while fails no try: the transaction would wait for it too.
+/// Returns `Store` if the database is unreachable: the transaction would wait too, so the attempt does not fail.
 fn unprepared(step: String, error: anyhow::Error) -> Unrecorded {
     let unreachable = error.chain().filter_map(|cause| cause.downcast_ref::<sqlx::Error>()).any(|cause| {
         matches!(cause, sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed)

@@ -1,8 +1,9 @@
-//! The completion transaction: the steps of a try, then the fenced statement that records its end, then the commit.
+//! The completion transaction: the steps of an attempt, then the fenced statement that records its end, then the
+//! commit.
 //!
-//! Nothing of orch is locked before the steps are done, and the run's row not at all: the outcome is recorded as
-//! unfolded, in this transaction, and whoever called folds it afterwards. So a slow step holds up nobody but itself. The
-//! fence comes last: a try that was lost meanwhile takes its steps back with it.
+//! Rows of orch are locked only after the steps, and the run's row not at all: the outcome is recorded as unfolded, and
+//! the caller folds it (applies it to the run) afterwards. So a slow step delays only its own attempt. The fence comes
+//! last: an attempt that was lost meanwhile rolls its steps back.
 
 use super::{CompletionStep, Outdated};
 use crate::{
@@ -15,24 +16,24 @@ use sqlx::postgres::{PgConnection, PgDatabaseError};
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// All steps of a try together may take so long, and each of their statements: what they lock, others wait for.
+/// Time limit of all steps of an attempt together, and of each statement, because others wait for their locks.
 pub const LIMIT: Duration = Duration::from_secs(5);
 
-/// Steps work as `orch_lake`, which cannot read orch's own tables, if the server lets this user become that role.
-/// `orch.completing` ends with the transaction: a step that commits by itself is noticed.
+/// Steps run as the role `orch_lake`, which cannot read orch's own tables, if this user may become that role.
+/// `orch.completing` ends with the transaction, which reveals a step that commits by itself.
 const BEGIN: &str = "begin; set local statement_timeout = '5s'; set local idle_in_transaction_session_timeout = '5s';
     set local orch.completing = 'yes';
     select set_config('role', 'orch_lake', true) where steps_have_a_role()";
 
-/// It took longer than `statement_timeout`.
+/// SQLSTATE: a statement exceeded `statement_timeout`.
 const CANCELLED: &str = "57014";
-/// Something failed before, so nothing can be done but roll back.
+/// SQLSTATE: an earlier statement failed, so the transaction can only be rolled back.
 const ABORTED: &str = "25P02";
 const DEADLOCK: &str = "40P01";
 const SERIALIZATION: &str = "40001";
 
-/// Why an end was not recorded. Then nothing of its steps is there either; but after the commit was sent nobody knows
-/// (`Store`), and `stands` tells.
+/// Reason why an end was not recorded. The steps were rolled back too, unless the commit was sent: then the outcome is
+/// unknown (`Store`), and `stands` returns it.
 #[derive(Debug, thiserror::Error)]
 pub enum Unrecorded {
     #[error("this try is not its worker's any more")]
@@ -47,10 +48,10 @@ pub enum Unrecorded {
     TooSlow { step: String },
     #[error("the time was over before the steps of the task were prepared: {steps}")]
     OutOfTime { steps: String },
-    /// What this step had prepared no longer fits: prepare again, then record again.
+    /// The preparation of this step no longer fits: prepare again, then record again.
     #[error("what the step `{step}` had prepared is outdated: {why}")]
     Outdated { step: String, why: String },
-    /// The connection broke, or the database took the transaction back.
+    /// The connection broke, or the database rolled the transaction back.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -61,8 +62,8 @@ impl From<sqlx::Error> for Unrecorded {
     }
 }
 
-/// Runs the steps and records the end of their try: all of it or nothing. `release`: the try was let in at a gate. Whoever
-/// drops this future, or is told `TooSlow`, closes the connection: it may be in the middle of a statement.
+/// Runs the steps and records the end of their attempt, atomically. `release` is true if the attempt holds slots. A
+/// caller that drops this future, or receives `TooSlow`, must close the connection: a statement may still run on it.
 #[boxed]
 pub async fn record(
     db: &mut PgConnection,
@@ -77,13 +78,13 @@ pub async fn record(
     };
     if let Err(error) = done {
         let again = again(&at_work, &error);
-        // On a connection that broke this says so, and the steps may run again on another one.
+        // On a broken connection the rollback returns the error, and the steps may run again on another connection.
         tx.rollback().await?;
         return Err(again.unwrap_or_else(|| failed(at_work, error)));
     }
     ended.rev = revision(&mut tx, ended.lease, &at_work).await?;
     let step = WorkerStep { ended: vec![ended.clone()], mode: Mode::Record, release, ..WorkerStep::default() };
-    // Record mode claims nothing and keeps nothing, so no worker is named.
+    // `Mode::Record` claims and keeps nothing, so no worker is named.
     let reply = Stepper::default().send(&mut tx, &step, 0).await?;
     if reply.accepted.is_empty() {
         tx.rollback().await?;
@@ -93,7 +94,7 @@ pub async fn record(
     Ok(())
 }
 
-/// `at_work` is the name of the step that was begun last.
+/// `at_work` is set to the name of the step that started last.
 async fn run_steps(
     db: &mut PgConnection,
     steps: &mut [Box<dyn CompletionStep>],
@@ -106,7 +107,7 @@ async fn run_steps(
     Ok(())
 }
 
-/// The revision that this end makes if nobody else ends meanwhile. From here on the connection is orch's own again.
+/// Returns the revision that this end creates unless another attempt ends meanwhile. Resets the role of the steps.
 async fn revision(db: &mut PgConnection, lease: Lease, last: &str) -> Result<i32, Unrecorded> {
     let reset = sqlx::raw_sql("reset role").execute(&mut *db).await;
     if let Err(sqlx::Error::Database(error)) = &reset
@@ -131,7 +132,7 @@ async fn revision(db: &mut PgConnection, lease: Lease, last: &str) -> Result<i32
     }
 }
 
-/// What is told of a step that failed. Only what the task itself may say can end a try otherwise than failed.
+/// Converts the error of a step. A step can fail an attempt, but only the task itself can skip or defer it.
 pub(super) fn failed(step: String, error: anyhow::Error) -> Unrecorded {
     if code(&error).as_deref() == Some(CANCELLED) {
         return Unrecorded::TooSlow { step };
@@ -144,7 +145,7 @@ pub(super) fn failed(step: String, error: anyhow::Error) -> Unrecorded {
     Unrecorded::Failed { step, error }
 }
 
-/// The step or the database asks for another transaction: the try does not fail for that.
+/// Returns an error that does not fail the attempt, if the step or the database requires another transaction.
 fn again(step: &str, error: &anyhow::Error) -> Option<Unrecorded> {
     if let Some(Outdated(why)) = error.chain().find_map(|cause| cause.downcast_ref()) {
         return Some(Unrecorded::Outdated { step: step.into(), why: why.clone() });
@@ -153,7 +154,7 @@ fn again(step: &str, error: &anyhow::Error) -> Option<Unrecorded> {
     again.then(|| Unrecorded::Store(StoreError::TryAgain(sqlx::Error::Protocol(error.to_string()))))
 }
 
-/// What Postgres said, however deep in the causes.
+/// Returns the SQLSTATE of Postgres, however deep in the causes.
 fn code(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(|cause| {
         let said = cause.downcast_ref::<PgDatabaseError>().map(|said| said.code().to_string());
@@ -162,17 +163,17 @@ fn code(error: &anyhow::Error) -> Option<String> {
     })
 }
 
-/// What became of a try whose commit got no answer.
+/// State of an attempt whose commit got no response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stands {
-    /// Nothing was recorded: it still runs.
+    /// Nothing was recorded: the attempt still runs.
     Running,
     Recorded,
-    /// It is in other hands, or is no more.
+    /// Another worker has the attempt, or it no longer exists.
     NotOurs,
 }
 
-/// Asked after the session that sent the commit has ended (`hot::ServerSession`).
+/// Must be called after the session that sent the commit has ended (`hot::ServerSession`).
 #[boxed]
 pub async fn stands(db: &mut PgConnection, lease: Lease) -> StoreResult<Stands> {
     let row = sqlx::query_scalar!(

@@ -8,13 +8,13 @@ use sqlx::postgres::PgConnection;
 /// The number of runs in one state in a quarter of an hour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QuarterRuns {
-    /// Start of the quarter of an hour that has their logical date, or the time from which they may run if they have none.
+    /// Start of the quarter of an hour that contains their logical date, or their `run_after` if they have none.
     pub at: DateTime<Utc>,
     pub state: RunState,
     pub runs: i64,
 }
 
-/// Counts the newest `most` runs since then by quarter of an hour: in every time zone a day consists of whole ones.
+/// Counts the newest `most` runs since `since` by quarter of an hour: days of every time zone consist of whole ones.
 #[boxed]
 pub async fn runs_by_quarter(
     db: &mut PgConnection,

@@ -1,5 +1,5 @@
-//! Which DAGs start others and which wait for others, as the tasks of their newest versions say it. A body in Rust that
-//! waits for whatever it finds out says nothing before it runs.
+//! Dependencies between DAGs: which DAGs start or wait for others, according to the tasks of their newest versions.
+//! Excludes task functions that decide only when they run what they wait for.
 
 use crate::{StoreResult, boxed};
 use orch_sdk::wait::RunWait;
@@ -7,17 +7,17 @@ use serde_json::Value;
 use sqlx::postgres::PgConnection;
 use std::collections::BTreeSet;
 
-/// A DAG and another one that a task of it starts or waits for.
+/// A DAG, and another DAG that one of its tasks starts or waits for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DagDependency {
     pub dag_id: String,
-    /// `trigger`, `wait`.
+    /// `trigger` or `wait`.
     pub role: String,
-    /// The other one. It need not be there.
+    /// The other DAG, which may not exist.
     pub other: String,
 }
 
-/// Each pair once for each role. `most`: tasks that are looked at.
+/// Returns each pair once per role. Reads at most `most` tasks.
 #[boxed]
 pub async fn dag_dependencies(db: &mut PgConnection, most: i64) -> StoreResult<Vec<DagDependency>> {
     let tasks: Vec<(String, String, Option<Value>)> = sqlx::query_as(
@@ -38,7 +38,7 @@ pub async fn dag_dependencies(db: &mut PgConnection, most: i64) -> StoreResult<V
     Ok(found.into_iter().collect())
 }
 
-/// The DAGs that the config of a task names.
+/// Returns the DAGs that the config of a task names.
 fn others(kind: &str, config: &Value) -> Vec<String> {
     let mut found = Vec::new();
     if kind == "wait" {
@@ -49,7 +49,7 @@ fn others(kind: &str, config: &Value) -> Vec<String> {
     found
 }
 
-/// The DAGs that a condition waits for, also one that is made of others.
+/// Adds the DAGs that a condition waits for, including nested conditions.
 fn awaited(condition: &Value, found: &mut Vec<String>) {
     let config = &condition["config"];
     match condition["kind"].as_str() {

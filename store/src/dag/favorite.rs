@@ -1,9 +1,9 @@
-//! DAGs that a person likes best.
+//! Favorite DAGs of users.
 
 use crate::{StoreResult, boxed};
 use sqlx::postgres::PgConnection;
 
-/// `false`: it was one already, or there is no such DAG or user.
+/// Returns false if the DAG was a favorite already, or if the DAG or the user does not exist.
 #[boxed]
 pub async fn add_favorite(db: &mut PgConnection, user: &str, dag_id: &str) -> StoreResult<bool> {
     let added = sqlx::query!(
@@ -15,14 +15,14 @@ pub async fn add_favorite(db: &mut PgConnection, user: &str, dag_id: &str) -> St
     Ok(added.execute(db).await?.rows_affected() == 1)
 }
 
-/// `false`: it was none.
+/// Returns false if the DAG was not a favorite.
 #[boxed]
 pub async fn remove_favorite(db: &mut PgConnection, user: &str, dag_id: &str) -> StoreResult<bool> {
     let gone = sqlx::query!("delete from favorite where user_name = $1 and dag_id = $2", user, dag_id);
     Ok(gone.execute(db).await?.rows_affected() == 1)
 }
 
-/// Those of a user, of `most` at most.
+/// Returns at most `most` favorites of a user.
 #[boxed]
 pub async fn favorites(db: &mut PgConnection, user: &str, most: i64) -> StoreResult<Vec<String>> {
     let found =

@@ -1,9 +1,8 @@
-//! DAGs of a folder of files: which are known of a bundle, which went with their files, which versions are still needed.
+//! DAGs of a folder of files: which exist in a bundle, which are stale, and which versions are still needed.
 
 use crate::{StoreResult, boxed};
 use sqlx::postgres::PgConnection;
 
-/// A DAG that is not stale.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BundleDagRow {
     pub dag_id: String,
@@ -22,7 +21,7 @@ pub async fn dags_of_bundle(db: &mut PgConnection, bundle: &str) -> StoreResult<
     Ok(rows.fetch_all(db).await?)
 }
 
-/// Of these ids those that a DAG of another bundle has, and which bundle.
+/// Returns which of these ids a DAG of another bundle has, with that bundle.
 #[boxed]
 pub async fn taken_by_others(
     db: &mut PgConnection,
@@ -37,7 +36,8 @@ pub async fn taken_by_others(
     Ok(rows.fetch_all(db).await?.into_iter().map(|row| (row.dag_id, row.bundle)).collect())
 }
 
-/// Marks DAGs whose files no longer exist as stale: they get no scheduled runs, and lists omit them. Running runs continue.
+/// Marks DAGs whose files no longer exist as stale: they get no scheduled runs and are not listed. Running runs
+/// continue.
 #[boxed]
 pub async fn set_stale(db: &mut PgConnection, bundle: &str, dag_ids: &[String]) -> StoreResult<u64> {
     let done = sqlx::query!(
@@ -49,7 +49,7 @@ pub async fn set_stale(db: &mut PgConnection, bundle: &str, dag_ids: &[String]) 
     Ok(done.execute(db).await?.rows_affected())
 }
 
-/// Versions of a bundle that runs need which are not over.
+/// Returns the versions of a bundle that unfinished runs need.
 #[boxed]
 pub async fn versions_in_use(db: &mut PgConnection, bundle: &str) -> StoreResult<Vec<i32>> {
     let versions = sqlx::query_scalar!(

@@ -19,7 +19,7 @@ pub static TAGS: List<String> = List {
     read: |row| Ok(row.try_get(0)?),
 };
 
-/// Ids that hold this text, in any case; nothing in it stands for something else.
+/// Returns ids that contain the text, ignoring case. The text has no wildcards.
 #[boxed]
 pub async fn dag_ids_like(db: &mut PgConnection, text: &str, most: i64) -> StoreResult<Vec<String>> {
     let ids = sqlx::query_scalar!(

@@ -1,19 +1,18 @@
-//! What DAGs and their tasks are called, of all of them: for finding them by words.
+//! Names of all DAGs and tasks, for searching.
 
 use crate::{StoreResult, boxed};
 use sqlx::FromRow;
 use sqlx::postgres::PgConnection;
 
-/// A DAG by its names.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct DagNames {
     pub dag_id: String,
     pub aliases: Vec<String>,
-    /// Its newest version.
+    /// Id of the newest version.
     pub version: i32,
 }
 
-/// Of DAGs that a worker has, by id.
+/// Returns the names of DAGs that are not stale, by id.
 #[boxed]
 pub async fn dag_names(db: &mut PgConnection, most: i64) -> StoreResult<Vec<DagNames>> {
     let names: Vec<DagNames> =
@@ -24,7 +23,7 @@ pub async fn dag_names(db: &mut PgConnection, most: i64) -> StoreResult<Vec<DagN
     Ok(names)
 }
 
-/// Of each of these versions the ids of its tasks, in their order.
+/// Returns the task ids of each version, in their order.
 #[boxed]
 pub async fn task_ids(db: &mut PgConnection, versions: &[i32]) -> StoreResult<Vec<(i32, Vec<String>)>> {
     let ids: Vec<(i32, Vec<String>)> = sqlx::query_as(

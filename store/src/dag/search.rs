@@ -1,10 +1,10 @@
-//! DAGs as people look for them.
+//! The list of DAGs, with its filters and orders.
 
 use super::DagRow;
 use crate::list::{Join, List};
 use sqlx::FromRow;
 
-/// The columns of DAGs that people may ask by, and others that pages and the API use.
+/// Columns that users can filter DAGs by, and others that pages and the API use.
 pub mod by {
     use crate::list::Filter::{AnyOf, Is, Pattern, Prefix, Range, Search, Switch};
     use crate::list::{Column, ListColumnType, Words};
@@ -16,7 +16,7 @@ pub mod by {
     const OF_A_RUN: &str = "exists (select from dag_run r where r.dag_id = d.dag_id and $)";
 
     pub const DAG_ID: Column = Column::text("dag_id", "d.dag_id").by(&[Prefix]).sorted();
-    /// Its id or an alias.
+    /// Matches the id or an alias.
     pub const NAME: Column = Column::text("dag_id", NAMED).by(&[Pattern]);
     pub const TAGS: Column = Column::text("tags", "d.tags && $");
     pub const ALL_TAGS: Column = Column::text("tags", "d.tags @> $");
@@ -80,12 +80,12 @@ pub mod by {
         )
         .by(&[AnyOf])
         .about("Some run is in one of these"),
-        // Both are asked of the same run.
+        // Both filters must match the same run.
         Column::moment("dag_run_start_date", "r.started_at").by(&[Range]).within(OF_A_RUN),
         Column::moment("dag_run_end_date", "r.ended_at").by(&[Range]).within(OF_A_RUN),
     ];
 
-    /// Airflow's name for the timetable of its version.
+    /// Matches Airflow's name for the timetable of the DAG.
     const TIMETABLE: &str = "exists (select from dag_version w where w.id = d.version and case coalesce(
             (select kind from json_object_keys(case json_typeof(w.spec->'schedule') when 'object' then w.spec->'schedule' end) kind),
             w.spec->>'schedule', 'manual')
@@ -99,7 +99,7 @@ pub mod by {
         when 'assets_or_time' then 'AssetOrTimeSchedule' end = any($))";
 }
 
-/// By id, if nothing else is said.
+/// DAGs, by default ordered by id.
 pub static DAGS: List<DagRow> = List {
     select:
         "d.dag_id, d.version, v.number as version_number, d.description, d.tags, d.owners, d.aliases, d.bundle, d.file,

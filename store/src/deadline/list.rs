@@ -1,4 +1,4 @@
-//! Deadlines as people see them.
+//! The list of deadlines.
 
 use crate::list::List;
 use crate::{StoreResult, boxed, run::word};
@@ -9,7 +9,7 @@ use sqlx::FromRow;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
-/// The columns of deadlines that people may ask by.
+/// Columns that users can filter deadlines by.
 pub mod by {
     use crate::list::Column;
     use crate::list::Filter::Range;
@@ -22,7 +22,7 @@ pub mod by {
     pub(super) const ALL: &[Column] = &[MISSED, Column::moment("due_at", "d.due_at").by(&[Range]).nullable().sorted()];
 }
 
-/// Those of the newest runs first, and in the order of their DAG.
+/// Deadlines of the newest runs first, and within a run in the order of its DAG.
 pub static DEADLINES: List<DeadlineRow> = List {
     select: "r.dag_id, r.run_id, d.nth, d.counts_from, d.after_ms, d.due_at, d.state, r.created_at, r.ended_at, now() as now",
     from: "deadline d join dag_run r on r.id = d.run",
@@ -33,7 +33,6 @@ pub static DEADLINES: List<DeadlineRow> = List {
     read: |row| Columns::from_row(row)?.row(),
 };
 
-/// A row as it is read.
 #[derive(FromRow)]
 struct Columns {
     dag_id: String,
@@ -69,17 +68,17 @@ impl Columns {
 pub struct DeadlineRow {
     pub dag_id: String,
     pub run_id: String,
-    /// Which of those that the DAG names, from 0.
+    /// Index in the deadlines of the DAG, from 0.
     pub nth: i16,
     pub from: DeadlineFrom,
     pub after_ms: u64,
-    /// Not known before the run starts from which it counts.
+    /// `None` if it counts from the start of a run that has not started.
     pub due_at: Option<DateTime<Utc>>,
     pub state: DeadlineState,
-    /// Of the run.
+    /// Creation time of the run.
     pub created_at: DateTime<Utc>,
     pub ended_at: Option<DateTime<Utc>>,
-    /// When this was read.
+    /// Database time of the read.
     pub now: DateTime<Utc>,
 }
 
@@ -88,13 +87,13 @@ impl DeadlineRow {
         standing(self.state, self.due_at, self.ended_at, self.now)
     }
 
-    /// `1 h after it started`.
+    /// Returns text such as `1 h after it started`.
     pub fn words(&self) -> String {
         deadline_words(self.from, self.after_ms)
     }
 }
 
-/// Those of these runs that missed a deadline.
+/// Returns which of these runs missed a deadline.
 #[boxed]
 pub async fn late_runs(db: &mut PgConnection, runs: &[Uuid]) -> StoreResult<Vec<Uuid>> {
     let late = sqlx::query_scalar!("select distinct run from deadline where run = any($1) and state = 'missed'", runs);

@@ -1,5 +1,5 @@
-//! Reads runs with all that happened in them and asks the core whether what is stored is what follows. Reads only, in
-//! short snapshots: a run that moves on meanwhile is seen as it was at one moment.
+//! Verifies stored runs: reads what happened in them, and checks in the core whether the stored state follows from it.
+//! Read-only, in short snapshots, so a run that changes meanwhile is seen in one consistent state.
 
 use crate::{
     StoreError, StoreResult, boxed, narrow, output, run,
@@ -16,36 +16,35 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// Runs read in one snapshot.
+/// Number of runs that are read in one snapshot.
 const PAGE: i64 = 200;
-/// Instances held in memory at a time, but for a single run that has more.
+/// Maximum number of instances in memory, unless a single run has more.
 const MOST_INSTANCES: i64 = 50_000;
 
-/// Which runs are looked at.
+/// Selects the runs to verify.
 #[derive(Debug, Clone, Default)]
 pub struct WhichHistory {
     pub dag_id: Option<String>,
-    /// Created then or later.
+    /// Created at this time or later.
     pub since: Option<DateTime<Utc>>,
 }
 
-/// A run that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedRun {
     pub id: Uuid,
     pub dag_id: String,
     pub run_id: String,
     pub differences: Vec<NamedDifference>,
-    /// Its decisions were replayed too, not only its books compared.
+    /// The decisions of the run were replayed too, not only its ledger compared.
     pub replayed: bool,
 }
 
-/// What is stored is not what follows.
+/// A stored value that does not follow from the history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamedDifference {
-    /// None: it is about the run as a whole.
+    /// `None` if it concerns the run as a whole.
     pub task_id: Option<String>,
-    /// −1: not of one element.
+    /// −1 if it does not concern a single element.
     pub map_index: i32,
     pub what: String,
     pub stored: String,
@@ -65,7 +64,6 @@ struct RunRow {
     moved: bool,
 }
 
-/// A run that is being read.
 struct RunHistory {
     row: RunRow,
     version: Arc<Version>,
@@ -73,7 +71,7 @@ struct RunHistory {
     unfolded: BTreeSet<TaskElement>,
 }
 
-/// How many runs there are to look at.
+/// Returns the number of runs to verify.
 #[boxed]
 pub async fn count_history(db: &mut PgConnection, which: &WhichHistory) -> StoreResult<i64> {
     let count = sqlx::query_scalar!(
@@ -85,7 +83,7 @@ pub async fn count_history(db: &mut PgConnection, which: &WhichHistory) -> Store
     Ok(count.fetch_one(db).await?)
 }
 
-/// The next runs after `after`, in the order of their creation; none when all were looked at.
+/// Verifies the next runs after `after`, in the order of their creation. Returns an empty list if there are no more.
 #[boxed]
 pub async fn verify_history(
     db: &mut PgConnection,
@@ -130,7 +128,7 @@ fn begun(row: &RunRow) -> StoreResult<History> {
     })
 }
 
-/// About how many rows it has; a ledger of a wrong size is not asked.
+/// Returns the approximate number of rows: 1 if the ledger has a wrong size and cannot be read.
 fn size(plan: &Plan, run: &Run) -> i64 {
     if run.counters.len() != plan.counters {
         return 1;
@@ -183,7 +181,7 @@ async fn read_instances(
                         history.over.insert(place, over).is_none()
                     }
                     TaskState::Running | TaskState::Restarting => history.in_flight.insert(place),
-                    // The row of the try before; where it goes on says another table.
+                    // The row of the previous attempt; another table contains the next one.
                     _ => true,
                 }
             }
@@ -249,7 +247,7 @@ async fn read_outputs(db: &mut PgConnection, reading: &mut RunHistory) -> StoreR
     Ok(())
 }
 
-/// Somebody marked, cleared or moved it, and that was written down.
+/// True if the audit log has a change of the run by a user, such as a mark, a clear or a move.
 async fn was_changed(db: &mut PgConnection, run: &RunRow) -> StoreResult<bool> {
     let changed = sqlx::query_scalar!(
         r#"select exists (select from audit where dag_id = $1 and run_id = $2

@@ -1,4 +1,4 @@
-//! What nobody offers any more: DAGs that no worker knows, runs of versions that are gone, tries that nobody claims.
+//! DAGs and versions that no worker offers any more, and attempts that no worker claims.
 
 use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
@@ -6,7 +6,7 @@ use sqlx::postgres::PgConnection;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// A run whose version nobody offers, while somebody offers the DAG's newest.
+/// A run whose version no worker offers, although a worker offers the DAG's newest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StrandedRun {
     pub run: Uuid,
@@ -16,7 +16,7 @@ pub struct StrandedRun {
     pub newest: i32,
 }
 
-/// Marks DAGs that no worker has offered for the time `after` as stale, and returns their number. Stale DAGs get no scheduled runs.
+/// Marks DAGs that no worker has offered for `after` as stale: they get no scheduled runs. Returns their number.
 #[boxed]
 pub async fn mark_stale_dags(db: &mut PgConnection, after: Duration) -> StoreResult<u64> {
     let done = sqlx::query!(
@@ -29,7 +29,7 @@ pub async fn mark_stale_dags(db: &mut PgConnection, after: Duration) -> StoreRes
     Ok(done.execute(db).await?.rows_affected())
 }
 
-/// Runs whose version no worker has offered for so long.
+/// Returns runs whose version no worker has offered for `after`.
 #[boxed]
 pub async fn stranded_runs(db: &mut PgConnection, after: Duration, most: i64) -> StoreResult<Vec<StrandedRun>> {
     let runs = sqlx::query_as!(
@@ -47,7 +47,7 @@ pub async fn stranded_runs(db: &mut PgConnection, after: Duration, most: i64) ->
     Ok(runs.fetch_all(db).await?)
 }
 
-/// How many claimable tries nobody has claimed for so long, and since when the oldest waits.
+/// Returns how many claimable attempts no worker has claimed for `after`, and since when the oldest waits.
 #[boxed]
 pub async fn queued_too_long(db: &mut PgConnection, after: Duration) -> StoreResult<Option<(i64, DateTime<Utc>)>> {
     let row = sqlx::query!(

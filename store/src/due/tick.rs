@@ -1,4 +1,4 @@
-//! Runs that schedules ask for. A DAG's row is the lock, and a run's name and date are unique: of several schedulers that
+//! Creates the runs of schedules. The DAG's row is the lock, and a run's id and date are unique: if several schedulers
 //! see the same DAG due, one creates its run.
 
 use crate::{
@@ -16,10 +16,10 @@ use orch_spec::state::TriggeredBy;
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 
-/// Dates in a row that other runs may have taken already.
+/// Maximum number of consecutive dates that other runs may have taken.
 const MOST_TAKEN: usize = 1_000;
 
-/// DAGs whose schedule asks for a run now and that have room for one.
+/// Returns DAGs whose schedule is due and that may have another run.
 #[boxed]
 pub async fn due_dags(db: &mut PgConnection, most: i64) -> StoreResult<Vec<String>> {
     let dags = sqlx::query_scalar!(
@@ -31,8 +31,8 @@ pub async fn due_dags(db: &mut PgConnection, most: i64) -> StoreResult<Vec<Strin
     Ok(dags.fetch_all(db).await?)
 }
 
-/// Creates the runs that a DAG's schedule asks for by now, at most `most` and no more than it has room for, and sets when
-/// the next one is due. Returns an empty list if another transaction holds the lock of the DAG.
+/// Creates the runs of a DAG's schedule that are due, at most `most` and up to the DAG's limit, and sets when the next
+/// one is due. Returns an empty list if another transaction holds the lock of the DAG.
 #[boxed]
 pub async fn create_due_runs(
     db: &mut PgConnection,
@@ -56,7 +56,7 @@ pub async fn create_due_runs(
     let version = versions.get(&mut tx, dag.version).await?;
     let spec = version.plan.spec.clone();
     let mut last = last_interval(&mut tx, dag_id).await?;
-    // Where runs do not wait for a place, each date has its run, whatever becomes of it.
+    // Unless the overlap policy is `queue`, every scheduled date gets a run.
     let room = if dag.waits { most.min(room(&mut tx, dag_id).await?) } else { most };
     let (mut created, mut taken) = (Vec::new(), 0);
     let next = loop {
@@ -67,7 +67,7 @@ pub async fn create_due_runs(
         }
         match create_run_of(&mut tx, &lock, versions, &scheduled(dag_id, &due)?).await? {
             CreateRun::Created(run) => created.push(run),
-            // Somebody made a run for that date, or with that name, by hand.
+            // A user created a run with that date or id.
             CreateRun::LogicalDateTaken | CreateRun::RunIdTaken | CreateRun::Same(_) | CreateRun::OtherRequest => {
                 taken += 1;
             }
@@ -83,7 +83,7 @@ pub async fn create_due_runs(
     Ok(created)
 }
 
-/// Asked when the row is locked: a statement that locks it sees the runs from before it waited for another scheduler.
+/// Must run after the row is locked: the statement that locks it sees the runs from before it waited.
 async fn room(db: &mut PgConnection, dag_id: &str) -> StoreResult<usize> {
     let room = sqlx::query_scalar!(
         r#"select max_active_runs - active_runs(dag_id, max_active_runs) as "room!" from dag where dag_id = $1"#,
@@ -99,7 +99,7 @@ fn next_run(spec: &DagSpec, last: Option<DataInterval>, now: DateTime<Utc>) -> S
 }
 
 fn scheduled(dag_id: &str, due: &NextRun) -> StoreResult<NewRun> {
-    // The suffix is for runs without a date; their instant is unique enough.
+    // The suffix is for runs without a date; their timestamp is unique enough.
     let name = run_id(due.run_type, due.run_after, due.logical_date, "scheduled");
     let name = RunId::new(&name).map_err(|e| StoreError::corrupt(e.to_string()))?;
     Ok(NewRun {

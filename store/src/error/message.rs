@@ -1,6 +1,7 @@
 //! Messages of errors of sqlx: what failed, the reason and the next step, each once.
 //!
-//! sqlx repeats the message of Postgres in the source of its error, and appends the line of Postgres' C code to it. Both are left out here.
+//! sqlx repeats the message of Postgres in the source of its error, and appends the line of Postgres' C code to it.
+//! Both are left out here.
 
 use super::StoreError;
 use sqlx::postgres::PgDatabaseError;
@@ -62,8 +63,9 @@ fn shortage_of(code: &str, message: &str) -> Option<&'static str> {
     }
 }
 
-/// True if the server cannot write because its disk is full. A new session of an older server then fails with an internal error: it cannot
-/// write a cache of the catalog (`pg_internal.init`), and the message does not contain the reason.
+/// True if the server cannot write because its disk is full. A new session of an older server then fails with an
+/// internal error: it cannot write a cache of the catalog (`pg_internal.init`), and the message does not contain the
+/// reason.
 fn is_disk_full(code: &str, message: &str) -> bool {
     code == "53100" || message.contains("No space left on device") || message.starts_with("could not write init file")
 }
@@ -88,7 +90,7 @@ fn reason(error: &sqlx::Error) -> String {
     }
 }
 
-/// Returns the next step after a failure at the database of orch: ours for the SQLSTATEs below, else the hint of Postgres.
+/// Returns the next step after a failure at the database of orch: ours for some SQLSTATEs, else the hint of Postgres.
 pub(super) fn hint(error: &sqlx::Error) -> Option<String> {
     match error {
         sqlx::Error::Database(error) => {
@@ -114,7 +116,8 @@ fn next_step(code: &str, message: &str) -> Option<String> {
     })
 }
 
-/// Returns the `GRANT` for a login that lacks a privilege. The message of Postgres names the object, and not the privilege or the login.
+/// Returns the `GRANT` for a login that lacks a privilege. The message of Postgres names the object, but not the
+/// privilege or the login.
 fn privilege_step(message: &str) -> String {
     let owner = "use the login that owns the tables of orch";
     match grant(message) {
@@ -161,13 +164,13 @@ pub fn has_unknown_issuer(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Io(error) if is_unknown_issuer(&error.to_string()))
 }
 
-/// Returns the messages of an error and its causes, outermost first, joined by `: `. An error of sqlx appears once, as what failed and the
-/// reason. A cause whose message is part of the text already is left out.
+/// Returns the messages of an error and its causes, outermost first, joined by `: `. An error of sqlx appears once, as
+/// what failed and the reason. A cause whose message is part of the text already is left out.
 pub fn chain(error: &(dyn Error + 'static)) -> String {
     join(Some(error), false)
 }
 
-/// `is_named`: the first error is the cause of a `StoreError`, whose message is what failed.
+/// If `is_named` is set, the first error is the cause of a `StoreError`, whose message already contains what failed.
 pub(super) fn join(first: Option<&(dyn Error + 'static)>, mut is_named: bool) -> String {
     let mut text = String::new();
     let mut next = first;

@@ -1,25 +1,25 @@
-//! The migrations of the time before they counted were squashed into one, `create_schema`. A database that the last release
-//! before that brought up has the very same schema, column for column; only its record of migrations differs, and becomes the one
-//! row that stands for all of them. Older databases are brought up by that release first.
+//! The early migrations were squashed into one, `create_schema`. A database that the last release before that has
+//! migrated has the same schema, column for column. Only its record of migrations differs, and is replaced by the one
+//! row of `create_schema`. Older databases must first be migrated by that release.
 
 use crate::{MIGRATOR, StoreError, StoreResult};
 use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 
-/// The schema of the last release with migrations of its own: commit f467ca96.
+/// Schema version of the last release before the squash: commit f467ca96.
 pub(super) const LAST: i32 = 24;
-/// The same schema after `create_schema`.
+/// Version of the same schema after `create_schema`.
 const FIRST: i32 = 25;
-/// What that release wrote into `_sqlx_migrations`: 24 versions and checksums.
+/// SHA-256 of the 24 versions and checksums that this release wrote into `_sqlx_migrations`.
 const RECORD: &str = "d5e52740441ce6af40da7e08ac2b33dac39a9bb9b75c9c6c529cf81500d30ea1";
 
 pub(super) const TOO_OLD: &str =
     "bring the database up with the orch of commit f467ca96 first: its `orch db migrate`, then that of this binary";
 
-/// Replaces the record of a database of that release. One that says anything else is left as it is.
+/// Replaces the record of migrations of that release. Returns an error if the record is different.
 pub(super) async fn adopt(db: &mut PgConnection) -> StoreResult<()> {
     let mut tx = db.begin().await?;
-    // Not checked at compile time: sqlx makes this table, no migration does.
+    // Not checked at compile time: sqlx creates this table, no migration does.
     let record: Option<String> = sqlx::query_scalar(
         "select encode(sha256(convert_to(string_agg(version || ':' || success || ':' || encode(checksum, 'hex'), ','
             order by version), 'UTF8')), 'hex')
@@ -44,7 +44,7 @@ pub(super) async fn adopt(db: &mut PgConnection) -> StoreResult<()> {
     .bind(&*first.checksum)
     .execute(&mut *tx)
     .await?;
-    // As `create_schema` says: binaries of the last release may work beside this one.
+    // The same as in `create_schema`: binaries of the last release may work beside this one.
     sqlx::query("update schema_guard set version = $1, min_binary = $2")
         .bind(FIRST)
         .bind(LAST)

@@ -1,19 +1,19 @@
-//! A connection as its server knows it. A client that lost its connection cannot know whether the server still carries
-//! out what it was told; it ends the old session before it says anything on a new one.
+//! A session of the server. A client that lost its connection cannot know whether the server still executes its
+//! statements, so it ends the old session before it uses a new one.
 
 use crate::{StoreError, StoreResult, boxed};
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
 use std::time::Duration;
 
-/// A session that is told to end has rolled back or committed by then; one that waits for a stuck disk may take longer.
+/// A terminated session has rolled back or committed by then, unless it waits for a stuck disk.
 const ENDS_WITHIN: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 #[derive(Debug, Clone, Copy)]
 pub struct ServerSession {
     pid: i32,
-    /// Numbers of processes come again.
+    /// Process ids are reused, so the start time is compared too.
     began: DateTime<Utc>,
 }
 
@@ -27,7 +27,7 @@ impl ServerSession {
         Ok(session.fetch_one(db).await?)
     }
 
-    /// Returns when it is over: what it was told is done, or never will be.
+    /// Ends the session. Once this returns, its statements have been executed or never will be.
     #[boxed]
     pub async fn end(self, db: &mut PgConnection) -> StoreResult<()> {
         let over = async {

@@ -1,4 +1,4 @@
-//! Instances of many runs at once: one or two statements, however many runs there are.
+//! Instances of many runs, in one or two statements.
 
 use super::{InstanceFilter, InstanceRow, Places, ledgers, made_up};
 use crate::{
@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// A run's instances beside its structure.
+/// The instances of a run, with its version.
 #[derive(Debug, Clone)]
 pub struct RunInstances {
     pub run: Uuid,
@@ -22,7 +22,6 @@ pub struct RunInstances {
     pub instances: Vec<InstanceRow>,
 }
 
-/// A row as it is read.
 struct Columns {
     run: Uuid,
     task: i16,
@@ -42,7 +41,7 @@ struct Columns {
     wake_at: Option<DateTime<Utc>>,
 }
 
-/// One instance of a run, by its place in the structure of the run's version.
+/// An instance: its run, the index of its task in the run's version, and its map index.
 pub type InstanceKey = (Uuid, TaskIdx, i32);
 
 impl Columns {
@@ -72,7 +71,7 @@ impl Columns {
     }
 }
 
-/// These instances, of any runs, with the ids of their tasks; without those that never came to be.
+/// Returns these instances, of any runs, without those that do not exist. The caller passes the ids of their tasks.
 #[boxed]
 pub async fn some_instances(
     db: &mut PgConnection,
@@ -93,7 +92,7 @@ pub async fn some_instances(
     rows.fetch_all(db).await?.into_iter().map(row).collect()
 }
 
-/// How many instances these runs have by their ledgers: asked before they are read.
+/// Returns the number of instances of these runs, according to their ledgers. Call it before they are read.
 #[boxed]
 pub async fn count_instances(db: &mut PgConnection, versions: &mut Versions, runs: &[Uuid]) -> StoreResult<usize> {
     let ledgers = ledgers(db, versions, runs).await?;
@@ -101,7 +100,7 @@ pub async fn count_instances(db: &mut PgConnection, versions: &mut Versions, run
     Ok(ledgers.iter().map(|(_, ledger)| Places::new(ledger, None, &any).count()).sum())
 }
 
-/// All instances of these runs, by the runs' ids. The caller has looked how many that are.
+/// Returns all instances of these runs, by run id. The caller must have checked their number.
 #[boxed]
 pub async fn instances_of_runs(
     db: &mut PgConnection,

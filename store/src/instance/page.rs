@@ -1,4 +1,4 @@
-//! Instances of a run by page and offset, with how many there are in all, as the REST API lists them.
+//! Pages of instances of a run by offset, with the total count, for the REST API.
 
 use super::{
     InstanceFilter, InstanceRow, MOST_INSTANCES, Places, counts_when_over, has_a_row, ledger, list_instances,
@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// Some of the instances that a filter lets through.
+/// Some of the instances that match a filter.
 #[derive(Debug, Clone)]
 pub struct InstancePage {
     pub instances: Vec<InstanceRow>,
@@ -22,14 +22,14 @@ pub struct InstancePage {
     pub total: usize,
     /// Counting stopped at [`MAX_COUNTED`].
     pub is_limited: bool,
-    /// The structure they belong to.
+    /// The version of the run.
     pub version: Arc<Version>,
 }
 
-/// Instances that are read one by one to be counted; states with a row are counted by one statement.
+/// Maximum number of instances that are read one by one to count them. States with a row are counted by one statement.
 const MAX_COUNTED: usize = 20_000;
 
-/// Leaves out `skip` instances and gives at most `most`, in the order of the DAG. `None`: there is no such run.
+/// Skips `skip` instances and returns at most `most`, in the order of the DAG. `None` if the run does not exist.
 #[boxed]
 pub async fn page_of_instances(
     db: &mut PgConnection,
@@ -53,7 +53,7 @@ pub async fn page_of_instances(
         let instances = list_instances(db, versions, run, &rest, most).await?.unwrap_or_default();
         return Ok(Some(InstancePage { instances, total, is_limited: false, version }));
     }
-    // Of a run that is over the ledger knows which states there are: no row is looked at for one that nobody is in.
+    // The ledger of a finished run has its states, so no row is read for a state that no instance has.
     let nobody_in =
         |state: &TaskState, counts: &BTreeMap<_, _>| *state != TaskState::None && !counts.contains_key(state);
     if counts_when_over(&ledger, None).is_some_and(|counts| filter.states.iter().all(|state| nobody_in(state, &counts)))

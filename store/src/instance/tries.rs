@@ -1,4 +1,4 @@
-//! The tries of one instance, the first to the current one, and why those failed that did.
+//! Attempts of an instance, from the first to the current one, and why they failed.
 
 use crate::{StoreResult, boxed, run};
 use chrono::{DateTime, Utc};
@@ -20,14 +20,14 @@ pub struct TryRow {
     pub queued_at: Option<DateTime<Utc>>,
     pub started_at: Option<DateTime<Utc>>,
     pub ended_at: Option<DateTime<Utc>>,
-    /// `retryable`, `fatal`, `timeout`, `panic`, `lost`, `exit`: of its last lease that failed.
+    /// Failure of the last lease that failed: `retryable`, `fatal`, `timeout`, `panic`, `lost` or `exit`.
     pub failure: Option<String>,
     /// Outermost first.
     pub causes: Vec<String>,
 }
 
-/// Returns the tries in order. A try that was followed by a retry, or was stopped because it was cleared, is `failed`, as in Airflow.
-/// Instances that were decided (skipped, `upstream_failed`) have no try.
+/// Returns the attempts in order. An attempt that was followed by a retry, or was stopped because it was cleared, is
+/// `failed`, as in Airflow. Instances that were decided (skipped, `upstream_failed`) have no attempt.
 #[boxed]
 pub async fn tries(db: &mut PgConnection, run: Uuid, task: TaskIdx, map_index: i32) -> StoreResult<Vec<TryRow>> {
     let rows = sqlx::query!(
@@ -74,7 +74,7 @@ pub async fn tries(db: &mut PgConnection, run: Uuid, task: TaskIdx, map_index: i
         .collect()
 }
 
-/// `up_for_retry` is a state of the instance until its next try begins, not of the try that failed.
+/// `up_for_retry` is a state of the instance until its next attempt starts, not of the attempt that failed.
 fn ended_as(state: TaskState, ended_at: Option<DateTime<Utc>>) -> TaskState {
     match state {
         TaskState::UpForRetry => TaskState::Failed,
@@ -83,7 +83,6 @@ fn ended_as(state: TaskState, ended_at: Option<DateTime<Utc>>) -> TaskState {
     }
 }
 
-/// Why an element of a mapped task failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ElementFailure {
     pub map_index: i32,
@@ -91,7 +90,7 @@ pub struct ElementFailure {
     pub causes: Vec<String>,
 }
 
-/// The element of a mapped task that failed first; none when each was marked so.
+/// Returns the element of a mapped task that failed first. `None` if elements were only marked as failed.
 #[boxed]
 pub async fn first_element_failure(
     db: &mut PgConnection,
@@ -111,7 +110,7 @@ pub async fn first_element_failure(
     Ok(row.fetch_optional(db).await?)
 }
 
-/// A try that was superseded, as a bar of a gantt chart.
+/// A superseded attempt, for a bar of a Gantt chart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OldTry {
     pub task: TaskIdx,
@@ -124,7 +123,7 @@ pub struct OldTry {
     pub ended_at: Option<DateTime<Utc>>,
 }
 
-/// Superseded tries of a run that did start, in the order of its DAG.
+/// Returns superseded attempts of a run that have started, in the order of its DAG.
 #[boxed]
 pub async fn old_tries(db: &mut PgConnection, run: Uuid, most: i64) -> StoreResult<Vec<OldTry>> {
     let rows = sqlx::query!(

@@ -1,4 +1,4 @@
-//! A row of a table of named things.
+//! A row of a table of named objects.
 
 use super::Table;
 use crate::seal::{Keyring, Seat, SecretError};
@@ -6,7 +6,7 @@ use crate::{StoreError, StoreResult};
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
-/// As it is stored: nothing of it is secret that is not sealed.
+/// A row as it is stored. Only its sealed columns are secret.
 #[derive(Debug, Clone)]
 pub struct Record {
     table: &'static Table,
@@ -41,7 +41,7 @@ impl Record {
         self.get(column) == true
     }
 
-    /// There is something in that column, sealed or not.
+    /// True if the column has a value, sealed or not.
     pub fn holds(&self, column: &str) -> bool {
         !self.get(column).is_null()
     }
@@ -55,13 +55,13 @@ impl Record {
         Some(moment.with_timezone(&Utc))
     }
 
-    /// The columns that are not sealed.
+    /// Returns the columns that are not sealed.
     pub fn plain(&self) -> impl Iterator<Item = (&str, &Value)> {
         let columns = self.columns.iter().map(|(column, value)| (column.as_str(), value));
         columns.filter(|(column, _)| !self.table.sealed.contains(column))
     }
 
-    /// What is sealed in that column; `None`: nothing is there.
+    /// Decrypts a sealed column. `None` if it has no value.
     pub fn open(&self, column: &'static str, keys: &Keyring) -> Result<Option<String>, SecretError> {
         if !self.holds(column) {
             return Ok(None);
@@ -71,13 +71,13 @@ impl Record {
         keys.open(seat, &sealed).map(Some)
     }
 
-    /// Whether every sealed column is sealed with the first key.
+    /// True if every sealed column is sealed with the first key.
     pub(super) fn is_current(&self, keys: &Keyring) -> bool {
         let mut sealed = self.table.sealed.iter().filter(|column| self.holds(column));
         sealed.all(|column| self.sealed(column).is_some_and(|sealed| keys.is_current(&sealed)))
     }
 
-    /// Postgres writes bytes in JSON as `\x` and hex digits, as every session of ours is told to (`connect`).
+    /// Postgres writes bytes in JSON as `\x` and hex digits, because of a setting of every session (`connect`).
     fn sealed(&self, column: &str) -> Option<Vec<u8>> {
         let digits = self.text(column)?.strip_prefix("\\x")?;
         let byte = |at: usize| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok();

@@ -1,4 +1,4 @@
-//! A new key: everything that is sealed with another one is opened and sealed again.
+//! Key rotation: values that are sealed with another key are opened and sealed again.
 
 use super::{CONNECTION, Columns, Record, Table, VARIABLE, list, write::reseal};
 use crate::{
@@ -8,10 +8,10 @@ use crate::{
 use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 
-/// Names looked at in one statement.
+/// Number of rows per statement.
 const PAGE: i64 = 500;
 
-/// How much was sealed anew, and how much had the first key already.
+/// Number of rows that were sealed again, and of rows that had the first key already.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Rotated {
     pub connections: u64,
@@ -19,7 +19,7 @@ pub struct Rotated {
     pub current: u64,
 }
 
-/// In one transaction: all, or nothing when one of them cannot be opened.
+/// Seals all rows again in one transaction, or none if one of them cannot be opened.
 #[boxed]
 pub async fn rotate(db: &mut PgConnection, keys: &Keyring) -> Result<Rotated, SecretError> {
     let mut transaction = db.begin().await?;
@@ -41,7 +41,7 @@ pub async fn rotate(db: &mut PgConnection, keys: &Keyring) -> Result<Rotated, Se
     Ok(done)
 }
 
-/// How many connections and variables these keys do not open.
+/// Returns the number of connections and variables that these keys do not open.
 #[boxed]
 pub async fn count_locked(db: &mut PgConnection, keys: &Keyring) -> Result<usize, SecretError> {
     let mut locked = 0;
@@ -64,7 +64,7 @@ async fn page(
     Ok((!page.is_empty()).then_some(page))
 }
 
-/// What is sealed in it, in the clear.
+/// Returns the sealed columns in plain text.
 fn opened(record: &Record, table: &'static Table, keys: &Keyring) -> Result<Columns, SecretError> {
     let open = |column: &&'static str| Ok(record.open(column, keys)?.map(|secret| (*column, secret.into())));
     table.sealed.iter().filter_map(|column| open(column).transpose()).collect()

@@ -1,4 +1,4 @@
-//! The tables of named things.
+//! The tables of named objects.
 
 use super::Table;
 

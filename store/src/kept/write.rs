@@ -1,4 +1,4 @@
-//! Named things that come, change and go.
+//! Inserts, updates and deletes named objects.
 
 use super::Table;
 use crate::{
@@ -9,10 +9,10 @@ use serde_json::{Map, Value};
 use sqlx::postgres::PgConnection;
 use std::fmt::Write as _;
 
-/// Values by column. Names of columns are written in the program, never by a caller.
+/// Values by column. Column names are constants in the program, and never come from a caller.
 pub type Columns = Vec<(&'static str, Value)>;
 
-/// Whether there was none of that name, and now there is.
+/// Returns false if the name exists already.
 #[boxed]
 pub async fn insert(
     db: &mut PgConnection,
@@ -32,7 +32,7 @@ pub async fn insert(
     Ok(done.rows_affected() == 1)
 }
 
-/// Sets these columns; whether there was one of that name.
+/// Sets these columns. Returns false if the object does not exist.
 #[boxed]
 pub async fn update(
     db: &mut PgConnection,
@@ -45,7 +45,7 @@ pub async fn update(
     set(db, table, name, columns, touched, keys).await
 }
 
-/// The same values, sealed anew: nothing that people see has changed.
+/// Keeps `updated_at`, because nothing visible has changed.
 pub(super) async fn reseal(
     db: &mut PgConnection,
     table: &'static Table,
@@ -76,7 +76,7 @@ async fn set(
     Ok(done.rows_affected() == 1)
 }
 
-/// Whether there was one.
+/// Returns false if the object does not exist.
 #[boxed]
 pub async fn delete(db: &mut PgConnection, table: &'static Table, name: &str) -> StoreResult<bool> {
     let sql = format!("delete from {} where {} = $1", table.name, table.key);
@@ -84,7 +84,7 @@ pub async fn delete(db: &mut PgConnection, table: &'static Table, name: &str) ->
     Ok(done.rows_affected() == 1)
 }
 
-/// The row as Postgres reads it, with what has to be sealed. What is not text is sealed as its JSON.
+/// Returns the row as JSON, with secret columns sealed. A secret that is not text is sealed as its JSON.
 fn sealed(
     table: &'static Table,
     name: &str,

@@ -1,4 +1,5 @@
-//! Answers that are kept: each under what it depends on, so that one of an older snapshot is never found again.
+//! Cache of query results. The key contains everything that a result depends on, so a result of an older snapshot is
+//! never found again.
 
 use super::LakeError;
 use sha2::{Digest as _, Sha256};
@@ -7,7 +8,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::OnceCell;
 
-/// What an answer depends on: what was asked, the values, and where each of its tables is now.
+/// Hash of what a result depends on: the query, the values, and the current location of each of its tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AnswerKey([u8; 32]);
 
@@ -15,29 +16,29 @@ impl AnswerKey {
     pub fn of(parts: &[&[u8]]) -> AnswerKey {
         let mut hash = Sha256::new();
         for part in parts {
-            // With their lengths: parts never run into each other.
+            // Includes their lengths, so that parts never run into each other.
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }
         AnswerKey(hash.finalize().into())
     }
 
-    /// For the header `ETag`.
+    /// Returns the value of the header `ETag`.
     pub fn tag(&self) -> String {
         let [first, second] = [0, 8].map(|at| self.0[at..at + 8].try_into().map_or(0, u64::from_be_bytes));
         format!("\"{first:016x}{second:016x}\"")
     }
 }
 
-/// What is kept: cheap to clone.
+/// A cached result, which is cheap to clone.
 pub trait Kept: Clone {
-    /// About how many bytes it takes.
+    /// Returns the approximate size in bytes.
     fn size(&self) -> usize;
 }
 
 type ComputedAnswer<T> = Result<T, LakeError>;
 
-/// At most so many bytes of answers; those that were not asked for the longest go first.
+/// LRU cache of results, limited by their size in bytes.
 #[derive(Debug)]
 pub struct Answers<T> {
     most_bytes: usize,
@@ -47,15 +48,15 @@ pub struct Answers<T> {
 #[derive(Debug)]
 struct Room<T> {
     entries: HashMap<AnswerKey, Entry<T>>,
-    /// Of all answers that are there.
+    /// Total size of the results.
     bytes: usize,
-    /// Grows with every question.
+    /// Incremented by every lookup.
     tick: u64,
 }
 
 #[derive(Debug)]
 struct Entry<T> {
-    /// Empty while it is computed.
+    /// Empty while the result is computed.
     answer: Arc<OnceCell<ComputedAnswer<T>>>,
     bytes: usize,
     used: u64,
@@ -70,8 +71,8 @@ impl<T: Kept> Answers<T> {
         self.room.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The answer under a key. All who ask for it while it is computed wait for the same computation and hear how it ended; if
-    /// the caller that began it goes away, another one begins anew.
+    /// Returns the result under a key, or computes it. Concurrent callers share one computation and its result or
+    /// error; if the caller that computes it is dropped, another one starts again.
     pub async fn get(&self, key: AnswerKey, make: impl Future<Output = ComputedAnswer<T>>) -> ComputedAnswer<T> {
         let answer = {
             let mut room = self.room();
@@ -86,7 +87,7 @@ impl<T: Kept> Answers<T> {
         made
     }
 
-    /// Asks anew when it is asked for again.
+    /// Removes a result, so that the next lookup computes it again.
     pub fn forget(&self, key: AnswerKey) {
         let mut room = self.room();
         if let Some(entry) = room.entries.remove(&key) {
@@ -94,7 +95,7 @@ impl<T: Kept> Answers<T> {
         }
     }
 
-    /// The answer under a key, if it is there by now.
+    /// Returns the result under a key, if it is cached.
     pub fn known(&self, key: AnswerKey) -> Option<T> {
         let mut room = self.room();
         room.tick += 1;
@@ -106,7 +107,7 @@ impl<T: Kept> Answers<T> {
 }
 
 impl<T: Kept> Room<T> {
-    /// Counts an answer that has come, and makes room. What failed is forgotten: the next one asks again.
+    /// Adds the size of a new result, and evicts old ones. Errors are removed, so that the next caller computes again.
     fn settle(
         &mut self,
         key: AnswerKey,
@@ -156,7 +157,7 @@ mod tests {
     ) -> ComputedAnswer<Arc<[u8]>> {
         let make = async {
             made.fetch_add(1, Ordering::Relaxed);
-            // Others come meanwhile.
+            // Other callers arrive meanwhile.
             tokio::task::yield_now().await;
             Ok(Arc::from(vec![b'x'; bytes]))
         };
@@ -183,7 +184,7 @@ mod tests {
         assert_eq!(made.load(Ordering::Relaxed), 3, "`b` went");
         ask(&answers, "b", &made, 40).await.unwrap();
         assert_eq!(made.load(Ordering::Relaxed), 4);
-        // Larger than all there is room for: answered, and not kept.
+        // A result larger than the cache is returned, and not kept.
         assert_eq!(ask(&answers, "large", &made, 101).await.unwrap().len(), 101);
         assert!(answers.room().bytes <= 100 && !answers.room().entries.contains_key(&key("large")));
     }

@@ -1,8 +1,8 @@
-//! What a table looks like that says nothing of it, as SQL over its columns.
+//! SQL for the chart of a table that declares none.
 
 use super::table::{LakeTable, TableColumn, in_quotes};
 
-/// As Iceberg and as SQL call them.
+/// Accepts types of Iceberg and of SQL.
 pub fn is_time(data_type: &str) -> bool {
     data_type == "date" || data_type.starts_with("timestamp")
 }
@@ -12,10 +12,10 @@ fn is_number(data_type: &str) -> bool {
 }
 
 impl LakeTable {
-    /// A query for the last so many points over the table's first time: of one row for each time its first measure, of
-    /// others how many there were each day. `None`: it has no time.
+    /// Returns a query for the last `points` points over the first time column: the first measure if that column is the
+    /// key, otherwise the number of rows per day. `None` without a time column.
     pub fn usual_chart(&self, points: usize) -> Option<String> {
-        // What lies inside of others has dots in its name.
+        // Names of nested columns contain dots.
         let columns = || self.columns.iter().filter(|column| !column.name.contains('.'));
         let time = columns().find(|column| is_time(&column.data_type))?;
         let (at, from) =
