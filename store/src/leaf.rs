@@ -1,10 +1,11 @@
-//! Which weekly partition the rows of a run are in. Hot statements name it: a plan over the parent opens every leaf.
+//! The weekly partition (leaf) of a run's rows. Hot statements name it, because planning over the parent table opens
+//! every partition.
 
 use chrono::{DateTime, Datelike, Utc};
 use std::fmt;
 use uuid::Uuid;
 
-/// An ISO week, as partitions are named.
+/// An ISO week, formatted as in the names of partitions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Leaf {
     year: i32,
@@ -12,12 +13,12 @@ pub struct Leaf {
 }
 
 impl Leaf {
-    /// The week in which the uuid (v7) of a run was made.
+    /// Returns the week in which the UUID (v7) of a run was created.
     pub fn of(run: Uuid) -> Leaf {
         Leaf::at(Leaf::moment(run))
     }
 
-    /// When the uuid (v7) of a run was made.
+    /// Returns the time at which the UUID (v7) of a run was created.
     pub(crate) fn moment(run: Uuid) -> DateTime<Utc> {
         let millis = (run.as_u128() >> 80) as i64;
         DateTime::from_timestamp_millis(millis).unwrap_or_default()
@@ -28,7 +29,7 @@ impl Leaf {
         Leaf { year: week.year(), week: week.week() }
     }
 
-    /// The one leaf of all these runs, if they share it.
+    /// Returns the week that all of these runs share, if there is one.
     pub fn shared(runs: impl IntoIterator<Item = Uuid>) -> Option<Leaf> {
         let mut leaves = runs.into_iter().map(Leaf::of);
         let first = leaves.next()?;

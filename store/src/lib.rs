@@ -1,7 +1,8 @@
-//! The only SQL over orch's metadata. Postgres holds the truth; each function here is one thing that can be said to it.
+//! The only crate with SQL over orch's metadata. Postgres is the source of truth, and each function is one operation on
+//! it.
 //!
-//! Functions take a connection; the caller opens and commits transactions. The dozen statements of the hot path are
-//! composed texts (`step`), the rest is checked at compile time against `.sqlx/`.
+//! Functions take a connection; the caller begins and commits transactions. The dozen statements of the hot path are
+//! assembled from text (`step`); most others are checked at compile time against `.sqlx/`.
 #![warn(clippy::cast_possible_truncation)]
 
 pub mod admission;
@@ -77,11 +78,11 @@ pub mod watch;
 pub mod why;
 pub mod worker;
 
-/// What callers await is boxed: the body of an `async fn` is otherwise compiled again in each crate that awaits it, with
-/// all of sqlx around each of its queries.
+/// Boxes the future of an `async fn`. Otherwise its body is compiled again in each crate that awaits it, with all of
+/// sqlx around each of its queries.
 pub(crate) use async_recursion::async_recursion as boxed;
 pub use completion::{Commit, CompletionStep};
 pub use error::{Policy, StoreError, StoreResult};
 
-/// The schema, applied by `orch db migrate` and by `orch standalone`.
+/// The migrations of the schema, which `orch db migrate` and `orch standalone` apply.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");

@@ -1,5 +1,5 @@
-//! Lines: where tries of equal gates and one queue wait to be let in. Their rows in `ready` carry minus the line's id.
-//! A line never changes, so it is read once.
+//! Lines: queues of attempts with the same queue and the same gates (pools and limits) that wait for admission. Their
+//! rows in `ready` contain the negated line id. A line never changes, so it is read once.
 
 use crate::{StoreError, StoreResult};
 use orch_core::gates::Gates;
@@ -7,7 +7,6 @@ use orch_core::plan::Plan;
 use sqlx::postgres::PgConnection;
 use std::collections::{BTreeSet, HashMap};
 
-/// A line as it was made.
 #[derive(Debug)]
 pub struct QueueLine {
     pub id: i32,
@@ -15,10 +14,10 @@ pub struct QueueLine {
     pub gates: Gates,
 }
 
-/// Ids of lines by queue and gates.
+/// Ids of lines by queue and gates, which are stored as JSON text.
 pub(crate) type LineIds = HashMap<(i32, String), i32>;
 
-/// What the gates of a plan's tasks are called in the database, in the order of the tasks.
+/// Returns the gates of each task of a plan as the database stores them, in the order of the tasks.
 pub(crate) fn gates_of(plan: &Plan) -> impl Iterator<Item = String> + '_ {
     plan.tasks.iter().map(|task| text(&task.gates))
 }
@@ -27,7 +26,7 @@ fn text(gates: &Gates) -> String {
     serde_json::to_string(gates).expect("gates have string keys only")
 }
 
-/// Ids of lines; those that are new come to be.
+/// Returns the ids of lines, and creates those that do not exist.
 pub(crate) async fn line_ids(db: &mut PgConnection, wanted: &BTreeSet<(i32, String)>) -> StoreResult<LineIds> {
     let (queues, gates): (Vec<i32>, Vec<String>) = wanted.iter().cloned().unzip();
     let found = known(db, &queues, &gates).await?;

@@ -1,9 +1,9 @@
-//! Lists that people look through. A list is a table of columns: what each of them is in SQL, and how people may narrow and
-//! sort by it. The statement, the parameters of the API, their description in `/openapi.json` and what commands send follow
-//! from it.
+//! Lists for users. A list is declared by its columns: the SQL of each, and the filters and orders that users may apply
+//! to it. The SQL statement, the parameters of the API, their description in `/openapi.json` and the parameters that
+//! commands send are derived from the columns.
 //!
-//! A statement holds only what was asked for, so that each question is planned for itself. Its text is made of words of the
-//! program; every value is bound.
+//! A statement contains only the requested conditions, so that Postgres plans each search separately. Its text consists
+//! of constants; every value is bound.
 
 mod column;
 mod memory;
@@ -22,36 +22,36 @@ use std::collections::BTreeSet;
 
 /// Maximum number of rows of a page.
 pub const MOST_LISTED: i64 = 1_000;
-/// Maximum size of the rows of a page. 1,000 events of assets with the largest `extra` are half of it.
+/// Maximum size of the rows of a page. 1,000 events of assets with the largest `extra` take half of it.
 const MAX_LIST_BYTES: usize = 128 << 20;
 
 #[derive(Debug)]
 pub struct List<R: 'static> {
-    /// What is read of a row: the words between `select` and `from`.
+    /// The SQL between `select` and `from`.
     pub select: &'static str,
     pub from: &'static str,
     pub joins: &'static [Join],
-    /// Those that people may ask by. Others are for the program alone.
+    /// Columns that users may filter or sort by. All other columns are internal.
     pub columns: &'static [Column],
-    /// Tells rows apart that are equal otherwise. It goes the way of the first order.
+    /// Unique key that orders rows that are equal otherwise. It has the direction of the first order.
     pub key: &'static str,
-    /// In which order rows stand if the question does not say.
+    /// Order of the rows if the search has none.
     pub order: &'static [Order],
     pub read: fn(&PgRow) -> StoreResult<R>,
 }
 
-/// A table beside the one that is listed.
+/// A table that is joined to the listed one.
 #[derive(Debug)]
 pub struct Join {
     pub name: &'static str,
     pub sql: &'static str,
-    /// Before the `select`: what `sql` reads, computed once.
+    /// SQL before the `select`, such as a CTE that `sql` reads.
     pub with: &'static str,
-    /// Every row is read with it; otherwise it is there only for columns that need it.
+    /// If true, every row is read with the join. Otherwise it is joined only for columns that need it.
     pub is_read: bool,
 }
 
-/// A page, and how many rows fit in all.
+/// A page of rows, and the total number of matching rows.
 #[derive(Debug)]
 pub struct ListPage<R> {
     pub rows: Vec<R>,
@@ -59,7 +59,7 @@ pub struct ListPage<R> {
 }
 
 impl<R: Send> List<R> {
-    /// Returns a page of the rows that fit.
+    /// Returns a page of the matching rows.
     ///
     /// # Errors
     /// Returns `StoreError::TooManyBytes` if they have more than `MAX_LIST_BYTES`.
@@ -76,13 +76,13 @@ impl<R: Send> List<R> {
         Ok(listed.into_vec())
     }
 
-    /// How many fit in all.
     #[boxed]
     pub async fn count(&self, db: &mut PgConnection, search: &Search) -> StoreResult<i64> {
         Ok(self.counting(search).build_query_scalar().fetch_one(db).await?)
     }
 
-    /// A page of the rows that fit, and how many fit in all: counted only where the page does not say it.
+    /// Returns a page of the matching rows and their total number. Counts the rows only if the page does not show the
+    /// total.
     #[boxed]
     pub async fn find(&self, db: &mut PgConnection, search: &Search) -> StoreResult<ListPage<R>> {
         let rows = self.rows(db, search).await?;
@@ -92,7 +92,7 @@ impl<R: Send> List<R> {
         Ok(ListPage { rows, total })
     }
 
-    /// All that fit, page by page.
+    /// Returns all matching rows, read page by page.
     #[boxed]
     pub async fn all(&self, db: &mut PgConnection, search: &Search) -> StoreResult<Vec<R>> {
         let mut all = Vec::new();
@@ -106,7 +106,6 @@ impl<R: Send> List<R> {
         }
     }
 
-    /// The first that fits.
     #[boxed]
     pub async fn first(&self, db: &mut PgConnection, search: &Search) -> StoreResult<Option<R>> {
         let row = self.statement(&Search { most: 1, ..search.clone() }).build().fetch_optional(db).await?;

@@ -1,4 +1,4 @@
-//! What live pages look at, over and over: each function is one statement by keys, however many things are watched.
+//! Queries that live pages poll. Each function is a single statement, regardless of how many objects are watched.
 
 use crate::{
     StoreResult, boxed,
@@ -9,7 +9,7 @@ use sqlx::postgres::PgConnection;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// How far a run is.
+/// The revision of a run, and whether it has finished.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RunLook {
     pub run: Uuid,
@@ -17,7 +17,7 @@ pub struct RunLook {
     pub is_over: bool,
 }
 
-/// An instance whose log is watched. Without an attempt: it has not begun.
+/// An instance whose log is watched. `attempt` is `None` if the instance has not started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TryKey {
     pub run: Uuid,
@@ -26,12 +26,12 @@ pub struct TryKey {
     pub attempt: Option<Uuid>,
 }
 
-/// How an instance is, and where the log of the watched try ends.
+/// The state of an instance, and the end of the log of the watched attempt.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TryLook {
     pub rev: i32,
     pub run_is_over: bool,
-    /// The try that the instance has now.
+    /// The current attempt of the instance.
     pub attempt: Option<Uuid>,
     pub lease_no: Option<i32>,
     pub state: Option<String>,
@@ -45,7 +45,7 @@ impl TryLook {
     }
 }
 
-/// Runs that are not there any more are left out.
+/// Returns the revision of each run. Omits runs that no longer exist.
 #[boxed]
 pub async fn look_at_runs(db: &mut PgConnection, runs: &[Uuid]) -> StoreResult<Vec<RunLook>> {
     let looks = sqlx::query_as!(
@@ -56,16 +56,17 @@ pub async fn look_at_runs(db: &mut PgConnection, runs: &[Uuid]) -> StoreResult<V
     Ok(looks.fetch_all(db).await?)
 }
 
-/// How the runs of a DAG are.
+/// The state of a DAG's runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DagLook {
     pub dag_id: String,
-    /// Another number when one of its runs came, began, moved or ended, or when it was switched or changed.
+    /// Hash that changes when a run of the DAG is created, starts, advances or ends, and when the DAG is paused,
+    /// resumed or changed.
     pub mark: i64,
     pub is_running: bool,
 }
 
-/// DAGs that are not there any more are left out.
+/// Returns the state of each DAG. Omits DAGs that no longer exist.
 #[boxed]
 pub async fn look_at_dags(db: &mut PgConnection, dag_ids: &[Arc<str>]) -> StoreResult<Vec<DagLook>> {
     let dag_ids: Vec<String> = dag_ids.iter().map(ToString::to_string).collect();
@@ -85,7 +86,7 @@ pub async fn look_at_dags(db: &mut PgConnection, dag_ids: &[Arc<str>]) -> StoreR
     Ok(looks.fetch_all(db).await?)
 }
 
-/// In the order of the keys; one of a run that is gone is as a run that is over.
+/// Returns the state of each instance, in the order of the keys. A deleted run counts as finished.
 #[boxed]
 pub async fn look_at_tries(db: &mut PgConnection, keys: &[TryKey]) -> StoreResult<Vec<TryLook>> {
     let looks = sqlx::query_as!(
@@ -109,8 +110,8 @@ pub async fn look_at_tries(db: &mut PgConnection, keys: &[TryKey]) -> StoreResul
     Ok(looks.fetch_all(db).await?)
 }
 
-/// A number that is another one when a run came, began or ended, when a DAG was switched or changed, or when a backfill was
-/// paused or ended. As cheap as there are few runs under way.
+/// Returns a hash that changes when a run is created, starts or ends, when a DAG is paused, resumed or changed, or when
+/// a backfill is paused, resumed or ends. The cost grows with the number of active runs.
 #[boxed]
 pub async fn look_at_all(db: &mut PgConnection) -> StoreResult<i64> {
     let mark = sqlx::query_scalar!(
@@ -123,7 +124,8 @@ pub async fn look_at_all(db: &mut PgConnection) -> StoreResult<i64> {
     Ok(mark.fetch_one(db).await?)
 }
 
-/// A number that is another one when a stream came, moved, stopped or was steered, or a topic of the built-in log grew.
+/// Returns a hash that changes when a stream is created, advances, stops or is changed by a user, or when records are
+/// appended to a topic of the built-in log.
 #[boxed]
 pub async fn look_at_streams(db: &mut PgConnection) -> StoreResult<i64> {
     let mark = sqlx::query_scalar!(
@@ -135,16 +137,15 @@ pub async fn look_at_streams(db: &mut PgConnection) -> StoreResult<i64> {
     Ok(mark.fetch_one(db).await?)
 }
 
-/// The end of what stands behind a place of a log.
+/// The end of the log after a cursor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct News {
-    /// Lines behind the place.
+    /// Number of lines after the cursor.
     pub lines: i64,
-    /// The last chunks of them.
     pub chunks: Vec<Chunk>,
 }
 
-/// The last chunks behind a place, as many as fit into `most_bytes` (at least one).
+/// Returns the last chunks after a cursor that fit into `most_bytes` (at least one).
 #[boxed]
 pub async fn news(
     db: &mut PgConnection,
@@ -183,7 +184,7 @@ pub async fn news(
     Ok(News { lines, chunks: chunks.collect() })
 }
 
-/// A run that is under way, was a moment ago, or is new.
+/// A run that is active, ended recently, or is new.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunChange {
     pub run: Uuid,
@@ -195,7 +196,7 @@ pub struct RunChange {
     pub ended_at: Option<DateTime<Utc>>,
 }
 
-/// An instance that began or ended lately.
+/// An instance that started or ended recently.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InstanceChange {
     pub run: Uuid,
@@ -207,16 +208,16 @@ pub struct InstanceChange {
     pub ended_at: Option<DateTime<Utc>>,
 }
 
-/// The most of either in one answer.
+/// Maximum number of runs or instances in one result.
 pub const MOST_CHANGES: i64 = 5_000;
 
-/// The clock by which everything is written down.
+/// Returns the time of the database clock, which sets the recorded timestamps.
 #[boxed]
 pub async fn database_clock(db: &mut PgConnection) -> StoreResult<DateTime<Utc>> {
     Ok(sqlx::query_scalar!(r#"select clock_timestamp() as "now!""#).fetch_one(db).await?)
 }
 
-/// Runs that are under way, those of `known`, and those that were created since then.
+/// Returns the active runs, the runs in `known`, and the runs created since `since`.
 #[boxed]
 pub async fn runs_to_tell(db: &mut PgConnection, known: &[Uuid], since: DateTime<Utc>) -> StoreResult<Vec<RunChange>> {
     let runs = sqlx::query_as!(
@@ -235,7 +236,7 @@ pub async fn runs_to_tell(db: &mut PgConnection, known: &[Uuid], since: DateTime
     Ok(runs.fetch_all(db).await?)
 }
 
-/// What began or ended in these runs since then.
+/// Returns the instances of these runs that started or ended since `since`.
 #[boxed]
 pub async fn instances_to_tell(
     db: &mut PgConnection,

@@ -1,18 +1,19 @@
-//! The order of row locks, as types. Two transactions that lock the same rows in different orders deadlock, so all take them in one order:
+//! The order of row locks, as types. Two transactions that lock the same rows in different orders deadlock, so all take
+//! them in one order:
 //!
 //! 1. DAGs, by id;
 //! 2. runs;
 //! 3. the instances of a run that is locked, by task and index, with their rows in the queues;
 //! 4. the row of `admission`, which guards the slots of pools and limits.
 //!
-//! A function that waits for such a row requires proof that no row of a later level is locked: [`Locks`] of its level, [`DagLock`] or [`RunLock`].
-//! The types do not check the order among rows of one level. A backfill is locked before its DAG, and a worker before the runs of its
-//! instances. Three kinds of code need no proof: statements that skip or refuse locked rows instead of waiting, statements that lock rows of
-//! several levels in this order by themselves (a step, a claim, a wake-up), and functions that lock rows of one level in a transaction of
-//! their own (registration).
+//! A function that waits for such a row requires proof that no row of a later level is locked: [`Locks`] of its level,
+//! [`DagLock`] or [`RunLock`]. The types do not check the order among rows of one level. A backfill is locked before
+//! its DAG, and a worker before the runs of its instances. Three kinds of code need no proof: statements that skip or
+//! refuse locked rows instead of waiting, statements that lock rows of several levels in this order by themselves (a
+//! step, a claim, a wake-up), and functions that lock rows of one level in a separate transaction (registration).
 //!
-//! Claims and wake-ups lock a row of a queue and then its instance without the run's lock, so a caller that locks instances retries on a
-//! deadlock (`StoreError::TryAgain`).
+//! Claims and wake-ups lock a row of a queue and then its instance without the run's lock, so a caller that locks
+//! instances retries on a deadlock (`StoreError::TryAgain`).
 
 use crate::{StoreResult, boxed};
 use sqlx::postgres::PgConnection;
@@ -31,8 +32,8 @@ pub enum Runs {}
 #[derive(Debug)]
 pub enum Slots {}
 
-/// The locks that a transaction may still take: rows of `Level` and of later levels. Moving to a later level consumes the value, so the
-/// transaction cannot go back.
+/// The locks that a transaction may still take: rows of `Level` and of later levels. Moving to a later level consumes
+/// the value, so the transaction cannot go back.
 ///
 /// The right order compiles:
 ///
@@ -69,28 +70,28 @@ pub struct Locks<Level>(PhantomData<Level>);
 
 #[expect(clippy::unused_self, reason = "a level is consumed, so that a transaction cannot go back to it")]
 impl Locks<Dags> {
-    /// The locks of a transaction that has locked no row yet. Only the code that begins the transaction calls this; a test in `tests/tidy`
-    /// lists these files.
+    /// The locks of a transaction that has locked no row yet. Only the code that begins the transaction calls this; a
+    /// test in `tests/tidy` lists these files.
     pub fn begin() -> Locks<Dags> {
         Locks(PhantomData)
     }
 
-    /// Locks no DAG.
+    /// Returns the locks of a transaction that locks no further DAG.
     pub fn runs(self) -> Locks<Runs> {
         Locks(PhantomData)
     }
 
-    /// Locks no DAG, run or instance.
+    /// Returns the locks of a transaction that locks no further DAG, run or instance.
     pub fn slots(self) -> Locks<Slots> {
         Locks(PhantomData)
     }
 
-    /// For a statement that locks the row of this DAG by itself, before any other row.
+    /// Returns the proof for a statement that locks the row of this DAG itself, before any other row.
     pub(crate) fn dag(self, dag_id: &str) -> DagLock {
         DagLock { dag_id: dag_id.into(), runs: self.runs() }
     }
 
-    /// For a statement that has locked the rows of these DAGs in the order of their ids.
+    /// Returns the proofs for a statement that has locked the rows of these DAGs in the order of their ids.
     pub(crate) fn dags(self, dag_ids: Vec<String>) -> Vec<DagLock> {
         dag_ids.into_iter().map(|dag_id| DagLock { dag_id, runs: Locks(PhantomData) }).collect()
     }
@@ -98,7 +99,7 @@ impl Locks<Dags> {
 
 #[expect(clippy::unused_self, reason = "the level is the proof")]
 impl Locks<Runs> {
-    /// For a statement that has locked the row of this run.
+    /// Returns the proof for a statement that has locked the row of this run.
     pub(crate) fn run(&self, run: Uuid) -> RunLock {
         RunLock { run }
     }
@@ -133,7 +134,8 @@ impl RunLock {
     }
 }
 
-/// Locks the row of a DAG until the transaction ends. A transaction that ends runs of a DAG and then starts its queued runs calls this first.
+/// Locks the row of a DAG until the transaction ends. A transaction that ends runs of a DAG and then starts its queued
+/// runs calls this first.
 #[boxed]
 pub async fn lock_dag(db: &mut PgConnection, locks: Locks<Dags>, dag_id: &str) -> StoreResult<DagLock> {
     sqlx::query("select from dag where dag_id = $1 for no key update").bind(dag_id).execute(db).await?;

@@ -1,25 +1,24 @@
-//! What attempts say, in chunks, while they run. A chunk is never changed, but a log that grows too long loses those in
-//! its middle; a chunk's place is (run, attempt, lease, seq).
+//! Logs of attempts, stored in chunks while the attempts run. The key of a chunk is (run, attempt, lease, seq). Chunks
+//! never change, but a log that grows too long loses chunks in its middle.
 
 use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
-/// Lines to keep.
 #[derive(Debug, Clone)]
 pub struct NewChunk {
     pub run: Uuid,
     pub attempt: Uuid,
     pub lease_no: i32,
-    /// Counts from 0 in each lease.
+    /// Number of the chunk in its lease, starting at 0.
     pub seq: i32,
     pub lines: i32,
-    /// A JSON object a line.
+    /// The lines, each a JSON object.
     pub body: String,
 }
 
-/// Chunks of a log that are not kept any more.
+/// A range of chunks of a log that is replaced by one line.
 #[derive(Debug, Clone)]
 pub struct LeftOut {
     pub run: Uuid,
@@ -27,18 +26,17 @@ pub struct LeftOut {
     pub lease_no: i32,
     pub first: i32,
     pub last: i32,
-    /// How many lines these are: the numbers of later lines stay.
+    /// Number of lines in the range. Later lines keep their numbers.
     pub lines: i32,
-    /// Stands in their place.
+    /// The line that replaces the range.
     pub text: String,
 }
 
-/// Lines as they were kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chunk {
     pub lease_no: i32,
     pub seq: i32,
-    /// How many lines it stands for: more than it holds where others were left out.
+    /// Number of lines that the chunk stands for. It exceeds the number of lines in `body` if lines were left out.
     pub lines: i32,
     pub created_at: DateTime<Utc>,
     pub body: String,
@@ -50,7 +48,7 @@ impl Chunk {
     }
 }
 
-/// A place in the log of an attempt; the next read goes on behind it.
+/// Position of a chunk in the log of an attempt. The next read continues after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LogCursor {
     pub lease_no: i32,
@@ -61,7 +59,7 @@ impl LogCursor {
     pub const START: LogCursor = LogCursor { lease_no: 0, seq: -1 };
 }
 
-/// Keeps chunks of any number of attempts. One that was kept already is kept once.
+/// Stores chunks of any number of attempts. Idempotent: chunks that are already stored are skipped.
 #[boxed]
 pub async fn append(db: &mut PgConnection, chunks: &[NewChunk]) -> StoreResult<()> {
     if chunks.is_empty() {
@@ -76,7 +74,7 @@ pub async fn append(db: &mut PgConnection, chunks: &[NewChunk]) -> StoreResult<(
         &chunks.iter().map(|c| c.lease_no).collect::<Vec<_>>(),
         &chunks.iter().map(|c| c.seq).collect::<Vec<_>>(),
         &chunks.iter().map(|c| c.lines).collect::<Vec<_>>(),
-        // Postgres keeps no NUL in a text; a JSON line has none anyway.
+        // Postgres cannot store NUL in text. A line of JSON contains none anyway.
         &chunks.iter().map(|c| c.body.replace('\0', "")).collect::<Vec<_>>()
     )
     .execute(db)
@@ -84,7 +82,7 @@ pub async fn append(db: &mut PgConnection, chunks: &[NewChunk]) -> StoreResult<(
     Ok(())
 }
 
-/// Puts one line in the place of many chunks; said again with a longer gap, it grows.
+/// Replaces a range of chunks by one line. A later call with a longer range extends the gap.
 #[boxed]
 pub async fn leave_out(db: &mut PgConnection, gap: &LeftOut) -> StoreResult<()> {
     sqlx::query!(
@@ -103,7 +101,7 @@ pub async fn leave_out(db: &mut PgConnection, gap: &LeftOut) -> StoreResult<()> 
     Ok(())
 }
 
-/// The chunks of an attempt behind a place, as many as fit into `most_bytes` (at least one), in order.
+/// Returns the chunks of an attempt after a cursor that fit into `most_bytes` (at least one), in order.
 #[boxed]
 pub async fn read(
     db: &mut PgConnection,
@@ -128,7 +126,7 @@ pub async fn read(
     Ok(chunks.fetch_all(db).await?)
 }
 
-/// The last chunks of an attempt, in order: where a tail begins.
+/// Returns the last chunks of an attempt, in order. A tail starts with them.
 #[boxed]
 pub async fn tail(db: &mut PgConnection, run: Uuid, attempt: Uuid, most: i64) -> StoreResult<Vec<Chunk>> {
     let chunks = sqlx::query_as!(
@@ -144,7 +142,7 @@ pub async fn tail(db: &mut PgConnection, run: Uuid, attempt: Uuid, most: i64) ->
     Ok(chunks)
 }
 
-/// Where a log ends for now; `None`: nothing is written yet.
+/// Returns the position of the last chunk so far, or `None` if nothing has been written yet.
 #[boxed]
 pub async fn end(db: &mut PgConnection, run: Uuid, attempt: Uuid) -> StoreResult<Option<LogCursor>> {
     let place = sqlx::query_as!(
@@ -157,7 +155,7 @@ pub async fn end(db: &mut PgConnection, run: Uuid, attempt: Uuid) -> StoreResult
     Ok(place.fetch_optional(db).await?)
 }
 
-/// How many lines a log has up to a place, without reading its text.
+/// Returns the number of lines of a log up to and including the chunk at `place`, without reading the text.
 #[boxed]
 pub async fn lines_upto(db: &mut PgConnection, run: Uuid, attempt: Uuid, place: LogCursor) -> StoreResult<i64> {
     let lines = sqlx::query_scalar!(
@@ -171,7 +169,7 @@ pub async fn lines_upto(db: &mut PgConnection, run: Uuid, attempt: Uuid, place: 
     Ok(lines.fetch_one(db).await?)
 }
 
-/// Chunks, the number of lines before them, and the number of lines of the log.
+/// Chunks of a log, with the number of lines before them and the total number of lines.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Window {
     pub before: i64,
@@ -213,8 +211,8 @@ macro_rules! window {
     }};
 }
 
-/// The chunks that begin with the one that holds line `first` (lines count from 1), as many as fit into `most_bytes`, but
-/// `least_lines` however long they are.
+/// Returns the chunks from the one with line `first` (lines count from 1) that fit into `most_bytes`, but at least
+/// `least_lines` lines regardless of their size.
 #[boxed]
 pub async fn window(
     db: &mut PgConnection,
@@ -237,8 +235,8 @@ pub async fn window(
     )
 }
 
-/// The chunks that end with the one that holds the line before `end`, as many as fit into `most_bytes` (at least one).
-/// With a number that is larger than any: the end of the log.
+/// Returns the chunks up to the one with the line before `end` that fit into `most_bytes` (at least one). An `end`
+/// beyond the last line selects the end of the log.
 #[boxed]
 pub async fn window_until(
     db: &mut PgConnection,

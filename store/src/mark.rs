@@ -1,5 +1,5 @@
-//! Marks instances as succeeded, failed or skipped. An instance in flight is fenced and its worker receives a stop order, and an
-//! instance that has not begun does not begin. A finished run keeps its state, as in Airflow.
+//! Marks instances as succeeded, failed or skipped. An instance in flight is fenced and its worker receives a stop
+//! order; an instance that has not started never starts. A finished run keeps its state, as in Airflow.
 
 mod again;
 
@@ -24,35 +24,35 @@ use sqlx::postgres::PgConnection;
 use std::collections::{BTreeSet, HashMap};
 use uuid::Uuid;
 
-/// What became of a wish to mark.
+/// Result of a request to mark an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mark {
-    /// It was that before.
+    /// The previous state of the instance.
     Marked(TaskState),
-    /// It is so already.
+    /// The instance already has the requested state.
     Same,
-    /// Its run has not begun, or the list it is mapped over is not known yet: there is nothing to tell of.
+    /// The run has not started, or the list that the task is mapped over is not known yet, so there is nothing to mark.
     NotYet,
     NoSuchInstance,
 }
 
-/// An instance by its task and index; −1: not mapped.
+/// An instance by its task and map index; -1 means not mapped.
 type Place = (TaskIdx, i32);
 
-/// What there is of an instance.
+/// The facts about an instance that are needed to mark it.
 #[derive(Default)]
 struct MarkableInstance {
-    /// It was queued or waited for a time; it does not any more.
+    /// The instance was queued or waiting, and has been removed from the queue.
     waited: bool,
-    /// A limit kept it aside; it does not any more.
+    /// A limit held the instance back, and its row in `held` has been deleted.
     held: bool,
-    /// `None`: it has no row, or was cleared.
+    /// `None` if the instance has no row or was cleared.
     state: Option<TaskState>,
-    /// The try that is marked, when that of the row is history or will be: it was to begin anew.
+    /// The attempt to mark, if it is not the attempt of the row because the instance was about to start a new one.
     next: Option<NextTry>,
 }
 
-/// A try that had not begun.
+/// An attempt that has not started.
 struct NextTry {
     attempt: Uuid,
     try_no: i16,
@@ -60,10 +60,10 @@ struct NextTry {
     queued_at: Option<DateTime<Utc>>,
 }
 
-/// How often somebody may claim or wake an instance while it is looked at.
+/// Maximum number of passes, since other processes may claim or wake an instance during one.
 const LOOKS: usize = 20;
 
-/// Instances that are marked under one lock of their run, by one statement of each kind.
+/// Maximum number of instances that are marked under one lock of their run, with one statement of each kind.
 pub const MAX_MARKED: usize = 1_000;
 
 /// Marks one instance as succeeded, failed or skipped, as [`mark_instances`] does.
@@ -80,9 +80,10 @@ pub async fn mark_instance(
     Ok(marks.first().map_or(Mark::NoSuchInstance, |(_, mark)| *mark))
 }
 
-/// Marks at most [`MAX_MARKED`] instances of a run as succeeded, failed or skipped, and returns what became of each, in the order of
-/// the DAG. Marks none if one of them is [`Mark::NotYet`]. The caller sends `Hint::Ready`, `Hint::Run` and `Hint::Stop`, and
-/// starts queued runs of the DAG, which it has locked before. The task numbers refer to `version`, or to the version of the run if it is `None`.
+/// Marks at most [`MAX_MARKED`] instances of a run as succeeded, failed or skipped, and returns the result for each, in
+/// the order of the DAG. Marks none if one of them is [`Mark::NotYet`]. The caller sends `Hint::Ready`, `Hint::Run` and
+/// `Hint::Stop`, and starts queued runs of the DAG, which it has locked before. The task numbers refer to `version`, or
+/// to the version of the run if it is `None`.
 #[boxed]
 pub async fn mark_instances(
     db: &mut PgConnection,
@@ -94,13 +95,13 @@ pub async fn mark_instances(
 ) -> StoreResult<Vec<(Place, Mark)>> {
     let instances: BTreeSet<Place> = instances.iter().copied().collect();
     for _ in 0..LOOKS {
-        // First all that it has not heard of.
+        // Apply all recorded outcomes first.
         if fold_run(db, locks, &mut Stepper::default(), versions, run, 0, Keep::NOTHING).await?.is_none() {
             return Ok(all_gone(&instances));
         }
         match try_mark(db, locks, versions, (run, version), &instances, to).await {
             Ok(Some(done)) => return Ok(done),
-            // Somebody was faster.
+            // Another process was faster.
             Ok(None) | Err(StoreError::TryAgain(_)) => {}
             Err(error) => return Err(error),
         }
@@ -124,7 +125,7 @@ async fn try_mark(
     let done = mark_locked(&mut tx, locks, versions, of, instances, to).await?;
     let marks = done.as_deref().unwrap_or_default();
     let is_marked = marks.iter().any(|(_, mark)| matches!(mark, Mark::Marked(_)));
-    // At once: others wait for the run's lock.
+    // Commit immediately, because others wait for the run's lock.
     if is_marked && marks.iter().all(|(_, mark)| *mark != Mark::NotYet) {
         tx.commit().await?;
     } else {
@@ -182,7 +183,7 @@ async fn mark_locked(
             Some(state) => state,
             None => ledger.without_a_row(plan, task, index),
         };
-        // The number of its elements is not known yet.
+        // The number of mapped elements is not known yet.
         let is_unexpanded = found.state.is_none() && index < 0 && plan.task(task).map.is_some();
         let mark = match was == to {
             _ if is_unexpanded => Mark::NotYet,
@@ -206,7 +207,7 @@ async fn mark_locked(
     if marked.is_empty() || marks.values().any(|mark| *mark == Mark::NotYet) {
         return Ok(Some(in_order(&marks)));
     }
-    // Before the rows change: the fold reads their states.
+    // Fold before the rows change, because the fold reads their states.
     let (folded, effects) = fold_loading(db, &version, run, &ledger, &events).await?;
     begin_anew(db, run, &begun).await?;
     write(db, run, &marked, to, locked.rev + 1).await?;
@@ -221,7 +222,7 @@ async fn mark_locked(
     Ok(Some(in_order(&marks)))
 }
 
-/// A try that waited, with the table that it waited in.
+/// An attempt that was removed from a queue. `waited` is false if it was removed from `held`.
 #[derive(sqlx::FromRow)]
 struct TakenRow {
     task: i16,
@@ -240,7 +241,7 @@ struct FoundRow {
     attempt: Uuid,
     try_no: i16,
     state: Option<String>,
-    /// The try of the row is history.
+    /// The attempt of the row is already in the history.
     is_past: bool,
 }
 
@@ -248,8 +249,8 @@ fn columns(places: impl IntoIterator<Item = Place>) -> (Vec<i16>, Vec<i32>) {
     places.into_iter().map(|(task, index)| (task as i16, index)).unzip()
 }
 
-/// Removes instances and their slots from the queues, so that no process claims or wakes them, and locks their rows. Claims and wake-ups do
-/// not take the run's lock: `None` when one of them is just being moved.
+/// Removes instances and their slots from the queues, so that no process claims or wakes them, and locks their rows.
+/// Claims and wake-ups do not take the run's lock, so `None` is returned if one of them is moving an instance.
 async fn take(
     db: &mut PgConnection,
     lock: &RunLock,
@@ -302,7 +303,7 @@ async fn take(
     Ok(Some(found))
 }
 
-/// `None` when it is just being moved.
+/// Returns `None` if a claim or wake-up is moving the instance.
 fn markable(taken: Option<&TakenRow>, row: Option<&FoundRow>) -> StoreResult<Option<MarkableInstance>> {
     let state: Option<TaskState> = match row.and_then(|row| row.state.as_deref()) {
         Some(word) => Some(crate::run::word(word)?),
@@ -312,7 +313,7 @@ fn markable(taken: Option<&TakenRow>, row: Option<&FoundRow>) -> StoreResult<Opt
     if taken.is_none() && !state.is_none_or(settled) {
         return Ok(None);
     }
-    // A row that was decided after a clear, without a try, still names the try that is history.
+    // A row that was decided after a clear, without a new attempt, still names the attempt in the history.
     let is_past = row.is_some_and(|row| row.is_past);
     let begins_anew = is_past || matches!(state, None | Some(TaskState::Restarting));
     let next = row.filter(|row| row.try_no > 0).and_then(|row| match taken {
@@ -334,8 +335,8 @@ fn markable(taken: Option<&TakenRow>, row: Option<&FoundRow>) -> StoreResult<Opt
     Ok(Some(MarkableInstance { waited, held: taken.is_some() && !waited, state, next }))
 }
 
-/// Turns the rows into rows of the next tries, which never began. A try that was cleared while it ran becomes history now, and
-/// its worker still has to stop it.
+/// Turns the rows into rows of the next attempts, which never started. An attempt that was cleared while it ran moves
+/// to the history, and its worker still has to stop it.
 async fn begin_anew(db: &mut PgConnection, run: Uuid, begun: &[(Place, NextTry)]) -> StoreResult<()> {
     if begun.is_empty() {
         return Ok(());
@@ -376,7 +377,7 @@ async fn begin_anew(db: &mut PgConnection, run: Uuid, begun: &[(Place, NextTry)]
     Ok(())
 }
 
-/// Writes the ledger of a finished run. A step does not: it would end the run once more, with its alerts.
+/// Writes the ledger of a finished run. A step would end the run a second time and send its alerts again.
 async fn write_ledger(db: &mut PgConnection, run: Uuid, rev: i32, ledger: &Run) -> StoreResult<()> {
     sqlx::query("update dag_run set rev = $2, ledger = $3, counters = $4 where id = $1")
         .bind(run)
@@ -388,7 +389,7 @@ async fn write_ledger(db: &mut PgConnection, run: Uuid, rev: i32, ledger: &Run) 
     Ok(())
 }
 
-/// Writes or creates the rows of the instances. A worker that runs one finds another lease and stops.
+/// Updates or creates the rows of the instances. A worker that runs one of them finds a different lease and stops.
 async fn write(db: &mut PgConnection, run: Uuid, marked: &[Place], to: TaskState, rev: i32) -> StoreResult<()> {
     let (tasks, indices) = columns(marked.iter().copied());
     sqlx::query(

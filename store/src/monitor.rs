@@ -1,54 +1,52 @@
-//! How the whole of it went lately, summed up in the database: what came in, how runs of DAGs ended, what checks found, which
-//! alerts were sent.
+//! Statistics of the whole installation, aggregated in the database: ingested rows, outcomes of runs, results of checks
+//! and sent alerts.
 
 use crate::{StoreResult, boxed};
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
-/// An hour of everything.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hour {
     pub hour: DateTime<Utc>,
-    /// That tasks wrote into assets, as far as they say.
+    /// Rows that tasks wrote into assets, as far as the tasks report them.
     pub rows: i64,
-    /// That streams published.
+    /// Records that streams published.
     pub records: i64,
     pub quarantined: i64,
-    /// Runs that ended badly.
     pub failed: i64,
 }
 
-/// The hours since then, the oldest first, the present one last.
+/// Returns the hours since `since`, the oldest first. The last one is the current hour.
 #[boxed]
 pub async fn hours(db: &mut PgConnection, since: DateTime<Utc>) -> StoreResult<Vec<Hour>> {
-    // A run may have been made long before it fails.
+    // A run may have been created long before it fails.
     let made = first_id(since - TimeDelta::days(7));
     Ok(sqlx::query_file_as!(Hour, "queries/monitor/hours.sql", since, made).fetch_all(db).await?)
 }
 
-/// How a week of a DAG went.
+/// Outcomes of the runs of a DAG in one week.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DagWeek {
     pub dag_id: String,
-    /// Its Monday.
+    /// Monday of the week.
     pub week: DateTime<Utc>,
-    /// Those that ended.
+    /// Runs that ended.
     pub runs: i64,
     pub failed: i64,
-    /// That were not over by a time that their DAG names.
+    /// Runs that missed a deadline of their DAG.
     pub late: i64,
-    /// So long took 19 of 20 at most.
+    /// 95th percentile of the durations, in seconds.
     pub p95_seconds: f64,
 }
 
-/// The weeks since then of the DAGs with the most failed and late runs, each DAG's together and the oldest first.
+/// Returns the weeks since `since` of the DAGs with the most failed and late runs. The weeks of a DAG are adjacent, the
+/// oldest first.
 #[boxed]
 pub async fn dag_weeks(db: &mut PgConnection, since: DateTime<Utc>, dags: i64) -> StoreResult<Vec<DagWeek>> {
     Ok(sqlx::query_file_as!(DagWeek, "queries/monitor/levels.sql", first_id(since), dags).fetch_all(db).await?)
 }
 
-/// What checks found in a week.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckWeek {
     pub week: DateTime<Utc>,
@@ -57,45 +55,44 @@ pub struct CheckWeek {
     pub quarantined: i64,
 }
 
-/// The oldest week first.
+/// Returns the weeks since `since`, the oldest first.
 #[boxed]
 pub async fn check_weeks(db: &mut PgConnection, since: DateTime<Utc>) -> StoreResult<Vec<CheckWeek>> {
     Ok(sqlx::query_file_as!(CheckWeek, "queries/monitor/checks.sql", since).fetch_all(db).await?)
 }
 
-/// Alerts of one kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AlertCount {
     pub kind: String,
     pub alerts: i64,
-    /// Could not be delivered.
+    /// Alerts that could not be delivered.
     pub lost: i64,
     pub last: DateTime<Utc>,
 }
 
-/// The most frequent first.
+/// Returns the counts since `since`, the most frequent kind first.
 #[boxed]
 pub async fn alert_counts(db: &mut PgConnection, since: DateTime<Utc>) -> StoreResult<Vec<AlertCount>> {
     Ok(sqlx::query_file_as!(AlertCount, "queries/monitor/alerts.sql", since).fetch_all(db).await?)
 }
 
-/// A task instance that began.
+/// A task instance that has started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Start {
-    /// From then on a worker could have begun it.
+    /// Time from which a worker could have started the instance.
     pub ready_at: DateTime<Utc>,
     pub started_at: DateTime<Utc>,
-    /// None while it runs.
+    /// `None` while the instance runs.
     pub ended_at: Option<DateTime<Utc>>,
 }
 
-/// Those of runs that were made since then, of the newest runs first.
+/// Returns the starts in runs created since `since`, the newest runs first.
 #[boxed]
 pub async fn starts(db: &mut PgConnection, since: DateTime<Utc>, most: i64) -> StoreResult<Vec<Start>> {
     Ok(sqlx::query_file_as!(Start, "queries/monitor/starts.sql", first_id(since), most).fetch_all(db).await?)
 }
 
-/// Runs that were made since then have this id or a later one: it begins with the time (uuid v7).
+/// Returns the lowest id of a run created at `since` or later. Ids (UUID v7) begin with the creation time.
 fn first_id(since: DateTime<Utc>) -> Uuid {
     Uuid::from_u128(u128::from(since.timestamp_millis().max(0).cast_unsigned()) << 80)
 }

@@ -1,18 +1,18 @@
-//! Numbers on their way into narrower types. What does not fit becomes the most that does: no count wraps around.
+//! Conversions into narrower number types. Values that do not fit become the maximum, so no count wraps around.
 
 use orch_core::plan::TaskIdx;
 
-/// For an `integer`.
+/// Returns a count as a Postgres `integer`.
 pub fn int(count: usize) -> i32 {
     i32::try_from(count).unwrap_or(i32::MAX)
 }
 
-/// A count of Postgres; there is none below zero.
+/// Returns a count of Postgres. Negative values become 0.
 pub fn size(count: i64) -> usize {
     usize::try_from(count.max(0)).unwrap_or(usize::MAX)
 }
 
-/// The place of a task. No plan has more than `MAX_TASKS` of them.
+/// Returns the index of a task. No plan has more than `MAX_TASKS` tasks.
 pub fn task(place: usize) -> TaskIdx {
     TaskIdx::try_from(place).unwrap_or(TaskIdx::MAX)
 }

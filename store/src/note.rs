@@ -1,15 +1,14 @@
-//! What people write about task instances. Kept by the task's id, so it stays when a run goes on in another version.
+//! Notes of users on task instances. They are stored by task id, so they survive the move of a run to another version.
 
 use crate::{StoreResult, boxed};
 use sqlx::postgres::PgConnection;
 use std::collections::HashMap;
 use uuid::Uuid;
 
-/// Notes on instances of some runs.
 #[derive(Debug, Clone, Default)]
 pub struct Notes(HashMap<(Uuid, String), HashMap<i32, String>>);
 
-/// More are not read for one page of instances.
+/// Maximum number of notes that are read for one page of instances.
 const MOST_NOTES: i64 = 20_000;
 
 impl Notes {
@@ -18,7 +17,6 @@ impl Notes {
     }
 }
 
-/// All notes on instances of these runs.
 #[boxed]
 pub async fn notes_of(db: &mut PgConnection, runs: &[Uuid]) -> StoreResult<Notes> {
     let rows = sqlx::query!(
@@ -33,7 +31,7 @@ pub async fn notes_of(db: &mut PgConnection, runs: &[Uuid]) -> StoreResult<Notes
     Ok(notes)
 }
 
-/// Writes the same note on instances of a run; `None` takes it away.
+/// Writes the same note on instances of a run; `None` deletes it.
 #[boxed]
 pub async fn set_notes(
     db: &mut PgConnection,

@@ -1,4 +1,4 @@
-//! What tasks gave. Small values stand in `output`; large ones, and long lists that are mapped over, in parts.
+//! Outputs of tasks. Small values are stored in `output`; large values, and long lists that are mapped over, in parts.
 
 mod list;
 mod preview;
@@ -18,22 +18,21 @@ use serde_json::Value;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
-/// A task's own output, as Airflow calls it.
+/// Key of the value that a task returns, as in Airflow.
 pub const RETURN_VALUE: &str = "return_value";
-/// Larger values go into parts: a hot row stays small.
+/// Maximum size of a value in the row itself, so that a hot row stays small. Larger values are stored in parts.
 pub const INLINE_BYTES: usize = 256 * 1024;
-/// Elements of a list in one part: a worker of one element reads no more than these.
+/// Maximum number of list elements in one part. A worker of one mapped element reads no more than one part.
 pub const PART_ELEMENTS: usize = 1_000;
 /// Maximum size of an output: it is passed through JSON and memory several times.
 pub const MAX_BYTES: usize = 64 * 1024 * 1024;
 /// Maximum size of the outputs of all elements of a map that are read together.
 pub const MAX_COLLECTED_BYTES: usize = 256 << 20;
 
-/// An output as it was stored.
 #[derive(Debug, Clone)]
 pub enum Stored {
     Value(Value),
-    /// A list in parts of `PART_ELEMENTS`; ask for one with `part`.
+    /// Number of parts of a list, each with at most `PART_ELEMENTS` elements. `part` reads one of them.
     Parts(i32),
 }
 
@@ -125,7 +124,7 @@ pub async fn get(
     })
 }
 
-/// One part of a list that a task gave.
+/// Returns one part of a list that a task returned.
 #[boxed]
 pub async fn part(
     db: &mut PgConnection,
@@ -171,12 +170,12 @@ async fn joined(db: &mut PgConnection, run: Uuid, task: TaskIdx, map_index: i32,
     serde_json::from_str(&text).map_err(|e| StoreError::corrupt(format!("an output of run `{run}`: {e}")))
 }
 
-/// Stores a value that does not go with the step: pushed under a key, large, or a long list. `false`: the try is not
-/// ours any more, nothing was written.
+/// Stores a value that is not sent with the step: a value pushed under a key, a large value or a long list. Returns
+/// `false` and writes nothing if the attempt no longer belongs to the lease.
 #[boxed]
 pub async fn put(db: &mut PgConnection, lease: Lease, key: &str, value: &Value) -> StoreResult<bool> {
     let (is_list, parts) = in_parts(value);
-    // As text: the driver sends JSON values as jsonb, which refuses what JSON allows.
+    // Sent as text: the driver sends JSON values as jsonb, which rejects some valid JSON.
     let whole = parts.is_empty().then(|| value.to_string());
     let written = sqlx::query!(
         "with mine as (select run, task, map_index from task_instance
@@ -208,7 +207,7 @@ pub async fn put(db: &mut PgConnection, lease: Lease, key: &str, value: &Value) 
     Ok(written.is_some())
 }
 
-/// Does this value go with the step of its task, or has it to be `put` before?
+/// Returns true if the value is sent with the step of its task, and false if `put` must store it first.
 pub fn goes_with_the_step(value: &Value, text: &str) -> bool {
     text.len() <= INLINE_BYTES && value.as_array().is_none_or(|list| list.len() <= PART_ELEMENTS)
 }

@@ -1,5 +1,5 @@
-//! What the first page and the frame of every page say about all DAGs at once. Each function is one statement with a
-//! bound, whatever the size of the installation.
+//! Summaries of all DAGs for the first page and the frame of every page. Each function is one statement with a bound,
+//! regardless of the size of the installation.
 
 use crate::{StoreResult, boxed, run};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -8,7 +8,7 @@ use sqlx::postgres::PgConnection;
 use std::collections::HashSet;
 use uuid::Uuid;
 
-/// How the parts are, in numbers.
+/// Key numbers of the installation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Pulse {
     pub dags: i64,
@@ -17,15 +17,15 @@ pub struct Pulse {
     pub workers: i64,
     pub slots: i64,
     pub busy_slots: i64,
-    /// Claimable instances; counted up to `MOST_READY`.
+    /// Claimable instances, counted up to `MOST_READY`.
     pub ready: i64,
-    /// Questions that wait for people.
+    /// Questions that wait for an answer of a user, counted up to `MOST_READY`.
     pub asked: i64,
 }
 
 pub const MOST_READY: i64 = 10_000;
 
-/// A scheduler that was silent for longer is not counted.
+/// A scheduler whose last heartbeat is older is not counted.
 const SILENT_SECS: f64 = 30.0;
 
 #[boxed]
@@ -47,7 +47,7 @@ pub async fn pulse(db: &mut PgConnection) -> StoreResult<Pulse> {
     Ok(pulse.fetch_one(db).await?)
 }
 
-/// A run as a mark on a line.
+/// A run as a mark on a timeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunMark {
     pub id: Uuid,
@@ -64,13 +64,14 @@ pub struct RunMark {
 }
 
 impl RunMark {
-    /// Returns the sum of the active periods of the run until `now`, or `None` if it has not started: see [`run::active_time`].
+    /// Returns the sum of the active periods of the run until `now`, or `None` if it has not started: see
+    /// [`run::active_time`].
     pub fn active_time(&self, now: DateTime<Utc>) -> Option<TimeDelta> {
         run::active_time(self.started_at, self.ended_at, self.idle, now)
     }
 }
 
-/// The most marks in one answer.
+/// Maximum number of marks in one result.
 pub const MOST_MARKS: i64 = 5_000;
 
 macro_rules! marks {
@@ -102,23 +103,23 @@ macro_rules! marks {
     }};
 }
 
-/// Runs that were created since some moment, summed up.
+/// Summary of the runs that were created since a given time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RecentRuns {
-    /// Counted up to `MOST_RECENT`; so are the others.
+    /// Number of runs, counted up to `MOST_RECENT`. The other counts cover the same runs.
     pub runs: i64,
     pub failed: i64,
     pub succeeded: i64,
     pub dags: i64,
-    /// When the oldest of them was created.
+    /// Creation time of the oldest of these runs.
     pub first: Option<DateTime<Utc>>,
-    /// DAGs to show: those with failed runs, then those that ran last.
+    /// DAGs to show: first those with failed runs, then those with the newest runs.
     pub shown: Vec<String>,
 }
 
 pub const MOST_RECENT: i64 = 20_000;
 
-/// Their ids say when runs were created, so no other run is looked at.
+/// Summarizes the runs created since `since`. Ids contain the creation time, so no other runs are read.
 #[boxed]
 pub async fn recent_runs(db: &mut PgConnection, since: DateTime<Utc>, most_shown: i64) -> StoreResult<RecentRuns> {
     let recent = sqlx::query_as!(
@@ -139,7 +140,8 @@ pub async fn recent_runs(db: &mut PgConnection, since: DateTime<Utc>, most_shown
     Ok(recent.fetch_one(db).await?)
 }
 
-/// The runs of these DAGs that were created since then: the newest of each DAG first, then the second of each, at most `MOST_MARKS`.
+/// Returns the runs of these DAGs created since `since`: the newest of each DAG first, then the second of each, at most
+/// `MOST_MARKS`.
 #[boxed]
 pub async fn runs_since(db: &mut PgConnection, dag_ids: &[String], since: DateTime<Utc>) -> StoreResult<Vec<RunMark>> {
     marks!(
@@ -164,20 +166,21 @@ pub async fn running_runs(db: &mut PgConnection, most: i64) -> StoreResult<Vec<R
     )
 }
 
-/// Runs that could have begun and have not.
+/// Runs that could have started and have not.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, sqlx::FromRow)]
 pub struct WaitingRuns {
-    /// Counted up to `MOST_WAITING`.
+    /// Number of runs, counted up to `MOST_WAITING`.
     pub runs: i64,
-    /// Because their DAG is paused; the others have no place among the runs of theirs.
+    /// Runs whose DAG is paused. The others wait for a free slot among the runs of their DAG.
     pub paused: i64,
-    /// Of the one that waits the longest. `None`: none waits.
+    /// Time from which the longest-waiting run could have started, or `None` if no run waits.
     pub since: Option<DateTime<Utc>>,
 }
 
 pub const MOST_WAITING: i64 = 10_000;
 
-/// Those that have been due since then. A run that is asked for with a date that is past waits from when it was made.
+/// Returns the queued runs that were due at `due_by`. A run that is requested for a date in the past is due from its
+/// creation.
 #[boxed]
 pub async fn waiting_runs(db: &mut PgConnection, due_by: DateTime<Utc>) -> StoreResult<WaitingRuns> {
     let waiting: WaitingRuns = sqlx::query_as(
@@ -193,7 +196,7 @@ pub async fn waiting_runs(db: &mut PgConnection, due_by: DateTime<Utc>) -> Store
     Ok(waiting)
 }
 
-/// The last runs of each of these DAGs, by DAG and newest first, without what is large about a run.
+/// Returns the last runs of each of these DAGs, by DAG and newest first, without the large columns.
 #[boxed]
 pub async fn last_runs(db: &mut PgConnection, dag_ids: &[String], of_each: i64) -> StoreResult<Vec<RunMark>> {
     marks!(
@@ -206,7 +209,7 @@ pub async fn last_runs(db: &mut PgConnection, dag_ids: &[String], of_each: i64) 
     )
 }
 
-/// Of each DAG whose last finished run failed that run, the latest first; paused and stale DAGs are left out.
+/// Returns the last finished run of each DAG if that run failed, the latest first. Paused and stale DAGs are left out.
 #[boxed]
 pub async fn failing(db: &mut PgConnection, most: i64) -> StoreResult<Vec<RunMark>> {
     marks!(
@@ -233,8 +236,8 @@ pub async fn successes_with_failed_tasks(db: &mut PgConnection, runs: &[Uuid]) -
     Ok(found.into_iter().collect())
 }
 
-/// Returns the last finished run of each DAG if that run failed, and if it succeeded although a task failed: the latest first, at
-/// most `most` of either. Paused and stale DAGs are left out.
+/// Returns the last finished run of each DAG if that run failed, and if it succeeded although a task failed: the latest
+/// first, at most `most` of either. Paused and stale DAGs are left out.
 #[boxed]
 pub async fn failing_and_partly_failed(db: &mut PgConnection, most: i64) -> StoreResult<(Vec<RunMark>, Vec<RunMark>)> {
     let found = marks!(
@@ -250,13 +253,13 @@ pub async fn failing_and_partly_failed(db: &mut PgConnection, most: i64) -> Stor
     Ok(found.into_iter().partition(|run| run.state == RunState::Failed))
 }
 
-/// Why a run failed: one of its tries that failed for good.
+/// The final failure of an attempt that made its run fail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunFailure {
     pub dag_id: String,
     pub run_id: String,
     pub run: Uuid,
-    /// Position in the version of the run.
+    /// Index of the task in the version of the run.
     pub task: i16,
     pub version: i32,
     pub map_index: i32,
@@ -264,8 +267,8 @@ pub struct RunFailure {
     pub causes: Vec<String>,
 }
 
-/// The first failure of each of these runs, given by DAG and run id, with the causes that ended its try: a worker that was
-/// lost on the way is not why it failed. What was marked failed by hand has none.
+/// Returns the first failure of each of these runs, given by DAG id and run id. Earlier failures of the same attempt,
+/// such as a lost worker, do not count. Instances that a user marked as failed have no failure.
 #[boxed]
 pub async fn first_failures(db: &mut PgConnection, runs: &[(String, String)]) -> StoreResult<Vec<RunFailure>> {
     let (dags, ids): (Vec<String>, Vec<String>) = runs.iter().cloned().unzip();
@@ -286,7 +289,6 @@ pub async fn first_failures(db: &mut PgConnection, runs: &[(String, String)]) ->
     Ok(rows.fetch_all(db).await?)
 }
 
-/// A DAG with the time of its next run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NextRun {
     pub dag_id: String,
@@ -294,7 +296,7 @@ pub struct NextRun {
     pub run_after: DateTime<Utc>,
 }
 
-/// What comes next, soonest first.
+/// Returns the next runs, soonest first.
 #[boxed]
 pub async fn next_runs(db: &mut PgConnection, most: i64) -> StoreResult<Vec<NextRun>> {
     let rows = sqlx::query_as!(
@@ -306,7 +308,7 @@ pub async fn next_runs(db: &mut PgConnection, most: i64) -> StoreResult<Vec<Next
     Ok(rows.fetch_all(db).await?)
 }
 
-/// How far a run is: its revision, and whether it is over. `None`: there is no such run.
+/// Returns the revision of a run and whether it has finished, or `None` if the run does not exist.
 #[boxed]
 pub async fn how_far(db: &mut PgConnection, run: Uuid) -> StoreResult<Option<(i32, bool)>> {
     let row =
@@ -314,16 +316,15 @@ pub async fn how_far(db: &mut PgConnection, run: Uuid) -> StoreResult<Option<(i3
     Ok(row.fetch_optional(db).await?.map(|row| (row.rev, row.is_over)))
 }
 
-/// How a DAG's places for runs are used.
+/// Counts of a DAG's active runs, and of the workers that can run it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Places {
     pub running: i64,
     pub queued: i64,
-    /// Workers that live and know the DAG's newest version.
+    /// Live workers that have the newest version of the DAG.
     pub workers: i64,
 }
 
-/// Of one DAG.
 #[boxed]
 pub async fn places(db: &mut PgConnection, dag_id: &str) -> StoreResult<Places> {
     let places = sqlx::query_as!(

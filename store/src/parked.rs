@@ -1,5 +1,6 @@
-//! Runs that cannot be moved on: what is stored of them cannot be read, or what follows cannot be written. They are parked,
-//! so that the others go on, and named to people. A scheduler tries them again now and then; a fold that works unparks.
+//! Runs that cannot advance, because their stored state cannot be read or the next state cannot be written. They are
+//! parked, so that other runs continue, and reported to users. A scheduler retries them periodically, and a successful
+//! fold unparks them.
 
 use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
@@ -7,10 +8,9 @@ use sqlx::postgres::PgConnection;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// A run that a newer binary parked, or a person mends, is found within this time.
+/// Retry interval. A run that a newer binary parked, or that a user repaired, is found within this time.
 pub(crate) const TRY_AGAIN_AFTER: Duration = Duration::from_mins(1);
 
-/// A run that is parked, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParkedRun {
     pub dag_id: String,
@@ -19,7 +19,7 @@ pub struct ParkedRun {
     pub since: DateTime<Utc>,
 }
 
-/// Parks a run, or says anew why it is; that it is gone is nothing.
+/// Parks a run, or updates the reason if it is already parked. Does nothing if the run no longer exists.
 #[boxed]
 pub async fn park(db: &mut PgConnection, run: Uuid, why: &str) -> StoreResult<()> {
     let why = orch_spec::text::Text::bounded(why, 2_000).into_string();
@@ -40,7 +40,7 @@ pub(crate) async fn unpark(db: &mut PgConnection, run: Uuid) -> StoreResult<()> 
     Ok(())
 }
 
-/// The longest first, at most so many.
+/// Returns at most `most` parked runs, the longest parked first.
 #[boxed]
 pub async fn parked_runs(db: &mut PgConnection, most: i64) -> StoreResult<Vec<ParkedRun>> {
     let runs = sqlx::query_as!(
@@ -52,7 +52,6 @@ pub async fn parked_runs(db: &mut PgConnection, most: i64) -> StoreResult<Vec<Pa
     Ok(runs.fetch_all(db).await?)
 }
 
-/// A run, if it is parked.
 #[boxed]
 pub async fn parked_run(db: &mut PgConnection, run: Uuid) -> StoreResult<Option<ParkedRun>> {
     let parked = sqlx::query_as!(

@@ -1,5 +1,5 @@
-//! Things that are changed part by part.
+//! Changes of single parts of an object.
 
-/// What a part becomes; `None`: it is taken away.
+/// The new value of a part; `None` removes the part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Becomes<T>(pub Option<T>);

@@ -1,5 +1,5 @@
-//! Weekly partitions: made ahead of time, let go when what is in them is old. Letting go frees space at once, and works
-//! when the disk is so full that nothing can be deleted.
+//! Weekly partitions: created in advance, and dropped when their rows are old. Dropping one frees space immediately,
+//! and works even if the disk is too full for deletes.
 
 use crate::{StoreResult, boxed, clean::LOCK_TIMEOUT, leaf::Leaf};
 use chrono::{DateTime, Utc};
@@ -7,12 +7,12 @@ use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 use std::time::Duration;
 
-/// Weeks made ahead: a scheduler that is down for a month loses nothing, and whoever creates a run makes its own.
+/// Number of weeks created in advance. A scheduler that is down for a month loses nothing, and code that creates a run
+/// also creates the partitions for it.
 pub const WEEKS_AHEAD: i32 = 4;
-/// All that is partitioned by run.
+/// All tables that are partitioned by run.
 pub(crate) const PARENTS: [&str; 6] = ["task_instance", "attempt", "failure", "output", "output_part", "log_chunk"];
 
-/// How long things are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
     pub runs: Duration,
@@ -27,7 +27,7 @@ impl Default for Retention {
     }
 }
 
-/// A week that has partitions.
+/// A week that has partitions. `sunday` is exclusive: the start of the next Monday.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Week {
     pub(crate) monday: DateTime<Utc>,
@@ -35,24 +35,24 @@ pub(crate) struct Week {
 }
 
 impl Week {
-    /// The partition of this week.
+    /// Returns the name of the partition of `parent` for this week.
     pub(crate) fn leaf(&self, parent: &str) -> String {
         format!("{parent}_{}", Leaf::at(self.monday))
     }
 }
 
-/// Which runs of a week are asked for.
+/// Selects runs of a week.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Runs {
     Any,
-    /// Of which more may be said, or was said since: an old run that was cleared is as young as its last try.
+    /// Runs that may still write logs, or did since this time. A cleared old run counts by its last attempt.
     TalkingSince(DateTime<Utc>),
-    /// Queued or running, or over only since.
+    /// Runs that are queued or running, or ended since this time.
     ActiveSince(DateTime<Utc>),
 }
 
-/// Makes the partitions of this week and the next ones, beside readers and writers. While the schema is being changed they
-/// wait for another turn, of which a month has many.
+/// Creates the partitions of this week and the next ones, without blocking readers or writers. If the schema is being
+/// changed, leaves them to a later pass; there are many within a month.
 #[boxed]
 pub async fn make_ahead(db: &mut PgConnection) -> StoreResult<()> {
     match made_ahead(db).await {
@@ -77,7 +77,7 @@ async fn made_ahead(db: &mut PgConnection) -> StoreResult<()> {
     Ok(())
 }
 
-/// Weeks of which some partition is left and that began before a moment, the oldest first.
+/// Returns the weeks that have partitions and began before `before`, the oldest first.
 pub(crate) async fn weeks_before(db: &mut PgConnection, before: DateTime<Utc>) -> StoreResult<Vec<Week>> {
     let weeks = sqlx::query_as!(
         Week,
@@ -92,7 +92,7 @@ pub(crate) async fn weeks_before(db: &mut PgConnection, before: DateTime<Utc>) -
     Ok(weeks.fetch_all(db).await?)
 }
 
-/// Whether the week has such runs.
+/// Returns true if the week has such runs.
 pub(crate) async fn has_runs(db: &mut PgConnection, week: &Week, which: Runs) -> StoreResult<bool> {
     let (states, since): (Vec<String>, Option<DateTime<Utc>>) = match which {
         Runs::Any => (Vec::new(), None),

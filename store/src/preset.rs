@@ -1,4 +1,4 @@
-//! Presets: sets of params of a DAG that people gave a name, for the next run.
+//! Presets: named sets of params of a DAG, stored for later runs.
 
 use crate::list::List;
 use crate::{
@@ -11,7 +11,7 @@ use serde_json::Value;
 use sqlx::FromRow;
 use sqlx::postgres::PgConnection;
 
-/// Of one DAG.
+/// Maximum number of presets of one DAG.
 pub const MOST_PRESETS: i64 = 200;
 pub const MOST_NAME_CHARS: usize = 100;
 
@@ -23,7 +23,7 @@ pub struct Preset {
     pub updated_at: DateTime<Utc>,
 }
 
-/// Why a text cannot be the name of a preset; `None`: it can.
+/// Returns why a text is not a valid name of a preset, or `None` if it is valid.
 pub fn wrong_name(name: &str) -> Option<&'static str> {
     let long = name.chars().count() > MOST_NAME_CHARS;
     let odd = name.trim() != name || name.is_empty() || name.chars().any(char::is_control);
@@ -34,7 +34,7 @@ pub fn wrong_name(name: &str) -> Option<&'static str> {
     }
 }
 
-/// Columns of presets; people may ask by `ALL`. A list is of one DAG.
+/// Columns of presets; users may filter or sort by those in `ALL`. A list contains the presets of one DAG.
 pub mod by {
     use crate::list::Column;
     use crate::list::Filter::{Is, Pattern, Prefix, Range};
@@ -49,7 +49,7 @@ pub mod by {
     ];
 }
 
-/// By name, if nothing else is said.
+/// List of presets, by default sorted by name.
 pub static PRESETS: List<Preset> = List {
     select: "name, conf, created_by, updated_at",
     from: "param_preset",
@@ -60,16 +60,15 @@ pub static PRESETS: List<Preset> = List {
     read: |row| Ok(Preset::from_row(row)?),
 };
 
-/// What became of a wish to keep a preset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeepPreset {
     Kept,
     NoSuchDag,
-    /// The DAG has as many as it may have.
+    /// The DAG has the maximum number of presets.
     TooMany,
 }
 
-/// Keeps a preset; one of that name is replaced.
+/// Stores a preset, and replaces one with the same name.
 #[boxed]
 pub async fn keep_preset(
     db: &mut PgConnection,
@@ -98,7 +97,7 @@ pub async fn keep_preset(
     Ok(if kept.execute(db).await?.rows_affected() > 0 { KeepPreset::Kept } else { KeepPreset::TooMany })
 }
 
-/// Whether there was one.
+/// Deletes a preset. Returns false if it does not exist.
 #[boxed]
 pub async fn delete_preset(db: &mut PgConnection, dag_id: &str, name: &str) -> StoreResult<bool> {
     let gone = sqlx::query!("delete from param_preset where dag_id = $1 and name = $2", dag_id, name);

@@ -1,4 +1,4 @@
-//! Schedulers and web servers, for people and for health. Nothing is decided by these rows.
+//! Schedulers and web servers, recorded for users and health checks. No decision depends on these rows.
 
 use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
@@ -14,13 +14,13 @@ pub struct ProcessRow {
     pub hostname: String,
     pub pid: i32,
     pub binary_version: String,
-    /// At its last heartbeat.
+    /// Memory of the process at its last heartbeat.
     pub memory_mb: i32,
     pub started_at: DateTime<Utc>,
     pub heartbeat_at: DateTime<Utc>,
     /// Seconds since its last heartbeat, by the database's clock.
     pub silent_secs: f64,
-    /// When each loop last came round, by name.
+    /// Time of the last iteration of each loop, by name.
     pub progress: Value,
 }
 
@@ -52,7 +52,7 @@ pub async fn register_process(db: &mut PgConnection, role: Role, hostname: &str,
     Ok(id.fetch_one(db).await?)
 }
 
-/// Says that a process lives and how far its loops are.
+/// Records a heartbeat and the progress of the process's loops.
 #[boxed]
 pub async fn heartbeat(db: &mut PgConnection, id: i32, progress: &Value) -> StoreResult<()> {
     sqlx::query!(
@@ -66,14 +66,14 @@ pub async fn heartbeat(db: &mut PgConnection, id: i32, progress: &Value) -> Stor
     Ok(())
 }
 
-/// A process ends as it should.
+/// Deletes the row of a process that stops normally.
 #[boxed]
 pub async fn forget_process(db: &mut PgConnection, id: i32) -> StoreResult<()> {
     sqlx::query!("delete from process where id = $1", id).execute(db).await?;
     Ok(())
 }
 
-/// Newest heartbeat first.
+/// Returns at most 200 processes, the newest heartbeat first.
 #[boxed]
 pub async fn list_processes(db: &mut PgConnection) -> StoreResult<Vec<ProcessRow>> {
     let rows = sqlx::query_as!(
@@ -85,14 +85,14 @@ pub async fn list_processes(db: &mut PgConnection) -> StoreResult<Vec<ProcessRow
     Ok(rows.fetch_all(db).await?)
 }
 
-/// Forgets those that nobody has heard of for a day.
+/// Deletes processes without a heartbeat for a day.
 #[boxed]
 pub async fn forget_silent(db: &mut PgConnection) -> StoreResult<()> {
     sqlx::query!("delete from process where heartbeat_at < now() - interval '1 day'").execute(db).await?;
     Ok(())
 }
 
-/// What this process has in memory, in MB; 0 where the system does not say.
+/// Returns the resident memory of this process in MB, or 0 if the system does not report it.
 pub(crate) fn memory_mb() -> i32 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

@@ -1,20 +1,20 @@
-//! How far tries are, by their own word: the last one of each, shown while it runs and after.
+//! Progress that attempts report. The last report of each attempt is stored, and shown while it runs and afterwards.
 
 use crate::{StoreResult, boxed};
 use orch_spec::text::counted;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
-/// What a try said last.
+/// The last progress report of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
     pub rows: i64,
     pub bytes: i64,
-    /// Since its body began, by the clock of its worker.
+    /// Time since the task function started, by the clock of its worker.
     pub after_ms: i64,
 }
 
-/// The word of one lease of one try.
+/// A report of one lease of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NewProgress {
     pub run: Uuid,
@@ -23,7 +23,7 @@ pub struct NewProgress {
     pub said: Progress,
 }
 
-/// Keeps the last words of any number of tries. What a lease says counts for nothing once a later one has spoken.
+/// Stores the last reports of any number of attempts. Reports of a lease are ignored once a later lease has reported.
 #[boxed]
 pub async fn keep(db: &mut PgConnection, all: &[NewProgress]) -> StoreResult<()> {
     sqlx::query!(
@@ -43,7 +43,7 @@ pub async fn keep(db: &mut PgConnection, all: &[NewProgress]) -> StoreResult<()>
     Ok(())
 }
 
-/// The last word of a try, if it said any.
+/// Returns the last report of an attempt, if there is one.
 #[boxed]
 pub async fn of_try(db: &mut PgConnection, run: Uuid, attempt: Uuid) -> StoreResult<Option<Progress>> {
     let said = sqlx::query_as!(
@@ -56,7 +56,7 @@ pub async fn of_try(db: &mut PgConnection, run: Uuid, attempt: Uuid) -> StoreRes
 }
 
 impl Progress {
-    /// `1,200,000 rows, 34.5 MB, 240,000 rows/s`; what it said nothing of is left out.
+    /// Formats the progress like `1,200,000 rows, 34.5 MB, 240,000 rows/s`, without values that were not reported.
     #[expect(clippy::cast_possible_truncation, reason = "a float too large for it becomes the largest whole number")]
     pub fn in_words(&self) -> String {
         let seconds = self.after_ms.max(1) as f64 / 1_000.0;
@@ -77,7 +77,7 @@ impl Progress {
     }
 }
 
-/// `1,200,000`.
+/// Formats a number like `1,200,000`.
 pub fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
@@ -90,7 +90,7 @@ pub fn thousands(number: u64) -> String {
     grouped
 }
 
-/// `34.5 MB`.
+/// Formats a size like `34.5 MB`.
 fn size(bytes: u64) -> String {
     let units = [(1_000_000_000_000, "TB"), (1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")];
     match units.into_iter().find(|(unit, _)| bytes >= *unit) {

@@ -1,4 +1,4 @@
-//! Queries over the lake that people sent: each user sees its own, and any server can be told to end one.
+//! Queries over the lake that users sent. Users see their own queries, and a query can be cancelled through any server.
 
 use crate::list::List;
 use crate::{StoreResult, boxed};
@@ -8,7 +8,7 @@ use sqlx::postgres::PgConnection;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Of one user; the oldest go first.
+/// Maximum number of queries per user. The oldest are deleted.
 const MOST_KEPT: i64 = 200;
 const DAYS_KEPT: i32 = 30;
 
@@ -25,7 +25,7 @@ pub struct QueryRow {
     pub problem: Option<String>,
 }
 
-/// Columns of queries; people may ask by `ALL`. A list is of one user.
+/// Columns of queries; users may filter or sort by those in `ALL`. A list contains the queries of one user.
 pub mod by {
     use crate::list::Filter::{AnyOf, Pattern, Range};
     use crate::list::{Column, Words};
@@ -45,7 +45,7 @@ pub mod by {
     ];
 }
 
-/// The newest first, if nothing else is said.
+/// List of queries, by default the newest first.
 pub static QUERIES: List<QueryRow> = List {
     select: "id, user_name, sql, state, started_at, ended_at, rows, problem",
     from: "(select id, user_name, sql, started_at, ended_at, rows, problem,
@@ -57,7 +57,6 @@ pub static QUERIES: List<QueryRow> = List {
     read: |row| Ok(QueryRow::from_row(row)?),
 };
 
-/// How a query ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum QueryEnd {
     Success { rows: u64 },
@@ -75,7 +74,7 @@ impl QueryEnd {
     }
 }
 
-/// Writes down a query that begins, and forgets old ones of that user. False: there is one of that id.
+/// Records the start of a query, and deletes old queries of the same user. Returns false if the id is already used.
 #[boxed]
 pub async fn begin_query(db: &mut PgConnection, id: Uuid, user: &str, sql: &str, most: Duration) -> StoreResult<bool> {
     let begun = sqlx::query!(
@@ -103,7 +102,7 @@ pub async fn begin_query(db: &mut PgConnection, id: Uuid, user: &str, sql: &str,
     Ok(true)
 }
 
-/// Says how it ended; the first to say so is believed.
+/// Records the outcome of a query. Only the first outcome is stored.
 #[boxed]
 pub async fn end_query(db: &mut PgConnection, id: Uuid, end: &QueryEnd) -> StoreResult<()> {
     let (rows, problem) = match end {
@@ -124,7 +123,8 @@ pub async fn end_query(db: &mut PgConnection, id: Uuid, end: &QueryEnd) -> Store
     Ok(())
 }
 
-/// Wishes that a query ends; `user`: only if it is that user's. False: it does not run.
+/// Requests the cancellation of a query. If `user` is set, the query must belong to that user. Returns false if no such
+/// query is running.
 #[boxed]
 pub async fn cancel_query(db: &mut PgConnection, id: Uuid, user: Option<&str>) -> StoreResult<bool> {
     let wished = sqlx::query!(
@@ -136,7 +136,7 @@ pub async fn cancel_query(db: &mut PgConnection, id: Uuid, user: Option<&str>) -
     Ok(wished.execute(db).await?.rows_affected() == 1)
 }
 
-/// Whether somebody wishes that it ends, or has deleted its user.
+/// Returns true if the cancellation of the query was requested or its user was deleted.
 #[boxed]
 pub async fn is_query_cancelled(db: &mut PgConnection, id: Uuid) -> StoreResult<bool> {
     let goes_on = sqlx::query_scalar!("select id from query_history where id = $1 and not cancel_wished", id);

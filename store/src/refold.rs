@@ -1,5 +1,5 @@
-//! Folding under the run's lock: everything recorded and not yet in the ledger, in one write. Whoever lost a race does
-//! it, schedulers do it for the dead, and every change by a person goes this way too.
+//! Folding under the run's lock: applies all recorded outcomes that are not in the ledger yet, in one write. Workers
+//! that lost a race fold this way, schedulers do it for dead workers, and so does every change by a user.
 
 use crate::{
     StoreError, StoreResult, boxed, dag,
@@ -18,37 +18,37 @@ use sqlx::postgres::PgConnection;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// What a fold under the lock left behind.
+/// Result of a fold under the lock.
 #[derive(Debug)]
 pub struct Folded {
     pub version: Arc<Version>,
     pub rev: i32,
     pub clear_number: i16,
     pub ledger: Run,
-    /// Something was folded; else the run is only as it was found.
+    /// True if something was folded. Otherwise the run is returned as it was found.
     pub moved: bool,
-    /// Tries this worker goes on with (never more than it asked for).
+    /// Attempts that the worker runs itself, at most as many as it requested.
     pub kept: Vec<crate::step::NewTry>,
-    /// Something became claimable for others.
+    /// True if attempts became claimable for other workers.
     pub queued: bool,
 }
 
-/// Which of the tries that become ready a worker goes on with itself, instead of queueing them.
+/// Selects the attempts that a worker runs itself when they become ready, instead of queueing them.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Keep<'a> {
-    /// At most so many.
+    /// Maximum number of attempts.
     pub room: usize,
-    /// Only tries that wait there: of its queues those for bodies in its own process.
+    /// Queues of these attempts: the worker's queues of task functions that run in its own process.
     pub queues: &'a [i32],
 }
 
 impl Keep<'_> {
-    /// Everything is queued.
+    /// Queues all attempts.
     pub const NOTHING: Keep<'static> = Keep { room: 0, queues: &[] };
 }
 
-/// Folds the unfolded outcomes of `run`; `worker` may keep some of the tries that become ready. Returns `None` if the run does not exist, or
-/// was parked because it cannot be folded.
+/// Folds the unfolded outcomes of `run`. `worker` may keep some of the attempts that become ready. Returns `None` if
+/// the run does not exist, or was parked because it cannot be folded.
 pub async fn fold_run(
     db: &mut PgConnection,
     locks: &Locks<Runs>,
@@ -82,7 +82,8 @@ async fn try_fold(
     let version = versions.get(&mut tx, locked.version).await?;
     locked.readable(&version.plan)?;
     if locked.events.is_empty() || locked.is_over() {
-        // Nothing to write: the roll-back costs no flush. What a finished run still hears of is dropped with it.
+        // If there are no outcomes, nothing was written, and a rollback costs no flush. Outcomes of a finished run are
+        // deleted.
         let dropped = !locked.events.is_empty();
         if dropped {
             tx.commit().await?;
@@ -113,7 +114,7 @@ async fn try_fold(
     Ok(Some(Folded { version, rev, clear_number, ledger, moved: true, kept: step.keep, queued }))
 }
 
-/// Folds events into a run, loading the element states that the decision asks for.
+/// Folds events into a run. Loads the element states that the decision needs.
 #[boxed]
 pub async fn fold_loading(
     db: &mut PgConnection,
@@ -126,8 +127,8 @@ pub async fn fold_loading(
     run_lock::deciding(db, &version.plan, run, ledger, decide).await
 }
 
-/// Adds to a step what a transition from the run `at` a revision asks for: the ledger, who is told, and a place for each try
-/// that comes to be. Tries that a worker does not keep are queued, and so are those that have to be let in first.
+/// Adds the effects of a transition of the run `at` a revision to a step: the ledger, the alerts, and a queue entry for
+/// each new attempt. Attempts that the worker does not keep are queued, and so are those that need admission first.
 pub fn carry_out(step: &mut WorkerStep, version: &Version, at: RunAt, to: Run, effects: Effects, keep: Keep<'_>) {
     let RunAt { run, rev, .. } = at;
     let moved = RunAt { rev: rev + 1, ..at };

@@ -1,5 +1,6 @@
-//! A bundle tells what DAGs it has. Versions come to be where the structure is new, the words are taken over, and the
-//! next run is reckoned where the schedule changed. One transaction and a handful of statements, however many DAGs.
+//! Registration of the DAGs of a bundle: creates a version if the structure of a DAG is new, updates its descriptive
+//! fields, and recomputes its next run if the schedule changed. It is one transaction of a handful of statements,
+//! regardless of the number of DAGs.
 
 use crate::{
     StoreError, StoreResult, asset, boxed,
@@ -15,34 +16,34 @@ use sqlx::postgres::PgConnection;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Runs of a DAG at the same time, where it says nothing: Airflow's default.
+/// Maximum number of active runs of a DAG that does not set it. The same default as in Airflow.
 pub const MAX_ACTIVE_RUNS: u32 = 16;
 
-/// What a worker can run: the DAGs of one binary or folder.
+/// The DAGs that a worker can run, from one binary or folder.
 #[derive(Debug, Clone)]
 pub struct NewBundle {
     pub name: String,
     pub dags: Vec<Arc<DagSpec>>,
 }
 
-/// A DAG as it stands in the database by now.
+/// The registered version of a DAG.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Registered {
     pub dag_id: String,
     pub version_id: i32,
     pub number: i32,
-    /// The version came to be with this registration.
+    /// True if this registration created the version.
     pub new: bool,
 }
 
-/// What was known of a DAG before.
+/// The state of a DAG before the registration.
 struct Before {
     schedule: Option<Value>,
     last: Option<DataInterval>,
 }
 
-/// Registers all DAGs of a bundle; the answer is in their order. `paused_at_creation` is for DAGs that are new and say
-/// nothing themselves.
+/// Registers all DAGs of a bundle and returns them in the same order. `paused_at_creation` applies to new DAGs that do
+/// not set it themselves.
 #[boxed]
 pub async fn register_bundle(
     db: &mut PgConnection,
@@ -52,8 +53,8 @@ pub async fn register_bundle(
     register(db, bundle, paused_at_creation, Newer::Stays).await
 }
 
-/// The same for DAGs of files, some of a folder: what is in the folder counts, also when it was there before. All workers
-/// see the same folder, so none of them is older than another.
+/// Registers DAGs from files of a folder. Their versions become the current ones, even if newer versions exist. All
+/// workers see the same folder, so none of them is older than another.
 #[boxed]
 pub async fn register_files(
     db: &mut PgConnection,
@@ -63,8 +64,8 @@ pub async fn register_files(
     register(db, bundle, paused_at_creation, Newer::GivesWay).await
 }
 
-/// The same for a binary that takes over, whatever living workers offer: the structures it has count from now on, also
-/// where it goes back to an older one.
+/// Registers the DAGs of a binary that takes over. Its versions become the current ones, even if they are older than
+/// those that live workers offer.
 #[boxed]
 pub async fn take_over(
     db: &mut PgConnection,
@@ -74,7 +75,7 @@ pub async fn take_over(
     register(db, bundle, paused_at_creation, Newer::GivesWay).await
 }
 
-/// What becomes of a newer version that a living worker offers.
+/// Policy for a newer version that a live worker offers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Newer {
     Stays,
@@ -109,13 +110,13 @@ async fn register(
     Ok(registered)
 }
 
-/// The versions with these ids, read and prepared, in that order.
+/// Loads and prepares the versions with these ids, in that order.
 #[boxed]
 pub async fn versions_of(db: &mut PgConnection, ids: &[i32]) -> StoreResult<Vec<Version>> {
     load_all(db, ids).await
 }
 
-/// The versions of a bundle that was just registered, prepared from what the caller has in its hands.
+/// Prepares the versions of a bundle that was just registered, from the DAGs that the caller already has.
 #[boxed]
 pub async fn prepare(
     db: &mut PgConnection,
@@ -130,14 +131,14 @@ pub async fn prepare(
     version::prepare(db, plans).await
 }
 
-/// The run a DAG's schedule asks for after `last`. A schedule that cannot be followed asks for none: a DAG with one is
-/// refused long before.
+/// Returns the next scheduled run of a DAG after `last`. Returns `None` for an invalid schedule too, but DAGs with one
+/// are rejected long before.
 pub fn next_run(dag: &DagSpec, last: Option<DataInterval>, now: DateTime<Utc>) -> Option<NextRun> {
     let calendar = Calendar::new(&dag.schedule, dag.timetable).ok()?;
     calendar.next_run(last, &Bounds::from(dag), now)
 }
 
-/// Runs of this DAG at the same time.
+/// Returns the limit of the DAG or of its schedule, whichever is lower.
 fn max_active_runs(dag: &DagSpec) -> u32 {
     let own = dag.max_active_runs.unwrap_or(MAX_ACTIVE_RUNS).clamp(1, i32::MAX as u32);
     let calendar = Calendar::new(&dag.schedule, dag.timetable).ok();
@@ -229,12 +230,12 @@ async fn known_dags(
     Ok((now, before.collect()))
 }
 
-/// All that the next run follows from, as `known_dags` reads it.
+/// Returns everything that determines the next run, in the format in which `known_dags` reads it.
 fn scheduling(dag: &DagSpec) -> Value {
     json!([dag.schedule, dag.timetable, dag.start, dag.end, dag.catchup])
 }
 
-/// Postgres keeps no NUL in a text.
+/// Removes NUL, which Postgres cannot store in text.
 fn text(words: &str) -> String {
     words.replace('\0', "")
 }
@@ -257,8 +258,8 @@ fn words(dag: &DagSpec, version: &Registered, paused: bool, rescheduled: bool, n
     })
 }
 
-/// An older binary that comes back does not take a DAG away from newer ones that still live; after a roll-back nobody
-/// offers the newer version any more.
+/// Updates the DAGs. With `Newer::Stays`, an older binary that restarts does not replace versions that newer, live
+/// binaries offer. After a rollback, no worker offers the newer version, so the older one becomes current.
 async fn upsert_dags(db: &mut PgConnection, bundle: &str, words: &str, newer: Newer) -> StoreResult<()> {
     let stays = newer == Newer::Stays;
     sqlx::query_file!("queries/registry/upsert_dags.sql", words, bundle, stays).execute(&mut *db).await?;

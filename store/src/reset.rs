@@ -1,4 +1,4 @@
-//! Everything goes: for somebody who begins anew and has been asked twice.
+//! Deletes all data, for a user who starts over and has confirmed it twice.
 
 use crate::{
     MIGRATOR, StoreError, StoreResult,
@@ -6,10 +6,10 @@ use crate::{
 };
 use sqlx::postgres::PgConnection;
 
-/// Undoes all migrations and applies them again. Whoever works on this database finds nothing of its own afterwards.
+/// Reverts all migrations and applies them again. Processes that use this database lose all their rows.
 pub async fn reset(db: &mut PgConnection) -> StoreResult<()> {
     if let Schema::Old { .. } = guard::read_schema(db).await? {
-        // What is undone are the migrations of this binary.
+        // Only the migrations of this binary can be reverted.
         guard::migrate(db).await?;
     }
     sqlx::query("set statement_timeout = 0").execute(&mut *db).await?;

@@ -1,5 +1,6 @@
-//! Logs that are old roll over to the archive: a folder for each week, in it one for each run, in it an object or a few. Then
-//! their partition is dropped, or emptied while the week has runs. Whoever wants to read one has it recalled: it comes back for a day, and is read like others.
+//! Moves old logs to the archive, which has a folder for each week, in it a folder for each run, and in that one or
+//! more objects. Then their partition is dropped, or emptied while the week has runs. A log that is requested later is
+//! recalled: it is copied back for a day and read like any other log.
 
 use crate::{
     StoreError, StoreResult,
@@ -17,13 +18,13 @@ use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
-/// Read at once: chunks are up to 64 kB.
+/// Maximum number of chunks to read at a time. A chunk has up to 64 kB.
 const CHUNKS: i64 = 200;
-/// Where logs are in an archive.
+/// Folder of the logs in an archive.
 const FOLDER: &str = "logs";
 
-/// Writes the logs of old weeks into the archive, then drops their partitions. A week with a run that is under way waits.
-/// Begun again it writes the same objects again; a partition goes only when all that is in it was written.
+/// Writes the logs of old weeks to the archive, then drops their partitions. Skips weeks with active runs. Idempotent:
+/// a second pass writes the same objects again. A partition is dropped only after all of its rows have been written.
 pub(crate) async fn roll_over_logs(
     db: &mut PgConnection,
     archive: &dyn Archive,
@@ -44,7 +45,8 @@ pub(crate) async fn roll_over_logs(
     Ok(done)
 }
 
-/// `None`: there was nothing, or somebody wrote to it meanwhile and it stays until the next turn.
+/// Returns `None` if there was nothing to do, or if rows were added meanwhile and the partition stays until the next
+/// pass.
 async fn roll_over(
     db: &mut PgConnection,
     archive: &dyn Archive,
@@ -76,7 +78,7 @@ async fn roll_over(
         rows: Some(seen.rows),
         place: (seen.rows > 0).then_some(&*place),
     };
-    // Whoever writes there waits from the look to the end, and nobody else.
+    // Only writers of this partition are blocked, from the check until the end.
     let change = Change {
         lock: Some(format!("lock table {leaf} in share mode")),
         only_if: Some(format!(
@@ -104,7 +106,7 @@ struct Row {
     mark: i64,
 }
 
-/// What tells rows of a partition from others: chunks are added and taken away, but never changed once their run is over.
+/// Digest of the rows of a partition. Chunks are added and deleted, but never changed once their run has ended.
 #[derive(Debug, Clone, Copy, Default)]
 struct PartitionDigest {
     rows: i64,
@@ -158,21 +160,22 @@ fn folder(week: Leaf, run: Uuid) -> String {
     format!("{FOLDER}/{week}/{run}")
 }
 
-/// Where the log of a try is.
+/// Location of the log of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LogStorage {
-    /// In the database, or it said nothing.
+    /// The log is in the database, or the attempt has none.
     Here,
-    /// It came from the archive, and stays for a day.
+    /// The log was recalled from the archive, and stays for a day.
     Recalled { place: String },
-    /// It was rolled over to a place, and this process was told of none.
+    /// The log is in the archive, and this process has no archive.
     Away { place: String },
 }
 
-/// Makes the log of a try readable, if it rolled over. Of runs of this and the last week nothing is asked.
+/// Makes the log of an attempt readable if it was moved to the archive. Runs that were created less than a week ago
+/// need no query.
 ///
 /// # Errors
-/// The archive cannot be read, or what is in it is damaged.
+/// Returns an error if the archive cannot be read, or if its content is damaged.
 #[boxed]
 pub async fn recall(
     db: &mut PgConnection,
@@ -206,7 +209,7 @@ pub async fn recall(
     let mut is_found = false;
     for key in keys {
         let packed = archive.get(key.clone()).await?;
-        // Unpacking a large one takes a while.
+        // Unpacking a large object takes too long for an async thread.
         let chunks = tokio::task::spawn_blocking(move || unpack(&key, &packed, attempt)).await;
         let chunks = chunks.map_err(|error| ArchiveError(format!("an old log was not unpacked: {error}")))??;
         is_found |= !chunks.is_empty();
@@ -237,7 +240,7 @@ async fn put_back(db: &mut PgConnection, run: Uuid, attempt: Uuid, chunks: &[Chu
     Ok(())
 }
 
-/// What was recalled a day ago can be recalled again.
+/// Deletes logs that were recalled more than a day ago. They can be recalled again.
 pub(crate) async fn forget_recalled(db: &mut PgConnection) -> StoreResult<()> {
     sqlx::query!("delete from recalled_log where recalled_at < now() - interval '1 day'").execute(db).await?;
     Ok(())

@@ -1,4 +1,4 @@
-//! Runs: how they come to be, begin, are listed, end before their time and go away. What moves them on stands in `step`.
+//! Runs: how they are created, started, listed, ended early and deleted. The module `step` advances them.
 
 mod active;
 mod around;
@@ -30,7 +30,7 @@ pub use start::{start_queued_runs, start_queued_runs_of};
 use crate::{StoreError, StoreResult};
 use std::str::FromStr;
 
-/// A word of an enum that the database keeps as text.
+/// Parses a value of an enum that the database stores as text.
 pub(crate) fn word<T>(word: &str) -> StoreResult<T>
 where
     T: FromStr,

@@ -1,4 +1,5 @@
-//! A run under its row's lock: the slow way, for whoever lost a race, folds for the dead, clears, marks or cancels.
+//! A run whose row is locked. This is the slow path: for workers that lost a race, for folding for dead workers, and
+//! for clears, marks and cancellations.
 
 use crate::{
     StoreError, StoreResult, boxed,
@@ -23,15 +24,15 @@ pub struct LockedRun {
     pub rev: i32,
     pub version: i32,
     pub clear_number: i16,
-    /// In which `ledger` is written.
+    /// Format version of `ledger`.
     pub format: i16,
-    /// It could not be moved on when that was tried last.
+    /// The last try to advance the run failed.
     pub parked: bool,
     pub dag_id: String,
     pub run_type: RunType,
     pub ledger: Run,
     pub events: Vec<Event>,
-    /// Outcomes of older transactions than this are among `events`.
+    /// `events` contains all outcomes of transactions older than this one.
     pub fold_xmin: u64,
 }
 
@@ -70,7 +71,8 @@ pub async fn lock(db: &mut PgConnection, locks: &Locks<Runs>, run: Uuid) -> Stor
     }))
 }
 
-/// Outcomes that nobody has folded yet; they are gone with it. The number: outcomes of older transactions are among them.
+/// Deletes and returns the outcomes that have not been folded yet. They include all outcomes of transactions older than
+/// the returned transaction id.
 pub(crate) async fn take_unfolded(db: &mut PgConnection, run: Uuid) -> StoreResult<(Vec<Event>, u64)> {
     let rows = sqlx::query(
         "delete from unfolded u using dag_run r where r.id = $1 and u.run = $1 and u.xid >= r.fold_xmin
@@ -106,7 +108,7 @@ fn skip_of(pair: &[i32]) -> StoreResult<Skip> {
     Ok(Skip { task, index: (pair[1] >= 0).then_some(pair[1]) })
 }
 
-/// Decides about a run, loading the element states that the decision asks for.
+/// Makes a decision about a run, and loads the element states that it needs.
 pub async fn deciding<T>(
     db: &mut PgConnection,
     plan: &Plan,
@@ -123,8 +125,8 @@ pub async fn deciding<T>(
     }
 }
 
-/// The finished and folded elements that a decision misses; of a run that somebody changed also those in flight and
-/// held: what was decided no longer follows from the rules alone.
+/// Returns the finished and folded elements that a decision needs. If a user changed the run, also returns elements
+/// that are in flight or held, because earlier decisions no longer follow from the rules alone.
 #[boxed]
 pub async fn elements(
     db: &mut PgConnection,
@@ -164,7 +166,7 @@ pub async fn elements(
         .collect()
 }
 
-/// Runs with outcomes that nobody has folded for a moment.
+/// Returns runs with outcomes that have been unfolded for longer than `older_than`.
 #[boxed]
 pub async fn left_unfolded(db: &mut PgConnection, older_than: Duration, most: i64) -> StoreResult<Vec<Uuid>> {
     let rows = sqlx::query_scalar!(
@@ -185,7 +187,7 @@ impl LockedRun {
         RunAt { run: self.lock.run(), rev: self.rev, run_type: self.run_type }
     }
 
-    /// Else it is not folded: nothing could be said of what follows.
+    /// Returns an error if the ledger or an outcome does not match the plan. Such a run is not folded.
     pub fn readable(&self, plan: &Plan) -> StoreResult<()> {
         self.ledger.check(self.format, plan).map_err(StoreError::corrupt)?;
         let task = |event: &Event| match event {
@@ -204,7 +206,7 @@ impl LockedRun {
 }
 
 impl KnownRun {
-    /// Takes over what the lock showed, if it is newer.
+    /// Updates the run from the locked one, if that is newer.
     pub fn refresh(&mut self, locked: &LockedRun) {
         if locked.rev > self.rev {
             (self.rev, self.version, self.clear_number) = (locked.rev, locked.version, locked.clear_number);
@@ -213,14 +215,14 @@ impl KnownRun {
     }
 }
 
-/// Length of the list that a task gave, as the ledger has it; 0 while it is not known.
+/// Returns the length of the list that a task returned, from the ledger, or 0 while it is not known.
 #[boxed]
 pub async fn list_len(db: &mut PgConnection, plan: &Plan, run: Uuid, task: TaskIdx) -> StoreResult<i32> {
     let Some(&slot) = plan.list_slots.get(&task) else { return Ok(0) };
     counter(db, run, slot).await
 }
 
-/// Number of elements of a mapped task, as the ledger has it; 0 while it is not expanded.
+/// Returns the number of elements of a mapped task, from the ledger, or 0 while it is not expanded.
 #[boxed]
 pub async fn element_count(db: &mut PgConnection, plan: &Plan, run: Uuid, task: TaskIdx) -> StoreResult<i32> {
     let Some(map) = plan.task(task).map else { return Ok(0) };

@@ -1,8 +1,8 @@
-//! Secrets at rest: sealed with a key that is not in the database, and bound to their place, so that nobody who may
-//! write the tables can move one to where it is shown.
+//! Secrets at rest, sealed (encrypted) with a key that is not in the database. They are bound to their location, so
+//! that a user who may write the tables cannot move a secret to a column that is shown.
 //!
-//! A sealed value is: a version, the id of its key, a random nonce, the cipher text (XChaCha20-Poly1305). The place is
-//! its associated data. Several keys may be known: the first seals, all open; that is how keys are rotated.
+//! A sealed value consists of a version, the id of its key, a random nonce and the ciphertext (XChaCha20-Poly1305). The
+//! location is the associated data. There may be several keys, for rotation: the first seals, all open.
 
 use crate::StoreError;
 use base64::Engine as _;
@@ -18,7 +18,7 @@ const ID_BYTES: usize = 8;
 const NONCE_BYTES: usize = 24;
 const KEY_BYTES: usize = 32;
 
-/// Where a sealed value stands. It can be opened there only.
+/// Location of a sealed value. The value can be opened only there.
 #[derive(Debug, Clone, Copy)]
 pub struct Seat<'a> {
     pub table: &'static str,
@@ -27,7 +27,7 @@ pub struct Seat<'a> {
 }
 
 impl Seat<'_> {
-    /// No two places give the same: NUL is in none of the parts.
+    /// Returns the associated data, which is unique per location because no part contains NUL.
     fn bytes(&self) -> Vec<u8> {
         [self.table, "\0", self.id, "\0", self.column].concat().into_bytes()
     }
@@ -51,7 +51,6 @@ impl fmt::Display for Seat<'_> {
     }
 }
 
-/// Why a secret cannot be kept or read.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// A secret cannot be sealed, because this process has no key.
@@ -60,7 +59,8 @@ pub enum SecretError {
         `ORCH_SECRET_KEY_FILE`; `orch secrets generate-key` prints a new key"
     )]
     NoKey { seat: String },
-    /// A sealed secret cannot be opened, because this process does not have its key. `replacement` is what users do if the key is lost.
+    /// A sealed secret cannot be opened, because this process does not have its key. `replacement` is what users do if
+    /// the key is lost.
     #[error(
         "{seat} is sealed with the key {key}, which this process does not have\nhint: add that key to `ORCH_SECRET_KEY`, behind \
         a comma, or to the file of `ORCH_SECRET_KEY_FILE` (`orch standalone` keeps its key in `secret.key` of its data folder); a new \
@@ -79,14 +79,14 @@ impl From<sqlx::Error> for SecretError {
     }
 }
 
-/// What is wrong with a key. Says nothing of it.
+/// An invalid key. The message contains nothing of the key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("key {number} for secrets is not 32 bytes in base64\nhint: make one with `orch secrets generate-key`")]
 pub struct BadKey {
     number: usize,
 }
 
-/// The keys that are known here. None is fine as long as nobody needs a secret.
+/// The keys of this process. It may have none as long as no secret is needed.
 #[derive(Clone, Default)]
 pub struct Keyring {
     keys: Vec<SecretKey>,
@@ -99,7 +99,8 @@ struct SecretKey {
 }
 
 impl Keyring {
-    /// Keys with commas or on lines: the first seals, all open. Keys of Airflow's Fernet will do.
+    /// Parses keys that are separated by commas or newlines. The first key seals, all keys open. Airflow's Fernet keys
+    /// are valid.
     pub fn parse(text: &str) -> Result<Self, BadKey> {
         let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
         let written = text.split([',', '\n']).map(str::trim).filter(|key| !key.is_empty() && !key.starts_with('#'));
@@ -111,7 +112,7 @@ impl Keyring {
         Ok(Keyring { keys: keys.collect::<Result<_, _>>()? })
     }
 
-    /// A new key, as `parse` reads it.
+    /// Returns a new key in the format that `parse` accepts.
     pub fn generate() -> String {
         let config = GeneralPurposeConfig::new();
         GeneralPurpose::new(&URL_SAFE, config).encode(Key::generate())
@@ -121,7 +122,7 @@ impl Keyring {
         self.keys.is_empty()
     }
 
-    /// How the first key is called in lists and errors.
+    /// Returns the id of the first key, for lists and errors.
     pub fn first_id(&self) -> Option<String> {
         self.keys.first().map(|key| name(&key.id))
     }
@@ -149,7 +150,7 @@ impl Keyring {
         String::from_utf8(opened).map_err(|_| damaged())
     }
 
-    /// It is sealed with the first key already.
+    /// Returns true if the value is sealed with the first key.
     pub(crate) fn is_current(&self, sealed: &[u8]) -> bool {
         parts(sealed).is_some_and(|(id, _)| self.keys.first().is_some_and(|key| key.id == id))
     }
@@ -170,7 +171,7 @@ impl SecretKey {
     }
 }
 
-/// The key's id, and what is behind it.
+/// Splits a sealed value into the id of its key and the rest.
 fn parts(sealed: &[u8]) -> Option<(&[u8], &[u8])> {
     sealed.strip_prefix(&[VERSION])?.split_at_checked(ID_BYTES)
 }

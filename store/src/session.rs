@@ -1,5 +1,5 @@
-//! Logins: of browsers, and of programs that changed a password for a token. Only hashes of what proves them are kept;
-//! times are those of the caller's clock.
+//! Logins of browsers, and of programs that exchanged a password for a token. Only hashes of the tokens are stored.
+//! Times come from the caller's clock.
 
 use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
@@ -9,7 +9,7 @@ use sqlx::postgres::PgConnection;
 pub struct NewSession<'a> {
     pub token_hash: &'a [u8],
     pub user: &'a str,
-    /// Of the password it was opened with.
+    /// Stamp of the password that the session was opened with.
     pub stamp: &'a str,
     pub kind: SessionKind,
     pub client_ip: &'a str,
@@ -40,7 +40,6 @@ pub struct SessionRow {
     pub expires_at: DateTime<Utc>,
 }
 
-/// A login as its owner sees it.
 #[derive(Debug, Clone)]
 pub struct ListedSession {
     pub id: i64,
@@ -53,7 +52,7 @@ pub struct ListedSession {
     pub expires_at: DateTime<Utc>,
 }
 
-/// Keeps a session, and forgets those that are over.
+/// Stores a session, and deletes expired ones.
 #[boxed]
 pub async fn open_session(db: &mut PgConnection, new: &NewSession<'_>) -> StoreResult<()> {
     sqlx::query!(
@@ -84,7 +83,7 @@ pub async fn get_session(db: &mut PgConnection, token_hash: &[u8]) -> StoreResul
     Ok(row.fetch_optional(db).await?)
 }
 
-/// Of one user, the newest first.
+/// Returns the sessions of one user, the newest first.
 #[boxed]
 pub async fn list_sessions(
     db: &mut PgConnection,
@@ -103,14 +102,15 @@ pub async fn list_sessions(
     Ok(rows.fetch_all(db).await?)
 }
 
-/// Ends a session; whether there was one.
+/// Ends a session. Returns false if it does not exist.
 #[boxed]
 pub async fn close_session(db: &mut PgConnection, token_hash: &[u8]) -> StoreResult<bool> {
     let done = sqlx::query!("delete from web_session where token_hash = $1", token_hash).execute(db).await?;
     Ok(done.rows_affected() == 1)
 }
 
-/// Ends sessions of a user: one, or all but the one that asks. How many there were.
+/// Ends one session of a user, or all, but never the one with the token hash `kept`. Returns the number of ended
+/// sessions.
 #[boxed]
 pub async fn close_others(db: &mut PgConnection, user: &str, id: Option<i64>, kept: &[u8]) -> StoreResult<u64> {
     let done = sqlx::query!(

@@ -1,4 +1,4 @@
-//! Words an installation keeps for itself, such as the key that signs tokens.
+//! Values that an installation stores for itself, such as the key that signs tokens.
 
 use crate::{StoreResult, boxed};
 use sqlx::postgres::PgConnection;
@@ -21,13 +21,14 @@ pub async fn set_setting(db: &mut PgConnection, key: &str, value: &str) -> Store
     Ok(())
 }
 
-/// Returns the ID of this installation, which never changes. Installations that share a Kafka cluster have different IDs.
+/// Returns the ID of this installation, which never changes. Installations that share a Kafka cluster have different
+/// IDs.
 #[boxed]
 pub async fn installation_id(db: &mut PgConnection) -> StoreResult<String> {
     setting_or_insert(db, "installation", &Uuid::new_v4().to_string()).await
 }
 
-/// The value that was there first: of several processes that start together, all get the same.
+/// Returns the stored value, and stores `value` if there is none. Processes that start together all get the same value.
 #[boxed]
 pub async fn setting_or_insert(db: &mut PgConnection, key: &str, value: &str) -> StoreResult<String> {
     let kept = sqlx::query_scalar!(

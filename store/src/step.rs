@@ -1,7 +1,8 @@
-//! One step of a worker: record what ended, move the ledgers, put out what is ready, take what runs next. One statement.
+//! A step of a worker is a single statement: it records outcomes, advances ledgers, queues ready attempts and claims
+//! the next ones.
 //!
-//! The ledger moves by compare-and-swap on the run's revision. When a run has moved on meanwhile, its outcomes are
-//! recorded all the same, as unfolded, and folded under the run's lock (`run_lock`): losing a race loses nothing.
+//! A ledger is advanced by compare-and-swap on the run's revision. If the run has advanced meanwhile, its outcomes are
+//! recorded as unfolded and are folded later under the run's lock (`run_lock`), so a lost race loses nothing.
 
 mod alerts;
 mod asks;
@@ -31,7 +32,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use uuid::Uuid;
 
-/// One try of one instance in one pair of hands. What an attempt writes carries all of it.
+/// A lease of an attempt of a task instance. Everything that an attempt writes contains all of these fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Lease {
     pub run: Uuid,
@@ -41,33 +42,34 @@ pub struct Lease {
     pub lease_no: i32,
 }
 
-/// How a try ended, as far as the engine is concerned.
+/// The end of an attempt, as far as the engine is concerned.
 #[derive(Debug, Clone)]
 pub struct EndedTry {
     pub lease: Lease,
-    /// `success`, `failed`, `skipped`: for good. `up_for_retry`, `up_for_reschedule`, `deferred`, `awaiting_input`: see `next`.
+    /// `success`, `failed` and `skipped` are final. `up_for_retry`, `up_for_reschedule`, `deferred` and
+    /// `awaiting_input` continue with `next`.
     pub state: TaskState,
-    /// For people who are told.
+    /// Number of the attempt, for alerts.
     pub try_no: i16,
     pub list_len: Option<i32>,
     pub skip: Vec<Skip>,
-    /// Revision of the run that this end makes, or at which it is recorded.
+    /// Revision of the run that this outcome creates, or at which it is recorded.
     pub rev: i32,
-    /// What goes on after a state that is not for good.
+    /// The continuation after a state that is not final.
     pub next: Option<NextTry>,
-    /// Small outputs by key; written only if this try still counts.
+    /// Small outputs by key. They are written only if the lease is still valid.
     pub outputs: Vec<(Text, JsonText)>,
     pub failure: Option<Failure>,
-    /// What it did to assets, written with a success only.
+    /// Asset events and lineage, written only on success.
     pub touched: Option<Box<Touched>>,
-    /// Who is told of it.
+    /// Alerts about this outcome.
     pub alerts: Vec<NewAlert>,
 }
 
-/// Kind of the failure of a try whose end cannot be written.
+/// Kind of the failure of an attempt whose outcome cannot be recorded.
 pub const UNRECORDABLE: &str = "unrecordable";
 
-/// What a try did to assets.
+/// Asset events and lineage of an attempt.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Touched {
     pub dag_id: String,
@@ -77,16 +79,15 @@ pub struct Touched {
     pub edges: Vec<LineageEdge>,
 }
 
-/// Why a try failed.
 #[derive(Debug, Clone)]
 pub struct Failure {
     /// `retryable`, `fatal`, `timeout`, `panic`, `lost`, `exit`, `unrecordable`.
     pub kind: &'static str,
-    /// Outermost first.
+    /// The outermost cause first.
     pub causes: Vec<Text>,
 }
 
-/// Of a failure that says more: the outermost ones.
+/// Maximum number of causes of a failure. Only the outermost ones are kept.
 const MOST_CAUSES: usize = 64;
 
 impl Failure {
@@ -95,45 +96,45 @@ impl Failure {
     }
 }
 
-/// The try after this one, or the same one in a while.
+/// The next attempt, or the same attempt after a delay.
 #[derive(Debug, Clone)]
 pub struct NextTry {
-    /// A new uuid for a retry, the same one for a reschedule and a deferral.
+    /// A new UUID for a retry; the same UUID for a reschedule or a deferral.
     pub attempt: Uuid,
     pub wake_in_ms: i64,
     pub version: i32,
     pub queue: i32,
     pub priority: i32,
-    /// Of a deferral.
+    /// `None` unless the attempt is deferred.
     pub wait: Option<Box<NewWait>>,
 }
 
-/// What a deferred try waits for.
+/// The condition or time that a deferred attempt waits for.
 #[derive(Debug, Clone)]
 pub struct NewWait {
-    /// Kind and config of its condition; `None`: it waits for its time alone.
+    /// Kind and config of the condition. `None` means that the attempt waits only for a time.
     pub condition: Option<(Text, JsonText)>,
-    /// By the clock of the database, if it waits for a time.
+    /// Delay by the clock of the database, if the attempt waits for a time.
     pub wake_in_ms: i64,
-    /// Instead of `wake_in_ms`.
+    /// Timestamp to use instead of `wake_in_ms`.
     pub wake_at: Option<DateTime<Utc>>,
     pub poke_ms: i64,
     pub timeout_ms: Option<i64>,
     pub on_timeout: OnTimeout,
     pub carried: Option<JsonText>,
-    /// People are asked: the state is `awaiting_input`, and the condition says what.
+    /// Set if users are asked. The state is then `awaiting_input`, and the condition contains the question.
     pub asks: Option<Request>,
 }
 
-/// Of a try that asks people, what is kept beside its question.
+/// Data that is stored with the question of an attempt that asks users.
 #[derive(Debug, Clone)]
 pub struct Request {
     pub task_id: String,
-    /// What is taken when there is no answer in time.
+    /// Answer to use if no user answers in time.
     pub fallback: Option<JsonText>,
 }
 
-/// A try that comes to be.
+/// An attempt to create.
 #[derive(Debug, Clone, Copy)]
 pub struct NewTry {
     pub run: Uuid,
@@ -144,11 +145,11 @@ pub struct NewTry {
     pub queue: i32,
     pub priority: i32,
     pub retries: i16,
-    /// Revision of the run that makes it ready.
+    /// Revision of the run that makes the attempt ready.
     pub rev: i32,
 }
 
-/// A run at a revision, as tries that come to be need to know it.
+/// A run at a revision, as far as new attempts depend on it.
 #[derive(Debug, Clone, Copy)]
 pub struct RunAt {
     pub run: Uuid,
@@ -156,7 +157,7 @@ pub struct RunAt {
     pub run_type: RunType,
 }
 
-/// A run's ledger as computed from revision `rev`.
+/// The ledger of a run, computed from revision `rev`.
 #[derive(Debug, Clone)]
 pub struct Move {
     pub run: Uuid,
@@ -164,61 +165,61 @@ pub struct Move {
     pub to: Run,
 }
 
-/// What to take from `ready`.
+/// Parameters of a claim from `ready`.
 #[derive(Debug, Clone)]
 pub struct Claim {
-    /// 0: only look how urgent the most urgent is.
+    /// Maximum number of attempts to claim. 0 only reads the priority of the most urgent one.
     pub most: i32,
     pub queues: Arc<[i32]>,
     pub versions: Arc<[i32]>,
 }
 
-/// Everything one step writes.
+/// Everything that one step writes.
 #[derive(Debug, Clone, Default)]
 pub struct WorkerStep {
     pub moves: Vec<Move>,
     pub ended: Vec<EndedTry>,
-    /// Tries this worker goes on with at once.
+    /// Attempts that this worker starts immediately.
     pub keep: Vec<NewTry>,
-    /// Tries for whoever comes.
+    /// Attempts for any worker.
     pub queue: Vec<NewTry>,
     pub hold: Vec<NewTry>,
-    /// How many held elements of a task may go.
+    /// Number of held elements of a task that may be queued.
     pub admit: Vec<(Uuid, TaskIdx, i32)>,
     pub decided: Vec<(Uuid, TaskIdx, i32, TaskState)>,
-    /// Why tasks of `decided` failed as a whole.
+    /// Reasons why tasks in `decided` failed as a whole.
     pub reasons: Vec<(Uuid, TaskIdx, String)>,
-    /// Who is told of runs that end with their moves.
+    /// Alerts about runs that end with these moves.
     pub alerts: Vec<(Uuid, NewAlert)>,
     pub claim: Option<Claim>,
     pub mode: Mode,
-    /// Some of what ended was let in at a gate: its slots are free again.
+    /// Some of the ended attempts hold slots, which have to be released.
     pub release: bool,
-    /// Some of the runs were cleared once: a try that comes to be may not be the first of its instance.
+    /// Some of the runs were cleared, so a new attempt may not be the first of its instance.
     pub cleared: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mode {
-    /// An outcome that no longer counts takes the whole step back (`StoreError::FenceLost`).
+    /// An outcome with an invalid lease rolls back the whole step (`StoreError::FenceLost`).
     #[default]
     Strict,
-    /// Outcomes that still count are recorded and named in the reply.
+    /// Outcomes with a valid lease are recorded and listed in the reply.
     Record,
-    /// Under the run's lock. `fold_xmin`: outcomes recorded by older transactions are all in the ledger now.
+    /// The run is locked. All outcomes of transactions older than `fold_xmin` are in the ledger now.
     Locked { fold_xmin: u64 },
 }
 
-/// Sends steps; remembers the texts it has composed. One for each connection.
+/// Sends steps and caches the composed statements. Each connection has its own.
 #[derive(Debug, Default)]
 pub struct Stepper {
     texts: HashMap<(u32, Option<Leaf>), Arc<str>>,
-    /// When a statement last sent `Hint::Recorded`.
+    /// Time when a statement last sent `Hint::Recorded`.
     hinted_at: Option<Instant>,
 }
 
 impl Stepper {
-    /// Carries out a step for `worker`. An empty step is not sent.
+    /// Executes a step for `worker`. An empty step is not sent.
     #[boxed]
     pub async fn send(&mut self, db: &mut PgConnection, step: &WorkerStep, worker: i32) -> StoreResult<Reply> {
         let shape = sql::shape(step);
@@ -237,7 +238,7 @@ impl Stepper {
 }
 
 impl NewWait {
-    /// It waits for people, for ever: this question, as JSON text.
+    /// Returns a wait for an answer of users, without a timeout. `question` is JSON text.
     pub fn for_answer(question: String, request: Request) -> NewWait {
         NewWait {
             condition: Some((ANSWER.into(), question.into())),
@@ -253,7 +254,7 @@ impl NewWait {
 }
 
 impl EndedTry {
-    /// An end that leaves nothing but its state.
+    /// Returns an outcome with nothing but its state.
     pub fn new(lease: Lease, state: TaskState) -> EndedTry {
         EndedTry {
             lease,
@@ -270,12 +271,12 @@ impl EndedTry {
         }
     }
 
-    /// The instance it is of.
+    /// Returns the instance of the attempt.
     pub fn place(&self) -> (Uuid, TaskIdx, i32) {
         (self.lease.run, self.lease.task, self.lease.map_index)
     }
 
-    /// The same end, failed for good and told in words of our own: what it said cannot be written.
+    /// Returns this outcome as a final failure with a fixed message, because its own values cannot be written.
     #[must_use]
     pub fn unrecordable(&self) -> EndedTry {
         let words =
@@ -290,7 +291,7 @@ impl EndedTry {
         }
     }
 
-    /// What the core is told, once the end is for good.
+    /// Returns the event for the core, or `None` if the state is not final.
     pub fn event(&self) -> Option<Event> {
         let outcome = match self.state {
             TaskState::Success => Outcome::Success { list_len: self.list_len, skip: self.skip.clone() },

@@ -1,8 +1,9 @@
-//! Streams: jobs that never end, each run by one process at a time under a lease. Their offsets move in the transaction that
-//! publishes what was read, so a record is in its table once, whatever dies in between.
+//! Streams: jobs that never end, each run by one process at a time under a lease. Their offsets advance in the
+//! transaction that publishes the records, so each record is in its table exactly once, even if a process dies.
 //!
-//! The epoch of a stream is its fence: it is raised by each process that takes the stream and by people who restart or move it, and what an
-//! older epoch commits is refused. So a lease that was lost in the middle of a commit can publish nothing.
+//! The epoch of a stream is its fencing token. Each process that takes the stream increments it, and so do users who
+//! restart or move the stream. Commits of an older epoch are rejected, so a process that loses its lease during a
+//! commit publishes nothing.
 
 mod capture;
 mod kafka_abort;
@@ -43,17 +44,18 @@ use serde_json::Value;
 use sqlx::postgres::PgConnection;
 use std::time::Duration;
 
-/// What a bundle says of a stream.
+/// The declaration of a stream by a bundle.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewStream {
     pub name: String,
-    /// Changes whenever the declaration does.
+    /// Changes whenever the declaration changes.
     pub version: String,
-    /// For people: `topic`, `table` and the like.
+    /// Properties of the stream, such as `topic` and `table`.
     pub spec: Value,
 }
 
-/// The newest declaration counts: processes with an older one leave the stream to those that have it.
+/// Stores the declarations of a bundle. Processes with an older declaration leave the stream to processes with the
+/// newest one.
 #[boxed]
 pub async fn register_streams(
     db: &mut PgConnection,
@@ -70,7 +72,7 @@ pub async fn register_streams(
     Ok(())
 }
 
-/// What a bundle declares by now.
+/// Returns the current declarations of a bundle.
 #[boxed]
 pub async fn streams_of_bundle(db: &mut PgConnection, bundle: &str) -> StoreResult<Vec<NewStream>> {
     let query = sqlx::query_as!(
@@ -81,7 +83,7 @@ pub async fn streams_of_bundle(db: &mut PgConnection, bundle: &str) -> StoreResu
     Ok(query.fetch_all(db).await?)
 }
 
-/// Which of these names other bundles have, and which bundles.
+/// Returns the names that other bundles declare, each with its bundle.
 #[boxed]
 pub async fn streams_of_others(
     db: &mut PgConnection,
@@ -103,28 +105,28 @@ pub struct Lease {
     pub epoch: i64,
 }
 
-/// What a process says of itself at each beat.
+/// The state that a process reports at each heartbeat.
 #[derive(Debug, Clone, Copy)]
 pub struct Beat<'a> {
     pub bundle: &'a str,
-    /// No two processes have the same.
+    /// Unique per process.
     pub process: &'a str,
-    /// All that it could run.
+    /// All streams that the process could run.
     pub offered: &'a [NewStream],
     pub held: &'a [Lease],
-    /// How many more it would run.
+    /// Number of further streams that the process would run.
     pub room: i64,
     pub lease: Duration,
 }
 
-/// What a process may run from now on, until its next beat.
+/// Streams that a process may run until its next heartbeat.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Beaten {
     pub kept: Vec<Lease>,
     pub taken: Vec<Lease>,
 }
 
-/// Renews, and takes what no process runs.
+/// Renews the leases of a process, and takes streams that no process runs.
 #[boxed]
 pub async fn beat(db: &mut PgConnection, beat: &Beat<'_>) -> StoreResult<Beaten> {
     let names: Vec<String> = beat.offered.iter().map(|stream| stream.name.clone()).collect();
@@ -150,7 +152,7 @@ pub async fn beat(db: &mut PgConnection, beat: &Beat<'_>) -> StoreResult<Beaten>
     Ok(beaten)
 }
 
-/// What is known of a stream when a process begins to run it.
+/// The stored progress of a stream, for a process that starts it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StreamCheckpoint {
     pub created_at: DateTime<Utc>,
@@ -158,16 +160,18 @@ pub struct StreamCheckpoint {
     pub reset_to: Option<Reset>,
     /// Next offsets by partition.
     pub positions: Vec<(i32, i64)>,
-    /// The greatest event time by partition, where windows asked for it.
+    /// Maximum event time by partition, if the stream has windows.
     pub watermarks: Vec<(i32, DateTime<Utc>)>,
-    /// Windows that ended before take no more records.
+    /// Windows that ended before this time accept no more records.
     pub closed_before: Option<DateTime<Utc>>,
-    /// Of a stream that captures changes.
+    /// Position of a stream that captures changes; `None` for other streams.
     pub capture: Option<CapturePosition>,
 }
 
+/// Returns the stored progress of a stream.
+///
 /// # Errors
-/// `StoreError::FenceLost` if the stream is no longer this epoch's.
+/// Returns `StoreError::FenceLost` if this epoch no longer owns the stream.
 #[boxed]
 pub async fn left_behind(db: &mut PgConnection, lease: &Lease) -> StoreResult<StreamCheckpoint> {
     let row = sqlx::query!(
@@ -195,21 +199,21 @@ pub async fn left_behind(db: &mut PgConnection, lease: &Lease) -> StoreResult<St
     })
 }
 
-/// Where a partition begins for a stream that has not seen it, or is to be moved to.
+/// Position of a partition that the stream has not read yet, or to which the stream is moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StartAt {
     pub partition: i32,
     pub offset: i64,
     pub end_offset: i64,
-    /// Also if the stream has been there.
+    /// Moves the stream even if it has read the partition.
     pub moves: bool,
 }
 
-/// Writes down where a stream begins, within a transaction. Gives the next offsets of all these partitions. A stream that is moved
-/// forgets its windows.
+/// Records the start positions of a stream, in the caller's transaction. Returns the next offsets of all these
+/// partitions. Deletes the windows of a stream that is moved.
 ///
 /// # Errors
-/// `StoreError::FenceLost` if the stream is no longer this epoch's.
+/// Returns `StoreError::FenceLost` if this epoch no longer owns the stream.
 #[boxed]
 pub async fn start_stream(
     db: &mut PgConnection,
@@ -242,36 +246,36 @@ pub async fn start_stream(
     Ok(placed)
 }
 
-/// Offsets that a commit covers: from `from` on, below `to`.
+/// Offsets that a commit covers, from `from` (inclusive) to `to` (exclusive).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Covered {
     pub partition: i32,
     pub from: i64,
     pub to: i64,
-    /// Of the topic, as far as it is known.
+    /// End offset of the partition, as far as it is known.
     pub end_offset: i64,
 }
 
-/// What a stream has done since its last commit.
+/// The work of a stream since its last commit.
 #[derive(Debug, Clone, Default)]
 pub struct Progress {
     pub covered: Vec<Covered>,
-    /// With those that were put into quarantine.
+    /// Number of records, including quarantined ones.
     pub records: i64,
     pub quarantined: i64,
     pub last_record_at: Option<DateTime<Utc>>,
-    /// The URI of the table as an asset.
+    /// URI of the table as an asset.
     pub asset: String,
-    /// That the table got.
+    /// Number of rows written to the table.
     pub rows: i64,
 }
 
-/// Moves the offsets of a stream within the transaction that publishes what was read. `true`: DAGs may wait for the table, so the
-/// caller gives `Hint::Asset` after the commit.
+/// Advances the offsets of a stream, in the transaction that publishes the records. Returns true if DAGs may wait for
+/// the table; the caller then sends `Hint::Asset` after the commit.
 ///
 /// # Errors
-/// `StoreError::FenceLost` if the stream is no longer this epoch's, or its offsets are not where this process found them: roll
-/// back, nothing may be published.
+/// Returns `StoreError::FenceLost` if this epoch no longer owns the stream, or if its offsets are not those that this
+/// process found. The caller must roll back and publish nothing.
 #[boxed]
 pub async fn commit_stream(tx: &mut PgConnection, lease: &Lease, progress: &Progress) -> StoreResult<bool> {
     let column = |of: fn(&Covered) -> i64| progress.covered.iter().map(of).collect::<Vec<_>>();
@@ -300,10 +304,10 @@ pub async fn commit_stream(tx: &mut PgConnection, lease: &Lease, progress: &Prog
     }
 }
 
-/// Writes down why a stream stopped. `None`: it waits until a person restarts it.
+/// Records why a stream stopped. It starts again after `again`, or when a user restarts it if that is `None`.
 ///
 /// # Errors
-/// `StoreError::FenceLost` if another process holds the lease now.
+/// Returns `StoreError::FenceLost` if another process holds the lease now.
 #[boxed]
 pub async fn fail_stream(
     db: &mut PgConnection,
@@ -325,7 +329,8 @@ pub async fn fail_stream(
     if failed.rows_affected() == 0 { Err(StoreError::FenceLost) } else { Ok(()) }
 }
 
-/// Adds the alerts of a stream that stopped, in the transaction of [`fail_stream`]. The caller commits, and gives `Hint::Alert`.
+/// Adds the alerts about a stopped stream, in the transaction of [`fail_stream`]. The caller commits, then sends
+/// `Hint::Alert`.
 #[boxed]
 pub async fn alert_of_stopped_stream(
     tx: &mut PgConnection,
@@ -337,14 +342,14 @@ pub async fn alert_of_stopped_stream(
     add_alerts(tx, None, &of_stopped_stream(notifiers, stopped, epoch, error)).await
 }
 
-/// How often a stream has failed since its last commit.
+/// Returns the number of failures of a stream since its last commit.
 #[boxed]
 pub async fn failures_of(db: &mut PgConnection, name: &str) -> StoreResult<u32> {
     let failures = sqlx::query_scalar!("select failures from stream where name = $1", name).fetch_optional(db).await?;
     Ok(failures.unwrap_or(0).unsigned_abs())
 }
 
-/// Gives back what a process runs, so that another one need not wait for the end of the lease.
+/// Releases the streams of a process, so that another process can take them before the lease ends.
 #[boxed]
 pub async fn release_streams(db: &mut PgConnection, process: &str) -> StoreResult<()> {
     sqlx::query!("update stream set process = null, lease_until = null where process = $1", process)
@@ -353,14 +358,13 @@ pub async fn release_streams(db: &mut PgConnection, process: &str) -> StoreResul
     share::release_shares(db, process).await
 }
 
-/// The end of each partition of the built-in log, by topic and partition.
+/// Returns the end offset of each partition of the built-in log, with topic number and partition.
 #[boxed]
 pub async fn ends_of_log(db: &mut PgConnection) -> StoreResult<Vec<(i32, i16, i64)>> {
     let rows = sqlx::query!("select topic_no, partition, next_offset from topic_partition");
     Ok(rows.fetch_all(db).await?.into_iter().map(|row| (row.topic_no, row.partition, row.next_offset)).collect())
 }
 
-/// The time of the database.
 #[boxed]
 pub async fn now(db: &mut PgConnection) -> StoreResult<DateTime<Utc>> {
     Ok(sqlx::query_scalar(r"select now()").fetch_one(db).await?)

@@ -1,9 +1,9 @@
-//! The role as which default connections of tasks log in to the database of orch. It owns what tasks create in the schema of the lake and can
-//! create databases; it cannot read the tables of orch.
+//! The role as which default connections of tasks log in to the database of orch. It owns what tasks create in the
+//! schema of the lake and can create databases; it cannot read the tables of orch.
 //!
-//! On the private server of a standalone the role is `orch_tasks`, which each start creates. Beside it is `orch_capture`, for the database whose
-//! changes a stream captures: only a role with the attribute REPLICATION can follow them. On a server that a setting names, the setting
-//! `task_role` names the role.
+//! On the private server of a standalone the role is `orch_tasks`, which each start creates. Beside it is
+//! `orch_capture`, for the database whose changes a stream captures: only a role with the attribute REPLICATION can
+//! follow them. On a server that a setting names, the setting `task_role` names the role.
 
 use crate::database_url::{split_password, with_login};
 use crate::{StoreError, StoreResult, boxed, connect};
@@ -16,7 +16,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::str::FromStr as _;
 
-/// The role for changes of databases on a private server.
+/// The role that captures changes of databases on a private server.
 pub const CAPTURE: &str = "orch_capture";
 const TASKS: &str = "orch_tasks";
 /// The superuser of a private server.
@@ -26,7 +26,8 @@ const SOCKET: &str = "postgres/socket";
 const PASSWORD: &str = "postgres.password";
 /// SQLSTATE: the current user lacks a privilege.
 pub(crate) const INSUFFICIENT_PRIVILEGE: &str = "42501";
-/// Any number, the same in all processes: two grants of the same role at once fail with "tuple concurrently updated".
+/// An arbitrary number, the same in all processes. Concurrent grants of the same role fail with "tuple concurrently
+/// updated".
 const GRANT_LOCK: i64 = 0x6f72_6368_7461;
 
 /// The role of the setting `task_role`.
@@ -76,7 +77,8 @@ impl From<sqlx::Error> for TaskRoleError {
     }
 }
 
-/// Creates the roles of a private server if they do not exist. The caller is its superuser and has applied the migrations.
+/// Creates the roles of a private server if they do not exist. The caller is its superuser and has applied the
+/// migrations.
 #[boxed]
 pub async fn make(db: &mut PgConnection, database_url: &str) -> StoreResult<()> {
     sqlx::raw_sql(
@@ -99,7 +101,7 @@ pub async fn make(db: &mut PgConnection, database_url: &str) -> StoreResult<()> 
     )
     .execute(&mut *db)
     .await?;
-    // Over TCP they need a password. Over the socket Postgres trusts every process of the user.
+    // Over TCP the roles need a password. Over the socket Postgres trusts every process of the user.
     if let (_, Some(password)) = split_password(database_url) {
         let derived = derived(&password);
         let set = format!("alter role {TASKS} password '{derived}'; alter role {CAPTURE} password '{derived}'");
@@ -108,8 +110,9 @@ pub async fn make(db: &mut PgConnection, database_url: &str) -> StoreResult<()> 
     Ok(())
 }
 
-/// The password of the roles of a private server that listens on TCP. It follows from the password of the superuser, so every process with the
-/// superuser's URL has it, and tasks cannot compute the superuser's password from theirs.
+/// Returns the password of the roles of a private server that listens on TCP. It is derived from the password of the
+/// superuser, so every process with the superuser's URL has it, and tasks cannot compute the superuser's password from
+/// theirs.
 fn derived(password: &str) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(password.as_bytes()).expect("HMAC takes keys of any length");
     mac.update(TASKS.as_bytes());
@@ -119,7 +122,7 @@ fn derived(password: &str) -> String {
     })
 }
 
-/// True if the URL leads to the private server of this data folder.
+/// Returns true if the URL leads to the private server of this data folder.
 pub fn is_private(database_url: &str, data_dir: &Path) -> bool {
     let Ok(options) = PgConnectOptions::from_str(database_url) else { return false };
     if options.get_username() != OWNER {
@@ -128,7 +131,7 @@ pub fn is_private(database_url: &str, data_dir: &Path) -> bool {
     let own = data_dir.join(SOCKET);
     match options.get_socket() {
         Some(socket) => socket == &own || own.canonicalize().is_ok_and(|own| own == *socket),
-        // The path of the socket is too long.
+        // If the path of the socket is too long, the URL contains a host and a password instead.
         None => {
             let kept = std::fs::read_to_string(data_dir.join(PASSWORD)).ok();
             options.get_host() == "127.0.0.1"
@@ -137,7 +140,8 @@ pub fn is_private(database_url: &str, data_dir: &Path) -> bool {
     }
 }
 
-/// The URL of the database for tasks: as the role of a private server or the configured role, else unchanged.
+/// Returns the URL of the database for tasks: with the role of a private server, or with the configured role, otherwise
+/// unchanged.
 pub fn url(database_url: &str, data_dir: &Path, configured: Option<&TaskRole>) -> String {
     if is_private(database_url, data_dir) {
         let password = split_password(database_url).1.map(|password| derived(&password));
@@ -149,7 +153,8 @@ pub fn url(database_url: &str, data_dir: &Path, configured: Option<&TaskRole>) -
     }
 }
 
-/// Grants the lake to the configured role as far as orch may, and checks that the role can log in and cannot read orch's tables.
+/// Grants the lake to the configured role as far as orch may, and checks that the role can log in and cannot read
+/// orch's tables.
 ///
 /// # Errors
 /// Returns an error with the statements that an administrator has to run if a privilege is missing.
@@ -183,7 +188,7 @@ pub async fn prepare(db: &mut PgConnection, database_url: &str, role: &TaskRole)
         }
     }
     tx.commit().await?;
-    // Granting without the right to grant is a warning of Postgres and not an error.
+    // Postgres only warns about a grant without the right to grant.
     let statements = missing(db, name).await?;
     if !statements.is_empty() {
         return Err(TaskRoleError::Lacks { role: name.clone(), statements });
@@ -198,7 +203,7 @@ pub async fn prepare(db: &mut PgConnection, database_url: &str, role: &TaskRole)
     Ok(())
 }
 
-/// The statements that give the role what tasks need, without those that have taken effect.
+/// Returns the statements that grant the role what tasks need, without those that have taken effect.
 async fn missing(db: &mut PgConnection, role: &str) -> sqlx::Result<Vec<String>> {
     let (has_lake_role, is_member, can_create, can_write): (bool, bool, bool, bool) = sqlx::query_as(
         "select exists (select from pg_roles where rolname = 'orch_lake'),
@@ -220,15 +225,16 @@ async fn missing(db: &mut PgConnection, role: &str) -> sqlx::Result<Vec<String>>
     if !can_create {
         statements.push(format!("grant usage, create on schema lake to {role}"));
     }
-    // Without `orch_lake` the steps of commits work as the owner, and the role needs the tables itself.
+    // If `orch_lake` does not exist, the steps of commits run as the owner, and the role needs privileges on the tables
+    // itself.
     if !has_lake_role && !can_write {
         statements.push(format!("grant select, insert, update, delete on all tables in schema lake to {role}"));
     }
     Ok(statements)
 }
 
-/// Lets the steps of commits, which work as `grantee`, use the tables that tasks create in the schema of the lake. Runs as the tasks' role:
-/// another user may not change its default privileges.
+/// Lets the steps of commits, which run as `grantee`, use the tables that tasks create in the schema of the lake. Runs
+/// as the tasks' role, because another user may not change its default privileges.
 async fn grant_own_tables(own: &mut PgConnection, grantee: &str) -> sqlx::Result<()> {
     let is_granted = "select exists (select from pg_default_acl
         where defaclrole = current_user::regrole and defaclnamespace = 'lake'::regnamespace)";
@@ -244,7 +250,7 @@ async fn grant_own_tables(own: &mut PgConnection, grantee: &str) -> sqlx::Result
     tx.commit().await
 }
 
-/// Returns an identifier as SQL.
+/// Quotes an identifier for SQL.
 pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }

@@ -1,4 +1,4 @@
-//! Where the time of runs went. Each function is one statement.
+//! Durations of runs and tasks. Each function is one statement.
 
 use crate::{StoreResult, boxed};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -7,7 +7,7 @@ use sqlx::postgres::PgConnection;
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
-/// When the instances of a task of a run waited and worked: their current tries, those that began.
+/// Times at which the instances of a task of a run waited and ran. Only current attempts that have started count.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskSpan {
     pub run: Uuid,
@@ -15,18 +15,20 @@ pub struct TaskSpan {
     pub instances: i64,
     pub first_queued: Option<DateTime<Utc>>,
     pub first_started: DateTime<Utc>,
-    /// None: one of them goes on.
+    /// `None` if one of the instances has not ended.
     pub last_ended: Option<DateTime<Utc>>,
-    /// How many workers one of them lost.
+    /// Maximum number of workers that one of the instances lost.
     pub lost_no: i16,
-    /// One of them began and waits: for another worker, for a time or for a condition.
+    /// At least one instance has started and waits for another worker, for a time or for a condition.
     pub waits: bool,
 }
 
-/// Of a wide map so many elements are looked at from each end: they begin in order, so these are the first and the last.
+/// Number of elements of a large map that are read from each end. Elements start in order, so these include the first
+/// and the last.
 const ENDS: i32 = 1_000;
 
-/// Of these tasks, given with their runs and the length of their maps, by run and in the order of the DAG.
+/// Returns the spans of these tasks, by run and in the order of the DAG. Each task is given with its run and the length
+/// of its map.
 #[boxed]
 pub async fn spans(db: &mut PgConnection, tasks: &[(Uuid, TaskIdx, Option<i32>)]) -> StoreResult<Vec<TaskSpan>> {
     let runs: Vec<Uuid> = tasks.iter().map(|(run, _, _)| *run).collect();
@@ -63,10 +65,11 @@ pub async fn spans(db: &mut PgConnection, tasks: &[(Uuid, TaskIdx, Option<i32>)]
     Ok(rows.collect())
 }
 
-/// So many of the last runs of a DAG say what is usual. Every page asks here, so that all of them say the same.
+/// Number of last runs that determine the usual duration. All pages use these functions, so that they show the same
+/// values.
 const USUAL_OF: i64 = 20;
 
-/// How long the last runs of these DAGs took that went well, in the middle; those without any are left out.
+/// Returns the median duration of the successful runs among the last runs of each DAG. DAGs without any are left out.
 #[boxed]
 pub async fn usual_runs(db: &mut PgConnection, dag_ids: &[String]) -> StoreResult<BTreeMap<String, TimeDelta>> {
     let rows = sqlx::query!(
@@ -82,14 +85,14 @@ pub async fn usual_runs(db: &mut PgConnection, dag_ids: &[String]) -> StoreResul
     Ok(rows.map(|row| (row.dag_id, TimeDelta::milliseconds(row.millis))).collect())
 }
 
-/// The same of one DAG.
+/// Like `usual_runs`, for one DAG.
 #[boxed]
 pub async fn usual_run(db: &mut PgConnection, dag_id: &str) -> StoreResult<Option<TimeDelta>> {
     Ok(usual_runs(db, &[dag_id.to_string()]).await?.pop_first().map(|(_, usual)| usual))
 }
 
-/// How long these tasks of a version took in the last runs of the DAG that had it, in the middle; of mapped tasks their
-/// first elements are asked.
+/// Returns the median duration of each task in the last runs of the DAG, if they have this version. A mapped task is
+/// measured by its first element.
 #[boxed]
 pub async fn usual_durations(
     db: &mut PgConnection,

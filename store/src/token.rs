@@ -1,4 +1,4 @@
-//! Tokens that people make for programs. Only hashes are kept; times are those of the caller's clock.
+//! API tokens that users create for programs. Only hashes are stored. Times come from the caller's clock.
 
 mod caller;
 mod keys;
@@ -11,21 +11,21 @@ use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
 use sqlx::postgres::PgConnection;
 
-/// The most tokens one user may have.
+/// Maximum number of tokens of one user.
 pub const MOST_TOKENS: i64 = 100;
 
 #[derive(Debug, Clone)]
 pub struct NewToken<'a> {
     pub token_hash: &'a [u8],
     pub user: &'a str,
-    /// What it is for, in its owner's words.
+    /// Purpose of the token, in the words of its owner.
     pub name: &'a str,
     pub scope: TokenScope,
     pub now: DateTime<Utc>,
     pub expires_at: Option<DateTime<Utc>>,
 }
 
-/// What a token opens.
+/// The access that a token grants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenScope {
     /// Everything that its owner may do.
@@ -44,7 +44,7 @@ impl TokenScope {
         }
     }
 
-    /// As the database and forms spell it.
+    /// Parses a scope as the database and forms spell it.
     pub fn of(word: &str) -> Option<TokenScope> {
         Self::BOTH.into_iter().find(|scope| scope.as_str() == word)
     }
@@ -54,7 +54,7 @@ impl TokenScope {
     }
 }
 
-/// Under which a token is kept and found.
+/// Returns the hash under which a token is stored and found.
 pub fn token_hash(text: &str) -> [u8; 32] {
     Sha256::digest(text.as_bytes()).into()
 }
@@ -62,12 +62,11 @@ pub fn token_hash(text: &str) -> [u8; 32] {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AddToken {
     Added,
-    /// There is one of that name, or the user cannot log in.
+    /// The name is already used, or the user cannot log in.
     Taken,
     TooMany,
 }
 
-/// A token as a request finds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenRow {
     pub user: String,
@@ -76,7 +75,6 @@ pub struct TokenRow {
     pub expires_at: Option<DateTime<Utc>>,
 }
 
-/// A token as its owner sees it.
 #[derive(Debug, Clone)]
 pub struct ListedToken {
     pub id: i64,
@@ -123,7 +121,6 @@ pub async fn get_token(db: &mut PgConnection, token_hash: &[u8]) -> StoreResult<
     Ok(Some(TokenRow { user, scope, generation: row.generation, expires_at: row.expires_at }))
 }
 
-/// Who has a token, and what it opens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenOwner {
     pub user: String,
@@ -131,7 +128,7 @@ pub struct TokenOwner {
     pub scope: TokenScope,
 }
 
-/// The user whose token it is, by the clock of the database. `None`: it ended, or there never was one.
+/// Returns the owner of a token, or `None` if it does not exist or is no longer valid by the clock of the database.
 #[boxed]
 pub async fn owner_of_token(db: &mut PgConnection, token_hash: &[u8]) -> StoreResult<Option<TokenOwner>> {
     let row = sqlx::query!(
@@ -145,7 +142,7 @@ pub async fn owner_of_token(db: &mut PgConnection, token_hash: &[u8]) -> StoreRe
     Ok(Some(TokenOwner { user: row.user, role, scope }))
 }
 
-/// Of one user, the newest first.
+/// Returns the tokens of one user, the newest first.
 #[boxed]
 pub async fn list_tokens(db: &mut PgConnection, user: &str) -> StoreResult<Vec<ListedToken>> {
     let rows = sqlx::query!(
@@ -159,7 +156,7 @@ pub async fn list_tokens(db: &mut PgConnection, user: &str) -> StoreResult<Vec<L
     rows.collect()
 }
 
-/// The name and the hash of the token that was.
+/// Revokes a token. Returns its name and its hash, or `None` if it does not exist.
 #[boxed]
 pub async fn revoke_token(db: &mut PgConnection, user: &str, id: i64) -> StoreResult<Option<(String, Vec<u8>)>> {
     let row =

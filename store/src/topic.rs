@@ -1,8 +1,8 @@
-//! The built-in log: topics of records, in partitions, with Kafka's offsets. What is written in a transaction is there when it
-//! commits, or never.
+//! The built-in log: topics of records, in partitions, with offsets as in Kafka. Records are visible once the
+//! transaction that appends them commits.
 //!
-//! Offsets of a partition are given in the order of commits and have no gaps: a writer holds the row of the partition until it
-//! commits. A reader that has seen an offset never finds another one below it later.
+//! The offsets of a partition are assigned in the order of commits and have no gaps, because a writer locks the row of
+//! the partition until it commits. A reader that has seen an offset never finds a new record below it.
 
 mod bytes;
 mod partitioner;
@@ -20,17 +20,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::postgres::PgConnection;
 
-/// A key with its value.
+/// Maximum size of the key and the value of a record together.
 pub const MOST_RECORD_BYTES: usize = 1_000_000;
-/// Keys have no index: a search looks at so many records.
+/// Maximum number of records that a search for a key reads, because keys have no index.
 pub const KEYS_LOOKED_AT: i64 = 100_000;
-/// Records of one read.
+/// Maximum number of records of one read.
 const MOST_READ: i64 = 10_000;
 
-/// A topic that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topic {
-    /// No topic that follows ever has the same.
+    /// Number that is never reused for another topic.
     pub no: i32,
     pub partitions: i16,
 }
@@ -38,9 +37,9 @@ pub struct Topic {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartitionRow {
     pub partition: i16,
-    /// Of the oldest record that is kept.
+    /// Offset of the oldest stored record.
     pub first_offset: i64,
-    /// Of the next record.
+    /// Offset of the next record.
     pub next_offset: i64,
     pub last_at: Option<DateTime<Utc>>,
 }
@@ -51,19 +50,18 @@ pub struct RecordRow {
     pub at: DateTime<Utc>,
     #[serde(with = "bytes")]
     pub key: Option<Vec<u8>>,
-    /// `None`: a tombstone, which says that the key is gone.
+    /// `None` is a tombstone: the key was deleted.
     #[serde(with = "bytes")]
     pub value: Option<Vec<u8>>,
     pub headers: Option<Value>,
 }
 
-/// Where a read begins and how much it brings.
 #[derive(Debug, Clone, Copy)]
 pub struct ReadFrom {
     pub partition: i16,
     pub offset: i64,
     pub most: i64,
-    /// Of keys and values; the first record is read whatever its size.
+    /// Maximum size of keys and values. The first record is read regardless of its size.
     pub most_bytes: i64,
 }
 
@@ -84,7 +82,7 @@ pub async fn topics_with_records(db: &mut PgConnection) -> StoreResult<Vec<Strin
     Ok(names.fetch_all(db).await?)
 }
 
-/// The topic, created with so many partitions if it is missing.
+/// Returns the topic. Creates it with `partitions` partitions if it does not exist.
 #[boxed]
 pub async fn ensure_topic(db: &mut PgConnection, name: &str, partitions: i16) -> StoreResult<Topic> {
     loop {
@@ -97,7 +95,7 @@ pub async fn ensure_topic(db: &mut PgConnection, name: &str, partitions: i16) ->
     }
 }
 
-/// All partitions, also those that nothing was written to.
+/// Returns all partitions, including those without records.
 #[boxed]
 pub async fn list_partitions(db: &mut PgConnection, topic: &Topic) -> StoreResult<Vec<PartitionRow>> {
     Ok(sqlx::query_as!(
@@ -128,7 +126,8 @@ pub async fn read_records(db: &mut PgConnection, topic: &Topic, from: ReadFrom) 
     Ok(read.fetch_all(db).await?)
 }
 
-/// The newest records with a key, oldest of them first, among the last [`KEYS_LOOKED_AT`] of the partition that the key belongs to.
+/// Returns the newest records with a key, the oldest of these first, among the last [`KEYS_LOOKED_AT`] records of the
+/// key's partition.
 #[boxed]
 pub async fn find_key(
     db: &mut PgConnection,
@@ -144,7 +143,7 @@ pub async fn find_key(
     Ok(found.fetch_all(db).await?)
 }
 
-/// Where the newest records of a partition begin.
+/// Returns the offset from which the last `back` records of a partition can be read.
 #[boxed]
 pub async fn newest_offset(db: &mut PgConnection, topic: &Topic, partition: i16, back: i64) -> StoreResult<i64> {
     let offset = sqlx::query_scalar!(
@@ -157,18 +156,18 @@ pub async fn newest_offset(db: &mut PgConnection, topic: &Topic, partition: i16,
     Ok(offset.fetch_optional(db).await?.unwrap_or(0))
 }
 
-/// The offset of the first record that is not older than a moment; without one, the next offset.
+/// Returns the offset of the first record with the timestamp `at` or a later one, or the next offset if there is none.
 #[boxed]
 pub async fn offset_at(db: &mut PgConnection, topic: &Topic, partition: i16, at: DateTime<Utc>) -> StoreResult<i64> {
     Ok(sqlx::query_file_scalar!("queries/topic/offset_at.sql", topic.no, partition, at).fetch_one(db).await?)
 }
 
-/// What is said of a partition that a topic does not have.
+/// Returns the error message for a partition that the topic does not have.
 pub fn no_such_partition(partition: i64, many: usize) -> String {
     format!("there is no partition {partition}: the topic has {many}, from 0")
 }
 
-/// What is said of an offset whose record is gone.
+/// Returns the error message for an offset whose record was deleted.
 pub fn no_longer_kept(offset: i64, partition: i64, first: i64) -> String {
     format!("offset {offset} of partition {partition} is gone: the oldest record that is kept has offset {first}")
 }

@@ -21,17 +21,19 @@ pub struct OldestTransaction {
 }
 
 impl OldestTransaction {
-    /// Application name, or else the user, with the process id: `psql (pid 4711)`.
+    /// Returns the application name, or else the user, with the process id: `psql (pid 4711)`.
     pub fn session(&self) -> String {
         let name = if self.application_name.is_empty() { &self.user } else { &self.application_name };
         format!("{name} (pid {})", self.pid)
     }
 }
 
-/// Returns the oldest open transaction of a client, except the transaction of `db` itself. `None` if no transaction is open.
+/// Returns the oldest open transaction of a client, except the transaction of `db` itself. `None` if no transaction is
+/// open.
 ///
-/// VACUUM cannot remove rows that were deleted or updated after that transaction started, so the hot tables grow. Transactions of autovacuum are
-/// ignored, because they do not keep dead rows. Postgres shows transactions of other roles to members of `pg_read_all_stats` only.
+/// VACUUM cannot remove rows that were deleted or updated after that transaction started, so the hot tables grow.
+/// Transactions of autovacuum are ignored, because they do not keep dead rows. Postgres shows transactions of other
+/// roles to members of `pg_read_all_stats` only.
 #[boxed]
 pub async fn oldest_transaction(db: &mut PgConnection) -> StoreResult<Option<OldestTransaction>> {
     let oldest = sqlx::query_as!(

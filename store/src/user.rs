@@ -1,7 +1,7 @@
-//! Who may log in. Only hashes are kept here; making and checking them is the web's.
+//! Users who may log in. Only hashes of passwords are stored; the web crate creates and checks them.
 //!
-//! There is always an admin who can log in: a change that would take the last one away is not made. What ends a user's
-//! sessions and tokens does so in the same transaction as the change itself.
+//! There is always an admin who can log in: a change that would remove the last one is rejected. Sessions and tokens of
+//! a user end in the same transaction as the change that ends them.
 
 mod list;
 mod role;
@@ -21,12 +21,11 @@ pub struct UserRow {
     /// `viewer`, `user`, `op` or `admin`.
     pub role: String,
     pub is_disabled: bool,
-    /// Grows whenever all sessions and tokens of the user end.
+    /// Incremented whenever all sessions and tokens of the user end.
     pub generation: i32,
     pub created_at: DateTime<Utc>,
 }
 
-/// A user that is to be.
 #[derive(Debug, Clone, Default)]
 pub struct NewUser<'a> {
     pub name: &'a str,
@@ -36,21 +35,20 @@ pub struct NewUser<'a> {
     pub email: &'a str,
 }
 
-/// What became of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UserChange {
     Done,
-    /// It was so before.
+    /// The user already had this state.
     Unchanged,
     NoSuchUser,
-    /// Nobody could manage users any more.
+    /// No enabled admin would be left.
     LastAdmin,
 }
 
 const ADMIN: &str = "admin";
 
-/// Returns the user with this name in any case. If several users match, which older versions allowed, the user with exactly this name wins,
-/// else the oldest.
+/// Returns the user with this name in any case. If several users match, which older versions allowed, the user with
+/// exactly this name wins, else the oldest.
 #[boxed]
 pub async fn get_user(db: &mut PgConnection, name: &str) -> StoreResult<Option<UserRow>> {
     let row = sqlx::query_as!(
@@ -63,7 +61,7 @@ pub async fn get_user(db: &mut PgConnection, name: &str) -> StoreResult<Option<U
     Ok(row.fetch_optional(db).await?)
 }
 
-/// Whether anybody can manage users.
+/// Returns true if there is an enabled admin.
 #[boxed]
 pub async fn has_admin(db: &mut PgConnection) -> StoreResult<bool> {
     let found = sqlx::query_scalar!(
@@ -94,7 +92,7 @@ pub async fn add_user(db: &mut PgConnection, new: &NewUser<'_>) -> StoreResult<O
     Ok(Some(existing.map_or_else(|| new.name.to_owned(), |user| user.name)))
 }
 
-/// From now on, wherever the user is logged in.
+/// Changes the role of a user. The change applies immediately, also to open sessions.
 #[boxed]
 pub async fn set_role(db: &mut PgConnection, name: &str, role: &str) -> StoreResult<UserChange> {
     let mut tx = db.begin().await?;
@@ -111,7 +109,8 @@ pub async fn set_role(db: &mut PgConnection, name: &str, role: &str) -> StoreRes
     Ok(outcome)
 }
 
-/// Whoever is disabled cannot log in, and is logged out everywhere. What has ended stays so when the user is enabled.
+/// Disables or enables a user. A disabled user cannot log in, and all sessions and tokens end. Enabling the user does
+/// not restore them.
 #[boxed]
 pub async fn set_disabled(db: &mut PgConnection, name: &str, is_disabled: bool) -> StoreResult<UserChange> {
     let mut tx = db.begin().await?;
@@ -131,7 +130,7 @@ pub async fn set_disabled(db: &mut PgConnection, name: &str, is_disabled: bool) 
     Ok(outcome)
 }
 
-/// A new password by somebody else: all sessions and tokens end.
+/// Sets a password on behalf of its owner. All sessions and tokens end.
 #[boxed]
 pub async fn reset_password(db: &mut PgConnection, name: &str, password_hash: &str) -> StoreResult<UserChange> {
     let mut tx = db.begin().await?;
@@ -144,8 +143,9 @@ pub async fn reset_password(db: &mut PgConnection, name: &str, password_hash: &s
     Ok(UserChange::Done)
 }
 
-/// A new password by its owner, who knew the old one: all sessions end but the one it was changed in, tokens go on.
-/// `kept`: that session's hash and its new stamp. `false`: the password was another one by then.
+/// Changes a password by its owner, who entered the old one. All sessions end except the current one; tokens stay
+/// valid. `kept` is the token hash of the current session and `stamp` its new stamp. Returns `false` if the password
+/// was changed meanwhile.
 #[boxed]
 pub async fn change_password(
     db: &mut PgConnection,
@@ -171,7 +171,7 @@ pub async fn change_password(
     Ok(true)
 }
 
-/// With all sessions and tokens. What the user did stays in the audit log.
+/// Deletes a user with all sessions and tokens. The user's actions stay in the audit log.
 #[boxed]
 pub async fn delete_user(db: &mut PgConnection, name: &str) -> StoreResult<UserChange> {
     let mut tx = db.begin().await?;
@@ -192,7 +192,8 @@ struct LockedUser {
     is_last_admin: bool,
 }
 
-/// Locks the user and all admins: of two changes that would take the last two away, the second sees the first.
+/// Locks the user and all admins. If two concurrent changes would remove the last two admins, the second one sees the
+/// first.
 async fn lock_user(db: &mut PgConnection, name: &str) -> StoreResult<LockedUser> {
     let rows = sqlx::query_as!(
         UserRow,
@@ -208,7 +209,7 @@ async fn lock_user(db: &mut PgConnection, name: &str) -> StoreResult<LockedUser>
     Ok(LockedUser { is_last_admin: !others && user.as_ref().is_some_and(can_manage), user })
 }
 
-/// The generation also ends what is being opened at this moment.
+/// Ends all sessions and tokens. The new generation also ends those that are being created.
 async fn end_all(db: &mut PgConnection, name: &str) -> StoreResult<()> {
     sqlx::query!("update api_user set generation = generation + 1 where name = $1", name).execute(&mut *db).await?;
     sqlx::query!("delete from web_session where user_name = $1", name).execute(&mut *db).await?;

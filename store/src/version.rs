@@ -1,4 +1,5 @@
-//! DAG versions: structure as data, registered by workers, read by everyone, never changed.
+//! DAG versions: the structure of DAGs as data. Workers register versions, all processes read them, and they never
+//! change.
 
 mod list;
 
@@ -22,7 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
-/// A version ready for deciding.
+/// A version that is prepared for decisions about its runs.
 #[derive(Debug)]
 pub struct Version {
     pub id: i32,
@@ -31,9 +32,9 @@ pub struct Version {
     pub plan: Arc<Plan>,
     /// Ids of the tasks' queues, in the order of the tasks.
     pub queues: Vec<i32>,
-    /// Ids of the lines in which their tries wait to be let in.
+    /// Ids of the lines in which attempts of the tasks wait for admission.
     lines: Vec<i32>,
-    /// Tasks without a pool count in the default one, which is infinite unless somebody gave it a size.
+    /// Tasks without a pool use the default pool, which is unlimited until a user gives it a size.
     default_pool_has_size: AtomicBool,
 }
 
@@ -43,17 +44,17 @@ impl Version {
         Version { id, number, dag_id, plan: Arc::new(plan), queues, lines, default_pool_has_size }
     }
 
-    /// Its tries wait to be let in before anybody may claim them.
+    /// Returns true if attempts of the task need admission before a worker may claim them.
     pub fn is_gated(&self, task: TaskIdx) -> bool {
         !self.plan.task(task).gates.are_open() || self.default_pool_has_size.load(Ordering::Relaxed)
     }
 
-    /// Some of its tasks are.
+    /// Returns true if any task of the version is gated.
     pub fn has_gates(&self) -> bool {
         (0..self.plan.tasks.len()).any(|task| self.is_gated(narrow::task(task)))
     }
 
-    /// Where a try of the task waits: its queue, or, below zero, its line.
+    /// Returns the queue in which an attempt of the task waits, or the negated id of its line.
     pub fn place(&self, task: TaskIdx) -> i32 {
         let task_no = usize::from(task);
         match self.lines.get(task_no) {
@@ -62,7 +63,7 @@ impl Version {
         }
     }
 
-    /// The first try of an instance that a run of this version makes ready.
+    /// Returns the first attempt of an instance that becomes ready in a run of this version.
     pub fn new_try(&self, of: RunAt, (task, map_index): (TaskIdx, i32)) -> NewTry {
         let planned = self.plan.task(task);
         NewTry {
@@ -106,7 +107,7 @@ pub async fn load_all(db: &mut PgConnection, ids: &[i32]) -> StoreResult<Vec<Ver
     prepare(db, plans).await
 }
 
-/// Versions of plans, each with its id and number. Queues and lines that are new come to be.
+/// Prepares versions from plans with ids and numbers. Creates queues and lines that do not exist.
 pub(crate) async fn prepare(db: &mut PgConnection, plans: Vec<(i32, i32, Plan)>) -> StoreResult<Vec<Version>> {
     let names = plans.iter().flat_map(|(_, _, plan)| queue_names(plan)).collect();
     let queues = queue_ids(db, names).await?;
@@ -122,12 +123,13 @@ pub(crate) async fn prepare(db: &mut PgConnection, plans: Vec<(i32, i32, Plan)>)
     Ok(plans.into_iter().map(version).collect())
 }
 
-/// The queues of a plan's tasks.
+/// Returns the queue of each task of a plan.
 fn queue_names(plan: &Plan) -> impl Iterator<Item = String> + '_ {
     plan.tasks.iter().map(|task| lane(&task.queue, task.isolation))
 }
 
-/// Child processes have slots of their own, so what runs in them waits in a queue of its own beside the one it names.
+/// Returns the internal name of a queue. Child processes have their own slots, so each queue has a second, internal
+/// queue for them.
 pub fn lane(queue: &str, isolation: Isolation) -> String {
     match isolation {
         Isolation::InProcess => queue.to_string(),
@@ -135,10 +137,10 @@ pub fn lane(queue: &str, isolation: Isolation) -> String {
     }
 }
 
-/// No name of a queue contains a slash.
+/// Suffix of the internal queues. Names of queues contain no slash.
 const PROCESS_LANE: &str = "/process";
 
-/// Ids of queues by name; those that are new come to be.
+/// Returns the ids of queues by name, and creates those that do not exist.
 #[boxed]
 pub async fn queue_ids(db: &mut PgConnection, names: BTreeSet<String>) -> StoreResult<HashMap<String, i32>> {
     let names: Vec<String> = names.into_iter().collect();
@@ -157,8 +159,8 @@ async fn known_queues(db: &mut PgConnection, names: &[String]) -> StoreResult<Ha
     Ok(rows.into_iter().map(|r| (r.name, r.id)).collect())
 }
 
-/// Versions read so far. A version never changes, so nothing here grows old; all go when there are many. Clones share
-/// what they know: requests of one web server do, side by side.
+/// Cache of versions. A version never changes, so no entry becomes outdated; the cache is cleared when it is full.
+/// Clones share the cache, such as in concurrent requests to a web server.
 #[derive(Debug, Default, Clone)]
 pub struct Versions {
     inner: Arc<Mutex<VersionCache>>,
@@ -167,25 +169,25 @@ pub struct Versions {
 #[derive(Debug, Default)]
 struct VersionCache {
     versions: HashMap<i32, Arc<Version>>,
-    /// What was the newest version of a DAG when last seen: a guess that whoever creates a run checks.
+    /// The newest version of each DAG when last seen. It may be outdated, so code that creates a run checks it.
     newest: HashMap<String, i32>,
     /// Weeks whose partitions a committed transaction created.
     leaves: HashSet<Leaf>,
     lines: HashMap<i32, Arc<QueueLine>>,
     default_pool_has_size: bool,
-    /// When that was read.
+    /// Time when `default_pool_has_size` was last read.
     pools_read: Option<Instant>,
-    /// Somebody else hears of it and tells.
+    /// True if `set_default_pool` is called on each change, so the pool is not queried.
     is_told: bool,
     /// The queue (below zero) after which the next round of admission reads lines. 0: from the first line.
     admitted_to: i32,
 }
 
-/// Whether the default pool has a size is asked no more often: for so long after it was given one, tries of tasks without a
-/// pool may still come to be that nothing holds back.
+/// Minimum interval between queries of the default pool. For this long after the pool was given a size, attempts of
+/// tasks without a pool may be created that nothing limits.
 const POOLS_EVERY: Duration = Duration::from_secs(1);
 
-/// 2,000 DAGs in two versions each, some kilobytes apiece.
+/// Maximum number of cached versions: 2,000 DAGs with two versions each, of some kilobytes each.
 const MOST_VERSIONS: usize = 4_000;
 
 impl Versions {
@@ -203,7 +205,7 @@ impl Versions {
         Ok(version)
     }
 
-    /// Reads those of a list that are not known yet, all at once.
+    /// Loads the versions that are not cached, all in one query.
     #[boxed]
     pub async fn warm(&self, db: &mut PgConnection, ids: &[i32]) -> StoreResult<()> {
         let unknown: BTreeSet<i32> = ids.iter().copied().filter(|&id| self.known(id).is_none()).collect();
@@ -223,7 +225,7 @@ impl Versions {
         known.versions.insert(version.id, version);
     }
 
-    /// The default pool's size is told from now on (`set_default_pool`): nobody asks for it here.
+    /// Stops querying the default pool, because `set_default_pool` is called with each change from now on.
     pub(crate) fn will_be_told(&self) {
         self.lock().is_told = true;
     }
@@ -233,14 +235,14 @@ impl Versions {
         !known.is_told && known.pools_read.is_none_or(|read| read.elapsed() >= POOLS_EVERY)
     }
 
-    /// What the database says of the default pool.
+    /// Stores whether the default pool has a size, also in all cached versions.
     pub fn set_default_pool(&self, has_size: bool) {
         let mut known = self.lock();
         (known.default_pool_has_size, known.pools_read) = (has_size, Some(Instant::now()));
         known.versions.values().for_each(|v| v.default_pool_has_size.store(has_size, Ordering::Relaxed));
     }
 
-    /// Lines by their ids. All go when there are many.
+    /// Returns lines by their ids. The cache is cleared when it is full.
     pub(crate) async fn lines(&self, db: &mut PgConnection, ids: &[i32]) -> StoreResult<Vec<Arc<QueueLine>>> {
         let unknown: Vec<i32> = {
             let known = self.lock();
@@ -274,7 +276,7 @@ impl Versions {
         self.lock().newest.get(dag_id).copied()
     }
 
-    /// A guess at a DAG's newest version that saves whoever creates a run a look. A wrong one is noticed.
+    /// Caches the newest version of a DAG, to save a query when a run is created. An outdated value is detected.
     pub fn set_newest(&self, dag_id: &str, id: i32) {
         let mut known = self.lock();
         if let Some(newest) = known.newest.get_mut(dag_id) {
@@ -294,8 +296,8 @@ impl Versions {
         if self.lock().leaves.contains(&leaf) {
             return Ok(());
         }
-        // `make_partitions` creates `log_chunk` last. The age of its row is 0 or less if this transaction, or a later one,
-        // has written it. The query costs a hundredth of `make_partitions`.
+        // `make_partitions` creates `log_chunk` last. The age of its row is 0 or less if this transaction, or a later
+        // one, has written it. The query costs a hundredth of `make_partitions`.
         let is_older: Option<bool> =
             sqlx::query_scalar("select age(xmin) > 0 from pg_class where oid = to_regclass($1)")
                 .bind(format!("log_chunk_{leaf}"))
@@ -311,7 +313,7 @@ impl Versions {
         Ok(())
     }
 
-    /// Held for a look-up only, never while waiting.
+    /// Locks the cache. The lock is held for a look-up only, never while waiting.
     fn lock(&self) -> MutexGuard<'_, VersionCache> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,7 +1,7 @@
-//! What deferred tries wait for: conditions in the hands of the worker that looks, answers, and how a wait ended.
+//! Waits of deferred attempts: conditions that workers poll, the results, and how a wait ended.
 //!
-//! A worker takes conditions for a while by moving `wake_at`; (`looked_by`, `looks`) is the fence of its answers. One that
-//! dies leaves nothing behind: its conditions are due again when that while is over.
+//! A worker takes conditions for a lease by advancing `wake_at`; (`looked_by`, `looks`) is the fencing token of its
+//! results. If a worker dies, its conditions are due again when that lease ends.
 
 use crate::{StoreError, StoreResult, boxed, instance::ledgers, narrow, step::Lease, version::Versions};
 use chrono::{DateTime, Utc};
@@ -15,26 +15,26 @@ use std::collections::HashMap;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// A condition that is ours to look at.
+/// A condition that this worker polls.
 #[derive(Debug, Clone)]
 pub struct Watched {
     pub run: Uuid,
     pub task: i16,
     pub map_index: i32,
     pub attempt: Uuid,
-    /// With which the try goes on.
+    /// Lease number with which the attempt continues.
     pub lease_no: i32,
     pub looks: i32,
     pub kind: String,
-    /// JSON text; equal texts are looked at once.
+    /// JSON text. Conditions with equal texts are polled once.
     pub config: Option<String>,
     pub poke_ms: i64,
-    /// Looks in a row that failed.
+    /// Number of consecutive polls that failed.
     pub errors: i32,
     pub last_error: Option<String>,
 }
 
-/// What came of a look.
+/// Result of polling one condition.
 #[derive(Debug, Clone)]
 pub struct WatchedOutcome {
     pub run: Uuid,
@@ -44,28 +44,27 @@ pub struct WatchedOutcome {
     pub found: ConditionOutcome,
 }
 
-/// What a look found.
 #[derive(Debug, Clone)]
 pub enum ConditionOutcome {
-    /// The wait is over.
+    /// The wait has ended.
     End(WaitEnd),
-    /// Looked at again in so many ms.
+    /// The condition is polled again after `next_ms` milliseconds.
     NotYet { next_ms: i64 },
-    /// As `NotYet`, and why.
+    /// Like `NotYet`, with the error of the poll.
     Error { next_ms: i64, error: String },
 }
 
-/// Which conditions a worker looks at.
+/// Selects the conditions that a worker polls.
 #[derive(Debug, Clone)]
 pub struct Watcher {
     pub worker: i32,
     pub queues: Vec<i32>,
     pub kinds: Vec<String>,
-    /// How long it may take for an answer.
+    /// Maximum time until the worker stores a result.
     pub lease: Duration,
 }
 
-/// Conditions that are due, at most so many.
+/// Takes conditions that are due, at most `most`.
 #[boxed]
 pub async fn take_due(db: &mut PgConnection, watcher: &Watcher, most: i64) -> StoreResult<Vec<Watched>> {
     let taken = sqlx::query_file_as!(
@@ -80,7 +79,7 @@ pub async fn take_due(db: &mut PgConnection, watcher: &Watcher, most: i64) -> St
     Ok(taken.fetch_all(db).await?)
 }
 
-/// Keeps what this worker has taken for another lease.
+/// Extends the lease of the conditions that this worker has taken.
 #[boxed]
 pub async fn keep(db: &mut PgConnection, watcher: &Watcher) -> StoreResult<()> {
     sqlx::query!(
@@ -93,7 +92,7 @@ pub async fn keep(db: &mut PgConnection, watcher: &Watcher) -> StoreResult<()> {
     Ok(())
 }
 
-/// How long until something is due that this worker could look at; `None`: nothing is.
+/// Returns the time until a condition is due that this worker could poll, or `None` if there is none.
 #[boxed]
 pub async fn next_due(db: &mut PgConnection, watcher: &Watcher) -> StoreResult<Option<Duration>> {
     let secs = sqlx::query_scalar!(
@@ -106,7 +105,8 @@ pub async fn next_due(db: &mut PgConnection, watcher: &Watcher) -> StoreResult<O
     Ok(secs.fetch_one(db).await?.map(|secs| Duration::try_from_secs_f64(secs.max(0.0)).unwrap_or(Duration::MAX)))
 }
 
-/// Writes answers; those that no longer count change nothing. What a wait gave is not claimable before `due::wake_waiting`.
+/// Stores results. Results with an invalid fencing token change nothing. An instance whose wait ended is not claimable
+/// before `due::wake_waiting`.
 #[boxed]
 pub async fn answer(db: &mut PgConnection, worker: i32, answers: &[WatchedOutcome]) -> StoreResult<u64> {
     let ends = answers.iter().map(|a| match &a.found {
@@ -139,7 +139,7 @@ pub async fn answer(db: &mut PgConnection, worker: i32, answers: &[WatchedOutcom
     Ok(done.execute(db).await?.rows_affected())
 }
 
-/// How the wait ended that this try began; `None`: it was not deferred.
+/// Returns how the wait before this attempt ended, or `None` if the attempt was not deferred.
 #[boxed]
 pub async fn resumed(db: &mut PgConnection, lease: Lease) -> StoreResult<Option<Resumed>> {
     let stored = sqlx::query_scalar!(
@@ -152,15 +152,14 @@ pub async fn resumed(db: &mut PgConnection, lease: Lease) -> StoreResult<Option<
     let broken = |error| StoreError::corrupt(format!("how a wait of run `{}` ended: {error}", lease.run));
     let stored: serde_json::Value = serde_json::from_str(&text).map_err(broken)?;
     if stored["attempt"] != lease.attempt.to_string() {
-        return Ok(None); // an earlier try waited for that
+        return Ok(None); // the wait of an earlier attempt
     }
     serde_json::from_value(stored).map(Some).map_err(broken)
 }
 
-/// A wait of an instance, for people.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WaitRow {
-    /// `None`: for its time alone.
+    /// `None` if the instance waits only for a time.
     pub kind: Option<String>,
     pub config: Option<serde_json::Value>,
     pub wake_at: DateTime<Utc>,
@@ -170,7 +169,7 @@ pub struct WaitRow {
     pub last_error: Option<String>,
 }
 
-/// What an instance waits for, if it is deferred.
+/// Returns the wait of an instance, if the instance is deferred.
 #[boxed]
 pub async fn wait_of(db: &mut PgConnection, run: Uuid, task: TaskIdx, map_index: i32) -> StoreResult<Option<WaitRow>> {
     let row = sqlx::query_as!(
@@ -184,8 +183,8 @@ pub async fn wait_of(db: &mut PgConnection, run: Uuid, task: TaskIdx, map_index:
     Ok(row.fetch_optional(db).await?)
 }
 
-/// How the runs, or tasks of them, stand that somebody waits for: one statement for all, and one or two more when tasks are
-/// meant. A run or task that there is not is `None`.
+/// Returns the runs, or tasks of them, that other tasks wait for: `None` for a run or task that does not exist. Needs
+/// one statement for all runs, and one or two more if there are tasks.
 #[boxed]
 pub async fn runs(
     db: &mut PgConnection,
@@ -232,7 +231,7 @@ pub async fn runs(
     Ok(seen)
 }
 
-/// The candidates of each question come newest first.
+/// Fills in the results for tasks. The candidates of each wait are sorted, the newest first.
 async fn see_tasks(
     db: &mut PgConnection,
     versions: &mut Versions,
@@ -277,7 +276,7 @@ async fn see_tasks(
     Ok(())
 }
 
-/// How long ago the first look of a try began.
+/// Returns the time since the first poke of the attempt started.
 #[boxed]
 pub async fn running_for(db: &mut PgConnection, lease: Lease) -> StoreResult<Duration> {
     let secs = sqlx::query_scalar!(

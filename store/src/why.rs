@@ -1,4 +1,4 @@
-//! Why a task instance does not run: everything that stands in its way, asked at one moment.
+//! Explains why a task instance does not run: returns everything that blocks it now.
 
 use crate::{
     StoreError, StoreResult,
@@ -20,15 +20,15 @@ use orch_core::why::{Condition, Reason};
 use orch_spec::state::{RunState, RunType, TaskState};
 use sqlx::postgres::PgConnection;
 
-/// A reason, and who is in the way.
+/// A reason, with the instances that hold the slots.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockingReason {
     pub reason: Reason,
-    /// Those who were let in first come first; at most `MOST_HOLDERS`.
+    /// The instances that were admitted first come first; at most `MOST_HOLDERS`.
     pub holders: Vec<Holder>,
 }
 
-/// Somebody who was let in.
+/// An instance that holds slots.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
     pub dag_id: String,
@@ -40,10 +40,10 @@ pub struct Holder {
 }
 
 const MOST_HOLDERS: i64 = 20;
-/// Upstreams that are named.
+/// Maximum number of upstreams to name.
 const MOST_OPEN: usize = 20;
 
-/// All that stands in the way of an instance; nothing of one that runs or is over.
+/// Returns everything that blocks an instance; nothing if the instance is running or has finished.
 #[boxed]
 pub async fn why(
     db: &mut PgConnection,
@@ -107,7 +107,7 @@ pub async fn why(
     Ok(all)
 }
 
-/// Why a run has not begun.
+/// Returns the reasons why a run has not started.
 async fn of_run(db: &mut PgConnection, run: &RunDetails) -> StoreResult<Vec<Reason>> {
     let mut reasons = Vec::new();
     let (now, active) = runs_active(db, &run.dag_id).await?;
@@ -139,7 +139,7 @@ fn upstream(version: &Version, run: &Run, task: TaskIdx) -> Vec<Reason> {
     if of == 0 { Vec::new() } else { vec![Reason::Upstream { rule: planned.rule.as_str(), of, open }] }
 }
 
-/// Of one that is held by its DAG, its task or its map.
+/// Returns the limits of its DAG, its task or its map that hold an instance back.
 fn limits(version: &Version, run: &Run, task: TaskIdx) -> Vec<Reason> {
     let (plan, planned) = (&version.plan, version.plan.task(task));
     let counts = run.element_counts(planned).into_iter().flatten();

@@ -1,5 +1,5 @@
-//! Workers: they register, renew their lease, and hear in the answer what they must stop. Leases are the database's
-//! clock. One that falls silent is taken for lost and its instances are given to others (`reap`).
+//! Workers: they register, renew their lease, and receive stop orders in the response. Leases use the database clock. A
+//! worker that does not renew its lease is declared lost, and its instances are requeued for others (`reap`).
 
 mod busy;
 mod reap;
@@ -16,7 +16,6 @@ use sqlx::postgres::PgConnection;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// A worker that starts.
 #[derive(Debug, Clone)]
 pub struct NewWorker {
     pub name: String,
@@ -24,12 +23,12 @@ pub struct NewWorker {
     pub pid: u32,
     pub bundle: String,
     pub binary_version: String,
-    /// Ids, from `version::queue_ids`.
+    /// Ids of queues, from `version::queue_ids`.
     pub queues: Vec<i32>,
-    /// Ids of the DAG versions it can run.
+    /// Ids of the DAG versions that the worker can run.
     pub versions: Vec<i32>,
     pub slots: i32,
-    /// How long it is trusted without a heartbeat.
+    /// Time for which the worker is trusted without a heartbeat.
     pub lease: Duration,
 }
 
@@ -45,7 +44,7 @@ pub struct WorkerRow {
     pub versions: Vec<i32>,
     pub slots: i32,
     pub running: i32,
-    /// Of the process, at its last heartbeat.
+    /// Memory of the process at its last heartbeat.
     pub memory_mb: i32,
     /// `running`, `draining`, `stopped`, `lost`.
     pub state: String,
@@ -59,29 +58,28 @@ pub struct WorkerRow {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WorkerState {
     Running,
-    /// Takes nothing new, but for runs that only it can go on with, and then goes.
+    /// The worker claims nothing new except for runs that only it can continue, and then exits.
     Draining,
     Stopped,
 }
 
-/// Why a worker must stop an instance.
+/// An order to stop an instance, with its reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StopOrder {
-    /// `lease_no` is 0: whatever lease of the attempt it has.
+    /// `lease_no` is 0: the order applies to any lease of the attempt.
     pub lease: Lease,
     /// `cancelled`, `restarted`, `marked`, `timed_out`.
     pub why: String,
 }
 
-/// What a worker hears when it says that it lives.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HeartbeatAnswer {
-    /// It was taken for lost, or stopped: what it runs belongs to others. It registers again or goes.
+    /// The worker was declared lost or stopped, and its instances belong to others. It must register again or exit.
     pub lost: bool,
     pub stop_orders: Vec<StopOrder>,
-    /// Something it can run waits in `ready`.
+    /// An attempt that this worker can run waits in `ready`.
     pub ready_waiting: bool,
-    /// Tries of tasks without a pool have to be let in.
+    /// Attempts of tasks without a pool need admission.
     pub default_pool_has_size: bool,
 }
 
@@ -103,14 +101,14 @@ pub async fn register_worker(db: &mut PgConnection, new: &NewWorker) -> StoreRes
     Ok(id.fetch_one(db).await?)
 }
 
-/// A worker that picked up new or changed DAGs says what it can run from now on.
+/// Sets the versions that a worker can run, after it has loaded new or changed DAGs.
 #[boxed]
 pub async fn set_versions(db: &mut PgConnection, worker: i32, versions: &[i32]) -> StoreResult<()> {
     sqlx::query!("update worker set versions = $2 where id = $1", worker, versions).execute(db).await?;
     Ok(())
 }
 
-/// Renews the lease. `obeyed`: attempts whose stop orders were carried out; an order comes again until then.
+/// Renews the lease. `obeyed` lists attempts whose stop orders were carried out. All other orders are returned again.
 #[boxed]
 pub async fn heartbeat(
     db: &mut PgConnection,
@@ -136,7 +134,7 @@ pub async fn heartbeat(
     Ok(answer)
 }
 
-/// Draining or stopped. `false`: it was lost or stopped before.
+/// Changes the state of a worker. Returns `false` if the worker was already lost or stopped.
 #[boxed]
 pub async fn set_worker_state(db: &mut PgConnection, worker: i32, state: WorkerState) -> StoreResult<bool> {
     let state = match state {
@@ -149,7 +147,7 @@ pub async fn set_worker_state(db: &mut PgConnection, worker: i32, state: WorkerS
     Ok(done.execute(db).await?.rows_affected() == 1)
 }
 
-/// Living ones first, then by id; those that went a while ago are not shown.
+/// Returns live workers first, then by id. Workers that ended more than an hour ago are left out.
 #[boxed]
 pub async fn list_workers(db: &mut PgConnection) -> StoreResult<Vec<WorkerRow>> {
     let rows = sqlx::query_as!(
@@ -164,10 +162,10 @@ pub async fn list_workers(db: &mut PgConnection) -> StoreResult<Vec<WorkerRow>> 
     Ok(rows.fetch_all(db).await?)
 }
 
-/// Forgets workers that went more than a day ago.
+/// Deletes workers that ended more than a day ago.
 #[boxed]
 pub async fn forget_gone(db: &mut PgConnection) -> StoreResult<()> {
-    // A worker that was killed between an order and its obeying has left the order behind.
+    // A worker that was killed before it obeyed an order has left the order behind.
     let done = sqlx::query!(
         "with gone as (
           delete from worker where state in ('stopped', 'lost') and heartbeat_at < now() - interval '1 day' returning id)

@@ -1,13 +1,14 @@
-//! The history of one row, as SQL.
+//! Builds the SQL query for the history of one row.
 
 use super::table::LakeTable;
 use super::{Cell, ResultColumn, cell_text};
 
-/// The property of a table that says in SQL what was done to one of its rows: `{id}` stands for the value that the row has in column `id`.
+/// Table property that contains the SQL query for the history of a row. `{id}` in it is replaced by the row's value in
+/// column `id`.
 pub const HISTORY: &str = "orch.history";
 
 impl LakeTable {
-    /// The query for the history of a row. `None`: the table does not say where that is.
+    /// Returns the query for the history of `row`, or `None` if the table has no property `HISTORY`.
     pub fn history_of(&self, row: &[Cell], columns: &[ResultColumn]) -> Option<String> {
         let mut rest = self.properties.get(HISTORY).map(String::as_str).filter(|sql| !sql.trim().is_empty())?;
         let mut sql = String::with_capacity(rest.len());

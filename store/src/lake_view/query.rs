@@ -1,4 +1,4 @@
-//! A question in SQL, and what comes back: rows as they are made, or all of them with a bound.
+//! SQL queries over the lake and their results, streamed or collected.
 
 use super::{LakeResult, TableId};
 use crate::boxed;
@@ -11,31 +11,31 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
-/// Longer ones are attacks on whoever parses them.
+/// Maximum size of the text of a query, which bounds the work of the parser.
 pub const MOST_SQL_BYTES: usize = 64 * 1024;
 
-/// One value as JSON. Dates and times are text as SQL writes them, decimals text, bytes hexadecimal.
+/// A value as JSON. Dates, times and decimals are strings as SQL formats them, and bytes are hexadecimal.
 pub type Cell = Value;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Query {
     pub sql: String,
     pub limits: QueryLimits,
-    /// What the text names as `$name`.
+    /// Values of the parameters in `sql`, by the name after the `$`.
     #[serde(default)]
     pub values: SqlValues,
 }
 
 pub type SqlValues = BTreeMap<String, SqlValue>;
 
-/// A value beside the text of a query: it is never read as SQL.
+/// A value that is bound to a parameter of a query. It is never parsed as SQL.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SqlValue {
     Null,
     Boolean(bool),
     Integer(i64),
-    /// Finite.
+    /// Always finite.
     Number(f64),
     Text(String),
     Date(NaiveDate),
@@ -43,32 +43,33 @@ pub enum SqlValue {
 }
 
 impl Query {
-    /// A query without values.
     pub fn new(sql: impl Into<String>, limits: QueryLimits) -> Query {
         Query { sql: sql.into(), limits, values: SqlValues::new() }
     }
 }
 
-/// What the answer of a query depends on.
+/// The inputs that the result of a query depends on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sources {
-    /// Each table it reads, and where its newest metadata are: another place with each commit. `None`: the lake has no such table.
+    /// The tables that the query reads, each with the location of its current metadata, which changes with each commit.
+    /// The location is `None` if the lake has no such table.
     pub tables: Vec<(TableId, Option<String>)>,
-    /// A function that gives another value each time, if there is one: such an answer cannot be kept.
+    /// A function in the query that returns a different value on each call, if there is one. The result of such a query
+    /// cannot be cached.
     pub changing: Option<String>,
 }
 
-/// What one query may cost. Memory and how many run at once are the lake's own limits.
+/// Limits of one query. The lake itself limits memory and the number of concurrent queries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueryLimits {
-    /// More are not read: the answer says that there were more.
+    /// Maximum number of rows. Further rows are not read, and the result reports that there were more.
     pub rows: usize,
-    /// Of all rows as JSON, about.
+    /// Approximate maximum size of all rows as JSON.
     pub bytes: usize,
     pub time: Duration,
 }
 
-/// For people at a page or a terminal.
+/// Limits for interactive use, on a page or in a terminal.
 impl Default for QueryLimits {
     fn default() -> Self {
         QueryLimits { rows: 1_000, bytes: 8 << 20, time: Duration::from_secs(30) }
@@ -87,7 +88,7 @@ pub struct ResultColumn {
 
 /// What a query has looked at so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[schemars(rename = "Seen")] // the name in the API's description
+#[schemars(rename = "Seen")] // name of the schema in the OpenAPI document
 pub struct ScanProgress {
     /// Files that were read, of those that the tables are made of.
     pub files: u64,
@@ -96,17 +97,17 @@ pub struct ScanProgress {
     pub bytes: u64,
 }
 
-/// Some rows, each with a cell for every column.
+/// A batch of rows, each with a cell for every column.
 pub type Chunk = Vec<Vec<Cell>>;
 
 /// The rows of a running query.
 pub trait QueryRows: Send {
     fn columns(&self) -> &[ResultColumn];
 
-    /// `None`: that was all. Never more rows, or bytes of them, than the query's limits allow.
+    /// Returns the next rows, or `None` after the last one. The rows never exceed the limits of the query.
     fn next(&mut self) -> Pin<Box<dyn Future<Output = LakeResult<Option<Chunk>>> + Send + '_>>;
 
-    /// Whether there were more rows than the limits; known when the rows have ended.
+    /// Returns true if there were more rows than the limits allow. Valid only after `next` has returned `None`.
     fn is_cut(&self) -> bool;
 
     fn seen(&self) -> ScanProgress;
@@ -114,7 +115,7 @@ pub trait QueryRows: Send {
 
 /// A whole answer.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
-#[schemars(rename = "Answer")] // the name in the API's description
+#[schemars(rename = "Answer")] // name of the schema in the OpenAPI document
 pub struct QueryAnswer {
     pub columns: Vec<ResultColumn>,
     pub rows: Vec<Vec<Cell>>,
@@ -124,7 +125,7 @@ pub struct QueryAnswer {
     pub seen: ScanProgress,
 }
 
-/// All rows. The limits of the query bound them.
+/// Collects all rows of a query. The limits of the query bound them.
 #[boxed]
 pub async fn collect_answer(mut rows: Box<dyn QueryRows>, began: Instant) -> LakeResult<QueryAnswer> {
     let mut kept = Vec::new();
@@ -140,7 +141,7 @@ pub async fn collect_answer(mut rows: Box<dyn QueryRows>, began: Instant) -> Lak
     })
 }
 
-/// What a cell takes as JSON, about.
+/// Returns the approximate size of a cell as JSON, in bytes.
 pub fn cell_bytes(cell: &Cell) -> usize {
     match cell {
         Value::String(text) => text.len() + 2,

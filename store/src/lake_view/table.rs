@@ -1,4 +1,4 @@
-//! A table as people look at it.
+//! Lake tables, as pages and the API show them.
 
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-/// The property of a table that says in SQL what its page draws.
+/// Table property that contains the SQL query of the chart on the table's page.
 pub const CHART: &str = "orch.chart";
 
-/// The name of the table beside `table` that takes the rows a contract put aside.
+/// Returns the name of the quarantine table of `table`, which stores the rows that a contract rejected.
 pub fn quarantine_of(table: &str) -> String {
     format!("{table}{QUARANTINE}")
 }
@@ -29,24 +29,24 @@ impl TableId {
         TableId { namespace: namespace.into(), name: name.into() }
     }
 
-    /// The table that rows of this asset would be in.
+    /// Returns the lake table of an asset, or `None` for other assets.
     pub fn of_asset(uri: &str) -> Option<TableId> {
         let (namespace, name) = uri.strip_prefix("lake://")?.rsplit_once('/')?;
         (!namespace.is_empty() && !name.is_empty()).then(|| TableId::new(namespace, name))
     }
 
-    /// Where rows of it are that a contract put aside.
+    /// Returns the table that stores the quarantined rows of this table.
     #[must_use]
     pub fn quarantine(&self) -> TableId {
         TableId::new(&self.namespace, quarantine_of(&self.name))
     }
 
-    /// The asset that tasks update when they write this table.
+    /// Returns the asset that tasks update when they write this table.
     pub fn asset_uri(&self) -> String {
         format!("lake://{}/{}", self.namespace, self.name)
     }
 
-    /// SQL for its first rows, as they are or as they were in a snapshot.
+    /// Returns the SQL query for the first rows of the table, or of one of its snapshots.
     pub fn select(&self, snapshot: Option<i64>, rows: impl fmt::Display) -> String {
         let [namespace, name] = [&self.namespace, &self.name].map(|name| quoted(name));
         let version = snapshot.map_or_else(String::new, |id| format!(" for version as of {id}"));
@@ -54,14 +54,14 @@ impl TableId {
     }
 }
 
-/// A name that SQL reads as one: with quotes where it holds more than small letters, figures and `_`.
+/// Quotes a name for SQL if it contains anything but lowercase ASCII letters, digits and `_`, or starts with a digit.
 fn quoted(name: &str) -> String {
     let is_plain = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
         && !name.starts_with(|first: char| first.is_ascii_digit());
     if is_plain { name.into() } else { in_quotes(name) }
 }
 
-/// A name that is no word of SQL's own, whatever it is.
+/// Quotes a name in any case, so that SQL never reads it as a keyword.
 pub(super) fn in_quotes(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
@@ -72,7 +72,7 @@ impl fmt::Display for TableId {
     }
 }
 
-/// The last dot parts: namespaces may have several levels.
+/// Splits at the last dot, because a namespace may have several levels.
 impl FromStr for TableId {
     type Err = String;
 
@@ -84,7 +84,6 @@ impl FromStr for TableId {
     }
 }
 
-/// Which part of a long list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LakePage {
     pub skip: usize,
@@ -144,7 +143,6 @@ pub struct LakeTable {
 
 #[cfg(test)]
 impl LakeTable {
-    /// Without columns and rows.
     pub(super) fn empty(id: TableId) -> LakeTable {
         LakeTable {
             asset_uri: id.asset_uri(),
@@ -196,7 +194,6 @@ pub enum RefKind {
 }
 
 impl RefKind {
-    /// For people.
     pub fn words(self) -> &'static str {
         match self {
             RefKind::Branch => "branch",
@@ -255,7 +252,6 @@ pub enum FileKind {
 }
 
 impl FileKind {
-    /// For people.
     pub fn words(self) -> &'static str {
         match self {
             FileKind::Data => "data",

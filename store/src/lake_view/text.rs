@@ -1,10 +1,10 @@
-//! Cells as text, for tables and for files.
+//! Formats cells as text, for tables on pages and for exported files.
 
 use super::{Cell, ResultColumn};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 
-/// As people read it: null is nothing, lists and objects are JSON.
+/// Returns the cell as text for users: null is empty, and lists and objects are JSON.
 pub fn cell_text(cell: &Cell) -> Cow<'_, str> {
     match cell {
         Value::Null => "".into(),
@@ -13,7 +13,7 @@ pub fn cell_text(cell: &Cell) -> Cow<'_, str> {
     }
 }
 
-/// One line of CSV (RFC 4180), with its end. Null is nothing, an empty text is `""`.
+/// Returns one line of CSV (RFC 4180) with its line ending. Null is an empty field, and an empty string is `""`.
 pub fn csv_line<'a>(cells: impl IntoIterator<Item = &'a Cell>) -> String {
     let mut line = String::new();
     for (place, cell) in cells.into_iter().enumerate() {
@@ -45,13 +45,13 @@ pub fn escape_formulas(row: &mut [Cell]) {
     }
 }
 
-/// The names of the columns as a line of CSV.
+/// Returns the header line of a CSV file.
 pub fn csv_head(columns: &[ResultColumn]) -> String {
     let names: Vec<Cell> = columns.iter().map(|column| Value::String(column.name.clone())).collect();
     csv_line(&names)
 }
 
-/// A row as an object, by the names of its columns.
+/// Returns a row as a JSON object with the names of the columns as keys.
 pub fn row_object(columns: &[ResultColumn], row: Vec<Cell>) -> Value {
     Value::Object(columns.iter().map(|column| column.name.clone()).zip(row).collect::<Map<_, _>>())
 }

@@ -1,4 +1,4 @@
-//! The columns of lists.
+//! Columns of lists, with the SQL and the filters of each.
 
 use super::search::{Condition, Direction, Order, Test, Values};
 use chrono::{DateTime, Utc};
@@ -6,25 +6,25 @@ use uuid::Uuid;
 
 #[derive(Debug, Clone, Copy)]
 pub struct Column {
-    /// As parameters and orders of the API call it.
+    /// Name in the parameters and orders of the API.
     pub name: &'static str,
-    /// An expression. With `$` it is a condition of its own, and the values stand there as an array.
+    /// SQL expression. If it contains `$`, it is a complete condition, and the values replace each `$` as an array.
     pub sql: &'static str,
     pub kind: ListColumnType,
-    /// How people may narrow a list by it.
+    /// Filters that users may apply to the column.
     pub filters: &'static [Filter],
-    /// Said of its parameter.
+    /// Description of the parameter.
     pub about: &'static str,
     pub is_sorted: bool,
     pub(super) sort: &'static str,
     pub(super) is_nullable: bool,
-    /// The join that it needs.
+    /// Name of the join that the column needs, or an empty string.
     pub(super) join: &'static str,
-    /// The type of the column in Postgres, where a text is not compared with it as it is.
+    /// Type of the column in Postgres, if text cannot be compared with it directly.
     pub(super) cast: &'static str,
-    /// Conditions of columns with the same words hold of one row together; they stand at `$`.
+    /// Conditions of columns with the same `within` must hold for the same row. They are placed together at its `$`.
     pub(super) within: &'static str,
-    /// Said again in the words of an index that only some rows are in.
+    /// Returns the predicate of a partial index that these values imply, so that Postgres can use the index.
     pub(super) also: fn(&[String]) -> &'static str,
 }
 
@@ -38,36 +38,36 @@ pub enum ListColumnType {
     Words(Words),
 }
 
-/// The words that a column may hold, and what it is called when another is refused.
+/// The values that a column may have, and the noun for them in error messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Words {
     pub noun: &'static str,
     pub words: &'static [&'static str],
 }
 
-/// Which parameters a column has.
+/// Kinds of parameters that filter by a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Filter {
-    /// Its name: exactly that; the last one counts.
+    /// `name`: equal to the value. The last value wins if the parameter is repeated.
     Is,
-    /// The same, and a list without it is refused.
+    /// Like `Is`, but the parameter is required.
     Must,
-    /// Its name, again and again: one of these.
+    /// `name`, repeatable: equal to one of the values.
     AnyOf,
     NoneOf,
-    /// `…_pattern`: one of these is in it, in any case.
+    /// `…_pattern`: contains one of the values, ignoring case.
     Pattern,
     /// `…_prefix_pattern`
     Prefix,
-    /// Its name: the same as `…_pattern`.
+    /// `name`: like `…_pattern`.
     Search,
     /// `…_gte`, `…_gt`, `…_lte`, `…_lt`
     Range,
-    /// Its name: a bound.
+    /// `name`: a lower or upper bound.
     Bound(Compare),
-    /// Its name: the condition holds if this is true, and is not asked otherwise. What it is without the parameter.
+    /// `name`: if true, the condition must hold; if false, it is not applied. The field is the default.
     Switch(bool),
-    /// Its name: asking for it finds nothing, since nothing here has it.
+    /// `name`: accepted, but finds nothing, because orch has no such value.
     Absent,
 }
 
@@ -80,11 +80,11 @@ pub enum Compare {
 }
 
 impl Compare {
-    /// With the ends of names of parameters.
+    /// All comparisons, with the suffixes of their parameters.
     pub const ALL: [(&'static str, Compare); 4] =
         [("gte", Compare::AtLeast), ("gt", Compare::Above), ("lte", Compare::AtMost), ("lt", Compare::Below)];
 
-    /// Both together are exactly that moment.
+    /// The two comparisons that together match exactly one timestamp.
     pub const ON: [Compare; 2] = [Compare::AtLeast, Compare::AtMost];
 
     pub(super) const fn sign(self) -> &'static str {
@@ -139,7 +139,7 @@ impl Column {
         Column::new(name, sql, ListColumnType::Words(words))
     }
 
-    /// What nothing here has.
+    /// Returns a column that finds nothing, because orch has no such value.
     pub const fn absent(name: &'static str, kind: ListColumnType) -> Column {
         Column::new(name, "null::text", kind).by(&[Filter::Absent]).about("orch has none: finds nothing")
     }
@@ -154,7 +154,6 @@ impl Column {
         Column { about, ..self }
     }
 
-    /// The same under another name.
     #[must_use]
     pub const fn called(self, name: &'static str) -> Column {
         Column { name, ..self }
@@ -170,14 +169,14 @@ impl Column {
         Column { is_sorted: true, ..self }
     }
 
-    /// Sorted by something else than what it is compared by.
+    /// Sorts by a different expression than the one that is compared.
     #[must_use]
     pub const fn sorted_by(self, sort: &'static str) -> Column {
         Column { sort, is_sorted: true, ..self }
     }
 
-    /// What has no value comes last whichever way it is sorted. Not said where there always is one: an index could not be
-    /// used.
+    /// Sorts nulls last in both directions. Only for columns that can be null, because a default index does not have
+    /// this order.
     #[must_use]
     pub const fn nullable(self) -> Column {
         Column { is_nullable: true, ..self }
@@ -222,12 +221,12 @@ impl Column {
         Condition { column: self, test: Test::Flag(so) }
     }
 
-    /// Its words are the condition.
+    /// Uses the SQL of the column as the condition.
     pub fn holds(self) -> Condition {
         Condition { column: self, test: Test::Holds }
     }
 
-    /// What no row fits.
+    /// Returns a condition that no row matches.
     pub fn never(self) -> Condition {
         Condition { column: self, test: Test::Never }
     }
@@ -240,17 +239,17 @@ impl Column {
         Condition { column: self, test: Test::Number(compare, number) }
     }
 
-    /// One of these is in it, in any case; `%` is any text, `_` any character.
+    /// Matches values that contain one of `parts`, ignoring case; `%` matches any text and `_` any character.
     pub fn contains<T: Into<String>>(self, parts: impl IntoIterator<Item = T>) -> Condition {
         Condition { column: self, test: Test::Contains(parts.into_iter().map(Into::into).collect()) }
     }
 
-    /// This is in it, in any case; no character stands for others.
+    /// Matches values that contain `text`, ignoring case and without wildcards.
     pub fn has(self, text: impl Into<String>) -> Condition {
         Condition { column: self, test: Test::Has(text.into()) }
     }
 
-    /// It begins with one of these, as they are.
+    /// Matches values that start with one of `starts`, without wildcards and case-sensitive.
     pub fn begins<T: Into<String>>(self, starts: impl IntoIterator<Item = T>) -> Condition {
         Condition { column: self, test: Test::Begins(starts.into_iter().map(Into::into).collect()) }
     }

@@ -1,4 +1,5 @@
-//! The same for rows that are in memory: what no statement can tell, or is so short that it is read whole.
+//! Searches over rows in memory, for values that SQL cannot compute and for lists that are short enough to be read
+//! completely.
 
 use super::ListPage;
 use super::column::{Column, Compare};
@@ -8,7 +9,7 @@ use chrono::{DateTime, Utc};
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
-/// What stands in a column of a row.
+/// The value of a column in a row.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Cell<'a> {
     Nothing,
@@ -56,7 +57,7 @@ impl From<DateTime<Utc>> for Cell<'_> {
 }
 
 impl Cell<'_> {
-    /// What is nothing comes last whichever way it is sorted.
+    /// Compares two values. `Nothing` comes last in both directions.
     pub fn compare(&self, other: &Cell<'_>, direction: Direction) -> Ordering {
         let way = match (self, other) {
             (Cell::Nothing, Cell::Nothing) => return Ordering::Equal,
@@ -96,8 +97,8 @@ impl Test {
     }
 }
 
-/// `part` is somewhere in it; `%` is any text, `_` any character. Each piece between two `%` is looked for behind the one
-/// before it, once: the time does not grow with what a stranger asks for.
+/// Returns true if `text` contains `part`, in which `%` matches any text and `_` any character. Each piece between two
+/// `%` is searched once, after the piece before it, so a hostile pattern cannot make the search slow.
 fn is_like(text: &str, part: &str) -> bool {
     let text: Vec<char> = text.chars().collect();
     let mut rest = text.as_slice();
@@ -126,7 +127,7 @@ impl Search {
         self.conditions.iter().all(|condition| condition.test.fits(&cell(row, &condition.column)))
     }
 
-    /// Equal rows stay in the order in which they come.
+    /// Compares two rows by the orders of the search. `pick` keeps equal rows in their order.
     pub fn compare<T>(&self, one: &T, other: &T, cell: impl for<'a> Fn(&'a T, &Column) -> Cell<'a>) -> Ordering {
         let ways = self
             .order
@@ -135,7 +136,7 @@ impl Search {
         ways.fold(Ordering::Equal, Ordering::then)
     }
 
-    /// The page of these rows that is meant, and how many fit in all.
+    /// Returns the requested page of `rows`, and the total number of matching rows.
     pub fn pick<T>(&self, mut rows: Vec<T>, cell: impl for<'a> Fn(&'a T, &Column) -> Cell<'a>) -> ListPage<T> {
         rows.retain(|row| self.fits(row, &cell));
         rows.sort_by(|one, other| self.compare(one, other, &cell));

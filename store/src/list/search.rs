@@ -1,4 +1,4 @@
-//! A question to a list: conditions that all hold, orders, and which page.
+//! A search in a list: conditions, orders and a page.
 
 use super::MOST_LISTED;
 use super::column::{Column, Compare, Filter};
@@ -9,10 +9,9 @@ use uuid::Uuid;
 
 #[derive(Debug, Clone)]
 pub struct Search {
-    /// All must hold.
+    /// Conditions that must all hold.
     pub conditions: Vec<Condition>,
     pub order: Vec<Order>,
-    /// Leave out so many.
     pub skip: i64,
     pub most: i64,
 }
@@ -82,7 +81,7 @@ impl Search {
         Search { skip, most, ..self }
     }
 
-    /// The parameters with which the API is asked the same.
+    /// Returns the parameters of an API request for the same search.
     pub fn parameters(&self) -> Vec<(String, String)> {
         let mut pairs = Vec::new();
         for Condition { column, test } in &self.conditions {
@@ -185,7 +184,7 @@ impl Condition {
         }
     }
 
-    /// The words of the column, with values at each `$`.
+    /// Appends the SQL of the column, with `values` in place of each `$`.
     fn push_template(&self, query: &mut Query, values: impl Fn(&mut Query)) {
         for (place, words) in self.column.sql.split('$').enumerate() {
             if place > 0 {
@@ -197,7 +196,8 @@ impl Condition {
 }
 
 impl Values {
-    /// One value is compared by `=`: of a list of one Postgres does not know that an index gives rows in their order.
+    /// Compares a single value with `=`. For `= any(…)` with one element, Postgres cannot tell that an index returns
+    /// the rows in their order.
     fn push(&self, query: &mut Query, cast: &str) {
         let one = |query: &mut Query| {
             if !cast.is_empty() {
@@ -255,17 +255,17 @@ impl Compare {
     }
 }
 
-/// Patterns of texts that have one of these in them.
+/// Returns patterns for texts that contain one of `parts`, in which `%` and `_` are wildcards.
 fn anywhere(parts: &[String]) -> Vec<String> {
     parts.iter().map(|part| format!("%{}%", part.replace('\\', "\\\\"))).collect()
 }
 
-/// Patterns of texts that begin with one of these.
+/// Returns patterns for texts that start with one of `starts`, without wildcards.
 fn at_the_beginning(starts: &[String]) -> Vec<String> {
     starts.iter().map(|start| literal(start) + "%").collect()
 }
 
-/// A text in which no character stands for others.
+/// Escapes the wildcards of a pattern.
 fn literal(text: &str) -> String {
     text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
 }

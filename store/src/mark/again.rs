@@ -1,4 +1,4 @@
-//! Whoever is told to have succeeded lets those below it try again that failed because of it: Airflow's rule.
+//! Clears failed tasks downstream of a task that was marked as succeeded, as Airflow does.
 
 use crate::{
     StoreResult, boxed,
@@ -14,7 +14,8 @@ use orch_spec::state::TaskState;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
-/// Clears what failed below instances that somebody marked as succeeded or skipped. In the caller's transaction.
+/// Clears the failed instances downstream of instances that a user marked as succeeded or skipped. Runs in the caller's
+/// transaction.
 #[boxed]
 pub async fn ask_again(
     db: &mut PgConnection,

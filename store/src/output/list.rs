@@ -1,4 +1,4 @@
-//! Outputs by their names, as people look at them.
+//! The list of outputs for users.
 
 use crate::list::List;
 use crate::narrow;
@@ -15,13 +15,13 @@ pub struct OutputRow {
     pub created_at: DateTime<Utc>,
 }
 
-/// The columns of outputs that people may ask by. All are of one DAG and one run.
+/// Columns of outputs that users may filter or sort by. All rows of a list belong to the same run.
 pub mod by {
     use crate::list::Column;
     use crate::list::Filter::{Is, Pattern, Prefix, Range};
 
     pub const RUN: Column = Column::text("run_id", "run").sorted_by("task");
-    /// By its place in the plan of the run.
+    /// Index of the task in the plan of the run.
     pub const TASK: Column = Column::whole("task_id", "task").sorted();
     pub const MAP_INDEX: Column =
         Column::whole("map_index", "map_index").by(&[Is]).about("Of that element; -1: not mapped").sorted();
@@ -37,7 +37,7 @@ pub mod by {
         Column::moment("run_after", "task").sorted(),
         Column::whole("map_index_filter", "map_index").by(&[Is]).about("The same"),
         KEY,
-        // What is asked of the run and of the names of its tasks is not in the table.
+        // Filters by the run and by the names of its tasks are not columns of the table.
         Column::moment("logical_date", "").by(&[Range]),
         Column::moment("run_after", "").by(&[Range]),
         Column::text("run_id", "").by(&[Pattern, Prefix]),
@@ -46,7 +46,7 @@ pub mod by {
     ];
 }
 
-/// In the order of the DAG, by element and key, if nothing else is said.
+/// List of outputs, by default in the order of the DAG, then by element and key.
 pub static OUTPUTS: List<OutputRow> = List {
     select: "task, map_index, key, created_at",
     from: "output",

@@ -1,4 +1,4 @@
-//! The beginnings of outputs, for pages: an output may be large, and nobody reads all of it.
+//! The beginnings of outputs, for pages. An output may be large, and a page shows only its beginning.
 
 use super::shown_text;
 use crate::{StoreResult, boxed};
@@ -6,19 +6,19 @@ use orch_core::plan::TaskIdx;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
-/// The beginning of what a task instance returned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Preview {
     pub task: TaskIdx,
     pub map_index: i32,
-    /// JSON, cut off behind as many characters as were asked for.
+    /// JSON, cut off after the requested number of characters.
     pub text: String,
-    /// Letters of it that were left out; none of a list that is kept in parts is known.
+    /// Number of characters that were cut off; 0 if the value is stored in parts.
     pub left: i64,
     pub in_parts: bool,
 }
 
-/// What these tasks of a run returned, at most `most` of each: with `map_index` that element only.
+/// Returns previews of the outputs of these tasks: at most `most` per task, with at most `chars` characters each, and
+/// only of the element `map_index` if that is set.
 #[boxed]
 pub async fn previews(
     db: &mut PgConnection,

@@ -1,5 +1,5 @@
-//! Secrets in what tasks give. Others of the run need them as they are, and nobody else may read them: each text with a
-//! secret in it is sealed, beside what people may see of it.
+//! Secrets in outputs. Other tasks of the run need them, but users must not read them, so each string with a secret is
+//! sealed (encrypted) and stored together with its masked form.
 
 use crate::seal::{Keyring, Seat, SecretError};
 use base64::Engine as _;
@@ -9,14 +9,15 @@ use serde_json::Value;
 use std::borrow::Cow;
 use uuid::Uuid;
 
-/// Begins a text that is `MARK`, the sealed JSON in base64, a colon, and what may be seen.
+/// Prefix of a sealed string: `MARK`, the sealed JSON in base64, a colon, and the masked form.
 const MARK: &str = "orch-sealed:";
 
 fn seat(run: &str) -> Seat<'_> {
     Seat { table: "output", id: run, column: "value" }
 }
 
-/// The same with every secret sealed for this run; `None`: there is none in it. `text`: the value as JSON.
+/// Returns `value` with every secret sealed for this run, or `None` if it contains no secret. `text` is `value` as
+/// JSON.
 pub fn sealed(
     value: &Value,
     text: &str,
@@ -57,7 +58,7 @@ fn seal(value: &mut Value, run: &str, masker: &Masker, keys: &Keyring) -> Result
     Ok(true)
 }
 
-/// What was sealed, as it was given.
+/// Returns `value` with all sealed strings opened.
 pub fn opened(mut value: Value, run: Uuid, keys: &Keyring) -> Result<Value, SecretError> {
     open(&mut value, &run.to_string(), keys)?;
     Ok(value)
@@ -72,7 +73,7 @@ fn open(value: &mut Value, run: &str, keys: &Keyring) -> Result<(), SecretError>
             let Some(code) = code.and_then(|(code, _)| BASE64.decode(code).ok()) else { return Ok(()) };
             match keys.open(seat(run), &code) {
                 Ok(json) => *value = serde_json::from_str(&json).unwrap_or(Value::String(json)),
-                // A text that only begins like that.
+                // The string only looks like a sealed one.
                 Err(SecretError::Damaged { .. }) => {}
                 Err(error) => return Err(error),
             }
@@ -82,7 +83,7 @@ fn open(value: &mut Value, run: &str, keys: &Keyring) -> Result<(), SecretError>
     }
 }
 
-/// What people may see of a value.
+/// Returns a value with each sealed string replaced by its masked form.
 pub fn mask_sealed(value: Value) -> Value {
     let text = value.to_string();
     if !text.contains(MARK) {
@@ -91,12 +92,12 @@ pub fn mask_sealed(value: Value) -> Value {
     serde_json::from_str(&shown_text(&text)).unwrap_or_else(|_| MASK.into())
 }
 
-/// The same of JSON as a text, also of one that breaks off.
+/// Masks sealed strings in the text of JSON, which may be cut off.
 pub fn shown_text(text: &str) -> String {
     let mut parts = text.split(MARK);
     let mut shown = parts.next().unwrap_or_default().to_string();
     for part in parts {
-        // The code has no colon. Where it breaks off nothing behind it is known.
+        // The base64 contains no colon. If it is cut off, the masked form after it is missing.
         let end = part.find(|sign: char| !sign.is_ascii_alphanumeric() && !"-_".contains(sign));
         match end {
             Some(end) if part[end..].starts_with(':') => shown.push_str(&part[end + 1..]),

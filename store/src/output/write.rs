@@ -1,4 +1,4 @@
-//! Outputs as people write them, beside what tasks give. A task that gives its own later replaces theirs.
+//! Outputs that users write. A task that returns an output later replaces theirs.
 
 use super::in_parts;
 use crate::StoreResult;
@@ -9,7 +9,6 @@ use sqlx::postgres::PgConnection;
 use sqlx::{Connection, Postgres, Transaction};
 use uuid::Uuid;
 
-/// An output's place.
 #[derive(Debug, Clone, Copy)]
 pub struct OutputAddress<'a> {
     pub run: Uuid,
@@ -18,7 +17,7 @@ pub struct OutputAddress<'a> {
     pub key: &'a str,
 }
 
-/// `false`: there is one already.
+/// Creates an output. Returns `false` if it already exists.
 pub async fn create_output(db: &mut PgConnection, place: OutputAddress<'_>, value: &Value) -> StoreResult<bool> {
     let (is_list, parts) = in_parts(value);
     let mut tx = db.begin().await?;
@@ -37,7 +36,7 @@ pub async fn create_output(db: &mut PgConnection, place: OutputAddress<'_>, valu
     with_parts(tx, place, many, &parts).await
 }
 
-/// `false`: there is none.
+/// Changes an output. Returns `false` if it does not exist.
 pub async fn change_output(db: &mut PgConnection, place: OutputAddress<'_>, value: &Value) -> StoreResult<bool> {
     let (is_list, parts) = in_parts(value);
     let mut tx = db.begin().await?;
@@ -56,7 +55,7 @@ pub async fn change_output(db: &mut PgConnection, place: OutputAddress<'_>, valu
     with_parts(tx, place, many, &parts).await
 }
 
-/// `false`: there is none.
+/// Deletes an output. Returns `false` if it does not exist.
 pub async fn delete_output(db: &mut PgConnection, place: OutputAddress<'_>) -> StoreResult<bool> {
     let mut tx = db.begin().await?;
     let gone = sqlx::query!(
@@ -70,7 +69,7 @@ pub async fn delete_output(db: &mut PgConnection, place: OutputAddress<'_>) -> S
     with_parts(tx, place, many, &[]).await
 }
 
-/// Beside the row of the output, if it was written, these parts and no others: it is locked. Whether it was.
+/// Replaces the parts of an output and commits, if its row was written and is therefore locked. Returns whether it was.
 async fn with_parts(
     mut tx: Transaction<'_, Postgres>,
     place: OutputAddress<'_>,

@@ -4,9 +4,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 /// Returns the duration of a run: the sum of its active periods, or `None` if the run has not started.
 ///
-/// The first active period begins when the run starts. A period ends when the run ends, and a clear of the ended run begins the next
-/// one: the clear resets `ended_at` and adds the time since then to `idle`. Time in which every task waits, such as for a slot, a
-/// retry, a sensor or an answer, is active time. A run that has not ended is active until `now`.
+/// The first active period begins when the run starts. A period ends when the run ends, and a clear of the ended run
+/// begins the next one: the clear resets `ended_at` and adds the time since then to `idle`. Time in which every task
+/// waits, such as for a slot, a retry, a sensor or an answer, is active time. A run that has not ended is active until
+/// `now`.
 ///
 /// The SQL function `active_seconds` is the same for runs that have ended.
 pub fn active_time(

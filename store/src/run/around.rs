@@ -1,4 +1,4 @@
-//! A run and those before and after it, which people mean when they clear or mark over past and future.
+//! The runs before and after a run, for a clear or a mark that includes the past or the future.
 
 use super::RunDetails;
 use super::search::{RUNS, by};
@@ -7,7 +7,7 @@ use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
 
-/// Which runs of a DAG besides the one that is named.
+/// Selects other runs of the DAG by their position relative to the given run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Around {
     /// The earlier runs, in the order of [`place_in_time`].
@@ -16,8 +16,8 @@ pub struct Around {
     pub future: bool,
 }
 
-/// The date that orders a run among the others, with its column: the logical date, or `run_after` of a run without one. In Airflow, too, a run
-/// that is triggered today for an earlier date is an earlier run.
+/// The date that orders a run among the others, with its column: the logical date, or `run_after` of a run without one.
+/// In Airflow, too, a run that is triggered today for an earlier date is an earlier run.
 pub fn place_in_time(run: &RunDetails) -> (Column, DateTime<Utc>) {
     match run.logical_date {
         Some(date) => (by::LOGICAL_DATE, date),
@@ -25,7 +25,8 @@ pub fn place_in_time(run: &RunDetails) -> (Column, DateTime<Utc>) {
     }
 }
 
-/// The run first, then the others, the earliest first: at most `most` and one, which says that there are more.
+/// Returns the run first, then the others, the earliest first. A result of more than `most` runs means that there are
+/// even more.
 #[boxed]
 pub async fn runs_around(
     db: &mut PgConnection,

@@ -1,4 +1,4 @@
-//! Creates a run, and begins it at once when nothing stands against it: one statement, so a trigger costs one commit.
+//! Creates a run and, if nothing prevents that, starts it in the same statement, so a trigger costs one commit.
 
 use super::insert::{Inserted, NewRun, Reached, RunRow, insert, interval};
 use super::{policy, word};
@@ -19,19 +19,19 @@ use uuid::Uuid;
 #[derive(Debug, Clone)]
 pub enum CreateRun {
     Created(RunRow),
-    /// Its idempotency key was seen before: the run of then.
+    /// The idempotency key was used before, and this is the run of that request.
     Same(RunRow),
-    /// Its idempotency key was seen before, with another request.
+    /// The idempotency key was used before, with a different request.
     OtherRequest,
     RunIdTaken,
-    /// The DAG has a run for that date.
+    /// The DAG has a run for this logical date.
     LogicalDateTaken,
-    /// What was asked for by hand does not fit the params of the DAG's newest version.
+    /// The configuration of a manual run does not match the params of the DAG's newest version.
     BadConf(BadConf),
     NoSuchDag,
 }
 
-/// How often a DAG may get a new version while a run of it is created.
+/// Maximum number of passes, since the DAG may get a new version during one.
 const LOOKS: usize = 5;
 
 /// Creates a run. The caller sends its hints.
@@ -42,7 +42,7 @@ pub async fn create_run(
     versions: &mut Versions,
     new: &NewRun,
 ) -> StoreResult<CreateRun> {
-    // The first row that is locked is the DAG's.
+    // The DAG's row is the first row that is locked.
     create_run_of(db, &locks.dag(&new.dag_id), versions, new).await
 }
 
@@ -72,7 +72,7 @@ pub async fn create_run_of(
         let version = versions.get(db, guess).await?;
         versions.set_newest(&new.dag_id, guess);
         if let Err(bad) = check(&version, new) {
-            // A newer version may see it otherwise.
+            // A newer version may accept the configuration.
             match newest_version(db, &new.dag_id).await? {
                 None => return Ok(CreateRun::NoSuchDag),
                 Some(newest) if newest == guess => return Ok(CreateRun::BadConf(bad)),
@@ -115,7 +115,7 @@ async fn put(
     }
 }
 
-/// A run whose DAG says by when it is to be over.
+/// Inserts a run of a DAG with deadlines, and sets the deadlines.
 async fn with_deadlines(
     db: &mut PgConnection,
     dag: &DagLock,
@@ -134,7 +134,7 @@ async fn with_deadlines(
     Ok(inserted)
 }
 
-/// What people ask for is judged; what a schedule, a backfill or an asset makes was judged with the DAG.
+/// Checks the configuration of manual and operator-triggered runs. Other configurations were checked with the DAG.
 fn check(version: &Version, new: &NewRun) -> Result<(), BadConf> {
     match new.run_type {
         RunType::Manual | RunType::OperatorTriggered => {
@@ -177,7 +177,7 @@ async fn of_key(db: &mut PgConnection, key: &str, new: &NewRun) -> StoreResult<O
     .fetch_optional(db)
     .await?;
     let Some(row) = row else { return Ok(None) };
-    // Runs of before the hash was kept have none.
+    // Runs that were created before hashes were stored have none.
     if row.request_hash.zip(new.request_hash.as_ref()).is_some_and(|(then, now)| then != *now) {
         return Ok(Some(CreateRun::OtherRequest));
     }

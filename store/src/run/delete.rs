@@ -1,4 +1,4 @@
-//! Takes runs away with all that belongs to them.
+//! Deletes runs with everything that belongs to them.
 
 use crate::{
     StoreResult, boxed,
@@ -8,12 +8,11 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection};
 use uuid::Uuid;
 
-/// What became of a wish to delete a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeleteRun {
     Deleted,
     NoSuchRun,
-    /// Cancel it first.
+    /// The run must be cancelled first.
     Running,
 }
 
@@ -63,7 +62,7 @@ pub async fn delete_runs(db: &mut PgConnection, _locks: &Locks<Runs>, runs: &[Uu
     Ok(runs.len())
 }
 
-/// Rows that one statement deletes, so that it ends before the statement timeout.
+/// Maximum number of rows per statement, so that it ends before the statement timeout.
 const MAX_ROWS: i64 = 5_000;
 
 /// Tables that may have many rows of a run, each with its primary key after `run`.
@@ -77,7 +76,8 @@ const LARGE: [(&str, &[&str]); 7] = [
     ("lineage", &["task_id", "map_index", "from_uri", "to_uri"]),
 ];
 
-/// Deletes in batches what a single statement could not delete within the statement timeout. Most runs have nothing of the kind.
+/// Deletes the rows of large tables in batches, because a single statement could exceed the statement timeout. Few runs
+/// have that many rows.
 async fn delete_large(db: &mut PgConnection, runs: &[Uuid]) -> StoreResult<()> {
     let is_large = |(table, _): &(&str, &[&str])| {
         format!("exists (select from {table} where run = any($1) offset {MAX_ROWS}) as {table}")

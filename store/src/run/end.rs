@@ -1,5 +1,5 @@
-//! Ends a run before its tasks do: somebody cancels or marks it, or its time is over. What runs is fenced at once and its
-//! workers are told; what does not run is skipped.
+//! Ends a run before its tasks do, because a user cancels or marks it, or because its timeout has passed. Running
+//! instances are fenced immediately and their workers receive stop orders; all others are skipped.
 
 use super::insert::{Decided, put_reasons};
 use super::quiet::{OpenInstance, quiet};
@@ -24,17 +24,16 @@ use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
-/// What became of a wish to end a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndRun {
     Ended(RunState),
-    /// It had ended by itself.
+    /// The run had already ended.
     AlreadyOver(RunState),
     NoSuchRun,
 }
 
-/// Ends a run as failed because it was cancelled. The caller sends `Hint::Stop` and `Hint::Run`, and starts queued runs of the DAG, which it has
-/// locked before.
+/// Ends a run as failed because it was cancelled. The caller sends `Hint::Stop` and `Hint::Run`, and starts queued runs
+/// of the DAG, which it has locked before.
 #[boxed]
 pub async fn cancel_run(
     db: &mut PgConnection,
@@ -82,7 +81,8 @@ pub async fn set_run_state(
     }
 }
 
-/// Somebody who claims may hold what we wait for and wait for what we hold: one of the two is told to try again.
+/// Maximum number of passes: a concurrent claim can cause a deadlock, and Postgres then aborts one of the two
+/// transactions.
 const TRIES: usize = 5;
 
 async fn end(
@@ -122,7 +122,7 @@ async fn try_end(
     locked.fold_xmin = locked.fold_xmin.max(fold_xmin);
     let version = versions.get(&mut tx, locked.version).await?;
     if locked.readable(&version.plan).is_err() {
-        // It is parked: its end is all that can still be said of it.
+        // The run is parked because it cannot be read. It can still be ended.
         locked.ledger = Run { state: locked.ledger.state, ..Run::new(&version.plan) };
         locked.events.clear();
     }
@@ -156,7 +156,7 @@ async fn try_end(
     if !over && end == RunEnd::TimedOut {
         record_timeout(&mut tx, run).await?;
     }
-    // Whoever ends a run knows of it; that its time or its tasks did, nobody does.
+    // A user who ends a run knows about it. Only a timeout or the end of the tasks needs alerts.
     if over || end == RunEnd::TimedOut {
         if ended.state == RunState::Failed {
             pause_after_failures(&mut tx, &version.dag_id).await?;
@@ -169,7 +169,7 @@ async fn try_end(
     Ok(if over { EndRun::AlreadyOver(ended.state) } else { EndRun::Ended(ended.state) })
 }
 
-/// People's endings are recorded by those who carry them out; this one is known here only.
+/// Records a timeout in the audit log. Ends that users request are recorded by the callers.
 async fn record_timeout(db: &mut PgConnection, run: Uuid) -> StoreResult<()> {
     sqlx::query!(
         "insert into audit (actor, event, dag_id, run_id)
@@ -181,7 +181,7 @@ async fn record_timeout(db: &mut PgConnection, run: Uuid) -> StoreResult<()> {
     Ok(())
 }
 
-/// Ends the instances that have a state. Their late outcomes have another lease.
+/// Ends the instances that have a state. Late outcomes of them have an older lease.
 async fn end_instances(db: &mut PgConnection, run: Uuid, rev: i32, end: RunEnd) -> StoreResult<()> {
     sqlx::query!(
         "update task_instance set lease_no = lease_no + 1, ended_at = now(), rev_end = $2,
@@ -218,7 +218,8 @@ async fn order_stop(db: &mut PgConnection, run: Uuid, open: &[OpenInstance], why
     Ok(())
 }
 
-/// What runs keeps its slots until its worker has stopped it (`queries/worker/heartbeat.sql`).
+/// Releases the slots of the run. A running instance keeps its slots until its worker has stopped it
+/// (`queries/worker/heartbeat.sql`).
 async fn free_slots(db: &mut PgConnection, run: Uuid) -> StoreResult<()> {
     sqlx::query!(
         "delete from slot s where run = $1 and not exists (select from stop_order o where o.attempt = s.attempt)",

@@ -1,5 +1,5 @@
-//! The statement that inserts a run, with its wish and its answer, and the first instances of a run as columns. All that
-//! create, begin or end runs import it; it imports none of them.
+//! The statement that inserts a run, with its request and result, and the first instances of a run as columns. The
+//! modules that create, start or end runs import this one; it imports none of them.
 
 use super::word;
 use crate::{StoreResult, hint::Hint, step::RunAt, version::Version};
@@ -15,7 +15,7 @@ use serde_json::Value;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
-/// A wish for a run. What is left out follows from the DAG and the time.
+/// A request for a run. Fields that are `None` follow from the DAG and the time.
 #[derive(Debug, Clone)]
 pub struct NewRun {
     pub dag_id: String,
@@ -25,30 +25,30 @@ pub struct NewRun {
     /// The earliest start. With `None` the run starts now, also for a logical date in the future.
     pub run_after: Option<DateTime<Utc>>,
     pub run_type: RunType,
-    /// The partition it is for.
+    /// Key of the partition that the run processes.
     pub partition_key: Option<String>,
-    /// At most a megabyte: the caller has checked.
+    /// Configuration of the run, at most 1 MB. The caller has checked the size.
     pub conf: Option<Value>,
     pub triggered_by: TriggeredBy,
     pub user: Option<String>,
     pub note: Option<String>,
-    /// The same key gives the same run, however often it is sent.
+    /// Requests with the same key return the same run.
     pub idempotency_key: Option<String>,
-    /// Of what was sent with that key; another one is refused.
+    /// Hash of the request with that key. A request with the same key and a different hash is rejected.
     pub request_hash: Option<Vec<u8>>,
-    /// Only these run; the others are removed from it.
+    /// If set, only these tasks run, and the others are removed from the run.
     pub tasks: Option<Vec<String>>,
-    /// What the audit log says of it beside who and what; without it nothing is written there.
+    /// Details for the audit log. If `None`, no entry is written.
     pub deed: Option<Value>,
 }
 
 impl NewRun {
-    /// A run by hand, now.
+    /// Returns a request for a manual run that starts now.
     pub fn manual(dag_id: impl Into<String>, triggered_by: TriggeredBy) -> NewRun {
         NewRun::of(dag_id, RunType::Manual, triggered_by)
     }
 
-    /// A run of this type, now.
+    /// Returns a request for a run of this type that starts now.
     pub fn of(dag_id: impl Into<String>, run_type: RunType, triggered_by: TriggeredBy) -> NewRun {
         NewRun {
             dag_id: dag_id.into(),
@@ -70,7 +70,6 @@ impl NewRun {
     }
 }
 
-/// A run that was created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunRow {
     pub id: Uuid,
@@ -86,16 +85,17 @@ pub struct RunRow {
     pub version_number: i32,
     pub version_created_at: DateTime<Utc>,
     pub bundle: String,
-    /// Others were cancelled for it: their workers should look at their orders.
+    /// Other runs were cancelled for this run, so their workers should check their stop orders.
     pub stopping: bool,
-    /// It began: tasks may be claimable. Else it waits for its time, for other runs, or for its DAG to be unpaused.
+    /// The run has started, and tasks may be claimable. Otherwise it waits for its start time, for other runs, or for
+    /// its DAG to be unpaused.
     pub started: bool,
-    /// Schedulers are to look: some of its first tries have to be let in, or it has deadlines.
+    /// Schedulers should check the run, because some of its first attempts need admission or because it has deadlines.
     pub to_look_at: bool,
 }
 
 impl RunRow {
-    /// What the caller gives.
+    /// Returns the hints that the caller sends.
     pub fn hints(&self) -> Vec<Hint> {
         let mut hints = vec![if self.started { Hint::Ready } else { Hint::Run }];
         hints.extend(self.to_look_at.then_some(Hint::Due));
@@ -104,7 +104,7 @@ impl RunRow {
     }
 }
 
-/// Whether a run begins at once when nothing stands against it.
+/// Start mode of a new run: it starts immediately if nothing prevents that, or it stays queued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reached {
     MayBegin,
@@ -113,7 +113,7 @@ pub(super) enum Reached {
 
 pub(super) enum Inserted {
     Run(RunRow),
-    /// Its name or date belongs to another run.
+    /// The run id or the logical date belongs to another run.
     Taken,
     NewerVersion(i32),
     NoSuchDag,
@@ -131,7 +131,7 @@ pub(super) async fn insert(
     let name = match (&new.run_id, new.run_after) {
         (Some(name), _) => Some(name.to_string()),
         (None, Some(after)) => Some(run_id(new.run_type, after, new.logical_date, &suffix())),
-        // The database names it, by its own clock.
+        // The database creates the name, with its own clock.
         (None, None) => None,
     };
     let before = Run::new(plan);
@@ -220,7 +220,7 @@ pub(super) async fn insert(
     }))
 }
 
-/// How a run begins, of which all tasks are to run or only these.
+/// Returns the state of a run that starts with all tasks, or only with the given ones.
 pub(super) fn begin(plan: &Plan, tasks: Option<&[String]>) -> (Run, Effects) {
     match tasks {
         None => start(plan),
@@ -228,14 +228,15 @@ pub(super) fn begin(plan: &Plan, tasks: Option<&[String]>) -> (Run, Effects) {
     }
 }
 
-/// Returns the data interval of a new run: a manual run with a logical date covers what a scheduled run of that date would cover.
+/// Returns the data interval of a new run: a manual run with a logical date covers what a scheduled run of that date
+/// would cover.
 fn interval_of(version: &Version, new: &NewRun) -> Option<DataInterval> {
     let spec = &version.plan.spec;
     let usual = |date| Calendar::new(&spec.schedule, spec.timetable).ok()?.manual_interval(date);
     new.interval.or_else(|| new.logical_date.and_then(usual))
 }
 
-/// Tries that begin with a run, as columns.
+/// The first attempts of a run, as columns.
 pub(super) struct Tries {
     pub task: Vec<i16>,
     pub map_index: Vec<i32>,
@@ -271,7 +272,7 @@ impl Tries {
     }
 }
 
-/// Instances that end with the beginning of their run, as columns.
+/// Instances that have an outcome without an attempt, as columns.
 pub(super) struct Decided {
     pub task: Vec<i16>,
     pub map_index: Vec<i32>,
@@ -288,7 +289,7 @@ impl Decided {
     }
 }
 
-/// Records why tasks of these runs failed without a try.
+/// Records why tasks of these runs failed without an attempt.
 pub(super) async fn put_reasons(
     db: &mut PgConnection,
     runs: &[Uuid],
@@ -314,7 +315,7 @@ pub(super) async fn put_reasons(
     Ok(())
 }
 
-/// Eight random letters and digits.
+/// Returns eight random letters and digits.
 fn suffix() -> String {
     const LETTERS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     let mut random = Uuid::new_v4().as_u128() >> 66;

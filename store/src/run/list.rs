@@ -1,4 +1,4 @@
-//! Runs as people see them.
+//! Details of runs, for users.
 
 use super::{NewRun, RunRow, active_time, word};
 use crate::{StoreResult, boxed};
@@ -8,7 +8,7 @@ use serde_json::Value;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
-/// All that is said about a run but its ledger.
+/// All properties of a run except its ledger.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunDetails {
     pub id: Uuid,
@@ -39,12 +39,13 @@ pub struct RunDetails {
 }
 
 impl RunDetails {
-    /// Returns the sum of the active periods of the run until `now`, or `None` if it has not started: see [`active_time`].
+    /// Returns the sum of the active periods of the run until `now`, or `None` if it has not started: see
+    /// [`active_time`].
     pub fn active_time(&self, now: DateTime<Utc>) -> Option<TimeDelta> {
         active_time(self.started_at, self.ended_at, self.idle, now)
     }
 
-    /// A run that was created just now, without asking for it: what was wished for and what became of it say all.
+    /// Returns the details of a run that was just created, from its request and result, without a query.
     pub fn created(run: RunRow, new: NewRun) -> RunDetails {
         RunDetails {
             id: run.id,
@@ -103,7 +104,7 @@ pub(super) struct Row {
     idle_micros: i64,
 }
 
-/// The columns of a run; what follows is the rest of the statement, on `dag_run r` and `dag_version v`.
+/// Selects the columns of a run. `$rest` is the rest of the statement, on `dag_run r` and `dag_version v`.
 macro_rules! run_rows {
     ($rest:literal $(, $value:expr)* $(,)?) => {
         sqlx::query_as!(
@@ -162,7 +163,7 @@ pub async fn run_by_uuid(db: &mut PgConnection, id: Uuid) -> StoreResult<Option<
     row.map(Row::details).transpose()
 }
 
-/// Those of these runs that are not over.
+/// Returns the given runs that have not finished.
 #[boxed]
 pub async fn still_open(db: &mut PgConnection, runs: &[Uuid]) -> StoreResult<Vec<Uuid>> {
     let open =
@@ -170,7 +171,7 @@ pub async fn still_open(db: &mut PgConnection, runs: &[Uuid]) -> StoreResult<Vec
     Ok(open.fetch_all(db).await?)
 }
 
-/// The last runs of each of these DAGs, newest first, by DAG.
+/// Returns the last runs of each of these DAGs, by DAG and newest first.
 #[boxed]
 pub async fn recent_runs(db: &mut PgConnection, dag_ids: &[String], of_each: i64) -> StoreResult<Vec<RunDetails>> {
     let rows = run_rows!(
@@ -183,7 +184,7 @@ pub async fn recent_runs(db: &mut PgConnection, dag_ids: &[String], of_each: i64
     rows.fetch_all(db).await?.into_iter().map(Row::details).collect()
 }
 
-/// Changes what people wrote about a run; `None` takes it away.
+/// Sets the note on a run; `None` deletes it.
 #[boxed]
 pub async fn set_note(db: &mut PgConnection, run: Uuid, note: Option<&str>) -> StoreResult<()> {
     sqlx::query!(

@@ -1,5 +1,5 @@
-//! Runs of DAGs that say what becomes of a run for which there is no place (`core::overlap`). Under the DAG's lock, so that
-//! two runs that come at the same time are asked one after the other. DAGs that say nothing never come here.
+//! Overlap policies of DAGs: the decision about a run that has no free slot (`core::overlap`). It is made under the
+//! DAG's lock, so that concurrent runs are decided one after the other. DAGs without a policy do not use this module.
 
 use super::end::{EndRun, cancel_run, set_run_state};
 use super::insert::{Inserted, NewRun, Reached, RunRow, insert};
@@ -19,7 +19,7 @@ use sqlx::postgres::PgConnection;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// What runs of a DAG, the oldest first.
+/// The running runs of a DAG, the oldest first.
 #[derive(Debug)]
 pub(super) struct ActiveRuns {
     runs: Vec<(Uuid, String)>,
@@ -27,7 +27,7 @@ pub(super) struct ActiveRuns {
     most: usize,
 }
 
-/// Reads it under the DAG's lock.
+/// Reads the running runs. The DAG must be locked.
 pub(super) async fn there(
     db: &mut PgConnection,
     plan: &Plan,
@@ -55,12 +55,12 @@ impl ActiveRuns {
         self.runs.push(run);
     }
 
-    /// What becomes of a run that would begin now.
+    /// Returns the decision about a run that would start now.
     pub(super) fn ask(&self, plan: &Plan, run_type: RunType, conf: Option<&Value>) -> Begin {
         begin(&plan.spec, self.most, &self.running, &running(plan, run_type, conf))
     }
 
-    /// Cancels those that make way. The caller gives `Hint::Stop`.
+    /// Cancels the runs at these indexes in favor of a newer one. The caller sends `Hint::Stop`.
     pub(super) async fn make_way(
         &mut self,
         db: &mut PgConnection,
@@ -71,7 +71,7 @@ impl ActiveRuns {
         for &place in places.iter().rev() {
             let (id, run_id) = self.runs.remove(place);
             self.running.remove(place);
-            // A run whose last outcome waited for its fold has ended by itself: nothing was cancelled.
+            // A run whose last outcome was not folded yet has ended by itself, so nothing was cancelled.
             if !matches!(cancel_run(db, dag.runs(), versions, id).await?, EndRun::Ended(_)) {
                 continue;
             }
@@ -88,7 +88,7 @@ fn running(plan: &Plan, run_type: RunType, conf: Option<&Value>) -> ActiveRun {
     ActiveRun { keys, is_backfill: run_type == RunType::Backfill }
 }
 
-/// A run that is not to run: it is over at once, its tasks are skipped, and it says why.
+/// Ends a run immediately, with all tasks skipped, and records the reason.
 pub(super) async fn skip(
     db: &mut PgConnection,
     dag: &DagLock,
@@ -126,7 +126,8 @@ pub(super) async fn create(
     );
     let Some(dag) = dag.fetch_optional(&mut *tx).await? else { return Ok(Inserted::NoSuchDag) };
     let later = new.run_after.is_some_and(|at| at > dag.now);
-    // Of another version the statement says so itself; what waits for something else is asked when that comes.
+    // `insert` reports a different version itself. A run that waits for something else is decided when it no longer
+    // does.
     if dag.version != version.id || dag.is_paused || later {
         let inserted = insert(&mut tx, version, id, new, Reached::MayBegin).await?;
         tx.commit().await?;
@@ -141,7 +142,7 @@ pub(super) async fn create(
             there.make_way(&mut tx, lock, versions, &places).await?;
             match insert(&mut tx, version, id, new, Reached::MayBegin).await? {
                 Inserted::Run(run) => Inserted::Run(RunRow { stopping: true, ..run }),
-                // It cannot come to be, so nobody makes way for it.
+                // The run cannot be created, so the cancelled runs are rolled back.
                 other => return Ok(other),
             }
         }

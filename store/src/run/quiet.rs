@@ -1,10 +1,12 @@
 //! Brings a run to rest: nothing of it can be claimed, woken or finished until the transaction ends.
 //!
-//! Claims, wake-ups and the ends of attempts do not take the run's lock, so this is done in rounds: delete the rows that wait, lock the
-//! instances that have started and not finished. A round that finds nothing waiting and nothing new to lock proves that none was under way:
-//! a claim or a wake-up under way still shows its old row, and one that ended shows its new one.
+//! Claims, wake-ups and the ends of attempts do not take the run's lock, so this is done in rounds: delete the rows
+//! that wait, lock the instances that have started and not finished. A round that finds nothing waiting and nothing new
+//! to lock proves that none was under way: a claim or a wake-up under way still shows its old row, and one that ended
+//! shows its new one.
 //!
-//! Cleared instances have a row without a state and need no lock: they start from a row that waits. A run may have a million of them.
+//! Cleared instances have a row without a state and need no lock: they start from a row that waits. A run may have a
+//! million of them.
 
 use crate::{StoreError, StoreResult, locks::RunLock};
 use chrono::{DateTime, Utc};
@@ -12,13 +14,12 @@ use orch_core::plan::TaskIdx;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
-/// Each round can be disturbed only by what began before the one before it.
+/// Maximum number of rounds. Only transactions that began before the previous round can disturb a round.
 const MOST_ROUNDS: usize = 50;
 
-/// A run at rest.
 #[derive(Debug, Default)]
 pub(super) struct Quiet {
-    /// What waited; it is gone from the tables.
+    /// Attempts that waited. Their rows have been deleted from the queues.
     pub waited: Vec<Waited>,
     /// Rows of instances that have started and not finished. They are locked.
     pub open: Vec<OpenInstance>,
@@ -45,7 +46,7 @@ pub(super) struct Waited {
     pub state: Option<String>,
     pub wake_at: Option<DateTime<Utc>>,
     pub queued_at: Option<DateTime<Utc>>,
-    /// What a deferred try waits for, as JSON of its columns.
+    /// The wait of a deferred attempt, as JSON of its columns.
     pub wait: Option<String>,
 }
 

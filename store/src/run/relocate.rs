@@ -1,4 +1,5 @@
-//! Moves a run to another version of its DAG: nobody offers its own any more, or somebody says so.
+//! Moves a run to another version of its DAG, because no worker offers its version any more or because a user requests
+//! it.
 
 use super::quiet::{QueuePlace, Waited, quiet};
 use crate::{
@@ -19,14 +20,13 @@ use sqlx::postgres::PgConnection;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// What became of a wish to move a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MoveRun {
     Moved,
-    /// It is of that version already.
+    /// The run already has that version.
     Same,
     Over(RunState),
-    /// Some of its tasks are running: they are of the old version.
+    /// Tasks of the run are running in the old version.
     Running,
     CannotMove(CannotMove),
     /// The version belongs to another DAG.
@@ -34,7 +34,7 @@ pub enum MoveRun {
     NoSuchRun,
 }
 
-/// Outcomes may be recorded while we look.
+/// Maximum number of passes, since outcomes may be recorded during one.
 const LOOKS: usize = 5;
 
 /// Moves a run to the version with the id `to`. The caller sends `Hint::Ready`.
@@ -48,13 +48,13 @@ pub async fn move_run(
 ) -> StoreResult<MoveRun> {
     let to = versions.get(db, to).await?;
     for _ in 0..LOOKS {
-        // First all that it has not heard of, by its own version.
+        // Apply all recorded outcomes first, in the old version.
         if fold_run(db, locks, &mut Stepper::default(), versions, run, 0, Keep::NOTHING).await?.is_none() {
             return Ok(MoveRun::NoSuchRun);
         }
         match try_move(db, locks, versions, run, &to).await {
             Ok(Some(done)) => return Ok(done),
-            // Somebody who claims held what we waited for.
+            // Outcomes were recorded meanwhile, or a claim held a lock that this transaction needs.
             Ok(None) | Err(StoreError::TryAgain(_)) => {}
             Err(error) => return Err(error),
         }
@@ -104,7 +104,7 @@ async fn try_move(
     let at = locked.at();
     let new_place = places(&from.plan, &to.plan);
     renumber(&mut tx, run, &new_place).await?;
-    // What waits is let in anew, by the gates of the new version.
+    // Waiting attempts need admission again, by the gates of the new version.
     sqlx::query!("delete from slot where run = $1", run).execute(&mut *tx).await?;
     put_back(&mut tx, at, &at_rest.waited, to, &new_place).await?;
     locked.ledger.set_changed();
@@ -132,8 +132,8 @@ async fn set_version(db: &mut PgConnection, run: Uuid, version: i32, ledger: &Ru
     Ok(())
 }
 
-/// Tasks stand elsewhere in the new version. In two strides, so that no row meets one that is still to be moved; rows of
-/// tasks that are gone go.
+/// Changes the task numbers from the old version to the new one, in two statements so that no row collides with one
+/// that is still to be changed. Deletes rows of tasks that no longer exist.
 async fn renumber(db: &mut PgConnection, run: Uuid, places: &[Option<TaskIdx>]) -> StoreResult<()> {
     let same = |(old, new): (usize, &Option<TaskIdx>)| *new == Some(narrow::task(old));
     if places.iter().enumerate().all(same) {
@@ -145,7 +145,7 @@ async fn renumber(db: &mut PgConnection, run: Uuid, places: &[Option<TaskIdx>]) 
     Ok(())
 }
 
-/// What waited waits again, as of the new version.
+/// Puts the waiting attempts back into the queues, with the new version.
 async fn put_back(
     db: &mut PgConnection,
     RunAt { run, run_type, .. }: RunAt,

@@ -1,11 +1,11 @@
-//! Runs as people look for them.
+//! The list of runs, for users.
 
 use super::RunDetails;
 use super::list::Row;
 use crate::list::{Join, List, Search};
 use sqlx::FromRow;
 
-/// The columns of runs that people may ask by, and others that pages and deeds use.
+/// Columns of runs that users may filter or sort by, and others for pages and user actions.
 pub mod by {
     use crate::list::Filter::{AnyOf, Pattern, Prefix, Range, Search};
     use crate::list::{Column, ListColumnType, Words};
@@ -14,7 +14,7 @@ pub mod by {
     const STATES: Words = Words { noun: "state", words: RunState::WORDS };
     const TYPES: Words = Words { noun: "run type", words: RunType::WORDS };
 
-    /// When it was created: ids grow with time.
+    /// Creation time of the run, since ids grow with time.
     pub const ID: Column = Column::text("id", "r.id").sorted();
     pub const DAG_ID: Column = Column::text("dag_id", "r.dag_id").by(&[Pattern, Prefix]).sorted();
     pub const RUN_ID: Column = Column::text("run_id", "r.run_id").by(&[Pattern, Prefix]).sorted();
@@ -34,7 +34,7 @@ pub mod by {
     pub const LOGICAL_DATE: Column = Column::moment("logical_date", "r.logical_date").by(&[Range]).nullable().sorted();
     pub const STARTED: Column = Column::moment("start_date", "r.started_at").by(&[Range]).nullable().sorted();
     pub const ENDED: Column = Column::moment("end_date", "r.ended_at").by(&[Range]).nullable().sorted();
-    /// When something last happened to it that people see.
+    /// Time of the last change that users see.
     pub const UPDATED: Column =
         Column::moment("updated_at", "coalesce(r.ended_at, r.started_at, r.created_at)").by(&[Range]).sorted();
     /// The SQL of `active_time`, so a list is sorted by what its cells show. Null until the run has ended.
@@ -45,7 +45,7 @@ pub mod by {
     pub const CONF: Column = Column::text("conf", "m.conf::text").join("m").nullable().sorted();
     pub const CONF_CONTAINS: Column =
         Column::text("conf_contains", "m.conf::text").by(&[Search]).about("That is in its conf").join("m");
-    /// It consumed an event of an asset with one of these in its name or URI.
+    /// Matches runs that consumed an event of an asset with one of these values in its name or URI.
     pub const CONSUMED_ASSET: Column = Column::text(
         "consuming_asset",
         "exists (select from dag_run_event c join asset_event e on e.id = c.event left join asset a on a.id = e.asset
@@ -53,8 +53,8 @@ pub mod by {
     )
     .by(&[Pattern])
     .about("An asset with that in its name or URI began it");
-    /// It missed a deadline; of very many such runs the last ones. As a list and not as a join: late runs are few among all,
-    /// whatever the order.
+    /// Matches runs that missed a deadline; only the last 10,000 if there are more. Uses a list and not a join, because
+    /// late runs are rare, regardless of the order.
     pub const LATE: Column = Column::flag(
         "late",
         "r.id = any(array(select run from deadline where state = 'missed' order by due_at desc limit 10000))",
@@ -85,7 +85,8 @@ pub mod by {
         CONSUMED_ASSET,
     ];
 
-    /// Runs that are not over are few among many and have an index of their own, and so have those that failed.
+    /// Returns the predicate of a partial index. Unfinished runs are rare and have a separate index, and so do failed
+    /// runs.
     fn said_again(states: &[String]) -> &'static str {
         let are = |known: &[&str]| states.iter().all(|state| known.contains(&state.as_str()));
         if are(&["queued", "running"]) {
@@ -98,12 +99,12 @@ pub mod by {
     }
 }
 
-/// The newest runs of a DAG, by the time from which each may run.
+/// Returns a search for the newest runs of a DAG, by the time from which each may run.
 pub fn newest_of_dag(dag_id: &str, most: i64) -> Search {
     Search::default().and(by::DAG_ID.is(dag_id)).by(by::RUN_AFTER.descending()).page(0, most)
 }
 
-/// The oldest first, if nothing else is said.
+/// List of runs, by default the oldest first.
 pub static RUNS: List<RunDetails> = List {
     select: "r.id, r.dag_id, r.run_id, r.rev, r.version, v.number as version_number, v.created_at as version_created_at,
         v.bundle, r.clear_number, r.state::text as state, r.run_type::text as run_type, r.logical_date, r.interval_start,

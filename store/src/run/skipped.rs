@@ -1,8 +1,8 @@
 //! Rows of the instances that a run ended before they started.
 //!
-//! The rows of a long map take seconds. The transaction that ends the run holds its lock, so it writes the first batch and records the
-//! others in `unwritten_skip`. Schedulers write these one by one. A clear and a mark need the states of all instances, so they write
-//! the batches of their run first.
+//! The rows of a long map take seconds. The transaction that ends the run holds its lock, so it writes the first batch
+//! and records the others in `unwritten_skip`. Schedulers write these one by one. A clear and a mark need the states of
+//! all instances, so they write the batches of their run first.
 
 use crate::{StoreResult, boxed};
 use orch_core::plan::Plan;
@@ -14,7 +14,8 @@ use uuid::Uuid;
 /// Maximum number of rows of a batch. 20,000 take about 0.2 s, far below the statement timeout.
 const MAX_ROWS: i32 = 20_000;
 
-/// Writes the rows of `ended`: columns `run`, `rev`, `tasks`, `firsts` and `lasts`. Instances that were cleared have a row without a state.
+/// Writes the rows of `ended`: columns `run`, `rev`, `tasks`, `firsts` and `lasts`. Instances that were cleared have a
+/// row without a state.
 const WRITE: &str =
     "insert into task_instance as i (run, task, map_index, attempt, try_no, max_tries, lease_no, state, ended_at)
     select e.run, r.task, index, gen_random_uuid(), 0, 0, 0, 'skipped', now()
@@ -66,7 +67,8 @@ struct ElementRange {
     last: i32,
 }
 
-/// Marks the unfinished instances of a run as skipped, in or after the caller's transaction. `rev` is the revision of its end.
+/// Marks the unfinished instances of a run as skipped, in or after the caller's transaction. `rev` is the revision of
+/// its end.
 pub(super) async fn skip_rest(db: &mut PgConnection, run: Uuid, rev: i32, rest: &Rest) -> StoreResult<()> {
     for (batch, ranges) in (0..).zip(rest.batches(MAX_ROWS)) {
         let text = match batch {

@@ -1,4 +1,4 @@
-//! Begins runs that wait: for other runs to end, for their DAG to be unpaused, for their time.
+//! Starts queued runs, which wait for other runs to end, for their DAG to be unpaused, or for their start time.
 
 use super::insert::{Decided, Tries, put_reasons};
 use super::policy::{skip, there};
@@ -18,11 +18,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// Runs begun in one transaction.
+/// Maximum number of runs started in one transaction.
 const MOST_STARTS: i64 = 256;
 
-/// Starts queued runs of a DAG up to its limit, oldest first, in its newest version. Called after a run has ended or a DAG was
-/// unpaused, and by schedulers in case the caller died before. The caller sends `Hint::Ready`.
+/// Starts queued runs of a DAG up to its limit, oldest first, in its newest version. Called after a run has ended or a
+/// DAG was unpaused, and by schedulers in case the caller died before. The caller sends `Hint::Ready`.
 #[boxed]
 pub async fn start_queued_runs(
     db: &mut PgConnection,
@@ -30,7 +30,7 @@ pub async fn start_queued_runs(
     versions: &mut Versions,
     dag_id: &str,
 ) -> StoreResult<Vec<Uuid>> {
-    // The first row that is locked is the DAG's.
+    // The DAG's row is the first row that is locked.
     start_queued_runs_of(db, &locks.dag(dag_id), versions).await
 }
 
@@ -77,17 +77,18 @@ pub async fn start_queued_runs_of(
     Ok(queued.into_iter().map(|(run, _)| run).collect())
 }
 
-/// What a run's beginning follows from, besides its version: its type and, unless all run, its tasks.
+/// Everything besides the version that determines how a run starts: its type and, unless all tasks run, its tasks.
 type StartGroup = (RunType, Option<Vec<String>>);
 
-/// The runs that have a place, locked.
+/// Returns the queued runs that have a free slot, and locks them.
 async fn queued(db: &mut PgConnection, dag_id: &str, max_active_runs: i32) -> StoreResult<Vec<(Uuid, StartGroup)>> {
     let rows = sqlx::query_file!("queries/run/queued.sql", dag_id, i64::from(max_active_runs), MOST_STARTS);
     let rows = rows.fetch_all(db).await?;
     rows.into_iter().map(|row| Ok((row.id, (word(&row.run_type)?, row.tasks)))).collect()
 }
 
-/// One after the other, the oldest first: what becomes of each follows from what runs by then.
+/// Starts runs by the overlap policy, the oldest first. The decision about each run depends on the runs that are
+/// running by then.
 async fn by_policy(
     db: &mut PgConnection,
     lock: &DagLock,
@@ -125,7 +126,7 @@ async fn by_policy(
     Ok(begun)
 }
 
-/// All of a kind begin alike.
+/// Starts the runs of a group, which all start in the same state.
 async fn begin(
     db: &mut PgConnection,
     version: &Arc<Version>,
@@ -164,7 +165,7 @@ enum Table {
     Held,
 }
 
-/// The same instances in each of the runs.
+/// Inserts the same instances for each of the runs.
 async fn put(
     db: &mut PgConnection,
     version: &Version,

@@ -1,6 +1,7 @@
-//! The parts of a step that tell somebody: alerts of tries that ended and of runs that are over, written by the statement
-//! that says so. An alert is there exactly if its end is; the same end, told twice, leaves one. Elements that are told of
-//! together leave rows of `alert_part`, which whoever sends makes alerts of.
+//! The parts of a step that write alerts about ended attempts and finished runs, in the statement that records the
+//! outcome. An alert therefore exists if and only if its outcome does, and an outcome that is sent twice creates one
+//! alert. Elements that are reported together create rows of `alert_part`, from which the sender of alerts builds
+//! alerts.
 
 use super::WorkerStep;
 use super::bind::{Values, placed};
@@ -14,7 +15,7 @@ pub(super) const OF_RUNS: [&str; 5] = ["uuid[]", "text[]", "text[]", "text[]", "
 
 const COLUMNS: &str = "key, kind, notifier, facts, dag_id, run, run_id, logical_date";
 
-/// Whom the tries of a step ask.
+/// Indicates whether attempts of a step ask users.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Asks {
     Nobody,
@@ -29,12 +30,13 @@ pub(super) fn of_tries(step: &WorkerStep) -> impl Iterator<Item = (i64, &NewAler
     all_of_tries(step).filter(|(_, alert)| alert.gather.is_none())
 }
 
-/// Of elements that are told of together.
+/// Returns the alerts about elements that are reported together.
 pub(super) fn of_elements(step: &WorkerStep) -> impl Iterator<Item = (i64, &NewAlert)> {
     all_of_tries(step).filter(|(_, alert)| alert.gather.is_some())
 }
 
-/// `asks`: some of the tries begin to wait for people. By when, the question and its alert say alike: the database does.
+/// Inserts the alerts of attempts. If attempts ask users, the database computes the end of the wait, so that the alert
+/// and the question agree.
 pub(super) fn put_of_tries(rows: &str, asks: Asks, parts: &mut Vec<String>) {
     let facts = match asks {
         Asks::Nobody => "ta.facts::json",
@@ -62,7 +64,7 @@ pub(super) fn put_of_elements(rows: &str, parts: &mut Vec<String>) {
     ));
 }
 
-/// Of runs that moved.
+/// Inserts the alerts of runs that moved.
 pub(super) fn put_of_runs(rows: &str, parts: &mut Vec<String>) {
     parts.push(format!(
         "ra as materialized (select * from {rows} as ra (run, key, kind, notifier, facts)),

@@ -1,5 +1,5 @@
-//! The part of a step that asks people: the question of each try that waits for an answer, written by the statement that
-//! records that it waits. A question is there exactly if its wait is.
+//! The part of a step that writes the question of each attempt that waits for users, in the statement that records the
+//! wait. A question therefore exists if and only if its wait does.
 
 use super::bind::{Values, placed};
 use super::{Request, WorkerStep};
@@ -12,7 +12,7 @@ pub(super) fn of(step: &WorkerStep) -> impl Iterator<Item = (i64, &Request)> {
     placed(step).filter_map(|(place, end)| Some((place, end.next.as_ref()?.wait.as_ref()?.asks.as_ref()?)))
 }
 
-/// A try that asks twice has one row: of its last question.
+/// Inserts the questions. A second question of an attempt replaces the first.
 pub(super) fn put(rows: &str, parts: &mut Vec<String>) {
     parts.push(format!(
         "ask as materialized (select * from {rows} as ask (ask_place, task_id, fallback)),

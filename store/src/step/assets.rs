@@ -1,6 +1,6 @@
-//! The parts of a step that concern assets: events and lineage of tries that succeeded, written by the statement that
-//! records the success. Whatever else comes of the step (a race that was lost, a worker that dies, the same end told
-//! twice), an event is there exactly if the success is.
+//! The parts of a step that write asset events and lineage of successful attempts, in the statement that records the
+//! success. An event therefore exists if and only if the success does, even if a race is lost, a worker dies or an
+//! outcome is sent twice.
 
 use super::bind::{Values, placed};
 use super::{Touched, WorkerStep};
@@ -13,7 +13,7 @@ pub(super) const EVENT_TYPES: [&str; 9] =
     ["bigint[]", "text[]", "text[]", "text[]", "bigint[]", "text[]", "text[]", "text[]", "text[]"];
 pub(super) const EDGE_TYPES: [&str; 7] = ["bigint[]", "text[]", "text[]", "bigint[]", "text[]", "text[]", "text[]"];
 
-/// What tries that succeeded did to assets, with the place of each.
+/// Returns the asset events and lineage of successful attempts, with the index of each attempt.
 fn touched(step: &WorkerStep) -> impl Iterator<Item = (i64, &Touched)> {
     let success = placed(step).filter(|(_, end)| end.state == TaskState::Success);
     success.filter_map(|(place, end)| Some((place, &**end.touched.as_ref()?)))
@@ -27,7 +27,7 @@ pub(super) fn edges(step: &WorkerStep) -> impl Iterator<Item = (i64, &Touched, &
     touched(step).flat_map(|(place, touched)| touched.edges.iter().map(move |edge| (place, touched, edge)))
 }
 
-/// An asset that nobody knows yet is made known by whoever distributes the event.
+/// Inserts asset events. An unknown asset is registered when the event is distributed.
 pub(super) fn put_events(rows: &str, parts: &mut Vec<String>) {
     parts.push(format!(
         "e as materialized (select * from {rows} with ordinality
@@ -40,7 +40,7 @@ pub(super) fn put_events(rows: &str, parts: &mut Vec<String>) {
     ));
 }
 
-/// A task that runs again says anew how many rows there were.
+/// Inserts lineage. A task that runs again updates the number of rows.
 pub(super) fn put_edges(rows: &str, parts: &mut Vec<String>) {
     parts.push(format!(
         "g as materialized (select * from {rows} as g (place, from_uri, to_uri, rows, dag_id, run_id, task_id)),

@@ -1,4 +1,4 @@
-//! Gives a step's values to its text, in the order in which the text counts its parameters.
+//! Binds the values of a step to its statement, in the order in which the statement numbers its parameters.
 
 use super::reply::{self, Reply};
 use super::sql::{self, ASK, CLAIM, DEFER, ENDED, HOLD, KEEP, LOCKED, LOOK, MOVES, NEXT, QUEUE};
@@ -17,7 +17,7 @@ impl Values {
         self.0.add(value).map_err(|e| sqlx::Error::Encode(e).into())
     }
 
-    /// One column of many rows, as an array.
+    /// Binds one column of many rows as an array.
     pub(super) fn column<R, T>(&mut self, rows: &[R], of: impl Fn(&R) -> T) -> StoreResult<()>
     where
         for<'q> Vec<T>: Encode<'q, Postgres> + Type<Postgres>,
@@ -38,7 +38,8 @@ impl Values {
     }
 }
 
-/// `hints`: the statement sends `Hint::Recorded` if it records an outcome that it does not fold.
+/// Sends the statement. If `hints` is true, the statement sends `Hint::Recorded` when it records an outcome that it
+/// does not fold.
 pub(super) async fn send(
     db: &mut PgConnection,
     text: Arc<str>,
@@ -133,7 +134,7 @@ pub(super) async fn send(
     reply::read(&rows)
 }
 
-/// Ledgers of many runs travel as one array with the bounds of each.
+/// Binds the ledgers of all runs as one array, with the bounds of each ledger.
 fn moves(values: &mut Values, step: &WorkerStep) -> StoreResult<()> {
     let (mut ledgers, mut counters): (Vec<i16>, Vec<i32>) = (Vec::new(), Vec::new());
     let (mut lo, mut hi, mut co, mut ci) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -203,12 +204,12 @@ fn condition(wait: &NewWait) -> Option<(Text, JsonText)> {
     wait.condition.clone()
 }
 
-/// As a JSON list: an array in an array is no column.
+/// Returns the causes as a JSON list, because a column of arrays cannot be bound as an array.
 fn causes(causes: &[Text]) -> String {
     serde_json::Value::from(causes.iter().map(Text::as_str).collect::<Vec<_>>()).to_string()
 }
 
-/// What ended, with its place in the arrays, counted from one.
+/// Returns the ended attempts with their indexes in the arrays, starting at 1.
 pub(super) fn placed(step: &WorkerStep) -> impl Iterator<Item = (i64, &EndedTry)> {
     (1_i64..).zip(&step.ended)
 }

@@ -1,4 +1,4 @@
-//! What a step answers: runs that moved, outcomes that counted, instances claimed and the runs they belong to.
+//! The reply to a step: runs that moved, recorded outcomes, claimed instances and the runs of those.
 
 use super::Lease;
 use crate::{StoreError, StoreResult};
@@ -13,22 +13,22 @@ use uuid::Uuid;
 
 #[derive(Debug, Default)]
 pub struct Reply {
-    /// Runs whose ledger moved.
+    /// Runs whose ledgers advanced.
     pub moved: Vec<Uuid>,
-    /// In `Mode::Record`: outcomes that were recorded.
+    /// Outcomes that were recorded, in `Mode::Record`.
     pub accepted: Vec<(Uuid, TaskIdx, i32)>,
     pub claimed: Vec<Claimed>,
-    /// The runs of what was claimed, as they are now.
+    /// The current state of the runs of the claimed instances.
     pub runs: Vec<KnownRun>,
-    /// Those of them that cannot be read, and why.
+    /// Runs of claimed instances that cannot be read, with the reason.
     pub unreadable: Vec<(Uuid, String)>,
-    /// The priority of the most urgent try that waits, if it was asked for and there is one.
+    /// Priority of the most urgent waiting attempt, if it was requested and there is one.
     pub most_urgent: Option<i32>,
     /// The statement has sent `Hint::Recorded`.
     pub hinted: bool,
 }
 
-/// An instance that is ours to run.
+/// An instance that this worker has claimed.
 #[derive(Debug, Clone, Copy)]
 pub struct Claimed {
     pub lease: Lease,
@@ -38,20 +38,20 @@ pub struct Claimed {
     pub lost_no: i16,
 }
 
-/// A run as a worker remembers it.
+/// A run in the cache of a worker.
 #[derive(Debug, Clone)]
 pub struct KnownRun {
     pub run: Uuid,
     pub rev: i32,
     pub version: i32,
     pub clear_number: i16,
-    /// In which `ledger` is written.
+    /// Format version of `ledger`.
     pub format: i16,
     pub ledger: Run,
     pub facts: Arc<RunFacts>,
 }
 
-/// What never changes about a run and its tasks may ask.
+/// Facts about a run that never change and that its tasks may read.
 #[derive(Debug, Clone)]
 pub struct RunFacts {
     pub dag_id: String,
@@ -102,7 +102,7 @@ fn claimed(row: &PgRow) -> StoreResult<Claimed> {
     })
 }
 
-/// All columns of numbers are integers; these come from smaller ones.
+/// Returns a number of a narrower type, which the statement returns as `integer` like all numbers.
 fn small(number: i32) -> i16 {
     i16::try_from(number).unwrap_or(i16::MAX)
 }
@@ -119,7 +119,7 @@ fn run_of_row(row: &PgRow) -> StoreResult<KnownRun> {
         version: row.try_get(4)?,
         clear_number: small(row.try_get(5)?),
         format: small(row.try_get(6)?),
-        // What can be claimed belongs to a run that runs.
+        // Claimable instances belong to a running run.
         ledger: Run { state: RunState::Running, ledger: row.try_get(10)?, counters: row.try_get(11)? },
         facts: Arc::new(RunFacts {
             dag_id: row.try_get(12)?,

@@ -1,5 +1,5 @@
-//! The text of a step. Parts that have nothing to write are left out, so there are as many texts as shapes of steps;
-//! each is prepared once per connection. The order of parameters is the order in which `bind` gives them.
+//! The SQL text of a step. Parts with nothing to write are left out, so each shape of a step has its own text, which is
+//! prepared once per connection. The parameters are numbered in the order in which `bind` binds them.
 
 use super::alerts::Asks;
 use super::{Mode, WorkerStep, alerts, asks, assets};
@@ -33,7 +33,7 @@ pub(super) const ASK: u32 = 1 << 22;
 pub(super) const ELEMENT_ALERTS: u32 = 1 << 23;
 pub(super) const REASONS: u32 = 1 << 24;
 
-/// Which parts a step has; 0 when it has nothing to say.
+/// Returns the parts of a step as bits, or 0 if there is nothing to send.
 pub(super) fn shape(step: &WorkerStep) -> u32 {
     let mut shape = 0;
     let mut part = |bit: u32, present: bool| shape |= if present { bit } else { 0 };
@@ -69,7 +69,7 @@ pub(super) fn shape(step: &WorkerStep) -> u32 {
     shape
 }
 
-/// The texts that ordinary work uses, for the test that explains their plans.
+/// Returns the texts of common steps, for the test that checks their query plans.
 pub fn text_variants(leaf: Option<Leaf>) -> Vec<String> {
     let strict = ENDED | STRICT;
     let shapes = [
@@ -98,7 +98,7 @@ pub fn text_variants(leaf: Option<Leaf>) -> Vec<String> {
     shapes.into_iter().map(|shape| text(shape, leaf)).collect()
 }
 
-/// Hands out `$1::type`, `$2::type`, … in order.
+/// Numbers the parameters: `$1::type`, `$2::type`, …
 struct Numbers(u32);
 
 impl Numbers {
@@ -113,7 +113,7 @@ impl Numbers {
     }
 }
 
-/// What `try_no` and `max_tries` can hold: an instance that was cleared that often counts no further.
+/// Maximum of `try_no` and `max_tries`. If an instance is cleared more often, the count stays there.
 const MOST_TRIES: i16 = i16::MAX;
 
 const RUN: &str = "uuid[]";
@@ -130,7 +130,7 @@ pub(super) fn text(shape: u32, leaf: Option<Leaf>) -> String {
     let mut replies: Vec<String> = Vec::new();
     let worker = p.next("integer");
 
-    // Run rows first: the lock order everywhere is run, then instances.
+    // Run rows come first, because the lock order is run before instances.
     if has(MOVES) {
         parts.push(format!(
             "n as materialized (select * from {} as n (run, rev, state, lo, hi, co, ci))",
@@ -146,7 +146,7 @@ pub(super) fn text(shape: u32, leaf: Option<Leaf>) -> String {
         ));
         replies.push(reply(0, "id, null", &[], "from cas"));
     }
-    // Not a join: a hashed subplan cannot be turned into a nested loop over two CTEs.
+    // A subquery and not a join, because Postgres cannot turn a hashed subplan into a nested loop over two CTEs.
     let moved = |alias: &str| {
         if has(MOVES) { format!("where ({alias}.run in (select id from cas)) is true") } else { String::new() }
     };
@@ -213,7 +213,7 @@ pub(super) fn text(shape: u32, leaf: Option<Leaf>) -> String {
             alerts::put_of_elements(&p.unnest(&alerts::OF_ELEMENTS), &mut parts);
         }
         replies.push(if has(STRICT) {
-            // Raises: the whole statement is taken back.
+            // Raises an error, which rolls back the whole statement.
             reply(9, "null, null", &["fence_lost()"], "where (select count(*) from fin) <> (select count(*) from f)")
         } else {
             reply(3, "run, attempt", &["map_index", "task"], "from fin")
@@ -237,7 +237,7 @@ pub(super) fn text(shape: u32, leaf: Option<Leaf>) -> String {
             moved("k")
         ));
     }
-    // The first try of an instance, but in a run that was cleared perhaps the next one.
+    // A new attempt is the first of its instance, unless the run was cleared.
     let try_no = |alias: &str| {
         if has(CLEARED) {
             format!(
@@ -321,13 +321,13 @@ pub(super) fn text(shape: u32, leaf: Option<Leaf>) -> String {
     format!("with {}\n{}", parts.join(",\n"), replies.join("\nunion all "))
 }
 
-/// Whoever is deferred keeps its slots of a pool that counts those.
+/// A deferred attempt keeps its slots in pools that count deferred attempts.
 const RELEASES: &str = "rel as (delete from slot s using fin where s.attempt = fin.attempt
       and (fin.state <> 'deferred' or not exists (select from pool p
         where s.limit_name = 'pool:' || p.name and p.include_deferred)))";
 
-/// A retry keeps the old try as history; a reschedule and a deferral are the same try again. All wait for their time, or
-/// not; deferrals perhaps for a condition.
+/// Writes the next attempts. A retry keeps the old attempt as history; a reschedule or deferral continues the same
+/// attempt. All may wait for a time, and deferrals also for a condition.
 fn next_tries(p: &mut Numbers, parts: &mut Vec<String>, defer: bool) {
     let place = if defer { ", fin.place" } else { "" };
     parts.push(format!(
@@ -373,15 +373,15 @@ fn next_tries(p: &mut Numbers, parts: &mut Vec<String>, defer: bool) {
     }
 }
 
-/// What a worker may run.
+/// Returns the condition for the attempts that a worker may run.
 fn takes(p: &mut Numbers, one_queue: bool) -> String {
     let (queues, versions) = (p.next(INT), p.next(INT));
     let queue = if one_queue { format!("queue = ({queues})[1]") } else { format!("queue = any({queues})") };
     format!("{queue} and version = any({versions})")
 }
 
-/// Takes the most urgent rows that nobody else is taking; nothing for a worker that was given up. What a claim finds in
-/// `task_instance` is an earlier try.
+/// Claims the most urgent rows that no other worker is claiming; none if this worker has been given up. An existing row
+/// of a claimed instance in `task_instance` is from an earlier attempt or lease.
 fn claim(most: &str, takes: &str, worker: &str, parts: &mut Vec<String>, replies: &mut Vec<String>) {
     parts.push(format!(
         "clm as (delete from ready where ctid = any(array(
@@ -416,7 +416,8 @@ fn claim(most: &str, takes: &str, worker: &str, parts: &mut Vec<String>, replies
     );
 }
 
-/// One branch of the reply: its kind, run and attempt, up to seven numbers. All branches have the same columns.
+/// Returns one branch of the reply: its kind, run and attempt, and up to seven numbers. All branches have the same
+/// columns.
 fn reply(kind: i16, ids: &str, numbers: &[&str], from: &str) -> String {
     let mut columns = String::new();
     for at in 0..7 {

@@ -1,41 +1,41 @@
-//! Streams that capture the changes of a database: where they are in its log. The position moves in the transaction that appends the
-//! records, so each change is in its topic once.
+//! Positions of streams that capture the changes of a database, in the log of that database. A position advances in the
+//! transaction that appends the records, so each change is in its topic exactly once.
 
 use crate::{StoreError, StoreResult, boxed};
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgConnection;
 use std::collections::BTreeMap;
 
-/// Where a capture is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CapturePosition {
     pub phase: CapturePhase,
-    /// What else the source needs to find the place again.
+    /// Further data that the source needs to find its position again.
     #[serde(flatten)]
     pub at: LogPosition,
-    /// All that was committed before is in the topics. In bytes of the log: of Postgres its own number, of a binlog counted over its
-    /// files, from the one in which the first snapshot was taken.
+    /// Everything that was committed before this position is in the topics. In bytes of the log: the LSN of Postgres,
+    /// or for a binlog the bytes of all its files, starting with the file of the first snapshot.
     pub lsn: u64,
     /// The next transaction, if a part of it is in the topics.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within: Option<WithinTransaction>,
-    /// Those that were read, with their numbers: a table that is created again has another one. Tables of MySQL have none, and 0 here.
+    /// Tables that were read, with their ids. A table that is created again has a different id. MySQL has no ids; its
+    /// tables have 0.
     pub tables: BTreeMap<String, u32>,
-    /// How often all tables were read from the beginning.
+    /// Number of times that all tables were read from the beginning.
     pub snapshots: u32,
-    /// Of `tables`, those that are no longer there.
+    /// Entries of `tables` that no longer exist.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<String>,
-    /// From the commit of the newest change to its record.
+    /// Time from the commit of the newest change to its record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lag_ms: Option<i64>,
-    /// Its topics are in Kafka, not in the built-in log.
+    /// The topics are in Kafka, not in the built-in log.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub in_kafka: bool,
 }
 
 impl CapturePosition {
-    /// The position in the log, as the source writes it.
+    /// Returns the position in the notation of the source.
     pub fn format_position(&self) -> String {
         match &self.at {
             LogPosition::Slot { .. } => format!("{:X}/{:X}", self.lsn >> 32, self.lsn & 0xffff_ffff),
@@ -45,40 +45,39 @@ impl CapturePosition {
     }
 }
 
-/// A place in the log of a source, by its kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum LogPosition {
     Binlog(BinlogPosition),
-    /// Of Postgres: the server keeps its log from there on.
+    /// A replication slot of Postgres. The server keeps its log from the slot's position on.
     Slot {
         slot: String,
     },
 }
 
-/// A place between two transactions of MySQL or MariaDB.
+/// A position between two transactions of MySQL or MariaDB.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BinlogPosition {
     pub file: String,
     pub pos: u64,
-    /// What was committed before, of MariaDB: the last number of each domain. Empty where it is not known.
+    /// For MariaDB, the GTID of the last committed transaction of each domain. Empty if it is not known.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub gtid: String,
-    /// How rows of the tables look at this place. The log itself need not say.
+    /// Columns of the tables at this position, because the log may not describe them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub columns: BTreeMap<String, Vec<BinlogColumn>>,
 }
 
-/// A column as `information_schema` has it.
+/// A column as `information_schema` describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BinlogColumn {
     pub name: String,
-    /// With length, sign and words: `int(10) unsigned`.
+    /// Complete type, such as `int(10) unsigned`.
     #[serde(rename = "type")]
     pub kind: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub charset: Option<String>,
-    /// Of the primary key.
+    /// The column is part of the primary key.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_key: bool,
 }
@@ -86,21 +85,22 @@ pub struct BinlogColumn {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CapturePhase {
-    /// Rows that were there are read. Cut off, it begins again.
+    /// Existing rows are read. An interrupted snapshot starts again.
     Snapshot,
     Changes,
 }
 
-/// A transaction that is larger than a commit of the stream.
+/// A transaction that is larger than one commit of the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WithinTransaction {
-    /// Where its commit lies. In a binlog, where the transaction begins.
+    /// Position of its commit, or for a binlog the position where it begins.
     pub commit_lsn: u64,
-    /// Its first changes, which are in the topics.
+    /// Number of its first changes, which are in the topics.
     pub changes: u64,
 }
 
-/// After `start_stream` or `commit_stream`, in the same transaction: that is the fence.
+/// Stores the position. Must run after `start_stream` or `commit_stream` in the same transaction, which check the
+/// fencing token.
 #[boxed]
 pub async fn set_capture(tx: &mut PgConnection, stream: &str, position: &CapturePosition) -> StoreResult<()> {
     let position =

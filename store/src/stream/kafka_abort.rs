@@ -3,8 +3,8 @@
 use crate::{StoreResult, boxed};
 use sqlx::postgres::PgConnection;
 
-/// Records that the Kafka client aborted this process while it used a connection. Returns the number of aborts of that connection in the
-/// last 24 hours, including this one.
+/// Records that the Kafka client aborted this process while it used a connection. Returns the number of aborts of that
+/// connection in the last 24 hours, including this one.
 #[boxed]
 pub async fn record_kafka_abort(db: &mut PgConnection, connection: &str) -> StoreResult<i64> {
     // The count reads the snapshot before the insert.

@@ -1,4 +1,4 @@
-//! Streams as people see and steer them.
+//! Streams as users see and control them.
 
 use crate::list::{Cell, Column, ListPage, Search};
 use crate::{StoreResult, boxed};
@@ -12,7 +12,7 @@ use std::str::FromStr;
 pub struct StreamRow {
     pub name: String,
     pub bundle: String,
-    /// `None`: its bundle no longer declares it.
+    /// `None` if its bundle no longer declares the stream.
     pub version: Option<String>,
     pub spec: Value,
     pub is_paused: bool,
@@ -20,7 +20,7 @@ pub struct StreamRow {
     pub process: Option<String>,
     pub is_leased: bool,
     pub started_at: Option<DateTime<Utc>>,
-    /// Since the last commit.
+    /// Number of failures since the last commit.
     pub failures: i32,
     pub error: Option<String>,
     pub failed_at: Option<DateTime<Utc>>,
@@ -36,21 +36,21 @@ pub struct StreamRow {
     pub lag: i64,
     pub partitions: i32,
     pub records_last_hour: i64,
-    /// `None`: it has not begun to read.
+    /// `None` if the stream has not started to read.
     pub topic_identity: Option<String>,
-    /// Of a stream that captures the changes of a database: where it is there.
+    /// Position of a stream that captures the changes of a database; `None` for other streams.
     pub capture: Option<Value>,
 }
 
-/// What a stream does, in the words of Kafka Connect.
+/// State of a stream, as in Kafka Connect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StreamState {
     Running,
     Paused,
-    /// It is tried again later, or waits for a restart.
+    /// The stream is retried later, or waits for a restart.
     Failed,
-    /// No process runs it.
+    /// No process runs the stream.
     Unassigned,
 }
 
@@ -80,19 +80,19 @@ impl StreamRow {
     pub fn state(&self) -> StreamState {
         match () {
             () if self.is_paused => StreamState::Paused,
-            // One that was taken again after a failure runs until it fails or commits.
+            // A stream that was taken again after a failure counts as running until it fails or commits.
             () if self.is_leased => StreamState::Running,
             () if self.failures > 0 => StreamState::Failed,
             () => StreamState::Unassigned,
         }
     }
 
-    /// Whether its topic is one of the built-in log.
+    /// Returns true if the topic is in the built-in log.
     pub fn reads_log(&self) -> bool {
         self.topic_identity.as_deref().is_some_and(|identity| identity.starts_with("log:"))
     }
 
-    /// The connection to the cluster that its topic is in, if it is in one.
+    /// Returns the connection to the Kafka cluster of the topic, if the topic is in one.
     pub fn cluster(&self) -> Option<&str> {
         self.topic_identity.as_deref().filter(|identity| identity.starts_with("kafka/"))?;
         self.spec["connection"].as_str()
@@ -106,22 +106,22 @@ impl StreamRow {
         self.spec["table"].as_str().unwrap_or_default()
     }
 
-    /// Into how many its partitions are dealt out.
+    /// Returns the number of shares among which the partitions are divided.
     pub fn shares(&self) -> i32 {
         self.spec["shares"].as_i64().and_then(|many| i32::try_from(many).ok()).unwrap_or(1)
     }
 
-    /// Its source is a database, and its topics are what it writes.
+    /// Returns true if the source is a database and the stream writes topics.
     pub fn is_capture(&self) -> bool {
         !self.spec["captures"].is_null()
     }
 
-    /// Its second name in the API of Kafka Connect.
+    /// Returns the second name of the stream in the API of Kafka Connect.
     pub fn connector(&self) -> Option<&str> {
         self.spec["connector"].as_str()
     }
 
-    /// `None`: the table is in the database of a connection.
+    /// Returns the table, or `None` if it is in the database of a connection.
     pub fn lake_table(&self) -> Option<&str> {
         self.spec["table_connection"].is_null().then(|| self.table())
     }
@@ -132,12 +132,12 @@ pub struct PartitionOfStream {
     pub partition: i32,
     pub next_offset: i64,
     pub end_offset: i64,
-    /// That reads it now: the name of a worker, and what tells its processes apart.
+    /// The process that reads the partition: the name of its worker and a suffix that is unique per process.
     pub process: Option<String>,
 }
 
 impl PartitionOfStream {
-    /// The name of the worker that reads it now.
+    /// Returns the name of the worker that reads the partition.
     pub fn worker(&self) -> Option<&str> {
         Some(self.process.as_deref()?.rsplit_once(':')?.0)
     }
@@ -151,20 +151,20 @@ pub struct StreamMinute {
     pub lag: i64,
 }
 
-/// Where a stream is to go on reading.
+/// The position to which a stream is moved.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reset {
-    /// `None`: all.
+    /// `None` means all partitions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partition: Option<i32>,
     pub to: ResetTo,
-    /// The rows that are there go in the same moment: the table is built anew from what is read.
+    /// Deletes the existing rows at the same time, so that the table is rebuilt from the records.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub empty_table: bool,
 }
 
 impl Reset {
-    /// All from the beginning, and nothing besides.
+    /// Returns true if the stream only reads all partitions again from the beginning.
     pub fn is_anew(&self) -> bool {
         self.to == ResetTo::Earliest && self.partition.is_none() && !self.empty_table
     }
@@ -173,17 +173,17 @@ impl Reset {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ResetTo {
-    /// The oldest record that is kept.
+    /// The oldest stored record.
     Earliest,
-    /// What comes from now on.
+    /// Only new records.
     Latest,
     Offset(i64),
-    /// The first record that is not older.
+    /// The first record with this timestamp or a later one.
     Time(DateTime<Utc>),
 }
 
-/// The columns of streams that people may ask by. There are as many streams as people declare, and their state is known in
-/// the program only: all are read, and picked in memory.
+/// Columns of streams that users may filter or sort by. Streams are few, and their state is not a column in the
+/// database, so all of them are read and filtered in memory.
 pub mod by {
     use crate::list::Filter::{AnyOf, Pattern, Prefix};
     use crate::list::{Column, Words};
@@ -220,7 +220,7 @@ impl StreamRow {
     }
 }
 
-/// By name, if nothing else is said.
+/// Returns the matching streams, by default sorted by name.
 #[boxed]
 pub async fn find_streams(db: &mut PgConnection, search: &Search) -> StoreResult<ListPage<StreamRow>> {
     Ok(search.pick(read(db, None).await?, StreamRow::cell))
@@ -232,11 +232,11 @@ pub struct FailedStream {
     pub name: String,
     pub error: String,
     pub failed_at: DateTime<Utc>,
-    /// Otherwise it is tried again by itself.
+    /// If false, the stream is retried automatically.
     pub waits_for_restart: bool,
 }
 
-/// The longest first.
+/// Returns failed streams, the longest failed first.
 #[boxed]
 pub async fn failed_streams(db: &mut PgConnection, limit: i64) -> StoreResult<Vec<FailedStream>> {
     let failed = sqlx::query_as!(
@@ -254,7 +254,7 @@ pub async fn get_stream(db: &mut PgConnection, name: &str) -> StoreResult<Option
     Ok(read(db, Some(name)).await?.pop())
 }
 
-/// The stream with this name, or with this second name in the API of Kafka Connect.
+/// Returns the stream with this name, or with this second name in the API of Kafka Connect.
 #[boxed]
 pub async fn stream_of_connector(db: &mut PgConnection, name: &str) -> StoreResult<Option<StreamRow>> {
     match get_stream(db, name).await? {
@@ -263,7 +263,7 @@ pub async fn stream_of_connector(db: &mut PgConnection, name: &str) -> StoreResu
     }
 }
 
-/// The names of other streams that write into the table of this one.
+/// Returns the names of other streams that write to the table of this stream.
 #[boxed]
 pub async fn others_of_table(db: &mut PgConnection, of: &StreamRow) -> StoreResult<Vec<String>> {
     let is_other = |row: &StreamRow| {
@@ -284,7 +284,7 @@ pub async fn partitions_of_stream(db: &mut PgConnection, name: &str) -> StoreRes
     Ok(sqlx::query_file_as!(PartitionOfStream, "queries/stream/partitions.sql", name).fetch_all(db).await?)
 }
 
-/// Of the last `minutes`, oldest first. Minutes without a commit have no row.
+/// Returns the last `minutes` of a stream, the oldest first. Minutes without a commit have no row.
 #[boxed]
 pub async fn minutes_of_stream(db: &mut PgConnection, name: &str, minutes: i32) -> StoreResult<Vec<StreamMinute>> {
     Ok(sqlx::query_as!(
@@ -298,7 +298,8 @@ pub async fn minutes_of_stream(db: &mut PgConnection, name: &str, minutes: i32) 
     .await?)
 }
 
-/// `false`: there is no such stream. What it has read and not committed is read again later.
+/// Pauses a stream. Records that it has read and not committed are read again later. Returns `false` if the stream does
+/// not exist.
 #[boxed]
 pub async fn pause_stream(tx: &mut PgConnection, name: &str) -> StoreResult<bool> {
     let paused = sqlx::query!(
@@ -309,7 +310,7 @@ pub async fn pause_stream(tx: &mut PgConnection, name: &str) -> StoreResult<bool
     Ok(paused.execute(tx).await?.rows_affected() > 0)
 }
 
-/// Also what failed is tried at once.
+/// Resumes a stream. A failed stream is retried immediately.
 #[boxed]
 pub async fn resume_stream(tx: &mut PgConnection, name: &str) -> StoreResult<bool> {
     let resumed =
@@ -323,14 +324,16 @@ pub async fn restart_stream(db: &mut PgConnection, name: &str) -> StoreResult<bo
     start_again(db, name, None).await
 }
 
-/// Takes the stream from its process. It starts again from another place, even if its topic was deleted and created again.
+/// Takes the stream from its process. It starts again from another position, even if its topic was deleted and created
+/// again.
 #[boxed]
 pub async fn reset_stream(db: &mut PgConnection, name: &str, to: &Reset) -> StoreResult<bool> {
     let to = serde_json::to_value(to).map_err(|error| crate::StoreError::Sql(sqlx::Error::Encode(error.into())))?;
     start_again(db, name, Some(to)).await
 }
 
-/// Must stay a single statement: a process that starts the stream in between would begin at the old place and forget the new one.
+/// Must stay a single statement: a process that starts the stream in between would start at the old position and
+/// discard the new one.
 async fn start_again(db: &mut PgConnection, name: &str, reset_to: Option<Value>) -> StoreResult<bool> {
     let restarted = sqlx::query!(
         "update stream set reset_to = coalesce($2, reset_to), epoch = epoch + 1, process = null, lease_until = null, failures = 0,
@@ -342,14 +345,15 @@ async fn start_again(db: &mut PgConnection, name: &str, reset_to: Option<Value>)
     Ok(restarted.execute(db).await?.rows_affected() > 0)
 }
 
-/// Only what no bundle declares goes; its table stays. `false`: there is no such stream, or a bundle declares it.
+/// Deletes a stream that no bundle declares; its table stays. Returns `false` if the stream does not exist or a bundle
+/// declares it.
 #[boxed]
 pub async fn delete_stream(tx: &mut PgConnection, name: &str) -> StoreResult<bool> {
     let deleted = sqlx::query!("delete from stream where name = $1 and version is null", name);
     Ok(deleted.execute(tx).await?.rows_affected() > 0)
 }
 
-/// Charts show a day.
+/// Deletes old minutes, since charts show one day.
 #[boxed]
 pub async fn drop_old_minutes(db: &mut PgConnection) -> StoreResult<u64> {
     let dropped = sqlx::query!("delete from stream_minute where minute < now() - interval '25 hours'");

@@ -1,5 +1,5 @@
-//! The way of a process to the streams of its binary, and to the clusters that they read. What runs them knows tables and brokers, which
-//! the engine does not.
+//! Access of a process to the streams of its binary and to the clusters that they read. The code that runs streams
+//! depends on tables and brokers; the engine does not.
 
 use crate::cluster::AskCluster;
 use crate::{StoreResult, boxed, hint::Hints, lake_view::FindConnection};
@@ -11,31 +11,31 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// What a process gives to the streams that it runs.
+/// The environment that a process provides to its streams.
 #[derive(Clone)]
 pub struct StreamHost {
-    /// The name that the binary is registered under.
+    /// Name under which the binary is registered.
     pub bundle: String,
-    /// Whether the streams of the binary are switched off. Streams of files run anyway.
+    /// True if the streams of the binary are disabled. Streams of files run anyway.
     pub is_hidden: bool,
-    /// For people: the name of the worker.
+    /// Name of the worker, for display.
     pub name: String,
     pub pool: PgPool,
     pub hints: Hints,
     pub find: Arc<FindConnection>,
-    /// Takes secrets out of what is written down.
+    /// Masks secrets in stored text.
     pub mask: fn(&str) -> String,
-    /// A process that is silent for so long has lost its streams.
+    /// A process without a heartbeat for this long loses its streams.
     pub lease: Duration,
     pub paused_at_creation: bool,
-    /// Where files with streams are, if anywhere.
+    /// Folder of the files with streams, if there is one.
     pub folder: Option<PathBuf>,
     pub stop: CancellationToken,
 }
 
 type Run = dyn Fn(StreamHost) -> BoxFuture<StoreResult<()>> + Send + Sync;
 
-/// The streams of a binary. Most have none.
+/// The streams of a binary. Most binaries have none.
 #[derive(Clone, Default)]
 pub struct StreamSource {
     run: Option<Arc<Run>>,
@@ -43,7 +43,8 @@ pub struct StreamSource {
 }
 
 impl StreamSource {
-    /// `run` registers the streams and runs them until the host stops; `ask` answers questions about topics of clusters.
+    /// Creates a source. `run` registers the streams and runs them until the host stops; `ask` answers queries about
+    /// topics of clusters.
     pub fn new(
         run: impl Fn(StreamHost) -> BoxFuture<StoreResult<()>> + Send + Sync + 'static,
         ask: Arc<AskCluster>,
@@ -63,7 +64,7 @@ impl StreamSource {
         }
     }
 
-    /// What answers questions about topics of clusters.
+    /// Returns the object that answers queries about topics of clusters.
     pub fn clusters(&self) -> Option<Arc<AskCluster>> {
         self.ask.clone()
     }

@@ -1,4 +1,5 @@
-//! Streams that start runs: whether a DAG has room, for which records the runs are there, and a run for some of them.
+//! Streams that start runs: the number of open runs of a DAG, the records for which runs exist, and the creation of a
+//! run for new records.
 
 use crate::{
     StoreError, StoreResult, boxed,
@@ -15,7 +16,7 @@ use sqlx::postgres::PgConnection;
 /// A run for some records of a topic.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RecordRun {
-    /// Made of the records, so that they have one run however often they are read.
+    /// Derived from the records, so that they have one run even if they are read several times.
     pub run_id: String,
     pub conf: Value,
     pub stream: String,
@@ -23,17 +24,17 @@ pub struct RecordRun {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StartedRun {
-    /// The caller gives the hints after its commit.
+    /// The caller sends the hints after its commit.
     Started(Vec<Hint>),
-    /// It was started before.
+    /// The run was started before.
     Known,
-    /// The records do not fit the params of the DAG.
+    /// The records do not match the params of the DAG.
     BadConf(String),
     NoSuchDag,
 }
 
-/// Creates a run of the locked DAG in the transaction that moves the offsets of the stream. The run of a paused DAG is queued, like a manual
-/// run.
+/// Creates a run of the locked DAG in the transaction that advances the offsets of the stream. The run of a paused DAG
+/// is queued, like a manual run.
 #[boxed]
 pub async fn start_run(
     tx: &mut PgConnection,
@@ -52,22 +53,22 @@ pub async fn start_run(
         CreateRun::Created(run) => StartedRun::Started(run.hints()),
         CreateRun::BadConf(bad) => StartedRun::BadConf(bad.to_string()),
         CreateRun::NoSuchDag => StartedRun::NoSuchDag,
-        // It has no key and no date, so its name is what is taken.
+        // The run has no idempotency key and no date, so only its id can be taken.
         CreateRun::RunIdTaken | CreateRun::Same(_) | CreateRun::OtherRequest | CreateRun::LogicalDateTaken => {
             StartedRun::Known
         }
     })
 }
 
-/// The runs for all records of a partition before this offset are there.
+/// The runs for all records of a partition before this offset exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Started {
     pub partition: i32,
     pub next_offset: i64,
 }
 
-/// How many runs of a DAG wait or are under way, those of backfills aside; of each of the two no more than `most` are counted. `None`: there
-/// is no such DAG.
+/// Returns the number of queued and running runs of a DAG, each counted up to `most`, without backfill runs. Returns
+/// `None` if the DAG does not exist.
 #[boxed]
 pub async fn open_runs(db: &mut PgConnection, dag_id: &str, most: i32) -> StoreResult<Option<i64>> {
     let open =
@@ -75,7 +76,7 @@ pub async fn open_runs(db: &mut PgConnection, dag_id: &str, most: i32) -> StoreR
     Ok(open.fetch_optional(db).await?)
 }
 
-/// Of this topic, in the transaction that has moved the offsets of the stream.
+/// Returns the offsets for this topic. Must run in the transaction that has advanced the offsets of the stream.
 #[boxed]
 pub async fn started_runs(tx: &mut PgConnection, stream: &str, topic_identity: &str) -> StoreResult<Vec<Started>> {
     Ok(sqlx::query_as!(
@@ -88,7 +89,7 @@ pub async fn started_runs(tx: &mut PgConnection, stream: &str, topic_identity: &
     .await?)
 }
 
-/// Never back, but for another topic.
+/// Stores the offsets. They never decrease, except for a different topic.
 #[boxed]
 pub async fn set_started(
     tx: &mut PgConnection,

@@ -1,7 +1,8 @@
-//! Shares of a stream: its partitions are dealt out to several processes. A share reads and writes files, and hands them over; the process
-//! that has the stream publishes them, so a table has one writer however many read.
+//! Shares of a stream: its partitions are divided among several processes. Each process reads records, writes files and
+//! hands them over as batches. The process that owns the stream publishes the batches, so a table has one writer
+//! regardless of the number of readers.
 //!
-//! A share has two fences: the epoch of its stream and a term of its own. What an older one hands over is refused.
+//! A share has two fencing tokens: the epoch of its stream and its own term. Batches with an older token are rejected.
 
 use super::{Covered, Lease, NewStream};
 use crate::{StoreError, StoreResult, boxed};
@@ -10,10 +11,10 @@ use serde_json::Value;
 use sqlx::postgres::PgConnection;
 use std::time::Duration;
 
-/// Lots that are published at once.
+/// Maximum number of batches that are published together.
 const AT_ONCE: i64 = 64;
 
-/// A share of a stream and under what a process reads it.
+/// A share of a stream, with the fencing tokens under which a process reads it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ShareLease {
     pub stream: Lease,
@@ -21,18 +22,18 @@ pub struct ShareLease {
     pub term: i64,
 }
 
-/// What a process says of its shares at each beat.
+/// The state that a process reports about its shares at each heartbeat.
 #[derive(Debug, Clone, Copy)]
 pub struct ShareBeat<'a> {
     pub bundle: &'a str,
     pub process: &'a str,
-    /// Streams with shares that it could read.
+    /// Streams with shares that the process could read.
     pub offered: &'a [NewStream],
     pub held: &'a [ShareLease],
     pub lease: Duration,
 }
 
-/// What a process may read from now on, until its next beat.
+/// Shares that a process may read until its next heartbeat.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SharesBeaten {
     pub kept: Vec<ShareLease>,
@@ -42,14 +43,14 @@ pub struct SharesBeaten {
 /// Opens the shares of a stream for the processes that take them.
 ///
 /// # Errors
-/// `StoreError::FenceLost` if the stream is no longer this epoch's.
+/// Returns `StoreError::FenceLost` if this epoch no longer owns the stream.
 #[boxed]
 pub async fn open_shares(db: &mut PgConnection, lease: &Lease, shares: i32) -> StoreResult<()> {
     let opened = sqlx::query_file_scalar!("queries/stream/open_shares.sql", lease.name, lease.epoch, shares);
     if opened.fetch_one(db).await? == 1 { Ok(()) } else { Err(StoreError::FenceLost) }
 }
 
-/// Renews shares, and takes those that no process reads.
+/// Renews the leases of shares, and takes shares that no process reads.
 #[boxed]
 pub async fn beat_shares(db: &mut PgConnection, beat: &ShareBeat<'_>) -> StoreResult<SharesBeaten> {
     let names: Vec<String> = beat.offered.iter().map(|stream| stream.name.clone()).collect();
@@ -79,7 +80,7 @@ pub async fn beat_shares(db: &mut PgConnection, beat: &ShareBeat<'_>) -> StoreRe
     Ok(beaten)
 }
 
-/// Where a share reads on.
+/// The position from which a share continues.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlaceOfShare {
     pub topic_identity: String,
@@ -87,7 +88,7 @@ pub struct PlaceOfShare {
     pub positions: Vec<(i32, i64)>,
 }
 
-/// `None`: the topic has no partition for it, or it is no longer this term's.
+/// Returns the position of a share, or `None` if the topic has no partition for it or this term no longer owns it.
 #[boxed]
 pub async fn place_of_share(
     db: &mut PgConnection,
@@ -107,21 +108,21 @@ pub async fn place_of_share(
     Ok(rows.into_iter().next().map(|row| PlaceOfShare { topic_identity: row.topic_identity, positions }))
 }
 
-/// What a share has read, and the files that it has written of it.
+/// A batch: the records that a share has read, and the files that it has written from them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewLot {
     pub covered: Vec<Covered>,
-    /// With those that were put into quarantine.
+    /// Number of records, including quarantined ones.
     pub records: i64,
     pub quarantined: i64,
     pub last_record_at: Option<DateTime<Utc>>,
     pub files: Value,
 }
 
-/// Gives how many lots of the share wait to be published.
+/// Hands over a batch. Returns the number of batches of the share that wait to be published.
 ///
 /// # Errors
-/// `StoreError::FenceLost` if the share is no longer this term's: its files are of no use.
+/// Returns `StoreError::FenceLost` if this term no longer owns the share. The files of the batch are useless then.
 #[boxed]
 pub async fn hand_over(db: &mut PgConnection, lease: &ShareLease, lot: &NewLot) -> StoreResult<i64> {
     let covered = serde_json::to_value(&lot.covered).map_err(|error| sqlx::Error::Encode(error.into()))?;
@@ -140,7 +141,7 @@ pub async fn hand_over(db: &mut PgConnection, lease: &ShareLease, lot: &NewLot) 
     waiting.fetch_optional(db).await?.ok_or(StoreError::FenceLost)
 }
 
-/// How many lots of a share wait to be published.
+/// Returns the number of batches of a share that wait to be published.
 #[boxed]
 pub async fn waiting_of_share(db: &mut PgConnection, lease: &ShareLease) -> StoreResult<i64> {
     let waiting = sqlx::query_scalar!(
@@ -152,14 +153,13 @@ pub async fn waiting_of_share(db: &mut PgConnection, lease: &ShareLease) -> Stor
     Ok(waiting.fetch_one(db).await?)
 }
 
-/// A lot that waits to be published.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WaitingLot {
     pub id: i64,
     pub lot: NewLot,
 }
 
-/// The oldest lots of all shares, those of a share in their order.
+/// Returns the oldest batches of all shares, in the order in which they were handed over.
 #[boxed]
 pub async fn waiting_lots(db: &mut PgConnection, lease: &Lease) -> StoreResult<Vec<WaitingLot>> {
     let rows = sqlx::query!(
@@ -179,10 +179,11 @@ pub async fn waiting_lots(db: &mut PgConnection, lease: &Lease) -> StoreResult<V
     Ok(lots)
 }
 
-/// Lots that are published are gone, within the transaction that publishes them.
+/// Deletes published batches, in the transaction that publishes them.
 ///
 /// # Errors
-/// `StoreError::FenceLost` if one of them is gone already: roll back, nothing may be published.
+/// Returns `StoreError::FenceLost` if one of the batches no longer exists. The caller must roll back and publish
+/// nothing.
 #[boxed]
 pub async fn take_lots(tx: &mut PgConnection, ids: &[i64]) -> StoreResult<()> {
     if ids.is_empty() {
@@ -204,7 +205,7 @@ pub struct ShareOfStream {
     pub process: Option<String>,
 }
 
-/// Of one stream or of all, in their order.
+/// Returns the shares of one stream or of all streams, sorted by stream and number.
 #[boxed]
 pub async fn shares_of_streams(db: &mut PgConnection, name: Option<&str>) -> StoreResult<Vec<ShareOfStream>> {
     let shares = sqlx::query_as!(
@@ -217,8 +218,8 @@ pub async fn shares_of_streams(db: &mut PgConnection, name: Option<&str>) -> Sto
     Ok(shares.fetch_all(db).await?)
 }
 
-/// Its process lets go of it, and the one that takes it begins behind what it has handed over. `false`: the stream does not run, or has no
-/// such share.
+/// Takes a share from its process. The next process continues after the batches that were handed over. Returns `false`
+/// if the stream does not run or has no such share.
 #[boxed]
 pub async fn restart_share(tx: &mut PgConnection, name: &str, share: i32) -> StoreResult<bool> {
     let restarted = sqlx::query!(
@@ -230,7 +231,7 @@ pub async fn restart_share(tx: &mut PgConnection, name: &str, share: i32) -> Sto
     Ok(restarted.execute(tx).await?.rows_affected() > 0)
 }
 
-/// Gives back the shares of a process that ends, and lets the others have its part.
+/// Releases the shares of a process that ends, and removes the process so that others take over its part.
 #[boxed]
 pub(super) async fn release_shares(db: &mut PgConnection, process: &str) -> StoreResult<()> {
     sqlx::query!(
@@ -243,7 +244,7 @@ pub(super) async fn release_shares(db: &mut PgConnection, process: &str) -> Stor
     Ok(())
 }
 
-/// Processes that did not give their shares back.
+/// Deletes processes that did not release their shares, one hour after they were last seen.
 #[boxed]
 pub(super) async fn forget_processes(db: &mut PgConnection) -> StoreResult<()> {
     sqlx::query!("delete from stream_process where seen_until < now() - interval '1 hour'").execute(db).await?;

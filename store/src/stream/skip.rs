@@ -30,7 +30,7 @@ pub async fn skip_record(tx: &mut PgConnection, name: &str, record: &SkippedReco
     restart_stream(tx, name).await
 }
 
-/// The records of its topic that the stream of a lease skips. Users add them one by one, so they are few.
+/// Returns the records of its topic that the stream of a lease skips. Users add them one by one, so they are few.
 #[boxed]
 pub async fn skipped_records(db: &mut PgConnection, lease: &Lease) -> StoreResult<Vec<SkippedRecord>> {
     let skipped = sqlx::query_as!(

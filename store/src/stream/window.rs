@@ -1,4 +1,4 @@
-//! Open windows of streams: those that records may still be added to.
+//! Open windows of streams, to which records may still be added.
 
 use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
@@ -9,14 +9,14 @@ use std::time::Duration;
 /// A window that may still change.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OpenWindow {
-    /// The values that records are grouped by, as a JSON array of texts.
+    /// Values that records are grouped by, as a JSON array of strings.
     pub key: String,
     pub start: DateTime<Utc>,
     pub end: DateTime<Utc>,
     pub state: Value,
 }
 
-/// Windows of a key that touch a span of time.
+/// A time span that selects the windows of a key that touch it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WindowSpan {
     pub key: String,
@@ -24,18 +24,19 @@ pub struct WindowSpan {
     pub to: DateTime<Utc>,
 }
 
-/// What a commit does to the windows of a stream.
+/// The changes of a commit to the windows of a stream.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct WindowChanges {
-    /// New, or with more records.
+    /// Windows that are new or have more records.
     pub written: Vec<OpenWindow>,
-    /// By key and start: they became a part of others.
+    /// Windows that were merged into others, by key and start.
     pub merged: Vec<(String, DateTime<Utc>)>,
-    /// The greatest event time of each partition.
+    /// Maximum event time of each partition.
     pub watermarks: Vec<(i32, DateTime<Utc>)>,
-    /// Windows that ended by then take no records any more. `None`: some partitions are not known well enough.
+    /// Windows that ended by this time accept no more records. `None` if the event time of some partitions is not known
+    /// well enough.
     pub closed_before: Option<DateTime<Utc>>,
-    /// A window that is closed is known for so much longer: records may belong to it and to a later one.
+    /// Time for which a closed window is kept, because records may belong to it and to a later window.
     pub kept: Duration,
 }
 
@@ -57,7 +58,7 @@ pub async fn open_windows(db: &mut PgConnection, stream: &str, spans: &[WindowSp
     Ok(rows.fetch_all(db).await?)
 }
 
-/// After `commit_stream`, in the same transaction: that is the fence.
+/// Stores the changes. Must run after `commit_stream` in the same transaction, which checks the fencing token.
 #[boxed]
 pub async fn commit_windows(tx: &mut PgConnection, stream: &str, changes: &WindowChanges) -> StoreResult<()> {
     let (keys, starts): (Vec<_>, Vec<_>) = changes.merged.iter().cloned().unzip();
@@ -95,7 +96,7 @@ pub async fn commit_windows(tx: &mut PgConnection, stream: &str, changes: &Windo
     Ok(())
 }
 
-/// Forgets all windows of a stream and how far its time has come: it begins anew elsewhere.
+/// Deletes all windows and watermarks of a stream that restarts from another position.
 pub(super) async fn forget_windows(tx: &mut PgConnection, stream: &str) -> StoreResult<()> {
     sqlx::query!("delete from stream_window where stream = $1", stream).execute(&mut *tx).await?;
     sqlx::query!("update stream_partition set watermark = null where stream = $1 and watermark is not null", stream)

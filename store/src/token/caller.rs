@@ -1,5 +1,5 @@
-//! Tokens that tell a server of a bundle which user calls it. Behind the web server it accepts a short-lived token that the web server signs for it;
-//! anywhere else it accepts API tokens.
+//! Tokens that tell a server of a bundle which user calls it. Behind the web server it accepts a short-lived token that
+//! the web server signs for it; anywhere else it accepts API tokens.
 
 use super::{Keys, TokenOwner, TokenScope};
 use crate::setting::setting_or_insert;
@@ -42,8 +42,8 @@ struct Claims {
     exp: i64,
 }
 
-/// The key by which the web server and the servers of its bundle sign and check who is calling. It is not the key of login tokens, so
-/// a bundle cannot sign logins with it.
+/// The key by which the web server and the servers of its bundle sign and check who is calling. It is not the key of
+/// login tokens, so a bundle cannot sign logins with it.
 #[derive(Clone)]
 pub struct CallerKey(Hmac<Sha256>);
 
@@ -107,7 +107,8 @@ impl Callers {
         }
     }
 
-    /// Returns the caller that `signed` (the value of [`CALLER_HEADER`]) or the API token names. Only one of them is read.
+    /// Returns the caller that `signed` (the value of [`CALLER_HEADER`]) or the API token names. Only one of them is
+    /// read.
     #[boxed]
     pub async fn identify(&self, signed: Option<&str>, token: Option<&str>) -> StoreResult<Option<TokenOwner>> {
         match self {

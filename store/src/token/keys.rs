@@ -1,4 +1,4 @@
-//! Owners of API tokens, for servers that are asked often: a token that was found is remembered for a second.
+//! Owners of API tokens, for servers with frequent requests. Valid tokens are cached for a second.
 
 use super::{TokenOwner, owner_of_token, token_hash};
 use crate::{StoreResult, boxed};
@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A revoked token, and another role of its owner, are noticed after this long.
+/// Maximum time until a revoked token, or a changed role of its owner, is noticed.
 const REMEMBERED_FOR: Duration = Duration::from_secs(1);
 const MOST_REMEMBERED: usize = 10_000;
 
@@ -18,7 +18,7 @@ pub struct Keys {
     seen: Mutex<HashMap<[u8; 32], TokenLookup>>,
 }
 
-/// When a token was looked for, and whose it is.
+/// Time of the query, and the owner of the token.
 type TokenLookup = (Instant, TokenOwner);
 
 impl Keys {
@@ -26,7 +26,7 @@ impl Keys {
         Keys { pool, seen: Mutex::default() }
     }
 
-    /// The user whose token it is, unless it has ended.
+    /// Returns the owner of a token, or `None` if it is not valid.
     #[boxed]
     pub async fn owner(&self, token: &str) -> StoreResult<Option<TokenOwner>> {
         let (hash, now) = (token_hash(token), Instant::now());

@@ -1,4 +1,4 @@
-//! Bytes in JSON: as base64.
+//! Serializes bytes in JSON, as base64.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;

@@ -1,16 +1,17 @@
-//! Which partition a key belongs to, as Kafka's own producers decide: murmur2 of the key. Records with one key stay in order.
+//! Assigns keys to partitions like the producers of Kafka, with murmur2 of the key. Records with the same key stay in
+//! order.
 
 const SEED: u32 = 0x9747_b28c;
 const MIX: u32 = 0x5bd1_e995;
 
-/// `partitions` is above zero.
+/// Returns the partition of a key. `partitions` must be positive.
 pub fn partition_of(key: &[u8], partitions: i16) -> i16 {
     let positive = murmur2(key) & 0x7fff_ffff;
     i16::try_from(positive % u32::from(partitions.max(1).unsigned_abs())).expect("below the number of partitions")
 }
 
 fn murmur2(key: &[u8]) -> u32 {
-    // Kafka counts the length in 32 bits, too.
+    // Kafka also counts the length in 32 bits.
     #[allow(clippy::cast_possible_truncation)]
     let mut hash = SEED ^ key.len() as u32;
     let (words, rest) = key.as_chunks::<4>();

@@ -1,4 +1,4 @@
-//! Records on their way into a topic.
+//! Appends records to topics.
 
 use super::{MOST_RECORD_BYTES, bytes, get_topic, partition_of};
 use crate::{
@@ -15,25 +15,24 @@ use sqlx::PgPool;
 use sqlx::postgres::PgConnection;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-/// A record to append.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct NewRecord {
     #[serde(with = "bytes")]
     pub key: Option<Vec<u8>>,
-    /// `None`: a tombstone, which says that the key is gone.
+    /// `None` is a tombstone: the key was deleted.
     #[serde(with = "bytes")]
     pub value: Option<Vec<u8>>,
-    /// Texts by name.
+    /// Strings by name.
     pub headers: Map<String, Value>,
-    /// Said by the producer; otherwise the key decides.
+    /// Partition that the producer selects. If `None`, the key determines it.
     pub partition: Option<i16>,
 }
 
 impl NewRecord {
-    /// A value as JSON, without a key.
+    /// Returns a record with a value as JSON and without a key.
     ///
     /// # Errors
-    /// A fatal error when it cannot be written as JSON.
+    /// Returns a fatal error if the value cannot be written as JSON.
     pub fn json(value: &impl Serialize) -> TaskResult<NewRecord> {
         let value = serde_json::to_vec(value).map_err(|error| fatal(format!("a record is not JSON: {error}")))?;
         Ok(NewRecord { value: Some(value), ..NewRecord::default() })
@@ -49,7 +48,7 @@ impl NewRecord {
     }
 }
 
-/// Where a record was placed.
+/// Position of an appended record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placed {
     pub partition: i16,
@@ -57,7 +56,6 @@ pub struct Placed {
     pub at: DateTime<Utc>,
 }
 
-/// Why nothing was appended.
 #[derive(Debug, thiserror::Error)]
 pub enum ProduceError {
     #[error("there is no topic `{0}`\nhint: create it with `orch topics create {0}`")]
@@ -78,13 +76,15 @@ pub enum ProduceError {
     Store(#[from] StoreError),
 }
 
-/// Partitions for records without a key, one after the other.
+/// Selects the partition for records without a key, round-robin.
 static TURN: AtomicU16 = AtomicU16::new(0);
 
-/// Appends all of them, or none. The partitions are locked until the transaction of the caller ends, who gives `Hint::Topic` then.
+/// Appends all records or none. The partitions are locked until the caller's transaction ends. The caller then sends
+/// `Hint::Topic`.
 ///
 /// # Errors
-/// Among others, the topic is written by a capture: a record from elsewhere would change its mirrors.
+/// Returns an error if a capture writes the topic, among other reasons: a record from another writer would change its
+/// mirrors.
 #[boxed]
 pub async fn produce(db: &mut PgConnection, topic: &str, records: &[NewRecord]) -> Result<Vec<Placed>, ProduceError> {
     refuse_captured(db, topic, None).await?;
@@ -105,7 +105,8 @@ pub async fn refuse_captured(db: &mut PgConnection, topic: &str, cluster: Option
     capture.map_or(Ok(()), |capture| Err(ProduceError::Captured { topic: topic.into(), capture }))
 }
 
-/// Like [`produce`], but does not check who writes the topic: for captures, and for steps of tasks, which have checked it before.
+/// Like [`produce`], but does not check who writes the topic: for captures, and for steps of tasks, which have checked
+/// it before.
 #[boxed]
 pub async fn produce_as_writer(
     db: &mut PgConnection,
@@ -113,7 +114,8 @@ pub async fn produce_as_writer(
     records: &[NewRecord],
 ) -> Result<Vec<Placed>, ProduceError> {
     let Some(found) = get_topic(db, topic).await? else { return Err(ProduceError::NoSuchTopic(topic.into())) };
-    // Those without a key go to one partition, so that they stay together; the next call takes the next one.
+    // Records without a key go to the same partition, so that they stay together. The next call uses the next
+    // partition.
     let turn = TURN.fetch_add(1, Ordering::Relaxed) % found.partitions.unsigned_abs();
     let mut partitions = Vec::with_capacity(records.len());
     for (nth, record) in records.iter().enumerate() {
@@ -156,13 +158,13 @@ async fn append(
     Ok(placed.fetch_all(db).await?)
 }
 
-/// `ctx.produce(topic, records)`.
+/// Adds `ctx.produce(topic, records)`.
 pub trait Produce {
-    /// Leaves records for the moment at which the success of this try is recorded: they are in the topic if and only if the task
-    /// has succeeded, once. A topic that is missing then, or that a capture writes, fails the try.
+    /// Appends records when the success of this attempt is recorded. They are in the topic, once, if and only if the
+    /// task has succeeded. The attempt fails if the topic does not exist then, or if a capture writes it.
     ///
     /// # Errors
-    /// A fatal error in a child process: a step cannot leave it.
+    /// Returns a fatal error in a child process, which cannot send steps.
     fn produce(&self, topic: &str, records: Vec<NewRecord>) -> TaskResult<()>;
 }
 

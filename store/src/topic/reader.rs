@@ -1,32 +1,33 @@
-//! Tasks that read topics: where they have got to. A reader moves in the transaction that records the success of the task.
+//! Readers: the positions of tasks that read topics. A reader advances in the transaction that records the success of
+//! the task.
 //!
-//! The epoch of a reader and the offsets that a try has found are its fence: of two tries that have read the same records one moves the
-//! reader, and what a person moves meanwhile is moved by no try.
+//! The fence of a reader is its epoch together with the offsets that an attempt has found. If two attempts have read
+//! the same records, only one advances the reader. If a user moves the reader meanwhile, no attempt does.
 
 use crate::{StoreError, StoreResult, boxed, stream::Reset};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::postgres::PgConnection;
 
-/// A reader as a try finds it. The default is one that has not read.
+/// The state of a reader at the start of an attempt. The default is a reader that has read nothing.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ReaderState {
     pub epoch: i64,
-    /// `None`: it has read nothing so far.
+    /// `None` if the reader has read nothing so far.
     pub topic_identity: Option<String>,
     pub seek_to: Option<Reset>,
     /// Next offsets by partition.
     pub positions: Vec<(i32, i64)>,
 }
 
-/// What a try has read.
+/// The move of a reader by an attempt that has read records.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Move {
     pub reader: String,
     pub connection: String,
     pub topic: String,
     pub topic_identity: String,
-    /// Of the reader as it was found.
+    /// Epoch of the reader at the start of the attempt.
     pub epoch: i64,
     pub dag_id: String,
     pub task_id: String,
@@ -38,14 +39,14 @@ pub struct Move {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MoveOf {
     pub partition: i32,
-    /// Where the reader was found; `None`: it did not know the partition.
+    /// Offset of the reader at the start of the attempt, or `None` if it had none for this partition.
     pub found: Option<i64>,
     pub next_offset: i64,
-    /// Of the topic, as last seen.
+    /// End offset of the partition, when last seen.
     pub end_offset: i64,
 }
 
-/// Where a reader is in one partition.
+/// Position of a reader in one partition.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReaderRow {
     pub name: String,
@@ -55,14 +56,14 @@ pub struct ReaderRow {
     pub next_offset: i64,
     pub end_offset: i64,
     pub seek_to: Option<Value>,
-    /// Who moved it last.
+    /// The task that last moved the reader.
     pub dag_id: String,
     pub task_id: String,
     pub run_id: String,
     pub moved_at: DateTime<Utc>,
 }
 
-/// The reader of a name; one that is new has read nothing.
+/// Returns the reader with this name. A new reader has read nothing.
 #[boxed]
 pub async fn find_reader(db: &mut PgConnection, name: &str) -> StoreResult<ReaderState> {
     let row = sqlx::query!(
@@ -79,7 +80,8 @@ pub async fn find_reader(db: &mut PgConnection, name: &str) -> StoreResult<Reade
     Ok(ReaderState { epoch: row.epoch, topic_identity: Some(row.topic_identity), seek_to, positions })
 }
 
-/// Moves a reader within the transaction that records a success. `false`: it was moved meanwhile, and nothing may be recorded.
+/// Moves a reader, in the transaction that records a success. Returns `false` if it was moved meanwhile, and nothing
+/// may be recorded then.
 #[boxed]
 pub async fn move_reader(tx: &mut PgConnection, to: &Move) -> StoreResult<bool> {
     let partitions: Vec<i32> = to.partitions.iter().map(|one| one.partition).collect();
@@ -105,13 +107,14 @@ pub async fn move_reader(tx: &mut PgConnection, to: &Move) -> StoreResult<bool> 
     .await?)
 }
 
-/// By name and partition; of one topic, or of all.
+/// Returns the readers of one topic or of all topics, by name and partition.
 #[boxed]
 pub async fn list_readers(db: &mut PgConnection, topic: Option<&str>) -> StoreResult<Vec<ReaderRow>> {
     Ok(sqlx::query_file_as!(ReaderRow, "queries/topic/readers.sql", topic).fetch_all(db).await?)
 }
 
-/// The next try begins there, and what one of before has read moves nothing. `false`: there is no such reader.
+/// Sets the position at which the next attempt starts. Running attempts no longer move the reader. Returns `false` if
+/// it does not exist.
 #[boxed]
 pub async fn seek_reader(tx: &mut PgConnection, name: &str, to: &Reset) -> StoreResult<bool> {
     let to = serde_json::to_value(to).map_err(|error| StoreError::Sql(sqlx::Error::Encode(error.into())))?;
@@ -119,7 +122,7 @@ pub async fn seek_reader(tx: &mut PgConnection, name: &str, to: &Reset) -> Store
     Ok(sought.execute(tx).await?.rows_affected() > 0)
 }
 
-/// Its next try begins as that of a new one. `false`: there is no such reader.
+/// Deletes a reader. The next attempt starts as for a new reader. Returns `false` if the reader does not exist.
 #[boxed]
 pub async fn delete_reader(tx: &mut PgConnection, name: &str) -> StoreResult<bool> {
     let deleted = sqlx::query!("delete from topic_reader where name = $1", name);

@@ -1,4 +1,4 @@
-//! Records that were kept long enough go, a few at a time.
+//! Deletes records that are older than the retention of their topic, in batches.
 
 use super::{Topic, offset_at};
 use crate::{StoreResult, boxed};
@@ -7,12 +7,12 @@ use sqlx::postgres::PgConnection;
 
 /// Maximum number of records that one transaction deletes.
 const BATCH: i64 = 10_000;
-/// Maximum number of bytes of records that one transaction deletes, but for the last record. Large values are stored in
-/// pieces of 2 kB: a batch counted in records alone would exceed the time limit of a statement.
+/// Maximum size of the records that one transaction deletes; the last record may exceed it. Large values are stored in
+/// pieces of 2 kB, so a batch limited only by its number of records would exceed the statement timeout.
 const BATCH_BYTES: i64 = 32 * 1024 * 1024;
 
-/// Drops records that are older than the retention of their topic, and records of deleted topics. Returns their number. An error
-/// in one partition does not keep the others from being cleaned; the first error is returned at the end.
+/// Drops records that are older than the retention of their topic, and records of deleted topics. Returns their number.
+/// An error in one partition does not keep the others from being cleaned; the first error is returned at the end.
 #[boxed]
 pub async fn drop_old_records(db: &mut PgConnection) -> StoreResult<i64> {
     let mut dropped = drop_orphans(db).await;
@@ -36,7 +36,8 @@ pub async fn drop_old_records(db: &mut PgConnection) -> StoreResult<i64> {
     dropped
 }
 
-/// The first offset moves in the transaction that deletes: whoever reads from it finds a record, or the end.
+/// Deletes records below an offset. The first offset advances in the same transaction, so a reader that starts there
+/// finds a record or the end.
 async fn drop_below(
     db: &mut PgConnection,
     topic: &Topic,
@@ -85,7 +86,8 @@ async fn end_of_batch(db: &mut PgConnection, topic: &Topic, partition: i16, firs
     Ok(next.fetch_one(db).await?)
 }
 
-/// A writer that found the topic just before it was deleted may still add to it: its records go in the next round.
+/// Deletes the records of deleted topics. A writer that found a topic just before it was deleted may still append to
+/// it; the next pass deletes those records.
 async fn drop_orphans(db: &mut PgConnection) -> StoreResult<i64> {
     let mut dropped = 0;
     let orphans = sqlx::query!(

@@ -1,10 +1,9 @@
-//! Users as lists show them.
+//! The list of users.
 
 use crate::list::List;
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
-/// A user as a list shows one.
 #[derive(Debug, Clone, FromRow)]
 pub struct ListedUser {
     pub name: String,
@@ -13,18 +12,18 @@ pub struct ListedUser {
     pub role: String,
     pub is_disabled: bool,
     pub created_at: DateTime<Utc>,
-    /// Logins that are not over, of browsers and programs.
+    /// Number of unexpired logins of browsers and programs.
     pub sessions: i64,
     pub tokens: i64,
 }
 
-/// The columns of users that pages ask by.
+/// Columns of users that pages filter or sort by.
 pub mod by {
     use crate::list::Column;
     use crate::list::Filter::{AnyOf, Pattern, Range};
 
     pub const NAME: Column = Column::text("username", "u.name").by(&[Pattern]).sorted();
-    /// In the name, the person's own name, the address or the role.
+    /// Matches the user name, the full name, the email address or the role.
     pub const WORDS: Column = Column::text(
         "words",
         "(u.name ilike any($) or u.full_name ilike any($) or u.email ilike any($) or u.role ilike any($))",
@@ -40,7 +39,7 @@ pub mod by {
     ];
 }
 
-/// By name.
+/// List of users, sorted by name.
 pub static USERS: List<ListedUser> = List {
     select: "u.name, u.full_name, u.email, u.role, u.is_disabled, u.created_at,
         (select count(*) from web_session s where s.user_name = u.name and s.expires_at > now()) as sessions,

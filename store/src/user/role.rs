@@ -1,4 +1,4 @@
-//! What a user may do, in four steps; each may do what those below it may.
+//! Roles of users. Each role includes the permissions of the roles before it.
 
 use serde::Deserialize;
 use std::fmt;
@@ -21,7 +21,7 @@ pub enum Role {
 impl Role {
     pub const ALL: [Role; 4] = [Role::Viewer, Role::User, Role::Op, Role::Admin];
 
-    /// What it is for, in a few words.
+    /// Returns a short description of the role.
     pub const fn about(self) -> &'static str {
         match self {
             Role::Viewer => "sees everything but secrets",

@@ -1,4 +1,4 @@
-//! The versions of DAGs as people see them, without or with their structure.
+//! The list of DAG versions for users, and the structure of a version.
 
 use crate::list::{List, Search};
 use crate::{StoreError, StoreResult, boxed};
@@ -9,19 +9,18 @@ use sqlx::FromRow;
 use sqlx::postgres::PgConnection;
 use std::collections::HashMap;
 
-/// A version in a list.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct VersionRow {
     pub id: i32,
     pub dag_id: String,
     pub number: i32,
-    /// Of its structure.
+    /// Hash of the structure.
     pub hash: String,
     pub bundle: String,
     pub created_at: DateTime<Utc>,
 }
 
-/// The columns of versions that people may ask by.
+/// Columns of versions that users may filter or sort by.
 pub mod by {
     use crate::list::Filter::{AnyOf, Is};
     use crate::list::{Column, ListColumnType};
@@ -38,7 +37,7 @@ pub mod by {
     ];
 }
 
-/// In the order in which they came to be, if nothing else is said.
+/// List of versions, by default in the order of their creation.
 pub static VERSIONS: List<VersionRow> = List {
     select: "id, dag_id, number, hash, bundle, created_at",
     from: "dag_version",
@@ -49,20 +48,19 @@ pub static VERSIONS: List<VersionRow> = List {
     read: |row| Ok(VersionRow::from_row(row)?),
 };
 
-/// One of a DAG.
 #[boxed]
 pub async fn version_of(db: &mut PgConnection, dag_id: &str, number: i32) -> StoreResult<Option<VersionRow>> {
     VERSIONS.first(db, &Search::default().and(by::DAG_ID.is(dag_id)).and(by::NUMBER.is(number))).await
 }
 
-/// The structure of one version of a DAG, as it was registered.
+/// Returns the structure of one version of a DAG, as it was registered.
 #[boxed]
 pub async fn structure(db: &mut PgConnection, dag_id: &str, number: i32) -> StoreResult<Option<Value>> {
     let spec = sqlx::query_scalar!("select spec from dag_version where dag_id = $1 and number = $2", dag_id, number);
     Ok(spec.fetch_optional(db).await?)
 }
 
-/// The same, read.
+/// Returns the parsed structure of one version of a DAG.
 #[boxed]
 pub async fn spec_of(db: &mut PgConnection, dag_id: &str, number: i32) -> StoreResult<Option<DagSpec>> {
     let read = |spec| {
@@ -72,10 +70,10 @@ pub async fn spec_of(db: &mut PgConnection, dag_id: &str, number: i32) -> StoreR
     structure(db, dag_id, number).await?.map(read).transpose()
 }
 
-/// Of how many runs it is counted which version they have: a DAG may have had a million.
+/// Maximum number of runs that are counted by version, because a DAG may have had a million.
 pub const MOST_COUNTED: i64 = 10_000;
 
-/// How many of the newest runs of a DAG have each version, by the version's id.
+/// Counts the newest runs of a DAG by the id of their version.
 #[boxed]
 pub async fn runs_by_version(db: &mut PgConnection, dag_id: &str) -> StoreResult<HashMap<i32, i64>> {
     let rows = sqlx::query!(
@@ -88,7 +86,7 @@ pub async fn runs_by_version(db: &mut PgConnection, dag_id: &str) -> StoreResult
     Ok(rows.fetch_all(db).await?.into_iter().map(|row| (row.version, row.runs)).collect())
 }
 
-/// Names of living workers that offer each of these versions, by the version's id.
+/// Returns the names of live workers that offer each of these versions, by version id.
 #[boxed]
 pub async fn workers_by_version(db: &mut PgConnection, versions: &[i32]) -> StoreResult<HashMap<i32, Vec<String>>> {
     let rows = sqlx::query!(

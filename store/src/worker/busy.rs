@@ -1,25 +1,24 @@
-//! What each worker runs at this moment, for people.
+//! The instances that each worker runs now, for display.
 
 use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
-/// An instance in the hands of a worker.
 #[derive(Debug, Clone)]
 pub struct RunningInstance {
     pub worker: i32,
     pub run: Uuid,
     pub dag_id: String,
     pub run_id: String,
-    /// Of the run: says what the task is called.
+    /// Version of the run, which contains the id of the task.
     pub version: i32,
     pub task: i16,
     pub map_index: i32,
     pub started_at: Option<DateTime<Utc>>,
 }
 
-/// Those of the runs that run the longest, the longest first.
+/// Returns running instances of at most 200 runs, the longest-running first.
 #[boxed]
 pub async fn running_instances(db: &mut PgConnection, most: i64) -> StoreResult<Vec<RunningInstance>> {
     let rows = sqlx::query_as!(

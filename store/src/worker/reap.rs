@@ -1,6 +1,8 @@
-//! Takes instances away from workers that are gone and gives them to others: the same try again, with a new lease.
+//! Reaps lost workers: takes their task instances away and requeues them for other workers, with the same attempt and a
+//! new lease.
 //!
-//! A run's row is locked before its instances, so a cancel or a move of the run sees all of it or nothing.
+//! Lock order: run before instances. A concurrent cancellation or move of the run therefore sees all of the reaping or
+//! none of it.
 
 use crate::{
     StoreResult,
@@ -27,30 +29,32 @@ use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Instances handled in one transaction; a worker has 256 slots by default. The rest is found as orphans.
+/// Maximum number of instances per transaction. A worker has 256 slots by default. The rest is found by
+/// `sweep_orphans`.
 const MOST_INSTANCES: i64 = 10_000;
-/// What a worker sent just before it was given up may arrive for so long; what comes later is found as orphans.
+/// Statements that a worker sent just before it was declared lost may arrive within this time. `sweep_orphans` finds
+/// later claims.
 const LOOK_AGAIN_FOR: Duration = Duration::from_secs(30);
 
-/// What a reaping did. The caller folds `unfolded` and tells workers when something was requeued.
+/// Result of a reaping. The caller folds `unfolded`, and wakes workers if instances were requeued.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reaped {
     pub workers: Vec<i32>,
-    /// How many instances are claimable again.
+    /// Number of instances that are claimable again.
     pub requeued: usize,
-    /// Runs with something to fold: an instance was lost too often, or was to begin anew anyway.
+    /// Runs with outcomes to fold: an instance was lost too often, or had been cleared while it ran.
     pub unfolded: Vec<Uuid>,
 }
 
-/// Workers whose lease ended are lost; their instances go to others. So does what a worker took while it was being given
-/// up: for a while after its lease it is looked at again.
+/// Declares workers lost whose lease has ended, and requeues their instances. Checks each worker again for a while
+/// after its lease, because it may have claimed instances while it was being declared lost.
 #[boxed]
 pub async fn reap(db: &mut PgConnection, locks: &Locks<Runs>, versions: &mut Versions) -> StoreResult<Reaped> {
     reap_since(db, locks, versions, DateTime::UNIX_EPOCH).await
 }
 
-/// The same; workers could renew their leases only since `awake`, so each is trusted for one lease from then on. A
-/// restart of the server counts by itself.
+/// Like `reap`, if workers could renew their leases only since `awake`: each worker is trusted for one lease from then
+/// on. A restart of the server is taken into account without `awake`.
 #[boxed]
 pub async fn reap_since(
     db: &mut PgConnection,
@@ -85,7 +89,7 @@ pub async fn reap_since(
     Ok(reaped)
 }
 
-/// A worker goes as it should: what it still has goes to others and does not count as lost.
+/// Stops a worker that exits normally. Its instances go to other workers and do not count as lost.
 #[boxed]
 pub async fn release(
     db: &mut PgConnection,
@@ -102,7 +106,7 @@ pub async fn release(
     Ok(reaped)
 }
 
-/// Instances that a worker took when it was lost already: it was frozen, woke up and had not noticed yet.
+/// Requeues instances that a worker claimed after it was declared lost: it was frozen, resumed and had not noticed yet.
 #[boxed]
 pub async fn sweep_orphans(db: &mut PgConnection, locks: &Locks<Runs>, versions: &mut Versions) -> StoreResult<Reaped> {
     let workers = sqlx::query_scalar!(
@@ -122,8 +126,8 @@ pub async fn sweep_orphans(db: &mut PgConnection, locks: &Locks<Runs>, versions:
     Ok(reaped)
 }
 
-/// A worker lost its connection and does not know whether it was given more than the attempts it `has`: that goes to
-/// others. It was never begun.
+/// Requeues all attempts of a worker except those that it `has`. The worker lost its connection during a claim, so it
+/// does not know which attempts it received. They were never started.
 #[boxed]
 pub async fn give_back(
     db: &mut PgConnection,
@@ -146,13 +150,13 @@ enum ReapCause {
     NeverBegun,
 }
 
-/// What is taken from whom.
+/// Selects the instances to take away.
 #[derive(Debug, Clone, Copy)]
 struct Taking<'a> {
     workers: &'a [i32],
-    /// Attempts that they keep.
+    /// Attempts that the workers keep.
     but: &'a [Uuid],
-    /// Of this run alone.
+    /// If set, only instances of this run are taken away.
     run: Option<Uuid>,
     why: ReapCause,
 }
@@ -163,8 +167,8 @@ impl<'a> Taking<'a> {
     }
 }
 
-/// Takes away all at once; when something of it cannot be read or written, run by run. Such a run is parked, and the others
-/// do not wait for it.
+/// Takes away all instances together, or run by run if something cannot be read or written. A run that fails alone is
+/// parked, so that it does not block the others.
 async fn take_away(
     db: &mut PgConnection,
     locks: &Locks<Runs>,
@@ -201,7 +205,7 @@ async fn take_away(
     Ok(all)
 }
 
-/// In a savepoint of its own: all of it or nothing.
+/// Takes instances away in a savepoint: all of them or none.
 async fn take_together(
     db: &mut PgConnection,
     locks: &Locks<Runs>,
@@ -214,7 +218,7 @@ async fn take_together(
     Ok(reaped)
 }
 
-/// An instance that its worker no longer has.
+/// An instance that was taken away from its worker.
 struct ReapedInstance {
     run: Uuid,
     task: i16,
@@ -235,7 +239,7 @@ async fn take(
     taking: &Taking<'_>,
 ) -> StoreResult<Reaped> {
     let &Taking { workers, but, run, why } = taking;
-    // What they were told to stop lives no more, but for what they were to begin anew.
+    // Release the slots of stopped attempts. Instances that are running or restarting keep theirs.
     sqlx::query!(
         "with gone as (delete from stop_order where worker = any($1) and attempt <> all($2) returning attempt)
         delete from slot s using gone where s.attempt = gone.attempt and not exists (select from task_instance t
@@ -285,7 +289,7 @@ async fn take(
         let (version, _) = &version_of[&instance.run];
         let over = match version.plan.task(instance.task as TaskIdx).on_lost {
             OnLost::Retry(most) => why == ReapCause::Lost && instance.lost_no.unsigned_abs() >= most,
-            // It may have begun, however its worker went: nobody may begin it again.
+            // The task may have started, however its worker ended, so it must not start again.
             OnLost::Fail => why != ReapCause::NeverBegun,
         };
         if over { failed.push(instance) } else { again.push(instance) }
@@ -316,7 +320,8 @@ async fn take(
     Ok(Reaped { workers: Vec::new(), requeued: again.len(), unfolded: runs.into_iter().collect() })
 }
 
-/// Ends the log of each attempt under its old lease with a line about the lost worker and what follows. The worker cannot write that line.
+/// Ends the log of each attempt under its old lease with a line about the lost worker and what follows. The worker
+/// cannot write that line.
 ///
 /// A line that cannot be written is left out, because logs must not keep tasks from running again.
 async fn log_losses(db: &mut PgConnection, losses: &[(&ReapedInstance, LogLevel, &str)]) -> StoreResult<()> {
@@ -354,7 +359,7 @@ fn keys(instances: &[ReapedInstance]) -> (Vec<Uuid>, Vec<i16>, Vec<i32>) {
     instances.iter().map(|i| (i.run, i.task, i.map_index)).collect()
 }
 
-/// The same try with a new lease.
+/// Requeues the same attempts with a new lease.
 async fn requeue(
     db: &mut PgConnection,
     version_of: &HashMap<Uuid, (Arc<Version>, RunType)>,
@@ -391,7 +396,8 @@ async fn fail(db: &mut PgConnection, instances: &[ReapedInstance]) -> StoreResul
     Ok(())
 }
 
-/// What was cleared while it ran: the try that ended becomes history, and the rule is asked again.
+/// Restarts instances that were cleared while they ran: the ended attempt becomes history, and the trigger rule is
+/// evaluated again.
 async fn restart(db: &mut PgConnection, instances: &[ReapedInstance]) -> StoreResult<()> {
     if instances.is_empty() {
         return Ok(());

@@ -1,10 +1,10 @@
-//! What a worker that steps back for others has to go on with.
+//! The versions that a worker still has to run when it retires.
 
 use crate::{StoreResult, boxed};
 use sqlx::postgres::PgConnection;
 
-/// Those of the versions that unfinished runs need and that no other worker takes runs of. One that retires itself does not
-/// count, so of two that do both go on.
+/// Returns the versions that unfinished runs need and that no other running worker offers. Workers that are retiring do
+/// not count, so if two retire at the same time, both continue.
 #[boxed]
 pub async fn needed_versions(db: &mut PgConnection, worker: i32, versions: &[i32]) -> StoreResult<Vec<i32>> {
     let needed = sqlx::query_scalar!(
