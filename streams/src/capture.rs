@@ -1,6 +1,6 @@
-//! Captures: streams that bring the changes of a database into topics, in Debezium's words. Rows that are there are read once, in a
-//! snapshot with which the changes begin. Records and the position in the database's log move in one transaction. What a kind of
-//! database has to do for it is the trait [`source::Source`]; each kind is a folder.
+//! Captures: streams that publish the changes of a database to topics, in Debezium's format. A snapshot reads existing
+//! rows once, and the changes follow from there. Records and the position in the log of the database are committed in
+//! one transaction. Each kind of database implements the trait [`source::Source`] in its own folder.
 
 mod envelope;
 mod lot;
@@ -22,9 +22,9 @@ use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Names of Postgres are not longer.
+/// Maximum length of a Postgres identifier in bytes.
 const LONGEST_NAME: usize = 63;
-/// Of a topic of the built-in log.
+/// Maximum number of partitions of a topic of the built-in log.
 const MOST_PARTITIONS: i16 = 64;
 
 /// A database whose changes are captured.
@@ -41,13 +41,12 @@ pub struct Capture {
     kind: CaptureDatabase,
     prefix: Option<String>,
     partitions: i16,
-    /// Of tables that have another number.
+    /// Number of partitions of tables that do not use `partitions`.
     partitions_of: BTreeMap<String, i16>,
     pub(crate) prepare: Option<Arc<Prepare>>,
     pub(crate) snapshot_by_mirrors: bool,
 }
 
-/// Which database it is, and what only its kind has.
 #[derive(Clone)]
 enum CaptureDatabase {
     Postgres {
@@ -56,7 +55,7 @@ enum CaptureDatabase {
     },
     MySql {
         server_id: Option<u32>,
-        /// Of tables, columns that are told to none.
+        /// Columns that no record contains, by table.
         left_out: BTreeMap<String, BTreeSet<String>>,
     },
 }
@@ -64,12 +63,13 @@ enum CaptureDatabase {
 type Prepare = dyn Fn(Connection) -> BoxFuture<'static, TaskResult<()>> + Send + Sync;
 
 impl Capture {
-    /// The database of a connection. Its server has `wal_level = logical`, and its account the attribute REPLICATION.
+    /// Captures the database of a connection. The server needs `wal_level = logical`, and its account the attribute
+    /// REPLICATION.
     pub fn postgres(connection: impl Into<String>) -> Capture {
         Capture::of(connection.into(), CaptureDatabase::Postgres { slot: None, publication: None })
     }
 
-    /// The server of a connection, MySQL or MariaDB. It writes a binlog of rows, and its account has REPLICATION SLAVE.
+    /// Captures a MySQL or MariaDB server. It must write a binlog of rows, and its account needs REPLICATION SLAVE.
     ///
     /// ```
     /// # use orch_streams::{Capture, Stream};
@@ -92,15 +92,16 @@ impl Capture {
         }
     }
 
-    /// Tables, as `schema.table`, of MySQL as `database.table`. Without a schema they are in `public`, and in the database of the
-    /// connection.
+    /// Adds tables as `schema.table`, or as `database.table` for MySQL. Default: the schema `public`, or the database
+    /// of the connection.
     pub fn tables<T: Into<String>>(mut self, tables: impl IntoIterator<Item = T>) -> Capture {
         let tables: Vec<String> = tables.into_iter().map(|table| self.full(table.into())).collect();
         self.tables.extend(tables);
         self
     }
 
-    /// Of Postgres: the slot by which the server keeps its log for this stream, `orch_` and the name of the stream otherwise.
+    /// Sets the replication slot for which a Postgres server keeps its WAL. Default: `orch_` and the name of the
+    /// stream.
     pub fn slot(mut self, name: impl Into<String>) -> Capture {
         if let CaptureDatabase::Postgres { slot, .. } = &mut self.kind {
             *slot = Some(name.into());
@@ -108,7 +109,8 @@ impl Capture {
         self
     }
 
-    /// Of Postgres: the publication of the tables, the name of the slot otherwise. It is created when it is missing and the account may.
+    /// Sets the publication of the tables in Postgres. Default: the name of the slot. If it does not exist, it is
+    /// created if the account may.
     pub fn publication(mut self, name: impl Into<String>) -> Capture {
         if let CaptureDatabase::Postgres { publication, .. } = &mut self.kind {
             *publication = Some(name.into());
@@ -116,7 +118,8 @@ impl Capture {
         self
     }
 
-    /// Of MySQL: the number by which the server knows its readers. No other reader or replica may have it. Made of the stream otherwise.
+    /// Sets the `server_id` of this reader for a MySQL server. No other reader or replica may use it. Default: derived
+    /// from the stream.
     pub fn server_id(mut self, number: u32) -> Capture {
         if let CaptureDatabase::MySql { server_id, .. } = &mut self.kind {
             *server_id = Some(number);
@@ -124,7 +127,8 @@ impl Capture {
         self
     }
 
-    /// Of MySQL: columns of a table that are in no record, such as passwords. In Postgres the publication says that.
+    /// Excludes columns of a MySQL table from all records, such as passwords. In Postgres, the publication selects the
+    /// columns.
     pub fn leave_out<C: Into<String>>(mut self, table: &str, columns: impl IntoIterator<Item = C>) -> Capture {
         let table = self.full(table.into());
         if let CaptureDatabase::MySql { left_out, .. } = &mut self.kind {
@@ -133,30 +137,31 @@ impl Capture {
         self
     }
 
-    /// The topic of a table is this and the name of the table: `lakehouse.trips`. The id of the connection otherwise.
+    /// Sets the prefix of topics: `lakehouse` publishes the table `trips` to `lakehouse.trips`. Default: the id of the
+    /// connection.
     pub fn topics(self, prefix: impl Into<String>) -> Capture {
         Capture { prefix: Some(prefix.into()), ..self }
     }
 
-    /// With how many the topics are created. Changes of a row with one key stay in order; a truncation has no order among the rows of
-    /// other partitions. One otherwise.
+    /// Sets the number of partitions of new topics. Changes with the same key stay in order, but a TRUNCATE has no
+    /// order relative to the rows of other partitions. Default: 1.
     pub fn partitions(self, many: i16) -> Capture {
         Capture { partitions: many, ..self }
     }
 
-    /// Another number for the topic of one table.
+    /// Sets a different number of partitions for the topic of one table.
     pub fn partitions_of(mut self, table: &str, many: i16) -> Capture {
         self.partitions_of.insert(self.full(table.into()), many);
         self
     }
 
-    /// Of Postgres: rows that are there do not go through the topics, which begin with the changes. A record tells mirrors with
-    /// [`Stream::snapshot_from`](crate::Stream::snapshot_from) to copy the table: many times as fast.
+    /// Leaves existing rows of a Postgres database out of the topics, which start with the changes. A record makes
+    /// mirrors with [`Stream::snapshot_from`](crate::Stream::snapshot_from) copy the table, which is many times faster.
     pub fn snapshot_by_mirrors(self) -> Capture {
         Capture { snapshot_by_mirrors: true, ..self }
     }
 
-    /// Called before the tables are looked for. It may make those that are missing.
+    /// Calls a function before the tables are looked up. It may create missing tables.
     pub fn prepared_by(
         self,
         with: impl Fn(Connection) -> BoxFuture<'static, TaskResult<()>> + Send + Sync + 'static,
@@ -187,13 +192,14 @@ impl Capture {
         format!("{}.{table}", self.prefix.as_ref().unwrap_or(&self.connection))
     }
 
-    /// Made of the stream and of when it was declared first, so that streams of one name in two installations have two numbers.
+    /// Returns the `server_id`. The default is derived from the stream and its creation time, so that streams with the
+    /// same name in two installations have different ids.
     pub(crate) fn server_id_of(&self, stream: &str, since: DateTime<Utc>) -> u32 {
         let given = if let CaptureDatabase::MySql { server_id, .. } = &self.kind { *server_id } else { None };
         given.unwrap_or_else(|| {
             let hash = Sha256::digest(format!("{stream} {}", since.timestamp_micros()));
             let number = u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]);
-            // People number their servers from 1 on.
+            // Administrators number their servers from 1, so set a high bit.
             number | 1 << 30
         })
     }
@@ -212,7 +218,7 @@ impl Capture {
         }
     }
 
-    /// What is wrong with it.
+    /// Returns the first error of the declaration.
     pub(crate) fn wrong(&self, stream: &str) -> Option<String> {
         let slot = self.slot_of(stream);
         let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
@@ -248,7 +254,7 @@ impl Capture {
         }
     }
 
-    /// For people.
+    /// Returns the fields of the registered spec that show users the capture.
     pub(crate) fn spec(&self, stream: &str) -> Map<String, Value> {
         let topics: Vec<String> = self.tables.iter().map(|table| self.topic_of(table)).collect();
         let told = json!({

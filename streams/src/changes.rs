@@ -1,5 +1,5 @@
-//! Changes of rows, in Debezium's words: each record has the row as it was and as it is. They become rows with what was done to
-//! them, in columns that begin with `__`.
+//! Row changes in Debezium's format: each record contains the row before and after the change. Decoded rows have the
+//! metadata of the change in columns whose names start with `__`.
 
 mod mirror;
 mod value;
@@ -23,38 +23,39 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// What was done: `c`reated, `u`pdated, `d`eleted, `r`ead for a snapshot, `t`runcated.
+/// Operation: `c`reate, `u`pdate, `d`elete, `r`ead for a snapshot, `t`runcate.
 pub const OP: &str = "__op";
-/// When the source did it.
+/// Time of the change at the source.
 pub const EVENT_TS: &str = "__event_ts";
 pub const SOURCE_TS_MS: &str = "__source_ts_ms";
 pub const SOURCE_DB: &str = "__source_db";
 pub const SOURCE_TABLE: &str = "__source_table";
-/// Of Postgres.
+/// Log sequence number (LSN) of the change. Only from Postgres.
 pub const LSN: &str = "__lsn";
 pub const TX_ID: &str = "__tx_id";
-/// Where the change is in the log of the source: LSNs of the last commit and of the change, or file, position and row of a binlog.
+/// Position of the change in the log of the source: LSNs of the last commit and of the change, or file, position and
+/// row of a binlog.
 pub const POSITION: &str = "__position";
-/// Names of columns whose values the source did not tell, since they did not change.
+/// Comma-separated names of unchanged columns whose values the source did not send.
 const UNAVAILABLE: &str = "__unavailable";
-/// The key that the row had before, as JSON.
+/// Previous key of the row, as JSON.
 const OLD_KEY: &str = "__old_key";
 
-/// What `op` says of a message in the log of the source, which is no change of a row.
+/// Value of `op` for a message in the log of the source, which is not a change of a row.
 pub(crate) const MARK: &str = "m";
-/// The message by which a capture leaves the snapshot to mirrors.
+/// Prefix of the message by which a capture leaves the snapshot to mirrors.
 pub(crate) const SNAPSHOT_MARK: &str = "orch.snapshot";
 
-/// Columns that are made of a change, beside those of its row.
+/// Returns true for columns that contain metadata of a change.
 pub(crate) fn is_of_change(column: &str) -> bool {
     column.starts_with("__")
 }
 
-/// How the values of a topic tell changes: rows with these columns in Debezium's envelope, with or without its schema, or flattened
-/// by `ExtractNewRecordState`.
+/// Format of the changes in a topic: rows with these columns in Debezium's envelope, with or without its schema, or
+/// flattened by `ExtractNewRecordState`.
 ///
-/// An integer stands for a time by microseconds, text for a decimal by its digits, as with `decimal.handling.mode=string` or `double`.
-/// Where records carry their schema, it decides. Infinite dates and NaN of a decimal become null.
+/// By default, integers for times are microseconds and decimals are text, as with `decimal.handling.mode=string` or
+/// `double`. If records carry a schema, it takes precedence. Infinite dates and NaN decimals become null.
 #[derive(Debug, Clone)]
 #[must_use = "a stream reads changes when it is handed to `.changes(…)`"]
 pub struct Changes {
@@ -64,14 +65,15 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Of rows with these columns: booleans, numbers, text, decimals, dates, times, timestamps (microseconds) and binary.
+    /// Reads changes of rows with these columns: booleans, numbers, text, decimals, dates, times, timestamps
+    /// (microseconds) and binary.
     pub fn of(row: impl Into<SchemaRef>) -> Changes {
         let row = row.into();
         let wires = vec![Wire { decimal_scale: None, unit: TimeUnit::Microsecond }; row.fields().len()];
         Changes { row, ignores_unknown: false, wires }
     }
 
-    /// Decimals are the bytes of whole numbers, as Debezium writes them unless it is told otherwise. Their scale is that of the column.
+    /// Reads decimals as the bytes of an unscaled integer, the default of Debezium. The scale is taken from the column.
     pub fn decimals_as_bytes(mut self) -> Changes {
         for (wire, field) in self.wires.iter_mut().zip(self.row.fields()) {
             if let DataType::Decimal128(_, scale) = field.data_type() {
@@ -81,7 +83,7 @@ impl Changes {
         self
     }
 
-    /// Times are milliseconds, as with `time.precision.mode=connect`.
+    /// Reads times as milliseconds, as with `time.precision.mode=connect`.
     pub fn times_in_milliseconds(mut self) -> Changes {
         for wire in &mut self.wires {
             wire.unit = TimeUnit::Millisecond;
@@ -89,17 +91,16 @@ impl Changes {
         self
     }
 
-    /// Columns that are not named here are passed over. Otherwise a record with such a column is put aside.
+    /// Ignores columns that are not declared. By default, records with such columns are quarantined.
     pub fn ignore_unknown_columns(self) -> Changes {
         Changes { ignores_unknown: true, ..self }
     }
 
-    /// The columns of the source.
     pub(crate) fn row(&self) -> SchemaRef {
         self.row.clone()
     }
 
-    /// The columns of the rows that the changes become.
+    /// Returns the columns of the decoded rows, including the columns of the change.
     pub(crate) fn schema(&self) -> Schema {
         let text = |name: &str| Field::new(name, DataType::Utf8, true);
         let long = |name: &str| Field::new(name, DataType::Int64, true);
@@ -120,7 +121,7 @@ impl Changes {
         Schema::new(fields)
     }
 
-    /// What a column cannot be read as.
+    /// Returns an error for the first column whose type is not supported.
     pub(crate) fn wrong(&self) -> Option<String> {
         let fields = self.row.fields().iter();
         let mut unfit = fields.filter(|field| column(field.data_type(), &[]).is_err());
@@ -130,8 +131,7 @@ impl Changes {
     }
 }
 
-/// # Errors
-/// One of the records is no change of such a row.
+/// Decodes a range of records. Fails if one of them is not a change of such a row.
 pub(crate) fn parse(records: &Records, range: Range<usize>, changes: &Changes) -> Result<RecordBatch, ArrowError> {
     let mut reader = Reader { changes, known: None };
     let read = range.filter_map(|nth| records.get(nth)).map(|record| reader.read(&record));
@@ -152,13 +152,13 @@ pub(crate) fn parse(records: &Records, range: Range<usize>, changes: &Changes) -
     RecordBatch::try_new(Arc::new(changes.schema()), columns)
 }
 
-/// Which rows have one of these written at [`OP`].
+/// Returns a mask of the rows whose [`OP`] is one of `ops`.
 pub(crate) fn which(rows: &RecordBatch, ops: &[&str]) -> BooleanArray {
     let told = rows.column_by_name(OP).and_then(|column| column.as_string_opt::<i32>());
     (0..rows.num_rows()).map(|row| Some(told.is_some_and(|told| ops.contains(&told.value(row))))).collect()
 }
 
-/// Rows that the source has, and those of changes that took rows away.
+/// Splits rows into rows that exist at the source, and rows of deletes and TRUNCATE.
 pub(crate) fn split(rows: &RecordBatch) -> TaskResult<(RecordBatch, RecordBatch)> {
     let is_gone = which(rows, &["d", "t"]);
     if is_gone.true_count() == 0 {
@@ -171,7 +171,6 @@ fn of_column(name: &str, why: &str) -> ArrowError {
     ArrowError::JsonError(format!("column `{name}` {why}"))
 }
 
-/// What a record says beside the row.
 #[derive(Debug, Default)]
 struct ChangeMetadata {
     op: String,
@@ -242,7 +241,7 @@ type Row<'a> = BTreeMap<Cow<'a, str>, Value>;
 
 struct Reader<'a> {
     changes: &'a Changes,
-    /// The schema that the last record carried, and what it says.
+    /// Schema of the last record, and the encodings that it declares.
     known: Option<(String, Vec<Wire>)>,
 }
 
@@ -260,7 +259,8 @@ impl Reader<'_> {
             None => flattened(text)?,
         };
         if told.op == "d" {
-            // What a source tells of a deleted row may be its key alone, with zeros where nulls are not allowed.
+            // The source may send only the key of a deleted row, with zeros in columns that cannot be null. Take the
+            // columns of the key from the record's key.
             row.extend(key_of(record)?);
         }
         told.old_key = record.old_key.map(|key| String::from_utf8_lossy(key).into_owned());
@@ -281,7 +281,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// In the order of the columns.
+    /// Returns the values in the order of the columns.
     fn values(&self, mut row: Row<'_>, told: &mut ChangeMetadata) -> Result<Vec<Value>, String> {
         let wires = self.known.as_ref().map_or(&self.changes.wires, |(_, wires)| wires);
         let mut unavailable = Vec::new();
@@ -327,7 +327,7 @@ fn of_envelope(envelope: Envelope<'_>) -> Result<(ChangeMetadata, Row<'_>), Stri
     Ok((told, row))
 }
 
-/// The row itself, with what was done to it beside its columns.
+/// Parses a flattened record, which has the metadata of the change next to the columns of the row.
 fn flattened(text: &str) -> Result<(ChangeMetadata, Row<'_>), String> {
     let mut row: Row<'_> = serde_json::from_str(text).map_err(|error| error.to_string())?;
     let is_deleted = row.get("__deleted").is_some_and(|value| value == "true" || value == true);
@@ -349,7 +349,7 @@ fn flattened(text: &str) -> Result<(ChangeMetadata, Row<'_>), String> {
     Ok((told, row))
 }
 
-/// The columns that the key of a record has. A table without a key has none.
+/// Returns the columns of a record's key; empty if the table has no key.
 fn key_of<'a>(record: &Record<'a>) -> Result<Row<'a>, String> {
     record.key.map_or_else(|| Ok(Row::new()), key_from)
 }

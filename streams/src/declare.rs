@@ -1,4 +1,5 @@
-//! What a stream is: where its records come from, what becomes of them, and the table that they are kept in.
+//! Declaration of a stream: the topic that it reads, how its records are transformed and checked, and the table that
+//! stores them.
 
 mod operation;
 
@@ -25,13 +26,13 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The id of the connection that says where topics are, unless a stream names another.
+/// Default id of the connection to the system that has the topics.
 pub const TOPICS: &str = "topics";
 
-/// A process that is alone reads all of them.
+/// Maximum number of shares of a stream. If only one process runs, it reads all shares.
 const MOST_SHARES: i32 = 64;
 
-/// Of a DAG that records start, unless the stream says otherwise.
+/// Default maximum of unfinished runs of the DAG for which a stream starts runs.
 const MOST_OPEN_RUNS: i32 = 16;
 
 /// A stream from a topic to a table, or to runs of a DAG.
@@ -54,46 +55,46 @@ pub struct Stream {
     pub(crate) name: String,
     pub(crate) connection: String,
     pub(crate) topic: String,
-    /// The topic is created with so many when it is missing.
+    /// Number of partitions with which a missing topic is created.
     pub(crate) partitions: i32,
-    /// Processes read it side by side, if there are several.
+    /// Number of groups of partitions that several processes can read in parallel.
     pub(crate) shares: i32,
     pub(crate) start: Start,
     pub(crate) json: Json,
     pub(crate) transform: Option<Arc<Transform>>,
     pub(crate) contract: Option<Contract>,
     pub(crate) windows: Option<Windows>,
-    /// Tombstones delete rows.
+    /// True if tombstones delete rows.
     pub(crate) deletes: bool,
     pub(crate) sink: Option<Sink>,
     pub(crate) commit: CommitAt,
-    /// It writes topics, and reads none.
+    /// `Some` for a capture: the stream writes topics and reads none.
     pub(crate) capture: Option<Capture>,
     pub(crate) snapshot: Option<SnapshotFrom>,
     pub(crate) on_failure: Vec<Notifier>,
-    /// Its second name in the API of Kafka Connect.
+    /// Alias of the stream in the API of Kafka Connect.
     connector: Option<String>,
     is_paused: bool,
     description: String,
-    /// Of a stream of a file: all that it says, and where it is.
+    /// The complete document of a stream that a file declares; `None` if Rust code declares it.
     pub(crate) written: Option<Value>,
     file: String,
 }
 
-/// Where a stream begins that has committed nothing.
+/// Start position of a stream that has no commit yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
     Earliest,
     Latest,
 }
 
-/// When rows are published: at the first of these.
+/// Limits of a batch. Rows are published when the first limit is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CommitAt {
-    /// Since the first record that waits.
+    /// Time since the first unpublished record.
     pub every: Duration,
     pub records: usize,
-    /// Of keys and values.
+    /// Total size of keys and values.
     pub bytes: usize,
 }
 
@@ -103,7 +104,6 @@ impl Default for CommitAt {
     }
 }
 
-/// Where the rows of a stream go.
 #[derive(Debug, Clone)]
 pub(crate) enum Sink {
     Lake(LakeTable),
@@ -120,7 +120,6 @@ pub(crate) struct LakeTable {
 
 #[derive(Debug, Clone)]
 pub(crate) struct PostgresTable {
-    /// The id of the connection that says where the database is.
     pub(crate) connection: String,
     pub(crate) schema: String,
     pub(crate) name: String,
@@ -132,12 +131,10 @@ impl Sink {
         match self {
             Sink::Lake(table) => &table.write,
             Sink::Postgres(table) => &table.write,
-            // Each record counts.
             Sink::Runs(_) => &HowWritten::Append,
         }
     }
 
-    /// As people write it.
     pub(crate) fn table(&self) -> String {
         match self {
             Sink::Lake(table) => table.name.to_string(),
@@ -151,7 +148,7 @@ impl Sink {
         match self {
             Sink::Lake(table) => table.name.asset_uri(),
             Sink::Postgres(table) => format!("postgres://{}/{}", table.schema, table.name),
-            // A run is no update.
+            // No asset: starting a run updates no table.
             Sink::Runs(_) => String::new(),
         }
     }
@@ -160,12 +157,13 @@ impl Sink {
 #[derive(Debug, Clone)]
 pub(crate) enum HowWritten {
     Append,
-    /// Rows replace those with the same key unless they are older by this column; a null is older than everything.
+    /// Replaces rows with the same key, unless `newest_by` is older than in the existing row. A null is older than
+    /// every value.
     Upsert {
         key: Vec<String>,
         newest_by: Option<String>,
     },
-    /// Changes are done to the table as they were done to that of the source.
+    /// Applies each insert, update and delete of the source table to the table.
     Mirror {
         key: Vec<String>,
     },
@@ -212,7 +210,7 @@ impl Stream {
         }
     }
 
-    /// For people.
+    /// Sets the description that users see.
     pub fn describe(self, text: impl Into<String>) -> Stream {
         Stream { description: text.into(), ..self }
     }
@@ -221,92 +219,93 @@ impl Stream {
         Stream { topic: name.into(), ..self }
     }
 
-    /// The connection that says where the topic is: the built-in log or a Kafka cluster. [`TOPICS`] otherwise.
+    /// Sets the connection to the system that has the topic: the built-in log or a Kafka cluster. Default: [`TOPICS`].
     pub fn at(self, connection: impl Into<String>) -> Stream {
         Stream { connection: connection.into(), ..self }
     }
 
-    /// The changes of a database become records of topics, which are where [`Stream::at`] says. Nothing else is declared of such a stream
-    /// but how often it commits.
+    /// Publishes the changes of a database as records of topics, which are in the system of [`Stream::at`]. The only
+    /// other setting of a capture is how often it commits.
     pub fn capture(self, capture: Capture) -> Stream {
         Stream { capture: Some(capture), ..self }
     }
 
-    /// With how many the topic is created when it is missing. One otherwise.
+    /// Sets the number of partitions with which a missing topic is created. Default: 1.
     pub fn partitions(self, many: i32) -> Stream {
         Stream { partitions: many, ..self }
     }
 
-    /// Its partitions are dealt out into so many shares, which the processes of its bundle read side by side. Of a stream that appends to
-    /// a table of the lake. One process reads everything otherwise.
+    /// Divides the partitions into this many shares, which the processes of the bundle read in parallel. Works only for
+    /// streams that append to a table of the lake. Default: one process reads all partitions.
     pub fn shares(self, many: i32) -> Stream {
         Stream { shares: many, ..self }
     }
 
-    /// Where it begins as long as it has committed nothing: with the oldest record that is kept, unless this says otherwise.
+    /// Sets where the stream starts to read while it has no commit. Default: the oldest record that still exists.
     pub fn start(self, start: Start) -> Stream {
         Stream { start, ..self }
     }
 
-    /// Each value is a JSON object with these fields. A record with others, or with a value of another type, goes to the
-    /// quarantine table.
+    /// Declares that each value is a JSON object with these fields. Records with other fields, or with a value of
+    /// another type, are quarantined.
     pub fn json(mut self, schema: impl Into<SchemaRef>) -> Stream {
         self.json.schema = schema.into();
         self
     }
 
-    /// Fields that the schema does not name are passed over.
+    /// Ignores fields that the schema does not name.
     pub fn ignore_unknown_fields(mut self) -> Stream {
         self.json.ignores_unknown = true;
         self
     }
 
-    /// A number or a truth value may be given where the schema wants a text.
+    /// Accepts numbers and booleans for text fields.
     pub fn numbers_as_text(mut self) -> Stream {
         self.json.coerces = true;
         self
     }
 
-    /// Each value is a change of a row, as Debezium tells it. Rows have the columns of the source and those of the change: `__op`,
-    /// `__event_ts`, `__source_ts_ms`, `__source_db`, `__source_table`, `__lsn`, `__tx_id`, `__position`. Tables keep those that
-    /// they have a column for. Tombstones are passed over.
+    /// Declares that each value is a change of a row in the format of Debezium. Rows have the columns of the source and
+    /// the metadata of the change: `__op`, `__event_ts`, `__source_ts_ms`, `__source_db`, `__source_table`, `__lsn`,
+    /// `__tx_id`, `__position`. Only columns that exist in the table are stored. Tombstones are ignored.
     pub fn changes(mut self, changes: Changes) -> Stream {
         self.json.schema = changes.row();
         self.json.changes = Some(changes);
         self
     }
 
-    /// What becomes of the rows before they are checked and written. Rows may be dropped and columns changed, but
-    /// [`PARTITION`](crate::PARTITION) and [`OFFSET`](crate::OFFSET) have to stay: they say which record a row is. Rows that
-    /// make it fail go to the quarantine table, one by one.
+    /// Transforms the rows before they are checked and written. The function may drop rows and change columns, but must
+    /// keep [`PARTITION`](crate::PARTITION) and [`OFFSET`](crate::OFFSET), which identify the record of a row. Rows for
+    /// which it fails are quarantined one by one.
     pub fn transform(self, with: impl Fn(RecordBatch) -> TaskResult<RecordBatch> + Send + Sync + 'static) -> Stream {
         Stream { transform: Some(Arc::new(with)), ..self }
     }
 
-    /// What must hold of the rows. `Policy::Quarantine` puts records aside, `Policy::Fail` stops the stream.
+    /// Checks the rows. `Policy::Quarantine` quarantines records that fail, `Policy::Fail` stops the stream.
     pub fn contract(self, contract: Contract) -> Stream {
         Stream { contract: Some(contract), ..self }
     }
 
-    /// Rows are added up in windows of time, and the table has the windows. It is to be kept by `.upsert` or `.upsert_postgres`, with
-    /// the columns that the windows are by and `window_start` as its key.
+    /// Aggregates rows in time windows and stores the windows. The table must be written by `.upsert` or
+    /// `.upsert_postgres`, and its key is the columns of `Windows::by` and `window_start`.
     pub fn windows(self, windows: Windows) -> Stream {
         Stream { windows: Some(windows), ..self }
     }
 
-    /// Each record becomes a row of the table, which is created when it is missing.
+    /// Appends a row per record to the table, which is created if it does not exist.
     pub fn append(self, table: TableName, definition: TableDef) -> Stream {
         Stream { sink: Some(Sink::Lake(LakeTable { name: table, definition, write: HowWritten::Append })), ..self }
     }
 
-    /// The table has one row for each key: the newest by a column, or the one that came last. Among equals the later one counts.
+    /// Stores one row per key: the row with the highest `newest_by`, or the last one if that is `None`. If two values
+    /// are equal, the later row is stored.
     pub fn upsert(self, table: TableName, definition: TableDef, key: &[&str], newest_by: Option<&str>) -> Stream {
         let write = HowWritten::upsert(key, newest_by);
         Stream { sink: Some(Sink::Lake(LakeTable { name: table, definition, write })), ..self }
     }
 
-    /// The table has the rows that the source has, as its changes tell: what is deleted there goes, and TRUNCATE empties the table. It
-    /// gets the column `__lsn` as well, by which a change that is told again is known.
+    /// Applies the changes of the source to the table, including deletes and TRUNCATE. The table gets an additional
+    /// column `__lsn`, by which repeated changes are detected.
     pub fn mirror(self, table: TableName, definition: TableDef, key: &[&str]) -> Stream {
         let write = HowWritten::Mirror { key: key.iter().map(|&column| column.to_owned()).collect() };
         let has_lsn = definition.fields().iter().any(|field| field.name == LSN);
@@ -314,26 +313,26 @@ impl Stream {
         Stream { sink: Some(Sink::Lake(LakeTable { name: table, definition, write })), ..self }
     }
 
-    /// Of a mirror in the lake: the table that its topic tells of, as `schema.table` of a connection to Postgres. It is copied where the capture
-    /// leaves the snapshot to mirrors ([`Capture::snapshot_by_mirrors`]).
+    /// Sets the source table of a mirror in the lake, as `schema.table` of a connection to Postgres. The mirror copies
+    /// it if the capture leaves the snapshot to mirrors ([`Capture::snapshot_by_mirrors`]).
     pub fn snapshot_from(self, connection: impl Into<String>, table: impl Into<String>) -> Stream {
         let from = SnapshotFrom { connection: connection.into(), table: table.into() };
         Stream { snapshot: Some(from), ..self }
     }
 
-    /// As [`Stream::append`], to a table of the Postgres database that a connection names. The table (`weather` or `schema.weather`) is
-    /// created when it is missing, and grows with the columns of the rows.
+    /// Like [`Stream::append`], but writes to a table of a Postgres database. The table (`weather` or `schema.weather`)
+    /// is created if it does not exist, and gets a column for each new column of the rows.
     pub fn append_postgres(self, connection: &str, table: &str) -> Stream {
         self.into_postgres(connection, table, HowWritten::Append)
     }
 
-    /// As [`Stream::upsert`], to a table of the Postgres database that a connection names.
+    /// Like [`Stream::upsert`], but writes to a table of a Postgres database.
     pub fn upsert_postgres(self, connection: &str, table: &str, key: &[&str], newest_by: Option<&str>) -> Stream {
         self.into_postgres(connection, table, HowWritten::upsert(key, newest_by))
     }
 
-    /// As [`Stream::mirror`], to a table of the Postgres database that a connection names. A row that gets another key loses the large
-    /// values that its source does not tell, unless the source has REPLICA IDENTITY FULL.
+    /// Like [`Stream::mirror`], but writes to a table of a Postgres database. If the key of a row changes, large values
+    /// (TOAST) that the change does not contain are lost, unless the source table has REPLICA IDENTITY FULL.
     pub fn mirror_postgres(self, connection: &str, table: &str, key: &[&str]) -> Stream {
         let key = key.iter().map(|&column| column.to_owned()).collect();
         self.into_postgres(connection, table, HowWritten::Mirror { key })
@@ -345,15 +344,15 @@ impl Stream {
         Stream { sink: Some(Sink::Postgres(table)), ..self }
     }
 
-    /// Records start runs of a DAG, as by hand; the conf of a run is the record, or `records` with several of them. The values are
-    /// JSON; `.json(…)` is needed only where records without certain fields are to be put aside. Each record starts one run, whatever
-    /// is killed and however often the topic is read.
+    /// Starts runs of a DAG like manual runs. The conf of a run is the record, or `records` if it has several. The
+    /// values are JSON; `.json(…)` is only needed to quarantine records that lack certain fields. Each record starts
+    /// exactly one run, even if processes are killed or the topic is read again.
     pub fn start_runs(self, dag_id: impl Into<String>, per: Runs) -> Stream {
         let of = RunsOf { dag_id: dag_id.into(), per, most_open: MOST_OPEN_RUNS };
         Stream { sink: Some(Sink::Runs(of)), ..self }
     }
 
-    /// No more runs are started while so many of the DAG are not over: the records wait in the topic. 16 otherwise.
+    /// Limits the number of unfinished runs of the DAG: further records wait in the topic. Default: 16.
     pub fn most_open_runs(mut self, many: u32) -> Stream {
         if let Some(Sink::Runs(runs)) = &mut self.sink {
             runs.most_open = i32::try_from(many).unwrap_or(i32::MAX).max(1);
@@ -369,13 +368,13 @@ impl Stream {
         matches!(self.sink, Some(Sink::Runs(_)))
     }
 
-    /// A record without a value (a tombstone) deletes the row that has the record's key, as text, in its key's column. Rows of the
-    /// key that come later are new ones. Without this a tombstone goes to the quarantine table.
+    /// Lets a record without a value (a tombstone) delete the row whose key column equals the record's key as text.
+    /// Later records with the key insert a new row. By default, tombstones are quarantined.
     pub fn delete_on_tombstone(self) -> Stream {
         Stream { deletes: true, ..self }
     }
 
-    /// How long rows wait for others before they are published. One second otherwise.
+    /// Sets the maximum time that rows wait before they are published. Default: 1 second.
     pub fn commit_every(mut self, every: Duration) -> Stream {
         self.commit.every = every;
         self
@@ -389,7 +388,7 @@ impl Stream {
         &self.name
     }
 
-    /// What is wrong with the declaration.
+    /// Returns an error that describes the first problem of the declaration.
     pub fn check(&self) -> Result<(), String> {
         let wrong = |what: &str| Err(format!("stream `{}` {what}", self.name));
         if let Err(what) = self.check_notifiers() {
@@ -459,7 +458,8 @@ impl Stream {
         }
     }
 
-    /// Columns without which a row cannot be told apart from others.
+    /// Returns the columns that identify a row: those that windows are grouped by, or the key of the table. Empty for
+    /// streams that append.
     pub(crate) fn key_of_rows(&self) -> &[String] {
         match &self.windows {
             Some(windows) => &windows.by,
@@ -467,15 +467,15 @@ impl Stream {
         }
     }
 
-    /// Below the folder of files.
+    /// Sets the path of the stream's file, relative to the folder of files.
     pub(crate) fn in_file(self, file: &str) -> Stream {
         Stream { file: file.into(), ..self }
     }
 
-    /// As it is registered.
+    /// Returns the row with which the stream is registered.
     pub(crate) fn registered(&self) -> NewStream {
         let mut spec = self.spec();
-        // Whatever changes in a file makes another version of its stream.
+        // Every change of a file creates a new version of its stream.
         let written = self.written.as_ref().map(Value::to_string).unwrap_or_default();
         let version = hash(&format!("{spec}{written}"));
         for (name, value) in self.written.iter().flat_map(expression_fields) {
@@ -563,7 +563,7 @@ impl Stream {
     }
 }
 
-/// A type as people call it.
+/// Returns the name of a type that users see.
 fn plain(data: &DataType) -> String {
     match data {
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "text".into(),

@@ -1,4 +1,4 @@
-//! Records into rows. One that cannot be read is put aside with the reason and holds up no other.
+//! Decodes records to rows. A record that cannot be decoded is quarantined with the reason and does not affect others.
 
 mod strict;
 
@@ -16,25 +16,25 @@ use std::sync::Arc;
 use strict::Strict;
 pub(crate) use strict::fraction_digits;
 
-/// Where a row came from: columns that every batch of a stream has beside its own.
+/// Partition of the record of a row. Every batch of a stream has this column and [`OFFSET`].
 pub const PARTITION: &str = "_partition";
 pub const OFFSET: &str = "_offset";
-/// A value that is larger is no row.
+/// Maximum size of a value in bytes.
 const MOST_VALUE_BYTES: usize = 1 << 20;
 /// Maximum number of bytes of the transformed rows of one read, which has at most 4 MB of records.
 const MAX_ROWS_BYTES: usize = 256 << 20;
-/// Of what a decoder says of a value.
+/// Maximum length of an error message of a decoder.
 const MOST_REASON_CHARS: usize = 300;
 
-/// How the values of a topic are read.
+/// Options for decoding the values of a topic.
 #[derive(Debug, Clone)]
 pub(crate) struct Json {
     pub(crate) schema: SchemaRef,
-    /// Fields that the schema does not name are passed over; otherwise such a record is put aside.
+    /// True to ignore fields that the schema does not name. Otherwise, records with such fields are quarantined.
     pub(crate) ignores_unknown: bool,
-    /// Numbers and truth values may stand where a text is wanted.
+    /// True to accept numbers and booleans for text fields.
     pub(crate) coerces: bool,
-    /// They tell what was done to rows.
+    /// `Some` if the values are changes of rows.
     pub(crate) changes: Option<Changes>,
 }
 
@@ -44,40 +44,40 @@ impl Json {
     }
 }
 
-/// A record that is no row.
+/// A record that cannot be decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Bad {
-    /// Within its records.
+    /// Index of the record.
     pub(crate) nth: usize,
     pub(crate) reason: String,
 }
 
-/// What records became.
 #[derive(Debug)]
 pub(crate) struct Decoded {
-    /// With `PARTITION` and `OFFSET` as last columns.
+    /// Rows whose last columns are `PARTITION` and `OFFSET`.
     pub(crate) rows: RecordBatch,
     pub(crate) bad: Vec<Bad>,
 }
 
-/// What is done with rows before they are checked.
+/// A function that transforms rows before they are checked.
 pub(crate) type Transform = dyn Fn(RecordBatch) -> TaskResult<RecordBatch> + Send + Sync;
 
-/// Reads all of them and transforms the rows. A record that fails does not fail the others.
+/// Decodes records and transforms their rows. A record that fails does not fail the others.
 ///
 /// # Errors
-/// The transformation gives another schema for some rows than for others. A fatal one when its rows take too much memory.
+/// Returns an error if the transformation returns different schemas for different rows, or a fatal error if its rows
+/// take too much memory.
 pub(crate) fn decode(records: &Records, json: &Json, transform: Option<&Transform>) -> TaskResult<Decoded> {
     let mut work = Work { records, json, transform, rows: Vec::new(), bytes: 0, bad: Vec::new() };
-    // Values of changes are read by their own rules.
+    // Changes have their own rules for numbers.
     let strict = json.changes.is_none().then(|| Strict::of(&json.schema));
     let (mut from, mut nth) = (0, 0);
-    // What is known to be bad by a look at it splits the rest.
+    // Records that are known to be bad split the others into ranges.
     for record in records.iter() {
         let misfit = || strict.as_ref()?.misfit(record.value?);
         if let Some(reason) = unreadable(&record).or_else(misfit) {
             work.range(from..nth);
-            // A deleted row was told by the record before it.
+            // A tombstone follows the change that deletes the row.
             if json.changes.is_none() || record.value.is_some() {
                 work.bad.push(Bad { nth, reason });
             }
@@ -104,8 +104,8 @@ pub(crate) fn decode(records: &Records, json: &Json, transform: Option<&Transfor
     Ok(Decoded { rows, bad })
 }
 
-/// Joins batches into one. A transformation may derive types from its rows. Each part is then cast to the types that the
-/// transformation returns for an empty batch.
+/// Joins batches into one. If a transformation derives types from its rows, each batch is cast to the types that it
+/// returns for an empty batch.
 fn joined(parts: &[RecordBatch], none: impl Fn() -> TaskResult<RecordBatch>) -> TaskResult<RecordBatch> {
     let first = parts[0].schema();
     if parts.iter().all(|part| part.schema_ref() == &first) {
@@ -149,7 +149,8 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// All at once if they are all fine, as nearly always; otherwise the halves, down to the record that is not.
+    /// Decodes the whole range at once, which nearly always succeeds. Otherwise bisects it down to the records that
+    /// fail.
     fn range(&mut self, range: Range<usize>) {
         if range.is_empty() || self.bytes > MAX_ROWS_BYTES {
             return;
@@ -197,7 +198,7 @@ fn parse(records: &Records, range: Range<usize>, json: &Json) -> Result<RecordBa
         let value = records.get(nth).and_then(|record| record.value).unwrap_or_default();
         let before = decoder.len();
         decoder.decode(value)?;
-        // One record is one object: what goes on in the next record, or is two of them, is broken.
+        // Each record must be exactly one object: neither a part that continues in the next record nor two objects.
         if decoder.has_partial_record() || decoder.len() != before + 1 {
             return Err(ArrowError::JsonError("it is not one JSON object".into()));
         }

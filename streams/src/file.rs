@@ -1,4 +1,4 @@
-//! Streams of files: a document becomes a stream, or says what of it cannot be carried out.
+//! Converts a document of a stream file to a [`Stream`], or returns the problem that prevents it.
 
 use crate::declare::{CommitAt, Start, Stream};
 use crate::runs::Runs;
@@ -18,14 +18,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const HINT: &str = "see the guide of streams";
-/// Columns of the table that windows add to.
+/// Columns that windows add to the table.
 const OF_WINDOWS: [&str; 2] = ["window_start", "window_end"];
 
 impl Stream {
-    /// Reads a stream that is written in YAML or JSON. `file` names it unless it has a `name`.
+    /// Parses a stream in YAML or JSON. Without a `name`, the stream is named after `file`.
     ///
     /// # Errors
-    /// Everything that is wrong with it.
+    /// Returns all problems of the document.
     pub fn read(file: &str, bytes: &[u8]) -> Result<Stream, Vec<FileProblem>> {
         let said = StreamFile::read(file, bytes)?;
         let made = made_of(&said).and_then(|stream| stream.check().map(|()| stream)).and_then(storable);
@@ -33,9 +33,8 @@ impl Stream {
     }
 }
 
-/// # Errors
-/// Returns the reason if the row of the stream cannot be stored. All streams of a folder are registered by one statement, so one
-/// such row would stop the others.
+/// Returns the reason if the row of the stream cannot be stored. All streams of a folder are registered by one
+/// statement, so one such row would block the others.
 fn storable(stream: Stream) -> Result<Stream, String> {
     match clean_json(&stream.registered().spec.to_string()) {
         Cow::Owned(_) => Err("a text has a NUL character, which Postgres does not store".into()),
@@ -43,7 +42,7 @@ fn storable(stream: Stream) -> Result<Stream, String> {
     }
 }
 
-/// What people see of the expressions of a file.
+/// Returns the fields of the registered spec that show users the expressions of a file.
 pub(crate) fn expression_fields(written: &Value) -> Vec<(&'static str, Value)> {
     let columns = written["columns"].as_array().into_iter().flatten();
     let columns: Vec<String> =
@@ -106,7 +105,7 @@ fn made_of(said: &StreamFile) -> Result<Stream, String> {
     into_table(stream, said, &table)
 }
 
-/// The stream with its columns and its condition, and what rows look like then.
+/// Returns the stream with its columns and its condition, and the schema of its rows after them.
 fn with_expressions(stream: Stream, said: &StreamFile, record: SchemaRef) -> Result<(Stream, SchemaRef), String> {
     if said.columns.is_empty() && said.filter.is_none() {
         return Ok((stream, record));
@@ -124,7 +123,7 @@ fn with_expressions(stream: Stream, said: &StreamFile, record: SchemaRef) -> Res
         RowExpressions::new(&of_rows, &columns, said.filter.as_deref()).map_err(|error| error.to_string())?;
     let rows = expressions.schema().clone();
     let mut beside = vec![PARTITION.to_owned(), OFFSET.to_owned()];
-    // What was done to a row stays with it.
+    // The columns of the change (`__op` and others) are kept next to the computed columns.
     let of_change = of_rows.fields().iter().map(|field| field.name().clone());
     beside.extend(of_change.filter(|name| name.starts_with("__") && rows.field_with_name(name).is_err()));
     let stream = stream.transform(move |batch| {
@@ -179,7 +178,7 @@ fn into_table(mut stream: Stream, said: &StreamFile, rows: &SchemaRef) -> Result
     })
 }
 
-/// A table of all that was ever done has what was done, when and where.
+/// Adds the operation, its time, its table and its position to a table that stores every change.
 fn with_what_was_done(definition: TableDef, rows: &SchemaRef) -> TableDef {
     let columns = [
         (crate::OP, PrimitiveType::String),
@@ -252,7 +251,7 @@ fn windows_of(said: &said::Windows) -> Windows {
     })
 }
 
-/// The columns of a table of windows.
+/// Returns the schema of a table of windows.
 fn of_windows(said: &said::Windows, rows: &SchemaRef) -> Result<SchemaRef, String> {
     let find = |name: &str| find(rows, name, "windows");
     let mut fields = said.by.iter().map(|name| find(name).cloned()).collect::<Result<Vec<_>, _>>()?;
@@ -332,7 +331,7 @@ fn data_type(said: &FieldType) -> DataType {
     }
 }
 
-/// `day(ts)`, `bucket(16, id)` or a column.
+/// Parses `day(ts)`, `bucket(16, id)` or the name of a column.
 fn partition(text: &str) -> Result<(String, Transform), String> {
     let numbered = |name: &str, of: fn(u32) -> Transform| {
         let (number, column) = argument(text, name)?.split_once(',')?;
@@ -356,7 +355,7 @@ fn partition(text: &str) -> Result<(String, Transform), String> {
     Ok((text.trim().to_owned(), Transform::Identity))
 }
 
-/// The column that a key of the file names.
+/// Returns the column `name`. `key` is the key of the file that requires the column, for the error message.
 fn find<'a>(rows: &'a Schema, name: &str, key: &str) -> Result<&'a Field, String> {
     rows.field_with_name(name).map_err(|_| {
         let names: Vec<String> = rows.fields().iter().map(|field| format!("`{}`", field.name())).collect();

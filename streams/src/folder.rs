@@ -1,6 +1,6 @@
-//! Streams of files: those named `….stream.yaml` in the folder of DAG files, taken as they are written while the process runs.
+//! Streams of files: reads `*.stream.yaml` in the folder of DAG files and applies changes while the process runs.
 //!
-//! A file that is broken stops nothing: the last good version of its stream runs on, and what is wrong is an import error.
+//! A broken file stops no stream: the last good version continues, and the problems become import errors.
 
 use crate::declare::Stream;
 use crate::host::{Declared, KafkaAbort, Means, host};
@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// Streams of files are a bundle of their own, beside that of the binary.
+/// Streams of files are registered as a separate bundle, next to the bundle of the binary.
 const BUNDLE: &str = STREAM_FILES;
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -36,7 +36,7 @@ pub(crate) async fn run_folder(
     let (changes, mut declared) = watch::channel(Arc::new(Declared::new(Vec::new(), means.clone())));
     let watching = watch_files(asked.clone(), folder, means, changes);
     let running = async {
-        // Most folders have no streams, and cost nothing.
+        // Most folders have no streams. Start no host for them.
         let some = declared.wait_for(|declared| !declared.streams.is_empty());
         tokio::select! {
             Ok(_) = some => {}
@@ -47,7 +47,7 @@ pub(crate) async fn run_folder(
     };
     tokio::select! {
         () = watching => Ok(()),
-        // It gives its streams back before it ends.
+        // The host releases its streams before it returns.
         done = running => done,
     }
 }
@@ -85,14 +85,14 @@ fn streams_of(folder: PathBuf) -> Files<Stream> {
     Files::new(folder, is_stream_file, |file, _, bytes| read(file, bytes))
 }
 
-/// Reads a file. A panic is a problem of this file alone.
+/// Reads a file. A panic becomes a problem of this file only.
 fn read(file: &str, bytes: &[u8]) -> Result<Stream, Vec<FileProblem>> {
     let problem = "reading the file panicked";
     catch_unwind(|| Stream::read(file, bytes))
         .unwrap_or_else(|_| Err(vec![problem_of_file(file, problem, "the log of the worker has the panic")]))
 }
 
-/// Hands what the files say to the host, and what is wrong with them to people.
+/// Sends the streams of the files to the host and stores the problems as import errors.
 async fn bring(
     asked: &StreamHost,
     files: &Files<Stream>,
@@ -109,12 +109,12 @@ async fn bring(
         }
     }
     tracing::info!(streams = found.len(), broken = broken.len(), "the files of streams were read");
-    // What this process cannot read another one may run, as it was when it could be read.
+    // Another process may be able to read a file that this one cannot: keep the registered version of its streams.
     let mut kept = streams_of_bundle(&mut db, BUNDLE).await?;
     kept.retain(|known| !found.contains_key(&known.name) && is_of(known, &broken));
     let streams = found.into_values().map(|(file, stream)| stream.clone().in_file(file)).collect();
     let declared = Declared::new(streams, means.clone()).keeping(kept);
-    // Also where the host does not run yet: a stream whose file is gone is declared no more.
+    // Register even if no host runs yet: a stream whose file is deleted must not stay declared.
     register_streams(&mut db, BUNDLE, &declared.registered(), asked.paused_at_creation).await?;
     set_import_errors(&mut db, BUNDLE, &broken).await?;
     changes.send_replace(Arc::new(declared));
@@ -125,7 +125,7 @@ fn is_of(known: &NewStream, broken: &Broken) -> bool {
     known.spec["file"].as_str().is_some_and(|file| broken.contains_key(file))
 }
 
-/// By name, with their files. Of two with one name the first by file has it.
+/// Returns the streams and their files by name. If two files use the same name, the first file in path order keeps it.
 fn declared<'a>(files: &'a Files<Stream>, broken: &mut Broken) -> BTreeMap<String, (&'a str, &'a Stream)> {
     let mut found: BTreeMap<String, (&str, &Stream)> = BTreeMap::new();
     for (file, stream) in files.known().filter_map(|(file, known)| Some((file, known.good.as_ref()?))) {

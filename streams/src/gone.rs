@@ -1,4 +1,4 @@
-//! Records without a value, which delete the row with their key.
+//! Tombstones: records without a value, which delete the row with their key.
 
 use crate::declare::Stream;
 use crate::records::Record;
@@ -9,18 +9,16 @@ use arrow::datatypes::DataType;
 use orch_sdk::task::{TaskResult, fatal};
 use std::collections::{HashMap, HashSet};
 
-/// A tombstone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Tombstone {
-    /// The key of the record, which is the value of the key's column.
+    /// Key of the record as text: the value of the table's key column.
     key: String,
     pub(crate) partition: i32,
     pub(crate) offset: i64,
 }
 
 impl Tombstone {
-    /// # Errors
-    /// Why it deletes nothing.
+    /// Returns the reason as an error if the record cannot delete a row.
     pub(crate) fn of(record: &Record<'_>) -> Result<Tombstone, &'static str> {
         let key = record.key.ok_or("it has neither a value nor a key, so it is not known which row it deletes")?;
         let key = std::str::from_utf8(key).map_err(|_| "it has no value, and its key is no text")?;
@@ -28,12 +26,12 @@ impl Tombstone {
     }
 }
 
-/// The keys that were deleted, with where the last tombstone of each was.
+/// Deleted keys with the partition and offset of the last tombstone of each.
 #[derive(Debug, Default)]
 pub(crate) struct Deleted<'a>(HashMap<&'a str, (i32, i64)>);
 
 impl<'a> Deleted<'a> {
-    /// In the order in which they came.
+    /// The tombstones must be in the order of their offsets.
     pub(crate) fn of(gone: impl IntoIterator<Item = &'a Tombstone>) -> Deleted<'a> {
         Deleted(gone.into_iter().map(|one| (one.key.as_str(), (one.partition, one.offset))).collect())
     }
@@ -42,7 +40,7 @@ impl<'a> Deleted<'a> {
         self.0.is_empty()
     }
 
-    /// Without the rows that came before the tombstone of their key. All records of a key are in one partition.
+    /// Drops the rows that precede the tombstone of their key. All records of a key are in one partition.
     pub(crate) fn leave(&self, stream: &Stream, rows: &RecordBatch, key: &str) -> TaskResult<RecordBatch> {
         let (partitions, offsets) = origin(stream, rows)?;
         self.filter(rows, key, |row, (partition, offset)| {
@@ -50,7 +48,7 @@ impl<'a> Deleted<'a> {
         })
     }
 
-    /// Without the rows that have one of the keys.
+    /// Drops the rows with a deleted key.
     pub(crate) fn take_out(&self, rows: &RecordBatch, key: &str) -> TaskResult<RecordBatch> {
         self.filter(rows, key, |_, _| false)
     }
@@ -72,10 +70,8 @@ impl<'a> Deleted<'a> {
         Ok(filter_record_batch(rows, &kept.collect::<BooleanArray>())?)
     }
 
-    /// The keys as rows of one column, without those that these rows have.
-    ///
-    /// # Errors
-    /// A key is no value of the column.
+    /// Returns the deleted keys as a batch of one column, without the keys that `but` contains. `None` if there are
+    /// none.
     pub(crate) fn keys(
         &self,
         key: &str,
@@ -89,7 +85,7 @@ impl<'a> Deleted<'a> {
             return Ok(None);
         }
         keys.sort_unstable();
-        // What is no value of the column is the key of no row.
+        // A key that cannot be cast to the type of the column becomes null and is dropped: no row can have it.
         let column = cast(&StringArray::from(keys), data)?;
         let rows = RecordBatch::try_from_iter([(key, column as ArrayRef)])?;
         let valid = arrow::compute::is_not_null(rows.column(0))?;

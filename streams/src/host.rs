@@ -1,4 +1,5 @@
-//! The streams of a process: it takes those that no process runs, renews what it has, and lets go of what it has lost.
+//! Runs the streams of a process: leases streams that no process runs, renews its leases, and stops streams whose lease
+//! is lost.
 
 mod aborts;
 mod works;
@@ -30,20 +31,20 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-/// Streams that one process runs.
+/// Maximum number of streams per process.
 const MOST: usize = 64;
-/// Beats within a lease: two may be lost.
+/// Number of heartbeats per lease: two may be lost.
 const BEATS: u32 = 3;
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LONGEST_RETRY: Duration = Duration::from_mins(5);
-/// Number of failures in a row after which an alert is sent: about half a minute, longer than a server takes to restart.
+/// Number of consecutive failures after which an alert is sent: about half a minute, longer than a server takes to
+/// restart.
 const FAILURES_OF_ALERT: u32 = 6;
 const OLD_MINUTES_EVERY: Duration = Duration::from_hours(1);
 
 /// Opens the lake from the connections that it needs.
 pub(crate) type OpenLake = dyn Fn(&[Connection]) -> TaskResult<Lake> + Send + Sync;
 
-/// What all streams of a binary share.
 #[derive(Clone)]
 pub(crate) struct Means {
     pub(crate) lake_connections: &'static [&'static str],
@@ -54,9 +55,9 @@ pub(crate) struct Means {
 pub(crate) struct Declared {
     pub(crate) streams: HashMap<String, Arc<Stream>>,
     offered: Vec<NewStream>,
-    /// Of those, what has shares.
+    /// Streams in `offered` that have shares.
     shared: Vec<NewStream>,
-    /// Those that only others can run.
+    /// Registered streams that only other processes can run.
     kept: Vec<NewStream>,
     means: Means,
 }
@@ -69,7 +70,7 @@ impl Declared {
         Declared { streams, offered, shared, kept: Vec::new(), means }
     }
 
-    /// With streams that are declared still, though this process cannot run them.
+    /// Adds streams that stay registered although this process cannot run them.
     pub(crate) fn keeping(self, kept: Vec<NewStream>) -> Declared {
         Declared { kept, ..self }
     }
@@ -83,10 +84,10 @@ impl Declared {
     }
 }
 
-/// Runs them until the host stops. What is declared may change: streams that change are ended and begin anew.
+/// Runs the declared streams until the host stops. Streams whose declaration changes are restarted.
 ///
 /// # Errors
-/// The schema is not the one this binary knows.
+/// Returns an error if the schema of the database does not match this binary.
 pub(crate) async fn host(
     host: StreamHost,
     declared: watch::Receiver<Arc<Declared>>,
@@ -120,7 +121,8 @@ struct Party {
     ends: LogEnds,
     streams: Works<Lease>,
     shares: Works<ShareLease>,
-    /// Of the beats, which are all that an idle process does. A pool asks a question each time a session is given back.
+    /// Connection for heartbeats, the only queries of an idle process. It is detached because a pool sends a query
+    /// whenever a connection is returned.
     session: Option<PgConnection>,
 }
 
@@ -199,7 +201,7 @@ impl Party {
         (!row.is_paused && !row.waits_for_restart).then_some(Lease { name: row.name, epoch: row.epoch })
     }
 
-    /// The session of the beats, if it is alive, or another one. One that failed is not given back.
+    /// Returns the connection for heartbeats, or a new one if it is closed. A connection that failed is dropped.
     async fn session(&mut self) -> StoreResult<PgConnection> {
         if let Some(mut db) = self.session.take()
             && db.ping().await.is_ok()
@@ -218,7 +220,7 @@ impl Party {
 
     async fn beat_by(&mut self, db: &mut PgConnection) -> StoreResult<()> {
         let declared = self.declared.borrow().clone();
-        // What is declared otherwise by now is ended, and taken again at this beat.
+        // Stop streams whose declaration has changed; this heartbeat leases them again.
         self.streams.keep(|lease, version| declared.version_of(&lease.name) == Some(version));
         let held = self.streams.leases();
         let said = Beat {
@@ -289,7 +291,7 @@ impl Party {
             let Opened { target, reader } = open(&host, &means, &ends, &stream, of_work.stream.clone()).await?;
             shares::read(stream, target, reader, of_work).await
         };
-        // A stream fails with any of its shares: it begins anew, and opens all of them again.
+        // A failed share fails the stream, which restarts and opens all shares again.
         let report = move |error| async move { record_failure(&told, &failed, &mine, error).await };
         self.shares.start(lease, version, work, report);
     }
@@ -301,7 +303,7 @@ struct Opened {
 }
 
 async fn open(host: &StreamHost, means: &Means, ends: &LogEnds, stream: &Stream, lease: Lease) -> TaskResult<Opened> {
-    // Tells the stream from another one of its name: of another orch, or one that was deleted.
+    // Creation time of the stream: distinguishes it from another stream with the same name, of another orch or deleted.
     let owner = async || {
         let left = left_behind(&mut *host.pool.acquire().await?, &lease).await?;
         TaskResult::Ok(left.created_at.to_rfc3339())
@@ -342,13 +344,13 @@ async fn open(host: &StreamHost, means: &Means, ends: &LogEnds, stream: &Stream,
     Ok(Opened { target, reader })
 }
 
-/// Whether the catalog is in the database of orch, so that offsets and tables can change in one transaction.
+/// Returns true if the catalog is in orch's database, so that offsets and tables can change in one transaction.
 async fn is_home(host: &StreamHost, lake: &Lake) -> TaskResult<bool> {
     let Some(catalog) = lake.catalog().postgres() else { return Ok(false) };
     let home = || async { TaskResult::Ok(identity(&mut *host.pool.acquire().await?).await?) };
     let before = home().await?;
     let there = identity(&mut *catalog.pool().acquire().await?).await?;
-    // A server that was restarted in between is another one to the first question: it is asked again at the next try.
+    // A restart between the queries changes the identity of the same server. The next attempt queries it again.
     anyhow::ensure!(home().await? == before, "the database was restarted");
     Ok(there == before)
 }
@@ -418,7 +420,7 @@ async fn record_failure(host: &StreamHost, stream: &Stream, lease: &Lease, error
     }
 }
 
-/// Longer each time.
+/// Returns the delay before the next attempt: 1 second, doubled with each failure, at most 5 minutes.
 fn pause(failures: u32) -> Duration {
     FIRST_RETRY.saturating_mul(1 << failures.min(10)).min(LONGEST_RETRY)
 }

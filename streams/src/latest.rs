@@ -1,4 +1,4 @@
-//! Which rows of a lot are the newest of their key: among themselves, and held against those of the table.
+//! Selects the newest row of each key, within a batch and compared with the table.
 
 use crate::declare::Stream;
 use crate::gone::Deleted;
@@ -14,7 +14,7 @@ use orch_sdk::task::{TaskResult, fatal};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// One row for each key, by the rows alone. Of equals the one that came last counts; without `newest_by` all are equal.
+/// Returns the newest row of each key within the batch. If `newest_by` is equal or `None`, the last row wins.
 pub(crate) fn among(lot: &[RecordBatch], key: &[String], newest_by: Option<&str>) -> TaskResult<RecordBatch> {
     let rows = one_batch(lot)?;
     let schema = rows.schema();
@@ -23,7 +23,8 @@ pub(crate) fn among(lot: &[RecordBatch], key: &[String], newest_by: Option<&str>
     kept(&rows, newest)
 }
 
-/// One row for each key, also held against the rows of the table, unless they are deleted. Without `newest_by` the table is not asked.
+/// Returns the newest row of each key within the batch, without rows that a tombstone deletes and rows that are older
+/// than the row in the table. Without `newest_by` the table is not read.
 pub(crate) async fn of(
     table: &Table,
     stream: &Stream,
@@ -33,7 +34,7 @@ pub(crate) async fn of(
     deleted: &Deleted<'_>,
 ) -> TaskResult<RecordBatch> {
     let mut rows = one_batch(lot)?;
-    // Tombstones are refused where a key has several columns.
+    // Tombstones require a key of one column.
     let column = key.first().map(String::as_str).unwrap_or_default();
     if !deleted.is_empty() {
         rows = deleted.leave(stream, &rows, column)?;
@@ -59,7 +60,7 @@ pub(crate) fn type_in(table: &Table, column: &str) -> TaskResult<DataType> {
 
 pub(crate) fn one_batch(lot: &[RecordBatch]) -> TaskResult<RecordBatch> {
     let Some(first) = lot.first() else { return Err(fatal("an empty lot has no newest rows")) };
-    // A transformation may say of some rows that a column is never null, and of others that it may be.
+    // A transformation may return some batches with a nullable column and others with a non-nullable one.
     let is_nullable =
         |nth: usize| lot.iter().any(|rows| rows.schema().fields().get(nth).is_some_and(|one| one.is_nullable()));
     let fields = first.schema_ref().fields().iter().enumerate().map(|(nth, field)| {
@@ -69,14 +70,14 @@ pub(crate) fn one_batch(lot: &[RecordBatch]) -> TaskResult<RecordBatch> {
     Ok(concat_batches(&Arc::new(Schema::new(fields.collect::<Vec<_>>())), lot)?)
 }
 
-/// In the order in which they came.
+/// Returns the rows in their original order.
 fn kept(rows: &RecordBatch, newest: Newest) -> TaskResult<RecordBatch> {
     let mut kept: Vec<u64> = newest.into_values().map(|row| row as u64).collect();
     kept.sort_unstable();
     Ok(take_record_batch(rows, &UInt64Array::from(kept))?)
 }
 
-/// Turns keys and the column of age into bytes that compare as they do.
+/// Encodes keys and the column `newest_by` as bytes that compare in the order of the values.
 pub(crate) struct Sorter {
     columns: Vec<(String, DataType)>,
     age: Option<(String, DataType)>,
@@ -106,14 +107,14 @@ impl Sorter {
         Ok(self.keys.convert_columns(&columns)?)
     }
 
-    /// The values of keys, with the names of their columns.
+    /// Decodes keys to a batch with the columns of the key.
     pub(crate) fn columns_of(&self, keys: &[impl AsRef<[u8]>]) -> TaskResult<RecordBatch> {
         let parser = self.keys.parser();
         let columns = self.keys.convert_rows(keys.iter().map(|key| parser.parse(key.as_ref())))?;
         Ok(RecordBatch::try_from_iter(self.columns.iter().map(|(name, _)| name).zip(columns))?)
     }
 
-    /// Nulls are less than everything.
+    /// Returns the encoded values of `newest_by`. Nulls sort first.
     fn ages(&mut self, rows: &RecordBatch) -> TaskResult<Option<Rows>> {
         let Some((name, data)) = &self.age else { return Ok(None) };
         Ok(Some(self.ages.convert_columns(&[array(rows, name, data)?])?))
@@ -135,7 +136,7 @@ impl Sorter {
         Ok(newest)
     }
 
-    /// Those for which the table has a newer row. Of two that are equally old the one that comes now counts.
+    /// Drops rows for which the table has a newer row. If both are equal, the new row is kept.
     fn drop_older(&mut self, rows: &RecordBatch, known: &[RecordBatch], newest: &mut Newest) -> TaskResult<()> {
         let Some(ages) = self.ages(rows)? else { return Ok(()) };
         for batch in known {
@@ -157,8 +158,8 @@ fn array(rows: &RecordBatch, name: &str, data: &DataType) -> TaskResult<ArrayRef
     Ok(if column.data_type() == data { column.clone() } else { cast(column, data)? })
 }
 
-/// The rows that the table has, or had, of which each may have one of the keys; of all its columns unless some are named. Files without
-/// any are not read, nor files that were read `once`.
+/// Returns current or past rows of the table whose columns may have the values of a key (a superset of the matches),
+/// with all columns if `columns` is `None`. Files that cannot match and files in `once` are not read.
 pub(crate) async fn rows_with_keys(
     table: &Table,
     keys: &RecordBatch,
@@ -184,7 +185,7 @@ pub(crate) async fn rows_with_keys(
     scan.stream().await?.try_collect().await
 }
 
-/// Texts and whole numbers; by others the table is not narrowed.
+/// Returns the values to filter by, or `None` if the type of the column does not narrow the scan.
 fn values(column: &ArrayRef) -> Option<Vec<Value>> {
     let mut values: Vec<Value> = match column.data_type() {
         DataType::Utf8 => column.as_string::<i32>().iter().flatten().map(Value::from).collect(),

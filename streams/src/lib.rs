@@ -1,14 +1,12 @@
-//! Streams: jobs that never end. Each reads a topic and keeps a table of the lake current, with the offsets it has read and
-//! the table's new snapshot in one transaction.
+//! Streams: jobs that never end. Each stream reads a topic and keeps a table of the lake up to date; the offsets and
+//! the new snapshot of the table are stored in one transaction.
 //!
-//! Tasks read topics as well: `reading`.
+//! Tasks can read topics too (`reading`). `capture` works in the other direction: it publishes the changes of a
+//! database as records of topics.
 //!
-//! `capture` goes the other way: changes of a database become records of topics.
-//!
-//! `file` reads streams that are written in YAML, `folder` watches them.
-//!
-//! `topic` reads, `decode` and `sort` make rows of records, `publish` commits them, `run` is one stream at work, `shares` one
-//! that several processes read, `host` the streams of a process.
+//! `file` parses streams written in YAML, and `folder` watches their files. `topic` reads records, `decode` and `sort`
+//! turn them into rows, `publish` commits the rows. `run` runs one stream, `shares` a stream that several processes
+//! read, and `host` all streams of a process.
 
 mod capture;
 mod changes;
@@ -42,7 +40,7 @@ pub use runs::Runs;
 pub use source::source;
 pub use windows::Windows;
 
-/// The guides' examples compile.
+/// Compiles the examples of the guides as doc tests.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/guides/streams.md")]
 struct StreamsGuide;

@@ -1,4 +1,5 @@
-//! A lot of rows becomes a part of the table, with the rows that were put aside and the offsets: all of it once, or nothing.
+//! Publishes batches: the rows, the quarantined records and the offsets of a batch take effect exactly once, or not at
+//! all.
 
 mod elsewhere;
 mod lake;
@@ -33,33 +34,33 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-/// What is published at once.
+/// A batch that is published in one commit.
 #[derive(Debug, Default)]
 pub(crate) struct Lot {
     pub(crate) rows: Vec<RecordBatch>,
-    /// Of a stream that starts runs, instead of rows.
+    /// Records of a stream that starts runs, which has no rows.
     pub(crate) calls: Vec<Call>,
     pub(crate) aside: Vec<PutAside>,
     pub(crate) covered: Vec<Covered>,
     pub(crate) records: i64,
     pub(crate) last_record_at: Option<DateTime<Utc>>,
-    /// How far event time has come, where windows ask for it.
+    /// Watermarks of event time by partition, if the stream has windows.
     pub(crate) watermarks: Vec<(i32, DateTime<Utc>)>,
-    /// Windows that ended by then take no records any more.
+    /// Windows that end at or before this timestamp accept no more records.
     pub(crate) closed_before: Option<DateTime<Utc>>,
-    /// Keys of rows that go, since they became a part of others.
+    /// Keys of rows to delete: session windows that were merged into others.
     pub(crate) merged: Option<RecordBatch>,
     pub(crate) windows: Option<WindowChanges>,
-    /// Rows that tombstones delete.
+    /// Tombstones that delete rows.
     pub(crate) gone: Vec<Tombstone>,
-    /// Of a mirror: before this its table is copied from the source.
+    /// True if the table of a mirror must be copied from the source before this batch.
     pub(crate) is_marked: bool,
-    /// What shares have handed over, by id.
+    /// Ids of the batches of shares that this commit publishes.
     pub(crate) taken: Vec<i64>,
 }
 
 impl Lot {
-    /// Takes rows out, by batch and row, with the reason for each.
+    /// Quarantines the rows at these positions (batch, row), with the reason for each.
     fn put_aside(&mut self, stream: &Stream, refused: &BTreeMap<(usize, usize), String>) -> TaskResult<()> {
         for (nth, rows) in self.rows.iter_mut().enumerate() {
             let (partitions, offsets) = origin(stream, rows)?;
@@ -81,10 +82,10 @@ impl Lot {
     }
 }
 
-/// The records that a stream could not publish. Its error has this as context.
+/// Records that a stream could not publish. Added to the error as context.
 #[derive(Debug)]
 pub(crate) struct NotPublished {
-    /// By partition: the first and the last offset.
+    /// First and last offset by partition, both inclusive.
     offsets: BTreeMap<i32, (i64, i64)>,
 }
 
@@ -102,7 +103,7 @@ impl NotPublished {
         NotPublished::new(covered.iter().flat_map(|one| [(one.partition, one.from), (one.partition, one.to - 1)]))
     }
 
-    /// `partition 0, offsets 17 to 20; partition 1, offset 3`
+    /// Formats the offsets as `partition 0, offsets 17 to 20; partition 1, offset 3`.
     pub(crate) fn records(&self) -> String {
         let range = |(partition, (first, last)): (&i32, &(i64, i64))| {
             if first == last {
@@ -121,17 +122,16 @@ impl fmt::Display for NotPublished {
     }
 }
 
-/// Where a stream publishes, for as long as it has its lease.
+/// Destination of a stream while the process holds its lease.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
-    /// Of orch's own database.
+    /// Pool of orch's own database.
     pub(crate) pool: PgPool,
     pub(crate) lease: Lease,
     pub(crate) hints: Hints,
     pub(crate) to: To,
 }
 
-/// The table, opened; or the DAG.
 #[derive(Debug, Clone)]
 pub(crate) enum To {
     Lake(Box<LakeTarget>),
@@ -140,7 +140,8 @@ pub(crate) enum To {
 }
 
 impl Target {
-    /// Writes down where the stream begins. Gives the next offsets. Rows that a person wants to be gone go in the same moment.
+    /// Stores the start offsets of the stream and returns the next offset of each partition. Deletes the rows of the
+    /// table if the reset requests it.
     pub(crate) async fn start(
         &self,
         left: &StreamCheckpoint,
@@ -165,8 +166,10 @@ impl Target {
         Ok(placed)
     }
 
+    /// Publishes a batch.
+    ///
     /// # Errors
-    /// `StoreError::FenceLost` if the stream is no longer this process's: nothing was published.
+    /// Returns `StoreError::FenceLost` if this process no longer owns the stream; nothing has been published then.
     pub(crate) async fn publish(&self, stream: &Stream, mut lot: Lot) -> TaskResult<()> {
         if let Some(windows) = &stream.windows {
             let watermarks = std::mem::take(&mut lot.watermarks);
@@ -198,7 +201,7 @@ impl Target {
         Ok(())
     }
 
-    /// The table becomes what the source has. The offsets stay.
+    /// Replaces the rows of the table with the rows of the source. The offsets do not move.
     async fn copy(&self, stream: &Stream, lot: &Lot) -> TaskResult<()> {
         let To::Lake(lake) = &self.to else {
             return Err(no_snapshot(stream));
@@ -209,7 +212,7 @@ impl Target {
         Ok(())
     }
 
-    /// Moves it after a table that is elsewhere.
+    /// Commits the offsets after a table outside orch's database has changed.
     async fn follow(&self, lot: &Lot, progress: &Progress) -> TaskResult<bool> {
         let mut tx = self.pool.begin().await?;
         let is_asset_updated = self.commit(&mut tx, lot, progress).await?;
@@ -217,9 +220,10 @@ impl Target {
         Ok(is_asset_updated)
     }
 
-    /// Moves what the database of orch knows of the stream. `true`: DAGs may wait for the table.
+    /// Commits the state of the stream in orch's database. Returns true if the asset was updated and DAGs may wait for
+    /// it.
     async fn commit(&self, tx: &mut PgConnection, lot: &Lot, progress: &Progress) -> TaskResult<bool> {
-        // First the fence: from here on nothing takes the stream away until this commits.
+        // Take the fence first: no process can take the stream over until this transaction ends.
         let is_asset_updated = commit_stream(tx, &self.lease, progress).await?;
         take_lots(tx, &lot.taken).await?;
         if let Some(windows) = &lot.windows {
@@ -241,7 +245,7 @@ fn progress(stream: &Stream, lot: &Lot) -> Progress {
     }
 }
 
-/// Whether the lake refuses what it was given. Other rows may be accepted.
+/// Returns true if the lake rejects the input. Other rows of the batch may be valid.
 pub(crate) fn is_refused(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref::<LakeError>(), Some(LakeError::Input { .. }))
 }
@@ -254,7 +258,8 @@ fn no_snapshot(stream: &Stream) -> anyhow::Error {
     ))
 }
 
-/// Rows of records that a table elsewhere does not have yet. A window that is written again is as it was.
+/// Returns the rows of records that a table outside orch's database does not have yet. Windows are written again, which
+/// is idempotent.
 fn unknown(stream: &Stream, rows: &RecordBatch, known: &Offsets) -> TaskResult<RecordBatch> {
     if stream.windows.is_some() {
         return Ok(rows.clone());
@@ -272,7 +277,7 @@ fn is_new(known: &Offsets, partition: i32, offset: i64) -> bool {
 /// Columns that identify a quarantined record. A topic that was created again has other records at the same offsets.
 const IDENTITY: &[&str] = &["topic", "partition", "offset", "recorded_at"];
 
-/// As rows of the table beside that of the stream.
+/// Converts quarantined records to rows of the quarantine table.
 fn quarantined(topic: &str, aside: &[PutAside]) -> TaskResult<RecordBatch> {
     let at = aside.iter().map(|one| one.at.map(|at| at.timestamp_micros()));
     let at: TimestampMicrosecondArray = at.collect();

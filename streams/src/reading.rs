@@ -1,7 +1,9 @@
-//! A task reads a topic: from where the last try that succeeded has ended, up to the end of the topic as it was when this try began.
+//! Tasks that read a topic: each attempt reads from the end of the last successful attempt to the end of the topic at
+//! the start of this attempt.
 //!
-//! Where it ends is written down in the transaction that records the success of the task. So a try that fails, or whose worker dies,
-//! has moved nothing and the next one reads the same records; and a try that is no longer its worker's cannot move them.
+//! The end is stored in the transaction that records the success of the task. An attempt that fails, or whose worker
+//! dies, therefore moves nothing, and the next one reads the same records. An attempt that has lost its lease cannot
+//! move the offsets.
 
 use crate::records::Records;
 use crate::topic::{self, AskEnds, Bounds, LogEnds, Most, Position, TopicReader, ensure_same_topic};
@@ -16,12 +18,12 @@ use std::ops::Range;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// What `next` gives at once.
+/// Maximum size of a batch that `next` returns.
 const CHUNK: Most = Most { records: 16_384, bytes: 4 << 20 };
-/// A topic that has more and gives nothing for so long: the try fails, and the next one asks anew.
+/// Timeout if the topic has more records but returns none: the attempt fails, and the next one opens the topic again.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// What a try of a task reads of a topic.
+/// Reads a topic in an attempt of a task.
 ///
 /// ```
 /// # use orch_sdk::task::{Ctx, TaskResult};
@@ -39,28 +41,30 @@ const PATIENCE: Duration = Duration::from_mins(1);
 #[must_use = "nothing is read before `next`, and the next try reads the same again unless `done` is called"]
 pub struct TopicReading {
     topic: Box<dyn TopicReader>,
-    /// Keeps what the reader of a topic of the built-in log knows of its end.
+    /// Keeps the channel open through which `topic` receives the ends of the built-in log.
     _ends: AskEnds,
     begun: Begun,
-    /// By partition, where `next` goes on.
+    /// Next offset of `next` by partition.
     reached: BTreeMap<i32, i64>,
     most: Option<usize>,
     read: usize,
 }
 
-/// The reader as this try found it.
+/// State of the reader when the attempt started.
 struct Begun {
     to: Move,
-    /// By partition, where this try reads from and up to.
+    /// Offsets that this attempt reads, by partition. The end is exclusive.
     ranges: BTreeMap<i32, Range<i64>>,
 }
 
 impl TopicReading {
-    /// `reader`: the name under which it is kept how far the topic was read; one that has read nothing begins with the oldest record.
-    /// `connection` says where the topic is, as for a stream. In the built-in log a topic that is missing is created.
+    /// Opens a topic for the reader named `reader`, under which the offsets are stored. A new reader starts at the
+    /// oldest record. `connection` is the id of a connection, as for a stream. A missing topic of the built-in log is
+    /// created.
     ///
     /// # Errors
-    /// A fatal error when the topic is not the one that was read before, or when records are gone that were not read.
+    /// Returns a fatal error if the topic was deleted and created again since the last attempt, or if unread records no
+    /// longer exist.
     pub async fn of(ctx: &Ctx, reader: &str, connection: &str, topic: &str) -> TaskResult<TopicReading> {
         let pool = database(ctx)?;
         let at = ctx.connection(connection).await?;
@@ -80,7 +84,7 @@ impl TopicReading {
             partitions: Vec::new(),
         };
         let bounds = opened.bounds().await?;
-        // After the bounds, so that what they promise is known to be there.
+        // Must follow `bounds`, so that all records within the bounds are known to exist.
         ask.ask(&pool).await?;
         let begun = begin(to, &found, opened.as_mut(), &bounds).await?;
         let reached: BTreeMap<i32, i64> =
@@ -90,22 +94,23 @@ impl TopicReading {
         Ok(TopicReading { topic: opened, _ends: ask, begun, reached, most: None, read: 0 })
     }
 
-    /// No more records than this; the next run reads the others.
+    /// Limits the number of records; the next run reads the rest.
     pub fn most(self, records: usize) -> TopicReading {
         TopicReading { most: Some(records), ..self }
     }
 
-    /// The next records, those of a partition in their order. `None`: that was all.
+    /// Returns the next records, ordered by offset within a partition, or `None` at the end.
     ///
     /// # Errors
-    /// The task is to end; or the topic cannot be read.
+    /// Returns an error if the task is cancelled or the topic cannot be read.
     pub async fn next(&mut self, ctx: &Ctx) -> TaskResult<Option<Records>> {
         let mut until = Instant::now() + PATIENCE;
         while !self.is_over() {
             let left = self.most.map_or(usize::MAX, |most| most - self.read);
             let most = Most { records: CHUNK.records.min(left), ..CHUNK };
             let mut records = Records::default();
-            // Not for long at a time: of offsets that hold no record a reader knows only when it is asked where it is.
+            // Read in short steps: a reader skips offsets without records only while it reads, and `positions` shows
+            // it.
             let pause = Instant::now() + Duration::from_millis(100);
             tokio::select! {
                 read = self.topic.read(&mut records, most, pause) => read?,
@@ -134,7 +139,7 @@ impl TopicReading {
         self.most.is_some_and(|most| self.read >= most) || self.begun.ranges.iter().all(is_read)
     }
 
-    /// Those that were there when the try began.
+    /// Returns the records within the ranges of this attempt.
     fn take(&mut self, read: &Records) -> Records {
         let is_mine = |partition: i32, offset: i64| {
             self.begun.ranges.get(&partition).is_some_and(|range| range.contains(&offset))
@@ -147,7 +152,7 @@ impl TopicReading {
         mine
     }
 
-    /// To where the reader is. `false`: it is where it was.
+    /// Updates `reached` from the positions of the topic. Returns false if nothing has changed.
     fn advance(&mut self) -> bool {
         let before = self.reached.clone();
         for Position { partition, offset } in self.topic.positions() {
@@ -158,18 +163,19 @@ impl TopicReading {
         self.reached != before
     }
 
-    /// By partition, from which offset to which (without it) `next` has given the records so far. Tries that read the same again may
-    /// name by it what they write.
+    /// Returns the range of offsets, by partition, of the records that `next` has returned so far (the end is
+    /// exclusive). Attempts that read the same records can derive the names of their output from it.
     pub fn covered(&self) -> BTreeMap<i32, Range<i64>> {
         let covered =
             self.begun.ranges.iter().map(|(&partition, range)| (partition, range.start..self.reached[&partition]));
         covered.filter(|(_, range)| !range.is_empty()).collect()
     }
 
-    /// What `next` has given is read once the task has succeeded.
+    /// Stores the end of the records that `next` has returned, in the transaction that records the success of the task.
     ///
     /// # Errors
-    /// The topic was created again meanwhile. A fatal error in a child process: a step cannot leave it.
+    /// Returns an error if the topic was created again in the meantime, or a fatal one in a child process, which cannot
+    /// register completion steps.
     pub async fn done(mut self, ctx: &Ctx) -> TaskResult<()> {
         let mut to = self.begun.to;
         ensure_same_topic(self.topic.as_mut(), &to.topic, &to.topic_identity).await?;
@@ -180,7 +186,7 @@ impl TopicReading {
     }
 }
 
-/// Settles where to read in each partition.
+/// Determines the start offset of each partition.
 async fn begin(mut to: Move, found: &ReaderState, topic: &mut dyn TopicReader, bounds: &[Bounds]) -> TaskResult<Begun> {
     let known: BTreeMap<i32, i64> = found.positions.iter().copied().collect();
     let mut ranges = BTreeMap::new();
@@ -209,7 +215,7 @@ async fn begin(mut to: Move, found: &ReaderState, topic: &mut dyn TopicReader, b
 }
 
 enum StartPosition {
-    /// Where the last success has ended.
+    /// End of the last successful attempt.
     Known(i64),
     To(ResetTo),
 }

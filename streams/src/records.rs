@@ -1,9 +1,9 @@
-//! Records as they came from a topic, many of them in one piece of memory.
+//! Records of a topic, stored in one buffer.
 
 use chrono::{DateTime, Utc};
 use std::ops::Range;
 
-/// The headers by which Debezium tells the key that a row had before, and the one that it has from then on.
+/// Headers in which Debezium sends the previous and the new key of a row.
 pub(crate) const OLD_KEY: &str = "__debezium.oldkey";
 pub(crate) const NEW_KEY: &str = "__debezium.newkey";
 
@@ -12,14 +12,14 @@ pub(crate) const NEW_KEY: &str = "__debezium.newkey";
 pub struct Record<'a> {
     pub partition: i32,
     pub offset: i64,
-    /// Milliseconds since 1970, as the producer or the broker set it.
+    /// Milliseconds since 1970, set by the producer or the broker.
     pub at_ms: Option<i64>,
     pub key: Option<&'a [u8]>,
-    /// `None`: a tombstone.
+    /// `None` for a tombstone.
     pub value: Option<&'a [u8]>,
-    /// Of a row that got another key: the key that it had, where this is its new row.
+    /// Previous key, if this record is the new row after a key change.
     pub old_key: Option<&'a [u8]>,
-    /// Where this deletes its old row, and the new one follows.
+    /// True if this record deletes the old row of a key change, and the new row follows.
     pub has_new_key: bool,
 }
 
@@ -29,7 +29,7 @@ impl Record<'_> {
     }
 }
 
-/// Keys and values lie in one buffer, so that a million records are not two million allocations.
+/// Stores keys and values in one buffer, so that a million records do not need two million allocations.
 #[derive(Debug, Clone, Default)]
 pub struct Records {
     bytes: Vec<u8>,
@@ -86,19 +86,19 @@ impl Records {
         self.entries.is_empty()
     }
 
-    /// Rows that got another key of which the old one was deleted here, but for those that came anew.
+    /// Returns the number of key changes whose old row was deleted here, minus those whose new row has arrived.
     pub(crate) fn moving(&self) -> i64 {
         let of =
             |entry: &Entry| i64::from(entry.has_new_key && entry.value.is_some()) - i64::from(entry.old_key.is_some());
         self.entries.iter().map(of).sum()
     }
 
-    /// Of keys and values.
+    /// Returns the total size of keys and values.
     pub fn bytes(&self) -> usize {
         self.bytes.len()
     }
 
-    /// Forgets the records and keeps the memory.
+    /// Removes the records and keeps the allocated memory.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.entries.clear();

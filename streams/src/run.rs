@@ -1,4 +1,4 @@
-//! One stream at work: it reads, and publishes what was read while it reads on.
+//! Runs one stream: reads the next batch while the previous one is published.
 
 use crate::declare::{Start, Stream};
 use crate::publish::{Lot, NotPublished, Target};
@@ -21,15 +21,15 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-/// Records that are decoded at once.
+/// Maximum size of one read, which is decoded as one batch.
 const CHUNK: Most = Most { records: 16_384, bytes: 4 << 20 };
-/// Nothing came for so long: offsets that hold no record are written down, and new partitions are looked for. Longer than
-/// [`LOOK_AT_ENDS`], so the ends have just been seen by then.
+/// Time without records after which the stream stores offsets that hold no record and checks for new partitions. Longer
+/// than [`LOOK_AT_ENDS`], so the ends of the topic are up to date by then.
 const QUIET: Duration = Duration::from_mins(5);
-/// The ends of a topic tell people how far behind the stream is.
+/// Interval for refreshing the ends of the topic, from which users see the lag of the stream.
 const LOOK_AT_ENDS: Duration = Duration::from_mins(1);
 
-/// Runs until it fails: a stream has no end.
+/// Runs a stream. Returns only on an error: a stream has no end.
 pub(crate) async fn run_stream(
     stream: Arc<Stream>,
     target: Target,
@@ -55,7 +55,7 @@ pub(crate) async fn run_stream(
     }
 }
 
-/// Reads while what was read before is published. Ends when the topic has more partitions than are read.
+/// Reads a batch while the previous one is published. Returns when the topic has more partitions than are read.
 pub(crate) async fn read_on<F: Future<Output = TaskResult<()>> + Send + 'static>(
     stream: &Stream,
     reader: &mut dyn TopicReader,
@@ -82,17 +82,17 @@ pub(crate) async fn read_on<F: Future<Output = TaskResult<()>> + Send + 'static>
     }
 }
 
-/// Where a stream, or a share of one, is in its topic, by partition.
+/// Position of a stream, or of a share, in its topic, by partition.
 pub(crate) struct TopicPosition {
-    /// Of the topic that the offsets belong to.
+    /// Identity of the topic to which the offsets belong.
     topic_identity: String,
-    /// The next lot begins here.
+    /// Start of the next batch.
     next: BTreeMap<i32, i64>,
-    /// The topic ends here, as last seen.
+    /// Ends of the topic when they were last refreshed.
     ends: BTreeMap<i32, i64>,
     seen: Instant,
     time: EventTime,
-    /// The other partitions are read by others.
+    /// True if other processes read the other partitions.
     is_of_share: bool,
     /// Users who skipped records, by partition and offset.
     skipped: HashMap<(i32, i64), String>,
@@ -148,7 +148,6 @@ impl TopicPosition {
         self.next.iter().map(|(&partition, &offset)| Position { partition, offset }).collect()
     }
 
-    /// Whether the topic, as last seen, has partitions that were added since the stream began.
     fn has_new_partitions(&self) -> bool {
         !self.is_of_share && self.ends.len() > self.next.len()
     }
@@ -159,7 +158,7 @@ impl TopicPosition {
         Ok(())
     }
 
-    /// Closes windows, unless a partition of which nothing was read has records now.
+    /// Closes windows, unless a partition without a watermark has unread records.
     async fn close_windows(&mut self, windows: &Windows, reader: &mut dyn TopicReader) -> TaskResult<()> {
         if !self.time.knows(self.next.keys().copied()) {
             self.refresh_ends(reader).await?;
@@ -172,7 +171,8 @@ impl TopicPosition {
         Ok(())
     }
 
-    /// From where the last lot ended to where the reader is; partitions that did not move are left out.
+    /// Returns the ranges from the end of the last batch to the position of the reader, without partitions that did not
+    /// move.
     fn cover(&mut self, reader: &dyn TopicReader) -> Vec<Covered> {
         let mut covered = Vec::new();
         for Position { partition, offset: to } in reader.positions() {
@@ -186,7 +186,7 @@ impl TopicPosition {
     }
 }
 
-/// Settles where to read on.
+/// Determines and stores the start offset of each partition.
 pub(crate) async fn settle(
     stream: &Stream,
     target: &Target,
@@ -229,7 +229,7 @@ pub(crate) async fn settle(
     Ok(TopicPosition::new(identity, &placed, &bounds, time).skipping(skipped))
 }
 
-/// Whether the topic still has what is to be read next.
+/// Returns a fatal error if the topic no longer has the next offsets.
 pub(crate) fn ensure_kept(stream: &Stream, placed: &[(i32, i64)], bounds: &[Bounds]) -> TaskResult<()> {
     for (partition, offset) in placed {
         let bounds = bounds.iter().find(|one| one.partition == *partition);
@@ -245,10 +245,9 @@ pub(crate) fn ensure_kept(stream: &Stream, placed: &[(i32, i64)], bounds: &[Boun
     Ok(())
 }
 
-/// Where a partition is to begin.
 struct PartitionStart {
     place: ResetTo,
-    /// Also if the stream has been there.
+    /// True if the offset applies even to a partition that the stream has already read.
     moves: bool,
 }
 
@@ -265,7 +264,7 @@ fn wanted(stream: &Stream, left: &StreamCheckpoint, identity: &str, partition: &
             stream.topic, stream.name
         ))),
         None if is_other => Ok(PartitionStart { place: ResetTo::Earliest, moves: true }),
-        // A partition that came while the stream was there is read from its beginning.
+        // A partition that was added while the stream ran is read from its first record.
         None if left.positions.is_empty() && stream.start == Start::Latest => {
             Ok(PartitionStart { place: ResetTo::Latest, moves: false })
         }
@@ -273,7 +272,7 @@ fn wanted(stream: &Stream, left: &StreamCheckpoint, identity: &str, partition: &
     }
 }
 
-/// Reads until it is time to publish. `None`: the topic has more partitions than are read.
+/// Reads until a batch must be published. Returns `None` if the topic has more partitions than are read.
 async fn gather(
     stream: &Stream,
     reader: &mut dyn TopicReader,
@@ -281,17 +280,18 @@ async fn gather(
     clock: &Clock,
 ) -> TaskResult<Option<Lot>> {
     let mut lot = Lot::default();
-    // Seen while the last lot was read: a busy stream is never quiet.
+    // The previous batch detected new partitions. Check here, because a busy stream never reaches `QUIET`.
     if at.has_new_partitions() {
         return Ok(None);
     }
     let (mut records, mut bytes, mut moving) = (Records::default(), 0, 0);
     let mut until = Instant::now() + QUIET;
     loop {
-        // A row that gets another key goes and comes in one lot, if both are there in time: its new row may need values of the old one.
+        // A key change is a delete of the old row and an insert of the new one. Wait up to `commit_every` longer to
+        // publish both in one batch: the new row may need values of the old one.
         let end = if stream.mirrors() && moving > 0 { until + stream.commit.every } else { until };
         let left = usize::try_from(lot.records).map_or(0, |read| stream.commit.records.saturating_sub(read));
-        // A lot that is full and waits for the other half of a move takes what comes.
+        // A full batch that waits for the insert of a key change continues to read.
         let most = if left == 0 { CHUNK } else { Most { records: CHUNK.records.min(left), ..CHUNK } };
         reader.read(&mut records, most, end).await?;
         if !records.is_empty() {
@@ -344,7 +344,7 @@ async fn gather(
     }
 }
 
-/// The time of the database, queried once.
+/// Clock of the database, which is queried once.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clock {
     then: DateTime<Utc>,
@@ -369,7 +369,7 @@ mod tests {
     use futures::future::BoxFuture;
     use orch_lake::TableDef;
 
-    /// Has one record, and a new identity after so many questions.
+    /// A topic with one record, whose identity changes after `same_for` calls.
     struct Replaced {
         same_for: usize,
         next: i64,

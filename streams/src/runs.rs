@@ -1,4 +1,4 @@
-//! Streams that start runs of a DAG: which records a run is for, and what it is told of them.
+//! Streams that start runs of a DAG: groups records into runs and builds the conf of each run.
 
 use crate::declare::hash;
 use crate::records::{Record, Records};
@@ -7,23 +7,23 @@ use chrono::{DateTime, SecondsFormat};
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
 
-/// A run for several records has these at most: its conf may have a megabyte.
+/// Limits of a run with several records. They keep its conf below the maximum of 1 MB.
 const MOST_RECORDS: usize = 1_000;
 const MOST_BYTES: usize = 512 << 10;
-/// The largest value that fits into a conf, as JSON.
+/// Maximum size of a key and its value, which must fit into a conf as JSON.
 const MOST_VALUE_BYTES: usize = 900_000;
-/// Of the name of a stream in that of a run.
+/// Maximum length of the stream name in a run id.
 const MOST_NAME_CHARS: usize = 150;
 
-/// Which records a run is for.
+/// Determines which records start a run together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(clippy::enum_variant_names, reason = "`Runs::PerRecord` is said as a whole")]
 pub enum Runs {
-    /// Each record has a run of its own.
+    /// Each record starts a run.
     PerRecord,
-    /// All that have come since the last commit, up to 1,000 records or half a megabyte.
+    /// All records since the last commit start one run, up to 1,000 records or 512 KiB.
     PerBatch,
-    /// As by batch, with a run for each key.
+    /// Like `PerBatch`, but with one run per key.
     PerKey,
 }
 
@@ -37,16 +37,16 @@ impl Runs {
     }
 }
 
-/// A DAG that records start.
+/// The DAG for which a stream starts runs.
 #[derive(Debug, Clone)]
 pub(crate) struct RunsOf {
     pub(crate) dag_id: String,
     pub(crate) per: Runs,
-    /// No more are started while so many are not over.
+    /// Maximum number of unfinished runs of the DAG. The stream starts no more while the limit is reached.
     pub(crate) most_open: i32,
 }
 
-/// A record as a run is told of it.
+/// A record that starts a run.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Call {
     pub(crate) partition: i32,
@@ -69,7 +69,7 @@ impl Call {
     }
 }
 
-/// Those that may start a run. `kept`: the others of them are no concern of the DAG.
+/// Converts records to calls, and quarantines those that cannot start a run. Ignores records that are not in `kept`.
 pub(crate) fn calls(records: &Records, kept: Option<&HashSet<(i32, i64)>>) -> (Vec<Call>, Vec<PutAside>) {
     let (mut calls, mut aside) = (Vec::new(), Vec::new());
     for record in records.iter() {
@@ -100,7 +100,7 @@ fn call(record: &Record<'_>) -> Result<Call, String> {
     })
 }
 
-/// How many calls, from the first on, are started together: no more runs than there is room for.
+/// Returns how many of the first calls to start together so that they need at most `room` runs.
 pub(crate) fn portion(calls: &[Call], per: Runs, room: usize) -> usize {
     if per == Runs::PerRecord {
         return calls.len().min(room);
@@ -109,7 +109,7 @@ pub(crate) fn portion(calls: &[Call], per: Runs, room: usize) -> usize {
     for (nth, call) in calls.iter().enumerate() {
         bytes += call.bytes;
         keys.insert(call.key.as_deref());
-        // One is taken whatever its size.
+        // A single call may exceed the limits.
         let is_full = nth > 0 && (nth == MOST_RECORDS || bytes > MOST_BYTES);
         if room == 0 || is_full || (per == Runs::PerKey && keys.len() > room) {
             return nth;
@@ -118,7 +118,7 @@ pub(crate) fn portion(calls: &[Call], per: Runs, room: usize) -> usize {
     calls.len()
 }
 
-/// The calls of each run, in the order in which they came.
+/// Groups calls into runs, in their original order.
 pub(crate) fn together(calls: &[Call], per: Runs) -> Vec<Vec<&Call>> {
     let mut runs: Vec<Vec<&Call>> = Vec::new();
     for call in calls {
@@ -135,16 +135,15 @@ pub(crate) fn together(calls: &[Call], per: Runs) -> Vec<Vec<&Call>> {
     runs
 }
 
-/// Made of the stream, the topic and the first record: `stream__orders__0:17__1f2e3d4c`.
+/// Builds a run id from the stream, the first record, and a hash of stream and topic: `stream__orders__0:17__1f2e3d4c`.
 pub(crate) fn run_id(stream: &str, topic_identity: &str, first: &Call) -> String {
     let may = |c: char| if c.is_ascii_alphanumeric() || "_.-".contains(c) { c } else { '-' };
     let name: String = stream.chars().take(MOST_NAME_CHARS).map(may).collect();
-    // Names may be alike once they are cut, and a topic that was created again has the same offsets.
+    // Truncated names can be equal, and a topic that was created again uses the same offsets.
     let tail = hash(&format!("{stream}\n{topic_identity}"));
     format!("stream__{name}__{}:{}__{}", first.partition, first.offset, &tail[..8])
 }
 
-/// What the run is started with.
 pub(crate) fn conf(stream: &str, topic: &str, per: Runs, calls: &[&Call]) -> Value {
     let mut conf = Map::from_iter([("stream".into(), json!(stream)), ("topic".into(), json!(topic))]);
     match (per, calls) {
@@ -198,7 +197,7 @@ mod tests {
         let portions = |per| [0, 1, 2, 9].map(|room| portion(&calls, per, room));
         assert_eq!(portions(Runs::PerRecord), [0, 1, 2, 5]);
         assert_eq!(portions(Runs::PerBatch), [0, 5, 5, 5]);
-        // Records of a key that has a run already are taken along.
+        // Further records of a key that already has a run are included.
         assert_eq!(portions(Runs::PerKey), [0, 1, 3, 5]);
         let many = some(&["k"; MOST_RECORDS + 5]);
         assert_eq!(portion(&many, Runs::PerBatch, 1), MOST_RECORDS);

@@ -1,6 +1,7 @@
-//! A stream whose partitions are dealt out to several processes. Each share reads its partitions and writes their rows to files; the
-//! process that has the stream reads nothing and publishes what shares have written, in one snapshot each time. So the table has one
-//! writer, and offsets move in its transaction as those of any other stream.
+//! Streams whose partitions are divided among several processes. Each share reads its partitions and writes their rows
+//! to files. The leader, the process that holds the stream's lease, reads nothing and publishes the files in one
+//! snapshot per commit. The table therefore has one writer, and the offsets move in its transaction as for any other
+//! stream.
 
 use crate::declare::Stream;
 use crate::publish::{LakeTarget, Target, To, is_refused};
@@ -18,15 +19,15 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 
-/// Lots that a share may be ahead of what is published.
+/// Number of unpublished batches with which a share continues to read.
 const AHEAD: i64 = 2;
-/// A hint may be lost. A quiet stream asks seldom, and a share that waits for room soon.
+/// Polling interval in case a hint is lost: long for a quiet stream.
 const LISTEN: Duration = Duration::from_mins(2);
 const ASK_FOR_ROOM: Duration = Duration::from_secs(10);
-/// With `LISTEN` within five minutes, as of any stream.
+/// Together with `LISTEN`, new partitions are found within five minutes, as for any stream.
 const LOOK_FOR_PARTITIONS: Duration = Duration::from_mins(3);
 
-/// Publishes what shares write. Ends when the topic has more partitions than were dealt out.
+/// Publishes the batches of shares. Returns when the topic has more partitions than the shares were opened for.
 pub(crate) async fn lead(stream: Arc<Stream>, target: Target, mut reader: Box<dyn TopicReader>) -> TaskResult<()> {
     let lake = lake_of(&stream, &target)?;
     let now = Clock::of(&target.pool).await?;
@@ -62,7 +63,8 @@ pub(crate) async fn lead(stream: Arc<Stream>, target: Target, mut reader: Box<dy
     }
 }
 
-/// Reads the partitions of a share and hands over what it has written of them, until it fails: a stream has no end.
+/// Reads the partitions of a share and writes their rows to files for the leader. Returns only on an error: a stream
+/// has no end.
 pub(crate) async fn read(
     stream: Arc<Stream>,
     target: Target,
@@ -73,10 +75,10 @@ pub(crate) async fn read(
     let now = Clock::of(&target.pool).await?;
     let found = place_of_share(&mut *target.pool.acquire().await?, &share, stream.shares).await?;
     let Some(found) = found else {
-        // There are fewer partitions than shares, or the share is lost, which the next beat tells.
+        // There are fewer partitions than shares, or the share is lost, which the next heartbeat detects.
         return std::future::pending().await;
     };
-    // The process before may have died between a lot and its hint.
+    // The previous process may have died between storing a batch and sending its hint.
     target.hints.give(Hint::Lot);
     ensure_same_topic(reader.as_mut(), &stream.topic, &found.topic_identity).await?;
     let bounds = reader.bounds().await?;
@@ -102,7 +104,7 @@ pub(crate) async fn read(
                 last_record_at: lot.last_record_at,
             };
             let handed = hand_over(&mut *target.pool.acquire().await?, &share, &lot).await;
-            // Also where the answer was lost: the lot may be there.
+            // Send the hint even on an error: the batch may be stored although the response was lost.
             target.hints.give(Hint::Lot);
             let mut waiting = handed?;
             while waiting > AHEAD {

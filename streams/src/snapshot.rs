@@ -1,4 +1,5 @@
-//! The rows that a table of a database has, all at once. A mirror begins with them where its capture leaves the snapshot to mirrors.
+//! Snapshots of database tables: a mirror starts with a copy of its source table if the capture leaves the snapshot to
+//! mirrors.
 
 use crate::changes::{LSN, TX_ID};
 use anyhow::Context as _;
@@ -9,17 +10,17 @@ use orch_lake::Batches;
 use orch_lake::source::postgres::{self, PostgresSource, Visible};
 use orch_sdk::task::{Connection, TaskResult, fatal};
 
-/// The property of a mirrored table that says what its copy has: see [`Visible`].
+/// Property of a mirrored table that stores which transactions its copy contains: see [`Visible`].
 pub(crate) const COPIED: &str = "orch.mirror.copied";
 
-/// A table, as it is declared.
+/// The source table as declared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SnapshotFrom {
     pub(crate) connection: String,
     pub(crate) table: String,
 }
 
-/// A table that can be copied.
+/// A source table with its resolved connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Snapshot {
     connection: Connection,
@@ -28,10 +29,10 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
-    /// `columns`: as the changes have them.
+    /// Creates a snapshot. `columns` is the schema of the changes.
     ///
     /// # Errors
-    /// A fatal one: the connection is for something else than Postgres.
+    /// Returns a fatal error if the connection is not of type `postgres`.
     pub(crate) fn of(from: &SnapshotFrom, connection: Connection, columns: SchemaRef) -> TaskResult<Snapshot> {
         if connection.conn_type != "postgres" {
             return Err(fatal(format!(
@@ -49,7 +50,7 @@ impl Snapshot {
     }
 }
 
-/// Changes without those that the copy has. `copied`: as the table says.
+/// Drops the changes that the copy already contains. `copied` is the value of the table's property [`COPIED`].
 pub(crate) fn not_copied(copied: &str, lot: &[RecordBatch]) -> TaskResult<Vec<RecordBatch>> {
     let copied: Visible = copied.parse().with_context(|| format!("the property `{COPIED}` of the table"))?;
     lot.iter().map(|changes| without(&copied, changes)).collect()

@@ -1,4 +1,4 @@
-//! What of some records may be published, and what is put aside.
+//! Sorts records into rows to publish and records to quarantine.
 
 use crate::changes;
 use crate::declare::{Sink, Stream};
@@ -16,16 +16,16 @@ use orch_lake::contract::{Facts, Policy, REASON};
 use orch_sdk::task::{TaskResult, fatal};
 use std::collections::HashMap;
 
-/// Of a value that is put aside. The topic has all of it.
+/// Maximum size of a quarantined value in bytes. The topic has the complete value.
 const MOST_KEPT_BYTES: usize = 64 << 10;
 
-/// Of TRUNCATE, where rows are in several partitions.
+/// Reason for a quarantined TRUNCATE if the topic has several partitions.
 const TRUNCATED: &str = "it empties the table, and is not known to come before or after the records of other partitions: give the \
                          topic one partition, or empty the table with `orch streams reset --empty-table` and let the source tell all again";
 
 const NUL: &str = "a text of it contains the character NUL, which Postgres cannot keep";
 
-/// A record that is put aside.
+/// A quarantined record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PutAside {
     pub(crate) partition: i32,
@@ -33,7 +33,7 @@ pub(crate) struct PutAside {
     pub(crate) at: Option<DateTime<Utc>>,
     pub(crate) key: Option<String>,
     pub(crate) value: Option<String>,
-    /// Of the whole value.
+    /// Size of the complete value.
     pub(crate) bytes: i64,
     pub(crate) reason: String,
 }
@@ -52,7 +52,7 @@ impl PutAside {
         }
     }
 
-    /// A row whose record is not at hand any more. Its value is the row as JSON.
+    /// Quarantines a row whose record is no longer in memory. The value is the row as JSON.
     pub(crate) fn of_row((partition, offset): (i32, i64), row: &RecordBatch, reason: String) -> TaskResult<PutAside> {
         let mut json = LineDelimitedWriter::new(Vec::new());
         json.write(row)?;
@@ -65,35 +65,35 @@ impl PutAside {
     }
 }
 
-/// The beginning of a text, as any table can keep it.
+/// Truncates a text to [`MOST_KEPT_BYTES`] and replaces NUL characters and invalid UTF-8, so that every database can
+/// store it.
 fn kept_text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(&bytes[..bytes.len().min(MOST_KEPT_BYTES)]).replace('\0', "\u{fffd}")
 }
 
 pub(crate) struct Sorted {
-    /// As the table has them, but for the order of columns; [`PARTITION`] and [`OFFSET`] are the last two.
+    /// Rows with the columns of the table, in any order; [`PARTITION`] and [`OFFSET`] are the last two.
     pub(crate) rows: RecordBatch,
     pub(crate) aside: Vec<PutAside>,
-    /// Of a stream that starts runs, the records of those rows.
+    /// Records of a stream that starts runs.
     pub(crate) calls: Vec<Call>,
-    /// Rows of the table that are deleted.
+    /// Tombstones that delete rows of the table.
     pub(crate) gone: Vec<Tombstone>,
-    /// Of a mirror: its table is to be copied from the source.
+    /// True if the table of a mirror must be copied from the source.
     pub(crate) is_marked: bool,
 }
 
-/// What rows are held against.
 #[derive(Clone, Copy)]
 pub(crate) struct SortContext {
     pub(crate) at: DateTime<Utc>,
-    /// That the topic has.
+    /// Number of partitions of the topic.
     pub(crate) partitions: usize,
 }
 
-/// Decodes, transforms and checks.
+/// Decodes, transforms and checks records.
 ///
 /// # Errors
-/// A check fails whose policy is that; or the transformation took the origin of the rows away.
+/// Returns an error if a check with the policy `Fail` fails, or if the transformation drops the origin of the rows.
 pub(crate) fn sort(stream: &Stream, records: &Records, time: &mut EventTime, now: SortContext) -> TaskResult<Sorted> {
     if stream.starts_runs() && stream.json.schema.fields().is_empty() {
         let (calls, aside) = calls(records, None);
@@ -136,7 +136,7 @@ pub(crate) fn sort(stream: &Stream, records: &Records, time: &mut EventTime, now
             aside.push(PutAside::of(&record, NUL.into()));
         }
     }
-    // What a source tells of rows that it has no longer is not checked.
+    // Rows that the source has deleted are not checked.
     let (present, absent) = changes::split(&rows)?;
     rows = present;
     if let Some(contract) = &stream.contract {
@@ -182,7 +182,7 @@ pub(crate) fn sort(stream: &Stream, records: &Records, time: &mut EventTime, now
     Ok(Sorted { rows, aside, calls: Vec::new(), gone, is_marked })
 }
 
-/// As they came.
+/// Merges two batches in the order of partitions and offsets.
 fn in_order(stream: &Stream, rows: &RecordBatch, others: &RecordBatch) -> TaskResult<RecordBatch> {
     let all = concat_batches(&rows.schema(), [rows, others])?;
     let (partitions, offsets) = origin(stream, &all)?;
@@ -192,7 +192,8 @@ fn in_order(stream: &Stream, rows: &RecordBatch, others: &RecordBatch) -> TaskRe
     Ok(take_record_batch(&all, &places)?)
 }
 
-/// Takes marks out of the rows. `true`: there are some, and they are for this stream.
+/// Removes marks (requests to copy the table) from the rows. Returns true if there were marks and the stream is a
+/// mirror.
 fn take_marks(stream: &Stream, rows: &mut RecordBatch) -> TaskResult<bool> {
     if stream.json.changes.is_none() {
         return Ok(false);
@@ -210,14 +211,14 @@ fn split_by_key(rows: &RecordBatch, key: &[String]) -> TaskResult<(RecordBatch, 
     if columns.iter().all(|column| column.null_count() == 0) {
         return Ok((rows.clone(), rows.slice(0, 0)));
     }
-    // TRUNCATE concerns all keys.
+    // TRUNCATE has no key: it affects all rows.
     let of_all = changes::which(rows, &["t"]);
     let whole = |row: usize| of_all.value(row) || columns.iter().all(|column| column.is_valid(row));
     let keep: BooleanArray = (0..rows.num_rows()).map(|row| Some(whole(row))).collect();
     Ok((filter_record_batch(rows, &keep)?, filter_record_batch(rows, &arrow::compute::not(&keep)?)?))
 }
 
-/// Rows without the character NUL in a text, and those with it.
+/// Splits rows into those without a NUL character and those with one.
 fn split_by_nul(rows: &RecordBatch) -> TaskResult<(RecordBatch, RecordBatch)> {
     let texts = rows.columns().iter().filter_map(|column| column.as_string_opt::<i32>());
     let doubtful: Vec<_> = texts.filter(|texts| texts.value_data().contains(&0)).collect();
@@ -229,14 +230,14 @@ fn split_by_nul(rows: &RecordBatch) -> TaskResult<(RecordBatch, RecordBatch)> {
     Ok((filter_record_batch(rows, &keep)?, filter_record_batch(rows, &arrow::compute::not(&keep)?)?))
 }
 
-/// Finds the records that rows came from.
+/// Finds the records of rows, with an index that is built at first use.
 struct Origins<'a> {
     records: &'a Records,
     known: Option<HashMap<(i32, i64), usize>>,
 }
 
 impl<'a> Origins<'a> {
-    /// With the number of the row.
+    /// Returns the record of each row, with the index of the row.
     fn of(&mut self, stream: &Stream, rows: &RecordBatch) -> TaskResult<Vec<(Record<'a>, usize)>> {
         if rows.num_rows() == 0 {
             return Ok(Vec::new());
@@ -255,7 +256,7 @@ impl<'a> Origins<'a> {
 
 pub(crate) type Origin<'a> = (&'a arrow::array::PrimitiveArray<Int32Type>, &'a arrow::array::PrimitiveArray<Int64Type>);
 
-/// The partitions and offsets of rows.
+/// Returns the partitions and offsets of rows.
 pub(crate) fn origin<'a>(stream: &Stream, rows: &'a RecordBatch) -> TaskResult<Origin<'a>> {
     let partitions = rows.column_by_name(PARTITION).and_then(|column| column.as_primitive_opt::<Int32Type>());
     let offsets = rows.column_by_name(OFFSET).and_then(|column| column.as_primitive_opt::<Int64Type>());

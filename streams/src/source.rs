@@ -1,4 +1,4 @@
-//! The streams of a binary, as it hands them to whatever runs it.
+//! Provides the streams of a binary to the process that runs them.
 
 use crate::declare::Stream;
 use crate::folder;
@@ -12,13 +12,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use tokio::sync::{oneshot, watch};
 
-/// Streams share these threads among themselves: decoding holds up no task of the process.
+/// Number of threads that all streams share. They are separate so that decoding does not block tasks of the process.
 const THREADS: usize = 2;
 
-/// For `Binary::streams`: what the binary declares, and how the lake is opened from which connections.
+/// Returns the argument of `Binary::streams`: the declared streams, and how to open the lake from its connections.
 ///
 /// # Panics
-/// When the binary starts: a stream is declared wrongly, or two have one name.
+/// Panics when the binary starts if a declaration is invalid or two streams have the same name.
 pub fn source(
     streams: impl Fn() -> Vec<Stream> + Send + Sync + 'static,
     lake_connections: &'static [&'static str],
@@ -26,7 +26,7 @@ pub fn source(
 ) -> StreamSource {
     let means = Means { lake_connections, open_lake: Arc::new(open_lake) };
     let run = move |asked: StreamHost| -> BoxFuture<StoreResult<()>> {
-        // The host then registers that the binary declares none, so those that it declared before stop.
+        // The host then registers no streams, so those that the binary declared before stop.
         let streams = if asked.is_hidden { Vec::new() } else { streams() };
         check(&streams);
         Box::pin(on_own_threads(asked, streams, means.clone()))
@@ -44,7 +44,7 @@ fn check(streams: &[Stream]) {
     }
 }
 
-/// The streams of the binary, and those of the folder.
+/// Runs the streams of the binary and of the folder.
 async fn run_all_streams(asked: StreamHost, streams: Vec<Stream>, means: Means) -> StoreResult<()> {
     let (ends, look) = LogEnds::watch(asked.pool.clone(), asked.hints.clone());
     let (_unchanged, declared) = watch::channel(Arc::new(Declared::new(streams, means.clone())));
@@ -75,7 +75,7 @@ async fn on_own_threads(asked: StreamHost, streams: Vec<Stream>, means: Means) -
     let thread = std::thread::Builder::new().name("orch-streams".into()).spawn(move || {
         let done = runtime.block_on(run_all_streams(asked, streams, means));
         runtime.shutdown_background();
-        // Nothing waits any more when the process ends at once.
+        // The receiver is gone if the process ends immediately.
         drop(tell.send(done));
     });
     thread.map_err(io)?;

@@ -1,4 +1,4 @@
-//! Topics as streams read them: one trait, several kinds.
+//! Topics that streams read: one trait, several kinds of topics.
 
 mod file;
 pub mod kafka;
@@ -16,13 +16,13 @@ use orch_sdk::task::{Connection, TaskResult, fatal};
 use sqlx::PgPool;
 use tokio::time::Instant;
 
-/// The type of a connection to the built-in log.
+/// Type of a connection to the built-in log.
 pub const LOG: &str = "log";
 
-/// The type of a connection to a file of recorded records.
+/// Type of a connection to a file of recorded records.
 pub const FILE: &str = "file";
 
-/// Maximum length of the name of a topic, in Kafka and here.
+/// Maximum length of a topic name, in Kafka and in the built-in log.
 pub(crate) const MAX_TOPIC_NAME_BYTES: usize = 249;
 
 /// Returns true if the built-in log and Kafka can have a topic of this name.
@@ -31,10 +31,10 @@ pub(crate) fn is_topic_name(name: &str) -> bool {
     (1..=MAX_TOPIC_NAME_BYTES).contains(&name.len()) && name.chars().all(is_plain)
 }
 
-/// Opens a topic where the connection says it is. In the built-in log it is created when it is missing.
+/// Opens a topic in the system of the connection. A missing topic of the built-in log is created.
 ///
 /// # Errors
-/// A fatal error when the connection is for something else.
+/// Returns a fatal error if this type of connection has no topics.
 pub async fn open(
     connection: &Connection,
     topic: &str,
@@ -54,51 +54,52 @@ pub async fn open(
     }
 }
 
-/// Where a partition is to be read next.
+/// Next offset to read in a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     pub partition: i32,
     pub offset: i64,
 }
 
-/// How much one read may bring. One record is brought whatever its size.
+/// Maximum size of one read. A single record may be larger.
 #[derive(Debug, Clone, Copy)]
 pub struct Most {
     pub records: usize,
     pub bytes: usize,
 }
 
-/// A topic with offsets of partitions. Offsets are always said by the reader: nothing is kept at the source.
+/// Reader of a topic by partitions and offsets. The caller stores the offsets; nothing is stored at the source.
 ///
-/// Errors made by `fatal` need a person (the topic is gone, records were dropped before they were read); others are tried
-/// again from the last commit.
+/// Errors from `fatal` require a user (the topic is gone, or records were deleted before they were read). After other
+/// errors, reading is retried from the last commit.
 pub trait TopicReader: Send {
-    /// Tells this topic from another one that has its name: a topic that was deleted and created again, another cluster.
+    /// Returns the identity of the topic. It differs for another topic with the same name: one that was created again,
+    /// or one in another cluster.
     fn identity(&mut self) -> BoxFuture<'_, TaskResult<String>>;
 
-    /// All partitions as they are now, by number.
+    /// Returns the current bounds of all partitions, ordered by number.
     fn bounds(&mut self) -> BoxFuture<'_, TaskResult<Vec<Bounds>>>;
 
-    /// The offset of the first record that is not older; without one, the next offset.
+    /// Returns the offset of the first record that is not older than `at`, or the next offset if there is none.
     fn offset_at(&mut self, partition: i32, at: DateTime<Utc>) -> BoxFuture<'_, TaskResult<i64>>;
 
-    /// Reads go on from here. What is not named is not read.
+    /// Sets the next offsets. Partitions that are not in `positions` are not read.
     fn seek<'a>(&'a mut self, positions: &'a [Position]) -> BoxFuture<'a, TaskResult<()>>;
 
-    /// Waits until there is a record or the time is over, and adds what is there at once. A read that is dropped has lost
-    /// nothing: the next one brings it.
+    /// Waits for a record until the deadline, and adds the records that are immediately available. Cancel-safe: if a
+    /// read is dropped, the next one returns its records.
     ///
     /// # Errors
-    /// A fatal error when an offset is no longer kept: skipping it would lose records.
+    /// Returns a fatal error if an offset no longer exists, because skipping it would lose records.
     fn read<'a>(&'a mut self, into: &'a mut Records, most: Most, until: Instant) -> BoxFuture<'a, TaskResult<()>>;
 
-    /// Where the next read begins. Offsets that hold no record (markers of transactions, aborted records) are passed over,
-    /// so a partition may be further than its last record.
+    /// Returns the next offsets. Offsets without a record (transaction markers, aborted records) are skipped, so a
+    /// position may be further than the last record.
     fn positions(&self) -> Vec<Position>;
 }
 
-/// Whether what was read is of the topic that its offsets belong to: a topic of Kafka that is deleted and created again may be read
-/// on at the old offsets. Asked after the last read and before its records count.
+/// Checks that the records belong to the same topic as their offsets: after a Kafka topic is deleted and created again,
+/// reading may continue at the old offsets. Must be called after the last read and before its records are used.
 pub(crate) async fn ensure_same_topic(reader: &mut dyn TopicReader, topic: &str, identity: &str) -> TaskResult<()> {
     let now = reader.identity().await?;
     anyhow::ensure!(now == identity, "topic `{topic}` was created again while it was read");

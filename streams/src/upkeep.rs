@@ -1,5 +1,5 @@
-//! Maintenance of the table of a stream, beside publishing: a commit each second leaves a file each second. Small files are
-//! merged, and old snapshots expire.
+//! Maintains the table of a stream while the stream publishes: a commit per second leaves a file per second. Small
+//! files are merged, and old snapshots expire.
 
 use crate::publish::{To, beside};
 use crate::run::Clock;
@@ -16,12 +16,12 @@ const EVERY: u32 = 100;
 const MIN_FILES: usize = 20;
 /// Minimum number of snapshots that are kept. A property of the table may keep them by age instead.
 const KEEP: usize = 100;
-/// Maximum number of commits of a round that merge files: a target size that no file can meet would never be met.
+/// Maximum number of compactions per round. If no file can reach the target size, compaction would never end.
 const MAX_COMPACTIONS: u32 = 16;
-/// Number of attempts beside publishing. Publishing waits for the next one.
+/// Maximum number of attempts that run concurrently with publishing. The next attempt blocks publishing.
 const TRIES: u32 = 2;
 
-/// Maintains the table until it is dropped.
+/// Maintains the table until this value is dropped.
 pub(crate) struct Upkeep {
     shared: Arc<Shared>,
     _running: JoinSet<()>,
@@ -46,13 +46,12 @@ impl Upkeep {
         Upkeep { shared, _running: running }
     }
 
-    /// To be held while a batch is published.
+    /// Returns the turn of a batch, which must hold `publishing` while it is published.
     pub(crate) fn turn(&self) -> PublishTurn {
         PublishTurn(self.shared.clone())
     }
 }
 
-/// The right to publish one batch.
 pub(crate) struct PublishTurn(Arc<Shared>);
 
 impl PublishTurn {
@@ -81,8 +80,8 @@ async fn maintain(shared: Arc<Shared>, lake: Lake, tables: Vec<TableName>, clock
     }
 }
 
-/// Files are written beside publishing. Publishing waits for the commits, which take milliseconds: otherwise a stream that commits
-/// often would always be faster.
+/// Compacts a table and expires its snapshots. Files are written while the stream publishes, but the commits, which
+/// take milliseconds, block publishing: a stream that commits often would otherwise always win.
 async fn maintain_table(shared: &Shared, lake: &Lake, name: &TableName, clock: Clock) -> LakeResult<()> {
     let compaction = Compaction::new().min_files(MIN_FILES);
     let mut tries = 1;

@@ -1,4 +1,4 @@
-//! Rows into windows of time: what a stream says of them. `late` decides which records still count, `fold` adds them up.
+//! Time windows as a stream declares them. `late` rejects records that are too late, and `fold` aggregates the others.
 
 mod fold;
 mod late;
@@ -9,12 +9,13 @@ pub(crate) use late::EventTime;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// The columns that each window has beside its keys and measures.
+/// Columns of each window in addition to its keys and measures.
 pub(crate) const WINDOW_START: &str = "window_start";
 pub(crate) const WINDOW_END: &str = "window_end";
 
-/// Windows of the time at which something happened, with what is measured in each. The table has a row for each key and window, with
-/// the columns `window_start` and `window_end`, and it is right after each commit: a window that records still come for changes.
+/// Time windows by event time, with their measures. The table has a row for each key and window, with the columns
+/// `window_start` and `window_end`. It is up to date after each commit: a window changes until no more records for it
+/// arrive.
 ///
 /// ```
 /// # use orch_streams::Windows;
@@ -45,9 +46,9 @@ pub(crate) enum Shape {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Measure {
-    /// The column of the table.
+    /// Column of the table.
     pub(crate) name: String,
-    /// The column of the rows; rows are counted without one.
+    /// Column of the rows; `None` counts rows.
     pub(crate) of: Option<String>,
     pub(crate) kind: MeasureKind,
 }
@@ -67,38 +68,39 @@ impl Windows {
         Windows { shape, by, at, late: Duration::ZERO, measures: Vec::new() }
     }
 
-    /// One after the other: each moment is in one window. They begin at whole multiples of their size since 1970, by the UTC clock.
+    /// Creates consecutive windows: each timestamp is in one window. They start at multiples of `size` since 1970 in
+    /// UTC.
     pub fn tumbling(size: Duration) -> Windows {
         Windows::new(Shape::Tumbling { size })
     }
 
-    /// A window of this size begins each `every`, so a moment is in several.
+    /// Creates windows of this size that start at each `every`, so a timestamp is in several windows.
     pub fn hopping(size: Duration, every: Duration) -> Windows {
         Windows::new(Shape::Hopping { size, every })
     }
 
-    /// Records that follow each other within the gap are one window, which ends a gap after the last.
+    /// Creates windows of records that follow each other within the gap. A window ends `gap` after its last record.
     pub fn session(gap: Duration) -> Windows {
         Windows::new(Shape::Session { gap })
     }
 
-    /// Each value of these columns has windows of its own.
+    /// Groups windows by these columns: each combination of values has separate windows.
     pub fn by(self, columns: &[&str]) -> Windows {
         Windows { by: columns.iter().map(|&column| column.to_owned()).collect(), ..self }
     }
 
-    /// The column that says when it happened: a timestamp.
+    /// Sets the column with the event time, which must be a timestamp.
     pub fn at(self, column: impl Into<String>) -> Windows {
         Windows { at: column.into(), ..self }
     }
 
-    /// A window takes records until its partition has some that are younger than its end by this. A record that comes
-    /// later goes to quarantine.
+    /// Sets how long windows accept late records: until the event time of the record's partition has passed the end of
+    /// the window by this duration. Later records are quarantined.
     pub fn allow_late(self, late: Duration) -> Windows {
         Windows { late, ..self }
     }
 
-    /// How many records there are.
+    /// Adds the number of records as a measure.
     pub fn count(self, name: impl Into<String>) -> Windows {
         self.measure(MeasureKind::Count, None, name.into())
     }
@@ -124,12 +126,12 @@ impl Windows {
         self
     }
 
-    /// What tells a row of the table from others.
+    /// Returns the key of the table.
     pub(crate) fn key(&self) -> Vec<String> {
         self.by.iter().cloned().chain([WINDOW_START.to_owned()]).collect()
     }
 
-    /// The mistake in the declaration, as the end of a sentence about the stream.
+    /// Returns the error of the declaration, as the end of a sentence about the stream.
     pub(crate) fn wrong(&self, key: Option<&[String]>) -> Option<String> {
         let is_zero = match self.shape {
             Shape::Tumbling { size } => size.is_zero(),
@@ -152,7 +154,7 @@ impl Windows {
         }
     }
 
-    /// For people.
+    /// Returns the fields of the registered spec that show users the windows.
     pub(crate) fn spec(&self) -> [(&'static str, Value); 5] {
         let shape = match self.shape {
             Shape::Tumbling { size } => format!("tumbling, {}", format_duration(size)),
@@ -172,7 +174,7 @@ impl Windows {
     }
 }
 
-/// `5 min`, in the greatest unit that leaves no rest.
+/// Formats a duration like `5 min`, in the largest unit without a remainder.
 fn format_duration(duration: Duration) -> String {
     let millis = duration.as_millis();
     let units = [("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1_000)];
@@ -194,12 +196,12 @@ impl MeasureKind {
 }
 
 impl Shape {
-    /// The windows of a moment by start and end, oldest first. Times are microseconds since 1970.
+    /// Returns start and end of the windows of a timestamp, oldest first, in microseconds since 1970.
     fn windows(self, at: i64) -> impl Iterator<Item = (i64, i64)> {
         let (size, every) = match self {
             Shape::Tumbling { size } => (micros(size), micros(size)),
             Shape::Hopping { size, every } => (micros(size), micros(every)),
-            // It begins as a window of its own, and becomes one with those that it touches.
+            // A record starts a session, which is then merged with the sessions that it touches.
             Shape::Session { gap } => (micros(gap), 0),
         };
         let last = if every == 0 { at } else { at.div_euclid(every) * every };
@@ -207,7 +209,8 @@ impl Shape {
         (0..=before).rev().map(move |nth| (last - nth * every, last - nth * every + size))
     }
 
-    /// A closed window is known for so much longer: a record may touch it and be young enough for a window of its own.
+    /// Returns how long a closed window is kept: a later record may touch a closed session and still be early enough
+    /// for a new one.
     fn kept(self) -> Duration {
         match self {
             Shape::Tumbling { .. } | Shape::Hopping { .. } => Duration::ZERO,

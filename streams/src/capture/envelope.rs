@@ -1,5 +1,5 @@
-//! Changes of rows as records: Debezium's envelope as JSON, without its schema. What a source says of itself and how it writes values is
-//! its own ([`Table`]). Pure.
+//! Converts row changes to records: Debezium's envelope as JSON, without its schema. Each source encodes its own values
+//! and metadata ([`Table`]). Pure functions.
 
 use crate::changes::{MARK, SNAPSHOT_MARK};
 use orch_sdk::task::{TaskResult, fatal};
@@ -8,22 +8,21 @@ use serde_json::{Map, Value};
 
 const NEW_KEY: &str = "__debezium.newkey";
 const OLD_KEY: &str = "__debezium.oldkey";
-/// Records without a key go there: what was done to a table without a key stays in order.
+/// Partition for records without a key, so that all changes of a table without a key stay in order.
 const WITHOUT_KEY: i16 = 0;
 
-/// A table whose changes become records, as it is for now.
+/// A table whose changes become records, with its current columns.
 pub(super) trait Table {
     type Cell;
-    /// Where a change comes from.
+    /// Metadata of a change for the object `source`.
     type Origin;
 
-    /// As people write it.
     fn full_name(&self) -> String;
 
-    /// Names of the columns, and whether they are of the key.
+    /// Returns the name of each column, and whether it is part of the key.
     fn columns(&self) -> impl Iterator<Item = (&str, bool)>;
 
-    /// Whether a column is in the records.
+    /// Returns true if records contain the column.
     fn is_told(&self, column: usize) -> bool;
 
     /// Appends a value as JSON.
@@ -32,14 +31,13 @@ pub(super) trait Table {
     /// Appends the object `source`.
     fn write_source(&self, out: &mut Vec<u8>, origin: &Self::Origin);
 
-    /// Takes what a change did not touch from the row as it was.
+    /// Replaces values that a change did not touch by the values before the change.
     fn fill(&self, row: &mut [Self::Cell], before: &[Self::Cell]);
 
-    /// How a column that is too large is left out.
+    /// Returns a hint on how to exclude a column that is too large.
     fn without_large_column(&self) -> String;
 }
 
-/// What was done to a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum RowChange<C> {
     Read(Vec<C>),
@@ -47,11 +45,11 @@ pub(super) enum RowChange<C> {
     Update(Option<Old<C>>, Vec<C>),
     Delete(Old<C>),
     Truncate,
-    /// Nothing was done: mirrors copy the table from here on.
+    /// No change: mirrors copy the table when they read this record.
     Mark,
 }
 
-/// What is told of a row before a change.
+/// The values of a row before a change that the source sends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Old<C> {
     /// Only the columns of the key have values.
@@ -67,8 +65,7 @@ impl<C> Old<C> {
     }
 }
 
-/// # Errors
-/// A fatal one: a row is larger than a record may be.
+/// Converts a change to records. Returns a fatal error if a row is larger than a record may be.
 pub(super) fn records<T: Table>(
     table: &T,
     change: RowChange<T::Cell>,
@@ -107,7 +104,7 @@ struct EnvelopeWriter<'a, T: Table> {
 }
 
 impl<T: Table> EnvelopeWriter<'_, T> {
-    /// With another key it is another row: the old one goes, and the new one comes.
+    /// Converts an update. A change of the key becomes a delete of the old row and an insert of the new row.
     fn update(&self, old: Option<&Old<T::Cell>>, row: &[T::Cell]) -> TaskResult<Vec<NewRecord>> {
         let key = self.key(row);
         let old_key = old.and_then(|old| self.key(old.cells()));
@@ -140,7 +137,7 @@ impl<T: Table> EnvelopeWriter<'_, T> {
         Ok(NewRecord { key, value: Some(value), headers: Map::new(), partition })
     }
 
-    /// The key of a row, as JSON; `None` where the table has none.
+    /// Returns the key of a row as JSON, or `None` if the table has no key.
     fn key(&self, row: &[T::Cell]) -> Option<Vec<u8>> {
         let mut out = Vec::with_capacity(32);
         self.fields(&mut out, row, |is_key| is_key);
@@ -155,7 +152,7 @@ impl<T: Table> EnvelopeWriter<'_, T> {
         out.extend_from_slice(b"{\"before\":");
         match before {
             Some(Old::Full(row)) => self.row(&mut out, row, |_| true),
-            // Of the other columns nothing is known, and null would say something.
+            // The other columns are left out, because null would be a value.
             Some(Old::Key(row)) => self.row(&mut out, row, |is_key| is_key),
             None => out.extend_from_slice(b"null"),
         }
@@ -181,7 +178,7 @@ impl<T: Table> EnvelopeWriter<'_, T> {
         out.extend_from_slice(if out.len() == begins_at { b"{}" } else { b"}" });
     }
 
-    /// The beginning of an object with those columns, or nothing if there are none.
+    /// Appends an object of the selected columns without its closing brace, or nothing if no column is selected.
     fn fields(&self, out: &mut Vec<u8>, row: &[T::Cell], is_told: impl Fn(bool) -> bool) {
         let mut before = b'{';
         for (place, ((name, is_key), cell)) in self.table.columns().zip(row).enumerate() {

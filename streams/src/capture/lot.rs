@@ -1,22 +1,23 @@
-//! Records that are published at once.
+//! A batch of captured records that is published in one commit.
 
 use orch_store::topic::NewRecord;
 use std::collections::BTreeMap;
 use tokio::time::Instant;
 
-/// A lot is published when it has so much, whatever the time: a large transaction is published in parts.
+/// A batch that reaches one of these limits is published immediately. A large transaction is published in several
+/// batches.
 const MOST_RECORDS: usize = 10_000;
 const MOST_BYTES: usize = 8 << 20;
 
 #[derive(Debug, Default)]
 pub(super) struct Lot {
-    /// By topic, in the order in which topics are written to: two streams that write to the same ones never wait for each other.
+    /// Records by topic. Topics are written in this order, so two streams that write to the same topics never deadlock.
     pub(super) records: BTreeMap<String, Vec<NewRecord>>,
     pub(super) count: usize,
     bytes: usize,
-    /// When the newest change was committed.
+    /// Commit time of the newest change.
     pub(super) at_ms: Option<i64>,
-    /// When the first of its changes came.
+    /// Arrival time of the first change.
     since: Option<Instant>,
 }
 
@@ -31,7 +32,7 @@ impl Lot {
         self.touch();
     }
 
-    /// There is something to write down, if only a position.
+    /// Makes the batch due even if it only moves the position.
     pub(super) fn touch(&mut self) {
         self.since.get_or_insert_with(Instant::now);
     }

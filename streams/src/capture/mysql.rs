@@ -1,5 +1,5 @@
-//! Changes of a MySQL or MariaDB server, by its binlog. The server keeps its log as long as it is set to, whoever has read it; nothing is
-//! told to it.
+//! Captures the changes of a MySQL or MariaDB server from its binlog. The server keeps its binlog as long as it is
+//! configured to, regardless of readers, so no position is confirmed to it.
 
 mod begin;
 mod groups;
@@ -26,22 +26,21 @@ pub(super) struct MySql {
     stream: String,
     capture: Arc<Capture>,
     source: binlog::Source,
-    /// By which the server knows this reader.
+    /// The `server_id` of this reader.
     reader: u32,
-    /// By the names of the declaration.
+    /// Tables by their declared names.
     tables: BTreeMap<String, Caught>,
     missing: BTreeSet<String>,
-    /// Of tables as the log numbers them, how the rows look that follow; `None` for those that are not captured.
+    /// Layout of the rows that follow, by the table number in the log; `None` for tables that are not captured.
     maps: HashMap<u64, Option<Arc<OfRows>>>,
     groups: Groups,
-    /// The place is not in the files of this server: it is looked for by what was committed before it.
+    /// True if the position is not in the files of this server and must be found by GTID.
     by_gtid: bool,
     written: u64,
-    /// Written down up to there.
+    /// Position up to which changes are committed.
     confirmed: u64,
 }
 
-/// Where an event lies.
 #[derive(Debug, Clone, Copy)]
 struct BinlogEventPosition {
     begins: u64,
@@ -57,7 +56,7 @@ impl MySql {
         LogPosition::Binlog(BinlogPosition { file, pos, gtid, columns })
     }
 
-    /// What a person does when changes are lost.
+    /// Returns the hint for lost changes.
     fn anew(&self) -> String {
         format!("hint: read all tables anew with `orch streams reset {} --to-earliest`", self.stream)
     }
@@ -83,7 +82,7 @@ impl MySql {
         })
     }
 
-    /// As the catalog has them now; `None` if the table is not there.
+    /// Returns the current columns of a table from the catalog, or `None` if the table does not exist.
     async fn catalog(&mut self, name: &Name) -> TaskResult<Option<Vec<BinlogColumn>>> {
         let found = self.source.tables(std::slice::from_ref(name)).await?.pop();
         let column = |column: binlog::CaughtColumn| {
@@ -93,7 +92,7 @@ impl MySql {
         Ok(found.map(|table| table.columns.into_iter().map(column).collect()))
     }
 
-    /// Reads anew which columns a table has.
+    /// Reads the columns of a table from the catalog.
     async fn learn(&mut self, name: &str) -> TaskResult<()> {
         let Some(table) = self.tables.get(name).map(|table| table.name.clone()) else { return Ok(()) };
         let Some(columns) = self.catalog(&table).await? else { return Ok(()) };
@@ -106,7 +105,7 @@ impl MySql {
         })
     }
 
-    /// How rows look from here on.
+    /// Sets the layout of the rows that follow.
     async fn map(&mut self, map: TableMap) -> TaskResult<()> {
         let is_it = |table: &Caught| table.name.database == map.database && table.name.table == map.name;
         let found = self.tables.iter().find(|(_, table)| is_it(table)).map(|(name, _)| name.clone());
@@ -120,7 +119,7 @@ impl MySql {
         let rows = |tables: &BTreeMap<String, Caught>| tables.get(&name).and_then(|table| table.rows(&map));
         let mut found = rows(&self.tables);
         if found.is_none() {
-            // The statement that changed the table may have been written for others only, or have been before the snapshot.
+            // The statement that changed the table may not be in the log, or may precede the snapshot.
             self.learn(&name).await?;
             found = rows(&self.tables);
         }
@@ -167,7 +166,7 @@ impl MySql {
         Ok(())
     }
 
-    /// Of a change that is read from the log.
+    /// Returns the metadata of a change in the log.
     fn origin(&self, here: BinlogEventPosition, row: usize) -> Origin<'_> {
         Origin {
             is_mariadb: self.source.settings.is_mariadb,
@@ -196,14 +195,15 @@ impl MySql {
         Ok(())
     }
 
-    /// A group has ended: where it told of changes, the position moves.
+    /// Moves the position at the end of a group, if the group contains changes.
     fn end(&mut self, lot: &mut Lot) {
         if self.groups.changes() > 0 {
             lot.touch();
         }
     }
 
-    /// Changes that the server has thrown away are lost: a person says what to do.
+    /// Makes an error fatal if the server has deleted changes that were not captured: a user must decide how to
+    /// continue.
     fn lost(&self, error: anyhow::Error) -> anyhow::Error {
         match error.downcast_ref::<NotInTheLog>() {
             Some(lost) => fatal(format!("{lost}: changes are lost\n{}", self.anew())),
@@ -353,7 +353,7 @@ impl Source for MySql {
                 )));
             };
             let mut table = self.caught(name)?;
-            // Not as it is now: the log may have rows of before it was changed.
+            // The log may contain rows from before a table was altered, so use the stored columns.
             table.set_columns(columns.clone())?;
             self.tables.insert(name.clone(), table);
         }

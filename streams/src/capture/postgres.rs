@@ -1,5 +1,5 @@
-//! Changes of a Postgres database, by a slot and a publication. The server keeps its log for the slot, so it is told how far the stream
-//! is.
+//! Captures the changes of a Postgres database from a replication slot and a publication. The server keeps its WAL for
+//! the slot, so the stream confirms its position to the server.
 
 mod begin;
 mod table;
@@ -24,7 +24,7 @@ use table::{At, Caught, Origin};
 use tables::{followed, published, with_key};
 use transactions::Transactions;
 
-/// Sessions of a capture are known by it at the server.
+/// Prefix of the name of a capture's session at the server.
 const SESSION: &str = "orch capture";
 
 pub(super) struct Postgres {
@@ -36,16 +36,16 @@ pub(super) struct Postgres {
     written: u64,
     /// Tables of the snapshot.
     tables: BTreeMap<String, CaughtTable>,
-    /// The columns of the table that is read.
+    /// Number of columns of the table that is being read.
     width: usize,
-    /// Where the snapshot was taken.
+    /// LSN of the snapshot.
     lsn: u64,
     missing: Vec<String>,
     known: BTreeMap<String, u32>,
     transactions: Transactions,
-    /// Published up to there.
+    /// Position up to which changes are published.
     confirmed: u64,
-    /// Everything up to there was sent.
+    /// Position up to which the server has sent everything.
     sent: u64,
 }
 
@@ -119,7 +119,7 @@ impl Source for Postgres {
         self.at()
     }
 
-    /// With a new slot.
+    /// Takes the snapshot with a new slot.
     async fn begin_snapshot(&mut self) -> TaskResult<Reached> {
         let slot = self.slot();
         self.source.drop_slot(&slot).await?;
@@ -221,7 +221,7 @@ impl Source for Postgres {
     }
 }
 
-/// Names of sessions are not longer than 63 bytes.
+/// Returns the name of the session. Postgres limits it to 63 bytes.
 fn session_of(stream: &str) -> String {
     let mut name = format!("{SESSION} {stream}");
     name.retain(|c| c.is_ascii_graphic() || c == ' ');

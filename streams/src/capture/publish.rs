@@ -1,8 +1,8 @@
 //! Publishes the changes of a capture and moves its position.
 //!
-//! Topics of the built-in log are written in the transaction that moves the position. Kafka commits the records first, in a transaction of
-//! its own: if the process ends between the two, the same records are published again. Only the process that holds the
-//! lease can write, because each new holder fences the one before it.
+//! Topics of the built-in log are written in the transaction that moves the position. Kafka commits the records first,
+//! in a separate transaction: if the process ends between the two, the records are published again (at-least-once).
+//! Only the process that holds the lease can write, because each new holder fences the previous one.
 
 use super::Capture;
 use super::lot::Lot;
@@ -21,10 +21,10 @@ use orch_store::topic::{ensure_topic, produce_as_writer};
 use sqlx::PgPool;
 use std::sync::Arc;
 
-/// A position in the log of a source is that of a stream in its one partition.
+/// The position in the log of the source is stored as the offset of this partition, the only one of a capture.
 const PARTITION: i32 = 0;
 
-/// Where a capture publishes, for as long as it has its lease.
+/// Destination of a capture while the process holds its lease.
 #[derive(Clone)]
 pub(crate) struct Target {
     pub(crate) pool: PgPool,
@@ -33,19 +33,19 @@ pub(crate) struct Target {
     pub(crate) kafka: Option<Arc<KafkaProducer>>,
 }
 
-/// A lot with where the capture is when it is published.
+/// A batch, with the position of the capture after it.
 pub(super) struct PositionedLot {
     pub(super) lot: Lot,
-    /// Where the last part has ended.
+    /// End of the previous batch.
     pub(super) from: u64,
     pub(super) position: CapturePosition,
-    /// Of the log of the source, as last seen.
+    /// End of the source's log when it was last polled.
     pub(super) written: u64,
 }
 
 impl Target {
-    /// # Errors
-    /// A fatal one when the connection is for something else.
+    /// Opens the system that has the topics. Returns a fatal error if it is neither the built-in log nor a Kafka
+    /// cluster.
     pub(crate) async fn open(pool: PgPool, lease: Lease, hints: Hints, topics: &Connection) -> TaskResult<Target> {
         let kafka = match topics.conn_type.as_str() {
             LOG => None,
@@ -69,7 +69,6 @@ impl Target {
         Ok(left_behind(&mut *self.pool.acquire().await?, &self.lease).await?)
     }
 
-    /// Creates topics that are missing.
     pub(super) async fn ensure_topics(&self, capture: &Capture) -> TaskResult<()> {
         for table in &capture.tables {
             let (topic, partitions) = (capture.topic_of(table), capture.partitions_for(table));
@@ -85,7 +84,7 @@ impl Target {
         Ok(())
     }
 
-    /// Writes down where the capture begins. From here on no earlier holder of the lease publishes.
+    /// Stores the start position of the capture. From here on, no previous holder of the lease can publish.
     pub(super) async fn start(
         &self,
         identity: &str,
@@ -103,9 +102,11 @@ impl Target {
         Ok(tx.commit().await?)
     }
 
+    /// Publishes a batch and returns its end position.
+    ///
     /// # Errors
-    /// `StoreError::FenceLost` if another process holds the lease now. Nothing was published then, or, in Kafka, the same records
-    /// are published again.
+    /// Returns `StoreError::FenceLost` if this process no longer owns the stream. Nothing has been published then,
+    /// except to Kafka: the next owner publishes those records again (at-least-once).
     pub(super) async fn publish(&self, part: PositionedLot) -> TaskResult<u64> {
         let PositionedLot { lot, from, position, written } = part;
         if let Some(kafka) = &self.kafka
@@ -126,7 +127,7 @@ impl Target {
             ..Progress::default()
         };
         let mut tx = self.pool.begin().await?;
-        // First the fence: from here on nothing takes the stream away until this commits.
+        // Take the fence first: no process can take the stream over until this transaction ends.
         commit_stream(&mut tx, &self.lease, &progress).await?;
         set_capture(&mut tx, &self.lease.name, &position).await?;
         if self.kafka.is_none() {

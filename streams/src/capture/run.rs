@@ -1,4 +1,5 @@
-//! One capture at work: the snapshot, if it has none, and then the changes. It reads on while it publishes what was read.
+//! Runs one capture: the snapshot, if it has none yet, and then the changes. The next batch is read while the previous
+//! one is published.
 
 use super::envelope::RowChange;
 use super::lot::Lot;
@@ -17,14 +18,15 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// The server hears this often that the stream is there, by default six times before it would end the session.
+/// Keepalive interval: by default the server receives six keepalives before it would end the session.
 const TICK: Duration = Duration::from_secs(10);
-/// A server that sends nothing during this time is gone: Postgres is asked at every tick, and MySQL sends heartbeats.
+/// Maximum time without a message from the server. Postgres is polled at every tick, and MySQL sends heartbeats.
 const SILENCE: Duration = Duration::from_mins(2);
-/// Where nothing is captured the position moves this often: each write of it is news in the log of a source in the same cluster.
+/// Interval for storing the position while nothing is captured. If the source is in the same cluster, each write adds
+/// changes to its log.
 const IDLE_COMMIT: Duration = Duration::from_mins(1);
 
-/// Runs until it fails: a stream has no end.
+/// Runs a capture. Returns only on an error: a stream has no end.
 pub(crate) async fn run_capture(
     stream: Arc<Stream>,
     capture: Capture,
@@ -84,7 +86,7 @@ struct AtWork<S> {
     source: S,
     target: Target,
     clock: Clock,
-    /// Up to there the last part that was handed over goes.
+    /// End of the last batch that was handed over.
     from: u64,
     position: CapturePosition,
     lot: Lot,
@@ -113,7 +115,7 @@ impl<S: Source> AtWork<S> {
         self.start(false).await
     }
 
-    /// Reads all rows. What was written down before says so, and it begins again if it is cut off.
+    /// Reads all rows. The phase is stored first, so an interrupted snapshot starts again.
     async fn snapshot(&mut self, is_again: bool) -> TaskResult<()> {
         let stream = self.stream.name.clone();
         self.position.tables = self.source.find_tables().await?;
@@ -140,7 +142,7 @@ impl<S: Source> AtWork<S> {
         self.finish().await
     }
 
-    /// Mirrors of the tables copy them.
+    /// Publishes the records that make mirrors copy the tables.
     async fn mark(&mut self, tables: &[String]) -> TaskResult<()> {
         for name in tables {
             let mark = self.source.record(name, RowChange::Mark, self.of_snapshot("true"))?;
@@ -152,13 +154,14 @@ impl<S: Source> AtWork<S> {
     async fn read_tables(&mut self, tables: Vec<String>, is_again: bool) -> TaskResult<()> {
         let mut last: Option<(String, Vec<S::Cell>)> = None;
         for name in tables {
-            // The rows of an earlier snapshot may be gone from the source. Among several partitions nothing would say which rows came first.
+            // Delete the rows of an earlier snapshot, which may be gone from the source. In a topic with several
+            // partitions, the TRUNCATE would have no order relative to the rows.
             if is_again && self.capture.partitions_for(&name) == 1 {
                 let record = self.source.record(&name, RowChange::Truncate, self.of_snapshot("true"))?;
                 self.tell(&name, record).await?;
             }
             self.source.begin_table(&name).await?;
-            // The last row of all is marked, so each waits for the next one.
+            // The last row of the snapshot gets a mark, so each row is held back until the next one is read.
             while let Some(row) = self.source.next_row().await? {
                 if let Some((name, row)) = last.replace((name.clone(), row)) {
                     let record = self.source.record(&name, RowChange::Read(row), self.of_snapshot("true"))?;
@@ -178,7 +181,7 @@ impl<S: Source> AtWork<S> {
         OfSnapshot { now_ms: self.now_ms(), place }
     }
 
-    /// A record of the snapshot.
+    /// Adds a record of the snapshot to the batch.
     async fn tell(&mut self, table: &str, record: NewRecord) -> TaskResult<()> {
         self.lot.push(&self.capture.topic_of(table), record);
         self.lot.at_ms = Some(self.now_ms());
@@ -189,7 +192,7 @@ impl<S: Source> AtWork<S> {
         Ok(())
     }
 
-    /// Until what was handed over is published.
+    /// Waits until all batches that were handed over are published.
     async fn finish(&mut self) -> TaskResult<()> {
         while let Some(done) = self.publishing.join_next().await {
             done??;
@@ -197,7 +200,7 @@ impl<S: Source> AtWork<S> {
         Ok(())
     }
 
-    /// Hands over what there is; it is published while more is read.
+    /// Hands over the batch, which is published while more is read.
     fn publish(&mut self) {
         let lot = std::mem::take(&mut self.lot);
         self.position.lag_ms = lot.at_ms.map(|at_ms| (self.now_ms() - at_ms).max(0));
@@ -224,7 +227,8 @@ impl<S: Source> AtWork<S> {
                 None => tick + TICK,
             };
             tokio::select! {
-                // What is read waits in the socket as long as the last part is not published.
+                // A full batch stops reading until the previous batch is published (back-pressure): changes wait in the
+                // socket.
                 sent = self.source.next(), if !is_full => {
                     heard = Instant::now();
                     let now_ms = self.clock.now().timestamp_millis();
@@ -248,7 +252,7 @@ impl<S: Source> AtWork<S> {
         }
     }
 
-    /// Now and then: the server hears of the stream, and the position moves over what is not captured.
+    /// Runs at every tick: sends a keepalive, and moves the position past changes that are not captured.
     async fn poll_source(&mut self, (heard, committed): (Instant, Instant)) -> TaskResult<()> {
         if heard.elapsed() >= SILENCE {
             bail!("the server has said nothing for {} s", SILENCE.as_secs());

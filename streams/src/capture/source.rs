@@ -1,5 +1,5 @@
-//! What a kind of database has to do so that its changes are captured: its position, its snapshot, and its changes as records. `run`
-//! does the rest, which is the same for all.
+//! Interface that a kind of database implements to be captured: its position, its snapshot, and its changes as records.
+//! `run` contains the rest, which is the same for all.
 
 use super::Capture;
 use super::envelope::RowChange;
@@ -11,18 +11,18 @@ use orch_store::topic::NewRecord;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// How a capture begins.
+/// The first phase of a capture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Begin {
-    /// All rows are read.
+    /// Reads all rows first.
     Snapshot {
-        /// Rows of an earlier one are in the topics.
+        /// True if the topics have rows of an earlier snapshot.
         is_again: bool,
     },
     Changes,
 }
 
-/// How far the changes are that were taken.
+/// Position after the changes that were taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Reached {
     pub(super) at: LogPosition,
@@ -31,97 +31,94 @@ pub(super) struct Reached {
     pub(super) missing: Vec<String>,
 }
 
-/// What a source is opened for.
 #[derive(Debug, Clone)]
 pub(super) struct CaptureRequest {
     pub(super) stream: String,
     pub(super) capture: Arc<Capture>,
     pub(super) connection: Connection,
-    /// When the stream was declared first.
+    /// Creation time of the stream.
     pub(super) since: DateTime<Utc>,
 }
 
 /// A session at a database whose changes are captured.
 pub(super) trait Source: Sized + Send {
-    /// What the server sends while changes are followed.
+    /// A message of the server while changes are followed.
     type Sent: Send;
     /// A value of a row.
     type Cell: Send;
 
-    /// # Errors
-    /// With what a person can do about it.
+    /// Opens a session. Error messages contain a hint for the user.
     fn open(request: CaptureRequest) -> impl Future<Output = TaskResult<Self>> + Send;
 
-    /// The database and its log. In another one positions mean something else.
+    /// Returns the identity of the database and its log. Positions are valid only within one identity.
     fn identity(&self) -> String;
 
-    /// Up to where the log is written, as last seen.
+    /// Returns the end of the log when it was last polled.
     fn written(&self) -> u64;
 
-    /// # Errors
-    /// A fatal one when changes are lost, or would be: a person says what to do.
+    /// Decides how to start. Returns a fatal error if changes are or would be lost, so that a user must decide.
     fn decide(&mut self, left: &StreamCheckpoint) -> impl Future<Output = TaskResult<Begin>> + Send;
 
-    /// Finds the tables and makes them ready for a snapshot. Gives their numbers.
+    /// Finds the tables, prepares them for a snapshot, and returns their numbers.
     ///
     /// # Errors
-    /// One that is tried again: a table is not there, or cannot be captured.
+    /// Returns an error that is retried if a table does not exist or cannot be captured.
     fn find_tables(&mut self) -> impl Future<Output = TaskResult<BTreeMap<String, u32>>> + Send;
 
-    /// Where the capture is before its first snapshot has begun.
+    /// Returns the position of a capture before its first snapshot.
     fn before_snapshot(&self) -> LogPosition;
 
-    /// Takes the snapshot with which the changes begin, and says where that is.
+    /// Takes the snapshot from which the changes follow, and returns its position.
     fn begin_snapshot(&mut self) -> impl Future<Output = TaskResult<Reached>> + Send;
 
     fn begin_table(&mut self, name: &str) -> impl Future<Output = TaskResult<()>> + Send;
 
-    /// The next row of the table; `None` after the last one.
+    /// Returns the next row of the table, or `None` after the last one.
     fn next_row(&mut self) -> impl Future<Output = TaskResult<Option<Vec<Self::Cell>>>> + Send;
 
     fn end_snapshot(&mut self) -> impl Future<Output = TaskResult<()>> + Send;
 
-    /// What the snapshot tells of a table: its rows, that it is empty before they follow, or that mirrors copy it.
+    /// Builds a record of the snapshot: a row of a table, the TRUNCATE before its rows, or the mark for mirrors.
     fn record(&self, table: &str, change: RowChange<Self::Cell>, of: OfSnapshot) -> TaskResult<NewRecord>;
 
-    /// Finds the tables again that a snapshot has read.
+    /// Finds the tables of the snapshot again.
     ///
     /// # Errors
-    /// A fatal one: rows or changes of a table are in no topic.
+    /// Returns a fatal error if the topics lack rows or changes of a table.
     fn resume(&mut self, known: &CapturePosition) -> impl Future<Output = TaskResult<Reached>> + Send;
 
-    /// From here on the server sends changes.
+    /// Makes the server send changes.
     fn follow(&mut self, from: &CapturePosition) -> impl Future<Output = TaskResult<()>> + Send;
 
-    /// What the server sends next. A call that is dropped has lost nothing.
+    /// Returns the next message of the server. Cancel-safe: dropping the future loses nothing.
     fn next(&mut self) -> impl Future<Output = TaskResult<Self::Sent>> + Send;
 
-    /// # Errors
-    /// Fatal ones: a row is too large, or the log is not the one that was read before.
+    /// Adds the changes of a message to the batch. Returns a fatal error if a row is too large or the log is not the
+    /// one that was read before.
     fn take(&mut self, sent: Self::Sent, now_ms: i64, lot: &mut Lot) -> impl Future<Output = TaskResult<()>> + Send;
 
     fn reached(&self) -> Reached;
 
-    /// What was taken is written down up to there.
+    /// Confirms that changes up to this position are committed.
     fn confirm(&mut self, lsn: u64) -> impl Future<Output = TaskResult<()>> + Send;
 
-    /// Called at every tick. Makes the server send something, so that a quiet one can be told from one that is gone, and reads
-    /// how far its log is written.
+    /// Runs at every tick: makes the server send something, so that a quiet server can be told from a dead one, and
+    /// reads the end of its log.
     fn poll_log_end(&mut self) -> impl Future<Output = TaskResult<()>> + Send;
 
-    /// Moves over what is not captured. `false` if there is nothing of the kind.
+    /// Moves the position past changes that are not captured. Returns false if there are none.
     fn pass_over(&mut self) -> impl Future<Output = TaskResult<bool>> + Send;
 }
 
-/// What is said of a record of a snapshot.
+/// Metadata of a record of a snapshot.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct OfSnapshot {
     pub(super) now_ms: i64,
-    /// `true` or `last`.
+    /// Debezium's field `snapshot`: `true` or `last`.
     pub(super) place: &'static str,
 }
 
-/// What the database has of a capture that was written down in this phase, for tests.
+/// Returns the checkpoint of a capture in this phase.
 #[cfg(test)]
 pub(super) fn left(
     identity: &str,

@@ -1,7 +1,7 @@
-//! What changes leave of a table: the last row of each key, and the keys that are gone.
+//! Reduces changes to their effect on a table: the last row of each key, and the deleted keys.
 //!
-//! Changes of a key are in one partition and count in the order of their offsets. A source that tells some of them again begins where
-//! it was and tells all that follow, so the table comes to the same end.
+//! Changes of a key are in one partition and apply in the order of their offsets. A source that repeats changes
+//! continues with all that follow, so the table ends up the same.
 
 use super::{LSN, OLD_KEY, OP, UNAVAILABLE, key_from, value};
 use crate::declare::Stream;
@@ -15,16 +15,15 @@ use orch_lake::table::{At, FilesRead};
 use orch_sdk::task::{TaskResult, fatal};
 use std::collections::{BTreeMap, HashMap};
 
-/// What is done to the table.
 #[derive(Debug)]
 pub(crate) struct Mirrored {
     /// The last row of each key.
     pub(crate) rows: RecordBatch,
     /// Keys of rows that were deleted.
     pub(crate) gone: RecordBatch,
-    /// All rows that the table has go.
+    /// True if a TRUNCATE deletes all existing rows of the table.
     pub(crate) is_emptied: bool,
-    /// Changes whose rows have null in a column, because its value is nowhere.
+    /// Changes whose rows have null in a column because its value was not found.
     pub(crate) incomplete: Vec<PutAside>,
 }
 
@@ -41,7 +40,7 @@ fn places(rows: &[usize]) -> UInt64Array {
     rows.iter().map(|row| Some(*row as u64)).collect()
 }
 
-/// Held against the table, which has the values that the changes do not tell.
+/// Reduces changes, and reads the values that they do not contain from the table.
 pub(crate) async fn mirror(
     table: &Table,
     stream: &Stream,
@@ -69,7 +68,7 @@ pub(crate) async fn mirror(
     Ok(Mirrored { incomplete, ..Mirrored::of(&outcome, &changes, key, rows)? })
 }
 
-/// By the changes alone. Besides: rows and the columns of them that are left as the table has them.
+/// Reduces changes without reading the table. Also returns rows without the columns whose values the table must keep.
 pub(crate) fn mirror_alone(lot: &[RecordBatch], key: &[String]) -> TaskResult<(Mirrored, Vec<RecordBatch>)> {
     let changes = one_batch(lot)?;
     let schema = changes.schema();
@@ -100,17 +99,17 @@ pub(crate) fn mirror_alone(lot: &[RecordBatch], key: &[String]) -> TaskResult<(M
 
 type Key = Box<[u8]>;
 
-/// Where the value of a column is that a change does not tell.
+/// Location of a value that a change does not contain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum FillSource {
-    /// In this row of the lot.
+    /// Row of the batch.
     Lot(usize),
-    /// In the table, in the first of these rows that is there.
+    /// Table row: the first of these candidates that exists.
     Table(Vec<Candidate>),
 }
 
-/// A row of the table, as it was before or is since a change. Where the source tells a change again, the table may have the row that it
-/// led to, and other rows under keys that were free then.
+/// A row of the table, before or since a change. If the source repeats a change, the table may already have its result,
+/// and other rows with keys that were free at that time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Candidate {
     key: Key,
@@ -122,7 +121,7 @@ impl Candidate {
     fn fits(&self, lsn: Option<i64>) -> bool {
         match (self.lsn, lsn) {
             (Some(change), Some(row)) => (row >= change) == self.is_since,
-            // A table that does not keep positions is taken as it was before.
+            // Without LSNs, assume that the row precedes the change.
             _ => !self.is_since,
         }
     }
@@ -130,19 +129,19 @@ impl Candidate {
 
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Outcome {
-    /// Rows of the lot that the table gets.
+    /// Rows of the batch that are written to the table.
     rows: Vec<usize>,
-    /// Rows of the lot whose keys the table loses.
+    /// Rows of the batch whose keys are deleted from the table.
     gone: Vec<usize>,
     is_emptied: bool,
-    /// By row and column.
+    /// Sources of missing values, by row and column.
     fills: BTreeMap<(usize, String), FillSource>,
 }
 
 #[derive(Clone, Copy)]
 enum LastChange {
     Row(usize),
-    /// With the row of the lot that it was, if it was there.
+    /// A deleted row. `was` is its last row in the batch, if it has one.
     Gone {
         was: Option<usize>,
         by: usize,
@@ -222,7 +221,7 @@ fn outcome(changes: &RecordBatch, key: &[String], sorter: &mut Sorter) -> TaskRe
     Ok(outcome)
 }
 
-/// `None`: the text is no key of such rows.
+/// Encodes a previous key. Returns `None` if the text is not a key of such rows.
 fn key_bytes(text: &str, key: &[String], changes: &RecordBatch, sorter: &mut Sorter) -> TaskResult<Option<Key>> {
     let Ok(old) = key_from(text.as_bytes()) else { return Ok(None) };
     let schema = changes.schema();
@@ -247,7 +246,7 @@ fn lsn_at(lsns: Option<&Int64Array>, row: usize) -> Option<i64> {
     lsns.filter(|lsns| lsns.is_valid(row)).map(|lsns| lsns.value(row))
 }
 
-/// A row of the table, or one that it had.
+/// A current or past row of the table.
 #[derive(Debug, Clone, Copy)]
 struct TableRowRef {
     batch: usize,
@@ -255,7 +254,7 @@ struct TableRowRef {
     lsn: Option<i64>,
 }
 
-/// Rows of the table by their keys, the latest first.
+/// Rows of the table by key, from the latest snapshot to the oldest.
 #[derive(Default)]
 struct TableRows {
     batches: Vec<RecordBatch>,
@@ -275,7 +274,8 @@ impl TableRows {
         Ok(())
     }
 
-    /// Whether older snapshots are of no use. Of a row with another key they may have what the change led to when it was told first.
+    /// Returns true if older snapshots are not needed. After a key change, they may contain the result of an earlier
+    /// delivery of the change, unless the first candidate is found.
     fn settles(&self, candidates: &[Candidate]) -> bool {
         let is_moved = candidates.iter().any(|candidate| candidate.key != candidates[0].key);
         self.place(if is_moved { &candidates[..1] } else { candidates }).is_some()
@@ -288,10 +288,10 @@ impl TableRows {
     }
 }
 
-/// The rows that stay, with values that their changes do not have.
+/// Rows to write, completed with the values that their changes do not contain.
 struct Filled {
     rows: RecordBatch,
-    /// Columns that are null because their value is not found, by the row of the batch of changes.
+    /// Columns that are null because their value was not found, by row of the batch.
     missing: BTreeMap<usize, Vec<String>>,
 }
 
@@ -330,7 +330,8 @@ fn fill(changes: &RecordBatch, outcome: &Outcome, found: &TableRows) -> TaskResu
     Ok(Filled { rows: RecordBatch::try_new(schema, columns)?, missing })
 }
 
-/// The rows that values are taken from. One whose key another lot has taken away is in a snapshot from before that.
+/// Reads the rows that missing values are copied from. If an earlier batch deleted the key of such a row, an older
+/// snapshot has it.
 async fn find(table: &Table, outcome: &Outcome, sorter: &mut Sorter) -> TaskResult<TableRows> {
     let mut found = TableRows::default();
     let wanted = outcome.fills.values().filter_map(|known| match known {
@@ -364,7 +365,7 @@ mod tests {
     use arrow::datatypes::{DataType, Int64Type};
     use std::sync::Arc;
 
-    /// Of a table with a small column and a large one, which an update need not tell.
+    /// A change of a table with a small column and a large one, which updates may omit.
     #[derive(Debug, Clone)]
     struct Event {
         op: &'static str,
@@ -396,10 +397,10 @@ mod tests {
         .unwrap()
     }
 
-    /// By key the small value and the large one.
+    /// Small and large value by key.
     type Rows = BTreeMap<i64, (i64, Option<i64>)>;
 
-    /// A table with all of its snapshots; rows have the position of their change.
+    /// All snapshots of a table. Each row has the LSN of its change.
     #[derive(Default)]
     struct Kept(Vec<Snapshot>);
 
@@ -449,7 +450,7 @@ mod tests {
         }
     }
 
-    /// A history of changes on five keys, and what it leaves.
+    /// Returns a random history of changes on five keys, and the resulting rows.
     fn history(dice: &mut Dice) -> (Vec<Event>, Rows) {
         let (mut rows, mut events) = (Rows::new(), Vec::new());
         for nth in 0..20 + dice.below(20) {
@@ -492,7 +493,7 @@ mod tests {
         (events, rows)
     }
 
-    /// Commits end anywhere, and the source tells again what it told before.
+    /// Batches end at random changes, and the source repeats earlier changes.
     #[test]
     fn a_table_comes_to_what_its_source_is_however_often_it_is_told() {
         for seed in 0..10_000 {
@@ -501,7 +502,7 @@ mod tests {
             let (mut kept, mut at, mut restarts, mut lots) = (Kept::default(), 0, dice.below(4), Vec::new());
             while at < events.len() {
                 let mut end = events.len().min(at + 1 + dice.below(8));
-                // A row that gets another key goes and comes in one lot.
+                // The delete and the insert of a key change are in one batch.
                 while events.get(end).is_some_and(|next| next.old.is_some()) {
                     end += 1;
                 }

@@ -1,4 +1,4 @@
-//! Values as they are written in JSON, into columns.
+//! Converts JSON values of changes to columns.
 
 use crate::decode::fraction_digits;
 use arrow::array::{
@@ -13,11 +13,11 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Timelike as _};
 use serde_json::Value;
 use std::sync::Arc;
 
-/// What Debezium writes for a large value that did not change, which Postgres does not tell.
+/// Placeholder that Debezium writes for a large unchanged value, which Postgres does not send.
 const UNAVAILABLE: &str = "__debezium_unavailable_value";
-/// The same as bytes.
+/// The base64 encoding of `UNAVAILABLE`.
 const UNAVAILABLE_BYTES: &str = "X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==";
-/// Days since 1970, by which Debezium writes an infinite date of Postgres.
+/// Days since 1970 that Debezium writes for an infinite date of Postgres.
 const INFINITE_DATE: i64 = 2_146_033_979;
 
 pub(super) fn is_unavailable(value: &Value) -> bool {
@@ -28,17 +28,16 @@ pub(super) fn is_unavailable(value: &Value) -> bool {
     }
 }
 
-/// How the values of a column are written.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wire {
-    /// Decimals are the bytes of a whole number, to be divided by ten to this.
+    /// Scale of decimals that are encoded as the bytes of an unscaled integer. `None` if they are text.
     pub(super) decimal_scale: Option<i8>,
-    /// Integers for times count these.
+    /// Unit of times that are encoded as integers.
     pub(super) unit: TimeUnit,
 }
 
 impl Wire {
-    /// Decimals as text, times in microseconds.
+    /// Converts decimals to text and times to microseconds.
     pub(super) fn plain(self, value: Value, data: &DataType) -> Result<Value, String> {
         match (data, &value) {
             (DataType::Decimal128(..) | DataType::Utf8, Value::Object(parts)) if parts.contains_key("scale") => {
@@ -66,7 +65,8 @@ impl Wire {
     }
 }
 
-/// As the schema that a record carries says. Columns that it does not name are as declared.
+/// Returns the encodings that the schema of a record declares. Columns that it does not contain keep the declared
+/// encoding.
 pub(super) fn wires_of(schema: &str, row: &Schema, declared: &[Wire]) -> Result<Vec<Wire>, String> {
     let schema: Value = serde_json::from_str(schema).map_err(|error| error.to_string())?;
     let named = |fields: &Value, name: &str| {
@@ -92,7 +92,7 @@ pub(super) fn wires_of(schema: &str, row: &Schema, declared: &[Wire]) -> Result<
     Ok(wires.collect())
 }
 
-/// The digits of a number that is written as the bytes of a whole one.
+/// Converts the base64 bytes of an unscaled integer to decimal digits.
 fn decimal_text(bytes: &str, scale: i8) -> Result<String, String> {
     let bytes = STANDARD.decode(bytes).map_err(|error| format!("is no decimal: {error}"))?;
     if bytes.len() > 16 {
@@ -114,8 +114,7 @@ fn decimal_text(bytes: &str, scale: i8) -> Result<String, String> {
     }
 }
 
-/// # Errors
-/// What is wrong with one of the values, or with the type.
+/// Converts values to a column. Returns an error for the first value that does not fit, or for an unsupported type.
 pub(super) fn column(data: &DataType, values: &[Value]) -> Result<ArrayRef, String> {
     Ok(match data {
         DataType::Boolean => Arc::new(each::<_, BooleanArray>(values, boolean)?),
@@ -181,14 +180,14 @@ fn integer<T: TryFrom<i64>>(value: &Value) -> Result<Option<T>, String> {
 fn float(value: &Value) -> Result<Option<f64>, String> {
     let number = match value {
         Value::Number(number) => number.as_f64(),
-        // "NaN", "Infinity", "-Infinity" as well.
+        // Also accepts "NaN", "Infinity" and "-Infinity".
         Value::String(text) => text.parse().ok(),
         _ => None,
     };
     number.map_or_else(|| unfit(value, "number"), |number| Ok(Some(number)))
 }
 
-/// Lists and objects are kept as JSON.
+/// Stores lists and objects as JSON.
 fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
@@ -217,7 +216,7 @@ fn decimal(value: &Value, precision: u8, scale: i8) -> Result<Option<i128>, Stri
     }
 }
 
-/// Infinity, which is also written as a year that no calendar has.
+/// Returns true for infinity, which may also be written as a year that is out of range.
 fn is_infinite(text: &str) -> bool {
     let unsigned = text.trim_start_matches(['-', '+']);
     unsigned.eq_ignore_ascii_case("infinity") || unsigned.bytes().take_while(u8::is_ascii_digit).count() > 6
@@ -251,7 +250,7 @@ fn time(value: &Value) -> Result<Option<i64>, String> {
 fn timestamp(value: &Value) -> Result<Option<i64>, String> {
     let micros = match value {
         Value::Number(number) => match number.as_i64() {
-            // Infinity of Postgres is written as a moment that no calendar has.
+            // Infinity of Postgres is written as a timestamp that is out of range.
             Some(micros) if DateTime::from_timestamp_micros(micros).is_none() => return Ok(None),
             micros => micros,
         },

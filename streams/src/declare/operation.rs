@@ -11,7 +11,8 @@ impl Stream {
         self
     }
 
-    /// A second name of the stream in the API of Kafka Connect, such as the name of the connector that it replaces.
+    /// Sets a second name of the stream in the API of Kafka Connect, such as the name of the connector that it
+    /// replaces.
     pub fn connector(self, name: impl Into<String>) -> Stream {
         Stream { connector: Some(name.into()), ..self }
     }

@@ -1,8 +1,8 @@
-//! Numbers that the decoder of arrow would change in silence: 3.7 becomes 3 in a field of integers, a number becomes a time
-//! in 1970, and 3.777 becomes 3.78 in a field with two digits. Such a record is quarantined.
+//! Detects numbers that arrow's decoder would change silently: 3.7 becomes 3 in an integer field, a number becomes a
+//! time in 1970, and 3.777 becomes 3.78 in a field with two digits. Such records are quarantined.
 //!
-//! Nearly all records hold no such number, so each is first searched for the names of the fields in question. Only a record in
-//! which such a name stands before a doubtful number is parsed once more.
+//! Nearly all records contain no such number, so each record is first searched for the names of these fields. Only a
+//! record in which such a name precedes a doubtful number is parsed a second time.
 
 use arrow::array::{Array, AsArray as _};
 use arrow::datatypes::{DataType, Field, FieldRef, Float32Type, Float64Type, Schema};
@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-/// From here on a double may stand for another whole number than the one that was written.
+/// From this number on, a double may represent a different integer than the one that was written.
 const FIRST_INEXACT: f64 = 9_007_199_254_740_992.0;
 
 /// The kinds of fields in which a number may not fit.
@@ -29,7 +29,7 @@ pub(super) struct Strict<'a> {
     schema: &'a Schema,
     /// Names in quotes, as a record contains them.
     watched: Vec<(Finder<'static>, Kind)>,
-    /// A name may be written with escapes, and is not found then.
+    /// Finds escapes: a name that is written with escapes is not found by `watched`.
     escape: Finder<'static>,
 }
 
@@ -54,7 +54,7 @@ impl<'a> Strict<'a> {
     }
 }
 
-/// Adds what is to be looked for: the name of a field, or of the fields in it.
+/// Adds the name of a field, or of the fields in it, to the names to search for.
 fn watch(name: &str, field: &Field, watched: &mut Vec<(Finder<'static>, Kind)>) {
     match field.data_type() {
         DataType::Struct(fields) => fields.iter().for_each(|field| watch(field.name(), field, watched)),
@@ -100,7 +100,7 @@ fn value_behind(rest: &[u8]) -> &[u8] {
 }
 
 impl Kind {
-    /// Whether the value that begins here may not fit. Lists and objects are parsed to see.
+    /// Returns true if the value that starts here may not fit. Lists and objects must always be parsed.
     fn doubts(self, value: &[u8]) -> bool {
         let end = value.iter().position(|byte| matches!(byte, b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t'));
         let value = &value[..end.unwrap_or(value.len())];
@@ -180,7 +180,7 @@ fn of_value(name: &str, data: &DataType, raw: &str) -> Option<String> {
     }
 }
 
-/// Returns the first column with an infinite number or NaN, which a text such as "NaN" or a number like 1e999 becomes.
+/// Returns an error for the first column with NaN or infinity, the results of decoding "NaN" or 1e999.
 pub(super) fn not_finite(rows: &RecordBatch) -> Option<String> {
     let schema = rows.schema_ref();
     let found = schema.fields().iter().zip(rows.columns()).find(|(_, column)| has_infinite(column.as_ref()));

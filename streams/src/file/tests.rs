@@ -1,4 +1,4 @@
-//! Files become streams, or their mistakes are told in words of files.
+//! Tests that stream files become streams or result in errors that refer to the file.
 
 use super::*;
 use arrow::array::{AsArray as _, Int32Array, Int64Array, RecordBatch, StringArray};
@@ -79,7 +79,7 @@ fn windows_changes_and_captures_have_the_tables_that_they_need() {
     assert!(read("topic: o\nruns: {dag: process_order, most_open: 3}\n").is_ok());
 }
 
-/// The streams of all files are registered by a single statement.
+/// All files are registered by one statement, so one such row would block the others.
 #[test]
 fn a_file_whose_row_cannot_be_stored_is_broken() {
     let file = |line: &str| read(&format!("{line}\ntopic: a\nfields: {{n: integer}}\ntable: a.b\n"));

@@ -1,4 +1,4 @@
-//! Aborts of the Kafka client, which end the process: they are recorded before it ends.
+//! Records aborts of the Kafka client before they end the process.
 
 use crate::topic::kafka::AbortListener;
 use anyhow::anyhow;
@@ -7,8 +7,8 @@ use orch_store::stream::record_kafka_abort;
 use sqlx::PgPool;
 use tokio::sync::watch;
 
-/// Number of aborts in 24 hours after which the streams of a connection wait for a restart. A worker that runs other streams, too, must
-/// not abort over and over.
+/// Number of aborts in 24 hours after which the streams of a connection wait for a manual restart. A worker with other
+/// streams must not abort repeatedly.
 const ABORTS_OF_STOP: i64 = 2;
 
 /// An abort that ends this process as soon as all its hosts have returned.

@@ -1,4 +1,5 @@
-//! What a process runs under leases: streams, or shares of them. Each is a task of its own, which ends with its lease.
+//! Streams or shares that a process runs under leases. Each is a separate task, which is stopped when its lease is
+//! lost.
 
 use orch_sdk::task::TaskResult;
 use std::collections::HashMap;
@@ -6,7 +7,6 @@ use std::fmt::Debug;
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// What this process runs, by lease.
 pub(super) struct Works<L> {
     running: JoinSet<()>,
     held: HashMap<Id, LeasedWork<L>>,
@@ -14,9 +14,9 @@ pub(super) struct Works<L> {
 
 struct LeasedWork<L> {
     lease: L,
-    /// Of the stream, as it was declared when this began.
+    /// Version of the stream's declaration when the task started.
     version: String,
-    /// Ends it.
+    /// Stops the task when it is dropped.
     _stop: DropGuard,
 }
 
@@ -31,7 +31,7 @@ impl<L: Clone + PartialEq + Debug> Works<L> {
         self.held.values().map(|held| held.lease.clone()).collect()
     }
 
-    /// Ends what no longer holds, by its lease and the version of its stream.
+    /// Stops the tasks whose lease or stream version no longer holds.
     pub(super) fn keep(&mut self, holds: impl Fn(&L, &str) -> bool) {
         self.held.retain(|_, held| {
             let holds = holds(&held.lease, &held.version);
@@ -46,7 +46,7 @@ impl<L: Clone + PartialEq + Debug> Works<L> {
         self.running.shutdown().await;
     }
 
-    /// Runs until it is lost; `failed` is told why it ended otherwise.
+    /// Runs `work` until its lease is lost. Calls `failed` if it returns an error or panics.
     pub(super) fn start<F: Future<Output = ()> + Send + 'static>(
         &mut self,
         lease: L,
@@ -57,7 +57,7 @@ impl<L: Clone + PartialEq + Debug> Works<L> {
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let guarded = async move {
-            // A task of its own, so that a panic in a transformation is told like any other failure.
+            // A separate task, so that a panic in a transformation is reported like any other failure.
             let mut inner = JoinSet::new();
             inner.spawn(work);
             let ended = tokio::select! {
@@ -75,7 +75,6 @@ impl<L: Clone + PartialEq + Debug> Works<L> {
         self.held.insert(id, LeasedWork { lease, version, _stop: stop.drop_guard() });
     }
 
-    /// Waits until one has ended.
     pub(super) async fn ended(&mut self) {
         match self.running.join_next_with_id().await {
             Some(ended) => {

@@ -1,6 +1,6 @@
-//! Into a table of the lake whose catalog is not in the database of orch. How far the table has read is in a property of it, which changes with its
-//! rows; the offsets in the database of orch follow. After a crash between the two the stream reads some records again, and leaves out those
-//! that the table has.
+//! Publishes to a table of the lake whose catalog is not in orch's database. A property of the table stores its read
+//! progress and changes with its rows; the offsets in orch's database follow. After a crash between the two commits,
+//! the stream reads some records again and skips those that the table has.
 
 use super::lake::{LakeTarget, LotChanges, beside};
 use super::{Lot, is_new, unknown};
@@ -13,17 +13,17 @@ use orch_store::StoreError;
 use orch_store::stream::{Covered, Lease, StartAt};
 use serde::{Deserialize, Serialize};
 
-/// How far a table has read the topic of a stream.
+/// Next offsets of a stream according to its table.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct ReadProgress {
-    /// Tells the stream from another one of its name.
+    /// Creation time of the stream, which distinguishes it from another stream with the same name.
     owner: String,
-    /// The greatest that has written: a lower one is refused.
+    /// Highest epoch (fencing token) that has written. Lower epochs are rejected.
     epoch: i64,
     next: Offsets,
 }
 
-/// What the property of a table says.
+/// The table property that stores [`ReadProgress`].
 struct ReadProgressProperty {
     property: String,
     text: Option<String>,
@@ -56,16 +56,17 @@ impl ReadProgressProperty {
         )))
     }
 
-    /// Commits only while the property says what it said when it was read.
+    /// Makes the commit a compare-and-swap: it fails if the property has changed since it was read.
     fn moved(&self, change: Change, to: &ReadProgress) -> TaskResult<Change> {
         Ok(change.moves(&self.property, self.text.as_deref(), serde_json::to_string(to)?))
     }
 }
 
-/// From here on no process with a lower epoch publishes.
+/// Claims the tables: processes with a lower epoch cannot publish any more.
 ///
 /// # Errors
-/// `StoreError::FenceLost`: a process with a higher epoch has claimed it. A fatal error: the table is kept by another stream of this name.
+/// Returns `StoreError::FenceLost` if a process with a higher epoch has claimed a table, or a fatal error if another
+/// stream with this name writes to it.
 pub(super) async fn claim(
     to: &LakeTarget,
     lease: &Lease,
@@ -98,11 +99,12 @@ pub(super) async fn claim(
     Ok(())
 }
 
-/// Publishes what the tables do not have yet, one table after the other. Returns the number of incomplete rows.
+/// Publishes the records that the tables do not have yet, one table after the other. Returns the number of incomplete
+/// rows.
 ///
 /// # Errors
-/// `StoreError::FenceLost`: the table is claimed by another process. A conflict: the table has changed meanwhile, so this is to be done again. A
-/// fatal error: the table has less than it had.
+/// Returns `StoreError::FenceLost` if another process has claimed the table, a conflict if the table has changed in the
+/// meantime and the caller must retry, or a fatal error if the table has fewer records than the stream has committed.
 pub(super) async fn publish(
     to: &LakeTarget,
     lease: &Lease,
@@ -119,7 +121,7 @@ pub(super) async fn publish(
         return Err(StoreError::FenceLost.into());
     }
     if of_aside.read.owner != owner {
-        // Made after the claim, by a process that had lost the table already.
+        // A process that had already lost the table created this one after the claim.
         of_aside.read.next.clear();
     }
     known.check_not_behind(&lot.covered, lease)?;
@@ -136,7 +138,7 @@ pub(super) async fn publish(
     };
     let LotChanges { mut changes, incomplete } = to.changes(stream, lease, &new).await?;
     if !new.covered.is_empty() && changes.iter().all(|change| *change.table() != to.table.name) {
-        // Nothing of it is a row, and the table says nevertheless that it was read.
+        // No row changes, but the progress property must still advance.
         changes.insert(0, table.append_written([])?);
     }
     for change in changes {
@@ -151,7 +153,7 @@ pub(super) async fn publish(
     Ok(incomplete)
 }
 
-/// What of a range the table does not have.
+/// Returns the part of a range that the table does not have.
 fn rest(covered: &Covered, known: &Offsets) -> Option<Covered> {
     let from = known.get(&covered.partition).map_or(covered.from, |next| covered.from.max(*next));
     (from < covered.to).then_some(Covered { from, ..*covered })

@@ -1,5 +1,5 @@
-//! Into a table of the lake: the snapshot, the rows that were put aside and the offsets change in one transaction, if the catalog
-//! is in the database of orch.
+//! Publishes to a table of the lake. If the catalog is in orch's database, the snapshot, the quarantined records and
+//! the offsets change in one transaction.
 
 use super::elsewhere;
 use super::{IDENTITY, Lot, Target, no_snapshot, quarantined};
@@ -25,16 +25,17 @@ use orch_store::stream::{Covered, Lease, Progress, StartAt, WaitingLot, start_st
 use serde_json::{Map, json};
 use std::collections::{BTreeMap, HashSet};
 
-/// Other writers may be faster so often before the stream gives up and begins anew.
+/// Maximum number of attempts when other writers cause conflicts, before the stream fails and restarts.
 const TRIES: u32 = 20;
 
 #[derive(Debug, Clone)]
 pub(crate) struct LakeTarget {
     pub(crate) lake: Lake,
     pub(crate) table: LakeTable,
-    /// Of a mirror that copies the table of its source.
+    /// `Some` for a mirror that copies the table of its source.
     pub(crate) snapshot: Option<Snapshot>,
-    /// Tells the stream from another one of its name. Only if the catalog of the table is not in the database of orch.
+    /// Creation time of the stream, which distinguishes it from another stream with the same name. `Some` only if the
+    /// catalog is not in orch's database.
     pub(crate) owner: Option<String>,
 }
 
@@ -75,8 +76,8 @@ impl LakeTarget {
         }
     }
 
-    /// Creates the table, or adds the columns and changes the partition that the declaration has now. Existing rows get null in
-    /// new columns, and existing files keep their partition until a compaction.
+    /// Creates the table, or adds the columns and changes the partitioning of the current declaration. Existing rows
+    /// have null in new columns, and existing files keep their partitioning until a compaction.
     async fn prepare(&self) -> LakeResult<()> {
         let LakeTable { name, definition, .. } = &self.table;
         if let Some(table) = self.lake.find(name).await? {
@@ -95,7 +96,7 @@ impl LakeTarget {
         self.lake.ensure(name, definition).await.map(drop)
     }
 
-    /// `true`: DAGs may wait for the table.
+    /// Publishes a batch. Returns true if the asset was updated and DAGs may wait for it.
     pub(super) async fn publish(
         &self,
         target: &Target,
@@ -106,7 +107,7 @@ impl LakeTarget {
         let mut tries = 1;
         loop {
             match self.try_publish(target, stream, lot, progress).await {
-                // What an upsert read was changed meanwhile: it is done again on the table as it is now.
+                // Rows that an upsert has read were changed. Build the upsert again from the current table.
                 Err(error) if tries < TRIES && is_overtaken(&error) => tries += 1,
                 done => return done,
             }
@@ -122,7 +123,7 @@ impl LakeTarget {
         self.commit(target, lot, &with_incomplete(progress, incomplete), changes).await
     }
 
-    /// `true`: DAGs may wait for the table.
+    /// Copies the source table. Returns true if the asset was updated and DAGs may wait for it.
     pub(super) async fn copy(&self, target: &Target, stream: &Stream, lot: &Lot) -> TaskResult<bool> {
         let snapshot = self.snapshot.as_ref().ok_or_else(|| no_snapshot(stream))?;
         let table = self.lake.table(&self.table.name).await?;
@@ -210,9 +211,9 @@ impl LakeTarget {
         Ok(LotChanges { changes: signed(changes, stream, lease, &lot.covered), incomplete })
     }
 
-    /// Quarantines the rows that the table cannot keep. Returns `false` if there are none.
+    /// Quarantines the rows that the table cannot store. Returns false if there are none.
     pub(crate) async fn put_aside_refused(&self, stream: &Stream, lot: &mut Lot) -> TaskResult<bool> {
-        // Rows of windows are made of many records, and a deleted row of a mirror has only its key.
+        // A row of a window comes from many records, and a deleted row of a mirror has only its key.
         if stream.windows.is_some() || matches!(self.table.write, HowWritten::Mirror { .. }) {
             return Ok(false);
         }
@@ -244,14 +245,14 @@ impl LakeTarget {
         Ok(true)
     }
 
-    /// Writes the rows of a share into files that no snapshot has.
+    /// Writes the rows of a share to files that are not yet in a snapshot.
     pub(crate) async fn write(&self, stream: &Stream, lease: &Lease, lot: &Lot) -> TaskResult<serde_json::Value> {
         let LotChanges { changes, .. } = self.changes(stream, lease, lot).await?;
         let written = changes.iter().map(|change| Ok((change.table().to_string(), change.written()?)));
         Ok(serde_json::to_value(written.collect::<LakeResult<FilesByTable>>()?)?)
     }
 
-    /// Publishes the files of lots that shares have handed over.
+    /// Publishes the files of batches that shares have written.
     pub(crate) async fn publish_written(
         &self,
         target: &Target,
@@ -292,7 +293,6 @@ impl LakeTarget {
     }
 }
 
-/// The changes of a batch.
 pub(super) struct LotChanges {
     pub(super) changes: Vec<Change>,
     /// Number of quarantined records that are in the table as well, with null where a value is not known.
@@ -303,11 +303,10 @@ fn with_incomplete(progress: &Progress, incomplete: i64) -> Progress {
     Progress { quarantined: progress.quarantined + incomplete, ..progress.clone() }
 }
 
-/// Files of shares, by table.
 type FilesByTable = BTreeMap<String, Vec<WrittenFile>>;
 
-/// Says in the snapshots what they are of, for those who look at the table. What counts is in Postgres, in the same transaction, or in a
-/// property of a table that is elsewhere.
+/// Adds the stream and its offsets to the snapshots for users. The authoritative offsets are in Postgres, in the same
+/// transaction, or in a property of the table if its catalog is not in orch's database.
 fn signed(changes: Vec<Change>, stream: &Stream, lease: &Lease, covered: &[Covered]) -> Vec<Change> {
     let offsets: Map<_, _> =
         covered.iter().map(|one| (one.partition.to_string(), json!({ "from": one.from, "to": one.to }))).collect();
@@ -331,7 +330,7 @@ async fn append(table: &Table, lot: &Lot) -> TaskResult<Change> {
     Ok(table.append(Batches::from(rows)).await?)
 }
 
-/// The rows without their origin and what was done to them, unless the table keeps it.
+/// Drops the origin and the columns of the change, unless the table has these columns.
 fn plain(table: &Table, rows: &RecordBatch) -> LakeResult<RecordBatch> {
     let keeps = |name: &str| {
         table.schema().field_by_name(name).is_some() || !(matches!(name, PARTITION | OFFSET) || is_of_change(name))
@@ -341,13 +340,13 @@ fn plain(table: &Table, rows: &RecordBatch) -> LakeResult<RecordBatch> {
     Ok(rows.project(&kept)?)
 }
 
-/// The name of the table of records that could not be published.
+/// Returns the name of the quarantine table of a table.
 pub(crate) fn beside(table: &TableName) -> LakeResult<TableName> {
     TableName::new(table.namespace(), quarantine_of(table.name()))
 }
 
-/// Returns the records that the quarantine does not have yet. After a reset, a stream reads records again. Files without these
-/// offsets are not opened, so the check costs nothing for new records.
+/// Returns the records that are not in the quarantine table yet, because a stream reads records again after a reset.
+/// Files without these offsets are not opened, so the check costs nothing for new records.
 async fn without_quarantined(table: &Table, stream: &Stream, aside: &[PutAside]) -> TaskResult<Vec<PutAside>> {
     let offsets = || aside.iter().map(|one| one.offset);
     let (Some(first), Some(last)) = (offsets().min(), offsets().max()) else { return Ok(Vec::new()) };

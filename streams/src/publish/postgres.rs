@@ -1,5 +1,6 @@
-//! Into tables of a Postgres database: rows and offsets change in one transaction there. The offsets in the database of orch follow; after a
-//! crash between the two the stream reads some records again, and leaves out those that the table has.
+//! Publishes to tables of a Postgres database, where rows and offsets change in one transaction. The offsets in orch's
+//! database follow; after a crash between the two commits, the stream reads some records again and skips those that the
+//! table has.
 
 use super::{IDENTITY, Lot, is_new, quarantined, unknown};
 use crate::changes::{is_of_change, mirror_alone};
@@ -49,18 +50,18 @@ impl PostgresTarget {
         self.follower.claim(&Claim { moved: &moved, emptied: &emptied }).await
     }
 
-    /// Publishes a batch. Quarantines the records that the database refuses, and publishes the others.
+    /// Publishes a batch. Quarantines the records that the database rejects, and publishes the others.
     pub(super) async fn publish(&self, stream: &Stream, lot: &mut Lot) -> TaskResult<()> {
         let covered: Vec<_> = lot.covered.iter().map(|one| (one.partition, one.from, one.to)).collect();
         let whole = self.follower.publish(&covered, |known| self.parts(stream, lot, known)).await;
         let Err(error) = whole else { return Ok(()) };
-        // Rows of windows are made of many records.
+        // A row of a window comes from many records.
         if RowsRefused::reason(&error).is_none() || stream.windows.is_some() {
             return Err(error);
         }
         let refused = self.find_refused(stream, &lot.rows).await?;
         if refused.is_empty() {
-            // The database accepts each row alone, so the rows contradict each other.
+            // The database accepts each row alone, so the rows conflict with each other.
             return Err(error);
         }
         tracing::warn!(
@@ -72,7 +73,7 @@ impl PostgresTarget {
         self.follower.publish(&covered, |known| self.parts(stream, lot, known)).await
     }
 
-    /// Returns the rows that the database refuses, by batch and row, with the reason for each.
+    /// Returns the rows that the database rejects, by batch and row, with the reason for each.
     async fn find_refused(
         &self,
         stream: &Stream,
@@ -112,7 +113,7 @@ impl PostgresTarget {
         let aside: Vec<_> = lot.aside.iter().filter(|one| is_new(known, one.partition, one.offset)).cloned().collect();
         if !aside.is_empty() {
             let rows = quarantined(&stream.topic, &aside)?;
-            // After a reset, records are read that are quarantined already.
+            // After a reset, the stream reads records again that are already quarantined.
             parts.push(TableBatch { load: self.quarantine(), put: Put::Absent(IDENTITY), rows });
         }
         Ok(parts)

@@ -1,5 +1,5 @@
-//! Runs of a DAG for the records of a topic: they are started in the transaction that moves the offsets. No more are started than may be open,
-//! and records wait in the topic meanwhile.
+//! Starts runs of a DAG for records, in the transaction that moves the offsets. While the maximum number of runs is
+//! unfinished, records wait in the topic.
 
 use super::{Lot, Target};
 use crate::declare::Stream;
@@ -21,11 +21,11 @@ use sqlx::PgConnection;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// A transaction starts so many runs.
+/// Maximum number of runs that a transaction starts.
 const MOST_AT_ONCE: usize = 100;
-/// A DAG without room is asked again after so long, or when a run ends and this process hears of it.
+/// Polling interval while the DAG has no free slots, in case the hint that a run has finished is lost.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// A transaction puts so many records aside at once.
+/// Maximum number of records that are quarantined at once.
 const MOST_ASIDE: usize = 10_000;
 
 #[derive(Debug, Clone)]
@@ -34,7 +34,6 @@ pub(crate) struct RunsTarget {
     versions: Versions,
 }
 
-/// What became of a part of a lot.
 struct RunStartOutcome {
     hints: Vec<Hint>,
     is_aside: bool,
@@ -45,7 +44,7 @@ impl RunsTarget {
         RunsTarget { of: of.clone(), versions: Versions::default() }
     }
 
-    /// Part by part, as the DAG has room.
+    /// Publishes a batch in parts, whenever the DAG has free slots.
     pub(super) async fn publish(&self, target: &Target, stream: &Stream, lot: &Lot) -> TaskResult<()> {
         let mut next: BTreeMap<i32, i64> = lot.covered.iter().map(|one| (one.partition, one.from)).collect();
         let mut calls = lot.calls.as_slice();
@@ -69,7 +68,7 @@ impl RunsTarget {
         }
     }
 
-    /// Waits until there is some.
+    /// Waits for free slots of the DAG. Returns their number, at most [`MOST_AT_ONCE`].
     async fn room(&self, target: &Target, stream: &Stream) -> TaskResult<usize> {
         loop {
             let over = target.hints.on(Hint::Run).notified();
@@ -83,7 +82,7 @@ impl RunsTarget {
         }
     }
 
-    /// Tried again: a bundle may come later than its streams.
+    /// Not fatal, so the stream retries: a bundle may be registered after its streams.
     fn no_such_dag(&self, stream: &Stream) -> anyhow::Error {
         let (stream, dag_id) = (&stream.name, &self.of.dag_id);
         anyhow!(
@@ -151,7 +150,7 @@ struct RunCallBatch<'a> {
     last_record_at: Option<chrono::DateTime<chrono::Utc>>,
 }
 
-/// Up to where the offsets move with these calls. With the last of them everything is covered.
+/// Returns the ranges that are covered after these calls. The last calls cover everything.
 fn reached(whole: &[Covered], next: &BTreeMap<i32, i64>, calls: &[Call], is_last: bool) -> Vec<Covered> {
     let moved = |one: &Covered| {
         let from = next.get(&one.partition).copied().unwrap_or(one.from);
@@ -166,7 +165,7 @@ fn is_in(covered: &[Covered], partition: i32, offset: i64) -> bool {
     covered.iter().any(|one| one.partition == partition && (one.from..one.to).contains(&offset))
 }
 
-/// Into a topic of the built-in log, since there is no table beside which they could lie.
+/// Writes the records to a topic of the built-in log, because a stream that starts runs has no quarantine table.
 async fn put_aside(tx: &mut PgConnection, stream: &Stream, aside: &[&PutAside]) -> TaskResult<()> {
     if aside.is_empty() {
         return Ok(());
@@ -192,7 +191,7 @@ async fn put_aside(tx: &mut PgConnection, stream: &Stream, aside: &[&PutAside]) 
     Ok(())
 }
 
-/// Names of topics are narrower than those of streams.
+/// Returns the name of the quarantine topic. Topic names allow fewer characters than stream names.
 pub(crate) fn quarantine_topic(stream: &str) -> String {
     let may = |c: char| if c.is_ascii_alphanumeric() || "_.-".contains(c) { c } else { '-' };
     stream.chars().map(may).chain("_quarantine".chars()).collect()

@@ -1,4 +1,5 @@
-//! Recorded records as a topic: a file of JSON lines, plain or compressed. It is read whole, and read again when it has changed.
+//! A file of JSON lines, plain or compressed with gzip, as a topic. It is loaded as a whole, and again after each
+//! change.
 
 use super::{Bounds, Most, Position, TopicReader};
 use crate::declare::hash;
@@ -16,47 +17,47 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, sleep_until};
 
-/// Of a file, once it is unpacked: it is held in memory.
+/// Maximum size of a decompressed file in bytes. The file is held in memory.
 const MOST_BYTES: u64 = 1 << 30;
-/// Whether the file has grown.
+/// Polling interval for changes of the file.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// A file whose lines are records.
+/// A topic whose records are the lines of a file.
 #[derive(Debug)]
 pub struct FileTopic {
     path: PathBuf,
     topic: String,
     form: Form,
     held: Option<LoadedFile>,
-    /// By partition, where the next read begins.
+    /// Next offset by partition.
     next: BTreeMap<i32, i64>,
 }
 
-/// What a line is.
+/// Content of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
-    /// A value. Its offset is the number of its line, from 0 on, in partition 0.
+    /// A value. Its offset is its line number, starting at 0, in partition 0.
     Lines,
-    /// A record: `partition`, `offset`, `value`, and perhaps `key`, `ts_ms`, `headers` and `topic`.
+    /// A record: `partition`, `offset`, `value`, and optionally `key`, `ts_ms`, `headers` and `topic`.
     Records,
 }
 
-/// The file as it was.
+/// Content of the file when it was last loaded.
 #[derive(Debug)]
 struct LoadedFile {
     seen: FileStamp,
     records: Records,
-    /// By partition, offsets and where their records are.
+    /// Offsets and record indexes by partition.
     places: BTreeMap<i32, Vec<(i64, usize)>>,
 }
 
 type FileStamp = (u64, Option<SystemTime>);
 
 impl FileTopic {
-    /// Nothing is read yet.
+    /// Opens a file as a topic, without reading it.
     ///
     /// # Errors
-    /// A fatal error when the connection does not name a file.
+    /// Returns a fatal error if the connection does not name a file or has an unknown format.
     pub fn open(connection: &Connection, topic: &str) -> TaskResult<FileTopic> {
         let text = |name: &str| connection.extra_field(name).and_then(|value| value.as_str().map(str::to_owned));
         let id = &connection.id;
@@ -75,7 +76,7 @@ impl FileTopic {
         Ok(FileTopic { path: path.into(), topic: topic.into(), form, held: None, next: BTreeMap::new() })
     }
 
-    /// The file as it is now.
+    /// Loads the file if it has changed, and returns its content.
     async fn reload_if_changed(&mut self) -> TaskResult<&LoadedFile> {
         let (path, topic, form) = (self.path.clone(), self.topic.clone(), self.form);
         let known = self.held.as_ref().map(|held| held.seen);
@@ -94,7 +95,7 @@ impl FileTopic {
         self.held.as_ref().ok_or_else(|| anyhow!("`{}` was not read", self.path.display()))
     }
 
-    /// Adds the records that the file has. `false`: it has no more.
+    /// Adds records of the loaded file. Returns false if it has no more.
     fn take(&mut self, into: &mut Records, most: Most) -> bool {
         let Some(held) = &self.held else { return false };
         let had = into.len();
@@ -136,7 +137,7 @@ fn hold(path: &Path, topic: &str, form: Form, seen: FileStamp) -> TaskResult<Loa
     let mut held = LoadedFile { seen, records: Records::default(), places: BTreeMap::new() };
     for (number, line) in (0..).zip(bytes.split_inclusive(|byte| *byte == b'\n')) {
         let text = line.trim_ascii();
-        // The last line may be under way.
+        // The last line may still be written.
         let is_whole = line.ends_with(b"\n") || serde_json::from_slice::<Value>(text).is_ok();
         if text.is_empty() || !is_whole {
             continue;
@@ -170,7 +171,7 @@ impl LoadedFile {
         Ok(())
     }
 
-    /// Records of other topics may be in the same file.
+    /// Adds a recorded record. Records of other topics in the same file are ignored.
     fn add_recorded(&mut self, line: &[u8], topic: &str) -> Result<(), String> {
         let line: Value = serde_json::from_slice(line).map_err(|error| format!("is not JSON: {error}"))?;
         if line["topic"].as_str().is_some_and(|of| of != topic) {
@@ -212,7 +213,7 @@ impl LoadedFile {
 impl TopicReader for FileTopic {
     fn identity(&mut self) -> BoxFuture<'_, TaskResult<String>> {
         Box::pin(async {
-            // Appended records leave the first one as it is.
+            // The first record identifies the file, because appending does not change it.
             let first =
                 self.reload_if_changed().await?.records.get(0).and_then(|first| first.value.map(<[u8]>::to_vec));
             let Some(first) = first else {

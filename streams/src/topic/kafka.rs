@@ -1,8 +1,8 @@
-//! A topic of Apache Kafka, read by librdkafka.
+//! A topic of Apache Kafka, read with librdkafka.
 //!
-//! Partitions are assigned with absolute offsets, and no consumer group is joined: the table that a stream writes says how far
-//! it has read, and nothing at the cluster could say otherwise. Only committed records are read. An offset that the cluster no
-//! longer has is an error, never a jump to another one.
+//! Partitions are assigned with absolute offsets, and no consumer group is joined: the table that a stream writes
+//! stores its offsets, so no state in the cluster can contradict them. Only committed records are read. An offset that
+//! the cluster no longer has is an error; the reader never jumps to another one.
 
 mod abort;
 mod client;
@@ -32,60 +32,59 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
-/// For one question to the cluster.
+/// Timeout for a request to the cluster.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-/// A broker that has just started may not have heard of a topic yet: only later it counts as missing.
+/// Time after which an unknown topic counts as missing. A broker that has just started may not have its metadata yet.
 const UNKNOWN_FOR: Duration = Duration::from_secs(2);
 const ASK_AGAIN: Duration = Duration::from_millis(100);
-/// librdkafka says when its queue is no longer empty. If that is missed, the next look finds what came.
+/// Polling interval. librdkafka signals that its queue is no longer empty, but a signal can be missed.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
-/// A topic of Kafka and where it is read.
+/// A topic of Kafka and the position of its reader.
 ///
-/// A topic that is created again while it is read may be read on at the old offsets, without an error: see `ensure_same_topic`.
+/// If the topic is created again while it is read, reading may continue at the old offsets without an error: see
+/// `ensure_same_topic`.
 pub struct KafkaTopic {
     settings: Settings,
     topic: String,
-    /// For questions. On the connection of a reader they would wait behind its fetch, half a second each.
+    /// Client for requests. On the connection of `reads`, each would wait half a second for a fetch.
     asks: Client,
-    /// `None` before the first seek.
+    /// Client for records. `None` before the first seek.
     reads: Option<Client>,
-    /// By partition, where the next read begins; `NOT_READ` for those that are not read.
+    /// Next offset, indexed by partition; `NOT_READ` for partitions that are not read.
     next: Vec<i64>,
-    /// A read that was dropped left it here with its records.
+    /// The pull of a read that was dropped. It still has its records.
     pulling: Option<JoinHandle<Pulled>>,
     failed: Option<Failure>,
-    /// Memory of records that were handed over.
+    /// Buffer that is reused by the next pull.
     spare: Records,
 }
 
 const NOT_READ: i64 = -1;
 
-/// What was taken out of librdkafka's queue at once.
 struct Pulled {
     records: Records,
     next: Vec<i64>,
     failed: Option<Failure>,
 }
 
-/// Why reading ended.
 #[derive(Debug, Clone)]
 enum Failure {
-    /// librdkafka does not say which offset of which partition.
+    /// librdkafka does not report the partition and the offset.
     OutOfRange,
     NoSuchTopic,
     NotAllowed,
-    /// The records of a pull are lost, or came in another order: only a seek helps.
+    /// The records of a pull were lost or out of order. Only a seek recovers from this.
     Broken(String),
-    /// May be gone with the next read.
+    /// The next read may succeed.
     Passing(KafkaError),
 }
 
 impl KafkaTopic {
-    /// Opens no connection yet.
+    /// Creates a reader without connecting.
     ///
     /// # Errors
-    /// A fatal error for a connection that is not one to Kafka, or that has settings which a stream decides by itself.
+    /// Returns a fatal error if the connection is not of type `kafka`, or has settings that streams determine.
     pub fn open(connection: &Connection, topic: &str) -> TaskResult<KafkaTopic> {
         let settings = Settings::of(connection)?;
         let asks = Client::open(&settings)?;
@@ -101,7 +100,7 @@ impl KafkaTopic {
         })
     }
 
-    /// Calls of librdkafka that wait for the cluster.
+    /// Runs calls of librdkafka that wait for the cluster on a blocking thread.
     async fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Consumer, &str) -> TaskResult<T> + Send + 'static,
@@ -126,7 +125,7 @@ impl KafkaTopic {
         }
     }
 
-    /// Tried again: those who produce to it may create it later.
+    /// Not fatal, so the stream retries: a producer may create the topic later.
     fn missing(&self) -> anyhow::Error {
         anyhow!(
             "Kafka at `{}` has no topic `{}`\nhint: create it; it is looked for again by itself",
@@ -135,7 +134,7 @@ impl KafkaTopic {
         )
     }
 
-    /// Asks until the topic is known.
+    /// Repeats a request until the topic exists, or for at most [`UNKNOWN_FOR`].
     async fn ask_for_topic<T: Send + 'static>(
         &self,
         question: fn(&Consumer, &str) -> TaskResult<Option<T>>,
@@ -161,7 +160,7 @@ impl KafkaTopic {
     async fn offset_at(&self, partition: i32, at: DateTime<Utc>) -> TaskResult<i64> {
         self.ask(move |consumer, topic| {
             let mut wanted = TopicPartitionList::new();
-            // The moment takes the place of the offset, and those below zero mean something else to librdkafka.
+            // The timestamp is passed as an offset, and negative offsets have a special meaning in librdkafka.
             wanted.add_partition_offset(topic, partition, Offset::Offset(at.timestamp_millis().max(0)))?;
             let found = consumer.offsets_for_times(wanted, ANSWER_WITHIN).map_err(plain)?;
             let found = found.find_partition(topic, partition).context("Kafka did not answer for the partition")?;
@@ -186,8 +185,8 @@ impl KafkaTopic {
         for position in positions {
             assignment.add_partition_offset(&self.topic, position.partition, Offset::Offset(position.offset))?;
         }
-        // Another client, because the old one may still hold records of the old positions, and tells its old positions for a
-        // moment after it was given new ones. Certificates are read from files.
+        // Open another client: the old one may still hold records of the old positions, and reports its old positions
+        // for a short time after an assignment. This blocks, because certificates are read from files.
         self.reads = None;
         self.pulling = None;
         self.failed = None;
@@ -231,7 +230,7 @@ impl KafkaTopic {
         }
     }
 
-    /// Dropped while it waits, it leaves the records where the next call finds them.
+    /// Pulls records. Cancel-safe: if the future is dropped, the next call returns its records.
     async fn pull(&mut self, consumer: Arc<Consumer>, into: &mut Records, most: Most) {
         let pulling = self.pulling.get_or_insert_with(|| {
             let (next, records, mark) = (self.next.clone(), std::mem::take(&mut self.spare), self.settings.mark());
@@ -278,7 +277,7 @@ impl KafkaTopic {
         }
     }
 
-    /// Which offset it was.
+    /// Returns an error with the offset that is out of range.
     async fn out_of_range(&self) -> anyhow::Error {
         let bounds = match self.bounds().await {
             Ok(bounds) => bounds,
@@ -298,7 +297,6 @@ impl KafkaTopic {
     }
 }
 
-/// What is wrong with an offset that a partition does not have.
 fn outside(topic: &str, bounds: Bounds, next: i64) -> Option<String> {
     let Bounds { partition, first, next: end } = bounds;
     let problem = if next < first {
@@ -320,10 +318,12 @@ fn outside(topic: &str, bounds: Bounds, next: i64) -> Option<String> {
     ))
 }
 
-/// Takes what is there. Runs on a thread for blocking calls, though none of these waits: a million records a second are work.
+/// Takes the available records. Runs on a blocking thread although no call waits: a million records per second keep a
+/// CPU busy.
 fn pull(consumer: &Consumer, mut records: Records, mut next: Vec<i64>, most: Most) -> Pulled {
     let mut failed = None;
-    // Something else than a record may have come, such as a line of its log: then there may be records behind it.
+    // A poll also returns `None` after it took an event that is not a record, such as a log line. Poll once more for
+    // records behind it.
     let mut looks = 0;
     while failed.is_none() && looks < 2 && records.len() < most.records.max(1) && records.bytes() < most.bytes.max(1) {
         match consumer.poll(Duration::ZERO) {
@@ -359,7 +359,8 @@ fn take(message: &BorrowedMessage<'_>, records: &mut Records, next: &mut [i64]) 
     Ok(())
 }
 
-/// Markers of transactions are taken out of the queue as records are, and move librdkafka's own position.
+/// Advances positions past transaction markers, which librdkafka takes from its queue like records and counts in its
+/// own position.
 fn pass_over_markers(consumer: &Consumer, next: &mut [i64]) {
     let Ok(positions) = consumer.position() else { return };
     for position in positions.elements() {
@@ -372,8 +373,8 @@ fn pass_over_markers(consumer: &Consumer, next: &mut [i64]) {
     }
 }
 
-/// What of librdkafka's errors ends reading. It connects again by itself, and asks for the coordinator of a group that no
-/// stream uses.
+/// Returns the failure if an error stops reading. librdkafka reconnects by itself, and its errors about the coordinator
+/// concern a consumer group that no stream uses.
 fn failure(error: KafkaError) -> Option<Failure> {
     use RDKafkaErrorCode as Code;
     match error.rdkafka_error_code() {
@@ -393,7 +394,8 @@ fn failure(error: KafkaError) -> Option<Failure> {
     }
 }
 
-/// An error of Kafka once: the crate's own error says its code, and names the code as its cause again.
+/// Converts an error without repetition: the error of the crate contains its code in the message and again as its
+/// cause.
 fn plain(error: KafkaError) -> anyhow::Error {
     match error.rdkafka_error_code() {
         Some(code) => code.into(),
@@ -401,7 +403,7 @@ fn plain(error: KafkaError) -> anyhow::Error {
     }
 }
 
-/// By number; `None` when there is no such topic.
+/// Returns the partitions in ascending order, or `None` if the topic does not exist.
 fn partitions(consumer: &Consumer, topic: &str) -> TaskResult<Option<Vec<i32>>> {
     let metadata = consumer.fetch_metadata(Some(topic), ANSWER_WITHIN).map_err(plain)?;
     let found = metadata.topics().iter().find(|found| found.name() == topic).context("Kafka did not answer")?;
@@ -420,7 +422,7 @@ fn unless_unknown<T>(error: RDKafkaErrorCode) -> TaskResult<Option<T>> {
     }
 }
 
-/// Of an open transaction nothing is counted: `next` is the first offset that cannot be read yet.
+/// Returns the bounds of a partition without open transactions: `next` is the first offset that cannot be read yet.
 fn bounds_of(consumer: &Consumer, topic: &str, partition: i32) -> TaskResult<Bounds> {
     let (first, next) = consumer.fetch_watermarks(topic, partition, ANSWER_WITHIN).map_err(plain)?;
     Ok(Bounds { partition, first, next })

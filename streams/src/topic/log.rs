@@ -1,4 +1,4 @@
-//! Topics of the built-in log, in the database of orch.
+//! Topics of the built-in log, in orch's database.
 
 use super::{Bounds, Most, Position, TopicReader};
 use crate::records::{NEW_KEY, OLD_KEY, Record, Records};
@@ -15,21 +15,21 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// A hint that was lost is made good for after so long.
+/// Polling interval in case a hint is lost.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
-/// Hints of this long are answered by one look.
+/// Time to collect hints that are then served by one query.
 const GATHER: Duration = Duration::from_millis(5);
-/// Between two looks when the database did not answer.
+/// Retry delay after a failed query.
 const RETRY: Duration = Duration::from_secs(1);
 
 type Ends = Arc<HashMap<(i32, i16), i64>>;
 
-/// Where the partitions of all topics end. One for each process: streams that nothing is produced for ask nothing.
+/// Ends of the partitions of all topics. A process has one, so idle streams send no queries.
 #[derive(Debug, Clone)]
 pub struct LogEnds(watch::Receiver<Ends>);
 
 impl LogEnds {
-    /// What looks, and has to be polled as long as a stream reads.
+    /// Returns the ends, and a future that refreshes them. It must be polled while a stream reads.
     pub fn watch(pool: PgPool, hints: Hints) -> (LogEnds, impl Future<Output = ()> + Send) {
         let (tell, told) = watch::channel(Ends::default());
         let look = async move {
@@ -55,7 +55,7 @@ impl LogEnds {
         (LogEnds(told), look)
     }
 
-    /// For what reads up to an end that it knows, and looks when it is told to.
+    /// Returns ends that are refreshed only on request, for readers that stop at a known end.
     pub fn asked() -> (AskEnds, LogEnds) {
         let (tell, told) = watch::channel(Ends::default());
         (AskEnds(tell), LogEnds(told))
@@ -67,13 +67,13 @@ impl LogEnds {
 
     async fn changed(&mut self) {
         if self.0.changed().await.is_err() {
-            // Nothing looks any more: the process ends.
+            // No sender is left: the process ends.
             std::future::pending::<()>().await;
         }
     }
 }
 
-/// Looks where the partitions of all topics end.
+/// Refreshes the ends of the partitions of all topics.
 #[derive(Debug)]
 pub struct AskEnds(watch::Sender<Ends>);
 
@@ -98,19 +98,19 @@ pub struct LogTopic {
     topic: Topic,
     ends: LogEnds,
     positions: BTreeMap<i16, i64>,
-    /// The partition that is read first next time: a busy one holds up no other.
+    /// Index of the partition to read first, so that a busy partition does not block the others.
     turn: usize,
 }
 
 impl LogTopic {
-    /// A topic that is missing is created with so many partitions.
+    /// Opens a topic. If it does not exist, it is created with this number of partitions.
     pub async fn open(pool: &PgPool, ends: &LogEnds, name: &str, partitions: i32) -> TaskResult<LogTopic> {
         let topic = topic::ensure_topic(&mut *pool.acquire().await?, name, i16::try_from(partitions)?).await?;
         let (pool, ends) = (pool.clone(), ends.clone());
         Ok(LogTopic { pool, name: name.into(), topic, ends, positions: BTreeMap::new(), turn: 0 })
     }
 
-    /// Reads what has come to one of the partitions. `false`: nothing has.
+    /// Reads new records of one partition. Returns false if there are none.
     async fn read_some(&mut self, into: &mut Records, most: Most) -> TaskResult<bool> {
         let partitions: Vec<i16> = self.positions.keys().copied().collect();
         for nth in 0..partitions.len() {
@@ -125,7 +125,7 @@ impl LogTopic {
             let mut db = self.pool.acquire().await?;
             let read = topic::read_records(&mut db, &self.topic, from).await?;
             drop(db);
-            // Offsets of the log have no gaps.
+            // Offsets of the log have no gaps, so this offset was deleted.
             if read.first().map(|record| record.offset) != Some(offset) {
                 return Err(self.why_missing(partition, offset).await);
             }
@@ -163,7 +163,7 @@ impl LogTopic {
         ))
     }
 
-    /// The topic as it is now, which may have more partitions.
+    /// Reads the topic again, which may have more partitions now.
     async fn refresh_topic(&mut self, db: &mut PgConnection) -> TaskResult<()> {
         match topic::get_topic(db, &self.name).await? {
             Some(found) if found.no == self.topic.no => {

@@ -1,4 +1,4 @@
-//! Adds the rows of a lot to the windows that the stream has.
+//! Aggregates the rows of a batch into the open windows of a stream.
 
 use super::late::{CLOSED, event_times};
 use super::{Measure, MeasureKind, Shape, WINDOW_END, WINDOW_START, Windows};
@@ -16,17 +16,17 @@ use sqlx::PgConnection;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// What a lot changes: rows of the table, and the windows that the stream keeps.
+/// Changes by a batch: rows of the table and the stored windows of the stream.
 #[derive(Debug)]
 pub(crate) struct Folded {
-    /// The windows that changed, as they are now.
+    /// The windows that have changed, with their new values.
     pub(crate) rows: RecordBatch,
-    /// Key and start of those that became a part of others.
+    /// Key and start of sessions that were merged into others.
     pub(crate) merged: Option<RecordBatch>,
     pub(crate) changes: WindowChanges,
 }
 
-/// Adds rows to the windows that the stream has. `changes` says how far event time has come.
+/// Adds rows to the open windows of the stream. `changes` contains the watermarks. Returns `None` without rows.
 pub(crate) async fn fold(
     db: &mut PgConnection,
     stream: &str,
@@ -61,11 +61,10 @@ struct OpenWindows(BTreeMap<Key, BTreeMap<i64, Window>>);
 #[derive(Debug, Clone, PartialEq)]
 struct Window {
     end: i64,
-    /// One for each measure.
     seen: Vec<MeasureAccumulator>,
 }
 
-/// Values so far: how many, and their sum, least or greatest.
+/// Number of values, and their sum, minimum or maximum.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 struct MeasureAccumulator {
     many: i64,
@@ -109,7 +108,7 @@ impl OpenWindows {
             });
             let seen: Vec<MeasureAccumulator> = seen.collect();
             let own = self.0.entry(key).or_default();
-            // Of several windows the first ones may be closed.
+            // The first of several overlapping windows may be closed.
             let open = windows.shape.windows(at.value(row)).filter(|(_, end)| *end > closed.value(row));
             for (start, end) in open {
                 put(own, windows, start, Window { end, seen: seen.clone() });
@@ -118,7 +117,7 @@ impl OpenWindows {
         Ok(())
     }
 
-    /// From the first to the last moment of what was added, by key.
+    /// Returns the time span of the added windows, by key.
     fn spans(&self) -> TaskResult<Vec<WindowSpan>> {
         let spans = self.0.iter().filter_map(|(key, own)| {
             let from = *own.keys().next()?;
@@ -130,7 +129,8 @@ impl OpenWindows {
             .collect()
     }
 
-    /// With what was known before. Gives known windows that became a part of others. Windows that nothing was added to are left out.
+    /// Merges stored windows into those that rows were added to. Returns the stored sessions that became part of
+    /// others. Other stored windows are ignored.
     fn join(&mut self, windows: &Windows, known: Vec<OpenWindow>) -> TaskResult<BTreeSet<(Key, i64)>> {
         let mut merged = BTreeSet::new();
         for known in known {
@@ -170,7 +170,7 @@ impl OpenWindows {
         written.collect()
     }
 
-    /// As rows of the table.
+    /// Returns the windows as rows of the table.
     fn rows(&self, windows: &Windows, types: &[DataType]) -> TaskResult<RecordBatch> {
         let keys = keys_of(windows, types, self.all().map(|(key, start, _)| (key, start)))?;
         let schema = keys.schema();
@@ -184,10 +184,10 @@ impl OpenWindows {
     }
 }
 
-/// Adds a window. Sessions that touch become one.
+/// Adds a window. Sessions that touch are merged.
 fn put(own: &mut BTreeMap<i64, Window>, windows: &Windows, mut start: i64, mut window: Window) {
     if let Shape::Session { .. } = windows.shape {
-        // They are apart from each other, so the first that does not touch ends the search.
+        // Stored sessions do not touch each other, so the first one that does not touch ends the search.
         while let Some((&other, _)) = own.range(..=window.end).next_back().filter(|(_, other)| other.end >= start) {
             start = start.min(other);
             if let Some(other) = own.remove(&other) {
@@ -220,7 +220,7 @@ fn read(windows: &Windows, state: &Value) -> TaskResult<Vec<MeasureAccumulator>>
     seen.collect()
 }
 
-/// A sum may be too large for a double. It is infinite then, and JSON has no such number.
+/// Converts a number to JSON. An infinite sum (an overflow) becomes text, because JSON has no such number.
 fn of_number(value: f64) -> Value {
     Number::from_f64(value).map_or_else(|| Value::String(value.to_string()), Value::Number)
 }
@@ -239,7 +239,7 @@ pub(super) fn texts(rows: &RecordBatch, name: &str) -> TaskResult<StringArray> {
 
 pub(super) type Numbers = PrimitiveArray<Float64Type>;
 
-/// The values of a measure. `None`: it counts rows.
+/// Returns the values of a measure, or `None` if it counts rows.
 pub(super) fn numbers(rows: &RecordBatch, measure: &Measure) -> TaskResult<Option<Numbers>> {
     let Some(of) = &measure.of else { return Ok(None) };
     Ok(Some(cast(column(rows, of)?, &DataType::Float64)?.as_primitive::<Float64Type>().clone()))
@@ -290,7 +290,7 @@ mod tests {
 
     const SECOND: i64 = 1_000_000;
 
-    /// City, second and degrees, with windows closed until the given second.
+    /// Returns rows of city, second and degrees. Windows are closed until second `closed`.
     fn rows(all: &[(&str, i64, Option<f64>)], closed: i64) -> RecordBatch {
         let columns: [(&str, ArrayRef); 4] = [
             ("city", Arc::new(StringArray::from_iter_values(all.iter().map(|(city, ..)| *city)))),

@@ -1,11 +1,11 @@
-//! Which rows come too late for their windows.
+//! Rejects rows that are too late for their windows.
 //!
-//! The time of a partition is the greatest event time that was read of it, record by record, so it is the same
-//! however the records are cut into lots: a partition that is read ahead of others makes none of theirs late, and what is read
-//! again after a crash is decided as it was before.
+//! The watermark of a partition is the highest event time that was read from it, updated by each record. It therefore
+//! does not depend on how records are divided into batches: a partition that is read ahead of others does not make
+//! their records late, and records that are read again after a crash are decided the same way.
 //!
-//! A partition has no time until its first record is read. No window is closed while such a partition has records to read. An empty
-//! partition does not delay them, so its first records may be too late for some windows.
+//! A partition has no watermark until its first record is read. No window is closed while such a partition has unread
+//! records. An empty partition does not delay windows, so its first records may be too late for some of them.
 
 use super::fold::{Numbers, numbers, texts};
 use super::{Windows, micros};
@@ -20,28 +20,29 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Windows that ended at or before this moment take the row no more. A column of rows on their way to their windows.
+/// Column for `fold` with the closing time of a row: windows that end at or before it no longer accept the row.
 pub(super) const CLOSED: &str = "_closed";
-/// One record with a wrong clock would make all that follow late.
+/// Maximum time that a record may be in the future. A single record with a wrong clock would otherwise make all later
+/// records late.
 const MOST_AHEAD: Duration = Duration::from_hours(1);
-/// The year 1 begins. Windows that are kept in Postgres cannot begin much earlier.
+/// Start of the year 1. Windows that are stored in Postgres cannot start much earlier.
 const FIRST: i64 = -62_135_596_800_000_000;
 
-/// Maximum number of bytes, as JSON, of the columns that group rows. An index of Postgres has these columns, of the table or of the open windows, and
-/// an entry of it holds 2,704 bytes.
+/// Maximum size of the columns that group rows, in bytes of JSON. These columns are in a Postgres index, of the table
+/// or of the open windows, whose entries are limited to 2,704 bytes.
 const MAX_KEY_BYTES: usize = 1_024;
 
-/// How far event time has come. In microseconds.
+/// Watermarks, in microseconds since 1970.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct EventTime {
     partitions: BTreeMap<i32, i64>,
     closed_before: Option<i64>,
 }
 
-/// Rows that take part, and those that do not, with the reason for each.
+/// Accepted and rejected rows, with a reason for each rejected row.
 #[derive(Debug)]
 pub(crate) struct Timed {
-    /// With the column [`CLOSED`].
+    /// Accepted rows, with the column [`CLOSED`].
     pub(crate) rows: RecordBatch,
     pub(crate) refused: RecordBatch,
     pub(crate) reasons: Vec<String>,
@@ -55,24 +56,23 @@ impl EventTime {
         }
     }
 
-    /// Whether event time is known of all these partitions.
+    /// Returns true if all these partitions have a watermark.
     pub(crate) fn knows(&self, mut partitions: impl Iterator<Item = i32>) -> bool {
         partitions.all(|partition| self.partitions.contains_key(&partition))
     }
 
-    /// Closes the windows that all partitions of which event time is known have passed, with the lateness that is allowed. Records that
-    /// are read from now on are decided by it, in this process and after a restart.
+    /// Closes the windows that all known watermarks have passed by the allowed lateness. Applies to all records that
+    /// are read from now on, in this process and after a restart.
     pub(crate) fn close(&mut self, windows: &Windows) {
         let slowest = self.partitions.values().min().map(|at| at.saturating_sub(micros(windows.late)));
         self.closed_before = self.closed_before.max(slowest);
     }
 
-    /// Until when windows are closed, as the last [`EventTime::close`] left it.
+    /// Returns the timestamp until which windows are closed since the last [`EventTime::close`].
     pub(crate) fn closed_before(&self) -> Option<DateTime<Utc>> {
         self.closed_before.and_then(DateTime::from_timestamp_micros)
     }
 
-    /// For the commit of what was read so far.
     pub(crate) fn watermarks(&self) -> Vec<(i32, DateTime<Utc>)> {
         let moments = self.partitions.iter();
         moments.filter_map(|(partition, at)| Some((*partition, DateTime::from_timestamp_micros(*at)?))).collect()
@@ -129,7 +129,8 @@ impl EventTime {
         Ok(Timed { rows: RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?, refused, reasons })
     }
 
-    /// Until when windows are closed for it; or why it is late.
+    /// Returns the timestamp until which windows are closed for the record, or the reason why it is late. Advances the
+    /// watermark.
     fn admit(&mut self, windows: &Windows, partition: i32, at: i64) -> Result<i64, String> {
         let watermark = self.partitions.get(&partition).copied();
         let reached = watermark.map_or(i64::MIN, |watermark| watermark.saturating_sub(micros(windows.late)));
@@ -147,7 +148,7 @@ impl EventTime {
     }
 }
 
-/// Returns the number of bytes of a text in JSON, as open windows keep it. A control character has six.
+/// Returns the size of a text in JSON, as stored with open windows. A control character takes six bytes.
 fn json_bytes(text: &str) -> usize {
     let escaped = |byte: u8| match byte {
         0..0x20 => 6,
@@ -157,7 +158,7 @@ fn json_bytes(text: &str) -> usize {
     if text.len() <= MAX_KEY_BYTES { text.bytes().map(escaped).sum() } else { text.len() }
 }
 
-/// In microseconds.
+/// Returns event times in microseconds since 1970.
 pub(super) fn event_times(
     windows: &Windows,
     rows: &RecordBatch,
@@ -189,7 +190,7 @@ mod tests {
         DateTime::from_timestamp(1_000_000, 0).unwrap()
     }
 
-    /// By partition and second.
+    /// Returns rows of partition and second.
     fn rows(all: &[(i32, Option<i64>)]) -> RecordBatch {
         let at: TimestampMicrosecondArray = all.iter().map(|(_, at)| at.map(|at| at * SECOND)).collect();
         let partitions = Int32Array::from_iter_values(all.iter().map(|(partition, _)| *partition));
@@ -211,7 +212,7 @@ mod tests {
         let mut time = EventTime::default();
         let all = rows(&[(0, Some(3)), (0, Some(14)), (0, Some(4)), (0, Some(15)), (0, Some(5)), (1, Some(6))]);
         let timed = time.split(&windows(), &all, now()).unwrap();
-        // At 14 the first window is still open for a second; the other partition has not come so far.
+        // At 14 the first window is open for one more second. The other partition has a lower watermark.
         assert_eq!(kept(&timed), [3, 14, 4, 15, 6]);
         assert!(timed.reasons[0].starts_with("it is late"), "{:?}", timed.reasons);
         assert_eq!(time.watermarks().iter().map(|(_, at)| at.timestamp()).collect::<Vec<_>>(), [15, 6]);

@@ -1,12 +1,12 @@
-//! Where a capture of a binlog goes on: after its last commit, or with a new snapshot. A gap is never passed over in silence. Pure.
+//! Decides where the capture of a binlog continues: after its last commit, or with a new snapshot. A gap is always
+//! reported. Pure functions.
 
 use crate::capture::source::Begin;
 use orch_lake::source::mysql::binlog::{Settings, domains};
 use orch_sdk::task::{TaskResult, fatal};
 use orch_store::stream::{BinlogPosition, CapturePhase, ResetTo, StreamCheckpoint};
 
-/// # Errors
-/// A fatal one when a person asks for a place that there is not.
+/// Decides how to start. Returns a fatal error if a reset requests anything but a new snapshot.
 pub(super) fn decide(stream: &str, left: &StreamCheckpoint) -> TaskResult<Begin> {
     let is_again = left.capture.is_some();
     match (&left.reset_to, &left.capture) {
@@ -21,13 +21,13 @@ pub(super) fn decide(stream: &str, left: &StreamCheckpoint) -> TaskResult<Begin>
     }
 }
 
-/// The server and its log, as far as it says who it is: MariaDB has nothing but a number that people give it.
+/// Returns the identity of the server. MariaDB has only the `server_id`, which administrators assign.
 pub(super) fn identity(settings: &Settings) -> String {
     if settings.is_mariadb { format!("mariadb:{}", settings.server_id) } else { format!("mysql:{}", settings.uuid) }
 }
 
-/// Whether file and place mean in this server's log what they meant when they were written down. MariaDB says what was committed before
-/// a place, which no other history has; MySQL says who it is.
+/// Returns true if file and offset have the same meaning in the log of this server. MariaDB identifies a history by the
+/// GTIDs before a position, MySQL by the UUID of the server.
 pub(super) fn is_here(
     settings: &Settings,
     left: &StreamCheckpoint,

@@ -1,5 +1,5 @@
-//! Where a reader of a binlog is: behind the last group of events that it took whole, and within the next one. A group is a transaction,
-//! or a statement that is one. Pure.
+//! Position of a reader in a binlog: after the last complete group of events, and within the next one. A group is a
+//! transaction or a statement outside of one. Pure.
 
 use orch_lake::source::mysql::binlog::{BinlogCoordinates, Gtid, domains};
 use orch_store::stream::WithinTransaction;
@@ -8,39 +8,39 @@ use std::collections::BTreeMap;
 #[derive(Debug, Default)]
 pub(super) struct Groups {
     pub(super) file: String,
-    /// Behind the last group that was taken whole, in its file.
+    /// End of the last complete group: file and offset.
     taken: (String, u64),
-    /// The same in bytes of the log, counted over its files.
+    /// End of the last complete group in bytes, counted across files.
     pub(super) lsn: u64,
     /// The part of the next group that was taken.
     pub(super) within: Option<WithinTransaction>,
-    /// The last numbers of MariaDB, by domain.
+    /// Last GTID of each MariaDB domain.
     numbers: BTreeMap<u32, String>,
-    /// Where the file begins, as `lsn` counts. Below zero it wraps: the first file was read from its middle.
+    /// Start of the file in the unit of `lsn`. The subtraction wraps, because the first file is read from its middle.
     base: u64,
-    /// Whether `base` is known: at another server the place has other numbers.
+    /// True if `base` is known. Another server has a different file and offset for the position.
     is_found: bool,
-    /// Behind the last event.
+    /// End of the last event.
     end: u64,
     open: Option<OpenGroup>,
 }
 
-/// A group whose end has not come yet.
+/// A group whose end was not read yet.
 #[derive(Debug, Default)]
 struct OpenGroup {
     begins: u64,
     gtid: Option<String>,
     domain: Option<u32>,
-    /// It has more than one statement.
+    /// True if the group has more than one statement.
     has_begun: bool,
     is_xa: bool,
     changes: u64,
-    /// Its first changes, which are in the topics.
+    /// Number of its first changes that are already in the topics.
     known: u64,
 }
 
 impl Groups {
-    /// From a place on. `is_there`: its file is the one that the server sends.
+    /// Starts at a position. `is_there` is true if the server sends the file of the position.
     pub(super) fn new(
         place: &BinlogCoordinates,
         (lsn, within): (u64, Option<WithinTransaction>),
@@ -59,7 +59,7 @@ impl Groups {
         }
     }
 
-    /// Behind the last group.
+    /// Returns the position after the last complete group.
     pub(super) fn place(&self) -> BinlogCoordinates {
         let gtid = self.numbers.values().map(String::as_str).collect::<Vec<_>>().join(",");
         BinlogCoordinates { file: self.taken.0.clone(), pos: self.taken.1, gtid }
@@ -73,7 +73,7 @@ impl Groups {
         self.open.as_ref()?.gtid.as_deref()
     }
 
-    /// An event was read that ends there, of 32 bits. Gives where it begins; files may be larger.
+    /// Records the end of an event and returns its start. `end_pos` has 32 bits, but files may be larger.
     pub(super) fn read(&mut self, end_pos: u32, bytes: u32) -> u64 {
         if end_pos == 0 {
             return self.end;
@@ -92,7 +92,8 @@ impl Groups {
         begins
     }
 
-    /// The log goes on in another file, at its beginning. `is_artificial`: the server says it to this reader alone.
+    /// Continues at the start of another file. `is_artificial` is true if the server sends the event only to this
+    /// reader.
     pub(super) fn rotate(&mut self, file: String, is_artificial: bool) {
         if file == self.file {
             return;
@@ -124,7 +125,7 @@ impl Groups {
         self.open = Some(open);
     }
 
-    /// A statement says that more follow.
+    /// Records that more statements of the group follow.
     pub(super) fn has_begun(&mut self, at: u64) {
         self.ensure_open(at).has_begun = true;
     }
@@ -150,12 +151,12 @@ impl Groups {
         self.open.as_ref().is_some_and(|open| open.is_xa)
     }
 
-    /// Changes of this group that are told.
+    /// Returns the number of changes of the open group.
     pub(super) fn changes(&self) -> u64 {
         self.open.as_ref().map_or(0, |open| open.changes)
     }
 
-    /// Counts a change. `false`: it is in its topic.
+    /// Counts a change. Returns false if its topic already has it.
     pub(super) fn is_new(&mut self) -> bool {
         let Some(open) = &mut self.open else { return false };
         open.changes += 1;
@@ -166,7 +167,7 @@ impl Groups {
         is_new
     }
 
-    /// A statement was read. If nothing has begun, it was all of its group.
+    /// Ends a statement. Outside of a transaction, this also ends the group.
     pub(super) fn end_statement(&mut self) {
         if self.open.as_ref().is_some_and(|open| !open.has_begun) {
             self.end_group();
@@ -248,7 +249,7 @@ mod tests {
         assert_eq!(groups.end, (1 << 32) + 50);
     }
 
-    /// At another server of the same history the file and the place are others.
+    /// Another server of the same history has a different file and offset.
     #[test]
     fn a_place_that_was_found_by_its_number_counts_on() {
         let place = BinlogCoordinates { file: "b.9".into(), pos: 700, gtid: "0-1-7".into() };

@@ -1,4 +1,4 @@
-//! What statements of a binlog of rows do to the tables of a capture.
+//! Applies the statements of a row-based binlog to the tables of a capture.
 
 use super::table::At;
 use super::{BinlogEventPosition, MySql};
@@ -63,7 +63,7 @@ impl MySql {
         Ok(())
     }
 
-    /// By the name of the declaration.
+    /// Returns the declared name of a captured table.
     fn captured(&self, name: &Name) -> Option<String> {
         self.tables.iter().find(|(_, table)| table.name == *name).map(|(name, _)| name.clone())
     }
@@ -83,7 +83,7 @@ impl MySql {
         Ok(())
     }
 
-    /// With a table its rows are gone.
+    /// Empties the dropped tables in the topics and marks them as missing.
     fn dropped(&mut self, names: &[Name], here: BinlogEventPosition, lot: &mut Lot) -> TaskResult<()> {
         for name in names {
             self.emptied(name, here, lot)?;
@@ -95,7 +95,8 @@ impl MySql {
         Ok(())
     }
 
-    /// Its columns may be others. What the catalog has by now may be of a later change: rows that do not fit are found out.
+    /// Reads the columns of a table after it was altered. The catalog may already have a later change; rows that do not
+    /// match are detected.
     async fn changed(&mut self, name: &Name) -> TaskResult<()> {
         match self.captured(name) {
             Some(name) => self.learn(&name).await,
@@ -132,7 +133,8 @@ impl MySql {
         }
     }
 
-    /// A session wrote its statements instead of rows. It is not read what they mean: to name a table is enough.
+    /// Rejects a statement that a session logged instead of rows if it contains the name of a captured table. The
+    /// statement is not parsed.
     fn check_rows(&self, text: &str) -> TaskResult<()> {
         let is_word = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
         let names = |table: &str| text.split(|c| !is_word(c)).any(|word| word.eq_ignore_ascii_case(table));
@@ -149,7 +151,6 @@ impl MySql {
     }
 }
 
-/// The beginning of a statement.
 fn short(text: &str) -> String {
     text.chars().take(80).collect()
 }

@@ -1,4 +1,4 @@
-//! A table of MySQL as records tell of it. Pure.
+//! Encodes tables of MySQL for records. Pure functions.
 
 use crate::capture::envelope::{RowChange, Table, write_text};
 use base64::Engine as _;
@@ -9,7 +9,6 @@ use orch_sdk::task::TaskResult;
 use orch_store::stream::BinlogColumn;
 use std::collections::BTreeSet;
 
-/// What was done to a row of MySQL.
 pub(super) type Change = RowChange<Cell>;
 
 /// A table whose changes become records.
@@ -17,23 +16,22 @@ pub(super) type Change = RowChange<Cell>;
 pub(super) struct Caught {
     pub(super) name: Name,
     pub(super) topic: String,
-    /// As the catalog has them at the place in the log.
+    /// Columns in the catalog at the position in the log.
     pub(super) known: Vec<BinlogColumn>,
     pub(super) columns: Vec<Column>,
-    /// Columns of before: where the log names them, rows may still have them.
+    /// Previous columns. If the log names columns, its rows may still have them.
     pub(super) former: Vec<Column>,
     /// Columns that are in no record.
     pub(super) left_out: BTreeSet<String>,
 }
 
 impl Caught {
-    /// # Errors
-    /// The first column whose values cannot be read from the binlog.
+    /// Sets the columns. Returns an error for the first column whose values cannot be read from the binlog.
     pub(super) fn set_columns(&mut self, known: Vec<BinlogColumn>) -> TaskResult<()> {
         let column = |column: &BinlogColumn| {
             let found = Column::of(&column.name, column.is_key, &column.kind, column.charset.as_deref());
             match found {
-                // What is in no record need not be understood.
+                // Columns that no record contains may have any type.
                 Err(_) if self.left_out.contains(&column.name) => {
                     Column::of(&column.name, column.is_key, "varbinary(1)", None)
                 }
@@ -51,7 +49,7 @@ impl Caught {
         Ok(())
     }
 
-    /// How the rows look that follow; `None` if the columns that are known are of another time.
+    /// Returns the layout of the rows that follow, or `None` if it does not match the known columns.
     pub(super) fn rows(&self, map: &TableMap) -> Option<OfRows> {
         let by_name: Vec<Column> = self.columns.iter().chain(&self.former).cloned().collect();
         let columns = columns_of(map, if map.named.is_some() { &by_name } else { &self.columns })?;
@@ -60,7 +58,7 @@ impl Caught {
     }
 }
 
-/// A table as the rows of an event have it.
+/// Layout of the rows of an event.
 #[derive(Debug, Clone)]
 pub(super) struct OfRows {
     pub(super) name: Name,
@@ -70,7 +68,7 @@ pub(super) struct OfRows {
     pub(super) map: TableMap,
 }
 
-/// Where a change comes from.
+/// Metadata of a change.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Origin<'a> {
     pub(super) is_mariadb: bool,
@@ -78,14 +76,14 @@ pub(super) struct Origin<'a> {
     pub(super) gtid: Option<&'a str>,
     pub(super) file: &'a str,
     pub(super) pos: u64,
-    /// Of an event, which of its rows.
+    /// Index of the row in its event.
     pub(super) row: usize,
     pub(super) at_ms: i64,
     /// `true`, `last` or `false`.
     pub(super) snapshot: &'static str,
 }
 
-/// A table at a place in the log.
+/// A table at a position in the log.
 #[derive(Debug)]
 pub(super) struct At<'a> {
     pub(super) name: &'a Name,
@@ -122,7 +120,7 @@ impl<'a> Table for At<'a> {
             Cell::Int(number) | Cell::Time(number) | Cell::Datetime(number) => number.to_string(),
             Cell::UInt(number) => number.to_string(),
             Cell::Date(days) => days.to_string(),
-            // As few digits as say it: 299.98, not what a double would make of it.
+            // Write the shortest form: 299.98, not the digits of its double.
             Cell::Float(number) => return serde_json::to_writer(out, number).expect("memory takes everything"),
             Cell::Double(number) => return serde_json::to_writer(out, number).expect("memory takes everything"),
             Cell::Text(text) => return write_text(out, text),
@@ -160,7 +158,7 @@ impl<'a> Table for At<'a> {
         out.extend_from_slice(rest.as_bytes());
     }
 
-    /// Rows are whole.
+    /// Does nothing: the binlog contains complete rows.
     fn fill(&self, _row: &mut [Cell], _before: &[Cell]) {}
 
     fn without_large_column(&self) -> String {
@@ -168,11 +166,11 @@ impl<'a> Table for At<'a> {
     }
 }
 
-/// With as many digits as it needs.
+/// Formats a timestamp with as few fractional digits as possible.
 fn instant(at: DateTime<chrono::Utc>) -> String {
     let text = at.to_rfc3339_opts(SecondsFormat::Micros, true);
     let plain = text.trim_end_matches('Z').trim_end_matches('0').trim_end_matches('.');
-    // Without a fraction zeros are seconds.
+    // Without a fraction, trailing zeros belong to the seconds.
     let plain = if plain.len() < 19 { &text[..19] } else { plain };
     format!("{plain}Z")
 }

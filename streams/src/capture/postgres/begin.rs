@@ -1,4 +1,5 @@
-//! Where a capture goes on: after its last commit, or with a new snapshot. A gap is never passed over in silence. Pure.
+//! Decides where a capture continues: after its last commit, or with a new snapshot. A gap is always reported. Pure
+//! functions.
 
 use crate::capture::Capture;
 use crate::capture::source::Begin;
@@ -6,8 +7,7 @@ use orch_lake::source::postgres::replication::{Slot, show_lsn};
 use orch_sdk::task::{TaskResult, fatal};
 use orch_store::stream::{CapturePhase, ResetTo, StreamCheckpoint};
 
-/// # Errors
-/// A fatal one when changes are lost, or would be: a person says what to do.
+/// Decides how to start. Returns a fatal error if changes are or would be lost, so that a user must decide.
 pub(super) fn decide(
     capture: &Capture,
     stream: &str,
@@ -31,7 +31,7 @@ pub(super) fn decide(
         format!("hint: read all tables anew with `orch streams reset {stream} --to-earliest`: it makes a new slot");
     let Some(known) = &left.capture else {
         return match slot {
-            // It may be another reader's, whose changes we would take.
+            // The slot may belong to another reader, which would lose its changes.
             Some(_) => Err(fatal(format!(
                 "the server has a slot `{name}` that this stream did not make\n\
                  hint: name another one with `.slot(…)`, or take it over with `orch streams reset {stream} --to-earliest`, which drops it"
@@ -57,7 +57,7 @@ pub(super) fn decide(
             "the server has thrown away changes that slot `{name}` needs, those since {at}: the stream was behind by more than \
              `max_slot_wal_keep_size`\n{anew}"
         ))),
-        // Only this stream confirms, and never more than it has written down.
+        // Only this stream confirms positions of the slot, and only after it has stored them.
         Some(slot) if slot.confirmed > known.lsn => Err(fatal(format!(
             "slot `{name}` was moved or made anew: it begins at {}, and the changes since {at} are lost\n{anew}",
             show_lsn(slot.confirmed)
@@ -80,7 +80,7 @@ mod tests {
         Slot { plugin: None, database: None, confirmed, wal_status: Some(wal_status.into()) }
     }
 
-    /// How it begins, or the first line of what is wrong.
+    /// Returns how the capture starts, or the error message.
     fn begin_or_error(left: &StreamCheckpoint, identity: &str, slot: Option<&Slot>) -> Result<Begin, String> {
         let capture = Capture::postgres("db").tables(["x"]);
         decide(&capture, "s", left, identity, slot).map_err(|error| error.to_string())

@@ -1,28 +1,28 @@
-//! A table of Postgres as records tell of it. Pure.
+//! Encodes tables of Postgres for records. Pure functions.
 
 use super::value;
 use crate::capture::envelope::{Old, RowChange, Table, write_text};
 use orch_lake::source::postgres::replication::{self as server, Cell, Relation};
 
-/// In place of a large value that a change did not touch, where the server does not send it.
+/// Placeholder for a large unchanged value that the server does not send.
 const UNAVAILABLE: &str = "__debezium_unavailable_value";
 
-/// A table whose changes become records, as it is for now.
+/// A table whose changes become records, with its current columns.
 #[derive(Debug, Clone)]
 pub(super) struct Caught {
     pub(super) relation: Relation,
     pub(super) topic: String,
 }
 
-/// Where changes come from.
+/// Metadata of a change.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Origin<'a> {
     pub(super) database: &'a str,
     pub(super) xid: Option<u32>,
-    /// Behind the last commit before this one. With it positions never go back, though those of changes do.
+    /// End of the previous commit. Positions that start with it never go back, unlike the LSNs of changes.
     pub(super) previous: u64,
     pub(super) lsn: u64,
-    /// Of the commit.
+    /// Time of the commit.
     pub(super) at_ms: i64,
     /// `true`, `last` or `false`.
     pub(super) snapshot: &'static str,
@@ -37,10 +37,9 @@ impl From<server::Old> for Old<Cell> {
     }
 }
 
-/// What was done to a row of Postgres.
 pub(super) type Change = RowChange<Cell>;
 
-/// A table at a place in the log.
+/// A table at a position in the log.
 #[derive(Debug)]
 pub(super) struct At<'a>(pub(super) &'a Caught);
 
@@ -56,7 +55,7 @@ impl<'a> Table for At<'a> {
         self.0.relation.columns.iter().map(|column| (column.name.as_str(), column.is_key))
     }
 
-    /// The others are not sent.
+    /// Always true, because the server sends only published columns.
     fn is_told(&self, _column: usize) -> bool {
         true
     }
@@ -71,7 +70,7 @@ impl<'a> Table for At<'a> {
 
     fn write_source(&self, out: &mut Vec<u8>, origin: &Origin<'a>) {
         let Origin { previous, lsn, at_ms, snapshot, .. } = *origin;
-        // A transaction that was open during the snapshot has changes that lie before it in the log, and come after it.
+        // A transaction that was open during the snapshot has changes with lower LSNs, which nevertheless follow it.
         let within = if snapshot == "false" { lsn } else { 0 };
         let mut name = |before: &str, name: &str| {
             out.extend_from_slice(before.as_bytes());
@@ -87,7 +86,7 @@ impl<'a> Table for At<'a> {
         out.extend_from_slice(rest.as_bytes());
     }
 
-    /// A whole old row has what the change did not touch.
+    /// A complete old row contains the values that the change did not touch.
     fn fill(&self, row: &mut [Cell], before: &[Cell]) {
         for (cell, old) in row.iter_mut().zip(before) {
             if *cell == Cell::Unchanged {
@@ -138,7 +137,7 @@ mod tests {
     const ORIGIN: Origin<'static> =
         Origin { database: "taxi_db", xid: Some(742), previous: 100, lsn: 200, at_ms: 1_000, snapshot: "false" };
 
-    /// Key, before, operation, after and headers of what a change becomes.
+    /// Returns key, before, operation, after and headers of the records of a change.
     fn record_lines(table: &Caught, change: Change) -> Vec<String> {
         let records = records(&At(table), change, &ORIGIN, 2_000).unwrap();
         let text = |record: &NewRecord| {

@@ -1,4 +1,4 @@
-//! The tables of a capture: that they are there, published, and the ones that its snapshot has read.
+//! Resolves the tables of a capture: they must exist, be published, and be the ones that the snapshot has read.
 
 use crate::capture::Capture;
 use anyhow::anyhow;
@@ -6,7 +6,7 @@ use orch_lake::source::postgres::replication::{CaughtTable, Relation, Source};
 use orch_sdk::task::{TaskResult, fatal};
 use std::collections::BTreeMap;
 
-/// Tables as they are now, by the names of the declaration.
+/// Current tables by their declared names.
 #[derive(Debug, Default)]
 pub(super) struct Tables {
     pub(super) found: BTreeMap<String, CaughtTable>,
@@ -14,16 +14,16 @@ pub(super) struct Tables {
 }
 
 impl Tables {
-    /// Of those that a snapshot has read, the numbers.
+    /// Returns the OIDs of the tables.
     pub(super) fn numbers(&self) -> BTreeMap<String, u32> {
         self.found.iter().map(|(name, table)| (name.clone(), table.oid)).collect()
     }
 }
 
-/// Looks for the tables, and publishes those that are not.
+/// Finds the tables and publishes those that are not published yet.
 ///
 /// # Errors
-/// One that is tried again: a table is not there, or cannot be published.
+/// Returns an error that is retried if a table does not exist or cannot be published.
 pub(super) async fn published(source: &mut Source, capture: &Capture, stream: &str) -> TaskResult<Tables> {
     let (publication, known) = (capture.publication_of(stream), &BTreeMap::new());
     let tables = resolve_tables(source, capture, &publication, known).await?;
@@ -31,7 +31,7 @@ pub(super) async fn published(source: &mut Source, capture: &Capture, stream: &s
     let is_there = source.publication(&publication).await?;
     let unpublished: Vec<_> = tables.found.values().filter(|table| !table.is_published).cloned().collect();
     let sends_old_rows = is_there.is_none_or(|publication| publication.sends_old_rows);
-    // Once it is published the server would refuse to update its rows.
+    // The server would reject updates of its rows once the table is published.
     let unfit = tables.found.values().find(|table| sends_old_rows && !table.can_be_changed());
     if let Some(table) = unfit {
         let name = table.full_name();
@@ -49,14 +49,14 @@ pub(super) async fn published(source: &mut Source, capture: &Capture, stream: &s
         Some(_) => source.add_to_publication(&publication, &unpublished).await?,
     }
     tracing::info!(stream, publication, tables = unpublished.len(), "tables were published");
-    // Columns and filters are those of the publication.
+    // The publication determines columns and filters.
     resolve_tables(source, capture, &publication, known).await
 }
 
-/// Those that the snapshot has read, as they are now. One that was renamed is known by its number.
+/// Finds the current tables of a snapshot. A renamed table is found by its OID.
 ///
 /// # Errors
-/// A fatal one: rows or changes are in no topic.
+/// Returns a fatal error if the topics lack rows or changes of a table.
 pub(super) async fn followed(
     source: &mut Source,
     capture: &Capture,
@@ -84,7 +84,7 @@ async fn resolve_tables(
     Ok(named(&capture.tables, &found, known))
 }
 
-/// By number where it is known, by name otherwise.
+/// Matches tables by OID if it is known, otherwise by name.
 fn named(names: &[String], found: &[CaughtTable], known: &BTreeMap<String, u32>) -> Tables {
     let mut tables = Tables::default();
     for name in names {
@@ -122,11 +122,12 @@ fn check_known(tables: &Tables, known: &BTreeMap<String, u32>, stream: &str) -> 
     Err(fatal(format!("{what}\nhint: read all tables anew with `orch streams reset {stream} --to-earliest`")))
 }
 
-/// How rows look from here on. Of a table that tells its whole old rows, all columns count as its identity, and the catalog knows its
-/// key as it is now: by the places of the columns, where they were renamed since, or as it was before.
+/// Sets the key of a relation. With REPLICA IDENTITY FULL, the server reports all columns as its identity, so the key
+/// is taken from the current catalog: by the names of the columns, by their positions if they were renamed, or else
+/// from the previous relation.
 ///
 /// # Errors
-/// A fatal one: the key cannot be told.
+/// Returns a fatal error if the key cannot be determined.
 pub(super) fn with_key(
     relation: Relation,
     table: Option<&CaughtTable>,
@@ -156,13 +157,13 @@ fn places(relation: &Relation) -> Vec<usize> {
     (0..relation.columns.len()).filter(|place| relation.columns[*place].is_key).collect()
 }
 
-/// Where the key of one is in the other; `None` if it has no such columns.
+/// Returns the indexes of the key columns of `known` in `relation`, or `None` if one is missing.
 fn by_name(known: &Relation, relation: &Relation) -> Option<Vec<usize>> {
     let place = |key: usize| relation.columns.iter().position(|column| column.name == known.columns[key].name);
     places(known).into_iter().map(place).collect()
 }
 
-/// A table that is gone: nothing comes of it but what it had.
+/// Clears the key, for a table that was dropped and has only old changes.
 fn without_key(mut relation: Relation) -> Relation {
     relation.columns.iter_mut().for_each(|column| column.is_key = false);
     relation
@@ -219,7 +220,7 @@ mod tests {
         let now = table(1, "x", &[("v", false), ("number", true)]);
         assert_eq!(keys(&["v", "number"], Some(&now)), Ok(vec!["number".to_string()]));
         assert_eq!(keys(&["number", "v", "more"], Some(&now)), Ok(vec!["number".to_string()]));
-        // Changes of before it was renamed.
+        // Changes from before the rename.
         assert_eq!(keys(&["v", "id"], Some(&now)), Ok(vec!["id".to_string()]));
         assert_eq!(keys(&["v", "id", "more"], Some(&now)), Ok(vec!["id".to_string()]));
         assert!(keys(&["v", "other", "more"], Some(&now)).is_err());

@@ -1,4 +1,4 @@
-//! What the server sends, transaction by transaction, and which of it is in the topics already. Pure.
+//! Tracks the transactions that the server sends, and which of their changes are already in the topics. Pure.
 
 use super::table::{At, Caught, Change, Origin};
 use crate::capture::envelope::{RowChange, records};
@@ -12,30 +12,29 @@ use std::collections::{BTreeMap, HashMap};
 pub(super) struct Transactions {
     stream: String,
     database: String,
-    /// Topics of the tables that are captured, by number.
+    /// Topics of the captured tables by OID.
     topics: BTreeMap<u32, String>,
-    /// How their rows look; the others are left out.
+    /// Layouts of the rows of captured tables.
     tables: HashMap<u32, Caught>,
-    /// Behind the last commit that was taken whole.
+    /// End of the last complete transaction.
     pub(super) lsn: u64,
     /// The part of the next transaction that was taken.
     pub(super) within: Option<WithinTransaction>,
     open: Option<UncommittedTransaction>,
 }
 
-/// A transaction whose commit has not come yet.
+/// A transaction whose commit was not received yet.
 #[derive(Debug, Clone, Copy)]
 struct UncommittedTransaction {
     commit_lsn: u64,
     at_ms: i64,
     xid: u32,
     changes: u64,
-    /// Its first changes, which are in the topics.
+    /// Number of its first changes that are already in the topics.
     known: u64,
 }
 
 impl Transactions {
-    /// From a position on.
     pub(super) fn new(
         stream: &str,
         database: &str,
@@ -46,7 +45,7 @@ impl Transactions {
         Transactions { stream, database, topics, tables: HashMap::new(), lsn, within, open: None }
     }
 
-    /// Nothing of a transaction is waited for.
+    /// Returns true if no transaction is open.
     pub(super) fn is_between(&self) -> bool {
         self.open.is_none()
     }
@@ -55,26 +54,26 @@ impl Transactions {
         self.topics.contains_key(&relation.id)
     }
 
-    /// How rows of a table have looked so far.
+    /// Returns the last layout of a table's rows.
     pub(super) fn known(&self, number: u32) -> Option<&Relation> {
         self.tables.get(&number).map(|table| &table.relation)
     }
 
-    /// How rows of a table look from here on, with its key.
+    /// Sets the layout of a table's rows, with its key.
     pub(super) fn learn(&mut self, relation: Relation) {
         if let Some(topic) = self.topics.get(&relation.id) {
             self.tables.insert(relation.id, Caught { topic: topic.clone(), relation });
         }
     }
 
-    /// # Errors
-    /// Fatal ones: a row is too large, or the log of the server is not the one that was read before.
+    /// Adds the changes of a message to the batch. Returns a fatal error if a row is too large or the log is not the
+    /// one that was read before.
     pub(super) fn take(&mut self, lsn: u64, message: Message, now_ms: i64, lot: &mut Lot) -> TaskResult<()> {
         match message {
             Message::Begin { commit_lsn, at, xid } => self.begin(commit_lsn, at.div_euclid(1_000), xid)?,
             Message::Commit { end_lsn } => {
                 self.open = None;
-                // A transaction that is sent once more may lie before the one of which a part is known.
+                // A transaction that is sent again may precede the one that was taken in part.
                 self.within = self.within.filter(|within| within.commit_lsn >= end_lsn);
                 self.lsn = self.lsn.max(end_lsn);
                 lot.touch();
@@ -101,7 +100,7 @@ impl Transactions {
 
     fn begin(&mut self, commit_lsn: u64, at_ms: i64, xid: u32) -> TaskResult<()> {
         let known = match self.within {
-            // The server begins a little earlier than it was asked to.
+            // The server starts slightly before the requested position.
             _ if commit_lsn < self.lsn => u64::MAX,
             Some(within) if within.commit_lsn == commit_lsn => within.changes,
             Some(within) if within.commit_lsn < commit_lsn => {
@@ -121,7 +120,7 @@ impl Transactions {
         if self.is_new() { self.tell(at, relation, change, lot) } else { Ok(()) }
     }
 
-    /// Counts a change. `false`: it is in its topic.
+    /// Counts a change. Returns false if its topic already has it.
     fn is_new(&mut self) -> bool {
         let Some(open) = &mut self.open else { return false };
         open.changes += 1;
@@ -173,7 +172,7 @@ mod tests {
         Message::Insert { relation, new: vec![Cell::Text(id.into())] }
     }
 
-    /// Keys of what comes of these messages.
+    /// Returns the keys of the records that these messages produce.
     fn keys(transactions: &mut Transactions, messages: Vec<Message>) -> TaskResult<Vec<String>> {
         let mut lot = Lot::default();
         for message in messages {
@@ -200,7 +199,7 @@ mod tests {
             || vec![begin(150), insert(7, "1"), insert(8, "9"), insert(7, "2"), Message::Commit { end_lsn: 160 }];
         assert_eq!(keys(&mut at(100, Some((150, 2))), sent()).unwrap(), [r#"{"id":2}"#]);
         assert_eq!(keys(&mut at(100, Some((150, 3))), sent()).unwrap(), Vec::<String>::new());
-        // Sent once more, though it was confirmed.
+        // The server sends the transaction again although it was confirmed.
         let mut later = at(160, None);
         assert_eq!(keys(&mut later, sent()).unwrap(), Vec::<String>::new());
         assert_eq!((later.lsn, later.within), (160, None));

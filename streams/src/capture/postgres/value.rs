@@ -1,4 +1,4 @@
-//! Values of Postgres as JSON, as Debezium writes them: times as numbers, digits of a decimal as text. Pure.
+//! Encodes Postgres values as JSON in Debezium's format: times as numbers, decimals as text. Pure functions.
 
 use crate::capture::envelope;
 use base64::Engine as _;
@@ -17,16 +17,16 @@ const TIME: u32 = 1_083;
 const TIMESTAMP: u32 = 1_114;
 const TIMESTAMPTZ: u32 = 1_184;
 
-/// An infinite date, as Debezium writes it.
+/// Days since 1970 that Debezium writes for an infinite date.
 const INFINITE_DATE: i64 = 2_146_033_979;
 const DAY_MICROS: i64 = 86_400_000_000;
 
-/// Appends a value, given as the output function of its type writes it.
+/// Appends a value. `text` is the result of the output function of its type.
 pub(super) fn write(out: &mut Vec<u8>, type_oid: u32, text: &[u8]) {
     let number = match type_oid {
         BOOL => return out.extend_from_slice(if text == b"t" { b"true" } else { b"false" }),
         INT2 | INT4 | INT8 | OID => return out.extend_from_slice(text),
-        // NaN and infinities are no numbers of JSON.
+        // JSON has no NaN and no infinities.
         FLOAT4 | FLOAT8 if text.last().is_some_and(u8::is_ascii_digit) => return out.extend_from_slice(text),
         BYTEA => return write_bytes(out, text),
         DATE => infinite(text, INFINITE_DATE, -INFINITE_DATE).or_else(|| date(text).map(|(days, _)| days)),
@@ -53,7 +53,7 @@ fn infinite(text: &[u8], most: i64, least: i64) -> Option<i64> {
     }
 }
 
-/// `\x` and two digits for each byte.
+/// Converts `\x` and two hexadecimal digits per byte to base64.
 fn write_bytes(out: &mut Vec<u8>, text: &[u8]) {
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let digits = text.strip_prefix(b"\\x").unwrap_or(text);
@@ -64,7 +64,8 @@ fn write_bytes(out: &mut Vec<u8>, text: &[u8]) {
     }
 }
 
-/// Days since 1970, and what follows the date. A year before Christ has ` BC` at the end of everything.
+/// Returns the days since 1970 and the text after the date. A year before Christ has ` BC` at the end of the whole
+/// text.
 fn date(text: &[u8]) -> Option<(i64, &[u8])> {
     let (text, is_before_christ) = match text.strip_suffix(b" BC") {
         Some(text) => (text, true),
@@ -73,12 +74,13 @@ fn date(text: &[u8]) -> Option<(i64, &[u8])> {
     let (year, rest) = digits(text)?;
     let (month, rest) = digits(rest.strip_prefix(b"-")?)?;
     let (day, rest) = digits(rest.strip_prefix(b"-")?)?;
-    // There was no year 0.
+    // The year before 1 AD is 1 BC.
     let year = if is_before_christ { 1 - year } else { year };
     ((1..=12).contains(&month) && (1..=31).contains(&day)).then(|| (days(year, month, day), rest))
 }
 
-/// Of the proleptic Gregorian calendar, counted from March, so that a leap day is the last one of its year.
+/// Returns the days since 1970 in the proleptic Gregorian calendar. Years start in March, so that a leap day is the
+/// last day of its year.
 fn days(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);
@@ -87,7 +89,7 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
 }
 
-/// Microseconds since midnight, if nothing follows.
+/// Returns microseconds since midnight, or `None` if text follows.
 fn time(text: &[u8]) -> Option<i64> {
     let (hours, rest) = digits(text)?;
     let (minutes, rest) = digits(rest.strip_prefix(b":")?)?;
@@ -105,13 +107,13 @@ fn time(text: &[u8]) -> Option<i64> {
     Some(((hours * 60 + minutes) * 60 + seconds) * 1_000_000 + micros)
 }
 
-/// Microseconds since 1970.
+/// Returns microseconds since 1970.
 fn timestamp(text: &[u8]) -> Option<i64> {
     let (days, rest) = date(text)?;
     days.checked_mul(DAY_MICROS)?.checked_add(time(rest.strip_prefix(b" ")?)?)
 }
 
-/// `2026-11-22 06:00:00.5+00` as `2026-11-22T06:00:00.5Z`: sessions are in UTC.
+/// Writes `2026-11-22 06:00:00.5+00` as `2026-11-22T06:00:00.5Z`. Sessions use UTC.
 fn write_instant(out: &mut Vec<u8>, text: &[u8]) {
     let (plain, is_before_christ) = match text.strip_suffix(b" BC") {
         Some(plain) => (plain, true),
@@ -152,7 +154,7 @@ mod tests {
         out
     }
 
-    /// As Debezium has written them, recorded from the same values.
+    /// Expected values are the recorded output of Debezium for the same values.
     #[test]
     fn values_are_written_as_debezium_does() {
         for (type_oid, text, expected) in [

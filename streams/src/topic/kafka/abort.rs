@@ -1,9 +1,10 @@
 //! Attributes an abort of librdkafka to the connection that caused it.
 //!
-//! librdkafka aborts the process if the response of a broker violates one of its assertions. The handler of SIGABRT runs on the thread
-//! that failed, and only async-signal-safe calls are allowed there. So the thread itself carries the number of its connection: as its
-//! timer slack, which the kernel copies to each thread that a thread creates (`PR_SET_TIMERSLACK`). A client is created, and its blocking
-//! calls are made, with the slack of its connection. The nanoseconds that this adds to a timer do not matter.
+//! librdkafka aborts the process if the response of a broker violates one of its assertions. The handler of SIGABRT
+//! runs on the thread that failed, and only async-signal-safe calls are allowed there. So the thread itself stores the
+//! number of its connection as its timer slack, which the kernel copies to each thread that a thread creates
+//! (`PR_SET_TIMERSLACK`). A client is created, and its blocking calls are made, with the slack of its connection. The
+//! nanoseconds that this adds to a timer do not matter.
 //!
 //! Aborts are attributed on Linux only: other systems have no timer slack.
 
@@ -28,7 +29,7 @@ static CONNECTIONS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 /// The handler's end of the socket to the listener.
 static REPORTS: OnceLock<UnixStream> = OnceLock::new();
 
-/// The number of a connection. 0 if there are too many.
+/// Number of a connection; 0 if there are too many connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Mark(u16);
 
@@ -45,7 +46,8 @@ impl Mark {
         Mark(u16::try_from(index + 1).unwrap_or(0))
     }
 
-    /// Makes a call of librdkafka. An abort of this thread, or of a thread that the call creates, is attributed to the connection.
+    /// Makes a call of librdkafka. An abort of this thread, or of a thread that the call creates, is attributed to the
+    /// connection.
     pub(super) fn call<T>(self, call: impl FnOnce() -> T) -> T {
         let before = slack();
         set_slack(NO_CONNECTION + u64::from(self.0));
@@ -53,7 +55,7 @@ impl Mark {
         call()
     }
 
-    /// `None` if the calling thread has no connection.
+    /// Returns the mark of the calling thread, or `None` if it has no connection.
     fn of_this_thread() -> Option<Mark> {
         let number = u16::try_from(slack()?.checked_sub(NO_CONNECTION)?).ok()?;
         (1..=MAX_CONNECTIONS).contains(&usize::from(number)).then_some(Mark(number))
@@ -92,8 +94,7 @@ fn slack() -> Option<u64> {
 #[cfg(not(target_os = "linux"))]
 fn set_slack(_: u64) {}
 
-/// Receives the connection that an abort is attributed to, while the process still lives. The process ends when the listener is
-/// dropped.
+/// Receives the connection that an abort is attributed to. The process ends when the listener is dropped.
 pub(crate) struct AbortListener(tokio::net::UnixStream);
 
 impl AbortListener {
@@ -120,15 +121,15 @@ impl AbortListener {
     }
 }
 
-/// Reports the connection of the aborting thread and waits until the listener is dropped. Other threads run on meanwhile.
+/// Reports the connection of the aborting thread and waits until the listener is dropped. Other threads continue.
 extern "C" fn report_abort(_: i32) {
     if let (Some(mut reports), Some(mark)) = (REPORTS.get(), Mark::of_this_thread())
         && reports.write_all(&mark.0.to_le_bytes()).is_ok()
     {
         reports.read_exact(&mut [0]).ok(); // fails at the end of the file, or after the timeout
     }
-    // Only now: two clients of a connection often abort at the same time, and the default action of the second abort would end the process
-    // before the first one is recorded.
+    // Only now: two clients of a connection often abort at the same time, and the default action of the second abort
+    // would end the process before the first one is recorded.
     let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
     // SAFETY: `sigaction` is async-signal-safe.
     unsafe { sigaction(Signal::SIGABRT, &default) }.ok();

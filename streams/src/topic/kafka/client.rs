@@ -1,4 +1,4 @@
-//! A consumer of librdkafka with what orch needs of it: when something came, and what went wrong last.
+//! A consumer of librdkafka that signals new events and stores the last error.
 
 use super::settings::Settings;
 use orch_sdk::task::TaskResult;
@@ -11,12 +11,12 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
-/// One event each.
+/// Maximum number of events that `hear` drains.
 const MOST_SAID: usize = 32;
 
 pub(super) type Consumer = BaseConsumer<KafkaErrorContext>;
 
-/// Closes itself on a thread that may block: the connections of a consumer are closed one after the other.
+/// Closes its consumer on a blocking thread, because the connections of a consumer are closed one after the other.
 pub(super) struct Client {
     consumer: Option<Arc<Consumer>>,
     woken: Arc<Notify>,
@@ -35,12 +35,12 @@ impl Client {
         self.consumer.clone().expect("only `drop` takes it away")
     }
 
-    /// Told when something comes into the queue.
+    /// Returns the signal for new events in the queue.
     pub(super) fn wakes(&self) -> Arc<Notify> {
         self.woken.clone()
     }
 
-    /// The last error of a connection, in librdkafka's words.
+    /// Returns librdkafka's message for the last error of a connection.
     pub(super) fn trouble(&self) -> Option<String> {
         self.share().context().last()
     }
@@ -55,14 +55,14 @@ impl Drop for Client {
     }
 }
 
-/// Takes what librdkafka has to say out of its queue. Of a consumer that reads, records would go with it.
+/// Drains events from librdkafka's queue. Must not be called for a consumer that reads, because it also drops records.
 pub(super) fn hear(consumer: &Consumer) {
     for _ in 0..MOST_SAID {
         drop(consumer.poll(Duration::ZERO));
     }
 }
 
-/// What librdkafka told.
+/// Receives the log lines and errors of librdkafka.
 #[derive(Debug, Default)]
 pub(super) struct KafkaErrorContext {
     trouble: Mutex<Option<(Option<RDKafkaErrorCode>, String)>>,
@@ -73,7 +73,7 @@ impl KafkaErrorContext {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone().map(|(_, reason)| reason)
     }
 
-    /// The cluster refused the account, in its words.
+    /// Returns the message of the cluster if it rejected the account.
     pub(super) fn denial(&self) -> Option<String> {
         let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
         trouble.filter(|(code, _)| *code == Some(RDKafkaErrorCode::Authentication)).map(|(_, reason)| reason)
@@ -81,7 +81,7 @@ impl KafkaErrorContext {
 }
 
 impl ClientContext for KafkaErrorContext {
-    /// Its errors come back as errors of calls too, and are recorded there.
+    /// Logs at level `debug`, because calls also return these errors and their callers record them.
     fn log(&self, level: RDKafkaLogLevel, part: &str, line: &str) {
         tracing::debug!(kafka.level = ?level, kafka.part = part, "librdkafka: {line}");
     }
@@ -89,7 +89,7 @@ impl ClientContext for KafkaErrorContext {
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(%error, "librdkafka: {reason}");
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        // That all brokers are gone follows from what was said about the last of them.
+        // `AllBrokersDown` only follows the error of the last broker, which has the reason.
         let code = error.rdkafka_error_code();
         if trouble.is_none() || code != Some(RDKafkaErrorCode::AllBrokersDown) {
             *trouble = Some((code, reason.into()));

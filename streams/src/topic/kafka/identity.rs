@@ -1,7 +1,7 @@
-//! Which topic it is: Kafka gives each topic that is created an id of its own, whatever its name.
+//! Identity of a topic: Kafka assigns an id to each topic that is created, regardless of its name.
 //!
-//! The `rdkafka` crate has no safe form of `DescribeTopics`, hence unsafe code. What librdkafka hands out here belongs to the
-//! event or to the caller; each of the latter is in an `Owned`, which gives it back.
+//! The crate `rdkafka` has no safe API for `DescribeTopics`, hence the unsafe code. Objects of librdkafka belong to the
+//! event or to the caller; each of the latter is in an `Owned`, which frees it.
 
 #![expect(unsafe_code, reason = "calls of librdkafka without a safe form")]
 
@@ -16,11 +16,11 @@ use rdkafka::types::RDKafkaRespErr;
 use std::ffi::{CStr, CString, c_char};
 use std::ptr::NonNull;
 
-/// Clusters older than Kafka 2.8 have none, and say so with zeros.
+/// Topic id in clusters before Kafka 2.8, which have none: all zeros in base64.
 const NO_ID: &str = "AAAAAAAAAAAAAAAAAAAAAA";
 
-/// `None` when there is no such topic. Where topics have no id their name takes its place: then a topic that was created again
-/// is known only by offsets that are missing.
+/// Returns `None` if the topic does not exist. In clusters without topic ids, the name is the identity: a topic that
+/// was created again is then only detected by missing offsets.
 pub(super) fn identity(consumer: &Consumer, topic: &str) -> TaskResult<Option<String>> {
     let cluster =
         consumer.client().fetch_cluster_id(ANSWER_WITHIN).context("Kafka did not tell the id of the cluster")?;
@@ -37,7 +37,7 @@ enum Id {
     NoSuchTopic,
 }
 
-/// Something of librdkafka that we have to give back.
+/// An object of librdkafka that the caller must free.
 struct Owned<T> {
     pointer: NonNull<T>,
     give_back: unsafe extern "C" fn(*mut T),
@@ -55,7 +55,7 @@ impl<T> Owned<T> {
 
 impl<T> Drop for Owned<T> {
     fn drop(&mut self) {
-        // SAFETY: it is not null, comes from the call that `give_back` undoes, and is given back here only.
+        // SAFETY: the pointer is not null, comes from the call that `give_back` reverses, and is freed only here.
         unsafe { (self.give_back)(self.pointer.as_ptr()) };
     }
 }
@@ -66,8 +66,8 @@ fn topic_id(consumer: &Consumer, topic: &str) -> TaskResult<Id> {
     let client = consumer.client().native_ptr();
     let milliseconds = i32::try_from(ANSWER_WITHIN.as_millis()).unwrap_or(i32::MAX);
     let memory = "librdkafka has no memory left";
-    // SAFETY: `client` lives as long as `consumer`; `names` holds one string, which librdkafka copies; `options`, `names` and
-    // `queue` are used only while their owners live, and the answer while `event` lives.
+    // SAFETY: `client` lives as long as `consumer`; `names` holds one string, which librdkafka copies; `options`,
+    // `names` and `queue` are used only while their owners live, and the response while `event` lives.
     unsafe {
         let queue = Owned::new(native::rd_kafka_queue_new(client), native::rd_kafka_queue_destroy).context(memory)?;
         let options =
@@ -79,7 +79,7 @@ fn topic_id(consumer: &Consumer, topic: &str) -> TaskResult<Id> {
         let topics = native::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), names.len());
         let topics = Owned::new(topics, native::rd_kafka_TopicCollection_destroy).context(memory)?;
         native::rd_kafka_DescribeTopics(client, topics.get(), options.get(), queue.get());
-        // The request ends by itself, a little later than it was told to.
+        // The request times out by itself, but slightly later than configured.
         let event = native::rd_kafka_queue_poll(queue.get(), milliseconds.saturating_mul(2));
         let event =
             Owned::new(event, native::rd_kafka_event_destroy).context("Kafka did not describe the topic in time")?;

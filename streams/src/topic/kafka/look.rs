@@ -1,6 +1,6 @@
-//! Answers questions of people about a cluster: its topics, their offsets and records. Appends records, too.
+//! Answers requests of users about a cluster: its topics, their offsets and records. Also appends records.
 //!
-//! Each question opens a client of its own. An operator may have chosen the address, so errors do not reveal what listens there.
+//! Each request opens a client. An operator may have chosen the address, so errors do not reveal what listens there.
 
 use super::client::{Client, Consumer, hear};
 use super::producer::KafkaProducer;
@@ -22,15 +22,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
-/// For the records of one answer, once the cluster has told where they are.
+/// Timeout for reading the records of a response, after the cluster has returned their offsets.
 const READ_WITHIN: Duration = Duration::from_secs(10);
-/// For the records of a person. The server ends a process that takes longer than half a minute.
+/// Timeout for appending records. The server ends a process that takes longer than 30 s.
 const WRITE_WITHIN: Duration = Duration::from_secs(10);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// Keys and values of one answer; a single record may have more.
+/// Maximum size of the keys and values in a response; a single record may be larger.
 const MOST_BYTES: usize = 4 << 20;
 
-/// Answers as `ClusterDoor` expects it.
+/// Returns the JSON that `ClusterDoor` expects.
 pub(crate) async fn answer(at: Connection, question: ClusterQuestion) -> LakeResult<Value> {
     let settings = Settings::of(&at).map_err(refused)?;
     match question {
@@ -39,7 +39,7 @@ pub(crate) async fn answer(at: Connection, question: ClusterQuestion) -> LakeRes
         ClusterQuestion::Bounds(topic) => ask(settings, move |look| look.bounds(&topic)).await,
         ClusterQuestion::Read(topic, from) => ask(settings, move |look| look.read(&topic, &from)).await,
         ClusterQuestion::Produce(topic, records) => {
-            // A producer would create a topic that is not there.
+            // Check that the topic exists, because a producer would create it.
             let name = topic.clone();
             ask(settings, move |look| look.bounds(&name)).await?;
             let producer = KafkaProducer::open(&at).map_err(refused)?;
@@ -71,7 +71,8 @@ fn json(answer: &impl Serialize) -> LakeResult<Value> {
     serde_json::to_value(answer).map_err(|error| LakeError::Unavailable(error.to_string()))
 }
 
-/// Fatal errors need a person: the connection or a record is wrong. Other errors may be gone at the next try.
+/// Converts an error. Fatal errors require a user, because the connection or a record is wrong. The next attempt may
+/// succeed after other errors.
 fn refused(error: anyhow::Error) -> LakeError {
     match TaskError::from(error) {
         fatal @ TaskError::Fatal { .. } => LakeError::Refused(fatal.to_string()),
@@ -86,7 +87,8 @@ struct ClusterInspector {
 }
 
 impl ClusterInspector {
-    /// librdkafka connects to a broker when it needs it. Metadata comes from a broker that the connection names.
+    /// Returns the brokers from the metadata of one that the connection names. librdkafka connects to the others only
+    /// when needed.
     fn brokers(&self) -> LakeResult<Vec<String>> {
         let metadata =
             self.consumer.fetch_metadata(None, ANSWER_WITHIN).map_err(|error| self.lake_error(&plain(error)))?;
@@ -115,7 +117,7 @@ impl ClusterInspector {
         Ok(self.ends(&all)?.into_iter().map(|(_, bounds)| bounds).collect())
     }
 
-    /// Where partitions begin and end, each broker being asked twice. Those without a leader are left out.
+    /// Returns the bounds of partitions, with two requests per broker. Partitions without a leader are left out.
     fn ends<'a>(&self, partitions: &[(&'a str, i32)]) -> LakeResult<Vec<(&'a str, Bounds)>> {
         let (first, next) = (self.offsets(partitions, Offset::Beginning)?, self.offsets(partitions, Offset::End)?);
         let bounds = partitions.iter().filter_map(|&(topic, partition)| {
@@ -128,7 +130,7 @@ impl ClusterInspector {
     fn offsets(&self, partitions: &[(&str, i32)], which: Offset) -> LakeResult<BTreeMap<(String, i32), i64>> {
         let mut list = TopicPartitionList::with_capacity(partitions.len());
         let added = partitions.iter().try_for_each(|(topic, partition)| {
-            // Kafka takes these two in place of a timestamp.
+            // Kafka accepts these two values instead of a timestamp.
             list.add_partition_offset(topic, *partition, which)
         });
         let asked = added.and_then(|()| self.consumer.offsets_for_times(list, ANSWER_WITHIN));
@@ -169,9 +171,9 @@ impl ClusterInspector {
     }
 
     fn offset_at(&self, topic: &str, bounds: Bounds, ms: i64) -> LakeResult<i64> {
-        // Kafka reads timestamps below zero as beginning and end.
+        // Kafka interprets negative timestamps as the start and the end.
         let found = self.offsets(&[(topic, bounds.partition)], Offset::Offset(ms.max(0)))?;
-        // No offset: all records are older.
+        // Without an offset, all records are older.
         Ok(found.into_values().next().unwrap_or(bounds.next))
     }
 
@@ -195,7 +197,7 @@ impl ClusterInspector {
                         WhichRecords::Key(key) if message.key() != Some(key.as_bytes()) => {}
                         WhichRecords::Key(_) => {
                             found.push_back(row(&message));
-                            // Keeps the newest.
+                            // Keep only the newest.
                             if found.len() > from.most {
                                 found.pop_front();
                             }
@@ -223,7 +225,7 @@ impl ClusterInspector {
         Ok((found, next[place]))
     }
 
-    /// The result when time ran out before the last offset.
+    /// Returns the result if the timeout expires before the last offset.
     fn in_time(&self, found: VecDeque<RecordRow>, next: i64, from: &ReadAt) -> LakeResult<(VecDeque<RecordRow>, i64)> {
         match from.which {
             WhichRecords::Key(_) => Err(LakeError::TooDear(format!(

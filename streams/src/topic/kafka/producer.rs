@@ -1,4 +1,4 @@
-//! Records on their way into a topic of Kafka, and topics that are created.
+//! Produces records to topics of Kafka, and creates topics.
 
 use super::client::KafkaErrorContext;
 use super::settings::Settings;
@@ -20,24 +20,25 @@ use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-/// For the records of other calls to leave a queue that is full of them.
+/// Retry delay while the queue is full of records of other calls.
 const QUEUE_IS_FULL: Duration = Duration::from_millis(20);
-/// The longest time that the brokers may take to begin or to commit a transaction.
+/// Timeout for starting or committing a transaction.
 const TRANSACTION_WITHIN: Duration = Duration::from_mins(1);
-/// As many as the brokers make by themselves.
+/// The default number of replicas of the brokers.
 const REPLICAS: TopicReplication<'_> = TopicReplication::Fixed(-1);
 
-/// Writes records that all replicas have. A record that is sent again because an answer was lost is written once.
+/// Writes records that all replicas acknowledge. Idempotent: a record that is sent again because a response was lost is
+/// written once.
 pub struct KafkaProducer {
     settings: Settings,
     producer: FutureProducer<KafkaErrorContext>,
 }
 
 impl KafkaProducer {
-    /// Opens no connection yet.
+    /// Creates a producer without connecting.
     ///
     /// # Errors
-    /// A fatal error for a connection that is not one to Kafka, or that has settings which a producer decides by itself.
+    /// Returns a fatal error if the connection is not of type `kafka`, or has settings that producers determine.
     pub fn open(connection: &Connection) -> TaskResult<KafkaProducer> {
         let settings = Settings::of(connection)?;
         let producer = settings.producer(KafkaErrorContext::default())?;
@@ -54,11 +55,11 @@ impl KafkaProducer {
         Ok(KafkaProducer { settings, producer })
     }
 
-    /// Makes this the only producer of its `transactional.id` that can write. The brokers abort what an earlier one has
-    /// left open, and refuse everything that it sends later.
+    /// Makes this the only producer of its `transactional.id` that can write (fencing). The brokers abort the open
+    /// transaction of an earlier producer, and reject everything that it sends later.
     ///
     /// # Errors
-    /// A fatal error if the account may not write in transactions.
+    /// Returns a fatal error if the account may not write in transactions.
     pub async fn fence_others(&self) -> TaskResult<()> {
         let (producer, mark) = (self.producer.clone(), self.settings.mark());
         let fenced = spawn_blocking(move || mark.call(|| producer.init_transactions(TRANSACTION_WITHIN))).await?;
@@ -77,8 +78,8 @@ impl KafkaProducer {
     /// Writes records of several topics in one transaction: readers of committed records see all of them or none.
     ///
     /// # Errors
-    /// Nothing is written if another producer has fenced this one. After another error it is not known whether the
-    /// transaction was committed.
+    /// Nothing is written if another producer has fenced this one. After any other error, the transaction may have been
+    /// committed.
     pub async fn produce_in_transaction(&self, records: &BTreeMap<String, Vec<NewRecord>>) -> TaskResult<()> {
         self.producer.begin_transaction().map_err(|error| self.uncommitted(error))?;
         for (topic, records) in records {
@@ -93,10 +94,10 @@ impl KafkaProducer {
         plain(error).context(format!("records for Kafka at `{}` were not committed", self.settings.brokers()))
     }
 
-    /// Returns when all replicas have all records, with where they are. Those with one key stay in order.
+    /// Writes records and returns their offsets once all replicas have them. Records with the same key stay in order.
     ///
     /// # Errors
-    /// After an error some records may have been written, and others may still be.
+    /// After an error, some records may have been written, and others may still be.
     pub async fn produce(&self, topic: &str, records: &[NewRecord]) -> TaskResult<Vec<ClusterPlace>> {
         let topic = self.settings.topic(topic);
         let mut sent = VecDeque::with_capacity(records.len());
@@ -153,7 +154,7 @@ impl KafkaProducer {
         }
     }
 
-    /// Whether it was created; otherwise there already is one of that name.
+    /// Creates a topic. Returns false if it already exists.
     pub async fn create_topic(&self, name: &str, partitions: i32) -> TaskResult<bool> {
         let name = self.settings.topic(name);
         let admin: AdminClient<DefaultClientContext> = self.settings.admin()?;

@@ -1,5 +1,5 @@
-//! From a connection to the settings of librdkafka. `extra` holds them by their names, as Airflow's connections to Kafka do; what
-//! decides whether a record is read once is not up to a connection.
+//! Converts a connection to settings of librdkafka. Its `extra` contains them by name, like Airflow's connections to
+//! Kafka. A connection cannot change settings that decide whether a record is read once.
 
 use super::abort::Mark;
 use orch_sdk::task::{Connection, TaskResult, fatal};
@@ -11,10 +11,11 @@ use std::collections::BTreeMap;
 
 const PORT: u16 = 9092;
 const BROKERS: &str = "bootstrap.servers";
-/// In the extra, and not one of librdkafka's: what the cluster calls topics that streams and tasks call otherwise.
+/// Key of `extra` that is not a setting of librdkafka: it maps topic names of streams and tasks to names in the
+/// cluster.
 const TOPICS: &str = "topics";
 
-/// Settings that are the same for every stream and producer, each with what happens instead.
+/// Settings that a connection must not contain, each with the reason for the error message.
 const DECIDED: [(&str, &str); 17] = [
     ("group.id", "streams join no consumer group"),
     ("group.instance.id", "streams join no consumer group"),
@@ -37,7 +38,7 @@ const DECIDED: [(&str, &str); 17] = [
 ];
 
 const CONSUMER: [(&str, &str); 10] = [
-    // librdkafka assigns nothing without a name. Nothing is committed under it.
+    // librdkafka assigns no partitions without a group. Nothing is committed under this one.
     ("group.id", "orch"),
     ("enable.auto.commit", "false"),
     ("enable.auto.offset.store", "false"),
@@ -45,9 +46,9 @@ const CONSUMER: [(&str, &str); 10] = [
     ("isolation.level", "read_committed"),
     ("check.crcs", "true"),
     ("client.id", "orch"),
-    // A topic that is unknown for so long is asked for once more before it counts as missing.
+    // An unknown topic is requested again for this time before it counts as missing.
     ("topic.metadata.propagation.max.ms", "2000"),
-    // With a small queue the default pause of a second after it was full leaves 183,000 records a second of 1,600,000.
+    // With a small queue, the default pause of 1 s after a full queue reduces 1,600,000 records per second to 183,000.
     ("queued.max.messages.kbytes", "8192"),
     ("fetch.queue.backoff.ms", "1"),
 ];
@@ -56,16 +57,16 @@ const PRODUCER: [(&str, &str); 4] = [
     ("acks", "all"),
     ("enable.idempotence", "true"),
     ("client.id", "orch"),
-    // Java's: a key has the same partition whatever wrote it, the built-in log included.
+    // The partitioner of the Java client: a key has the same partition for all producers, including the built-in log.
     ("partitioner", "murmur2_random"),
 ];
 
-/// A broker that is back is found within a second.
+/// Maximum delay before a broker that is back is found.
 const RECONNECT: (&str, &str) = ("reconnect.backoff.max.ms", "1000");
-/// A leader that dies is replaced within 11 s.
+/// Delivery timeout. A leader that dies is replaced within 11 s.
 const DELIVERED_WITHIN: (&str, &str) = ("message.timeout.ms", "60000");
 
-/// The settings of a connection, without those of one kind of client.
+/// Settings of a connection for every kind of client.
 #[derive(Clone)]
 pub(super) struct Settings {
     connection: String,
@@ -88,7 +89,7 @@ impl Settings {
         if let Some(login) = &connection.login {
             own.insert("sasl.username".into(), login.clone());
             own.insert("sasl.password".into(), connection.password.clone().unwrap_or_default());
-            // A password travels in clear text only where the connection asks for `sasl_plaintext`.
+            // A password is sent in clear text only if the connection sets `sasl_plaintext`.
             own.insert("security.protocol".into(), "sasl_ssl".into());
             if !connection.extra.contains_key("sasl.mechanisms") {
                 own.insert("sasl.mechanism".into(), "PLAIN".into());
@@ -110,18 +111,18 @@ impl Settings {
         }
         let encrypted = own.get("security.protocol").is_some_and(|protocol| protocol.to_lowercase().ends_with("ssl"));
         if encrypted && !own.keys().any(|name| name.starts_with("ssl.ca.")) {
-            // OpenSSL is built in and knows no folder of the system by itself.
+            // OpenSSL is built in and does not find the certificates of the system by itself.
             own.insert("ssl.ca.location".into(), "probe".into());
         }
         Ok(Settings { connection: id.clone(), mark: Mark::of(id), own, topics })
     }
 
-    /// What the cluster calls a topic.
+    /// Returns the name of a topic in the cluster.
     pub(super) fn topic<'a>(&'a self, name: &'a str) -> &'a str {
         self.topics.get(name).map_or(name, String::as_str)
     }
 
-    /// Blocking calls of librdkafka are made through this.
+    /// Returns the mark through which blocking calls of librdkafka must be made.
     pub(super) fn mark(&self) -> Mark {
         self.mark
     }
@@ -156,7 +157,7 @@ impl Settings {
         self.made(|| T::from_config(&self.with(&[], &[])))
     }
 
-    /// A connection may change how fast something is, and what is decided stays.
+    /// Builds a configuration. Settings of the connection take precedence, but cannot be among [`DECIDED`].
     fn with(&self, decided: &[(&str, &str)], defaults: &[(&str, &str)]) -> ClientConfig {
         let mut config = ClientConfig::new();
         for (name, value) in decided.iter().chain(defaults) {
@@ -168,7 +169,7 @@ impl Settings {
         config
     }
 
-    /// Creates a client. Errors do not contain values: one of them is a password.
+    /// Creates a client. Errors do not contain values, because one of them is a password.
     fn made<T>(&self, make: impl FnOnce() -> KafkaResult<T>) -> TaskResult<T> {
         let id = &self.connection;
         self.mark.call(make).map_err(|error| match error {
