@@ -1,4 +1,4 @@
-//! Endpoints over HTTP.
+//! Serves endpoints over HTTP.
 
 use crate::endpoint::{ByPath, Endpoint, Published, Shape, by_path};
 use crate::folder;
@@ -34,14 +34,14 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// Bodies that are kept.
+/// Maximum size of the response cache in bytes.
 const MOST_KEPT_BYTES: usize = 64 << 20;
-/// Of one answer, as JSON.
+/// Maximum size of a response in bytes, and of its rows as JSON.
 const MOST_ANSWER_BYTES: usize = 32 << 20;
-/// Path at which users reach this server. Read only from the web server.
+/// Header with the path at which users reach this server. Ignored unless the web server sends it.
 const PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-/// Wait so long when as many queries run as may.
+/// Retry delay in seconds while the maximum number of queries is running.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
 const DOCS: &str = include_str!("docs.html");
@@ -50,7 +50,7 @@ const DOCS_STYLE: &str = include_str!("docs.css");
 const DOCS_POLICY: &str =
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; frame-ancestors 'none'";
 
-/// A body, ready to be sent.
+/// A response body that can be cached and sent.
 #[derive(Clone)]
 struct Ready(Bytes);
 
@@ -60,26 +60,26 @@ impl Kept for Ready {
     }
 }
 
-/// What endpoints are served with.
+/// Parameters of [`router`].
 pub struct Means {
     pub endpoints: Vec<Endpoint>,
-    /// More of them, as files that come and go while the server runs.
+    /// Folder of further endpoints, whose files may change while the server runs.
     pub folder: Option<PathBuf>,
-    /// Says where each table is now.
+    /// Lake whose catalog has the current location of each table.
     pub lake: Lake,
-    /// Answers queries.
+    /// Runs the queries.
     pub view: LakeDoor,
-    /// Finds the connections of endpoints over Postgres.
+    /// Finds the connections of endpoints that query Postgres.
     pub find: Arc<FindConnection>,
-    /// The database of orch, which knows keys.
+    /// Pool of orch's database, which has the API tokens.
     pub pool: PgPool,
-    /// Only the web server of this installation can connect. It signs who is calling.
+    /// True if only the web server of this installation can connect. It signs the identity of the caller.
     pub is_behind_web: bool,
 }
 
 struct Api {
     endpoints: watch::Receiver<Arc<ByPath>>,
-    /// Who watches the folder.
+    /// The task that watches the folder.
     _watching: JoinSet<()>,
     lake: Lake,
     view: LakeDoor,
@@ -90,10 +90,11 @@ struct Api {
     answers: Answers<Ready>,
 }
 
-/// All endpoints, their documentation, and whether they can answer. Called in a runtime, in which the folder is watched.
+/// Returns a router for all endpoints, their documentation and a health check. Must be called in a Tokio runtime, in
+/// which the folder is watched.
 ///
 /// # Errors
-/// A fatal error when an endpoint is wrong, or two have the same path.
+/// Returns a fatal error if an endpoint is invalid or two have the same path.
 pub fn router(means: Means) -> TaskResult<Router> {
     let Means { endpoints, folder, lake, view, find, pool, is_behind_web } = means;
     let own = Arc::new(by_path(endpoints)?);
@@ -135,7 +136,7 @@ fn page(content_type: &'static str, text: &'static str) -> Response {
     (headers, text).into_response()
 }
 
-/// Why there are no rows.
+/// An error response.
 struct Refusal {
     status: StatusCode,
     detail: Value,
@@ -168,10 +169,10 @@ impl From<LakeError> for Refusal {
             LakeError::TooDear(_) => StatusCode::BAD_REQUEST,
             LakeError::Busy(_) => StatusCode::TOO_MANY_REQUESTS,
             LakeError::Cancelled => StatusCode::SERVICE_UNAVAILABLE,
-            // It was checked, so a table is not as the endpoint expects.
+            // The query was checked, so a table is not as the endpoint expects.
             LakeError::Refused(_) => return Refusal::broken(&error.into()),
             LakeError::Broken(_) => StatusCode::SERVICE_UNAVAILABLE,
-            // Keys are not of a role, so no caller gets the reason.
+            // The reason is only logged, because callers of every role would see it in the response.
             LakeError::Unavailable(_) => {
                 tracing::error!(%error, "a connection of a published query failed");
                 return Refusal::new(StatusCode::SERVICE_UNAVAILABLE, CONNECTION_FAILED);
@@ -204,7 +205,7 @@ impl Api {
         now(&mut *self.pool.acquire().await?).await
     }
 
-    /// Describes all endpoints for programs. Needs no key, as the page `/docs`, which shows the same.
+    /// Describes all endpoints as `OpenAPI`. Requires no key, like the page `/docs`, which shows the same.
     fn describe(&self, headers: &HeaderMap) -> Response {
         let prefix = headers.get(PREFIX).filter(|_| self.is_behind_web).and_then(|prefix| prefix.to_str().ok());
         let endpoints = self.endpoints();
@@ -260,7 +261,7 @@ impl Api {
         Ok(response)
     }
 
-    /// Where the tables are now: all of them have to be there. It changes with every commit.
+    /// Returns the current locations of the tables, which change with every commit. Fails if a table does not exist.
     async fn versions(&self, tables: &[TableName]) -> Result<Vec<u8>, Refusal> {
         let found = self.lake.catalog().locations(tables).await.map_err(|error| {
             tracing::error!(error = format!("{:#}", anyhow::Error::from(error)), "the catalog did not answer");
@@ -312,7 +313,7 @@ impl Api {
         Ok(Ready(body.into()))
     }
 
-    /// The first value of the first row, as JSON.
+    /// Returns the first value of the first row as JSON.
     async fn default(&self, sql: &str, time: Duration) -> Result<Ready, LakeError> {
         let found = self.ask(sql, SqlValues::new(), (1, time)).await?;
         let value = found.rows.into_iter().next().and_then(|row| row.into_iter().next()).unwrap_or_default();

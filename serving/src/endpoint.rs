@@ -1,4 +1,4 @@
-//! What a person declares to publish a query, in Rust or in a file.
+//! Declaration of a published query, in Rust or in a file.
 
 use crate::postgres::numbered;
 use crate::values::read_value;
@@ -14,37 +14,37 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// For problems that have no other next step.
+/// Hint for problems without a more specific one.
 pub(crate) const HINT: &str = "correct the file: it is read again when it changes";
-/// Rows of one answer.
+/// Maximum number of rows in a response.
 const MOST_ROWS: usize = 100_000;
 const MOST_SECONDS: u64 = 300;
-/// The parameter by which every endpoint is told in which format to answer.
+/// Parameter of every endpoint that selects the format of the response.
 pub(crate) const FORMAT: &str = "format";
 
-/// A query behind an address.
+/// A published query and its path.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Endpoint {
-    /// As in `/api/v1/trips/recent`.
+    /// HTTP path, such as `/api/v1/trips/recent`.
     pub path: String,
-    /// In a sentence or two: the documentation shows it.
+    /// Description in one or two sentences for the documentation.
     pub about: String,
-    /// Callers have this role or a higher one.
+    /// Minimum role of callers.
     #[serde(default)]
     pub role: Role,
     #[serde(default)]
     pub params: Vec<Param>,
-    /// The id of the connection of the Postgres that answers; without it the lake does.
+    /// Id of the connection to the Postgres database that runs the query. `None` queries the lake.
     #[serde(default)]
     pub connection: Option<String>,
-    /// One `select`, which names each parameter as `$name`.
+    /// A single `select`, which refers to each parameter as `$name`.
     pub sql: String,
-    /// The columns of the answer, in the order of the query.
+    /// Columns of the response, in the order of the query.
     pub columns: Vec<Column>,
     #[serde(default)]
     pub shape: Shape,
-    /// A query that takes longer is ended.
+    /// Timeout of the query.
     #[serde(default = "usual_seconds")]
     pub timeout_seconds: u64,
 }
@@ -53,7 +53,7 @@ fn usual_seconds() -> u64 {
     10
 }
 
-/// What an answer in JSON looks like.
+/// Shape of a JSON response.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Shape {
@@ -75,10 +75,11 @@ pub struct Param {
     pub about: String,
     #[serde(default)]
     pub required: bool,
-    /// Without it, and without `default_sql`, a value that is not sent is null.
+    /// Value of a parameter that is not sent. Without `default` and `default_sql`, it is null.
     #[serde(default)]
     pub default: Option<serde_json::Value>,
-    /// One value from a table, such as the newest day in it.
+    /// SQL query that returns the default value, such as `select max(day) from taxi.trips`. Mutually exclusive with
+    /// `default` and `required`.
     #[serde(default)]
     pub default_sql: Option<String>,
     #[serde(default)]
@@ -110,7 +111,7 @@ pub struct Column {
     pub data_type: ColumnType,
     #[serde(default)]
     pub about: String,
-    /// Of a list: what each of its entries has.
+    /// Columns of each entry of a list.
     #[serde(default)]
     pub of: Vec<Column>,
 }
@@ -124,7 +125,7 @@ pub enum ColumnType {
     Boolean,
     Date,
     Timestamp,
-    /// Of objects.
+    /// A list of objects.
     List,
 }
 
@@ -140,8 +141,7 @@ impl Endpoint {
         })
     }
 
-    /// # Errors
-    /// Returns the problems of the file.
+    /// Parses and checks an endpoint file, and returns its problems.
     pub(crate) fn parse(file: &str, bytes: &[u8]) -> Result<Endpoint, Vec<FileProblem>> {
         let of_file = |text: &str| vec![problem_of_file(file, text, HINT)];
         let value = read_endpoint(file, bytes)?;
@@ -158,18 +158,18 @@ impl Endpoint {
         if self.shape == Shape::Row { 1 } else { MOST_ROWS }
     }
 
-    /// Whether it answers in the format that a caller asks for; not if a parameter of its own has that name.
+    /// Returns true if callers can select the format: it returns rows, and no parameter is named `format`.
     pub(crate) fn has_formats(&self) -> bool {
         self.shape == Shape::Rows && self.params.iter().all(|param| param.name != FORMAT)
     }
 
-    /// Parameters without a value that a query gives one, with that query.
+    /// Returns the parameters without a value that have a `default_sql`, with that query.
     pub(crate) fn defaults_to_ask(&self, values: &SqlValues) -> Vec<(&Param, &str)> {
         let missing = self.params.iter().filter(|param| !values.contains_key(&param.name));
         missing.filter_map(|param| Some((param, param.default_sql.as_deref()?))).collect()
     }
 
-    /// The tables of the lake that it reads, those of defaults included.
+    /// Returns the tables of the lake that the query and the queries of defaults read.
     pub(crate) fn reads(&self) -> Result<Reads, String> {
         let values: SqlValues = self.params.iter().map(|param| (param.name.clone(), SqlValue::Null)).collect();
         let mut reads = reads_of(&self.sql, &values).map_err(|error| error.to_string())?;
@@ -184,8 +184,10 @@ impl Endpoint {
         Ok(reads)
     }
 
+    /// Checks the declaration.
+    ///
     /// # Errors
-    /// What is wrong with it.
+    /// Returns the first problem.
     pub fn check(&self) -> Result<(), String> {
         let segments = self.path.strip_prefix('/').ok_or("`path` begins with `/`")?;
         let is_plain = |segment: &str| {
@@ -201,7 +203,7 @@ impl Endpoint {
         check_columns(&self.columns)?;
         self.params.iter().try_for_each(Param::check)?;
         if self.connection.is_some() {
-            // The server itself sees to it that they only read.
+            // The server enforces that these queries are read-only.
             self.params
                 .iter()
                 .filter_map(|param| param.default_sql.as_deref())
@@ -222,7 +224,7 @@ impl Endpoint {
     }
 }
 
-/// The message of a problem with its place in the file, and the next step.
+/// Formats a problem with its position in the file and its hint.
 fn with_place(problem: &FileProblem) -> String {
     let FileProblem { line, column, message, hint, .. } = problem;
     if *line == 0 {
@@ -284,12 +286,12 @@ impl Param {
     }
 }
 
-/// A value of a file as a caller would send it.
+/// Converts a value of a file to the text that a caller would send.
 pub(crate) fn text_of(value: &serde_json::Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// An endpoint and what has to be known of it for each request.
+/// An endpoint with the tables that it reads.
 #[derive(Debug, Clone)]
 pub(crate) struct Published {
     pub(crate) endpoint: Endpoint,
@@ -299,8 +301,7 @@ pub(crate) struct Published {
 pub(crate) type ByPath = BTreeMap<String, Arc<Published>>;
 
 impl Published {
-    /// # Errors
-    /// What is wrong with it.
+    /// Checks an endpoint and finds its tables.
     pub(crate) fn new(endpoint: Endpoint) -> Result<Published, String> {
         endpoint.check()?;
         let tables = endpoint.reads().map(|reads| reads.tables.into_iter().collect()).unwrap_or_default();
@@ -308,10 +309,7 @@ impl Published {
     }
 }
 
-/// Endpoints by their paths.
-///
-/// # Errors
-/// One is wrong, or two have the same path.
+/// Maps endpoints by their paths. Returns a fatal error if one is invalid or two have the same path.
 pub(crate) fn by_path(endpoints: Vec<Endpoint>) -> TaskResult<ByPath> {
     let mut found = ByPath::new();
     for endpoint in endpoints {

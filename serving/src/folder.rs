@@ -1,7 +1,7 @@
-//! Endpoints of files: those named `….endpoint.yaml` in a folder, taken as they are written while the server runs.
+//! Endpoints of files: reads `*.endpoint.yaml` in a folder and applies changes while the server runs.
 //!
-//! One look a second at names, sizes and times. A file that is broken takes nothing away: its last good version is served on, and
-//! what is wrong with it is an import error, as that of a DAG file.
+//! Names, sizes and times are polled once per second. If a file is broken, its last good version is served, and the
+//! problem becomes an import error, as for DAG files.
 
 use crate::endpoint::{ByPath, Endpoint, HINT, Published};
 use orch_document::file::is_endpoint_file;
@@ -14,13 +14,13 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// Import errors of endpoints are told under this name, beside those of bundles.
+/// Import errors of endpoints are stored under this name, next to the import errors of bundles.
 const BUNDLE: &str = ENDPOINT_FILES;
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const NO_FOLDER: &str = "name another as `ORCH_ENDPOINTS_FOLDER`";
 
-/// Watches the folder, and says which endpoints there are. `own`: those of the binary, which files do not replace.
+/// Watches the folder and sends the current endpoints. Files cannot replace `own`, the endpoints of the binary.
 pub(crate) async fn watch(folder: PathBuf, own: Arc<ByPath>, pool: PgPool, changes: watch::Sender<Arc<ByPath>>) {
     let mut files = endpoints_of(folder);
     let mut untold = None;
@@ -69,7 +69,8 @@ fn endpoints_of(folder: PathBuf) -> Files<Arc<Published>> {
     })
 }
 
-/// All endpoints, and the files that are broken. Of two with one path the binary's or the first by file has it.
+/// Returns all endpoints and the broken files. If several have the same path, the binary or the first file in path
+/// order keeps it.
 fn published(files: &Files<Arc<Published>>, own: &ByPath) -> (ByPath, Broken) {
     let (mut found, mut broken) = (own.clone(), files.broken(NO_FOLDER));
     let mut firsts: BTreeMap<&str, &str> = BTreeMap::new();

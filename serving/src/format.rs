@@ -1,4 +1,4 @@
-//! Rows as JSON, CSV, Parquet and Arrow, with the names and types that their endpoint declares.
+//! Encodes rows as JSON, CSV, Parquet or Arrow, with the names and types that the endpoint declares.
 
 use crate::endpoint::{Column, ColumnType, Endpoint, Shape};
 use arrow::array::RecordBatch;
@@ -45,18 +45,18 @@ impl Format {
     }
 }
 
-/// What the query of an endpoint gave.
+/// Result of the query of an endpoint.
 pub(crate) struct EndpointRows {
     pub(crate) columns: Vec<String>,
     pub(crate) rows: Vec<Vec<Cell>>,
-    /// There were more rows than the limits.
+    /// True if there are more rows than the limit.
     pub(crate) more: bool,
 }
 
-/// The body of an answer. `at`: when it was computed.
+/// Returns the body of a response. `at` is the time at which it was computed.
 ///
 /// # Errors
-/// A value does not have the type that its column declares.
+/// Returns an error if a value does not have the type that its column declares.
 pub(crate) fn body(
     endpoint: &Endpoint,
     format: Format,
@@ -110,7 +110,7 @@ struct Envelope<'a> {
     timestamp: String,
 }
 
-/// A row by the names of its columns, in their order.
+/// A row that is serialized as an object with its columns in order.
 struct Object<'a> {
     columns: &'a [Column],
     cells: Vec<Cell>,
@@ -142,7 +142,8 @@ fn inner<'a>(columns: &'a [Column], entry: &Value) -> Object<'a> {
     Object::of(columns, columns.iter().map(|column| entry.get(&column.name).cloned().unwrap_or_default()).collect())
 }
 
-/// A cell as its column declares it: a time of SQL becomes one of ISO 8601, a decimal a number. What JSON has no number for is null.
+/// Converts a cell to the declared type: SQL timestamps to ISO 8601, decimals to numbers. Values that are not numbers
+/// in JSON, such as NaN, become null.
 fn typed(column: &Column, cell: Cell) -> Cell {
     match (column.data_type, cell) {
         (ColumnType::Timestamp, Value::String(text)) => Value::String(text.replacen(' ', "T", 1)),
@@ -159,7 +160,7 @@ fn batch(columns: &[Column], rows: Vec<Vec<Cell>>) -> anyhow::Result<RecordBatch
         ColumnType::Boolean => DataType::Boolean,
         ColumnType::Date => DataType::Date32,
         ColumnType::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
-        // A list is its JSON.
+        // A list is written as JSON text.
         ColumnType::Text | ColumnType::List => DataType::Utf8,
     };
     let fields: Vec<Field> = columns.iter().map(|column| Field::new(&column.name, data_type(column), true)).collect();

@@ -1,4 +1,5 @@
-//! Callers that may query: a caller that the web server names, or the owner of an API token in the header `X-API-Key` or a bearer token.
+//! Identifies callers: by the header of the web server, or by an API token in the header `X-API-Key` or as a bearer
+//! token.
 
 use axum::http::{HeaderMap, header};
 use orch_store::StoreResult;
@@ -7,7 +8,7 @@ use orch_store::user::Role;
 
 const KEY: &str = "x-api-key";
 
-/// Returns the role of the caller.
+/// Returns the role of the caller, or `None` if it cannot be identified.
 pub(crate) async fn role(callers: &Callers, headers: &HeaderMap) -> StoreResult<Option<Role>> {
     let text = |name: &str| headers.get(name)?.to_str().ok();
     let bearer = || text(header::AUTHORIZATION.as_str())?.strip_prefix("Bearer ");

@@ -1,8 +1,9 @@
-//! Queries that are published: an address, the values it takes, and the SQL that answers.
+//! Published queries: an HTTP path, its parameters, and the SQL that computes the response.
 //!
-//! `endpoint` is what a person declares, `values` reads what a caller sent, `format` writes answers, `key` knows who may
-//! ask, `openapi` describes it all, and `api` puts these together over HTTP; `folder` reads the files of people while it runs. Answers of the lake are kept until a table has a new snapshot
-//! (`orch_store::lake_view::Answers`); `postgres` asks the database of a connection each time.
+//! `endpoint` is the declaration, `values` parses parameters, `format` encodes responses, `key` identifies callers,
+//! `openapi` describes the endpoints, and `api` serves them over HTTP; `folder` reads endpoint files while the server
+//! runs. Responses from the lake are cached until a table has a new snapshot (`orch_store::lake_view::Answers`);
+//! `postgres` queries the database of a connection for each request.
 
 mod api;
 mod endpoint;

@@ -1,13 +1,13 @@
-//! What the endpoints take and give, as `OpenAPI` says it.
+//! Builds the `OpenAPI` document of the endpoints.
 
 use crate::endpoint::{Column, ColumnType, Endpoint, FORMAT, Param, ParamType, Shape};
 use crate::format::Format;
 use serde_json::{Map, Value, json};
 
-/// 1700 to 2199.
+/// Matches the years 1700 to 2199.
 const YEARS: &str = r"^(1[7-9]|2[01])\d\d-";
 
-/// `server`: below which address they are.
+/// Builds the document. `server` is the base URL of the endpoints.
 pub(crate) fn document<'a>(endpoints: impl Iterator<Item = &'a Endpoint>, server: &str) -> Value {
     let mut paths: Map<String, Value> =
         endpoints.map(|endpoint| (endpoint.path.clone(), json!({ "get": get(endpoint) }))).collect();
@@ -141,7 +141,7 @@ fn row(columns: &[Column]) -> Value {
     json!({ "type": "object", "required": names, "properties": properties })
 }
 
-/// Every value may be null.
+/// Returns the schema of a column. Every value may be null.
 fn schema(column: &Column) -> Value {
     let mut schema = match column.data_type {
         ColumnType::Integer => json!({ "type": ["integer", "null"] }),
@@ -149,7 +149,7 @@ fn schema(column: &Column) -> Value {
         ColumnType::Text => json!({ "type": ["string", "null"] }),
         ColumnType::Boolean => json!({ "type": ["boolean", "null"] }),
         ColumnType::Date => json!({ "type": ["string", "null"], "format": "date" }),
-        // Without a zone, as the table has it.
+        // Timestamps have no time zone, as in the table.
         ColumnType::Timestamp => json!({ "type": ["string", "null"], "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d" }),
         ColumnType::List => json!({ "type": ["array", "null"], "items": row(&column.of) }),
     };

@@ -1,5 +1,5 @@
-//! Endpoints over a Postgres of users: each request asks it anew, in a transaction that only reads. A Postgres does not say that a table has
-//! changed, so no answer is kept.
+//! Endpoints that query a Postgres database of users. Each request runs the query in a read-only transaction. Responses
+//! are not cached, because Postgres does not report changes of tables.
 
 use crate::endpoint::{Endpoint, Param, ParamType};
 use crate::format::EndpointRows;
@@ -15,21 +15,21 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// For a session at the database.
+/// Timeout for a request that waits for a session at the database.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// A statement as Postgres takes it.
+/// A statement with numbered parameters.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Numbered {
     statement: String,
-    /// What stands at `$1`, `$2`, …
+    /// Names of the parameters `$1`, `$2`, …
     params: Vec<String>,
 }
 
-/// Writes `$1::bigint` in the place of `$limit`. The types are those of the parameters, so that the server need not guess.
+/// Replaces `$limit` by `$1::bigint`. The casts have the declared types, so that the server does not infer them.
 ///
 /// # Errors
-/// A name without a parameter.
+/// Returns an error for a name without a parameter.
 pub(crate) fn numbered(sql: &str, params: &[Param]) -> Result<Numbered, String> {
     let (mut statement, mut names, mut rest) = (String::with_capacity(sql.len()), Vec::new(), 0);
     for Placeholder { name, range } in placeholders(sql).map_err(|error| error.to_string())? {
@@ -70,7 +70,7 @@ fn json(value: &SqlValue) -> Value {
     }
 }
 
-/// The databases of endpoints, by the ids of their connections.
+/// Connection pools for the databases of endpoints.
 pub(crate) struct Databases {
     find: Arc<FindConnection>,
     pools: Pools,
@@ -81,7 +81,7 @@ impl Databases {
         Databases { find, pools: Pools::new(None, PATIENCE) }
     }
 
-    /// What the query of an endpoint gives. If the caller goes away, the server ends the query at its time.
+    /// Runs the query of an endpoint. If the caller disconnects, the statement timeout of the server ends the query.
     pub(crate) async fn ask(
         &self,
         id: &str,
@@ -92,14 +92,14 @@ impl Databases {
         let pool = connection.and_then(|connection| self.pools.of(connection));
         let pool = pool.map_err(|error| LakeError::Unavailable(format!("{error:#}")))?;
         let mut tx = pool.begin().await.map_err(|error| match error {
-            // A server that refuses connections is tried until then as well.
+            // Connecting to a server that refuses connections is also retried until this timeout.
             sqlx::Error::PoolTimedOut if pool.size() == MOST_SESSIONS => LakeError::Busy(format!(
                 "{MOST_SESSIONS} queries of the database of `{id}` run already: try again soon"
             )),
             error => unreachable(id, &chain(&error)),
         })?;
         let asked = async {
-            // One second more than the caller waits, who hears why.
+            // The timeout below ends first, by one second, and returns the reason to the caller.
             let limit = (endpoint.timeout() + Duration::from_secs(1)).as_millis();
             let read_only = format!("set transaction read only; set local statement_timeout = {limit}");
             let set = sqlx::raw_sql(AssertSqlSafe(read_only)).execute(&mut *tx).await;
@@ -108,7 +108,7 @@ impl Databases {
         };
         let found = tokio::time::timeout(endpoint.timeout(), asked).await;
         let found = found.map_err(|_| LakeError::too_long(endpoint.timeout()))??;
-        tx.rollback().await.ok(); // it has read all
+        tx.rollback().await.ok(); // nothing to commit
         Ok(found)
     }
 }
@@ -117,7 +117,7 @@ fn unreachable(id: &str, error: &dyn Display) -> LakeError {
     LakeError::Unavailable(format!("the database of connection `{id}` cannot be used: {error}"))
 }
 
-/// The rows, by the values that were sent and the defaults that queries give.
+/// Runs the query with the values that were sent and the defaults that queries return.
 async fn answer(
     db: &mut PgConnection,
     (id, endpoint): (&str, &Endpoint),
@@ -143,7 +143,7 @@ async fn rows(
         wrong @ TaskError::Fatal { .. } => LakeError::Refused(wrong.to_string()),
         other => unreachable(id, &other),
     };
-    // The session keeps what it has prepared, so the server reads the statement once.
+    // The session caches prepared statements, so the server parses the statement once.
     if let Err(error) = db.prepare(AssertSqlSafe(query.statement.as_str()).into_sql_str()).await {
         return Err(match missing(&error) {
             Some(missing) => LakeError::NotFound(format!(
@@ -160,7 +160,7 @@ async fn rows(
     Ok(EndpointRows { columns, rows, more })
 }
 
-/// What the server says of a table or a schema that is not there yet.
+/// Returns the message of the server if a table or a schema does not exist.
 fn missing(error: &sqlx::Error) -> Option<&str> {
     let refused = error.as_database_error()?;
     refused.code().filter(|code| ["42P01", "3F000"].contains(&&**code)).map(|_| refused.message())

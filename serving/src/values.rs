@@ -1,4 +1,4 @@
-//! What a caller sent, as values of the declared types, or everything that is wrong with it.
+//! Parses the parameters of a request into values of the declared types, or returns all problems.
 
 use crate::endpoint::{Endpoint, FORMAT, Param, ParamType, text_of};
 use crate::format::Format;
@@ -7,19 +7,17 @@ use orch_store::lake_view::{LakeError, SqlValue, SqlValues};
 use orch_wire::Problem;
 use serde_json::json;
 
-/// Longer texts name nothing that is in a table.
+/// Maximum length of a text. Longer texts match nothing in a table.
 const MOST_TEXT_CHARS: usize = 1_000;
 
-/// What an endpoint was asked.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct EndpointRequest {
-    /// Of each parameter that was sent or has a default.
+    /// Values of all parameters, except those whose `default_sql` must still be queried.
     pub(crate) values: SqlValues,
     pub(crate) format: Format,
 }
 
-/// # Errors
-/// Every parameter that is missing, unknown, there twice or of another type.
+/// Parses a query string. Returns a problem for each parameter that is missing, unknown, repeated or of another type.
 pub(crate) fn read(endpoint: &Endpoint, query: &str) -> Result<EndpointRequest, Vec<Problem>> {
     let (mut values, mut problems, mut format) = (SqlValues::new(), Vec::new(), Format::Json);
     let mut seen = Vec::new();
@@ -51,7 +49,7 @@ pub(crate) fn read(endpoint: &Endpoint, query: &str) -> Result<EndpointRequest, 
         if param.required {
             problems.push(Problem::new("missing", "Field required").at(["query", &*param.name]));
         } else if let Some(default) = &param.default {
-            // It was checked with its endpoint.
+            // The default was checked together with its endpoint.
             values.extend(read_value(param, &text_of(default)).ok().map(|value| (param.name.clone(), value)));
         } else if param.default_sql.is_none() {
             values.insert(param.name.clone(), SqlValue::Null);
@@ -105,10 +103,8 @@ pub(crate) fn read_value(param: &Param, text: &str) -> Result<SqlValue, Problem>
     }
 }
 
-/// What the query of a default gave, as the value of its parameter.
-///
-/// # Errors
-/// The query gave a value of another type.
+/// Converts the result of a default's query to the type of its parameter. Returns an error if the query returned a
+/// value of another type.
 pub(crate) fn read_default(param: &Param, found: &serde_json::Value) -> Result<SqlValue, LakeError> {
     if found.is_null() {
         return Ok(SqlValue::Null);
@@ -140,12 +136,12 @@ fn not_one_of(words: &[impl AsRef<str>]) -> Problem {
     Problem::new("literal_error", format!("Input should be {expected}")).with_ctx(json!({ "expected": expected }))
 }
 
-/// Times in SQL are nanoseconds, and reach from 1678 to 2262.
+/// Timestamps in SQL are in nanoseconds, whose range is 1678 to 2262.
 fn is_in_range(day: NaiveDate) -> bool {
     (1700..2200).contains(&day.year())
 }
 
-/// With a zone it is the same moment in UTC.
+/// Parses a timestamp. If it has a time zone, it is converted to UTC.
 fn timestamp(text: &str) -> Option<NaiveDateTime> {
     let text = text.replacen(' ', "T", 1);
     let zoned = DateTime::parse_from_rfc3339(&text).map(|at| at.naive_utc());
@@ -200,7 +196,7 @@ columns: [{name: x, type: integer}]
                 ("share".into(), SqlValue::Number(-0.5)),
             ])
         );
-        // The default from a table is asked for later.
+        // The default from a table is queried later.
         assert!(!read(&endpoint(), "day=2026-11-20").unwrap().values.contains_key("at"));
     }
 
