@@ -1,11 +1,12 @@
-//! Handles and the one trait that says which handle fits which input. Everything a compile error shows is here.
+//! Handles, and the trait `Arg`, which defines the handles that fit an input. The messages of compile errors are in
+//! this file.
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::marker::PhantomData;
 
-/// What may travel between tasks: it is stored as JSON.
+/// Values that can be passed between tasks. They are stored as JSON.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot travel between tasks",
     label = "cannot be stored as JSON",
@@ -15,28 +16,29 @@ pub trait Data: Serialize + DeserializeOwned + Send + 'static {}
 #[diagnostic::do_not_recommend]
 impl<T: Serialize + DeserializeOwned + Send + 'static> Data for T {}
 
-/// Ties a handle to the DAG it came from. Handles are covariant in `'d`; `Scope` is invariant, so that no scope
-/// shrinks to a lifetime that two DAGs share.
+/// Ties a handle to its DAG. Handles are covariant in `'d`, but `Scope` is invariant, so a scope cannot shrink to a
+/// lifetime that two DAGs share.
 pub(crate) type Brand<'d, T> = PhantomData<(&'d (), fn() -> T)>;
 
-/// The future output of a task. Cheap to copy, valid only inside the `build` closure it came from.
+/// The future output of a task. Cheap to copy; valid only inside the `build` closure that created it.
 pub struct Output<'d, T> {
     pub(crate) node: Node,
     brand: Brand<'d, T>,
 }
 
-/// The future outputs of a mapped task: one `T` for each element. Fits an input of type `Vec<T>`.
+/// The future outputs of a mapped task, one `T` per element. Fits an input of type `Vec<T>`.
 pub struct Mapped<'d, T> {
     pub(crate) task: usize,
     brand: Brand<'d, T>,
 }
 
-/// The parameters of the run, checked against their schema before it exists.
+/// The parameters of the run. They are checked against their schema before the run is created.
 pub struct Params<'d, P> {
     brand: Brand<'d, P>,
 }
 
-/// What an `Output` points at: a task, the complete list of a mapped one, or the element of the map that is described.
+/// The target of an `Output`: a task, the complete list of a mapped task, or one element of the map that is being
+/// described.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Node {
     Task(usize),
@@ -44,10 +46,10 @@ pub(crate) enum Node {
     Element { map: usize, part: Option<usize> },
 }
 
-/// Stands where a task of a map must stand but something else was given; the start-up check names it.
+/// Placeholder for something that is not a task of a map. The start-up check reports it.
 pub(crate) const NO_TASK: usize = usize::MAX;
 
-/// A source whose tasks and maps are still numbers.
+/// An input whose tasks and maps are still numbers, not names.
 #[derive(Debug, Clone)]
 pub enum Wire {
     #[doc(hidden)]
@@ -66,7 +68,7 @@ pub enum Wire {
     List(Vec<Wire>),
 }
 
-/// Something that gives a `T`: an upstream output, the params, a mapped element or a plain value.
+/// A source of a `T`: an upstream output, the params, a mapped element or a constant.
 #[diagnostic::on_unimplemented(
     message = "this input takes `{T}`, but `{Self}` does not give one",
     label = "gives no `{T}`",
@@ -111,7 +113,7 @@ impl<'d, T> Arg<'d, Vec<T>> for Mapped<'d, T> {
     }
 }
 
-/// Elements that were skipped or failed are `None`.
+/// Skipped and failed elements are `None`.
 #[diagnostic::do_not_recommend]
 impl<'d, T> Arg<'d, Vec<Option<T>>> for Mapped<'d, T> {
     const OPTIONAL: bool = true;
@@ -171,12 +173,13 @@ impl Arg<'_, String> for &str {
     }
 }
 
-/// One named input of a call; `#[task]` makes them.
+/// One named input of a call. `#[task]` generates these.
 pub struct Input<'d> {
     pub(crate) name: Cow<'static, str>,
     pub(crate) type_name: &'static str,
     pub(crate) optional: bool,
-    /// It is a field of an operator, which is null if the upstream task gave nothing and the trigger rule allows that.
+    /// True if the input is a field of an operator. The field is null if the upstream task returned nothing and the
+    /// trigger rule allows that.
     pub(crate) is_field: bool,
     pub(crate) wire: Wire,
     brand: Brand<'d, ()>,
@@ -280,8 +283,8 @@ impl<'d, T> Mapped<'d, T> {
         Mapped { task, brand: PhantomData }
     }
 
-    /// All outputs as one list. A map over it waits for the last of them; a map over the `Mapped` itself starts each
-    /// element as soon as its own upstream element is done.
+    /// Returns all outputs as one list. A map over this list waits for all of them; a map over the `Mapped` itself
+    /// starts each element as soon as its own upstream element has finished.
     pub fn collect(self) -> Output<'d, Vec<T>> {
         Output::new(Node::Collected(self.task))
     }
@@ -293,7 +296,7 @@ impl<P> Params<'_, P> {
     }
 }
 
-// Derived `Clone` and `Copy` would ask the same of `T`.
+// Derived `Clone` and `Copy` would require `T: Clone` and `T: Copy`.
 impl<T> Clone for Output<'_, T> {
     fn clone(&self) -> Self {
         *self

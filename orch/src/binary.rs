@@ -1,12 +1,12 @@
-//! The whole of a binary with DAGs in it.
+//! The entry points of a binary that contains DAGs.
 
 use crate::{Dag, body_of_task, bundle};
 use orch_binary::{ArchiveSource, BundleServer, BundleSource, LakeSource, StreamSource};
 use orch_sdk::task::{Connection, Installation};
 use std::process::ExitCode;
 
-/// What `fn main` of a binary with DAGs returns. The binary is a bundle: `orch standalone --bundle` runs its DAGs, `orch dev`
-/// builds it again with each change. It describes them only when a command needs them.
+/// Runs a binary with DAGs; call it from `fn main`. The binary is a bundle: `orch standalone --bundle` runs its DAGs,
+/// and `orch dev` rebuilds it after each change. The closure is called only when a command needs the DAGs.
 ///
 /// ```no_run
 /// # use orch::prelude::*;
@@ -19,7 +19,7 @@ pub fn main(dags: impl FnOnce() -> Vec<Dag> + Send + 'static) -> ExitCode {
     Binary::new(dags).main()
 }
 
-/// A binary with more than DAGs.
+/// A binary with DAGs and more, such as connections, streams or dashboards.
 ///
 /// ```no_run
 /// # use orch::{Binary, Connection};
@@ -42,28 +42,30 @@ impl Binary {
         Binary { source: BundleSource::new(|name| bundle(name, dags())).with_file_bodies(body_of_task) }
     }
 
-    /// Connections that tasks find when nobody has set up one of that name: not in a file or a vault, the environment or
-    /// the database. They are made where the binary works, for what is there.
+    /// Adds default connections. They are used if no connection with that id exists in a file, a vault, the
+    /// environment or the database. The closure runs on the machine of the binary, because the connections depend on
+    /// the installation.
     pub fn connections(self, make: impl Fn(&Installation) -> Vec<Connection> + Send + Sync + 'static) -> Binary {
         Binary { source: self.source.with_connections(make) }
     }
 
-    /// A lake for the pages under `/lake` and for SQL, opened when somebody first looks. Binaries without one say so.
+    /// Adds a lake for the pages under `/lake` and for SQL, opened at first use. Without it, these report that the
+    /// binary has no lake.
     pub fn lake(self, lake: LakeSource) -> Binary {
         Binary { source: self.source.with_lake(lake) }
     }
 
-    /// Streams that the workers of the binary run beside their tasks.
+    /// Adds streams. Workers of the binary run them next to their tasks.
     pub fn streams(self, streams: StreamSource) -> Binary {
         Binary { source: self.source.with_streams(streams) }
     }
 
-    /// A server that is a command of the binary, beside its worker.
+    /// Adds a server, as a command of the binary next to its worker.
     pub fn server(self, server: BundleServer) -> Binary {
         Binary { source: self.source.with_server(server) }
     }
 
-    /// Dashboards, each as the name of its file and its text:
+    /// Adds dashboards, each as its file name and its content:
     /// `[("shop.dashboard.yaml", include_str!("shop.dashboard.yaml"))]`.
     pub fn dashboards(self, files: &[(&'static str, &'static str)]) -> Binary {
         Binary { source: self.source.with_dashboards(files) }
@@ -75,23 +77,25 @@ impl Binary {
         Binary { source: self.source.with_examples(is_example) }
     }
 
-    /// What opens the archive that `ORCH_ARCHIVE` names when it is no folder. Binaries without one refuse such names.
+    /// Opens archives that are not folders, as configured by `ORCH_ARCHIVE`. Without it, the binary rejects such
+    /// archives.
     pub fn archive(self, archives: ArchiveSource) -> Binary {
         Binary { source: self.source.with_archives(archives) }
     }
 
-    /// The bundle that standalone and web server start beside themselves when this binary of it is in the same folder, or
-    /// `ORCH_BUNDLE` names one: its DAGs, tables and SQL are there without its libraries being here.
+    /// Sets the bundle that standalone and the web server start as a second process, if a binary with this name is in
+    /// the same folder or `ORCH_BUNDLE` is set. The bundle provides its DAGs, tables and SQL, so this binary does not
+    /// link their libraries.
     pub fn bundle(self, name: &'static str) -> Binary {
         Binary { source: self.source.with_bundle(name) }
     }
 
-    /// Does what the command line says: it runs a worker, or tests a DAG.
+    /// Runs the command from the command line: a worker, or the test of a DAG.
     pub fn main(self) -> ExitCode {
         orch_binary::main(self.source)
     }
 
-    /// For `orch_cli::main`, which makes a whole orch of it: scheduler, web server and every command.
+    /// Returns the source for `orch_cli::main`, which adds the scheduler, the web server and all commands.
     pub fn source(self) -> BundleSource {
         self.source
     }

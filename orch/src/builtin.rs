@@ -1,4 +1,4 @@
-//! Task kinds that come with orch. Each is a function that gives a `Call`, like a user's own.
+//! Built-in task kinds. Each is a function that returns a `Call`, like a user's own tasks.
 
 mod approval;
 mod container;
@@ -35,7 +35,7 @@ pub use waiting::{OtherDag, OtherRun, WaitFor, wait_for, wait_for_dag, wait_for_
 use crate::{Call, Data};
 use serde_json::json;
 
-/// What the function of a branch may return: the ids of the tasks to follow.
+/// Return types of branch functions: the ids of the tasks to follow.
 #[diagnostic::on_unimplemented(
     message = "a branch gives the ids of the tasks to follow, not `{Self}`",
     label = "gives no task ids",
@@ -49,21 +49,21 @@ impl Follow for Option<String> {}
 #[diagnostic::do_not_recommend]
 impl Follow for Vec<String> {}
 
-/// Makes a call a branch: of the tasks right after it only those run whose ids it returns, and what can be reached from
-/// them; the others are skipped. Inside a group an id may go without the group's prefix.
+/// Turns a call into a branch: of the tasks directly downstream, only those whose ids it returns run, with everything
+/// reachable from them. The others are skipped. Inside a group, ids may omit the group's prefix.
 ///
-/// `d.add(small().when(size, Size::Small))` says the same with types; a branch is for choices by name.
+/// `d.add(small().when(size, Size::Small))` is the typed alternative; use a branch to select tasks by name.
 pub fn branch<R: Follow>(call: Call<'_, R>) -> Call<'_, R> {
     call.kind("branch")
 }
 
-/// Makes a call a short circuit: when it returns `false`, everything after it is skipped, whatever its trigger rule,
-/// except teardowns.
+/// Turns a call into a short circuit: if it returns `false`, everything downstream except teardowns is skipped,
+/// regardless of trigger rules.
 pub fn short_circuit(call: Call<'_, bool>) -> Call<'_, bool> {
     call.kind("short_circuit")
 }
 
-/// As `short_circuit`, but only what comes right after it is skipped; behind that the trigger rules decide.
+/// Like `short_circuit`, but skips only the direct downstream tasks. Trigger rules decide about the tasks after them.
 pub fn short_circuit_directly(call: Call<'_, bool>) -> Call<'_, bool> {
     let mut call = short_circuit(call);
     call.draft.config = json!({ "respect_trigger_rules": true });

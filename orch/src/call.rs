@@ -7,7 +7,7 @@ use orch_spec::{AssetRef, Callbacks, Location, Options, Role};
 use serde_json::Value;
 use std::{borrow::Cow, marker::PhantomData, sync::Arc};
 
-/// What a task function is called, says and where it is written; `#[task]` fills it in.
+/// The name, documentation and source location of a task function, filled in by `#[task]`.
 #[derive(Debug, Clone, Copy)]
 pub struct Definition {
     pub name: &'static str,
@@ -16,7 +16,7 @@ pub struct Definition {
     pub line: u32,
 }
 
-/// A described call. Options are set here; `d.add(call)` makes it a task and gives its `Output<R>`.
+/// A call that describes a task. Set its options here; `d.add(call)` adds it to the DAG and returns its `Output<R>`.
 #[must_use = "a call only describes a task: add it with `d.add(…)`"]
 pub struct Call<'d, R> {
     pub(crate) draft: Box<Draft>,
@@ -54,20 +54,20 @@ pub(crate) struct DraftCondition {
     pub(crate) equals: Vec<Result<Value, String>>,
 }
 
-/// How an `R` becomes JSON. `#[task]` makes one at the return type, so that is where a missing derive is reported.
+/// Converts an `R` to JSON. `#[task]` creates it at the return type, so a missing derive is reported there.
 pub struct Json<R> {
     store: fn(R) -> TaskResult<Value>,
     check: fn(&Value) -> Result<(), String>,
 }
 
 impl<R> Json<R> {
-    // The bound is here and not on the impl: then the compiler says our words for it.
+    // The bound is on the function and not on the impl, so that the compiler prints our `on_unimplemented` message.
     pub fn of() -> Self
     where
         R: Data,
     {
         Json {
-            // Fatal: every attempt of the same code would fail here in the same way.
+            // Fatal, because every attempt of the same code fails here in the same way.
             store: |output| serde_json::to_value(output).map_err(|e| fatal(format!("the output is not JSON: {e}"))),
             check: |value| R::deserialize(value).map(drop).map_err(|e| e.to_string()),
         }
@@ -112,7 +112,7 @@ impl<R: 'static> Json<R> {
 }
 
 impl<'d, R> Call<'d, R> {
-    /// A kind of task of your own: `config` is data (shown in the UI, hashed into the version), `body` runs it.
+    /// Creates a call of a custom kind. `config` is data (shown in the UI, hashed into the version); `body` runs it.
     #[track_caller]
     pub fn of_kind<F>(kind: &str, id: &str, config: Value, inputs: Vec<Input<'d>>, body: F) -> Self
     where
@@ -159,7 +159,7 @@ impl<'d, R> Call<'d, R> {
         self
     }
 
-    /// The task id, when the function's name is not the one you want or is used already.
+    /// Sets the task id. Default: the function's name.
     pub fn id(mut self, id: impl Into<String>) -> Self {
         self.draft.id = id.into();
         self
@@ -171,64 +171,65 @@ impl<'d, R> Call<'d, R> {
         self
     }
 
-    /// Runs only if `upstream` gave `value`, else is skipped. Several `when` must all hold.
+    /// Runs the task only if `upstream` returned `value`, else skips it. Several `when` conditions must all hold.
     pub fn when<T: Data>(self, upstream: Output<'d, T>, value: T) -> Self {
         self.when_in(upstream, [value])
     }
 
-    /// Runs only if `upstream` gave one of `values`, else is skipped.
+    /// Runs the task only if `upstream` returned one of `values`, else skips it.
     pub fn when_in<T: Data>(mut self, upstream: Output<'d, T>, values: impl IntoIterator<Item = T>) -> Self {
         let equals = values.into_iter().map(|v| serde_json::to_value(v).map_err(|e| e.to_string())).collect();
         self.draft.when.push(DraftCondition { node: upstream.node, equals });
         self
     }
 
-    /// Reads this asset, or what came through this alias; shown as lineage.
+    /// Declares that the task reads this asset, or the assets of this alias. Shown as lineage.
     pub fn inlet(mut self, asset: impl Into<AssetRef>) -> Self {
         self.draft.inlets.push(asset.into());
         self
     }
 
-    /// Updates this asset when it succeeds. Through an alias it updates what it names while it runs.
+    /// Declares that the task updates this asset when it succeeds. With an alias, the task names the assets while it
+    /// runs.
     pub fn outlet(mut self, asset: impl Into<AssetRef>) -> Self {
         self.draft.outlets.push(asset.into());
         self
     }
 
-    /// Tells somebody when the task succeeded.
+    /// Sends a notification when the task succeeds.
     pub fn on_success(mut self, whom: Notify) -> Self {
         self.draft.callbacks.on_success.push(whom.spec);
         self
     }
 
-    /// Tells somebody when the task failed for good.
+    /// Sends a notification when the task fails and is not retried.
     pub fn on_failure(mut self, whom: Notify) -> Self {
         self.draft.callbacks.on_failure.push(whom.spec);
         self
     }
 
-    /// Tells somebody when a try failed and another follows.
+    /// Sends a notification when an attempt fails and is retried.
     pub fn on_retry(mut self, whom: Notify) -> Self {
         self.draft.callbacks.on_retry.push(whom.spec);
         self
     }
 
-    /// Tells somebody when the task skipped itself.
+    /// Sends a notification when the task skips itself.
     pub fn on_skipped(mut self, whom: Notify) -> Self {
         self.draft.callbacks.on_skipped.push(whom.spec);
         self
     }
 
-    /// Tells somebody when the task asks people, and begins to wait for their answer.
+    /// Sends a notification when the task starts to wait for a response from a user.
     pub fn on_awaiting_input(mut self, whom: Notify) -> Self {
         self.draft.callbacks.on_awaiting_input.push(whom.spec);
         self
     }
 
-    /// Runs the body here and now, through the same JSON as a worker: the unit test of a task.
+    /// Runs the task function in this process, with the same JSON conversion as in a worker. Intended for unit tests.
     ///
     /// # Errors
-    /// What the task returned, or a fatal error when an input is an upstream and not a plain value.
+    /// Returns the error of the task, or a fatal error if an input is an upstream instead of a constant.
     pub async fn run_alone(self, ctx: Ctx) -> Result<R, TaskError>
     where
         R: Data,
@@ -243,7 +244,7 @@ impl<'d, R> Call<'d, R> {
     }
 }
 
-/// `/// text` is ` text` to the compiler; deeper indents (lists, code) stay.
+/// Removes the space that the compiler keeps from `/// text`. Deeper indents (lists, code) are kept.
 fn without_indent(doc: &str) -> String {
     let lines: Vec<&str> = doc.trim_end().lines().map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
     lines.join("\n").trim_start_matches('\n').into()
@@ -265,8 +266,11 @@ impl StoredInputs {
         self.values.collect()
     }
 
+    /// Returns the next input.
+    ///
     /// # Errors
-    /// A fatal error when the stored JSON is not a `T`: another version of the code wrote it.
+    /// Returns a fatal error if the stored JSON is not a `T`, for example because another version of the code wrote
+    /// it.
     pub fn take<T: Data>(&mut self) -> TaskResult<T> {
         self.position += 1;
         let value = self.values.next().unwrap_or(Value::Null);

@@ -1,4 +1,4 @@
-//! A finished DAG: its structure as data beside the table of its functions.
+//! A finished DAG: its structure as data, and the table of its functions.
 
 use crate::graph::Graph;
 use crate::notify::{Late, Notify};
@@ -14,7 +14,7 @@ use orch_spec::schedule::parse_date;
 use orch_spec::{Concurrency, DagSpec, Location, Options, Overlap, Schedule, TaskSpec, Timetable, dag_options};
 use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc, time::Duration};
 
-/// Starts a DAG.
+/// Starts the definition of a DAG.
 #[track_caller]
 pub fn dag(dag_id: &str) -> DagBuilder {
     let spec = DagSpec { location: Location::caller(), ..DagSpec::new(dag_id) };
@@ -24,14 +24,14 @@ pub fn dag(dag_id: &str) -> DagBuilder {
 #[must_use = "finish the DAG with `.build(|d| …)`"]
 pub struct DagBuilder {
     spec: DagSpec,
-    /// Dates as written: what they mean depends on the timezone of the schedule, which may be said later.
+    /// Dates as written. Their meaning depends on the timezone of the schedule, which may be set later.
     start: Option<String>,
     end: Option<String>,
     defaults: Options,
     conditions: Conditions,
 }
 
-/// A setter of a form.
+/// Generates a setter.
 macro_rules! setter {
     ($about:literal, $key:ident: Time, $field:ident: $stored:ty) => {
         #[doc = $about]
@@ -62,21 +62,21 @@ macro_rules! setter {
         }
     };
     ($about:literal, $key:ident: Keys, $field:ident: $stored:ty) => {
-        /// At most so many runs at the same time for each value of a param; dots lead into objects. May be said several
-        /// times.
+        /// Limits the number of concurrent runs for each value of a param. Dots select fields of objects. Can be
+        /// called several times.
         pub fn $key(mut self, param: &str, most: u32) -> Self {
             self.spec.$field.push(Concurrency { key: param.into(), most });
             self
         }
     };
     ($about:literal, $key:ident: Paused, $field:ident: $stored:ty) => {
-        /// It is paused when it is first seen, whatever the installation says.
+        /// Creates the DAG paused, regardless of the installation's default.
         pub fn paused(mut self) -> Self {
             self.spec.$field = Some(true);
             self
         }
 
-        /// Runs as soon as it is first seen, whatever the installation says.
+        /// Creates the DAG unpaused, regardless of the installation's default.
         pub fn unpaused(mut self) -> Self {
             self.spec.$field = Some(false);
             self
@@ -106,27 +106,28 @@ impl DagBuilder {
         self
     }
 
-    /// When runs are created: `cron("0 2 * * *").tz("Europe/Berlin")`, `"@daily"`, `every(mins(5))`, `once()`,
-    /// `continuous()` or `on_assets([…])`. Without it only when somebody asks.
+    /// Sets when runs are created: `cron("0 2 * * *").tz("Europe/Berlin")`, `"@daily"`, `every(mins(5))`, `once()`,
+    /// `continuous()` or `on_assets([…])`. Default: only manual runs.
     pub fn schedule(mut self, schedule: impl IntoSchedule) -> Self {
         self.spec.schedule = schedule.into_schedule();
         self
     }
 
-    /// A run covers the time from the tick before to its own and has the earlier one as logical date, as in Airflow 2.
+    /// Gives each run the interval from the previous tick to its own, with the start as logical date, like
+    /// Airflow 2.
     pub fn data_interval(mut self) -> Self {
         self.spec.timetable = Timetable::DataInterval;
         self
     }
 
-    /// No run before it: `2025-01-01`, `2025-01-01T06:30` or `2025-01-01T06:30:00+01:00`. Without a zone it is in the
-    /// timezone of the schedule, else in UTC.
+    /// Sets the earliest date of runs: `2025-01-01`, `2025-01-01T06:30` or `2025-01-01T06:30:00+01:00`. Without an
+    /// offset it uses the timezone of the schedule, or UTC if the schedule has none.
     pub fn start(mut self, date: &str) -> Self {
         self.start = Some(date.into());
         self
     }
 
-    /// No run after it; written like `start`.
+    /// Sets the latest date of runs, in the format of `start`.
     pub fn end(mut self, date: &str) -> Self {
         self.end = Some(date.into());
         self
@@ -142,55 +143,56 @@ impl DagBuilder {
         self
     }
 
-    /// Another name for the DAG in CLI, API and UI, for example its old one.
+    /// Adds another name for the DAG in the CLI, API and UI, for example its former name.
     pub fn alias(mut self, name: &str) -> Self {
         self.spec.aliases.push(name.into());
         self
     }
 
-    /// Tells somebody when a run succeeded.
+    /// Sends a notification when a run succeeds.
     pub fn on_success(mut self, whom: Notify) -> Self {
         self.spec.callbacks.on_success.push(whom.spec);
         self
     }
 
-    /// Tells somebody when a run failed.
+    /// Sends a notification when a run fails.
     pub fn on_failure(mut self, whom: Notify) -> Self {
         self.spec.callbacks.on_failure.push(whom.spec);
         self
     }
 
-    /// Tells somebody when an asset that its tasks update is stale.
+    /// Sends a notification when an asset that the DAG's tasks update is stale.
     pub fn on_stale(mut self, whom: Notify) -> Self {
         self.spec.callbacks.on_stale.push(whom.spec);
         self
     }
 
-    /// Tells somebody when a check of one of its tasks failed or put rows aside.
+    /// Sends a notification when a check of one of the DAG's tasks fails or quarantines rows.
     pub fn on_failed_check(mut self, whom: Notify) -> Self {
         self.spec.callbacks.on_failed_check.push(whom.spec);
         self
     }
 
-    /// A run that is not over by then is late: it is marked so, and somebody is told. May be said several times.
+    /// Marks a run as late and sends notifications if it has not finished by this deadline. Can be called several
+    /// times.
     pub fn deadline(mut self, late: Late) -> Self {
         self.spec.deadlines.push(late.spec);
         self
     }
 
-    /// A condition of your own that tasks of this DAG wait for: workers that have this DAG look at it.
+    /// Adds a custom condition that tasks of this DAG can wait for. Workers that have this DAG poll it.
     pub fn condition(mut self, condition: impl Condition + 'static) -> Self {
         self.conditions = self.conditions.with(Arc::new(condition));
         self
     }
 
-    /// Options for every task that does not say otherwise.
+    /// Sets default options for all tasks.
     pub fn defaults(mut self, defaults: Defaults) -> Self {
         self.defaults = defaults.options;
         self
     }
 
-    /// Describes the tasks. The closure runs once, here; no task runs.
+    /// Builds the DAG. The closure runs once, immediately, and only describes the tasks.
     pub fn build(mut self, describe: impl for<'d> FnOnce(&Scope<'d>)) -> Dag {
         let mut problems = self.resolve_dates();
         let graph = Rc::new(RefCell::new(Graph::new(&self.spec.dag_id)));
@@ -207,7 +209,7 @@ impl DagBuilder {
     fn resolve_dates(&mut self) -> Vec<Problem> {
         let mut problems = Vec::new();
         let zone = match self.spec.schedule.time() {
-            Schedule::Cron { timezone, .. } => timezone.parse().unwrap_or(Tz::UTC), // a wrong one is a problem already
+            Schedule::Cron { timezone, .. } => timezone.parse().unwrap_or(Tz::UTC), // the check reports an invalid one
             _ => Tz::UTC,
         };
         let mut resolve = |name: &str, text: Option<&String>| -> Option<DateTime<Utc>> {
@@ -230,7 +232,7 @@ impl DagBuilder {
     }
 }
 
-/// A DAG and its functions, right or wrong.
+/// A DAG and its functions. It may have problems.
 pub struct Dag {
     pub(crate) spec: Arc<DagSpec>,
     pub(crate) bodies: HashMap<String, TaskFn>,
@@ -239,31 +241,31 @@ pub struct Dag {
 }
 
 impl Dag {
-    /// The structure, to store, plan with and draw.
+    /// Returns the structure of the DAG.
     pub fn spec(&self) -> &DagSpec {
         &self.spec
     }
 
-    /// In a topological order.
+    /// Returns the tasks in a topological order.
     pub fn tasks(&self) -> &[TaskSpec] {
         &self.spec.tasks
     }
 
     /// # Errors
-    /// Everything that is wrong with this DAG, all at once.
+    /// Returns all problems of this DAG.
     pub fn check(&self) -> Result<(), &[Problem]> {
         if self.problems.is_empty() { Ok(()) } else { Err(&self.problems) }
     }
 
-    /// Runs in memory, in this process, without a database.
+    /// Creates a test run in memory, in this process, without a database.
     pub fn test(&self) -> TestDag<'_> {
         TestDag::new(self)
     }
 
-    /// What a worker takes.
+    /// Converts the DAG for a worker.
     ///
     /// # Errors
-    /// Everything that is wrong with this DAG, all at once.
+    /// Returns all problems of this DAG.
     pub fn into_bundle_dag(self) -> Result<BundleDag, Vec<Problem>> {
         if self.problems.is_empty() {
             Ok(BundleDag { spec: self.spec, bodies: self.bodies, conditions: self.conditions })
@@ -273,14 +275,14 @@ impl Dag {
     }
 }
 
-/// All DAGs of a binary, ready for a worker.
+/// Bundles DAGs for a worker.
 ///
 /// # Errors
-/// Everything that is wrong with any of them, all at once.
+/// Returns the problems of all DAGs.
 pub fn bundle(name: &str, dags: impl IntoIterator<Item = Dag>) -> Result<Bundle, Vec<Problem>> {
     let (mut problems, mut found) = (Vec::new(), Vec::new());
     for dag in dags {
-        // Also of a wrong DAG: its id may be used twice.
+        // Includes invalid DAGs, so that duplicate ids are found.
         found.push(BundleDag { spec: dag.spec, bodies: dag.bodies, conditions: dag.conditions });
         problems.extend(dag.problems);
     }
@@ -288,7 +290,7 @@ pub fn bundle(name: &str, dags: impl IntoIterator<Item = Dag>) -> Result<Bundle,
         Ok(bundle) if problems.is_empty() => Ok(bundle),
         Ok(_) => Err(problems),
         Err(more) => {
-            // What `check` says of one DAG is in both.
+            // `Bundle::new` and `check` may report the same problem.
             let new: Vec<Problem> = more.into_iter().filter(|problem| !problems.contains(problem)).collect();
             problems.extend(new);
             Err(problems)

@@ -1,4 +1,4 @@
-//! DAG files in memory: for tests of files, and for programs that make DAGs of texts.
+//! DAG files in memory, for tests of files and for programs that generate DAGs.
 
 use crate::{Dag, body_of_task};
 use orch_document::file;
@@ -7,7 +7,7 @@ pub use orch_spec::check::FileProblem;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// The DAGs of a file. `folder`: where it is, for the scripts that it names.
+/// Returns the DAGs of a file. `folder` is the location of the file; relative paths of scripts start there.
 ///
 /// ```
 /// let text = "dag_id: hello\ntasks:\n  greet: {bash: echo hello}\n";
@@ -18,7 +18,7 @@ use std::sync::Arc;
 /// ```
 ///
 /// # Errors
-/// Everything that is wrong with the file.
+/// Returns all problems of the file.
 pub fn dags_of_file(name: &str, folder: &str, bytes: &[u8]) -> Result<Vec<Dag>, Vec<FileProblem>> {
     let mut specs = file::parse(name, folder, bytes)?;
     let (mut dags, mut problems) = (Vec::new(), file::add_scripts(&mut specs));

@@ -1,9 +1,9 @@
-//! What can be mapped over, and how handles inside a mapped group look from outside.
+//! Sources of maps, and conversion of handles inside a mapped group to handles outside.
 
 use crate::arg::{Mapped, NO_TASK, Node, Output, Wire};
 use serde::Serialize;
 
-/// A list known now or at run time; `I` is what the closure gets for one element.
+/// A list that is known now or at run time. `I` is the closure's argument for one element.
 #[diagnostic::on_unimplemented(
     message = "cannot map over `{Self}`",
     label = "not a list of elements",
@@ -12,7 +12,7 @@ use serde::Serialize;
 pub trait Each<'d, I> {
     #[doc(hidden)]
     fn over(self) -> Over;
-    /// The handle of one element of map number `map`.
+    /// Returns the handle of one element of map number `map`.
     #[doc(hidden)]
     fn element(map: usize, part: Option<usize>) -> I;
 }
@@ -67,12 +67,13 @@ impl<'d, T: Serialize, const N: usize> Each<'d, Output<'d, T>> for [T; N] {
     }
 }
 
-/// Element i of both. Lists of different length fail the expansion, with both lengths in the message.
+/// Pairs the elements of two lists by index. Lists of different length fail the expansion, with both lengths in the
+/// message.
 pub fn zip<A, B>(a: A, b: B) -> Zip<A, B> {
     Zip(a, b)
 }
 
-/// Every combination, `b` fastest.
+/// Combines each element of `a` with each of `b`. The index of `b` varies fastest.
 pub fn cross<A, B>(a: A, b: B) -> Cross<A, B> {
     Cross(a, b)
 }
@@ -117,7 +118,7 @@ impl Over {
     }
 }
 
-/// What a mapped group gives: each `Output<T>` of its body is a `Mapped<T>` outside.
+/// Result of a mapped group: each `Output<T>` of its closure becomes a `Mapped<T>` outside.
 #[diagnostic::on_unimplemented(
     message = "a mapped group cannot give `{Self}`",
     note = "give an `Output`, an array or a tuple of `Output`s, or `()`; a map inside a mapped group is not supported"

@@ -1,6 +1,6 @@
-//! The DAG while it is described: handles are numbers here and become names as each task is added.
+//! A DAG while it is being described. Handles are numbers here and become names as tasks are added.
 //!
-//! Only what the finished data cannot show is refused here; `orch_spec::check` does the rest.
+//! Only problems that are not visible in the finished data are rejected here; `orch_spec::check` finds the others.
 
 use crate::arg::{NO_TASK, Wire};
 use crate::call::Draft;
@@ -22,11 +22,11 @@ pub(crate) struct Graph {
     pub(crate) bodies: HashMap<String, TaskFn>,
     pub(crate) params: Option<(&'static str, Value)>,
     pub(crate) problems: Vec<Problem>,
-    /// For each map that was opened its group, or `None` when it is the map of one task.
+    /// The group of each map. `None` for a map of a single task.
     maps: Vec<Option<usize>>,
 }
 
-/// What is being added, for the words of a problem and for which elements it may use.
+/// The task that is being added, for messages of problems, and the map whose elements it may use.
 struct NodeContext {
     task_id: Option<String>,
     map: Option<MapNumber>,
@@ -113,7 +113,7 @@ impl Graph {
         self.params = Some((type_name, schema));
     }
 
-    /// Tasks added after `setup` that wait for none of its tasks yet wait for the setup.
+    /// Makes tasks that were added after `setup` and have no upstream among them depend on the setup.
     pub(crate) fn hang_under(&mut self, setup: usize) {
         let inside: HashSet<String> = self.tasks[setup..].iter().map(|t| t.task_id.clone()).collect();
         let setup_id = self.tasks[setup].task_id.clone();
@@ -124,7 +124,7 @@ impl Graph {
         }
     }
 
-    /// The tasks of this range that no other task of it waits for.
+    /// Returns the tasks of this range that have no downstream task in it.
     pub(crate) fn leaves(&self, start: usize, end: usize) -> Vec<usize> {
         let waited_for: HashSet<&str> = self.tasks[start..end].iter().flat_map(TaskSpec::upstreams).collect();
         (start..end).filter(|&i| !waited_for.contains(self.tasks[i].task_id.as_str())).collect()
@@ -135,7 +135,7 @@ impl Graph {
     }
 
     fn map_spec(&mut self, over: Over, place: &NodeContext) -> MapSpec {
-        // A list is no place for the elements of the map that it makes.
+        // The list of a map cannot use the elements of that map.
         let place = NodeContext { task_id: place.task_id.clone(), map: None, at: place.at.clone() };
         match over {
             Over::Each(wire) => MapSpec::Each(self.source(wire, &place)),
@@ -202,12 +202,12 @@ impl Graph {
     }
 }
 
-/// Stands for a source that was refused already, and is refused nowhere again.
+/// Replaces a source that was rejected, so that it is not reported again.
 fn nothing() -> Source {
     Source::List(Vec::new())
 }
 
-/// `alloc::vec::Vec<retail::Table>` reads as `Vec<Table>`.
+/// Shortens a type name: `alloc::vec::Vec<retail::Table>` becomes `Vec<Table>`.
 fn short(type_name: &str) -> String {
     let mut out = String::new();
     for part in type_name.split_inclusive(['<', '>', ',', ' ', '(', ')', '[', ']', '&', ';']) {

@@ -1,8 +1,9 @@
-//! Defining DAGs: a task is an async fn, a DAG is a value, a wrong wire does not compile.
+//! DAG definitions in Rust: a task is an async fn, a DAG is a value, and wiring errors do not compile.
 //!
 //! `#[task]` turns `async fn f(ctx, a: A) -> TaskResult<R>` into `fn f(a: impl Arg<A>) -> Call<R>`. A `Call` is a
-//! description with options; `d.add(call)` puts it into the DAG and gives an `Output<R>`, which later calls take as
-//! arguments. Options (and order-only edges) exist only before `add`, handles only after it: no cycle can be written.
+//! description with options. `d.add(call)` adds it to the DAG and returns an `Output<R>`, which later calls take as
+//! an argument. Options (and order-only edges) exist only before `add`, and handles only after it, so cycles cannot
+//! be written.
 //!
 //! ```
 //! use orch::prelude::*;
@@ -82,7 +83,7 @@ pub use schedule::{
 };
 pub use scope::Scope;
 
-/// What the expansion of `#[task]` names.
+/// Items that the expansion of `#[task]` uses.
 #[doc(hidden)]
 pub mod internal {
     pub use crate::call::Json;
@@ -92,7 +93,7 @@ pub mod internal {
     }
 }
 
-/// What a DAG file imports.
+/// The imports of a file that defines DAGs.
 pub mod prelude {
     pub use crate::{APPROVE, Answer, REJECT, Response, choice, input};
     pub use crate::{
@@ -112,7 +113,7 @@ pub mod prelude {
     pub use serde_json::json;
 }
 
-/// The guide's example runs.
+/// Runs the examples of the guide as doc tests.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/guides/alerts.md")]
 struct AlertsGuide;

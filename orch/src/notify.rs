@@ -1,16 +1,17 @@
-//! Whom to tell, and when a run is late.
+//! Notifications, and deadlines of runs.
 
 use crate::options::whole_ms;
 use orch_spec::{Deadline, DeadlineFrom, Notifier};
 use serde_json::Map;
 use std::time::Duration;
 
-/// Tells somebody over the connection of this id: its type says how (`smtp`, `slackwebhook`, `webhook`, `command`).
+/// Sends a notification over this connection. The connection's type selects the channel (`smtp`, `slackwebhook`,
+/// `webhook`, `command`).
 pub fn notify(connection: &str) -> Notify {
     Notify { spec: Notifier { connection: connection.into(), ..Notifier::default() } }
 }
 
-/// Whom to tell, and in which words.
+/// A notification: its connection, subject and message.
 #[derive(Debug, Clone)]
 #[must_use = "give it to a dag or a task: `.on_failure(notify(\"team_chat\"))`"]
 pub struct Notify {
@@ -18,25 +19,26 @@ pub struct Notify {
 }
 
 impl Notify {
-    /// One line, with fields in braces: `"{dag_id} failed"`.
+    /// Sets the subject, one line with fields in braces: `"{dag_id} failed"`.
     pub fn subject(mut self, template: &str) -> Self {
         self.spec.subject = Some(template.into());
         self
     }
 
-    /// The text, with fields in braces: `"{task_id} of {run_id}: {reason}"`.
+    /// Sets the message, with fields in braces: `"{task_id} of {run_id}: {reason}"`.
     pub fn message(mut self, template: &str) -> Self {
         self.spec.message = Some(template.into());
         self
     }
 
-    /// Of a mapped task: a message for each element. Without it those that end near each other are one message.
+    /// Sends a separate message for each element of a mapped task. By default, elements that end close together share
+    /// a message.
     pub fn each(mut self) -> Self {
         self.spec.each = true;
         self
     }
 
-    /// Of an e-mail: to this address instead of those that the connection names. May be said several times.
+    /// Sets the recipient of an e-mail, instead of the connection's recipients. Can be called several times.
     pub fn to(mut self, address: &str) -> Self {
         self.spec.to.push(address.into());
         self
@@ -49,22 +51,22 @@ impl From<Notify> for Notifier {
     }
 }
 
-/// A run is late that is not over so long after it was queued.
+/// Returns a deadline: a run is late if it has not finished this long after it was queued.
 pub fn after_queued(time: Duration) -> Late {
     Late::after(DeadlineFrom::Queued, time)
 }
 
-/// A run is late that is not over so long after it began.
+/// Returns a deadline: a run is late if it has not finished this long after its start.
 pub fn after_start(time: Duration) -> Late {
     Late::after(DeadlineFrom::Started, time)
 }
 
-/// A run is late that is not over so long after its logical date.
+/// Returns a deadline: a run is late if it has not finished this long after its logical date.
 pub fn after_logical_date(time: Duration) -> Late {
     Late::after(DeadlineFrom::LogicalDate, time)
 }
 
-/// When a run is late: `.deadline(after_start(hours(1)).tell(notify("team_chat")))`.
+/// A deadline of a run: `.deadline(after_start(hours(1)).tell(notify("team_chat")))`.
 #[derive(Debug, Clone)]
 #[must_use = "give it to a dag: `.deadline(after_start(hours(1)))`"]
 pub struct Late {
@@ -76,7 +78,7 @@ impl Late {
         Late { spec: Deadline { from, after_ms: whole_ms(time), notify: Vec::new(), extra: Map::new() } }
     }
 
-    /// Who is told. May be said several times.
+    /// Adds a notification for late runs. Can be called several times.
     pub fn tell(mut self, whom: Notify) -> Self {
         self.spec.notify.push(whom.spec);
         self

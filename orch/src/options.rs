@@ -1,23 +1,23 @@
-//! The setters of a task's options, in all three places that take them: a call, the defaults of a DAG and a group. Which there are
-//! says the table in `spec/src/dag/task_options.rs`.
+//! Setters of task options, in the three places that take them: a call, the defaults of a DAG and a group. The list
+//! of options is the table in `spec/src/dag/task_options.rs`.
 
 use crate::Call;
 use orch_spec::{Isolation, Limit as LimitSpec, OnLost, Options, TriggerRule, WeightRule, task_options};
 use std::time::Duration;
 
-/// Options for every task that does not say otherwise: `dag(…).defaults(defaults().retries(1))`.
+/// Default options of all tasks of a DAG: `dag(…).defaults(defaults().retries(1))`.
 #[derive(Debug, Clone, Default)]
 #[must_use = "give them to a dag: `dag(…).defaults(defaults().retries(1))`"]
 pub struct Defaults {
     pub(crate) options: Options,
 }
 
-/// Starts a set of defaults: `defaults().retries(1).retry_delay(mins(5))`.
+/// Creates a set of defaults: `defaults().retries(1).retry_delay(mins(5))`.
 pub fn defaults() -> Defaults {
     Defaults::default()
 }
 
-/// The name of a group, its text and the options its tasks have unless they say otherwise.
+/// The name of a group, its description and the default options of its tasks.
 #[derive(Debug, Clone)]
 #[must_use = "give it to `d.group(…)` or `d.map_group(…)`"]
 pub struct Group {
@@ -26,13 +26,14 @@ pub struct Group {
     pub(crate) options: Options,
 }
 
-/// A group with options of its own: `d.group(group("silver").pool("spark"), |g| …)`. A plain name is enough without.
+/// Creates a group with its own options: `d.group(group("silver").pool("spark"), |g| …)`. Without options, use a
+/// plain name.
 pub fn group(name: &str) -> Group {
     Group { name: name.into(), doc: String::new(), options: Options::default() }
 }
 
 impl Group {
-    /// What the UI says about the group.
+    /// Sets the description of the group in the UI.
     pub fn doc(mut self, text: &str) -> Self {
         self.doc = text.into();
         self
@@ -51,7 +52,7 @@ impl From<String> for Group {
     }
 }
 
-/// A setter of a form, in one of the three places: `at` is where the options are kept there.
+/// Generates a setter for one of the three places. `at` is the path to the options there.
 macro_rules! setter {
     ($at:tt, $about:literal, $key:ident: Delay, $field:ident: $stored:ty) => {
         setter!(@ $at, $about, $key, $field, time: Duration, whole_ms(time));
@@ -63,7 +64,7 @@ macro_rules! setter {
         setter!(@ $at, $about, $key, $field, name: impl Into<String>, name.into());
     };
     ([$($at:ident).+], $about:literal, $key:ident: Limits, $field:ident: $stored:ty) => {
-        /// As many of these as are named must have room before a task begins.
+        /// Adds a shared limit. Every limit of a task must have a free slot before the task starts.
         pub fn limit(mut self, limit: Limit) -> Self {
             self.$($at).+.$field.get_or_insert_default().push(limit.spec);
             self
@@ -96,33 +97,33 @@ macro_rules! setters {
 }
 task_options!(setters);
 
-/// A limit that all tasks share that name it, in whatever DAG: `.limit(limit("crm", 3))`.
+/// A limit that is shared by all tasks that name it, across DAGs: `.limit(limit("crm", 3))`.
 #[derive(Debug, Clone)]
 #[must_use = "give it to a task: `.limit(limit(\"crm\", 3))`"]
 pub struct Limit {
     spec: LimitSpec,
 }
 
-/// At most so many tasks that name it at the same time.
+/// Allows at most `most` concurrent tasks with this limit.
 pub fn limit(name: &str, most: u32) -> Limit {
     Limit { spec: LimitSpec { name: name.into(), most, key: None, per_ms: None, extra: serde_json::Map::new() } }
 }
 
 impl Limit {
-    /// Each value that runs have at this path of their params (`"customer"`, `"order.region"`) is counted by itself.
+    /// Counts separately for each value at this path of the run's params (`"customer"`, `"order.region"`).
     pub fn key(mut self, path: &str) -> Self {
         self.spec.key = Some(path.into());
         self
     }
 
-    /// So many may begin within this time, instead of so many at once. Each retry counts again.
+    /// Limits the number of starts within this time, instead of concurrent tasks. Each retry counts again.
     pub fn per(mut self, time: Duration) -> Self {
         self.spec.per_ms = Some(whole_ms(time));
         self
     }
 }
 
-/// Start-up refuses what is too long, so the largest number may stand for it.
+/// Saturates at `u64::MAX`: the start-up check rejects times that are too long.
 pub(crate) fn whole_ms(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
@@ -132,7 +133,7 @@ mod tests {
     use super::*;
     use crate::{hours, mins, secs};
 
-    /// Has no `..`: a new option does not compile here before it has a setter.
+    /// Without `..`, a new option does not compile here until it has a setter.
     #[test]
     fn every_option_has_a_setter() {
         let all = defaults()

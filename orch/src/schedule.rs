@@ -1,9 +1,9 @@
-//! Words for schedules, assets and times.
+//! Constructors of schedules, assets and durations.
 
 use orch_spec::{Asset, AssetCondition, AssetRef, Schedule};
 use std::time::Duration;
 
-/// What `.schedule(…)` takes.
+/// Arguments of `.schedule(…)`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no schedule",
     label = "not a schedule",
@@ -21,7 +21,7 @@ impl IntoSchedule for Schedule {
     }
 }
 
-/// As `cron(…)` in UTC; `@once` and `@continuous` are words too.
+/// Like `cron(…)` in UTC. `@once` and `@continuous` are supported, too.
 #[diagnostic::do_not_recommend]
 impl IntoSchedule for &str {
     fn into_schedule(self) -> Schedule {
@@ -33,7 +33,7 @@ impl IntoSchedule for &str {
     }
 }
 
-/// A cron expression, still without or already with its timezone.
+/// A cron expression and its timezone.
 #[derive(Debug, Clone)]
 #[must_use = "give it to `dag(…).schedule(…)`"]
 pub struct Cron {
@@ -41,13 +41,14 @@ pub struct Cron {
     timezone: String,
 }
 
-/// A five-field cron expression or a preset such as `@hourly`; UTC until `.tz(…)`.
+/// Creates a schedule from a five-field cron expression or a preset such as `@hourly`. Uses UTC unless `.tz(…)` is
+/// called.
 pub fn cron(expression: &str) -> Cron {
     Cron { expression: expression.into(), timezone: "UTC".into() }
 }
 
 impl Cron {
-    /// The timezone whose wall clock counts: `Europe/Berlin`. Dates of the DAG without a zone are in it too.
+    /// Sets the timezone, for example `Europe/Berlin`. Dates of the DAG without an offset use it, too.
     pub fn tz(mut self, zone: &str) -> Self {
         self.timezone = zone.into();
         self
@@ -61,43 +62,44 @@ impl IntoSchedule for Cron {
     }
 }
 
-/// A run each time so much time has passed.
+/// Starts a run at this interval.
 pub fn every(interval: Duration) -> Schedule {
     Schedule::EveryMs(crate::options::whole_ms(interval))
 }
 
-/// One run, when the DAG is first seen.
+/// Starts one run, when the DAG is first seen.
 pub fn once() -> Schedule {
     Schedule::Once
 }
 
-/// The next run starts when the last one ended.
+/// Starts the next run when the last one has finished.
 pub fn continuous() -> Schedule {
     Schedule::Continuous
 }
 
-/// Runs when each of the assets has been updated.
+/// Starts a run when each of the assets has been updated.
 pub fn on_assets(assets: impl IntoIterator<Item = impl Into<AssetCondition>>) -> Schedule {
     Schedule::Assets(AssetCondition::all(assets))
 }
 
-/// Runs by time, and besides when the condition holds: `asset_or_time(asset("a"), cron("0 2 * * *"))`.
+/// Starts runs by time and also when the condition holds: `asset_or_time(asset("a"), cron("0 2 * * *"))`.
 pub fn asset_or_time(assets: impl Into<AssetCondition>, time: impl IntoSchedule) -> Schedule {
     Schedule::AssetsOrTime { assets: assets.into(), time: Box::new(time.into_schedule()) }
 }
 
-/// A named piece of data that tasks update and DAGs wait for. Conditions over several:
+/// A named piece of data that tasks update and that triggers DAGs. Conditions combine several:
 /// `asset("a").and(asset("b")).or(asset("c"))`, or with `&` and `|`.
 pub fn asset(uri: &str) -> Asset {
     Asset::new(uri)
 }
 
-/// A name for assets that are known only when a task runs: it says so with `ctx.emit(AssetEvent::of(uri).through(name))`.
+/// A name for assets that are known only at run time. A task names them with
+/// `ctx.emit(AssetEvent::of(uri).through(name))`.
 pub fn alias(name: &str) -> Alias {
     Alias(name.into())
 }
 
-/// A name for assets that are known only when a task runs.
+/// A name for assets that are known only at run time.
 #[derive(Debug, Clone)]
 #[must_use = "name it as an outlet, an inlet or in a schedule"]
 pub struct Alias(String);
@@ -108,7 +110,7 @@ impl Alias {
         AssetCondition::from(self).and(other)
     }
 
-    /// Holds when one of the two was updated.
+    /// Holds when at least one of the two was updated.
     pub fn or(self, other: impl Into<AssetCondition>) -> AssetCondition {
         AssetCondition::from(self).or(other)
     }
@@ -126,7 +128,7 @@ impl From<Alias> for AssetRef {
     }
 }
 
-/// As `on_assets` of one.
+/// Like `on_assets` with one asset.
 #[diagnostic::do_not_recommend]
 impl IntoSchedule for Asset {
     fn into_schedule(self) -> Schedule {
@@ -148,9 +150,10 @@ impl IntoSchedule for AssetCondition {
     }
 }
 
-/// Conditions that may have a run for each partition key.
+/// Conditions that can have a run for each partition key.
 pub trait ByPartition: Into<AssetCondition> {
-    /// A run for each partition key, once the condition holds for that key: `asset("a").and(asset("b")).by_partition()`.
+    /// Starts a run for each partition key, once the condition holds for that key:
+    /// `asset("a").and(asset("b")).by_partition()`.
     fn by_partition(self) -> Schedule {
         Schedule::AssetPartitions(self.into())
     }

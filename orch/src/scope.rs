@@ -1,4 +1,4 @@
-//! The inside of a DAG while it is described: adding calls, mapping, grouping.
+//! The scope of a DAG that is being described: adds calls, maps and groups.
 
 use crate::arg::{Data, Mapped, Node, Output, Params};
 use crate::call::{Call, Draft};
@@ -9,7 +9,8 @@ use orch_spec::params::of_rust_type;
 use orch_spec::{Location, Options, Role, TriggerRule};
 use std::{cell::RefCell, marker::PhantomData, rc::Rc};
 
-/// Where tasks are added: the DAG itself, or a group in it. `'d` keeps its handles at home.
+/// The scope in which tasks are added: the DAG, or a group in it. `'d` prevents handles from being used in another
+/// DAG.
 pub struct Scope<'d> {
     graph: Rc<RefCell<Graph>>,
     group: Option<usize>,
@@ -22,14 +23,14 @@ impl<'d> Scope<'d> {
         Scope { graph, group: None, defaults, brand: PhantomData }
     }
 
-    /// Adds a task and gives the handle of its output.
+    /// Adds a task and returns the handle of its output.
     #[track_caller]
     pub fn add<R>(&self, call: Call<'d, R>) -> Output<'d, R> {
         Output::new(Node::Task(self.insert(*call.draft, None, Location::caller())))
     }
 
-    /// Adds a task that runs once for each element; the closure describes the call for one of them. Over a `Mapped`,
-    /// each element starts as soon as its own upstream element is done.
+    /// Adds a task that runs once for each element. The closure describes the call for one element. Over a `Mapped`,
+    /// each element starts as soon as its own upstream element has finished.
     #[track_caller]
     pub fn map<I, R>(&self, over: impl Each<'d, I>, call: impl FnOnce(I) -> Call<'d, R>) -> Mapped<'d, R> {
         fn element<'d, I, E: Each<'d, I>>(_: &E, map: usize) -> I {
@@ -40,14 +41,15 @@ impl<'d> Scope<'d> {
         Mapped::new(self.insert(draft, Some((map, over.over())), Location::caller()))
     }
 
-    /// Adds tasks under a name: the prefix of their ids, one box in the graph view. With options of its own:
-    /// `d.group(group("silver").pool("spark").retries(2), |g| …)`.
+    /// Adds tasks under a name, which is the prefix of their ids and one box in the graph view. A group can have its
+    /// own options: `d.group(group("silver").pool("spark").retries(2), |g| …)`.
     #[track_caller]
     pub fn group<T>(&self, name: impl Into<Group>, tasks: impl FnOnce(&Scope<'d>) -> T) -> T {
         tasks(&self.open_group(name.into(), None, Location::caller()))
     }
 
-    /// A group that runs once for each element. Inside, outputs are of the same element; outside they are `Mapped`.
+    /// Adds a group that runs once for each element. Inside, outputs are those of the same element; outside they are
+    /// `Mapped`.
     #[track_caller]
     pub fn map_group<I, E: Each<'d, I>, T: Lift<'d>>(
         &self,
@@ -60,7 +62,7 @@ impl<'d> Scope<'d> {
         tasks(&scope, E::element(map, None)).lift()
     }
 
-    /// `setup`, then the tasks of the closure, then `teardown`, which runs even if they failed.
+    /// Adds `setup`, then the tasks of the closure, then `teardown`, which runs even if the tasks failed.
     #[track_caller]
     pub fn with<S, R, T>(
         &self,
@@ -81,14 +83,14 @@ impl<'d> Scope<'d> {
         let mut teardown = *teardown(Output::new(Node::Task(setup))).draft;
         teardown.role = Role::Teardown;
         teardown.options.trigger_rule.get_or_insert(TriggerRule::AllDoneSetupSuccess);
-        // Of the setup itself too: its rule asks whether that succeeded.
+        // Also depends on the setup itself, because the trigger rule checks whether the setup succeeded.
         teardown.after.push(setup);
         teardown.after.extend(self.graph.borrow().leaves(setup + 1, end));
         self.insert(teardown, None, at);
         given
     }
 
-    /// The parameters of the run. Their JSON schema draws the trigger form and refuses a bad conf.
+    /// Declares the parameters of the run. Their JSON schema defines the trigger form and validates the run's conf.
     #[track_caller]
     pub fn params<P: Data + schemars::JsonSchema>(&self) -> Params<'d, P> {
         let schema = of_rust_type(schemars::schema_for!(P).to_value());

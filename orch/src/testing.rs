@@ -1,5 +1,5 @@
-//! A run of a DAG in memory: the engine's own decisions, real bodies unless faked, scripted failures, a clock that only
-//! waiting moves, no database.
+//! Test runs of a DAG in memory. They use the engine's decisions, real or fake task functions, scripted failures and
+//! a virtual clock that advances only while tasks wait. No database is needed.
 //!
 //! ```
 //! # use orch::prelude::*;
@@ -44,13 +44,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Looks of a sensor without a timeout before the test gives up.
+/// Maximum number of polls of a sensor without a timeout. After that the test fails.
 const MAX_LOOKS: u32 = 1_000;
-/// What a task waits that says nothing else: as in the engine.
+/// Default delay between attempts, as in the engine.
 const RETRY_DELAY_MS: u64 = 300_000;
 const POLL_MS: u64 = 60_000;
 
-/// Built by `dag.test()`.
+/// A test run that is being configured. Created by `dag.test()`.
 #[must_use = "it runs with `.run().await`"]
 pub struct TestDag<'a> {
     dag: &'a Dag,
@@ -61,14 +61,14 @@ pub struct TestDag<'a> {
     waits: HashMap<String, WaitEnd>,
 }
 
-/// What a task does instead of running.
+/// Replacement of a task function.
 struct Script {
-    /// So many tries fail first.
+    /// Number of attempts that fail before `then` applies.
     failing_tries: u32,
     then: Option<Result<Value, TaskError>>,
 }
 
-/// What happened.
+/// The result of a test run.
 #[derive(Debug)]
 pub struct TestRun {
     model: Model,
@@ -76,9 +76,9 @@ pub struct TestRun {
     tries: HashMap<(TaskIdx, i32), u32>,
     resumed: HashMap<(TaskIdx, i32), Resumed>,
     clock: Duration,
-    /// Updates of assets by tasks that succeeded, in that order.
+    /// Asset updates by successful tasks, in order.
     pub asset_events: Vec<AssetEvent>,
-    /// Why tasks failed, each as `task: error`.
+    /// Errors of failed tasks, each as `task: error`.
     pub errors: Vec<String>,
 }
 
@@ -96,39 +96,39 @@ impl<'a> TestDag<'a> {
     }
 
     /// # Panics
-    /// When they are no JSON.
+    /// Panics if the params cannot be serialized as JSON.
     pub fn params(mut self, params: impl Serialize) -> Self {
         self.params = serde_json::to_value(params).expect("params are JSON");
         self
     }
 
-    /// The connections and variables that tasks find; what they log and push is there afterwards.
+    /// Sets the connections and variables of tasks. After the run, the host contains what tasks logged and pushed.
     pub fn host(mut self, host: &MemoryHost) -> Self {
         self.host = host.clone();
         self
     }
 
-    /// The run is for this partition.
+    /// Sets the partition key of the run.
     pub fn partition(mut self, key: &str) -> Self {
         self.partition_key = Some(key.into());
         self
     }
 
-    /// The task gives this instead of running. It must be what the task's type says; the run tells if not.
+    /// Returns `output` instead of running the task. The run panics if it does not match the task's type.
     ///
     /// # Panics
-    /// When it is no JSON.
+    /// Panics if `output` cannot be serialized as JSON.
     pub fn with(self, task_id: &str, output: impl Serialize) -> Self {
         let output = serde_json::to_value(output).expect("a fake is JSON");
         self.script(task_id, 0, Some(Ok(output)))
     }
 
-    /// The task fails for good.
+    /// Fails the task without retries.
     pub fn fail(self, task_id: &str) -> Self {
         self.script(task_id, 0, Some(Err(fatal("scripted").into())))
     }
 
-    /// The first `tries` tries of the task fail, then it runs as it is.
+    /// Fails the first `tries` attempts of the task, then runs it normally.
     pub fn fail_first(self, task_id: &str, tries: u32) -> Self {
         self.script(task_id, tries, None)
     }
@@ -137,18 +137,18 @@ impl<'a> TestDag<'a> {
         self.script(task_id, 0, Some(Err(skip("scripted").into())))
     }
 
-    /// What the task waits for is there, and gives this. Without it every wait is over at once, with null. Of a task that asks
-    /// people it is their answer, `{"chosen_options": […]}`; without it nobody answers in time.
+    /// Ends the task's wait with this value. By default every wait ends immediately, with null. For a task that asks
+    /// a user, the value is the response, `{"chosen_options": […]}`; by default no user responds in time.
     ///
     /// # Panics
-    /// When it is no JSON.
+    /// Panics if `value` cannot be serialized as JSON.
     pub fn met(mut self, task_id: &str, value: impl Serialize) -> Self {
         let value = serde_json::to_value(value).expect("a fake is JSON");
         self.waits.insert(task_id.into(), WaitEnd::Met(value));
         self
     }
 
-    /// What the task waits for does not come in time.
+    /// Lets the task's wait time out.
     pub fn times_out(mut self, task_id: &str) -> Self {
         self.waits.insert(task_id.into(), WaitEnd::TimedOut(OnTimeout::Fail));
         self
@@ -159,10 +159,11 @@ impl<'a> TestDag<'a> {
         self
     }
 
-    /// Runs to the end. What is ready runs in the order of the DAG; retries and sensors wait on the test's own clock.
+    /// Runs the DAG until it has finished. Ready tasks run in the order of the DAG; retries and sensors wait on the
+    /// virtual clock.
     ///
     /// # Panics
-    /// When the DAG has problems, or a fake is for no task or of the wrong type: the test itself is wrong.
+    /// Panics if the DAG has problems, or if a fake has an unknown task or the wrong type.
     pub async fn run(mut self) -> TestRun {
         if let Err(problems) = self.dag.check() {
             panic!("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
@@ -197,7 +198,7 @@ impl<'a> TestDag<'a> {
         run
     }
 
-    /// One try or look. `Some`: there will be another.
+    /// Runs one attempt or poll. Returns `Some` if another follows.
     async fn attempt(&self, run: &mut TestRun, (task, index): (TaskIdx, i32), wait: Wait) -> Option<Wait> {
         let plan = run.model.plan.clone();
         let spec = &plan.spec.tasks[usize::from(task)];
@@ -248,7 +249,7 @@ impl<'a> TestDag<'a> {
         None
     }
 
-    /// A deferred task goes on when its time is there; anything else is there as soon as it is waited for.
+    /// Schedules a deferred task: at its time if it waits for one. Every other condition is met immediately.
     fn wait(
         &self,
         run: &mut TestRun,
@@ -265,7 +266,7 @@ impl<'a> TestDag<'a> {
         let wall = DateTime::UNIX_EPOCH + TimeDelta::from_std(run.clock).unwrap_or_default();
         let pause = match orch_sdk::wait::wake(&deferral.until, wall).map_err(TaskError::fatal)? {
             Some(Wake::InMs(ms)) => Duration::from_millis(ms),
-            // The clock of the test begins in 1970: moments of today are there at once.
+            // The virtual clock starts in 1970, so waits for a timestamp end immediately.
             Some(Wake::At(_)) | None => Duration::ZERO,
         };
         let late = matches!(scripted, WaitEnd::TimedOut(_)) || limit.is_some_and(|limit| limit < pause);
@@ -345,11 +346,11 @@ impl<'a> TestDag<'a> {
     }
 }
 
-/// A try or look that comes at a time.
+/// An attempt or poll that is scheduled.
 #[derive(Clone, Copy)]
 struct Wait {
     at: Duration,
-    /// When its first look was.
+    /// The time of the first poll.
     since: Duration,
     looks: u32,
 }
@@ -362,37 +363,36 @@ fn delay(dag_id: &str, task: &TaskSpec, try_number: u32) -> Duration {
 }
 
 impl TestRun {
-    /// How the run ended.
     pub fn outcome(&self) -> RunState {
         self.model.run.state
     }
 
-    /// How much time passed on the test's clock: retries and sensors wait, nothing else takes time.
+    /// Returns the time that passed on the virtual clock. Only waits of retries and sensors take time.
     pub fn took(&self) -> Duration {
         self.clock
     }
 
-    /// The state of a task; of a mapped task, the worst of its elements.
+    /// Returns the state of a task. For a mapped task, the worst state of its elements.
     ///
     /// # Panics
-    /// When the DAG has no such task.
+    /// Panics if the DAG has no such task.
     pub fn state(&self, task_id: &str) -> TaskState {
         self.model.run.task(self.find(task_id))
     }
 
-    /// How many tries a task took; of a mapped one, its first element.
+    /// Returns the number of attempts of a task. For a mapped task, the attempts of its first element.
     ///
     /// # Panics
-    /// When the DAG has no such task.
+    /// Panics if the DAG has no such task.
     pub fn tries(&self, task_id: &str) -> u32 {
         let task = self.find(task_id);
         [-1, 0].into_iter().find_map(|index| self.tries.get(&(task, index)).copied()).unwrap_or(0)
     }
 
-    /// What a task gave; a mapped task gives a `Vec`.
+    /// Returns the output of a task. For a mapped task, `T` is a `Vec`.
     ///
     /// # Panics
-    /// When the DAG has no such task, or its output is no `T`: the test itself is wrong.
+    /// Panics if the DAG has no such task, or if its output is not a `T`.
     pub fn output<T: Data>(&self, task_id: &str) -> Option<T> {
         let task = self.find(task_id);
         let planned = self.model.plan.task(task);

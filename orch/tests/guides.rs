@@ -1,4 +1,4 @@
-//! Code that `README.md` and guides show: it is compiled and run here, and it is what they show.
+//! Compiles and runs the code in `README.md` and the guides, and checks that they show this code.
 
 #[path = "guides/operators.rs"]
 mod operators;
@@ -11,7 +11,7 @@ use orch_test_support::guide::{examples, guide, words};
 
 #[test]
 fn what_documents_show_is_what_runs() {
-    // Each with its source, and how many pieces of code it shows at least.
+    // Each document with its source and the minimum number of examples in it.
     let documents = [
         ("README.md", include_str!("../../README.md").to_string(), include_str!("guides/readme.rs"), 1),
         ("docs/guides/operators.md", guide("operators"), include_str!("guides/operators.rs"), 3),

@@ -1,4 +1,4 @@
-//! Fields of operators that are outputs of other tasks: which edges they add, and what the operators get.
+//! Operator fields that are outputs of other tasks: the edges that they add, and the values that operators receive.
 
 use orch::prelude::*;
 use orch::{Database, MemoryHost, PythonOutput, Rows, RunState, Statement, TaskState};
@@ -39,7 +39,7 @@ async fn conf(rows: u64) -> TaskResult<Value> {
     Ok(json!({ "rows": rows }))
 }
 
-/// The inputs of a task, as a DAG stores them.
+/// Returns the inputs of a task as stored.
 fn inputs(dag: &Dag, task: usize) -> Value {
     serde_json::to_value(&dag.tasks()[task].inputs).expect("inputs are JSON")
 }
@@ -85,7 +85,7 @@ async fn elements_lists_and_params_of_the_run_are_params_of_a_statement() {
     assert_eq!(each.iter().map(|rows| &rows.rows[0]["params"]).collect::<Vec<_>>(), [&json!(["x"]), &json!(["y"])]);
 }
 
-/// As in DAG files.
+/// DAG files behave the same.
 #[tokio::test]
 async fn a_param_is_null_if_the_trigger_rule_allows_that_its_task_gave_nothing() {
     let dag = dag("lenient").build(|d| {

@@ -1,4 +1,4 @@
-//! Operators against what they are for: real processes, a real Postgres, a web server of the test's own.
+//! Operators with real processes, a real Postgres, and a web server in the test.
 
 use orch::prelude::*;
 use orch::{Connection, LogLevel, MemoryHost, Resumed, RunFacts, TaskError, TriggerOutput, TryFacts, WaitEnd};
@@ -71,7 +71,7 @@ async fn a_cancelled_script_ends() {
 
 // ---------------------------------------------------------------------------------------------------- http
 
-/// Answers each request with the next answer, and keeps what it was asked.
+/// Sends the next response for each request, and records the requests.
 fn server(answers: Vec<&'static str>) -> (String, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = format!("http://{}", listener.local_addr().expect("an address"));
@@ -150,7 +150,7 @@ async fn a_busy_server_is_asked_again_and_one_that_refuses_is_not() {
     assert_eq!(refused, TaskError::fatal(expected));
     assert_eq!(asked.lock().expect("no panic").len(), 1);
 
-    // It may have been done: to post again could do it twice.
+    // The server may have processed the first POST, so a retry could execute it twice.
     let (address, asked) = server(vec![BROKEN, OK]);
     let failed = http(HttpRequest::to("POST", &address)).run_alone(Ctx::test()).await;
     assert!(matches!(failed, Err(TaskError::Retryable { .. })), "{failed:?}");
@@ -172,7 +172,7 @@ async fn what_is_too_long_or_nowhere_is_told() {
 
 // ---------------------------------------------------------------------------------------------------- sql
 
-/// The server of the tests, as a connection.
+/// A connection to the test server.
 async fn with_postgres() -> MemoryHost {
     let url = orch_test_support::postgres().await.url();
     MemoryHost::new().with_connection(Connection::from_uri("db", &url).expect("a URI"))
@@ -271,7 +271,7 @@ async fn a_cancelled_statement_ends_on_the_server_too() {
 
 // ---------------------------------------------------------------------------------------------------- container
 
-/// Something that speaks like docker: it writes down what it is told.
+/// A fake `docker` command that records its arguments.
 fn runtime(folder: &std::path::Path, run: &str) -> String {
     let path = folder.join("runtime");
     let log = folder.join("told").display().to_string();
@@ -327,10 +327,11 @@ async fn a_cancelled_container_is_removed() {
 
 // ---------------------------------------------------------------------------------------------------- spark
 
-/// Tries of tests have one id, and what Spark is told is in a folder of that name.
+/// Attempts in tests share one id, and therefore the folder of their Spark configuration, so these tests run one at a
+/// time.
 static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-/// A folder with a `spark-submit` that writes down its arguments and its properties, and then does something.
+/// A folder with a `spark-submit` that records its arguments and properties, then runs `and_then`.
 fn spark_home(folder: &std::path::Path, and_then: &str) -> Connection {
     let program = folder.join("bin/spark-submit");
     std::fs::create_dir_all(folder.join("bin")).expect("folders");
@@ -537,7 +538,7 @@ async fn files_are_copied_whole_and_only_once() {
     assert_eq!(done.files, [path("out/deep/a.csv"), path("out/deep/b.csv")]);
     let copy = std::fs::read_to_string(path("out/deep/b.csv")).expect("it is there");
     assert_eq!(copy, "b.csv".repeat(1000));
-    // One is gone, one was changed: what is there already stays.
+    // One file was removed and one changed; existing copies stay.
     std::fs::write(path("in/b.csv"), "new").expect("a file");
     let again = copy_files(wish).run_alone(Ctx::test()).await.expect("copies");
     assert_eq!((again.copied, again.files.len()), (1, 2));
@@ -557,7 +558,7 @@ async fn files_are_copied_from_their_folder_into_theirs_only() {
     std::fs::write(path("in/a.csv"), "a").expect("a file");
     std::fs::write(path("secrets/key.csv"), "key").expect("a file");
     std::os::unix::fs::symlink(path("secrets/key.csv"), path("in/b.csv")).expect("a link");
-    // Written through, the part of a copy would replace the key.
+    // Writing through the symlink would overwrite the key.
     std::os::unix::fs::symlink(path("secrets/key.csv"), path("out/a.csv.orch-part")).expect("a link");
 
     let copy = |from: &str, to: &str| copy_files(CopyFiles::new(&path(from), &path(to))).run_alone(Ctx::test());

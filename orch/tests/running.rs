@@ -1,4 +1,4 @@
-//! How tasks run: alone, through the function table, and a whole DAG in memory.
+//! Execution of tasks: alone, through the function table, and as a whole DAG in memory.
 
 use orch::prelude::*;
 use orch::{Call, Input, MemoryHost, TaskError, TaskState, TriggerRule};
@@ -41,7 +41,7 @@ async fn or_zero(rows: Option<Rows>) -> TaskResult<u64> {
     Ok(rows.map_or(0, |r| r.count + 1))
 }
 
-/// Any number of inputs.
+/// Tasks can have any number of inputs.
 #[expect(clippy::many_single_char_names, reason = "nine names mean nothing here")]
 #[task]
 async fn nine(a: u8, b: u8, c: u8, d: u8, e: u8, f: u8, g: u8, h: u8, i: u8) -> TaskResult<u8> {
@@ -140,7 +140,7 @@ async fn a_task_alone_is_a_unit_test() {
     assert_eq!(load("tue").run_alone(Ctx::test()).await, Err(TaskError::skipped("holiday")));
 }
 
-/// A body that uses everything it is given.
+/// Uses all capabilities of a context.
 #[task]
 async fn talkative(ctx: Ctx) -> TaskResult<String> {
     ctx.info("starting");
@@ -166,7 +166,7 @@ async fn what_a_task_does_can_be_looked_at() {
     assert!(missing.errors[0].starts_with("talkative: there is no variable `greeting`"), "{:?}", missing.errors);
 }
 
-/// Says what it updated, which it knows only now, and reads what began its run.
+/// Emits assets that are known only at run time, and reads the events that triggered the run.
 #[task]
 async fn publish(ctx: Ctx) -> TaskResult<usize> {
     let day = ctx.partition_key().unwrap_or("none").to_string();
@@ -217,7 +217,7 @@ async fn teardown_runs_although_the_work_failed_but_not_without_its_setup() {
     assert_eq!((run.state("load"), run.state("drop")), (TaskState::Skipped, TaskState::Skipped));
 }
 
-/// Tasks that belong together are a plain function: a scope and handles in, a handle out.
+/// Related tasks can be grouped in a plain function that takes a scope and handles, and returns a handle.
 fn week<'d>(d: &orch::Scope<'d>, days: Output<'d, Vec<String>>) -> Mapped<'d, Rows> {
     d.map_group("each", days, |g, day| g.group("inner", |g| g.add(load(day))))
 }
@@ -361,7 +361,7 @@ async fn a_rule_decides_by_the_states_of_the_upstreams() {
     }
 }
 
-/// A task kind of your own is a function that gives a `Call`.
+/// A custom task kind is a function that returns a `Call`.
 fn sql<'d>(query: &str, minimum: impl orch::Arg<'d, u64>) -> Call<'d, u64> {
     let inputs = vec![Input::new::<u64>("minimum", minimum)];
     Call::of_kind("sql", "sql", json!({ "query": query }), inputs, |_, mut inputs| {

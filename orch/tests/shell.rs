@@ -73,7 +73,7 @@ async fn what_is_left_in_the_background_does_not_hold_the_task() {
     assert!(std::process::Command::new("kill").arg(&child).status().is_ok_and(|s| s.success()), "it runs on");
 }
 
-/// The command tells its process id, so that the test can ask whether it lives.
+/// Returns the process id that the command prints, to check later whether the process is alive.
 async fn started(host: &MemoryHost) -> String {
     loop {
         match host.logs().into_iter().find(|line| line.level == LogLevel::Info) {

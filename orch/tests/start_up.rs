@@ -1,4 +1,4 @@
-//! What start-up refuses of a DAG written in Rust. What it refuses of the data is tested where the data is.
+//! Rejections at start-up of DAGs written in Rust. Rejections of DAG data are tested in its own crate.
 
 use orch::prelude::*;
 use std::collections::HashMap;

@@ -1,4 +1,4 @@
-//! What a DAG is as data.
+//! The structure of a DAG as data.
 
 use orch::prelude::*;
 use orch::{AssetCondition, DagSpec, Schedule, TriggerRule};

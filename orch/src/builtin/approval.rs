@@ -1,4 +1,4 @@
-//! Tasks that ask people, and wait for their answer without a slot: `approval`, `input`, and choices by which a DAG goes on.
+//! Human-in-the-loop tasks: `approval`, `input` and `choice`. They wait for a response without occupying a slot.
 
 use super::operator::Operator;
 use crate::{BoxFuture, Call, Ctx, Data, Deferral, OnTimeout, TaskResult, defer, fatal};
@@ -13,19 +13,19 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-/// A question that is approved or rejected; a rejection skips what comes right after it.
+/// A question that is approved or rejected. A rejection skips the direct downstream tasks.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Approval {
     question: Question,
 }
 
-/// Asks whether to go on: `d.add(approval("Publish the report?").timeout(hours(48)).default(orch::REJECT).call())`.
+/// Asks for approval: `d.add(approval("Publish the report?").timeout(hours(48)).default(orch::REJECT).call())`.
 pub fn approval(subject: &str) -> Approval {
     Approval { question: Question { options: Vec::new(), ..Question::approval(subject) } }
 }
 
-/// A form, or a choice of options. `F` is what is typed in.
+/// A form, or a choice of options. `F` is the type of the form's input.
 #[derive(Serialize, Deserialize)]
 #[serde(transparent, bound = "")]
 pub struct Form<F> {
@@ -34,27 +34,27 @@ pub struct Form<F> {
     typed: PhantomData<fn() -> F>,
 }
 
-/// Asks for what `F` says: its fields, with their defaults and limits, are the fields of the form.
+/// Asks for an `F`: its fields, with their defaults and limits, become the fields of the form.
 pub fn input<F: Data + JsonSchema>(subject: &str) -> Form<F> {
     let params = of_rust_type(schemars::schema_for!(F).to_value());
     let question = Question { options: Vec::new(), params, ..Question::approval(subject) };
     Form { question, typed: PhantomData }
 }
 
-/// Asks for one of these options, or for several; with [`Form::follow`] it is a branch.
+/// Asks for one or several of these options. With [`Form::follow`] it is a branch.
 pub fn choice<O: Into<String>>(subject: &str, options: impl IntoIterator<Item = O>) -> Form<Value> {
     let options = options.into_iter().map(Into::into).collect();
     Form { question: Question { options, ..Question::approval(subject) }, typed: PhantomData }
 }
 
-/// What was chosen and typed in, by whom and when.
+/// The response to a form: the chosen options and the input, with its user and time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Response<F> {
     pub chosen_options: Vec<String>,
     #[serde(rename = "params_input")]
     pub input: F,
     pub responded_at: DateTime<Utc>,
-    /// Nobody: the defaults were taken when the time was over.
+    /// `None` if no user responded and the defaults were used after the timeout.
     pub responded_by_user: Option<String>,
     pub timed_out: bool,
 }
@@ -74,28 +74,28 @@ impl<F> fmt::Debug for Form<F> {
 macro_rules! asking {
     ($($of:tt)*) => {
         impl $($of)* {
-            /// Behind the subject, on lines of its own.
+            /// Sets the text below the subject. It can have several lines.
             #[must_use]
             pub fn body(mut self, text: &str) -> Self {
                 self.question.body = Some(text.into());
                 self
             }
 
-            /// Only these users may answer; without this whoever may start runs.
+            /// Allows only these users to respond. Default: all users who may start runs.
             #[must_use]
             pub fn ask<U: Into<String>>(mut self, users: impl IntoIterator<Item = U>) -> Self {
                 self.question.assigned_users = users.into_iter().map(Into::into).collect();
                 self
             }
 
-            /// It waits so long for an answer; then its default is taken, or it fails.
+            /// Sets the timeout for a response. After it the default is used; without a default the task fails.
             #[must_use]
             pub fn timeout(mut self, limit: Duration) -> Self {
                 self.question.timeout_ms = Some(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
                 self
             }
 
-            /// Taken when nobody answers in time.
+            /// Sets the option that is used after the timeout.
             #[must_use]
             pub fn default(mut self, option: &str) -> Self {
                 self.question.defaults.get_or_insert_default().push(option.into());
@@ -108,28 +108,28 @@ asking!(Approval);
 asking!(<F> Form<F>);
 
 impl Approval {
-    /// Beside the answer something is to be typed in.
+    /// Adds a form to the question.
     #[must_use]
     pub fn with_form<F: JsonSchema>(mut self) -> Approval {
         self.question.params = of_rust_type(schemars::schema_for!(F).to_value());
         self
     }
 
-    /// A rejection fails the task.
+    /// Makes a rejection fail the task.
     #[must_use]
     pub fn fail_on_reject(mut self) -> Approval {
         self.question.fail_on_reject = true;
         self
     }
 
-    /// A rejection skips everything after it, whatever its trigger rule.
+    /// Makes a rejection skip everything downstream, regardless of trigger rules.
     #[must_use]
     pub fn ignore_downstream_trigger_rules(mut self) -> Approval {
         self.question.ignore_downstream_trigger_rules = true;
         self
     }
 
-    /// As a call, to be added to a DAG.
+    /// Returns the call of the question, to be added to a DAG.
     #[track_caller]
     pub fn call<'d>(self) -> Call<'d, Answer> {
         Operator::call(self)
@@ -137,36 +137,36 @@ impl Approval {
 }
 
 impl<F: Data> Form<F> {
-    /// With options to choose from; without them it is sent with `OK`.
+    /// Sets the options to choose from. Default: a single button `OK`.
     #[must_use]
     pub fn options<O: Into<String>>(mut self, options: impl IntoIterator<Item = O>) -> Form<F> {
         self.question.options = options.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Several options may be chosen.
+    /// Allows several options to be chosen.
     #[must_use]
     pub fn multiple(mut self) -> Form<F> {
         self.question.multiple = true;
         self
     }
 
-    /// Of the tasks right after it only those run that were chosen: for this option that task, for the others the task of
-    /// the option's name.
+    /// Turns the form into a branch: of the direct downstream tasks, only chosen ones run. `option` selects
+    /// `task_id`; every other option selects the task with the option's name.
     #[must_use]
     pub fn follow(mut self, option: &str, task_id: &str) -> Form<F> {
         self.question.follow.get_or_insert_default().insert(option.into(), task_id.into());
         self
     }
 
-    /// As a call, to be added to a DAG.
+    /// Returns the call of the form, to be added to a DAG.
     #[track_caller]
     pub fn call<'d>(self) -> Call<'d, Response<F>> {
         Operator::call(self)
     }
 }
 
-/// Waits for an answer to a question; to be used by tasks of any kind: `return Err(defer(ask(question)))`.
+/// Defers a task until a question is answered. Tasks of any kind can use it: `return Err(defer(ask(question)))`.
 pub fn ask(question: &Question) -> Deferral {
     let on_timeout = if question.fallback().is_some() { OnTimeout::Resume } else { OnTimeout::Fail };
     Deferral { timeout_ms: question.timeout_ms, on_timeout, ..Deferral::from(Awaited::new(ANSWER, question)) }

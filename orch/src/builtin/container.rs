@@ -1,6 +1,5 @@
-//! The `container` task: an image and a command, by whatever runs containers on this machine.
-//!
-//! The container has the name of its try, so whoever stops the task, or takes it over from a lost worker, removes it.
+//! The `container` task: runs an image with the container runtime of the worker's machine. The container is named
+//! after the attempt, so the process that stops the task, or takes it over from a lost worker, can remove it.
 
 use super::operator::Operator;
 use super::process::{self, SKIP_CODE};
@@ -12,18 +11,17 @@ use std::collections::BTreeMap;
 use std::process::Stdio;
 use tokio::process::Command;
 
-/// What speaks like `docker`; the first that has an engine is used.
+/// Commands with the interface of `docker`. The first one with a running engine is used.
 const RUNTIMES: [&str; 3] = ["docker", "podman", "nerdctl"];
 
-/// A container.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Container {
     pub image: String,
-    /// Without it, what the image does. No shell reads it.
+    /// Default: the command of the image. No shell parses it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
-    /// Given through the environment of the runtime, so no process list shows the values.
+    /// Passed through the environment of the runtime, so the values do not appear in process lists.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -34,12 +32,12 @@ pub struct Container {
     pub network: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_mb: Option<u32>,
-    /// `docker`, `podman`, `nerdctl` or a path; without it the first of these whose engine answers.
+    /// `docker`, `podman`, `nerdctl` or a path. Default: the first of these whose engine responds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runtime: Option<String>,
 }
 
-/// A folder of the machine inside the container.
+/// A folder of the machine that is mounted into the container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Mount {
@@ -49,7 +47,8 @@ pub struct Mount {
     pub read_only: bool,
 }
 
-/// Runs a container to its end. Exit code 99 skips the task; any other code but 0 fails the try. It gets the variables of `shell`.
+/// Runs a container until it exits. Exit code 99 skips the task; any other code except 0 fails the attempt. The
+/// container gets the environment variables of `shell`.
 #[track_caller]
 pub fn container<'d>(container: Container) -> Call<'d, ShellOutput> {
     container.call()
@@ -96,7 +95,8 @@ impl Container {
         self
     }
 
-    /// What the runtime is told; the values of variables are in its environment.
+    /// Returns the arguments of the runtime. They hold only the names of variables; the values are in the runtime's
+    /// environment.
     fn arguments(&self, name: &str, variables: &[String]) -> Vec<String> {
         let mut told: Vec<String> = ["run", "--rm", "--name", name].map(String::from).into();
         let mut option = |name: &str, value: String| told.extend([name.to_string(), value]);
@@ -107,7 +107,7 @@ impl Container {
         self.workdir.iter().for_each(|folder| option("--workdir", folder.clone()));
         self.network.iter().for_each(|network| option("--network", network.clone()));
         self.memory_mb.iter().for_each(|most| option("--memory", format!("{most}m")));
-        // What looks like an option is none behind this.
+        // Everything after `--` is an argument, even if it starts with `-`.
         told.extend(["--".to_string(), self.image.clone()]);
         told.extend(self.command.iter().cloned());
         told
@@ -122,7 +122,7 @@ impl Container {
             None => find_runtime(&RUNTIMES).await?,
         };
         let name = format!("orch-{}", ctx.attempt().simple());
-        // Of a worker that was lost while it ran this very try.
+        // Removes the container of a worker that was lost while it ran this attempt.
         remove(&runtime, &name).await;
         let mut variables: Vec<String> = process::environment(ctx).into_iter().map(|(name, _)| name.into()).collect();
         variables.extend(self.env.keys().cloned());
@@ -140,7 +140,8 @@ impl Container {
     }
 }
 
-/// The first one that has an engine: of `docker` often only the command is there.
+/// Returns the first runtime with a running engine. The command alone is not enough: `docker` is often installed
+/// without one.
 async fn find_runtime(known: &[&str]) -> TaskResult<String> {
     let mut without_engine = Vec::new();
     for &runtime in known {
@@ -160,7 +161,7 @@ async fn find_runtime(known: &[&str]) -> TaskResult<String> {
         )));
     }
     let first = without_engine[0];
-    // It may be starting: another try finds it.
+    // Not fatal: the engine may be starting, so a retry can succeed.
     bail!(
         "{} does not answer on this worker\nhint: start its engine; `{first} version` says what is wrong",
         without_engine.join(" nor ")
@@ -174,12 +175,13 @@ fn removal(runtime: &str, name: &str) -> std::process::Command {
     command
 }
 
-/// One that is not there is removed already.
+/// Errors are ignored: the container may not exist.
 async fn remove(runtime: &str, name: &str) {
     Command::from(removal(runtime, name)).status().await.ok();
 }
 
-/// The container, as long as it may be there: ending the runtime's command does not always end it.
+/// A container that may still exist. It is removed explicitly, because the runtime's command can end without stopping
+/// it.
 struct Leftover {
     runtime: String,
     name: Option<String>,

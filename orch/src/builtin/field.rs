@@ -1,7 +1,8 @@
 //! Fields of operators whose values are outputs of other tasks.
 //!
-//! In the config of a task such a field is null, or an empty text. An input of the task, named by the JSON pointer of the field
-//! without its first slash, holds the value, and each attempt sets the field to it before the operator runs.
+//! In the config of a task, such a field is null or an empty string. The value is in an input of the task, named by
+//! the JSON pointer of the field without its first slash. Each attempt sets the field to this value before the
+//! operator runs.
 
 use super::file_task::TEXTS;
 use super::operator::Operator;
@@ -46,7 +47,7 @@ pub trait FieldValue<I>: Sized {
     fn assign(self, field: String, inputs: I) -> (Value, Self::Inputs);
 }
 
-/// As [`FieldValue`], for fields that are texts. Outputs that are not texts become JSON text.
+/// Like [`FieldValue`], for fields that are strings. Outputs that are not strings are serialized as JSON.
 ///
 /// The output of a task of another DAG does not compile:
 ///
@@ -73,7 +74,8 @@ pub trait FieldText<I>: Sized {
     fn assign_text(self, field: String, inputs: I) -> (String, Self::Inputs);
 }
 
-/// The inputs of an operator that takes outputs of other tasks. An operator without any has `()` in its place.
+/// The inputs of an operator whose fields are outputs of other tasks. Operators without such fields have `()`
+/// instead.
 #[derive(Default)]
 pub struct FieldInputs<'d> {
     inputs: Vec<Input<'d>>,
@@ -126,7 +128,7 @@ handle!(Mapped, Vec<T>);
 handle!(Params, T);
 
 impl<'d> FieldInputs<'d> {
-    /// Adds an input. It replaces an earlier one for the same field.
+    /// Adds an input. Replaces an earlier input for the same field.
     fn with(mut self, input: Input<'d>) -> Self {
         self.inputs.retain(|other| other.name != input.name);
         self.inputs.push(input);
@@ -137,7 +139,7 @@ impl<'d> FieldInputs<'d> {
     #[track_caller]
     pub(super) fn call<O: Operator>(mut self, operator: O) -> Call<'d, O::Output> {
         let config = serde_json::to_value(&operator).unwrap_or_default();
-        // A constant that was set later has replaced the output.
+        // Drops inputs whose field was set to a constant later.
         self.inputs.retain(|input| config.pointer(&pointer(&input.name)).is_some_and(is_unset));
         if self.inputs.is_empty() {
             return operator.call();
@@ -160,7 +162,7 @@ fn pointer(name: &str) -> String {
     format!("/{name}")
 }
 
-/// True if the config has no value for the field, which an input then holds.
+/// True if the config has no value for the field, so that an input provides it.
 fn is_unset(value: &Value) -> bool {
     value.is_null() || value.as_str() == Some("")
 }

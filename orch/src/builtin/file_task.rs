@@ -1,5 +1,5 @@
-//! Functions of tasks of DAG files: an attempt renders the templates of a config with the run, its params, the outputs that the
-//! task takes, and variables. Then the operator that comes with orch does the work.
+//! Functions of tasks of DAG files. Each attempt renders the templates of its config with the run, its params, the
+//! outputs of other tasks and variables, and then runs the built-in operator.
 
 use super::operator::body_of;
 use crate::{Ctx, TaskError, TaskResult, fatal};
@@ -13,15 +13,16 @@ use orch_workers::mask;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
-/// A moment that stands for every template when a config is tried: it is a text and a date.
+/// Replacement for every template when a config is checked. It is valid both as a string and as a date.
 const ANY_TEXT: &str = "2025-01-01T00:00:00+00:00";
-/// Letters of a rendered config in the log.
+/// Maximum number of characters of a rendered config in the log.
 const MOST_RENDERED: usize = 4_000;
 
-/// The body of a task from its structure alone, for any worker: of a kind that comes with orch, with or without templates.
+/// Returns the function of a task from its spec alone, so any worker can run it. The task must be of a built-in kind;
+/// its config may contain templates.
 ///
 /// # Errors
-/// What is wrong with its kind or its config.
+/// Returns a message if the kind or the config is invalid.
 pub fn body_of_task(task: &TaskSpec) -> Result<TaskFn, String> {
     if !is_of_file(task) {
         if !task.inputs.is_empty() {
@@ -61,8 +62,8 @@ pub fn body_of_task(task: &TaskSpec) -> Result<TaskFn, String> {
     }))
 }
 
-/// Takes the texts of programs and statements out of a config, each with its JSON pointer. They are passed unchanged: `{{` in
-/// them belongs to Helm, docker, dbt or an f-string.
+/// Takes the sources of programs and statements out of a config, each with its JSON pointer. They are not rendered:
+/// `{{` in them belongs to Helm, docker, dbt or an f-string.
 fn take_programs(kind: &str, config: &mut Value) -> Vec<(String, Value)> {
     let mut pointers = Vec::new();
     programs_of(kind, config, "", &mut pointers);
@@ -70,7 +71,7 @@ fn take_programs(kind: &str, config: &mut Value) -> Vec<(String, Value)> {
     pointers.into_iter().filter_map(take).map(|(text, pointer)| (pointer, text)).collect()
 }
 
-/// Adds the pointers of the programs below `at`; `kind` is the kind of a task, or of a condition of a sensor.
+/// Adds the pointers of the programs below `at`. `kind` is the kind of a task or of a sensor's condition.
 fn programs_of(kind: &str, config: &Value, at: &str, found: &mut Vec<String>) {
     let nested = |inner: &Value, at: &str, found: &mut Vec<String>| {
         programs_of(inner["kind"].as_str().unwrap_or_default(), &inner["config"], &format!("{at}/config"), found);
@@ -90,8 +91,8 @@ fn programs_of(kind: &str, config: &Value, at: &str, found: &mut Vec<String>) {
     }
 }
 
-/// Returns the line of the log with a rendered config. The log masks known secrets; values below sensitive names are masked here, because
-/// outputs of other tasks may hold secrets that the log does not know.
+/// Returns the log line of a rendered config. The log masks known secrets; values below sensitive names are masked
+/// here, because outputs of other tasks may contain secrets that the log cannot recognize.
 fn rendered(config: &Value) -> String {
     let mut shown = config.clone();
     mask_sensitive(&mut shown, false);
@@ -100,10 +101,10 @@ fn rendered(config: &Value) -> String {
     format!("rendered: {}{}", &text[..end], if end < text.len() { "…" } else { "" })
 }
 
-/// What becomes of a rendered config.
+/// The use of a rendered config.
 #[derive(Debug, Clone)]
 enum FileTaskKind {
-    /// An operator; of a program the last line is the output.
+    /// Runs an operator. If the operator is a program, the task's output is its last line.
     Operator(String),
     Value,
     Branch,
@@ -145,7 +146,7 @@ impl FileTaskKind {
     }
 }
 
-/// The value of a branch or a short circuit, by template or by script.
+/// Returns the value of a branch or a short circuit, from a template or a script.
 async fn decided(config: &Value, ctx: Ctx) -> Result<Value, TaskError> {
     match config.get("by") {
         Some(by) => operate(by["kind"].as_str().unwrap_or_default(), by["config"].clone(), ctx).await,
@@ -153,7 +154,7 @@ async fn decided(config: &Value, ctx: Ctx) -> Result<Value, TaskError> {
     }
 }
 
-/// Refuses a config that the operator could not read, whatever the templates give.
+/// Rejects a config that the operator could not parse, regardless of the values of its templates.
 fn tried(kind: &str, config: &Value) -> Result<(), String> {
     let body = body_of(kind, &with_any_text(config));
     body.unwrap_or_else(|| Err(format!("this binary has no kind of task `{kind}`"))).map(drop)
@@ -181,7 +182,8 @@ async fn operate(kind: &str, config: Value, ctx: Ctx) -> Result<Value, TaskError
     })
 }
 
-/// What a program printed last: JSON where it is JSON, else text; null where it printed nothing.
+/// Returns the last line of a program's output: parsed as JSON if it is valid JSON, else as a string, or null if it
+/// is empty.
 fn last_line(output: &Value) -> Value {
     match output["last_line"].as_str() {
         None | Some("") => Value::Null,
@@ -189,7 +191,8 @@ fn last_line(output: &Value) -> Value {
     }
 }
 
-/// Fields that are texts, whatever the type of the output or template that they are set to. All values below them are texts, too.
+/// Fields that are strings, whatever the type of the output or template that they are set to. All values below them
+/// are strings, too.
 pub(super) const TEXTS: [&str; 11] =
     ["args", "command", "env", "from", "headers", "note", "path", "run_id", "subject", "to", "url"];
 /// Fields whose values keep their types.
@@ -209,7 +212,7 @@ fn as_text(value: Value, is_text: bool) -> Result<Value, String> {
             }
             Value::Object(read)
         }
-        // Of a list of words one is a text of its own.
+        // Nested values in a list of strings are serialized as JSON.
         Value::Array(items) if is_text => {
             let word = |item: Value| match item {
                 Value::Array(_) | Value::Object(_) => Ok(Value::String(item.to_string())),

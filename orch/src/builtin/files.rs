@@ -1,7 +1,7 @@
-//! The `copy_files` task: files from one place to another, each whole or not at all. A try that follows a failed one goes
-//! on where that stopped: what is there already with the same size and time is left.
+//! The `copy_files` task. Each file appears at its destination completely or not at all. A retry continues where the
+//! failed attempt stopped: files that already exist with the same size and time are not copied again.
 //!
-//! Places are a trait: object stores join by it.
+//! Storage backends implement the trait `FilePlace`, so object stores can be added.
 
 use super::operator::Operator;
 use crate::{BoxFuture, Call, Ctx, TaskResult, fatal};
@@ -15,33 +15,30 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
-/// Between two looks whether the task was stopped.
+/// Maximum number of bytes between two checks for cancellation.
 const PIECE: usize = 1 << 20;
 
-/// Which files, and where to.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CopyFiles {
-    /// An absolute path; `*` and `?` stand for letters of one name.
+    /// An absolute path. `*` and `?` match characters within one path component.
     pub from: String,
-    /// A folder, made if it is missing; files keep their names.
+    /// Destination folder, created if it does not exist. Files keep their names.
     pub to: String,
-    /// Nothing to copy fails the task.
+    /// Fails the task if no file matches.
     #[serde(default)]
     pub required: bool,
 }
 
-/// What was copied.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CopyOutput {
-    /// Where the files are now, in order.
+    /// Paths of the files at the destination, in order, including files that existed already.
     pub files: Vec<String>,
-    /// Copied now, not found there.
+    /// Number of files that this attempt copied.
     pub copied: u64,
     pub bytes: u64,
 }
 
-/// A file of a place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileEntry {
     pub path: String,
@@ -49,17 +46,17 @@ pub struct FileEntry {
     pub modified: SystemTime,
 }
 
-/// A place with files: this machine, or an object store.
+/// A storage backend with files: this machine, or an object store.
 pub trait FilePlace: Send + Sync + 'static {
-    /// The files that fit a pattern, in order. Files that may not be read are warnings in the log of `ctx`.
+    /// Returns the files that match a pattern, in order. Logs a warning to `ctx` for each file that must not be read.
     fn list(&self, pattern: &str, ctx: &Ctx) -> TaskResult<Vec<FileEntry>>;
 
-    /// What is at a path.
     fn find(&self, path: &str) -> TaskResult<Option<FileEntry>>;
 
     fn read(&self, path: &str) -> TaskResult<Box<dyn Read + Send>>;
 
-    /// All of `from`, with this time, at a path: readers see it whole or not at all. Nothing is left when `from` fails.
+    /// Writes all of `from` to a path, with this modification time. Atomic: readers see the complete file or none,
+    /// and nothing is left behind if `from` fails.
     fn write(&self, path: &str, from: &mut dyn Read, modified: SystemTime) -> TaskResult<()>;
 }
 
@@ -98,7 +95,7 @@ impl FilePlace for LocalFiles {
             if let Some(folder) = Path::new(path).parent() {
                 std::fs::create_dir_all(folder)?;
             }
-            // The rest of an earlier attempt; a link at this path is removed, not followed.
+            // Removes the partial file of an earlier attempt. A symlink at this path is removed, not followed.
             std::fs::remove_file(&part).ok();
             let mut file = File::create_new(&part)?;
             std::io::copy(from, &mut file)?;
@@ -109,13 +106,12 @@ impl FilePlace for LocalFiles {
             Ok(())
         })();
         if written.is_err() {
-            std::fs::remove_file(&part).ok(); // it may not be there
+            std::fs::remove_file(&part).ok(); // the file may not exist
         }
         written.with_context(|| format!("cannot write `{path}`"))
     }
 }
 
-/// Copies files.
 #[track_caller]
 pub fn copy_files<'d>(copy: CopyFiles) -> Call<'d, CopyOutput> {
     copy.call()
@@ -126,7 +122,7 @@ impl CopyFiles {
         CopyFiles { from: from.into(), to: to.into(), required: false }
     }
 
-    /// Nothing to copy fails the task.
+    /// Fails the task if no file matches.
     #[must_use]
     pub fn required(mut self) -> CopyFiles {
         self.required = true;
@@ -142,10 +138,10 @@ impl Drop for StopOnDrop {
     }
 }
 
-/// Copies what fits, file by file. Blocks.
+/// Copies the matching files one by one. Blocks.
 ///
 /// # Errors
-/// The first file that cannot be copied; what was copied before stays.
+/// Returns an error at the first file that cannot be copied. Files that were copied before are kept.
 pub fn transfer(
     from: &dyn FilePlace,
     to: &dyn FilePlace,
@@ -177,7 +173,7 @@ pub fn transfer(
     Ok(output)
 }
 
-/// Fails as soon as the task is stopped.
+/// A reader that fails as soon as the task is stopped.
 struct Stoppable<'a> {
     from: Box<dyn Read + Send>,
     stop: &'a AtomicBool,
@@ -195,7 +191,8 @@ impl Read for Stoppable<'_> {
 
 async fn go(copy: CopyFiles, ctx: &Ctx) -> TaskResult<CopyOutput> {
     let stop = Arc::new(AtomicBool::new(false));
-    // Also when this future is dropped: the thread must not copy on for nobody.
+    // Stops the copying thread even if this future is dropped: a blocking thread cannot be cancelled and would
+    // outlive its task.
     let _stopped = StopOnDrop(stop.clone());
     let told = ctx.clone();
     let stopping = stop.clone();

@@ -1,4 +1,4 @@
-//! The `http` task: one request, again while the server is busy, and its answer.
+//! The `http` task: sends one request, retries it while the server is busy, and returns the response.
 
 use super::field::{FieldInputs, FieldValue};
 use super::operator::Operator;
@@ -10,18 +10,19 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Pauses between tries when the server names none: doubled each time.
+/// First delay between attempts, doubled each time. Used if the server sends no `Retry-After`.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
-/// A server that asks for a longer pause is left to the task's own retries.
+/// Maximum delay. If the next delay is longer, by backoff or `Retry-After`, the attempt fails and the task's own
+/// retries apply.
 const LONGEST_PAUSE: Duration = Duration::from_mins(2);
-/// Of the answer of a server that refuses, so much is told.
+/// Maximum number of characters of an error response that the error message shows.
 const SHOWN: usize = 500;
 
-/// A request. `I` is `()`, or [`FieldInputs`] if the body is the output of another task.
+/// An HTTP request. `I` is `()`, or [`FieldInputs`] if the body is the output of another task.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HttpRequest<I = ()> {
-    /// With it, `url` is a path below the connection, and its login and headers are sent.
+    /// If set, `url` is a path below the connection's URL, and the connection's login and headers are sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection: Option<String>,
     pub url: String,
@@ -32,13 +33,13 @@ pub struct HttpRequest<I = ()> {
     /// Sent as JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<Value>,
-    /// For each try.
+    /// Timeout of each request, in milliseconds.
     #[serde(default = "half_a_minute")]
     pub timeout_ms: u64,
-    /// How often more it is asked when the server is busy or does not answer.
+    /// Number of retries if the server is busy or does not respond.
     #[serde(default = "three")]
     pub again: u32,
-    /// A longer answer fails the task.
+    /// Maximum size of the response. A larger response fails the task.
     #[serde(default = "megabyte")]
     pub most_bytes: u64,
     #[doc(hidden)]
@@ -62,25 +63,26 @@ fn megabyte() -> u64 {
     1 << 20
 }
 
-/// What a server answered.
+/// The response of a server.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HttpOutput {
     pub status: u16,
-    /// Names in lower case.
+    /// Header names are in lower case.
     pub headers: BTreeMap<String, String>,
-    /// JSON where it is JSON, else text.
+    /// Parsed as JSON if the body is valid JSON, else a string.
     pub body: Value,
 }
 
-/// Sends a request and gives the answer. It is sent again on 429 and 503, on other statuses from 500 and without an answer
-/// only where the method is harmless to repeat (not POST or PATCH); `Retry-After` is followed. Statuses from 400 fail.
+/// Sends a request and returns the response. Retries after 429 and 503; after other 5xx statuses and without a
+/// response it retries only idempotent methods (not POST or PATCH). Honors `Retry-After`. Statuses from 400 fail the
+/// task.
 #[track_caller]
 pub fn http<'d, I: Into<FieldInputs<'d>>>(request: HttpRequest<I>) -> Call<'d, HttpOutput> {
     request.call()
 }
 
 impl HttpRequest {
-    /// To a whole address.
+    /// Creates a request to a complete URL.
     pub fn to(method: &str, url: &str) -> HttpRequest {
         HttpRequest {
             connection: None,
@@ -95,7 +97,7 @@ impl HttpRequest {
         }
     }
 
-    /// To a path below a connection.
+    /// Creates a request to a path below a connection's URL.
     pub fn below(connection: &str, method: &str, path: &str) -> HttpRequest {
         HttpRequest { connection: Some(connection.into()), ..HttpRequest::to(method, path) }
     }
@@ -111,7 +113,7 @@ impl<I> HttpRequest<I> {
     /// Sends a body as JSON: a constant, or the output of another task.
     ///
     /// # Panics
-    /// If the constant cannot be JSON.
+    /// Panics if the constant cannot be serialized as JSON.
     #[must_use]
     pub fn json<V: FieldValue<I>>(self, body: V) -> HttpRequest<V::Inputs> {
         let (mut request, inputs) = self.replace_inputs(());
@@ -120,14 +122,14 @@ impl<I> HttpRequest<I> {
         request.replace_inputs(inputs).0
     }
 
-    /// How long one try may take.
+    /// Sets the timeout of one request.
     #[must_use]
     pub fn patience(mut self, limit: Duration) -> Self {
         self.timeout_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
         self
     }
 
-    /// How often more it is asked; 3 without this.
+    /// Sets the number of retries. Default: 3.
     #[must_use]
     pub fn again(mut self, times: u32) -> Self {
         self.again = times;
@@ -169,7 +171,8 @@ impl HttpRequest {
         }
     }
 
-    /// Returns the output. `Ok(Err(…))`: the request may succeed later, with the reason and the pause that the server asks for.
+    /// Returns the output. `Ok(Err(…))` means that a retry may succeed: it holds the reason and the delay that the
+    /// server asks for.
     fn judge(
         &self,
         url: &str,
@@ -198,7 +201,7 @@ impl HttpRequest {
     }
 }
 
-/// In seconds; a date is not followed.
+/// Returns the delay in seconds. Dates in `Retry-After` are ignored.
 fn retry_after(told: &HttpReply) -> Option<Duration> {
     told.headers.get("retry-after")?.trim().parse().ok().map(Duration::from_secs)
 }

@@ -1,17 +1,17 @@
-//! The end of what a program wrote, for the message of its failure: its last lines, or what its last traceback ended with.
+//! The end of a program's output, for its error message: the last lines, or the last line of the last traceback.
 
 use orch_workers::mask;
 use std::collections::VecDeque;
 
-/// An error and what to do about it are seldom longer; the log has the rest.
+/// Maximum number of lines. Error messages are seldom longer, and the log has everything.
 const MOST_LINES: usize = 3;
-/// Of one line.
+/// Maximum number of characters per line.
 const MOST_CHARS: usize = 500;
 
 #[derive(Debug, Default)]
 pub(super) struct LastWords {
     lines: VecDeque<String>,
-    /// The frames of a traceback are indented; what follows them is the error.
+    /// True inside the frames of a traceback, which are indented. The error follows them.
     in_frames: bool,
 }
 
@@ -38,7 +38,7 @@ impl LastWords {
     }
 }
 
-/// Masked before it is cut: half a secret is not known as one.
+/// Masks secrets before cutting, because a secret that is cut in half is not recognized.
 fn shortened(line: &str) -> String {
     let line = mask::mask(line);
     match line.char_indices().nth(MOST_CHARS) {

@@ -1,5 +1,5 @@
-//! What an operator is: a kind, a config that is data, and what is done with it. Yours join those that come with orch by the
-//! same trait.
+//! Operators: a kind, a config that is data, and a function that runs it. Custom operators implement the same trait
+//! as built-in ones.
 
 use super::{
     Approval, Container, CopyFiles, Form, HttpRequest, OtherDag, Python, Shell, Spark, SparkSql, Sql, TriggerDag,
@@ -10,20 +10,20 @@ use orch_sdk::task::TaskFn;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-/// A kind of task whose config is data, shown in the UI and hashed into the version.
+/// A kind of task whose config is data. The config is shown in the UI and hashed into the DAG's version.
 pub trait Operator: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
     const KIND: &'static str;
     type Output: Data;
 
-    /// The task's id, if nobody says another.
+    /// Returns the default task id.
     fn default_id(&self) -> String {
         Self::KIND.into()
     }
 
-    /// One call of its body.
+    /// Runs one attempt.
     fn run(self, ctx: Ctx) -> BoxFuture<TaskResult<Self::Output>>;
 
-    /// As a call, to be added to a DAG.
+    /// Returns the call of the operator, to be added to a DAG.
     #[track_caller]
     fn call<'d>(self) -> Call<'d, Self::Output> {
         let config = serde_json::to_value(&self).unwrap_or_default();
@@ -32,7 +32,7 @@ pub trait Operator: Serialize + DeserializeOwned + Clone + Send + Sync + 'static
     }
 }
 
-/// The body of a task of a kind that comes with orch, from its config. `None`: the kind is somebody else's.
+/// Returns the function of a task of a built-in kind. `None` if the kind is not built in.
 pub fn body_of(kind: &str, config: &Value) -> Option<Result<TaskFn, String>> {
     let body = match kind {
         Shell::KIND => body_from::<Shell>(config),
@@ -53,10 +53,10 @@ pub fn body_of(kind: &str, config: &Value) -> Option<Result<TaskFn, String>> {
     Some(body)
 }
 
-/// The body of a task of an operator's kind, from its config: what crates with more operators answer with.
+/// Returns the function of a task of an operator's kind. Crates with more operators use it to build their functions.
 ///
 /// # Errors
-/// The config does not fit.
+/// Returns a message if the config does not match the operator.
 pub fn body_from<O: Operator>(config: &Value) -> Result<TaskFn, String> {
     let operator = O::deserialize(config).map_err(|error| format!("the config of a `{}` task: {error}", O::KIND))?;
     Ok(TaskFn::untyped(move |ctx, _| {
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// What a DAG file would say.
+    /// The configs are those of a DAG file.
     #[test]
     fn every_kind_is_made_from_its_config() {
         let until = json!({ "until": { "kind": "file", "config": { "path": "/x" } } });

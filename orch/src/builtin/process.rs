@@ -1,11 +1,12 @@
-//! Programs that tasks run: their output line by line in the log, their last line as the output. `orch_workers::program`
-//! ends them with everything they started when the task is cancelled, its future is dropped or the worker dies. When a program
-//! ends, successfully or not, the processes that it left behind are ended, too.
+//! Programs that tasks run. Their output goes to the log line by line, and their last line is the task's output.
+//! `orch_workers::program` kills them with all their child processes when the task is cancelled, its future is
+//! dropped or the worker dies. When a program exits, successfully or not, the processes that it left behind are
+//! killed, too.
 //!
 //! Lines of standard output and standard error are logged in the order in which they arrive. Two pipes have no common
-//! order: if both hold data when they are read, the order between the two is not known, and the log may differ from the
-//! order in which the program wrote. Standard output comes first then, because most programs print what they do before
-//! they print an error. Within each of them the order is kept.
+//! order: if both hold data when they are read, the original order is unknown and the log may differ from it.
+//! Standard output is logged first then, because most programs print what they do before they print an error. Lines
+//! of the same pipe keep their order.
 
 use super::last_words::LastWords;
 use crate::{Ctx, LogLevel, TaskResult, fatal};
@@ -20,34 +21,34 @@ use tokio::process::Command;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
-/// As in Airflow: this exit code means skipped.
+/// Exit code that means "skipped", as in Airflow.
 pub(super) const SKIP_CODE: i32 = 99;
-/// A longer line is cut there in the log, and cannot be an output.
+/// Maximum length of a line. Longer lines are truncated in the log and cannot be an output.
 const MAX_LINE_BYTES: usize = 64 * 1024;
-/// Between SIGTERM and SIGKILL when the task is cancelled.
+/// Time between SIGTERM and SIGKILL when the task is cancelled.
 const GRACE: Duration = Duration::from_secs(5);
-/// Timeout for reading the rest of the pipes after the program has ended. Without a supervisor, a process in the background may hold them open
-/// forever.
+/// Timeout for reading the rest of the pipes after the program has exited. Without a supervisor, a background process
+/// may hold them open forever.
 const DRAIN: Duration = Duration::from_millis(500);
 
-/// How a program ended.
+/// The exit status of a program, and the end of its output.
 pub(super) struct ProcessExit {
     pub(super) status: ExitStatus,
     output: OutputTail,
     errors: OutputTail,
 }
 
-/// The end of what it wrote: the last line that is not empty, and what a failure says of it.
+/// The end of one output stream: the last line that is not empty, and the lines for the error message.
 #[derive(Default)]
 struct OutputTail {
     words: LastWords,
     text: String,
-    /// Of the whole line; `text` may be its beginning.
+    /// Length of the whole line. `text` may hold only its beginning.
     bytes: usize,
 }
 
 impl ProcessExit {
-    /// The last line of stdout that is not empty.
+    /// Returns the last line of stdout that is not empty.
     pub(super) fn last_line(self) -> TaskResult<String> {
         let OutputTail { text, bytes, .. } = self.output;
         if bytes <= MAX_LINE_BYTES {
@@ -59,7 +60,8 @@ impl ProcessExit {
         )))
     }
 
-    /// Why the try failed: what the program wrote last, never its own text, which may be long and says nothing.
+    /// Returns the error of a failed attempt, with the last lines of the program's output. Omits the program's
+    /// source, which may be long.
     pub(super) fn failure(&self) -> anyhow::Error {
         let how = match self.status.code() {
             Some(code) => format!("exit code {code}"),
@@ -74,27 +76,28 @@ impl ProcessExit {
     }
 }
 
-/// A program with what every program of a task is told, and nothing else of the worker's environment but what all need.
+/// Returns a command with the environment variables of a task, and otherwise only the worker's variables that every
+/// program needs.
 pub(super) fn command(ctx: &Ctx, program: &str) -> TaskResult<Command> {
     let mut command = program::command(program)?;
     command.envs(environment(ctx));
     Ok(command)
 }
 
-/// What a line of a program means.
+/// The use of a line of output.
 pub(super) enum Meaning {
-    /// For the log, and for the message of a failure when it is one of the last.
+    /// Goes to the log, and to the error message if it is one of the last lines.
     Words(LogLevel),
-    /// For the log only.
+    /// Goes to the log only.
     Noise(LogLevel),
-    /// For neither.
+    /// Is dropped.
     Nothing,
 }
 
-/// Reads a line; the level is that of the lines of its pipe.
+/// Classifies a line. The level is the default level of its pipe.
 pub(super) type LineReader<'r> = &'r (dyn Fn(LogLevel, &str) -> Meaning + Sync);
 
-/// Runs it to its end. `input` is what it reads; without any, nothing.
+/// Runs a program until it exits. `input` is its standard input; `None` means empty.
 pub(super) async fn run_process(
     ctx: &Ctx,
     command: Command,
@@ -104,7 +107,7 @@ pub(super) async fn run_process(
     run_read(ctx, command, name, input, None).await
 }
 
-/// The same for a program whose lines are read: a carriage return ends one, too.
+/// Like `run_process`, but classifies lines with `read`, and a carriage return also ends a line.
 pub(super) async fn run_read(
     ctx: &Ctx,
     command: Command,
@@ -119,10 +122,10 @@ pub(super) async fn run_read(
     let status = {
         let mut copied = pin!(copy_both(ctx, read, (stdout, stderr), (&mut output, &mut errors)));
         let mut end = pin!(wait(&mut program, ctx, name));
-        // Neither is dropped when the other is ready first.
+        // Neither future is dropped if the other one finishes first.
         tokio::select! {
             ended = &mut end => {
-                // Nothing of the program is lost when this is too short: it has ended.
+                // A short timeout loses no output of the program itself, because it has exited.
                 timeout(DRAIN, &mut copied).await.ok();
                 ended
             }
@@ -132,7 +135,7 @@ pub(super) async fn run_read(
     Ok(ProcessExit { status, output, errors })
 }
 
-/// Waits for the end; when the task is cancelled, asks for it and then forces it.
+/// Waits for the exit. Sends SIGTERM when the task is cancelled, and SIGKILL after `GRACE`.
 async fn wait(program: &mut Program, ctx: &Ctx, name: &str) -> TaskResult<ExitStatus> {
     let exceeded = program.memory_exceeded();
     tokio::select! {
@@ -149,15 +152,15 @@ async fn wait(program: &mut Program, ctx: &Ctx, name: &str) -> TaskResult<ExitSt
     bail!("cancelled")
 }
 
-/// The line that is read from a pipe. Text after a carriage return replaces the text before it, as in a terminal, so that a
-/// progress bar leaves its last state. Carriage returns at the end belong to the end of the line.
+/// The line that is being read from a pipe. Text after a carriage return replaces the text before it, as in a
+/// terminal, so a progress bar leaves only its last state. Carriage returns at the end of the line are part of the
+/// line ending.
 #[derive(Default)]
 struct PartialLine {
     /// At most `MAX_LINE_BYTES` of the line.
     text: Vec<u8>,
-    /// Length of the whole line.
     bytes: usize,
-    /// The line ends with a carriage return so far.
+    /// True if the line ends with a carriage return so far.
     is_returned: bool,
 }
 
@@ -193,13 +196,13 @@ async fn copy_both(
     );
 }
 
-/// Every line to the log, the last one also to `last`.
+/// Copies all lines to the log, and keeps the last ones in `last`.
 async fn copy(ctx: &Ctx, how: (LogLevel, Option<LineReader<'_>>), from: impl AsyncRead + Unpin, last: &mut OutputTail) {
     let ends_line = |byte: &u8| *byte == b'\n' || (how.1.is_some() && *byte == b'\r');
     let mut from = BufReader::new(from);
     let mut line = PartialLine::default();
     loop {
-        // A broken pipe is the end, as an empty one.
+        // Read errors, such as a broken pipe, are treated as the end.
         let Ok(bytes) = from.fill_buf().await else { return };
         if bytes.is_empty() {
             flush(ctx, how, &mut line, last);
@@ -213,7 +216,8 @@ async fn copy(ctx: &Ctx, how: (LogLevel, Option<LineReader<'_>>), from: impl Asy
             flush(ctx, how, &mut line, last);
         }
         if from.buffer().is_empty() {
-            // The pipes take turns, one buffer at a time. Otherwise a pipe that is always full would delay the lines of the other.
+            // The pipes take turns after each buffer. Otherwise a pipe that is always full would delay the lines of
+            // the other.
             yield_now().await;
         }
     }
@@ -239,7 +243,7 @@ fn flush(ctx: &Ctx, (level, read): (LogLevel, Option<LineReader<'_>>), line: &mu
     }
 }
 
-/// What every program of a task is told.
+/// Returns the environment variables that every program of a task gets.
 pub(super) fn environment(ctx: &Ctx) -> Vec<(&'static str, String)> {
     let mut found = vec![
         ("ORCH_DAG_ID", ctx.dag_id().to_string()),
@@ -278,7 +282,7 @@ mod tests {
             pieces.iter().for_each(|piece| line.push(piece.as_bytes()));
             assert_eq!((line.text, line.bytes), (expected.as_bytes().to_vec(), expected.len()), "{pieces:?}");
         }
-        // A bar may write more than a line may have.
+        // A progress bar may write more bytes than the maximum length of a line.
         let mut line = PartialLine::default();
         (0..MAX_LINE_BYTES).for_each(|_| line.push(b"\r99%"));
         line.push(b"\rdone");

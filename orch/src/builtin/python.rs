@@ -1,4 +1,4 @@
-//! The `python` task: a script or a file, by the Python of this machine or of a virtual environment.
+//! The `python` task: runs a script or a file with the Python of this machine or of a virtual environment.
 
 use super::field::{FieldInputs, FieldText, key_of};
 use super::operator::Operator;
@@ -11,28 +11,29 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// A script, and how it is run. `I` is `()`, or [`FieldInputs`] if an argument or a variable is the output of another task.
+/// A script and its environment. `I` is `()`, or [`FieldInputs`] if an argument or a variable is the output of
+/// another task.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Python<I = ()> {
-    /// The text of the script. It is read from standard input, so no process list shows it.
+    /// Source of the script. It is passed on standard input, so it does not appear in process lists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub script: Option<String>,
-    /// A file instead.
+    /// Path of a file to run instead of `script`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
-    /// The SHA-256 of the file when the DAG file was read: a changed script is a new version of the DAG.
+    /// SHA-256 of the file when the DAG file was read, so a changed script creates a new version of the DAG.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file_sha256: Option<String>,
-    /// `sys.argv[1:]`. No shell reads them.
+    /// `sys.argv[1:]`. No shell parses them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
-    /// The folder of a virtual environment; without it `python3`.
+    /// Folder of a virtual environment. Default: `python3` from the `PATH`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub venv: Option<String>,
-    /// A Python by its path instead.
+    /// Path of an interpreter. Ignored if `venv` is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interpreter: Option<String>,
     #[doc(hidden)]
@@ -40,16 +41,16 @@ pub struct Python<I = ()> {
     pub inputs: I,
 }
 
-/// What a script gave.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PythonOutput {
-    /// The last line that it printed and that is not empty.
+    /// The last line of standard output that is not empty.
     pub last_line: String,
-    /// That line as JSON; null if it is none.
+    /// That line parsed as JSON. Null if it is not valid JSON.
     pub value: Value,
 }
 
-/// Runs a Python script. Exit code 99 skips the task; any other code but 0 fails the try. The environment is that of `shell`.
+/// Runs a Python script. Exit code 99 skips the task; any other code except 0 fails the attempt. The script gets the
+/// environment variables of `shell`.
 #[track_caller]
 pub fn python<'d, I: Into<FieldInputs<'d>>>(python: Python<I>) -> Call<'d, PythonOutput> {
     python.call()
@@ -66,7 +67,8 @@ impl Python {
 }
 
 impl<I> Python<I> {
-    /// Adds an argument: a text, or the output of another task. Outputs that are not texts become JSON text.
+    /// Adds an argument: a string, or the output of another task. Outputs that are not strings are serialized as
+    /// JSON.
     #[must_use]
     pub fn arg<V: FieldText<I>>(self, value: V) -> Python<V::Inputs> {
         let (mut python, inputs) = self.replace_inputs(());
@@ -75,7 +77,7 @@ impl<I> Python<I> {
         python.replace_inputs(inputs).0
     }
 
-    /// Sets a variable of the environment to a text, or to the output of another task, as [`arg`](Python::arg) does.
+    /// Sets an environment variable to a string or to the output of another task, like [`arg`](Python::arg).
     #[must_use]
     pub fn env<V: FieldText<I>>(self, name: &str, value: V) -> Python<V::Inputs> {
         let (mut python, inputs) = self.replace_inputs(());
@@ -108,7 +110,7 @@ impl<I> Python<I> {
 }
 
 impl Python {
-    /// Another worker may have the interpreter, so an error is retried.
+    /// Errors are not fatal: a retry may run on another worker that has the interpreter.
     fn interpreter(&self) -> TaskResult<String> {
         let path = match (&self.venv, &self.interpreter) {
             (Some(venv), _) => format!("{venv}/bin/python"),
@@ -145,7 +147,7 @@ impl Python {
                 "`{file}` has changed since this version of the DAG: this attempt runs the changed script"
             ));
         }
-        // Lines come as they are printed, not when a buffer is full.
+        // Lines arrive when they are printed, not when a buffer is full.
         command.env("PYTHONUNBUFFERED", "1").arg(file).args(&self.args).envs(&self.env);
         let ended = process::run_process(ctx, command, &interpreter, self.script).await?;
         match ended.status.code() {

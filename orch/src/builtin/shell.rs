@@ -1,4 +1,4 @@
-//! The `shell` task: a command of the system's shell.
+//! The `shell` task: runs a command with the system's shell.
 
 use super::operator::Operator;
 use super::process::{self, SKIP_CODE};
@@ -12,20 +12,20 @@ pub struct ShellOutput {
     pub last_line: String,
 }
 
-/// A command of the system's shell.
+/// A shell command.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Shell {
     pub command: String,
-    /// What the command knows as `$1`, `$2`, …: no shell reads them.
+    /// `$1`, `$2`, … of the command. No shell parses them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
-    /// Instead of `sh`: something that takes `-c`.
+    /// A shell to use instead of `sh`. It must support `-c`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shell: Option<String>,
-    /// The folder to run in; the worker's without it.
+    /// Working directory. Default: the worker's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workdir: Option<String>,
 }
@@ -36,10 +36,11 @@ impl Shell {
     }
 }
 
-/// Runs `sh -c command`. The id is the program's name; set another with `.id(…)`. Exit code 99 skips the task, every
-/// other than 0 fails the try. `ORCH_DAG_ID`, `ORCH_RUN_ID`, `ORCH_TASK_ID`, `ORCH_TRY_NUMBER`, `ORCH_MAP_INDEX` and
-/// `ORCH_LOGICAL_DATE` are set, and `ORCH_PARAMS` is the params as JSON. Of the worker's own environment only what programs of
-/// a machine need is there (`PATH`, `HOME`, `LANG`, `TZ`, `TMPDIR` and the like): the rest may be secret.
+/// Runs `sh -c command`. The default id is the program's name; set another with `.id(…)`. Exit code 99 skips the
+/// task; any other code except 0 fails the attempt. `ORCH_DAG_ID`, `ORCH_RUN_ID`, `ORCH_TASK_ID`, `ORCH_TRY_NUMBER`,
+/// `ORCH_MAP_INDEX` and `ORCH_LOGICAL_DATE` are set, and `ORCH_PARAMS` contains the params as JSON. Only the worker's
+/// variables that programs generally need are inherited (`PATH`, `HOME`, `LANG`, `TZ`, `TMPDIR` and similar), because
+/// the others may be secret.
 #[track_caller]
 pub fn shell<'d>(command: &str) -> Call<'d, ShellOutput> {
     Shell::command(command).call()
@@ -58,7 +59,7 @@ impl Operator for Shell {
     }
 }
 
-/// The name of the program, in the letters of an id.
+/// Returns the name of the program, without characters that are invalid in an id.
 fn id_of(command: &str) -> String {
     let program = command.split_whitespace().next().unwrap_or_default();
     let name = program.rsplit('/').next().unwrap_or_default();
@@ -71,7 +72,7 @@ async fn run_shell(ctx: &Ctx, task: &Shell) -> TaskResult<ShellOutput> {
     let mut command = process::command(ctx, shell)?;
     command.args(["-c", line]).envs(&task.env);
     if !task.args.is_empty() {
-        // The first one behind the command is its name.
+        // The first argument after the command is `$0`.
         command.arg(shell).args(&task.args);
     }
     if let Some(folder) = &task.workdir {

@@ -1,9 +1,10 @@
-//! The `spark` and `spark_sql` tasks: an application, or statements, given to a Spark by `spark-submit`, or run by Python beside a
-//! Spark Connect server.
+//! The `spark` and `spark_sql` tasks: submit an application or statements with `spark-submit`, or run them with
+//! Python as a client of a Spark Connect server.
 //!
-//! What the application is configured with goes into a file that only the worker's user can read, never onto a command
-//! line: connections' passwords and keys are among it. The driver is a program of the task, so it ends with the task and with
-//! the worker, and its executors end with it. In deploy mode `cluster` the driver is elsewhere, and is ended through its master.
+//! The application's configuration is written to a file that only the worker's user can read, never to a command
+//! line, because it contains passwords and keys of connections. The driver is a child process of the task, so it ends
+//! with the task or the worker, and its executors end with it. In deploy mode `cluster` the driver runs elsewhere and
+//! is killed through the master.
 
 mod driver;
 mod folder;
@@ -23,32 +24,32 @@ use serde_json::Value;
 use server::Server;
 use std::collections::BTreeMap;
 
-/// The connection, if a task names no other.
+/// Default connection id.
 pub const SPARK_DEFAULT: &str = "spark_default";
 
-/// Stands before every script: it makes `spark`, and `conf(name)` is a property of the application.
+/// Prefix of every script. It defines `spark`, and `conf(name)` returns a property of the application.
 const BEGIN: &str = include_str!("spark/begin.py");
-/// Prints the rows of the last statement.
+/// Script that runs the statements and prints the rows of the last one.
 const STATEMENTS: &str = include_str!("spark/statements.py");
-/// Where the statements are found.
+/// Property with the statements.
 const STATEMENTS_CONF: &str = "spark.orch.statements";
-/// Where an application finds a Connect server: the word of `PySpark`.
+/// Environment variable with the address of a Connect server, defined by `PySpark`.
 const REMOTE: &str = "SPARK_REMOTE";
-/// Where it finds its properties then, as an object of JSON.
+/// Environment variable with the path of the properties for Connect, a JSON object.
 const CONF: &str = "ORCH_SPARK_CONF";
 
-/// An application, and what it is given.
+/// An application and its configuration.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Spark {
-    /// A Python file or a jar, where `spark-submit` finds it.
+    /// A Python file or a jar, as `spark-submit` finds it.
     pub application: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection: Option<String>,
-    /// `sys.argv[1:]`. Every user of the worker's machine can read them: no place for secrets.
+    /// `sys.argv[1:]`. All users of the worker's machine can read them, so do not pass secrets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<String>,
-    /// Spark's own names. Stronger than those of the connection.
+    /// Spark properties. They override the connection's properties.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub conf: BTreeMap<String, Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -58,7 +59,7 @@ pub struct Spark {
     pub java_class: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub jars: Vec<String>,
-    /// By their Maven coordinates.
+    /// Maven coordinates.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub packages: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -75,16 +76,16 @@ pub struct Spark {
     pub total_executor_cores: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub num_executors: Option<u32>,
-    /// Environment variables of `spark-submit` and, where it runs the driver, of that.
+    /// Environment variables of `spark-submit`, and of the driver if it runs there.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
 }
 
-/// Statements of Spark's SQL.
+/// Spark SQL statements.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SparkSql {
-    /// One or more, with `;` between them. Values come by the templates of the DAG file.
+    /// One or more statements, separated by `;`. Values are inserted by the templates of the DAG file.
     pub sql: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection: Option<String>,
@@ -98,13 +99,13 @@ pub struct SparkSql {
     pub packages: Vec<String>,
 }
 
-/// Runs an application by `spark-submit`. Exit code 99 skips the task; any other code but 0 fails the try.
+/// Runs an application with `spark-submit`. Exit code 99 skips the task; any other code except 0 fails the attempt.
 #[track_caller]
 pub fn spark<'d>(spark: Spark) -> Call<'d, PythonOutput> {
     spark.call()
 }
 
-/// Runs statements by `spark-submit`; the output has the first thousand rows of the last one.
+/// Runs statements with `spark-submit`. The output has the first 1,000 rows of the last one.
 #[track_caller]
 pub fn spark_sql<'d>(sql: SparkSql) -> Call<'d, PythonOutput> {
     sql.call()
@@ -115,7 +116,7 @@ impl Spark {
         Spark { application: path.into(), ..Spark::default() }
     }
 
-    /// By another connection than `spark_default`.
+    /// Sets the connection. Default: `spark_default`.
     #[must_use]
     pub fn connection(mut self, id: &str) -> Spark {
         self.connection = Some(id.into());
@@ -146,20 +147,22 @@ impl Spark {
         self
     }
 
-    /// The application as a text of Python, in the place of a file. It finds `spark`, and its properties as `conf(name)`.
+    /// Runs `script`, a Python source, as the application. The script can use `spark`, and `conf(name)` for its
+    /// properties.
     ///
     /// # Errors
-    /// As [`Spark::submit`].
+    /// Returns the same errors as [`Spark::submit`].
     pub async fn submit_script(mut self, ctx: &Ctx, script: &str) -> TaskResult<PythonOutput> {
         let folder = Folder::make(&ctx.attempt().simple().to_string())?;
         self.application = folder.write("application.py", &format!("{BEGIN}\n\n{script}"))?;
         self.submit_from(ctx, &folder).await
     }
 
-    /// Runs it to its end, as the body of a task: its output is in the log of `ctx`.
+    /// Runs the application until it ends, as the function of a task. Its output goes to the log of `ctx`.
     ///
     /// # Errors
-    /// There is no `spark-submit` or no such connection, the master does not answer, or the application failed.
+    /// Returns an error if `spark-submit` or the connection does not exist, the master does not respond, or the
+    /// application failed.
     pub async fn submit(self, ctx: &Ctx) -> TaskResult<PythonOutput> {
         let folder = Folder::make(&ctx.attempt().simple().to_string())?;
         self.submit_from(ctx, &folder).await
@@ -175,7 +178,7 @@ impl Spark {
         let program = server.program()?;
         let properties = self.properties(ctx, &server);
         let mut command = process::command(ctx, &program)?;
-        // The script starts Python, which else keeps its lines until a buffer is full.
+        // `spark-submit` starts Python, which otherwise buffers its output.
         command.env("PYTHONUNBUFFERED", "1").envs(server.environment()).envs(&self.env);
         let settings = match &server.remote {
             Some(remote) => {
@@ -209,7 +212,7 @@ impl Spark {
         }
     }
 
-    /// A Connect server has its jars, its memory and its executors.
+    /// Rejects options that a Connect server does not support: its jars, memory and executors are fixed.
     fn check_for_connect(&self) -> TaskResult<()> {
         let submitted = [
             ("java_class", self.java_class.is_some()),
@@ -232,7 +235,7 @@ impl Spark {
         }
     }
 
-    /// Everything Spark is told, by its own names: the connection's, then those of the task.
+    /// Returns all Spark properties. The task's properties override the connection's.
     fn properties(&self, ctx: &Ctx, server: &Server) -> BTreeMap<String, String> {
         let mut told = server.properties();
         let list = |words: &[String]| (!words.is_empty()).then(|| words.join(","));

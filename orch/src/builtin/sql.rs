@@ -1,4 +1,4 @@
-//! The `sql` task: a statement for a Postgres.
+//! The `sql` task: runs a statement in Postgres.
 
 use super::field::FieldInputs;
 use super::statement::{Database, Rows, Statement};
@@ -11,10 +11,10 @@ use sqlx::{ConnectOptions, Connection};
 #[derive(Debug, Clone, Copy)]
 pub struct PostgresServer;
 
-/// A statement for a Postgres. Its places are `$1`, `$2`, …, given as the types that the statement expects.
+/// A statement for Postgres. Its parameters are `$1`, `$2`, …, converted to the types that the statement expects.
 pub type Sql = Statement<PostgresServer>;
 
-/// Sends one statement to a Postgres. When the task is stopped the server stops it too.
+/// Runs one statement in Postgres. When the task is stopped, the statement is cancelled on the server, too.
 #[track_caller]
 pub fn sql<'d, I: Into<FieldInputs<'d>>>(sql: Statement<PostgresServer, I>) -> Call<'d, Rows> {
     sql.call()
@@ -36,7 +36,7 @@ impl Database for PostgresServer {
                 bail!("cancelled")
             }
         };
-        db.close().await.ok(); // it has said all
+        db.close().await.ok(); // all results were read
         Ok(found)
     }
 }

@@ -1,4 +1,4 @@
-//! A statement for a database and what it gave, whatever database it is.
+//! A statement and its result, generic over the type of database.
 
 use super::field::{FieldInputs, FieldValue};
 use super::operator::Operator;
@@ -9,12 +9,11 @@ use serde_json::Value;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-/// A database that takes statements: what tells one kind of task from another.
+/// A type of database. Each one defines a kind of task.
 pub trait Database: Clone + Send + Sync + 'static {
-    /// The kind of the task.
     const KIND: &'static str;
 
-    /// Sends it. When the task is stopped the server stops it too.
+    /// Runs the statement. When the task is stopped, implementations must cancel it on the server.
     fn ask(statement: &Statement<Self>, ctx: &Ctx) -> impl Future<Output = TaskResult<Rows>> + Send;
 }
 
@@ -22,13 +21,13 @@ pub trait Database: Clone + Send + Sync + 'static {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(bound(serialize = "", deserialize = "I: Default"), deny_unknown_fields)]
 pub struct Statement<D, I = ()> {
-    /// The id of a connection of the database's type.
+    /// Id of a connection of the database's type.
     pub connection: String,
     pub statement: String,
-    /// One for each place in the statement, never part of its text.
+    /// One per parameter of the statement. They are bound, never inserted into the text.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub params: Vec<Value>,
-    /// Of more rows the first so many are kept, and `more` says so.
+    /// Maximum number of rows to keep. If there are more, the output's `more` is set.
     #[serde(default = "thousand")]
     pub most_rows: usize,
     #[serde(default = "hour")]
@@ -65,7 +64,7 @@ impl<D, I> Statement<D, I> {
     /// Sets the next param of the statement, to a constant or to the output of another task.
     ///
     /// # Panics
-    /// If the constant cannot be JSON.
+    /// Panics if the constant cannot be serialized as JSON.
     #[must_use]
     pub fn param<V: FieldValue<I>>(self, value: V) -> Statement<D, V::Inputs> {
         let (mut statement, inputs) = self.replace_inputs(());
@@ -80,7 +79,7 @@ impl<D, I> Statement<D, I> {
         self
     }
 
-    /// The server ends the statement after so long.
+    /// Sets the timeout after which the server cancels the statement.
     #[must_use]
     pub fn statement_timeout(mut self, limit: Duration) -> Self {
         self.timeout_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);

@@ -1,4 +1,4 @@
-//! The `trigger_dag` task: starts a run of a DAG, and waits for its end without a slot if asked to.
+//! The `trigger_dag` task: starts a run of a DAG and optionally waits for its end without occupying a slot.
 
 use super::field::{FieldInputs, FieldValue};
 use super::operator::Operator;
@@ -23,7 +23,7 @@ pub struct TriggerDag<I = ()> {
     pub logical_date: Option<DateTime<Utc>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
-    /// The task ends when the run has, and fails when that failed.
+    /// If true, the task finishes when the run has finished, and fails if the run failed.
     #[serde(default)]
     pub wait: bool,
     #[serde(default = "few_seconds")]
@@ -42,12 +42,12 @@ fn few_seconds() -> u64 {
 pub struct TriggerOutput {
     pub dag_id: String,
     pub run_id: String,
-    /// How it ended, if the task waited for that.
+    /// Final state of the run. `None` if the task did not wait for it.
     pub state: Option<String>,
 }
 
-/// Starts a run of a DAG (type `operator_triggered`). The same try starts one run, however often its body is called: one
-/// that lost its worker, or the answer, finds the run that it started. A retry starts another.
+/// Starts a run of a DAG (type `operator_triggered`). Idempotent per attempt: if the worker or the response is lost,
+/// the attempt finds the run that it has started. A retry starts another run.
 #[track_caller]
 pub fn trigger_dag<'d, I: Into<FieldInputs<'d>>>(trigger: TriggerDag<I>) -> Call<'d, TriggerOutput> {
     trigger.call()
@@ -72,7 +72,7 @@ impl<I> TriggerDag<I> {
     /// Sets the conf of the run, to a constant or to the output of another task.
     ///
     /// # Panics
-    /// If the constant cannot be JSON.
+    /// Panics if the constant cannot be serialized as JSON.
     #[must_use]
     pub fn conf<V: FieldValue<I>>(self, conf: V) -> TriggerDag<V::Inputs> {
         let (mut trigger, inputs) = self.replace_inputs(());
@@ -99,14 +99,14 @@ impl<I> TriggerDag<I> {
         self
     }
 
-    /// Waits for the end of the run, without a slot.
+    /// Waits for the end of the run without occupying a slot.
     #[must_use]
     pub fn and_wait(mut self) -> Self {
         self.wait = true;
         self
     }
 
-    /// How often it is looked at; every 5 s without this.
+    /// Sets the time between polls. Default: 5 seconds.
     #[must_use]
     pub fn poke_every(mut self, pause: Duration) -> Self {
         self.poke_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);

@@ -1,4 +1,4 @@
-//! Tasks that only wait: for any condition, and for other DAGs.
+//! Tasks that only wait: for a condition, or for other DAGs.
 
 use super::operator::Operator;
 use crate::{Awaited, BoxFuture, Call, Ctx, Deferral, OnTimeout, TaskResult, defer, fatal};
@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::time::Duration;
 
-/// A task that waits, and gives what the condition gave; null when its time is over and it is resumed all the same.
+/// A task that waits and returns the value of the condition. Null if it timed out and is configured to resume then.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct WaitFor {
     pub what: Deferral,
 }
 
-/// Waits without a slot: `wait_for("orders", wait::file("/in/orders.csv").timeout(hours(2)))`.
+/// Waits without occupying a slot: `wait_for("orders", wait::file("/in/orders.csv").timeout(hours(2)))`.
 #[track_caller]
 pub fn wait_for<'d>(id: &str, what: impl Into<Deferral>) -> Call<'d, Value> {
     WaitFor { what: what.into() }.call().id(id)
@@ -37,7 +37,7 @@ fn wait(ctx: &Ctx, what: Deferral) -> TaskResult<Value> {
     }
 }
 
-/// Another DAG, or a task of it, that is waited for.
+/// A wait for another DAG, or for one of its tasks.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OtherDag {
@@ -48,10 +48,10 @@ pub struct OtherDag {
     pub which: OtherRun,
     #[serde(default = "success")]
     pub allowed: Vec<String>,
-    /// Fails the task that waits.
+    /// States that fail the waiting task.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<String>,
-    /// Skips the task that waits.
+    /// States that skip the waiting task.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -66,16 +66,16 @@ fn success() -> Vec<String> {
     vec!["success".into()]
 }
 
-/// Which run of the other DAG, seen from the one that waits.
+/// Selects a run of the other DAG relative to the waiting run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OtherRun {
-    /// The run for the logical date of the run that waits, or so long before it.
+    /// The run for the logical date of the waiting run, minus `earlier_ms`.
     SameDate {
         earlier_ms: i64,
     },
     RunId(String),
-    /// The newest that ended well at most so long before the run that waits was due, or later.
+    /// The newest run that succeeded at most this many milliseconds before the waiting run was due, or later.
     WithinMs(u64),
 }
 
@@ -85,13 +85,13 @@ impl Default for OtherRun {
     }
 }
 
-/// Waits until a DAG has succeeded for the same logical date; see [`OtherDag`] for other runs.
+/// Waits until a DAG has succeeded for the same logical date. See [`OtherDag`] for other runs.
 #[track_caller]
 pub fn wait_for_dag<'d>(other: OtherDag) -> Call<'d, Value> {
     other.call()
 }
 
-/// As `wait_for_dag`, for one task of it.
+/// Like `wait_for_dag`, but waits for one task of that DAG.
 #[track_caller]
 pub fn wait_for_task<'d>(task_id: &str, of: OtherDag) -> Call<'d, Value> {
     OtherDag { task_id: Some(task_id.into()), ..of }.call()
@@ -112,14 +112,14 @@ impl OtherDag {
         }
     }
 
-    /// The run for so long before the logical date of the run that waits.
+    /// Selects the run whose logical date is `time` before the waiting run's.
     #[must_use]
     pub fn earlier(mut self, time: Duration) -> OtherDag {
         self.which = OtherRun::SameDate { earlier_ms: i64::try_from(time.as_millis()).unwrap_or(i64::MAX) };
         self
     }
 
-    /// Whatever run: one that ended well at most so long before the run that waits was due, or later.
+    /// Selects the newest run that succeeded at most `time` before the waiting run was due, or later.
     #[must_use]
     pub fn within(mut self, time: Duration) -> OtherDag {
         self.which = OtherRun::WithinMs(ms(time));
@@ -132,21 +132,21 @@ impl OtherDag {
         self
     }
 
-    /// The states that are waited for; `success` without this.
+    /// Sets the states to wait for. Default: `success`.
     #[must_use]
     pub fn allowed<S: Into<String>>(mut self, states: impl IntoIterator<Item = S>) -> OtherDag {
         self.allowed = states.into_iter().map(Into::into).collect();
         self
     }
 
-    /// The states that fail the task that waits.
+    /// Sets the states that fail the waiting task.
     #[must_use]
     pub fn failed<S: Into<String>>(mut self, states: impl IntoIterator<Item = S>) -> OtherDag {
         self.failed = states.into_iter().map(Into::into).collect();
         self
     }
 
-    /// The states that skip the task that waits.
+    /// Sets the states that skip the waiting task.
     #[must_use]
     pub fn skipped<S: Into<String>>(mut self, states: impl IntoIterator<Item = S>) -> OtherDag {
         self.skipped = states.into_iter().map(Into::into).collect();
@@ -165,7 +165,7 @@ impl OtherDag {
         self
     }
 
-    /// Out of time the task is skipped, not failed.
+    /// Makes a timeout skip the task instead of failing it.
     #[must_use]
     pub fn soft_fail(mut self) -> OtherDag {
         self.on_timeout = OnTimeout::Skip;

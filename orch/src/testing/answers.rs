@@ -1,4 +1,4 @@
-//! How the waits of a test end: as they were scripted, and for those who ask people by the rules that the engine has.
+//! Ends of waits in a test: scripted ones, and for questions to users the engine's rules for timeouts.
 
 use crate::{Answer, Deferral, OnTimeout, Question, TaskError, WaitEnd};
 use chrono::{DateTime, TimeDelta};

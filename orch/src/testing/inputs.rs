@@ -1,4 +1,4 @@
-//! Where inputs come from in a test run: values, params, elements of maps, and what upstreams gave.
+//! Resolution of inputs in a test run: constants, params, elements of maps and upstream outputs.
 
 use orch_core::plan::{Plan, TaskIdx};
 use orch_spec::elements::as_elements;
@@ -6,15 +6,15 @@ use orch_spec::{MapSpec, Source};
 use serde_json::Value;
 use std::collections::HashMap;
 
-/// What tasks gave, by instance; −1 for what is not mapped.
+/// Outputs of tasks by instance. The index is −1 for tasks that are not mapped.
 pub(super) type Outputs = HashMap<(TaskIdx, i32), Value>;
 
-/// Resolves the sources of one instance.
+/// Resolves the inputs of one instance.
 pub(super) struct Inputs<'a> {
     pub(super) plan: &'a Plan,
     pub(super) params: &'a Value,
     pub(super) outputs: &'a Outputs,
-    /// Number of elements of an expanded task.
+    /// Returns the number of elements of an expanded task.
     pub(super) len: &'a dyn Fn(TaskIdx) -> i32,
     pub(super) task: TaskIdx,
     pub(super) index: i32,
@@ -40,7 +40,7 @@ impl Inputs<'_> {
         }
     }
 
-    /// The element this instance runs for; of a zip or cross a list of its parts.
+    /// Returns the element of this instance. For a zip or cross, a list of its parts.
     fn element(&self) -> Value {
         let spec = &self.plan.spec;
         let Some(map) = spec.map_of(&spec.tasks[usize::from(self.task)]) else { return Value::Null };
@@ -78,7 +78,7 @@ impl Inputs<'_> {
     }
 }
 
-/// The outputs of a mapped task in the order of its list, null where an element gave none.
+/// Returns the outputs of a mapped task in the order of its list. Elements without an output are null.
 pub(super) fn all(outputs: &Outputs, task: TaskIdx, len: i32) -> Value {
     (0..len).map(|index| outputs.get(&(task, index)).cloned().unwrap_or(Value::Null)).collect()
 }

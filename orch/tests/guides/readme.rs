@@ -1,4 +1,4 @@
-//! The DAG of `README.md`, as it stands there.
+//! The DAG of `README.md`.
 
 use orch::prelude::*;
 

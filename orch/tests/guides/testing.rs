@@ -1,4 +1,4 @@
-//! The code of `docs/guides/testing.md`, as it stands there.
+//! The code of `docs/guides/testing.md`.
 
 use orch::prelude::*;
 use orch::{Connection, MemoryHost, RunState, TaskError, TaskState};

@@ -1,5 +1,5 @@
-//! A driver that runs elsewhere, in deploy mode `cluster`: it does not end with `spark-submit`, so it is ended through its
-//! master when the task ends before it.
+//! A driver that runs elsewhere, in deploy mode `cluster`. It does not end with `spark-submit`, so it is killed
+//! through its master when the task ends first.
 
 use super::super::process::ProcessExit;
 use super::server::Server;
@@ -10,10 +10,10 @@ use std::time::Duration;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-/// A cancelled task has five seconds to clean up.
+/// Timeout for killing a driver. A cancelled task has five seconds to clean up.
 const PATIENCE: Duration = Duration::from_secs(4);
 
-/// How a driver that runs elsewhere is ended; `None` where it is a program of the task.
+/// The command that kills a driver. `None` if the driver is a child process of the task.
 pub(super) struct Driver {
     kill: Option<Vec<String>>,
 }
@@ -25,7 +25,8 @@ impl Driver {
         Driver { kill: (server.is_cluster && is_standalone).then(words) }
     }
 
-    /// Hands on how `spark-submit` ended. When that was before the driver, the driver is ended, too.
+    /// Returns the result of `spark-submit` unchanged. Kills the driver first if it is an error, for example
+    /// because the task was cancelled.
     pub(super) async fn ended(&self, ended: TaskResult<ProcessExit>, id: Option<String>) -> TaskResult<ProcessExit> {
         if ended.is_err()
             && let (Some(words), Some(id)) = (&self.kill, id)
@@ -33,7 +34,7 @@ impl Driver {
             let mut command = Command::new(&words[0]);
             program::clean(command.as_std_mut());
             command.args(&words[1..]).arg(id).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-            // A master that does not answer cannot end it either.
+            // Errors are ignored: a master that does not respond cannot kill the driver.
             timeout(PATIENCE, command.kill_on_drop(true).status()).await.ok();
         }
         ended

@@ -1,5 +1,5 @@
-//! A folder of one try for what Spark is told, which only the worker's user can read. It goes with the try; those of workers
-//! that were killed go with a later one.
+//! A folder per attempt for Spark's configuration, readable only by the worker's user. It is deleted with the
+//! attempt; folders of killed workers are deleted by a later attempt.
 
 use crate::TaskResult;
 use anyhow::Context as _;
@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const PREFIX: &str = "orch-spark-";
-/// Held by the worker as long as the folder is needed.
+/// Lock file that the worker holds while it needs the folder.
 const LOCK: &str = "lock";
-/// A younger one may be about to be locked.
+/// Minimum age of a folder that can be swept. A younger one may not be locked yet.
 const YOUNG: Duration = Duration::from_mins(1);
 
 pub(super) struct Folder {
@@ -25,7 +25,7 @@ impl Folder {
         let all = std::env::temp_dir();
         sweep(&all);
         let path = all.join(format!("{PREFIX}{attempt}"));
-        // Of a worker that was lost while it ran this very try.
+        // Removes the folder of a worker that was lost while it ran this attempt.
         fs::remove_dir_all(&path).ok();
         let problem = || format!("cannot make the folder `{}`", path.display());
         DirBuilder::new().mode(0o700).create(&path).with_context(problem)?;
@@ -33,7 +33,7 @@ impl Folder {
         Ok(Folder { path, _lock: lock })
     }
 
-    /// A file in it, and its path.
+    /// Writes a file and returns its path.
     pub(super) fn write(&self, name: &str, content: &str) -> TaskResult<String> {
         let path = self.path.join(name);
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
@@ -45,11 +45,11 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        fs::remove_dir_all(&self.path).ok(); // a later try sweeps it
+        fs::remove_dir_all(&self.path).ok(); // a later attempt sweeps it
     }
 }
 
-/// Removes those whose workers are gone.
+/// Removes the folders whose workers no longer run.
 fn sweep(all: &Path) {
     for entry in fs::read_dir(all).into_iter().flatten().flatten() {
         let is_ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));

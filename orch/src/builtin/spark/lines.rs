@@ -1,12 +1,12 @@
-//! What the output of `spark-submit` means: lines of a log with their levels, how far its stages are, and what the driver is
-//! called.
+//! Parses the output of `spark-submit`: log lines with their levels, the progress of stages, and the id of the
+//! driver.
 
 use super::super::process::Meaning;
 use crate::{Ctx, LogLevel};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A stage that is under way is told of so often.
+/// Minimum time between two reports of the same stage.
 const PAUSE: Duration = Duration::from_secs(2);
 const MASTER_GAVE_UP: &str = "All masters are unresponsive";
 
@@ -34,7 +34,7 @@ impl<'c> Lines<'c> {
         Lines { ctx, known: Mutex::default() }
     }
 
-    /// In deploy mode `cluster`: by which the master knows the driver.
+    /// Returns the driver's id at the master, in deploy mode `cluster`.
     pub(super) fn driver(&self) -> Option<String> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).driver.clone()
     }
@@ -53,7 +53,8 @@ impl<'c> Lines<'c> {
             self.known.lock().unwrap_or_else(PoisonError::into_inner).driver = Some(id);
         }
         match level_of(line) {
-            // What ends an application is its own error; only a lost master says so here.
+            // Log lines of Spark are seldom the cause of a failure; the application prints its own error. Only a lost
+            // master is reported here.
             Some(level) if line.contains(MASTER_GAVE_UP) => Meaning::Words(level),
             Some(level) => Meaning::Noise(level),
             None if is_frame(line) => Meaning::Noise(usual),
@@ -73,7 +74,7 @@ impl<'c> Lines<'c> {
     }
 }
 
-/// All stages that a line shows, in their order.
+/// Returns all stages that a line shows, in order.
 fn stages(line: &str) -> Vec<Stage> {
     let parts = line.split("[Stage ").skip(1);
     parts.filter_map(stage).collect()
@@ -87,7 +88,7 @@ fn stage(text: &str) -> Option<Stage> {
     Some(Stage { number: number.parse().ok()?, done: done.trim().parse().ok()?, all: all.parse().ok()? })
 }
 
-/// Of log4j: `26/11/23 07:30:01 WARN TaskSetManager: …`
+/// Returns the level of a log4j line: `26/11/23 07:30:01 WARN TaskSetManager: …`
 fn level_of(line: &str) -> Option<LogLevel> {
     let mut words = line.split_ascii_whitespace();
     let (day, time) = (words.next()?, words.next()?);
@@ -104,13 +105,13 @@ fn level_of(line: &str) -> Option<LogLevel> {
     }
 }
 
-/// Of a stack trace of Java.
+/// Returns true for a line of a Java stack trace.
 fn is_frame(line: &str) -> bool {
     let text = line.trim_start();
     text.starts_with("at ") || (text.starts_with("... ") && text.ends_with(" more"))
 }
 
-/// `driver-20261123073001-0004`, wherever it stands in the line.
+/// Finds an id such as `driver-20261123073001-0004` anywhere in the line.
 fn driver_of(line: &str) -> Option<String> {
     let is_id = |word: &str| {
         let mut parts = word.strip_prefix("driver-")?.split('-');

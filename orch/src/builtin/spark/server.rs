@@ -1,5 +1,5 @@
-//! A Spark as a connection says it: its master or its Connect server, the program that runs applications, and what every
-//! application is given.
+//! A Spark server as configured by a connection: its master or Connect server, the program that runs applications,
+//! and the default properties.
 
 use crate::{Connection, TaskResult, fatal};
 use anyhow::bail;
@@ -12,20 +12,20 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// The type of a connection to a Spark Connect server, which is Airflow's.
+/// The type of a connection to a Spark Connect server, as in Airflow.
 pub const CONNECT: &str = "spark_connect";
-/// Where one listens unless it is told otherwise.
+/// Default port of Spark Connect.
 const CONNECT_PORT: u16 = 15_002;
-/// Which Python runs applications, as Spark calls it.
+/// Property with the Python interpreter of applications.
 const PYTHON: &str = "spark.pyspark.python";
 const USUAL_PYTHON: &str = "python3";
 
-/// Those that Airflow knows: what a connection names is started on the worker.
+/// Allowed programs, as in Airflow. The list is closed because the worker executes the program.
 const PROGRAMS: [&str; 3] = ["spark-submit", "spark2-submit", "spark3-submit"];
-/// Masters that are no address of a Spark.
+/// Masters that are not the address of a standalone server.
 const OTHER_MASTERS: [&str; 3] = ["local", "yarn", "k8s://"];
 const USUAL_PORT: u16 = 7077;
-/// A master that does not take a connection in this time is not there; Spark itself asks for a minute.
+/// Timeout for a connection to the master. Spark itself waits for a minute.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 const CONNECT_HINT: &str = "hint: write `spark-connect://host:15002`";
@@ -34,9 +34,9 @@ const HINT: &str = "hint: write `spark://host:7077`, or `{\"conn_type\": \"spark
 #[derive(Debug)]
 pub(super) struct Server {
     id: String,
-    /// As people write it, without a token.
+    /// The master as users write it, without a token.
     pub(super) master: String,
-    /// Where applications find a Connect server, with the token; `None`: they are submitted.
+    /// The address of a Connect server, including the token. `None` if applications are submitted.
     pub(super) remote: Option<String>,
     pub(super) is_cluster: bool,
     home: Option<String>,
@@ -80,10 +80,11 @@ impl Server {
             ("spark.kubernetes.namespace", text("namespace")),
             ("spark.jars", connection.extra_field("jars").map(text_of)),
             ("spark.jars.packages", connection.extra_field("packages").map(text_of)),
-            // How far its stages are is read from there; without it a log would have a line for each of their tasks.
+            // The progress of stages is parsed from the progress bar. Without it the log would have a line for each
+            // task of a stage.
             ("spark.ui.showConsoleProgress", Some("true".into())),
             ("spark.log.level", Some("WARN".into())),
-            // Else `spark-submit` ends when a standalone master has taken the driver.
+            // Without this, `spark-submit` exits as soon as a standalone master has accepted the driver.
             ("spark.standalone.submit.waitAppCompletion", is_cluster.then(|| "true".into())),
         ];
         let mut properties: BTreeMap<String, String> =
@@ -113,17 +114,17 @@ impl Server {
         Ok(Server { id: id.clone(), master, remote: Some(remote), is_cluster: false, home: None, program, properties })
     }
 
-    /// What every application is given.
     pub(super) fn properties(&self) -> BTreeMap<String, String> {
         self.properties.clone()
     }
 
-    /// Where it is, if the connection says so.
+    /// Returns `SPARK_HOME`, if the connection has it.
     pub(super) fn environment(&self) -> Option<(&'static str, String)> {
         self.home.clone().map(|home| ("SPARK_HOME", home))
     }
 
-    /// The path of `spark-submit`, or its name for the `PATH`; with a Connect server, Python.
+    /// Returns the path of `spark-submit`, or its name to search in the `PATH`. With a Connect server, returns
+    /// Python.
     pub(super) fn program(&self) -> TaskResult<String> {
         let name = &self.program;
         if self.remote.is_some() {
@@ -146,12 +147,13 @@ impl Server {
         Err(fatal(format!("there is no `{name}` in the `PATH` of this worker\n{hint}")))
     }
 
-    /// Asks whether a standalone master or a Connect server is there: Spark itself says nothing for a minute when it is not.
+    /// Checks that a standalone master or a Connect server accepts connections. Spark itself reports nothing for a
+    /// minute if not.
     pub(super) async fn check(&self) -> TaskResult<()> {
         let address = self.master.split_once("://").filter(|(scheme, _)| ["spark", "sc"].contains(scheme));
         let Some((_, addresses)) = address else { return Ok(()) };
         let mut problem = String::new();
-        // Of several one leads, and any may be down.
+        // One of several masters is the leader, and any of them may be down.
         for address in addresses.split(',') {
             problem = match timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
                 Ok(Ok(_)) => return Ok(()),
@@ -167,7 +169,8 @@ impl Server {
         )
     }
 
-    /// The text of the file: what this Spark's own `spark-defaults.conf` says, which else counts no more, and `told` behind it.
+    /// Returns the text of the properties file: `spark-defaults.conf` of this Spark, followed by `told`. Spark
+    /// ignores the former if it gets another properties file.
     pub(super) fn defaults(&self, told: &BTreeMap<String, String>) -> String {
         let own = self.home.as_ref().map(|home| Path::new(home).join("conf/spark-defaults.conf"));
         let mut text = own.and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
@@ -180,7 +183,8 @@ impl Server {
     }
 }
 
-/// As Airflow reads it, and `spark://host:port` as a URI, which has the word as its type.
+/// Returns the master, with the same rules as Airflow. Also accepts a `spark://host:port` URI, where `spark` becomes
+/// the connection's type.
 fn master(connection: &Connection) -> Option<String> {
     let host = connection.host.as_deref().filter(|host| !host.is_empty())?;
     let port = connection.port;
@@ -195,13 +199,13 @@ fn master(connection: &Connection) -> Option<String> {
     })
 }
 
-/// The properties that a connection gives to every application.
+/// Returns the properties that a connection sets for every application.
 fn conf(connection: &Connection) -> impl Iterator<Item = (String, String)> {
     let conf = connection.extra_field("conf").and_then(Value::as_object).into_iter().flatten();
     conf.map(|(name, value)| (name.clone(), text_of(value)))
 }
 
-/// A value as Spark reads it: a list is one word.
+/// Returns a value in Spark's format. Lists are joined with commas.
 pub(super) fn text_of(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
@@ -210,7 +214,7 @@ pub(super) fn text_of(value: &Value) -> String {
     }
 }
 
-/// For a file of Java's properties.
+/// Escapes a string for a Java properties file.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
