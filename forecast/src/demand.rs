@@ -1,4 +1,4 @@
-//! How many trips will begin, by borough and hour: fitted, judged on weeks that the model did not see, and forecast.
+//! Trips by borough and pickup hour: fits a model, evaluates it on held-out weeks, and forecasts.
 
 use crate::calendar::WEEK;
 use crate::features::{COUNT, HORIZON, NAMES, first_usable, naive, seen, training_origin};
@@ -9,23 +9,24 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// A place with fewer trips an hour is not judged by itself: of one trip in four hours a week ago says as much as any model.
+/// Minimum number of trips per hour for a series to be evaluated. With fewer, the value of a week ago predicts as
+/// well as any model.
 pub const LEAST_TRIPS: f64 = 0.25;
 
-/// Small trees and few of them: most of what is left of an hour is chance.
+/// Few and small trees, because most of the remaining variation is noise.
 pub const SETTINGS: Settings =
     Settings { loss: Loss::Poisson, rounds: 80, depth: 3, rate: 0.07, leaf_rows: 60, ridge: 5.0 };
 
-/// Which hours are learnt from, and which are held out.
+/// Split of the hours into training, calibration and held-out hours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
-    /// The first hour to learn from.
+    /// The first hour of training.
     pub first: i64,
-    /// The first hour that is not known yet.
+    /// The first unknown hour (exclusive end).
     pub end: i64,
-    /// So many weeks before the end are held out: what the model is judged by.
+    /// Number of weeks before `end` that are held out to evaluate the model.
     pub held_out_weeks: i64,
-    /// So many weeks before these say how wide the intervals are.
+    /// Number of weeks before the held-out weeks that set the width of the intervals.
     pub calibration_weeks: i64,
 }
 
@@ -44,25 +45,25 @@ impl Plan {
     }
 }
 
-/// How good a model was on the weeks that were held out.
+/// Quality of a model on the held-out weeks.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Judged {
     pub hours: usize,
-    /// Trips of an hour.
+    /// Mean number of trips per hour.
     pub mean: f64,
-    /// The mean absolute error, and that of the same hour a week before.
+    /// Mean absolute error of the model.
     pub mae: f64,
     pub naive_mae: f64,
-    /// The one by the other.
+    /// `mae / naive_mae`, where `naive_mae` is the error of the value one week earlier.
     pub mase: f64,
-    /// The error by that of a week before in the weeks that were learnt from, as Hyndman and Koehler have it.
+    /// Mean absolute scaled error (Hyndman and Koehler): the error divided by the naive error in the training weeks.
     pub mase_of_training: f64,
-    /// The share of hours inside the interval of 80 %.
+    /// Share of hours inside the 80 % interval.
     pub coverage: f64,
 }
 
 impl Judged {
-    /// Better than the same hour a week before.
+    /// Returns true if the error is smaller than that of the naive forecast, the same hour one week before.
     pub fn is_good(&self) -> bool {
         self.mae < self.naive_mae
     }
@@ -82,35 +83,36 @@ pub struct Model {
     pub features: Vec<String>,
     pub plan: Plan,
     pub boroughs: BTreeMap<String, Borough>,
-    /// Over all that are judged.
+    /// Quality over all evaluated boroughs.
     pub judged: Judged,
 }
 
-/// Why no model can be fitted.
+/// Reasons why no model can be fitted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TooLittle {
-    /// So many weeks are needed before those held out; there are fewer.
+    /// There are fewer weeks than required before the held-out ones.
     Weeks { known: i64, needed: i64 },
-    /// No borough has enough trips to be judged.
+    /// No borough has enough trips to be evaluated.
     Trips,
 }
 
-/// Weeks that are held out, and as many for the intervals, where a run does not say otherwise: both have a holiday in them, or
-/// the next one is nowhere in the errors.
+/// Default number of held-out weeks, and of calibration weeks. Eight weeks contain a holiday, so the errors include
+/// one.
 pub const HELD_OUT_WEEKS: i64 = 8;
-/// Weeks to learn from, at least.
+/// Minimum number of training weeks.
 const LEAST_WEEKS: i64 = 8;
 
-/// An hour to come.
+/// The forecast of one hour.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Expected {
     pub mean: f64,
-    /// `None`: too little is known to say how far off it may be.
+    /// `None` if there are too few errors to estimate an interval.
     pub band: Option<Band>,
 }
 
 impl Expected {
-    /// A part of it, such as a zone of a borough. Its errors are those of the whole by its size.
+    /// Returns the forecast of a part, such as a zone of a borough. Its interval uses the error distribution of the
+    /// whole, scaled to the part's mean.
     #[must_use]
     pub fn part(self, share: f64) -> Expected {
         Expected { mean: self.mean * share, ..self }
@@ -124,7 +126,8 @@ impl Expected {
         self.band.map(|band| band.of_99(self.mean))
     }
 
-    /// How narrow the interval of 80 % is: 1 is a point, one half an interval that goes as far to each side as there are trips.
+    /// Returns the mean divided by the mean plus half the width of the 80 % interval: 1 if the interval is a point,
+    /// 0.5 if its half width equals the mean.
     pub fn confidence(&self) -> Option<f64> {
         let interval = self.of_80()?;
         let half = (interval.upper - interval.lower) / 2.0;
@@ -132,8 +135,8 @@ impl Expected {
     }
 }
 
-/// As many as a week before, for the hours from an origin on. `None`: that hour is not known. How far off it may be is told by
-/// the weeks before the origin.
+/// Returns the naive forecast, the value one week earlier, for each hour from `origin`. `None` if that hour is
+/// unknown. The intervals come from the eight weeks before `origin`.
 pub fn seasonal_naive(series: &Series, origin: i64) -> Vec<Option<Expected>> {
     let past = series.before(origin);
     let pairs = (origin - 8 * WEEK..origin).filter_map(|hour| Some((past.at(hour - WEEK)?, past.at(hour)?)));
@@ -143,10 +146,11 @@ pub fn seasonal_naive(series: &Series, origin: i64) -> Vec<Option<Expected>> {
 }
 
 impl Model {
-    /// Fits twice: without the weeks of calibration and those held out, which says how good it is, and with all.
+    /// Fits two models: one without the calibration and held-out weeks, to measure the quality, and one with all
+    /// weeks.
     ///
     /// # Errors
-    /// There is too little to learn from.
+    /// Returns the reason if there is too little data.
     pub fn fit(boroughs: &BTreeMap<String, Series>, plan: Plan) -> Result<Model, TooLittle> {
         let first = boroughs.values().map(|series| first_usable(series).max(plan.first)).min().unwrap_or(plan.end);
         let plan = Plan { first, ..plan };
@@ -167,7 +171,7 @@ impl Model {
             if judged.mean >= LEAST_TRIPS {
                 totals.add(&of);
             }
-            // All errors that no model has learnt from.
+            // All errors on hours that were not used for training.
             let pairs = [calibration.pairs(), held_out.pairs()].concat();
             let band = Band::of(Spread::of(&pairs), &pairs).unwrap_or(band);
             models.insert(name.clone(), Borough { trees: trees(series, first..plan.end), band, judged });
@@ -179,12 +183,12 @@ impl Model {
         Ok(Model { features, plan, boroughs: models, judged: totals.judged() })
     }
 
-    /// It is better than the same hour a week before.
+    /// Returns true if the model is better than the naive forecast, the same hour one week before.
     pub fn is_good(&self) -> bool {
         self.judged.is_good()
     }
 
-    /// The hours from an origin on, as far as a forecast goes. `None`: the model does not know the borough.
+    /// Returns the forecast of the `HORIZON` hours from `origin`. `None` if the model does not contain the borough.
     pub fn forecast(&self, name: &str, series: &Series, origin: i64) -> Option<Vec<Expected>> {
         let borough = self.boroughs.get(name)?;
         let past = series.before(origin);
@@ -206,7 +210,8 @@ fn trees(series: &Series, hours: Range<i64>) -> Trees {
     Trees::fit(SETTINGS, &rows)
 }
 
-/// What a model said of weeks that it did not see, each from its own first hour on, and what came.
+/// Predictions for unseen weeks, with the actual and the naive values. Each prediction uses only hours before its own
+/// week.
 #[derive(Debug, Default)]
 struct Tried(Vec<(f64, f64, Option<f64>)>);
 
@@ -232,14 +237,14 @@ impl Tried {
     }
 }
 
-/// Errors, added up.
+/// Sums of errors.
 #[derive(Debug, Default)]
 struct Totals {
     hours: usize,
     trips: f64,
     errors: f64,
     naive_errors: f64,
-    /// Errors of a week before in the weeks that were learnt from, of an hour, for each hour here.
+    /// Mean naive error in the training weeks, added once per hour.
     training_errors: f64,
     inside: usize,
 }
@@ -251,7 +256,7 @@ impl Totals {
         let of_training: f64 = if count > 0.0 { sum / count } else { 0.0 };
         let mut totals = Totals::default();
         for (mean, actual, naive) in &tried.0 {
-            // Both are judged by the same hours.
+            // Hours without a naive value are skipped, so that both errors cover the same hours.
             let Some(naive) = naive else { continue };
             totals.hours += 1;
             totals.trips += actual;
@@ -280,7 +285,7 @@ impl Totals {
             mean: by(self.trips, hours),
             mae: by(self.errors, hours),
             naive_mae: by(self.naive_errors, hours),
-            // What never errs cannot be beaten.
+            // A naive error of 0 cannot be improved.
             mase: if self.naive_errors > 0.0 { self.errors / self.naive_errors } else { 1.0 },
             mase_of_training: by(self.errors, self.training_errors),
             coverage: by(self.inside as f64, hours),

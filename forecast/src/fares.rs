@@ -1,12 +1,12 @@
-//! What a trip costs, by what is known when it begins and how far it goes; judged against a straight line through the
-//! distance alone.
+//! Fares of trips, from what is known at the start plus the distance. The baseline is a linear model of the distance
+//! alone.
 
 use crate::interval::{Interval, LEAST_SCORES, quantile};
 use crate::trees::{Loss, Rows, Settings, Trees};
 use serde::{Deserialize, Serialize};
 
-/// In the order of the columns. How long a trip took is not among them: that is known only at its end. Means of other trips'
-/// fares are not either: where no trip was before, their columns have the trip's own fare.
+/// Names of the columns, in order. The duration is excluded because it is known only at the end. Mean fares of other
+/// trips are excluded because in cells without other trips they would equal the trip's own fare.
 pub const NAMES: [&str; COUNT] = [
     "trip_distance",
     "zone_distance_km",
@@ -27,31 +27,32 @@ pub const COUNT: usize = 13;
 pub const SETTINGS: Settings =
     Settings { loss: Loss::Squared, rounds: 80, depth: 4, rate: 0.1, leaf_rows: 20, ridge: 5.0 };
 
-/// Fewer trips to learn from, or to be judged by, say little.
+/// Minimum number of training trips.
 pub const LEAST_TRIPS: usize = 1_000;
-/// In dollars: a fare beyond it is learnt as this much, or one mistake of a meter bends the model.
+/// Maximum fare for training, in dollars. Larger fares are clipped, because a single meter error would distort the
+/// model.
 const MOST_LEARNT: f64 = 250.0;
-/// The least that a meter shows, in dollars: errors are measured by the fare, but not by less than that.
+/// Minimum metered fare, in dollars. Errors are divided by the fare, but at least by this amount.
 const LEAST_FARE: f64 = 2.5;
 
-/// A trip, to learn from or to be judged by.
+/// A trip for training or evaluation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trip {
     pub features: [f64; COUNT],
     pub fare: f64,
 }
 
-/// How good a model was on the trips that were held out.
+/// Quality of a model on the held-out trips.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Judged {
     pub trips: usize,
     pub mae: f64,
-    /// Of the straight line.
+    /// Mean absolute error of the linear baseline.
     pub baseline_mae: f64,
     pub coverage: f64,
 }
 
-/// Dollars for a trip of no distance, and for a mile.
+/// Base fare and price per mile, in dollars.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 struct MileFare {
     start: f64,
@@ -63,12 +64,12 @@ pub struct Model {
     pub features: Vec<String>,
     line: MileFare,
     trees: Trees,
-    /// The ends of errors by the fare: of 80 % and of 99 %.
+    /// Quantiles of the errors relative to the fare, for the 80 % and the 99 % interval.
     ends: [(f64, f64); 2],
     pub judged: Judged,
 }
 
-/// What a trip should cost.
+/// The predicted fare of a trip, with its intervals.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Expected {
     pub mean: f64,
@@ -77,8 +78,8 @@ pub struct Expected {
 }
 
 impl Model {
-    /// Learns from the first trips, takes the ends of its errors from the next and is judged by the last. `None`: there are too
-    /// few of them.
+    /// Trains on `learnt`, sets the intervals from the errors on `calibration`, and evaluates on `held_out`. `None`
+    /// if there are too few trips.
     pub fn fit(learnt: &[Trip], calibration: &[Trip], held_out: &[Trip]) -> Option<Model> {
         if learnt.len() < LEAST_TRIPS || calibration.len() < LEAST_SCORES || held_out.len() < LEAST_SCORES {
             return None;
@@ -101,7 +102,7 @@ impl Model {
         Some(model)
     }
 
-    /// It is better than the straight line.
+    /// Returns true if the error is smaller than that of the linear baseline.
     pub fn is_good(&self) -> bool {
         self.judged.mae < self.judged.baseline_mae
     }
@@ -127,7 +128,7 @@ impl Model {
 }
 
 impl MileFare {
-    /// By least squares.
+    /// Fits a line by least squares.
     fn through(trips: &[Trip]) -> MileFare {
         let mean = |of: &dyn Fn(&Trip) -> f64| trips.iter().map(of).sum::<f64>() / trips.len() as f64;
         let (miles, fare) = (mean(&|trip| trip.features[0]), mean(&|trip| trip.fare.min(MOST_LEARNT)));
@@ -146,7 +147,7 @@ impl MileFare {
 mod tests {
     use super::*;
 
-    /// Three dollars and two for a mile, ten more from an airport, and a few cents of chance.
+    /// Trips that cost $3 plus $2 per mile, $10 more from an airport, and up to 50 cents of noise.
     fn trips(count: u32) -> Vec<Trip> {
         let trip = |number: u32| {
             let mut features = [0.0; COUNT];

@@ -1,15 +1,16 @@
-//! What is known of an hour to come when a forecast is made: the calendar, and the hours before the origin.
+//! Features of a future hour: the calendar, and the hours before the origin of the forecast.
 
 use crate::calendar::{DAY, WEEK, date, hour_of_day, hour_of_week, is_holiday, is_weekend};
 use crate::series::{PastSeries, Series};
 use chrono::TimeDelta;
 
-/// So many hours ahead a forecast goes. The same hour a week before is always known then.
+/// Number of hours that a forecast covers. Within it, the same hour one week earlier is always known.
 pub const HORIZON: i64 = WEEK;
-/// So far back a row looks.
+/// Maximum number of hours that a row looks back.
 pub const LOOK_BACK: i64 = 9 * WEEK;
 
-/// In the order of the columns; written into each model, so that it is read with the features that it was fitted with.
+/// Names of the columns, in order. They are stored in each model, so a model is used only with the features that it
+/// was fitted with.
 pub const NAMES: [&str; COUNT] = [
     "hour_of_day",
     "hour_of_week",
@@ -29,15 +30,15 @@ pub const NAMES: [&str; COUNT] = [
 ];
 pub const COUNT: usize = 15;
 
-/// One hour, as a forecast sees it.
+/// The features of one hour.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct HourFeatures {
     pub features: [f64; COUNT],
-    /// The logarithm of what the profile of the week says: where the trees begin.
+    /// Logarithm of the weekly profile. The trees start from this value.
     pub start: f64,
 }
 
-/// An hour at or after the origin.
+/// Returns the features of an hour at or after the origin.
 pub fn seen(past: &PastSeries<'_>, hour: i64) -> HourFeatures {
     let (origin, day) = (past.origin, date(hour));
     let known = |(sum, hours): (f64, f64)| if hours > 0.0 { sum / hours } else { f64::NAN };
@@ -53,7 +54,7 @@ pub fn seen(past: &PastSeries<'_>, hour: i64) -> HourFeatures {
     let level = known(past.over(origin - 4 * WEEK..origin));
     let last_week = known(past.over(origin - WEEK..origin));
     let against = known(past.over(origin - DAY..origin)) / known(past.over(origin - WEEK - DAY..origin - WEEK));
-    // One more hour as usual: a profile that is empty is not impossible.
+    // Smooths the profile with one hour at the mean level, so that counts of 0 do not make it 0.
     let level_or_none = if level.is_nan() { 0.0 } else { level };
     let profile = (around.0 + level_or_none) / (around.1 + 1.0);
     let features = [
@@ -76,19 +77,19 @@ pub fn seen(past: &PastSeries<'_>, hour: i64) -> HourFeatures {
     HourFeatures { features, start: profile.max(1e-3).ln() }
 }
 
-/// As many as in the same hour a week before: what a forecast has to be better than.
+/// Returns the naive forecast: the count of the same hour one week earlier. A model must be better than this.
 pub fn naive(past: &PastSeries<'_>, hour: i64) -> Option<f64> {
     past.at(hour - WEEK)
 }
 
-/// The origin from which an hour of the past is looked at when a model is fitted: each one is some hours ahead, from 1 to
-/// 168 in a mixed order, so that a model learns all of them from one row an hour.
+/// Returns the forecast origin of a training hour. The horizons of consecutive hours, from 1 to 168 hours, are in mixed
+/// order, so a model learns all horizons from one row per hour.
 pub fn training_origin(hour: i64) -> i64 {
-    // A multiplier without a common factor: neighbours are far apart.
+    // The multiplier is coprime to `HORIZON`, so neighboring hours get distant horizons.
     hour - (hour * 101).rem_euclid(HORIZON)
 }
 
-/// The first hour that has enough before it.
+/// Returns the first hour with enough history.
 pub fn first_usable(series: &Series) -> i64 {
     series.hours().start + 4 * WEEK + HORIZON
 }

@@ -1,12 +1,12 @@
-//! How far off a forecast may be: errors of hours that the model did not see, measured by what counts of that size vary
-//! by, and put around new forecasts (split conformal prediction).
+//! Prediction intervals by split conformal prediction: quantiles of errors on unseen hours, scaled by the expected
+//! spread of counts of that size.
 
 use serde::{Deserialize, Serialize};
 
-/// Fewer errors say nothing of their ends.
+/// Minimum number of errors for their quantiles to be meaningful.
 pub const LEAST_SCORES: usize = 200;
 
-/// An interval around a forecast.
+/// An interval around a forecast, inclusive at both ends.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Interval {
     pub lower: f64,
@@ -19,14 +19,14 @@ impl Interval {
     }
 }
 
-/// What counts vary by around a mean: by chance as counts do, and by a share of the mean.
+/// Variance of counts around their mean: Poisson variance plus a share of the squared mean (overdispersion).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
     share: f64,
 }
 
 impl Spread {
-    /// Of pairs of a mean and what came.
+    /// Estimates the overdispersion from pairs of mean and actual count.
     pub fn of(pairs: &[(f64, f64)]) -> Spread {
         let (mut beyond, mut squares) = (0.0, 0.0);
         for (mean, actual) in pairs {
@@ -37,7 +37,7 @@ impl Spread {
     }
 
     fn around(self, mean: f64) -> f64 {
-        // Half a trip: what is nearly impossible may happen.
+        // The constant 0.5 keeps the spread positive for means near 0.
         (mean + self.share * mean * mean + 0.5).sqrt()
     }
 
@@ -46,16 +46,16 @@ impl Spread {
     }
 }
 
-/// The ends of the errors of a model.
+/// Quantiles of the normalized errors of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Band {
     spread: Spread,
-    /// Of the interval of 80 %, and of that of 99 %.
+    /// Lower and upper quantile of the 80 % and the 99 % interval.
     ends: [(f64, f64); 2],
 }
 
 impl Band {
-    /// `None`: there are too few pairs.
+    /// Returns `None` if there are fewer than `LEAST_SCORES` pairs.
     pub fn of(spread: Spread, pairs: &[(f64, f64)]) -> Option<Band> {
         let mut scores: Vec<f64> = pairs.iter().map(|(mean, actual)| spread.score(*mean, *actual)).collect();
         scores.sort_by(f64::total_cmp);
@@ -63,24 +63,24 @@ impl Band {
         (scores.len() >= LEAST_SCORES).then(|| Band { spread, ends: [ends(0.80), ends(0.99)] })
     }
 
-    /// Of four hours in five.
+    /// Returns the interval that contains 80 % of the hours.
     pub fn of_80(&self, mean: f64) -> Interval {
         self.interval(mean, self.ends[0])
     }
 
-    /// Of all but one hour in a hundred.
+    /// Returns the interval that contains 99 % of the hours.
     pub fn of_99(&self, mean: f64) -> Interval {
         self.interval(mean, self.ends[1])
     }
 
     fn interval(&self, mean: f64, (lower, upper): (f64, f64)) -> Interval {
         let around = self.spread.around(mean);
-        // The forecast itself is always inside, and there are no fewer than no trips.
+        // The interval contains the forecast and is never negative.
         Interval { lower: (mean + lower * around).clamp(0.0, mean), upper: (mean + upper * around).max(mean) }
     }
 }
 
-/// Of sorted values, between two of them by their distance.
+/// Returns a quantile of sorted values, with linear interpolation.
 pub fn quantile(sorted: &[f64], share: f64) -> f64 {
     let place = share * (sorted.len().max(1) - 1) as f64;
     let (low, high) = (place.floor() as usize, place.ceil() as usize);

@@ -1,6 +1,6 @@
-//! Forecasts of counts by the hour, and of fares: features, fit, prediction, intervals, and how good they are.
+//! Forecasts of hourly counts and of fares: features, fitting, prediction, intervals and evaluation.
 //!
-//! Pure: numbers in, numbers out, the same ones each time. Nothing here reads a table or a clock; `dags` does that.
+//! All functions are pure and deterministic. They read no tables and no clock; the crate `dags` does that.
 
 pub mod calendar;
 pub mod demand;

@@ -1,13 +1,13 @@
-//! What is known of one place by the hour, and the view of it that a forecast has: only what was before its origin.
+//! Hourly counts of one place, and the view of them before the origin of a forecast.
 
 use std::ops::Range;
 
-/// Counts by the hour, one after the other. An hour that was never loaded has none.
+/// Counts of consecutive hours. `None` for hours that were not loaded.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Series {
     first: i64,
     counts: Vec<Option<u32>>,
-    /// Before each place: the sum of the counts, and how many there are. Whole numbers, so that differences are exact.
+    /// Prefix sums of the counts and of the number of known hours. Integers, so that differences are exact.
     sums: Vec<(u64, u64)>,
 }
 
@@ -32,20 +32,20 @@ impl Series {
         self.counts.get(place).copied().flatten().map(f64::from)
     }
 
-    /// The sum of some hours, and how many of them are known.
+    /// Returns the sum of a range of hours, and the number of known hours in it.
     pub fn over(&self, hours: Range<i64>) -> (f64, f64) {
         let place = |hour: i64| (hour - self.first).clamp(0, self.counts.len() as i64) as usize;
         let (from, end) = (self.sums[place(hours.start)], self.sums[place(hours.end.max(hours.start))]);
         ((end.0 - from.0) as f64, (end.1 - from.1) as f64)
     }
 
-    /// What was known when the hour `origin` began.
+    /// Returns the view before hour `origin`.
     pub fn before(&self, origin: i64) -> PastSeries<'_> {
         PastSeries { series: self, origin }
     }
 }
 
-/// A series up to some hour: nothing of that hour or of a later one can be read.
+/// A series that hides `origin` and all later hours, so a forecast cannot read them.
 #[derive(Debug, Clone, Copy)]
 pub struct PastSeries<'a> {
     series: &'a Series,

@@ -1,35 +1,35 @@
-//! Gradient-boosted trees: small, in one thread, and without chance, so that the same rows give the same model.
+//! Gradient-boosted trees: small, single-threaded and deterministic, so the same rows build the same model.
 //!
-//! Values are sorted into bins once; a tree splits a bin's border where the loss falls most, by its first and second
-//! derivative. A value that is missing (NaN) is less than every other.
+//! Values are sorted into bins once. A tree splits at the border that reduces the loss most, by its first and second
+//! derivative. Missing values (NaN) sort below all others.
 
 use serde::{Deserialize, Serialize};
 
-/// More borders make trees slower and little better.
+/// Target number of bins per column. More bins make the fit slower and hardly better.
 const MOST_BINS: usize = 64;
-/// No step of a tree may turn a count into more than e² times as many.
+/// Maximum step of a leaf. For counts, a step multiplies the mean by at most e².
 const MOST_STEP: f64 = 2.0;
 
-/// What a model is to come close to.
+/// The loss function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Loss {
-    /// Of counts: the trees add up to the logarithm of the mean.
+    /// For counts. The sum of the trees is the logarithm of the mean.
     Poisson,
-    /// Of amounts: the trees add up to the mean.
+    /// For amounts. The sum of the trees is the mean.
     Squared,
 }
 
-/// How a model is fitted.
+/// Hyperparameters of a fit.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
     pub loss: Loss,
     pub rounds: usize,
     pub depth: usize,
     pub rate: f64,
-    /// Each leaf has at least so many rows.
+    /// Minimum number of rows per leaf.
     pub leaf_rows: usize,
-    /// Added to the second derivative: the greater, the smaller the steps.
+    /// L2 regularization, added to the second derivative. Larger values make smaller steps.
     pub ridge: f64,
 }
 
@@ -44,7 +44,7 @@ pub struct Trees {
 #[serde(rename_all = "snake_case")]
 enum Node {
     Leaf(f64),
-    /// Less than `below` or missing: to the next node; else to the node `other`.
+    /// Continues with the next node if the value is less than `below` or missing, else with node `other`.
     Split {
         feature: usize,
         below: f64,
@@ -52,12 +52,12 @@ enum Node {
     },
 }
 
-/// Rows by column, with what is known of each row.
+/// Training rows, stored by column.
 #[derive(Debug, Default)]
 pub struct Rows {
     pub columns: Vec<Vec<f64>>,
     pub targets: Vec<f64>,
-    /// Where the trees begin: what is expected without them (its logarithm, for counts).
+    /// Initial prediction of each row, before the trees (for counts, its logarithm).
     pub starts: Vec<f64>,
 }
 
@@ -89,12 +89,12 @@ impl Trees {
         Trees { settings, trees }
     }
 
-    /// What the trees add for a row.
+    /// Returns the sum of the trees for a row.
     fn sum(&self, features: &[f64]) -> f64 {
         self.trees.iter().map(|nodes| leaf(nodes, features)).sum()
     }
 
-    /// The mean that is expected for a row.
+    /// Returns the predicted mean of a row.
     pub fn mean(&self, features: &[f64], start: f64) -> f64 {
         let score = start + self.sum(features);
         match self.settings.loss {
@@ -116,7 +116,7 @@ fn leaf(nodes: &[Node], features: &[f64]) -> f64 {
     }
 }
 
-/// The first and second derivative of the loss.
+/// Sums of the first and second derivative of the loss, and the number of rows.
 #[derive(Debug, Clone, Copy, Default)]
 struct Slope {
     first: f64,
@@ -135,7 +135,7 @@ impl Slope {
         Slope { first: self.first - other.first, second: self.second - other.second, rows: self.rows - other.rows }
     }
 
-    /// How far the loss falls by the best step.
+    /// Returns the reduction of the loss by the optimal step.
     fn fall(self, ridge: f64) -> f64 {
         self.first * self.first / (self.second + ridge)
     }
@@ -153,7 +153,8 @@ impl Loss {
     }
 }
 
-/// A column by bins. Bin 0 is what is missing; a value is in the bin of how many borders it reaches, plus one.
+/// A column as bins. Bin 0 holds missing values; the bin of a value is the number of borders that it reaches, at
+/// least 1.
 struct Binned {
     borders: Vec<f64>,
     bins: Vec<u8>,
@@ -166,12 +167,12 @@ impl Binned {
         let step = (sorted.len() / MOST_BINS).max(1);
         let mut distinct = sorted.clone();
         distinct.dedup();
-        // Few values have a border each; many have one for each share of the rows.
+        // A column with few distinct values has a border for each; other columns have borders at quantiles.
         let mut borders: Vec<f64> =
             if distinct.len() <= MOST_BINS { distinct } else { sorted.iter().copied().step_by(step).collect() };
         borders.dedup();
         let reached = |value: &f64| borders.partition_point(|border| border <= value).max(1);
-        // Twice as many borders as asked for at most, so that a byte holds them.
+        // There are at most `2 * MOST_BINS` borders, so a bin fits into a byte.
         let bin = |value: &f64| if value.is_nan() { 0 } else { reached(value) as u8 };
         Binned { bins: column.iter().map(bin).collect(), borders }
     }
@@ -214,7 +215,8 @@ impl Grown<'_> {
         self.nodes.push(Node::Leaf(value));
     }
 
-    /// The split by which the loss falls most: a feature, and the first bin of the right side. Of equal ones the first.
+    /// Returns the split that reduces the loss most: a feature, and the first bin of the right side. The first split
+    /// wins ties.
     fn best(&self, rows: &[u32], all: Slope) -> Option<(usize, usize)> {
         let (ridge, least) = (self.settings.ridge, self.settings.leaf_rows);
         let (mut best, mut most) = (None, all.fall(ridge) + 1e-9);
@@ -244,7 +246,7 @@ mod tests {
     const SETTINGS: Settings =
         Settings { loss: Loss::Squared, rounds: 60, depth: 3, rate: 0.3, leaf_rows: 5, ridge: 1.0 };
 
-    /// A step in one column, a slope in another, and noise that comes again.
+    /// Rows with a step in one column, a slope in the other, and no randomness.
     fn rows(missing: bool) -> Rows {
         let mut rows = Rows::default();
         for number in 0..2_000_u32 {

@@ -1,13 +1,14 @@
-//! Which part of a borough's trips begins in each of its zones, by the hour of the day, on working days and at weekends.
+//! Shares of a borough's trips per pickup zone, by hour of the day, separately for working days and weekends.
 
 use crate::calendar::{DAY, date, hour_of_day, is_weekend};
 use std::ops::Range;
 
 const CLASSES: usize = 48;
-/// As many trips of the borough as a class is expected to have beside its own: of few trips the usual part counts more.
+/// Weight of the prior, in trips of the borough. In classes with few trips, a zone's share is close to its overall
+/// share.
 const WEIGHT: f64 = 50.0;
 
-/// Parts that add up to 1 in each class.
+/// Shares per class and zone. They add up to 1 in each class.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Shares(Vec<Vec<f64>>);
 
@@ -17,7 +18,7 @@ fn class(hour: i64) -> usize {
 }
 
 impl Shares {
-    /// Of what was counted in these hours; an hour that is not known counts nowhere.
+    /// Computes the shares from the counts of these hours. Unknown hours are ignored.
     pub fn of(zones: usize, hours: Range<i64>, count: impl Fn(usize, i64) -> Option<f64>) -> Shares {
         let mut counted = vec![vec![0.0; zones]; CLASSES];
         for hour in hours {
@@ -26,7 +27,7 @@ impl Shares {
         }
         let of_zone: Vec<f64> = (0..zones).map(|zone| counted.iter().map(|class| class[zone]).sum()).collect();
         let all: f64 = of_zone.iter().sum();
-        // A zone in which no trip began so far is not impossible.
+        // Smoothing keeps the share of zones without trips above 0.
         let usual: Vec<f64> = of_zone.iter().map(|trips| (trips + 0.5) / (all + 0.5 * zones as f64)).collect();
         let shares = counted.iter().map(|class| {
             let sum: f64 = class.iter().sum();
@@ -46,7 +47,8 @@ mod tests {
 
     #[test]
     fn the_parts_of_a_borough_are_the_whole() {
-        // By night all trips begin in the first zone, by day four times as many in the second; no trip begins in the third.
+        // At night all trips start in the first zone; by day four times as many start in the second. The third has
+        // none.
         let count = |zone: usize, hour: i64| {
             let night = hour_of_day(hour) < 6;
             (hour < 336).then(|| if night { [100.0, 0.0, 0.0][zone] } else { [20.0, 80.0, 0.0][zone] })

@@ -1,5 +1,5 @@
-//! The forecast on the trips of the 36 files in `dags/tests/data/taxi`, 10,000 of each month: how good it is on eight weeks that
-//! it did not see, and that it knows nothing of what comes later.
+//! Tests of the forecast with the trips of the 36 files in `dags/tests/data/taxi`, 10,000 per month: its quality on
+//! eight held-out weeks, and that it does not read later data.
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
 mod trips;
@@ -17,10 +17,10 @@ use trips::Zones;
 static ZONES: LazyLock<Zones> = LazyLock::new(trips::zones);
 static BOROUGHS: LazyLock<BTreeMap<String, Series>> = LazyLock::new(|| trips::boroughs(&ZONES));
 
-/// The last eight whole weeks of the files: nothing after them could have been looked at, and Election Day, Thanksgiving and
-/// Christmas make them harder than others. From this Monday up to that one.
+/// The last eight whole weeks of the files, from one Monday to another. No later data exists that could leak into
+/// them, and Election Day, Thanksgiving and Christmas make them harder than other weeks.
 const HELD_OUT: [&str; 2] = ["2020-11-02", "2020-12-28"];
-/// The same weeks a year earlier, and weeks of spring and summer: a model that fits only the weeks above is no model.
+/// The same weeks one year earlier, and weeks in spring and summer, to detect a model that fits only the weeks above.
 const ALSO: [&str; 3] = ["2019-06-03", "2019-09-02", "2019-12-30"];
 const MOST_MASE: f64 = 0.95;
 
@@ -58,7 +58,8 @@ fn eight_weeks_that_were_held_out_are_foretold_better_than_by_the_week_before() 
             judged.push((name.as_str(), borough.judged));
         }
     }
-    // The others have a trip in ten hours, or in a hundred: no interval of whole trips has four hours in five of them.
+    // The other boroughs have a trip in ten hours or in a hundred, so no interval of whole trips can contain 80 % of
+    // the hours.
     assert_eq!(judged.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["Manhattan", "Queens"]);
     judged.push(("all", model.judged));
     for (name, judged) in judged {
@@ -87,13 +88,13 @@ fn what_comes_later_changes_no_feature_no_model_and_no_forecast() {
         let later = &shuffled[name];
         assert_eq!(series.over(0..origin), later.over(0..origin));
         for hour in origin..origin + HORIZON {
-            // As text: what is missing is not equal to itself.
+            // Compared as text, because NaN is not equal to itself.
             let [one, same] = [series, later].map(|series| format!("{:?}", seen(&series.before(origin), hour)));
             assert_eq!(one, same, "{name} at {hour}");
         }
         assert_eq!(model.forecast(name, series, origin), model.forecast(name, later, origin), "{name}");
     }
-    // A week later the other counts are known, and do change it.
+    // One week later the shuffled counts are in the past and change the forecast.
     let [one, other] = [&*BOROUGHS, &shuffled].map(|of| model.forecast("Manhattan", &of["Manhattan"], origin + WEEK));
     assert_ne!(one, other);
 }
@@ -109,7 +110,7 @@ fn the_parts_of_a_borough_are_nearer_to_the_truth_than_a_week_before() {
         let whole = model.forecast("Manhattan", &BOROUGHS["Manhattan"], origin).expect("it is known");
         let shares = Shares::of(zones.len(), origin - 8 * WEEK..origin, |zone, hour| zones[zone].at(hour));
         for (zone, series) in zones.iter().enumerate() {
-            // By what was known before: a zone in which a trip begins every second hour, or more often.
+            // Selects zones with at least one trip per two hours in the past.
             if series.over(origin - 8 * WEEK..origin).0 < 4.0 * WEEK as f64 {
                 continue;
             }
@@ -125,7 +126,7 @@ fn the_parts_of_a_borough_are_nearer_to_the_truth_than_a_week_before() {
     }
     let (mase, coverage) = (errors / naive_errors, inside as f64 / f64::from(hours));
     tell_zones(hours, mase, coverage);
-    // Of so few trips an hour an interval holds more than it says.
+    // With few trips per hour, intervals cover more than their nominal share.
     assert!(hours > 1_000 && mase <= MOST_MASE && (0.75..=0.95).contains(&coverage), "{hours} {mase} {coverage}");
 }
 
@@ -134,7 +135,7 @@ fn tell_zones(hours: i32, mase: f64, coverage: f64) {
     println!("busy zones of Manhattan: {hours} hours, MASE {mase:.3}, {:.1} % inside", coverage * 100.0);
 }
 
-/// The same up to an hour; from then on the same counts, each at another hour.
+/// Returns a copy of the series whose counts from hour `from` on are shuffled.
 fn shuffled_from(series: &Series, from: i64) -> Series {
     let hours = series.hours();
     let count = |hour: i64| series.at(hour).map(|count| count as u32);
@@ -152,7 +153,7 @@ fn shuffled_from(series: &Series, from: i64) -> Series {
 
 #[test]
 fn too_little_history_is_told() {
-    // Five weeks before the first row, eight to learn from, twice eight.
+    // Required are 5 weeks before the first row, 8 for training, and 8 each for calibration and evaluation.
     let first = BOROUGHS.values().next().expect("a borough").hours().start;
     let fit = |weeks: i64| Model::fit(&BOROUGHS, plan(first + weeks * WEEK)).map(|model| model.boroughs.len());
     assert_eq!(fit(28), Err(TooLittle::Weeks { known: 7, needed: 8 }));
@@ -166,7 +167,7 @@ fn too_little_history_is_told() {
 #[test]
 fn a_model_that_a_week_before_beats_is_not_good() {
     let first = monday("2019-01-07");
-    // Each week exactly as the one before, with numbers that no hour of the week gives away before it was seen.
+    // Each week equals the previous one, but the count of an hour cannot be predicted without the week before.
     let weekly = |hour: i64| Some((hour * 7_919 % WEEK * 104_729 % 97) as u32 % 50);
     let series = Series::new(first, (0..40 * WEEK).map(weekly).collect());
     let model = Model::fit(&BTreeMap::from([("Clock".to_owned(), series)]), plan(first + 40 * WEEK)).expect("a model");
