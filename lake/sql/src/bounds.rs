@@ -1,9 +1,9 @@
-//! How deep and how wide a query may be, measured before anything recurses over it.
+//! Limits on the depth and the size of a query, checked before any recursive code runs.
 //!
-//! The parser, the planner, the optimizer and the destructors of trees recurse as deep as the longest chain of operators,
-//! and a common table expression is planned again wherever it is named: 16 kB of text can ask for any depth and any size.
-//! Chains are measured on the tokens, before there is a tree. The stack of the threads that plan (`view.rs`) is sized for
-//! the deepest query that passes here.
+//! The parser, the planner, the optimizer and the destructors of trees recurse as deep as the longest chain of
+//! operators, and a common table expression is planned again at each reference: 16 kB of text can produce any depth
+//! and any size. Chains are measured on the tokens, before a tree exists. The stack of the planning threads
+//! (`view.rs`) is sized for the deepest query that passes these checks.
 
 use datafusion::sql::sqlparser::ast::{
     Expr, GroupByExpr, ObjectName, Query, Select, SetExpr, Statement, TableFactor, Visit as _, Visitor,
@@ -14,27 +14,26 @@ use orch_store::lake_view::{LakeError, LakeResult};
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
-/// Operators in one chain, with those inside of its brackets: about 200 conditions `a = 1 or …`, fewer where
-/// a column is called like a keyword. Planning takes time by
-/// the square of it.
+/// Maximum number of operators in one chain, including those inside its brackets: about 200 conditions `a = 1 or …`,
+/// fewer if a column is named like a keyword. Planning time grows with the square of this number.
 const MOST_OPERATORS: usize = 400;
-/// `union`, `intersect`, `except` and `join` of a whole query.
+/// Maximum number of `union`, `intersect`, `except` and `join` in a whole query.
 const MOST_STEPS: usize = 200;
-/// Tables and `select`s after each common table expression is put where it is named. Each adds the columns of those
+/// Maximum number of tables and `select`s after common table expressions are inlined. Each adds the columns of those
 /// before it to its schema: 250 tables of 100 columns are 3 million entries.
 const MOST_RELATIONS: usize = 250;
-/// Of one `select`; the planner compares each with each.
+/// Maximum number of columns of one `select`. The planner compares each with each.
 pub(crate) const MOST_COLUMNS: usize = 1_000;
-/// `*` in one `select`.
+/// Maximum number of `*` in one `select`.
 const MOST_WILDCARDS: usize = 16;
-/// Sets that `cube`, `rollup` and `grouping sets` together ask for.
+/// Maximum number of grouping sets from `cube`, `rollup` and `grouping sets` together.
 const MOST_GROUPING_SETS: usize = 256;
 
 fn too_big(what: &str, hint: &str) -> LakeError {
     LakeError::Refused(format!("the query has {what}\nhint: {hint}"))
 }
 
-/// Refuses what would become too deep a tree.
+/// Rejects statements whose tree would be too deep.
 pub(crate) fn check_depth(tokens: &[Token]) -> LakeResult<()> {
     let tokens: Vec<&Token> = tokens.iter().filter(|token| !matches!(token, Token::Whitespace(_))).collect();
     let mut levels = vec![Level::default()];
@@ -48,7 +47,7 @@ pub(crate) fn check_depth(tokens: &[Token]) -> LakeResult<()> {
             Token::RParen | Token::RBracket | Token::RBrace if levels.len() > 1 => {
                 let inner = levels.pop().map_or(0, |level| level.depth());
                 if let Some(level) = levels.last_mut() {
-                    // Calls and subscripts one behind the other nest, too.
+                    // Consecutive calls and subscripts nest, too.
                     level.operators += 1;
                     level.inside = level.inside.max(inner);
                 }
@@ -71,13 +70,13 @@ pub(crate) fn check_depth(tokens: &[Token]) -> LakeResult<()> {
     Ok(())
 }
 
-/// What stands between two brackets: items with commas or clauses between them, which nest side by side.
+/// The tokens between two brackets: items separated by commas or clauses. Items do not nest in each other.
 #[derive(Default)]
 struct Level {
-    /// Of the item so far: its operators, and the deepest bracket in it.
+    /// Number of operators in the current item. `inside` is the depth of the deepest bracket in it.
     operators: usize,
     inside: usize,
-    /// Of the items before.
+    /// Maximum depth of the earlier items.
     deepest: usize,
 }
 
@@ -92,7 +91,7 @@ impl Level {
     }
 }
 
-/// Names, literals and points add no depth. A keyword does, for many are operators.
+/// Names, literals and periods add no depth. Keywords do, because many of them are operators.
 fn is_plain(token: &Token) -> bool {
     match token {
         Token::Word(word) => word.keyword == Keyword::NoKeyword,
@@ -115,7 +114,8 @@ fn is_literal(token: &Token) -> bool {
     )
 }
 
-/// What an expression can end with. Behind anything else a clause's word is a name: `union + union`.
+/// Returns true for tokens that can end an expression. After any other token, a clause keyword is a name:
+/// `union + union`.
 fn is_operand(token: &Token) -> bool {
     match token {
         Token::Word(word) => {
@@ -147,7 +147,7 @@ fn is_step(token: &Token) -> bool {
     matches!(token, Token::Word(word) if STEPS.contains(&word.keyword))
 }
 
-/// Refuses what would become too large a plan.
+/// Rejects statements whose plan would be too large.
 pub(crate) fn check_size(statement: &Statement) -> LakeResult<()> {
     match statement.visit(&mut Sizes::default()) {
         ControlFlow::Continue(()) => Ok(()),
@@ -155,14 +155,14 @@ pub(crate) fn check_size(statement: &Statement) -> LakeResult<()> {
     }
 }
 
-/// The queries that are open, outermost first.
+/// The open queries, outermost first.
 #[derive(Default)]
 struct Sizes(Vec<OpenQuery>);
 
 #[derive(Default)]
 struct OpenQuery {
     relations: usize,
-    /// Names of common table expressions whose queries are still to come, the next one last.
+    /// Names of common table expressions whose queries are not visited yet, the next one last.
     to_come: Vec<String>,
     known: HashMap<String, usize>,
 }
@@ -211,7 +211,8 @@ impl Visitor for Sizes {
     }
 
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<LakeError> {
-        // Functions and lists that stand where tables stand have no name to be visited.
+        // Table functions and lists used as tables have no relation name, so the visitor does not count them
+        // elsewhere.
         if let (false, Some(open)) = (matches!(factor, TableFactor::Table { .. }), self.0.last_mut()) {
             open.relations = open.relations.saturating_add(1);
         }
@@ -219,7 +220,7 @@ impl Visitor for Sizes {
     }
 }
 
-/// Those that a query is put together from. Their depth is bounded by the steps that were counted before.
+/// Collects the `select`s of a query. The recursion is bounded by `MOST_STEPS`, which is checked earlier.
 fn selects_of<'a>(body: &'a SetExpr, found: &mut Vec<&'a Select>) {
     match body {
         SetExpr::Select(select) => found.push(select),
@@ -317,7 +318,7 @@ mod tests {
         }
     }
 
-    /// As the threads that plan have one (`view.rs`).
+    /// Uses the stack size of the planning threads (`view.rs`).
     fn on_a_deep_stack(check: impl FnOnce() + Send + 'static) {
         let thread = std::thread::Builder::new().stack_size(256 << 20).spawn(check).expect("a thread can be started");
         thread.join().expect("it is let through");

@@ -1,8 +1,9 @@
 //! Bounds the bytes that the expressions over one batch build.
 //!
-//! `lpad` and `repeat` build any number of bytes from a few. Each function of an expression is wrapped in [`Bounded`], and each other part whose
-//! values vary in size in [`Metered`]: they take what they build from the budget of the thread. A function is called only if the
-//! budget has its arguments and, where it multiplies them, its result.
+//! `lpad` and `repeat` build any number of bytes from a few. Each function of an expression is wrapped in
+//! [`Bounded`], and each other part whose values vary in size in [`Metered`]. Both take the size of their results
+//! from a budget of the thread. A function is called only if the budget covers its arguments and, if it multiplies
+//! them, its result.
 
 use crate::sizes::row_bytes;
 use arrow::array::{ArrayRef, AsArray as _, RecordBatch};
@@ -40,7 +41,7 @@ const CASE_BYTES: u64 = 3;
 const FORMAT_BYTES: u64 = 20;
 
 thread_local! {
-    /// Bytes that are left for the batch that this thread evaluates.
+    /// Bytes that remain for the batch that this thread evaluates.
     static LEFT: Cell<u64> = const { Cell::new(0) };
 }
 
@@ -56,7 +57,7 @@ pub(crate) fn take_bytes(bytes: u64) -> DfResult<()> {
     Ok(())
 }
 
-/// Checks that the budget has these bytes.
+/// Checks that the budget covers these bytes.
 pub(crate) fn check_bytes(bytes: u64) -> DfResult<()> {
     if bytes <= LEFT.get() {
         return Ok(());
@@ -88,8 +89,8 @@ fn varies(data: &DataType) -> bool {
     !data.is_primitive() && !matches!(data, DataType::Boolean | DataType::Null)
 }
 
-/// Refuses what the budget cannot bound: lists of any length, and patterns of regular expressions that differ by row, as each is compiled
-/// and kept.
+/// Rejects functions that the budget cannot bound: lists of any length, and regular expressions that differ by row,
+/// because each one is compiled and cached.
 pub(crate) fn check_bounded(part: &Expr) -> DfResult<()> {
     let is_pattern = |pattern: Option<&Expr>| pattern.is_none_or(|pattern| matches!(pattern, Expr::Literal(..)));
     match part {
@@ -128,7 +129,7 @@ pub(crate) fn with_bounded_functions(expr: Expr) -> DfResult<Expr> {
     Ok(bounded?.data)
 }
 
-/// A function that is called only if the budget has what it builds.
+/// A function that is called only if the budget covers its result.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Bounded(Arc<ScalarUDF>);
 
@@ -179,8 +180,8 @@ impl ScalarUDFImpl for Bounded {
     }
 }
 
-/// Computes the functions that replace nulls, and returns `None` for others. DataFusion evaluates these only after its optimizer has made a
-/// `case` of them, which names each argument twice: nested ones would double at each level.
+/// Evaluates the functions that replace nulls; returns `None` for others. DataFusion's optimizer rewrites these to a
+/// `case` that contains each argument twice, so the size of nested calls would double at each level.
 fn null_replaced(name: &str, args: &[ColumnarValue], rows: usize) -> DfResult<Option<ColumnarValue>> {
     if !["coalesce", "nvl", "nvl2"].contains(&name) {
         return Ok(None);
@@ -197,8 +198,8 @@ fn null_replaced(name: &str, args: &[ColumnarValue], rows: usize) -> DfResult<Op
     Ok(Some(ColumnarValue::Array(value)))
 }
 
-/// Returns the maximum number of bytes that a function builds which multiplies its arguments, and 0 for all others: their results are about
-/// as large as their arguments. `sizes` has the bytes of each argument by row.
+/// Returns the maximum size of the result of a function that multiplies its arguments, in bytes. Returns 0 for all
+/// others: their results are about as large as their arguments. `sizes` has the bytes of each argument by row.
 fn multiplied(name: &str, args: &[ColumnarValue], sizes: &[Vec<u64>], rows: usize) -> DfResult<u64> {
     let rows = rows.max(1);
     let size = |nth: usize, row: usize| sizes.get(nth).and_then(|sizes| sizes.get(row)).copied().unwrap_or_default();
@@ -216,7 +217,7 @@ fn multiplied(name: &str, args: &[ColumnarValue], sizes: &[Vec<u64>], rows: usiz
             let found = size(0, row) / size(1, row).saturating_sub(OFFSET_BYTES).max(1) + 1;
             found.saturating_mul(size(2, row))
         }),
-        // Each match may have each group of the text in its replacement.
+        // Each match may contain each group of the text in its replacement.
         "regexp_replace" => sum(&|row| (size(0, row) + 1).saturating_mul(2 * size(2, row))),
         "regexp_match" => sum(&|row| size(0, row).saturating_mul(1 + size(1, row) / 2)),
         // A character can be replaced by a sequence of any length that is displayed as one.
@@ -247,7 +248,7 @@ fn counts(value: Option<&ColumnarValue>, rows: usize) -> DfResult<Vec<u64>> {
     Ok(numbers)
 }
 
-/// Wraps what is not a function and builds values that vary in size, such as `||` and `case`.
+/// Wraps parts that are not functions and build values of varying size, such as `||` and `case`.
 pub(crate) fn metered(expr: Arc<dyn PhysicalExpr>, input: &Schema) -> DfResult<Arc<dyn PhysicalExpr>> {
     let metered = expr.transform_up(|part| {
         let any = part.as_any();
@@ -295,7 +296,7 @@ impl PhysicalExpr for Metered {
         self
     }
 
-    // The defaults compute each of these from the others, which doubles the work at each level.
+    // The default implementations compute each of these from the others, which doubles the work at each level.
     fn data_type(&self, input: &Schema) -> DfResult<DataType> {
         self.0.data_type(input)
     }

@@ -1,4 +1,4 @@
-//! Arrow's columns as cells of JSON: numbers where JSON keeps them exact, text where it does not.
+//! Converts Arrow columns to JSON cells. Values that JSON numbers cannot represent exactly become strings.
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{
@@ -20,7 +20,7 @@ pub(crate) fn columns(schema: &Schema) -> Vec<ResultColumn> {
     schema.fields().iter().map(|field| column(field)).collect()
 }
 
-/// A type as SQL calls it.
+/// Returns the SQL name of a type.
 pub(crate) fn name_of(data: &DataType) -> String {
     match data {
         DataType::Boolean => "boolean".into(),
@@ -56,7 +56,6 @@ pub(crate) fn name_of(data: &DataType) -> String {
     }
 }
 
-/// The rows of a batch.
 pub(crate) fn rows(batch: &RecordBatch) -> Result<Chunk, ArrowError> {
     let columns = batch.columns().iter().map(|column| cells(column.as_ref())).collect::<Result<Vec<_>, _>>()?;
     let mut columns: Vec<_> = columns.into_iter().map(Vec::into_iter).collect();
@@ -81,7 +80,7 @@ fn cells(array: &dyn Array) -> Result<Vec<Cell>, ArrowError> {
         DataType::UInt16 => numbers!(array, UInt16Type),
         DataType::UInt32 => numbers!(array, UInt32Type),
         DataType::UInt64 => numbers!(array, UInt64Type),
-        // As it is written: 0.1, and not the double next to it.
+        // Converts through the decimal text, so that 0.1 stays 0.1 and does not become the nearest double.
         DataType::Float32 => array
             .as_primitive::<Float32Type>()
             .iter()
@@ -118,7 +117,7 @@ fn text(text: Option<&str>) -> Cell {
     text.map_or(Value::Null, Value::from)
 }
 
-/// What JSON has no number for is text.
+/// NaN and infinities become strings, because JSON has no numbers for them.
 fn float(number: f64) -> Cell {
     Number::from_f64(number).map_or_else(|| Value::String(number.to_string()), Value::Number)
 }
@@ -141,7 +140,7 @@ fn lists(lists: impl Iterator<Item = Option<arrow::array::ArrayRef>>) -> Result<
     lists.map(list).collect()
 }
 
-/// Decimals, dates, times, intervals, maps: as arrow writes them, times with a space as in SQL.
+/// Formats decimals, dates, times, intervals and maps like arrow, but timestamps with a space as in SQL.
 fn written(array: &dyn Array) -> Result<Vec<Cell>, ArrowError> {
     let options = FormatOptions::new()
         .with_timestamp_format(Some("%Y-%m-%d %H:%M:%S%.f"))

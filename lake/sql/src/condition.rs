@@ -1,5 +1,5 @@
-//! From the conditions of a query to one that chooses files and row groups. It may say less than they do, never more: each
-//! row is asked again.
+//! Derives a predicate that prunes files and row groups from the conditions of a query. It may be weaker than the
+//! conditions but never stronger. The conditions are evaluated again for each row.
 
 use arrow::datatypes::{DataType, Schema, TimeUnit};
 use datafusion::common::ScalarValue;
@@ -7,7 +7,7 @@ use datafusion::logical_expr::{BinaryExpr, Expr, Like, Operator};
 use iceberg::expr::{Predicate, Reference};
 use iceberg::spec::{Datum, PrimitiveType};
 
-/// What holds for every row that all conditions let through.
+/// Returns a predicate that holds for every row that satisfies all conditions.
 pub(crate) fn implied_by_all(conditions: &[Expr], schema: &Schema) -> Option<Predicate> {
     conditions.iter().filter_map(|condition| implied(condition, schema)).reduce(Predicate::and)
 }
@@ -56,7 +56,7 @@ fn compared(left: &Expr, op: Operator, right: &Expr, schema: &Schema) -> Option<
         Operator::Eq => column.equal_to(value),
         Operator::Lt => column.less_than(value),
         Operator::LtEq => column.less_than_or_equal_to(value),
-        // NaN is greater than everything in SQL, and in no bound of a file.
+        // In SQL, NaN is greater than all numbers, but the bounds of a file do not include it.
         _ if is_float => return None,
         Operator::NotEq => column.not_equal_to(value),
         Operator::Gt => column.greater_than(value),
@@ -65,7 +65,8 @@ fn compared(left: &Expr, op: Operator, right: &Expr, schema: &Schema) -> Option<
     })
 }
 
-/// A literal, if it is of the very type of the column: any other would be refused when it is bound.
+/// Returns the value of a literal if its type equals the column's type. Binding the predicate fails for any other
+/// type.
 fn datum(column: &Expr, literal: &Expr, schema: &Schema) -> Option<Datum> {
     let (Expr::Column(column), Expr::Literal(value, _)) = (column, literal) else { return None };
     let data = schema.field_with_name(column.name()).ok()?.data_type();
@@ -131,7 +132,7 @@ mod tests {
             ("is_new", "is_new = true"),
             ("not is_new", "is_new = false"),
             ("ratio < 0.5e0", "ratio < 0.5"),
-            // Less is said than was asked.
+            // The predicate is weaker than the condition.
             ("id = 7 and length(name) = 3", "id = 7"),
         ] {
             assert_eq!(implied_predicate(sql), expected, "{sql}");
@@ -139,12 +140,12 @@ mod tests {
         for sql in [
             "length(name) = 3",
             "id = 7 or length(name) = 3",
-            // Without its second half the first would be turned round.
+            // A predicate of the first half alone would be wrong under `not`.
             "not (id = 7 and length(name) = 3)",
             "name like '%b'",
             "name like 'a_%'",
             "name not like 'ab%'",
-            // NaN is greater than everything.
+            // NaN is greater than all numbers.
             "ratio > 0.5e0",
             "ratio <> 0.5e0",
             "cast(ratio as bigint) = 1",

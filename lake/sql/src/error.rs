@@ -1,4 +1,4 @@
-//! From what goes wrong inside to what people hear: the question is wrong, the answer too dear, or the lake away.
+//! Maps internal errors to errors for users: invalid query, query too expensive, or lake unavailable.
 
 use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
@@ -20,7 +20,8 @@ pub(crate) fn of_iceberg(error: iceberg::Error) -> LakeError {
     LakeError::Unavailable(chain(&error))
 }
 
-/// Planning and computing: almost always the question is wrong.
+/// Maps errors of planning and execution. Unknown errors are reported as invalid queries, because that is nearly
+/// always the cause.
 pub(crate) fn of_query(error: &DataFusionError) -> LakeError {
     match error.find_root() {
         DataFusionError::External(inner) => match inner.downcast_ref::<LakeError>() {
@@ -52,7 +53,7 @@ fn does_not_fit(error: &ArrowError) -> bool {
     }
 }
 
-/// Without what only a developer of the engine can use.
+/// Removes details that are useful only to developers of the engine.
 fn readable(error: &DataFusionError) -> String {
     let text = error.strip_backtrace();
     let text = text.split("\n\nbacktrace").next().unwrap_or(&text);
@@ -71,7 +72,7 @@ fn first_lines(text: &str) -> String {
     text.trim().chars().take(MOST_CHARS).collect()
 }
 
-/// The causes, outermost first.
+/// Returns the chain of causes, outermost first.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut words = first_lines(&error.to_string());
     let mut next = error.source();
@@ -85,7 +86,7 @@ pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     words
 }
 
-/// Into DataFusion and out of it again as it was.
+/// Wraps an error so that it passes through DataFusion unchanged.
 pub(crate) fn inside(error: LakeError) -> DataFusionError {
     DataFusionError::External(Box::new(error))
 }

@@ -1,8 +1,8 @@
-//! Whole numbers that do not fit their type are an error, as in Postgres.
+//! Integer overflow is an error, as in Postgres.
 //!
-//! `DataFusion` adds, subtracts, multiplies and negates whole numbers with wrapping, at run time and when it folds
-//! constants. A rule of the analyzer puts functions with arrow's checked kernels where these operators are, after types
-//! are known and before anything is folded. `sum` is replaced, too (`exact/sum.rs`).
+//! `DataFusion` wraps on overflow when it adds, subtracts, multiplies and negates integers, both at run time and in
+//! constant folding. An analyzer rule replaces these operators by functions that use arrow's checked kernels, after
+//! types are known and before constants are folded. `sum` is replaced, too (`exact/sum.rs`).
 
 mod sum;
 
@@ -53,7 +53,7 @@ fn in_plan(plan: LogicalPlan) -> DfResult<Transformed<LogicalPlan>> {
 
 fn in_expr(expr: Expr, schema: &DFSchema) -> DfResult<Transformed<Expr>> {
     let is_whole = |expr: &Expr| -> DfResult<bool> {
-        // In a long chain the type of each part would be found out from all of its parts.
+        // In a long chain, `get_type` would compute the type of each part from all of its parts again.
         let is_known = matches!(expr, Expr::ScalarFunction(call) if call.func.inner().as_any().is::<Checked>());
         Ok(is_known || expr.get_type(schema)?.is_integer())
     };
@@ -72,7 +72,7 @@ fn in_expr(expr: Expr, schema: &DFSchema) -> DfResult<Transformed<Expr>> {
 
 type Kernel = fn(&dyn Datum, &dyn Datum) -> Result<ArrayRef, ArrowError>;
 
-/// For the operators that wrap. Division and remainder are checked as they are.
+/// Returns the checked kernel of an operator that wraps. Division and remainder are checked already.
 fn kernel(op: Operator) -> Option<Kernel> {
     match op {
         Operator::Plus => Some(add),
@@ -88,7 +88,7 @@ enum Deed {
     Negate,
 }
 
-/// An operator as a function that fails where the operator would wrap. Columns are still named as the operator names them.
+/// An operator as a function that fails on overflow. Its column has the operator's name.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Checked {
     deed: Deed,

@@ -1,4 +1,4 @@
-//! The files of a snapshot as its manifests list them, and their sums by partition.
+//! Data files of a snapshot, from its manifests, and their totals by partition.
 
 use crate::error::of_iceberg;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -7,10 +7,10 @@ use iceberg::table::Table;
 use orch_store::lake_view::{ColumnRange, DataFile, FileKind, LakeResult, PartitionRow, TableTotals};
 use std::collections::BTreeMap;
 
-/// Manifests that are read at the same time.
+/// Maximum number of manifests that are read concurrently.
 const AT_ONCE: usize = 8;
 
-/// All live files, by path.
+/// Returns all live files, sorted by path.
 pub(crate) async fn files(table: &Table, snapshot_id: Option<i64>) -> LakeResult<Vec<DataFile>> {
     let metadata = table.metadata();
     let Some(snapshot) = snapshot_id.and_then(|id| metadata.snapshot_by_id(id)) else { return Ok(Vec::new()) };
@@ -58,13 +58,13 @@ fn described(file: &InnerFile, partition: String, schema: &Schema) -> DataFile {
     }
 }
 
-/// Without the quotes that the crate writes around texts.
+/// Removes the quotes that the `iceberg` crate adds to strings.
 fn written(bound: &Datum) -> String {
     let text = bound.to_string();
     text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).map_or(text.clone(), Into::into)
 }
 
-/// Their sums, by the values of the partition.
+/// Returns the totals of the live files by partition.
 pub(crate) async fn partitions(table: &Table, snapshot_id: Option<i64>) -> LakeResult<Vec<PartitionRow>> {
     let mut sums: BTreeMap<String, TableTotals> = BTreeMap::new();
     for file in files(table, snapshot_id).await? {

@@ -1,8 +1,8 @@
-//! SQL over the lake, and the lake as people look at it: the trait of `store::lake_view` by DataFusion and Iceberg.
+//! SQL over the lake, and its pages: implements the trait of `store::lake_view` with DataFusion and Iceberg.
 //!
-//! Reads only. A query sees each table as it is when the query begins, or as it was (`parse.rs`). Files that cannot hold
-//! a row of the answer are not opened (`scan.rs`). A query ends at its limits or when it is cancelled (`run.rs`). How much
-//! memory a query takes is limited by the process that runs it (`cli/binary/src/query_process.rs`).
+//! Queries are read-only. A query sees the snapshot of each table at its start, or an older one (`parse.rs`). Files
+//! that cannot contain matching rows are not opened (`scan.rs`). A query ends at its limits or when it is cancelled
+//! (`run.rs`). The memory of a query is limited by the process that runs it (`cli/binary/src/query_process.rs`).
 
 mod bounds;
 mod byte_budget;

@@ -1,5 +1,5 @@
-//! What is known about a table, as tables: `"orders$snapshots"`, `"orders$files"`, `"orders$partitions"`, `"orders$nulls"`
-//! and `"orders$refs"`.
+//! Metadata tables: `"orders$snapshots"`, `"orders$files"`, `"orders$partitions"`, `"orders$nulls"` and
+//! `"orders$refs"`.
 
 use crate::describe::{refs, snapshots};
 use crate::files::{files, partitions};
@@ -41,7 +41,7 @@ impl MetadataTable {
     }
 }
 
-/// The rows as they are now; `snapshot_id` says of which state, where that matters.
+/// Returns the current rows of a metadata table. `snapshot_id` selects the snapshot for tables that depend on one.
 pub(crate) async fn metadata_table(
     table: &Table,
     which: MetadataTable,

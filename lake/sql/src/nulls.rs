@@ -1,4 +1,4 @@
-//! How many values of each column are null, snapshot by snapshot, as the manifests count them.
+//! Null counts per column and snapshot, from the manifests.
 
 use crate::error::of_iceberg;
 use chrono::{DateTime, Utc};
@@ -10,21 +10,21 @@ use orch_store::lake_view::{LakeError, LakeResult};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-/// Snapshots that are looked at, the newest ones.
+/// Maximum number of snapshots, newest first.
 const SNAPSHOTS: usize = 50;
-/// Manifests that are read: where the snapshots have more of them, the older snapshots are left out.
+/// Maximum number of manifests that are read. Older snapshots beyond this limit are left out.
 const MANIFESTS: usize = 1_000;
-/// Lists and manifests that are read at the same time.
+/// Maximum number of manifest lists and manifests that are read concurrently.
 const AT_ONCE: usize = 8;
 
-/// A column in a snapshot.
+/// Null count of one column in one snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Nulls {
     pub(crate) snapshot_id: i64,
     pub(crate) at: DateTime<Utc>,
     pub(crate) column: String,
     pub(crate) nulls: u64,
-    /// Of the files that count their nulls. Rows that a file of deletes takes away are among them.
+    /// Rows of the files that have null counts, including rows that are removed by delete files.
     pub(crate) rows: u64,
 }
 
@@ -34,10 +34,11 @@ struct Sum {
     rows: u64,
 }
 
-/// By the id of the column.
+/// Sums by column id.
 type Sums = BTreeMap<i32, Sum>;
 
-/// Of the current columns without parts, the newest snapshot first. Each is the child of the next.
+/// Returns the null counts of the current primitive columns, newest snapshot first. Each snapshot is the child of the
+/// next one.
 pub(crate) async fn nulls(table: &Table, snapshot_id: Option<i64>) -> LakeResult<Vec<Nulls>> {
     let Some(newest) = snapshot_id else { return Ok(Vec::new()) };
     let metadata = table.metadata_ref();
@@ -85,7 +86,7 @@ pub(crate) async fn nulls(table: &Table, snapshot_id: Option<i64>) -> LakeResult
     Ok(rows)
 }
 
-/// Snapshots with their manifests of data.
+/// Returns snapshots with their data manifests.
 async fn with_manifests(
     table: &Table,
     snapshots: Vec<SnapshotRef>,
@@ -101,12 +102,13 @@ async fn with_manifests(
     read.buffered(AT_ONCE).try_collect().await
 }
 
-/// Of the live files of a manifest.
+/// Sums the live files of a manifest.
 fn sums(manifest: &Manifest, ids: &[i32]) -> Sums {
     let mut sums = Sums::new();
     for entry in manifest.entries().iter().filter(|entry| entry.is_alive()) {
         let file = entry.data_file();
-        // Of a file that counts other columns and not this one: it is older than the column.
+        // A file with counts of other columns but not of this one is older than the column, so all its values are
+        // null.
         let is_older = |id: &i32| !file.null_value_counts().is_empty() && !file.value_counts().contains_key(id);
         for id in ids {
             let nulls = file.null_value_counts().get(id).copied();

@@ -1,8 +1,8 @@
-//! From text to one statement that only reads, with tables as they were under names of their own.
+//! Parses the text of a query into one read-only statement, and rewrites time travel to table names.
 //!
-//! `orders for version as of 123` becomes the table `"orders@snapshot:123"`, `orders for timestamp as of '…'` the table
-//! `"orders@time:…"`. People write `"orders@tag"` for a branch or a tag themselves. No dialect of the parser knows these
-//! words together with the rest, so they are taken out of the tokens before it reads them.
+//! `orders for version as of 123` becomes the table `"orders@snapshot:123"`, and `orders for timestamp as of '…'`
+//! becomes `"orders@time:…"`. For branches and tags, users write `"orders@tag"` directly. No dialect of the parser
+//! supports all of this syntax, so it is removed from the tokens before parsing.
 
 use crate::bounds::{check_depth, check_size};
 use crate::shown::{is_catalogs, listing};
@@ -17,15 +17,14 @@ use std::ops::ControlFlow;
 
 pub(crate) const DIALECT: GenericDialect = GenericDialect {};
 
-/// A statement that only reads.
 #[derive(Debug)]
 pub(crate) struct Parsed {
     pub(crate) statement: Statement,
-    /// It lists the tables of this one, which has to be there.
+    /// The namespace whose tables the statement lists. It must exist.
     pub(crate) namespace: Option<String>,
 }
 
-/// One statement, and nothing that changes anything.
+/// Parses one read-only statement. Rejects several statements and writes.
 pub(crate) fn parse(sql: &str, values: &SqlValues) -> LakeResult<Parsed> {
     let statement = parse_one(sql, values)?;
     match listing(&statement)? {
@@ -34,7 +33,7 @@ pub(crate) fn parse(sql: &str, values: &SqlValues) -> LakeResult<Parsed> {
     }
 }
 
-/// A text without values.
+/// Parses a text without values.
 #[cfg(test)]
 pub(crate) fn parse_alone(sql: &str) -> LakeResult<Parsed> {
     parse(sql, &SqlValues::new())
@@ -70,7 +69,7 @@ pub(crate) fn refused(text: &str) -> LakeError {
     LakeError::Refused(text.to_string())
 }
 
-/// What a statement that reads begins with.
+/// First keywords of read-only statements.
 const READING: [Keyword; 8] = [
     Keyword::SELECT,
     Keyword::WITH,
@@ -82,7 +81,7 @@ const READING: [Keyword; 8] = [
     Keyword::TABLE,
 ];
 
-/// Says what is meant before the parser stumbles over a statement that it does not even know.
+/// Rejects writes before parsing, for a better message than the parser's on statements that it does not support.
 fn check_first_word(tokens: &[Token]) -> LakeResult<()> {
     let first = tokens.iter().find(|token| !matches!(token, Token::Whitespace(_)));
     match first {
@@ -124,7 +123,7 @@ fn first_word(statement: &Statement) -> String {
     statement.to_string().split_whitespace().next().unwrap_or_default().to_string()
 }
 
-/// A query inside of a query may still write: `with x as (insert …)`, `select … into …`, `… for update`.
+/// Rejects writes inside a query: `with x as (insert …)`, `select … into …`, `… for update`.
 struct OnlyReads;
 
 impl VisitorMut for OnlyReads {
@@ -145,7 +144,7 @@ impl VisitorMut for OnlyReads {
     }
 }
 
-/// Takes the words of time travel out of the tokens and puts what they say into the name before them.
+/// Removes the time travel syntax from the tokens, and appends the version to the table name before it.
 fn with_versions(tokens: &[Token]) -> LakeResult<Vec<Token>> {
     let mut out: Vec<Token> = Vec::with_capacity(tokens.len());
     let mut rest = Cursor { tokens, at: 0 };
@@ -164,7 +163,7 @@ fn with_versions(tokens: &[Token]) -> LakeResult<Vec<Token>> {
         let plain = if word.quote_style.is_none() { word.value.to_lowercase() } else { word.value.clone() };
         *word = quoted(&format!("{plain}@{version}"));
         if !rest.has_alias() {
-            // Its columns are still called by the name that people wrote.
+            // The alias keeps the original name for references to columns.
             out.extend([Token::make_keyword("AS"), Token::Word(quoted(&plain))]);
         }
     }
@@ -181,7 +180,7 @@ struct Cursor<'a> {
 }
 
 impl Cursor<'_> {
-    /// The next token that is no space, from here or from a place behind.
+    /// Returns the first token at or after `at` that is not white space, with its index.
     fn next_from(&self, mut at: usize) -> Option<(usize, &Token)> {
         while let Some(token) = self.tokens.get(at) {
             if !matches!(token, Token::Whitespace(_)) {
@@ -192,7 +191,7 @@ impl Cursor<'_> {
         None
     }
 
-    /// Where these keywords end, if they stand there.
+    /// Returns the index after these keywords if they follow at `at`.
     fn keywords(&self, mut at: usize, words: &[Keyword]) -> Option<usize> {
         for wanted in words {
             match self.next_from(at) {
@@ -203,7 +202,7 @@ impl Cursor<'_> {
         Some(at)
     }
 
-    /// The words of time travel that begin here: read, and passed over.
+    /// Parses time travel syntax at the current token, and moves past it.
     fn version(&mut self) -> LakeResult<Option<String>> {
         const AS_OF: [Keyword; 2] = [Keyword::AS, Keyword::OF];
         if !matches!(self.tokens.get(self.at), Some(Token::Word(_))) {
@@ -232,7 +231,7 @@ impl Cursor<'_> {
         Ok(Some(version))
     }
 
-    /// Whether a name for the table follows.
+    /// Returns true if an alias follows.
     fn has_alias(&self) -> bool {
         match self.next_from(self.at) {
             Some((_, Token::Word(word))) => {

@@ -1,6 +1,6 @@
-//! Expressions of SQL over the rows of a batch, one row after the other: no row sees another one, or the clock.
+//! SQL expressions over the rows of a batch. Each row is evaluated on its own, without other rows or the clock.
 //!
-//! They have the limits of queries: their length and depth (`bounds.rs`), and the bytes that they build (`byte_budget.rs`).
+//! The limits are those of queries: length and depth (`bounds.rs`), and the bytes that they build (`byte_budget.rs`).
 
 #[cfg(test)]
 mod random;
@@ -29,25 +29,25 @@ use std::cell::Cell;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 
-/// Levels of an expression that any thread can evaluate.
+/// Maximum depth of an expression that can be evaluated on any thread's stack.
 const SHALLOW: usize = 40;
 
-/// Columns that are made of the columns of a batch, and which rows are kept.
+/// Columns computed from the columns of a batch, and a filter of its rows.
 #[derive(Debug, Clone)]
 pub struct RowExpressions {
     columns: Vec<Arc<dyn PhysicalExpr>>,
     filter: Option<Arc<dyn PhysicalExpr>>,
     schema: SchemaRef,
-    /// Bytes of the constants, which may be copied into each row.
+    /// Size of the constants in bytes. They may be copied into each row.
     constant_bytes: usize,
     is_deep: bool,
 }
 
 impl RowExpressions {
-    /// Each column is a name and an expression over the columns of `input`.
+    /// Plans the expressions. Each column is a name and an expression over the columns of `input`.
     ///
     /// # Errors
-    /// What is wrong with one of them, with its name.
+    /// Returns an error with the name of the column whose expression is invalid.
     pub fn new(input: &SchemaRef, columns: &[(String, String)], filter: Option<&str>) -> Result<Self, LakeError> {
         let bytes: usize = columns.iter().map(|(_, sql)| sql.len()).chain(filter.map(str::len)).sum();
         if bytes > MOST_SQL_BYTES || columns.len() > MOST_COLUMNS {
@@ -83,18 +83,19 @@ impl RowExpressions {
         Ok(RowExpressions { columns: made, filter, schema: Arc::new(schema), constant_bytes, is_deep })
     }
 
-    /// The columns that come out.
+    /// Returns the schema of the computed columns.
     pub fn schema(&self) -> &SchemaRef {
         &self.schema
     }
 
-    /// The rows that are kept, with their new columns, and after them those columns of the batch that `beside` names.
+    /// Returns the filtered rows with the computed columns, followed by the columns of the batch that `beside` names.
     ///
     /// # Errors
-    /// A value cannot be computed, or all of them together take too much memory: fewer rows at a time may fit.
+    /// Returns an error if a value cannot be computed, or if the values need too much memory. Fewer rows at a time
+    /// may fit.
     ///
     /// # Panics
-    /// When a function does.
+    /// Panics if a function panics.
     pub fn of(&self, rows: &RecordBatch, beside: &[&str]) -> Result<RecordBatch, ArrowError> {
         if self.is_deep {
             return on_deep_stack(|| self.evaluate(rows, beside)).unwrap_or_else(|panic| resume_unwind(panic));
@@ -281,7 +282,7 @@ mod tests {
         assert!(RowExpressions::new(&rows().schema(), &wide, None).is_err());
     }
 
-    /// Threads of streams have stacks of 2 MB.
+    /// Stream threads have stacks of 2 MB.
     #[test]
     fn the_deepest_expression_is_planned_and_evaluated_on_a_small_stack() {
         let small = std::thread::Builder::new().stack_size(512 << 10);
@@ -322,7 +323,7 @@ mod tests {
         assert_eq!(made.column(1).as_string::<i32>().value(0), "LondonaLondon");
     }
 
-    /// A batch that does not fit can be evaluated in parts.
+    /// A batch that exceeds the budget can be evaluated in parts.
     #[test]
     fn fewer_rows_fit_where_all_do_not() {
         let made = of(&[("x", "rpad(city, 12000000, 'x')")], None).expect("it is right");
@@ -348,7 +349,8 @@ mod tests {
         assert!(of(&[("x", "regexp_like(city, '^L')"), ("y", "regexp_replace(city, 'o', '0')")], None).is_ok());
     }
 
-    /// A new function has to be added here, and to `multiplied` or `OF_ANY_LENGTH` if it builds more than it gets.
+    /// Add each new function here, and to `multiplied` or `OF_ANY_LENGTH` if its result can be larger than its
+    /// arguments.
     #[test]
     fn all_functions_are_known() {
         const KNOWN: &str = "abs acos acosh array_any_value array_append array_concat array_dims array_distance array_distinct \

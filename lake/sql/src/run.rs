@@ -1,4 +1,4 @@
-//! A query from its text to its rows, within its limits.
+//! Execution of a query within its limits, from its text to its rows.
 
 use crate::cells::{columns, rows};
 use crate::error::of_query;
@@ -28,20 +28,20 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-/// Chunks that wait for their reader.
+/// Maximum number of chunks that wait for the reader.
 const AHEAD: usize = 2;
 
-/// Of a batch, made into cells at a time.
+/// Target size of the part of a batch that is converted to cells at a time.
 const SLICE_BYTES: u64 = 1 << 20;
 
-/// What comes of a query, one after the other.
+/// Messages from the execution of a query to its reader.
 enum QueryOutput {
     Columns(Vec<ResultColumn>),
     Rows(Chunk),
     End { is_cut: bool },
 }
 
-/// What a query is carried out with.
+/// Resources for the execution of a query.
 pub(crate) struct Means {
     pub(crate) lake: Lake,
     pub(crate) memory: Arc<RuntimeEnv>,
@@ -49,8 +49,8 @@ pub(crate) struct Means {
     pub(crate) looked: Arc<Looked>,
 }
 
-/// Carries a query out and sends its parts. It ends when this future or the other end is dropped, by `stop` and by its
-/// time, also when nobody reads.
+/// Executes a query and sends its output. Ends when this future or the receiver is dropped, on `stop`, or at the
+/// deadline, even if the reader does not read.
 async fn carry(
     means: Means,
     query: Query,
@@ -59,11 +59,11 @@ async fn carry(
 ) {
     let told = async {
         if let Err(error) = work(&means, &query, &parts).await {
-            // A reader that is gone has heard enough.
+            // A dropped reader needs no error.
             drop(parts.send(Err(error)).await);
         }
     };
-    // The reader says itself how these two ended.
+    // The reader detects cancellation and the deadline itself.
     tokio::select! {
         () = told => {}
         () = stop.cancelled() => {}
@@ -80,7 +80,7 @@ async fn work(means: &Means, query: &Query, parts: &mpsc::Sender<LakeResult<Quer
         let batch = batch.map_err(|error| of_query(&error))?;
         for slice in slices(&batch) {
             let Slice { rows: batch, bytes: size } = slice;
-            // What cannot fit is not made into cells first.
+            // A single row that cannot fit is not converted.
             let is_huge = batch.num_rows() == 1 && size / 2 > bytes;
             let mut chunk = if is_huge { Chunk::new() } else { rows(&batch).map_err(unreadable)? };
             let kept = fitting(&chunk, left, bytes);
@@ -104,13 +104,13 @@ fn unreadable(error: ArrowError) -> LakeError {
     LakeError::Unavailable(error.to_string())
 }
 
-/// Some rows of a batch, and about how many bytes they take.
+/// Some rows of a batch, and their approximate size in bytes.
 struct Slice {
     rows: RecordBatch,
     bytes: usize,
 }
 
-/// A batch in pieces of about `SLICE_BYTES`: cells of JSON take several times what arrow takes.
+/// Splits a batch into slices of about `SLICE_BYTES`, because JSON cells need several times the memory of arrow.
 fn slices(batch: &RecordBatch) -> Vec<Slice> {
     let mut sizes = vec![0_u64; batch.num_rows()];
     for column in batch.columns() {
@@ -137,7 +137,7 @@ fn row_bytes(row: &[serde_json::Value]) -> usize {
     row.iter().map(|cell| cell_bytes(cell) + 1).sum()
 }
 
-/// How many of its rows there is room for.
+/// Returns how many rows of the chunk fit into the remaining limits.
 fn fitting(chunk: &Chunk, rows: usize, mut bytes: usize) -> usize {
     let fit = chunk.iter().take(rows).take_while(|row| {
         let size = row_bytes(row);
@@ -155,7 +155,7 @@ async fn planned(means: &Means, query: &Query) -> LakeResult<SendableRecordBatch
     namespace.map_or(Ok(()), |namespace| check_namespace(&state, &namespace))?;
     let wrong = |error| of_query(&error);
     let plan = state.statement_to_plan(statement).await.map_err(wrong)?;
-    // What the parser let through must not write either.
+    // A second check after the parser's: the plan must not write either.
     let reads = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     reads.verify_plan(&plan).map_err(wrong)?;
     let plan = state.optimize(&plan).map_err(wrong)?;
@@ -164,8 +164,8 @@ async fn planned(means: &Means, query: &Query) -> LakeResult<SendableRecordBatch
     execute_stream(plan.data, state.task_ctx()).map_err(wrong)
 }
 
-/// A join may make millions of rows of one batch, and would not look up before it is through with them: a pause now and
-/// then lets it be ended.
+/// Adds yield points to joins. A join can produce millions of rows from one batch, and could not be cancelled before
+/// it has finished with the batch.
 fn pausing(node: Arc<dyn ExecutionPlan>) -> Transformed<Arc<dyn ExecutionPlan>> {
     if node.name().ends_with("JoinExec") {
         Transformed::yes(Arc::new(CooperativeExec::new(node)))
@@ -174,8 +174,7 @@ fn pausing(node: Arc<dyn ExecutionPlan>) -> Transformed<Arc<dyn ExecutionPlan>> 
     }
 }
 
-/// The reading end of a query. What computes may not look up for a while; whoever reads is answered in time all the
-/// same.
+/// The reading end of a query. It enforces cancellation and the deadline even while the computation does not yield.
 pub(crate) struct Rows {
     columns: Vec<ResultColumn>,
     parts: mpsc::Receiver<LakeResult<QueryOutput>>,
@@ -184,12 +183,12 @@ pub(crate) struct Rows {
     until: Instant,
     time: Duration,
     stop: CancellationToken,
-    /// Dropped with the rows, it ends the query.
+    /// Dropping this ends the query.
     work: JoinSet<()>,
 }
 
 impl Rows {
-    /// Begins a query on other threads, and waits until it is known which columns there are.
+    /// Starts a query on the threads of `there`, and waits until its columns are known.
     pub(crate) async fn begin(means: Means, query: Query, stop: CancellationToken, there: &Handle) -> LakeResult<Rows> {
         let (sender, parts) = mpsc::channel(AHEAD);
         let (looked, time) = (means.looked.clone(), query.limits.time);
@@ -211,7 +210,7 @@ impl Rows {
             () = sleep_until(self.until) => LakeError::too_long(self.time),
             part = self.parts.recv() => match part {
                 Some(part) => return part,
-                // The other end looks at the same clock, and may see it first.
+                // The sender uses the same deadline and may close the channel first.
                 None if self.stop.is_cancelled() => LakeError::Cancelled,
                 None if Instant::now() >= self.until => LakeError::too_long(self.time),
                 None => broken_off(),
@@ -222,7 +221,7 @@ impl Rows {
     }
 }
 
-/// It panicked, or its threads are gone.
+/// The error of a query that panicked or whose threads have ended.
 fn broken_off() -> LakeError {
     LakeError::Unavailable("the query broke off\nhint: the log of the server says why".into())
 }

@@ -1,7 +1,7 @@
-//! One table in a query: which of its files can hold a row of the answer, and reading those.
+//! A scan of one table: selects the files that can contain matching rows, and reads them.
 //!
-//! Files are chosen while the query is planned, so `explain` says how many there are of how many, and a count without a
-//! condition is answered from what the manifests say.
+//! Files are selected during planning, so `explain` shows how many files are selected of how many, and a count
+//! without a condition is answered from the manifests.
 
 use crate::condition::implied_by_all;
 use crate::error::{inside, of_iceberg, of_lake};
@@ -31,7 +31,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What a query looked at, over all its tables.
+/// Files and bytes that a query has scanned, over all its tables.
 #[derive(Debug, Default)]
 pub(crate) struct Looked {
     files: AtomicU64,
@@ -52,11 +52,11 @@ impl Looked {
     }
 }
 
-/// A table as it was at one snapshot; without one it is empty.
+/// A table at one snapshot. Without a snapshot it is empty.
 #[derive(Debug)]
 pub(crate) struct LakeProvider {
     table: Table,
-    /// Checks the paths of files.
+    /// Checks the paths of files before they are read.
     loaded: orch_lake::Table,
     name: String,
     snapshot_id: Option<i64>,
@@ -95,7 +95,7 @@ impl LakeProvider {
 
     async fn tasks(&self, columns: &[String], predicate: Option<Predicate>) -> iceberg::Result<Vec<FileScanTask>> {
         let Some(snapshot_id) = self.snapshot_id else { return Ok(Vec::new()) };
-        // With the name of the file each column is found by its id (lake/src/table/read.rs says why).
+        // Selecting the file name makes the reader resolve columns by id (lake/src/table/read.rs has the reason).
         let columns = columns.iter().map(String::as_str).chain([RESERVED_COL_NAME_FILE]);
         let mut scan = self.table.scan().snapshot_id(snapshot_id).select(columns);
         if let Some(predicate) = predicate {
@@ -120,7 +120,7 @@ impl TableProvider for LakeProvider {
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> DfResult<Vec<TableProviderFilterPushDown>> {
-        // They choose files and row groups; each row is asked again.
+        // The filters only prune files and row groups; the engine filters rows again.
         Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
     }
 
@@ -137,7 +137,7 @@ impl TableProvider for LakeProvider {
         };
         let mut columns: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
         if columns.is_empty() {
-            // Rows without columns are counted by one of them.
+            // A scan without columns reads one column to count the rows.
             columns.extend(self.schema.fields().first().map(|field| field.name().clone()));
         }
         let predicate = implied_by_all(filters, &self.schema);
@@ -156,7 +156,8 @@ impl TableProvider for LakeProvider {
     }
 }
 
-/// The first files that hold as many rows as are wanted; deletes would make the numbers wrong.
+/// Keeps the first files that together have `limit` rows. Files with deletes count as 0 rows, because their row
+/// counts are too high.
 fn keep_enough(tasks: &mut Vec<FileScanTask>, limit: usize) {
     let mut rows = 0_u64;
     let enough = tasks.iter().position(|task| {
@@ -168,7 +169,7 @@ fn keep_enough(tasks: &mut Vec<FileScanTask>, limit: usize) {
     }
 }
 
-/// Reading the chosen files, in as many parts as there are threads.
+/// A scan of the selected files, with as many partitions as threads.
 struct LakeScan {
     table: Table,
     name: String,
@@ -178,7 +179,7 @@ struct LakeScan {
     parts: Vec<Vec<FileScanTask>>,
     of_files: u64,
     snapshot_id: Option<i64>,
-    /// Of all files, if they say it and nothing is left out.
+    /// Number of rows of all files. `None` if a file does not have the number or rows are filtered.
     rows: Option<usize>,
     properties: Arc<PlanProperties>,
 }
@@ -216,7 +217,7 @@ impl LakeScan {
     }
 }
 
-/// The largest first, each to the part that has least so far. There is always one part.
+/// Distributes the files: largest first, each to the partition with the fewest bytes. Returns at least one partition.
 fn divided(mut tasks: Vec<FileScanTask>, most: usize) -> Vec<Vec<FileScanTask>> {
     let count = most.min(tasks.len()).max(1);
     let mut parts: Vec<(u64, Vec<FileScanTask>)> = (0..count).map(|_| (0, Vec::new())).collect();
@@ -296,12 +297,13 @@ impl ExecutionPlan for LakeScan {
         let max_key_bytes = MAX_DELETE_KEY_BYTES / self.parts.len().max(1);
         let live = read_live(self.table.clone(), reader, tasks, max_key_bytes);
         let batches = live.map(move |batch| Ok(in_schema(&batch.map_err(|error| inside(of_lake(error)))?, &schema)?));
-        // Whoever wants fewer rows stops asking; what was read is a few thousand at most.
+        // A consumer with a limit stops polling, so at most a few thousand extra rows are read.
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), batches)))
     }
 }
 
-/// The batch under the schema that was promised: only metadata of fields may differ, and the name of the file is left out.
+/// Replaces the schema of the batch, which differs only in metadata of fields, and drops the column with the file
+/// name.
 fn in_schema(batch: &RecordBatch, schema: &Arc<Schema>) -> Result<RecordBatch, arrow::error::ArrowError> {
     let columns = batch.columns().iter().take(schema.fields().len()).cloned().collect();
     let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));

@@ -1,5 +1,5 @@
-//! What one query sees: the tables of the lake by namespace, each as it is when it is first named, and nothing else. No
-//! file, no address and no table of the engine can be reached from here.
+//! The catalog of one query: the tables of the lake by namespace, each loaded when it is first named. Queries can
+//! reach no files, no network addresses and no other tables of the engine.
 
 use crate::error::{inside, of_iceberg, of_lake, of_query};
 use crate::exact::{ExactIntegers, exact_sum};
@@ -21,10 +21,10 @@ use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Functions that stand where tables stand; the planner asks for a table of that name first.
+/// Table functions. The planner looks for a table with the same name first.
 const FUNCTIONS: [&str; 2] = ["generate_series", "range"];
 
-/// The state of one query. `threads`: how many parts it may be computed in.
+/// Returns the state of one query. `threads` is the number of partitions that are computed in parallel.
 pub(crate) async fn session(
     lake: &Lake,
     runtime: Arc<RuntimeEnv>,
@@ -35,13 +35,13 @@ pub(crate) async fn session(
     for name in lake.tables(None).await.map_err(of_lake)? {
         tables.entry(name.namespace().into()).or_default().insert(name.name().into());
     }
-    // A table without a namespace is looked for in the only one there is.
+    // A table without a namespace is searched in the only namespace, if there is exactly one.
     let usual = tables.keys().next().cloned().filter(|_| tables.len() == 1).unwrap_or_else(|| "default".into());
     let config = SessionConfig::new()
         .with_target_partitions(threads)
         .with_information_schema(true)
         .with_create_default_catalog_and_schema(false)
-        // `17.50` is what it says, as in a column of money.
+        // Reads `17.50` as a decimal, so that it is exact.
         .set_bool("datafusion.sql_parser.parse_float_as_decimal", true)
         // Spark sorts nulls first in ascending order and last in descending order.
         .set_str("datafusion.sql_parser.default_null_ordering", "nulls_min")
@@ -60,10 +60,7 @@ pub(crate) async fn session(
     Ok(state)
 }
 
-/// Whether the lake has a table in this namespace.
-///
-/// # Errors
-/// It has none: with the command that lists namespaces.
+/// Checks that the lake has this namespace. The error names the command that lists namespaces.
 pub(crate) fn check_namespace(state: &SessionState, name: &str) -> LakeResult<()> {
     let catalog = state.catalog_list().catalog(CATALOG);
     if name == "information_schema" || catalog.is_some_and(|catalog| catalog.schema(name).is_some()) {
@@ -74,7 +71,8 @@ pub(crate) fn check_namespace(state: &SessionState, name: &str) -> LakeResult<()
     )))
 }
 
-/// The lake by its own name and by that of Trino's queries. Listed by one, so that no table is shown twice.
+/// The lake's catalog under its own name and under the alias for Trino queries. Only the first is listed, so no table
+/// is shown twice.
 #[derive(Debug)]
 struct Catalogs(Arc<dyn CatalogProvider>);
 
@@ -83,7 +81,7 @@ impl CatalogProviderList for Catalogs {
         self
     }
 
-    /// Queries bring no catalogs.
+    /// Queries cannot register catalogs.
     fn register_catalog(&self, _: String, _: Arc<dyn CatalogProvider>) -> Option<Arc<dyn CatalogProvider>> {
         None
     }
@@ -128,13 +126,13 @@ struct Namespace {
     looked: Arc<Looked>,
 }
 
-/// What a name in a query asks for: a table, how it was, or what is known about it.
+/// A table name of a query: the table, with an optional version or metadata table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct QueriedTable<'a> {
     table: &'a str,
-    /// Behind an `@`.
+    /// The part after `@`.
     version: Option<&'a str>,
-    /// Behind a `$`.
+    /// The part after `$`.
     about: Option<&'a str>,
 }
 
@@ -163,7 +161,7 @@ impl SchemaProvider for Namespace {
     }
 
     async fn table(&self, name: &str) -> DfResult<Option<Arc<dyn TableProvider>>> {
-        // A table may be called like that itself.
+        // The name of a table may itself contain `@` or `$`.
         let asked = if self.tables.contains(name) {
             QueriedTable { table: name, version: None, about: None }
         } else {
@@ -211,7 +209,7 @@ impl Namespace {
     }
 }
 
-/// How many letters differ, for a guess at what was meant.
+/// Returns the Levenshtein distance, for suggestions in error messages.
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
@@ -227,7 +225,7 @@ fn distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
-/// The snapshot that a version names: `snapshot:123`, `time:2026-11-20 06:00:00`, or a branch or tag.
+/// Returns the snapshot of a version: `snapshot:123`, `time:2026-11-20 06:00:00`, or a branch or tag.
 fn snapshot_of(table: &iceberg::table::Table, name: &str, version: &str) -> LakeResult<i64> {
     let metadata = table.metadata();
     if let Some(id) = version.strip_prefix("snapshot:") {
@@ -255,7 +253,7 @@ fn no_version(name: &str, what: &str) -> LakeError {
     LakeError::NotFound(format!("table `{name}` has no {what}\nhint: {hint}"))
 }
 
-/// In UTC unless it says a zone; a date is its midnight.
+/// Parses a timestamp. Without an offset it is UTC; a date without a time is midnight.
 fn moment(text: &str) -> Option<DateTime<Utc>> {
     let text = text.trim();
     if let Ok(at) = DateTime::parse_from_rfc3339(&text.replacen(' ', "T", 1)) {

@@ -1,5 +1,5 @@
-//! What the lake holds, listed as Trino and Athena list it: `show catalogs`, `show schemas` and `show tables from …` become queries
-//! over `information_schema`, with the columns that these engines give.
+//! Listings in the format of Trino and Athena: `show catalogs`, `show schemas` and `show tables from …` are rewritten
+//! to queries over `information_schema` with the column names of these engines.
 
 use datafusion::sql::sqlparser::ast::{
     Ident, ObjectName, ShowStatementFilter, ShowStatementFilterPosition, ShowStatementIn, ShowStatementOptions,
@@ -7,20 +7,20 @@ use datafusion::sql::sqlparser::ast::{
 };
 use orch_store::lake_view::{LakeError, LakeResult};
 
-/// As people see it in `information_schema`.
+/// Name of the catalog in `information_schema`.
 pub(crate) const CATALOG: &str = "lake";
-/// What queries written for Trino call a catalog of Iceberg tables.
+/// Name of the catalog in queries written for Trino.
 pub(crate) const ALIAS: &str = "iceberg";
 
-/// A query in the place of what was written.
+/// The query that replaces a `show` statement.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Listing {
     pub(crate) query: String,
-    /// It has to be there.
+    /// A namespace that must exist.
     pub(crate) namespace: Option<String>,
 }
 
-/// `None`: the planner carries the statement out as it is.
+/// Rewrites a `show` statement. `None` if the planner can run the statement unchanged.
 pub(crate) fn listing(statement: &Statement) -> LakeResult<Option<Listing>> {
     match statement {
         Statement::ShowVariable { variable } if is_catalogs(variable) => {
@@ -70,7 +70,7 @@ fn tables(options: &ShowStatementOptions) -> LakeResult<Option<Listing>> {
     Ok(Some(Listing { query, namespace: Some(namespace) }))
 }
 
-/// The parts of the name behind `from` or `in`, as SQL folds them.
+/// Returns the parts of the name after `from` or `in`, with unquoted parts in lower case.
 fn within(options: &ShowStatementOptions) -> LakeResult<Vec<String>> {
     if options.starts_with.is_some() || options.limit.is_some() || options.limit_from.is_some() {
         return Err(refused("`starts with` and `limit` are not known here", "write `like 'a%'`"));

@@ -1,10 +1,10 @@
-//! How many bytes each row of a column takes, whatever else its buffers hold.
+//! Sizes of the rows of a column in bytes, independent of what else its buffers contain.
 
 use arrow::array::{Array, AsArray as _, OffsetSizeTrait};
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::DataType;
 
-/// What an offset or a view takes besides.
+/// Bytes of an offset or a view per value.
 const BESIDES: u64 = 4;
 
 pub(crate) fn row_bytes(array: &dyn Array) -> Vec<u64> {
@@ -37,7 +37,7 @@ pub(crate) fn row_bytes(array: &dyn Array) -> Vec<u64> {
     }
 }
 
-/// The length is in the low half of a view's first word.
+/// Returns the size of a value from its view. The low 32 bits hold the length.
 fn viewed(view: u128) -> u64 {
     u64::from(view as u32) + BESIDES
 }

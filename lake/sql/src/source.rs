@@ -1,4 +1,4 @@
-//! The lake of a binary: opened by its connections when somebody first looks, and again when these have changed.
+//! The lake of a binary, opened with its connections at first use and reopened when these change.
 
 use crate::error::chain;
 use crate::view::{SqlLake, SqlLimits};
@@ -7,7 +7,7 @@ use orch_sdk::task::Connection;
 use orch_store::lake_view::{FindConnection, LakeError, LakeResult, LakeSource, LakeView};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// A lake that is opened, and where it is for people.
+/// An open lake, and its location as shown to users.
 pub struct Opened {
     pub lake: Lake,
     pub place: String,
@@ -15,7 +15,8 @@ pub struct Opened {
 
 type CachedLake = Option<(Vec<Connection>, Arc<SqlLake>)>;
 
-/// What `Binary::lake` takes. `open` gets the connections `ids` in that order, on the threads that will do its work.
+/// Returns the argument of `Binary::lake`. `open` gets the connections `ids` in this order, and runs on the lake's
+/// own threads.
 pub fn source<F>(limits: SqlLimits, ids: &'static [&'static str], open: F) -> LakeSource
 where
     F: Fn(&[Connection]) -> anyhow::Result<Opened> + Clone + Send + Sync + 'static,

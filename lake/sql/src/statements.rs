@@ -1,5 +1,5 @@
-//! Statements over rows from anywhere, in this process: what a pipeline asks of its own tables. No lake, no limits of a
-//! reader; a statement that is under way holds no more than joins and sums need.
+//! SQL over rows from any source, in this process, for the pipelines' own tables. Has no limits. A running statement
+//! keeps only the state of its joins and aggregations in memory.
 
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::streaming::StreamingTable;
@@ -15,26 +15,26 @@ use orch_sdk::task::{TaskResult, fatal};
 use std::fmt;
 use std::sync::Arc;
 
-/// Reads the rows of a view, each time anew.
+/// Opens a new stream of the rows of a view.
 pub type BatchSource = Arc<dyn Fn() -> BoxFuture<'static, TaskResult<Batches>> + Send + Sync>;
 
-/// Named rows, and what can be asked of them.
+/// Named views, and the statements over them.
 pub struct Statements {
     context: SessionContext,
 }
 
 impl Default for Statements {
-    /// One thread computes: others belong to other tasks.
+    /// Uses one thread, because the others belong to other tasks.
     fn default() -> Statements {
         Statements { context: SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1)) }
     }
 }
 
 impl Statements {
-    /// Rows by a name.
+    /// Registers a view.
     ///
     /// # Errors
-    /// The name is taken.
+    /// Returns an error if the name is already used.
     pub fn view(&self, name: &str, schema: SchemaRef, open: BatchSource) -> TaskResult<()> {
         let table = StreamingTable::try_new(schema.clone(), vec![Arc::new(View { schema, open })])
             .map_err(view_or_statement_error)?;
@@ -42,20 +42,20 @@ impl Statements {
         Ok(())
     }
 
-    /// Makes the rows of a statement a view for those that follow.
+    /// Registers a statement as a view for later statements.
     ///
     /// # Errors
-    /// The statement is wrong, or the name is taken.
+    /// Returns an error if the statement is invalid or the name is already used.
     pub async fn keep(&self, name: &str, statement: &str) -> TaskResult<()> {
         let frame = self.context.sql(statement).await.map_err(view_or_statement_error)?;
         self.context.register_table(name, frame.into_view()).map_err(view_or_statement_error)?;
         Ok(())
     }
 
-    /// The rows of a statement.
+    /// Runs a statement and returns its rows.
     ///
     /// # Errors
-    /// The statement is wrong. In the stream: a row could not be read or computed.
+    /// Returns an error if the statement is invalid. The stream fails if a row cannot be read or computed.
     pub async fn rows(&self, statement: &str) -> TaskResult<Batches> {
         let frame = self.context.sql(statement).await.map_err(view_or_statement_error)?;
         let stream = frame.execute_stream().await.map_err(view_or_statement_error)?;
@@ -92,7 +92,7 @@ impl PartitionStream for View {
     }
 }
 
-/// The error of a view's source, on its way through the engine.
+/// Wraps an error of a view's source while it passes through the engine.
 #[derive(Debug)]
 struct Unread(anyhow::Error);
 
@@ -104,7 +104,8 @@ impl fmt::Display for Unread {
 
 impl std::error::Error for Unread {}
 
-/// What a view could not read is its own error; everything else is one of the statement, and another try cannot help.
+/// Returns the original error if a source failed. Other errors are caused by the statement and are fatal, because
+/// retries cannot help.
 fn view_or_statement_error(error: DataFusionError) -> anyhow::Error {
     match error {
         DataFusionError::External(error) => match error.downcast::<Unread>() {

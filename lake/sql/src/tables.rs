@@ -1,4 +1,4 @@
-//! What a query reads: its tables, and what changes without them.
+//! The dependencies of a query: its tables, and functions whose values change without them.
 
 use crate::parse::{parse, refused};
 use crate::shown::{ALIAS, CATALOG};
@@ -8,22 +8,22 @@ use orch_store::lake_view::{LakeResult, SqlValues};
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-/// What the answer of a query depends on.
+/// The inputs that the result of a query depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reads {
     pub tables: BTreeSet<TableName>,
-    /// A function that gives another value each time, if there is one.
+    /// Name of a nondeterministic function in the query, if it has one.
     pub changing: Option<String>,
 }
 
 const CHANGING: [&str; 9] =
     ["current_date", "current_time", "current_timestamp", "localtimestamp", "now", "rand", "random", "today", "uuid"];
 
-/// What a `select` reads. Each table has to be named with its namespace: which one is meant otherwise depends on what else is
-/// in the lake.
+/// Returns the dependencies of a `select`. Each table must be qualified with its namespace, because the resolution of
+/// an unqualified name depends on the other tables of the lake.
 ///
 /// # Errors
-/// The text cannot be read or is no `select`, or a table is named without its namespace.
+/// Returns an error if the text is not a valid `select`, or if a table is not qualified.
 pub fn reads_of(sql: &str, values: &SqlValues) -> LakeResult<Reads> {
     let statement = parse(sql, values)?.statement;
     if !matches!(statement, Statement::Query(_)) {
@@ -38,7 +38,7 @@ pub fn reads_of(sql: &str, values: &SqlValues) -> LakeResult<Reads> {
 
 #[derive(Default)]
 struct Named {
-    /// Of common table expressions of the queries that are open.
+    /// Names of the common table expressions of each open query.
     defined: Vec<BTreeSet<String>>,
     tables: BTreeSet<TableName>,
     changing: Option<String>,
@@ -74,7 +74,7 @@ impl Visitor for Named {
         match parts.as_slice() {
             [one] if self.defined.iter().any(|defined| defined.contains(one)) => ControlFlow::Continue(()),
             [namespace, name] => {
-                // What is known about a table, and how it was, changes with the table.
+                // Metadata tables and versions change only with the table.
                 let name = name.split(['@', '$']).next().unwrap_or_default();
                 match TableName::new(namespace, name) {
                     Ok(table) => {
@@ -89,7 +89,7 @@ impl Visitor for Named {
     }
 }
 
-/// A name as it is looked up: in lower case unless it is quoted.
+/// Normalizes a name: lower case unless it is quoted.
 fn plain(name: &str) -> String {
     match name.strip_prefix('"').and_then(|name| name.strip_suffix('"')) {
         Some(quoted) => quoted.replace("\"\"", "\""),
@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn a_table_has_to_say_its_namespace() {
         assert!(tables("select * from t").unwrap_err().starts_with("`t` has no namespace"));
-        // Known where it is defined, and nowhere else.
+        // A common table expression is not visible outside its query.
         let outside = "select * from (with t as (select 1 as x) select * from t) s, t";
         assert!(tables(outside).unwrap_err().starts_with("`t` has no namespace"));
         assert!(tables("show tables").unwrap_err().contains("select"));

@@ -1,5 +1,5 @@
-//! Values that a query names as `$name`. Each becomes one token, or a literal that is written here: nothing in a value is read as SQL.
-//! Queries that a Postgres answers keep their text; `placeholders` says where the names stand in it.
+//! Values of `$name` parameters. Each becomes a literal that is generated here, so no value is parsed as SQL. Queries
+//! that run in Postgres keep their text; `placeholders` returns the positions of the names in it.
 
 use crate::parse::{DIALECT, refused};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
@@ -7,19 +7,19 @@ use datafusion::sql::sqlparser::tokenizer::{Location, Token, Tokenizer};
 use orch_store::lake_view::{LakeError, LakeResult, SqlValue, SqlValues};
 use std::ops::Range;
 
-/// Where a statement names a value.
+/// A reference to a parameter in a statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placeholder {
-    /// Without its `$`.
+    /// The name without `$`.
     pub name: String,
-    /// Its bytes in the statement, the `$` included.
+    /// Byte range in the statement, including `$`.
     pub range: Range<usize>,
 }
 
-/// The names in a statement of Postgres, in order. Texts, comments and quoted names hold none.
+/// Returns the parameters of a Postgres statement, in order. Strings, comments and quoted identifiers contain none.
 ///
 /// # Errors
-/// A text or a comment without an end.
+/// Returns an error for an unterminated string or comment.
 pub fn placeholders(sql: &str) -> LakeResult<Vec<Placeholder>> {
     let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize_with_location();
     let tokens = tokens.map_err(|error| refused(&error.to_string()))?;
@@ -34,7 +34,7 @@ pub fn placeholders(sql: &str) -> LakeResult<Vec<Placeholder>> {
     Ok(named.collect())
 }
 
-/// Lines and columns count from 1, in characters.
+/// Converts a location to a byte offset. Lines and columns of locations start at 1; columns count characters.
 fn offset(sql: &str, at: Location) -> Option<usize> {
     let (line, column) = (usize::try_from(at.line).ok()?, usize::try_from(at.column).ok()?);
     let before: usize = sql.split_inclusive('\n').take(line - 1).map(str::len).sum();
@@ -42,8 +42,7 @@ fn offset(sql: &str, at: Location) -> Option<usize> {
     Some(before + within)
 }
 
-/// # Errors
-/// A name without a value.
+/// Replaces parameters by literals. Returns an error if a parameter has no value.
 pub(crate) fn with_values(tokens: Vec<Token>, values: &SqlValues) -> LakeResult<Vec<Token>> {
     let mut out = Vec::with_capacity(tokens.len());
     for token in tokens {
@@ -73,7 +72,7 @@ fn literal(value: &SqlValue) -> LakeResult<Vec<Token>> {
         SqlValue::Text(text) => return Ok(vec![Token::SingleQuotedString(text.clone())]),
         SqlValue::Null => "null".into(),
         SqlValue::Boolean(truth) => truth.to_string(),
-        // Behind a minus a bracket, so that `-$x` is no comment.
+        // In parentheses, so that `-$x` does not start a comment.
         SqlValue::Integer(number) if *number < 0 => format!("({number})"),
         SqlValue::Integer(number) => number.to_string(),
         SqlValue::Number(number) => format!("cast('{number:?}' as double)"),

@@ -1,4 +1,4 @@
-//! The lake as people look at it: lists and queries, carried out on threads of their own.
+//! Pages and queries of the lake, which run on their own threads.
 
 use crate::error::of_lake;
 use crate::files::{files, partitions};
@@ -24,23 +24,24 @@ use tokio::runtime::{Handle, Runtime};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// Tables whose metadata is read at the same time.
+/// Maximum number of tables whose metadata is read concurrently.
 const AT_ONCE: usize = 8;
-/// For files, which are read and written by threads that wait.
+/// Number of blocking threads for file I/O.
 const FILE_THREADS: usize = 4;
-/// Threads that end and begin again would change how much memory is mapped.
+/// Threads that end and restart would change the amount of mapped memory.
 const FOR_EVER: Duration = Duration::from_hours(24 * 365);
-/// Plans of long queries are deep: of the deepest that `bounds.rs` lets pass each level may take 256 kB, several times what
-/// the widest frames of planner, optimizer and destructors take in a build without optimisation. Only what is touched
-/// takes memory.
+/// Stack size for planning. Plans can be as deep as `bounds.rs` allows, and each level may use 256 kB, several times
+/// the largest frames of the planner, the optimizer and destructors in an unoptimized build. Only touched pages use
+/// memory.
 pub(crate) const STACK_BYTES: usize = 256 << 20;
 
-/// What all queries of a process together may take.
+/// Limits shared by all queries of a process.
 #[derive(Debug, Clone, Copy)]
 pub struct SqlLimits {
-    /// For what sorting, grouping and joining hold. What functions build and what lies in batches is not counted.
+    /// Memory for sorting, grouping and joining, in bytes. Results of functions and batches in flight are not
+    /// counted.
     pub memory_bytes: usize,
-    /// In how many parts one query is computed at a time.
+    /// Number of partitions of a query that are computed in parallel.
     pub threads: usize,
 }
 
@@ -58,15 +59,15 @@ pub struct SqlLake {
     threads: usize,
     memory: Arc<RuntimeEnv>,
     handle: Handle,
-    /// Taken when it is dropped: a runtime must not be waited for inside of another one.
+    /// Taken out on drop, because dropping a runtime inside another one would block.
     runtime: Option<Runtime>,
 }
 
 impl SqlLake {
-    /// Opens a lake on threads of its own; what `open` connects lives there too.
+    /// Opens a lake on its own threads. Connections that `open` creates run there, too.
     ///
     /// # Errors
-    /// What `open` says, as people may hear it.
+    /// Returns the error of `open` in a form that can be shown to users.
     pub async fn open(
         limits: SqlLimits,
         open: impl Future<Output = anyhow::Result<Opened>> + Send + 'static,
@@ -75,7 +76,7 @@ impl SqlLake {
         let broken =
             |error: &dyn std::fmt::Display| LakeError::Unavailable(format!("the lake cannot be opened: {error}"));
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            // What computes may keep a thread for itself for a while; what reads needs one all the same.
+            // One extra thread, because queries can occupy the others with computation while reads must proceed.
             .worker_threads(threads + 1)
             .max_blocking_threads(FILE_THREADS)
             .thread_keep_alive(FOR_EVER)
@@ -87,7 +88,7 @@ impl SqlLake {
         let handle = runtime.handle().clone();
         start_file_threads(&handle).await;
         let opened = handle.spawn(open).await;
-        // A runtime that is dropped inside of another one would block it: it is owned by the lake, or let go.
+        // Dropping a runtime inside another one would block, so on errors it is shut down in the background.
         let Opened { lake, place } = match opened {
             Ok(Ok(opened)) => opened,
             Ok(Err(error)) => {
@@ -99,7 +100,7 @@ impl SqlLake {
                 return Err(broken(&error));
             }
         };
-        // No file is written for what does not fit: the query is refused.
+        // Queries do not spill to disk. A query that exceeds the memory is rejected.
         let memory = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(GreedyMemoryPool::new(limits.memory_bytes)))
             .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
@@ -114,7 +115,7 @@ impl SqlLake {
         Ok(Arc::new(SqlLake { lake, place, threads, memory, handle, runtime: Some(runtime) }))
     }
 
-    /// Does it on the lake's own threads.
+    /// Runs work on the lake's own threads.
     fn there<T: Send + 'static>(
         &self,
         work: impl Future<Output = LakeResult<T>> + Send + 'static,
@@ -139,7 +140,7 @@ impl Drop for SqlLake {
     }
 }
 
-/// All of them now: who limits the memory of this process shall find their stacks counted.
+/// Starts all threads now, so that their stacks are already mapped when the memory of this process is limited.
 async fn start_file_threads(handle: &Handle) {
     let all_are_there = Arc::new(Barrier::new(FILE_THREADS));
     let mut started = JoinSet::new();
@@ -155,7 +156,8 @@ async fn find(lake: &Lake, id: &TableId) -> LakeResult<Table> {
     lake.table(&name).await.map_err(of_lake)
 }
 
-/// A table that cannot be read hides no other.
+/// Returns the row of a table. A table that cannot be read has a row with the error, so it does not hide other
+/// tables.
 async fn row(lake: &Lake, name: TableName) -> TableRow {
     let id = TableId::new(name.namespace(), name.name());
     match lake.table(&name).await.map_err(of_lake) {
@@ -224,7 +226,7 @@ impl LakeView for SqlLake {
         let lake = self.lake.clone();
         self.there(async move {
             let read: Vec<_> = queries.iter().map(|query| reads_of(&query.sql, &query.values)).collect();
-            // Of all at one time.
+            // Looks up the locations of the tables of all queries in one call.
             let named: BTreeSet<&TableName> = read.iter().flatten().flat_map(|reads| &reads.tables).collect();
             let named: Vec<TableName> = named.into_iter().cloned().collect();
             let places = lake.catalog().locations(&named).await.map_err(of_lake)?;

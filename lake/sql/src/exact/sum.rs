@@ -1,4 +1,5 @@
-//! `sum` that fails where `DataFusion`'s would wrap: it adds in a wider type, and looks at the end whether it fits.
+//! `sum` that fails on overflow, where `DataFusion`'s would wrap: it adds in a wider type and checks the result at
+//! the end.
 
 use arrow::array::{ArrayRef, BooleanArray};
 use arrow::compute::{CastOptions, cast_with_options};
@@ -23,11 +24,11 @@ struct ExactSum {
     usual: Arc<AggregateUDF>,
 }
 
-/// In which type to add. 10¹⁰ of the greatest `bigint` fit into it, and as many of the greatest decimals.
+/// Returns the type to add in. It can hold the sum of 10¹⁰ maximum `bigint`s, and of as many maximum decimals.
 fn wide(narrow: &DataType) -> Option<DataType> {
     match narrow {
         DataType::Int64 | DataType::UInt64 => Some(DataType::Decimal128(38, 0)),
-        // The type of a sum has ten digits more than what is added, unless there are no more.
+        // The result type of a decimal sum has ten more digits than its argument, up to 38. It can overflow only at 38.
         DataType::Decimal128(38, scale) => Some(DataType::Decimal256(76, *scale)),
         _ => None,
     }

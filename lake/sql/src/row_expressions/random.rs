@@ -1,4 +1,4 @@
-//! Random expressions over random batches build no more than the budget and the arguments of one part.
+//! Random expressions over random batches build no more than the budget plus the arguments of one part.
 
 use super::Planner;
 use crate::byte_budget::{MAX_BATCH_BYTES, measured, start_batch};
