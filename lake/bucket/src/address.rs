@@ -1,4 +1,4 @@
-//! Where buckets are: what URLs and connections say.
+//! Addresses of buckets, from URLs and connections.
 
 use super::client::Connector;
 use super::create::Maker;
@@ -13,30 +13,30 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A request that a server refuses for the moment (503, 429, a broken connection) is sent again. With 12 of them a commit of
-/// a hundred requests still succeeds where 40 % are refused; a server that is down is given up after a few seconds.
+/// Retries for rejected requests (503, 429, a broken connection). With 12 retries, a commit of a hundred requests
+/// succeeds even if 40 % are rejected; a server that is down fails after a few seconds.
 const RETRIES: usize = 12;
 const RETRY_FOR: Duration = Duration::from_secs(30);
-/// Random between these, longer each time.
+/// Bounds of the backoff, which is random and grows with each retry.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// How an S3 protocol server is reached. Folders need none of it.
+/// Access to a server with the S3 protocol. Folders need no options.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Options {
-    /// `http://localhost:9000`; `None` is AWS itself.
+    /// For example `http://localhost:9000`. `None` is AWS itself.
     pub endpoint: Option<String>,
-    /// `us-east-1` without this.
+    /// Default: `us-east-1`.
     pub region: Option<String>,
-    /// Without keys the role of the machine is asked for some, as on AWS.
+    /// `None` uses the credentials of the machine's role, as on AWS.
     pub access_key: Option<String>,
     pub secret_key: Option<String>,
     pub session_token: Option<String>,
-    /// `bucket.host/key` in the place of `host/bucket/key`.
+    /// Uses `bucket.host/key` instead of `host/bucket/key`.
     pub virtual_host: bool,
 }
 
-/// Where the buckets of a connection are, by their names.
+/// The location of a connection's buckets. Each is found by its name.
 #[derive(Debug, Clone)]
 pub struct Buckets {
     base: String,
@@ -44,8 +44,9 @@ pub struct Buckets {
 }
 
 impl Options {
-    /// Airflow's fields: login and password are the keys; `endpoint_url`, `region_name`, `aws_session_token` and
-    /// `addressing_style` stand in `extra`; a host is the endpoint too, `http` unless it says another protocol.
+    /// Returns the options of a connection, with Airflow's fields: login and password are the keys; `endpoint_url`,
+    /// `region_name`, `aws_session_token` and `addressing_style` are in `extra`. A host is used as the endpoint, with
+    /// `http` unless it has a scheme.
     pub fn of(connection: &Connection) -> Options {
         let text = |field: &Option<String>| field.clone().filter(|text| !text.is_empty());
         let extra = |name: &str| connection.extra_field(name).and_then(Value::as_str).map(String::from);
@@ -104,11 +105,12 @@ impl fmt::Debug for Options {
 }
 
 impl Buckets {
-    /// `file:///data/buckets`: each folder in it is a bucket. `s3://key:secret@host:9000`: those of the server; with
-    /// a name (`…/shared`) the folders in that bucket.
+    /// Returns the buckets of a connection. With `file:///data/buckets`, each folder in it is a bucket. With
+    /// `s3://key:secret@host:9000`, they are the server's buckets; with a bucket name (`…/shared`) the folders in
+    /// that bucket.
     ///
     /// # Errors
-    /// The connection is for something else, or names no folder.
+    /// Returns an error if the connection has another type or no folder.
     pub fn of(connection: &Connection) -> Result<Buckets> {
         let id = &connection.id;
         let schema = connection.schema.as_deref().unwrap_or_default().trim_matches('/');
@@ -129,21 +131,20 @@ impl Buckets {
         Ok(Buckets { base, options: Options::of(connection) })
     }
 
-    /// One of them; it need not be there yet.
+    /// Returns a bucket, which may not exist yet.
     ///
     /// # Errors
-    /// A name that cannot be one.
+    /// Returns an error if the name is invalid.
     pub fn bucket(&self, name: &str) -> Result<Bucket> {
         open(&self.url_of(name), &self.options)
     }
 
-    /// The URL of a bucket.
     pub fn url_of(&self, name: &str) -> String {
         let base = if self.base == "s3:" { "s3:/" } else { self.base.as_str() };
         format!("{base}/{name}")
     }
 
-    /// How they are reached, for whoever has the URL of one.
+    /// Returns the options to access the URL of a bucket.
     pub fn options(&self) -> &Options {
         &self.options
     }
@@ -168,7 +169,7 @@ pub(super) fn open(url: &str, options: &Options) -> Result<Bucket> {
                 maker: Maker::Folder(format!("/{path}").into()),
             })
         }
-        // Hadoop's word for the same.
+        // `s3a` is Hadoop's scheme for the same protocol.
         "s3" | "s3a" => {
             let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
             if bucket.is_empty() || bucket.contains(['@', ':', '?']) {

@@ -1,14 +1,15 @@
-//! Old logs and rows in a bucket: what opens the `s3://…` that `ORCH_ARCHIVE` names, by the connection `archive`.
+//! The archive of old logs and rows in a bucket. Opens the `s3://…` URL of `ORCH_ARCHIVE` with the connection
+//! `archive`.
 
 use crate::{Bucket, Error, Options};
 use orch_sdk::task::BoxFuture;
 use orch_store::archive::{Archive, ArchiveError, ArchiveResult, ArchiveSource};
 use std::sync::Arc;
 
-/// Says how the server of the bucket is reached; like Airflow's of type `aws`.
+/// Id of the connection to the server of the bucket, of Airflow's type `aws`.
 pub const ARCHIVE: &str = "archive";
 
-/// For `Binary::archive`.
+/// Returns the argument of `Binary::archive`.
 pub fn archives() -> ArchiveSource {
     ArchiveSource::new(|url, find| {
         Box::pin(async move {

@@ -1,5 +1,5 @@
-//! HTTP client of the S3 stores. The one that `object_store` can bring adds a second version of reqwest and a second TLS library;
-//! this one uses the reqwest that the rest of orch links.
+//! HTTP client of the S3 stores. The one of `object_store` would add a second version of reqwest and a second TLS
+//! library; this one uses the reqwest that the rest of orch links.
 
 use async_trait::async_trait;
 use http_body_util::BodyExt;

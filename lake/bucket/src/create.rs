@@ -1,5 +1,5 @@
-//! Making what is not there: a folder, or a bucket on a server. The crate that we speak S3 with knows no such
-//! request, so it signs an address and we send it.
+//! Creation of folders, and of buckets on a server. `object_store` has no request to create a bucket, so it signs a
+//! URL and this module sends the request.
 
 use super::{Bucket, Error, Result};
 use object_store::aws::AmazonS3;
@@ -11,13 +11,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Of the signed address, and of the request.
+/// Validity of the signed URL, and timeout of the request.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// A server that is busy or restarts is asked again, after pauses that double: five seconds in all.
+/// Maximum number of requests while the server is busy or restarting. The delays double and sum up to 5 seconds.
 const TRIES: u32 = 7;
 const FIRST_PAUSE: Duration = Duration::from_millis(80);
 
-/// Who makes the place of a bucket.
+/// Creates the folder or the bucket.
 #[derive(Debug, Clone)]
 pub(super) enum Maker {
     Folder(PathBuf),
@@ -31,19 +31,20 @@ pub(super) async fn ensure(bucket: &Bucket) -> Result<()> {
         source,
     };
     match &bucket.maker {
-        // Nobody else on this machine may look in: objects are as private as the folder above them.
+        // Other users of this machine must not read the objects, which are protected by the mode of this folder only.
         Maker::Folder(path) => {
             let made = tokio::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).await;
             made.map_err(|error| failed(error.into()))
         }
         Maker::Server { store, bucket: name, region } => {
             let there = ask(store, &Method::HEAD, String::new()).await.map_err(|error| failed(error.into()))?;
-            // Most of the time it is there, and keys that may read may not make buckets.
+            // Usually the bucket exists, and keys that may only read cannot create one.
             if there != StatusCode::NOT_FOUND {
                 return refused(bucket, there).map_or(Ok(()), Err);
             }
             let made = ask(store, &Method::PUT, body(region.as_deref())).await.map_err(|error| failed(error.into()))?;
-            // 409: somebody else has just made it; if it is not ours, reading and writing will say so.
+            // 409: another process has just created the bucket. If it belongs to another account, reads and writes
+            // fail later.
             if made.is_success() || made == StatusCode::CONFLICT {
                 return Ok(());
             }
@@ -53,11 +54,12 @@ pub(super) async fn ensure(bucket: &Bucket) -> Result<()> {
     }
 }
 
-/// Removes the folders of a prefix that no object is left in: of a prefix that is used once, such as that of a try, they would stay for ever.
+/// Removes the empty folders of a prefix. Otherwise the folders of prefixes that are used once, such as those of
+/// attempts, would remain forever.
 pub(super) async fn remove_folders(bucket: &Bucket, prefix: &str) {
     if let Maker::Folder(path) = &bucket.maker {
         let folder = path.join(prefix);
-        // What cannot be removed holds something, or is gone.
+        // A folder that cannot be removed is not empty or no longer exists.
         tokio::task::spawn_blocking(move || remove_empty(&folder)).await.ok();
     }
 }
@@ -76,7 +78,7 @@ fn refused(bucket: &Bucket, status: StatusCode) -> Option<Error> {
     is_refused.then(|| Error::Denied { verb: "look at", location: bucket.url().into() })
 }
 
-/// Outside of `us-east-1` a bucket is made where its region says.
+/// Returns the request body. Outside `us-east-1` it must contain the region.
 fn body(region: Option<&str>) -> String {
     match region {
         None | Some("us-east-1") => String::new(),
@@ -87,7 +89,7 @@ fn body(region: Option<&str>) -> String {
     }
 }
 
-/// A request about the bucket itself, sent again while the server is busy.
+/// Sends a request about the bucket itself, with retries while the server is busy.
 async fn ask(store: &AmazonS3, method: &Method, body: String) -> std::result::Result<StatusCode, String> {
     let mut pause = FIRST_PAUSE;
     for _ in 1..TRIES {
@@ -106,10 +108,10 @@ async fn ask_once(store: &AmazonS3, method: &Method, body: String) -> std::resul
     let client = reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build().map_err(|error| error.to_string())?;
     let mut request = client.request(method.clone(), address);
     if *method == Method::PUT {
-        // An empty body would go without its length, and some servers answer that with 411.
+        // Without an explicit header, an empty body has no Content-Length, and some servers reject that with 411.
         request = request.header(CONTENT_LENGTH, body.len()).body(body);
     }
-    // The address carries the signature, so no error may carry the address.
+    // The URL contains the signature, so it must not appear in errors.
     let answer = request.send().await.map_err(|error| error.without_url().to_string())?;
     Ok(answer.status())
 }

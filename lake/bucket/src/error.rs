@@ -1,7 +1,6 @@
-//! What goes wrong with objects. Callers tell apart what is not there and what is there already; the rest says what was
-//! tried and where, with its cause.
+//! Errors of buckets. Callers distinguish objects that do not exist from those that already exist; other errors name
+//! the failed operation and the location, with the cause.
 
-/// Why something in a bucket cannot be done.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("there is no object `{location}`")]
@@ -31,7 +30,7 @@ impl Error {
             object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
                 Error::Denied { verb, location }
             }
-            // Of lists the crate tells the status as text only.
+            // For lists, `object_store` reports the status only in the message.
             object_store::Error::Generic { source, .. } if source.to_string().contains("NoSuchBucket") => {
                 Error::NotFound { location }
             }
@@ -42,7 +41,7 @@ impl Error {
         }
     }
 
-    /// No further try could end otherwise: a name or an address is wrong.
+    /// Returns true if a retry cannot succeed, because a name, an address or the keys are wrong.
     pub fn is_fatal(&self) -> bool {
         matches!(self, Error::BadKey { .. } | Error::BadAddress(_) | Error::Denied { .. })
     }

@@ -1,8 +1,7 @@
-//! Buckets: a folder of this machine, or a place in a bucket of an S3 protocol server, by one interface.
+//! Buckets: folders of this machine and buckets of S3 servers behind one interface.
 //!
-//! An object is there whole or not at all: folders get theirs by rename, servers by their protocol. Keys are relative,
-//! with `/` between their parts; what would lead out of the bucket is refused. All reads and uploads are bounded in
-//! memory.
+//! Writes are atomic: folders use rename, and servers guarantee it by protocol. Keys are relative, with `/` between
+//! their parts; keys that lead out of the bucket are rejected. The memory of all reads and uploads is bounded.
 
 mod address;
 mod archive;
@@ -28,71 +27,71 @@ use std::sync::Arc;
 
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// A place for objects. Cheap to clone.
+/// A bucket, or a prefix in one. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Bucket {
-    /// Without a slash at its end.
+    /// Has no trailing slash.
     url: Arc<str>,
-    /// What the store calls this place; keys are below it.
+    /// Path of this bucket in the store. All keys are below it.
     root: Path,
     store: Arc<dyn ObjectStore>,
     maker: create::Maker,
 }
 
-/// An object of a bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     pub key: String,
     pub bytes: u64,
     pub modified: DateTime<Utc>,
-    /// Another one when the object was written again, where the store has such a thing.
+    /// Changes when the object is written again. `None` if the store has no ETags.
     pub e_tag: Option<String>,
 }
 
 impl Bucket {
-    /// `file:///data/buckets/raw` or `s3://raw/prefix`. Nothing is asked yet: see [`Bucket::ensure`].
+    /// Opens `file:///data/buckets/raw` or `s3://raw/prefix`. Sends no request and does not create the bucket: see
+    /// [`Bucket::ensure`].
     ///
     /// # Errors
-    /// The URL is neither, or no store can be made of the options.
+    /// Returns an error if the URL has another form or the options are invalid.
     pub fn open(url: &str, options: &Options) -> Result<Bucket> {
         address::open(url, options)
     }
 
-    /// Makes the folder, or the bucket on the server, if it is not there.
+    /// Creates the folder, or the bucket on the server, if it does not exist.
     ///
     /// # Errors
-    /// It is not there and cannot be made.
+    /// Returns an error if the bucket does not exist and cannot be created.
     pub async fn ensure(&self) -> Result<()> {
         create::ensure(self).await
     }
 
-    /// Where it is, without a slash at its end.
+    /// Returns the URL, without a trailing slash.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Where an object is: names it everywhere.
+    /// Returns the full URL of an object.
     pub fn location(&self, key: &str) -> String {
         format!("{}/{}", self.url, key.trim_start_matches('/'))
     }
 
-    /// The key of what is at a location. `None`: that is not in this bucket.
+    /// Returns the key of a location. `None` if the location is not in this bucket.
     pub fn key_of<'l>(&self, location: &'l str) -> Option<&'l str> {
         location.strip_prefix(&*self.url)?.strip_prefix('/')
     }
 
-    /// Writes an object, in the place of the one that is there.
+    /// Writes an object, and replaces an existing one.
     ///
     /// # Errors
-    /// It cannot be written; then nothing has changed.
+    /// Returns an error if the object cannot be written. An existing object is unchanged then.
     pub async fn put(&self, key: &str, content: impl Into<Bytes>) -> Result<()> {
         self.put_how(key, content.into(), PutMode::Overwrite).await
     }
 
-    /// Writes an object if none is there. `false`: there is one, and it stays.
+    /// Writes an object if none exists at the key. Returns false if one exists; that one is unchanged.
     ///
     /// # Errors
-    /// It cannot be written, or the server knows no conditions.
+    /// Returns an error if the object cannot be written, or if the server does not support conditional writes.
     pub async fn put_if_absent(&self, key: &str, content: impl Into<Bytes>) -> Result<bool> {
         match self.put_how(key, content.into(), PutMode::Create).await {
             Ok(()) => Ok(true),
@@ -107,53 +106,53 @@ impl Bucket {
         written.map(drop).map_err(|source| Error::of("write", self.location(key), source))
     }
 
-    /// All of an object.
+    /// Reads a complete object.
     ///
     /// # Errors
-    /// It is not there, or cannot be read.
+    /// Returns an error if the object does not exist or cannot be read.
     pub async fn get(&self, key: &str) -> Result<Bytes> {
         let wrong = |source| Error::of("read", self.location(key), source);
         self.store.get(&self.path(key)?).await.map_err(wrong)?.bytes().await.map_err(wrong)
     }
 
-    /// A part of an object.
+    /// Reads a range of an object.
     ///
     /// # Errors
-    /// It is not there, is shorter, or cannot be read.
+    /// Returns an error if the object does not exist, is shorter, or cannot be read.
     pub async fn range(&self, key: &str, range: Range<u64>) -> Result<Bytes> {
         let part = self.store.get_range(&self.path(key)?, range).await;
         part.map_err(|source| Error::of("read", self.location(key), source))
     }
 
-    /// Reads several parts of an object. Parts on a server that are close to each other are one request.
+    /// Reads several ranges of an object. Ranges on a server that are close to each other are read with one request.
     ///
     /// # Errors
-    /// The object does not exist, is shorter, or cannot be read.
+    /// Returns an error if the object does not exist, is shorter, or cannot be read.
     pub async fn ranges(&self, key: &str, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         let parts = self.store.get_ranges(&self.path(key)?, ranges).await;
         parts.map_err(|source| Error::of("read", self.location(key), source))
     }
 
-    /// An object in pieces of at most a megabyte, from some byte on.
+    /// Reads an object from byte `first` on, in pieces of at most 1 MiB.
     ///
     /// # Errors
-    /// It is not there, or cannot be read.
+    /// Returns an error if the object does not exist or cannot be read.
     pub async fn read_from(&self, key: &str, first: u64) -> Result<BoxStream<'static, Result<Bytes>>> {
         read::pieces(self, key, first).await
     }
 
-    /// An object in pieces of at most a megabyte.
+    /// Reads an object in pieces of at most 1 MiB.
     ///
     /// # Errors
-    /// It is not there, or cannot be read.
+    /// Returns an error if the object does not exist or cannot be read.
     pub async fn read(&self, key: &str) -> Result<BoxStream<'static, Result<Bytes>>> {
         self.read_from(key, 0).await
     }
 
-    /// What is known about an object; `None` when there is none.
+    /// Returns the metadata of an object. `None` if it does not exist.
     ///
     /// # Errors
-    /// The store cannot be asked.
+    /// Returns an error if the store cannot be queried.
     pub async fn find(&self, key: &str) -> Result<Option<Entry>> {
         match self.store.head(&self.path(key)?).await {
             Ok(meta) => Ok(self.entry(meta)),
@@ -162,7 +161,8 @@ impl Bucket {
         }
     }
 
-    /// Objects whose keys begin with whole parts (`2025/01`, not `2025/0`), or all with `""`. In no order.
+    /// Lists the objects below a prefix, which consists of whole parts (`2025/01`, not `2025/0`). `""` lists all. The
+    /// order is undefined.
     pub fn list(&self, prefix: &str) -> BoxStream<'static, Result<Entry>> {
         let path = match self.path(prefix) {
             Ok(path) => path,
@@ -173,20 +173,21 @@ impl Bucket {
         found.try_filter_map(move |meta| std::future::ready(Ok(bucket.entry(meta)))).boxed()
     }
 
-    /// The same in order of their keys.
+    /// Lists the objects below a prefix, sorted by key.
     ///
     /// # Errors
-    /// The store cannot be asked.
+    /// Returns an error if the store cannot be queried.
     pub async fn list_all(&self, prefix: &str) -> Result<Vec<Entry>> {
         let mut entries: Vec<Entry> = self.list(prefix).try_collect().await?;
         entries.sort_by(|a, b| a.key.cmp(&b.key));
         Ok(entries)
     }
 
-    /// Objects whose keys fit a pattern, in order: `*` and `?` stand for letters of one part of a key.
+    /// Lists the objects whose keys match a pattern, sorted by key. `*` and `?` match characters within one part of a
+    /// key.
     ///
     /// # Errors
-    /// The store cannot be asked.
+    /// Returns an error if the store cannot be queried.
     pub async fn fitting(&self, pattern: &str) -> Result<Vec<Entry>> {
         let parts: Vec<&str> = pattern.trim_matches('/').split('/').collect();
         let plain = parts.iter().take_while(|part| !part.contains(['*', '?'])).count();
@@ -201,10 +202,10 @@ impl Bucket {
         Ok(found)
     }
 
-    /// Removes an object; one that is not there is fine.
+    /// Deletes an object. Idempotent: succeeds if it does not exist.
     ///
     /// # Errors
-    /// It is there and cannot be removed.
+    /// Returns an error if the object exists and cannot be deleted.
     pub async fn delete(&self, key: &str) -> Result<()> {
         match self.store.delete(&self.path(key)?).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
@@ -212,11 +213,11 @@ impl Bucket {
         }
     }
 
-    /// Removes everything below a prefix of whole parts, and says how many objects that were. In a bucket that is a folder, the folders
-    /// of the prefix go as well.
+    /// Deletes all objects below a prefix of whole parts, and returns their number. If the bucket is a folder, the
+    /// empty folders of the prefix are removed, too.
     ///
     /// # Errors
-    /// The first that cannot be removed; others may be gone by then.
+    /// Returns the first error. Other objects may have been deleted already.
     pub async fn delete_all(&self, prefix: &str) -> Result<u64> {
         let location = self.location(prefix);
         let paths = self.store.list(Some(&self.path(prefix)?)).map_ok(|meta| meta.location).boxed();
@@ -229,28 +230,29 @@ impl Bucket {
         Ok(count)
     }
 
-    /// Copies an object within the bucket; servers do it themselves.
+    /// Copies an object within the bucket. Servers copy without a download.
     ///
     /// # Errors
-    /// It is not there, or cannot be copied.
+    /// Returns an error if the object does not exist or cannot be copied.
     pub async fn copy(&self, from: &str, to: &str) -> Result<()> {
         let copied = self.store.copy(&self.path(from)?, &self.path(to)?).await;
         copied.map_err(|source| Error::of("copy", self.location(from), source))
     }
 
-    /// An object that is written piece by piece and is there when [`Upload::finish`] has returned.
+    /// Starts the upload of an object in pieces. The object exists once [`Upload::finish`] has returned.
     ///
     /// # Errors
-    /// The key would lead out of the bucket. Nothing is sent yet.
+    /// Returns an error if the key would lead out of the bucket. Sends no request yet.
     pub fn upload(&self, key: &str) -> Result<Upload> {
         self.path(key)?;
         Ok(Upload::new(self.clone(), key.to_owned()))
     }
 
-    /// Writes an object from pieces, and says how many bytes it has. When a piece is an error nothing is written.
+    /// Writes an object from a stream of pieces, and returns its size in bytes. Writes nothing if a piece is an
+    /// error.
     ///
     /// # Errors
-    /// That of a piece, or of the store.
+    /// Returns the error of a piece or of the store.
     pub async fn put_stream<E>(
         &self,
         key: &str,
@@ -281,7 +283,7 @@ impl Bucket {
         Path::parse(whole).map_err(|_| Error::BadKey { key: key.into(), bucket: self.url.to_string() })
     }
 
-    /// `None` for what stands beside this place, not in it.
+    /// Returns `None` for objects outside this prefix.
     fn entry(&self, meta: ObjectMeta) -> Option<Entry> {
         let key = meta.location.as_ref().strip_prefix(self.root.as_ref())?;
         let key = key.strip_prefix('/').unwrap_or(key).to_string();

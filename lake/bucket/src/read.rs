@@ -1,4 +1,4 @@
-//! Objects that are read piece by piece.
+//! Streaming reads of objects.
 
 use super::{Bucket, Error, Result};
 use bytes::{Bytes, BytesMut};
@@ -7,7 +7,7 @@ use object_store::{GetOptions, GetRange, GetResultPayload};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 
-/// A file is read in pieces of this size: large enough that changing threads for each costs nothing.
+/// Size of the pieces of a file. Large enough that the thread switch for each piece is negligible.
 const PIECE: u64 = 1 << 20;
 
 pub(super) async fn pieces(bucket: &Bucket, key: &str, first: u64) -> Result<BoxStream<'static, Result<Bytes>>> {

@@ -1,28 +1,29 @@
-//! Objects that are written piece by piece. A small one is one request; parts begin when there is enough for the first.
+//! Streaming uploads. A small object is sent with one request; a multipart upload starts once there is data for the
+//! first part.
 
 use super::{Bucket, Error, Result};
 use bytes::Bytes;
 use object_store::{ObjectStoreExt as _, PutPayload, WriteMultipart};
 
-/// The least that S3 takes as a part is 5 MB; with 10,000 parts an object may have 80 GB.
+/// Size of a part. S3 requires at least 5 MB; with 10,000 parts an object can have 80 GB.
 const PART_BYTES: usize = 8 << 20;
-/// Parts on their way at once: bounds memory, hides the server's latency.
+/// Maximum number of concurrent parts. It bounds the memory and hides the latency of the server.
 const PARTS_AT_ONCE: usize = 3;
 
-/// An object on its way. Dropped without `finish` it never comes to be; what a server has of it then is left to the
-/// server's rule for uploads that were given up, after `abort` nothing is.
+/// An upload in progress. If it is dropped without `finish`, the object is not created, and parts on a server stay
+/// until the server's rule for incomplete uploads deletes them. `abort` deletes them immediately.
 #[derive(Debug)]
 pub struct Upload {
     bucket: Bucket,
     key: String,
-    /// None after a piece could not be written.
+    /// `None` after a failed write.
     sent: Option<UploadState>,
     bytes: u64,
 }
 
 #[derive(Debug)]
 enum UploadState {
-    /// Nothing yet: less than a part.
+    /// Less than one part so far; no request was sent.
     Nothing(Vec<Bytes>),
     Parts(WriteMultipart),
 }
@@ -32,13 +33,15 @@ impl Upload {
         Upload { bucket, key, sent: Some(UploadState::Nothing(vec![])), bytes: 0 }
     }
 
-    /// How many bytes were given so far.
+    /// Returns the number of bytes that were passed to `write`.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
+    /// Appends a piece.
+    ///
     /// # Errors
-    /// This piece or one before it could not be written; then what was sent is removed.
+    /// Returns an error if this or an earlier piece could not be written. Sent parts are deleted then.
     pub async fn write(&mut self, piece: Bytes) -> Result<()> {
         self.bytes += piece.len() as u64;
         let pieces = match &mut self.sent {
@@ -60,7 +63,7 @@ impl Upload {
                 std::mem::take(pieces)
             }
         };
-        self.sent = None; // should the store not begin
+        self.sent = None; // stays `None` if the upload cannot be started
         let upload = self.bucket.store.put_multipart(&self.bucket.path(&self.key)?).await;
         let upload = upload.map_err(|source| self.failed(source))?;
         let mut writer = WriteMultipart::new_with_chunk_size(upload, PART_BYTES);
@@ -71,10 +74,10 @@ impl Upload {
         Ok(())
     }
 
-    /// The object is there when this returns; gives its size.
+    /// Completes the upload and returns the size of the object, which exists afterwards.
     ///
     /// # Errors
-    /// It could not be written whole; then it is not there.
+    /// Returns an error if the upload fails. The object does not exist then.
     pub async fn finish(mut self) -> Result<u64> {
         let done = match self.sent.take() {
             None => return Err(self.given_up()),
@@ -88,7 +91,7 @@ impl Upload {
         Ok(self.bytes)
     }
 
-    /// Gives up, and removes what was sent.
+    /// Cancels the upload and deletes the parts that were sent.
     pub async fn abort(mut self) {
         self.remove().await;
     }
