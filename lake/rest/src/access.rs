@@ -1,4 +1,4 @@
-//! Who asks, and what they may do. Viewers read; changing tables needs the role `op`.
+//! Authentication and authorization of callers. Viewers can read; changing tables requires the role `op`.
 
 use crate::audit::Caller;
 use crate::refusal::{Refusal, RestResult};

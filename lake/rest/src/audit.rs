@@ -6,20 +6,21 @@ use orch_store::user::Role;
 use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 
-/// The caller as the audit log names it.
+/// The caller as recorded in the audit log.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
     pub(crate) user: String,
     pub(crate) role: Role,
-    /// The client, as it calls itself.
+    /// Value of the `User-Agent` header.
     pub(crate) client: String,
 }
 
-/// Longer names of clients are cut.
+/// Maximum number of characters of a client's name. Longer names are truncated.
 const MAX_CLIENT_CHARS: usize = 200;
 
 impl Caller {
-    /// Records a change of the catalog in the transaction of the change. `of` is the kind of the thing and its name.
+    /// Records a change of the catalog, inside the transaction of the change. `of` is the kind and the name of the
+    /// changed entity.
     pub(crate) async fn did(
         &self,
         db: &mut PgConnection,

@@ -1,5 +1,6 @@
-//! Commits of clients: checked against the table as it is now, written, and swapped in one transaction of Postgres for all
-//! tables of a request. That transaction also says that the tables were updated, so that DAGs which wait for them start.
+//! Commits of clients: checked against the current table, written, and swapped in one Postgres transaction for all
+//! tables of a request. The same transaction records the asset events, so that DAGs which wait for these tables
+//! start.
 
 use crate::access::Writer;
 use crate::audit::Caller;
@@ -26,7 +27,7 @@ use sqlx::postgres::PgConnection;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Others may be faster so often before the client is to try again itself.
+/// Maximum number of attempts when other commits win. After that the client must retry.
 const TRIES: u32 = 50;
 
 #[derive(Debug, Deserialize)]
@@ -37,7 +38,7 @@ struct CommitTableRequest {
     updates: Vec<TableUpdate>,
 }
 
-/// What is to become of a table.
+/// A requested change of one table.
 struct RequestedCommit {
     name: TableName,
     requirements: Vec<TableRequirement>,
@@ -49,7 +50,7 @@ impl RequestedCommit {
         RequestedCommit { name, requirements: sent.requirements, updates: sent.updates }
     }
 
-    /// Checks the paths that it names. Returns those outside of the warehouse, for the audit log.
+    /// Checks the paths in the commit. Returns those outside the warehouse, for the audit log.
     async fn check_paths(&self, api: &Api, caller: &Caller, table: &Table) -> RestResult<Vec<String>> {
         let mut paths = api.paths(caller);
         paths.commit(table, &self.updates)?;
@@ -59,7 +60,8 @@ impl RequestedCommit {
         Ok(paths.outside)
     }
 
-    /// Changes of the table that are more than other rows: new snapshots are in the history of the table itself.
+    /// Returns the actions that change more than rows. New snapshots are excluded because the table's own history
+    /// contains them.
     fn alterations(&self) -> Vec<Value> {
         let is_data = |update: &&TableUpdate| {
             matches!(
@@ -78,7 +80,7 @@ impl RequestedCommit {
         self.requirements.contains(&TableRequirement::NotExist)
     }
 
-    /// The snapshot that readers see afterwards, if it is another one.
+    /// Returns the new snapshot of the main branch, if the commit sets one.
     fn published(&self) -> Option<&Snapshot> {
         let now = self.updates.iter().rev().find_map(|update| match update {
             TableUpdate::SetSnapshotRef { ref_name, reference } if ref_name == MAIN_BRANCH => {
@@ -116,7 +118,7 @@ struct Transaction {
     table_changes: Vec<CommitTableRequest>,
 }
 
-/// Several tables, all or none of them.
+/// Commits to several tables atomically.
 pub(crate) async fn transaction(
     State(api): State<Arc<Api>>,
     Writer(writer): Writer,
@@ -176,7 +178,7 @@ async fn done(api: &Api, tx: sqlx::Transaction<'_, sqlx::Postgres>, is_asset_upd
     Ok(())
 }
 
-/// A table with all that a client has prepared for it.
+/// Creates a table with everything that the client has prepared for it.
 async fn create(api: &Api, wanted: RequestedCommit, caller: &Caller) -> RestResult<Table> {
     let name = &wanted.name;
     api.namespace(name.namespace()).await?;
@@ -201,7 +203,7 @@ async fn create(api: &Api, wanted: RequestedCommit, caller: &Caller) -> RestResu
     Ok(api.lake.table_at(name, &location).await?)
 }
 
-/// What the updates make of nothing. The first schema, order and partitioning are what the table begins with.
+/// Applies the updates to an empty table. The first schema, sort order and partition spec are the initial ones.
 fn created(updates: Vec<TableUpdate>) -> RestResult<TableMetadata> {
     let (mut schema, mut spec, mut order): (Option<Schema>, Option<UnboundPartitionSpec>, Option<SortOrder>) =
         (None, None, None);
@@ -226,9 +228,9 @@ fn created(updates: Vec<TableUpdate>) -> RestResult<TableMetadata> {
     Ok(builder.build()?.metadata)
 }
 
-/// Writes down that the table has new rows, if it is an asset. `true`: DAGs may wait for it.
+/// Records an asset event if the commit publishes new rows. Returns true if DAGs may wait for it.
 async fn tell(tx: &mut PgConnection, wanted: &RequestedCommit, client: &str) -> RestResult<bool> {
-    // A compaction has the same rows in other files.
+    // A compaction writes the same rows to other files.
     let is_new = |snapshot: &&Snapshot| snapshot.summary().operation != Operation::Replace;
     let Some(snapshot) = wanted.published().filter(is_new) else { return Ok(false) };
     let summary = snapshot.summary();

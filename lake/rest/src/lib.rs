@@ -1,6 +1,6 @@
-//! The catalog of the lake over HTTP, as the REST protocol of Iceberg has it: Spark, Trino, PyIceberg and DuckDB attach by one URL and a
-//! token of orch. Their commits are commits like those of tasks: checked against what they were made of, swapped in one transaction of
-//! Postgres, and an update of the table as an asset.
+//! The catalog of the lake over the Iceberg REST protocol. Spark, Trino, PyIceberg and DuckDB connect with a URL and
+//! a token of orch. Their commits work like those of tasks: checked against their base, swapped in one Postgres
+//! transaction, and recorded as an asset event.
 
 mod access;
 mod audit;

@@ -1,16 +1,16 @@
-//! Names of namespaces and tables as paths and bodies have them, and pages of them.
+//! Names of namespaces and tables in paths and bodies, and paging of lists.
 
 use crate::refusal::{Refusal, RestResult};
 use orch_lake::TableName;
 use serde::{Deserialize, Serialize};
 
-/// Between the parts of a namespace in a path.
+/// Separates the parts of a namespace in a path.
 const SEPARATOR: char = '\u{1f}';
-/// Names on a page where the client asks for none.
+/// Default page size if the client sends a page token but no size.
 const USUAL: i64 = 1_000;
 const MOST: i64 = 10_000;
 
-/// A namespace as a path has it, in the spelling of the catalog: parts joined by points.
+/// Converts a namespace from a path to the catalog's form, with its parts joined by periods.
 pub(crate) fn namespace(path: &str) -> RestResult<String> {
     joined(&path.split(SEPARATOR).map(str::to_owned).collect::<Vec<_>>())
 }
@@ -67,7 +67,7 @@ pub(crate) struct Rename {
     pub(crate) destination: Identifier,
 }
 
-/// Which page of a list is asked for. The token of the next page is the last name of this one.
+/// The requested page of a list. The token of the next page is the last name of this one.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Paging {
@@ -82,7 +82,7 @@ impl Paging {
         Ok(token)
     }
 
-    /// Clients that never ask for pages get everything.
+    /// Returns the page size. Clients that do not use paging get everything.
     pub(crate) fn most(&self) -> RestResult<i64> {
         match (self.page_size, &self.page_token) {
             (Some(size), _) if size < 1 => Err(Refusal::input(format!("pageSize is {size}, and must be 1 or more"))),
@@ -92,7 +92,8 @@ impl Paging {
         }
     }
 
-    /// The names of the page, of one more than that, and the token of the next one.
+    /// Cuts a list that was read with one extra name. Returns the names of the page, and the token of the next page
+    /// if there is one.
     pub(crate) fn cut<T>(&self, mut names: Vec<T>, last: impl Fn(&T) -> &str) -> RestResult<(Vec<T>, Option<String>)> {
         let most = usize::try_from(self.most()?).unwrap_or(usize::MAX);
         if names.len() <= most {

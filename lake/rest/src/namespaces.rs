@@ -1,4 +1,4 @@
-//! Namespaces: made, listed, described and taken away.
+//! Endpoints that create, list, show, change and drop namespaces.
 
 use crate::access::{Reader, Writer};
 use crate::names::{self, Paging};
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// A property by which clients know a folder.
+/// Property with the folder of a namespace.
 const LOCATION: &str = "location";
 
 #[derive(Debug, Deserialize)]
@@ -22,7 +22,7 @@ pub(crate) struct Within {
     parent: Option<String>,
 }
 
-/// Those directly below the parent, or at the top.
+/// Lists the namespaces directly below the parent, or those at the top level.
 pub(crate) async fn list(
     State(api): State<Arc<Api>>,
     _: Reader,
@@ -79,8 +79,8 @@ pub(crate) async fn create(
     Ok(described(&api, &name, properties))
 }
 
-/// With the folder of its tables. Trino makes a table in two steps only where it is told one: else the folder of the new table has
-/// a file before Trino looks whether it is empty.
+/// Returns a namespace with the folder of its tables. Trino creates a table in two steps only if the namespace has a
+/// location. Otherwise the folder of the new table already contains a file when Trino checks that it is empty.
 fn described(api: &Api, name: &str, mut properties: Properties) -> Json<Value> {
     properties.entry(LOCATION.to_owned()).or_insert_with(|| api.lake.namespace_folder(name));
     Json(json!({ "namespace": names::parts(name), "properties": properties }))

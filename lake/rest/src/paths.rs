@@ -1,5 +1,5 @@
-//! Paths of files that clients name. The rule: every path is in the warehouse and in a folder of the table. A location and a metadata file
-//! may be elsewhere if an admin names them, which the audit log records.
+//! Checks of file paths that clients send. Every path must be in the warehouse and in a folder of the table. A
+//! location or a metadata file may be elsewhere if an admin names it, which the audit log records.
 
 use crate::refusal::{Refusal, RestResult};
 use iceberg::TableUpdate;
@@ -7,11 +7,11 @@ use iceberg::spec::{TableMetadata, ViewMetadata};
 use orch_lake::table::path_properties;
 use orch_lake::{Locations, Table};
 
-/// Checks the paths of one request of a caller.
+/// Checks the paths of one request.
 pub(crate) struct PathCheck<'a> {
     pub(crate) warehouse: &'a str,
     pub(crate) is_admin: bool,
-    /// Paths outside of the warehouse that an admin named, for the audit log.
+    /// Paths outside the warehouse that an admin named, for the audit log.
     pub(crate) outside: Vec<String>,
 }
 
@@ -23,7 +23,7 @@ impl PathCheck<'_> {
         ))
     }
 
-    /// A location or a metadata file.
+    /// Checks a location or a metadata file.
     pub(crate) fn place(&mut self, path: &str) -> RestResult<()> {
         if Locations::new([self.warehouse]).admits(path) {
             return Ok(());
@@ -35,7 +35,7 @@ impl PathCheck<'_> {
         Ok(())
     }
 
-    /// A file or folder that must be in a folder of the table for callers of every role.
+    /// Checks a file or folder that must be in a folder of the table, regardless of the caller's role.
     fn own(&self, path: &str, folders: &Locations) -> RestResult<()> {
         if folders.admits_folder(path) {
             return Ok(());
@@ -46,7 +46,7 @@ impl PathCheck<'_> {
         )))
     }
 
-    /// The metadata of a new table or view at a location that was checked.
+    /// Checks the metadata of a new table, including its location.
     pub(crate) fn new_table(&mut self, metadata: &TableMetadata) -> RestResult<()> {
         self.place(metadata.location())?;
         let folders = Locations::new([metadata.location()]);
@@ -54,7 +54,7 @@ impl PathCheck<'_> {
         named(metadata).try_for_each(|path| self.own(path, &folders))
     }
 
-    /// The metadata of a view. `known` are the folders where it may have files already.
+    /// Checks the metadata of a view. `known` are the folders that may contain its files already.
     pub(crate) fn view(&mut self, metadata: &ViewMetadata, known: &Locations) -> RestResult<()> {
         if !known.admits_folder(metadata.location()) {
             self.place(metadata.location())?;
@@ -64,7 +64,7 @@ impl PathCheck<'_> {
         properties.try_for_each(|path| if folders.admits_folder(path) { Ok(()) } else { self.place(path) })
     }
 
-    /// All paths that the metadata of a registered table name.
+    /// Checks all paths in the metadata of a registered table.
     pub(crate) fn registered(&mut self, table: &Table) -> RestResult<()> {
         let (metadata, own) = (table.metadata(), table.own_locations());
         self.place(metadata.location())?;
@@ -80,7 +80,7 @@ impl PathCheck<'_> {
         Ok(())
     }
 
-    /// The paths in a commit to a table.
+    /// Checks the paths in a commit to a table.
     pub(crate) fn commit(&mut self, table: &Table, updates: &[TableUpdate]) -> RestResult<()> {
         let mut folders = table.own_locations();
         for location in locations(updates).filter(|location| *location != table.metadata().location()) {
@@ -101,7 +101,6 @@ impl PathCheck<'_> {
     }
 }
 
-/// The locations that a commit sets.
 pub(crate) fn locations(updates: &[TableUpdate]) -> impl Iterator<Item = &str> {
     updates.iter().filter_map(|update| match update {
         TableUpdate::SetLocation { location } => Some(location.as_str()),
@@ -109,7 +108,7 @@ pub(crate) fn locations(updates: &[TableUpdate]) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The manifest lists and statistics of a table.
+/// Returns the paths of the manifest lists and statistics of a table.
 fn named(metadata: &TableMetadata) -> impl Iterator<Item = &str> {
     let lists = metadata.snapshots().map(|snapshot| snapshot.manifest_list());
     let statistics = metadata.statistics_iter().map(|file| file.statistics_path.as_str());

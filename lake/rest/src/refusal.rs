@@ -1,4 +1,4 @@
-//! Why a request was not done, in the words of the protocol: clients raise the exception that is named.
+//! Error responses of the protocol. Clients raise the exception that the response names.
 
 use axum::Json;
 use axum::http::StatusCode;
@@ -68,7 +68,7 @@ impl Refusal {
         Self::new(StatusCode::CONFLICT, "CommitFailedException", message)
     }
 
-    /// The commit may have been done: the client looks before it tries again.
+    /// The commit may have succeeded, so the client must check the table before it retries.
     pub(crate) fn unknown(error: &anyhow::Error) -> Refusal {
         tracing::warn!(error = format!("{error:#}"), "whether a commit from outside was done is not known");
         Self::new(
@@ -104,7 +104,7 @@ impl From<LakeError> for Refusal {
     }
 }
 
-/// Requirements that do not hold, in the words that clients look for. The crate `iceberg` has others.
+/// Translates messages of failed requirements to those that clients search for. The crate `iceberg` uses others.
 fn in_their_words(why: &str) -> &str {
     const WORDS: [(&str, &str); 6] = [
         ("Requirement failed: Table UUID does not match", "Requirement failed: UUID does not match"),
@@ -126,7 +126,7 @@ fn in_their_words(why: &str) -> &str {
     WORDS.iter().find(|(crates, _)| *crates == why).map_or(why, |(_, theirs)| theirs)
 }
 
-/// What was sent contradicts itself or the table.
+/// Returns true if the request contradicts itself or the table.
 fn is_input(error: &iceberg::Error) -> bool {
     use iceberg::ErrorKind::{DataInvalid, FeatureUnsupported, PreconditionFailed};
     matches!(error.kind(), DataInvalid | FeatureUnsupported | PreconditionFailed)
@@ -139,7 +139,7 @@ impl From<iceberg::Error> for Refusal {
 }
 
 impl From<sqlx::Error> for Refusal {
-    /// A value that the database cannot store, such as a text with NUL, is an error of the client.
+    /// A value that the database cannot store, such as a string with NUL, is a client error.
     fn from(error: sqlx::Error) -> Refusal {
         match error.as_database_error() {
             Some(refused) if refused.code().is_some_and(|code| Policy::of(&code) == Policy::Isolate) => {

@@ -1,4 +1,4 @@
-//! The paths of the protocol.
+//! Routes of the protocol.
 
 use crate::access::Reader;
 use crate::audit::Caller;
@@ -23,28 +23,28 @@ use serde_json::{Map, Value, json};
 use sqlx::PgPool;
 use std::sync::Arc;
 
-/// Metadata of a table with many snapshots are megabytes.
+/// Maximum size of a body. Metadata of tables with many snapshots have several megabytes.
 const MOST_BODY_BYTES: usize = 64 << 20;
 
-/// What the catalog is served with.
+/// Dependencies of the catalog server.
 pub struct Means {
     pub lake: Lake,
-    /// The database of orch, which the catalog is in. It knows tokens and assets.
+    /// The database of orch, which contains the catalog, tokens and assets.
     pub pool: PgPool,
     pub hints: Hints,
-    /// Only the web server of this installation can connect. It signs who is calling.
+    /// True if only the web server of this installation can connect. The web server signs the caller's identity.
     pub is_behind_web: bool,
-    /// The keys of the storage that clients get if they ask for them and may write.
+    /// Storage keys for clients that request them and may write.
     pub keys: GivenKeys,
 }
 
-/// The keys of the storage that clients get.
+/// Storage keys that clients get.
 #[derive(Debug, Clone)]
 pub enum GivenKeys {
     None,
-    /// The keys of orch itself, for all of the storage.
+    /// The keys of orch itself, which give access to the whole storage.
     OfStorage,
-    /// Keys for the folder of one table and one hour, by assuming this role.
+    /// Keys that are valid for the folder of one table and for one hour, obtained by assuming this role.
     OfTable(AssumedRole),
 }
 
@@ -57,8 +57,10 @@ pub(crate) struct Api {
     given_keys: GivenKeys,
 }
 
+/// Returns the router of the catalog.
+///
 /// # Errors
-/// A fatal error when the catalog of the lake is in another database than that of orch.
+/// Returns a fatal error if the catalog of the lake is not in the database of orch.
 pub async fn router(means: Means) -> TaskResult<Router> {
     let Means { lake, pool, hints, is_behind_web, keys: given_keys } = means;
     let elsewhere = || {
@@ -137,7 +139,8 @@ struct ConfigQuery {
     warehouse: Option<String>,
 }
 
-/// What a client is to know before it asks for anything. Its warehouse is the name of the catalog or the place of its files.
+/// Returns the configuration for clients. The requested warehouse must be the name of the catalog or the location of
+/// its files.
 async fn config(State(api): State<Arc<Api>>, _: Reader, Query(wanted): Query<ConfigQuery>) -> RestResult<Json<Value>> {
     let (name, place) = (api.catalog.name(), api.lake.warehouse());
     if let Some(other) = wanted.warehouse
@@ -150,16 +153,17 @@ async fn config(State(api): State<Arc<Api>>, _: Reader, Query(wanted): Query<Con
     Ok(Json(json!({ "defaults": { "warehouse": name }, "overrides": {}, "endpoints": ENDPOINTS })))
 }
 
-/// Maximum number of characters of an error message about a body: the message can contain a value of the body.
+/// Maximum number of characters of an error message about a body, because the message can contain a value of the
+/// body.
 const MAX_ERROR_CHARS: usize = 500;
 
-/// Reads a JSON body. Rejects NUL in any string, because Postgres can store it neither in a name nor in a property.
+/// Parses a JSON body. Rejects NUL in all strings, because Postgres can store it neither in a name nor in a property.
 pub(crate) fn body<T: DeserializeOwned>(sent: &[u8]) -> RestResult<T> {
     let unreadable = |error: serde_json::Error| {
         let message: String = error.to_string().chars().take(MAX_ERROR_CHARS).collect();
         Refusal::input(format!("the body cannot be read: {message}"))
     };
-    // The escape is rare, so that nearly all bodies are read once.
+    // The escape is rare, so nearly all bodies are parsed only once.
     if sent.windows(NUL_ESCAPE.len()).any(|bytes| bytes == NUL_ESCAPE)
         && has_nul(&serde_json::from_slice(sent).map_err(unreadable)?)
     {
@@ -180,17 +184,17 @@ fn has_nul(value: &Value) -> bool {
 }
 
 impl Api {
-    /// The properties of a namespace.
     pub(crate) async fn namespace(&self, name: &str) -> RestResult<Properties> {
         self.catalog.namespace(name).await?.ok_or_else(|| Refusal::no_namespace(name))
     }
 
-    /// Checks the paths of files that this caller names.
+    /// Returns a check for the paths in requests of this caller.
     pub(crate) fn paths(&self, caller: &Caller) -> PathCheck<'_> {
         PathCheck { warehouse: self.lake.warehouse(), is_admin: caller.role >= Role::Admin, outside: Vec::new() }
     }
 
-    /// The properties with which a client reaches the files of a table. Keys that are given out are recorded in the audit log.
+    /// Returns the properties for access to the files of a table. If they contain keys, this is recorded in the audit
+    /// log.
     pub(crate) async fn storage(
         &self,
         reader: &Reader,
@@ -223,5 +227,5 @@ impl Api {
     }
 }
 
-/// For answers without a body.
+/// Status of responses without a body.
 pub(crate) const DONE: StatusCode = StatusCode::NO_CONTENT;

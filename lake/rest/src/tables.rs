@@ -1,4 +1,4 @@
-//! Tables: made, listed, loaded, registered, renamed and taken away. Commits are in `commit`.
+//! Endpoints that create, list, load, register, rename and drop tables. Commits are in `commit`.
 
 use crate::access::{Reader, Writer};
 use crate::audit::Caller;
@@ -20,10 +20,10 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// By it a client asks for the keys of the storage.
+/// Header with which a client requests storage keys.
 const DELEGATION: HeaderName = HeaderName::from_static("x-iceberg-access-delegation");
 const VENDED: &str = "vended-credentials";
-/// A property by which clients say the version of the format.
+/// Property with the format version of a new table.
 const FORMAT_VERSION: &str = "format-version";
 
 pub(crate) type NameInPath = Path<(String, String)>;
@@ -37,7 +37,7 @@ pub(crate) async fn list(
     page(&api, EntryType::Table, &path, &paging).await
 }
 
-/// Names of a namespace.
+/// Returns a page of the names in a namespace.
 pub(crate) async fn page(api: &Api, of: EntryType, path: &str, paging: &Paging) -> RestResult<Json<Value>> {
     let namespace = names::namespace(path)?;
     let found = api.catalog.names_after(of, &namespace, paging.after()?, paging.most()?.saturating_add(1)).await?;
@@ -49,7 +49,7 @@ pub(crate) async fn page(api: &Api, of: EntryType, path: &str, paging: &Paging) 
     Ok(Json(json!({ "identifiers": identifiers, "next-page-token": next })))
 }
 
-/// The name stands for nothing yet.
+/// Checks that the name is not used by a table or a view.
 pub(crate) async fn is_free(api: &Api, of: EntryType, name: &TableName) -> RestResult<()> {
     match api.catalog.entry(name).await?.map(|(found, _)| found) {
         None => Ok(()),
@@ -128,7 +128,7 @@ pub(crate) async fn create(
     asked.table(&api, &api.lake.table_at(&name, &location).await?).await
 }
 
-/// The error for a name that another client took meanwhile.
+/// Returns the error for a name that another client has taken in the meantime.
 async fn taken(api: &Api, name: &TableName) -> Refusal {
     let exists = Refusal::exists(format!("Table already exists: {name}"));
     is_free(api, EntryType::Table, name).await.err().unwrap_or(exists)
@@ -190,14 +190,13 @@ pub(crate) async fn load(
         return Ok(StatusCode::NOT_MODIFIED.into_response());
     }
     let location = table.metadata_location();
-    // What is remembered of a file says nothing of whether it is still there.
+    // Metadata files are cached, so a loaded table does not prove that its file still exists.
     if !api.lake.io().exists(location).await? {
         return Err(Refusal::no_file(location));
     }
     TableRequest { name: table.name(), reader: &reader, headers: &headers }.table(&api, &table).await
 }
 
-/// The table that a name stands for.
 pub(crate) async fn table_of(api: &Api, name: &TableName) -> RestResult<Table> {
     Ok(api.lake.table(name).await?)
 }
@@ -232,7 +231,7 @@ pub(crate) async fn remove(
     Query(removal): Query<Removal>,
 ) -> RestResult<StatusCode> {
     let name = names::table(&namespace, &name)?;
-    // Python writes `True`.
+    // Python clients send `True`.
     let purges = removal.purge_requested.eq_ignore_ascii_case("true");
     let purged = if purges { Some(table_of(&api, &name).await?) } else { None };
     if purges {
@@ -284,7 +283,7 @@ pub(crate) async fn rename_entry(
     }
 }
 
-/// What an engine measured of a scan or a commit.
+/// Receives an engine's report about a scan or a commit, and logs it.
 pub(crate) async fn metrics(
     State(api): State<Arc<Api>>,
     _: Reader,
@@ -311,7 +310,7 @@ pub(crate) async fn credentials(
     Ok(Json(json!({ "storage-credentials": [given] })))
 }
 
-/// Who asks for a table, and how.
+/// A request to load a table: its name, the caller and the headers.
 pub(crate) struct TableRequest<'a> {
     pub(crate) name: &'a TableName,
     pub(crate) reader: &'a Reader,

@@ -1,4 +1,5 @@
-//! Keys of the storage for the folder of one table and one hour: `AssumeRole` of STS, with a session policy.
+//! Storage keys that are valid for the folder of one table and for one hour: `AssumeRole` of STS with a session
+//! policy.
 
 mod signature;
 
@@ -15,20 +16,20 @@ const VALID_FOR: Duration = Duration::from_hours(1);
 /// Timeout for a request to STS.
 const TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_RESPONSE_BYTES: usize = 64 << 10;
-/// STS takes 2 to 64 characters.
+/// Maximum length of a session name. STS accepts 2 to 64 characters.
 const MAX_SESSION_CHARS: usize = 64;
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// The role that is assumed for keys of tables.
+/// The role that is assumed to get keys for tables.
 #[derive(Debug, Clone)]
 pub struct AssumedRole {
-    /// `arn:aws:iam::123456789012:role/lake`; servers like MinIO ignore it.
+    /// For example `arn:aws:iam::123456789012:role/lake`. Servers like MinIO ignore it.
     pub arn: String,
-    /// The address of STS. `None`: the endpoint of the storage, or STS of AWS in the region of the storage.
+    /// URL of STS. `None` uses the endpoint of the storage, or else AWS STS in the storage's region.
     pub endpoint: Option<String>,
 }
 
-/// Keys that a client gets.
+/// Storage keys for a client.
 pub(crate) struct TableKeys {
     pub(crate) access_key: String,
     secret_key: String,
@@ -38,7 +39,7 @@ pub(crate) struct TableKeys {
 }
 
 impl TableKeys {
-    /// The keys of orch itself. `None` if the storage is reached without keys.
+    /// Returns the keys of orch itself. `None` if the storage needs no keys.
     pub(crate) fn of_storage(storage: &Options) -> Option<TableKeys> {
         Some(TableKeys {
             access_key: storage.access_key.clone()?,
@@ -48,7 +49,7 @@ impl TableKeys {
         })
     }
 
-    /// The names under which clients of Iceberg read keys.
+    /// Returns the properties from which Iceberg clients read the keys.
     pub(crate) fn config(self) -> impl Iterator<Item = (String, Value)> {
         let config = [
             ("s3.access-key-id", Some(json!(self.access_key))),
@@ -61,10 +62,10 @@ impl TableKeys {
 }
 
 impl AssumedRole {
-    /// Requests keys for the folder of a table. `user` is in the log of the storage.
+    /// Requests keys for the folder of a table. `user` appears in the log of the storage.
     ///
     /// # Errors
-    /// Returns an error if the table is not in a bucket, orch has no keys itself, or STS refuses.
+    /// Returns an error if the table is not in a bucket, orch itself has no keys, or STS rejects the request.
     pub(crate) async fn assume(
         &self,
         storage: &Options,
@@ -113,7 +114,7 @@ impl AssumedRole {
     }
 }
 
-/// The reason is for the log: it may contain addresses and names of roles.
+/// Logs the reason, because it may contain addresses and role names that clients must not see.
 fn failed(why: impl std::fmt::Display) -> Refusal {
     tracing::error!(%why, "no keys for a table");
     Refusal::unavailable("the storage gave no keys for the table; the log of the server has the reason")
@@ -140,7 +141,8 @@ fn session_name(user: &str) -> String {
     format!("orch-{user}").chars().map(allowed).take(MAX_SESSION_CHARS).collect()
 }
 
-/// Allows reading and writing below the location of a table, and listing it. `None` if the location is not in a bucket, or is all of one.
+/// Returns a policy that allows reading, writing and listing below the location of a table. `None` if the location is
+/// not in a bucket or is a whole bucket.
 fn policy(location: &str) -> Option<Value> {
     let (scheme, rest) = location.split_once("://")?;
     let (bucket, key) = rest.trim_end_matches('/').split_once('/')?;
@@ -159,7 +161,7 @@ fn policy(location: &str) -> Option<Value> {
     ] }))
 }
 
-/// Wildcards and variables of policies as literal characters.
+/// Escapes wildcards and variables of policies.
 fn literal(text: &str) -> String {
     text.chars().fold(String::new(), |text, c| {
         if "*?$".contains(c) { text + "${" + &String::from(c) + "}" } else { text + &String::from(c) }

@@ -1,4 +1,4 @@
-//! Views: made, listed, loaded, changed, registered, renamed and taken away.
+//! Endpoints that create, list, load, change, register, rename and drop views.
 
 use crate::access::{Reader, Writer};
 use crate::audit::Caller;
@@ -21,7 +21,7 @@ use sqlx::PgConnection;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Others may be faster so often before the client is to try again itself.
+/// Maximum number of attempts when other commits win. After that the client must retry.
 const TRIES: u32 = 20;
 
 pub(crate) async fn list(

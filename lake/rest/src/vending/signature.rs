@@ -1,4 +1,4 @@
-//! Signature version 4 of AWS, for `POST /` with a form.
+//! AWS Signature Version 4 for `POST /` with a form body.
 
 use chrono::{DateTime, Utc};
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -12,7 +12,7 @@ pub(super) struct Signer<'a> {
 }
 
 impl Signer<'_> {
-    /// The headers of the request, with its signature.
+    /// Returns the headers of the request, including the signature.
     pub(super) fn headers(
         &self,
         host: &str,
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
     use chrono::TimeZone as _;
 
-    /// The example of the documentation of AWS for deriving a signing key.
+    /// The signing key example of the AWS documentation.
     #[test]
     fn a_key_is_derived_as_aws_documents_it() {
         let secret_key = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";

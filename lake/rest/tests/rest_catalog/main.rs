@@ -1,4 +1,4 @@
-//! The catalog over HTTP: which paths of files clients may name, and what the audit log says of them.
+//! The catalog over HTTP: which file paths clients may name, and which entries the audit log gets.
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
 mod world;
@@ -13,7 +13,7 @@ use orch_test_support::Moto;
 use serde_json::{Value, json};
 use world::{TABLE, World, named, rows, schema};
 
-/// Paths that are not below the warehouse, or not by every reading of them.
+/// Returns paths that are outside the warehouse, at least in one interpretation.
 fn hostile(world: &World) -> Vec<String> {
     let (warehouse, outside) = (world.warehouse(), world.outside());
     vec![
@@ -112,7 +112,7 @@ async fn no_route_takes_a_path_outside_of_the_warehouse() {
     }
     assert_eq!(world.outside_files(), before);
     assert_eq!(lake.table(table.name()).await.unwrap().metadata_location(), table.metadata_location());
-    // A location in the warehouse that other tables are in is not free either.
+    // A location in the warehouse that contains other tables is rejected, too.
     let whole = update(&json!({ "action": "set-location", "location": format!("{}/retail", world.warehouse()) }));
     assert_eq!(
         world.send("POST", "/v1/namespaces/retail/tables/orders", "op", &whole).await.0,
@@ -123,7 +123,7 @@ async fn no_route_takes_a_path_outside_of_the_warehouse() {
         world.send("POST", "/v1/namespaces/retail/tables/orders", "op", &spelled).await.0,
         StatusCode::BAD_REQUEST
     );
-    // Below its own location a table may keep what it wants.
+    // Paths below the table's own location are allowed.
     let own = update(&json!({ "action": "set-properties",
         "updates": { "write.data.path": format!("{}/elsewhere", table.metadata().location()) } }));
     assert_eq!(world.send("POST", "/v1/namespaces/retail/tables/orders", "op", &own).await.0, StatusCode::OK);
@@ -133,7 +133,7 @@ async fn no_route_takes_a_path_outside_of_the_warehouse() {
     assert_eq!(written.scan().collect().await.unwrap()[0].num_rows(), 1);
 }
 
-/// Postgres stores no NUL and no name that is longer than its column.
+/// Postgres cannot store NUL, and names must fit their column.
 #[tokio::test]
 async fn a_value_that_the_database_cannot_store_is_an_error_of_the_client() {
     let world = World::new(GivenKeys::None).await;
@@ -165,7 +165,7 @@ async fn an_error_does_not_repeat_a_long_body() {
     assert!(message.starts_with("the body cannot be read: invalid type: string") && message.len() < 1_000);
 }
 
-/// The metadata of a registered table names paths too.
+/// The metadata of a registered table contains paths, too.
 #[tokio::test]
 async fn files_elsewhere_are_registered_by_admins_only() {
     let world = World::new(GivenKeys::None).await;
@@ -178,7 +178,7 @@ async fn files_elsewhere_are_registered_by_admins_only() {
     };
     world.send("POST", "/v1/namespaces", "op", &json!({ "namespace": ["retail"] })).await;
     assert_eq!(register("op", "far", table.metadata_location()).await.0, StatusCode::FORBIDDEN);
-    // The same metadata in a file of the warehouse, and metadata whose location is all that is outside.
+    // Copies the metadata to a file in the warehouse; the second table has only its location outside.
     let empty = foreign.create(&named("retail.empty"), &schema()).await.unwrap();
     let folder = format!("{}/retail/far/metadata", world.warehouse());
     std::fs::create_dir_all(folder.trim_start_matches("file://")).unwrap();
@@ -196,7 +196,8 @@ async fn files_elsewhere_are_registered_by_admins_only() {
     let audited = world.audited("register_table").await;
     assert_eq!(audited.len(), 1);
     assert_eq!(audited[0]["outside"][0], json!(table.metadata_location()));
-    // From then on it is a table like others: it is written where it is, and its purge deletes its own files only.
+    // After the registration it is a normal table: it is written at its location, and a purge deletes only its own
+    // files.
     let kept = world.outside_files();
     let change = registered.append(Batches::from(rows(1))).await.unwrap();
     let written = change.commit(&world.lake).await.unwrap().table;
@@ -208,7 +209,7 @@ async fn files_elsewhere_are_registered_by_admins_only() {
     assert_eq!(left, Vec::<String>::new());
 }
 
-/// A client writes manifests itself, so they may name any file.
+/// Clients write manifests themselves, so a manifest can name any file.
 #[tokio::test]
 async fn a_file_outside_is_neither_read_nor_purged() {
     let world = World::new(GivenKeys::None).await;
@@ -291,7 +292,7 @@ async fn changes_of_the_catalog_are_in_the_audit_log() {
     send("POST", "/v1/views/rename", rename("seen", "gone")).await;
     send("DELETE", "/v1/namespaces/shop/views/gone", Value::Null).await;
     send("DELETE", "/v1/namespaces/shop", Value::Null).await;
-    // Reading, and what was refused, is not a change.
+    // Reads and rejected changes are not audited.
     world.send("GET", "/v1/namespaces", "viewer", &Value::Null).await;
     world.send("POST", "/v1/namespaces", "viewer", &json!({ "namespace": ["mine"] })).await;
     let expected = [
@@ -324,7 +325,7 @@ async fn changes_of_the_catalog_are_in_the_audit_log() {
     }
 }
 
-/// A real STS server hands out keys of one table that expire, and never the keys of orch.
+/// A real STS server returns expiring keys for one table, and the keys of orch are never returned.
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_of_a_table_end_after_an_hour() {
     let moto = Moto::start("lakehouse");

@@ -1,4 +1,4 @@
-//! A catalog over HTTP in this process, its warehouse, and a folder outside of it.
+//! A catalog over HTTP in this process, with its warehouse and a folder outside it.
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use axum::Router;
@@ -32,7 +32,7 @@ impl World {
         World::with(keys, "", Options::default()).await
     }
 
-    /// A warehouse elsewhere, unless it is empty.
+    /// Creates a world with this warehouse. If it is empty, uses a temporary folder.
     pub(crate) async fn with(keys: GivenKeys, warehouse: &str, storage: Options) -> World {
         let (db, folder) = (TestDb::new(&MIGRATOR).await, tempfile::tempdir().unwrap());
         for inner in ["wh", "wh-evil", "outside"] {
@@ -65,13 +65,13 @@ impl World {
         format!("file://{}/outside", self.folder.path().display())
     }
 
-    /// The lake of another installation in the same database.
+    /// Opens the lake of another installation in the same database.
     pub(crate) fn lake_at(&self, warehouse: &str, name: &str) -> Lake {
         let (catalog, storage) = (self.db.pool(), Options::default());
         Lake::open(LakeConfig { catalog, name: name.into(), warehouse: warehouse.into(), storage }).unwrap()
     }
 
-    /// Sends a request with the token of a user of this role.
+    /// Sends a request with the token of a user with this role.
     pub(crate) async fn send(&self, method: &str, path: &str, role: &str, body: &Value) -> (StatusCode, Value) {
         self.send_with(method, path, role, body, &[]).await
     }
@@ -101,7 +101,7 @@ impl World {
         World::files_of(&self.outside())
     }
 
-    /// All files in a folder, with the content of none.
+    /// Returns the paths of all files in a folder, sorted.
     pub(crate) fn files_of(location: &str) -> Vec<String> {
         fn files(folder: &Path, found: &mut Vec<String>) {
             for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -117,7 +117,7 @@ impl World {
         found
     }
 
-    /// Actor, event and extra of each entry, in order.
+    /// Returns actor, event and extra of each entry, in order.
     pub(crate) async fn all_audited(&self) -> Vec<(String, String, Value)> {
         let select = "select actor, event, extra::text from audit order by id";
         let rows: Vec<(String, String, String)> =
