@@ -1,5 +1,5 @@
-//! Objects from one bucket to another, each whole or not at all. A try that follows a failed one copies what is
-//! missing.
+//! Copies objects between buckets. Each object appears completely or not at all, and a retry copies only the missing
+//! ones.
 
 use crate::rows::ObjectLocation;
 use anyhow::bail;
@@ -9,31 +9,29 @@ use orch_lake::bucket::{Bucket, Entry};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
-/// Which objects, and where to.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BucketToBucket {
-    /// Its key may be a pattern.
+    /// The key may be a pattern.
     pub from: ObjectLocation,
-    /// Its key is put before the names of the objects; one that has a slash at its end, or is empty, is a folder.
+    /// A folder if the key is empty or ends with a slash. Otherwise the key of the copied object.
     pub to: ObjectLocation,
-    /// Nothing to copy fails the task.
+    /// Fails the task if no object matches.
     #[serde(default)]
     pub required: bool,
 }
 
-/// What was copied.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Copied {
-    /// Where the objects are now, in order.
+    /// Locations of the objects at the target, in order.
     pub objects: Vec<String>,
-    /// Copied now, not found there.
+    /// Number of objects that this attempt copied, without those that existed already.
     pub copied: u64,
     pub bytes: u64,
 }
 
-/// Copies objects. One that is there with the same size and is no older than its source, to the second as servers tell it, is
-/// left.
+/// Copies objects. Skips an object whose target has the same size and is not older than the source, with a resolution
+/// of one second.
 #[track_caller]
 pub fn bucket_to_bucket<'d>(from: ObjectLocation, to: ObjectLocation) -> Call<'d, Copied> {
     BucketToBucket { from, to, required: false }.call()
@@ -72,7 +70,7 @@ async fn go(transfer: BucketToBucket, ctx: &Ctx) -> TaskResult<Copied> {
     Ok(output)
 }
 
-/// Fails if two objects would be copied to one key, where the second would replace the first.
+/// Fails if two objects have the same target key, because the second copy would overwrite the first.
 fn ensure_one_source(found: &[(Entry, String)], from: &Bucket, to: &Bucket) -> TaskResult<()> {
     let mut sources: HashMap<&str, &str> = HashMap::new();
     for (entry, key) in found {
@@ -89,7 +87,8 @@ fn ensure_one_source(found: &[(Entry, String)], from: &Bucket, to: &Bucket) -> T
     Ok(())
 }
 
-/// `day/a.csv` below `in/` is `in/a.csv`; a key that is no folder is the new name.
+/// Returns the target key: in the folder `in/`, `day/a.csv` becomes `in/a.csv`. If `to` is not a folder, it is the
+/// new key.
 fn target(to: &str, key: &str) -> String {
     if !to.is_empty() && !to.ends_with('/') {
         return to.into();

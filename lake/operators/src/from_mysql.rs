@@ -1,4 +1,4 @@
-//! Tables and queries of MySQL as objects of a bucket.
+//! Copies MySQL tables and query results to objects of a bucket.
 
 use crate::rows::{Format, ObjectLocation};
 use orch::{BoxFuture, Call, Ctx, Operator, TaskResult, fatal};
@@ -6,28 +6,27 @@ use orch_lake::format::WrittenObject;
 use orch_lake::source::mysql::{self, MysqlSource};
 use serde::{Deserialize, Serialize};
 
-/// What is read, and where it goes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MysqlToBucket {
-    /// The id of a connection of type `mysql`.
+    /// Id of a connection of type `mysql`.
     pub connection: String,
-    /// All of it; or a `query`.
+    /// Table to read completely. Mutually exclusive with `query`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub query: Option<String>,
-    /// Amounts are kept in `float` and `double` columns: they become `decimal(12, 2)`.
+    /// Converts `float` and `double` columns, which hold amounts of money, to `decimal(12, 2)`.
     #[serde(default)]
     pub money: bool,
     pub to: ObjectLocation,
-    /// What the ending of the key says, without this.
+    /// Default: by the extension of the key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<Format>,
 }
 
-/// Reads a table or a query into an object. The bucket is made if it is missing; the object is there when all rows
-/// are in it.
+/// Copies a table or a query result to an object. Creates the bucket if it does not exist. The object appears when
+/// all rows are written.
 #[track_caller]
 pub fn mysql_to_bucket<'d>(transfer: MysqlToBucket) -> Call<'d, WrittenObject> {
     transfer.call()
@@ -44,14 +43,14 @@ impl MysqlToBucket {
         MysqlToBucket { connection, table: None, query, money: false, to, format: None }
     }
 
-    /// Amounts are kept in `float` and `double` columns: they become `decimal(12, 2)`.
+    /// Converts `float` and `double` columns, which hold amounts of money, to `decimal(12, 2)`.
     #[must_use]
     pub fn money(mut self) -> MysqlToBucket {
         self.money = true;
         self
     }
 
-    /// Whatever the ending of the key says.
+    /// Sets the format. Default: by the extension of the key.
     #[must_use]
     pub fn format(mut self, format: Format) -> MysqlToBucket {
         self.format = Some(format);

@@ -1,6 +1,5 @@
-//! Operators and conditions over buckets, MySQL and Postgres: for authors, and for task kinds of the engine. They are
-//! used as those that come with orch: `d.add(mysql(…))`, `d.add(bucket_to_postgres(…))`, `wait_for("orders",
-//! bucket_object(…))`.
+//! Operators and conditions for buckets, MySQL and Postgres. They are used like built-in ones: `d.add(mysql(…))`,
+//! `d.add(bucket_to_postgres(…))`, `wait_for("orders", bucket_object(…))`.
 
 mod between_buckets;
 mod from_mysql;
@@ -20,7 +19,7 @@ use orch::{Operator, body_from};
 use orch_sdk::task::TaskFn;
 use serde_json::Value;
 
-/// The body of a task of a kind of this crate, from its config. `None`: the kind is somebody else's.
+/// Returns the function of a task of a kind of this crate. `None` for other kinds.
 pub fn body_of(kind: &str, config: &Value) -> Option<Result<TaskFn, String>> {
     let body = match kind {
         Mysql::KIND => body_from::<Mysql>(config),
@@ -37,7 +36,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// What a DAG file would say.
+    /// The configs are those of a DAG file.
     #[test]
     fn every_kind_is_made_from_its_config() {
         let object = json!({ "bucket": "raw", "key": "orders.csv" });

@@ -1,4 +1,4 @@
-//! Statements for MySQL, and waits for what they give.
+//! Statements for MySQL, and waits for their results.
 
 use orch::wait::{is_truthy, read};
 use orch::{
@@ -11,17 +11,17 @@ use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A look that takes longer is no look.
+/// Timeout of one poll of a condition.
 const LOOK_LIMIT: Duration = Duration::from_secs(15);
 
 /// A connection of type `mysql`.
 #[derive(Debug, Clone, Copy)]
 pub struct MysqlServer;
 
-/// A statement for a MySQL. Its places are `?`; decimals and dates of its rows are texts.
+/// A statement for MySQL. Its parameters are `?`; decimals and dates of its rows are strings.
 pub type Mysql = Statement<MysqlServer>;
 
-/// Sends one statement to a MySQL. When the task is stopped the server stops it too.
+/// Runs one statement in MySQL. When the task is stopped, the statement is cancelled on the server, too.
 #[track_caller]
 pub fn mysql<'d, I: Into<FieldInputs<'d>>>(mysql: Statement<MysqlServer, I>) -> Call<'d, Rows> {
     mysql.call()
@@ -38,7 +38,7 @@ impl Database for MysqlServer {
     }
 }
 
-/// A question whose answer is waited for.
+/// A query whose result a task waits for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MysqlWait {
@@ -48,7 +48,7 @@ pub struct MysqlWait {
     pub params: Vec<Value>,
 }
 
-/// Until the first cell of the first row is neither null, 0 nor empty: gives the row.
+/// Waits until the first cell of the first row is not null, 0 or empty. Returns the row.
 pub fn mysql_query(connection: &str, statement: &str) -> MysqlWait {
     MysqlWait { connection: connection.into(), statement: statement.into(), params: Vec::new() }
 }
@@ -56,10 +56,10 @@ pub fn mysql_query(connection: &str, statement: &str) -> MysqlWait {
 impl MysqlWait {
     const KIND: &'static str = "mysql_query";
 
-    /// The next `?`.
+    /// Sets the next parameter.
     ///
     /// # Panics
-    /// When it is no JSON.
+    /// Panics if the value cannot be serialized as JSON.
     #[must_use]
     pub fn param(mut self, value: impl Serialize) -> MysqlWait {
         self.params.push(serde_json::to_value(value).expect("a param is JSON"));
@@ -79,7 +79,7 @@ impl From<MysqlWait> for Deferral {
     }
 }
 
-/// Asks the questions: a DAG that waits for an answer has it by `dag("…").condition(MysqlQueries)`.
+/// The condition that polls these queries. A DAG that waits for one needs `dag("…").condition(MysqlQueries)`.
 #[derive(Debug, Clone, Copy)]
 pub struct MysqlQueries;
 

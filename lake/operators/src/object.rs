@@ -7,16 +7,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// Objects that are waited for.
+/// The objects to wait for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ObjectWait {
-    /// Its key may be a pattern.
+    /// The key may be a pattern.
     pub place: ObjectLocation,
-    /// So many of them.
+    /// Minimum number of objects.
     #[serde(default = "one")]
     pub least: usize,
-    /// Smaller ones do not count.
+    /// Minimum size of an object. Smaller objects are ignored.
     #[serde(default)]
     pub min_bytes: u64,
 }
@@ -25,7 +25,7 @@ fn one() -> usize {
     1
 }
 
-/// Until an object is there, or one that fits a pattern: gives the locations, in order.
+/// Waits until an object exists at the key or matches the pattern. Returns the locations, in order.
 pub fn bucket_object(place: ObjectLocation) -> ObjectWait {
     ObjectWait { place, least: one(), min_bytes: 0 }
 }
@@ -33,14 +33,14 @@ pub fn bucket_object(place: ObjectLocation) -> ObjectWait {
 impl ObjectWait {
     const KIND: &'static str = "bucket_object";
 
-    /// So many that fit.
+    /// Sets the minimum number of matching objects.
     #[must_use]
     pub fn least(mut self, objects: usize) -> ObjectWait {
         self.least = objects;
         self
     }
 
-    /// Smaller ones do not count.
+    /// Sets the minimum size. Smaller objects are ignored.
     #[must_use]
     pub fn min_bytes(mut self, bytes: u64) -> ObjectWait {
         self.min_bytes = bytes;
@@ -60,7 +60,7 @@ impl From<ObjectWait> for Deferral {
     }
 }
 
-/// Looks for objects: a DAG that waits for some has it by `dag("…").condition(BucketObjects)`.
+/// The condition that polls for objects. A DAG that waits for one needs `dag("…").condition(BucketObjects)`.
 #[derive(Debug, Clone, Copy)]
 pub struct BucketObjects;
 
@@ -79,7 +79,7 @@ impl Condition for BucketObjects {
             let bucket = wait.place.bucket_of(&eyes.connection(&wait.place.connection).await?)?;
             let found = match bucket.fitting(&wait.place.key).await {
                 Ok(found) => found,
-                // A bucket that nobody has made has no objects.
+                // A bucket that does not exist yet has no objects.
                 Err(orch_lake::bucket::Error::NotFound { .. }) => Vec::new(),
                 Err(error) if error.is_fatal() => return Err(fatal(error.to_string())),
                 Err(error) => return Err(error.into()),

@@ -1,4 +1,4 @@
-//! Objects of buckets as rows: where they are, and in which format.
+//! Objects of buckets as rows: locations, formats and schemas.
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use orch::{Connection, Ctx, TaskResult, fatal};
@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// An object of a bucket; where a pattern is allowed, `*` and `?` stand for letters of one part of its key.
+/// Location of an object. Where a pattern is allowed, `*` and `?` match characters within one part of the key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ObjectLocation {
-    /// The id of a connection of type `file` or `s3`.
+    /// Id of a connection of type `file` or `s3`.
     #[serde(default = "buckets")]
     pub connection: String,
     pub bucket: String,
@@ -26,7 +26,7 @@ pub(crate) fn buckets() -> String {
     "buckets".into()
 }
 
-/// How rows stand in an object.
+/// File format of the rows in an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Format {
@@ -36,12 +36,12 @@ pub enum Format {
 }
 
 impl ObjectLocation {
-    /// Of the connection `buckets`.
+    /// Returns a location in the connection `buckets`.
     pub fn new(bucket: &str, key: &str) -> ObjectLocation {
         ObjectLocation { connection: buckets(), bucket: bucket.into(), key: key.into() }
     }
 
-    /// Of another connection.
+    /// Sets the connection.
     #[must_use]
     pub fn of(mut self, connection: &str) -> ObjectLocation {
         self.connection = connection.into();
@@ -59,7 +59,7 @@ impl ObjectLocation {
 }
 
 impl Format {
-    /// What was asked for, else what the ending of a key says.
+    /// Returns the requested format, or else the format of the key's extension.
     pub(crate) fn of(asked: Option<Format>, key: &str) -> TaskResult<Format> {
         match (asked, key.rsplit_once('.').map(|(_, ending)| ending)) {
             (Some(format), _) => Ok(format),
@@ -94,7 +94,7 @@ impl Format {
     }
 }
 
-/// Columns with their types, as Postgres writes them: `bigint not null`, `numeric(12,2)`, `timestamp`.
+/// Returns the schema of columns with Postgres types: `bigint not null`, `numeric(12,2)`, `timestamp`.
 pub(crate) fn schema(columns: &[BTreeMap<String, String>]) -> TaskResult<Option<SchemaRef>> {
     let fields = columns.iter().flatten().map(|(name, written)| {
         let lower = written.trim().to_lowercase();

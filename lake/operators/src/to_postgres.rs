@@ -1,4 +1,4 @@
-//! Objects of a bucket as tables of Postgres.
+//! Loads objects of a bucket into Postgres tables.
 
 use crate::rows::{Format, ObjectLocation, schema};
 use orch::{BoxFuture, Call, Ctx, Operator, TaskResult};
@@ -6,32 +6,31 @@ use orch_lake::load::{Load, Loaded};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// What is loaded, and where to.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BucketToPostgres {
     pub from: ObjectLocation,
-    /// What the ending of the key says, without this.
+    /// Default: by the extension of the key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<Format>,
-    /// One map for each column, in order: `{ "id": "bigint not null" }`. Parquet knows its own types and needs none.
+    /// One map per column, in order: `{ "id": "bigint not null" }`. Not needed for Parquet, which contains its types.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<BTreeMap<String, String>>,
-    /// The id of a connection of type `postgres`.
+    /// Id of a connection of type `postgres`.
     pub connection: String,
     #[serde(default = "public")]
     pub schema: String,
     pub table: String,
-    /// The primary key.
+    /// Columns of the primary key.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub key: Vec<String>,
-    /// A view by this name shows the table.
+    /// Name of a view of the table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alias: Option<String>,
-    /// Rows join the table by their key; without this they replace all of it.
+    /// If true, rows are inserted or updated by key. Otherwise they replace all rows of the table.
     #[serde(default)]
     pub upsert: bool,
-    /// Of two rows with one key the one that has more here stays.
+    /// Version column: of two rows with the same key, the one with the larger value is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
 }
@@ -40,13 +39,14 @@ fn public() -> String {
     "public".into()
 }
 
-/// Loads an object into a table, in one transaction: readers see the old rows or the new ones, and never wait.
+/// Loads an object into a table in one transaction. Readers see either the old or the new rows, and are never
+/// blocked.
 #[track_caller]
 pub fn bucket_to_postgres<'d>(transfer: BucketToPostgres) -> Call<'d, Loaded> {
     transfer.call()
 }
 
-/// The same, for what is one table to everybody: `load_to_postgres("retail_postgres", "retail", "sales", from)`.
+/// Returns the config to load a complete table: `load_to_postgres("retail_postgres", "retail", "sales", from)`.
 pub fn load_to_postgres(connection: &str, schema: &str, table: &str, from: ObjectLocation) -> BucketToPostgres {
     BucketToPostgres {
         from,
@@ -63,35 +63,35 @@ pub fn load_to_postgres(connection: &str, schema: &str, table: &str, from: Objec
 }
 
 impl BucketToPostgres {
-    /// The next column, with its type as Postgres writes it: `.column("price", "numeric(12,2)")`.
+    /// Adds a column with its Postgres type: `.column("price", "numeric(12,2)")`.
     #[must_use]
     pub fn column(mut self, name: &str, of: &str) -> BucketToPostgres {
         self.columns.push(BTreeMap::from([(name.into(), of.into())]));
         self
     }
 
-    /// The primary key.
+    /// Sets the columns of the primary key.
     #[must_use]
     pub fn key<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> BucketToPostgres {
         self.key = columns.into_iter().map(Into::into).collect();
         self
     }
 
-    /// A view by this name shows the table.
+    /// Creates a view of the table with this name.
     #[must_use]
     pub fn alias(mut self, view: &str) -> BucketToPostgres {
         self.alias = Some(view.into());
         self
     }
 
-    /// Rows join the table by their key.
+    /// Inserts or updates rows by key, instead of replacing all rows.
     #[must_use]
     pub fn upsert(mut self) -> BucketToPostgres {
         self.upsert = true;
         self
     }
 
-    /// Of two rows with one key the one that has more here stays.
+    /// Sets the version column: of two rows with the same key, the one with the larger value is kept.
     #[must_use]
     pub fn version(mut self, column: &str) -> BucketToPostgres {
         self.version = Some(column.into());
