@@ -58,7 +58,7 @@ async fn an_admin_adds_a_user_whose_password_is_shown_once() {
         ("ADA", "user", StatusCode::CONFLICT, "a user `ada` already. User names are unique regardless of case."),
         ("a b", "user", StatusCode::UNPROCESSABLE_ENTITY, "letters, digits"),
         ("", "user", StatusCode::UNPROCESSABLE_ENTITY, "letters, digits"),
-        ("bob", "boss", StatusCode::BAD_REQUEST, "is no role"),
+        ("bob", "boss", StatusCode::BAD_REQUEST, "is not a role"),
     ] {
         let page = browser.submit("/users", "/users", &[("username", name), ("role", role)]).await;
         assert_eq!(page.status, status, "{name}");

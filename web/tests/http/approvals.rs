@@ -119,7 +119,7 @@ async fn the_time_that_a_question_waits_is_shown_on_the_page_of_its_run() {
     let mut browser = Browser::logged_in(&web).await;
     let run = format!("/dags/asks/runs/{}", encoded(&run_id));
     let page = browser.get(&run).await;
-    let waited = page.html.split("<dt>Set aside</dt>").nth(1).unwrap_or_default().trim_start();
+    let waited = page.html.split("<dt>Waiting for sensors or people</dt>").nth(1).unwrap_or_default().trim_start();
     assert!(waited.starts_with("<dd>30 m 0"), "{}", page.html);
     let task = browser.get(&format!("{run}/tasks/t")).await;
     assert!(task.has("It waits for an answer.") && !task.has("next poll"), "{}", task.html);
