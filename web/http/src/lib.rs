@@ -1,4 +1,4 @@
-//! How servers of orch read requests.
+//! Helpers for HTTP servers of orch that read requests.
 
 mod unread;
 

@@ -1,6 +1,6 @@
-//! Bodies that are answered before they are read, as by a refusal. A connection with the rest of a body in it would be closed, and a client
-//! that has sent its next request by then gets no answer, and does not know whether it was done. So the rest is read, and the
-//! connection goes on.
+//! Drains request bodies that a handler did not read, for example because it rejected the request. If unread body data
+//! stayed on the connection, the server would have to close it, and a client that had already sent its next request
+//! would get no response and could not tell whether that request was processed.
 
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
@@ -12,14 +12,15 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::runtime::Handle;
 
-/// Of a larger rest the connection is closed: it is cheaper to connect again.
+/// If more than this is left, the connection is closed: reconnecting is cheaper.
 const MOST_BYTES: usize = 1 << 20;
-/// A rest that takes longer is held back on purpose.
+/// Timeout for the rest of a body. A client that takes longer is withholding it deliberately.
 const MOST_TIME: Duration = Duration::from_secs(5);
 
-/// The same request. What is not read of its body when that is dropped is read then, if it is not too much.
+/// Returns the request with a body that is drained when it is dropped, up to 1 MiB or for 5 s. The connection can then
+/// be reused after an early response.
 pub fn read_to_the_end(request: Request) -> Request {
-    // A client that waits to be asked for its body has not sent it, and to read it would be to ask.
+    // A client that sends `Expect: 100-continue` has not sent the body yet, and reading the body would request it.
     if request.body().is_end_stream() || request.headers().contains_key(header::EXPECT) {
         return request;
     }
@@ -74,7 +75,7 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
     use tokio::task::JoinSet;
 
-    /// Refuses whatever is posted, and does not read it.
+    /// Rejects every request without reading its body.
     async fn server() -> (TcpStream, JoinSet<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
