@@ -1,6 +1,7 @@
-//! The REST API in Airflow's shape: paths, fields, status codes and errors as its 3.3 has them, so that its clients work.
+//! The REST API, compatible with Airflow 3.3: paths, fields, status codes and errors are the same, so that Airflow
+//! clients work.
 //!
-//! One file per noun: handlers first, then what they answer with.
+//! There is one file per resource, with the handlers first and the response types below.
 
 pub(crate) mod alerts;
 pub(crate) mod assets;

@@ -1,4 +1,4 @@
-//! `/api/orch/v1/alerts`: who was told what, who is to be told, and why somebody was not.
+//! `/api/orch/v1/alerts`: sent and pending alerts, and why an alert could not be delivered.
 
 use super::list::asked;
 use crate::extract::path_numbers::ALERT_ID;
@@ -90,7 +90,7 @@ impl AlertView {
     }
 }
 
-/// Why an alert was not delivered. Only admins and the log of the scheduler get the reason.
+/// Returns why an alert was not delivered. Only admins see the reason; other users are referred to the scheduler's log.
 pub(crate) fn problem_of(row: &AlertRow, is_admin: bool) -> Option<String> {
     let connection = &row.notifier.connection;
     let hidden = || {
@@ -112,7 +112,7 @@ pub(crate) async fn get(State(app): State<App>, actor: Actor, names: Names) -> R
     Ok(Json(AlertView::new(row, actor.is_admin)))
 }
 
-/// Sends one at once that waits or was given up.
+/// Retries a pending or failed alert immediately.
 pub(crate) async fn retry(State(app): State<App>, actor: Actor, names: Names) -> Result<Json<AlertView>, Refusal> {
     let id = names.number(ALERT_ID)?;
     Ok(Json(AlertView::new(send_again(&app, &actor, id).await?, actor.is_admin)))
@@ -150,16 +150,16 @@ field_type! {
 body! {
     pub(crate) struct AlertTestBody {
         connection_id: ConnectionName,
-        /// One line, with fields in braces.
+        /// One line; may contain fields in braces.
         subject: Option<AlertText>,
-        /// With fields in braces.
+        /// May contain fields in braces.
         message: Option<AlertText>,
-        /// Of an e-mail: to these instead of those that the connection names.
+        /// Recipients of an email, instead of those of the connection.
         to: Option<Vec<String>>,
     }
 }
 
-/// Sends one that tells of nothing: its state says whether the connection leads to somebody.
+/// Sends a test alert. Its state shows whether the connection can deliver alerts.
 pub(crate) async fn test(
     State(app): State<App>,
     actor: Actor,
@@ -176,7 +176,7 @@ pub(crate) async fn test(
     Ok((StatusCode::CREATED, Json(AlertView::new(row, actor.is_admin))))
 }
 
-/// Where connections may not be tested, alerts may not either: both reach what this installation reaches.
+/// Requires `test_connection`, like connection tests: both can reach every host that this server can reach.
 pub(crate) async fn send_test(app: &App, actor: &Actor, notifier: Notifier) -> Result<AlertRow, Refusal> {
     if !app.config.test_connection {
         let text = "testing alerts is switched off\nhint: switch it on with `ORCH_TEST_CONNECTION=true`, or \

@@ -1,4 +1,4 @@
-//! Assets: `/api/v2/assets` in Airflow's shape, and `/api/orch/v1/assets` with freshness, what DAGs wait for and lineage.
+//! Assets: `/api/v2/assets` as in Airflow, and `/api/orch/v1/assets` with freshness, waiting DAGs and lineage.
 
 mod checks;
 mod dependencies;
@@ -62,7 +62,6 @@ pub(crate) async fn alias(State(app): State<App>, names: Names) -> Result<Json<A
     found.map(|row| Json(row.into())).ok_or_else(missing)
 }
 
-/// The asset that a path names.
 pub(crate) async fn find(db: &mut PgConnection, names: &Names) -> Result<AssetRow, Refusal> {
     let missing = || no_such_asset(names.get("asset_id"));
     let id = names.number(ASSET_ID)?;

@@ -1,7 +1,7 @@
-//! Backfills: `/api/v2/backfills` in Airflow's shape, and `/api/orch/v1/backfills` with how far they are.
+//! Backfills: `/api/v2/backfills` as in Airflow, and `/api/orch/v1/backfills` with their progress.
 //!
-//! The body takes what Airflow's takes, and beyond it dates one by one, a step for DAGs without a schedule, and a part of
-//! the tasks.
+//! In addition to Airflow's fields, the request body accepts individual dates, a step for DAGs without a schedule, and
+//! a selection of tasks.
 
 mod plan;
 mod progress;
@@ -34,7 +34,7 @@ use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 use view::DryRunView;
 
-/// Airflow's default.
+/// The same default as in Airflow.
 const USUAL_RUNS: i32 = 10;
 
 pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Json<BackfillPage>, Refusal> {
@@ -104,7 +104,7 @@ query_params! {
     }
 }
 
-/// What runs goes on, as in Airflow, unless the query says otherwise.
+/// Cancels a backfill. As in Airflow, its running runs continue unless `stop_running` is set.
 pub(crate) async fn cancel(
     State(app): State<App>,
     actor: Actor,
@@ -117,7 +117,7 @@ pub(crate) async fn cancel(
     Ok(Json(find(&mut *app.pages().await?, id).await?.into()))
 }
 
-/// What somebody may change about a backfill that goes on.
+/// A change of a backfill that is not finished.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
     Paused(bool),
@@ -146,7 +146,7 @@ pub(crate) async fn change(app: &App, actor: &Actor, id: i32, change: Change) ->
     Ok(())
 }
 
-/// Numbers of backfills are whole and not below zero.
+/// Returns the backfill id in the path, which must be a non-negative integer.
 pub(crate) fn id(names: &Names) -> Result<i32, Refusal> {
     let id = names.number(BACKFILL_ID)?;
     if id < 0 {
@@ -164,7 +164,7 @@ fn missing() -> Refusal {
     Refusal::not_found("Backfill not found")
 }
 
-/// What came of a wish, or why nothing did.
+/// Returns the result of a request, or the response that explains why it failed.
 pub(crate) fn done<T>(dag_id: &str, outcome: CreateBackfill<T>) -> Result<T, Refusal> {
     let wrong = |text: String| Err(Refusal::plain(StatusCode::UNPROCESSABLE_ENTITY, text));
     match outcome {
@@ -187,23 +187,23 @@ one_of! {
 }
 
 body! {
-    /// `from_date` and `to_date`, or `dates`.
+    /// Requires either `from_date` and `to_date`, or `dates`.
     pub(crate) struct BackfillPostBody {
         dag_id: String,
         from_date: IfSent<Option<UtcTimestamp>>,
         to_date: IfSent<Option<UtcTimestamp>>,
-        /// Instead of the two: exactly these.
+        /// Individual dates, instead of a range.
         dates: Option<Vec<UtcTimestamp>>,
-        /// The dates of a DAG without a schedule.
+        /// The interval between dates, for a DAG without a schedule.
         step: Option<StepWord>,
         run_backwards: Option<bool>,
         dag_run_conf: Option<Map<String, Value>>,
         reprocess_behavior: Option<ReprocessWord>,
         max_active_runs: Option<AtLeast<1>>,
         run_on_latest_version: Option<bool>,
-        /// Only tasks whose ids contain a match, and what they wait for.
+        /// Run only tasks whose ids match this regular expression, and their upstream tasks.
         task_regex: Option<String>,
-        /// Without what they wait for.
+        /// Run the matching tasks without their upstream tasks.
         ignore_dependencies: Option<bool>,
     }
     rule |body: &BackfillPostBody| body.dates().map(|_| ());
@@ -216,7 +216,6 @@ body! {
 }
 
 impl BackfillPostBody {
-    /// From one to another, or one by one.
     fn dates(&self) -> Result<Dates, Problem> {
         let step = self.step.as_ref().map(|step| step.0);
         let Some(each) = &self.dates else {
@@ -231,7 +230,7 @@ impl BackfillPostBody {
     }
 }
 
-/// A moment that must be there, and not null.
+/// Returns a required timestamp. Rejects null.
 fn moment(name: &str, sent: &IfSent<Option<UtcTimestamp>>) -> Result<DateTime<Utc>, Problem> {
     match sent.0 {
         Some(Some(UtcTimestamp(at))) => Ok(at),

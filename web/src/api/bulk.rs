@@ -1,5 +1,5 @@
-//! Bodies that change many things at once, and the answer that says what became of each: Airflow's `BulkBody` and
-//! `BulkResponse`. What fails is told beside what was done; each entity is carried out by itself.
+//! Bulk requests: Airflow's `BulkBody` and `BulkResponse`. Each entity is changed in its own transaction, and the
+//! response reports its success or failure.
 
 use super::dag_runs::tell;
 use super::kept;
@@ -25,7 +25,7 @@ use std::borrow::Cow;
 use std::ops::ControlFlow;
 use std::str::FromStr;
 
-/// Entities of one request.
+/// Maximum number of entities in a request.
 const MOST_ENTITIES: usize = 1_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub(crate) enum BulkActionType {
     Delete,
 }
 
-/// What becomes of an entity that is to be created and exists, or that is to be changed and does not.
+/// Handling of an entity that should be created but exists, or that should be changed but does not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Existing {
     Fail,
@@ -73,12 +73,12 @@ impl FromStr for Existing {
     }
 }
 
-/// Things of one kind of change.
+/// Entities to change in the same way.
 pub(super) struct Action<E> {
     pub(super) kind: BulkActionType,
     pub(super) entities: Vec<E>,
     pub(super) existing: Existing,
-    /// What is not there is passed over.
+    /// True if entities that do not exist are skipped.
     skips: bool,
 }
 
@@ -100,9 +100,9 @@ struct BulkActionResponse {
     dropped_secrets: Vec<String>,
 }
 
-/// An entity of a bulk request: the bodies that create, update and delete one.
+/// An entity of a bulk request, with the bodies that create, update and delete one.
 pub(crate) trait Entity: Sized {
-    /// The field with the id: a deletion may send the id in place of an object.
+    /// The name of the id field. A deletion may contain the id instead of an object.
     const ID: &'static str;
     type Create: FieldType + JsonSchema + Into<Self>;
     type Update: FieldType + JsonSchema;
@@ -110,11 +110,11 @@ pub(crate) trait Entity: Sized {
 
     fn body_name() -> Cow<'static, str>;
 
-    /// Drops the fields that the mask does not name. An empty mask names all.
+    /// Drops the fields that are not in the mask. An empty mask contains all fields.
     fn updated(update: Self::Update, mask: &[String]) -> Result<Self, Problem>;
 }
 
-/// `{"actions": […]}`
+/// The body of a bulk request: `{"actions": […]}`.
 pub(crate) struct BulkBody<E>(pub(super) Vec<Action<E>>);
 
 impl<E: Entity> Body for BulkBody<E> {
@@ -133,7 +133,7 @@ impl<E: Entity> JsonSchema for BulkBody<E> {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        // Inline: the schemas differ from entity to entity under the same names.
+        // Inlined, because the schemas of different entities have the same names.
         let actions = [
             Creation::<E>::json_schema(generator),
             Update::<E>::json_schema(generator),
@@ -216,7 +216,7 @@ impl<E: Entity> JsonSchema for Named<E> {
 impl<E: Entity> FieldType for Action<E> {
     fn read(value: Value) -> Result<Self, Vec<Problem>> {
         let skips = |absent: Option<OnNonExistence>| absent.is_some_and(|absent| absent.0 == Existing::Skip);
-        // Without an action, an update says that it is missing.
+        // If `action` is missing, reading the body as an update reports the missing field.
         let kind =
             value.get("action").map_or(Ok(BulkActionType::Update), |action| word(action, &BulkActionType::WORDS));
         match kind.map_err(|problem| vec![problem.below("action")])? {
@@ -247,22 +247,22 @@ impl<E: Entity> FieldType for Action<E> {
     }
 }
 
-/// Deleting asks for what the rule of the route says.
+/// Rejects deletions if the caller does not have the role that the route requires for them.
 fn may<E>(MayDelete(may_delete): MayDelete, actions: &[Action<E>]) -> Result<(), Refusal> {
     let deletes = actions.iter().any(|action| action.kind == BulkActionType::Delete);
     if deletes && !may_delete { Err(Refusal::Forbidden) } else { Ok(()) }
 }
 
-/// What a request is about, beside its entities.
+/// The context of a bulk request.
 pub(crate) struct Request<'a> {
     pub(super) app: &'a App,
     pub(super) actor: &'a Actor,
     pub(super) names: &'a Names,
 }
 
-/// A run or an instance below the names of a path: it is changed by itself.
+/// A run or task instance that is changed in its own transaction.
 pub(crate) trait Changed: Entity + Send + Sync {
-    /// Gives the key under which the answer names it.
+    /// Changes the entity and returns its key in the response.
     fn change(
         &self,
         of: &Request<'_>,
@@ -271,7 +271,7 @@ pub(crate) trait Changed: Entity + Send + Sync {
     ) -> impl Future<Output = Result<String, Refusal>> + Send;
 }
 
-/// Changes each entity by itself, whatever becomes of the others.
+/// Changes each entity separately. Failed entities do not affect the others.
 pub(crate) async fn one_by_one<E: Changed>(
     State(app): State<App>,
     actor: Actor,
@@ -297,7 +297,7 @@ pub(crate) async fn one_by_one<E: Changed>(
     Ok(Json(answer))
 }
 
-/// `PATCH` of a list of named things.
+/// Handles a bulk `PATCH` of named objects, such as pools.
 pub(crate) async fn entities<K: Kept>(
     State(app): State<App>,
     actor: Actor,
@@ -310,7 +310,7 @@ pub(crate) async fn entities<K: Kept>(
     Ok(Json(answer))
 }
 
-/// Carries out each entity by itself, in a transaction of its own.
+/// Changes each entity in its own transaction.
 async fn carry_out<K: Kept>(
     app: &App,
     actor: &Actor,
@@ -365,8 +365,8 @@ async fn carry_out_one<K: Kept>(
 }
 
 impl BulkResponse {
-    /// Notes what became of an entity: its key and the secrets that were dropped, or the error. After a failure of the server no further
-    /// entity is tried. The response then says what is committed; if nothing is, the whole request fails.
+    /// Records the outcome of an entity: its key and the dropped secrets, or the error. After a server error no further
+    /// entity is tried. The response then contains what is committed; if nothing is, the whole request fails.
     fn note<E>(
         &mut self,
         action: &Action<E>,
@@ -406,7 +406,7 @@ impl BulkResponse {
         Ok(if is_of_the_server { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     }
 
-    /// It was asked for, with nothing in it.
+    /// Adds an empty result, so that the response contains every requested action.
     fn begin<E>(&mut self, action: &Action<E>) {
         let of = match action.kind {
             BulkActionType::Create => &mut self.create,
@@ -417,7 +417,7 @@ impl BulkResponse {
     }
 }
 
-/// The name of an entity, or of the path where that names one; they must not contradict.
+/// Returns the name in the entity, or the name in the path if the entity has none. Rejects contradicting names.
 pub(super) fn named(noun: &str, path: &str, own: Option<&str>) -> Result<String, Refusal> {
     match own {
         None if path == "~" => Err(Refusal::bad_request(format!("with `~` in the path each entity names its {noun}"))),

@@ -1,4 +1,4 @@
-//! Clearing, of a whole run or of chosen instances of some: what it would do, and doing it in one transaction.
+//! Clearing whole runs or selected task instances: a preview, and the change in one transaction.
 
 use super::dag_runs::tell;
 use super::task_instances::{OfRun, TaskInstancePage, rows_of};
@@ -15,16 +15,15 @@ use orch_store::note::notes_of;
 use orch_store::run::{MoveRun, RunDetails};
 use sqlx::{Connection, PgConnection};
 
-/// What to clear, and how.
 pub(crate) struct Clearing {
     pub(crate) runs: Vec<(RunDetails, ClearScope)>,
     pub(crate) options: ClearOptions,
 }
 
-/// Instances that are shown of a clear; all that are meant are cleared, and counted.
+/// Maximum number of cleared instances in a response. All selected instances are cleared and counted.
 const MOST_SHOWN: usize = 1_000;
 
-/// What would be cleared.
+/// Returns the instances that would be cleared.
 pub(super) async fn preview(
     app: &App,
     db: &mut PgConnection,
@@ -39,7 +38,7 @@ pub(super) async fn preview(
     Ok(page)
 }
 
-/// Clears; all of it or nothing. What was cleared in each run.
+/// Clears all selected instances in one transaction and returns the cleared instances of each run.
 pub(crate) async fn carry_out(
     app: &App,
     db: &mut PgConnection,
@@ -77,7 +76,7 @@ fn in_run(run: &RunDetails, cleared: ClearInstances) -> Result<Cleared, Refusal>
     }
 }
 
-/// The same, and shows what was cleared.
+/// Clears like [`carry_out`] and returns a page with the cleared instances.
 pub(super) async fn clear(
     app: &App,
     db: &mut PgConnection,
@@ -87,7 +86,7 @@ pub(super) async fn clear(
     let done = carry_out(app, db, actor, clearing).await?;
     let mut page = TaskInstancePage::default();
     for ((run, _), cleared) in clearing.runs.iter().zip(&done) {
-        // In its own version, or in the one it was moved to.
+        // Clearing may have moved the run to another version.
         let run = orch_store::run::run_by_uuid(db, run.id).await?.unwrap_or_else(|| run.clone());
         show(app, db, &run, cleared, &mut page).await?;
     }

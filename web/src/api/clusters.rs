@@ -1,4 +1,5 @@
-//! `/api/orch/v1/connections/{connection_id}/topics/…`: the topics of a cluster such as Kafka, their records, and new ones.
+//! `/api/orch/v1/connections/{connection_id}/topics/…`: the topics of a cluster such as Kafka, and reading and
+//! producing records.
 
 use super::topics::{
     PartitionRecords, PlacedPage, RecordPage, RecordsBody, RecordsQuery, TopicPartitionPage, created, refusal, wanted,
@@ -21,7 +22,7 @@ use serde::Serialize;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// Clusters send no notice of new records, so they are polled.
+/// Poll interval. Clusters do not notify readers of new records.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -37,8 +38,8 @@ struct ClusterTopicView {
     offsets: i64,
 }
 
-/// Finds the connection to a cluster. If a user added it, the brokers that it names and those that the cluster advertises need addresses
-/// that a connection test may reach.
+/// Returns the connection to a cluster. If a user added the connection, the brokers that it names and those that the
+/// cluster advertises must have addresses that a connection test may reach.
 pub(crate) async fn at(app: &App, id: &str) -> Result<Connection, Refusal> {
     let connection = app.config.clusters.connection(id).await?;
     if kept::get(&mut *app.pages().await?, &kept::CONNECTION, id).await?.is_some() {
@@ -50,7 +51,7 @@ pub(crate) async fn at(app: &App, id: &str) -> Result<Connection, Refusal> {
     Ok(connection)
 }
 
-/// Its partitions, and the offsets that they keep.
+/// Returns the number of partitions and the number of retained offsets.
 pub(crate) fn size(topic: &ClusterTopic) -> (usize, i64) {
     (topic.partitions.len(), topic.partitions.iter().map(|bounds| bounds.next - bounds.first).sum())
 }
@@ -78,7 +79,7 @@ pub(crate) async fn records(
 ) -> Result<Json<RecordPage>, Refusal> {
     let RecordsQuery { partition, which, most, until, counted: _counted } = wanted(&app, &caller, &mut query)?;
     let at = at(&app, names.get("connection_id")).await?;
-    // A number above the range of partitions is refused by the cluster's process as missing.
+    // The cluster's process reports a partition number above `i32::MAX` as missing.
     let partition = Some(i32::try_from(partition).unwrap_or(i32::MAX));
     let from = ReadAt { partition, which, most: usize::try_from(most).unwrap_or_default() };
     loop {
@@ -107,7 +108,8 @@ pub(crate) async fn produce(
     Ok(created(placed.into_iter().map(|placed| (placed.partition, placed.offset, placed.at))))
 }
 
-/// Writes the audit log before it sends: the cluster does not take part in our transactions.
+/// Produces records to a cluster. The audit record is committed first, because the cluster does not take part in our
+/// transactions.
 pub(crate) async fn produce_at(
     app: &App,
     actor: &Actor,

@@ -1,5 +1,6 @@
-//! `POST /api/v2/connections/test`: tests a connection as it was sent. Nothing is stored. `***` stands for the secret that is stored under the
-//! same name, if the connection leads to the same address: a stored secret is never sent to another one. Only admins get the reason of a failure.
+//! `POST /api/v2/connections/test`: tests the connection in the request without storing it. `***` is replaced by the
+//! stored secret of the same connection, but only if the address is unchanged: a stored secret is never sent to another
+//! address. Only admins receive the reason of a failure.
 
 use super::kept::fields;
 use crate::auth::{Caller, Role};
@@ -20,7 +21,7 @@ use orch_wire::NounBody;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// Airflow's words.
+/// Airflow's error message.
 const DISABLED: &str =
     "Testing connections is disabled in Airflow configuration. Contact your deployment admin to enable it.";
 
@@ -48,7 +49,7 @@ pub(crate) async fn test(
     Ok(Json(ConnectionTest { status, message }))
 }
 
-/// What was sent, with what is stored in the place of `***`.
+/// Returns the connection in the request, with stored secrets instead of `***`.
 async fn meant(app: &App, sent: NounBody) -> Result<Connection, Refusal> {
     let record = kept::get(&mut *app.pages().await?, &kept::CONNECTION, &sent.name).await?;
     let Some(record) = record else {

@@ -1,5 +1,5 @@
-//! `/connectors`: streams in the shapes of Kafka Connect's REST API, for tools that know it. The tasks of a stream are its shares; one
-//! without shares has the task 0, and to restart that task is to restart the stream.
+//! `/connectors`: streams in the format of Kafka Connect's REST API, for existing tools. The shares of a stream are its
+//! tasks. A stream without shares has the task 0, and restarting that task restarts the stream.
 
 use super::streams::{declared, no_such_stream, steer};
 use crate::extract::path_numbers::TASK;
@@ -19,7 +19,7 @@ use sqlx::PgConnection;
 
 pub(crate) const PATH: &str = "/connectors";
 
-/// Names; with `expand=status` or `expand=info` what is known of each.
+/// Returns the names of all connectors, or with `expand=status` or `expand=info` their details.
 pub(crate) async fn list(State(app): State<App>, query: Query) -> Result<Json<Value>, Refusal> {
     let mut db = app.pages().await?;
     let rows = find_streams(&mut db, &Search::default()).await?.rows;
@@ -45,31 +45,28 @@ pub(crate) async fn status(State(app): State<App>, names: Names) -> Result<Json<
     Ok(Json(status_of(&row, &shares_of_streams(&mut db, Some(&row.name)).await?)))
 }
 
-/// The stream of a connector.
 async fn named(db: &mut PgConnection, name: &str) -> Result<StreamRow, Refusal> {
     stream_of_connector(db, name).await?.ok_or_else(|| no_such_stream(name))
 }
 
-/// Steers the stream of a connector.
 async fn steer_connector(app: &App, actor: &Actor, name: &str, to: &Steer) -> Result<(), Refusal> {
     let row = named(&mut *app.pages().await?, name).await?;
     steer(app, actor, &row.name, to).await.map(drop)
 }
 
-/// The config alone.
 pub(crate) async fn config(State(app): State<App>, names: Names) -> Result<Json<Value>, Refusal> {
     let row = named(&mut *app.pages().await?, names.get("stream_name")).await?;
     Ok(Json(Value::Object(config_of(&row))))
 }
 
-/// The topic that a stream reads, or those that a capture writes.
+/// Returns the topic that a stream reads, or the topics that a capture writes.
 pub(crate) async fn topics(State(app): State<App>, names: Names) -> Result<Json<Value>, Refusal> {
     let row = named(&mut *app.pages().await?, names.get("stream_name")).await?;
     let topics: Vec<&str> = row.topic().split(", ").filter(|topic| !topic.is_empty()).collect();
     Ok(Json(json!({ &row.name: { "topics": topics } })))
 }
 
-/// A connector's config has texts only.
+/// Returns the configuration of a connector, in which all values are strings.
 fn config_of(row: &StreamRow) -> Map<String, Value> {
     let mut config: Map<String, Value> = declared(row).map(|(name, text)| (name.clone(), text.into())).collect();
     let tasks_max = row.shares().to_string();
@@ -83,7 +80,8 @@ fn info_of(row: &StreamRow) -> Value {
     json!({ "name": row.name, "config": config_of(row), "tasks": tasks, "type": direction(row) })
 }
 
-/// A capture brings changes into topics, and every other stream takes records out of one.
+/// Returns `source` for a capture, which writes changes to topics, and `sink` for every other stream, which reads a
+/// topic.
 fn direction(row: &StreamRow) -> &'static str {
     if row.is_capture() { "source" } else { "sink" }
 }
@@ -117,8 +115,8 @@ fn in_upper_case(state: StreamState) -> &'static str {
     }
 }
 
-/// With `onlyFailed=true` a stream that has not failed is left alone. Its tasks are restarted with it, whether `includeTasks` says so or
-/// not: they are its shares, and it is nothing beside them.
+/// Restarts a stream. With `onlyFailed=true`, only a failed stream is restarted. The tasks always restart with the
+/// connector, even without `includeTasks`, because a stream has no process besides its shares.
 pub(crate) async fn restart(
     State(app): State<App>,
     actor: Actor,
@@ -154,7 +152,7 @@ pub(crate) async fn resume(State(app): State<App>, actor: Actor, names: Names) -
     Ok(StatusCode::ACCEPTED)
 }
 
-/// A refusal of these routes as Connect says it.
+/// Returns an error response in Kafka Connect's format.
 pub(crate) fn in_words_of_connect(response: Response) -> Response {
     let Some(RefusalText(words)) = response.extensions().get().cloned() else { return response };
     let (mut parts, _) = response.into_parts();

@@ -1,4 +1,4 @@
-//! Runs of DAGs: `/api/v2/dags/{dag_id}/dagRuns`.
+//! DAG runs: `/api/v2/dags/{dag_id}/dagRuns`.
 
 mod batch;
 mod bulk;
@@ -38,7 +38,7 @@ pub(crate) async fn get(State(app): State<App>, path: RunPath) -> Result<Json<Da
     Ok(Json(find(&mut db, &path).await?.into()))
 }
 
-/// A run by the names in a path; the DAG's may be an alias.
+/// Returns a run by the ids in the path. The DAG id may be an alias.
 pub(super) async fn find(db: &mut PgConnection, path: &RunPath) -> Result<RunDetails, Refusal> {
     let RunPath { dag_id, run_id } = path;
     if let Some(run) = get_run(db, dag_id, run_id).await? {
@@ -49,7 +49,7 @@ pub(super) async fn find(db: &mut PgConnection, path: &RunPath) -> Result<RunDet
     get_run(db, &named, run_id).await?.ok_or_else(missing)
 }
 
-/// The id of the DAG that goes by this other name.
+/// Returns the id of the DAG with this alias.
 pub(super) async fn alias(db: &mut PgConnection, name: &str) -> StoreResult<Option<String>> {
     Ok::<_, StoreError>(resolve(db, name).await?.filter(|dag_id| dag_id != name))
 }

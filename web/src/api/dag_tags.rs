@@ -1,4 +1,5 @@
-//! `GET /api/v2/dagTags`, `GET /api/v2/dagStats`, `GET /api/v2/dagSources/{dag_id}`: small lists about DAGs.
+//! `GET /api/v2/dagTags`, `GET /api/v2/dagStats` and `GET /api/v2/dagSources/{dag_id}`: tags, run counts and source
+//! code of DAGs.
 
 use super::dags::find;
 use super::list::asked;
@@ -67,7 +68,7 @@ pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Jso
     Ok(Json(TagPage { tags, total_entries }))
 }
 
-/// Of all DAGs, or of those named: how many runs are in each state.
+/// Counts the runs by state, for all DAGs or for the given ones.
 pub(crate) async fn stats(State(app): State<App>, mut query: Query) -> Result<Json<StatsPage>, Refusal> {
     let StatsParams { dag_ids } = query.whole()?;
     let mut db = app.pages().await?;
@@ -81,8 +82,8 @@ pub(crate) async fn stats(State(app): State<App>, mut query: Query) -> Result<Js
     Ok(Json(StatsPage { total_entries: dags.len(), dags }))
 }
 
-/// The code of a DAG stands in the binary of its worker: what is shown is its structure, as JSON text. That of a DAG file
-/// is all there is of it, and is shown as a file.
+/// Returns the structure of a DAG as JSON, or the DAG file if the DAG comes from one. The code of other DAGs is
+/// compiled into their worker.
 pub(crate) async fn source(
     State(app): State<App>,
     DagPath(dag_id): DagPath,
@@ -102,7 +103,7 @@ pub(crate) async fn source(
         let text = format!("The source code of the DAG {}, version_number {number} was not found", dag.dag_id);
         return Err(Refusal::not_found(text));
     };
-    // What came from a file is shown as one.
+    // A DAG that comes from a file is shown as a file.
     let of_file = serde_json::from_value::<DagSpec>(spec.clone()).ok().filter(is_dag_of_file);
     let content = match of_file.and_then(|spec| export(&spec).ok()) {
         Some(text) => text,

@@ -57,7 +57,7 @@ pub(crate) async fn list(
 const TAGS_MODES: &[&str] = &["any", "all"];
 
 query_params! {
-    /// What a list of DAGs may be asked besides its columns.
+    /// Query parameters of the list of DAGs, in addition to its columns.
     pub(crate) struct DagsParams {
         /// With these tags
         tags: Vec<String>,
@@ -68,7 +68,7 @@ query_params! {
     }
 }
 
-/// Which DAGs a query means, and in which order.
+/// Returns the filters and the sort order of a query.
 fn selected(query: &mut Query, caller: &Caller) -> Result<Search, Refusal> {
     let DagsParams { tags, tags_match_mode, is_favorite } = query.take();
     let search = asked(query, DAGS.columns)?;
@@ -82,7 +82,7 @@ fn selected(query: &mut Query, caller: &Caller) -> Result<Search, Refusal> {
     Ok(search.and((!tags.is_empty()).then(|| column.any_of(tags))).and(is_favorite.map(of_caller)))
 }
 
-/// A page of them, and how many there are.
+/// Returns a page of DAGs and caches their versions.
 async fn all(db: &mut PgConnection, versions: &Versions, search: &Search) -> StoreResult<ListPage<DagRow>> {
     let found = DAGS.find(db, search).await?;
     versions.warm(db, &found.rows.iter().map(|row| row.version).collect::<Vec<_>>()).await?;
@@ -96,7 +96,7 @@ pub(crate) async fn get(State(app): State<App>, DagPath(dag_id): DagPath) -> Res
     Ok(Json(view(&app, &mut db, row, &broken).await?))
 }
 
-/// A DAG by its id or one of its aliases.
+/// Returns a DAG by its id or one of its aliases.
 pub(super) async fn find(db: &mut PgConnection, dag_id: &DagId) -> Result<DagRow, Refusal> {
     let mut row = get_dag(db, dag_id).await?;
     if row.is_none()

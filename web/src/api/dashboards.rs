@@ -106,7 +106,7 @@ pub(crate) fn cell<'a>(LoadedDashboard { dashboard, row }: &'a LoadedDashboard, 
     }
 }
 
-/// By name, if nothing else is said.
+/// Lists dashboards, by default sorted by name.
 pub(crate) async fn list(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
@@ -146,10 +146,10 @@ pub(crate) async fn get(
 
 const AT: [&str; 2] = ["query", "filter"];
 
-/// `filter=day:2026-11-20`, as the page would be asked.
+/// Returns the query of the dashboard page for filters such as `filter=day:2026-11-20`.
 fn filters(shown: &LoadedDashboard, asked: &[String]) -> Result<Query, Refusal> {
     let mut given = form_urlencoded::Serializer::new(String::new());
-    // An empty one asks for nothing, as in every list.
+    // As in every list, an empty filter is ignored.
     for text in asked.iter().map(String::as_str).filter(|text| !text.is_empty()) {
         let (name, value) = text.split_once(':').unwrap_or((text, ""));
         if !shown.dashboard.filters.iter().any(|filter| filter.name == name) {

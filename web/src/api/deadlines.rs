@@ -1,5 +1,5 @@
-//! `/api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/deadlines` and `…/deadlineAlerts`: by when runs are to be over, as Airflow's UI
-//! asks for it (its routes are not part of its API).
+//! `/api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/deadlines` and `…/deadlineAlerts`: the deadlines of runs. Airflow's UI
+//! requests them from routes that are not part of its API.
 
 use super::dags::find;
 use super::list::asked;
@@ -92,7 +92,7 @@ impl DeadlineAlertView {
     }
 }
 
-/// Of a run, of all runs of a DAG, or of all: those of the newest runs first.
+/// Lists the deadlines of a run, of all runs of a DAG, or of all runs, starting with the newest run.
 pub(crate) async fn list(State(app): State<App>, runs: Runs, mut query: Query) -> Result<Json<DeadlinePage>, Refusal> {
     let mut search = asked(&mut query, DEADLINES.columns)?;
     let mut db = app.pages().await?;
@@ -113,7 +113,7 @@ pub(crate) async fn list(State(app): State<App>, runs: Runs, mut query: Query) -
     Ok(Json(DeadlinePage { deadlines: rows.into_iter().map(DeadlineView::from).collect(), total_entries }))
 }
 
-/// What the newest version of a DAG names.
+/// Lists the deadline alerts of the newest version of a DAG.
 pub(crate) async fn of_dag(
     State(app): State<App>,
     DagPath(dag_id): DagPath,

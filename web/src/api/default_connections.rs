@@ -1,5 +1,5 @@
-//! `/api/orch/v1/defaultConnections`: the connections that the binary of this server brings. Tasks find them if no other place has one of
-//! that name.
+//! `/api/orch/v1/defaultConnections`: the connections that are built into the binary of this server. Tasks use one only
+//! if no other source has a connection with that name.
 
 use crate::auth::{Caller, Role};
 use crate::refusal::Refusal;

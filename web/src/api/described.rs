@@ -1,11 +1,11 @@
-//! `GET /openapi.json`: this API as a program reads it.
+//! `GET /openapi.json`: the OpenAPI description of this API.
 
 use crate::openapi::description;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use std::sync::OnceLock;
 
-/// It follows from the code alone.
+/// Computed once, because it depends on the code only.
 static TEXT: OnceLock<String> = OnceLock::new();
 
 pub(crate) async fn openapi() -> Response {

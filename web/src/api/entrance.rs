@@ -1,4 +1,4 @@
-//! `GET /api/v2/auth/login` and `…/logout`: where a browser that follows Airflow's addresses logs in and out.
+//! `GET /api/v2/auth/login` and `…/logout`: redirect browsers that use Airflow's URLs to the login page.
 
 use crate::extract::{Query, query_params};
 use crate::openapi::kinds::QueryParamType;
@@ -27,7 +27,8 @@ pub(crate) async fn login(mut query: Query) -> Result<Response, Refusal> {
     }
 }
 
-/// Nobody is logged out by following a link, which any page could show: the button does it, at the place this leads to.
+/// Redirects to the login page, which has the logout button. A `GET` does not log out, because any page could contain
+/// such a link.
 pub(crate) async fn logout() -> Result<Response, Refusal> {
     to("/login")
 }

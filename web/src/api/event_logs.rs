@@ -1,4 +1,4 @@
-//! Who did what, and from where: `/api/v2/eventLogs`.
+//! `/api/v2/eventLogs`: the audit log.
 
 use super::list::asked;
 use crate::auth::{Caller, Role};
@@ -62,7 +62,7 @@ pub(crate) async fn get(
 }
 
 fn view(mut row: AuditRow, caller: &Caller) -> EventLogView {
-    // From where people act is for operators.
+    // Only operators see the address from which a user acted.
     if caller.role < Role::Op
         && let Some(Value::Object(extra)) = &mut row.extra
     {

@@ -1,10 +1,11 @@
-//! `GET /api/orch/v1/events?dag_id=…&run_id=…`: runs and task instances that come into another state, as server-sent events
-//! for programs. `event: run` and `event: task`, with the names of the REST API in their data; `event: check` for what a
-//! contract found wrong, `event: stale` for an asset that is older than promised. A state that lasts less than a
-//! look of half a second may be left out.
+//! `GET /api/orch/v1/events?dag_id=…&run_id=…`: state changes of runs and task instances as server-sent events, for
+//! programs. The data of `event: run` and `event: task` has the field names of the REST API; `event: check` reports a
+//! violated contract, and `event: stale` an asset that is older than promised. A state that lasts less than the poll
+//! interval of half a second may be missing.
 //!
-//! Each event has an id. A client that reconnects with `Last-Event-ID` receives the changes since that event. If the server does not have all of
-//! them, or a client reads too slowly, it sends `event: missed`, and the client reads the current states from the lists.
+//! Each event has an id. A client that reconnects with `Last-Event-ID` receives the changes since that event. If the
+//! server does not have all of them, or a client reads too slowly, it sends `event: missed`, and the client reads the
+//! current states from the lists.
 
 use crate::auth::Caller;
 use crate::extract::{Query, query_params};
@@ -23,7 +24,7 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, sleep_until};
 
-/// A token that was revoked hears nothing after this long.
+/// Interval of credential checks: a revoked token receives no events after this time.
 const CHECK_EVERY: Duration = Duration::from_millis(900);
 const ALIVE_EVERY: Duration = Duration::from_secs(15);
 const MISSED: &[u8] = b"event: missed\ndata: {}\n\n";
@@ -45,9 +46,9 @@ struct Listener {
     events: Receiver<Event>,
     _counted: Counted,
     greeted: bool,
-    /// Sent after the greeting.
+    /// The first events, sent after the greeting.
     first: Option<Bytes>,
-    /// The changes up to this position were sent. `None` until the feed starts.
+    /// Position of the last change that was sent. `None` until the feed starts.
     position: Option<FeedPosition>,
     spoke: Instant,
     checked: Instant,
@@ -115,7 +116,7 @@ impl Listener {
                             return Some(events);
                         }
                     }
-                    // After a lag, the next batch is not the one that follows.
+                    // After a lag, the next batch does not follow the position, so `read` reports missed changes.
                     Ok(_) | Err(RecvError::Lagged(_)) => {}
                     Err(RecvError::Closed) => return None,
                 },
@@ -145,10 +146,11 @@ impl Listener {
         });
     }
 
-    /// Returns the wanted events of a batch, after `missed` if the batch does not follow the position. `None` if there is nothing to send.
+    /// Returns the wanted events of a batch, after `missed` if the batch does not follow the position. `None` if there
+    /// is nothing to send.
     fn read(&mut self, batch: &FeedBatch) -> Option<Bytes> {
         let mut events = match self.position {
-            // The batch was sent when the listener started.
+            // The batch was already sent when the listener started.
             Some(position) if position.includes(batch.position) => return None,
             Some(position) if !batch.position.follows(position) => vec![Bytes::from_static(MISSED)],
             _ => Vec::new(),
@@ -168,8 +170,8 @@ impl Listener {
     }
 }
 
-/// Joins events. The last one has the position as its id, so a client that has read only some of them receives all of them again. Without events,
-/// the id is sent alone: clients remember it.
+/// Joins events. The last one has the position as its id, so a client that has read only some of them receives all of
+/// them again. Without events, only the id is sent, which clients remember.
 fn with_id(position: FeedPosition, events: &[Bytes]) -> Bytes {
     let id = format!("id: {position}\n");
     let Some((last, before)) = events.split_last() else { return format!("{id}\n").into() };

@@ -1,4 +1,4 @@
-//! What tasks ask people, as Airflow's clients read and answer it: `…/hitlDetails`.
+//! `…/hitlDetails`: questions of tasks to users (human in the loop), with Airflow's API to read and answer them.
 
 mod list;
 
@@ -120,7 +120,7 @@ impl From<ApprovalRow> for QuestionView {
     }
 }
 
-/// Airflow's form of params: each by itself.
+/// Returns the params in Airflow's format, one object per param.
 fn params(schema: &Value) -> Map<String, Value> {
     let properties = schema.get("properties").and_then(Value::as_object).into_iter().flatten();
     let one = |(name, schema): (&String, &Value)| {
@@ -130,7 +130,7 @@ fn params(schema: &Value) -> Map<String, Value> {
     properties.map(one).collect()
 }
 
-/// The question of the last try of an instance that asked one.
+/// Returns the question of the last attempt of an instance that asked one.
 async fn last_question(app: &App, names: &Names, try_no: Option<i16>) -> Result<ApprovalRow, Refusal> {
     let path = names.task()?;
     let map_index = names.number(MAP_INDEX)?;
@@ -179,7 +179,7 @@ body! {
     }
 }
 
-/// Answers. Of several people the first one counts, and the others are told so.
+/// Answers a question. The first answer wins; later ones receive an error.
 pub(crate) async fn patch(
     State(app): State<App>,
     actor: Actor,
@@ -198,7 +198,7 @@ pub(crate) async fn patch(
     }))
 }
 
-/// Writes an answer down, if it counts, and wakes the task that waits for it.
+/// Stores a valid answer and wakes the task that waits for it.
 pub(crate) async fn give(
     app: &App,
     actor: &Actor,
@@ -219,7 +219,7 @@ pub(crate) async fn give(
     Ok((at, given))
 }
 
-/// Those who are named, whatever their role; else all who may start runs.
+/// Checks that the user may answer: a named user with any role, or if no users are named, any user who may start runs.
 pub(crate) fn is_asked(actor: &Actor, row: &ApprovalRow) -> Result<(), Refusal> {
     row.question.asks(actor.person()).map_err(|no| refused(&no))
 }

@@ -1,11 +1,11 @@
-//! Ids that Airflow's clients expect to be uuids or tokens where orch has numbers and names: derived, so that the same
-//! thing has the same one everywhere.
+//! Ids for Airflow clients, which expect UUIDs or tokens where orch has numbers and names. They are derived, so the
+//! same object always has the same id.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use uuid::{Uuid, uuid};
 
-/// Any uuid, the same for ever.
+/// Namespace of the version UUIDs. It must never change.
 const DAG_VERSIONS: Uuid = uuid!("6f726368-0000-5000-8000-000000000001");
 
 pub(super) fn dag_version_uuid(version: i32) -> Uuid {

@@ -1,5 +1,5 @@
-//! `GET /api/v2/importErrors`: DAG files that cannot be taken, as the workers found them; and `/api/orch/v1/importErrors`, with each
-//! problem by itself.
+//! `GET /api/v2/importErrors`: DAG files that workers could not load; and `/api/orch/v1/importErrors`, which lists each
+//! problem separately.
 
 use super::list::asked;
 use crate::extract::path_numbers::IMPORT_ERROR_ID;
@@ -89,7 +89,7 @@ pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Jso
     Ok(Json(ImportErrorPage { import_errors: rows.into_iter().map(ImportErrorView::new).collect(), total_entries }))
 }
 
-/// What Airflow's schema has no fields for, by file.
+/// Lists the problems of each file, for which Airflow's schema has no fields.
 pub(crate) async fn list_problems(State(app): State<App>, mut query: Query) -> Result<Json<BrokenFilePage>, Refusal> {
     let ListPage { rows, total: total_entries } = found(&app, &mut query).await?;
     Ok(Json(BrokenFilePage { import_errors: rows.into_iter().map(BrokenFileView::from).collect(), total_entries }))

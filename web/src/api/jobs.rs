@@ -1,4 +1,4 @@
-//! `GET /api/v2/jobs`: schedulers and workers, alive or gone not long ago.
+//! `GET /api/v2/jobs`: schedulers and workers that are alive or stopped recently.
 
 use super::list::asked;
 use crate::extract::Query;
@@ -40,7 +40,7 @@ pub(crate) struct Job {
 
 pub(crate) const COLUMNS: &[Column] = &[
     Column::whole("id", "").sorted(),
-    // No job has one.
+    // Jobs have no DAG; the column exists for Airflow's clients.
     Column::text("dag_id", "").sorted(),
     Column::text("state", "").sorted(),
     Column::text("job_type", "").by(&[Is]).about("Exactly that").sorted(),
@@ -84,7 +84,7 @@ impl Job {
 fn scheduler(row: ProcessRow) -> Job {
     let alive = row.silent_secs < SCHEDULER_SILENT_SECS;
     Job {
-        // Processes and workers are counted apart: even and odd.
+        // Schedulers have even ids and workers have odd ones, because both are numbered separately.
         id: i64::from(row.id) * 2,
         dag_id: None,
         state: Some(if alive { "running" } else { "failed" }.into()),

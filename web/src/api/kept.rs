@@ -1,5 +1,5 @@
-//! Named things that people keep: pools, variables, connections. One set of handlers for all of them, by the table of their fields
-//! (`orch_wire::Noun`) and the rules of the noun (`orch_deeds::Kept`).
+//! Named objects of users: pools, variables, connections. All of them share these handlers, which use the noun's field
+//! table (`orch_wire::Noun`) and its rules (`orch_deeds::Kept`).
 
 use super::list::asked;
 use super::mask::MaskParams;
@@ -20,7 +20,7 @@ use orch_wire::noun::{AppearsIn, NameConflict, Patch};
 use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 
-/// Airflow has routes of these names, which are not here.
+/// Airflow routes that orch does not have. Without this list, the last segment would be taken for a name.
 const NO_ROUTES: [(&str, &str); 1] = [("connections", "enqueue-test")];
 
 pub(crate) async fn list<K: Kept>(
@@ -101,13 +101,13 @@ pub(crate) fn fields<K: Kept>(body: JsonBody) -> Fields {
     if K::NOUN.has_secrets { body.secret_fields() } else { body.fields() }
 }
 
-/// The record of that name; without one the request is refused with 404.
+/// Returns the record with this name, or a 404 error.
 pub(crate) async fn stored<K: Kept>(app: &App, name: &str) -> Result<Record, Refusal> {
     let found = kept::get(&mut *app.pages().await?, K::TABLE, name).await?;
     found.ok_or_else(|| refusal::<K>(name, Refused::NotFound))
 }
 
-/// In a transaction of the caller, as those that follow.
+/// Adds a record. Like [`change`] and [`remove`], it runs in the caller's transaction.
 pub(crate) async fn add<K: Kept>(
     app: &App,
     tx: &mut PgConnection,
@@ -118,7 +118,7 @@ pub(crate) async fn add<K: Kept>(
     deeds::add::<K>(tx, actor, &app.config.keys, sent).await.map_err(|refused| refusal::<K>(&name, refused))
 }
 
-/// Gives the secrets that were dropped, too.
+/// Changes a record and returns it with the names of the secrets that were dropped.
 pub(crate) async fn change<K: Kept>(
     app: &App,
     tx: &mut PgConnection,
@@ -133,7 +133,7 @@ pub(crate) async fn remove<K: Kept>(tx: &mut PgConnection, actor: &Actor, name: 
     deeds::delete::<K>(tx, actor, name).await.map_err(|refused| refusal::<K>(name, refused))
 }
 
-/// Adds one, or changes the one of that name.
+/// Adds a record or changes an existing one.
 pub(crate) async fn save<K: Kept>(
     app: &App,
     actor: &Actor,
@@ -152,7 +152,7 @@ pub(crate) async fn save<K: Kept>(
     Ok(saved)
 }
 
-/// After the commit.
+/// Sends the noun's hint. Must be called after the commit.
 pub(crate) fn done<K: Kept>(app: &App) {
     if let Some(hint) = K::HINT {
         app.hints.give(hint);
@@ -179,7 +179,7 @@ fn refusal<K: Kept>(name: &str, refused: Refused) -> Refusal {
     }
 }
 
-/// As a person of this role may see it.
+/// Returns the fields of a record that a user with this role may see.
 fn view<K: Kept>(app: &App, role: Role, record: &Record) -> Map<String, Value> {
     let mut shown = K::visible_fields(record, &app.config.keys, role >= Role::Op);
     let fields = K::NOUN.fields.iter().filter(|field| field.appears_in != AppearsIn::AnswersOfChanges);

@@ -1,4 +1,4 @@
-//! `/api/orch/v1/lake/tables`: the tables of the lake, and what each is made of.
+//! `/api/orch/v1/lake/tables`: the tables of the lake, with their snapshots, files and partitions.
 
 use super::list::asked;
 use crate::auth::{Caller, Role};
@@ -19,7 +19,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use std::sync::Arc;
 
-/// Of a long list, without a limit in the query.
+/// Default of `limit`.
 const USUAL: i64 = 100;
 const MOST: i64 = 1_000;
 
@@ -60,15 +60,14 @@ pub(crate) struct PartitionPage {
     partitions: Vec<PartitionRow>,
 }
 
-/// The lake, and the table that a path names.
 pub(crate) async fn the_table(app: &App, names: &Names) -> Result<(Arc<dyn LakeView>, TableId), Refusal> {
     Ok((app.config.lake.open().await?, TableId::new(names.get("namespace"), names.get("table"))))
 }
 
-/// The values of data are for those who may ask for them in SQL.
+/// Minimum role to see data values. The same role is required for SQL queries.
 pub(crate) const READS_DATA: Role = Role::Op;
 
-/// A table with nothing secret in its properties.
+/// Returns a table with masked secrets in its properties.
 pub(crate) async fn describe(lake: &dyn LakeView, id: TableId) -> Result<LakeTable, Refusal> {
     let mut table = lake.table(id).await?;
     for (name, value) in &mut table.properties {
@@ -79,7 +78,7 @@ pub(crate) async fn describe(lake: &dyn LakeView, id: TableId) -> Result<LakeTab
     Ok(table)
 }
 
-/// The names of a file's columns stay, the values do not.
+/// Removes the minimum and maximum values of columns and keeps the column names.
 pub(crate) fn without_values(mut files: Vec<DataFile>) -> Vec<DataFile> {
     for column in files.iter_mut().flat_map(|file| &mut file.columns) {
         (column.least, column.greatest) = (None, None);
@@ -115,7 +114,7 @@ pub(crate) fn cell<'a>(table: &'a TableRow, column: &Column) -> Cell<'a> {
     }
 }
 
-/// All tables. Only admins and the log get the reason why a table cannot be read.
+/// Returns all tables. Only admins see why a table cannot be read; the reason is also logged.
 pub(crate) async fn tables_for(lake: &dyn LakeView, is_admin: bool) -> LakeResult<Vec<TableRow>> {
     let mut tables = lake.tables().await?;
     for table in &mut tables {
@@ -125,7 +124,7 @@ pub(crate) async fn tables_for(lake: &dyn LakeView, is_admin: bool) -> LakeResul
     Ok(tables)
 }
 
-/// In the order of the lake, if nothing else is said.
+/// Lists tables, by default in the order of the catalog.
 pub(crate) async fn list(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,

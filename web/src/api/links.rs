@@ -1,5 +1,5 @@
-//! Ways from a task instance to other places: `…/links` and `…/externalLogUrl/{try_number}`. Tasks here name none, and
-//! their logs stand nowhere else.
+//! Links of a task instance: `…/links` and `…/externalLogUrl/{try_number}`. Tasks have no extra links here, and their
+//! logs are not stored in external systems.
 
 use super::task_instances::named;
 use crate::extract::path_numbers::TRY_NUMBER;
@@ -32,7 +32,7 @@ pub(crate) struct ExternalLog {
 }
 
 pub(crate) async fn extra(State(app): State<App>, names: Names, mut query: Query) -> Result<Json<ExtraLinks>, Refusal> {
-    // No try has links.
+    // No attempt has links, so the number is ignored.
     let LinksParams { try_number: _any } = query.take();
     named(&app, &names, &mut query).await?;
     Ok(Json(ExtraLinks { extra_links: BTreeMap::new(), total_entries: 0 }))

@@ -1,5 +1,5 @@
-//! What a list is asked: a page, an order, and conditions by the columns of the list (`orch_store::list`). `openapi/queries.rs`
-//! describes the same parameters by the same columns.
+//! Query parameters of lists: page, sort order, and conditions on the columns of the list (`orch_store::list`).
+//! `openapi/queries.rs` generates the description of these parameters from the same columns.
 
 use crate::extract::{Count, Fields, Query, query_params};
 use crate::openapi::kinds::QueryParamType;
@@ -16,15 +16,15 @@ use serde_json::Map;
 use std::borrow::Cow;
 use std::marker::PhantomData;
 
-/// Airflow's default.
+/// Default page size, as in Airflow.
 const USUAL: i64 = 50;
-/// What a cursor holds before its place.
+/// Prefix of a decoded page cursor. The offset follows it, as in `place:150`.
 const CURSOR: &str = "place:";
-/// Airflow's default of a list that is asked for in a body.
+/// Default page size of list requests with a body, as in Airflow.
 const USUAL_IN_BODY: i64 = 100;
-/// More is asked for page by page: Airflow's `maximum_page_limit`.
+/// Maximum page size, the default of Airflow's `maximum_page_limit`.
 const MOST: i64 = 100;
-/// Airflow's bound.
+/// Maximum number of sort columns, as in Airflow.
 const MOST_ORDERS: usize = 10;
 
 query_params! {
@@ -47,7 +47,7 @@ query_params! {
 pub(super) struct Page {
     pub(super) limit: i64,
     pub(super) offset: i64,
-    /// Asked for by a cursor, so it is answered with those of its neighbours.
+    /// True if the request had a cursor. The response then contains the cursors of the adjacent pages.
     by_cursor: bool,
 }
 
@@ -61,12 +61,12 @@ impl Page {
         Page::new(limit, offset)
     }
 
-    /// Of a list that is asked for in a body.
     pub(super) fn of_body(limit: Option<body::Count>, offset: Option<body::Count>) -> Page {
         Page::new(limit.map_or(USUAL_IN_BODY, |limit| limit.0), offset.map_or(0, |offset| offset.0))
     }
 
-    /// Of a list that may also be asked for by `cursor`: empty for the first page, then what the answer said.
+    /// Returns the page of a list that also supports `cursor`, which is empty for the first page and otherwise a cursor
+    /// from a response.
     pub(super) fn with_cursor(query: &mut Query) -> Result<Page, Refusal> {
         let page = Page::of(query);
         let CursorParams { cursor: Some(cursor) } = query.take() else { return Ok(page) };
@@ -83,7 +83,7 @@ impl Page {
         Ok(Page { offset, by_cursor: true, ..page })
     }
 
-    /// Of the next page and of the one before, where there are such.
+    /// Returns the cursors of the next and the previous page, if those pages exist.
     pub(super) fn cursors(self, total: i64) -> (Option<String>, Option<String>) {
         let token = |offset: i64| BASE64.encode(format!("{CURSOR}{offset}"));
         let next = self.offset.saturating_add(self.limit);
@@ -93,18 +93,18 @@ impl Page {
     }
 }
 
-/// The page, the order and the conditions that a query asks of a list with these columns.
+/// Reads the page, the sort order and the conditions of a list with these columns.
 pub(super) fn asked(query: &mut Query, columns: &'static [Column]) -> Result<Search, Refusal> {
     let page = Page::of(query);
     asked_of_page(query, columns, page)
 }
 
-/// The same of a page that was read before.
+/// Like [`asked`], for a page that was already read.
 pub(super) fn asked_of_page(query: &mut Query, columns: &'static [Column], page: Page) -> Result<Search, Refusal> {
     Ok(asked_beside(query, columns, &[])?.page(page.offset, page.limit))
 }
 
-/// The order and the conditions, without the columns of these names: a page reads them in words of its own.
+/// Reads the sort order and the conditions, except for the columns in `own`, which a page reads itself.
 pub(crate) fn asked_beside(query: &mut Query, columns: &'static [Column], own: &[&str]) -> Result<Search, Refusal> {
     let mut conditions = Vec::new();
     let read_here = || columns.iter().filter(|column| !own.contains(&column.name));
@@ -164,12 +164,12 @@ fn read(query: &mut Query, column: Column, filter: Filter, found: &mut Vec<Condi
             found.extend((!query.whole_numbers(name).is_empty()).then(|| column.never()));
         }
         (Filter::Absent, _) => found.extend(filter_text(query, name).map(|_| column.never())),
-        // Words are read when everything else is known to be right.
+        // Enumerated values are read after all other parameters are valid.
         (Filter::Is | Filter::AnyOf | Filter::Must, _) => {}
     }
 }
 
-/// Both a query and the fields of a body have bounds.
+/// A source of range bounds: a query or the fields of a body.
 pub(super) trait Bounds {
     fn moment_bound(&mut self, name: &str) -> Option<DateTime<Utc>>;
     fn number_bound(&mut self, name: &str) -> Option<f64>;
@@ -195,12 +195,12 @@ impl Bounds for Fields {
     }
 }
 
-/// Columns whose bounds a body may hold.
+/// The columns for which a body may contain range bounds.
 pub(super) trait Columns {
     const COLUMNS: &[Column];
 }
 
-/// The bounds of these columns in a body.
+/// Range bounds in a body, as conditions on the columns `C`.
 pub(super) struct Ranges<C> {
     pub(super) conditions: Vec<Condition>,
     of: PhantomData<C>,
@@ -232,7 +232,7 @@ impl<C: Columns> JsonSchema for Ranges<C> {
     }
 }
 
-/// `…_gte`, `…_gt`, `…_lte` and `…_lt` of a column.
+/// Reads the bounds `…_gte`, `…_gt`, `…_lte` and `…_lt` of a column.
 pub(super) fn ranges(bounds: &mut impl Bounds, column: Column) -> Vec<Condition> {
     let mut bound = |(end, compare): (&str, Compare)| {
         let name = format!("{}_{end}", column.name);
@@ -255,7 +255,7 @@ fn words_of(query: &Query, column: Column, words: Words) -> Result<Option<Condit
     Ok((!found.is_empty()).then(|| column.any_of(found)))
 }
 
-/// One that is unknown is refused with all that are known. `no_status` stands for what has no state yet.
+/// Returns a known value. The error for an unknown one lists all known values. `no_status` and `null` stand for `none`.
 fn known(word: &str, words: Words) -> Result<&'static str, Refusal> {
     let meant = if ["no_status", "null"].contains(&word) { "none" } else { word };
     words.words.iter().find(|known| **known == meant).copied().ok_or_else(|| {
@@ -264,7 +264,7 @@ fn known(word: &str, words: Words) -> Result<&'static str, Refusal> {
     })
 }
 
-/// Orders by the columns that are sorted by. Both spellings are taken: repeated, and one list with commas.
+/// Parses sort orders. Repeated parameters and a comma-separated list are both accepted.
 pub(super) fn orders<'a>(
     words: impl Iterator<Item = &'a str>,
     columns: &'static [Column],
@@ -292,19 +292,19 @@ pub(super) fn orders<'a>(
     words.into_iter().map(read).collect()
 }
 
-/// What is asked for exactly; `~` and nothing are no question.
+/// Returns the text of an exact filter. An empty text and `~` mean no filter.
 fn filter_text<'a>(query: &'a Query, name: &str) -> Option<&'a str> {
     query.text(name).filter(|text| !text.is_empty() && *text != "~")
 }
 
-/// A pattern parameter: its alternatives, or nothing if it lets everything through.
+/// Returns the alternatives of a pattern parameter, or `None` if the pattern matches everything.
 fn pattern(query: &Query, name: &str) -> Option<Vec<String>> {
     let text = filter_text(query, name)?;
     let parts: Vec<String> = text.split('|').map(str::trim).filter(|part| !part.is_empty()).map(String::from).collect();
     (!parts.is_empty() && !parts.iter().any(|part| part == "~")).then_some(parts)
 }
 
-/// The same for the beginning of a text. What is no letter or digit at its end does not count, as in Airflow.
+/// Like `pattern`, for a prefix. As in Airflow, trailing characters other than letters and digits are ignored.
 fn prefix_pattern(query: &Query, name: &str) -> Option<Vec<String>> {
     let parts = pattern(query, name)?;
     Some(parts.iter().map(|part| part.trim_end_matches(|c: char| !c.is_alphanumeric()).to_string()).collect())

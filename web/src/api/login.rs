@@ -1,4 +1,4 @@
-//! `POST /auth/token`: a name and a password for a token. `POST /auth/logout`: its end.
+//! `POST /auth/token` exchanges a name and a password for a token. `POST /auth/logout` invalidates the token.
 
 use crate::auth::{Origin, Password};
 use crate::extract::{Peer, Secret};
@@ -36,7 +36,7 @@ pub(crate) async fn token(
     log_in(&app, (peer, &headers), body, lifetime).await
 }
 
-/// The same for a person at a terminal: it expires sooner.
+/// Returns a token for a command line, which expires sooner than other tokens.
 pub(crate) async fn cli_token(
     State(app): State<App>,
     peer: Peer,
@@ -47,7 +47,6 @@ pub(crate) async fn cli_token(
     log_in(&app, (peer, &headers), body, lifetime).await
 }
 
-/// `POST /auth/logout`: the token is good for nothing from now on.
 pub(crate) async fn log_out(State(app): State<App>, Peer(ip): Peer, headers: HeaderMap) -> Result<StatusCode, Refusal> {
     app.auth.log_out(&app.hot, &headers, ip).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -1,4 +1,4 @@
-//! `update_mask`: which fields of a body count. An empty mask names all.
+//! `update_mask`: the fields of a body that are applied. An empty mask contains all fields.
 
 use crate::extract::{ParamType, Query, query_params};
 use crate::openapi::kinds::QueryParamType;
@@ -6,7 +6,7 @@ use orch_wire::Body;
 use std::borrow::Cow;
 use std::marker::PhantomData;
 
-/// A body whose fields a mask names.
+/// A body whose fields can be masked.
 pub(crate) trait Masked {
     fn fields() -> Cow<'static, [&'static str]>;
 }
@@ -24,7 +24,6 @@ query_params! {
     }
 }
 
-/// Names of fields of that body.
 pub(crate) struct MaskOf<B>(PhantomData<B>);
 
 impl<B: Masked> ParamType for MaskOf<B> {

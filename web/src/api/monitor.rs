@@ -47,7 +47,7 @@ pub(crate) struct VersionInfo {
     git_version: Option<&'static str>,
 }
 
-/// Always 200, as in Airflow.
+/// Returns the health of the components. The status is always 200, as in Airflow.
 pub(crate) async fn health(State(app): State<App>) -> Json<HealthInfo> {
     let findings = Findings::get(&app).await;
     let word = |healthy: bool| if healthy { "healthy" } else { "unhealthy" };
@@ -63,7 +63,7 @@ pub(crate) async fn health(State(app): State<App>) -> Json<HealthInfo> {
     })
 }
 
-/// This orch's own version.
+/// Returns the version of orch, not of Airflow.
 pub(crate) async fn version() -> Json<VersionInfo> {
     Json(VersionInfo { version: env!("CARGO_PKG_VERSION"), git_version: None })
 }

@@ -1,4 +1,4 @@
-//! `GET /api/orch/v1/overview`: how all of it is at the moment, for `orch top` and for programs.
+//! `GET /api/orch/v1/overview`: the current state of the installation, for `orch top` and other programs.
 
 use crate::health::{is_alive, is_worker_alive};
 use crate::refusal::Refusal;
@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use std::cmp::Reverse;
 
-/// Runs that are named.
+/// Maximum number of listed runs.
 const MOST_RUNS: i64 = 100;
 
 #[derive(Debug, Serialize, JsonSchema)]

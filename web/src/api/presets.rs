@@ -1,4 +1,4 @@
-//! `/api/orch/v1/dags/{dag_id}/presets`: sets of params that people gave a name.
+//! `/api/orch/v1/dags/{dag_id}/presets`: named sets of params.
 
 use super::dags::find;
 use super::list::asked;

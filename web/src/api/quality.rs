@@ -1,4 +1,4 @@
-//! `/api/orch/v1/quality`: how good the data is, over all assets that somebody made promises about; the worst first.
+//! `/api/orch/v1/quality`: the data quality of all assets that have a contract or a freshness promise, worst first.
 
 use super::list::asked;
 use crate::extract::Query;
@@ -17,15 +17,14 @@ use serde::Serialize;
 use sqlx::PgConnection;
 use std::collections::HashMap;
 
-/// Assets among which the list looks.
+/// Maximum number of assets that are considered.
 pub(crate) const MOST: i64 = 5_000;
-/// Results of each that its history is made of.
+/// Maximum number of check results in the history of an asset.
 pub(crate) const RESULTS: i64 = 600;
 
-/// All that is known of how good the data of an asset is.
 pub(crate) struct Quality {
     pub(crate) asset: WatchedAsset,
-    /// The newest.
+    /// The latest check.
     pub(crate) look: Option<QualitySummary>,
     pub(crate) findings: Vec<Finding>,
 }
@@ -103,7 +102,8 @@ impl Quality {
         self.asset.stale_since.is_some() || self.outcome() == Some(CheckOutcome::Fail)
     }
 
-    /// In trouble, worth a look, or well: the lowest comes first.
+    /// Returns the sort rank, worst first: 0 for a failure or a stale asset, 1 for warnings and quarantined rows, 2
+    /// otherwise.
     pub(crate) fn rank(&self) -> u8 {
         match self.outcome() {
             _ if self.is_in_trouble() => 0,
@@ -173,7 +173,7 @@ impl From<Finding> for FindingView {
     }
 }
 
-/// Three statements, however many assets there are. The worst come first.
+/// Returns the quality of all assets, worst first. Uses three statements, independent of the number of assets.
 pub(crate) async fn quality(db: &mut PgConnection, most: i64) -> StoreResult<Vec<Quality>> {
     let assets = watched_assets(db, most).await?;
     let uris: Vec<String> = assets.iter().map(|asset| asset.uri.clone()).collect();
@@ -195,7 +195,7 @@ pub(crate) async fn quality(db: &mut PgConnection, most: i64) -> StoreResult<Vec
     Ok(all)
 }
 
-/// The worst first, if nothing else is said. Of all assets the newest look is read, and the others only of those on the page.
+/// Lists the quality of assets, by default worst first. The full history is read only for the assets on the page.
 pub(crate) async fn report(State(app): State<App>, mut query: Query) -> Result<Json<QualityReport>, Refusal> {
     let search = asked(&mut query, COLUMNS)?;
     let mut db = app.pages().await?;

@@ -1,4 +1,4 @@
-//! `/api/orch/v1/topic-readers`: how far tasks have read topics, and from where they go on.
+//! `/api/orch/v1/topic-readers`: readers and their offsets, which show how far tasks have read a topic.
 
 use super::streams::SeekReaderBody;
 use crate::extract::{Actor, Names, Query, Typed, escape_id, query_params};

@@ -1,5 +1,5 @@
-//! `GET /api/v2/config`: what this server was told, secrets masked; and lists that are empty here but that Airflow's
-//! clients ask for.
+//! `GET /api/v2/config`: the settings of this server, with masked secrets. Also lists that are always empty here but
+//! that Airflow's clients request.
 
 use super::list::asked;
 use crate::extract::{Actor, Names, Query, query_params};
@@ -35,7 +35,7 @@ struct Setting {
     value: String,
 }
 
-/// orch's section, and those of Airflow with options that correspond to settings of orch.
+/// orch's section, and the sections of Airflow with options that correspond to settings of orch.
 const SECTIONS: &[&str] = &[OWN_SECTION, "core", "database", "api", "logging", "celery"];
 
 query_params! {
@@ -77,7 +77,7 @@ pub(crate) async fn one(
     Ok(response)
 }
 
-/// Returns the options of a section, by the names that they have there.
+/// Returns the options of a section under the names that they have in that section.
 fn options(settings: &[(String, String)], section: &str) -> Vec<Setting> {
     let setting = |(key, value): &(String, String)| Setting { key: key.clone(), value: value.clone() };
     if section == OWN_SECTION {
@@ -91,7 +91,7 @@ fn options(settings: &[(String, String)], section: &str) -> Vec<Setting> {
     same.filter_map(option).collect()
 }
 
-/// A name of the request, as error messages contain it.
+/// Returns a name from the request, shortened and escaped for an error message.
 fn shown(text: &str) -> String {
     text.chars().take(100).collect::<String>().escape_debug().to_string()
 }
@@ -169,7 +169,6 @@ pub(crate) const WARNING_COLUMNS: &[Column] = &[
     Column::moment("timestamp", "").sorted(),
 ];
 
-/// A page of what there is none of.
 fn empty<T: Default>(mut query: Query, columns: &'static [Column]) -> Result<Json<T>, Refusal> {
     asked(&mut query, columns)?;
     Ok(Json(T::default()))

@@ -1,4 +1,4 @@
-//! `/api/orch/v1/sql`: questions to the lake in SQL, and those that were asked before.
+//! `/api/orch/v1/sql`: SQL queries over the lake, and the history of queries.
 
 use super::list::asked;
 use crate::auth::{Caller, Role};
@@ -63,7 +63,7 @@ impl From<QueryRow> for QueryView {
     }
 }
 
-/// One's own, newest first if nothing else is said.
+/// Lists the caller's own queries, by default newest first.
 pub(crate) async fn list(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
@@ -88,20 +88,20 @@ field_type! {
 
 body! {
     pub(crate) struct SqlBody {
-        /// Reads only: `select`, `explain`, `show`, `describe`.
+        /// A read-only statement: `select`, `explain`, `show` or `describe`.
         sql: String,
-        /// Maximum number of rows; default 1,000.
+        /// Maximum number of rows. Default: 1,000.
         limit: Option<Count>,
-        /// It ends after so long; 30 without it, no more than 300.
+        /// Timeout of the query in seconds. Default: 30. Maximum: 300.
         timeout_seconds: Option<f64>,
-        /// The whole answer, or a file that is written while rows come.
+        /// `json` returns the result as a whole; the other formats are streamed as a file.
         format: Option<FormWord>,
-        /// To cancel it by before it answers.
+        /// Id by which the query can be cancelled before the response arrives.
         query_id: Option<QueryId>,
     }
 }
 
-/// Runs one and answers with its rows. The answer is whole, or a file that is written while rows come.
+/// Runs a query and returns its rows, either as one response or as a file that is streamed.
 pub(crate) async fn run_query(
     State(app): State<App>,
     actor: Actor,
@@ -129,12 +129,12 @@ fn limits(body: &SqlBody, most_rows: usize) -> QueryLimits {
     QueryLimits { rows, bytes, time: time(seconds) }
 }
 
-/// What somebody asked for, within what there may be.
+/// Returns the requested timeout, limited to the allowed range.
 pub(crate) fn time(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or(MOST_TIME).clamp(Duration::from_millis(1), MOST_TIME)
 }
 
-/// `DELETE /api/orch/v1/sql/{query_id}`: it ends within a second, wherever it runs.
+/// Handles `DELETE /api/orch/v1/sql/{query_id}`: cancels a query within a second, on whichever server it runs.
 pub(crate) async fn cancel(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
@@ -150,7 +150,7 @@ fn not_running() -> Refusal {
     Refusal::not_found("no query of yours runs under that id")
 }
 
-/// Admins may end everybody's.
+/// Requests the cancellation of a query. Admins may cancel the queries of all users.
 pub(crate) async fn wish_cancelled(app: &App, caller: &Caller, actor: &Actor, id: Uuid) -> Result<(), Refusal> {
     let of = (caller.role < Role::Admin).then_some(&*caller.name);
     let runs = app.in_transaction(async |tx| Ok(orch_deeds::query::cancel(tx, actor, id, of).await?)).await?;

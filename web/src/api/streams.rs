@@ -1,4 +1,4 @@
-//! `/api/orch/v1/streams`: how far streams are, and what people want of them.
+//! `/api/orch/v1/streams`: the state of streams, and actions on them such as pausing and resetting.
 
 use super::list::asked;
 use crate::extract::path_numbers::SHARE;
@@ -26,7 +26,7 @@ use serde::Serialize;
 use serde_json::Value;
 use sqlx::PgConnection;
 
-/// What is kept of each minute.
+/// Retention of the per-minute statistics, in hours.
 const MOST_HOURS: i64 = 24;
 pub(crate) const USUAL_HOURS: i64 = 3;
 
@@ -117,7 +117,7 @@ impl From<StreamRow> for StreamView {
     }
 }
 
-/// A binlog's capture writes down how its tables look, which says nothing of where it is.
+/// Removes the table schemas that a binlog capture stores, because they do not describe its position.
 fn without_columns(mut capture: Value) -> Value {
     if let Some(fields) = capture.as_object_mut() {
         fields.remove("columns");
@@ -161,7 +161,7 @@ struct StreamMinuteView {
     lag: i64,
 }
 
-/// What its bundle says of a stream, in words.
+/// Returns the declared fields of a stream as text. Null fields are omitted.
 pub(crate) fn declared(row: &StreamRow) -> impl Iterator<Item = (&String, String)> {
     let said = row.spec.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
     said.map(|(name, value)| {
@@ -171,7 +171,6 @@ pub(crate) fn declared(row: &StreamRow) -> impl Iterator<Item = (&String, String
     })
 }
 
-/// The stream that a path names.
 pub(crate) async fn named(db: &mut PgConnection, name: &str) -> Result<StreamRow, Refusal> {
     get_stream(db, name).await?.ok_or_else(|| no_such_stream(name))
 }
@@ -202,8 +201,8 @@ pub(crate) async fn get(State(app): State<App>, names: Names) -> Result<Json<Str
     Ok(Json(StreamDetails { stream: row.into(), partitions, topic_note }))
 }
 
-/// A note for a stream whose topic has no record. A stream creates a missing topic, so a mistyped name looks like a topic without
-/// a producer.
+/// Returns a note for a stream whose topic has no record. A stream creates a missing topic, so a mistyped name looks
+/// like a topic without a producer.
 pub(crate) async fn topic_note(
     db: &mut PgConnection,
     row: &StreamRow,
@@ -261,7 +260,7 @@ pub(crate) async fn restart_share(
 }
 
 field_type! {
-    /// Where a stream or a reader goes on reading.
+    /// The position at which a stream or a reader continues.
     struct Place(ResetTo); reset_to;
     { "anyOf": [
         { "type": "string", "enum": ["earliest", "latest"],
@@ -275,7 +274,7 @@ field_type! {
 body! {
     pub(crate) struct SeekReaderBody {
         to: Place,
-        /// Of this partition only; an offset needs it where there are several.
+        /// Reset only this partition. Required for an offset if the topic has several partitions.
         partition: Option<AtLeast<0>>,
     }
 }
@@ -288,7 +287,7 @@ impl SeekReaderBody {
 
 body! {
     pub(crate) struct ResetStreamBody {
-        /// Also empties the table, in the moment in which the stream begins anew.
+        /// Also empties the table when the stream restarts.
         empty_table: Option<bool>,
         ..to: SeekReaderBody,
     }
@@ -354,7 +353,7 @@ pub(crate) async fn delete(State(app): State<App>, actor: Actor, names: Names) -
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Gives the stream as it is then.
+/// Controls a stream and returns it after the change.
 pub(crate) async fn steer(app: &App, actor: &Actor, name: &str, steer: &Steer) -> Result<StreamRow, Refusal> {
     let steered =
         app.in_transaction(async |tx| deeds::steer(tx, actor, name, steer).await.map_err(|why| refusal(name, why)));

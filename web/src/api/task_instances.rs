@@ -1,6 +1,7 @@
 //! Task instances of a run: `/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances`.
 //!
-//! What was not decided yet is listed too, with state null: made up from the structure of the run's version.
+//! Instances without a state are listed too. They have no row yet and are derived from the structure of the run's
+//! version.
 
 mod bulk;
 pub(crate) mod choice;
@@ -53,12 +54,11 @@ pub(crate) struct TaskInstancePage {
     previous_cursor: Option<String>,
 }
 
-/// An instance that is not mapped.
+/// Returns an instance that is not mapped.
 pub(crate) async fn get(State(app): State<App>, path: TaskPath) -> Result<Json<TaskInstanceView>, Refusal> {
     one(&app, path, -1).await
 }
 
-/// An element.
 pub(crate) async fn get_mapped(State(app): State<App>, path: MappedPath) -> Result<Json<TaskInstanceView>, Refusal> {
     one(&app, path.task, path.map_index).await
 }
@@ -69,7 +69,6 @@ async fn one(app: &App, path: TaskPath, map_index: i32) -> Result<Json<TaskInsta
     Ok(Json(OfRun { run: &run, plan: &version.plan, notes: &notes }.instance(row)))
 }
 
-/// An instance with all that it belongs to.
 pub(super) struct Instance {
     pub(super) path: TaskPath,
     pub(super) run: RunDetails,
@@ -81,7 +80,8 @@ pub(super) async fn one_instance(app: &App, path: TaskPath, map_index: i32) -> R
     find_instance(app, &mut *app.hot().await?, path, map_index).await
 }
 
-/// Finds an instance over the caller's connection. Callers that wait for a second one block each other.
+/// Finds an instance over the caller's connection. A caller that waits for a second connection while it holds one can
+/// cause a deadlock.
 pub(super) async fn find_instance(
     app: &App,
     db: &mut PgConnection,
@@ -105,7 +105,7 @@ pub(super) async fn find_instance(
     }
 }
 
-/// Rows of chosen instances of a run, in the order of the DAG. Those of the same tasks are read with them.
+/// Returns the rows of the given instances of a run, in the order of the DAG. Reads all instances of the same tasks.
 pub(super) async fn rows_of(
     app: &App,
     db: &mut PgConnection,

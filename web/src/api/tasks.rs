@@ -1,4 +1,5 @@
-//! Tasks of a DAG's newest version: `/api/v2/dags/{dag_id}/tasks`; and the structure as it stands, `/api/orch/v1`.
+//! Tasks of the newest version of a DAG: `/api/v2/dags/{dag_id}/tasks`, and the complete structure under
+//! `/api/orch/v1`.
 
 use super::dags::find;
 use super::version_history::{VersionParams, no_such_version};
@@ -72,7 +73,6 @@ pub(crate) struct Structure {
     spec: Value,
 }
 
-/// By what tasks are sorted.
 const ORDERS: &[&str] =
     &["task_id", "task_display_name", "retries", "queue", "pool", "priority_weight", "operator_name", "trigger_rule"];
 
@@ -96,7 +96,7 @@ pub(crate) async fn list(
     let version = app.versions.get(&mut db, dag.version).await?;
     let plan = &version.plan;
     let mut tasks: Vec<TaskView> = (0..narrow::task(plan.tasks.len())).map(|task| view(plan, task)).collect();
-    // `ORDERS` names them.
+    // Keep these in sync with `ORDERS`.
     match order {
         "task_id" | "task_display_name" => tasks.sort_by(|a, b| a.task_id.cmp(&b.task_id)),
         "retries" => tasks.sort_by_key(|task| task.retries),
@@ -129,7 +129,7 @@ pub(crate) async fn get(State(app): State<App>, names: Names) -> Result<Json<Tas
     Ok(Json(view(&version.plan, task)))
 }
 
-/// What Airflow has no words for: the whole structure.
+/// Returns the complete structure of a DAG, which is not part of Airflow's API.
 pub(crate) async fn whole(
     State(app): State<App>,
     DagPath(dag_id): DagPath,
@@ -192,7 +192,7 @@ fn length(ms: u64) -> TimeDelta {
     TimeDelta { kind: "TimeDelta", days: seconds / 86_400, seconds: seconds % 86_400, microseconds: ms % 1000 * 1000 }
 }
 
-/// A params schema as Airflow shows params: by name, each with its default and the schema of its own.
+/// Returns params in Airflow's format: by name, each with its default and its schema.
 pub(super) fn params(schema: Option<&Value>) -> Map<String, Value> {
     let properties = schema.and_then(|schema| schema.get("properties")).and_then(Value::as_object);
     let one = |(name, schema): (&String, &Value)| {

@@ -1,4 +1,5 @@
-//! `/api/orch/v1/topics/{topic_name}/…`: the partitions of a topic of the built-in log, its records, and new ones.
+//! `/api/orch/v1/topics/{topic_name}/…`: topics of the built-in log, with their partitions and records, and producing
+//! records.
 
 use crate::api::lake::READS_DATA;
 use crate::auth::{Caller, Role};
@@ -31,17 +32,17 @@ use sqlx::PgConnection;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The content of records is for those who may ask for data in SQL.
+/// Minimum role to read the contents of records. The same role is required for SQL queries.
 pub(crate) const READS_RECORDS: Role = READS_DATA;
 
 const USUAL: i64 = 50;
-/// Records of one answer.
+/// Maximum number of records in a response.
 const MOST: i64 = 1_000;
-/// Keys and values of one answer; a single record may have more.
+/// Maximum size of the keys and values in a response. A single record may be larger.
 const MOST_BYTES: i64 = 4 << 20;
-/// How many seconds an answer waits for a record at most.
+/// Maximum time that a request waits for a record, in seconds.
 const LONGEST_WAIT: u32 = 20;
-/// How many records one request appends at most.
+/// Maximum number of records in a request that appends records.
 const MOST_NEW: usize = 10_000;
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -49,7 +50,7 @@ pub(crate) struct TopicPartitionPage {
     partitions: Vec<TopicPartitionView>,
 }
 
-/// Clusters do not say when the last record came.
+/// Clusters do not report the time of the last record.
 impl From<Vec<Bounds>> for TopicPartitionPage {
     fn from(partitions: Vec<Bounds>) -> TopicPartitionPage {
         let view = |Bounds { partition, first, next }| TopicPartitionView {
@@ -110,7 +111,6 @@ struct PlacedView {
     timestamp: Timestamp,
 }
 
-/// The topic that a path names.
 pub(crate) async fn named(db: &mut PgConnection, name: &str) -> Result<Topic, Refusal> {
     topic::get_topic(db, name).await?.ok_or_else(|| no_such_topic(name))
 }
@@ -133,15 +133,14 @@ pub(crate) async fn partitions(State(app): State<App>, names: Names) -> Result<J
     Ok(Json(TopicPartitionPage { partitions }))
 }
 
-/// Records, and the partition that they are of.
 pub(crate) struct PartitionRecords {
     pub(crate) records: Vec<RecordRow>,
     pub(crate) bounds: Bounds,
-    /// Where the next read goes on.
+    /// Offset of the next read.
     pub(crate) next: i64,
 }
 
-/// Reads a page of a partition. An offset whose record is gone is refused with the oldest that is kept.
+/// Reads a page of a partition. The error for an offset that is no longer retained contains the oldest retained offset.
 pub(crate) async fn find(
     db: &mut PgConnection,
     topic: &Topic,
@@ -173,7 +172,6 @@ pub(crate) async fn find(
 }
 
 query_params! {
-    /// Which records of a partition are wanted.
     pub(crate) struct RecordsParams {
         /// Of this partition
         partition: Count<0>,
@@ -190,7 +188,6 @@ query_params! {
     }
 }
 
-/// What a request says about the records that it wants.
 pub(crate) struct RecordsQuery {
     pub(crate) partition: i64,
     pub(crate) which: WhichRecords,
@@ -225,7 +222,7 @@ pub(crate) async fn records(
     let RecordsQuery { partition, which, most, until, counted: _counted } = wanted(&app, &caller, &mut query)?;
     loop {
         let hints = app.hints.clone();
-        // Armed before the look.
+        // Registered before the read, so that no record is missed.
         let produced = hints.on(Hint::Topic).notified();
         let found = {
             let mut db = app.pages().await?;
@@ -271,7 +268,7 @@ fn view(partition: i32, row: RecordRow) -> RecordView {
     }
 }
 
-/// As text, without what is secret in it; or as base64.
+/// Returns bytes as text with masked secrets, or as base64 if they are not UTF-8.
 pub(crate) fn readable(bytes: Option<Vec<u8>>) -> (Option<String>, Option<String>) {
     match bytes.map(String::from_utf8) {
         None => (None, None),
@@ -281,7 +278,7 @@ pub(crate) fn readable(bytes: Option<Vec<u8>>) -> (Option<String>, Option<String
 }
 
 field_type! {
-    /// What is not text is kept as its JSON.
+    /// The value of a record. Values other than strings are stored as JSON text.
     struct RecordValue(Vec<u8>); |value| Ok(as_bytes(value)); {}
 }
 
@@ -302,16 +299,16 @@ field_type! {
 }
 
 body! {
-    /// Without a value it is a tombstone, and needs a key.
+    /// A record without a value is a tombstone and requires a key.
     pub(crate) struct NewRecordBody {
         key: Option<String>,
-        /// What is not text is kept as its JSON.
+        /// Values other than strings are stored as JSON text.
         value: Option<RecordValue>,
-        /// Instead of `value`: any bytes.
+        /// Binary data, instead of `value`.
         value_base64: Option<Base64Value>,
-        /// Texts by name.
+        /// An object with string values.
         headers: Option<Headers>,
-        /// Without it the key decides, as Kafka's own producers do.
+        /// By default, the key determines the partition, as in Kafka's own producers.
         partition: Option<i32>,
     }
     rule can_be_kept;
@@ -329,7 +326,7 @@ impl RecordsBody {
     }
 }
 
-/// The answer for appended records, each given as partition, offset and time.
+/// Returns the response for appended records, given as partition, offset and timestamp.
 pub(crate) fn created(placed: impl Iterator<Item = (i32, i64, DateTime<Utc>)>) -> (StatusCode, Json<PlacedPage>) {
     let placed = placed.map(|(partition, offset, at)| PlacedView { partition, offset, timestamp: Timestamp(at) });
     (StatusCode::CREATED, Json(PlacedPage { placed: placed.collect() }))

@@ -1,4 +1,4 @@
-//! `/api/orch/v1/users`: the users who may log in, without anything of their passwords.
+//! `/api/orch/v1/users`: the users who may log in, without any password data.
 
 use super::list::asked;
 use crate::extract::Query;

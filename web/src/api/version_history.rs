@@ -1,4 +1,5 @@
-//! `/api/orch/v1/dags/{dag_id}/versions` and `…/diff`: what Airflow does not say of versions.
+//! `/api/orch/v1/dags/{dag_id}/versions` and `…/diff`: version history and differences, which Airflow's API does not
+//! have.
 
 use super::dags::find;
 use crate::extract::{DagPath, ParamType, Query, query_params};
@@ -33,7 +34,7 @@ query_params! {
     }
 }
 
-/// The number of a version, or none.
+/// Optional parameter: the number of a version.
 pub(crate) struct VersionNumber;
 
 impl ParamType for VersionNumber {
@@ -145,7 +146,6 @@ pub(super) fn no_such_version(dag_id: &str, number: i32) -> Refusal {
     Refusal::not_found(format!("`{dag_id}` has no version {number}"))
 }
 
-/// What is different between two versions of a DAG.
 pub(crate) async fn between(db: &mut PgConnection, dag_id: &str, (from, to): (i32, i32)) -> Result<Diff, Refusal> {
     let missing = |number| no_such_version(dag_id, number);
     let before = spec_of(db, dag_id, from).await?.ok_or_else(|| missing(from))?;

@@ -1,4 +1,4 @@
-//! DAG versions: `/api/v2/dags/{dag_id}/dagVersions`, and as answers about runs and instances carry them.
+//! DAG versions: `/api/v2/dags/{dag_id}/dagVersions`, and their shape in responses about runs and instances.
 
 use super::dags::find;
 use super::ids::dag_version_uuid;
@@ -55,7 +55,7 @@ pub(crate) struct DagVersionPage {
     total_entries: i64,
 }
 
-/// Of one DAG, or of all with `~`.
+/// Lists the versions of one DAG, or of all DAGs with `~`.
 pub(crate) async fn list(
     State(app): State<App>,
     RunsPath(dags): RunsPath,

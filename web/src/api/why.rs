@@ -1,5 +1,4 @@
-//! Why a task instance is in its state: as Airflow's list of dependencies that are not met, and in orch's own words
-//! under `/api/orch/v1`.
+//! Why a task instance is in its state: unmet dependencies in Airflow's format, and more details under `/api/orch/v1`.
 
 use super::task_instances::{Instance, named};
 use crate::extract::{Names, Query};
@@ -19,7 +18,7 @@ use serde::Serialize;
 use sqlx::PgConnection;
 use std::collections::BTreeSet;
 
-/// Maximum number of failed tasks that are named for a task that did not run because of them.
+/// Maximum number of failed upstream tasks that are listed for a task that did not run.
 const MAX_UPSTREAMS: usize = 20;
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -170,7 +169,8 @@ async fn upstreams(app: &App, db: &mut PgConnection, instance: &Instance) -> Sto
     Ok(up.collect())
 }
 
-/// Returns a line for each failed task because of which this instance did not run: ``task `load` failed: disk full``. At most `MAX_UPSTREAMS`.
+/// Returns a line for each failed task because of which this instance did not run: ``task `load` failed: disk full``.
+/// At most `MAX_UPSTREAMS` lines.
 async fn failed_upstreams(app: &App, db: &mut PgConnection, instance: &Instance) -> StoreResult<Vec<String>> {
     let run = instance.run.id;
     let Some(ledger) = ledger(db, &mut app.versions.clone(), run).await? else { return Ok(Vec::new()) };
@@ -188,13 +188,14 @@ async fn failed_upstreams(app: &App, db: &mut PgConnection, instance: &Instance)
     Ok(lines)
 }
 
-/// The tasks that a task waits for.
+/// Returns the upstream tasks of a task, including its setup tasks.
 fn before(plan: &Plan, task: TaskIdx) -> Vec<TaskIdx> {
     let planned = plan.task(task);
     planned.up.iter().chain(&planned.setups).chain(&planned.scope).map(|edge| edge.task).collect()
 }
 
-/// Returns the failed tasks before `task`, in the order of the plan. Tasks in between are `upstream_failed` themselves, so only these are followed.
+/// Returns the failed tasks before `task`, in the order of the plan. Tasks in between are `upstream_failed`, so only
+/// these are followed.
 fn origins(
     task: TaskIdx,
     state: impl Fn(TaskIdx) -> TaskState,
@@ -215,7 +216,7 @@ fn origins(
     failed.into_iter().take(MAX_UPSTREAMS).collect()
 }
 
-/// What is not met, of an instance that does not run and is not over.
+/// Returns why an unfinished instance does not run.
 async fn reasons(app: &App, db: &mut PgConnection, instance: &Instance) -> StoreResult<Vec<BlockingReason>> {
     why_not(db, &mut app.versions.clone(), &instance.run, &instance.row).await
 }

@@ -1,4 +1,4 @@
-//! What tasks gave: `…/taskInstances/{task_id}/xcomEntries`. Values are JSON, so there is nothing to deserialize.
+//! Outputs of tasks: `…/taskInstances/{task_id}/xcomEntries`. Values are JSON, so deserialization does not apply.
 
 mod change;
 
@@ -61,7 +61,7 @@ pub(crate) struct XComValue {
     value: Value,
 }
 
-/// Of one task, or of all of the run with `~`.
+/// Lists the outputs of one task, or of all tasks of the run with `~`.
 pub(crate) async fn list(State(app): State<App>, names: Names, mut query: Query) -> Result<Json<XComPage>, Refusal> {
     let mut search = asked(&mut query, OUTPUTS.columns)?;
     let run_path = run_of(&names)?;
@@ -81,7 +81,7 @@ pub(crate) async fn list(State(app): State<App>, names: Names, mut query: Query)
     Ok(Json(XComPage { xcom_entries, total_entries }))
 }
 
-/// What is asked of the run and of the names of its tasks.
+/// Returns the value of a column that belongs to the run or to the task id.
 fn cell<'a>((run, task_id): &'a (&RunDetails, &str), column: &Column) -> Cell<'a> {
     match column.name {
         "logical_date" => run.logical_date.into(),
@@ -95,7 +95,7 @@ fn cell<'a>((run, task_id): &'a (&RunDetails, &str), column: &Column) -> Cell<'a
 
 pub(crate) async fn get(State(app): State<App>, names: Names, mut query: Query) -> Result<Json<XComValue>, Refusal> {
     let element: ElementParams = query.take();
-    // Nothing is serialized but JSON: asking for it changes nothing.
+    // All values are JSON, so `deserialize` has no effect.
     let XComParams { stringify, deserialize: _either } = query.whole()?;
     let path = names.task()?;
     let key = names.get("xcom_key");
@@ -115,7 +115,6 @@ pub(crate) async fn get(State(app): State<App>, names: Names, mut query: Query) 
     Ok(Json(XComValue { entry: view(&run, &version.plan, row), value }))
 }
 
-/// One by its names.
 fn of_one(run: Uuid, task: TaskIdx, map_index: i32, key: &str) -> Search {
     let of_task = Search::default().and(by::RUN.is(run)).and(by::TASK.is(i64::from(task)));
     of_task.and(by::MAP_INDEX.is(map_index)).and(by::KEY.is(key))

@@ -1,5 +1,5 @@
-//! `/api/orch/v1/assets/{asset_id}/checks` and `/api/orch/v1/assets/checks?uri=`: what contracts found of the data of an asset, newest
-//! first. A contract may be about data that no DAG names: it has a URI and no id.
+//! `/api/orch/v1/assets/{asset_id}/checks` and `/api/orch/v1/assets/checks?uri=`: results of the contracts of an asset,
+//! newest first. A contract may cover data that no DAG declares as an asset; such data has a URI and no id.
 
 use super::find;
 use crate::api::list::asked;

@@ -1,5 +1,5 @@
-//! `/api/orch/v1/assets/dependencies`: which DAGs produce which assets, read them and wait for them, and which DAGs start or
-//! wait for others.
+//! `/api/orch/v1/assets/dependencies`: which DAGs produce, read and wait for which assets, and which DAGs start or wait
+//! for other DAGs.
 
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -10,7 +10,7 @@ use orch_store::dag::{DagDependency, dag_dependencies};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// In the one answer: a graph is of no use in parts.
+/// Maximum number of dependencies in the only page: an incomplete graph is of no use.
 const MOST: i64 = 10_000;
 
 #[derive(Debug, Serialize, JsonSchema)]

@@ -1,4 +1,4 @@
-//! Events of assets: what updated them, and what came of it.
+//! Asset events: the updates of assets, and the runs that they started.
 
 use super::no_such_asset;
 use crate::api::list::asked;
@@ -19,12 +19,11 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 
-/// A partition key as people may give it.
 const PARTITION_KEY: &str =
     r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$";
-/// Airflow's bound.
+/// The same limit as in Airflow.
 const MOST_KEY_CHARS: usize = 250;
-/// Events of one run in one answer.
+/// Maximum number of events of one run in a response.
 const MOST_OF_RUN: i64 = 1_000;
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -72,7 +71,7 @@ pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Jso
     Ok(Json(EventPage { asset_events: views(&mut db, rows).await?, total_entries }))
 }
 
-/// Those that began a run.
+/// Lists the asset events that started a run.
 pub(crate) async fn upstream(State(app): State<App>, names: Names) -> Result<Json<EventPage>, Refusal> {
     let path = names.run()?;
     let mut db = app.pages().await?;
@@ -95,7 +94,6 @@ field_type! {
 }
 
 field_type! {
-    /// The extra of an asset event.
     struct Extra(Map<String, Value>); |value: &Value| {
         let extra = value.as_object().cloned();
         let extra = extra.ok_or_else(|| Problem::new("dict_type", "Input should be a valid dictionary").with_input(value))?;
@@ -110,12 +108,12 @@ body! {
         asset_id: i64,
         partition_key: Option<PartitionKey>,
         extra: Option<Extra>,
-        /// Read and not used: there are no teams.
+        /// Accepted and ignored: orch has no teams.
         access_control: Option<Map<String, Value>>,
     }
 }
 
-/// Creates an asset event, for an update that no task of orch made.
+/// Creates an asset event for an update that was not made by a task of orch.
 pub(crate) async fn create(
     State(app): State<App>,
     actor: Actor,
@@ -124,7 +122,7 @@ pub(crate) async fn create(
     let CreateAssetEventsBody { asset_id: asset, partition_key, extra, access_control: _ } = body;
     let (partition_key, mut extra) = (partition_key.map(|key| key.0), extra.map(|extra| extra.0).unwrap_or_default());
     let id = i32::try_from(asset).unwrap_or(-1);
-    // As Airflow marks them.
+    // Airflow marks its events in the same way.
     extra.insert("from_rest_api".into(), true.into());
     let new = NewEvent { asset: id, partition_key, extra: Value::Object(extra) };
     let event = add_update(&app, &actor, &new).await?.ok_or_else(|| no_such_asset(asset))?;
@@ -134,7 +132,7 @@ pub(crate) async fn create(
     view.map(Json).ok_or_else(|| Refusal::Broken(format!("event {event} is gone")))
 }
 
-/// Adds an event, and schedulers hear of it. `None`: there is no such asset.
+/// Adds an asset event and notifies the schedulers. Returns `None` if the asset does not exist.
 pub(crate) async fn add_update(app: &App, actor: &Actor, new: &NewEvent) -> Result<Option<i64>, Refusal> {
     let event = app.in_transaction(async |tx| Ok(orch_deeds::asset::add_update(tx, actor, new).await?)).await?;
     app.hints.give(orch_deeds::asset::UPDATED);
@@ -163,7 +161,7 @@ fn view(row: EventRow, runs: &[TriggeredRun]) -> EventView {
     EventView {
         created_dagruns: mine.collect(),
         id: row.id,
-        // Of an asset that nobody knew a moment ago.
+        // The asset may not have been registered yet.
         asset_id: row.asset.unwrap_or(0),
         name: row.name,
         uri: Some(row.uri),
@@ -178,7 +176,7 @@ fn view(row: EventRow, runs: &[TriggeredRun]) -> EventView {
     }
 }
 
-/// Airflow's shape has no place for rows of their own.
+/// Adds the row count to the extra, because Airflow's event has no field for it.
 fn with_rows(extra: Option<Value>, rows: Option<i64>) -> Value {
     let mut extra = extra.unwrap_or_else(|| json!({}));
     if let (Some(rows), Some(words)) = (rows, extra.as_object_mut()) {

@@ -1,4 +1,4 @@
-//! `/api/orch/v1/assets`: freshness, what DAGs still wait for, and lineage, for which Airflow's shapes have no place.
+//! `/api/orch/v1/assets`: freshness, waiting DAGs and lineage, which are not part of Airflow's API.
 
 use super::find;
 use crate::api::list::asked;
@@ -125,7 +125,6 @@ pub(crate) async fn get(State(app): State<App>, names: Names) -> Result<Json<Ext
     Ok(Json(ExtraView { freshness: asset.into(), waiting, lineage }))
 }
 
-/// Which ways data took in a run.
 pub(crate) async fn lineage_of_run(State(app): State<App>, names: Names) -> Result<Json<LineagePage>, Refusal> {
     let path = names.run()?;
     let mut db = app.pages().await?;

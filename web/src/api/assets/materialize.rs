@@ -1,4 +1,4 @@
-//! `POST /api/v2/assets/{asset_id}/materialize`: runs the one DAG that produces an asset.
+//! `POST /api/v2/assets/{asset_id}/materialize`: triggers the one DAG that produces an asset.
 
 use super::find;
 use crate::api::dag_runs::{DagRunView, NewRunFields, create_of};

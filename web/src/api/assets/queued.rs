@@ -1,4 +1,4 @@
-//! What is queued for DAGs: one row for each asset and DAG, as Airflow counts.
+//! Queued asset events: one row for each asset and DAG, as in Airflow.
 
 use crate::extract::path_numbers::ASSET_ID;
 use crate::extract::{Actor, Names, Query, query_params};
@@ -82,7 +82,7 @@ pub(crate) async fn delete_one(
     delete(&app, &actor, &names, query).await
 }
 
-/// What a path and its query mean. A number that no asset can have is none's.
+/// Returns the filter of a request. An id that is out of range for assets matches nothing.
 fn read(names: &Names, mut query: Query) -> Result<QueueFilter, Refusal> {
     let QueuedParams { before } = query.whole()?;
     let dag_id = Some(names.get("dag_id").to_string()).filter(|id| !id.is_empty());

@@ -1,4 +1,4 @@
-//! Assets as Airflow's clients read them.
+//! JSON shapes of assets, as in Airflow.
 
 use crate::refusal::Refusal;
 use orch_spec::AssetCondition;
@@ -73,7 +73,7 @@ impl From<AliasRow> for AliasView {
     }
 }
 
-/// A fixed number of statements, however many assets.
+/// Builds the views with a fixed number of statements, independent of the number of assets.
 pub(super) async fn views(db: &mut PgConnection, rows: Vec<AssetRow>) -> Result<Vec<AssetView>, Refusal> {
     let ids: Vec<i32> = rows.iter().map(|row| row.id).collect();
     let (uses, aliases) = (uses_of(db, &ids).await?, aliases_of(db, &ids).await?);
@@ -110,7 +110,7 @@ fn view(row: AssetRow, uses: &[UseRow], aliases: &[(i32, AliasRow)]) -> AssetVie
     }
 }
 
-/// A condition as Airflow writes it: `{"all": [{"asset": {…}}, {"alias": {…}}]}`.
+/// Returns a condition in Airflow's format: `{"all": [{"asset": {…}}, {"alias": {…}}]}`.
 pub(crate) fn expression(condition: &AssetCondition) -> Value {
     let parts = |parts: &[AssetCondition]| parts.iter().map(expression).collect::<Vec<_>>();
     match condition {

@@ -1,4 +1,4 @@
-//! `POST /api/orch/v1/backfills/dry_run`: what would be done for each date, and why nothing.
+//! `POST /api/orch/v1/backfills/dry_run`: what a backfill would do for each date, and why it would skip a date.
 
 use super::{BackfillPostBody, done};
 use crate::extract::Typed;

@@ -1,4 +1,4 @@
-//! `/api/orch/v1/backfills`: of all DAGs, with how many dates are where, and what became of each date.
+//! `/api/orch/v1/backfills`: backfills of all DAGs, with the number of dates by state and the outcome of each date.
 
 use super::{find, id};
 use crate::api::list::{Page, asked};
@@ -73,7 +73,7 @@ pub(crate) struct BackfillProgressPage {
     total_entries: i64,
 }
 
-/// Newest first.
+/// Lists backfills, newest first.
 pub(crate) async fn list_all(State(app): State<App>, mut query: Query) -> Result<Json<BackfillProgressPage>, Refusal> {
     let search = asked(&mut query, BACKFILLS.columns)?;
     let ListPage { rows, total: total_entries } = BACKFILLS.find(&mut *app.pages().await?, &search).await?;
@@ -81,7 +81,7 @@ pub(crate) async fn list_all(State(app): State<App>, mut query: Query) -> Result
     Ok(Json(BackfillProgressPage { backfills, total_entries }))
 }
 
-/// With its dates behind an ordinal, in the order in which they are run.
+/// Returns a backfill with a page of its dates, in the order in which they run. The offset is the ordinal of a date.
 pub(crate) async fn progress(
     State(app): State<App>,
     names: Names,

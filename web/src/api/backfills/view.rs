@@ -1,4 +1,4 @@
-//! Backfills in Airflow's shape.
+//! JSON shapes of backfills, as in Airflow.
 
 use chrono::{DateTime, Utc};
 use orch_store::backfill::BackfillRow;

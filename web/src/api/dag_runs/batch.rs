@@ -1,4 +1,4 @@
-//! `POST /api/v2/dags/{dag_id}/dagRuns/list`: the list, asked for in a body.
+//! `POST /api/v2/dags/{dag_id}/dagRuns/list`: lists runs with filters in the body.
 
 use super::list::{DagRunPage, page_of};
 use crate::api::list::{Columns, Page, Ranges, orders};
@@ -52,7 +52,7 @@ pub(crate) async fn batch(
     let page = Page::of_body(body.page_limit, body.page_offset);
     let mut conditions = body.within.conditions;
     conditions.extend(body.dag_ids.map(|ids| by::DAG_ID.any_of(ids)));
-    // Every run has a state: null finds none.
+    // Every run has a state, so null matches no run.
     let states = body.states.map(|states| states.into_iter().flatten().map(|state| state.0.as_str()));
     conditions.extend(states.map(|states| by::STATE.any_of(states)));
     let part = body.conf_contains.filter(|part| !part.is_empty());

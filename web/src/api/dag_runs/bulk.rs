@@ -1,4 +1,4 @@
-//! `PATCH /api/v2/dags/{dag_id}/dagRuns`: many runs changed or deleted by one request.
+//! `PATCH /api/v2/dags/{dag_id}/dagRuns`: changes or deletes several runs in one request.
 
 use super::change::{DAGRunPatchBody, remove};
 use super::find;
@@ -54,7 +54,7 @@ impl Changed for RunEntity {
     }
 }
 
-/// The run that an entity under this path means.
+/// Returns the path of the run that an entity refers to.
 pub(super) fn path(dag_of_path: &str, dag_id: Option<&str>, run_id: &str) -> Result<RunPath, Refusal> {
     RunPath::of(&named("dag_id", dag_of_path, dag_id)?, run_id)
 }

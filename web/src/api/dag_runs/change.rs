@@ -1,4 +1,4 @@
-//! Changes of a run: how it ended, what people wrote about it, that it is gone.
+//! Changes of a run: its state and its note, and deleting it.
 
 use super::find;
 use super::view::DagRunView;
@@ -19,7 +19,7 @@ use orch_wire::{body, one_of};
 use sqlx::{Connection, PgConnection};
 
 one_of! {
-    /// The states that a person may set for a run.
+    /// The run states that a user may set.
     pub(in crate::api) struct RunEndWord(RunState): "queued", "success", "failed"
 }
 
@@ -31,7 +31,7 @@ body! {
 }
 
 impl DAGRunPatchBody {
-    /// Drops the fields that the mask does not name. An empty mask names all.
+    /// Drops the fields that are not in the mask. An empty mask contains all fields.
     pub(super) fn masked<S: AsRef<str>>(self, mask: &[S]) -> DAGRunPatchBody {
         DAGRunPatchBody {
             state: self.state.filter(|_| counts(mask, "state")),
@@ -39,7 +39,7 @@ impl DAGRunPatchBody {
         }
     }
 
-    /// In a transaction of the caller, who tells the others when it is committed.
+    /// Applies the change in the caller's transaction. The caller must send the hints after the commit ([`tell`]).
     pub(super) async fn carry_out(
         &self,
         app: &App,
@@ -58,7 +58,7 @@ impl DAGRunPatchBody {
     }
 }
 
-/// Wakes workers that wait for work, those who wait for the end of a run, and workers that have to stop a try.
+/// Wakes workers that wait for work, requests that wait for the end of a run, and workers that must stop an attempt.
 pub(crate) fn tell(app: &App) {
     orch_deeds::run::ENDED.into_iter().for_each(|hint| app.hints.give(hint));
 }
@@ -104,7 +104,6 @@ async fn set_state(
     }
 }
 
-/// `POST …/cancel`
 pub(crate) async fn cancel(State(app): State<App>, actor: Actor, path: RunPath) -> Result<Json<DagRunView>, Refusal> {
     let run = find(&mut *app.pages().await?, &path).await?;
     let ended = app

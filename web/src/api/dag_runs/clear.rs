@@ -1,4 +1,5 @@
-//! `POST …/dagRuns/{dag_run_id}/clear` and `POST …/clearDagRuns`: runs run again, or what would.
+//! `POST …/dagRuns/{dag_run_id}/clear` and `POST …/clearDagRuns`: clears runs so that they run again, or returns what
+//! would be cleared.
 
 use super::bulk::{RunEntity, path};
 use super::find;
@@ -25,11 +26,11 @@ use serde::Serialize;
 use serde_json::Value;
 use sqlx::PgConnection;
 
-/// Runs that one request may clear.
+/// Maximum number of runs in a request.
 const MOST_RUNS: usize = 100;
 
 field_type! {
-    /// What is not supported.
+    /// A flag that must be false, because it is not supported.
     struct NotTrue(bool); |value: &Value| {
         let why = "only_new is not supported: clear with run_on_latest_version";
         if flag(value)? { Err(Problem::value(why)) } else { Ok(false) }
@@ -38,7 +39,7 @@ field_type! {
 }
 
 field_type! {
-    /// What picks runs of partitioned DAGs: none is, so none is picked.
+    /// A partition filter. Only null is accepted, because DAGs in Airflow's sense are not partitioned here.
     struct NoPartition(()); |_: &Value| Err(Problem::value("the DAG is not partitioned")); { "type": "null" }
 }
 
@@ -55,7 +56,7 @@ body! {
 
 body! {
     pub(crate) struct BulkDAGRunClearBody {
-        /// Their states and notes do not count: a clear says its note once, for all.
+        /// The states and notes in these entities are ignored: the note in the body applies to all runs.
         dag_runs: ListOf<RunEntity, 1, MOST_RUNS>,
         partition_key: Option<NoPartition>,
         partition_date_start: Option<NoPartition>,
@@ -119,7 +120,7 @@ pub(crate) async fn clear_run(
     Ok(Json(ClearedRun::Cleared(Box::new(find(&mut db, &path).await?.into()))))
 }
 
-/// All of the runs or none.
+/// Clears all runs, or none if one of them fails.
 pub(crate) async fn clear_runs(
     State(app): State<App>,
     actor: Actor,

@@ -1,4 +1,4 @@
-//! `GET /api/v2/dags/{dag_id}/dagRuns`: filters, orders and pages as Airflow has them.
+//! `GET /api/v2/dags/{dag_id}/dagRuns`: lists runs with Airflow's filters, sort orders and pagination.
 
 use super::view::DagRunView;
 use crate::api::list::{Page, asked_of_page};
@@ -22,7 +22,7 @@ pub(crate) struct DagRunPage {
 }
 
 impl DagRunPage {
-    /// All there are.
+    /// Returns a page that contains all entries.
     pub(super) fn whole(dag_runs: Vec<DagRunView>) -> DagRunPage {
         let total_entries = dag_runs.len() as i64;
         DagRunPage { dag_runs, total_entries, total_entries_limit: None, next_cursor: None, previous_cursor: None }
@@ -39,7 +39,6 @@ pub(crate) async fn list(
     page_of(&app, dags, search, page).await.map(Json)
 }
 
-/// A page of the runs of one DAG or of all.
 pub(super) async fn page_of(app: &App, dags: Dags, search: Search, page: Page) -> Result<DagRunPage, Refusal> {
     let mut db = app.pages().await?;
     let of_dag = match dags {

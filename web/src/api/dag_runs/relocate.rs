@@ -1,4 +1,4 @@
-//! `POST /api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/move`: a run goes on in the newest version of its DAG.
+//! `POST /api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/move`: moves a run to the newest version of its DAG.
 
 use super::find;
 use super::view::DagRunView;
@@ -28,7 +28,6 @@ pub(crate) async fn move_to_newest(
     Ok(Json(find(&mut *app.pages().await?, &path).await?.into()))
 }
 
-/// Why the run stays in its version, and what to do about it.
 fn refusal(RunDetails { dag_id, run_id, .. }: &RunDetails, why: &MoveRun) -> Refusal {
     let text = match why {
         MoveRun::Over(state) => format!(

@@ -1,4 +1,5 @@
-//! `POST /api/orch/v1/dags/{dag_id}/trigger`: a run, its end and what its tasks gave, in one request.
+//! `POST /api/orch/v1/dags/{dag_id}/trigger`: triggers a run, waits for its end and returns the outputs of its tasks,
+//! in one request.
 
 use super::trigger::{NewRunFields, REPLAYED, create};
 use super::view::DagRunView;
@@ -22,9 +23,10 @@ use serde_json::{Map, Value, json};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Without `wait`.
+/// Default of `wait`, in seconds.
 const USUAL_WAIT: f64 = 30.0;
-/// Longer waits are asked for again: connections between break that say nothing for long.
+/// Maximum of `wait`, in seconds. Proxies close connections that are idle for longer; clients repeat the request
+/// instead.
 const MOST_WAIT: u32 = 300;
 
 query_params! {
@@ -48,14 +50,14 @@ pub(crate) struct RunResult {
 }
 
 body! {
-    /// Like `TriggerDAGRunPostBody`; nothing of it must be there.
+    /// Like `TriggerDAGRunPostBody`, but all fields are optional.
     pub(crate) struct TriggerAndWaitBody {
         logical_date: Option<Timestamp>,
         ..new: NewRunFields,
     }
 }
 
-/// 200 with the end of the run; 202 with the run when it takes longer.
+/// Returns 200 with the finished run, or 202 with the run if it takes longer than `wait`.
 pub(crate) async fn trigger_and_wait(
     State(app): State<App>,
     actor: Actor,

@@ -1,4 +1,5 @@
-//! `POST /api/v2/dags/{dag_id}/dagRuns`: one statement, one commit, one answer. The worker hears of it at once.
+//! `POST /api/v2/dags/{dag_id}/dagRuns`: creates a run with one statement and one commit. The worker is notified
+//! immediately.
 
 use super::alias;
 use super::view::DagRunView;
@@ -23,13 +24,12 @@ use orch_wire::{Problem, body, field_type};
 use serde_json::{Map, Value};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-/// The run was there already.
+/// Response header if the run existed already.
 pub(super) const REPLAYED: [(HeaderName, HeaderValue); 1] =
     [(HeaderName::from_static("idempotent-replayed"), HeaderValue::from_static("true"))];
-/// Longer keys are no keys: a uuid has 36 characters.
+/// Maximum length of an idempotency key. A UUID has 36 characters.
 const MOST_KEY_CHARS: usize = 255;
 
-/// A run's id as people may give it.
 const RUN_ID: &str = "^[A-Za-z0-9_.:+-][A-Za-z0-9_.~:+-]{0,249}$";
 
 field_type! {
@@ -37,7 +37,7 @@ field_type! {
 }
 
 body! {
-    /// What a new run may be told, but for its logical date.
+    /// The fields of a new run, except its logical date.
     pub(in crate::api) struct NewRunFields {
         dag_run_id: Option<NewRunId>,
         data_interval_start: Option<Timestamp>,
@@ -75,7 +75,7 @@ pub(crate) async fn trigger(
     Ok((known.then_some(REPLAYED), Json(DagRunView::from(run))).into_response())
 }
 
-/// The run that a request with this body asks for, and whether it was created before under the same key.
+/// Returns the run for this request body, and whether it was created before with the same idempotency key.
 pub(super) async fn create(
     app: &App,
     actor: &Actor,
@@ -88,7 +88,7 @@ pub(super) async fn create(
     create_of(app, dag_id, new).await
 }
 
-/// Returns the new run, and whether it was created before with the same key of its user for the same DAG.
+/// Returns the new run, and whether the same user created it before for the same DAG with the same idempotency key.
 pub(in crate::api) async fn create_of(
     app: &App,
     dag_id: &DagId,
@@ -144,7 +144,7 @@ impl NewRunFields {
             logical_date: logical_date.map(|at| at.0),
             interval: ends.map(|(Timestamp(start), Timestamp(end))| DataInterval { start, end }),
             run_after: self.run_after.map(|at| at.0),
-            // An empty conf is the same as none and costs a row less.
+            // Stored as null, which saves a row.
             conf: self.conf.filter(|conf| !conf.is_empty()).map(Value::Object),
             note: self.note.map(|note| note.0),
             partition_key: self.partition_key.map(|key| key.0),
@@ -153,7 +153,7 @@ impl NewRunFields {
     }
 }
 
-/// Names of the shape that schedules and backfills give are theirs.
+/// Returns the id of a manual run. Rejects ids in the format of scheduled and backfill runs, which are reserved.
 fn manual_id(id: &str) -> Result<RunId, Refusal> {
     let run_id = RunId::new(id).map_err(|bad| Refusal::bad_request(bad.to_string()))?;
     match run_type_of(id) {
@@ -165,7 +165,6 @@ fn manual_id(id: &str) -> Result<RunId, Refusal> {
     }
 }
 
-/// The key of a request that may be sent twice.
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
     let Some(key) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
     let readable = key.to_str().ok().filter(|key| (1..=MOST_KEY_CHARS).contains(&key.len()));

@@ -1,4 +1,4 @@
-//! A run as Airflow's clients read it.
+//! JSON shapes of runs, as in Airflow.
 
 use crate::api::versions::DagVersionView;
 use chrono::TimeDelta;
@@ -41,7 +41,7 @@ impl From<RunDetails> for DagRunView {
     fn from(run: RunDetails) -> Self {
         let version =
             DagVersionView::new(run.version, run.version_number, &run.dag_id, &run.bundle, run.version_created_at);
-        // As in Airflow, a run has a duration when it has ended.
+        // As in Airflow, only a finished run has a duration.
         let active = run.ended_at.and_then(|ended| run.active_time(ended));
         DagRunView {
             dag_run_id: run.run_id,
@@ -53,7 +53,7 @@ impl From<RunDetails> for DagRunView {
             data_interval_start: stamp(run.interval_start),
             data_interval_end: stamp(run.interval_end),
             run_after: Timestamp(run.run_after),
-            // Nobody decides about a run from time to time: whoever ends a task does so at once.
+            // Runs have no periodic scheduling pass. The next tasks are chosen as soon as a task finishes.
             last_scheduling_decision: None,
             run_type: run.run_type,
             state: run.state,

@@ -1,7 +1,7 @@
-//! `GET …/dagRuns/{dag_run_id}/wait`: a line of JSON from time to time, and the last one when the run is over.
+//! `GET …/dagRuns/{dag_run_id}/wait`: sends a line of JSON at an interval, and the last line when the run is finished.
 //!
-//! Whoever accepts JSON alone, as Airflow's own client says of itself, gets the last line only, with empty lines before it:
-//! one value of JSON, on a connection that is seen to live.
+//! A client that accepts only JSON, like Airflow's own client, receives only the last line, after empty lines that keep
+//! the connection alive. The response is then a single JSON value.
 
 use super::find;
 use crate::auth::{Caller, Role};
@@ -32,13 +32,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-/// Hints of other runs wake this one too: it looks at most so often.
+/// Minimum time between two checks, because hints of other runs also wake this request.
 const PAUSE: Duration = Duration::from_millis(25);
-/// Shorter intervals count as this one: each line costs two statements.
+/// Shorter intervals are raised to this one, because each line costs two statements.
 const MIN_INTERVAL: f64 = 0.5;
-/// Larger results are linked: they are parsed and kept in memory for each caller.
+/// Maximum size of inline results. Larger ones are linked, because they are parsed and held in memory per caller.
 const MAX_RESULT_BYTES: usize = 16 << 20;
-/// Whoever waits longer between two lines would not notice that the connection broke.
+/// Maximum interval, in seconds. With a longer one, a broken connection would go unnoticed.
 const MOST_INTERVAL: f64 = 3_600.0;
 
 query_params! {
@@ -55,7 +55,7 @@ query_params! {
     }
 }
 
-/// Required: seconds between two lines.
+/// Required parameter: seconds between two lines.
 pub(crate) struct Interval;
 
 impl ParamType for Interval {
@@ -72,7 +72,7 @@ impl ParamType for Interval {
                 return Duration::from_secs_f64(seconds.clamp(MIN_INTERVAL, MOST_INTERVAL));
             }
             Some(seconds) => Problem::new("greater_than", "Input should be greater than 0").with_input(&json!(seconds)),
-            // It is no number, which was noted.
+            // The value is not a number, which `query.number` has recorded.
             None if query.text(name).is_some() => return Duration::ZERO,
             None => Problem::new("missing", "Field required"),
         };
@@ -94,20 +94,19 @@ pub(crate) struct WaitLine {
     results_url: Option<String>,
 }
 
-/// Where a wait stands.
 struct Waiting {
     app: App,
-    /// Who waits must still be somebody when the end is told.
+    /// Checked again before each line: the caller's login may end during the wait.
     headers: HeaderMap,
     run: Uuid,
     end: Wait,
     _counted: Counted,
-    /// Tasks whose outputs come with the end.
+    /// Ids of the tasks whose outputs are sent in the last line.
     results: Vec<String>,
     interval: Duration,
     told: Option<Instant>,
     over: bool,
-    /// The end is told as one value of JSON.
+    /// True if only the last line is sent, as a single JSON value.
     only_end: bool,
 }
 
@@ -142,7 +141,7 @@ pub(crate) async fn wait(
 }
 
 impl Waiting {
-    /// The next line; none after that of the end.
+    /// Returns the next line, or `None` after the last one.
     async fn next(&mut self) -> StoreResult<Option<Bytes>> {
         if self.over {
             return Ok(None);
@@ -177,7 +176,7 @@ impl Waiting {
     }
 }
 
-/// Returns when the run is over, at the latest then.
+/// Waits for the end of the run until `latest`. Returns whether the run is finished.
 pub(super) async fn until_over(app: &App, end: &Wait, latest: Instant) -> StoreResult<bool> {
     loop {
         let hints = app.hints.clone();
@@ -195,11 +194,10 @@ pub(super) async fn until_over(app: &App, end: &Wait, latest: Instant) -> StoreR
     }
 }
 
-/// Outputs of tasks.
 pub(super) enum Results {
-    /// By task: its output, or the list of its elements' outputs.
+    /// By task id: the task's output, or a list of the outputs of its mapped elements.
     Values(Map<String, Value>),
-    /// They are too large to be sent together; the address of their list.
+    /// URL of the list of outputs, if they are too large for one response.
     At(String),
 }
 

@@ -1,4 +1,4 @@
-//! Changes of DAGs: paused or not, one or those that a list would show; and away with one.
+//! Changes of DAGs: pausing one DAG or all DAGs that match a filter, and deleting a DAG.
 
 use super::{DagPage, all, find, selected, view};
 use crate::api::mask::MaskParams;
@@ -39,8 +39,8 @@ pub(crate) async fn patch(
     Ok(Json(view(&app, &mut db, dag, &broken).await?))
 }
 
-/// Pauses or unpauses the DAGs that a list with the same filters returns. As in Airflow, a request without a pattern of ids changes no DAG; the
-/// pattern `~` selects all.
+/// Pauses or unpauses the DAGs that a list with the same filters returns. As in Airflow, a request without a pattern of
+/// ids changes no DAG; the pattern `~` selects all.
 pub(crate) async fn patch_all(
     State(app): State<App>,
     actor: Actor,

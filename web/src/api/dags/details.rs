@@ -1,4 +1,4 @@
-//! `GET /api/v2/dags/{dag_id}/details`: all that is known of a DAG, with its structure.
+//! `GET /api/v2/dags/{dag_id}/details`: all details of a DAG, with its structure.
 
 use super::find;
 use super::view::DagView;
@@ -77,7 +77,7 @@ pub(crate) async fn details(
         timezone: Some(zone(spec)),
         last_parsed: Some(Timestamp(registered_at)),
         default_args: Some(Map::new()),
-        // Runs stay with the version they began in.
+        // A run keeps the version it was started with.
         rerun_with_latest_version: Some(false),
         owner_links: Some(Map::new()),
         is_favorite,
@@ -93,7 +93,7 @@ fn zone(spec: &DagSpec) -> String {
     }
 }
 
-/// `PT3600S`.
+/// Formats a duration as ISO 8601, such as `PT3600S`.
 fn iso_duration(ms: u64) -> String {
     match ms % 1000 {
         0 => format!("PT{}S", ms / 1000),

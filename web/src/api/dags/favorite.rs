@@ -1,4 +1,4 @@
-//! `POST …/favorite` and `…/unfavorite`: which DAGs somebody likes best.
+//! `POST …/favorite` and `…/unfavorite`: the favorite DAGs of the user.
 
 use super::find;
 use crate::extract::{Actor, DagPath};

@@ -1,4 +1,4 @@
-//! A DAG as Airflow's clients read it.
+//! JSON shapes of DAGs, as in Airflow.
 
 use crate::api::ids::file_token;
 use orch_spec::state::RunType;
@@ -51,7 +51,7 @@ struct Tag {
     dag_display_name: String,
 }
 
-/// There is no limit; Airflow's clients want a number, and may compare with it.
+/// Value for "no limit". Airflow's clients require a number and may compare with it.
 const NO_LIMIT: u32 = i32::MAX as u32;
 
 impl DagView {
@@ -96,13 +96,13 @@ impl DagView {
         }
     }
 
-    /// Its file is broken: this is its last good version.
+    /// Sets whether the DAG's file has import errors. The DAG then shows its last valid version.
     pub(super) fn with_import_errors(self, has_import_errors: bool) -> DagView {
         DagView { has_import_errors, ..self }
     }
 }
 
-/// The schedule as it is written.
+/// Returns the schedule as it was declared.
 fn summary(schedule: &Schedule, words: &str) -> Option<String> {
     match schedule {
         Schedule::Manual => None,

@@ -1,5 +1,5 @@
-//! `GET …/hitlDetails`: filters, orders and pages as Airflow has them; of each instance the question of the last try that
-//! asked one.
+//! `GET …/hitlDetails`: lists questions with Airflow's filters, sort orders and pagination. Each instance is listed
+//! with the question of the last attempt that asked one.
 
 use super::{HitlPage, HitlView};
 use crate::api::dag_runs::find;
@@ -32,7 +32,7 @@ pub(crate) async fn list(State(app): State<App>, runs: Runs, mut query: Query) -
         (Dags::All, run_id) => search.and(run_id.map(|run_id| by::RUN_ID.is(run_id.to_string()))),
     };
     for condition in &mut search.conditions {
-        // An instance that waits for its answer is known by its open question, which is quicker to find.
+        // The instances in this state are those with an open question, and looking up open questions is faster.
         let awaiting = Values::from(TaskState::AwaitingInput.as_str());
         if condition.column.name == by::STATE.name && condition.test == Test::AnyOf(awaiting) {
             *condition = by::OPEN.is_so(true);
@@ -45,7 +45,8 @@ pub(crate) async fn list(State(app): State<App>, runs: Runs, mut query: Query) -
     Ok(Json(HitlPage { hitl_details: with_instances(&app, &mut db, rows).await?, total_entries }))
 }
 
-/// The questions with the instances that ask them, in their order: by as many statements however many runs they are of.
+/// Returns the questions with the instances that ask them, in the same order. The number of statements does not depend
+/// on the number of runs.
 pub(super) async fn with_instances(
     app: &App,
     db: &mut PgConnection,
@@ -57,7 +58,7 @@ pub(super) async fn with_instances(
     app.versions.warm(db, &runs.values().map(|run| run.version).collect::<Vec<_>>()).await?;
     let mut asking = Vec::with_capacity(rows.len());
     for row in rows {
-        // Deleted a moment ago, or a task that its run has no more.
+        // The run was deleted meanwhile, or its version no longer has the task.
         let Some(run) = runs.get(&row.run) else { continue };
         let version = app.versions.get(db, run.version).await?;
         let Some(task) = version.plan.index_of(&row.task_id) else { continue };

@@ -1,4 +1,4 @@
-//! `PATCH …/taskInstances`: many task instances marked or written on by one request.
+//! `PATCH …/taskInstances`: marks or annotates several task instances in one request.
 
 use super::mark::{PatchTaskInstanceBody, Reach, carry_out};
 use super::meant::{Target, TaskInstancePatch, meant};
@@ -15,7 +15,7 @@ use sqlx::{Connection, PgConnection};
 use std::borrow::Cow;
 
 body! {
-    /// Which task instance.
+    /// Identifies a task instance.
     pub(crate) struct Place {
         task_id: String,
         map_index: Option<i32>,
@@ -32,7 +32,7 @@ body! {
 }
 
 body! {
-    /// Of what is created or deleted only the name counts.
+    /// When an entity is created or deleted, only its identifying fields are used.
     pub(crate) struct BulkTaskInstanceBody {
         new_state: Option<String>,
         note: Option<NoteText>,
@@ -41,10 +41,9 @@ body! {
     }
 }
 
-/// A task instance that a request names.
 pub(crate) struct InstanceEntity {
     place: Place,
-    /// Nothing is wished of what is created or deleted.
+    /// `None` if the instance is created or deleted.
     wish: Option<TaskInstancePatch>,
 }
 

@@ -1,5 +1,5 @@
-//! Which task instances a list means, and in which order. What is about their runs is asked of Postgres; what is about
-//! themselves is picked in memory, since instances that wait stand in the ledger of their run only.
+//! Selects and sorts the task instances of a list. Conditions on runs are evaluated by Postgres. Conditions on
+//! instances are evaluated in memory, because waiting instances exist only in the ledger of their run.
 
 use crate::api::list::{Columns, Page, Ranges};
 use crate::openapi::queries::orders;
@@ -27,9 +27,9 @@ const POOL: Column = Column::text("pool", "").by(&[AnyOf]).about("In one of thes
 const QUEUE: Column = Column::text("queue", "").by(&[AnyOf]).about("Of one of these queues");
 const EXECUTOR: Column = Column::absent("executor", ListColumnType::Text).about("orch has no executors: finds nothing");
 
-/// Those without words for SQL are of the instance itself.
+/// Columns without an SQL expression belong to the instance itself.
 pub(crate) const COLUMNS: &[Column] = &[
-    // By run, then as the DAG has them, then by element.
+    // Sorts by run, then by the order of the tasks in the DAG, then by map index.
     Column::whole("id", "").sorted(),
     STATE,
     DURATION,
@@ -61,9 +61,9 @@ pub(crate) const COLUMNS: &[Column] = &[
 
 #[derive(Debug)]
 pub(super) struct Choice {
-    /// About the runs they belong to.
+    /// Conditions on the runs.
     pub(super) runs: Vec<Condition>,
-    /// About themselves, with the order and the page.
+    /// Conditions on the instances, with the sort order and the page.
     own: Search,
 }
 
@@ -135,7 +135,6 @@ impl Choice {
         Choice { runs, own: search }
     }
 
-    /// Only instances of that task.
     pub(super) fn of_task(mut self, task_id: &str) -> Choice {
         self.own = self.own.and(TASK_ID.is(task_id));
         self
@@ -145,13 +144,13 @@ impl Choice {
         (self.own.skip, self.own.most)
     }
 
-    /// By run, then as the DAG has them, then by element.
+    /// Returns whether the order is the default: by run, by task in the order of the DAG, and by map index.
     pub(super) fn is_in_natural_order(&self) -> bool {
         self.own.order.iter().all(|order| order.column.name == "id" && order.direction == Direction::Ascending)
     }
 
-    /// Returns the filter of one run's page, or `None` if such a page supports fewer conditions or orders. Conditions on the run are left to the
-    /// caller.
+    /// Returns the filter of one run's page, or `None` if such a page does not support all conditions or orders.
+    /// Conditions on the run are left to the caller.
     pub(super) fn plain(&self) -> Option<InstanceFilter> {
         let mut filter = InstanceFilter::default();
         for condition in &self.own.conditions {
@@ -194,7 +193,6 @@ fn is_never(condition: &Condition) -> bool {
     condition.test == Test::Never
 }
 
-/// A task instance with what lists may ask of it.
 pub(super) struct Instance<'a> {
     pub(super) run: &'a RunDetails,
     pub(super) plan: &'a Plan,
@@ -206,7 +204,7 @@ impl Instance<'_> {
         (self.run.id, self.row.task, self.row.map_index)
     }
 
-    /// In that group, or in one below it.
+    /// Returns whether the task is in this group or in a group below it.
     fn is_in(&self, group: &str) -> bool {
         let spec = &self.plan.spec.tasks[usize::from(self.row.task)];
         let below = spec.group_id.as_deref().and_then(|id| id.strip_prefix(group));

@@ -1,4 +1,4 @@
-//! `POST /api/v2/dags/{dag_id}/clearTaskInstances`: which instances of which runs begin anew.
+//! `POST /api/v2/dags/{dag_id}/clearTaskInstances`: clears task instances of one or more runs.
 
 use super::TaskInstancePage;
 use super::mark::Reach;
@@ -26,11 +26,11 @@ use orch_wire::{Problem, body, field_type};
 use serde_json::Value;
 use sqlx::PgConnection;
 
-/// Runs that one request may clear in.
+/// Maximum number of runs in a request.
 const MOST_RUNS: i64 = 200;
 
 field_type! {
-    /// A task, or one element of it.
+    /// A task, or one of its mapped elements.
     struct TaskChoice((String, Option<i32>)); task;
     { "anyOf": [{ "type": "string" }, { "type": "array", "minItems": 2, "maxItems": 2,
         "prefixItems": [{ "type": "string" }, { "type": "integer", "minimum": i32::MIN, "maximum": i32::MAX }] }] }
@@ -43,7 +43,7 @@ body! {
         end_date: Option<Timestamp>,
         only_failed: Option<bool>,
         only_running: Option<bool>,
-        /// Runs that are over may run again.
+        /// Also restart finished runs.
         reset_dag_runs: Option<bool>,
         task_ids: Option<NonEmpty<TaskChoice>>,
         dag_run_id: Option<String>,
@@ -162,7 +162,7 @@ async fn meant(db: &mut PgConnection, dag_id: &str, body: &ClearTaskInstancesBod
     Ok(runs)
 }
 
-/// `known`: which of the named tasks some run has.
+/// Returns the instances to clear. Sets `known` for each requested task that exists in this plan.
 fn selection(plan: &Plan, body: &ClearTaskInstancesBody, known: &mut [bool]) -> Selection {
     let tasks = match body.tasks() {
         None => (0..narrow::task(plan.tasks.len())).map(|task| Selected { task, index: None }).collect(),

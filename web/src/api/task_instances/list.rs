@@ -1,8 +1,8 @@
-//! Lists of task instances: of one run, of many (`~`), of one mapped task, or asked for in a body.
+//! Lists of task instances: of one run, of many runs (`~`), of one mapped task, or selected by a request body.
 //!
-//! One run in the order of its DAG is read page by page, however large it is. Any other order, filter or `~` reads the
-//! instances of the runs that are meant, as many as `MOST_READ`, and picks among them: the answer then says in
-//! `total_entries_limit` that there may be more.
+//! Pages of one run in the order of its DAG are read directly, however large the run is. Any other order, filter or `~`
+//! reads up to `MOST_READ` instances of the selected runs and filters them in memory. If more instances may match, the
+//! response contains `total_entries_limit`.
 
 use super::choice::{COLUMNS, Choice, Instance, TaskInstancesBatchBody};
 use super::{OfRun, TaskInstancePage};
@@ -26,9 +26,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// Instances that are read for one answer.
+/// Maximum number of instances that are read for one response.
 const MOST_READ: usize = 20_000;
-/// Runs that are read at once.
+/// Number of runs whose instances are read together.
 const RUNS_AT_ONCE: i64 = 100;
 
 pub(crate) async fn list(
@@ -43,7 +43,6 @@ pub(crate) async fn list(
     Ok(Json(found))
 }
 
-/// The elements of a mapped task.
 pub(crate) async fn list_mapped(
     State(app): State<App>,
     names: Names,
@@ -101,7 +100,7 @@ async fn answer(app: &App, runs: Runs, choice: Choice) -> Result<TaskInstancePag
     picked(app, &mut db, &found, &choice).await
 }
 
-/// Of one run, in the order of the DAG.
+/// Returns a page of one run in the order of the DAG.
 async fn plain(
     app: &App,
     db: &mut PgConnection,
@@ -125,7 +124,7 @@ async fn plain(
     })
 }
 
-/// Of these runs, in any order.
+/// Returns a page of the instances of several runs, in any order.
 async fn picked(
     app: &App,
     db: &mut PgConnection,

@@ -1,4 +1,4 @@
-//! `…/logs/{try_number}`: what a try said, as JSON a part at a time, or as lines of JSON.
+//! `…/logs/{try_number}`: the log of an attempt, as pages of JSON or as lines of JSON.
 
 use super::Instance;
 use super::tries::named;
@@ -24,13 +24,13 @@ use serde_json::{Map, Value, json};
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Of a log in one answer of JSON; the token of the answer goes on behind it.
+/// Maximum size of a log page in JSON. The token in the response continues after it.
 const PART_BYTES: i64 = 1 << 20;
-/// The same with `full_content`.
+/// Like [`PART_BYTES`], with `full_content`.
 const FULL_BYTES: i64 = 16 << 20;
-/// Workers ship what was said at least once a second: an end that is told before would hide the last lines.
+/// Workers ship log lines at least once a second. Reporting the end of a log earlier would hide its last lines.
 const SHIPPED_WITHIN: TimeDelta = TimeDelta::milliseconds(1_200);
-/// Where an answer in lines ends and its successor begins.
+/// Response header with the token that continues a log in lines.
 const TOKEN_HEADER: &str = "airflow-continuation-token";
 
 query_params! {
@@ -65,14 +65,14 @@ pub(crate) async fn logs(
     }
     let instance = named(&app, &names, &mut query).await?;
     let mut db = app.pages().await?;
-    // Looked at before the lines are read: what was said before the end is not missed.
+    // The state is read before the log lines, so no line that was written before the end is missed.
     let found = tries(&mut db, instance.run.id, instance.row.task, instance.row.map_index).await?;
     let Some(one) = found.into_iter().rfind(|one| one.try_no == number) else {
         return not_begun(&instance, number, in_lines);
     };
     let after = match token {
         Some((attempt, place)) if attempt == one.attempt => place,
-        // The try was begun anew: so is its log.
+        // The attempt was restarted and has a new log.
         _ => LogCursor::START,
     };
     let is_over = one.ended_at.is_some() || one.state.is_finished();
@@ -98,13 +98,13 @@ pub(crate) async fn logs(
     Ok(Json(LogPage { content, continuation_token }).into_response())
 }
 
-/// For how long lines of a try that ended just now may be on their way.
+/// Returns how long log lines of an attempt that has just ended may still be in transit.
 fn still_shipping(now: DateTime<Utc>, ended: DateTime<Utc>) -> Option<Duration> {
     let rest = SHIPPED_WITHIN - (now - ended).clamp(TimeDelta::zero(), SHIPPED_WITHIN);
     rest.to_std().ok().filter(|rest| !rest.is_zero())
 }
 
-/// A try that waits for its turn has said nothing yet.
+/// Returns an empty log for an attempt that has not started.
 fn not_begun(instance: &Instance, number: i16, in_lines: bool) -> Result<Response, Refusal> {
     if number < 1 || number > instance.row.try_no.max(1) {
         return Err(Refusal::not_found("TaskInstance not found"));
@@ -116,7 +116,7 @@ fn not_begun(instance: &Instance, number: i16, in_lines: bool) -> Result<Respons
     Ok(Json(LogPage { content: Vec::new(), continuation_token: Some(token) }).into_response())
 }
 
-/// Streams what there is by now, a part at a time: memory stays flat however long it is.
+/// Streams the current log in parts, so memory use does not depend on the length of the log.
 async fn lines(app: App, run: Uuid, one: TryRow, after: LogCursor, is_over: bool) -> Result<Response, Refusal> {
     let end = {
         let mut db = app.pages().await?;
@@ -154,7 +154,8 @@ fn place(chunk: &Chunk) -> LogCursor {
     LogCursor { lease_no: chunk.lease_no, seq: chunk.seq }
 }
 
-/// Airflow's `StructuredLogMessage`: what else a line holds stands beside.
+/// Returns a log line in the format of Airflow's `StructuredLogMessage`. Other fields of the line are kept next to its
+/// fields.
 fn message(line: &str) -> Value {
     let Ok(Value::Object(mut fields)) = serde_json::from_str(line) else {
         return json!({ "event": line });

@@ -1,5 +1,5 @@
-//! `PATCH …/taskInstances/{task_id}` and `…/taskGroupInstances/{group_id}`: somebody says how instances ended, or writes a
-//! note on them; with `dry_run`, which those would be.
+//! `PATCH …/taskInstances/{task_id}` and `…/taskGroupInstances/{group_id}`: marks instances with a final state or adds
+//! a note. With `dry_run`, returns the instances that would change.
 
 use super::meant::{InstancesOfRun, Note, Target, TaskInstancePatch, meant};
 use super::tries::{ElementParams, named};
@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 
 field_type! {
-    /// The states that a person may set for a task instance.
+    /// The task states that a user may set.
     struct MarkWord(TaskState); |value: &Value| {
         let word = text(value)?;
         let state = ENDS.iter().find(|state| state.as_str() == word);
@@ -42,7 +42,7 @@ fn unlike(word: &str) -> Problem {
 }
 
 body! {
-    /// How far a change goes from the task that is named.
+    /// The related instances that a change includes.
     pub(crate) struct Reach {
         include_upstream: Option<bool>,
         include_downstream: Option<bool>,
@@ -64,7 +64,7 @@ body! {
 }
 
 impl PatchTaskInstanceBody {
-    /// An empty mask names all fields.
+    /// Returns the requested change of the fields in the mask. An empty mask contains all fields.
     pub(super) fn wish<S: AsRef<str>>(self, mask: &[S]) -> Result<TaskInstancePatch, Problem> {
         let note = self.note.0.filter(|_| counts(mask, "note")).map(|note| Note(note.map(|note| note.0)));
         if self.new_state.is_none() && note.is_none() && mask.is_empty() {
@@ -117,7 +117,6 @@ fn wish(query: &mut Query, body: PatchTaskInstanceBody) -> Result<TaskInstancePa
     Ok(body.wish(&update_mask).map_err(|problem| problem.below("body"))?)
 }
 
-/// What a path names.
 fn target(names: &Names, query: &mut Query) -> Result<(RunPath, Target), Refusal> {
     if !names.get("group_id").is_empty() {
         query.finish()?;
@@ -135,7 +134,8 @@ fn target(names: &Names, query: &mut Query) -> Result<(RunPath, Target), Refusal
     Ok((path.run, Target::Task(path.task_id, map_index)))
 }
 
-/// Marks and annotates instances of runs of one DAG in a transaction of the caller, who sends the hints after the commit.
+/// Marks and annotates instances of runs of one DAG in the caller's transaction. The caller must send the hints after
+/// the commit.
 pub(crate) async fn carry_out(
     app: &App,
     tx: &mut PgConnection,
@@ -183,7 +183,7 @@ async fn read_instance_page(
     Ok(page)
 }
 
-/// What stands in the way of an instance: `…/dependencies`.
+/// Handles `…/dependencies`: returns why an instance does not run.
 pub(crate) async fn dependencies(
     State(app): State<App>,
     names: Names,

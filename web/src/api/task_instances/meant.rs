@@ -1,4 +1,5 @@
-//! Which task instances a wish to mark means: of one run or of those before and after it, with those above and below.
+//! Determines the task instances that a change applies to: in one run or also in earlier and later ones, with upstream
+//! and downstream tasks.
 
 use super::{find_instance, rows_of};
 use crate::api::dag_runs::find;
@@ -15,16 +16,16 @@ use orch_store::run::{Around, RunDetails, runs_around};
 use sqlx::PgConnection;
 use std::collections::BTreeSet;
 
-/// Instances that one request may mark: each is a fold under its run's lock.
+/// Maximum number of instances per request. Each one is applied to its run's ledger while the run is locked.
 const MOST_MARKED: usize = 1_000;
-/// Runs before or after the one that is named.
+/// Maximum number of runs before and after the one in the path.
 const MOST_RUNS: i64 = 100;
 
 /// A change of task instances: a state, a note, or both.
 #[derive(Debug, Clone, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "the fields are Airflow's")]
 pub(crate) struct TaskInstancePatch {
-    /// How they ended; `None`: nothing is said of that.
+    /// The new state. `None` keeps the current state.
     pub(crate) state: Option<TaskState>,
     pub(crate) note: Option<Note>,
     pub(crate) upstream: bool,
@@ -33,30 +34,29 @@ pub(crate) struct TaskInstancePatch {
     pub(crate) past: bool,
 }
 
-/// What is to be written; `None` takes away what was.
+/// The new note. `None` removes the note.
 #[derive(Debug, Clone)]
 pub(crate) struct Note(pub(crate) Option<String>);
 
-/// What is named in a run.
 #[derive(Debug, Clone)]
 pub(super) enum Target {
-    /// A task, or one element of it.
+    /// A task, or one of its mapped elements.
     Task(TaskId, Option<i32>),
-    /// All tasks of a group and of the groups in it.
+    /// All tasks of a group and of its subgroups.
     Group(String),
 }
 
-/// A run with those of its instances that are meant.
+/// A run with its selected instances.
 pub(crate) type InstancesOfRun = (RunDetails, Vec<(TaskIdx, i32)>);
 
 impl TaskInstancePatch {
-    /// Nothing would change of an instance in that state.
+    /// Returns whether the change has no effect on an instance with this state.
     fn is_met(&self, state: TaskState) -> bool {
         self.note.is_none() && self.state.is_none_or(|wished| wished == state)
     }
 }
 
-/// Which instances those are, in all runs that are meant.
+/// Returns the instances to change, by run.
 pub(super) async fn meant(
     app: &App,
     db: &mut PgConnection,
@@ -64,7 +64,7 @@ pub(super) async fn meant(
     wish: &TaskInstancePatch,
 ) -> Result<Vec<InstancesOfRun>, Refusal> {
     if let Target::Task(task_id, Some(index)) = target {
-        // It must be there.
+        // Only checks that the instance exists.
         find_instance(app, db, TaskPath { run: path.clone(), task_id: task_id.clone() }, *index).await?;
     }
     let run = find(db, path).await?;
@@ -88,7 +88,7 @@ pub(super) async fn meant(
     Ok(meant)
 }
 
-/// Those of a run of which the wish is not true yet.
+/// Returns the instances of a run that the change would affect.
 async fn in_run(
     app: &App,
     db: &mut PgConnection,
@@ -102,7 +102,7 @@ async fn in_run(
     let plan = &ledger.version.plan;
     let seeds = seeds(plan, target);
     if seeds.is_empty() {
-        // Another run may be of a version without that task.
+        // Another run may use a version without this task.
         return if *path.run_id == *run.run_id { Err(missing(path, target)) } else { Ok(Vec::new()) };
     }
     let elements = |task: TaskIdx| match ledger.run.len(plan.task(task)).filter(|&len| len > 0) {
@@ -153,7 +153,7 @@ fn missing(path: &RunPath, target: &Target) -> Refusal {
     }
 }
 
-/// The tasks, and what is asked for above and below them, in the order of the DAG.
+/// Returns the given tasks with the requested upstream and downstream tasks, in the order of the DAG.
 fn related(plan: &Plan, seeds: &[TaskIdx], wish: &TaskInstancePatch) -> BTreeSet<TaskIdx> {
     let mut found = relatives(plan, seeds, wish.upstream, wish.downstream);
     found.extend(seeds);

@@ -1,4 +1,5 @@
-//! The tries of one instance: `…/tries`, `…/tries/{task_try_number}`; and below `/api/orch/v1` with why they failed.
+//! The attempts of an instance: `…/tries` and `…/tries/{task_try_number}`, and under `/api/orch/v1` with the causes of
+//! failures.
 
 use super::{Instance, OfRun, TaskTryView, one_instance};
 use crate::extract::path_numbers::{MAP_INDEX, TASK_TRY_NUMBER};
@@ -23,7 +24,7 @@ query_params! {
 }
 
 impl ElementParams {
-    /// The element, or -1. `None`: no element has that number.
+    /// Returns the map index, or -1 for an instance that is not mapped. `None` if the number is out of range.
     pub(in crate::api) fn index(&self) -> Option<i32> {
         i32::try_from(self.map_index.unwrap_or(-1)).ok()
     }
@@ -97,7 +98,7 @@ pub(crate) async fn list(State(app): State<App>, names: Names, mut query: Query)
 pub(crate) async fn get(State(app): State<App>, names: Names, mut query: Query) -> Result<Json<TaskTryView>, Refusal> {
     let number = names.number(TASK_TRY_NUMBER)?;
     let (instance, tries) = all(&app, &names, &mut query).await?;
-    // Of tries that were begun anew the last one counts.
+    // A restarted attempt has several rows with the same number; the last one counts.
     let found = tries.into_iter().rfind(|one| one.try_no == number);
     found.map(|one| Json(view(&instance, one))).ok_or_else(|| {
         let path = &instance.path;
@@ -109,7 +110,7 @@ pub(crate) async fn get(State(app): State<App>, names: Names, mut query: Query) 
     })
 }
 
-/// The instance of a path; `map_index` stands in the path or in the query.
+/// Returns the instance in the path. `map_index` is either in the path or in the query.
 pub(in crate::api) async fn named(app: &App, names: &Names, query: &mut Query) -> Result<Instance, Refusal> {
     let path = names.task()?;
     let map_index = match names.get("map_index") {

@@ -1,4 +1,4 @@
-//! A task instance as Airflow's clients read it.
+//! JSON shapes of task instances, as in Airflow.
 
 use crate::api::versions::DagVersionView;
 use chrono::{DateTime, Utc};
@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-/// Where a task without a pool is: the one that every installation has.
+/// The pool of tasks that do not name one. It always exists.
 const DEFAULT_POOL: &str = "default_pool";
 
 /// The current try of an instance, and what is the instance's own.
@@ -64,10 +64,10 @@ pub(crate) struct TaskTryView {
     dag_version: Option<DagVersionView>,
 }
 
-/// When it was queued, began and ended.
+/// Queue, start and end time.
 type Times = (Option<DateTime<Utc>>, Option<DateTime<Utc>>, Option<DateTime<Utc>>);
 
-/// What the instances of one run have in common.
+/// The data that all instances of a run share.
 pub(crate) struct OfRun<'a> {
     pub(crate) run: &'a RunDetails,
     pub(crate) plan: &'a Plan,
@@ -107,7 +107,7 @@ impl OfRun<'_> {
         }
     }
 
-    /// What follows from the structure and the times of a try.
+    /// Returns the fields that depend on the task's structure and the times of an attempt.
     fn timed(&self, task: TaskIdx, map_index: i32, (queued_at, started_at, ended_at): Times) -> TaskTryView {
         let (run, planned) = (self.run, self.plan.task(task));
         let spec = &self.plan.spec.tasks[usize::from(task)];

@@ -1,5 +1,5 @@
-//! Outputs that people write, change and take away. The length of a list that other tasks are mapped over is counted
-//! already when it is there: such a list is not touched, its task is cleared instead.
+//! Creating, changing and deleting outputs by users. A list over which other tasks are mapped cannot be changed,
+//! because its length was already counted; users clear its task instead.
 
 use super::{XComValue, of_one, view};
 use crate::api::task_instances::{ElementParams, Instance, one_instance};
@@ -15,7 +15,7 @@ use orch_wire::body;
 use orch_wire::body::TextOf;
 use serde_json::Value;
 
-/// Airflow's bound.
+/// The same limit as in Airflow.
 const MOST_KEY_CHARS: usize = 512;
 
 body! {
@@ -82,7 +82,7 @@ pub(crate) async fn delete(
     if gone { Ok(StatusCode::NO_CONTENT) } else { Err(missing(key)) }
 }
 
-/// Nobody is mapped over it.
+/// Rejects a change of an output over which tasks are mapped.
 fn free(instance: &Instance, key: &str) -> Result<(), Refusal> {
     let mapped_over = instance.version.plan.list_slots.contains_key(&instance.row.task);
     if key != RETURN_VALUE || !mapped_over {
