@@ -1,5 +1,5 @@
-//! The graph of a DAG: tasks as nodes, what they wait for as wires, groups as boxes. [`lay_out`] says where all of it
-//! stands; pages and [`svg`] draw it. Pure: the same DAG is the same picture, to the pixel.
+//! The graph of a DAG: tasks as nodes, dependencies as edges, groups as boxes. [`lay_out`] computes the positions;
+//! pages and [`svg`] draw them. The layout is deterministic: the same DAG always results in the same picture.
 
 mod fold;
 mod layout;
@@ -15,30 +15,29 @@ use crate::parts::short;
 use orch_spec::{DagSpec, MapSpec, Role, Source, TaskSpec, TriggerRule};
 use std::collections::HashMap;
 
-/// Letters of a label that are shown; the whole name is the node's title.
+/// Maximum length of a label, in characters. The node's title contains the whole name.
 const MOST_LETTERS: usize = 40;
 
-/// What is to be drawn.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Graph {
-    /// In a topological order.
+    /// Topologically sorted.
     pub nodes: Vec<Node>,
     pub edges: Vec<Edge>,
-    /// Outer groups before those inside them.
+    /// Sorted so that a group comes before its subgroups.
     pub groups: Vec<Group>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Node {
     pub id: String,
-    /// The id without that of its group.
+    /// The task id without the prefix of its group.
     pub label: String,
-    /// What is not as usual about it; empty if nothing is.
+    /// Options that differ from the defaults. Empty if there are none.
     pub detail: String,
     pub group: Option<usize>,
-    /// Drawn as a stack.
+    /// True if the node is drawn as a stack.
     pub is_mapped: bool,
-    /// The tasks of a folded group; a task has none.
+    /// The tasks of a folded group. Empty for a single task.
     pub members: Vec<String>,
 }
 
@@ -46,7 +45,7 @@ pub struct Node {
 pub struct Edge {
     pub from: usize,
     pub to: usize,
-    /// The rule of `to` does not need the success of `from`: dashed.
+    /// True if the trigger rule of `to` does not require the success of `from`. The edge is then dashed.
     pub is_lenient: bool,
 }
 
@@ -75,7 +74,7 @@ impl Graph {
         Graph { nodes, edges, groups }
     }
 
-    /// Tasks in a group, those of groups inside it included.
+    /// Returns the number of tasks in a group, including its subgroups.
     pub fn tasks_in(&self, group: usize) -> usize {
         let is_inside = |mut at: Option<usize>| {
             while let Some(inner) = at {
@@ -93,7 +92,7 @@ impl Graph {
 fn groups(dag: &DagSpec) -> Vec<Group> {
     let mut ids: Vec<&str> = dag.tasks.iter().filter_map(|task| task.group_id.as_deref()).collect();
     ids.extend(dag.groups.iter().map(|group| group.group_id.as_str()));
-    // `a.b` stands inside `a` if there is an `a`; sorted, the outer one comes first.
+    // `a.b` is a subgroup of `a` if `a` exists. Sorting puts the outer group first.
     ids.sort_unstable();
     ids.dedup();
     let parent = |id: &str| {
@@ -127,7 +126,8 @@ fn node(dag: &DagSpec, task: &TaskSpec, groups: &[Group]) -> Node {
     }
 }
 
-/// What the mapped group around a task is mapped over, for those tasks that stand first in it.
+/// Returns the tasks over which the mapped group of a task is mapped. Empty if the task depends on another task in that
+/// group.
 fn lists_of_group<'a>(dag: &'a DagSpec, task: &'a TaskSpec) -> Vec<&'a str> {
     let Some(group) = dag.mapped_group(task.group_id.as_deref()) else { return Vec::new() };
     let is_inside = |id: &str| {
@@ -166,14 +166,14 @@ fn detail(task: &TaskSpec) -> String {
     said.join(", ")
 }
 
-/// Dashed: it may run although what it waits for did not succeed.
+/// Returns whether a task may run although one of its upstream tasks did not succeed.
 fn is_lenient(task: &TaskSpec) -> bool {
     let rule = task.options.trigger_rule.unwrap_or_default();
     let strict = [TriggerRule::AllSuccess, TriggerRule::NoneFailed, TriggerRule::NoneFailedMinOneSuccess];
     task.role == Role::Teardown || !strict.contains(&rule)
 }
 
-/// The word of an enum as it is written in data.
+/// Returns the serialized name of an enum variant.
 fn word(value: impl serde::Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(word)) => word,

@@ -1,5 +1,5 @@
-//! Pieces of pages that are the same everywhere: icons, states, times, small drawings. Each writes its own HTML and
-//! escapes what it is given, so templates need no way around escaping.
+//! Components of pages: icons, states, times and small charts. Each one renders its own HTML and escapes its input, so
+//! templates never need to disable escaping.
 
 mod amount;
 mod ansi;
@@ -39,7 +39,7 @@ use askama::filters::HtmlSafe;
 use std::borrow::Cow;
 use std::fmt;
 
-/// Text in an attribute or between tags.
+/// Text that is escaped for HTML attributes and content.
 pub(crate) struct Escaped<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Escaped<'_> {
@@ -64,7 +64,7 @@ impl fmt::Display for Escaped<'_> {
 
 impl HtmlSafe for Escaped<'_> {}
 
-/// The beginning of a text that stands on one line.
+/// Truncates a text to one short line.
 pub(crate) fn short(text: &str, most_chars: usize) -> Cow<'_, str> {
     match text.char_indices().nth(most_chars) {
         Some((end, _)) => format!("{}…", &text[..end]).into(),
@@ -72,7 +72,7 @@ pub(crate) fn short(text: &str, most_chars: usize) -> Cow<'_, str> {
     }
 }
 
-/// The beginning of a text, and where it was cut off how much was left out.
+/// Truncates a text and appends the number of omitted bytes.
 pub(crate) fn cut(text: String, most_chars: usize) -> String {
     match text.char_indices().nth(most_chars) {
         Some((end, _)) => format!("{}\n… {} bytes more", &text[..end], text.len() - end),

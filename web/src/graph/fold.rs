@@ -1,10 +1,11 @@
-//! Groups as one node each, so that a large DAG is a picture that one can read.
+//! Folds each group into a single node, which keeps the graph of a large DAG readable.
 
 use super::{Edge, Graph, Node};
 use std::collections::{BTreeMap, HashMap};
 
 impl Graph {
-    /// The same with all tasks of each group that is meant as one node. Of groups inside each other the outermost counts.
+    /// Replaces the tasks of each selected group by a single node. If groups are nested, the outermost selected group
+    /// is folded.
     #[must_use]
     pub fn fold(self, is_meant: impl Fn(&str) -> bool) -> Graph {
         let Graph { nodes, edges, groups } = self;
@@ -30,7 +31,7 @@ impl Graph {
             folded[place].members.push(node.id);
             places.push(place);
         }
-        // Of several wires between the same two, one that needs a success is drawn.
+        // Of several edges between two nodes, a strict one takes precedence.
         let mut wires: BTreeMap<(usize, usize), bool> = BTreeMap::new();
         for Edge { from, to, is_lenient } in edges {
             let (from, to) = (places[from], places[to]);

@@ -1,5 +1,5 @@
-//! Where everything stands, left to right: a group is laid out like a graph of its own and then stands in the graph
-//! around it as one box, so that nothing ever lies on what does not belong to it.
+//! Positions, from left to right. Each group is laid out as a separate graph and then placed as a single box in the
+//! surrounding graph, so that boxes never overlap nodes that do not belong to them.
 
 use super::Graph;
 use super::level::{Block, Level, LevelItem};
@@ -7,19 +7,19 @@ use orch_store::narrow;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
-/// Free room around all of it.
+/// Margin around the whole graph.
 const MARGIN: i32 = 18;
 pub(super) const NODE_WIDTH: i32 = 158;
 pub(super) const NODE_HEIGHT: i32 = 44;
-/// A letter of a label at 12 px, on the wide side.
+/// Width of a character of a label at 12 px, rounded up.
 const LETTER_WIDTH: i32 = 7;
-/// Left and right of a label, with room for the icon of a state.
+/// Horizontal padding of a label, including the state icon.
 const LABEL_ROOM: i32 = 42;
-/// Around what stands in a group; above it stands its name.
+/// Padding inside a group. The name of the group is above its nodes.
 const GROUP_SIDE: i32 = 14;
 const GROUP_TOP: i32 = 34;
 const GROUP_BOTTOM: i32 = 16;
-/// How far a wire that runs back swings out.
+/// Distance by which the curve of a backward edge extends.
 const SWING: i32 = 60;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -30,10 +30,10 @@ pub struct Rect {
     pub height: i32,
 }
 
-/// The way of an edge, in the order of `Graph::edges`.
+/// The path of an edge, in the order of `Graph::edges`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wire {
-    /// For the `d` of a path.
+    /// Value of the `d` attribute of an SVG path.
     pub path: String,
 }
 
@@ -42,7 +42,7 @@ pub struct Layout {
     pub width: i32,
     pub height: i32,
     pub nodes: Vec<Rect>,
-    /// A group in which nothing stands has no size.
+    /// A group without tasks has a size of zero.
     pub groups: Vec<Rect>,
     pub wires: Vec<Wire>,
 }
@@ -65,7 +65,6 @@ impl Rect {
     }
 }
 
-/// Which way time goes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Flow {
     #[default]
@@ -73,12 +72,13 @@ pub enum Flow {
     Down,
 }
 
-/// Places all nodes, groups and wires, left to right.
+/// Lays out a graph from left to right.
 pub fn lay_out(graph: &Graph) -> Layout {
     lay_out_along(graph, Flow::Right)
 }
 
-/// The same, either way. Top down is laid out left to right with all sizes turned, and then turned back.
+/// Lays out a graph in either direction. Top-down graphs are laid out from left to right with transposed sizes and
+/// transposed back.
 pub fn lay_out_along(graph: &Graph, flow: Flow) -> Layout {
     let mut layout = Layout {
         nodes: vec![Rect::default(); graph.nodes.len()],
@@ -102,7 +102,7 @@ pub fn lay_out_along(graph: &Graph, flow: Flow) -> Layout {
     layout
 }
 
-/// What stands in a group, or outside all of them.
+/// Lays out the direct contents of a group, or those outside of all groups.
 fn block(graph: &Graph, group: Option<usize>, flow: Flow) -> Block {
     let mut level = Level::default();
     let inside = |(_, inner): &(usize, &super::Group)| inner.parent == group;
@@ -124,7 +124,7 @@ fn block(graph: &Graph, group: Option<usize>, flow: Flow) -> Block {
     level.lay_out()
 }
 
-/// A block with the frame of its group around it.
+/// Adds the frame of a group around its block.
 fn framed(group: usize, mut inner: Block, flow: Flow) -> LevelItem {
     let (sides, ends) = (2 * GROUP_SIDE, GROUP_TOP + GROUP_BOTTOM);
     let (width, height) = match flow {
@@ -134,7 +134,7 @@ fn framed(group: usize, mut inner: Block, flow: Flow) -> LevelItem {
         }
         Flow::Down => {
             inner.shift(GROUP_TOP, GROUP_SIDE);
-            // Its name and how many tasks it has stand beside each other.
+            // The name of the group and its number of tasks are next to each other, which needs this width.
             (inner.width + ends, (inner.height + sides).max(NODE_WIDTH))
         }
     };
@@ -153,7 +153,7 @@ fn spread(block: &Block, (x, y): (i32, i32), layout: &mut Layout, bends: &mut Ha
     bends.values_mut().for_each(|rects| rects.sort_by_key(|rect| rect.x));
 }
 
-/// From the right side of one node to the left side of another, straight through its `bends`.
+/// Returns the path from the right side of one node to the left side of another, through `bends`.
 fn wire(from: Rect, to: Rect, bends: &[Rect], flow: Flow) -> Wire {
     let point = |x: i32, y: i32| match flow {
         Flow::Right => format!("{x} {y}"),

@@ -1,28 +1,27 @@
-//! One level of the graph: nodes and boxes side by side. Ranks by the longest way, order by barycentres, heights by
-//! what each is connected with.
+//! One level of the graph: nodes and boxes next to each other. The longest path determines the rank, barycenters the
+//! order within a rank, and connected items the vertical position.
 
 use super::layout::Rect;
 use super::order::Layers;
 use super::place;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// Between two ranks.
+/// Distance between two ranks.
 const RANK_GAP: i32 = 44;
-/// Places of wires between ranks; a graph with more draws long wires straight.
+/// Maximum number of bends. In a graph that needs more, long edges are drawn as straight lines.
 const MOST_BENDS: usize = 20_000;
 
-/// Something laid out, with its own corner at 0, 0.
+/// The layout of an item, relative to its own top left corner.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Block {
     pub(super) width: i32,
     pub(super) height: i32,
     pub(super) nodes: Vec<(usize, Rect)>,
     pub(super) groups: Vec<(usize, Rect)>,
-    /// Where wires pass ranks, by edge, from left to right.
+    /// The positions at which edges cross ranks, by edge, from left to right.
     pub(super) bends: Vec<(usize, Vec<Rect>)>,
 }
 
-/// What stands in a level: a node or a box.
 #[derive(Debug, Clone)]
 pub(super) struct LevelItem {
     pub(super) block: Block,
@@ -31,16 +30,16 @@ pub(super) struct LevelItem {
 #[derive(Debug, Default)]
 pub(super) struct Level {
     items: Vec<LevelItem>,
-    /// In which item a node stands.
+    /// The item that contains a node.
     places: HashMap<usize, usize>,
-    /// Edges between items, by both.
+    /// Edges between two items.
     arcs: BTreeMap<(usize, usize), Vec<Arc>>,
-    /// Edges from outside and to outside, by the item and how far below its top they arrive or leave.
+    /// Edges from and to items outside of this level, by the item and the vertical offset from its top.
     enters: BTreeMap<(usize, i32), Vec<usize>>,
     leaves: BTreeMap<(usize, i32), Vec<usize>>,
 }
 
-/// An edge between two items, and how far below their tops it begins and ends.
+/// An edge between two items, with the vertical offsets of its ends from the tops of the items.
 #[derive(Debug, Clone, Copy)]
 struct Arc {
     edge: usize,
@@ -48,7 +47,7 @@ struct Arc {
     to: i32,
 }
 
-/// The way of edges from vertex to vertex, one in each rank that they pass.
+/// The route of edges through the vertices of the ranks that they cross, one vertex per rank.
 #[derive(Debug)]
 struct Way {
     edges: Vec<usize>,
@@ -79,12 +78,12 @@ impl LevelItem {
         }
     }
 
-    /// The width of a node; a box has none.
+    /// Returns the width of a node, or 0 for a box.
     fn node_width(&self) -> i32 {
         if self.block.groups.is_empty() { self.block.width } else { 0 }
     }
 
-    /// How far below its top an edge comes in: where it passes first, or at its node.
+    /// Returns the vertical offset at which an edge enters: at its first bend in this item, or at its node.
     fn entry(&self, edge: usize, node: usize) -> i32 {
         self.passes(edge).min_by_key(|rect| rect.x).map_or_else(|| self.middle_of(node), Rect::middle)
     }
@@ -101,21 +100,21 @@ impl LevelItem {
         self.block.nodes.iter().find(|(n, _)| *n == node).map_or(0, |(_, rect)| rect.middle())
     }
 
-    /// What stands first in the DAG.
+    /// Returns the first node in the order of the DAG.
     fn first(&self) -> usize {
         self.block.nodes.iter().map(|(node, _)| *node).min().unwrap_or(usize::MAX)
     }
 }
 
 impl Level {
-    /// Items come in any order: who holds an earlier node stands before.
+    /// Adds an item. Items are sorted by their first node in the order of the DAG.
     pub(super) fn add(&mut self, item: LevelItem) {
         let at = self.items.partition_point(|other| other.first() < item.first());
         self.items.insert(at, item);
         self.places.clear();
     }
 
-    /// An edge with at least one end among the items.
+    /// Adds an edge that has at least one end in this level.
     pub(super) fn connect(&mut self, edge: usize, from: usize, to: usize) {
         if self.places.is_empty() {
             let places = self.items.iter().enumerate();
@@ -162,7 +161,8 @@ impl Level {
         self.assemble(&ranks, layers.ranks(), &tops, &ways)
     }
 
-    /// Edges that pass a rank get a vertex there. Those from outside to one place, or from one place to outside, go together.
+    /// Adds a vertex for each rank that an edge crosses. Edges that enter or leave the level at the same offset of an
+    /// item share a route.
     fn ways(&self, ranks: &[usize], forward: &[(usize, usize)], layers: &mut Layers) -> Vec<Way> {
         let last = ranks.iter().copied().max().unwrap_or(0);
         let passed: usize = forward.iter().map(|&(a, b)| (ranks[b] - ranks[a] - 1) * self.arcs[&(a, b)].len()).sum();
@@ -189,8 +189,8 @@ impl Level {
         ways
     }
 
-    /// The rank of each item, and the arcs that run forward. Two boxes may wait for each other, tasks never do: an arc
-    /// that closes a circle runs back.
+    /// Returns the rank of each item and the forward edges. Two boxes may depend on each other, although tasks cannot:
+    /// an edge that closes a cycle runs backward.
     fn ranks(&self) -> (Vec<usize>, Vec<(usize, usize)>) {
         let mut waits = vec![0; self.items.len()];
         self.arcs.keys().for_each(|&(_, b)| waits[b] += 1);
@@ -239,7 +239,7 @@ impl Level {
         for (at, item) in self.items.into_iter().enumerate() {
             let mut inner = item.block;
             if let ([(_, rect)], []) = (inner.nodes.as_mut_slice(), inner.groups.as_slice()) {
-                rect.width = node_widths[ranks[at]]; // nodes of a rank are equally wide
+                rect.width = node_widths[ranks[at]]; // all nodes of a rank have the same width
             }
             block.height = block.height.max(tops[at] + inner.height);
             inner.shift(lefts[ranks[at]], tops[at]);

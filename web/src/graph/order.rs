@@ -1,19 +1,20 @@
-//! Who stands above whom in a rank, so that few wires cross: sweeps by barycentre, the best of them is kept.
+//! Order of the items in each rank, chosen to reduce edge crossings: sweeps by barycenter, of which the best result is
+//! kept.
 
-/// There and back; later ones hardly ever find something better.
+/// Number of sweeps in alternating directions. More sweeps hardly ever improve the result.
 const SWEEPS: usize = 8;
 
-/// Vertices in ranks, with edges from one rank to the next.
+/// Vertices in ranks, with edges between adjacent ranks.
 #[derive(Debug, Clone)]
 pub(super) struct Layers {
     ranks: Vec<Vec<usize>>,
-    /// Neighbours to the left and to the right, by vertex.
+    /// Neighbors in the adjacent ranks, by vertex.
     left: Vec<Vec<usize>>,
     right: Vec<Vec<usize>>,
 }
 
 impl Layers {
-    /// A vertex for each rank that is given.
+    /// Creates one vertex for each given rank.
     pub(super) fn new(ranks: &[usize]) -> Layers {
         let mut layers = Layers { ranks: Vec::new(), left: Vec::new(), right: Vec::new() };
         for &rank in ranks {
@@ -42,7 +43,7 @@ impl Layers {
         self.left.len()
     }
 
-    /// From top to bottom, rank by rank.
+    /// Returns the vertices of each rank from top to bottom.
     pub(super) fn ranks(&self) -> &[Vec<usize>] {
         &self.ranks
     }
@@ -73,7 +74,6 @@ impl Layers {
         self.ranks = best.1;
     }
 
-    /// How many pairs of edges between neighbouring ranks cross.
     fn crossings(&self, places: &[usize]) -> u64 {
         let of_rank = |rank: &Vec<usize>| {
             let mut ends: Vec<usize> = Vec::new();
@@ -92,7 +92,8 @@ fn number(rank: &[usize], places: &mut [usize]) {
     rank.iter().enumerate().for_each(|(place, &vertex)| places[vertex] = place);
 }
 
-/// By the mean place of the neighbours; who has none keeps its own. Equal ones stay in order.
+/// Sorts a rank by the mean position of the neighbors. A vertex without neighbors keeps its position. The sort is
+/// stable.
 fn sort(rank: &mut [usize], beside: &[Vec<usize>], places: &[usize]) {
     let mean = |vertex: usize| match beside[vertex].as_slice() {
         [] => places[vertex] as f64,
@@ -101,7 +102,7 @@ fn sort(rank: &mut [usize], beside: &[Vec<usize>], places: &[usize]) {
     rank.sort_by(|&a, &b| mean(a).total_cmp(&mean(b)));
 }
 
-/// Pairs that stand the wrong way round, by a tree of sums.
+/// Counts the inversions with a Fenwick tree.
 fn inversions(ends: &[usize]) -> u64 {
     let size = ends.iter().max().map_or(0, |most| most + 1);
     let mut sums = vec![0_u64; size + 1];

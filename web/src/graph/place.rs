@@ -1,14 +1,14 @@
-//! How far down everything stands: as near as can be to what it is connected with, in the order that was found, and never
-//! nearer to its neighbours than a gap.
+//! Vertical positions: each item is as close as possible to the items that it is connected to. Keeps the order within
+//! the rank and the minimum distances.
 
-/// Between two items of a rank, between an item and a wire, between two wires.
+/// Minimum distances between two items of a rank, between an item and an edge, and between two edges.
 const ITEM_GAP: i32 = 32;
 const WIRE_GAP: i32 = 20;
 const WIRES_GAP: i32 = 10;
-/// There and back.
+/// Number of sweeps in alternating directions.
 const SWEEPS: usize = 6;
 
-/// An edge from a vertex to one of the next rank, and how far below their tops it leaves and arrives.
+/// An edge between vertices of adjacent ranks, with the vertical offsets of its ends from their tops.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Hop {
     pub(super) from: usize,
@@ -17,7 +17,8 @@ pub(super) struct Hop {
     pub(super) into: i32,
 }
 
-/// The top of each vertex, the highest at 0. The first `items` vertices are items, the others pass through.
+/// Returns the top of each vertex, relative to the highest one. The first `items` vertices are items; the others are
+/// bends of edges.
 pub(super) fn tops(ranks: &[Vec<usize>], heights: &[i32], items: usize, hops: &[Hop]) -> Vec<i32> {
     let mut tops = vec![0; heights.len()];
     for rank in ranks {
@@ -25,7 +26,7 @@ pub(super) fn tops(ranks: &[Vec<usize>], heights: &[i32], items: usize, hops: &[
     }
     let (mut left, mut right) = (vec![Vec::new(); heights.len()], vec![Vec::new(); heights.len()]);
     for hop in hops {
-        // Where its top would be if this wire were level.
+        // The offset at which this edge would be horizontal.
         left[hop.to].push((hop.from, hop.out - hop.into));
         right[hop.from].push((hop.to, hop.into - hop.out));
     }
@@ -52,7 +53,7 @@ pub(super) fn tops(ranks: &[Vec<usize>], heights: &[i32], items: usize, hops: &[
     tops.iter().map(|top| top - highest).collect()
 }
 
-/// Where each vertex of a rank stands if they are as near to each other as can be.
+/// Returns the positions of the vertices of a rank at minimum distances.
 fn offsets(rank: &[usize], heights: &[i32], items: usize) -> Vec<i32> {
     let mut offsets = Vec::with_capacity(rank.len());
     let mut next = 0;
@@ -70,14 +71,14 @@ fn offsets(rank: &[usize], heights: &[i32], items: usize) -> Vec<i32> {
     offsets
 }
 
-/// The nearest places to those wanted that keep the order and the gaps: neighbours that want each other's place share
-/// the mean of what they want.
+/// Returns the positions that are closest to the wanted ones and keep the order and the distances (isotonic
+/// regression). Neighbors in conflict share the mean of their wanted positions.
 #[expect(
     clippy::cast_possible_truncation,
     reason = "places are those of a drawing; a float too large for one becomes the largest"
 )]
 fn apart(wanted: &[f64], offsets: &[i32]) -> Vec<i32> {
-    // Without the offsets the gaps are gone, and places only must not decrease.
+    // After subtracting the offsets, the positions only have to be non-decreasing.
     let mut shared: Vec<(f64, usize)> = Vec::new();
     for (wanted, offset) in wanted.iter().zip(offsets) {
         let mut group = (wanted - f64::from(*offset), 1);

@@ -1,11 +1,11 @@
-//! A graph as an SVG that stands alone: the look of the graph page, with its colours written into the file.
+//! A graph as a standalone SVG in the style of the graph page, with its colors in the file.
 
 use super::layout::{Layout, Rect, lay_out};
 use super::{Graph, Group, Node};
 use orch_spec::DagSpec;
 use std::fmt::Write as _;
 
-/// The graph page's tokens, light and dark, without `var()`: not every program that shows an SVG knows it.
+/// Colors of the graph page in light and dark, without `var()`, which some SVG viewers do not support.
 const STYLE: &str = "\
 text{font:12px Inter,system-ui,sans-serif;fill:#1a1c1f}.sm{font-size:11px;fill:#676b71}.paper{fill:#f8f7f4}\
 .node rect{fill:#fff;stroke:#cbc7bf}.node .edge-l{fill:#8b877f;stroke:none}.grp{fill:#f2f0ec;stroke:#cbc7bf}\
@@ -13,7 +13,6 @@ text{font:12px Inter,system-ui,sans-serif;fill:#1a1c1f}.sm{font-size:11px;fill:#
 @media(prefers-color-scheme:dark){text{fill:#e9ebed}.sm{fill:#8f979f}.paper{fill:#0f1113}\
 .node rect{fill:#15181b;stroke:#3b434b}.node .edge-l{fill:#6d7680}.grp{fill:#0b0d0f;stroke:#3b434b}.wire{stroke:#566069}}";
 
-/// Draws the graph of a DAG.
 pub fn svg(dag: &DagSpec) -> String {
     let graph = Graph::of(dag);
     let layout = lay_out(&graph);

@@ -1,4 +1,4 @@
-//! Pictures of graphs: nothing lies on anything else, and the same DAG is the same picture.
+//! Tests of layouts: nodes and boxes do not overlap, and the layout is deterministic.
 
 use super::*;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ fn task(id: &str, after: &[&str], group: Option<&str>) -> Value {
     json!({ "task_id": id, "kind": "rust", "after": after, "group_id": group })
 }
 
-/// The next of a row of numbers that look random, and are the same each time.
+/// Returns the next number of a deterministic pseudorandom sequence.
 fn next(seed: &mut u64) -> usize {
     *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
     (*seed >> 33) as usize
@@ -37,7 +37,7 @@ fn is_inside(inner: &Rect, outer: &Rect) -> bool {
     inner.x > outer.x && inner.y > outer.y && inner.right() < outer.right() && inner.bottom() < outer.bottom()
 }
 
-/// Whether `group` is `of` or stands inside it.
+/// Returns whether `group` is `of` or one of its subgroups.
 fn belongs(graph: &Graph, mut group: Option<usize>, of: usize) -> bool {
     while let Some(at) = group {
         if at == of {
@@ -101,7 +101,7 @@ fn wires_run_to_the_right_from_side_to_side() {
     let (a, b, c) = (layout.nodes[0], layout.nodes[1], layout.nodes[2]);
     assert!(a.right() < b.x && b.right() < c.x);
     assert_eq!(layout.wires[0].path, format!("M176 {0}C198 {0} 198 {1} 220 {1}", a.middle(), b.middle()));
-    // The long one passes the rank of `b` beside it.
+    // The long edge passes next to `b` in its rank.
     let (from, rest) = layout.wires[1].path.split_once('H').expect("it runs level for a while");
     let level: i32 = from.rsplit(' ').next().and_then(|y| y.parse().ok()).expect("a number");
     assert!(level < b.y || level > b.bottom(), "{level} {b:?}");
@@ -148,7 +148,7 @@ fn a_wire_to_the_far_side_of_a_group_passes_beside_what_stands_before() {
     ]);
     let layout = check(&Graph::of(&dag(&tasks, &json!([]))));
     let near = layout.nodes[1];
-    // `out` to `g.far`: through a bend beside `g.near`.
+    // The edge from `out` to `g.far` has a bend next to `g.near`.
     let (before, _) = layout.wires[1].path.split_once('H').expect("it passes");
     let level: i32 = before.rsplit(' ').next().and_then(|y| y.parse().ok()).expect("a number");
     assert!(level < near.y || level > near.bottom(), "{level} {near:?}");

@@ -1,11 +1,11 @@
-//! Numbers as people read them: `71,204,118`, `6.8 GB`, `1.2 M`, and how large one is beside another.
+//! Formatted numbers, such as `71,204,118`, `6.8 GB` and `1.2 M`, and bars that compare sizes.
 
 pub(crate) use orch_spec::text::counted;
 
 use askama::filters::HtmlSafe;
 use std::fmt;
 
-/// With a comma between thousands.
+/// Formats a number with thousands separators.
 pub(crate) fn count(number: u64) -> String {
     let figures = number.to_string();
     let mut text = String::with_capacity(figures.len() + figures.len() / 3);
@@ -18,13 +18,13 @@ pub(crate) fn count(number: u64) -> String {
     text
 }
 
-/// In words as far as they are short: `three`, `12`.
+/// Spells out small numbers, such as `three`; larger ones are written with digits.
 pub(crate) fn spelled(count: usize) -> String {
     const WORDS: [&str; 9] = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight"];
     WORDS.get(count).map_or_else(|| count.to_string(), |word| (*word).into())
 }
 
-/// Powers of 1,000, with one figure behind the point where there is one before it.
+/// Formats a number of bytes with decimal units (powers of 1,000) and up to one decimal place.
 pub(crate) fn bytes(number: u64) -> String {
     let scaled = Scaled::of(number as f64);
     match scaled.unit {
@@ -34,7 +34,7 @@ pub(crate) fn bytes(number: u64) -> String {
     }
 }
 
-/// A figure as people compare it: whole from a thousand on, with a comma between thousands, two places behind the point at most.
+/// Formats a number with thousands separators and at most two decimal places, or none from 1,000 on.
 pub(crate) fn exact(number: f64) -> String {
     let places = if number.abs() >= 1_000.0 { 0 } else { 2 };
     let text = format!("{:.places$}", number.abs());
@@ -45,7 +45,7 @@ pub(crate) fn exact(number: f64) -> String {
     if fraction.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") }
 }
 
-/// Short enough for an axis.
+/// Formats a number for an axis, as short as possible.
 pub(crate) fn brief(number: f64) -> String {
     let Scaled { figures, unit } = Scaled::of(number.abs());
     let sign = if number < 0.0 { "−" } else { "" };
@@ -60,7 +60,7 @@ struct Scaled {
 impl Scaled {
     fn of(number: f64) -> Scaled {
         let units = [(1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "K")];
-        // What would be written as 1000 of a unit is 1 of the next.
+        // A number that would be rounded to 1000 of a unit is shown as 1 of the next unit.
         let found = units.into_iter().find(|(size, _)| number >= size * 0.9995);
         let (size, unit) = found.unwrap_or((1.0, ""));
         let scaled = number / size;
@@ -76,10 +76,10 @@ impl Scaled {
     }
 }
 
-/// A bar that says how large something is, beside the largest of its list.
+/// A bar that shows a size relative to the largest one in its list.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Meter {
-    /// Ten-thousandths.
+    /// Length in ten-thousandths of the full width.
     share: u64,
 }
 
@@ -87,7 +87,7 @@ pub(crate) fn meter(part: u64, of: u64) -> Meter {
     Meter { share: if of == 0 { 0 } else { (u128::from(part) * 10_000 / u128::from(of)).min(10_000) as u64 } }
 }
 
-/// The same of numbers with places behind the point.
+/// Like [`meter`], for fractional numbers.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is between 0 and 10,000")]
 pub(crate) fn share(part: f64, of: f64) -> Meter {
     let share = if of > 0.0 { (part / of).clamp(0.0, 1.0) } else { 0.0 };

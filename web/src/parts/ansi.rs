@@ -1,12 +1,12 @@
-//! Text of a log as it is: colours a terminal would show become classes, every other escape sequence is left out, control
-//! characters are made visible. Nothing of it can become markup, a link or a cursor movement.
+//! Log text as HTML: ANSI colors become classes, other escape sequences are removed, and control characters are made
+//! visible. Log text can never become markup, a link or a cursor movement.
 
 use super::Escaped;
 use askama::filters::HtmlSafe;
 use std::fmt;
 use std::ops::Range;
 
-/// Text of a log; where it holds the needle, whatever the case, it is marked. An empty needle marks nothing.
+/// Log text in which all occurrences of the needle are marked, ignoring case. An empty needle marks nothing.
 #[derive(Debug, Clone)]
 pub(crate) struct Marked {
     pub(crate) text: String,
@@ -36,7 +36,7 @@ impl Style {
                 35 | 95 => self.colour = Some("ansi-m"),
                 36 | 96 => self.colour = Some("ansi-c"),
                 30 | 37 | 39 | 90 | 97 => self.colour = None,
-                // A colour of a larger palette: its numbers are no codes.
+                // Colors of a larger palette are skipped with their parameters.
                 38 | 48 => match codes.next() {
                     Some("5") => drop(codes.next()),
                     Some("2") => drop(codes.nth(2)),
@@ -53,13 +53,12 @@ impl Style {
     }
 }
 
-/// What one escape sequence is.
 enum Sequence<'a> {
     Colours(&'a str),
     Other,
 }
 
-/// The sequence at the beginning of `text`, behind its escape character, and what follows it.
+/// Parses the escape sequence at the start of `text`, after its escape character, and returns it with the rest.
 fn sequence(text: &str) -> (Sequence<'_>, &str) {
     let Some(kind) = text.chars().next() else { return (Sequence::Other, "") };
     let rest = &text[kind.len_utf8()..];
@@ -69,7 +68,7 @@ fn sequence(text: &str) -> (Sequence<'_>, &str) {
             Some(end) => (Sequence::Other, &rest[end + 1..]),
             None => (Sequence::Other, ""),
         },
-        // Titles, links and other strings: until a bell or the terminator.
+        // Titles, links and other strings end with a bell or a string terminator.
         ']' | 'P' | '_' | '^' | 'X' => match rest.find(['\u{7}', ESCAPE]) {
             Some(end) if rest[end..].starts_with('\u{7}') => (Sequence::Other, &rest[end + 1..]),
             Some(end) => (Sequence::Other, rest[end + 1..].strip_prefix('\\').unwrap_or(&rest[end + 1..])),
@@ -79,7 +78,7 @@ fn sequence(text: &str) -> (Sequence<'_>, &str) {
     }
 }
 
-/// What is left to see, in pieces of one style.
+/// Returns the visible text in pieces of one style each.
 fn pieces(text: &str) -> Vec<(Style, &str)> {
     let (mut style, mut rest, mut pieces) = (Style::default(), text, Vec::new());
     loop {
@@ -98,12 +97,12 @@ fn pieces(text: &str) -> Vec<(Style, &str)> {
     }
 }
 
-/// The text without its escape sequences.
+/// Returns the text without escape sequences.
 pub(crate) fn plain(text: &str) -> String {
     pieces(text).into_iter().map(|(_, piece)| piece).collect()
 }
 
-/// Where the needle stands, whatever the case of either.
+/// Finds the needle, ignoring case.
 pub(crate) fn find_in(text: &str, needle: &str, from: usize) -> Option<Range<usize>> {
     let rest = text.get(from..)?;
     if needle.is_empty() {
@@ -147,7 +146,7 @@ impl fmt::Display for Marked {
         for (style, text) in pieces {
             let (mut at, end) = (start, start + text.len());
             while at < end {
-                // A hit may begin in one colour and end in another.
+                // A match may span several styles.
                 while hit.as_ref().is_some_and(|hit| hit.end <= at) {
                     hit = find_in(&whole, &self.needle, at);
                 }
@@ -175,7 +174,7 @@ fn piece(f: &mut fmt::Formatter<'_>, style: Style, is_hit: bool, text: &str) -> 
         '\n' | '\t' => c,
         c if u32::from(c) < 0x20 => char::from_u32(0x2400 + u32::from(c)).unwrap_or('\u{fffd}'),
         '\u{7f}' => '\u{2421}',
-        // Characters that turn the direction of what follows.
+        // Bidirectional control characters could disguise the text that follows.
         '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
         c => c,
     };

@@ -1,4 +1,5 @@
-//! The last runs of a DAG as bars: the height is the time they were active, an underline says what was no success. Newest right.
+//! The last runs of a DAG as bars, newest at the right. The height is the active time, and an underline marks runs that
+//! did not succeed.
 
 use super::icon::{AMBER, SUCCESS_WITH_FAILED_TASKS, words};
 use super::{Escaped, ZonedNow, counted, duration};
@@ -28,8 +29,8 @@ struct RunBar {
 }
 
 impl Bars {
-    /// Draws the runs, given newest first, in a picture that is wide enough for `places` runs. Runs that are not finished
-    /// last until `now`. `partly_failed` contains the runs that succeeded although tasks failed.
+    /// Renders the runs, given newest first, in a chart that is wide enough for `places` runs. The active time of
+    /// unfinished runs ends at `now`. `partly_failed` contains the runs that succeeded although tasks failed.
     pub(crate) fn new(of: &str, runs: &[RunMark], partly_failed: &HashSet<Uuid>, now: ZonedNow, places: usize) -> Bars {
         let bar = |run: &RunMark| RunBar {
             state: run.state,
@@ -40,7 +41,7 @@ impl Bars {
         Bars { of: of.into(), bars, places, step: 6, height: 26 }
     }
 
-    /// For narrow places.
+    /// Returns a smaller chart for narrow spaces.
     pub(crate) fn small(mut self) -> Bars {
         (self.step, self.height) = (5, 22);
         self

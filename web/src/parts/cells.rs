@@ -1,5 +1,5 @@
-//! Many things of one kind, each a square in the colour of its state that leads to it: elements of a map, dates of a backfill. A
-//! square is the paler the less time the thing took, and has a sign unless it went well.
+//! Objects of one kind as squares in the color of their state, each with a link: mapped elements, or dates of a
+//! backfill. Shorter durations have lighter squares, and all states except success have a symbol.
 
 use super::{Escaped, duration, url, words};
 use askama::filters::HtmlSafe;
@@ -11,7 +11,7 @@ pub(crate) struct Cell {
     pub(crate) name: String,
     pub(crate) state: &'static str,
     pub(crate) took: Option<TimeDelta>,
-    /// None: there is nothing to lead to yet.
+    /// `None` if there is no page to link to yet.
     pub(crate) href: Option<String>,
 }
 
@@ -21,11 +21,11 @@ pub(crate) struct Cells {
     cells: Vec<Cell>,
 }
 
-/// Steps from the palest to the full colour.
+/// Number of shades, from the lightest to the full color.
 const SHADES: i64 = 4;
 
 impl Cells {
-    /// In the order in which they are to stand.
+    /// Takes the cells in the order in which they are shown.
     pub(crate) fn new(of: &'static str, cells: Vec<Cell>) -> Cells {
         Cells { of, cells }
     }

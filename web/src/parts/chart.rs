@@ -1,6 +1,6 @@
-//! Columns as a picture: bars or lines over the first one. Widths are percent, so text keeps its size on every screen. Points
-//! that are times in order stand to scale: what is missing leaves a gap. Series differ in their dashes and shades, never in a
-//! colour.
+//! Charts of table columns: bars or lines over the first column. Widths are in percent, so text has the same size on
+//! all screens. If the points are times in ascending order, the axis is to scale and missing points leave gaps. Series
+//! differ by dashes and shades, never by color.
 
 mod axis;
 
@@ -12,24 +12,25 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
-/// More would be less than a pixel wide.
+/// Maximum number of points. With more, a point would be less than a pixel wide.
 pub(crate) const MOST_POINTS: usize = 400;
-/// There are so many dashes.
+/// Maximum number of series, the number of dash patterns.
 pub(crate) const MOST_SERIES: usize = 6;
 const TALL: f64 = 200.0;
 const TOP: f64 = 12.0;
-/// The figures on the left.
+/// Width of the axis labels on the left, in percent.
 const LEFT: f64 = 7.0;
 const WIDE: f64 = 100.0 - LEFT;
-/// Lines across, besides the lowest, at most.
+/// Maximum number of horizontal grid lines, without the lowest.
 const STEPS: f64 = 4.0;
-/// Words that begin behind it, of the whole width, end where their points end.
+/// Labels that start to the right of this fraction of the width are right-aligned with their points.
 const LAST: f64 = 0.85;
-/// Two words that begin and end so far apart meet on a phone.
+/// Two labels whose outer ends are less than this fraction of the width apart overlap on a phone.
 const TWO_WORDS: f64 = 0.45;
-/// Two words that begin and end so far apart meet in a panel of half the width of a page.
+/// Two labels whose outer ends are less than this fraction of the width apart overlap in a panel of half the page
+/// width.
 const TWO_WORDS_IN_HALF: f64 = 0.3;
-/// A bar is no thinner, of the whole width.
+/// Minimum width of a bar, as a fraction of the width.
 const THIN: f64 = 0.002;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,23 +39,23 @@ pub(crate) enum ChartType {
     Line,
 }
 
-/// Numbers over the same words, in their order; what is missing leaves a gap.
+/// The values of a series, one per label. A missing value leaves a gap.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Series {
     pub(crate) name: String,
     pub(crate) values: Vec<Option<f64>>,
-    /// Between which numbers each is likely to be; empty without a band.
+    /// Lower and upper limit of each point's likely range. Empty without a band.
     pub(crate) band: Vec<Option<(f64, f64)>>,
 }
 
-/// What is drawn: a word and a number of each series for each point, in order.
+/// A chart of one or more series over shared labels.
 #[derive(Debug, Clone)]
 pub(crate) struct Chart {
     look: ChartType,
     title: String,
     words: Vec<String>,
     series: Vec<Series>,
-    /// Where each point begins, and how wide each is, of the whole width.
+    /// The start of each point and the width of a point, as fractions of the width.
     axis: Axis,
     least: f64,
     greatest: f64,
@@ -62,7 +63,7 @@ pub(crate) struct Chart {
 }
 
 impl Chart {
-    /// `None`: there is nothing to draw. Points without a number are left out.
+    /// Builds a chart of a single series without points that have no number. Returns `None` if no point is left.
     pub(crate) fn new(look: ChartType, title: String, points: Vec<(String, Option<f64>)>) -> Option<Chart> {
         let numbered =
             points.into_iter().filter_map(|(word, number)| Some((word, Some(number.filter(|n| n.is_finite())?))));
@@ -70,7 +71,7 @@ impl Chart {
         Chart::of_series(look, title, words, vec![Series { values, ..Series::default() }])
     }
 
-    /// The same of several series over the same words.
+    /// Builds a chart of several series. Returns `None` if there are no numbers.
     pub(crate) fn of_series(
         look: ChartType,
         title: String,
@@ -86,7 +87,7 @@ impl Chart {
         let values = series.iter().flat_map(|one| one.values.iter().flatten());
         let bands = series.iter().flat_map(|one| one.band.iter().flatten().flat_map(|(low, high)| [low, high]));
         let numbers: Vec<f64> = values.chain(bands).copied().collect();
-        // Bars stand on zero; so do lines that come near it.
+        // The axis always includes zero.
         let least = numbers.iter().copied().fold(0.0, f64::min);
         let greatest = numbers.iter().copied().fold(0.0, f64::max);
         let greatest = if greatest > least { greatest } else { least + 1.0 };
@@ -97,7 +98,7 @@ impl Chart {
         (!numbers.is_empty()).then_some(Chart { look, title, words, series, axis, least, greatest, step })
     }
 
-    /// From the top of the picture.
+    /// Returns the distance of a number from the top of the chart.
     fn height_of(&self, number: f64) -> f64 {
         TOP + (TALL - TOP) * (self.greatest - number) / (self.greatest - self.least)
     }
@@ -128,7 +129,7 @@ impl Chart {
                 continue;
             }
             let is_first_of_two = place <= LAST && last.is_some_and(|end| end - place < TWO_WORDS);
-            // The last word would be cut at the edge of a phone.
+            // Otherwise, the last label would be cut off at the edge of a phone.
             let (place, anchor) = if place > LAST { (place + self.axis.slot, "end") } else { (place, "start") };
             let x = LEFT + WIDE * place.min(1.0);
             let wide = if number % 2 == 1 || is_first_of_two { " only-wide" } else { "" };
@@ -142,7 +143,7 @@ impl Chart {
         Ok(())
     }
 
-    /// Returns the position of the word that is left out because the last two would overlap. It is the one that is not
+    /// Returns the index of the label that is omitted because the last two would overlap. It is the one that is not
     /// shown on phones.
     fn hidden_word(&self, words: &[(f64, Cow<'_, str>)]) -> Option<usize> {
         let [.., (first, _), (last, _)] = words else { return None };
@@ -150,7 +151,7 @@ impl Chart {
         overlap.then_some((words.len() - 2) | 1)
     }
 
-    /// Those of one point stand beside each other.
+    /// Renders bars. The bars of one point are next to each other.
     fn bars(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (zero, many) = (self.height_of(0.0), self.series.len().max(1) as f64);
         let wide = self.axis.slot * 0.8 / many;
@@ -174,7 +175,7 @@ impl Chart {
         Ok(())
     }
 
-    /// A stretched picture inside of the picture: a path knows no percent.
+    /// Renders lines in a nested, stretched SVG, because paths do not support percentages.
     fn lines(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -190,7 +191,7 @@ impl Chart {
         }
         for (nth, series) in self.series.iter().enumerate() {
             for run in runs(&series.values) {
-                // Of a point alone a line to itself makes a dot.
+                // A line from a single point to itself renders as a dot.
                 let dot = if run.len() == 1 { " dot" } else { "" };
                 write!(f, r#"<polyline class="curve{dot} s-ink{}" points=""#, Shade(nth))?;
                 let again = if run.len() == 1 { run.clone() } else { 0..0 };
@@ -226,7 +227,7 @@ impl Chart {
     }
 }
 
-/// The class by which a series differs from the first one.
+/// CSS class that distinguishes a series from the first one.
 struct Shade(usize);
 
 impl fmt::Display for Shade {
@@ -235,7 +236,7 @@ impl fmt::Display for Shade {
     }
 }
 
-/// Between the word of a point and its number.
+/// Name of the series in a tooltip, between the label of a point and its value.
 struct Named<'a>(&'a str);
 
 impl fmt::Display for Named<'_> {
@@ -244,7 +245,7 @@ impl fmt::Display for Named<'_> {
     }
 }
 
-/// Where values follow each other without a gap.
+/// Returns the ranges of consecutive values without a gap.
 fn runs<T>(values: &[Option<T>]) -> Vec<Range<usize>> {
     let mut runs: Vec<Range<usize>> = Vec::new();
     for at in (0..values.len()).filter(|at| values[*at].is_some()) {
@@ -256,7 +257,7 @@ fn runs<T>(values: &[Option<T>]) -> Vec<Range<usize>> {
     runs
 }
 
-/// How a series is drawn, for the legend.
+/// A sample of a series for the legend.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sample {
     look: ChartType,
@@ -315,7 +316,7 @@ mod tests {
         let drawn =
             chart(ChartType::Bars, &[Some(10.0), None, Some(-10.0), Some(0.0)]).expect("three points").to_string();
         assert_eq!(drawn.matches("<rect").count(), 3);
-        // Zero is in the middle between the top (12) and the bottom (200).
+        // Zero is halfway between the top (12) and the bottom (200).
         assert!(drawn.contains(r#"y="12.0""#) && drawn.contains(r#"height="94.0""#), "{drawn}");
         assert!(
             !drawn.contains("<p0>") && drawn.contains("&#60;p0&#62;: 10") && drawn.contains("a &#38; b"),
@@ -328,7 +329,7 @@ mod tests {
         let at = |hour: u32, number: f64| (format!("2026-11-20 {hour:02}:00:00"), Some(number));
         let points = vec![at(1, 3.0), at(2, 17.0), at(6, 4.0), at(11, 11.0)];
         let drawn = Chart::new(ChartType::Line, "t".into(), points).expect("four points").to_string();
-        // Eleven hours from the first to the end of the last: each is a place of its own.
+        // The axis spans eleven hours, from the first point to the end of the last one.
         assert!(
             drawn.contains(r#"points="45.5,"#) && drawn.contains(" 136.4,") && drawn.contains(" 500.0,"),
             "{drawn}"
@@ -394,7 +395,7 @@ mod tests {
         ];
         let drawn =
             Chart::of_series(ChartType::Line, "t".into(), words.clone(), all.clone()).expect("points").to_string();
-        // A point alone is drawn twice, a line is broken where a value is missing.
+        // A single point is drawn as a dot, and a line is interrupted where a value is missing.
         assert_eq!((drawn.matches("curve dot s-ink\"").count(), drawn.matches("curve s-ink k1").count()), (2, 1));
         assert_eq!((drawn.matches("<polygon").count(), drawn.matches("class=\"hit\"").count()), (1, 3));
         assert!(drawn.contains("2026-11-22, &#60;a&#62;: 3, b: 5 (4 to 7.5)</title>"), "{drawn}");

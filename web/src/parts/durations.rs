@@ -1,4 +1,4 @@
-//! How long the last runs of a DAG took, or one task in them, as wide bars that lead to them, with a line where they usually end.
+//! Durations of the last runs of a DAG, or of a task in them, as wide bars with links. A line marks the usual duration.
 
 use super::icon::{AMBER, SUCCESS_WITH_FAILED_TASKS, words};
 use super::{Escaped, ZonedNow, counted, duration};
@@ -39,12 +39,12 @@ impl Bar {
         Bar { has_failed_tasks, title: title(run, &said, took, now), state, took, href }
     }
 
-    /// A part of a run, such as a task.
+    /// Returns a bar for a part of a run, such as a task.
     pub(crate) fn part_of(run: &RunMark, state: &'static str, took: TimeDelta, href: String, now: ZonedNow) -> Bar {
         Bar { state, took, href, title: title(run, &words(state), took, now), has_failed_tasks: false }
     }
 
-    /// How long it took, if it went well.
+    /// Returns the duration if the state is `success`.
     pub(crate) fn of_success(&self) -> Option<TimeDelta> {
         (self.state == "success").then_some(self.took)
     }
@@ -56,7 +56,7 @@ fn title(run: &RunMark, state: &str, took: TimeDelta, now: ZonedNow) -> String {
 }
 
 impl Durations {
-    /// Newest first.
+    /// Takes the bars newest first.
     pub(crate) fn new(bars: impl Iterator<Item = Bar>, usual: Option<TimeDelta>, places: usize) -> Durations {
         let mut bars: Vec<Bar> = bars.take(places).collect();
         bars.reverse();
@@ -69,7 +69,7 @@ impl Durations {
     }
 }
 
-/// Ten-thousandths as percent.
+/// Formats ten-thousandths as a percentage.
 struct Percent(usize);
 
 impl fmt::Display for Percent {

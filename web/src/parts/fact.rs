@@ -1,4 +1,4 @@
-//! What a list of facts says about one thing: words, a moment with the exact one in its title, or a way to more.
+//! A value in a list of facts: text, a time with the exact one in its title, or a link.
 
 use super::{Escaped, Markdown, Stamp};
 use askama::filters::HtmlSafe;
@@ -36,14 +36,14 @@ impl From<Stamp> for Fact {
     }
 }
 
-/// None: nothing to say.
+/// `None` becomes an empty text.
 impl From<Option<Markdown>> for Fact {
     fn from(prose: Option<Markdown>) -> Fact {
         prose.map_or(Fact::Words(String::new()), Fact::Prose)
     }
 }
 
-/// None: nothing to say.
+/// `None` becomes an empty text.
 impl From<Option<Stamp>> for Fact {
     fn from(stamp: Option<Stamp>) -> Fact {
         stamp.map_or(Fact::Words(String::new()), Fact::Moment)

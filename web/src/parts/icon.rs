@@ -1,10 +1,11 @@
-//! Icons, and states as an icon with a word: the word is ink, the icon has the colour and a shape of its own.
+//! Icons, and states as an icon with a label. The label has the text color; each state's icon has its own color and
+//! shape.
 
 use crate::assets::url;
 use askama::filters::HtmlSafe;
 use std::fmt;
 
-/// A symbol of the icons; it says nothing to those who do not see it.
+/// A decorative icon, which is hidden from screen readers.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Icon(&'static str);
 
@@ -20,7 +21,7 @@ impl fmt::Display for Icon {
 
 impl HtmlSafe for Icon {}
 
-/// How a state is shown. States are words of a closed set, never text from outside.
+/// A rendered state. States are from a closed set and never contain text from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct State {
     word: &'static str,
@@ -29,11 +30,11 @@ pub(crate) struct State {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum StateStyle {
-    /// Icon and word.
+    /// Icon and label.
     Full,
-    /// The icon, which says its word.
+    /// Icon with the label as its accessible name.
     Mark,
-    /// The icon beside text that says it.
+    /// Icon next to text that already contains the label.
     Bare,
 }
 
@@ -49,18 +50,18 @@ pub(crate) fn bare(word: &'static str) -> State {
     State { word, how: StateStyle::Bare }
 }
 
-/// A state as people say it.
+/// Returns the label of a state.
 pub(crate) fn words(state: &str) -> String {
     if state == "none" { "no status".into() } else { state.replace('_', " ") }
 }
 
-/// The words for a run that succeeded although tasks failed, in place of `success`.
+/// Label of a run that succeeded although tasks failed, instead of `success`.
 pub(crate) const SUCCESS_WITH_FAILED_TASKS: &str = "success although tasks failed";
 
-/// The state whose amber colour marks such a run on its bar.
+/// The state whose amber color marks such runs on their bars.
 pub(super) const AMBER: &str = "up_for_retry";
 
-/// How the title of a page begins that is about something in this state.
+/// Returns the symbol for the title of a page about an object in this state.
 pub(crate) fn sign(state: &str) -> &'static str {
     match state {
         "failed" | "upstream_failed" => "✕ ",
@@ -72,7 +73,7 @@ pub(crate) fn sign(state: &str) -> &'static str {
     }
 }
 
-/// The icon of such a page in the browser.
+/// Returns the favicon of a page about an object in this state.
 pub(crate) fn favicon(state: &str) -> &'static str {
     url(match state {
         "failed" | "upstream_failed" => "favicon-failed.svg",
@@ -103,7 +104,7 @@ impl fmt::Display for State {
 
 impl HtmlSafe for State {}
 
-/// The score behind the login: runs on staves, the same each time.
+/// Decorative background of the login page: runs as notes on staves. It is deterministic.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Score;
 

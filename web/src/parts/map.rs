@@ -1,5 +1,5 @@
-//! A map: regions by their real outlines, the darker the larger their number. Five steps between round limits, so that a legend
-//! says what each shade means; a region without a number is drawn and has none.
+//! A choropleth map: regions with their real outlines, darker for larger numbers. There are five shades between round
+//! limits, which the legend lists. Regions without a number are drawn without a shade.
 
 use super::amount::brief;
 use super::{Escaped, ticks};
@@ -7,24 +7,23 @@ use askama::filters::HtmlSafe;
 use serde_json::Value;
 use std::fmt;
 
-/// Of the picture, before it is stretched to its place.
+/// Width of the view box. The picture is stretched to the available width.
 const WIDE: f64 = 1_000.0;
-/// A map of one tall island would fill several screens.
+/// Maximum height. The map of a single tall island would otherwise fill several screens.
 const MOST_TALL: f64 = 1_200.0;
-/// Shades.
+/// Number of shades.
 const STEPS: f64 = 5.0;
 
-/// A region with its number.
 #[derive(Debug, Clone)]
 pub(crate) struct Region {
     pub(crate) name: String,
     pub(crate) number: Option<f64>,
-    /// Longitudes and latitudes.
+    /// Longitude and latitude of each point.
     rings: Vec<Vec<(f64, f64)>>,
 }
 
 impl Region {
-    /// `outline`: a polygon or several as `GeoJSON`. `None`: it is none.
+    /// Parses an outline, a `GeoJSON` polygon or multipolygon. Returns `None` if it is invalid.
     pub(crate) fn new(name: String, number: Option<f64>, outline: &str) -> Option<Region> {
         let geometry: Value = serde_json::from_str(outline).ok()?;
         let coordinates = &geometry["coordinates"];
@@ -41,22 +40,21 @@ impl Region {
     }
 }
 
-/// Regions in one picture, with a legend.
 #[derive(Debug, Clone)]
 pub(crate) struct Map {
     title: String,
     regions: Vec<Region>,
     west: f64,
     north: f64,
-    /// Units of the picture for a degree, from west to east and from north to south.
+    /// Units of the view box per degree of longitude and of latitude.
     scale: (f64, f64),
     tall: f64,
-    /// From one shade to the next.
+    /// Difference between the limits of two shades.
     step: f64,
 }
 
 impl Map {
-    /// `None`: nothing has an outline.
+    /// Returns `None` if the outlines do not cover a valid area.
     pub(crate) fn new(title: String, regions: Vec<Region>) -> Option<Map> {
         let points = || regions.iter().flat_map(|region| region.rings.iter().flatten());
         let least = |of: fn(&(f64, f64)) -> f64| points().map(of).fold(f64::INFINITY, f64::min);
@@ -66,7 +64,7 @@ impl Map {
         if !is_sound {
             return None;
         }
-        // A degree of longitude is shorter, the further north it is.
+        // A degree of longitude is shorter at higher latitudes.
         let shorter = f64::midpoint(south, north).to_radians().cos().max(0.01);
         let scale = (WIDE / ((east - west) * shorter)).min(MOST_TALL / (north - south));
         let most = regions.iter().filter_map(|region| region.number).fold(0.0, f64::max);
@@ -75,7 +73,7 @@ impl Map {
         Some(Map { title, regions, west, north, scale: (scale * shorter, scale), tall, step })
     }
 
-    /// The lower limit of each shade and how it is drawn.
+    /// Returns each used shade with its range.
     pub(crate) fn legend(&self) -> Vec<(Shade, String)> {
         let most = self.regions.iter().filter_map(|region| region.number).fold(0.0, f64::max);
         let limits = (0_u8..5).map(|shade| (shade, self.step * f64::from(shade)));
@@ -89,7 +87,7 @@ impl Map {
     }
 }
 
-/// From the lightest, 0, to the darkest, 4.
+/// A shade from 0 (lightest) to 4 (darkest).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Shade(u8);
 

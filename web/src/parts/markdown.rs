@@ -1,19 +1,19 @@
-//! What authors write in Markdown: bodies of questions, and what DAGs and tasks say of themselves. It becomes HTML and brings
-//! none of its own: tags in it are shown as text, links lead to http, https and mailto only, and pictures are links.
+//! Markdown from authors: bodies of questions, and descriptions of DAGs and tasks. The rendered HTML is safe: tags in
+//! the source are shown as text, links are limited to http, https and mailto, and images become links.
 
 use super::{Escaped, short};
 use askama::filters::HtmlSafe;
 use pulldown_cmark::{CowStr, Event, HeadingLevel, Options, Parser, Tag, TagEnd, html};
 use std::fmt;
 
-/// More is not drawn.
+/// Maximum length. The rest is not rendered.
 const MOST_CHARS: usize = 64 * 1024;
 const SCHEMES: [&str; 3] = ["http://", "https://", "mailto:"];
 
 #[derive(Debug, Clone)]
 pub(crate) struct Markdown(String);
 
-/// `None`: there is nothing to read.
+/// Returns `None` for blank text.
 pub(crate) fn markdown(text: &str) -> Option<Markdown> {
     (!text.trim().is_empty()).then(|| Markdown(short(text, MOST_CHARS).into_owned()))
 }
@@ -30,10 +30,10 @@ impl fmt::Display for Markdown {
 
 impl HtmlSafe for Markdown {}
 
-/// Lets through what cannot do harm.
+/// Sanitizes the events of the Markdown parser.
 #[derive(Default)]
 struct Tamer {
-    /// Of the links and pictures around: whether they are links of the page.
+    /// The enclosing links and images: true for each that is rendered as a link.
     around: Vec<bool>,
 }
 
@@ -45,12 +45,12 @@ impl Tamer {
             Event::End(TagEnd::HtmlBlock) => Event::End(TagEnd::Paragraph),
             Event::Start(Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. }) => return self.begin(&dest_url),
             Event::End(TagEnd::Link | TagEnd::Image) => return self.end(),
-            // The page has its own title and headings of panels.
+            // The page and its panels have their own headings, so these are lowered.
             Event::Start(Tag::Heading { level, .. }) => {
                 Event::Start(Tag::Heading { level: below(level), id: None, classes: Vec::new(), attrs: Vec::new() })
             }
             Event::End(TagEnd::Heading(level)) => Event::End(TagEnd::Heading(below(level))),
-            // How columns are aligned would be a style, which pages do not allow.
+            // Column alignment would need inline styles, which the content security policy of pages forbids.
             Event::Start(Tag::Table(columns)) => {
                 Event::Start(Tag::Table(vec![pulldown_cmark::Alignment::None; columns.len()]))
             }
@@ -122,7 +122,7 @@ mod tests {
         check("![x](data:image/svg+xml,<svg>)", "<p>x</p>");
     }
 
-    /// Each is tried by somebody sooner or later.
+    /// Well-known attack vectors.
     #[test]
     fn nothing_that_is_written_becomes_a_script() {
         let attacks = [
@@ -167,7 +167,7 @@ mod tests {
         }
     }
 
-    /// The language of a fence, quoted and escaped.
+    /// Returns whether a tag is a code block with an escaped language name.
     fn is_fence(tag: &str) -> bool {
         tag.strip_prefix("code class=\"language-").is_some_and(|language| !language.contains(['"', '<', '>']))
     }

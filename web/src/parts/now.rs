@@ -1,5 +1,4 @@
-//! The moment for which a page is drawn, and the zone in which its reader wants to read times. Durations are taken with
-//! it like with any other moment; only what is written for people asks for the zone.
+//! The current time of a page and the reader's time zone. The zone only affects formatted times.
 
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
@@ -18,7 +17,7 @@ impl ZonedNow {
         ZonedNow { at, zone: Tz::UTC }
     }
 
-    /// A moment as clocks show it where the reader is.
+    /// Converts a time to the reader's time zone.
     pub(crate) fn local(&self, at: DateTime<Utc>) -> DateTime<Tz> {
         at.with_timezone(&self.zone)
     }
@@ -27,27 +26,27 @@ impl ZonedNow {
         self.local(at).format(form).to_string()
     }
 
-    /// Day, time to the second, and where clocks show it.
+    /// Formats a time with date, seconds and zone.
     pub(crate) fn exactly(&self, at: DateTime<Utc>) -> String {
         format!("{} {}", self.written(at, "%Y-%m-%d %H:%M:%S"), self.suffix(at))
     }
 
-    /// Reads a date or a time as the reader types it.
+    /// Parses a date or time that the reader typed.
     pub(crate) fn typed(&self, text: &str) -> Option<TypedTime> {
         typed(text, self.zone)
     }
 
-    /// Writes a time as a field for a date and a time holds it.
+    /// Formats a time for a `datetime-local` input.
     pub(crate) fn field(&self, at: DateTime<Utc>) -> String {
         self.written(at, "%Y-%m-%dT%H:%M:%S")
     }
 
-    /// `UTC`, or how far from it: `+02:00`.
+    /// Returns `UTC` or the offset from it, such as `+02:00`.
     fn suffix(&self, at: DateTime<Utc>) -> String {
         if self.zone == Tz::UTC { "UTC".into() } else { self.written(at, "%:z") }
     }
 
-    /// `UTC`, `Berlin +1`, `Kolkata +5:30`.
+    /// Returns the zone and its offset: `UTC`, `Berlin +1`, `Kolkata +5:30`.
     pub(crate) fn place(&self) -> String {
         let name = self.zone.name();
         let minutes = self.zone.offset_from_utc_datetime(&self.at.naive_utc()).fix().local_minus_utc() / 60;
@@ -62,14 +61,14 @@ impl ZonedNow {
     }
 }
 
-/// The first and the last microsecond of a date, or the same time twice.
+/// A parsed input: the first and the last microsecond of a date, or a time in both fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TypedTime {
     pub(crate) first: DateTime<Utc>,
     pub(crate) last: DateTime<Utc>,
 }
 
-/// Reads a date or a time as people type it and as browsers send it: in this zone, unless the text names an offset.
+/// Parses a date or time as users type it and browsers send it, in this zone unless the text contains an offset.
 pub(crate) fn typed(text: &str, zone: Tz) -> Option<TypedTime> {
     let text = text.trim();
     if let Ok(day) = NaiveDate::parse_from_str(text, "%Y-%m-%d") {
@@ -80,14 +79,15 @@ pub(crate) fn typed(text: &str, zone: Tz) -> Option<TypedTime> {
     let forms = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M"];
     let at = match forms.iter().find_map(|form| NaiveDateTime::parse_from_str(text, form).ok()) {
         Some(naive) => instant(naive, zone)?,
-        // A number of seconds is a valid timestamp of the API; here it would be a year or a typing mistake.
+        // In the API, a number of seconds is a valid timestamp. Here it is more likely a year or a typo.
         None if text.parse::<f64>().is_ok() => return None,
         None => moment_from(text).ok()?,
     };
     Some(TypedTime { first: at, last: at })
 }
 
-/// Returns the first instant at which clocks of the zone show this time, or the next full hours if they skip it. `None` outside the years 1 to 10000.
+/// Returns the first instant at which clocks of the zone show this time. If they skip it, the time is moved forward by
+/// full hours. `None` outside the years 1 to 10000.
 fn instant(naive: NaiveDateTime, zone: Tz) -> Option<DateTime<Utc>> {
     if !(1..=10_000).contains(&naive.year()) {
         return None;

@@ -1,4 +1,5 @@
-//! The last outcomes of a check as a strip, newest right: a low bar is a pass, a full one with a line below is none.
+//! The last outcomes of a check as a strip, newest at the right. A low bar means that the check passed; a full bar with
+//! a line below, that it did not.
 
 use super::Escaped;
 use askama::filters::HtmlSafe;
@@ -18,7 +19,7 @@ const LOW: usize = 7;
 impl Strip {
     pub(crate) const PLACES: usize = 30;
 
-    /// Outcomes newest first.
+    /// Takes the outcomes newest first.
     pub(crate) fn new(of: &str, outcomes: impl Iterator<Item = CheckOutcome>) -> Strip {
         let mut outcomes: Vec<_> = outcomes.take(Strip::PLACES).collect();
         outcomes.reverse();
@@ -26,7 +27,7 @@ impl Strip {
     }
 }
 
-/// The state whose colour and sign stand for an outcome.
+/// Returns the state whose color and symbol represent an outcome.
 pub(crate) const fn as_state(outcome: CheckOutcome) -> &'static str {
     match outcome {
         CheckOutcome::Pass => "success",

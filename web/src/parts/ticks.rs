@@ -1,13 +1,14 @@
-//! Where the lines of an axis stand: at round numbers, in steps of 1, 2 or 5 and what clocks and calendars make of these.
+//! Tick marks of an axis at round numbers: multiples of 1, 2 or 5, and for times, the corresponding steps of clocks and
+//! calendars.
 
-/// As people divide time, in milliseconds; beyond the last one weeks are counted in ones, twos and fives.
+/// Round durations in milliseconds. Longer steps are 1, 2 or 5 times a power of ten days.
 const STEPS: [i64; 26] = [
     1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 30_000, 60_000, 120_000, 300_000, 600_000,
     1_200_000, 1_800_000, 3_600_000, 7_200_000, 18_000_000, 36_000_000, 86_400_000,
 ];
 const DAY: i64 = 86_400_000;
 
-/// The least round step that divides `whole` milliseconds into at most so many parts.
+/// Returns the smallest round step that divides `whole` milliseconds into at most `most` parts.
 #[expect(clippy::cast_possible_truncation, reason = "a float too large for it becomes the largest whole number")]
 pub(crate) fn millis(whole: i64, most: i64) -> i64 {
     let fits = |step: &i64| whole <= step.saturating_mul(most);
@@ -17,11 +18,11 @@ pub(crate) fn millis(whole: i64, most: i64) -> i64 {
     })
 }
 
-/// The same of numbers.
+/// Like [`millis`], for numbers.
 pub(crate) fn number(whole: f64, most: f64) -> f64 {
     let least = (whole / most).max(f64::MIN_POSITIVE);
     let power = 10_f64.powf(least.log10().floor());
-    // A little less than exact, since 0.2 · 5 may be more than 1.
+    // The tolerance compensates for rounding: 0.2 · 5 may be more than 1.
     [1.0, 2.0, 5.0].into_iter().map(|one| one * power).find(|step| *step >= least * 0.999_999).unwrap_or(power * 10.0)
 }
 

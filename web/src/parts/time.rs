@@ -1,11 +1,11 @@
-//! Times and durations as people read them. The exact time in UTC is always in the title.
+//! Formatted times and durations. The title always contains the exact time in UTC.
 
 use super::ZonedNow;
 use askama::filters::HtmlSafe;
 use chrono::{DateTime, TimeDelta, Utc};
 use std::fmt;
 
-/// How long ago, or in how long.
+/// A relative time, in the past or the future.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ago {
     at: DateTime<Utc>,
@@ -31,7 +31,7 @@ impl fmt::Display for Ago {
 
 impl HtmlSafe for Ago {}
 
-/// The time of a day where the reader is, with the day unless it is today.
+/// A time of day in the reader's zone, with the date unless it is today.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Moment {
     at: DateTime<Utc>,
@@ -53,7 +53,7 @@ impl fmt::Display for Moment {
 impl HtmlSafe for Moment {}
 
 impl Moment {
-    /// Without markup.
+    /// Returns the text without markup.
     pub(crate) fn text(&self) -> String {
         let (at, now) = (self.now.local(self.at), self.now.local(self.now.at));
         let days = (at.date_naive() - now.date_naive()).num_days();
@@ -69,19 +69,19 @@ impl Moment {
     }
 }
 
-/// Words for a moment, with the exact one in the title.
+/// A formatted time with the exact one in its title.
 #[derive(Debug, Clone)]
 pub(crate) struct Stamp {
     at: DateTime<Utc>,
     words: String,
 }
 
-/// The time of a day, to the second.
+/// Returns the time of day with seconds.
 pub(crate) fn clock(at: DateTime<Utc>, now: ZonedNow) -> Stamp {
     Stamp { at, words: now.written(at, "%H:%M:%S") }
 }
 
-/// Day, time to the second and zone.
+/// Returns the date, the time with seconds and the zone.
 pub(crate) fn exactly(at: DateTime<Utc>, now: ZonedNow) -> Stamp {
     Stamp { at, words: now.exactly(at) }
 }
@@ -104,7 +104,7 @@ fn open(f: &mut fmt::Formatter<'_>, at: DateTime<Utc>) -> fmt::Result {
     )
 }
 
-/// One unit, for lists.
+/// Formats a duration briefly, for lists.
 fn coarse(length: TimeDelta) -> String {
     let seconds = length.num_seconds();
     match seconds {
@@ -116,7 +116,7 @@ fn coarse(length: TimeDelta) -> String {
     }
 }
 
-/// `12 ms`, `1.6 s`, `38 s`, `2 m 14 s`, `1 h 59 m`, `3 d 2 h`.
+/// Formats a duration, such as `12 ms`, `1.6 s`, `38 s`, `2 m 14 s`, `1 h 59 m` or `3 d 2 h`.
 pub(crate) fn duration(length: TimeDelta) -> String {
     let millis = length.num_milliseconds().max(0);
     let seconds = millis / 1_000;

@@ -1,5 +1,5 @@
-//! The score: a row for each DAG, time to the right, runs as notes, now as a line. Runs that would touch are one band, so
-//! the drawing stays small however many there are.
+//! The timeline: a row per DAG, time from left to right, a mark per run, and a line for the current time. Runs that
+//! would touch are merged into one mark, so the size of the drawing is bounded.
 
 use super::icon::words;
 use super::{Escaped, ZonedNow, counted, duration};
@@ -11,9 +11,9 @@ use orch_store::overview::{NextRun, RunMark};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// Marks closer than this are one, in thousandths of the width: some 5 px.
+/// Marks that are closer than this are merged, in thousandths of the width: about 5 px.
 const TOUCH: i64 = 6;
-/// The least width of a mark, in thousandths.
+/// Minimum width of a mark, in thousandths.
 const THIN: i64 = 3;
 
 #[derive(Debug, Clone)]
@@ -22,7 +22,7 @@ pub(crate) struct Timeline {
     now: ZonedNow,
     to: DateTime<Utc>,
     pub(crate) rows: Vec<Row>,
-    /// DAGs that did not fit.
+    /// Number of DAGs that are not shown.
     pub(crate) more: usize,
 }
 
@@ -34,7 +34,7 @@ pub(crate) struct Row {
     next: Option<i64>,
 }
 
-/// In thousandths of the width.
+/// A mark for one or more runs. Positions are in thousandths of the width.
 #[derive(Debug, Clone)]
 struct Mark {
     state: RunState,
@@ -48,7 +48,7 @@ struct Mark {
 impl Timeline {
     pub(crate) const MOST_ROWS: usize = 12;
 
-    /// Runs in any order, of the DAGs that are shown; `dags`: how many there are.
+    /// Builds a timeline. `runs` are those of the shown DAGs, in any order; `dags` is the total number of DAGs.
     pub(crate) fn new(runs: &[RunMark], dags: usize, next: &[NextRun], now: ZonedNow, past: TimeDelta) -> Timeline {
         let (from, to) = (now - past, now + past / 6);
         let mut by_dag: BTreeMap<&str, Vec<&RunMark>> = BTreeMap::new();
@@ -94,7 +94,7 @@ impl Timeline {
         row.marks.push(Mark { state: run.state, from, to, runs: 1, href, title });
     }
 
-    /// Whole hours or days to the right of which a line is drawn, at most eight.
+    /// Returns the ticks at full hours or days, at most eight.
     fn ticks(&self) -> Vec<(i64, String)> {
         let whole = self.to - self.from;
         let steps = [10, 60, 120, 240, 360, 720, 1_440, 2_880];
@@ -116,7 +116,7 @@ pub(crate) fn dag_href(dag_id: &str) -> String {
     format!("/dags/{}", encoded(dag_id))
 }
 
-/// Thousandths as percent.
+/// Formats thousandths as a percentage.
 struct Percent(i64);
 
 impl fmt::Display for Percent {
@@ -137,9 +137,9 @@ impl fmt::Display for Timeline {
         for (place, (x, text)) in self.ticks().into_iter().filter(|(x, _)| *x < 1_000).enumerate() {
             let at = Percent(x);
             write!(f, r#"<line class="ax" x1="{at}" x2="{at}" y1="22" y2="{height}"/>"#)?;
-            // Not under the word that says when now is.
+            // Labels near the current time would overlap its label.
             if (x - now).abs() > 80 && (25..975).contains(&x) {
-                // On a phone half of them, and none near now.
+                // Phones show only half of the labels, and none near the current time.
                 let alt = if place % 2 == 0 || (x - now).abs() < 350 { "axt alt" } else { "axt" };
                 write!(f, r#"<text class="{alt}" x="{at}" y="14" text-anchor="middle">{text}</text>"#)?;
             }

@@ -1,5 +1,5 @@
-//! A year as weeks side by side: a square for each day, shaded by how many runs it had, in the colour of the worst of them. A day
-//! with a failed run has a line through it as well.
+//! A year as columns of weeks: a square per day, shaded by its number of runs, in the color of the worst state. Days
+//! with a failed run also have a line through the square.
 
 use askama::filters::HtmlSafe;
 use chrono::{Datelike as _, Days, NaiveDate, Weekday};
@@ -10,7 +10,7 @@ use std::fmt;
 pub(crate) struct DayCount {
     pub(crate) succeeded: i64,
     pub(crate) failed: i64,
-    /// Queued or running.
+    /// Queued or running runs.
     pub(crate) open: i64,
 }
 
@@ -27,7 +27,7 @@ impl DayCount {
         }
     }
 
-    /// Such as `3 runs, 1 failed`.
+    /// Returns a text such as `3 runs, 1 failed`.
     pub(crate) fn words(self) -> String {
         let parts = [(self.failed, "failed"), (self.open, "not over")].into_iter().filter(|(count, _)| *count > 0);
         let parts = parts.map(|(count, what)| format!(", {count} {what}"));
@@ -45,15 +45,15 @@ pub(crate) struct Year {
 const WEEKS: u64 = 53;
 const STEP: i64 = 14;
 const SIDE: i64 = 12;
-/// Words of the days on the left, of the months above.
+/// Margins for the labels of days at the left and of months at the top.
 const LEFT: i64 = 30;
 const TOP: i64 = 18;
 const HEIGHT: i64 = TOP + 7 * STEP;
-/// A day with one run among days with many is still seen.
+/// Minimum opacity, so that a day with a single run remains visible.
 const FAINTEST: f64 = 0.35;
 
 impl Year {
-    /// The weeks that end with that of `last`; days beyond it are left out.
+    /// Returns the weeks up to the one that contains `last`. Days outside of them are omitted.
     pub(crate) fn new(last: NaiveDate, mut days: BTreeMap<NaiveDate, DayCount>) -> Year {
         let first = Year::first(last);
         days.retain(|day, count| (first..=last).contains(day) && count.all() > 0);
@@ -61,7 +61,7 @@ impl Year {
         Year { last, days, most }
     }
 
-    /// The Monday with which a year begins that ends with this day.
+    /// Returns the Monday of the first week of a year that ends on this day.
     pub(crate) fn first(last: NaiveDate) -> NaiveDate {
         let monday = last.week(Weekday::Mon).first_day();
         monday.checked_sub_days(Days::new((WEEKS - 1) * 7)).unwrap_or(monday)

@@ -1,19 +1,18 @@
-//! Where the points of a picture stand from left to right, and the words below them.
+//! The positions of points on the horizontal axis, and the labels below them.
 
 use super::super::{short, ticks};
 use chrono::{DateTime, NaiveDate, NaiveDateTime};
 use std::borrow::Cow;
 
-/// Words below the picture; more would lie over each other. On a phone there is room for every other one.
+/// Maximum number of labels below the chart; more would overlap. Phones show every other one.
 pub(super) const MOST_LABELS: usize = 6;
 const LABEL_CHARS: usize = 14;
 
-/// Where points stand from left to right.
 #[derive(Debug, Clone)]
 pub(super) struct Axis {
     pub(super) places: Vec<f64>,
     pub(super) slot: f64,
-    /// Of the times below, if the points are times.
+    /// Time labels with their positions. Empty if the points are not times.
     pub(super) times: Vec<(f64, String)>,
 }
 
@@ -23,7 +22,7 @@ impl Axis {
         Axis { places: (0..points).map(|place| slot * place as f64).collect(), slot, times: Vec::new() }
     }
 
-    /// `None`: some points are no times, or they are not in order.
+    /// Returns a time axis, or `None` if some points are not times or they are not in ascending order.
     pub(super) fn of_times(millis: &[i64], points: usize) -> Option<Axis> {
         let gap = millis.windows(2).map(|pair| pair[1] - pair[0]).min().filter(|gap| *gap > 0)?;
         let first = *millis.first().filter(|_| millis.len() == points)?;
@@ -43,7 +42,7 @@ impl Axis {
     }
 }
 
-/// A date or a time as SQL writes it; zones are left aside, since all points have the same.
+/// Parses a date or time in SQL format. Time zones are ignored, because all points have the same one.
 pub(super) fn millis_of(word: &str) -> Option<i64> {
     let text = word.replace('T', " ");
     let time = |form: &str, chars: usize| NaiveDateTime::parse_from_str(text.get(..chars)?, form).ok();
@@ -52,7 +51,7 @@ pub(super) fn millis_of(word: &str) -> Option<i64> {
     Some(at.and_utc().timestamp_millis())
 }
 
-/// What tells a word from its neighbours: of a time the day and the minute, of a path its end.
+/// Returns the distinctive part of a label: the day and minute of a time, or the last segment of a path.
 pub(super) fn label(word: &str) -> Cow<'_, str> {
     let bytes = word.as_bytes();
     let is_time = bytes.len() >= 16 && bytes[4] == b'-' && bytes[7] == b'-' && bytes[13] == b':';
