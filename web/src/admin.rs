@@ -1,16 +1,15 @@
-//! The first user, which a start creates.
+//! The first user, created when the server starts.
 
 use crate::auth::{Password, Role, verify};
 use crate::{WebError, WebResult};
 use orch_store::user::{NewUser, add_user, get_user, has_admin};
 use sqlx::PgConnection;
 
-/// The name of the first user.
 pub const ADMIN: &str = "admin";
 
 const MOST_NAME_BYTES: usize = 100;
 
-/// The first user after a start.
+/// Outcome of [`ensure_admin`].
 #[derive(Debug)]
 pub enum Admin {
     /// The user existed before.
@@ -23,8 +22,8 @@ pub enum Admin {
     Generated(Password),
 }
 
-/// Creates the first user if it does not exist. A start never changes a password: `configured` would undo a change that the user made on
-/// the pages. Hashing takes about 20 ms of a CPU.
+/// Creates the first user if it does not exist. A start never changes a password, because `configured` would undo a
+/// change that the user made on the pages. Hashing takes about 20 ms of a CPU.
 pub async fn ensure_admin(db: &mut PgConnection, configured: Option<&Password>) -> WebResult<Admin> {
     let (password, admin) = match (get_user(db, ADMIN).await?, configured) {
         (Some(_), None) => return Ok(Admin::Kept),
@@ -45,7 +44,7 @@ pub async fn ensure_admin(db: &mut PgConnection, configured: Option<&Password>) 
     Ok(if add_user(db, &new).await?.is_none() { admin } else { Admin::Kept })
 }
 
-/// As `api_user` keeps a password. Takes some 20 ms of a core.
+/// Returns the hash that is stored in `api_user`. Takes about 20 ms of a CPU.
 pub async fn hash_password(password: Password) -> WebResult<String> {
     background(move || password.hash()).await
 }
@@ -58,13 +57,13 @@ async fn background<T: Send + 'static>(work: impl FnOnce() -> WebResult<T> + Sen
     tokio::task::spawn_blocking(work).await.map_err(|_| WebError::Hash(argon2::password_hash::Error::Crypto))?
 }
 
-/// What a user may be called: what fits in a log line, a URL and an address of mail.
+/// Checks that a user name is safe in a log line, a URL and an email address.
 pub fn check_user_name(name: &str) -> Result<(), &'static str> {
     let is_right = |byte: u8| byte.is_ascii_alphanumeric() || b"_.@+-".contains(&byte);
     if !(1..=MOST_NAME_BYTES).contains(&name.len()) || !name.bytes().all(is_right) {
         return Err("a user name is up to 100 letters, digits and `_.@+-`");
     }
-    // In a path `.` and `..` are other places.
+    // In a URL path, `.` and `..` refer to other paths.
     if name.bytes().all(|byte| byte == b'.') { Err("a user name is not only dots") } else { Ok(()) }
 }
 

@@ -1,5 +1,6 @@
-//! Where a request comes from and what it was asked as: what the connection says, or what a proxy in front of this server
-//! says of it. A header counts only when it comes from an address that was named as such a proxy; anybody can write one.
+//! The origin of a request: client address, host name and scheme. They come from the connection, or from the headers of
+//! a reverse proxy. Forwarding headers count only if the connection comes from a configured proxy, because any client
+//! can send them.
 
 use crate::config::WebConfig;
 use crate::extract::Peer;
@@ -12,14 +13,14 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// A request as its sender meant it.
+/// A request as its client sent it, before any proxy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Arrival {
     /// The client's address.
     pub(crate) peer: IpAddr,
-    /// The name the server was asked by, with the port.
+    /// The host name of the request, with the port if there is one.
     pub(crate) host: Option<String>,
-    /// What was written on this server's doorstep is written where everybody on the way can read it.
+    /// True if the request was sent without encryption over a network, where others could read it.
     pub(crate) is_plain: bool,
 }
 
@@ -30,7 +31,7 @@ impl Arrival {
         let host = text(header::HOST).or(uri.authority().map(Authority::as_str));
         let is_proxied = is_trusted(&config.trusted_proxies, peer);
         if !is_proxied {
-            // By its own certificate, nothing arrives here in plain text.
+            // With a certificate of its own, this server accepts encrypted connections only.
             let is_plain = config.tls.is_none() && !peer.is_loopback();
             return Arrival { peer, host: host.map(String::from), is_plain };
         }
@@ -45,8 +46,8 @@ fn is_trusted(proxies: &[Network], address: IpAddr) -> bool {
     proxies.iter().any(|network| network.contains(address))
 }
 
-/// Each proxy adds at the right whom it heard from: the first from there that is no proxy of ours is the client. What
-/// stands further left, the client may have made up.
+/// Returns the client's address: the first one from the right that is not a trusted proxy. Each proxy appends the
+/// address of its peer at the right, and the client may have forged those further left.
 fn client(proxies: &[Network], headers: &HeaderMap, peer: IpAddr) -> IpAddr {
     let said: Vec<&str> =
         headers.get_all(FORWARDED_FOR).iter().flat_map(|value| value.to_str().unwrap_or("?").split(',')).collect();
@@ -61,7 +62,7 @@ fn client(proxies: &[Network], headers: &HeaderMap, peer: IpAddr) -> IpAddr {
     nearest
 }
 
-/// Some proxies write a port behind it.
+/// Some proxies append a port to the address.
 fn address_in(text: &str) -> Option<IpAddr> {
     let bare = text.trim_start_matches('[').trim_end_matches(']');
     let address =
@@ -101,7 +102,7 @@ mod tests {
             let found = arrival(from, &[(FORWARDED_FOR, said)]).peer;
             assert_eq!(found, client.parse::<IpAddr>().expect("an address"), "{from} {said}");
         }
-        // Several headers are one list.
+        // Repeated headers form one list.
         let twice = arrival("10.0.0.1", &[(FORWARDED_FOR, "203.0.113.9"), (FORWARDED_FOR, "198.51.100.7")]);
         assert_eq!(twice.peer, "198.51.100.7".parse::<IpAddr>().expect("an address"));
     }

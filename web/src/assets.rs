@@ -1,7 +1,8 @@
-//! The stylesheet, the script and the icons of the pages, in the binary.
+//! The stylesheet, the script and the icons of the pages, embedded in the binary.
 //!
-//! Each is served under a name with the hash of what it holds, so a browser keeps it for ever and a new binary is seen at
-//! once. The list is closed: no name out of a request reaches a file system.
+//! Each file is served under a URL that contains the hash of its content, so browsers cache it permanently and load a
+//! new version immediately. Only files in this list are served: names from requests are never used as file system
+//! paths.
 
 use crate::extract::StaticPath;
 use crate::refusal::Refusal;
@@ -47,18 +48,18 @@ static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
     assets.collect()
 });
 
-/// Where a page finds a file of the list.
+/// Returns the URL of a file in the list, for use in pages.
 pub(crate) fn url(name: &str) -> &'static str {
     ASSETS.iter().find(|asset| asset.name == name).map_or("", |asset| asset.url.as_str())
 }
 
-/// `GET /static/{hash}/{name}`. A hash of another build is answered with nothing rather than with the wrong file.
+/// Handles `GET /static/{hash}/{name}`. A hash of another build returns 404 rather than the wrong file.
 pub(crate) async fn serve(path: StaticPath, headers: HeaderMap) -> Result<Response, Refusal> {
     let asset = ASSETS.iter().find(|asset| asset.name == path.name && asset.hash == path.hash);
     let asset = asset.ok_or_else(|| Refusal::not_found("there is no such file"))?;
     let tag = format!("\"{}\"", asset.hash);
     let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|tags| tags.to_str().ok());
-    // Compressed on the way, the tag becomes a weak one: what is inside is the same.
+    // Compression turns the tag into a weak one, but the content is the same.
     let known = known.flat_map(|tags| tags.split(',')).any(|known| known.trim().trim_start_matches("W/") == tag);
     let mut response = if known {
         StatusCode::NOT_MODIFIED.into_response()

@@ -1,6 +1,7 @@
-//! Who is calling: passwords, the tokens they are changed for, and whether a caller may do what a route does.
+//! Authentication and authorization: passwords, tokens, sessions, and the role of a caller.
 //!
-//! Logins, tokens and users are read from the database at most once a second. A change by this server counts immediately.
+//! Logins, tokens and users are read from the database at most once a second. A change by this server applies
+//! immediately.
 
 mod api_token;
 mod failures;
@@ -38,12 +39,11 @@ use token::{Claims, Signer, TokenError};
 use tokio::sync::OnceCell;
 use users::{ActiveUser, Users};
 
-/// A signed-in user, as handlers see one.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
     pub name: Arc<str>,
     pub role: Role,
-    /// What its runs are triggered by.
+    /// Recorded as the trigger of runs that this caller creates.
     pub through: TriggeredBy,
 }
 
@@ -60,7 +60,7 @@ pub(crate) struct Auth {
 }
 
 const WRONG_LOGIN: &str = "Invalid credentials";
-/// Of a name with which a login failed: a client may send any text.
+/// Maximum length of the user name in the audit record of a failed login. Clients may send any text.
 const MOST_ATTEMPTED_CHARS: usize = 64;
 
 impl Auth {
@@ -70,7 +70,7 @@ impl Auth {
         Auth { clock, users, sessions, api_tokens, failures, hasher, signer, caller_key: OnceCell::new() }
     }
 
-    /// Changes a password for a token.
+    /// Checks a password and returns a token.
     pub(crate) async fn log_in(
         &self,
         pool: &PgPool,
@@ -85,7 +85,8 @@ impl Auth {
         Ok(signer.sign(&Claims { sub, iat, exp: expires.timestamp(), jti }))
     }
 
-    /// The user whose name and password these are. A wrong name and a wrong password look the same and take the same time.
+    /// Returns the user with this name and password. A wrong name and a wrong password cause the same response after
+    /// the same time.
     async fn right_user(
         &self,
         pool: &PgPool,
@@ -110,13 +111,12 @@ impl Auth {
         Ok((user.name, known))
     }
 
-    /// Who sent these headers.
     pub(crate) async fn caller(&self, pool: &PgPool, headers: &HeaderMap) -> Result<Caller, Refusal> {
         let token = bearer(headers).ok_or(Refusal::NotLoggedIn("Not authenticated"))?;
         self.caller_by(pool, token, TokenScope::All).await
     }
 
-    /// Returns the owner of this token, which must open `scope`.
+    /// Returns the owner of this token, which must be valid for `scope`.
     pub(crate) async fn caller_by(&self, pool: &PgPool, token: &str, scope: TokenScope) -> Result<Caller, Refusal> {
         let now = self.clock.now();
         if is_api_token(token) {
@@ -127,7 +127,7 @@ impl Auth {
         caller.filter(|caller| *caller.name == *claims.sub).ok_or(Refusal::NotLoggedIn("Token was revoked"))
     }
 
-    /// True if this token led to a caller before, so that it costs its user and not its address.
+    /// Returns whether this token was valid before. The rate limit then charges its user instead of the address.
     pub(crate) fn knows(&self, token: &str) -> bool {
         if is_api_token(token) {
             return self.api_tokens.knows(&token_hash(token));
@@ -136,14 +136,15 @@ impl Auth {
         claims.is_some_and(|claims| self.sessions.knows(&digest(&claims.jti)))
     }
 
-    /// Signs who is calling, for a server of the bundle.
+    /// Returns a signed token that identifies the caller to a server of the bundle.
     pub(crate) async fn sign(&self, pool: &PgPool, audience: Audience, caller: &Caller) -> Result<String, Refusal> {
         let load = || async { CallerKey::load(&mut *pool.acquire().await?).await };
         let key: Result<_, StoreError> = self.caller_key.get_or_try_init(load).await;
         Ok(key?.sign(audience, &caller.name, caller.role, self.clock.now()))
     }
 
-    /// Ends the login whose token these headers carry. A token that somebody made is revoked where it was made.
+    /// Ends the login whose token is in these headers. Rejects API tokens, which their owners revoke on the page
+    /// `/account`.
     pub(crate) async fn log_out(&self, pool: &PgPool, headers: &HeaderMap, from: IpAddr) -> Result<(), Refusal> {
         let token = bearer(headers).ok_or(Refusal::NotLoggedIn("Not authenticated"))?;
         if is_api_token(token) {
@@ -161,12 +162,12 @@ impl Auth {
         })
     }
 
-    /// Of a password that somebody chose.
     pub(crate) async fn hash(&self, password: Password) -> Result<String, Refusal> {
         self.hasher.hash(password).await
     }
 
-    /// The owner of a session says its password again; its hash, and the stamp that a session has with another hash.
+    /// Checks the password of a signed-in user again. Returns its hash, and the stamp of sessions after a change to
+    /// `new_hash`.
     pub(crate) async fn confirm(
         &self,
         pool: &PgPool,
@@ -184,7 +185,8 @@ impl Auth {
         Ok((user.password_hash, users::stamp(new_hash, user.generation)))
     }
 
-    /// A user, a session or a token was changed here: it is looked at again at once.
+    /// Invalidates cached users, sessions and tokens after a change by this server, so that they are read again
+    /// immediately.
     pub(crate) fn changed(&self, user: &str) {
         self.users.forget(user);
         self.sessions.expire_all();
@@ -196,12 +198,12 @@ impl Auth {
     }
 }
 
-/// The name with which a login failed, as the audit keeps it.
 fn attempted(name: &str) -> String {
     without_nul(name).chars().take(MOST_ATTEMPTED_CHARS).collect()
 }
 
-/// The token of `Authorization: Bearer …`; nowhere else is one taken from, least of all from a URL.
+/// Returns the token of `Authorization: Bearer …`. Tokens are not accepted from other places, in particular not from
+/// URLs.
 pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())

@@ -1,8 +1,8 @@
-//! The path below which this server lives, when a proxy serves other things beside it: `/orch`.
+//! The base path of this server, such as `/orch`, if a proxy serves other applications on the same host.
 //!
-//! Nothing else in this crate knows of it. On the way in it is taken off; on the way out it is put before every address of
-//! this server: links, forms and files of pages, redirects, the paths of cookies. Whatever stands in a page as `="/` was
-//! written by a template, for what comes from outside has its quotation marks escaped.
+//! The rest of this crate does not use it. It is removed from requests and added to the URLs in responses: links,
+//! forms, assets, redirects and cookie paths. In a page, `="/` always comes from a template, because quotation marks in
+//! data are escaped.
 
 use crate::body::read_body;
 use crate::refusal::Refusal;
@@ -16,7 +16,7 @@ use axum::response::{IntoResponse as _, Response};
 use orch_core::network::BasePath;
 use tower::ServiceExt as _;
 
-/// The same server below a path. Some proxies take the path off themselves, so requests without it are answered too.
+/// Serves a router below a base path. Requests without the path are accepted too, because some proxies remove it.
 pub(crate) fn below(base: &BasePath, inner: Router) -> Router {
     if base.is_root() {
         return inner;
@@ -37,7 +37,7 @@ fn without(uri: &Uri, base: &BasePath) -> Option<Uri> {
         None => "/".to_string(),
         Some(b'/') => rest.to_string(),
         Some(b'?') => format!("/{rest}"),
-        // `/orchid` is something else.
+        // A longer name such as `/orchid` is a different path.
         Some(_) => return None,
     };
     let mut parts = uri.clone().into_parts();
@@ -45,14 +45,15 @@ fn without(uri: &Uri, base: &BasePath) -> Option<Uri> {
     Uri::from_parts(parts).ok()
 }
 
-/// Marks a response that is passed on from a server of the bundle: its body is streamed, and its links come from no template.
+/// Marks a response that is passed on from a server of the bundle. Its body is streamed and does not come from a
+/// template, so its links are not changed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct IsPassedOn;
 
-/// Maximum size of a page whose addresses are changed.
+/// Maximum size of a page whose URLs are changed.
 const MAX_PAGE_BYTES: usize = 64 << 20;
 
-/// Puts the path before the addresses of a response.
+/// Adds the base path to the URLs in a response.
 pub(crate) async fn put_before(State(base): State<BasePath>, request: Request, next: Next) -> Response {
     let response = next.run(request).await;
     if base.is_root() {
@@ -64,7 +65,7 @@ pub(crate) async fn put_before(State(base): State<BasePath>, request: Request, n
     if !kind.starts_with("text/html") || parts.extensions.get::<IsPassedOn>().is_some() {
         return Response::from_parts(parts, body);
     }
-    // Pages are whole when they leave their handler.
+    // Pages are not streamed, so the body is already complete.
     match read_body(body, MAX_PAGE_BYTES).await {
         Ok(page) => {
             parts.headers.remove(header::CONTENT_LENGTH);
@@ -89,11 +90,11 @@ fn put_before_headers(headers: &mut HeaderMap, base: &BasePath) {
     }
 }
 
-/// Attributes whose value is an address when it begins with a slash.
+/// Returns whether an attribute contains a URL if its value starts with a slash.
 fn is_address(attribute: &str) -> bool {
     match attribute {
         "href" | "src" | "action" | "formaction" => true,
-        // A key that somebody presses.
+        // The value is a keyboard shortcut.
         "data-key" => false,
         other => other.starts_with("data-"),
     }

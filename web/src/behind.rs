@@ -1,9 +1,10 @@
-//! Servers of the bundle beside this server, each under its own path: published queries, and the catalog of the lake.
+//! Reverse proxy for the servers of the bundle: published queries and the catalog of the lake, each under its own path.
 //!
-//! The caller is identified (`guard.rs`) before its body is read. A server of the bundle gets neither a credential nor a cookie of the caller,
-//! but a token that names the caller, that only this server of the bundle accepts, and only for 30 seconds. Bodies are streamed both
-//! ways (`body.rs`). Servers of the bundle share the origin with the pages of this server, so of their responses only some headers
-//! pass, and the policy for scripts is always the one of this server.
+//! The caller is identified (`guard.rs`) before its body is read. A server of the bundle receives neither credentials
+//! nor cookies of the caller, but a token that identifies the caller and is valid for 30 seconds at this server of the
+//! bundle only. Bodies are streamed in both directions (`body.rs`). Servers of the bundle share the origin with the
+//! pages of this server, so only some of their response headers are passed on, and the content security policy is
+//! always set by this server.
 
 mod body;
 pub(crate) mod servers;
@@ -32,7 +33,7 @@ use tokio::task::JoinSet;
 
 /// Path at which users reach the server of the bundle.
 const PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
-/// Headers of a request that are passed on, and no others.
+/// Request headers that are passed on.
 const PASSED: [HeaderName; 5] = [
     header::ACCEPT,
     header::CONTENT_TYPE,
@@ -40,7 +41,7 @@ const PASSED: [HeaderName; 5] = [
     header::USER_AGENT,
     HeaderName::from_static("x-iceberg-access-delegation"),
 ];
-/// Headers of a response that are passed on, beside `Location`.
+/// Response headers that are passed on, in addition to `Location`.
 const RETURNED: [HeaderName; 10] = [
     header::ALLOW,
     header::CACHE_CONTROL,
@@ -53,31 +54,32 @@ const RETURNED: [HeaderName; 10] = [
     header::VARY,
     header::WWW_AUTHENTICATE,
 ];
-/// Nothing that a bundle sends runs as a script here.
+/// Content security policy of responses from a bundle. It prevents them from running scripts.
 const POLICY: HeaderValue =
     HeaderValue::from_static("default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'");
-/// Policy of the page of published queries, whose files belong to this server.
+/// Content security policy of the page of published queries, whose files belong to this server.
 const DOCS_POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; \
      frame-ancestors 'none'",
 );
-/// The page of published queries by path, with content type. A server of the bundle with its own address serves the same files.
+/// The files of the page of published queries: path, content type and content. A server of the bundle that has its own
+/// address serves the same files.
 const DOCS: [(&str, &str, &str); 3] = [
     ("/docs", "text/html; charset=utf-8", include_str!("../../serving/src/docs.html")),
     ("/docs.js", "text/javascript; charset=utf-8", include_str!("../../serving/src/docs.js")),
     ("/docs.css", "text/css; charset=utf-8", include_str!("../../serving/src/docs.css")),
 ];
 
-/// Maximum size of a body that an identified caller sends: metadata of a table with many snapshots are megabytes.
+/// Maximum size of a body from an identified caller. The metadata of a table with many snapshots takes megabytes.
 const MAX_BODY_BYTES: u64 = 64 << 20;
-/// Maximum size of a body that any other caller sends.
+/// Maximum size of a body from any other caller.
 const MAX_ANONYMOUS_BODY_BYTES: u64 = 64 << 10;
-/// Timeout for a request of any other caller, up to the head of its response.
+/// Timeout for a request of any other caller, until the head of its response arrives.
 const ANONYMOUS_TIMEOUT: Duration = Duration::from_secs(10);
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Has a bundle begun to serve queries beside this server? Many bundles have none.
+/// Returns whether a bundle serves queries. Many bundles have none.
 pub(crate) async fn has_queries(app: &App) -> bool {
     SERVING.is_there(app).await
 }
@@ -180,7 +182,8 @@ impl BundleServer {
         self.filtered(&app.config.base_path, response, connection)
     }
 
-    /// The page of published queries. This server has it, so that no script of a bundle runs beside the pages of this server.
+    /// Returns a file of the page of published queries. This server contains these files, so that no script of a bundle
+    /// runs in its origin.
     fn docs(&self, path: &str) -> Option<Response> {
         let path = path.strip_prefix(self.prefix).filter(|_| self.audience == Audience::Serving)?;
         let (_, kind, text) = DOCS.into_iter().find(|(known, ..)| *known == path)?;
@@ -215,7 +218,7 @@ impl BundleServer {
         Ok(response)
     }
 
-    /// Returns the redirect target without the base path, if it is an address of this server of the bundle.
+    /// Returns the redirect target without the base path, if it belongs to this server of the bundle.
     fn own_location(&self, base: &BasePath, headers: &HeaderMap) -> Option<HeaderValue> {
         let path = headers.get(header::LOCATION)?.to_str().ok()?.strip_prefix(base.as_str())?;
         let below = path.strip_prefix(self.prefix)?;
@@ -233,7 +236,7 @@ fn too_large(upload: &Upload) -> Refusal {
     Refusal::plain(StatusCode::PAYLOAD_TOO_LARGE, text)
 }
 
-/// Sends the request over a new connection, which ends when the returned task is dropped.
+/// Sends the request over a new connection, which is closed when the returned task is dropped.
 async fn exchange(socket: &Path, request: Request) -> Result<(hyper::Response<Incoming>, JoinSet<()>), BoxError> {
     let stream = TokioIo::new(UnixStream::connect(socket).await?);
     let (mut sender, connection) = Builder::new().max_buf_size(MAX_FRAME_BYTES).handshake(stream).await?;

@@ -1,11 +1,11 @@
-//! Bodies that are read whole.
+//! Reading bodies as a whole, with a limit.
 
 use axum::body::{Body, Bytes, to_bytes};
 use http_body_util::LengthLimitError;
 use orch_store::bounded::TooManyBytes;
 use std::error::Error as _;
 
-/// Maximum size of a response that a command reads, and of one that a server of the bundle sends.
+/// Maximum size of a response that a command reads, and of one from a server of the bundle.
 pub const MAX_RESPONSE_BYTES: usize = 256 << 20;
 
 #[derive(Debug, thiserror::Error)]

@@ -1,15 +1,15 @@
-//! The bundle beside this server: a process with DAGs, tables and SQL whose libraries the server does not have.
+//! The state of the bundle: a separate process with DAGs, tables and SQL, and with libraries that the server does not
+//! contain.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use tokio::sync::watch::Receiver;
 
-/// How it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub enum BundleState {
-    /// None is there, and none was named.
+    /// No bundle was found and none was configured.
     #[default]
     None,
-    /// It was named, and is not there.
+    /// A bundle was configured but does not exist.
     Missing {
         path: String,
     },
@@ -21,14 +21,13 @@ pub enum BundleState {
         name: String,
     },
     AtWork,
-    /// It ended by itself, and is started again.
+    /// The bundle exited and is being restarted.
     Ended {
         name: String,
         how: String,
     },
 }
 
-/// What a page says of it: what is so, and what that means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Notice {
     pub(crate) title: String,
@@ -37,7 +36,7 @@ pub(crate) struct Notice {
 }
 
 impl BundleState {
-    /// Nothing while all is well.
+    /// Returns a notice, or `None` if the bundle is in order.
     pub(crate) fn notice(&self) -> Option<Notice> {
         let wait = "Its DAGs, tables and SQL appear here by themselves.";
         let (title, text, is_wrong) = match self {
@@ -59,7 +58,7 @@ impl BundleState {
     }
 }
 
-/// Another number when the bundle is in another state.
+/// Returns a number that changes with the state of the bundle.
 pub(crate) fn mark_of(bundle: Option<&Receiver<BundleState>>) -> i64 {
     let Some(bundle) = bundle else { return 0 };
     let mut hasher = DefaultHasher::new();

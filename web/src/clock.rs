@@ -1,13 +1,13 @@
-//! The time by which tokens expire and failed logins are forgotten: this host's, or one that a test moves.
+//! The clock for the expiry of tokens and of failed logins: the time of this host, or a time that a test controls.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-/// Clones show the same time.
+/// Clones share the same time.
 #[derive(Debug, Clone, Default)]
 pub struct Clock {
-    /// How far a test has moved it on, in milliseconds.
+    /// Offset by which a test has advanced the clock, in milliseconds.
     ahead: Option<Arc<AtomicI64>>,
 }
 
@@ -16,12 +16,12 @@ impl Clock {
         Clock::default()
     }
 
-    /// Starts at this host's time and can be moved on.
+    /// Returns a clock that starts at this host's time and that tests can advance.
     pub fn movable() -> Clock {
         Clock { ahead: Some(Arc::default()) }
     }
 
-    /// Moves a movable clock on; any other stays as it is.
+    /// Advances a clock from [`Clock::movable`]. Has no effect on other clocks.
     pub fn advance(&self, by: TimeDelta) {
         if let Some(ahead) = &self.ahead {
             ahead.fetch_add(by.num_milliseconds(), Ordering::SeqCst);

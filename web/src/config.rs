@@ -1,4 +1,4 @@
-//! What a web server is told when it starts.
+//! Configuration of a web server.
 
 use crate::bundle_state::BundleState;
 use crate::clock::Clock;
@@ -16,9 +16,9 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tokio::sync::watch::Receiver;
 
-/// For lists and pages, whose statements are planned for what they query.
+/// For lists and pages, whose statements are planned for each query.
 const PAGE_CONNECTIONS: u32 = 5;
-/// For statements that are sent over and over and must be quick: triggers and single rows.
+/// For frequent statements that must be fast: triggers and single rows.
 const HOT_CONNECTIONS: u32 = 3;
 
 #[derive(Clone)]
@@ -28,56 +28,55 @@ pub struct WebConfig {
     pub hot_connections: u32,
     /// Maximum number of connections for lists and pages.
     pub page_connections: u32,
-    /// Names people reach this server by. Loopback names and addresses in figures need not be listed: no other name can
-    /// be made to lead there by somebody else's DNS.
+    /// Host names of this server. Loopback names and IP addresses need not be listed. All other names are rejected,
+    /// which prevents DNS rebinding.
     pub hosts: Vec<String>,
-    /// Shown to people.
+    /// Shown to users.
     pub hostname: String,
-    /// How long a token lasts that a program asked for.
+    /// Lifetime of a token for a program.
     pub token_lifetime: Duration,
-    /// And one that a command asked for.
+    /// Lifetime of a token for a command line.
     pub cli_token_lifetime: Duration,
-    /// And how long a browser stays logged in.
+    /// Lifetime of a browser session.
     pub session_lifetime: Duration,
-    /// People reach this server by https, through its own certificate or a proxy's: cookies are sent no other way.
+    /// True if users reach this server over HTTPS, with its own certificate or that of a proxy. Cookies are then sent
+    /// over HTTPS only.
     pub https: bool,
-    /// Its own certificate, if it has one.
     pub tls: Option<Tls>,
-    /// Below which all its addresses are.
+    /// The path below which all URLs of this server are.
     pub base_path: BasePath,
-    /// Proxies in front of it: what they say of a client and of how it asked is believed, and nobody else's word.
+    /// Trusted reverse proxies. Forwarding headers of other clients are ignored.
     pub trusted_proxies: Vec<Network>,
-    /// Points a second that a user may spend; a request costs one, an expensive one ten. 0: no limit.
+    /// Rate limit per user in points per second. A request costs one point, an expensive one ten. 0 means no limit.
     pub rate_limit: u32,
-    /// Connections at the same time from one address that is no trusted proxy. 0: an eighth of all that there may be.
+    /// Maximum number of concurrent connections from one address, except trusted proxies. 0 means an eighth of the
+    /// maximum number of connections.
     pub connections_per_address: usize,
-    /// How long open requests may take once the server stops.
+    /// Timeout for open requests when the server stops.
     pub grace: Duration,
     pub clock: Clock,
-    /// Those that seal and open the secrets of connections and variables.
+    /// Keys that encrypt and decrypt the secrets of connections and variables.
     pub keys: Keyring,
-    /// Connections that the binary or its bundle brings, and what they are made for.
+    /// Connections that are built into the binary or its bundle, and the installation for which they are created.
     pub default_connections: DefaultConnections,
     pub installation: Installation,
-    /// Whether operators may have connections and alerts tried from here.
+    /// True if operators may test connections and alerts.
     pub test_connection: bool,
-    /// Which addresses a trial may reach.
+    /// Addresses that a connection test may reach.
     pub reach: Reach,
-    /// The way to the lake, if this binary or its bundle has one.
     pub lake: LakeDoor,
-    /// The way to clusters such as Kafka, if there is one.
     pub clusters: ClusterDoor,
-    /// Where servers of the bundle beside this server listen for it: a folder of sockets.
+    /// Folder with the sockets of the bundle's servers.
     pub sockets: Option<PathBuf>,
-    /// How the bundle is that runs beside this server, if one should.
+    /// State of the bundle, if this installation runs one.
     pub bundle: Option<Receiver<BundleState>>,
-    /// Where old logs are.
     pub archive: ArchiveDoor,
-    /// People can log in and the first DAGs are registered: not ready before. Set by whoever sees to that.
+    /// True once users can log in and the first DAGs are registered. The server is not ready before that.
     pub is_set_up: Arc<AtomicBool>,
-    /// Whether this process has read its folder of DAG files: not ready before. `None` if another process reads them.
+    /// True once this process has read its folder of DAG files. The server is not ready before that. `None` if another
+    /// process reads them.
     pub dag_files_read: Option<Arc<AtomicBool>>,
-    /// What this installation was told, by name; secrets are masked. Admins may read it.
+    /// The settings of this installation by name, with masked secrets. Only admins may read them.
     pub settings: Vec<(String, String)>,
 }
 
@@ -118,8 +117,8 @@ impl WebConfig {
 }
 
 impl WebConfig {
-    /// The name of the session's cookie. A browser takes one with `__Host-` only over https, for this host alone and for
-    /// all of it; where others live beside this server the cookie is kept to its path instead.
+    /// Returns the name of the session cookie. Browsers accept the prefix `__Host-` only over HTTPS, for this host and
+    /// the path `/`. Below a base path, other applications share the host, so the cookie is limited to that path.
     pub(crate) fn cookie(&self) -> &'static str {
         match (self.https, self.base_path.is_root()) {
             (true, true) => "__Host-orch",
@@ -129,7 +128,7 @@ impl WebConfig {
     }
 }
 
-/// The URL of the database may hold a password.
+/// Omits the database URL, which may contain a password.
 impl fmt::Debug for WebConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WebConfig")

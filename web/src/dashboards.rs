@@ -1,8 +1,9 @@
-//! What dashboards show: their queries with the values that a reader chose, and answers that are kept until a table has a new
-//! snapshot, so that any number of readers cost one query.
+//! Queries of dashboards. Their results are cached until a table has a new snapshot, so that any number of readers
+//! costs one query.
 //!
-//! An answer is kept under its query, the values and where its tables are (`LakeView::sources`). What is not kept is computed by a task
-//! of this process, which goes on when the page that wanted it does not wait: the page is told when it is there (`mark`).
+//! The cache key consists of the query, its values and the newest metadata location of each table
+//! (`LakeView::sources`), which changes with every commit. A missing result is computed by a background task of this
+//! process, which continues if the page stops waiting. The page is then notified when the result is available (`mark`).
 
 mod ask;
 mod mark;
@@ -26,16 +27,15 @@ use std::time::Instant;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-/// Rows that are kept, of all dashboards.
+/// Maximum size of all cached results.
 const MOST_KEPT_BYTES: usize = 64 << 20;
-/// What an answer without rows takes.
+/// Size of a result without rows.
 const OVERHEAD_BYTES: usize = 512;
-/// Queries at a time. The lake answers two: people with questions of their own come between them.
+/// Maximum number of concurrent queries. It is small, so that queries of users run in between.
 const AT_ONCE: usize = 2;
-/// Answers that are waited for; more are refused.
+/// Maximum number of background tasks. More are rejected.
 const MOST_WAITING: usize = 200;
 
-/// What a query gave, and when.
 #[derive(Debug, Clone)]
 pub(crate) struct Outcome {
     pub(crate) answer: Arc<Result<QueryAnswer, LakeError>>,
@@ -52,13 +52,13 @@ impl Kept for Outcome {
     }
 }
 
-/// What the dashboards of this process share.
+/// Shared state of all dashboards in this process.
 #[derive(Debug)]
 pub(crate) struct Dashboards {
     answers: Answers<Outcome>,
     turns: Semaphore,
     jobs: Mutex<JoinSet<()>>,
-    /// Of each dashboard: answers that came after their page.
+    /// Number of results that arrived after their page stopped waiting, by dashboard.
     late: Mutex<HashMap<String, i64>>,
     marks: Marks,
 }
@@ -76,7 +76,7 @@ impl Default for Dashboards {
 }
 
 impl Dashboards {
-    /// `false`: too much is waited for.
+    /// Returns false if too many background tasks are running.
     fn spawn(&self, job: impl Future<Output = ()> + Send + 'static) -> bool {
         let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         while jobs.try_join_next().is_some() {}
@@ -96,7 +96,6 @@ impl Dashboards {
     }
 }
 
-/// A dashboard with where it is declared.
 #[derive(Debug, Clone)]
 pub(crate) struct LoadedDashboard {
     pub(crate) dashboard: Dashboard,
@@ -104,7 +103,7 @@ pub(crate) struct LoadedDashboard {
 }
 
 impl LoadedDashboard {
-    /// `None`: another release wrote it, in words that this one does not know.
+    /// Returns `None` if the declaration cannot be parsed, for example because another release wrote it.
     fn of(row: DashboardRow) -> Option<LoadedDashboard> {
         let dashboard = serde_json::from_value(row.spec.clone());
         let dashboard = dashboard
@@ -113,21 +112,21 @@ impl LoadedDashboard {
         Some(LoadedDashboard { dashboard, row })
     }
 
-    /// Its readers have this role or a higher one.
+    /// Returns the minimum role of its readers; admin if the role is unknown.
     pub(crate) fn role(&self) -> Role {
         self.dashboard.role.parse().unwrap_or(Role::Admin)
     }
 }
 
-/// Those that a person with this role may read, by name.
+/// Lists the dashboards that a user with this role may read, by name.
 pub(crate) async fn list(app: &App, role: Role) -> Result<Vec<LoadedDashboard>, Refusal> {
     let rows = list_dashboards(&mut *app.pages().await?).await?;
     Ok(rows.into_iter().filter_map(LoadedDashboard::of).filter(|shown| shown.role() <= role).collect())
 }
 
-/// The dashboard of this name, for a person with this role.
+/// Returns the dashboard with this name if a user with this role may read it.
 pub(crate) async fn find(app: &App, name: &str, role: Role) -> Result<LoadedDashboard, Refusal> {
-    // No name has a NUL, and Postgres takes none.
+    // No dashboard name contains a NUL character, which Postgres rejects.
     let row = if name.contains('\0') { None } else { get_dashboard(&mut *app.pages().await?, name).await? };
     let shown = row.and_then(LoadedDashboard::of).ok_or_else(|| {
         Refusal::not_found(format!(

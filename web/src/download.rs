@@ -1,4 +1,4 @@
-//! The rows of a query as a file, written while they come: CSV, JSON, or JSON line by line.
+//! Streams the rows of a query as a file: CSV, JSON, or JSON lines.
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, header};
@@ -11,14 +11,14 @@ pub(crate) enum Form {
     Csv,
     /// CSV for a spreadsheet: texts that it would run as formulas are escaped.
     SafeCsv,
-    /// A list of objects.
+    /// A JSON array of objects.
     Json,
-    /// An object on each line.
+    /// One JSON object per line.
     JsonLines,
 }
 
 impl Form {
-    /// `None`: no file.
+    /// Returns `None` if the format is not a file.
     pub(crate) fn of(word: &str) -> Option<Form> {
         match word {
             "csv" => Some(Form::Csv),
@@ -85,7 +85,8 @@ enum At {
     Over,
 }
 
-/// A query that fails on its way breaks the answer off: nobody takes half a file for a whole one.
+/// Streams the rows. If the query fails, the response is aborted, so that clients do not mistake a partial file for a
+/// complete one.
 pub(crate) fn stream(rows: impl QueryRows + 'static, form: Form) -> Response {
     let pieces = try_unfold((rows, At::Head), move |(mut rows, at)| async move {
         let (text, at) = match at {

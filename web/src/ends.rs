@@ -1,5 +1,5 @@
-//! Who waits for the end of a run. However many wait, one statement asks for all of them: what is told of a run is
-//! looked at once, by whoever comes first, and the others take that answer.
+//! Waits for the end of runs. All waiters of this process share one query: the first one that needs a newer snapshot
+//! reads the open runs, and the others use the result.
 
 use crate::state::App;
 use orch_store::StoreResult;
@@ -11,19 +11,19 @@ use uuid::Uuid;
 
 #[derive(Debug, Default)]
 pub(crate) struct Ends {
-    /// How many wait for each run.
+    /// Number of waiters per run.
     waited: Mutex<HashMap<Uuid, usize>>,
     last: tokio::sync::Mutex<Option<OpenRunsSnapshot>>,
 }
 
-/// What was found when somebody looked.
+/// Result of the last query: the awaited runs that were still open.
 #[derive(Debug)]
 struct OpenRunsSnapshot {
     began: Instant,
     open: HashSet<Uuid>,
 }
 
-/// Somebody waits for a run, as long as this lives.
+/// Registers a waiter for a run until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Wait {
     app: App,
@@ -36,12 +36,12 @@ impl Wait {
         Wait { app: app.clone(), run }
     }
 
-    /// Has the run ended, or is it gone?
+    /// Returns whether the run has ended or was deleted.
     pub(crate) async fn is_over(&self) -> StoreResult<bool> {
         let asked = Instant::now();
         let mut last = self.app.ends.last.lock().await;
         let look = match last.take() {
-            // Somebody looked after we asked.
+            // Another waiter started this query after this call.
             Some(look) if look.began >= asked => look,
             _ => {
                 let began = Instant::now();

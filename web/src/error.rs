@@ -1,4 +1,4 @@
-//! What keeps a web server from starting. What keeps a request from being carried out is a `Refusal`.
+//! Errors that prevent a web server from starting. Errors of single requests are `Refusal`s.
 
 use orch_store::StoreError;
 

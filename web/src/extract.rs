@@ -1,5 +1,5 @@
-//! What handlers take out of a request: the body as JSON, the query, ids in the path. Own extractors, so that whatever
-//! is wrong with them is answered in the one shape of `Refusal`.
+//! Extractors of this crate for JSON bodies, queries and ids in paths. They report every error in the format of
+//! `Refusal`.
 
 mod actor;
 mod body;
@@ -26,7 +26,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use std::convert::Infallible;
 
-/// Where a request comes from. The server puts it in; without one it is this machine.
+/// The client's address. The server sets it; without one, the client is this host.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub IpAddr);
 

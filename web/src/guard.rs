@@ -1,5 +1,5 @@
-//! What stands before every handler: for all requests, limits and the names this server answers to; for each route, its
-//! rule. Whatever fails inside is logged here, where the route is known.
+//! Middleware in front of all handlers. For every request, it checks limits and the host name; for each route, its
+//! access rule. Internal errors are logged here, where the route is known.
 
 mod sender;
 
@@ -27,10 +27,10 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// Longer addresses are attacks on whoever logs or parses them.
+/// Maximum length of a query. Longer ones could harm code that logs or parses them.
 const MOST_QUERY_BYTES: usize = 8 * 1024;
 
-/// Ends of routes that read or draw much, or make the server hash.
+/// Suffixes of routes that are expensive because they read or render much data or hash a password.
 const DEAR_ROUTES: [&str; 11] = [
     "/graph",
     "/gantt",
@@ -45,7 +45,7 @@ const DEAR_ROUTES: [&str; 11] = [
     "/sample",
 ];
 
-/// What browsers are told with every answer. Pages say what they need besides.
+/// Default security headers of every response. Pages override some of them.
 const HEADERS: [(header::HeaderName, &str); 4] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::REFERRER_POLICY, "same-origin"),
@@ -53,7 +53,7 @@ const HEADERS: [(header::HeaderName, &str); 4] = [
     (header::CACHE_CONTROL, "no-store"),
 ];
 
-/// Before routing.
+/// Runs before routing.
 pub(crate) async fn guard(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let said = request.extensions().get::<Peer>().copied();
     let arrival = Arrival::of(&app.config, request.headers(), request.uri(), said);
@@ -75,17 +75,17 @@ pub(crate) async fn guard(State(app): State<App>, mut request: Request, next: Ne
     response
 }
 
-/// As an address spells it.
+/// NUL in percent encoding.
 const NUL: &str = "%00";
 
-/// Whoever watches over the process asks these without a proxy, and learns nothing that is secret.
+/// Monitoring calls these routes directly, without a proxy. They return nothing secret.
 const HEALTH: [&str; 2] = ["/healthz", "/readyz"];
 
 fn admit(app: &App, request: &Request, arrival: &Arrival) -> Result<(), Refusal> {
     if request.uri().query().is_some_and(|query| query.len() > MOST_QUERY_BYTES) {
         return Err(Refusal::plain(StatusCode::URI_TOO_LONG, "the query is too long"));
     }
-    // No text of the database holds one, so nothing has such a name; no handler has to know.
+    // Postgres cannot store NUL characters, so such a path matches nothing. Handlers need not check for them.
     if request.uri().path().contains(NUL) {
         return Err(Refusal::not_found("Not Found"));
     }
@@ -96,7 +96,7 @@ fn admit(app: &App, request: &Request, arrival: &Arrival) -> Result<(), Refusal>
         let text = "this server is reached by https only, by its certificate or through its proxy";
         return Err(Refusal::plain(StatusCode::FORBIDDEN, text));
     }
-    // Which of two names counts, a proxy in front may see otherwise.
+    // A proxy in front of this server might use the other one of the two names.
     if request.headers().get_all(header::HOST).iter().count() > 1 {
         return Err(Refusal::bad_request("the header `Host` is there twice"));
     }
@@ -110,7 +110,8 @@ fn admit(app: &App, request: &Request, arrival: &Arrival) -> Result<(), Refusal>
     }
 }
 
-/// A foreign page can make a browser call us by a name of its own that leads to our address, never by the address itself.
+/// Prevents DNS rebinding: an attacker's page can send requests under a host name that resolves to this server, but not
+/// under an IP address.
 fn answers_to(host: &str, allowed: &[String]) -> bool {
     let Ok(authority) = host.parse::<Authority>() else { return false };
     let name = authority.host().trim_end_matches('.');
@@ -121,16 +122,15 @@ fn answers_to(host: &str, allowed: &[String]) -> bool {
             || allowed.iter().any(|known| known.eq_ignore_ascii_case(name)))
 }
 
-/// One route and its rule.
 #[derive(Debug, Clone)]
 pub(crate) struct Gate {
     pub(crate) app: App,
     pub(crate) rule: Rule,
-    /// Its query parameters; `None`: it takes any.
+    /// The query parameters of the route. `None` if it accepts any.
     pub(crate) query: Option<Arc<[Param]>>,
 }
 
-/// After routing: lets in whom the rule allows, and logs why the route failed if it did.
+/// Runs after routing: checks the access rule and logs internal errors of the route.
 pub(crate) async fn gate(State(gate): State<Gate>, request: Request, next: Next) -> Response {
     let response = match gate.rule.door {
         Door::Api if gate.rule.path.starts_with(connectors::PATH) => {
@@ -151,7 +151,7 @@ pub(crate) async fn gate(State(gate): State<Gate>, request: Request, next: Next)
     response
 }
 
-/// Logs why a connection failed, and tells it an admin.
+/// Logs why a connection failed. Only admins receive the reason in the response.
 fn log_failed_connection(rule: &Rule, response: Response, role: Role) -> Response {
     let Some(reason) = response.extensions().get::<FailureReason>().cloned() else { return response };
     let Rule { method, path, .. } = rule;
@@ -166,7 +166,7 @@ fn allow(caller: &Caller, needed: Role) -> Result<(), Refusal> {
     Err(Refusal::RoleTooLow { user: caller.name.clone(), has: caller.role, needed })
 }
 
-/// What a request of the route costs.
+/// Returns the cost of a request in points.
 fn cost(rule: &Rule) -> u32 {
     let is_dear = DEAR_ROUTES.iter().any(|end| rule.path.ends_with(end));
     match rule.path {
@@ -177,13 +177,13 @@ fn cost(rule: &Rule) -> u32 {
     }
 }
 
-/// For programs: a token in a header, refusals in JSON.
+/// Handles routes for programs: a token in a header, and errors as JSON.
 async fn through_api(gate: &Gate, mut request: Request, next: Next) -> Response {
     let sender = Sender::of(gate, &request);
     let admitted = match gate.rule.access {
         Access::Open if let Some(server) = server_at(gate.rule.path) => sender.caller_of_bundle(server).await,
         Access::Open => sender.spend_of_address(cost(&gate.rule)).map(|()| None),
-        // Only `Here` can put one in: nothing that comes over a network has extensions.
+        // Only `Here` sets this extension. Requests from the network have none.
         Access::Login(_) if let Some(caller) = request.extensions().get() => Ok(Some(Caller::clone(caller))),
         Access::Login(role) => sender.caller().await.and_then(|caller| {
             sender.spend(&caller.name).and(allow(&caller, role))?;
@@ -203,9 +203,9 @@ async fn through_api(gate: &Gate, mut request: Request, next: Next) -> Response 
     }
 }
 
-/// A parameter that the route does not read is refused with the names of those that it reads: a filter with a typing mistake would
-/// otherwise answer with everything. What is wrong with a value, routes of the API say in Airflow's shape when they read it; of
-/// the others, it is said here.
+/// Rejects parameters that the route does not have, with the names of those it has. Otherwise, a mistyped filter would
+/// return everything. Routes of the API check values themselves and report them in Airflow's format; for other routes,
+/// values are checked here.
 fn check_query(Gate { rule, query: known, .. }: &Gate, query: Option<&str>) -> Result<(), Refusal> {
     let (Some(known), Some(query)) = (known, query) else { return Ok(()) };
     let sent: BTreeSet<_> = form_urlencoded::parse(query.as_bytes()).collect();
@@ -231,11 +231,11 @@ fn check_query(Gate { rule, query: known, .. }: &Gate, query: Option<&str>) -> R
     Ok(())
 }
 
-/// Whether a body of this caller may also delete, by the rule of the route.
+/// True if the caller has the role that the route requires for deletions in a bulk body.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct MayDelete(pub(crate) bool);
 
-/// For people: a session in a cookie, a way to log in, and refusals they can read.
+/// Handles pages: a session cookie, redirects to the login page, and errors as HTML.
 async fn through_page(gate: &Gate, mut request: Request, next: Next) -> Response {
     let app = &gate.app;
     let sender = Sender::of(gate, &request);
@@ -249,7 +249,7 @@ async fn through_page(gate: &Gate, mut request: Request, next: Next) -> Response
         )),
         (Access::Open, _) if let Err(refusal) = sender.spend_of_address(cost(&gate.rule)) => Err(refusal),
         (Access::Open, Err(Refusal::NotLoggedIn(_))) => Ok(None),
-        // The form of the login has no token: whose should it be?
+        // The login form has no CSRF token, because there is no session yet.
         (Access::Open, Ok(_)) if changes => Ok(None),
         (Access::Open, Ok(session)) => Ok(Some(session)),
         (Access::Login(role), Ok(session)) => {
@@ -273,8 +273,8 @@ async fn through_page(gate: &Gate, mut request: Request, next: Next) -> Response
     pages::readable(app, &asked, response).await
 }
 
-/// Browsers say where a form was sent from, and pages cannot make them say otherwise. Programs say nothing; they have the
-/// token of the form to prove themselves with.
+/// Returns whether a form was sent from a page of this server. Browsers set these headers, and pages cannot change
+/// them. Other clients send none of them; they are protected by the CSRF token.
 fn is_own_page(request: &Request) -> bool {
     let host = request.extensions().get::<Arrival>().and_then(|arrival| arrival.host.as_deref());
     is_of(request.headers(), host)

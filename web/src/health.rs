@@ -1,6 +1,6 @@
-//! Whether this process is up (`/healthz`), can work (`/readyz`), and how far the others are.
+//! Health of this process (`/healthz`), its readiness (`/readyz`), and the state of the other processes.
 //!
-//! Everybody may ask, however often: the database is asked once a second at most.
+//! No login is required. The database is queried at most once a second.
 
 use crate::state::{App, Inner};
 use axum::Json;
@@ -19,28 +19,31 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
-/// A probe that hangs says less than one that fails.
+/// Timeout for the query. A probe that fails is more useful than one that hangs.
 const MOST_TIME: Duration = Duration::from_secs(3);
 const REMEMBERED_FOR: Duration = Duration::from_secs(1);
 
-/// Seconds after which a scheduler without a heartbeat counts as dead: Airflow's threshold, and three missed heartbeats.
+/// Seconds after which a scheduler without a heartbeat counts as dead. The value is Airflow's threshold and equals
+/// three missed heartbeats.
 pub(crate) const SCHEDULER_SILENT_SECS: f64 = 30.0;
-/// Seconds after which a web server without a heartbeat counts as dead. It sends one each minute.
+/// Seconds after which a web server without a heartbeat counts as dead. Web servers send one each minute.
 const WEB_SILENT_SECS: f64 = 150.0;
 
-/// True if the last heartbeat of a scheduler or web server is recent enough. A killed process leaves its row behind.
+/// Returns whether the last heartbeat of a scheduler or web server is recent enough. A killed process leaves its row
+/// behind.
 pub fn is_alive(process: &ProcessRow) -> bool {
     let is_scheduler = process.role == ProcessRole::Scheduler.as_str();
     process.silent_secs < if is_scheduler { SCHEDULER_SILENT_SECS } else { WEB_SILENT_SECS }
 }
 
-/// True if the worker renewed its lease in time. The state of a killed worker remains `running` until a scheduler marks it as lost.
+/// Returns whether the worker renewed its lease in time. The state of a killed worker remains `running` until a
+/// scheduler marks it as lost.
 pub fn is_worker_alive(worker: &WorkerRow) -> bool {
     let lease_secs = (worker.expires_at - worker.heartbeat_at).as_seconds_f64();
     matches!(worker.state.as_str(), "running" | "draining") && worker.silent_secs < lease_secs
 }
 
-/// What was found when last looked.
+/// The cached result of the last check.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     last: Mutex<Option<(Instant, Findings)>>,
@@ -49,9 +52,9 @@ pub(crate) struct Health {
 #[derive(Debug, Clone)]
 pub(crate) struct Findings {
     pub(crate) database: Database,
-    /// The scheduler that was heard of last.
+    /// The scheduler with the most recent heartbeat.
     pub(crate) scheduler: Option<Scheduler>,
-    /// How it goes with what was kept long enough.
+    /// State of the retention passes.
     pub(crate) passes: Option<Passes>,
     folders: FoldersRead,
 }
@@ -67,7 +70,7 @@ pub(crate) enum Database {
 pub(crate) struct Scheduler {
     pub(crate) heartbeat_at: DateTime<Utc>,
     pub(crate) silent_secs: f64,
-    /// When each of its loops last came round, by name.
+    /// Time of the last pass of each scheduler loop, by name.
     pub(crate) progress: Value,
 }
 
@@ -82,7 +85,7 @@ impl Findings {
         Findings { database, scheduler: None, passes: None, folders: FoldersRead::default() }
     }
 
-    /// Looks, or tells what was found within the last second.
+    /// Checks the database, or returns a result that is at most a second old.
     pub(crate) async fn get(app: &Inner) -> Findings {
         let mut last = app.health.last.lock().await;
         if let Some((at, findings)) = &*last
@@ -132,13 +135,14 @@ async fn find(app: &Inner) -> StoreResult<Findings> {
     Ok(Findings { database: Database::Fits { round_trip }, scheduler, passes, folders })
 }
 
-/// The process is up; nothing else is asked.
+/// Returns 200 without any check.
 pub(crate) async fn alive() -> Json<Value> {
     Json(json!({ "status": "ok" }))
 }
 
-/// Returns 200 if the server can work, users can log in, and the DAG files of this process were read, else 503. Stream files and endpoints that
-/// the bundle did not read yet, a missing scheduler and a failing retention are reported and do not count: pages and triggers work.
+/// Returns 200 if the server can work, users can log in, and the DAG files of this process were read, else 503. Stream
+/// files and endpoints that the bundle has not read yet, a missing scheduler and failing retention are reported but do
+/// not affect the status: pages and triggers work without them.
 pub(crate) async fn ready(State(app): State<App>) -> (StatusCode, Json<Value>) {
     let findings = Findings::get(&app).await;
     let scheduler = findings.scheduler.map(|scheduler| {
@@ -173,7 +177,8 @@ pub(crate) async fn ready(State(app): State<App>) -> (StatusCode, Json<Value>) {
             json!({ "status": "being read", "hint": "tasks of DAG files run once all files were read" })
         }
     });
-    // Beside this process its bundle starts, too, and reads the files again. Elsewhere it may have read them at any time.
+    // If this process starts a bundle, the bundle reads its files again after the start, so older times do not count.
+    // Otherwise, the files may have been read at any time.
     let since = app.config.dag_files_read.as_ref().map(|_| app.started_at);
     let folder = |at: Option<DateTime<Utc>>| {
         at.map(|at| match since {

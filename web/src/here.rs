@@ -1,5 +1,5 @@
-//! The API for a command in this process: the same router, without a network and without a login. A person who can
-//! open the database may do all that the server may.
+//! The API for commands, in the same process: the same router, without a network and without a login. Whoever can open
+//! the database may do everything that the server may.
 
 use crate::auth::{Caller, Role};
 use crate::body::{MAX_RESPONSE_BYTES, read_body};
@@ -26,7 +26,7 @@ pub struct InProcessApi {
 }
 
 impl InProcessApi {
-    /// `name`: who is written down for what is done. `db` is used before any other connection is opened.
+    /// Returns an API whose actions are recorded under `name`. `db` is used before any other connection is opened.
     pub fn new(config: WebConfig, name: &str, db: PgConnection) -> WebResult<InProcessApi> {
         let app = App::for_one_caller(config, Hints::new(), db)?;
         Ok(InProcessApi {
@@ -36,12 +36,13 @@ impl InProcessApi {
         })
     }
 
-    /// For what the API does not say.
+    /// Returns a database connection, for queries that the API does not support.
     pub async fn connection(&self) -> WebResult<impl DerefMut<Target = PgConnection>> {
         Ok(self.app.hot().await?)
     }
 
-    /// The status and the text of the answer. Other processes are told what changed before this returns.
+    /// Sends a request and returns the status and the body of the response. Hints to other processes are sent before
+    /// this returns.
     pub async fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> WebResult<(u16, String)> {
         let request = Request::builder()
             .method(method)

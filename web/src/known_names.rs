@@ -1,5 +1,5 @@
-//! What DAGs and their tasks are called, kept so that finding them by words does not read the structures of all DAGs each time.
-//! Structures are large, and a version never changes: only those are read that came since the last look.
+//! Cache of the names of DAGs and tasks for searching. Without it, each search would read the structures of all DAGs.
+//! Structures are large, but a version never changes, so only new versions are read.
 
 use orch_store::StoreResult;
 use orch_store::dag::{dag_names, task_ids};
@@ -9,19 +9,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
-/// They are looked at again after so long: people type a word in less.
+/// Maximum age of the cache, which is shorter than the time to type a word.
 const FRESH: Duration = Duration::from_secs(1);
 const MOST_DAGS: i64 = 50_000;
-/// Structures that are read by one statement.
+/// Maximum number of structures that one statement reads.
 const AT_ONCE: usize = 1_000;
 
-/// A DAG that a worker has.
+/// A registered DAG.
 #[derive(Debug)]
 pub(crate) struct KnownDag {
     pub(crate) dag_id: String,
     pub(crate) aliases: Vec<String>,
     version: i32,
-    /// One a line; no id has a line break.
+    /// One id per line. Ids contain no line breaks.
     pub(crate) task_ids: Arc<str>,
 }
 
@@ -31,12 +31,12 @@ struct Known {
     dags: Arc<[KnownDag]>,
 }
 
-/// One for each process.
+/// The cache, one per process.
 #[derive(Debug, Default)]
 pub(crate) struct KnownNames(Mutex<Option<Known>>);
 
 impl KnownNames {
-    /// All DAGs by id, as they were a moment ago. Who comes while they are read waits for them.
+    /// Returns all DAGs by id, at most a second old. Concurrent callers wait for the one that reads them.
     pub(crate) async fn dags(&self, db: &mut PgConnection) -> StoreResult<Arc<[KnownDag]>> {
         let mut known = self.0.lock().await;
         let mut tasks: HashMap<i32, Arc<str>> = HashMap::new();

@@ -1,7 +1,7 @@
-//! What people and programs reach orch by over HTTP: pages, the REST API in Airflow's shape, and health.
+//! The web server of orch: pages, the REST API (compatible with Airflow), and health checks.
 //!
-//! Never loads user code: a DAG is data here. Every change goes through `store`, so any number of these servers may run,
-//! and stopping one leaves every run as it is. [`serve`] is the process, [`router`] the same without a network.
+//! It never loads user code: a DAG is data here. All changes use `store`, so any number of web servers can run, and
+//! stopping one does not affect runs. [`serve`] runs the process; [`router`] returns the same server without a network.
 #![warn(clippy::cast_possible_truncation)]
 
 mod admin;
@@ -57,5 +57,5 @@ pub use state::App;
 pub use tls::Tls;
 pub use trial::{TestError, try_connection};
 
-/// Of the pipelines that orch ships, the DAG to begin with.
+/// The example DAG that new users should start with.
 pub const FLAGSHIP: &str = "retail_medallion";

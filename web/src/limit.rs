@@ -1,5 +1,5 @@
-//! How much a caller may ask for: a bucket of points for each user, and for each address of callers who are nobody. A
-//! request costs points, an expensive one more; they come back with time.
+//! Rate limit by token bucket: one bucket per user, and one per address for unauthenticated callers. A request costs
+//! one point, an expensive one more; points are refilled over time.
 
 use crate::server::network_of;
 use chrono::{DateTime, Utc};
@@ -8,16 +8,16 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// A bucket holds so many seconds of points: pages ask in bursts.
+/// Capacity of a bucket in seconds of its rate, because pages send bursts of requests.
 const BURST_SECS: f64 = 10.0;
-/// Callers who are nobody share what a user has by this.
+/// Rate of an unauthenticated address, relative to the rate of a user.
 const OF_NOBODY: f64 = 0.1;
-/// Buckets remembered; with more, those that are full are forgotten, which changes nothing, then all.
+/// Maximum number of buckets. Beyond it, full buckets are dropped, which has no effect, and if necessary all of them.
 const MOST_BUCKETS: usize = 10_000;
 
-/// What most requests cost.
+/// Cost of most requests.
 pub(crate) const CHEAP: u32 = 1;
-/// What reads or draws much, or makes the server hash.
+/// Cost of requests that read or render much data or hash a password.
 pub(crate) const DEAR: u32 = 10;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -34,7 +34,7 @@ impl RateLimitKey {
 
 #[derive(Debug)]
 pub(crate) struct Limits {
-    /// Points a second for a user; 0: no limit.
+    /// Points per second for a user. 0 means no limit.
     per_second: f64,
     buckets: Mutex<HashMap<RateLimitKey, Bucket>>,
 }
@@ -57,7 +57,7 @@ impl Limits {
         }
     }
 
-    /// Returns points that were taken for a look-up that succeeded.
+    /// Returns points that were charged for a lookup that succeeded.
     pub(crate) fn give_back(&self, who: &RateLimitKey, cost: u32) {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(bucket) = buckets.get_mut(who) {
@@ -65,7 +65,7 @@ impl Limits {
         }
     }
 
-    /// Takes points, or says how long to wait for them.
+    /// Takes points, or returns the time to wait for them.
     pub(crate) fn take(&self, who: &RateLimitKey, cost: u32, now: DateTime<Utc>) -> Result<(), Duration> {
         let rate = self.rate(who);
         if rate <= 0.0 {
@@ -83,7 +83,7 @@ impl Limits {
         let bucket = buckets.entry(who.clone()).or_insert(Bucket { points: most, at: now });
         let passed = (now - bucket.at).as_seconds_f64().max(0.0);
         *bucket = Bucket { points: (bucket.points + passed * rate).min(most), at: now };
-        // What costs more than a whole bucket is paid with a whole one.
+        // A request that costs more than the capacity takes the whole bucket.
         let cost = cost.min(most);
         if bucket.points < cost {
             return Err(Duration::from_secs_f64(((cost - bucket.points) / rate).max(0.001)));

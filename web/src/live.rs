@@ -1,8 +1,8 @@
-//! What live pages hear of. One watcher looks for all followers: a few statements by keys each half second, sooner when
-//! a hint says that something happened, rarer when nothing does, and none when nobody follows.
+//! Updates of live pages. One watcher polls for all followers with a few indexed queries: every half second, sooner
+//! after a hint, less often if nothing changes, and not at all without followers.
 //!
-//! Each watched thing has a short queue that its followers share. Whoever reads too slowly loses its place in it and is
-//! told to look again, so a follower costs the same however slow it is, and never holds up another.
+//! The followers of a watched object share a short queue. A follower that lags too far behind loses events and is told
+//! to reload, so slow followers cost no memory and do not delay others.
 
 mod feed;
 mod feed_log;
@@ -29,50 +29,51 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-/// Events that a follower may lag behind. Each is at most some tens of kilobytes, kept once for all followers.
+/// Maximum number of events that a follower may lag behind. Each has at most tens of kilobytes and is stored once for
+/// all followers.
 const QUEUE: usize = 8;
-/// More are asked to come back later: they must not take the connections that pages need.
+/// Maximum number of followers. More are rejected, because they would take the connections that pages need.
 const MOST_FOLLOWERS: usize = 2_000;
-/// Maximum number per user: some tabs on some machines, and programs that wait for runs.
+/// Maximum number of followers per user: a few tabs on a few machines, and programs that wait for runs.
 const MOST_OF_A_USER: usize = 50;
 
-/// Time for which the feed continues after its last follower has gone, so that a follower that reconnects misses nothing.
+/// Time for which the feed continues after its last follower has disconnected, so that a follower that reconnects
+/// misses nothing.
 const FEED_CONTINUES_FOR: Duration = Duration::from_mins(1);
 
-/// What can be followed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Watched {
     Run(Uuid),
-    /// The runs of a DAG and their tasks, as its grid and its graph show them.
+    /// The runs of a DAG and their tasks, for its grid and its graph.
     Dag(Arc<str>),
-    /// One try and its log.
+    /// An attempt and its log.
     Try(TryKey),
-    /// Which runs there are, and how the DAGs are.
+    /// The list of runs and the state of the DAGs.
     All,
-    /// How far streams are.
+    /// The progress of streams.
     Streams,
-    /// What a dashboard shows, by its name.
+    /// The contents of a dashboard, by its name.
     Dashboard(Arc<str>),
-    /// Every run and instance that comes into another state.
+    /// State changes of all runs and task instances.
     Feed,
 }
 
-/// What followers hear.
 #[derive(Debug, Clone)]
 pub(crate) enum Event {
-    /// Something that is shown is another. The mark is its revision.
+    /// The displayed data changed. The number is its revision.
     Changed(i64),
     Lines(Lines),
-    /// The log ends here. Said at the first look: whoever came before it may have missed lines.
+    /// The current end of the log, sent at the first poll of the watcher. Followers that joined before it may have
+    /// missed lines.
     End(LogCursor),
-    /// Something of it runs: its times grow, and a try may have begun.
+    /// Something is running: durations grow, and an attempt may have started.
     GoesOn,
     Over,
     /// The changes since the last poll. The first batch of a feed is empty.
     Told(FeedBatch),
 }
 
-/// New lines of a log, drawn once for all who follow it.
+/// New lines of a log, rendered once for all followers.
 #[derive(Debug, Clone)]
 pub(crate) struct Lines {
     pub(crate) from: At,
@@ -80,7 +81,7 @@ pub(crate) struct Lines {
     pub(crate) html: Bytes,
 }
 
-/// A place in a log, and how many lines stand before it.
+/// A position in a log, and the number of lines before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct At {
     pub(crate) place: LogCursor,
@@ -100,14 +101,14 @@ pub(crate) struct Live {
 struct WatchedQueues {
     queues: HashMap<Watched, broadcast::Sender<Event>>,
     is_watched: bool,
-    /// When the watcher last found a follower of the feed.
+    /// Time at which the watcher last found a follower of the feed.
     feed_followed_at: Option<Instant>,
 }
 
-/// How many each user has.
+/// Number of followers per user.
 type Followers = Arc<Mutex<HashMap<Arc<str>, usize>>>;
 
-/// Counts a follower as long as it lives.
+/// Counts a follower until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Counted {
     followers: Followers,
@@ -148,17 +149,18 @@ impl Live {
         self.followers.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
     }
 
-    /// Counts a response of this user that stays open, or a request that waits, as long as the returned value exists.
+    /// Counts a follower of this user until the returned value is dropped: a response that stays open, or a request
+    /// that waits.
     pub(crate) fn count(&self, user: &Arc<str>) -> Result<Counted, Refusal> {
         Counted::new(&self.followers, user)
     }
 
-    /// Counts a request that waits up to `seconds`. `None` if it does not wait.
+    /// Counts a request that waits up to `seconds`. Returns `None` if it does not wait.
     pub(crate) fn count_wait(&self, user: &Arc<str>, seconds: f64) -> Result<Option<Counted>, Refusal> {
         if seconds > 0.0 { self.count(user).map(Some) } else { Ok(None) }
     }
 
-    /// Hears of a thing from now on.
+    /// Subscribes to the events of an object.
     pub(crate) fn follow(
         &self,
         app: &App,
@@ -178,13 +180,14 @@ impl Live {
         Ok((receiver, counted))
     }
 
-    /// Current position of the feed. `None` if the feed has not started yet.
+    /// Returns the current position of the feed, or `None` if the feed has not started yet.
     pub(crate) fn feed_position(&self) -> Option<FeedPosition> {
         self.feed_log.lock().unwrap_or_else(PoisonError::into_inner).position()
     }
 
-    /// Returns the current position of the feed and the changes from `last` to it. `None` if some of these changes are not kept, or `last` is from
-    /// another server. A follower that follows the feed before this call misses nothing.
+    /// Returns the current position of the feed and the changes from `last` to it. Returns `None` if some of these
+    /// changes are no longer kept, or `last` is from another server. A caller that subscribes before this call misses
+    /// nothing.
     pub(crate) fn feed_after(&self, last: FeedPosition) -> Option<(FeedPosition, Vec<FeedBatch>)> {
         self.feed_log.lock().unwrap_or_else(PoisonError::into_inner).after(last)
     }
@@ -197,7 +200,8 @@ impl Live {
         self.feed_log.lock().unwrap_or_else(PoisonError::into_inner).add(events)
     }
 
-    /// Returns what is followed now, and the feed for some time longer. If the list is empty, the watcher ends, and the next follower starts another.
+    /// Returns the followed objects. The feed remains in the list for some time after its last follower. If the list is
+    /// empty, the watcher ends, and the next follower starts another.
     fn followed(&self) -> Vec<(Watched, broadcast::Sender<Event>)> {
         let mut things = self.things.lock().unwrap_or_else(PoisonError::into_inner);
         let WatchedQueues { queues, is_watched, feed_followed_at } = &mut *things;

@@ -1,5 +1,5 @@
-//! `GET /metrics`: how all of orch is, for Prometheus. Every process writes down in the database how it is, so any web server can
-//! tell of all of them.
+//! `GET /metrics`: metrics of the whole installation for Prometheus. Every process writes its state to the database, so
+//! each web server can report all of them.
 
 use crate::health::SCHEDULER_SILENT_SECS;
 use crate::refusal::Refusal;
@@ -20,7 +20,7 @@ use orch_store::transaction::{OldestTransaction, oldest_transaction};
 use orch_store::worker::{WorkerRow, list_workers};
 use std::time::{Duration, Instant};
 
-/// Of pools, streams and processes: a time series for each of more would cost more than it tells.
+/// Maximum number of time series for pools, streams and processes each. More would cost more than they are worth.
 const MOST_OF_EACH: usize = 1_000;
 const TEXT: HeaderValue = HeaderValue::from_static(CONTENT_TYPE);
 
@@ -46,7 +46,7 @@ pub(crate) async fn show(State(app): State<App>) -> Result<Response, Refusal> {
 
 struct Facts {
     pulse: Pulse,
-    /// How long the database took for the numbers of all DAGs.
+    /// Duration of the query for the numbers of all DAGs.
     round_trip: Duration,
     oldest_transaction: Option<OldestTransaction>,
     failing: usize,

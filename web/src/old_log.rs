@@ -1,17 +1,17 @@
-//! A log that went to an archive, in words for people and as a line for programs.
+//! Notes about archived logs, for users and as a log line for programs.
 
 use orch_store::rollover::LogStorage;
 use serde_json::{Value, json};
 use std::fmt::{Display, Formatter, Result};
 
-/// Tells the line from those of the task.
+/// Logger name that distinguishes this line from those of the task.
 const LOGGER: &str = "orch.archive";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum OldLog {
-    /// It was read from the archive.
+    /// The log was read from the archive.
     Read { place: String },
-    /// This server was not told of an archive.
+    /// No archive is configured for this server.
     Away { place: String },
 }
 
@@ -24,7 +24,7 @@ impl OldLog {
         }
     }
 
-    /// Before the first line of the log, as Airflow says where it found one.
+    /// Returns the line that precedes the log. Airflow also reports where it found a log.
     pub(crate) fn line(&self) -> Value {
         let (level, place) = match self {
             OldLog::Read { place } => ("info", place),

@@ -1,4 +1,4 @@
-//! `/openapi.json`: the routes of the list, with the types of what handlers read of the query, take and answer with.
+//! `/openapi.json`: generated from the list of routes and the types of their queries, bodies and responses.
 
 pub(crate) mod kept;
 pub(crate) mod kinds;
@@ -15,37 +15,37 @@ use std::borrow::Cow;
 
 pub(crate) type Make = fn(&mut SchemaGenerator) -> Schema;
 
-/// The description of a route: its line, parameters, body and answer.
+/// The description of a route: its summary, parameters, body and response.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Shape {
     pub(crate) group: &'static str,
-    /// One line for people.
+    /// One-line summary.
     pub(crate) line: Cow<'static, str>,
     pub(crate) query: Vec<Param>,
-    /// What stands in its query is not for the guard to judge.
+    /// True if the guard does not check the query parameters.
     pub(crate) reads_anything: bool,
     pub(crate) body: Option<Make>,
-    /// It takes the header `Idempotency-Key`.
+    /// True if the route accepts the header `Idempotency-Key`.
     pub(crate) has_key: bool,
     pub(crate) answer: ResponseShape,
-    /// A second content type of its answer.
+    /// An additional content type of the response.
     pub(crate) also: Option<&'static str>,
-    /// It may answer 202.
+    /// True if the response may have the status 202.
     pub(crate) may_be_late: bool,
 }
 
 #[derive(Debug, Clone, Default)]
 pub(crate) enum ResponseShape {
-    /// JSON of a shape that is not said.
+    /// JSON without a schema.
     #[default]
     Any,
     Json(Make),
     Created(Make),
-    /// Events, one after the other.
+    /// A stream of server-sent events.
     Events,
-    /// 204.
+    /// Status 204.
     Nothing,
-    /// 307.
+    /// Status 307.
     Elsewhere,
 }
 
@@ -55,12 +55,11 @@ impl Shape {
     }
 }
 
-/// `/openapi.json`.
 pub(crate) fn description() -> Value {
     document(&described())
 }
 
-/// The whole document. Pages for browsers are not in it.
+/// Builds the document. Pages are not part of it.
 fn document(routes: &[(Rule, Shape)]) -> Value {
     let settings = || SchemaSettings::draft2020_12().with(|s| s.definitions_path = "/components/schemas".into());
     let mut bodies = settings().for_deserialize().into_generator();
@@ -90,7 +89,7 @@ fn document(routes: &[(Rule, Shape)]) -> Value {
     })
 }
 
-/// Bodies have the fields that are named and no others; numbers have the bits that they are said to have.
+/// Disallows additional properties in bodies, and limits numbers to the range of their format.
 fn close(schema: &mut Value) {
     match schema {
         Value::Object(map) => {
@@ -108,15 +107,15 @@ fn close(schema: &mut Value) {
     }
 }
 
-/// For programs, not for people at a browser, and not described elsewhere (docs/ARCHITECTURE.md).
+/// Returns whether a route belongs to the documented API. Pages and APIs that are described elsewhere
+/// (docs/ARCHITECTURE.md) do not.
 pub(crate) fn is_api(path: &str) -> bool {
     ["/api/", "/auth/token", "/healthz", "/readyz", "/openapi.json"].iter().any(|start| path.starts_with(start))
 }
 
 const DONE: &str = "Done";
 
-/// Why a request may be refused: of every route, of those with a body, of those that change something, of those for
-/// people who are logged in.
+/// Error responses of all routes, of routes with a body, and of routes that require a login.
 const ALWAYS: [(&str, &str); 7] = [
     ("400", "The request is malformed"),
     ("404", "It is not there"),
@@ -244,7 +243,7 @@ fn parameters(path: &str, shape: &Shape) -> Vec<Value> {
     all
 }
 
-/// What a text in a path is.
+/// Returns the description of a text parameter in a path.
 fn about_text(name: &str) -> &'static str {
     match name {
         "dag_id" => "A DAG's id, or another name of it",
@@ -258,7 +257,7 @@ fn about_text(name: &str) -> &'static str {
     }
 }
 
-/// `get_api_v2_dags_dag_id`: unique, because method and path are.
+/// Returns an id such as `get_api_v2_dags_dag_id`. It is unique, because the combination of method and path is.
 fn operation_id(rule: &Rule) -> String {
     let path: String = rule.path.chars().filter(|c| !['{', '}'].contains(c)).collect();
     let words = path.split(['/', '.']).filter(|word| !word.is_empty()).collect::<Vec<_>>().join("_");
@@ -266,7 +265,6 @@ fn operation_id(rule: &Rule) -> String {
     format!("{method}_{words}")
 }
 
-/// What refusals look like.
 fn refusals() -> [(&'static str, Value); 4] {
     let detail = json!({ "anyOf": [{ "type": "string" }, { "type": "object" }] });
     let exception = json!({ "type": "object", "required": ["detail"],

@@ -1,7 +1,7 @@
-//! Pages for people: HTML that is whole without JavaScript. Links navigate, forms post and are answered with a redirect,
-//! filters stand in the query.
+//! Web pages: HTML that works without JavaScript. Links navigate, forms post and are answered with a redirect, and
+//! filters are in the query.
 //!
-//! One page is one module: its path and query, a view struct with finished values, a template of the same name.
+//! Each page is a module with its path and query, a view struct with formatted values, and a template of the same name.
 
 pub(crate) mod account;
 pub(crate) mod alerts;
@@ -50,11 +50,10 @@ use askama::Template;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-/// All that a page may load or send is its own.
+/// Pages may load from and send to this server only.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; \
     form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
-/// A page as an answer.
 pub(crate) fn html<T: Template>(status: StatusCode, page: &T) -> Result<Response, Refusal> {
     let text = page.render().map_err(|error| Refusal::Broken(format!("a page cannot be drawn: {error}")))?;
     let mut response = (status, text).into_response();
@@ -63,7 +62,7 @@ pub(crate) fn html<T: Template>(status: StatusCode, page: &T) -> Result<Response
     Ok(response)
 }
 
-/// A file to keep. Its name is one of ours.
+/// Returns a file download. `name` must not come from a request, because it is not escaped.
 pub(crate) fn attachment(name: &str, text: String) -> Response {
     let headers = [
         (header::CONTENT_TYPE, "text/plain; charset=utf-8".to_string()),
@@ -72,25 +71,25 @@ pub(crate) fn attachment(name: &str, text: String) -> Response {
     (headers, text).into_response()
 }
 
-/// After a form: the browser asks for that page, and reloading it sends nothing twice.
+/// Redirects after a form, so that reloading the page does not send the form again.
 pub(crate) fn see_other(path: &str) -> Response {
     let place = local(path).and_then(|path| HeaderValue::from_str(path).ok());
     (StatusCode::SEE_OTHER, [(header::LOCATION, place.unwrap_or(HeaderValue::from_static("/")))]).into_response()
 }
 
-/// A path of this server, and nothing that a browser could take for another place.
+/// Returns the path if it is on this server and browsers cannot interpret it as another host.
 pub(crate) fn local(path: &str) -> Option<&str> {
     let visible = path.bytes().all(|byte| (b'!'..=b'~').contains(&byte) && byte != b'\\');
     (visible && path.starts_with('/') && !path.starts_with("//")).then_some(path)
 }
 
-/// One part of a path, or a value of a query: whatever it holds, it stays one.
+/// Percent-encodes a path segment or a query value.
 pub(crate) fn encoded(text: &str) -> String {
-    // `+` means a space in a query, and nothing special in a path; `%20` is right in both.
+    // `+` means a space only in a query; `%20` works in both.
     form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
 }
 
-/// To the page where people log in, and from there back to where they wanted to go.
+/// Redirects to the login page, which leads back to the requested page.
 pub(crate) fn to_login(asked: &PageRequest, changes: bool) -> Response {
     if changes || asked.path == "/" {
         return see_other("/login");
@@ -103,7 +102,7 @@ pub(crate) fn wants_html(headers: &HeaderMap) -> bool {
     accepted.flat_map(|value| value.split(',')).any(|kind| kind.trim().starts_with("text/html"))
 }
 
-/// What was refused, as a page that says why and where to go from there.
+/// Renders an error response as a page with the reason and links.
 pub(crate) async fn readable(app: &App, asked: &PageRequest, response: Response) -> Response {
     let Some(RefusalText(words)) = response.extensions().get().cloned() else { return response };
     let (mut parts, _) = response.into_parts();

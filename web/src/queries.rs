@@ -1,7 +1,7 @@
-//! Queries of users over the lake while they run. Each runs in a task, whose rows the request reads. It ends when the
-//! request goes away, or when a user cancels it at any server. Only this module records how it ended.
-//! Queries that pages send to build themselves are not queries of a user: they are neither in the history nor in the
-//! audit log.
+//! Running SQL queries of users over the lake. Each runs in a task, whose rows the request reads. It ends when the
+//! request is dropped, or when a user cancels it on any server. Only this module records how it ended.
+//!
+//! Queries that pages send to render themselves are not recorded: they are neither in the history nor in the audit log.
 
 use crate::extract::Actor;
 use crate::refusal::{CONNECTION_FAILED, Refusal};
@@ -23,19 +23,18 @@ use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
-/// What people may ask for, above the defaults of `QueryLimits`.
+/// Maximum limits that users may request. The defaults are in `QueryLimits`.
 pub(crate) const MOST_ROWS: usize = 10_000;
 pub(crate) const MOST_TIME: Duration = Duration::from_mins(5);
-/// Of a file that is kept; its rows are never together in memory.
+/// Maximum number of rows in a file, which is streamed and never completely in memory.
 pub(crate) const MOST_FILE_ROWS: usize = 5_000_000;
-/// Chunks that wait for their reader.
+/// Maximum number of buffered chunks.
 const AHEAD: usize = 2;
-/// How often a running query looks whether somebody wants it to end.
+/// Interval at which a running query checks whether it was cancelled.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// After its time a query is written down as ended, whatever happened.
+/// Grace period after the timeout of a query. Then it is recorded as ended in any case.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// The queries of this process.
 #[derive(Debug, Default)]
 pub(crate) struct Queries(Mutex<JoinSet<()>>);
 
@@ -46,23 +45,22 @@ impl Queries {
         jobs.spawn(job);
     }
 
-    /// Waits until all have written down how they ended; they were told to stop.
+    /// Waits until all queries have recorded how they ended. They must already have been cancelled.
     pub(crate) async fn end(&self) {
         let mut jobs = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         while jobs.join_next().await.is_some() {}
     }
 }
 
-/// What somebody wants to know.
 #[derive(Debug, Clone)]
 pub(crate) struct QueryRequest {
-    /// Chosen by whoever asks, so that it can be cancelled before it answers.
+    /// Chosen by the client, so that the query can be cancelled before it returns.
     pub(crate) id: Uuid,
     pub(crate) sql: String,
     pub(crate) limits: QueryLimits,
 }
 
-/// A query whose rows come. Dropped before they have ended, it is cancelled.
+/// The rows of a running query. Dropping this before the last row cancels the query.
 pub(crate) struct RunningQuery {
     columns: Vec<ResultColumn>,
     parts: mpsc::Receiver<LakeResult<ResultPart>>,
@@ -76,7 +74,7 @@ enum ResultPart {
     End { is_cut: bool, seen: ScanProgress },
 }
 
-/// Begins a query, written down in the history of its user and in the audit log before anything of it is carried out.
+/// Starts a query. It is recorded in the user's history and in the audit log before it runs.
 pub(crate) async fn begin(app: &App, actor: &Actor, asked: QueryRequest) -> Result<RunningQuery, Refusal> {
     let sql = asked.sql.trim();
     if sql.is_empty() || sql.len() > MOST_SQL_BYTES || sql.contains('\0') {
@@ -91,7 +89,8 @@ pub(crate) async fn begin(app: &App, actor: &Actor, asked: QueryRequest) -> Resu
     let (noted, is_noted) = oneshot::channel();
     let (job_app, actor, job_stop) = (app.clone(), actor.clone(), stop.clone());
     let is_admin = actor.is_admin;
-    // A reader who goes away takes this function along, but not the job: what it wrote down as running it also ends.
+    // If the client disconnects, this function is dropped but the job continues, so a query that was recorded as
+    // running is also recorded as ended.
     app.queries.spawn(async move {
         let result = note(&job_app, &actor, &asked).await;
         let is_running = result.is_ok();
@@ -107,8 +106,8 @@ pub(crate) async fn begin(app: &App, actor: &Actor, asked: QueryRequest) -> Resu
     Ok(RunningQuery { columns, parts, is_cut: false, seen: ScanProgress::default(), _stop: stop })
 }
 
-/// Returns the rows of a query that a page sends to build itself. The query is cancelled when the future is dropped. It is not
-/// recorded, because its user did not write it.
+/// Returns the rows of a query that a page sends to render itself. The query is cancelled when the future is dropped.
+/// It is not recorded, because its user did not write it.
 pub(crate) async fn ask_for_page(
     app: &App,
     lake: &dyn LakeView,
@@ -148,7 +147,7 @@ async fn carry(
         () = stop.cancelled() => Err(LakeError::Cancelled),
     };
     let ended = ended.map_err(|error| for_user(error, is_admin));
-    // Of what was dropped above, too.
+    // Also cancels the futures that were dropped above.
     stop.cancel();
     let end = match &ended {
         Ok((_, rows)) => QueryEnd::Success { rows: *rows },
@@ -159,14 +158,14 @@ async fn carry(
     if let Err(error) = written.await {
         tracing::warn!(%error, query.id = %id, "how a query ended could not be written down");
     }
-    // A reader that is gone has heard enough.
+    // If the client has disconnected, sending fails, which does not matter.
     match (head, ended.map(|(part, _)| part)) {
         (Some(head), Err(error)) => drop(head.send(Err(error))),
         (_, last) => drop(parts.send(last).await),
     }
 }
 
-/// Reads all rows and hands them on; the last part, and how many rows there were.
+/// Reads all rows and sends them on. Returns the last part and the number of rows.
 async fn read(
     lake: Arc<dyn LakeView>,
     query: Query,
@@ -186,7 +185,7 @@ async fn read(
     Ok((ResultPart::End { is_cut: rows.is_cut(), seen: rows.seen() }, count))
 }
 
-/// Ends when somebody wants the query to end. A database that is away is asked again.
+/// Returns when a user has cancelled the query. Retries if the database is unavailable.
 async fn cancelled(app: &App, id: Uuid) {
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
@@ -227,7 +226,7 @@ impl QueryRows for RunningQuery {
     }
 }
 
-/// The error as a user may see it: only admins and the log get the reason of a failed connection.
+/// Returns the error for a user. Only admins see the reason of a failed connection; it is also logged.
 pub(crate) fn for_user(error: LakeError, is_admin: bool) -> LakeError {
     match error {
         LakeError::Unavailable(reason) => {

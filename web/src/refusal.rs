@@ -1,7 +1,7 @@
-//! Why a request is not carried out, and the one place that turns that into HTTP.
+//! Errors of requests, and their conversion to HTTP responses.
 //!
-//! The shapes are Airflow's: `{"detail": …}` with a text, a list of problems or an object. What went wrong inside is
-//! never in an answer: the log has it, under the request id that the answer names.
+//! The formats are Airflow's: `{"detail": …}` with a text, a list of problems or an object. Responses never contain
+//! internal errors: these are logged with the request id, which is also in the response.
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -16,31 +16,31 @@ use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// After which a client may ask again that was told to.
+/// `Retry-After` of most temporary errors.
 const AWHILE: Duration = Duration::from_secs(2);
-/// The database may be back by then.
+/// `Retry-After` if the database is unavailable. It may be back by then.
 const MOMENT: Duration = Duration::from_secs(1);
-/// A disk that is full, or a server without memory or connections, takes longer to be better.
+/// `Retry-After` for a full disk, or a database without free memory or connections, which takes longer to recover.
 const SHORT: Duration = Duration::from_secs(30);
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
-    /// What was asked for cannot be had; the text is for the one who asked.
+    /// The request cannot be fulfilled. The text is shown to the caller.
     #[error("{text}")]
     Plain { status: StatusCode, text: Cow<'static, str> },
     #[error("the request has fields that are wrong")]
     Invalid(Vec<Problem>),
-    /// It may go well in a moment.
+    /// A temporary error. A retry may succeed.
     #[error("{text}")]
     Later { status: StatusCode, text: String },
-    /// Something of that name exists.
+    /// An object with this name already exists.
     #[error("{0}")]
     Taken(String),
     #[error("{0}")]
     NotLoggedIn(&'static str),
     #[error("Forbidden")]
     Forbidden,
-    /// The role of the caller does not suffice for the route.
+    /// The route requires a higher role than the caller has.
     #[error(
         "user `{user}` has the role {has}, and this needs the role {needed}\nhint: ask an admin for it: `orch users set-role -u {user} -r {needed}`"
     )]
@@ -55,27 +55,28 @@ pub(crate) enum Refusal {
     Store(#[from] StoreError),
     #[error("{0}")]
     Broken(String),
-    /// A server that a connection names cannot be used, with the reason. It may contain addresses and reveal which ports are open.
+    /// The server of a connection cannot be used. The reason may contain addresses and reveal open ports.
     #[error("a connection failed: {0}")]
     ConnectionFailed(String),
 }
 
-/// The only message about failed connections that callers below admin get.
+/// The only message about failed connections for callers below admin.
 pub(crate) const CONNECTION_FAILED: &str =
     "a connection that this request uses failed\nhint: an administrator and the log of the server have the reason";
 
-/// Why the server failed, for the log: it travels with the response to whoever knows the route.
+/// Cause of an internal error. It is attached to the response and logged by the code that knows the route.
 #[derive(Debug, Clone)]
 pub(crate) struct Cause {
     pub request_id: String,
     pub error: Arc<Refusal>,
 }
 
-/// Why a connection failed, for the log and for admins: it travels with the response to the code that has the role of the caller.
+/// Reason of a failed connection. It is attached to the response, logged, and shown to the caller by the code that
+/// knows the caller's role.
 #[derive(Debug, Clone)]
 pub(crate) struct FailureReason(pub Arc<str>);
 
-/// The words of an answer, for pages, which say them in HTML.
+/// The error message in a response, which pages render as HTML.
 #[derive(Debug, Clone)]
 pub(crate) struct RefusalText(pub Arc<str>);
 
@@ -97,7 +98,7 @@ impl From<SecretError> for Refusal {
     fn from(error: SecretError) -> Self {
         match error {
             SecretError::Store(error) => Refusal::Store(error),
-            // The server was not told the key: people hear what is to be done about it.
+            // The key is not configured on this server. The message contains a hint for the user.
             other => Refusal::plain(StatusCode::CONFLICT, other.to_string().replace("\nhint", "; hint")),
         }
     }
@@ -125,7 +126,7 @@ impl IntoResponse for Refusal {
 }
 
 impl Refusal {
-    /// Its words say what the one who asked can do about it.
+    /// Returns whether the message tells the caller what to do.
     pub(crate) fn is_told(&self) -> bool {
         match self {
             Refusal::Plain { .. } | Refusal::Later { .. } | Refusal::ConnectionFailed(_) => true,
@@ -134,7 +135,7 @@ impl Refusal {
         }
     }
 
-    /// Like `words`, with the reason of a failed connection for admins.
+    /// Like [`words`](Refusal::words), with the reason of a failed connection for admins.
     pub(crate) fn words_for(&self, is_admin: bool) -> String {
         match self {
             Refusal::ConnectionFailed(reason) if is_admin => reason.clone(),
@@ -142,7 +143,7 @@ impl Refusal {
         }
     }
 
-    /// What a person may read; nothing of what went wrong inside.
+    /// Returns the message for users, without internal details.
     pub(crate) fn words(&self) -> String {
         match self {
             Refusal::Invalid(problems) => problems.iter().map(|p| p.msg.as_str()).collect::<Vec<_>>().join("; "),
@@ -216,7 +217,7 @@ impl Refusal {
     }
 }
 
-/// The response to an admin whose request needs a connection that failed.
+/// Returns the response to an admin whose request needs a failed connection.
 pub(crate) fn with_reason(reason: &FailureReason) -> Response {
     let mut response = connection_failed(&reason.0);
     response.extensions_mut().insert(RefusalText(reason.0.clone()));

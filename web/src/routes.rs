@@ -1,5 +1,5 @@
-//! Every route, with who may use it: one list (`routes/list.rs`), of which the router, the rules and the description of the
-//! API are made. A route without a rule cannot be written down.
+//! All routes with their access rules, in one list (`routes/list.rs`). The router, the rules and the OpenAPI
+//! description are generated from it. A route without a rule cannot be declared.
 
 mod list;
 
@@ -33,36 +33,36 @@ use schemars::{JsonSchema, SchemaGenerator};
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// Who may use a route.
+/// Access rule of a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Everybody: design's list of open routes, and nothing else.
+    /// Accessible without a login. Only for the documented open routes.
     Open,
-    /// Whoever is logged in with at least this role.
+    /// Requires a login with at least this role.
     Login(Role),
 }
 
-/// How a caller shows who it is, and how it is answered.
+/// How callers of a route authenticate, and the format of its responses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Door {
-    /// A token in a header; JSON.
+    /// Token in a header; JSON responses.
     Api,
-    /// A session in a cookie; pages, and a way to log in.
+    /// Session cookie; HTML responses and redirects to the login page.
     Page,
 }
 
-/// Who may send what where.
+/// The access rule of a method and a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
     pub method: Method,
     pub path: &'static str,
     pub access: Access,
     pub door: Door,
-    /// What bodies that delete ask for, where a route does several things.
+    /// The role that a bulk body needs for deletions.
     pub deletes: Option<Role>,
 }
 
-/// The server without a network.
+/// Returns the server's router, without a network.
 pub fn router(app: &App) -> Router {
     let mut inner: Router<App> = Router::new();
     for Route { rule, handler, shape } in routes().routes {
@@ -81,12 +81,11 @@ pub fn router(app: &App) -> Router {
     below(&app.config.base_path, inner)
 }
 
-/// Every route in the order of the list.
+/// Returns all routes in the order of the list.
 pub(crate) fn described() -> Vec<(Rule, Shape)> {
     routes().routes.into_iter().map(|route| (route.rule, route.shape)).collect()
 }
 
-/// Who may use which route.
 pub fn rules() -> Vec<Rule> {
     routes().routes.into_iter().map(|route| route.rule).collect()
 }
@@ -99,7 +98,7 @@ async fn no_such_route(State(app): State<App>, request: Request) -> Response {
     if !pages::wants_html(request.headers()) {
         return refusal.into_response();
     }
-    // No rate limit applies here, so a cookie that is not known is not looked up.
+    // No rate limit applies here, so an unknown cookie is not looked up.
     let session = match app.auth.knows_session(request.headers(), app.config.cookie()) {
         Some(true) => app.auth.session(&app.hot, request.headers(), app.config.cookie()).await.ok(),
         _ => None,
@@ -120,12 +119,12 @@ struct Route {
 #[derive(Default)]
 struct Routes {
     routes: Vec<Route>,
-    /// The heading of the routes that follow.
+    /// Heading of the routes that are added next.
     group: &'static str,
 }
 
 impl Routes {
-    /// The heading of the routes that follow, in `/docs`.
+    /// Sets the heading of the following routes in `/docs`.
     fn group(self, group: &'static str) -> Routes {
         Routes { group, ..self }
     }
@@ -138,12 +137,10 @@ impl Routes {
         self.add(Method::POST, path, (access, Door::Api), handler)
     }
 
-    /// Something to look at.
     fn page<H: Handler<T, App>, T: 'static>(self, path: &'static str, access: Access, handler: H) -> Routes {
         self.add(Method::GET, path, (access, Door::Page), handler)
     }
 
-    /// What a page sends back.
     fn form<H: Handler<T, App>, T: 'static>(self, path: &'static str, access: Access, handler: H) -> Routes {
         self.add(Method::POST, path, (access, Door::Page), handler)
     }
@@ -156,8 +153,7 @@ impl Routes {
         self.add(Method::PUT, path, (access, Door::Api), handler)
     }
 
-    /// Many things changed by one request; what its body deletes asks for a role of its own, of which the handler hears by
-    /// `MayDelete`.
+    /// Adds a bulk change. Deletions in its body require a separate role, which the handler checks with `MayDelete`.
     fn bulk<H: Handler<T, App>, T: 'static>(
         self,
         path: &'static str,
@@ -169,7 +165,8 @@ impl Routes {
         self.add_rule(rule, AnyHandler::new(handler))
     }
 
-    /// Named things that people keep: read by everyone who is logged in, changed by operators.
+    /// Adds the routes of a kind of named objects. All users who are logged in may read them, and operators may change
+    /// them.
     fn kept<K: Kept>(self) -> Routes {
         let (viewer, op) = (Access::Login(Role::Viewer), Access::Login(Role::Op));
         let (all, one) = (K::NOUN.path, K::NOUN.path_of_one);
@@ -203,60 +200,59 @@ impl Routes {
         self.add(Method::DELETE, path, (access, Door::Api), handler)
     }
 
-    /// Describes the last route in one line.
+    /// Sets the one-line description of the last route.
     fn does(self, line: impl Into<Cow<'static, str>>) -> Routes {
         self.shape(|shape| shape.line = line.into())
     }
 
-    /// The query parameters of the last route. Any other parameter is refused.
+    /// Adds query parameters to the last route. Other parameters are rejected.
     fn asks(self, params: impl IntoIterator<Item = Param>) -> Routes {
         self.shape(|shape| shape.query.extend(params))
     }
 
-    /// The same, declared by `query_params!`.
+    /// Adds query parameters that `query_params!` declares.
     fn asks_for<P: QueryParams>(self) -> Routes {
         self.asks(P::params())
     }
 
-    /// The same of a page, which nothing describes: the names alone.
+    /// Adds query parameters of a page by name. Pages are not described.
     fn reads(self, names: &[&'static str]) -> Routes {
         self.asks(names.iter().map(|name| param(*name, QueryParamType::Text, "")))
     }
 
-    /// The same of whole numbers.
+    /// Adds integer query parameters of a page.
     fn numbers(self, names: &[&'static str]) -> Routes {
         self.asks(names.iter().map(|name| param(*name, QueryParamType::Index, "")))
     }
 
-    /// The same of a parameter for which only some words mean something.
+    /// Adds a query parameter that accepts only these values.
     fn one_of(self, name: &'static str, words: impl IntoIterator<Item = &'static str>) -> Routes {
         let words: Vec<&'static str> = words.into_iter().collect();
         self.asks([param(name, QueryParamType::Words(words.into()), "")])
     }
 
-    /// The last route shows a list with these columns, and takes what narrows and sorts it; `own`: columns that it reads in words
-    /// of its own.
+    /// Adds the filters and sort orders of a list with these columns. `own` are columns that the page reads itself.
     fn narrows(self, columns: &'static [Column], own: &[&str]) -> Routes {
         self.asks(narrowed(columns, own))
     }
 
-    /// The last route takes any parameter: it hands the query on, judges it by itself, or answers probes, which may add what
-    /// they like.
+    /// Accepts any query parameter: the last route passes the query on, checks it itself, or serves probes, which may
+    /// add parameters.
     fn reads_anything(self) -> Routes {
         self.shape(|shape| shape.reads_anything = true)
     }
 
-    /// What the body of the last route holds.
+    /// Sets the type of the body of the last route.
     fn takes<T: JsonSchema>(self) -> Routes {
         self.shape(|shape| shape.body = Some(SchemaGenerator::subschema_for::<T>))
     }
 
-    /// The last route takes the header `Idempotency-Key`.
+    /// Declares that the last route accepts the header `Idempotency-Key`.
     fn with_key(self) -> Routes {
         self.shape(|shape| shape.has_key = true)
     }
 
-    /// What the last route answers with.
+    /// Sets the type of the response of the last route.
     fn gives<T: JsonSchema>(self) -> Routes {
         self.shape(|shape| shape.answer = ResponseShape::Json(SchemaGenerator::subschema_for::<T>))
     }
@@ -265,12 +261,12 @@ impl Routes {
         self.shape(|shape| shape.answer = ResponseShape::Created(SchemaGenerator::subschema_for::<T>))
     }
 
-    /// 204.
+    /// Declares that the last route returns 204.
     fn gives_nothing(self) -> Routes {
         self.shape(|shape| shape.answer = ResponseShape::Nothing)
     }
 
-    /// 307.
+    /// Declares that the last route returns 307.
     fn leads_elsewhere(self) -> Routes {
         self.shape(|shape| shape.answer = ResponseShape::Elsewhere)
     }
@@ -279,17 +275,17 @@ impl Routes {
         self.shape(|shape| shape.answer = ResponseShape::Events)
     }
 
-    /// The last route also answers with plain text, if the client accepts it.
+    /// Declares that the last route can also return plain text if the client accepts it.
     fn or_text(self) -> Routes {
         self.shape(|shape| shape.also = Some("text/plain"))
     }
 
-    /// The last route also answers with lines of JSON.
+    /// Declares that the last route can also return lines of JSON.
     fn or_lines(self) -> Routes {
         self.shape(|shape| shape.also = Some("application/x-ndjson"))
     }
 
-    /// The last route may answer 202 before the work is done.
+    /// Declares that the last route may return 202 before the work is finished.
     fn or_later(self) -> Routes {
         self.shape(|shape| shape.may_be_late = true)
     }
@@ -317,8 +313,8 @@ impl Routes {
     }
 }
 
-/// A handler whose own types are hidden: what axum wraps around handlers is then compiled once and not for each of three hundred
-/// routes, which took half of the time of this crate.
+/// A type-erased handler. Axum's wrappers around handlers are then compiled once instead of for each of three hundred
+/// routes, which took half of the compile time of this crate.
 #[derive(Clone)]
 struct AnyHandler(Arc<dyn Fn(Request, App) -> BoxFuture<'static, Response> + Send + Sync>);
 

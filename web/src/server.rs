@@ -1,4 +1,4 @@
-//! The web server as a process: accepts connections up to a limit, shows that it lives, and ends in two steps.
+//! The web server process: accepts connections up to a limit, sends heartbeats, and shuts down in two steps.
 
 mod connection;
 mod open_bodies;
@@ -20,15 +20,15 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// When the process has no file left for another connection.
+/// Retry delay if the process has no free file descriptor for another connection.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
-/// Rarely: nothing is decided by it, and an idle system shall be idle.
+/// Heartbeat interval. It is long, because no decision depends on it.
 const HEARTBEAT: Duration = Duration::from_mins(1);
 
-/// Answers requests on `listener` until `stop`, then lets those that are open end within the grace period.
+/// Handles requests on `listener` until `stop`, then lets open requests finish within the grace period.
 ///
-/// Boxed, since rustc makes the code of every `pub async fn` in each build of its crate: here all pages, for tests that call
-/// none of them.
+/// Boxed, because rustc generates the code of a `pub async fn` in every dependent crate. Here that would be all pages,
+/// even for tests that use none of them.
 pub fn serve(
     config: WebConfig,
     hints: Hints,
@@ -63,7 +63,7 @@ async fn answer(config: WebConfig, hints: Hints, listener: TcpListener, stop: Ca
         };
         match accepted {
             Ok((stream, peer)) => {
-                // Whoever has all its places is hung up on: others want to be heard.
+                // If the address has reached its limit, the connection is closed, so that other addresses can connect.
                 if let Some(place) = places.take(peer.ip().to_canonical()) {
                     connections.spawn(door.clone().answer(stream, peer, place));
                 }
@@ -86,7 +86,7 @@ async fn answer(config: WebConfig, hints: Hints, listener: TcpListener, stop: Ca
     Ok(())
 }
 
-/// Tells the other processes that this server lives.
+/// Sends heartbeats, so that other processes see that this server is alive.
 async fn show_life(app: App, stop: CancellationToken) {
     app.warm_up().await;
     let mut registered = None;

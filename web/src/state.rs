@@ -1,4 +1,4 @@
-//! What every request may use: connections, known versions, hints to the other processes, who may log in.
+//! Shared state of all requests: database pools, cached versions, hints to other processes, and authentication.
 
 use crate::auth::{Auth, Role};
 use crate::dashboards::Dashboards;
@@ -26,14 +26,14 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// Every page shows these numbers.
+/// Maximum age of the cached numbers, which every page shows.
 const PULSE_REMEMBERED: TimeDelta = TimeDelta::seconds(1);
 
-/// Cheap to clone; one for each process.
+/// Shared state of the process. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct App(Arc<Inner>);
 
-/// What an `App` shares between its clones.
+/// The state that clones of an [`App`] share.
 #[derive(Debug)]
 pub struct Inner {
     pub(crate) config: WebConfig,
@@ -43,32 +43,32 @@ pub struct Inner {
     pub(crate) auth: Auth,
     pub(crate) health: Health,
     pub(crate) limits: Limits,
-    /// Who waits for the end of which run.
     pub(crate) ends: Ends,
     pub(crate) live: Live,
     pub(crate) queries: Queries,
     pub(crate) dashboards: Dashboards,
     pub(crate) known_names: KnownNames,
-    /// Small questions about single things.
+    /// Pool for short queries about single objects.
     pub(crate) hot: PgPool,
-    /// Of the one caller: taken before one of the pools.
+    /// Connection of a single caller, which is used before the pools.
     own: Option<Arc<Mutex<PgConnection>>>,
-    /// Lists.
+    /// Pool for lists.
     pub(crate) pages: PgPool,
-    /// Cancelled when the server ends: answers that never end by themselves look at it.
+    /// Cancelled when the server stops. Responses without an end must watch it.
     pub(crate) stopping: CancellationToken,
     pulse: Mutex<Option<(DateTime<Utc>, Pulse)>>,
 }
 
 impl App {
-    /// Connects when first needed: a server whose database is away starts all the same, and says so.
+    /// Creates the state without connecting, so that the server starts and can report its state even if the database is
+    /// unavailable.
     pub fn new(config: WebConfig, hints: Hints) -> WebResult<App> {
         let hot = connect::hot_pool(&config.database_url, "orch web", config.hot_connections)?;
         let pages = connect::pool(&config.database_url, "orch web pages", config.page_connections)?;
         Ok(App::on((None, hot, pages), config, hints))
     }
 
-    /// For one caller who asks one thing after the other: mostly their own connection is enough.
+    /// Creates the state for a single caller with sequential requests, for which one connection is usually enough.
     pub(crate) fn for_one_caller(config: WebConfig, hints: Hints, own: PgConnection) -> WebResult<App> {
         let pool = connect::pool(&config.database_url, "orch cli", config.hot_connections)?;
         Ok(App::on((Some(own), pool.clone(), pool), config, hints))
@@ -98,7 +98,7 @@ impl App {
         }))
     }
 
-    /// Opens a connection before the first request needs it.
+    /// Opens a connection before the first request needs one.
     pub(crate) async fn warm_up(&self) {
         if let Err(error) = self.hot().await {
             tracing::warn!(
@@ -127,7 +127,7 @@ impl Inner {
         }
     }
 
-    /// How the parts are; asked at most once a second however many pages are drawn. `None`: the database is away.
+    /// Returns the numbers that every page shows, queried at most once a second. `None` if the database is unavailable.
     pub(crate) async fn pulse(&self) -> Option<Pulse> {
         let now = self.config.clock.now();
         let mut last = self.pulse.lock().await;
@@ -143,13 +143,13 @@ impl Inner {
         Some(found)
     }
 
-    /// Makes the log of a try readable if it is old.
+    /// Makes the log of an attempt readable if it was archived.
     pub(crate) async fn recalled(&self, run: Uuid, attempt: Uuid) -> StoreResult<Option<OldLog>> {
         let mut db = self.pages().await?;
         Ok(OldLog::of(recall(&mut db, &self.config.archive, run, attempt, self.config.clock.now()).await?))
     }
 
-    /// All of the work is done, or none.
+    /// Runs the work in a transaction, which is rolled back if the work fails.
     pub(crate) async fn in_transaction<T>(
         &self,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Refusal>,
@@ -161,8 +161,8 @@ impl Inner {
         Ok(done)
     }
 
-    /// Whether whoever opened an answer that goes on for long may still see it: asked at least once a second while it
-    /// goes on, of the headers it was opened with. Ends streams after a logout, and with their user.
+    /// Returns whether the user of a long response may still receive it. Called at least once a second with the headers
+    /// of the request, so that the response ends after a logout or when the user is deleted.
     pub(crate) async fn may_still(&self, headers: &HeaderMap, role: Role) -> bool {
         let session = self.auth.session(&self.hot, headers, self.config.cookie()).await;
         let caller = match session {
@@ -177,7 +177,6 @@ impl Inner {
     }
 }
 
-/// A connection for a while.
 pub(crate) enum Lent {
     Pooled(PoolConnection<Postgres>),
     Own(OwnedMutexGuard<PgConnection>),

@@ -1,5 +1,5 @@
-//! HTTPS by certificate and key files. They are read again when they change, so a renewed certificate needs no restart; one
-//! that is broken is told in the log, and the one before it goes on.
+//! HTTPS with certificate and key files. They are reloaded when they change, so a renewed certificate needs no restart.
+//! If the new files are invalid, the error is logged and the old certificate stays in use.
 
 use crate::{WebError, WebResult};
 use std::fmt;
@@ -16,10 +16,9 @@ use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{ServerConfig, version};
 use tokio_util::sync::CancellationToken;
 
-/// How soon a new certificate is noticed; a look is two questions to the file system.
+/// Poll interval for changed files. A poll costs two system calls.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// A certificate with its key, and the files they came from.
 #[derive(Clone)]
 pub struct Tls {
     certificate: PathBuf,
@@ -28,7 +27,7 @@ pub struct Tls {
     config: Arc<ServerConfig>,
 }
 
-/// What connections are answered with from now on.
+/// The certificate for new connections.
 #[derive(Debug)]
 struct Current {
     key: RwLock<Arc<CertifiedKey>>,
@@ -47,7 +46,7 @@ impl fmt::Debug for Tls {
 }
 
 impl Tls {
-    /// Reads PEM files: the certificate with those between it and its authority behind it, and the key to it.
+    /// Reads PEM files: the certificate followed by its intermediate certificates, and its key.
     pub fn load(certificate: &Path, key: &Path) -> WebResult<Tls> {
         let provider = Arc::new(ring::default_provider());
         let current = Arc::new(Current { key: RwLock::new(read(&provider, certificate, key)?) });
@@ -63,7 +62,7 @@ impl Tls {
         TlsAcceptor::from(self.config.clone())
     }
 
-    /// Looks at the files until `stop`.
+    /// Reloads the files when they change, until `stop`.
     pub(crate) async fn watch(self, stop: CancellationToken) {
         let mut seen = self.read_file_stamps();
         loop {
@@ -75,7 +74,7 @@ impl Tls {
             if now == seen {
                 continue;
             }
-            // Files that do not fit are read again, and reported again, when one of them changes.
+            // Invalid files are read and reported again only after another change.
             seen = now;
             match read(self.config.crypto_provider(), &self.certificate, &self.key) {
                 Ok(key) => {
@@ -87,7 +86,7 @@ impl Tls {
         }
     }
 
-    /// When and how large the files are.
+    /// Returns the modification times and sizes of the files.
     fn read_file_stamps(&self) -> [Option<(SystemTime, u64)>; 2] {
         let stamp = |metadata: Metadata| Some((metadata.modified().ok()?, metadata.len()));
         [&self.certificate, &self.key].map(|path| path.metadata().ok().and_then(stamp))

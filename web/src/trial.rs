@@ -1,5 +1,5 @@
-//! Tests of connections: Postgres by a login, HTTP by a request, and every other type that has a host and a port by a TCP connection.
-//! Results contain no secret, and nothing that the other side sends but a status.
+//! Connection tests: a login for Postgres, a request for HTTP, and a TCP connection for every other type with a host
+//! and a port. Results contain no secrets, and nothing that the other side sends except a status.
 //!
 //! A name is resolved once, and the test connects to the address that was checked to be reachable.
 
@@ -20,32 +20,31 @@ use ureq::http::Uri;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
-/// All of a trial.
+/// Timeout for a whole test.
 const WHOLE: Duration = Duration::from_secs(5);
-/// Of what the other side says.
+/// Maximum length of a message from the other side.
 const MOST_CHARS: usize = 300;
-/// Maximum length of a message about fields that do not allow a test. It has room for the longest id twice.
+/// Maximum length of a message about fields that do not allow a test. It is long enough for the longest id twice.
 const MAX_UNUSABLE_CHARS: usize = 1_000;
 
-/// Airflow's words.
+/// Airflow's message.
 const DONE: &str = "Connection successfully tested";
 
-/// Sending the password to a server whose name was not verified is what `verify-full` forbids.
+/// `verify-full` forbids sending the password to a server whose name was not verified.
 const NOT_VERIFIED: &str = "`sslmode=verify-full` is not tested: the test cannot verify the name of the server\n\
     hint: run a task that uses the connection";
 
 const KAFKA_PORT: u16 = 9092;
 
-/// The same for a port that is closed, filtered or not there: a test is no way to look for open ones.
+/// The same message for a closed, filtered or nonexistent port, so that tests cannot be used as a port scanner.
 const UNREACHABLE: &str = "cannot be reached within 5 s";
 
-/// Why a connection did not pass its test.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TestError {
     /// The fields of the connection do not allow a test. No server was contacted.
     #[error("{0}")]
     Unusable(String),
-    /// The reason is for admins and the log: other users may search for open ports with it.
+    /// The reason is shown to admins and logged. Other users could use it to scan ports.
     #[error("{0}")]
     Failed(String),
 }
@@ -57,7 +56,7 @@ impl From<String> for TestError {
 }
 
 impl TestError {
-    /// Logs the reason, and returns the message for a user.
+    /// Logs the reason and returns the message for the user.
     pub(crate) fn message_for(self, id: &str, is_admin: bool) -> String {
         match self {
             TestError::Unusable(text) => text,
@@ -89,7 +88,7 @@ fn no_port(connection: &Connection) -> TestError {
     ))
 }
 
-/// Returns how to set a part of a connection. No command changes a connection.
+/// Returns how to set a part of a connection. There is no command that changes a connection.
 fn how_to_set(connection: &Connection, flag: &str) -> String {
     let id = &connection.id;
     format!(
@@ -97,7 +96,7 @@ fn how_to_set(connection: &Connection, flag: &str) -> String {
     )
 }
 
-/// Tests a connection, which reaches only what `reach` allows. Returns a message for the user.
+/// Tests a connection and returns a message for the user. The test only connects to addresses that `reach` allows.
 pub async fn try_connection(connection: &Connection, reach: &Reach) -> Result<String, TestError> {
     let tried = async {
         match connection.conn_type.as_str() {
@@ -117,7 +116,7 @@ pub async fn try_connection(connection: &Connection, reach: &Reach) -> Result<St
     })
 }
 
-/// Checks that each broker that the connection names has only addresses that `reach` allows.
+/// Checks that every broker in the connection has only addresses that `reach` allows.
 pub(crate) async fn reachable(connection: &Connection, reach: &Reach) -> Result<(), String> {
     let said = ["bootstrap.servers", "metadata.broker.list"].map(|name| connection.extra_field(name));
     let said = said.into_iter().flatten().filter_map(|said| said.as_str());
@@ -127,7 +126,8 @@ pub(crate) async fn reachable(connection: &Connection, reach: &Reach) -> Result<
     brokers_reachable(brokers, reach).await
 }
 
-/// Checks that each broker, as `host:port`, has only addresses that `reach` allows: the client of the cluster resolves the name again.
+/// Checks that each broker, as `host:port`, has only addresses that `reach` allows. All of them must be allowed,
+/// because the client of the cluster resolves the name again.
 pub(crate) async fn brokers_reachable(brokers: impl IntoIterator<Item = String>, reach: &Reach) -> Result<(), String> {
     for broker in brokers {
         let broker = broker.rsplit_once("://").map_or(broker.as_str(), |(_, rest)| rest).trim();
@@ -142,7 +142,7 @@ pub(crate) async fn brokers_reachable(brokers: impl IntoIterator<Item = String>,
     Ok(())
 }
 
-/// The addresses of a host that may be reached, at least one.
+/// Returns the addresses of a host that may be reached, at least one.
 async fn resolved(host: &str, port: u16, reach: &Reach) -> Result<Vec<SocketAddr>, String> {
     let found = lookup_host((host, port)).await.map_err(|_| format!("{host}:{port} {UNREACHABLE}"))?;
     let allowed: Vec<_> = found.filter(|address| reach.allows(address.ip())).collect();
@@ -152,7 +152,7 @@ async fn resolved(host: &str, port: u16, reach: &Reach) -> Result<Vec<SocketAddr
 async fn postgres(connection: &Connection, reach: &Reach) -> Result<String, TestError> {
     let mut to = Database::of(connection).map_err(|error| unusable(error.to_string()))?;
     let place = format!("{}:{}", to.host, to.port);
-    // Whether the server has a file is nothing that a test tells.
+    // A test must not reveal whether a file exists on the server.
     to.ssl_root_cert = None;
     if !to.host.starts_with('/') {
         let address = resolved(&to.host, to.port, reach).await?[0].ip().to_string();
@@ -162,23 +162,23 @@ async fn postgres(connection: &Connection, reach: &Reach) -> Result<String, Test
         }
         to.host = address;
     } else if !reach.allows(IpAddr::V4(Ipv4Addr::LOCALHOST)) {
-        // A socket is a way to this machine.
+        // A Unix socket is a connection to this host.
         return Err(format!("{}: {NOT_REACHED}", to.host).into());
     }
     let options = to.options().application_name("orch connection test");
     let connected = PgConnection::connect_with(&options).await;
     let mut db = connected.map_err(|error| match error {
-        // A certificate that is rejected is an error of this kind, too.
+        // A rejected certificate is an error of this kind too.
         sqlx::Error::Io(_) if !has_unknown_issuer(&error) => format!("{place} {UNREACHABLE}"),
         error => chain(&error),
     })?;
     db.ping().await.map_err(|error| chain(&error))?;
-    // It said what was asked; that it is not closed politely harms nobody.
+    // The test is complete, so the connection need not be closed gracefully.
     drop(db);
     Ok(DONE.into())
 }
 
-/// As Airflow's `HttpHook` makes the address: `schema` is the protocol.
+/// Builds the URL like Airflow's `HttpHook`: `schema` is the protocol.
 async fn http(connection: &Connection, reach: &Reach) -> Result<String, TestError> {
     let host = connection.host.as_deref().filter(|host| !host.is_empty()).ok_or_else(|| no_host(connection))?;
     let mut url = if host.contains("://") {
@@ -201,7 +201,7 @@ async fn http(connection: &Connection, reach: &Reach) -> Result<String, TestErro
     }
 }
 
-/// Asks for the settings that a catalog has for its clients. No token is fetched for an account.
+/// Requests the catalog's configuration for clients. Does not log in with the credentials of an account.
 async fn iceberg(connection: &Connection, reach: &Reach) -> Result<String, TestError> {
     let base = connection.http_address().ok_or_else(|| no_host(connection))?;
     let token = connection.extra_field("token").and_then(|token| token.as_str());
@@ -210,7 +210,7 @@ async fn iceberg(connection: &Connection, reach: &Reach) -> Result<String, TestE
     let shown = shown_url(&url);
     match status(url, token.map(|token| format!("Bearer {token}")), reach).await? {
         good @ 200..=299 => Ok(format!("{DONE}: HTTP {good}")),
-        // The warehouse may have to be named, or a token is wanted.
+        // The catalog responds, but requires the name of a warehouse or a token.
         asked @ (400 | 401) if asked == 400 || has_account => Ok(format!("{DONE}: it answers; no login was tried")),
         other => Err(refused(&shown, other).into()),
     }
@@ -220,14 +220,14 @@ fn refused(shown: &str, status: u16) -> String {
     format!("`{shown}` responded with status {status}\nhint: {}", step_after_status(status))
 }
 
-/// Returns the status of the response of an address, without following redirects.
+/// Returns the status of the response to a request, without following redirects.
 async fn status(url: String, authorization: Option<String>, reach: &Reach) -> Result<u16, String> {
     let shown = shown_url(&url);
     let reaching = Reaching(reach.clone());
     let asked = tokio::task::spawn_blocking(move || {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
-            // Elsewhere the secret is nobody's business.
+            // A redirect could send the secret to another server.
             .max_redirects(0)
             .max_redirects_will_error(false)
             .proxy(None)
@@ -246,7 +246,7 @@ async fn status(url: String, authorization: Option<String>, reach: &Reach) -> Re
         )) => Err(format!("`{shown}` {UNREACHABLE}")),
         Ok(Err(error)) => {
             let why = chain(&error);
-            // Without the kind of error of the client.
+            // Omits the error kind of the client.
             let why = if why.contains(NOT_REACHED) { NOT_REACHED } else { why.as_str() };
             Err(format!("`{shown}`: {why}"))
         }
@@ -254,7 +254,7 @@ async fn status(url: String, authorization: Option<String>, reach: &Reach) -> Re
     }
 }
 
-/// Resolves a name once and leaves only addresses that may be reached.
+/// Resolves a name once and returns only addresses that may be reached.
 #[derive(Debug)]
 struct Reaching(Reach);
 
@@ -275,7 +275,7 @@ async fn tcp(connection: &Connection, reach: &Reach) -> Result<String, TestError
     let host = host.ok_or_else(|| {
         unusable(format!("connections of type `{}` without a host are not tested", connection.conn_type))
     })?;
-    // What has a protocol in front is an address; its name is what can be reached.
+    // A host with a protocol is a URL, of which only the host name is used.
     let host = host.rsplit_once("://").map_or(host, |(_, rest)| rest);
     let host = host.rsplit_once('@').map_or(host, |(_, rest)| rest);
     let port = connection.port.or_else(|| usual_port(&connection.conn_type));

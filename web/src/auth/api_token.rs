@@ -1,5 +1,5 @@
-//! Tokens that people make for programs: 256 random bits, of which the database keeps the hash. They end when they are
-//! revoked, when their time is over, and with their user.
+//! API tokens that users create for programs: 256 random bits, of which the database stores only the hash. A token is
+//! valid until it is revoked, it expires or its user is deleted.
 
 use super::session::{Hash, random_text};
 use super::{Auth, Caller};
@@ -10,10 +10,10 @@ use orch_store::StoreError;
 use orch_store::token::{TokenRow, TokenScope, get_token, token_hash};
 use sqlx::PgPool;
 
-/// By which people and scanners of secrets know one.
+/// Prefix of API tokens, by which users and secret scanners recognize them.
 const PREFIX: &str = "orch_";
 
-/// A new token. Its text is shown once, and the database stores the hash only.
+/// A new token. Its text is shown once, and the database stores only the hash.
 pub struct FreshToken {
     pub text: String,
     pub hash: [u8; 32],
@@ -42,7 +42,7 @@ impl Auth {
         Ok(token)
     }
 
-    /// Returns the owner of an API token that opens `scope`.
+    /// Returns the owner of an API token, which must be valid for `scope`.
     pub(super) async fn owner(
         &self,
         pool: &PgPool,

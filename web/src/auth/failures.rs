@@ -1,7 +1,8 @@
-//! Logins that failed: after five within a quarter of an hour, a user cannot log in from that address for a while, and after fifty from
-//! all addresses, not from an address where the user has not logged in before.
+//! Brute-force protection: after five failed logins within 15 minutes, a user cannot log in from that address for a
+//! while. After fifty from all addresses, the user can log in only from addresses that succeeded before.
 //!
-//! Each server counts its own. An attempt counts when it begins, so that many at once are not more than five.
+//! Each server counts separately. An attempt counts when it starts, so that concurrent attempts cannot exceed the
+//! limit.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::HashMap;
@@ -11,14 +12,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 const MAX_FAILURES: u32 = 5;
-/// Maximum number of failures of one user name, from all addresses. A botnet has many addresses with five attempts each.
+/// Maximum number of failures of one user name, from all addresses. A botnet has many addresses with five attempts
+/// each.
 const MAX_FAILURES_OF_NAME: u32 = 50;
 const WINDOW: TimeDelta = TimeDelta::minutes(15);
-/// Keys remembered; with more, the key with the fewest failures is forgotten.
+/// Maximum number of keys. When the limit is reached, the key with the fewest failures is dropped.
 const MAX_KEYS: usize = 10_000;
-/// In the audit log, by all clients of this server together within a window: names without end must not fill the database.
+/// Maximum number of failed logins per window that this server records in the audit log. Otherwise, random names could
+/// fill the database.
 const MOST_NOTED: u32 = 1_000;
-/// Longer names are no users; they are counted together.
+/// User names are never longer. Longer names are counted together.
 const MOST_NAME_BYTES: usize = 250;
 
 #[derive(Debug, Default)]
@@ -31,7 +34,7 @@ pub(super) struct Failures {
 struct SeenLogins {
     of_address: Counts<(String, IpAddr)>,
     of_name: Counts<String>,
-    /// Logins that succeeded: attackers elsewhere cannot lock these users out here.
+    /// Successful logins. Attackers at other addresses cannot lock these users out.
     succeeded: Counts<(String, IpAddr)>,
 }
 
@@ -51,11 +54,11 @@ impl<K> Default for Counts<K> {
 }
 
 impl<K: Clone + Eq + Hash> Counts<K> {
-    /// Returns the attempts within the window.
+    /// Returns the attempts of a key within the current window.
     fn get(&mut self, key: &K, now: DateTime<Utc>) -> &mut Attempts {
         if self.0.len() >= MAX_KEYS && !self.0.contains_key(key) {
             self.0.retain(|_, attempts| now - attempts.first < WINDOW);
-            // Names that are sprayed have one failure each, and must not evict a name that is attacked.
+            // With password spraying, each name has one failure. Such names must not evict a name that is under attack.
             let fewest = self.0.iter().min_by_key(|(_, attempts)| (attempts.count, attempts.first));
             if let Some(key) = fewest.filter(|_| self.0.len() >= MAX_KEYS).map(|(key, _)| key.clone()) {
                 self.0.remove(&key);
@@ -74,7 +77,7 @@ impl Failures {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts an attempt, or returns how long further attempts are refused.
+    /// Counts an attempt, or returns for how long further attempts are rejected.
     pub(super) fn begin(&self, name: &str, from: IpAddr, now: DateTime<Utc>) -> Result<(), Duration> {
         let key = key(name, from);
         let SeenLogins { of_address, of_name, succeeded } = &mut *self.seen();
@@ -92,7 +95,7 @@ impl Failures {
         Ok(())
     }
 
-    /// Whether one more failure goes into the audit log.
+    /// Returns whether one more failure may be written to the audit log.
     pub(super) fn may_be_noted(&self, now: DateTime<Utc>) -> bool {
         let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
         let noted = noted.get_or_insert(Attempts { count: 0, first: now });
@@ -103,7 +106,7 @@ impl Failures {
         noted.count <= MOST_NOTED
     }
 
-    /// The attempt was no failure.
+    /// Removes a successful attempt from the counters.
     pub(super) fn forget(&self, name: &str, from: IpAddr, now: DateTime<Utc>) {
         let key = key(name, from);
         let SeenLogins { of_address, of_name, succeeded } = &mut *self.seen();
@@ -118,7 +121,7 @@ impl Failures {
 fn key(name: &str, from: IpAddr) -> (String, IpAddr) {
     let name = if name.len() > MOST_NAME_BYTES { "" } else { name };
     let from = match from {
-        // Whoever has one address of a network of IPv6 has all 2^64 of them.
+        // A single client can use all 2^64 addresses of an IPv6 /64 network.
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
         v4 @ IpAddr::V4(_) => v4,
     };
@@ -155,7 +158,7 @@ mod tests {
         }
     }
 
-    /// Addresses without end, as a botnet has them.
+    /// Simulates a botnet, which has a different address for each attempt.
     #[test]
     fn failures_of_one_name_from_all_addresses_are_counted_together() {
         let (failures, now) = (Failures::default(), DateTime::<Utc>::default());

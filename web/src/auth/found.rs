@@ -1,5 +1,5 @@
-//! A cache of logins and tokens by the hash of the credential, and of users by name. It contains only rows that exist: misses, of which a
-//! caller can cause any number, would evict them.
+//! A cache of logins and tokens by the hash of the credential, and of users by name. It contains only rows that exist:
+//! a caller can cause any number of misses, which would evict them.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use std::borrow::Borrow;
@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Maximum age of an entry, after which changes of other servers apply.
+/// Maximum age of an entry. Changes by other servers apply after this time.
 const REMEMBERED_FOR: TimeDelta = TimeDelta::seconds(1);
 const MAX_ROWS: usize = 10_000;
 
@@ -18,7 +18,7 @@ pub(super) struct Found<K, T> {
 
 #[derive(Debug)]
 struct FoundRow<T> {
-    /// When the row was read. `None` if it may have changed since.
+    /// Time of the last read. `None` if the row may have changed since.
     read_at: Option<DateTime<Utc>>,
     row: T,
 }
@@ -48,12 +48,12 @@ impl<K: Eq + Hash, T: Clone> Found<K, T> {
         self.rows().get(key).filter(|row| row.is_fresh(now)).map(|row| row.row.clone())
     }
 
-    /// True if the last look-up of this key found a row, however long ago.
+    /// Returns whether the last lookup of this key found a row, regardless of its age.
     pub(super) fn knows(&self, key: &K) -> bool {
         self.rows().contains_key(key)
     }
 
-    /// Keeps what a look-up found. A miss removes the row.
+    /// Stores the result of a lookup. A miss removes the row.
     pub(super) fn keep(&self, key: K, now: DateTime<Utc>, row: Option<T>) {
         let mut rows = self.rows();
         let Some(row) = row else {
@@ -76,7 +76,7 @@ impl<K: Eq + Hash, T: Clone> Found<K, T> {
         self.rows().remove(key);
     }
 
-    /// Makes the next look-up of each key read its row again.
+    /// Invalidates all entries, so that each row is read again when it is needed.
     pub(super) fn expire_all(&self) {
         self.rows().values_mut().for_each(|row| row.read_at = None);
     }

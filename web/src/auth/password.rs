@@ -1,4 +1,4 @@
-//! Passwords: hashed with argon2id, compared in the same time whether or not there is such a user.
+//! Passwords: hashed with argon2id. A login takes the same time whether or not the user exists.
 
 use crate::refusal::Refusal;
 use crate::{WebError, WebResult};
@@ -11,17 +11,19 @@ use std::sync::Arc;
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
-/// A comparison takes 19 MiB and a core for some 20 ms: more at once would let strangers take the machine.
+/// Maximum number of concurrent hashes. Each takes 19 MiB and about 20 ms of a CPU, so more would let unauthenticated
+/// clients exhaust the machine.
 const HASHES_AT_ONCE: usize = 2;
-/// Logins that wait for their turn, some second of work. More are asked to come back: strangers can ask without end.
+/// Maximum number of waiting logins, about a second of work. More are rejected, because unauthenticated clients can
+/// send any number of them.
 const MOST_WAITING: usize = 64;
-/// Longer passwords are no passwords.
+/// Maximum length of a password.
 const MOST_BYTES: usize = 1_024;
 const FEWEST_CHARS: usize = 8;
-/// Of eight letters or more those that lists of leaked passwords begin with, in small letters.
+/// The most common leaked passwords of at least eight characters, in lower case.
 const COMMON: &str = include_str!("common_passwords.txt");
 
-/// A password in the clear, which no log shows.
+/// A plaintext password. It is not printed in logs.
 #[derive(Clone)]
 pub struct Password(String);
 
@@ -30,10 +32,10 @@ impl Password {
         Password(words.into())
     }
 
-    /// Twenty letters and digits nobody can guess.
+    /// Returns a random password of 20 letters and digits.
     pub fn random() -> Password {
         const LETTERS: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
-        // A v4 uuid has 122 random bits; ten letters take 59 of them.
+        // A v4 UUID has 122 random bits; ten letters use 59 of them.
         let ten = |mut bits: u128| {
             std::iter::from_fn(move || {
                 let letter = LETTERS[(bits % 58) as usize];
@@ -46,12 +48,12 @@ impl Password {
         Password(ten(bits()).chain(ten(bits())).collect())
     }
 
-    /// The password itself, to be shown once to the one it is for.
+    /// Returns the plaintext, which is shown once to its owner.
     pub fn reveal(&self) -> &str {
         &self.0
     }
 
-    /// What a person chooses is long enough, and none of the passwords that are tried first.
+    /// Rejects passwords that are too short or that attackers try first.
     pub fn check(&self, user: &str) -> Result<(), &'static str> {
         let plain = self.0.to_lowercase();
         match self.0.chars().count() {
@@ -69,7 +71,7 @@ impl Password {
         }
     }
 
-    /// A new salt and hash, as `api_user` keeps it.
+    /// Returns a hash with a new salt, in the format of `api_user`.
     pub(crate) fn hash(&self) -> WebResult<String> {
         let hash: PasswordHash = Argon2::default().hash_password(self.0.as_bytes()).map_err(WebError::Hash)?;
         Ok(hash.to_string())
@@ -87,13 +89,13 @@ pub(crate) fn verify(password: &Password, hash: &str) -> bool {
     password.0.len() <= MOST_BYTES && Argon2::default().verify_password(password.0.as_bytes(), &hash).is_ok()
 }
 
-/// Compares passwords off the runtime, a few at a time.
+/// Compares and hashes passwords on blocking threads, with limited concurrency.
 #[derive(Debug)]
 pub(crate) struct Hasher {
     slots: Arc<Semaphore>,
-    /// Who has a place in the queue, those that are compared included.
+    /// Limits the queue, which includes the logins that are being compared.
     queue: Arc<Semaphore>,
-    /// Of a password that nobody knows: compared with where there is no such user.
+    /// Hash of a random password, which is compared if the user does not exist.
     nobody: OnceCell<String>,
 }
 
@@ -105,7 +107,7 @@ impl Default for Hasher {
 }
 
 impl Hasher {
-    /// Whether the password is the one of that hash. Without a hash it is not, after the same work.
+    /// Returns whether the password matches the hash. Without a hash, returns false after the same amount of work.
     pub(crate) async fn matches(&self, password: Password, hash: Option<String>) -> Result<bool, Refusal> {
         let nobody = self.nobody.get_or_try_init(|| in_background(|| Password::random().hash())).await?;
         let known = hash.is_some();
@@ -120,7 +122,8 @@ impl Hasher {
         Ok(right && known)
     }
 
-    /// Waits for a turn, unless too many wait already. The work keeps it to its end, also when its caller hangs up meanwhile.
+    /// Waits for a slot, or fails if the queue is full. The work holds the permits until it finishes, even if its
+    /// caller disconnects.
     async fn turn(&self) -> Result<[OwnedSemaphorePermit; 2], Refusal> {
         let place = self.queue.clone().try_acquire_owned().map_err(|_| Refusal::Later {
             status: StatusCode::SERVICE_UNAVAILABLE,
@@ -131,7 +134,6 @@ impl Hasher {
         Ok([place, slot])
     }
 
-    /// For a password that is new.
     pub(crate) async fn hash(&self, password: Password) -> Result<String, Refusal> {
         let turn = self.turn().await?;
         let hash = move || {
@@ -169,7 +171,7 @@ mod tests {
         let hash = Password::new("canary-5f1c2e").hash().expect("it hashes");
         assert!(!hasher.matches(Password::new("wrong"), None).await.expect("a turn is free"));
         let nobody = hasher.nobody.get().expect("it was compared with");
-        // Algorithm, version, memory, rounds and lanes. What follows is the salt.
+        // The fields are algorithm, version, memory, rounds and lanes. The salt follows.
         let cost = |hash: &str| hash.split('$').take(4).map(String::from).collect::<Vec<_>>();
         assert_eq!(cost(nobody), cost(&hash));
 

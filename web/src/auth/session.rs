@@ -1,7 +1,8 @@
-//! Sessions of browsers: a cookie that only this installation can read, and the token that each form of a session carries.
+//! Browser sessions: a random cookie, and a CSRF token in each form.
 //!
-//! The cookie is 256 random bits; the database keeps its hash. A session ends at logout, with a new password, with its
-//! user, and after its time; other servers notice within a second. Logins of programs are kept in the same way.
+//! The cookie is 256 random bits, of which the database stores the hash. A session ends at logout, when the password
+//! changes, when the user is deleted, and when it expires. Other servers apply this within a second. Logins of programs
+//! are stored in the same way.
 
 use super::{ActiveUser, Auth, Caller, Password, WRONG_LOGIN};
 use crate::refusal::Refusal;
@@ -23,12 +24,11 @@ use uuid::Uuid;
 const TOKEN_BYTES: usize = 32;
 const CSRF_BYTES: usize = 16;
 
-/// Longer names of browsers are cut.
+/// Maximum length of a stored user agent. Longer ones are truncated.
 const MOST_AGENT_CHARS: usize = 200;
 
 pub(crate) type Hash = [u8; 32];
 
-/// Where a login comes from.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Origin<'a> {
     pub(crate) ip: IpAddr,
@@ -36,24 +36,24 @@ pub(crate) struct Origin<'a> {
 }
 
 impl Origin<'_> {
-    /// What the browser or the program calls itself: for its owner to know it by.
+    /// Returns the user agent, which helps users to recognize their sessions.
     fn user_agent(&self) -> String {
         let said = self.headers.get(header::USER_AGENT).and_then(|said| said.to_str().ok()).unwrap_or_default();
         said.chars().take(MOST_AGENT_CHARS).collect()
     }
 }
 
-/// A session, as pages see it.
 #[derive(Debug, Clone)]
 pub(crate) struct Session {
     pub(crate) caller: Caller,
-    /// What the database knows it by.
+    /// Hash of the cookie, the key in the database.
     pub(crate) hash: Hash,
     csrf: [u8; CSRF_BYTES],
 }
 
 impl Session {
-    /// What a form sends back. Another text each time, so that a compressed page does not tell it by its length.
+    /// Returns the CSRF token for a form. It is masked with a new random pad each time, so that the length of a
+    /// compressed page does not reveal it (BREACH).
     pub(crate) fn form_token(&self) -> String {
         let pad = *Uuid::new_v4().as_bytes();
         let mut token = [0; 2 * CSRF_BYTES];
@@ -67,7 +67,7 @@ impl Session {
     pub(crate) fn is_form_token(&self, sent: &str) -> bool {
         let Ok(sent) = BASE64.decode(sent) else { return false };
         let Ok(sent) = <[u8; 2 * CSRF_BYTES]>::try_from(sent) else { return false };
-        // All bytes are looked at, wherever they differ.
+        // Constant-time comparison: all bytes are read, regardless of where they differ.
         let differs = (0..CSRF_BYTES).fold(0, |differs, i| differs | (sent[i] ^ sent[i + CSRF_BYTES] ^ self.csrf[i]));
         differs == 0
     }
@@ -84,7 +84,7 @@ impl Auth {
         Ok(session)
     }
 
-    /// Changes a password for a session; what the cookie is to hold.
+    /// Checks a password and returns the cookie value of a new session.
     pub(crate) async fn open_session(
         &self,
         pool: &PgPool,
@@ -98,7 +98,7 @@ impl Auth {
         Ok(token)
     }
 
-    /// Writes a login down; when it ends.
+    /// Stores a login and returns the time at which it expires.
     pub(super) async fn keep(
         &self,
         pool: &PgPool,
@@ -127,13 +127,12 @@ impl Auth {
         Ok(expires_at)
     }
 
-    /// True if the cookie of these headers led to a session before. `None` without such a cookie.
+    /// Returns whether the cookie in these headers belonged to a session before. `None` without such a cookie.
     pub(crate) fn knows_session(&self, headers: &HeaderMap, cookie: &str) -> Option<bool> {
         let token = cookie_of(headers, cookie).filter(|token| is_token(token))?;
         Some(self.sessions.knows(&digest(token)))
     }
 
-    /// Whose browser sent these headers.
     pub(crate) async fn session(&self, pool: &PgPool, headers: &HeaderMap, cookie: &str) -> Result<Session, Refusal> {
         let token = cookie_of(headers, cookie).filter(|token| is_token(token));
         let token = token.ok_or(Refusal::NotLoggedIn("Not authenticated"))?;
@@ -146,7 +145,7 @@ impl Auth {
         }
     }
 
-    /// Whose login has that hash, unless it is over.
+    /// Returns the caller whose login has this hash, unless the login has ended.
     pub(super) async fn caller_of(
         &self,
         pool: &PgPool,
@@ -162,7 +161,7 @@ impl Auth {
         Ok(known.map(|known| Caller { name: session.user.into(), role: known.role, through: TriggeredBy::RestApi }))
     }
 
-    /// Another login in the same browser takes the place of this one.
+    /// Closes the session that a new login in the same browser replaces.
     pub(crate) async fn close_session(&self, pool: &PgPool, headers: &HeaderMap, cookie: &str) -> Result<(), Refusal> {
         let Some(token) = cookie_of(headers, cookie).filter(|token| is_token(token)) else { return Ok(()) };
         let hash = digest(token);
@@ -172,7 +171,7 @@ impl Auth {
         Ok(())
     }
 
-    /// Its owner logs out.
+    /// Ends a session when its owner logs out.
     pub(crate) async fn end_session(&self, pool: &PgPool, session: &Session, from: IpAddr) -> Result<(), Refusal> {
         self.end(pool, (session.hash, &session.caller.name), (SessionKind::Browser, from)).await
     }
@@ -184,7 +183,7 @@ impl Auth {
         from: (SessionKind, IpAddr),
     ) -> Result<(), Refusal> {
         let mut tx = pool.begin().await.map_err(StoreError::from)?;
-        // Of two who log out at once one does.
+        // If two requests log out concurrently, only one of them is recorded.
         if close_session(&mut tx, &hash).await? {
             record(&mut tx, &login("log_out", user, from)).await?;
         }
@@ -194,21 +193,20 @@ impl Auth {
     }
 }
 
-/// What the audit says of a login or its end.
+/// Returns the audit record of a login or logout.
 pub(super) fn login<'a>(event: &'a str, user: &'a str, (kind, from): (SessionKind, IpAddr)) -> Deed<'a> {
     Deed { actor: user, event, extra: Some(json!({ "kind": kind.as_str(), "from": from })), ..Deed::default() }
 }
 
-/// 256 bits nobody can guess, as text.
+/// Returns 256 unpredictable bits as text.
 pub(super) fn random_text() -> String {
-    // Two v4 uuids carry 244 random bits; the hash spreads them over the whole text.
+    // Two v4 UUIDs contain 244 random bits; the hash distributes them over the whole text.
     let mut hash = Sha256::new();
     hash.update(Uuid::new_v4());
     hash.update(Uuid::new_v4());
     BASE64.encode(hash.finalize())
 }
 
-/// The text of a cookie of that name.
 pub(crate) fn cookie_of<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let sent = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut pairs = sent.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
@@ -232,7 +230,6 @@ fn form_secret(token: &str) -> [u8; CSRF_BYTES] {
     secret
 }
 
-/// What a wrong login is answered with, for pages.
 pub(crate) fn is_wrong_login(refusal: &Refusal) -> bool {
     matches!(refusal, Refusal::NotLoggedIn(WRONG_LOGIN))
 }

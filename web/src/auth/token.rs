@@ -1,6 +1,7 @@
-//! Tokens: JWTs signed with HMAC-SHA256 by a key that only this installation has.
+//! Tokens of logins: JWTs signed with HMAC-SHA256 by a key that only this installation has.
 //!
-//! One algorithm and one header, compared as a whole: what a token says of its own algorithm is never believed.
+//! There is one algorithm and one header, which is compared as a whole. The algorithm in a token's header is never
+//! trusted.
 
 use crate::WebError;
 use crate::refusal::Refusal;
@@ -15,9 +16,9 @@ use sqlx::PgPool;
 use std::fmt;
 use uuid::Uuid;
 
-/// `{"alg":"HS256","typ":"JWT"}`
+/// Base64 of `{"alg":"HS256","typ":"JWT"}`.
 const HEADER: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9";
-/// Where the key is kept. It is made by the first server that needs it.
+/// Setting that stores the key. The first server that needs the key creates it.
 const KEY_SETTING: &str = "token_key";
 const KEY_BYTES: usize = 32;
 
@@ -26,9 +27,9 @@ pub(super) struct Claims {
     /// The user.
     pub(super) sub: String,
     pub(super) iat: i64,
-    /// Seconds since 1970.
+    /// Expiry in seconds since the Unix epoch.
     pub(super) exp: i64,
-    /// Names the login it was made by: when that ends, so does the token.
+    /// Identifies the login. The token becomes invalid when that login ends.
     pub(super) jti: String,
 }
 
@@ -39,7 +40,7 @@ pub(super) enum TokenError {
 }
 
 pub(super) struct Signer {
-    /// Knows the key; cloned for each token.
+    /// Initialized with the key and cloned for each token.
     mac: Hmac<Sha256>,
 }
 
@@ -52,7 +53,7 @@ impl fmt::Debug for Signer {
 impl Signer {
     pub(super) async fn load(pool: &PgPool) -> Result<Signer, Refusal> {
         let random: [u8; KEY_BYTES] = {
-            // Two v4 uuids carry 244 random bits; the hash spreads them over the whole key.
+            // Two v4 UUIDs contain 244 random bits; the hash distributes them over the whole key.
             let mut hash = Sha256::new();
             hash.update(Uuid::new_v4());
             hash.update(Uuid::new_v4());
@@ -86,7 +87,7 @@ impl Signer {
         let signature = BASE64.decode(signature).map_err(|_| TokenError::Invalid)?;
         let mut mac = self.mac.clone();
         mac.update(signed.as_bytes());
-        // Takes the same time wherever the signatures differ.
+        // Constant-time comparison.
         mac.verify_slice(&signature).map_err(|_| TokenError::Invalid)?;
         if header != HEADER {
             return Err(TokenError::Invalid);

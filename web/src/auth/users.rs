@@ -1,4 +1,4 @@
-//! Users as a token check needs them. They are cached for a second, so that a busy caller costs one query per second.
+//! Users as authentication needs them. They are cached for a second, so that a busy caller costs one query per second.
 
 use super::Role;
 use super::found::Found;
@@ -19,13 +19,13 @@ pub(super) struct Users {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ActiveUser {
     pub(super) role: Role,
-    /// Follows from the hash of the password and the generation, and says nothing about them.
+    /// Derived from the password hash and the generation, without revealing either of them.
     pub(super) stamp: String,
     pub(super) generation: i32,
 }
 
 impl ActiveUser {
-    /// `None`: a disabled user is nobody.
+    /// Returns `None` if the user is disabled.
     pub(super) fn of(user: &UserRow) -> Result<Option<ActiveUser>, Refusal> {
         let role = user.role.parse().map_err(|e| StoreError::corrupt(format!("user `{}`: {e}", user.name)))?;
         let stamp = stamp(&user.password_hash, user.generation);
@@ -33,7 +33,8 @@ impl ActiveUser {
     }
 }
 
-/// What sessions and tokens keep of the password they were opened with: when it changes, they are over.
+/// Returns the value that binds sessions and tokens to a password and a generation. When either changes, they become
+/// invalid.
 pub(super) fn stamp(password_hash: &str, generation: i32) -> String {
     let mut hash = Sha256::new();
     hash.update(password_hash.as_bytes());
@@ -62,7 +63,7 @@ impl Users {
     }
 }
 
-/// Reads a user. A name that Postgres cannot hold is nobody's.
+/// Reads a user. A name with a NUL character, which Postgres cannot store, matches no user.
 pub(super) async fn read(pool: &PgPool, name: &str) -> Result<Option<UserRow>, Refusal> {
     let name = if name.contains('\0') { "" } else { name };
     let mut db = pool.acquire().await.map_err(StoreError::from)?;

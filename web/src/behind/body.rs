@@ -1,5 +1,5 @@
-//! Bodies on their way between a client and a server of the bundle. A body is never held whole: each piece is counted, passed on, and
-//! freed once it is written.
+//! Streams bodies between a client and a server of the bundle. A body is never buffered as a whole: each piece is
+//! counted, passed on, and freed once it is written.
 
 use axum::body::{Body, Bytes};
 use futures::stream::unfold;
@@ -12,10 +12,10 @@ use tokio::time::timeout;
 
 /// Maximum size of one piece of a response.
 pub(super) const MAX_FRAME_BYTES: usize = 64 << 10;
-/// Budget for the pieces of all bodies that are read and not yet written.
+/// Budget for the pieces of all bodies that are read but not yet written.
 const MAX_BYTES_IN_FLIGHT: usize = 256 << 20;
 static BYTES_IN_FLIGHT: ByteBudget = ByteBudget::new(MAX_BYTES_IN_FLIGHT);
-/// Timeout for the next piece of a body, and for its part of the budget.
+/// Timeout for the next piece of a body and for reserving its part of the budget.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Why a body ended early.
@@ -31,7 +31,7 @@ pub(super) enum Failure {
     Broken,
 }
 
-/// The body of one message, as the request handler sees it.
+/// Handle of the request handler to the body of a message.
 pub(super) struct Upload {
     pub(super) max_bytes: u64,
     state: Arc<UploadState>,
@@ -43,7 +43,7 @@ struct UploadState {
     is_ended: AtomicBool,
 }
 
-/// The state of a message as its body sees it.
+/// Counts the bytes of a body and shares its state with the [`Upload`].
 pub(super) struct Meter {
     left: u64,
     state: Arc<UploadState>,
@@ -62,13 +62,13 @@ impl Upload {
         self.state.failure.get().copied()
     }
 
-    /// No more is read of the body.
+    /// Stops reading the body.
     pub(super) fn end(&self) {
         self.state.is_ended.store(true, Ordering::Release);
     }
 }
 
-/// Returns the same body within its limits. `held` is dropped with it.
+/// Returns the body with its limits applied. `held` is dropped together with the body.
 pub(super) fn metered<T: Send + 'static>(body: Body, meter: Meter, held: T) -> Body {
     Body::from_stream(unfold((body, meter, held), |(mut body, mut meter, held)| async move {
         let piece = meter.next(&mut body).await?;
@@ -79,7 +79,7 @@ pub(super) fn metered<T: Send + 'static>(body: Body, meter: Meter, held: T) -> B
 impl Meter {
     async fn next(&mut self, body: &mut Body) -> Option<Result<Bytes, Failure>> {
         if self.state.is_ended.load(Ordering::Acquire) {
-            // An error would also break the response off. The body is dropped when the response has been read.
+            // An error would abort the response. The body is dropped when the response has been read.
             std::future::pending::<()>().await;
         }
         let bytes = match timeout(IDLE_TIMEOUT, data(body)).await {
@@ -97,7 +97,6 @@ impl Meter {
     }
 }
 
-/// The next piece that holds data.
 async fn data(body: &mut Body) -> Option<Result<Bytes, axum::Error>> {
     loop {
         match body.frame().await? {
@@ -133,7 +132,7 @@ mod tests {
         Body::from_stream(iter((0..pieces).map(|_| Ok::<_, Failure>(Bytes::from(vec![b'x'; 1 << 16])))))
     }
 
-    /// All cases are in one test, because the process has one budget.
+    /// All cases are in one test, because the budget is shared by the process.
     #[tokio::test(start_paused = true)]
     async fn a_body_takes_its_part_of_the_budget_and_ends_when_it_is_too_large_or_idle() {
         let upload = Upload::new(3 << 16);

@@ -7,14 +7,13 @@ use axum::response::Response;
 use orch_store::token::Audience;
 use serde_json::json;
 
-/// A server of the bundle.
 #[derive(Debug)]
 pub(crate) struct BundleServer {
     pub(super) prefix: &'static str,
     pub(crate) audience: Audience,
-    /// File name in the folder of sockets.
+    /// File name in the socket folder.
     pub(super) socket: &'static str,
-    /// Error message while the server does not respond.
+    /// Error message if the server does not respond.
     pub(super) absent: &'static str,
 }
 
@@ -31,13 +30,14 @@ pub(super) static CATALOG: BundleServer = BundleServer {
     absent: "no bundle serves the catalog of a lake beside this server, or it is starting",
 };
 
-/// The server of the bundle that answers at this path of the list of routes.
+/// Returns the server of the bundle for a path in the list of routes.
 pub(crate) fn server_at(path: &str) -> Option<&'static BundleServer> {
     [&SERVING, &CATALOG].into_iter().find(|server| path.strip_prefix(server.prefix) == Some("/{*path}"))
 }
 
 impl BundleServer {
-    /// Converts a refusal of this server to the form that clients of the bundle's server expect: clients of the catalog raise the named exception.
+    /// Converts an error of this server to the format that the clients expect. Clients of the catalog raise the
+    /// exception that the response names.
     pub(crate) fn in_its_words(&self, response: Response) -> Response {
         let Some(RefusalText(message)) = response.extensions().get().cloned() else { return response };
         let exception = match response.status() {

@@ -1,4 +1,4 @@
-//! The queries of a dashboard and their answers: kept ones at once, others when they are there.
+//! Runs the queries of a dashboard. Cached results are returned immediately, others when they are available.
 
 use super::values::{self, Values};
 use super::{LoadedDashboard, Outcome};
@@ -14,40 +14,37 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-/// A panel is a picture or a page of a table, not a data set.
+/// A panel is a chart or a page of a table, not a data set.
 const LIMITS: QueryLimits = QueryLimits { rows: 5_000, bytes: 8 << 20, time: Duration::from_secs(30) };
-/// A page waits so long for its panels together; what comes later is drawn later.
+/// Timeout of a page for all its panels together. Panels that take longer are drawn later.
 const PATIENCE: Duration = Duration::from_millis(1_200);
-/// Of a default or the choices of a filter, without which nothing can be asked.
+/// Timeout for the default or the choices of a filter, which the other queries need.
 const PATIENCE_OF_VALUES: Duration = Duration::from_secs(10);
-/// Who wants rows and no picture waits for all.
+/// Timeout of an API request for rows, which waits for all of them.
 const PATIENCE_OF_ROWS: Duration = Duration::from_mins(2);
-/// What may go well in a moment is asked again after this long.
+/// Time after which a query that failed temporarily is retried.
 const FAILED_FOR: Duration = Duration::from_secs(30);
-/// While other queries have all turns of the lake.
+/// Maximum number of retries while the lake is busy with other queries.
 const MOST_TURNS: usize = 15;
 
-/// What a dashboard shows.
 pub(crate) struct DashboardAnswers {
     pub(crate) values: Values,
-    /// One for each panel.
+    /// One result per panel.
     pub(crate) panels: Vec<Rows>,
 }
 
-/// Of a panel.
 #[derive(Debug, Clone)]
 pub(crate) enum Rows {
     Here(Arc<Result<QueryAnswer, LakeError>>),
-    /// They are on their way.
+    /// The query is still running.
     Coming,
-    /// A filter has no value that can be asked for.
+    /// The query was not run, because a filter has no valid value.
     Unasked,
-    /// These tables are not in the lake yet.
+    /// These tables do not exist in the lake yet.
     Missing(Vec<TableId>),
     Problem(LakeError),
 }
 
-/// Of which query the sources are wanted.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum DashboardQuery<'a> {
     Default(&'a str),
@@ -64,14 +61,14 @@ impl DashboardQuery<'_> {
     }
 }
 
-/// A dashboard whose tables were looked up.
+/// A dashboard with the metadata locations of its tables.
 pub(crate) struct DashboardSources<'a> {
     app: &'a App,
     name: &'a str,
     sources: Vec<(String, LakeResult<Sources>)>,
 }
 
-/// All queries of a dashboard, with nothing in place of values: what they read does not depend on them.
+/// Returns all queries of a dashboard, with null for all values. The tables that they read do not depend on the values.
 pub(super) fn queries(shown: &LoadedDashboard) -> Vec<Query> {
     let filters = &shown.dashboard.filters;
     let nothing: SqlValues = filters.iter().map(|filter| (filter.name.clone(), SqlValue::Null)).collect();
@@ -81,10 +78,7 @@ pub(super) fn queries(shown: &LoadedDashboard) -> Vec<Query> {
     of_filters.chain(of_panels).map(query).collect()
 }
 
-/// Looks up where the tables of a dashboard are.
-///
-/// # Errors
-/// The lake cannot be asked at all.
+/// Looks up the newest metadata locations of a dashboard's tables. Returns an error if the lake is unavailable.
 async fn look_up<'a>(app: &'a App, shown: &'a LoadedDashboard) -> LakeResult<DashboardSources<'a>> {
     let queries = queries(shown);
     let names: Vec<String> = queries.iter().map(|query| query.sql.clone()).collect();
@@ -92,18 +86,13 @@ async fn look_up<'a>(app: &'a App, shown: &'a LoadedDashboard) -> LakeResult<Das
     Ok(DashboardSources { app, name: &shown.dashboard.name, sources: names.into_iter().zip(sources).collect() })
 }
 
-/// A dashboard with the values that were sent, as far as it is there in a moment.
-///
-/// # Errors
-/// The lake cannot be asked at all.
+/// Returns the results that are available within [`PATIENCE`]. Returns an error if the lake is unavailable.
 pub(crate) async fn ask(app: &App, shown: &LoadedDashboard, given: &Given) -> LakeResult<DashboardAnswers> {
     found(app, shown, given, &shown.dashboard.panels, PATIENCE).await
 }
 
-/// The rows of one panel or of all, however long they take.
-///
-/// # Errors
-/// The lake cannot be asked at all.
+/// Returns the rows of the given panels after at most [`PATIENCE_OF_ROWS`]. Returns an error if the lake is
+/// unavailable.
 pub(crate) async fn the_rows(
     app: &App,
     shown: &LoadedDashboard,
@@ -125,7 +114,7 @@ async fn found(
     if !values.are_right() {
         return Ok(DashboardAnswers { panels: vec![Rows::Unasked; panels.len()], values });
     }
-    // All are begun before the first is waited for.
+    // All queries start before the first one is awaited.
     let begun: Vec<Begun> = panels.iter().map(|panel| asked.begin(DashboardQuery::Panel(panel), &values.sql)).collect();
     let until = tokio::time::Instant::now() + patience;
     let mut rows = Vec::with_capacity(begun.len());
@@ -135,7 +124,7 @@ async fn found(
     Ok(DashboardAnswers { values, panels: rows })
 }
 
-/// The texts of the first column of a query without values; nothing if it has no answer.
+/// Returns the first column of a query without values as text, or an empty list if the query has no result.
 pub(super) async fn first_column(asked: &DashboardSources<'_>, wanted: DashboardQuery<'_>) -> Vec<String> {
     let until = tokio::time::Instant::now() + PATIENCE_OF_VALUES;
     let Rows::Here(answer) = asked.begin(wanted, &SqlValues::new()).wait(until).await else { return Vec::new() };
@@ -146,7 +135,6 @@ pub(super) async fn first_column(asked: &DashboardSources<'_>, wanted: Dashboard
         .collect()
 }
 
-/// A query that is answered, or will be.
 enum Begun {
     Known(Rows),
     Coming(oneshot::Receiver<Outcome>),
@@ -194,7 +182,7 @@ impl DashboardSources<'_> {
         self.compute(key, Query { values: values.clone(), ..Query::new(sql, LIMITS) })
     }
 
-    /// By a task of its own: a page that goes away, or waits no longer, leaves the answer to the next one.
+    /// Runs the query in a background task. If the page stops waiting, the result is cached for the next one.
     fn compute(&self, key: AnswerKey, query: Query) -> Begun {
         let (tell, outcome) = oneshot::channel();
         let (app, name) = (self.app.clone(), self.name.to_owned());
@@ -219,14 +207,14 @@ impl DashboardSources<'_> {
 }
 
 fn key(sql: &str, values: &SqlValues, sources: &Sources) -> AnswerKey {
-    // Of data, which is always written.
+    // Serializing these values cannot fail.
     let values = serde_json::to_vec(values).unwrap_or_default();
     let places = serde_json::to_vec(&sources.tables).unwrap_or_default();
     AnswerKey::of(&[sql.as_bytes(), &values, &places])
 }
 
 impl Outcome {
-    /// It failed for a reason that has nothing to do with the query, some time ago.
+    /// Returns whether a temporary failure is old enough for a retry.
     fn is_over(&self) -> bool {
         use LakeError::{Broken, Busy, Cancelled, Unavailable};
         let is_passing = matches!(*self.answer, Err(Busy(_) | Unavailable(_) | Broken(_) | Cancelled));

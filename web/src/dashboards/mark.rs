@@ -1,7 +1,8 @@
-//! A number that is another one when a dashboard has something else to show: a table of it has a new snapshot, it is declared
-//! otherwise, or an answer came after its page.
+//! A number that changes when a dashboard must be drawn again: a table has a new snapshot, the declaration changed, or
+//! a result arrived after its page.
 //!
-//! Who looks for all live pages waits for no lake: the last number that is known is told, and the next one is asked for.
+//! The watcher of live pages never waits for the lake: it returns the last known number and starts a refresh in the
+//! background.
 
 use super::ask::queries;
 use super::{LoadedDashboard, find};
@@ -12,18 +13,18 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The lake is asked so often about a dashboard that somebody looks at.
+/// Poll interval for the tables of a followed dashboard.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// By name: what is known of dashboards that are followed.
+/// The cached marks of followed dashboards, by name.
 #[derive(Debug, Default)]
 pub(crate) struct Marks(Mutex<HashMap<Arc<str>, CachedMark>>);
 
 #[derive(Debug, Default)]
 struct CachedMark {
-    /// Without what came late.
+    /// The mark without the number of late results.
     mark: Option<u64>,
-    /// When it was asked for last; `None`: it is being asked for.
+    /// Time of the last refresh. `None` while a refresh is running.
     asked: Option<Instant>,
 }
 
@@ -32,7 +33,7 @@ impl Marks {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The last number, and whether it is time to ask for the next.
+    /// Returns the last known mark and whether a refresh is due.
     fn last(&self, name: &Arc<str>) -> (Option<u64>, bool) {
         let mut known = self.known();
         let Some(one) = known.get_mut(name) else {
@@ -48,14 +49,14 @@ impl Marks {
 
     fn set(&self, name: &Arc<str>, mark: Option<u64>) {
         let mut known = self.known();
-        // Nobody follows those any more.
+        // Entries that were not refreshed for a while have no followers.
         known.retain(|_, one| one.asked.is_none_or(|at| at.elapsed() < LOOK_EVERY * 60));
         let before = known.get(name).and_then(|one| one.mark);
         known.insert(name.clone(), CachedMark { mark: mark.or(before), asked: Some(Instant::now()) });
     }
 }
 
-/// The number as it is known by now, for the one who looks.
+/// Returns the last known mark and starts a refresh if one is due. Never blocks.
 pub(crate) fn mark_by_now(app: &App, name: &Arc<str>) -> Option<i64> {
     let (mark, is_due) = app.dashboards.marks.last(name);
     if is_due {
@@ -74,7 +75,6 @@ pub(crate) fn mark_by_now(app: &App, name: &Arc<str>) -> Option<i64> {
     mark.map(|mark| with_late(app, name, mark))
 }
 
-/// The number as it is.
 pub(crate) async fn mark(app: &App, shown: &LoadedDashboard) -> i64 {
     with_late(app, &shown.dashboard.name, of(app, shown).await)
 }
@@ -83,7 +83,7 @@ fn with_late(app: &App, name: &str, mark: u64) -> i64 {
     mark.cast_signed().wrapping_add(app.dashboards.late(name))
 }
 
-/// What is away has a number too: a page that says so is drawn again when it is back.
+/// Errors are part of the mark, so that a page with an error message is drawn again when the lake is available.
 async fn of(app: &App, shown: &LoadedDashboard) -> u64 {
     let mut hasher = DefaultHasher::new();
     shown.row.updated_at.timestamp_micros().hash(&mut hasher);

@@ -1,5 +1,5 @@
-//! The values that a reader chose: read from the address by their types, or the defaults. What is wrong is said beside its field, and
-//! no query is asked until it is mended.
+//! The values of a dashboard's filters: parsed from the URL by their types, or the defaults. An error is shown next to
+//! its field, and no query runs until it is fixed.
 
 use super::ask::{DashboardQuery, first_column};
 use super::{DashboardSources, LoadedDashboard};
@@ -7,23 +7,21 @@ use crate::extract::Query;
 use orch_document::dashboard::{Filter, FilterType, FilterValue};
 use orch_store::lake_view::{SqlValue, SqlValues};
 
-/// A filter as the form shows it.
 #[derive(Debug, Clone)]
 pub(crate) struct Field {
     pub(crate) name: String,
     pub(crate) label: String,
-    /// Of `input`; `None`: a choice.
+    /// The type of the `input` element. `None` for a choice.
     pub(crate) input: Option<&'static str>,
     pub(crate) text: String,
     pub(crate) choices: Vec<String>,
-    /// Whether nothing may be chosen.
+    /// True if the field may be empty.
     pub(crate) is_optional: bool,
     pub(crate) least: String,
     pub(crate) most: String,
     pub(crate) problem: Option<String>,
 }
 
-/// All filters of a dashboard.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Values {
     pub(crate) fields: Vec<Field>,
@@ -35,7 +33,7 @@ impl Values {
         self.fields.iter().all(|field| field.problem.is_none())
     }
 
-    /// What readers chose themselves, to be carried into addresses.
+    /// Returns the non-empty values as a query string for URLs.
     pub(crate) fn query(&self) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
         for field in self.fields.iter().filter(|field| !field.text.is_empty()) {
@@ -45,7 +43,7 @@ impl Values {
     }
 }
 
-/// Reads the values from what was sent. Defaults and choices that are queries are asked first, and waited for.
+/// Reads the values from the query. Queries for defaults and choices run first and are awaited.
 pub(super) async fn read(asked: &DashboardSources<'_>, shown: &LoadedDashboard, given: &Query) -> Values {
     let mut values = Values::default();
     for filter in &shown.dashboard.filters {
@@ -69,7 +67,7 @@ async fn default(asked: &DashboardSources<'_>, filter: &Filter) -> String {
     let Some(sql) = &filter.default_sql else { return filter.default_text().unwrap_or_default() };
     let mut text = first_column(asked, DashboardQuery::Default(sql)).await.into_iter().next().unwrap_or_default();
     if filter.data_type == FilterType::Date {
-        // Of a moment the day.
+        // Keeps only the date of a timestamp.
         text.truncate(text.char_indices().nth(10).map_or(text.len(), |(end, _)| end));
     }
     text
@@ -82,7 +80,7 @@ fn field(filter: &Filter, text: String, mut choices: Vec<String>, problem: Optio
         FilterType::Text => Some("text"),
         FilterType::Choice => None,
     };
-    // What was chosen stays chosen, also where the table no longer has it.
+    // The selected value stays selected, even if the table no longer contains it.
     if input.is_none() && !text.is_empty() && !choices.contains(&text) {
         choices.insert(0, text.clone());
     }

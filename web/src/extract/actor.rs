@@ -1,4 +1,4 @@
-//! Who sends a request that changes something, as the audit names them.
+//! The user in the audit records of a request.
 
 use super::Peer;
 use crate::auth::{Caller, Role};
@@ -31,7 +31,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Actor {
                 is_admin: *role >= Role::Admin,
                 through: *through,
             })),
-            // A route that everybody may use has nobody to write down.
+            // Routes without a login have no user for the audit log.
             None => Err(Refusal::NotLoggedIn("Not authenticated")),
         }
     }

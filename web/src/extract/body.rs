@@ -1,4 +1,4 @@
-//! A body of JSON with limits: of bytes, of depth, of time, and without what Postgres cannot keep.
+//! JSON bodies with limits on size, depth and time. Rejects NUL characters, which Postgres cannot store.
 
 use crate::body::{BodyError, read_body};
 use crate::refusal::Refusal;
@@ -10,34 +10,33 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use std::time::Duration;
 
-/// A conf may have a megabyte, and its body says more than that.
+/// A conf may take up to `MAX_CONF_BYTES`, and its body has other fields as well.
 pub(crate) const MOST_BYTES: usize = MAX_CONF_BYTES + 64 * 1024;
-/// Deeper JSON is an attack on whoever walks it.
+/// Maximum nesting depth. Deeper JSON could overflow the stack.
 const MOST_DEPTH: usize = 64;
-/// A body that takes longer is held back on purpose.
+/// Timeout for a body. A client that takes longer is withholding it deliberately.
 const MOST_TIME: Duration = Duration::from_secs(10);
 
-/// An object, as every body of the API is.
+/// A JSON object. Every body of the API is one.
 #[derive(Debug, Default)]
 pub(crate) struct JsonBody(Map<String, Value>);
 
 impl JsonBody {
-    /// Its fields, to be taken one by one.
     pub(crate) fn fields(self) -> Fields {
         Fields::new(self.0)
     }
 
-    /// Reads it as the type by which the route is described.
+    /// Parses the body as the type that describes it in the OpenAPI document.
     pub(crate) fn read<B: TypedBody>(self) -> Result<B, Refusal> {
         Ok(self.fields().whole()?)
     }
 
-    /// The same for the same JSON, however it is written.
+    /// Returns a hash that does not depend on the formatting of the JSON text.
     pub(crate) fn digest(&self) -> Vec<u8> {
         Sha256::digest(Value::Object(self.0.clone()).to_string()).to_vec()
     }
 
-    /// The same for a body with a secret in it.
+    /// Like `fields`, for a body that contains a secret.
     pub(crate) fn secret_fields(self) -> Fields {
         Fields::secret(self.0)
     }
@@ -53,7 +52,7 @@ impl<S: Sync> FromRequest<S> for JsonBody {
     }
 }
 
-/// A body of the type by which the route is described.
+/// A body, parsed as the type that describes it in the OpenAPI document.
 pub(crate) struct Typed<B>(pub(crate) B);
 
 impl<B: TypedBody, S: Sync> FromRequest<S> for Typed<B> {
@@ -64,7 +63,7 @@ impl<B: TypedBody, S: Sync> FromRequest<S> for Typed<B> {
     }
 }
 
-/// The same for a body that holds a secret: answers repeat nothing of it.
+/// Like [`Typed`], for a body that contains a secret: error messages do not repeat its values.
 pub(crate) struct Secret<B>(pub(crate) B);
 
 impl<B: TypedBody, S: Sync> FromRequest<S> for Secret<B> {
@@ -76,7 +75,7 @@ impl<B: TypedBody, S: Sync> FromRequest<S> for Secret<B> {
     }
 }
 
-/// A body that may be left out, or be `null`.
+/// An optional body. A missing body and `null` are equivalent.
 impl<S: Sync> OptionalFromRequest<S> for JsonBody {
     type Rejection = Refusal;
 
@@ -142,7 +141,7 @@ fn is_json(headers: &HeaderMap) -> bool {
             && kind[kind.len() - 5..].eq_ignore_ascii_case("+json"))
 }
 
-/// Counts brackets outside of strings: no JSON is deeper than that.
+/// Counts brackets outside of strings, which is an upper bound of the nesting depth.
 fn check_depth(bytes: &[u8]) -> Result<(), Refusal> {
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
     for byte in bytes {
@@ -166,7 +165,7 @@ fn invalid_json(why: &str) -> Refusal {
     problem.at(["body"]).with_input(&json!({})).into()
 }
 
-/// Where the first text with a NUL is, if there is one.
+/// Returns the path of the first string with a NUL character.
 fn find_nul(value: &Value) -> Option<Vec<Value>> {
     let below = |place: Value, value: &Value| {
         let mut path = find_nul(value)?;

@@ -1,5 +1,5 @@
-//! What a form of a page sends: names and values, with the token of the session it was made for. No form is read without
-//! its token, so no handler can forget to ask for it.
+//! Forms of pages: names and values, with the CSRF token of the session. Reading a form always checks its token, so no
+//! handler can omit the check.
 
 use super::body;
 use crate::auth::Session;
@@ -7,7 +7,7 @@ use crate::refusal::Refusal;
 use axum::extract::{FromRequest, Request};
 use axum::http::{StatusCode, header};
 
-/// The field that every form carries.
+/// Name of the field with the CSRF token.
 pub(crate) const TOKEN_FIELD: &str = "form_token";
 
 #[derive(Debug)]
@@ -16,12 +16,11 @@ pub(crate) struct Form {
 }
 
 impl Form {
-    /// The last value counts.
+    /// Returns the last value with this name.
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
         self.pairs.iter().rev().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 
-    /// All values of a name, in their order.
     pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.pairs.iter().filter(move |(n, _)| n == name).map(|(_, value)| value.as_str())
     }

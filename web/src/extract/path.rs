@@ -1,5 +1,4 @@
-//! Ids in the path. One that cannot be an id belongs to nothing, so it is answered as what does not exist; `~` stands for
-//! all of them where a list allows it.
+//! Ids in paths. An invalid id is reported as not found; `~` stands for all ids where a list supports it.
 
 use super::path_numbers::{MAP_INDEX, PathNumber};
 use crate::refusal::Refusal;
@@ -9,11 +8,11 @@ use orch_spec::ids::{DagId, RunId, TaskId};
 use orch_wire::Problem;
 use std::str::FromStr;
 
-/// `{dag_id}` of one DAG, by its id or one of its aliases.
+/// `{dag_id}`: the id of a DAG or one of its aliases.
 #[derive(Debug, Clone)]
 pub(crate) struct DagPath(pub(crate) DagId);
 
-/// `{dag_id}` of a list.
+/// `{dag_id}` of a list, which may be `~`.
 #[derive(Debug, Clone)]
 pub(crate) struct RunsPath(pub(crate) Dags);
 
@@ -23,36 +22,36 @@ pub(crate) enum Dags {
     One(DagId),
 }
 
-/// `{dag_id}` and `{dag_run_id}` of one run.
+/// `{dag_id}` and `{dag_run_id}` of a run.
 #[derive(Debug, Clone)]
 pub(crate) struct RunPath {
     pub(crate) dag_id: DagId,
     pub(crate) run_id: RunId,
 }
 
-/// `{dag_id}` and `{dag_run_id}` of a list.
+/// `{dag_id}` and `{dag_run_id}` of a list, which may be `~`.
 #[derive(Debug, Clone)]
 pub(crate) struct Runs {
     pub(crate) dags: Dags,
-    /// `None`: all.
+    /// `None` stands for all runs.
     pub(crate) run_id: Option<RunId>,
 }
 
-/// `{dag_id}`, `{dag_run_id}` and `{task_id}` of one task.
+/// `{dag_id}`, `{dag_run_id}` and `{task_id}` of a task.
 #[derive(Debug, Clone)]
 pub(crate) struct TaskPath {
     pub(crate) run: RunPath,
     pub(crate) task_id: TaskId,
 }
 
-/// The same with `{map_index}`.
+/// `{dag_id}`, `{dag_run_id}`, `{task_id}` and `{map_index}` of a mapped element.
 #[derive(Debug, Clone)]
 pub(crate) struct MappedPath {
     pub(crate) task: TaskPath,
     pub(crate) map_index: i32,
 }
 
-/// `{hash}` and `{name}` of a file in the binary.
+/// `{hash}` and `{name}` of an embedded file.
 #[derive(Debug, Clone)]
 pub(crate) struct StaticPath {
     pub(crate) hash: String,
@@ -60,11 +59,11 @@ pub(crate) struct StaticPath {
 }
 
 async fn params<S: Sync + Send>(parts: &mut Parts, state: &S) -> Result<Names, Refusal> {
-    // Bytes that are no text are no id either.
+    // A path that is not valid UTF-8 contains no valid id.
     let raw = RawPathParams::from_request_parts(parts, state).await;
     let raw = raw.map_err(|_| Refusal::not_found("the path is not UTF-8 text"))?;
     let mut names: Vec<_> = raw.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
-    // A route with a word where others have a name: a task may be called by that word.
+    // These routes have a fixed word where others have a name. A task or run may have that word as its id.
     for (end, name) in [("/taskInstances/list", "task_id"), ("/dagRuns/list", "dag_run_id")] {
         if parts.uri.path().ends_with(end) && names.iter().all(|(known, _)| known != name) {
             names.push((name.into(), "list".into()));
@@ -73,15 +72,16 @@ async fn params<S: Sync + Send>(parts: &mut Parts, state: &S) -> Result<Names, R
     Ok(Names(names))
 }
 
-/// Where a number stands, Airflow has a route of this name that is not here: it is no number that is wrong.
+/// Airflow has routes with these words at the position of a number. They do not exist here and must not be reported as
+/// invalid numbers.
 const NO_NUMBER: [&str; 1] = ["state-store"];
 
-/// All names of a path, for routes that have more of them than a DAG, a run and a task.
+/// All parameters of a path, for routes that need other parameters than a DAG, a run and a task.
 #[derive(Debug, Clone)]
 pub(crate) struct Names(Vec<(String, String)>);
 
 impl Names {
-    /// As it was sent; empty where the route has none of that name.
+    /// Returns a parameter as it was sent, or an empty string if the route does not have it.
     pub(crate) fn get(&self, name: &str) -> &str {
         self.0.iter().find(|(n, _)| n == name).map_or("", |(_, value)| value)
     }
@@ -120,7 +120,7 @@ impl Names {
 }
 
 impl RunPath {
-    /// Names that cannot be names belong to no run.
+    /// Returns the path of a run. Invalid ids are reported as a run that does not exist.
     pub(crate) fn of(dag_id: &str, run_id: &str) -> Result<RunPath, Refusal> {
         match (DagId::new(dag_id), RunId::new(run_id)) {
             (Ok(dag_id), Ok(run_id)) => Ok(RunPath { dag_id, run_id }),
@@ -202,7 +202,7 @@ impl<S: Sync + Send> FromRequestParts<S> for Names {
     }
 }
 
-/// An id as it is shown to the one who sent it.
+/// Returns an id for an error message: escaped and limited to 250 characters.
 pub(crate) fn escape_id(id: &str) -> String {
     id.chars().take(250).collect::<String>().escape_debug().to_string()
 }

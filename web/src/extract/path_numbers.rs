@@ -1,18 +1,18 @@
-//! The numbers in paths: a line for each says its type, its name and what it is. Handlers read them by these constants
-//! (`Names::number`), and `/openapi.json` describes them by the same lines.
+//! Numbers in paths. Each line declares the type, the name and the description of one. Handlers read them with these
+//! constants (`Names::number`), and `/openapi.json` is generated from the same lines.
 
 use serde_json::{Value, json};
 use std::marker::PhantomData;
 
-/// A number in a path: its name, and the type that handlers receive.
+/// A number in a path: its name and the type that handlers receive.
 pub(crate) struct PathNumber<T>(pub(super) &'static str, pub(super) PhantomData<T>);
 
-/// `from`: smaller ones are refused by the handler.
+/// Declares numbers. `from` is the minimum in the OpenAPI document; handlers reject smaller numbers.
 macro_rules! path_numbers {
     ($($(#[doc = $about:literal])* $number:ident: $kind:ty = $name:literal $(from $least:literal)?;)*) => {
         $($(#[doc = $about])* pub(crate) const $number: PathNumber<$kind> = PathNumber($name, PhantomData);)*
 
-        /// What a number of that name is, and its JSON Schema.
+        /// Returns the description and the JSON Schema of a number.
         pub(crate) fn described(name: &str) -> Option<(&'static str, Value)> {
             Some(match name {
                 $($name => {

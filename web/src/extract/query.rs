@@ -1,5 +1,6 @@
-//! The query of a request: read as a whole by what a route declares (`query_params`), and name by name by lists and pages. What is
-//! wrong is collected, as with the fields of a body. Names that a route does not read are refused before (`guard`).
+//! The query of a request. Routes read it as a declared struct (`query_params`), lists and pages by single names.
+//! Problems are collected, like those of body fields. Parameters that a route does not have are rejected earlier
+//! (`guard`).
 
 use super::QueryParams;
 use crate::pages::encoded;
@@ -40,30 +41,29 @@ impl Query {
         query
     }
 
-    /// As forms send it: a field that is left empty asks nothing.
+    /// Removes empty values, because forms send empty fields too.
     pub(crate) fn leave_out_empty(&mut self) {
         self.pairs.retain(|(_, value)| !value.trim().is_empty());
     }
 
-    /// Writes the values of a name otherwise.
+    /// Replaces the values with this name for which `write` returns a new value.
     pub(crate) fn rewrite(&mut self, name: &str, write: impl Fn(&str) -> Option<String>) {
         for (_, value) in self.pairs.iter_mut().filter(|(known, _)| known == name) {
             *value = write(value).unwrap_or_else(|| std::mem::take(value));
         }
     }
 
-    /// To be sent again without these names: to follow another pair.
+    /// Returns the query without these names, as `&name=value` pairs that follow another pair.
     pub(crate) fn rest(&self, without: &[&str]) -> String {
         let pairs = self.pairs.iter().filter(|(name, _)| !without.contains(&name.as_str()));
         pairs.fold(String::new(), |rest, (name, value)| format!("{rest}&{}={}", encoded(name), encoded(value)))
     }
 
-    /// All values of a name, in their order.
     pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.pairs.iter().filter(move |(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 
-    /// The last value counts.
+    /// Returns the last value with this name.
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
         self.pairs.iter().rev().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
@@ -81,7 +81,7 @@ impl Query {
         })
     }
 
-    /// A whole number that is not below zero.
+    /// Reads a non-negative integer.
     pub(crate) fn count(&mut self, name: &str, otherwise: i64) -> i64 {
         let read = |text: &str| match whole(text)? {
             count if count < 0 => {
@@ -116,24 +116,23 @@ impl Query {
         })
     }
 
-    /// The parameters of a route. What is wrong with them is refused when the query is finished.
+    /// Reads the parameters of a route. Problems are reported by [`Query::finish`].
     pub(crate) fn take<P: QueryParams>(&mut self) -> P {
         P::take(self)
     }
 
-    /// The same where nothing else is read.
+    /// Reads the parameters of a route and finishes the query.
     pub(crate) fn whole<P: QueryParams>(&mut self) -> Result<P, Refusal> {
         let read = self.take();
         self.finish()?;
         Ok(read)
     }
 
-    /// What is wrong with it besides.
     pub(crate) fn refuse(&mut self, problem: Problem) {
         self.problems.push(problem);
     }
 
-    /// Everything that was asked for could be read.
+    /// Returns the recorded problems, if there are any.
     pub(crate) fn finish(&mut self) -> Result<(), Refusal> {
         if self.problems.is_empty() { Ok(()) } else { Err(Refusal::Invalid(std::mem::take(&mut self.problems))) }
     }

@@ -1,32 +1,31 @@
-//! What a route reads of its query. `query_params!` declares a struct: handlers receive it filled (`Query::whole`), and `/openapi.json`
-//! describes it by the same lines. A new parameter is a line of the struct and the place that acts on it.
+//! Query parameters of routes. `query_params!` declares a struct that handlers receive (`Query::whole`), and
+//! `/openapi.json` is generated from the same declaration. A new parameter needs one line in the struct and the code
+//! that uses it.
 
 use super::Query;
 use crate::openapi::kinds::{Param, QueryParamType};
 use chrono::{DateTime, Utc};
 
-/// The parameters of a route: a struct of `query_params!`.
 pub(crate) trait QueryParams {
     fn params() -> Vec<Param>;
 
-    /// Reads them. The query holds what is wrong with them: then the struct is of no use.
+    /// Reads the parameters. Problems are recorded in the query; the returned struct must not be used then.
     fn take(query: &mut Query) -> Self;
 }
 
-/// The type of a parameter, and how it is read.
 pub(crate) trait ParamType {
-    /// What handlers receive.
+    /// The type that handlers receive.
     type Value;
     const IS_REQUIRED: bool = false;
 
-    /// What `/openapi.json` says that it takes.
+    /// Returns the type in `/openapi.json`.
     fn kind() -> QueryParamType;
 
-    /// Where the text is wrong, the problem goes to the query, and any value will do.
+    /// Reads a parameter. If it is invalid, records a problem in the query and returns an arbitrary value.
     fn read(query: &mut Query, name: &'static str) -> Self::Value;
 }
 
-/// Implements types that one reader of the query reads.
+/// Implements [`ParamType`] with a reader of the query.
 macro_rules! read_by {
     ($($kind:ty: $described:ident, $read:expr;)*) => {
         $(impl ParamType for $kind {
@@ -54,7 +53,7 @@ read_by! {
     Vec<String>: Texts, |query: &mut Query, name: &str| query.all(name).map(String::from).collect();
 }
 
-/// A whole number that is not below zero. Left out it is `USUAL`, and more than `MOST` counts as `MOST`.
+/// A non-negative integer. The default is `USUAL`, and larger values than `MOST` are reduced to `MOST`.
 pub(crate) struct Count<const USUAL: i64, const MOST: i64 = { i64::MAX }>;
 
 impl<const USUAL: i64, const MOST: i64> ParamType for Count<USUAL, MOST> {
@@ -69,7 +68,7 @@ impl<const USUAL: i64, const MOST: i64> ParamType for Count<USUAL, MOST> {
     }
 }
 
-/// A whole number that is not below zero, or none.
+/// An optional non-negative integer.
 pub(crate) struct OptionalCount;
 
 impl ParamType for OptionalCount {
@@ -84,8 +83,8 @@ impl ParamType for OptionalCount {
     }
 }
 
-/// Declares what a route reads of its query. `name: Type` is a parameter; `name: Type as kind` describes it as a narrower kind than
-/// its type has, where the handler checks that by itself.
+/// Declares the query parameters of a route. `name: Type` is a parameter; `name: Type as kind` describes it as a
+/// narrower kind, which the handler must check itself.
 macro_rules! query_params {
     (
         $(#[doc = $about:literal])*

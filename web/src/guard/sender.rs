@@ -1,7 +1,8 @@
-//! The sender of a request, and the payer of its cost: the user, or the address if no user is known.
+//! The sender of a request, who pays its cost in the rate limit: the user, or the address if the user is unknown.
 //!
-//! A credential that is not known costs its address before it is looked up, and the address gets that back on success. So a flood of
-//! unknown credentials does not reach the database, and does not lock out users of the same address whose credentials are known.
+//! An unknown credential is charged to its address before the lookup, and the points are returned if the lookup
+//! succeeds. So a flood of unknown credentials does not reach the database, and does not lock out known users at the
+//! same address.
 
 use super::{Gate, cost};
 use crate::auth::{Caller, Session, bearer};
@@ -14,7 +15,6 @@ use axum::http::{HeaderMap, Method};
 use orch_store::token::{Audience, TokenScope};
 use std::sync::Arc;
 
-/// The parts of a request that say who sends it.
 #[derive(Clone, Copy)]
 pub(super) struct Sender<'a> {
     gate: &'a Gate,
@@ -29,14 +29,13 @@ impl<'a> Sender<'a> {
         Sender { gate, method: request.method(), headers: request.headers(), peer }
     }
 
-    /// Takes the cost of the route from a user.
+    /// Charges the cost of the route to a user.
     pub(super) fn spend(self, user: &Arc<str>) -> Result<(), Refusal> {
         let Gate { app, rule, .. } = self.gate;
         let taken = app.limits.take(&RateLimitKey::User(user.clone()), cost(rule), app.config.clock.now());
         taken.map_err(|retry_after| Refusal::TooMany { retry_after })
     }
 
-    /// Takes points from the address.
     pub(super) fn spend_of_address(self, cost: u32) -> Result<(), Refusal> {
         let (app, Some(Peer(address))) = (&self.gate.app, self.peer) else { return Ok(()) };
         let taken = app.limits.take(&RateLimitKey::at(address), cost, app.config.clock.now());
@@ -64,7 +63,6 @@ impl<'a> Sender<'a> {
         self.look_up(app.auth.knows(token), app.auth.caller_by(&app.hot, token, scope)).await
     }
 
-    /// Returns whose token the request has.
     pub(super) async fn caller(self) -> Result<Caller, Refusal> {
         match bearer(self.headers) {
             Some(token) => self.caller_by(token, TokenScope::All).await,
@@ -72,19 +70,19 @@ impl<'a> Sender<'a> {
         }
     }
 
-    /// Returns whose session the request has.
     pub(super) async fn session(self) -> Result<Session, Refusal> {
         let (app, cookie) = (&self.gate.app, self.gate.app.config.cookie());
         let session = app.auth.session(&app.hot, self.headers, cookie);
         match app.auth.knows_session(self.headers, cookie) {
             Some(is_known) => self.look_up(is_known, session).await,
-            // There is nothing to look up.
+            // Without a cookie there is no lookup to pay for.
             None => session.await,
         }
     }
 
-    /// Identifies the caller of a server of the bundle and takes the cost of the route. `None` if the request has neither a token nor a
-    /// session; some pages are open. A session only reads, since browsers send the cookie along with what any page requests.
+    /// Identifies the caller of a server of the bundle and charges the cost of the route. Returns `None` if the request
+    /// has neither a token nor a session, because some pages are open. A session permits reads only, because browsers
+    /// send its cookie with requests of any page.
     pub(super) async fn caller_of_bundle(self, server: &BundleServer) -> Result<Option<Caller>, Refusal> {
         let key = self.headers.get("x-api-key").and_then(|key| key.to_str().ok()).map(str::trim);
         let scope = match server.audience {

@@ -1,4 +1,4 @@
-//! What programs hear of: runs and task instances that came into another state since the last poll.
+//! The feed of the API: state changes of runs and task instances since the last poll.
 
 use crate::state::App;
 use axum::body::Bytes;
@@ -12,14 +12,14 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// What a transaction writes down may be seen later than it says: polls overlap, and nothing is told twice.
+/// Overlap of polls, because a transaction may become visible later than its timestamps. Reported changes are skipped.
 const OVERLAP: TimeDelta = TimeDelta::seconds(5);
-/// Stale assets that are looked at, those that are so the longest.
+/// Maximum number of stale assets per poll, starting with those that have been stale the longest.
 const MOST_STALE: i64 = 1_000;
-/// Runs whose instances are looked at, the newest.
+/// Maximum number of runs whose instances are read per poll, newest first.
 const MOST_RUNS: usize = 1_000;
 
-/// One change, as it goes over the wire.
+/// A change as a server-sent event.
 #[derive(Debug, Clone)]
 pub(crate) struct FeedEvent {
     pub(crate) dag_id: Arc<str>,
@@ -30,21 +30,21 @@ pub(crate) struct FeedEvent {
 #[derive(Debug, Default)]
 pub(super) struct Feed {
     runs: HashMap<Uuid, String>,
-    /// Of the last poll.
+    /// Instances found by the last poll.
     instances: HashMap<(Uuid, i16, i32), (i16, String)>,
-    /// Checks that did not pass, of the last poll.
+    /// Checks found by the last poll that did not pass.
     checks: HashSet<i64>,
     stale: HashSet<i32>,
     since: Option<DateTime<Utc>>,
 }
 
 impl Feed {
-    /// True until the first poll succeeds.
+    /// Returns whether no poll has succeeded yet.
     pub(super) fn is_new(&self) -> bool {
         self.since.is_none()
     }
 
-    /// Returns nothing at the first poll, which finds the current states and no changes.
+    /// Returns the changes since the last poll. The first poll only reads the current states and returns no changes.
     pub(super) async fn poll_events(&mut self, app: &App) -> StoreResult<Vec<FeedEvent>> {
         let mut db = app.pages().await?;
         let now = database_clock(&mut db).await?;
@@ -84,13 +84,13 @@ impl Feed {
         let troubles = self.troubles(&mut db, since - OVERLAP, first).await?;
         (self.instances, self.since) = (seen, Some(now));
         self.runs = runs.into_iter().map(|run| (run.run, run.state)).collect();
-        // The end of a run comes behind the end of its tasks.
+        // The end of a run is reported after the end of its tasks.
         of_tasks.append(&mut told);
         of_tasks.extend(troubles);
         Ok(of_tasks)
     }
 
-    /// Checks that did not pass, and assets that became stale.
+    /// Returns checks that did not pass and assets that became stale.
     async fn troubles(
         &mut self,
         db: &mut PgConnection,
@@ -142,7 +142,7 @@ fn tell_check(of: &Finding) -> FeedEvent {
     FeedEvent { dag_id: check.dag_id.as_str().into(), run_id: check.run_id.as_str().into(), event }
 }
 
-/// No DAG's: whoever follows some DAGs only does not hear it.
+/// Stale assets belong to no DAG, so followers of single DAGs do not receive them.
 fn tell_stale(asset: &StaleAsset) -> FeedEvent {
     let data = json!({ "uri": asset.uri, "name": asset.name, "asset_id": asset.id, "since": moment(Some(asset.since)),
         "last_update": moment(asset.last_event_at) });

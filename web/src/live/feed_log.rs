@@ -1,7 +1,8 @@
-//! The last changes that the feed of the API reported, so that a follower that reconnects receives the changes that it missed.
+//! The last changes that the feed of the API reported, so that a follower that reconnects receives the changes that it
+//! missed.
 //!
-//! Invariant: between two batches of a feed no change is missing. A feed that was interrupted starts again under a new id, so a position of the
-//! interrupted feed is not found.
+//! Invariant: no change is missing between two batches of a feed. A feed that was interrupted starts again under a new
+//! id, so positions in the interrupted feed are not found.
 
 use super::feed::FeedEvent;
 use std::collections::VecDeque;
@@ -9,10 +10,11 @@ use std::fmt;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// Maximum total size of the events that are kept: several thousand changes.
+/// Maximum total size of the stored events, enough for several thousand changes.
 const MAX_KEPT_BYTES: usize = 1 << 20;
 
-/// Position in a feed, which followers receive as the id of an event: the changes up to this batch are known.
+/// Position in a feed, which followers receive as an event id. It means that the changes up to this batch were
+/// received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FeedPosition {
     feed: Uuid,
@@ -30,12 +32,12 @@ impl FeedPosition {
         Some(FeedPosition { feed: Uuid::try_parse(feed).ok()?, batch: batch.parse().ok()? })
     }
 
-    /// True if `other` is this position or an earlier one in the same feed.
+    /// Returns whether `other` is this position or an earlier one in the same feed.
     pub(crate) fn includes(self, other: FeedPosition) -> bool {
         self.feed == other.feed && self.batch >= other.batch
     }
 
-    /// True if this position is one batch after `earlier`.
+    /// Returns whether this position is one batch after `earlier`.
     pub(crate) fn follows(self, earlier: FeedPosition) -> bool {
         self.feed == earlier.feed && self.batch.checked_sub(earlier.batch) == Some(1)
     }
@@ -77,7 +79,7 @@ impl FeedLog {
         FeedBatch { position, events: Vec::<FeedEvent>::new().into() }
     }
 
-    /// Forgets everything: from now on changes are missing.
+    /// Discards all batches, because changes are no longer recorded.
     pub(super) fn stop(&mut self) {
         *self = FeedLog::default();
     }
@@ -101,8 +103,8 @@ impl FeedLog {
         self.position
     }
 
-    /// Returns the current position and the batches from `last` to it. `None` if some of these batches are not kept, or `last` is a position in
-    /// another feed.
+    /// Returns the current position and the batches from `last` to it. Returns `None` if some of these batches are no
+    /// longer stored, or `last` is a position in another feed.
     pub(super) fn after(&self, last: FeedPosition) -> Option<(FeedPosition, Vec<FeedBatch>)> {
         let position = self.position.filter(|position| position.includes(last))?;
         let missed = usize::try_from(position.batch - last.batch).ok()?;
@@ -119,7 +121,7 @@ mod tests {
         FeedEvent { dag_id: "d".into(), run_id: "r".into(), event: text.to_owned().into() }
     }
 
-    /// The texts of the events after a position.
+    /// Returns the texts of the events after a position.
     fn after(log: &FeedLog, last: FeedPosition) -> Option<Vec<String>> {
         let (_, batches) = log.after(last)?;
         let events = batches.iter().flat_map(|batch| batch.events.iter());

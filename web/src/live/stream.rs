@@ -1,5 +1,6 @@
-//! A follower: one answer of server-sent events that ends with what it follows, with its session, and with the server.
-//! The browser then comes back by itself and says where it was (`Last-Event-ID`), so a page goes on without a reload.
+//! The event stream of a follower: a response of server-sent events that ends when the followed object finishes, the
+//! session ends or the server stops. The browser then reconnects with `Last-Event-ID`, so the page continues without a
+//! reload.
 
 use super::watch::read_news;
 use super::{At, Counted, Event, Lines, Watched};
@@ -22,30 +23,30 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, sleep_until};
 
-/// The browser waits so long before it comes back.
+/// Delay before the browser reconnects.
 const RETRY: &str = "retry: 2000\n\n";
-/// Whoever logged out sees nothing more after this long.
+/// Interval of session checks: a user who logged out receives no events after this time.
 const CHECK_EVERY: Duration = Duration::from_millis(900);
-/// Proxies cut connections without traffic. An open page that gets no event for three times this long shows that it is not
-/// connected (`web/assets/app.js`).
+/// Interval of keep-alive events, because proxies close idle connections. A page that receives no event for three times
+/// this long shows that it is disconnected (`web/assets/app.js`).
 const ALIVE_EVERY: Duration = Duration::from_secs(15);
 const ALIVE: &str = "event: alive\ndata: \n\n";
-/// A page that is told of a change asks for itself again, so it is not told more often than this, and all followers
-/// together not more often than a hundred times a second.
+/// Minimum time between two change events, because a page reloads itself after each. With more followers it grows, so
+/// that all of them together receive at most one hundred per second.
 const PACE: Duration = Duration::from_millis(700);
 const PACE_OF_EACH: Duration = Duration::from_millis(10);
-/// Bars of what runs grow though nothing happens.
+/// Interval at which the durations of running objects are refreshed without a change.
 const TIMES_GO_ON: Duration = Duration::from_secs(2);
 
 pub(crate) struct Follower {
     app: App,
     headers: HeaderMap,
     watched: Watched,
-    /// In which its reader wants to read times.
+    /// Time zone of the reader.
     zone: Tz,
     events: Receiver<Event>,
     _counted: Counted,
-    /// What the page shows: the revision, and where its log ends.
+    /// The revision that the page shows, and in `at` the end of its log.
     mark: i64,
     at: Option<At>,
     step: FollowerPhase,
@@ -63,7 +64,7 @@ enum FollowerPhase {
     Over,
 }
 
-/// `mark` is how the thing is by now; `shown` and `at` are what the page says that it shows.
+/// Returns the event stream of an object. `mark` is its current revision; `shown` and `at` are what the page shows.
 pub(crate) fn answer(
     app: App,
     (user, headers): (&Arc<str>, HeaderMap),
@@ -97,13 +98,13 @@ pub(crate) fn answer(
     let mut response = Response::new(Body::from_stream(events));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    // Proxies that gather answers would hold the lines back.
+    // Prevents proxies from buffering the response.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     Ok(response)
 }
 
 impl Follower {
-    /// The next event; none when the stream is to end.
+    /// Returns the next event, or `None` when the stream ends.
     async fn next(&mut self) -> Option<Bytes> {
         let event = self.wait().await;
         self.spoke = Instant::now();
@@ -171,7 +172,7 @@ impl Follower {
                         self.step = FollowerPhase::Over;
                         return Some(Bytes::from_static(b"event: over\ndata: \n\n"));
                     }
-                    // Read too slowly: what was missed is read again, at once and only once.
+                    // The follower lagged behind: what it missed is read again, immediately and only once.
                     Err(RecvError::Lagged(_)) => {
                         self.owes = true;
                         if let Some(lines) = self.catch_up().await {
@@ -193,7 +194,7 @@ impl Follower {
     fn changed(&mut self) -> Bytes {
         (self.owes, self.told) = (false, Instant::now());
         let mark = self.mark;
-        // The id of a log is its place: it is told with the lines.
+        // Log events use their log position as the id, which is sent with the lines.
         match self.watched {
             Watched::Try(_) => format!("event: changed\ndata: {mark}\n\n"),
             _ => format!("id: {mark}\nevent: changed\ndata: {mark}\n\n"),
@@ -201,7 +202,7 @@ impl Follower {
         .into()
     }
 
-    /// Lines that others heard of before this one came.
+    /// Returns the lines that were sent to other followers before this one subscribed.
     async fn catch_up(&mut self) -> Option<Bytes> {
         let Watched::Try(key) = self.watched else { return None };
         let (attempt, at) = (key.attempt?, self.at?);
@@ -219,7 +220,7 @@ impl Follower {
     }
 
     async fn lines(&mut self, lines: &Lines) -> Option<Bytes> {
-        // Whoever shows no end of the log is told nothing of it.
+        // The page does not show the end of the log, so it receives no lines.
         let at = self.at?;
         if lines.to.place <= at.place {
             return None;
@@ -245,7 +246,7 @@ impl Follower {
 }
 
 impl At {
-    /// As it stands in an address and in the id of an event.
+    /// Returns the position as text for URLs and event ids.
     pub(crate) fn text(self) -> String {
         let mut text = String::new();
         write!(text, "{}.{}.{}", self.place.lease_no, self.place.seq, self.lines).expect("a string takes all");

@@ -1,4 +1,4 @@
-//! The one who looks. Whatever it last saw of each thing is its own; what is new it tells to the thing's queue.
+//! The watcher: polls the followed objects and keeps their last state. It sends each change to the queue of the object.
 
 use super::feed::Feed;
 use super::{At, Event, Lines, Watched};
@@ -24,31 +24,31 @@ use tokio::sync::broadcast::Sender;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-/// Quick enough for eyes.
+/// Poll interval, short enough to look immediate.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// When nothing of what is followed changed for a while.
+/// Poll interval if no followed object has changed for a while.
 const LOOK_RARELY: Duration = Duration::from_secs(2);
 const QUIET_AFTER: Duration = Duration::from_secs(30);
-/// However many hints come.
+/// Minimum time between two polls, regardless of the number of hints.
 const LOOK_AT_MOST: Duration = Duration::from_millis(60);
-/// Which runs there are is asked less often: it is about the whole installation.
+/// The list of runs is polled less often, because its query covers the whole installation.
 const LOOK_AT_ALL_EVERY: Duration = Duration::from_secs(1);
 const WITHOUT_DATABASE: Duration = Duration::from_secs(1);
 /// Delay before a watcher that panicked restarts.
 const AFTER_PANIC: Duration = Duration::from_secs(1);
-/// Keys of one statement.
+/// Maximum number of keys per statement.
 const BATCH: usize = 500;
-/// What came in one look and is shown; of more only the end is.
+/// Maximum size of new log lines per poll. If there are more, only the last ones are sent.
 pub(super) const NEWS_BYTES: i64 = 32 * 1024;
-/// So often a thing that goes on is told of again though nothing is known to have changed: claims are not looked for.
+/// Interval at which running objects are reported without a detected change, because polls do not detect claims.
 const TOLD_AGAIN: Duration = Duration::from_millis(1_500);
-/// Workers ship the last lines of a try so long after its end.
+/// Workers ship the last log lines of an attempt within this time after its end.
 const SHIPPED_WITHIN: Duration = Duration::from_millis(1_500);
 
 #[derive(Debug, Clone, Copy)]
 struct WatchedState {
     mark: i64,
-    /// Of a log.
+    /// The end of the log.
     at: At,
     since: Instant,
 }
@@ -60,11 +60,11 @@ struct Watcher {
     seen: HashMap<Watched, WatchedState>,
     changed_at: Instant,
     looked_at_all: Option<Instant>,
-    /// Only as long as somebody follows it.
+    /// Exists only while the feed is followed.
     feed: Option<Feed>,
 }
 
-/// Until nobody follows anything, or the server ends.
+/// Polls until no object is followed or the server stops.
 pub(super) async fn watch(app: App) {
     let stopping = app.stopping.clone();
     let watching = restart_on_panic(|| {
@@ -78,8 +78,8 @@ pub(super) async fn watch(app: App) {
     }
 }
 
-/// Repeats the work until it returns without a panic. All live pages depend on the one watcher, and nothing else would start another
-/// while a page is open.
+/// Repeats the work until it returns without a panic. All live pages depend on this one watcher, and nothing else would
+/// start another while a page is open.
 async fn restart_on_panic<F: Future<Output = ()>>(work: impl Fn() -> F) {
     while AssertUnwindSafe(work()).catch_unwind().await.is_err() {
         tracing::error!("the watcher of live pages panicked and restarts");
@@ -91,7 +91,7 @@ impl Watcher {
     async fn watch_followed(&mut self) {
         let hints = self.app.hints.clone();
         loop {
-            // Armed before the poll.
+            // Registered before the poll, so that no hint is missed.
             let hinted = hints.on(Hint::Run).notified();
             let followed = self.app.live.followed();
             if followed.is_empty() {
@@ -144,7 +144,7 @@ impl Watcher {
                 let look = looks.iter().find(|look| look.run == *run);
                 let mark = look.map_or(0, |look| i64::from(look.rev));
                 self.tell_mark(&watched, mark, queue);
-                // A run that was deleted is over too.
+                // A deleted run counts as finished.
                 self.tell_over(&watched, look.is_none_or(|look| look.is_over), Duration::ZERO, queue);
             }
         }
@@ -220,7 +220,7 @@ impl Watcher {
             && place > seen.at.place
         {
             let lines = if is_new {
-                // Followers bring their own places; the first look only learns where the end is.
+                // Followers have their own positions; the first poll only determines the end of the log.
                 let lines = lines_upto(db, key.run, attempt, place).await?;
                 seen.at = At { place, lines };
                 queue.send(Event::End(place)).ok();
@@ -230,13 +230,13 @@ impl Watcher {
             };
             if let Some(Some(lines)) = lines {
                 seen.at = lines.to;
-                // It fails when the last follower has just gone.
+                // Sending fails if the last follower has just disconnected.
                 queue.send(Event::Lines(lines)).ok();
             }
             (seen.since, self.changed_at) = (Instant::now(), Instant::now());
         }
         let finished = look.state.as_deref().and_then(|state| state.parse().ok()).is_some_and(TaskState::is_finished);
-        // The log of an older try ends with it.
+        // When a new attempt starts, the log of the older one is complete.
         let is_over = look.run_is_over || finished || (key.attempt.is_some() && look.attempt != key.attempt);
         self.tell_over(&watched, is_over, SHIPPED_WITHIN, queue);
         Ok(())
@@ -262,19 +262,19 @@ impl Watcher {
     fn tell_over(&self, watched: &Watched, is_over: bool, quiet_for: Duration, queue: &Queue) {
         let Some(seen) = self.seen.get(watched) else { return };
         if is_over && seen.since.elapsed() >= quiet_for {
-            // At each look: somebody may have come in the meantime.
+            // Sent at each poll, because a follower may have joined since the last one.
             queue.send(Event::Over).ok();
         }
     }
 }
 
-/// Another number whenever there are other runs, or the bundle is in another state.
+/// Returns a number that changes when runs change or the state of the bundle changes.
 pub(crate) async fn mark_of_all(app: &App, db: &mut PgConnection) -> StoreResult<i64> {
     Ok(look_at_all(db).await? ^ bundle_state::mark_of(app.config.bundle.as_ref()))
 }
 
-/// Another number whenever the instance is in another state, or another try runs. While it waits the run as a whole says
-/// whether something moved.
+/// Returns a number that changes when the state of the instance changes or another attempt starts. Unless this attempt
+/// is running, it also changes with the revision of the run.
 pub(crate) fn mark_of(key: TryKey, look: &TryLook) -> i64 {
     let state = look.state.as_deref().unwrap_or_default();
     let begun = key.attempt.is_some() && look.attempt == key.attempt && state == "running";
@@ -285,7 +285,7 @@ pub(crate) fn mark_of(key: TryKey, look: &TryLook) -> i64 {
     (((attempt * 65_521 + state) << 8 | i64::from(look.lease_no.unwrap_or(0) & 0xff)) << 20) ^ rev
 }
 
-/// What stands behind a place, drawn. `None`: nothing.
+/// Returns the rendered lines after a position, or `None` if there are none.
 pub(super) async fn read_news(db: &mut PgConnection, run: Uuid, attempt: Uuid, from: At) -> StoreResult<Option<Lines>> {
     let News { lines, chunks } = news(db, run, attempt, from.place, NEWS_BYTES).await?;
     let Some(last) = chunks.last() else { return Ok(None) };

@@ -1,4 +1,4 @@
-//! The bodies and schemas of a noun, from the table of its fields.
+//! Bodies and schemas of a noun, generated from its field table.
 
 use crate::api::bulk::Entity;
 use crate::api::mask::Masked;
@@ -9,18 +9,18 @@ use serde_json::Value;
 use std::borrow::Cow;
 use std::marker::PhantomData;
 
-/// What makes one.
+/// The body that creates an object.
 pub(crate) struct BodyOf<K> {
     pub(crate) sent: NounBody,
     of: PhantomData<K>,
 }
-/// What names one.
+/// The body that identifies an object.
 pub(crate) struct NameOf<K>(NounBody, PhantomData<K>);
-/// What changes one.
+/// The body that changes an object.
 pub(crate) struct PatchOf<K>(PhantomData<K>);
-/// One in an answer.
+/// An object in a response.
 pub(crate) struct ViewOf<K>(PhantomData<K>);
-/// A page of a list.
+/// A page of a list of objects.
 pub(crate) struct PageOf<K>(PhantomData<K>);
 
 fn schema(of: Value) -> Schema {
@@ -45,7 +45,7 @@ impl<K: Kept> From<NameOf<K>> for BodyOf<K> {
     }
 }
 
-/// Many named things of one kind.
+/// An object in a bulk request.
 impl<K: Kept> Entity for BodyOf<K> {
     const ID: &'static str = K::NOUN.fields[0].name;
     type Create = BodyOf<K>;

@@ -1,4 +1,5 @@
-//! What stands in a query, as JSON Schema: exactly what the readers of `extract::Query` take.
+//! Types of query parameters and their JSON Schemas. A schema accepts exactly what the readers of `extract::Query`
+//! accept.
 
 use crate::parts::count;
 use orch_wire::timestamp::query_moment_schema;
@@ -17,21 +18,21 @@ pub(crate) struct Param {
 pub(crate) enum QueryParamType {
     Flag,
     Number,
-    /// Of seconds, above zero.
+    /// A positive number of seconds.
     Seconds,
-    /// Of seconds, from zero to that many.
+    /// A number of seconds from 0 to this maximum.
     UpTo(u32),
-    /// A whole number from zero on: what it is where it is left out, and the most that counts.
+    /// A non-negative integer with a default and a maximum. Larger values are reduced to the maximum.
     Count {
         usual: i64,
         most: i64,
     },
-    /// A whole number from zero on.
+    /// A non-negative integer.
     OptionalCount,
     Index,
-    /// A whole number of 32 bits.
+    /// A 32-bit integer.
     Small,
-    /// An address of this server.
+    /// A path on this server.
     Address,
     Wholes,
     Moment,
@@ -39,10 +40,10 @@ pub(crate) enum QueryParamType {
     Texts,
     Word(&'static [&'static str]),
     Words(Cow<'static, [&'static str]>),
-    /// Names to order by, each with or without a minus.
+    /// Names to sort by, each with an optional minus.
     Orders(Cow<'static, [&'static str]>),
     Order(&'static [&'static str]),
-    /// What an answer said, or nothing.
+    /// A cursor from a response, or empty.
     Cursor,
     Token,
 }
@@ -52,7 +53,7 @@ pub(crate) fn param(name: impl Into<Cow<'static, str>>, kind: QueryParamType, ab
 }
 
 impl Param {
-    /// Of a kind that takes less than its type.
+    /// Returns the parameter with a kind that is narrower than its type.
     pub(crate) fn narrowed(self, kind: QueryParamType) -> Param {
         Param { kind, ..self }
     }
@@ -70,7 +71,8 @@ impl Param {
 }
 
 impl QueryParamType {
-    /// What it takes, where the text is something else. Nothing at all is right: that is a field of a form which was left empty.
+    /// Returns a description of the accepted values if the text is not one of them. An empty text is accepted, because
+    /// forms send empty fields.
     pub(crate) fn unless_right(&self, text: &str) -> Option<String> {
         match self {
             _ if text.is_empty() => None,
@@ -112,10 +114,10 @@ impl QueryParamType {
     }
 }
 
-/// Of this server, with what such an address is made of here.
+/// Pattern of a path on this server.
 const ADDRESS: &str = "^(/([A-Za-z0-9_.~%?=&+:-][A-Za-z0-9_.~%?=&+:/-]*)?)?$";
 
-/// With and without a minus.
+/// Returns each name with and without a leading minus.
 pub(crate) fn both_ways(names: &[&str]) -> Vec<String> {
     names.iter().flat_map(|name| [(*name).to_string(), format!("-{name}")]).collect()
 }

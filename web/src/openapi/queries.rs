@@ -1,5 +1,5 @@
-//! What lists read of their query, by their columns. A parameter that a route does not name is refused, and Schemathesis holds what
-//! is named against what handlers take.
+//! Query parameters of lists, generated from their columns. Undeclared parameters are rejected, and Schemathesis tests
+//! the declared ones against the handlers.
 
 use super::kinds::QueryParamType::{Flag, Index, Moment, Number, Orders, Text, Texts, Wholes, Word, Words};
 use super::kinds::{Param, QueryParamType, both_ways, param};
@@ -8,7 +8,7 @@ use crate::extract::QueryParams;
 use orch_store::list::{Column, Compare, Filter, ListColumnType};
 use std::borrow::Cow;
 
-/// The words to sort a list with these columns by.
+/// Returns the values of `order_by` for a list with these columns.
 pub(crate) fn orders(columns: &'static [Column]) -> Vec<String> {
     both_ways(&sorted(columns))
 }
@@ -17,12 +17,12 @@ fn sorted(columns: &'static [Column]) -> Vec<&'static str> {
     columns.iter().filter(|column| column.is_sorted).map(|column| column.name).collect()
 }
 
-/// What a list with these columns may be asked.
+/// Returns the query parameters of a list with these columns.
 pub(crate) fn listed(columns: &'static [Column]) -> Vec<Param> {
     [PageParams::params(), narrowed(columns, &[])].concat()
 }
 
-/// The same without a page, and without columns of these names.
+/// Returns the query parameters without those of the page and of the columns in `without`.
 pub(crate) fn narrowed(columns: &'static [Column], without: &[&str]) -> Vec<Param> {
     let mut all = Vec::new();
     let orders = sorted(columns);
@@ -69,12 +69,12 @@ fn filtered(all: &mut Vec<Param>, column: &Column, filter: Filter) {
 const PATTERN: &str = "That is in it, in any case; `|` between alternatives";
 const PREFIX: &str = "It begins so; `|` between alternatives";
 
-/// What has no state yet may also be called `no_status`.
+/// Adds `no_status` as another name of the state `none`.
 fn with_no_status(words: &'static [&'static str]) -> Cow<'static, [&'static str]> {
     if words.contains(&"none") { [words, &["no_status"]].concat().into() } else { words.into() }
 }
 
-/// The same of a list that may be asked for page by page.
+/// Returns the query parameters of a list that supports cursors.
 pub(crate) fn with_cursor(columns: &'static [Column]) -> Vec<Param> {
     [listed(columns), CursorParams::params()].concat()
 }

@@ -1,5 +1,5 @@
-//! The list of routes: each with its role, description, parameters, body, answer and handler. The routes of the API are grouped by
-//! subject, in the order of `/docs`; then come the pages. A route without a role cannot be added.
+//! The list of routes, each with its role, description, parameters, body, response and handler. API routes are grouped
+//! by subject, in the order of `/docs`; pages follow. A route without a role cannot be added.
 
 mod assets;
 mod dags;

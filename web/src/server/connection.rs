@@ -1,5 +1,5 @@
-//! One connection: TLS if the server has a certificate, HTTP/1.1 or 2 as the client likes, with time limits for what has
-//! not proved itself yet.
+//! A single connection: TLS if the server has a certificate, HTTP/1.1 or HTTP/2 as the client prefers, with timeouts
+//! for peers that have not sent a request yet.
 
 use super::open_bodies::{OpenBodies, TrackedBody};
 use super::patient::Patient;
@@ -27,21 +27,21 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-/// A header that takes longer is held back on purpose. Also how long a connection may idle between requests.
+/// Timeout for request headers, after which the client is assumed to withhold them deliberately. Also the maximum idle
+/// time between requests.
 const HEADER_TIME: Duration = Duration::from_secs(20);
 const HEADER_BYTES: usize = 16 * 1024;
-/// A greeting that takes longer is held back on purpose.
+/// Timeout for the TLS handshake.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
-/// A peer that takes nothing of an answer for so long does not want it.
+/// Timeout for a peer that reads nothing of a response.
 const WRITE_TIME: Duration = Duration::from_secs(30);
-/// Requests at the same time on one connection of HTTP/2.
+/// Maximum number of concurrent requests on an HTTP/2 connection.
 const MOST_STREAMS: u32 = 128;
 /// Maximum number of bytes of a response that HTTP/2 buffers for a peer with an open window that does not read.
 const MAX_SEND_BUFFER_BYTES: usize = 64 * 1024;
-/// A silent peer of HTTP/2 is asked whether it lives, and given up after `HEADER_TIME`.
+/// Interval of HTTP/2 pings to a silent peer. Without a response within `HEADER_TIME`, the connection is closed.
 const ASK_EVERY: Duration = Duration::from_secs(30);
 
-/// What every connection comes through.
 #[derive(Clone)]
 pub(super) struct Door {
     router: Router,
@@ -54,9 +54,9 @@ impl Door {
         Door { router, tls: tls.map(Tls::acceptor), stop }
     }
 
-    /// Until the connection ends, which frees its place.
+    /// Serves a connection until it ends, which releases its permit.
     pub(super) async fn answer(self, stream: TcpStream, peer: SocketAddr, place: ConnectionPermit) {
-        // Answers are written whole: waiting for more to send would only delay them.
+        // Responses are written as a whole, so waiting for more data would only delay them.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection was gone before it began");
             return;

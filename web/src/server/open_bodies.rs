@@ -1,7 +1,8 @@
 //! Response bodies of an HTTP/2 connection that wait for their client.
 //!
-//! A client may keep the flow-control window of a stream closed. The body of its response is then not polled, and the write timeout of the
-//! connection does not apply, because there is nothing to write. So the memory of such bodies is bounded here, in bytes and in time.
+//! A client may keep the flow-control window of a stream closed. The body of its response is then not polled, and the
+//! write timeout of the connection does not apply, because there is nothing to write. So the memory of such bodies is
+//! limited here, in bytes and in time.
 
 use axum::body::{Body, Bytes};
 use hyper::body::{Body as _, Frame, SizeHint};
@@ -13,30 +14,30 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// Timeout for a client that takes nothing of a response.
+/// Timeout for a client that reads nothing of a response.
 const STALL_TIME: Duration = Duration::from_mins(1);
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
-/// Maximum size of the bodies of a connection that are complete in memory. Beyond it, those that wait longest are dropped.
+/// Maximum size of the complete bodies of a connection in memory. Beyond it, the bodies that have waited longest are
+/// dropped.
 const MAX_HELD_BYTES: u64 = 64 << 20;
 /// Maximum size of a piece of a body. HTTP/2 buffers a whole piece as soon as the window allows one byte.
 const MAX_PIECE_BYTES: usize = 16 << 10;
 
 type Shared = Arc<Mutex<Content>>;
 
-/// The bodies of one connection.
 #[derive(Default)]
 pub(super) struct OpenBodies(Mutex<Vec<Weak<Mutex<Content>>>>);
 
 struct Content {
     body: Body,
-    /// The part of a long frame that was not handed over yet.
+    /// The part of a long frame that was not yet passed on.
     rest: Bytes,
-    /// Since when the client takes nothing. `None` while the server produces the next frame.
+    /// Time since when the client reads nothing. `None` while the server produces the next frame.
     waits_since: Option<Instant>,
     is_dropped: bool,
 }
 
-/// A body that is dropped if its client takes nothing of it for too long. Its stream then ends with an error.
+/// A body that is dropped if its client reads nothing of it for too long. Its stream then ends with an error.
 pub(super) struct TrackedBody(Shared);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -73,7 +74,7 @@ impl OpenBodies {
         TrackedBody(content)
     }
 
-    /// Drops bodies whose clients take nothing.
+    /// Drops bodies whose clients read nothing for too long.
     pub(super) async fn watch(&self) -> Infallible {
         loop {
             sleep(SWEEP_EVERY).await;
@@ -149,7 +150,7 @@ mod tests {
     use tokio::task::JoinSet;
     use tokio_util::sync::CancellationToken;
 
-    /// A megabyte that counts itself while it is in memory.
+    /// A buffer of one megabyte that is counted while it exists.
     struct Megabyte(Vec<u8>, #[expect(dead_code, reason = "it is counted")] Arc<()>);
 
     impl AsRef<[u8]> for Megabyte {
@@ -162,7 +163,8 @@ mod tests {
         Bytes::from_owner(Megabyte(vec![7; 1 << 20], counter.clone()))
     }
 
-    /// Number of bodies in memory after a minute, of three requests of a client with windows of this size that reads nothing.
+    /// Returns the number of bodies in memory after a minute, for three requests of a client that has windows of this
+    /// size and reads nothing.
     async fn held_by_client(window: u32) -> usize {
         let counter = Arc::new(());
         let (client, server) = tokio::io::duplex(64 << 10);

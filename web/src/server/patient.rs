@@ -1,5 +1,5 @@
-//! A stream to a peer that must take what it is sent: one that takes nothing for long is hung up on. Without that a client that
-//! asks and never reads keeps its connection, and what was made for it, for ever.
+//! A stream with a write timeout: if the peer reads nothing for too long, the connection is closed. Otherwise, a client
+//! that sends requests and never reads would hold its connection and the buffered responses forever.
 
 use std::future::Future as _;
 use std::io;
@@ -13,7 +13,7 @@ use tokio::time::{Instant, Sleep};
 pub(super) struct Patient<S> {
     stream: S,
     patience: Duration,
-    /// Until when the peer has to take something; none while nothing waits for it.
+    /// Deadline of a pending write. `None` if no write is pending.
     until: Option<Pin<Box<Sleep>>>,
 }
 

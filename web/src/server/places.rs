@@ -1,4 +1,4 @@
-//! How many connections there may be, and how many of them one address may have.
+//! Limits of the number of connections, in total and per address.
 
 use crate::config::WebConfig;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -7,12 +7,14 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// More wait in the kernel's queue. Fewer where the process may not open so many files: the rest of it needs some too.
+/// Maximum number of connections; more wait in the kernel's backlog. The limit is lower if the process may open few
+/// files, because it needs some for other purposes.
 const MOST_CONNECTIONS: usize = 4_096;
 const FEWEST_CONNECTIONS: usize = 64;
 
 pub(super) fn most_connections() -> usize {
-    // The usual 1,024 files are for programs of one user; whoever starts us allows more than that where it is to be had.
+    // The usual soft limit of 1,024 files is meant for interactive programs. It is raised as far as the hard limit
+    // allows.
     let files = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, hard)| {
         let wanted = hard.min(2 * MOST_CONNECTIONS as u64).max(soft);
         setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).map_or(soft, |()| wanted)
@@ -20,19 +22,19 @@ pub(super) fn most_connections() -> usize {
     usize::try_from(files / 2).unwrap_or(MOST_CONNECTIONS).clamp(FEWEST_CONNECTIONS, MOST_CONNECTIONS)
 }
 
-/// One address has an eighth of all places unless the settings say otherwise.
+/// By default, an address may have an eighth of all connections.
 const SHARE: usize = 8;
 
-/// Who has how many.
+/// Counts connections by address.
 #[derive(Debug, Clone)]
 pub(super) struct Places {
     each: usize,
-    /// All clients of a proxy come from its address.
+    /// Trusted proxies have no limit, because all their clients share one address.
     proxies: Arc<[Network]>,
     taken: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
-/// One connection; its place is free when it is dropped.
+/// Permit for a connection, released on drop.
 #[derive(Debug)]
 pub(super) struct ConnectionPermit {
     of: Option<(Places, IpAddr)>,
@@ -47,7 +49,7 @@ impl Places {
         Places { each, proxies: config.trusted_proxies.clone().into(), taken: Arc::default() }
     }
 
-    /// `None`: that address has all it may have.
+    /// Returns `None` if the address has reached its limit.
     pub(super) fn take(&self, address: IpAddr) -> Option<ConnectionPermit> {
         if self.proxies.iter().any(|network| network.contains(address)) {
             return Some(ConnectionPermit { of: None });
@@ -63,7 +65,7 @@ impl Places {
     }
 }
 
-/// Who has one address of a network of IPv6 has all 2^64 of them.
+/// Returns the /64 network of an IPv6 address, which a single client can use as a whole.
 pub(crate) fn network_of(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),

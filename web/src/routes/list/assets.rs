@@ -1,4 +1,4 @@
-//! Assets, their events and how good their data is.
+//! Routes of assets, their events and their data quality.
 
 use crate::api;
 use crate::auth::Role;

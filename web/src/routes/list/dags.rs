@@ -1,4 +1,4 @@
-//! DAGs, their versions, presets and files.
+//! Routes of DAGs, their versions, presets and files.
 
 use crate::api;
 use crate::api::mask::MaskParams;

@@ -1,4 +1,4 @@
-//! Task instances, what they ask people, their logs and outputs.
+//! Routes of task instances, their questions, logs and outputs.
 
 use crate::api;
 use crate::api::mask::MaskParams;

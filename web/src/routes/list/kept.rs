@@ -1,4 +1,4 @@
-//! Pools, connections, variables and announcements.
+//! Routes of pools, connections, variables and announcements.
 
 use crate::api;
 use crate::auth::Role;

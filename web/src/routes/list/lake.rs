@@ -1,4 +1,4 @@
-//! Tables of the lake, SQL, dashboards, and what bundles serve.
+//! Routes of lake tables, SQL, dashboards, and servers of bundles.
 
 use crate::auth::Role;
 use crate::openapi::queries::listed;

@@ -1,4 +1,4 @@
-//! For people at a browser.
+//! Routes of web pages.
 
 use crate::api::topics::READS_RECORDS;
 use crate::auth::Role;

@@ -1,4 +1,4 @@
-//! Runs of DAGs, backfills, alerts and deadlines.
+//! Routes of DAG runs, backfills, alerts and deadlines.
 
 use crate::api;
 use crate::api::mask::MaskParams;

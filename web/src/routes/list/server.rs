@@ -1,4 +1,4 @@
-//! The server itself: logging in, health, settings, the audit log.
+//! Routes of the server itself: login, health, settings, and the audit log.
 
 use crate::auth::Role;
 use crate::openapi::queries::listed;

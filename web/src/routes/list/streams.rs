@@ -1,4 +1,4 @@
-//! Topics of the built-in log, and streams.
+//! Routes of topics of the built-in log, and of streams.
 
 use crate::api;
 use crate::auth::Role;
