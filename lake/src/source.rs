@@ -1,5 +1,5 @@
-//! What is read: MySQL, Postgres, HTTP, files. Each gives [`Batches`](crate::batches::Batches) or bytes piece by
-//! piece, is bounded in memory, ends when it is dropped, and tells its task how far it is (`Batches::report_progress`).
+//! Sources: MySQL, Postgres, HTTP and files. Each returns [`Batches`](crate::batches::Batches) or a stream of bytes,
+//! has bounded memory, stops when it is dropped, and reports progress to its task (`Batches::report_progress`).
 
 mod builder;
 pub mod http;

@@ -1,4 +1,4 @@
-//! Builders for the columns of a batch, for sources that send their rows one by one.
+//! Column builders for sources that send data row by row.
 
 use arrow::array::{
     ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, FixedSizeBinaryBuilder, Float32Builder,
@@ -8,7 +8,7 @@ use arrow::array::{
 use arrow::datatypes::{DataType, TimeUnit};
 use std::sync::Arc;
 
-/// A first guess at the bytes of a text, to allocate once.
+/// Estimated bytes per text value, for the initial allocation.
 const TEXT_BYTES: usize = 16;
 
 pub(super) enum Builder {
@@ -49,7 +49,7 @@ macro_rules! on_builder {
 }
 
 impl Builder {
-    /// Returns `None` for a type that no source sends. `rows`: the capacity.
+    /// Returns a builder with capacity for `rows` rows, or `None` for a type that no source sends.
     pub(super) fn of(of: &DataType, rows: usize) -> Option<Builder> {
         Some(match of {
             DataType::Boolean => Builder::Bool(BooleanBuilder::with_capacity(rows)),
@@ -78,7 +78,7 @@ impl Builder {
         on_builder!(self, into => into.append_null());
     }
 
-    /// Returns the column. The builder is empty again.
+    /// Returns the column and resets the builder.
     pub(super) fn finish(&mut self) -> ArrayRef {
         on_builder!(self, into => Arc::new(into.finish()))
     }

@@ -1,5 +1,5 @@
-//! HTTP: answers and downloads from servers that fail now and then. What may pass is asked again, with pauses that
-//! double, are not all of one length, and are never shorter than the server asks for; what cannot is told at once.
+//! HTTP requests and downloads with retries. Transient errors are retried with exponential backoff and jitter, and
+//! never earlier than `Retry-After` requests; permanent errors fail immediately.
 
 pub(crate) mod patience;
 
@@ -24,12 +24,12 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Silence in the middle of an answer.
+/// Maximum silence in the middle of a response.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
-/// Bytes of an answer that is held whole.
+/// Maximum size of a response that is held in memory: 64 MiB.
 const MOST_BYTES: usize = 64 << 20;
 
-/// A server and how it is asked. Clones share connections and the pace.
+/// HTTP client for one server. Clones share connections and the rate limit.
 #[derive(Debug, Clone)]
 pub struct Http {
     client: Client,
@@ -38,11 +38,11 @@ pub struct Http {
     account: Option<(String, Option<String>)>,
     patience: Patience,
     pace: Option<Arc<Pace>>,
-    /// Of a whole answer.
+    /// Timeout for a whole response.
     within: Option<Duration>,
 }
 
-/// At most so many requests within a time: each waits for its turn.
+/// Rate limiter that hands out evenly spaced start times.
 #[derive(Debug)]
 struct Pace {
     between: Duration,
@@ -50,10 +50,10 @@ struct Pace {
 }
 
 impl Http {
-    /// Whole addresses, with nobody's secrets.
+    /// Creates a client for absolute URLs, without credentials.
     ///
     /// # Errors
-    /// This machine has no certificates to trust.
+    /// The TLS root certificates of this machine cannot be loaded.
     pub fn new() -> TaskResult<Http> {
         let client = Client::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT).no_proxy();
         Ok(Http {
@@ -67,11 +67,11 @@ impl Http {
         })
     }
 
-    /// Paths below a connection, as Airflow reads one: the host may carry a protocol, else `schema` is it; login and
-    /// password go as basic authentication, the texts of `extra` as headers.
+    /// Creates a client for paths below a connection, as in Airflow: the host may include a scheme, otherwise `schema`
+    /// is the scheme. Login and password are sent as basic authentication, and the strings of `extra` as headers.
     ///
     /// # Errors
-    /// A fatal error when the connection names no host, or a header that is none.
+    /// A fatal error if the connection has no host or an invalid header.
     pub fn of(connection: &Connection) -> TaskResult<Http> {
         let id = &connection.id;
         let host = connection.host.as_deref().filter(|host| !host.is_empty());
@@ -96,28 +96,28 @@ impl Http {
             http.headers.insert(name, value);
         }
         http.account = connection.login.clone().map(|login| (login, connection.password.clone()));
-        // With somebody's secrets no redirect is followed.
+        // Redirects are not followed, or the credentials could be sent to another host.
         let client = Client::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT).no_proxy();
         http.client =
             client.redirect(reqwest::redirect::Policy::none()).build().context("no HTTP client can be made")?;
         Ok(http)
     }
 
-    /// So often something that may pass is asked again; five times without this.
+    /// Sets the maximum number of retries. Default: 5.
     #[must_use]
     pub fn again(mut self, times: u32) -> Http {
         self.patience.times = times;
         self
     }
 
-    /// The first pause before asking again; half a second without this.
+    /// Sets the first retry delay. Default: 500 ms.
     #[must_use]
     pub fn pause(mut self, first: Duration) -> Http {
         self.patience.first = first;
         self
     }
 
-    /// At most so many requests in this time, by all clones together.
+    /// Limits the rate of requests of all clones together.
     #[must_use]
     pub fn pace(mut self, requests: u32, within: Duration) -> Http {
         let pace = Pace { between: within / requests.max(1), next: Mutex::new(Instant::now()) };
@@ -125,17 +125,17 @@ impl Http {
         self
     }
 
-    /// An answer has to be there within this time, whole. Without it nothing but silence is too long: half a minute of it.
+    /// Sets a timeout for a whole response. By default, only 30 s of silence is a timeout.
     #[must_use]
     pub fn within(mut self, time: Duration) -> Http {
         self.within = Some(time);
         self
     }
 
-    /// What a GET answers, as JSON.
+    /// Sends a GET request and parses the response as JSON.
     ///
     /// # Errors
-    /// The server refuses, stays silent, or answers something else.
+    /// The request fails, or the response is not the expected JSON.
     pub async fn json<T: DeserializeOwned>(&self, ctx: &Ctx, path: &str) -> TaskResult<T> {
         let (bytes, address) = (self.bytes(ctx, path).await?, self.redacted_address(path));
         serde_json::from_slice(&bytes).map_err(|error| {
@@ -147,10 +147,10 @@ impl Http {
         })
     }
 
-    /// What a GET answers, whole: at most 64 MB.
+    /// Sends a GET request and returns the whole response, at most 64 MiB.
     ///
     /// # Errors
-    /// The server refuses, stays silent, or says more.
+    /// The request fails, or the response is larger.
     #[boxed]
     pub async fn bytes(&self, ctx: &Ctx, path: &str) -> TaskResult<Bytes> {
         let mut whole = Collected::new(MOST_BYTES);
@@ -163,10 +163,10 @@ impl Http {
         Ok(whole.into_vec().into())
     }
 
-    /// Downloads into a bucket and says how many bytes that were; the object is there when all of it is.
+    /// Downloads into a bucket and returns the number of bytes. The object appears only when the download is complete.
     ///
     /// # Errors
-    /// As [`Http::get`], or the object cannot be written.
+    /// Same errors as [`Http::get`], or the object cannot be written.
     #[boxed]
     pub async fn download(&self, ctx: &Ctx, path: &str, bucket: &Bucket, key: &str) -> TaskResult<u64> {
         let mut pieces = self.get(ctx, path).await?;
@@ -184,20 +184,20 @@ impl Http {
         }
     }
 
-    /// What a GET answers, piece by piece. An answer that breaks off goes on where it stopped, if the server can do
-    /// that and the thing is still the same; else it fails.
+    /// Sends a GET request and streams the response. An interrupted response resumes where it stopped if the server
+    /// supports it and the resource has not changed; otherwise it fails.
     ///
     /// # Errors
-    /// The server refuses or stays silent, more often than we ask again.
+    /// The server rejects the request, or all retries failed.
     #[boxed]
     pub async fn get(&self, ctx: &Ctx, path: &str) -> TaskResult<BoxStream<'static, TaskResult<Bytes>>> {
         Ok(self.pieces(ctx, path, self.ask(ctx, path, None).await?))
     }
 
-    /// The same of what may not be there yet: `None` when the server answers 404 or 410.
+    /// Like [`Http::get`], but returns `None` if the server responds with 404 or 410.
     ///
     /// # Errors
-    /// As [`Http::get`].
+    /// Same errors as [`Http::get`].
     #[boxed]
     pub async fn get_if_there(
         &self,
@@ -244,7 +244,7 @@ impl Http {
         redact(&self.address(path))
     }
 
-    /// Asks until there is an answer.
+    /// Sends the request, with retries, until it succeeds.
     async fn ask(&self, ctx: &Ctx, path: &str, from: Option<(&HeaderValue, u64)>) -> Result<Response, NoAnswer> {
         let mut asked = 0;
         loop {
@@ -306,7 +306,7 @@ fn redact(address: &str) -> String {
         Some(end) => address.split_at(end + 3),
         None => ("", address),
     };
-    // An `@` in the path does not end a user.
+    // An `@` in the path does not end the user info.
     let (authority, path) = rest.split_at(rest.find(['/', '\\']).unwrap_or(rest.len()));
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     // A password that contains `/`, `?` or `#` unescaped begins where a port is expected.
@@ -324,7 +324,7 @@ async fn wait(ctx: &Ctx, pause: Duration) -> TaskResult<()> {
     }
 }
 
-/// What a later request can prove by that it is about the same thing: only a strong tag can.
+/// Returns the strong `ETag` for `If-Range`. Weak tags cannot prove that the content is the same.
 fn mark(response: &Response) -> Option<HeaderValue> {
     response.headers().get(ETAG).filter(|tag| !tag.as_bytes().starts_with(b"W/")).cloned()
 }
@@ -333,7 +333,7 @@ fn kind(error: &serde_json::Error) -> &'static str {
     if error.is_data() { "a field is missing or has another type" } else { "it is no JSON" }
 }
 
-/// Why an address did not answer.
+/// Reason why a request failed.
 enum NoAnswer {
     NotThere(anyhow::Error),
     Failed(anyhow::Error),
@@ -353,7 +353,7 @@ impl From<NoAnswer> for anyhow::Error {
     }
 }
 
-/// An answer on its way.
+/// State of a streaming response.
 struct Download {
     http: Http,
     ctx: Ctx,
@@ -364,7 +364,7 @@ struct Download {
 }
 
 impl Download {
-    /// The rest of an answer that broke off.
+    /// Requests the rest of an interrupted response.
     async fn resumed(&mut self, error: reqwest::Error) -> TaskResult<Response> {
         let shown = self.http.redacted_address(&self.path);
         let broke = format!("`{shown}` broke off after {} bytes", self.at);
@@ -385,10 +385,10 @@ impl Download {
     }
 }
 
-/// Rows of a JSON answer: the list at a pointer (`/data/items`), or the answer itself.
+/// Returns the array at a JSON pointer (`/data/items`; the empty pointer is the response itself).
 ///
 /// # Errors
-/// There is no list.
+/// The value does not exist or is not an array.
 pub fn rows<'v>(answer: &'v Value, pointer: &str) -> TaskResult<&'v Vec<Value>> {
     let found = answer.pointer(pointer).and_then(Value::as_array);
     found.ok_or_else(|| fatal(format!("the answer has no list at `{pointer}`")))

@@ -1,7 +1,7 @@
-//! MySQL and MariaDB: a table or a query as a stream of batches, typed by what the server says of its columns.
+//! Reads tables and queries of MySQL and MariaDB as a stream of batches, typed by the column metadata of the server.
 //!
-//! The server sends values in its binary form; they go into arrow's builders row by row, and no more than one batch is
-//! held. A reader that is dropped closes its connection, and the server stops sending.
+//! Values arrive in the binary protocol and are appended to Arrow builders row by row, so at most one batch is held in
+//! memory. Dropping the reader closes the connection, which makes the server stop sending.
 
 mod ask;
 pub mod binlog;
@@ -28,7 +28,7 @@ use orch_sdk::task::{Connection, TaskResult};
 use session::Session;
 use std::collections::BTreeMap;
 
-/// What is read, and as which types.
+/// A table or query to read, with parameters and casts.
 #[derive(Debug, Clone)]
 pub struct MysqlSource {
     from: MysqlRelation,
@@ -46,22 +46,22 @@ enum MysqlRelation {
     Query(String),
 }
 
-/// Opens a connection and begins to read.
+/// Opens a connection and starts reading.
 ///
 /// # Errors
-/// The server cannot be reached, refuses the account, or has no such table or column.
+/// The server cannot be reached, rejects the account, or does not have the table or column.
 #[boxed]
 pub async fn read(connection: &Connection, read: MysqlSource) -> TaskResult<Batches> {
     Server::of(connection)?.read(read).await
 }
 
 impl MysqlSource {
-    /// All rows of a table: `orders`, or `retail.orders` of another database.
+    /// Reads all rows of a table: `orders`, or `retail.orders` for another database.
     pub fn table(name: &str) -> MysqlSource {
         MysqlSource::new(MysqlRelation::Table(name.into()))
     }
 
-    /// What a statement gives, with `?` where a param goes.
+    /// Reads the result of a statement with a `?` for each parameter.
     pub fn query(statement: &str) -> MysqlSource {
         MysqlSource::new(MysqlRelation::Query(statement.into()))
     }
@@ -78,43 +78,43 @@ impl MysqlSource {
         }
     }
 
-    /// Only these columns of the table, in this order.
+    /// Reads only these columns of the table, in this order.
     #[must_use]
     pub fn columns<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> MysqlSource {
         self.columns = names.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Only some rows of the table: `order_id > ?`, with a param for each `?`.
+    /// Filters the rows of the table with a SQL condition such as `order_id > ?`, with a parameter for each `?`.
     #[must_use]
     pub fn filter(mut self, condition: &str) -> MysqlSource {
         self.filter = Some(condition.into());
         self
     }
 
-    /// The next `?`.
+    /// Sets the value of the next `?`.
     #[must_use]
     pub fn param(mut self, value: impl Into<Value>) -> MysqlSource {
         self.params.push(value.into());
         self
     }
 
-    /// Amounts are kept in `float` and `double` columns: they become `decimal(12, 2)`, rounded from what the column
-    /// holds (299.98 is kept as 299.9800109863281).
+    /// Casts `float` and `double` columns to `decimal(12, 2)`, for tables that store amounts in such columns. Values
+    /// are rounded from what the column stores (299.98 is stored as 299.9800109863281).
     #[must_use]
     pub fn money(mut self) -> MysqlSource {
         self.is_money = true;
         self
     }
 
-    /// One column as another type than the server's.
+    /// Casts one column to a type other than the server's.
     #[must_use]
     pub fn cast(mut self, column: &str, to: DataType) -> MysqlSource {
         self.casts.insert(column.into(), to);
         self
     }
 
-    /// Rows in a batch.
+    /// Sets the maximum number of rows per batch.
     #[must_use]
     pub fn batch_rows(mut self, rows: usize) -> MysqlSource {
         self.batch_rows = rows.max(1);
@@ -142,21 +142,21 @@ impl MysqlSource {
     }
 }
 
-/// A moment, a day or a span of time as the server writes it.
+/// Formats a timestamp, date or duration like the server does.
 fn as_text(value: &Value) -> String {
     value.as_sql(true).trim_matches('\'').to_string()
 }
 
-/// As a name in a statement, whatever letters it has.
+/// Quotes an identifier. Backticks inside the name are doubled.
 fn quoted(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))
 }
 
 impl Server {
-    /// Begins to read.
+    /// Starts reading.
     ///
     /// # Errors
-    /// As the function [`read`].
+    /// Same errors as the function [`read`].
     #[boxed]
     pub async fn read(&self, read: MysqlSource) -> TaskResult<Batches> {
         let mut session = self.session().await?;
@@ -169,7 +169,8 @@ impl Server {
         let mut reading =
             MysqlCursor { session, columns, rows: 0, batch_rows: read.batch_rows, what: read.asked().to_string() };
         let server = self.clone();
-        // The server may think for long before its first row: whoever takes the rows waits for it, and may stop to.
+        // The statement runs in the task that fills the stream: the server may take long until the first row, and the
+        // consumer can drop the stream meanwhile.
         Ok(Batches::read_ahead(schema, |taker| async move {
             let params = Params::from(read.params.clone());
             if let Err(error) = reading.session.conn().exec_iter(&statement, params).await.map(drop) {
@@ -184,10 +185,10 @@ impl Server {
         }))
     }
 
-    /// The columns of a table, as [`Server::read`] would give them.
+    /// Returns the schema that [`Server::read`] would return, without running the statement.
     ///
     /// # Errors
-    /// The server cannot be reached, refuses the account, or has no such table or column.
+    /// The server cannot be reached, rejects the account, or does not have the table or column.
     #[boxed]
     pub async fn schema(&self, read: &MysqlSource) -> TaskResult<SchemaRef> {
         let mut session = self.session().await?;
@@ -198,7 +199,7 @@ impl Server {
     }
 }
 
-/// A result on its way.
+/// An open result set.
 struct MysqlCursor {
     session: Session,
     columns: Columns,
@@ -208,9 +209,9 @@ struct MysqlCursor {
 }
 
 impl MysqlCursor {
-    /// The next batch, and whether more may follow.
+    /// Returns the next batch, and true if more rows may follow.
     async fn batch(&mut self) -> TaskResult<(RecordBatch, bool)> {
-        // The connection knows that it is in the middle of a result; this goes on reading it.
+        // The connection keeps the state of the open result set, and this `QueryResult` continues it.
         let mut result: QueryResult<'_, '_, BinaryProtocol> = QueryResult::new(self.session.conn());
         for _ in 0..self.batch_rows {
             let row = result.next().await;

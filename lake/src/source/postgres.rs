@@ -1,4 +1,4 @@
-//! Postgres: a table or a query as a stream of batches, by `copy` in its binary form.
+//! Reads tables and queries of Postgres as a stream of batches, with binary `copy`.
 
 mod columns;
 mod decode;
@@ -24,11 +24,11 @@ use std::pin::pin;
 use std::sync::Arc;
 use tokio_postgres::Client;
 
-/// The binary form counts from 2000-01-01.
+/// The binary format counts days and microseconds from 2000-01-01.
 pub(crate) const EPOCH_DAYS: i32 = 10_957;
 pub(crate) const EPOCH_MICROS: i64 = 946_684_800_000_000;
 
-/// What is read, and as which types.
+/// A table or query to read, with casts.
 #[derive(Debug, Clone)]
 pub struct PostgresSource {
     what: PostgresRelation,
@@ -48,13 +48,13 @@ impl PostgresSource {
         PostgresSource::new(PostgresRelation::Table { schema: schema.into(), table: table.into() })
     }
 
-    /// Columns of a table as these types, whichever the table has; null in those that it has not. NaN of a decimal and infinite times
-    /// are null as well.
+    /// Reads columns of a table as these types, regardless of the declared ones. Columns that the table does not have
+    /// are null, as are `NaN` decimals and infinite times.
     pub fn columns(schema: &str, table: &str, columns: SchemaRef) -> PostgresSource {
         PostgresSource::new(PostgresRelation::Columns { schema: schema.into(), table: table.into(), columns })
     }
 
-    /// What a statement gives. It takes no params: `copy` has none.
+    /// Reads the result of a statement. Parameters are not supported, because `copy` has none.
     pub fn query(statement: &str) -> PostgresSource {
         PostgresSource::new(PostgresRelation::Query(statement.trim().trim_end_matches(';').into()))
     }
@@ -63,14 +63,14 @@ impl PostgresSource {
         PostgresSource { what, casts: BTreeMap::new(), batch_rows: BATCH_ROWS }
     }
 
-    /// How a column of a query is read: `numeric` without its precision needs this.
+    /// Sets the type of a column of a query. Required for `numeric` without a precision.
     #[must_use]
     pub fn cast(mut self, column: &str, to: DataType) -> PostgresSource {
         self.casts.insert(column.into(), to);
         self
     }
 
-    /// Rows in a batch.
+    /// Sets the maximum number of rows per batch.
     #[must_use]
     pub fn batch_rows(mut self, rows: usize) -> PostgresSource {
         self.batch_rows = rows.max(1);
@@ -90,7 +90,7 @@ impl PostgresSource {
                 let given = given.collect::<TaskResult<Vec<_>>>()?.join(", ");
                 Ok((columns.clone(), format!("select {given} from {}", name_of(schema, table))))
             }
-            // What follows a comment at the end of the statement must stand on a line of its own.
+            // A comment at the end of the statement would swallow the closing parenthesis without the line break.
             PostgresRelation::Query(statement) => {
                 Ok((self.schema(described(db, statement).await?)?, format!("{statement}\n")))
             }
@@ -114,27 +114,28 @@ fn name_of(schema: &str, table: &str) -> String {
     format!("{}.{}", crate::load::quoted(schema), crate::load::quoted(table))
 }
 
-/// Opens a session and begins to read.
+/// Opens a session and starts reading.
 ///
 /// # Errors
-/// As [`connect`]; there is no such table, the statement is wrong, or a type cannot be read.
+/// Same errors as [`connect`]; the table does not exist, the statement is invalid, or a type is not supported.
 #[boxed]
 pub async fn read(connection: &Connection, read: PostgresSource) -> TaskResult<Batches> {
     let db = connect(connection).await?;
     begin(db, connection, read).await
 }
 
-/// The same, and which transactions of the server the rows are of.
+/// Like [`read`], but also returns which transactions the rows include.
 ///
 /// # Errors
-/// As [`read`].
+/// Same errors as [`read`].
 #[boxed]
 pub async fn copy(connection: &Connection, read: PostgresSource) -> TaskResult<(Visible, Batches)> {
     let db = connect(connection).await?;
-    // What is visible may be in the log before it is on the disk of a server, so positions on the disk are too early.
+    // Uses the insert or replay position, because a change can be visible before its WAL is flushed. The flush position
+    // would be too early.
     let seen = "select case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_insert_lsn() end
         || ' ' || pg_current_snapshot()";
-    // As a text a value looks as it does in replication, whatever the database is set to.
+    // Makes text output match replication, independent of the settings of the database.
     db.batch_execute(
         "begin isolation level repeatable read read only; set local datestyle = 'ISO'; set local intervalstyle = 'postgres';
         set local timezone = 'UTC'; set local extra_float_digits = 3",
@@ -172,7 +173,7 @@ fn unreadable(name: &str, has: &str) -> anyhow::Error {
     ))
 }
 
-/// Name, type and "not null" of each column.
+/// Name, type and `not null` of each column.
 pub(crate) type Declared = Vec<(String, String, bool)>;
 
 async fn declared(db: &Client, connection: &Connection, schema: &str, table: &str) -> TaskResult<Declared> {
@@ -189,7 +190,7 @@ async fn declared(db: &Client, connection: &Connection, schema: &str, table: &st
     Err(fatal(format!("connection `{}` has no table `{schema}.{table}`\nhint: {hint}", connection.id)))
 }
 
-/// Of a table by its quoted name; none if it is not there.
+/// Returns the columns of a table by its quoted name; empty if the table does not exist.
 pub(crate) async fn declared_columns(db: &Client, name: &str) -> TaskResult<Declared> {
     let columns = "select attname::text, format_type(atttypid, atttypmod), attnotnull from pg_attribute \
                    where attrelid = to_regclass($1) and attnum > 0 and not attisdropped order by attnum";
@@ -197,7 +198,7 @@ pub(crate) async fn declared_columns(db: &Client, name: &str) -> TaskResult<Decl
     Ok(columns.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect())
 }
 
-/// The types as tables would declare them: a `numeric` of a column keeps its precision.
+/// Returns the columns of a query with types as in table declarations: a `numeric` column keeps its precision.
 async fn described(db: &Client, statement: &str) -> TaskResult<Declared> {
     let prepared = db.prepare(statement).await.map_err(|error| match error.as_db_error() {
         Some(refused) => fatal(format!("the database refuses the query: {}", refused.message())),

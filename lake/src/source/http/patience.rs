@@ -1,11 +1,12 @@
-//! When to ask again, and after which pause. Pure but for the dice.
+//! Retry policy: which failures are retried, and the backoff with jitter.
 
 use anyhow::anyhow;
 use orch_sdk::task::fatal;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-/// Maximum pause before a request is repeated. If a server asks for a longer one, the attempt fails and the task's own retries follow.
+/// Maximum pause before a request is repeated. If a server asks for a longer one, the attempt fails and the task's own
+/// retries follow.
 const MOST_PAUSE: Duration = Duration::from_mins(2);
 /// If a server asks for a longer pause, the task is not retried: retries follow within minutes.
 const MAX_RETRIED_PAUSE: Duration = Duration::from_hours(1);
@@ -22,12 +23,12 @@ impl Default for Patience {
     }
 }
 
-/// What follows a request that had no good answer.
+/// Next step after a failed request.
 #[derive(Debug)]
 pub(super) enum Turn {
     Again(Duration, String),
     GiveUp(anyhow::Error),
-    /// The server says that there is no such thing.
+    /// The server responded with 404 or 410.
     NotThere(anyhow::Error),
 }
 
@@ -67,20 +68,20 @@ impl Patience {
         Turn::Again(self.next(asked), said)
     }
 
-    /// After it was asked so often in vain.
+    /// Returns the pause after `asked` failed requests.
     pub(crate) fn next(&self, asked: u32) -> Duration {
         self.pause(asked, dice())
     }
 
-    /// Doubles each time; between half of it and all of it, so that many who failed together do not come together
-    /// again.
+    /// Doubles with each failure, multiplied by a jitter of 0.5 to 1 so that clients that failed together do not retry
+    /// together.
     fn pause(&self, asked: u32, dice: f64) -> Duration {
         let whole = self.first.saturating_mul(2_u32.saturating_pow(asked)).min(MOST_PAUSE);
         whole.mul_f64(0.5 + dice / 2.0)
     }
 }
 
-/// From 0 to 1; the standard library's hasher is seeded anew for each.
+/// Returns a random number from 0 to 1. The standard library seeds each hasher differently.
 fn dice() -> f64 {
     (RandomState::new().hash_one(0) >> 11) as f64 / (1_u64 << 53) as f64
 }

@@ -1,4 +1,4 @@
-//! One statement whose answer is small: rows as JSON, for operators and conditions.
+//! Runs one statement with a small result and returns its rows as JSON, for operators and conditions.
 
 use super::errors::{ErrorSubject, statement_error};
 use super::{Server, as_text};
@@ -12,24 +12,23 @@ use serde_json::{Map, Value};
 use std::future::Future;
 use std::time::Duration;
 
-/// What a statement gave.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StatementResult {
     pub columns: Vec<String>,
-    /// An object each.
+    /// One JSON object per row.
     pub rows: Vec<Value>,
-    /// There are more than were asked for.
+    /// True if the result has more rows than the limit.
     pub more: bool,
-    /// How many rows it gave or changed.
+    /// Number of rows returned or changed.
     pub affected: u64,
 }
 
 impl Server {
-    /// Sends one statement, and takes at most so many rows. When `stopped` is ready, or the time is over, the server
-    /// is told to end it.
+    /// Runs one statement and returns at most `most_rows` rows. Kills the query on the server when `stopped` resolves
+    /// or `limit` has passed.
     ///
     /// # Errors
-    /// As [`super::read`]; it was stopped, or took too long.
+    /// Same errors as [`super::read`], and the statement was cancelled or exceeded `limit`.
     pub async fn ask(
         &self,
         statement: &str,
@@ -55,7 +54,7 @@ impl Server {
             () = stopped => "cancelled".to_string(),
             () = tokio::time::sleep(limit) => format!("the statement takes longer than {} s", limit.as_secs_f64()),
         };
-        // From another session, for that one is busy.
+        // `kill query` needs a second session because the first one is busy with the statement.
         if let Err(error) = self.session().await?.conn().query_drop(format!("kill query {id}")).await {
             bail!("{ended}, and the server did not end it: {error}");
         }
@@ -115,14 +114,15 @@ fn object(row: &Row) -> Value {
     Value::Object(columns.map(|(at, column)| (column.name_str().into_owned(), json(row, at))).collect::<Map<_, _>>())
 }
 
-/// Exact numbers stay exact: decimals are texts.
+/// Converts a cell to JSON. Decimals stay strings so that they remain exact.
 fn json(row: &Row, at: usize) -> Value {
     use mysql_async::Value as Own;
     match row.as_ref(at) {
         None | Some(Own::NULL) => Value::Null,
         Some(Own::Int(number)) => (*number).into(),
         Some(Own::UInt(number)) => (*number).into(),
-        // As the server writes it: the shortest text that is this number.
+        // The shortest text that parses to this `f32`, as the server prints it. A direct cast to `f64` would show more
+        // digits.
         Some(Own::Float(number)) => number.to_string().parse::<f64>().map_or(Value::Null, Value::from),
         Some(Own::Double(number)) => (*number).into(),
         Some(Own::Bytes(bytes)) => String::from_utf8_lossy(bytes).into_owned().into(),

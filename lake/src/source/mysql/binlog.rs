@@ -1,5 +1,6 @@
-//! Changes of a MySQL or MariaDB server as they are committed: its binlog, one snapshot that fits a place in it, and what the server
-//! says of its tables. The binlog has rows (`binlog_format = ROW`), whole ones (`binlog_row_image = FULL`).
+//! Captures committed changes of a MySQL or MariaDB server from its binlog, with a consistent snapshot at a binlog
+//! position and the table definitions of the catalog. Requires full row images (`binlog_format = ROW`,
+//! `binlog_row_image = FULL`).
 
 mod bytes;
 mod cells;
@@ -24,62 +25,61 @@ use mysql_async::{BinlogStream, BinlogStreamRequest, Error, FromRowError, Row};
 use orch_sdk::task::{Connection, TaskResult};
 use std::collections::{BTreeMap, VecDeque};
 
-/// The server speaks this often when it has nothing to say.
+/// Interval of the heartbeat events that the server sends when there are no changes: 10 s.
 const HEARTBEAT_NANOS: u64 = 10_000_000_000;
-/// Says that the reader knows MariaDB's own events, its numbers of transactions among them.
+/// Capability level that makes MariaDB send its own events, including GTID events.
 const KNOWS_GTIDS: u32 = 4;
 const CHECKSUM_BYTES: usize = 4;
-/// The first event of each file.
+/// Position of the first event of each file.
 const FIRST_POS: u64 = 4;
-/// The server has not, or no longer, what was asked for.
+/// Error code: the requested position is not, or no longer, in the binlog.
 const NOT_IN_THE_LOG: u16 = 1236;
 
-/// What a server says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     pub is_mariadb: bool,
     pub server_id: u32,
-    /// Of MySQL: no two servers have the same.
+    /// `server_uuid` of MySQL, unique per server. Empty on MariaDB.
     pub uuid: String,
 }
 
-/// A place between two events.
+/// A position between two events.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BinlogCoordinates {
     pub file: String,
     pub pos: u64,
-    /// What MariaDB has committed before, as it writes it: `0-1-100,1-1-5`.
+    /// GTID position of MariaDB before this position, in its notation: `0-1-100,1-1-5`.
     pub gtid: String,
 }
 
-/// An event, and where it lies.
+/// An event with its header fields.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BinlogEvent {
     pub event: Event,
-    /// Of the clock of the server, in seconds since 1970.
+    /// Server clock, in seconds since the Unix epoch.
     pub at_s: u32,
     pub server_id: u32,
-    /// Behind it, of 32 bits; 0 for what is in no file.
+    /// Position after the event, 32 bits. 0 for events that are not stored in a file.
     pub end_pos: u32,
     pub bytes: u32,
 }
 
-/// Where the server begins to send.
+/// Position from which the server sends events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum From<'a> {
     Place(&'a BinlogCoordinates),
-    /// Behind the transactions with these numbers, in whatever file that is.
+    /// After the transactions of this GTID position, in any file.
     Gtid(&'a str),
 }
 
-/// A table as the catalog has it.
+/// A table definition from the catalog.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CaughtTable {
     pub name: Name,
     pub columns: Vec<CaughtColumn>,
 }
 
-/// A column, not yet understood.
+/// A column definition whose type is not parsed yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CaughtColumn {
     pub name: String,
@@ -88,19 +88,20 @@ pub struct CaughtColumn {
     pub is_key: bool,
 }
 
-/// A session at a server whose changes are captured.
+/// Connection to a server whose changes are captured.
 pub struct Source {
     server: Server,
     pub settings: Settings,
-    /// For questions while another one follows changes.
+    /// Session for catalog queries while another session follows the binlog.
     asks: Session,
     snapshot: Option<Session>,
-    /// Rows of the snapshot that were read ahead.
+    /// Prefetched rows of the snapshot.
     rows: VecDeque<Vec<Cell>>,
     reading: Vec<Column>,
     is_last: bool,
     stream: Option<BinlogStream>,
-    /// The next event is the first one, which comes before the server says that events have a checksum.
+    /// The next event is the first one. It precedes the format description event, which tells whether events have a
+    /// checksum.
     is_first: bool,
 }
 
@@ -111,8 +112,10 @@ impl std::fmt::Debug for Source {
 }
 
 impl Source {
+    /// Connects and checks the binlog settings.
+    ///
     /// # Errors
-    /// With what a person can do about it; it is tried again.
+    /// The settings of the server are wrong; the message contains a hint. The error is retried.
     #[boxed]
     pub async fn open(connection: &Connection) -> TaskResult<Source> {
         let server = Server::of(connection)?;
@@ -156,12 +159,12 @@ impl Source {
         })
     }
 
-    /// The database that names without one mean.
+    /// Returns the default database of the connection.
     pub fn database(&self) -> Option<&str> {
         self.server.database()
     }
 
-    /// Tables of these names. Names of views, and of tables that do not exist, are left out.
+    /// Returns the definitions of these tables. Views and tables that do not exist are left out.
     #[boxed]
     pub async fn tables(&mut self, names: &[Name]) -> TaskResult<Vec<CaughtTable>> {
         let mut found = Vec::new();
@@ -185,10 +188,10 @@ impl Source {
         Ok(found)
     }
 
-    /// The files of the log.
+    /// Lists the files of the binlog.
     ///
     /// # Errors
-    /// The account may not see them.
+    /// The account lacks the privilege.
     #[boxed]
     pub async fn logs(&mut self) -> TaskResult<Vec<Log>> {
         let rows: Vec<Row> = self.asks.conn().query("show binary logs").await.map_err(|error| self.refused(error))?;
@@ -196,7 +199,7 @@ impl Source {
         rows.iter().map(|row| log(row).context("the server does not say how large its log is")).collect()
     }
 
-    /// What MariaDB has committed before a place in its log; `None` if there is no such place.
+    /// Returns MariaDB's GTID position at a binlog position, or `None` if the position does not exist.
     #[boxed]
     pub async fn gtid_at(&mut self, file: &str, pos: u64) -> TaskResult<Option<String>> {
         let found: Option<Option<String>> =
@@ -204,10 +207,10 @@ impl Source {
         Ok(found.flatten())
     }
 
-    /// From here on the server sends changes.
+    /// Starts streaming changes from a position.
     ///
     /// # Errors
-    /// The account may not, or the server does not have them any more.
+    /// The account lacks the privilege, or the server no longer has the position.
     pub async fn follow(&mut self, reader: u32, from: From<'_>) -> TaskResult<()> {
         let mut session = self.server.session().await.map_err(|error| tried_again(&error))?;
         let conn = session.conn();
@@ -231,7 +234,7 @@ impl Source {
         Ok(())
     }
 
-    /// What the server sends next. A call that is dropped has lost nothing.
+    /// Returns the next event. Cancel safe.
     #[boxed]
     pub async fn next(&mut self) -> TaskResult<BinlogEvent> {
         let stream = self.stream.as_mut().context("changes are not followed")?;
@@ -244,21 +247,21 @@ impl Source {
         let is_first = std::mem::take(&mut self.is_first);
         let data = if is_first { without_checksum(sent.data()) } else { sent.data() };
         let event = Event::parse(header.event_type_raw(), data)?;
-        // Made for this reader alone: it is in no file.
+        // Artificial events are generated for this reader and are not in any file.
         let is_artificial = header.flags_raw() & 0x20 != 0;
         let end_pos = if is_artificial { 0 } else { header.log_pos() };
         let (at_s, server_id, bytes) = (header.timestamp(), header.server_id(), header.event_size());
         Ok(BinlogEvent { event, at_s, server_id, end_pos, bytes })
     }
 
-    /// Why the server does not do it, with what a person can do.
+    /// Adds a hint for the user to an error of the server.
     fn refused(&self, error: Error) -> anyhow::Error {
         let id = self.server.id();
         match &error {
             Error::Server(refused) if is_not_in_the_log(refused.code, &refused.message) => {
                 anyhow::Error::new(NotInTheLog { connection: id.into(), said: refused.message.clone() })
             }
-            // Access denied, in all of its forms.
+            // All error codes for a denied privilege.
             Error::Server(refused) if matches!(refused.code, 1044 | 1045 | 1142 | 1227) => anyhow!(
                 "the account of connection `{id}` may not read the binlog: {}\n\
                  hint: `grant replication slave, replication client on *.* to …` (MariaDB: `replication slave, binlog monitor`), and \
@@ -270,7 +273,8 @@ impl Source {
     }
 }
 
-/// The first event names the file, which ends with digits behind a dot. What follows them is its checksum.
+/// Removes the checksum from the first event. That event is the file name, which ends with a dot and digits, so 4 more
+/// bytes are a checksum.
 fn without_checksum(data: &[u8]) -> &[u8] {
     let is_name = |name: &[u8]| {
         let digits = name.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
@@ -282,12 +286,13 @@ fn without_checksum(data: &[u8]) -> &[u8] {
     }
 }
 
-/// The same number says that another reader has taken this one's place, or that an event is too large.
+/// The server uses the same code when another reader took over this reader's server id, and for events that are too
+/// large.
 fn is_not_in_the_log(code: u16, message: &str) -> bool {
     code == NOT_IN_THE_LOG && !["same server", "max_allowed_packet"].iter().any(|other| message.contains(other))
 }
 
-/// The server does not have the place that a reader goes on from.
+/// The server no longer has the position from which a reader resumes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the server of connection `{connection}` does not have the place in its log any more: {said}")]
 pub struct NotInTheLog {
@@ -295,12 +300,12 @@ pub struct NotInTheLog {
     pub said: String,
 }
 
-/// A wrong password is fatal for a task; a stream waits until it is mended.
+/// Removes the fatal marker from an error: a wrong password is fatal for a task, but a stream waits until it is fixed.
 fn tried_again(error: &anyhow::Error) -> anyhow::Error {
     anyhow!("{error:#}")
 }
 
-/// Numbers of MariaDB by their domain.
+/// Splits a MariaDB GTID position by domain.
 pub fn domains(gtid: &str) -> BTreeMap<u32, String> {
     let number = |one: &str| Some((one.split('-').next()?.parse().ok()?, one.to_string()));
     gtid.split(',').filter_map(|one| number(one.trim())).collect()

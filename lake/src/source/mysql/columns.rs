@@ -1,5 +1,4 @@
-//! Columns of a result, from the server's types to arrow's: which type each becomes, and the builders that values go
-//! into.
+//! Maps the column types of a result to Arrow types, and holds the builders that collect the values.
 
 use super::numbers::{day_of, parsed, power, rounded};
 use super::{MysqlSource, as_text};
@@ -11,15 +10,15 @@ use mysql_async::{Column, Row, Value};
 use orch_sdk::task::{TaskResult, fatal};
 use std::sync::Arc;
 
-/// How money in floats is kept.
+/// Arrow type of amounts that the server stores as floats.
 const MONEY: DataType = DataType::Decimal128(12, 2);
-/// MySQL's number for "bytes, not letters".
+/// MySQL's charset id for binary data.
 const BINARY_CHARSET: u16 = 63;
-/// More digits than this a decimal of arrow does not hold.
+/// Maximum precision of Arrow's `Decimal128`.
 const MOST_DIGITS: u32 = 38;
 const DAY_MICROS: i64 = 86_400_000_000;
 
-/// The builders of a batch.
+/// The schema and column builders of a batch.
 pub(super) struct Columns {
     schema: SchemaRef,
     builders: Vec<Builder>,
@@ -54,7 +53,7 @@ impl Columns {
         Ok(())
     }
 
-    /// What was pushed since the last time.
+    /// Returns the rows pushed since the last call as a batch.
     pub(super) fn finish(&mut self) -> TaskResult<RecordBatch> {
         let columns = self.builders.iter_mut().map(Builder::finish).collect();
         let options = RecordBatchOptions::new().with_row_count(Some(std::mem::take(&mut self.rows)));
@@ -70,7 +69,7 @@ fn field(column: &Column, read: &MysqlSource) -> Field {
         None if read.is_money && matches!(own, DataType::Float32 | DataType::Float64) => MONEY,
         None => own,
     };
-    // A `not null` column may hold a zero date, which is read as null.
+    // A `not null` column can contain zero dates, which are read as null.
     let has_zero_dates = matches!(kept, DataType::Date32 | DataType::Timestamp(..));
     Field::new(name, kept, has_zero_dates || !column.flags().contains(ColumnFlags::NOT_NULL_FLAG))
 }
@@ -97,7 +96,7 @@ fn type_of(column: &Column) -> DataType {
             DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into()))
         }
         ColumnType::MYSQL_TYPE_BIT | ColumnType::MYSQL_TYPE_GEOMETRY => DataType::Binary,
-        // Texts, enums, sets and JSON; a `time` may be longer than a day, so it is kept as its text.
+        // Strings, enums, sets and JSON. A `time` can exceed a day, so it is read as text.
         ColumnType::MYSQL_TYPE_VARCHAR
         | ColumnType::MYSQL_TYPE_VAR_STRING
         | ColumnType::MYSQL_TYPE_STRING
@@ -113,7 +112,7 @@ fn type_of(column: &Column) -> DataType {
     }
 }
 
-/// The server tells the length as text: digits, a sign unless unsigned, and a point.
+/// The server sends the length as text: digits, a sign unless unsigned, and a decimal point.
 fn decimal(column: &Column, unsigned: bool) -> DataType {
     let scale = u32::from(column.decimals());
     let digits = column.column_length().saturating_sub(u32::from(!unsigned)).saturating_sub(u32::from(scale > 0));
@@ -184,7 +183,8 @@ fn push(builder: &mut Builder, value: &Value) -> Result<(), String> {
     Ok(())
 }
 
-/// A value in an error: numbers and dates as they are, never a text, which could be anybody's.
+/// Describes a value for an error message. Numbers and dates are shown, texts never, because they may contain personal
+/// data.
 fn describe_value(value: &Value) -> String {
     match value {
         Value::Bytes(_) => "what it holds".into(),

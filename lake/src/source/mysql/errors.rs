@@ -1,4 +1,4 @@
-//! What a MySQL server says is wrong, in our words: which connection, table and column it is about, and what to do.
+//! Adds the connection, table or column and a hint to the errors of a MySQL server.
 
 use super::Server;
 use super::session::Session;
@@ -7,10 +7,10 @@ use mysql_async::prelude::Queryable;
 use orch_sdk::task::fatal;
 use std::fmt;
 
-/// Names in a hint.
+/// Maximum number of names in a hint.
 const MOST_NAMES: usize = 20;
 
-/// What was asked for.
+/// The table or query that an error is about.
 pub(super) enum ErrorSubject<'a> {
     Table(&'a str),
     Query,
@@ -25,7 +25,7 @@ impl fmt::Display for ErrorSubject<'_> {
     }
 }
 
-/// Why there is no session. Wrong accounts stay wrong; everything else may pass.
+/// Converts a connect error. Rejected accounts are fatal, all other errors can be retried.
 pub(super) fn unreachable(error: Error, server: &Server) -> anyhow::Error {
     let (id, address) = (server.id(), server.address());
     match &error {
@@ -42,7 +42,7 @@ pub(super) fn unreachable(error: Error, server: &Server) -> anyhow::Error {
     }
 }
 
-/// Why a statement cannot be done.
+/// Converts the error of a statement. Fatal errors get the existing tables or columns as a hint.
 pub(super) async fn statement_error(
     error: Error,
     server: &Server,
@@ -67,7 +67,7 @@ pub(super) async fn statement_error(
             let hint = names(session, sql, &[database(server, table), bare]).await;
             fatal(format!("table `{table}` of connection `{id}`: {message}\nhint: its columns are {hint}"))
         }
-        // Syntax, names and rights do not get better by themselves.
+        // Errors of syntax, names and privileges are permanent.
         _ if refused.state.starts_with("42") => {
             fatal(format!("the MySQL server of connection `{id}` refuses {asked}: {message}"))
         }
@@ -75,12 +75,12 @@ pub(super) async fn statement_error(
     }
 }
 
-/// Why a result ends before its end.
+/// Converts an error in the middle of a result.
 pub(super) fn broken(error: Error, what: &str, rows: u64) -> anyhow::Error {
     anyhow::Error::new(error).context(format!("reading {what} broke off after {rows} rows"))
 }
 
-/// The database that a name speaks of.
+/// Returns the database of a possibly qualified table name.
 fn database(server: &Server, table: &str) -> String {
     match table.split_once('.') {
         Some((database, _)) => database.into(),

@@ -1,8 +1,8 @@
-//! Days, amounts and decimals as the whole numbers that arrow keeps. Pure.
+//! Converts dates and decimals to the integers that Arrow stores.
 
 use chrono::{Datelike, NaiveDate};
 
-/// 1970-01-01, counted from the first day of year 1.
+/// Days from 0001-01-01 to 1970-01-01, counting both.
 const EPOCH_DAY: i32 = 719_163;
 
 /// Returns `None` for a date that is not in the calendar, such as MySQL's `0000-00-00` or `2020-05-00`.
@@ -15,14 +15,14 @@ pub(super) fn power(scale: i8) -> i128 {
     10_i128.pow(u32::from(scale.unsigned_abs()))
 }
 
-/// A float as so many hundredths (or whatever the scale says), rounded to the nearest.
+/// Scales a float by 10^`scale` and rounds it to the nearest integer.
 pub(super) fn rounded(value: f64, scale: i8) -> Option<i128> {
     let whole = (value * power(scale) as f64).round();
-    // Beyond 2^53 a float does not know its last digits.
+    // Beyond 2^53 a float is not exact to the last digit.
     (whole.abs() <= 9_007_199_254_740_992.0).then_some(whole as i128)
 }
 
-/// `-12.30` at scale 2 is -1230. More digits behind the point than the scale has must be zeros.
+/// Parses a decimal: `-12.30` at scale 2 is -1230. Digits beyond the scale must be zeros.
 pub(super) fn parsed(text: &[u8], scale: i8) -> Option<i128> {
     let (negative, text) = match text {
         [b'-', rest @ ..] => (true, rest),

@@ -1,4 +1,4 @@
-//! Sessions at a server. One that is dropped in the middle of a result closes its socket and reads nothing more.
+//! Sessions of a server. Dropping a session in the middle of a result closes the socket without reading the rest.
 
 use super::{errors, tls};
 use futures::FutureExt;
@@ -10,7 +10,7 @@ use std::time::Duration;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
-/// A MySQL or MariaDB of a connection.
+/// The MySQL or MariaDB server of a connection.
 #[derive(Clone)]
 pub struct Server {
     opts: Opts,
@@ -19,7 +19,7 @@ pub struct Server {
 
 impl Server {
     /// # Errors
-    /// A fatal error when the connection is for something else, or says something of TLS that is not known.
+    /// A fatal error if the connection has another type or invalid TLS settings.
     pub fn of(connection: &Connection) -> TaskResult<Server> {
         let id = &connection.id;
         if !matches!(connection.conn_type.as_str(), "mysql" | "mariadb") {
@@ -35,12 +35,12 @@ impl Server {
             .db_name(text(&connection.schema))
             .tcp_keepalive(Some(KEEPALIVE))
             .ssl_opts(tls::options(connection)?)
-            // `timestamp` columns are moments: the server sends them in the session's zone.
+            // The server sends `timestamp` columns in the time zone of the session.
             .init(vec!["set time_zone = '+00:00'"]);
         Ok(Server { opts: opts.into(), id: id.clone() })
     }
 
-    /// The id of the connection, for errors.
+    /// Returns the id of the connection.
     pub fn id(&self) -> &str {
         &self.id
     }
@@ -73,7 +73,7 @@ impl fmt::Debug for Server {
     }
 }
 
-/// One session; it ends with this value.
+/// A session that closes when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Session {
     conn: Option<Conn>,
@@ -84,15 +84,15 @@ impl Session {
         self.conn.as_mut().expect("only the end takes it")
     }
 
-    /// The connection itself, for what ends with it.
+    /// Returns the connection for a caller that consumes it.
     pub(crate) fn take(mut self) -> Conn {
         self.conn.take().expect("only the end takes it")
     }
 }
 
 impl Drop for Session {
-    /// The client would read the rest of a result in the background before it closes, however long that is. A
-    /// farewell that was begun closes the socket instead; what the server has not sent by then it does not send.
+    /// Polls the disconnect once, which closes the socket. Otherwise the client would read the rest of a result in the
+    /// background before it closes, however long that takes.
     fn drop(&mut self) {
         if let Some(conn) = self.conn.take() {
             conn.disconnect().now_or_never();

@@ -1,12 +1,12 @@
-//! What a connection says of TLS, in its extra: `ssl_mode` as MySQL's own clients name it, and `ssl` with files, as
-//! Airflow has it.
+//! TLS settings in the extra of a connection: `ssl_mode` with the values of MySQL's own clients, and `ssl` with files,
+//! as in Airflow.
 
 use mysql_async::{ClientIdentity, SslOpts};
 use orch_sdk::task::{Connection, TaskResult, fatal};
 use serde_json::Value;
 use std::path::PathBuf;
 
-/// `None` is a session without TLS.
+/// Returns the TLS options, or `None` for a session without TLS.
 pub(super) fn options(connection: &Connection) -> TaskResult<Option<SslOpts>> {
     let id = &connection.id;
     let ssl = connection.extra_field("ssl").unwrap_or(&Value::Null);
@@ -21,7 +21,8 @@ pub(super) fn options(connection: &Connection) -> TaskResult<Option<SslOpts>> {
         "DISABLED" => return Ok(None),
         "REQUIRED" => options.with_danger_accept_invalid_certs(true).with_danger_skip_domain_validation(true),
         "VERIFY_IDENTITY" => options,
-        // `VERIFY_CA` is missing: the client's own way to it looks for words that its TLS library says otherwise now.
+        // `VERIFY_CA` is not supported: the client detects name mismatches by an error message that its TLS library has
+        // since changed.
         _ => {
             return Err(fatal(format!(
                 "connection `{id}` has the ssl_mode `{mode}`, which is not known here\n\
@@ -59,7 +60,7 @@ mod tests {
         Ok(options.map(|options| (options.accept_invalid_certs(), options.disable_built_in_roots())))
     }
 
-    /// (any certificate, only the given root)
+    /// Returns whether any certificate is accepted, and whether only the given root is trusted.
     #[test]
     fn modes_are_those_of_mysql_and_files_those_of_airflow() {
         for (extra, expected) in [

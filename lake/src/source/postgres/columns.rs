@@ -1,13 +1,14 @@
-//! Columns of a table as someone else has declared them: the server converts what it has. Pure.
+//! Builds the casts that make the server convert columns to types declared elsewhere.
 
 use crate::load::quoted;
 use arrow::datatypes::{DataType, Field, TimeUnit};
 use orch_sdk::task::{TaskResult, fatal};
 
-/// The column of a statement that gives the field. `has`: its type at the server; null where the table has no such column.
+/// Returns the select expression for a field. `has` is the type on the server; if the table has no such column, the
+/// expression is null.
 ///
 /// # Errors
-/// A fatal one: the server cannot make the declared type of it.
+/// A fatal error if the server cannot convert the column to the declared type.
 pub(super) fn expression(field: &Field, has: Option<&str>) -> TaskResult<String> {
     let (name, wanted) = (quoted(field.name()), field.data_type());
     let Some(to) = name_of(wanted) else {
@@ -21,7 +22,7 @@ pub(super) fn expression(field: &Field, has: Option<&str>) -> TaskResult<String>
         DataType::Timestamp(_, Some(_)) if !is_instant => format!("{name}::timestamp at time zone 'UTC'"),
         DataType::Timestamp(_, None) | DataType::Date32 if is_instant => format!("({in_utc})::{to}"),
         DataType::Utf8 if is_instant => format!("replace(({in_utc})::text, ' ', 'T') || 'Z'"),
-        // As a text it would lose the blanks at its end.
+        // A cast to text would strip trailing blanks.
         DataType::Utf8 if has.starts_with("character(") => name.clone(),
         DataType::Utf8 if has == "bytea" => format!(r"translate(encode({name}, 'base64'), E'\n', '')"),
         DataType::Utf8 if is_time || has.starts_with("time") => {
@@ -30,16 +31,16 @@ pub(super) fn expression(field: &Field, has: Option<&str>) -> TaskResult<String>
                 field.name()
             )));
         }
-        // There is no such number.
+        // Arrow decimals have no NaN.
         DataType::Decimal128(..) if has.starts_with("numeric") => format!("nullif({name}::{to}, 'NaN')"),
         _ => format!("{name}::{to}"),
     };
-    // Nor are there times without an end.
+    // Arrow has no infinite timestamps either.
     let value = if is_time { format!("case when isfinite({name}) then {value} end") } else { value };
     Ok(format!("{value} as {name}"))
 }
 
-/// As the server calls a type.
+/// Returns the Postgres name of an Arrow type.
 fn name_of(wanted: &DataType) -> Option<String> {
     Some(match wanted {
         DataType::Boolean => "boolean".into(),

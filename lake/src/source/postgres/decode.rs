@@ -1,5 +1,5 @@
-//! The binary form of `copy`, as the server sends it: a head, then rows of fields with their lengths, in pieces that
-//! end anywhere. Values go straight into arrow's builders.
+//! Decodes binary `copy` output: a header, then rows of length-prefixed fields, in pieces that can end anywhere. Values
+//! are appended directly to Arrow builders.
 
 use super::{EPOCH_DAYS, EPOCH_MICROS};
 use crate::source::builder::Builder;
@@ -10,7 +10,7 @@ use orch_sdk::task::{TaskResult, fatal};
 
 const HEAD_BYTES: usize = 19;
 
-/// What a type of Postgres becomes, by its name as `format_type` or a description says it.
+/// Returns the Arrow type of a Postgres type, named as by `format_type` or by the row description.
 pub fn type_of(has: &str) -> Option<DataType> {
     Some(match has {
         "boolean" | "bool" => DataType::Boolean,
@@ -39,11 +39,11 @@ pub fn type_of(has: &str) -> Option<DataType> {
     })
 }
 
-/// Rows on their way into batches.
+/// Decoder that collects rows into batches.
 pub(super) struct Rows {
     schema: SchemaRef,
     builders: Vec<Builder>,
-    /// What has come of the next rows.
+    /// Bytes received but not decoded yet.
     pending: BytesMut,
     is_past_head: bool,
     is_over: bool,
@@ -68,7 +68,7 @@ impl Rows {
         self.pending.extend_from_slice(piece);
     }
 
-    /// A batch, when there are rows enough for one.
+    /// Returns a batch if enough rows are complete.
     pub(super) fn full(&mut self) -> TaskResult<Option<RecordBatch>> {
         while self.rows < self.batch_rows {
             if !self.row()? {
@@ -78,7 +78,7 @@ impl Rows {
         self.finish().map(Some)
     }
 
-    /// What is left when everything has come.
+    /// Returns the remaining rows at the end of the stream.
     pub(super) fn rest(&mut self) -> TaskResult<Option<RecordBatch>> {
         if !self.is_over {
             anyhow::bail!("the server stopped sending after {} rows", self.all_rows);
@@ -86,7 +86,7 @@ impl Rows {
         if self.rows == 0 { Ok(None) } else { self.finish().map(Some) }
     }
 
-    /// The next row, if all of it is here.
+    /// Decodes the next row, and returns false if it is not complete yet.
     fn row(&mut self) -> TaskResult<bool> {
         if !self.is_past_head {
             if self.pending.len() < HEAD_BYTES {
@@ -185,8 +185,8 @@ fn push(builder: &mut Builder, value: Option<&[u8]>) -> bool {
     true
 }
 
-/// Groups of four digits, the first of them worth 10,000 to the power of the weight. `None`: NaN, an infinity, or
-/// more digits than fit.
+/// Decodes a numeric: base-10,000 digits, the first with the exponent `weight`. `None` for NaN, infinity or too many
+/// digits.
 fn numeric(mut bytes: &[u8], precision: u8, scale: i8) -> Option<i128> {
     if bytes.len() < 8 {
         return None;
@@ -203,7 +203,7 @@ fn numeric(mut bytes: &[u8], precision: u8, scale: i8) -> Option<i128> {
         let worth = if place >= 0 {
             group.checked_mul(10_i128.checked_pow(place.unsigned_abs())?)?
         } else {
-            // Digits behind the scale must be zeros.
+            // Digits beyond the scale must be zeros.
             let below = 10_i128.pow(place.unsigned_abs().min(4));
             if group % below != 0 {
                 return None;

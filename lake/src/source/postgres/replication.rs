@@ -1,5 +1,5 @@
-//! Changes of a Postgres database as they are committed: its slot, its publication, one snapshot that fits the beginning of the slot,
-//! and what comes after. Logical replication by the plugin `pgoutput`, which every server has.
+//! Captures committed changes of a Postgres database with logical replication through the built-in `pgoutput` plugin: a
+//! replication slot, a publication, a snapshot consistent with the start of the slot, and the changes after it.
 
 mod pgoutput;
 mod tables;
@@ -17,60 +17,59 @@ use serde::Deserialize;
 use std::time::Duration;
 use wire::{Purpose, Rows, Wire};
 
-/// An earlier session that has not noticed its end holds the slot. It is ended, at most so often.
+/// Maximum number of times that a stale session of this capture, which still holds the slot, is terminated.
 const TRIES_FOR_SLOT: u32 = 5;
-/// The server waits so long for that session to end.
+/// Time the server waits for that session to end.
 const END_OF_SESSION: Duration = Duration::from_secs(2);
-/// `object_in_use`
+/// SQLSTATE `object_in_use`.
 const IN_USE: &str = "55006";
 
-/// The database behind a connection, as it says of itself.
+/// Identity of the database behind a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// No two clusters have the same; a standby has that of its primary.
+    /// System identifier, unique per cluster. A standby has that of its primary.
     pub system: String,
     pub database: String,
-    /// Up to where its log is written.
+    /// Current WAL position.
     pub lsn: u64,
 }
 
-/// A slot: from where on the server keeps its log.
+/// A replication slot, which makes the server keep its WAL.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Slot {
     #[serde(default)]
     pub plugin: Option<String>,
     #[serde(default)]
     pub database: Option<String>,
-    /// What lies before was taken, and is not sent again.
+    /// Changes before this position were confirmed and are not sent again.
     #[serde(rename = "confirmed_flush_lsn", deserialize_with = "lsn", default)]
     pub confirmed: u64,
-    /// `lost`: the server has thrown away what the slot needs.
+    /// `lost` if the server has removed WAL that the slot needs.
     #[serde(default)]
     pub wal_status: Option<String>,
 }
 
-/// What the server sends while changes are followed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReplicationMessage {
-    /// A message of the log at `lsn`.
+    /// A change at WAL position `lsn`.
     Change { lsn: u64, message: Message, bytes: usize },
-    /// Everything up to here was sent.
+    /// Keepalive: everything up to `lsn` was sent.
     Alive { lsn: u64, wants_answer: bool },
 }
 
-/// A session at a database whose changes are captured.
+/// Connection to a database whose changes are captured.
 #[derive(Debug)]
 pub struct Source {
     wire: Wire,
-    /// For questions while the other one follows changes.
+    /// Session for SQL queries while the other session streams changes.
     asks: Wire,
 }
 
 impl Source {
-    /// `name` is told to the server, and tells sessions of this capture from others.
+    /// Opens the sessions. `name` is the application name, which identifies sessions of this capture.
     ///
     /// # Errors
-    /// With what a person can do about it.
+    /// The server rejects the session or its settings are wrong; the message contains a hint.
     #[boxed]
     pub async fn open(connection: &Connection, name: &str) -> TaskResult<Source> {
         let mut asks = Wire::open(connection, Purpose::Statements, name).await?;
@@ -95,7 +94,7 @@ impl Source {
         Ok(Identity { system, database, lsn })
     }
 
-    /// How far the log of the server is written.
+    /// Returns the current WAL position of the server.
     #[boxed]
     pub async fn written(&mut self) -> TaskResult<u64> {
         let sql = "select case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_lsn() end";
@@ -109,7 +108,7 @@ impl Source {
         found.into_iter().next().map(|row| Ok(serde_json::from_str(&one(vec![row])?)?)).transpose()
     }
 
-    /// A slot that is not there is gone already.
+    /// Drops the slot. Succeeds if it does not exist.
     #[boxed]
     pub async fn drop_slot(&mut self, name: &str) -> TaskResult<()> {
         let drop = format!(
@@ -125,7 +124,8 @@ impl Source {
         self.asks.ask(&drop).await.map(drop_rows)
     }
 
-    /// Sessions of this capture only: another reader of the slot is told of by the server's refusal.
+    /// Terminates the session that holds the slot, but only if it belongs to this capture. A slot held by another
+    /// reader stays in use, and the server's error names the reader.
     async fn end_holder(&mut self, slot: &str) -> TaskResult<()> {
         let sql = format!(
             "select pg_terminate_backend(a.pid, {}) from pg_replication_slots s join pg_stat_activity a on a.pid = s.active_pid
@@ -136,11 +136,13 @@ impl Source {
         self.asks.ask(&sql).await.map(drop_rows)
     }
 
-    /// Creates the slot, and takes the snapshot with which its changes begin: until [`Source::end_snapshot`] rows are read as they were
-    /// then. What commits later is sent as changes, and nothing of it is in the snapshot. Gives where the changes begin.
+    /// Creates the slot and opens its snapshot, which is read until [`Source::end_snapshot`]. The snapshot contains
+    /// exactly what committed before the slot; later commits are sent as changes. Returns the position where the
+    /// changes begin.
     #[boxed]
     pub async fn create_slot(&mut self, name: &str) -> TaskResult<u64> {
-        // Says so and nothing else: a slot that cannot be created leaves the session in a transaction.
+        // Starts the transaction separately from the slot: a failed slot creation leaves it open, and it is rolled back
+        // below.
         self.wire.ask("begin isolation level repeatable read read only").await?;
         let create = format!("CREATE_REPLICATION_SLOT {} LOGICAL pgoutput USE_SNAPSHOT", quoted(name));
         match self.wire.ask(&create).await {
@@ -155,13 +157,13 @@ impl Source {
         }
     }
 
-    /// Begins to read the rows of a table, within the snapshot.
+    /// Starts reading the rows of a table within the snapshot.
     #[boxed]
     pub async fn begin_table(&mut self, table: &CaughtTable) -> TaskResult<()> {
         self.wire.begin_copy(&table.copy()).await
     }
 
-    /// The next row of the table, as a line of `copy`; `None` after the last one.
+    /// Returns the next row of the table as a line of `copy`, or `None` after the last one.
     #[boxed]
     pub async fn next_row(&mut self) -> TaskResult<Option<Bytes>> {
         let line = self.wire.piece().await?;
@@ -176,7 +178,7 @@ impl Source {
         self.wire.ask("commit").await.map(drop_rows)
     }
 
-    /// From here on the server sends the changes of transactions that commit at `lsn` or later.
+    /// Starts streaming the changes of transactions that commit at `lsn` or later.
     #[boxed]
     pub async fn follow(&mut self, slot: &str, publication: &str, lsn: u64) -> TaskResult<()> {
         let follow = format!(
@@ -194,7 +196,7 @@ impl Source {
         self.wire.begin_copy(&follow).await
     }
 
-    /// What the server sends next. A call that is dropped has lost nothing.
+    /// Returns the next message. Cancel safe.
     #[boxed]
     pub async fn next(&mut self) -> TaskResult<ReplicationMessage> {
         let mut piece = self.wire.piece().await?.context("the server has ended the replication")?;
@@ -212,40 +214,40 @@ impl Source {
         }
     }
 
-    /// Tells the server that everything before `lsn` is kept elsewhere: it sends none of it again.
+    /// Confirms that everything before `lsn` is stored; the server does not send it again.
     #[boxed]
     pub async fn confirm(&mut self, lsn: u64) -> TaskResult<()> {
         self.wire.send_piece(&wire::status(lsn, 0, false)).await
     }
 
-    /// Confirms `lsn` and asks the server to answer at once with [`ReplicationMessage::Alive`]. A server that has no changes
-    /// to send says nothing otherwise, as long as it hears from us.
+    /// Confirms `lsn` and requests an immediate [`ReplicationMessage::Alive`] reply. Without it, a server that has no
+    /// changes to send stays silent while it receives status messages.
     #[boxed]
     pub async fn ask_whether_alive(&mut self, lsn: u64) -> TaskResult<()> {
         self.wire.send_piece(&wire::status(lsn, 0, true)).await
     }
 }
 
-/// Whether another session has the slot.
+/// Returns true if another session holds the slot.
 fn is_in_use(error: &anyhow::Error) -> bool {
     error.downcast_ref::<Refused>().is_some_and(|refused| refused.code == IN_USE)
 }
 
 fn drop_rows(_: Rows) {}
 
-/// The one value of a row.
+/// Returns the only value of a result.
 fn one(rows: Rows) -> TaskResult<String> {
     let value = rows.into_iter().next().and_then(|row| row.into_iter().next()).flatten();
     value.context("the server does not answer with a value")
 }
 
-/// As Postgres writes it: `16/B374D848`.
+/// Formats a WAL position like Postgres: `16/B374D848`.
 pub fn show_lsn(lsn: u64) -> String {
     format!("{:X}/{:X}", lsn >> 32, lsn & 0xffff_ffff)
 }
 
 /// # Errors
-/// The text is no position in a log.
+/// The text is not a WAL position.
 pub fn parse_lsn(text: &str) -> TaskResult<u64> {
     let (high, low) = text.split_once('/').with_context(|| format!("`{text}` is no position in a log"))?;
     ensure!(high.len() <= 8 && low.len() <= 8, "`{text}` is no position in a log");
@@ -258,7 +260,7 @@ fn lsn<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64, D::Erro
 }
 
 pub(super) fn literal(text: &str) -> String {
-    // `\` means itself only where it is said that it may not.
+    // `E''` strings interpret backslashes the same way with every setting of `standard_conforming_strings`.
     let prefix = if text.contains('\\') { " E" } else { "" };
     format!("{prefix}'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }

@@ -1,5 +1,5 @@
-//! A session at a database of users. Rows go in and out by tokio-postgres, whose `copy` hands the server's own pieces
-//! over; what orch keeps for itself is sqlx's (`orch_store`).
+//! Sessions of user databases. They use tokio-postgres, whose `copy` returns the server's own pieces; orch's own
+//! database is accessed with sqlx (`orch_store`).
 
 use crate::boxed;
 use anyhow::Context;
@@ -26,8 +26,8 @@ use tokio_rustls::rustls::{
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A session. It ends when it is dropped: its socket is closed at once, the rest of a result is not waited for, and
-/// what it had not committed is undone.
+/// A session that ends when it is dropped: the socket closes immediately, without reading the rest of a result, and
+/// uncommitted changes are rolled back.
 #[derive(Debug)]
 pub struct Session {
     client: Client,
@@ -42,10 +42,11 @@ impl Deref for Session {
     }
 }
 
-/// A session at the database of a connection.
+/// Opens a session for a connection.
 ///
 /// # Errors
-/// A fatal error when the connection is for something else or its account is refused; an error when nobody answers.
+/// A fatal error if the connection has another type or the account is rejected; a retryable error if the server does
+/// not respond.
 #[boxed]
 pub async fn connect(connection: &Connection) -> TaskResult<Session> {
     let (id, to) = (&connection.id, Database::of(connection)?);
@@ -53,7 +54,7 @@ pub async fn connect(connection: &Connection) -> TaskResult<Session> {
     let tls = MakeRustlsConnect::new(tls(&to).with_context(|| format!("TLS of connection `{id}`"))?);
     match tokio::time::timeout(CONNECT_TIMEOUT, config(&to).connect(tls)).await {
         Ok(Ok((client, driver))) => {
-            // Its error is told to whoever waits for an answer.
+            // Requests that are waiting for a response return the driver's error.
             let mut task = JoinSet::new();
             task.spawn(async { driver.await.unwrap_or_default() });
             Ok(Session { client, _driver: task })
@@ -63,7 +64,7 @@ pub async fn connect(connection: &Connection) -> TaskResult<Session> {
     }
 }
 
-/// The error as the server words it, without its detail: that repeats rows, and logs are not the place for them.
+/// Replaces a database error by its message, without the detail, which can contain row values that must not be logged.
 pub(crate) fn without_rows(error: anyhow::Error) -> anyhow::Error {
     match error.downcast_ref::<tokio_postgres::Error>().and_then(tokio_postgres::Error::as_db_error) {
         Some(refused) => anyhow::anyhow!("the database says: {}", refused.message()),
@@ -73,7 +74,7 @@ pub(crate) fn without_rows(error: anyhow::Error) -> anyhow::Error {
 
 fn refused(error: tokio_postgres::Error, id: &str, place: &str) -> anyhow::Error {
     match error.as_db_error() {
-        // 28: the account.
+        // SQLSTATE class 28: invalid authorization.
         Some(refused)
             if refused.code().code().starts_with("28") || *refused.code() == SqlState::INVALID_CATALOG_NAME =>
         {
@@ -107,7 +108,7 @@ fn config(to: &Database) -> Config {
     config
 }
 
-/// What is asked of a server's certificate, as libpq does: nothing, unless the mode or a root certificate says so.
+/// Verifies the server certificate like libpq: only if the mode or a root certificate requires it.
 pub(super) fn tls(to: &Database) -> TaskResult<ClientConfig> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
@@ -141,7 +142,7 @@ fn roots(to: &Database) -> TaskResult<RootCertStore> {
     Ok(roots)
 }
 
-/// Who signed the certificate may matter; for which host never does.
+/// Verifier that checks the issuer if there is one, and never the host name.
 #[derive(Debug)]
 struct NotTheName {
     issuer: Option<Arc<WebPkiServerVerifier>>,

@@ -1,5 +1,5 @@
-//! Which transactions of a server a copy has. Its log has them in the order of their commits, and they become visible a moment later,
-//! so no position in the log says it: the server's snapshot does.
+//! The transactions that a copy includes. Transactions become visible slightly after their commit is in the WAL, so no
+//! WAL position separates them; a snapshot does.
 
 use super::replication::{parse_lsn, show_lsn};
 use anyhow::Context as _;
@@ -7,26 +7,26 @@ use orch_sdk::task::TaskResult;
 use std::fmt;
 use std::str::FromStr;
 
-/// What a snapshot of the server sees. As text: `0/16B3748 742:745:743`.
+/// A snapshot of the server. Text format: `0/16B3748 742:745:743`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Visible {
-    /// Changes from there on in the log were made later than the snapshot.
+    /// Changes at or after this WAL position are newer than the snapshot.
     lsn: u64,
-    /// Transactions below have ended.
+    /// All transactions below have ended.
     min: u64,
-    /// Transactions from here on had not begun.
+    /// Transactions at or above had not started.
     max: u64,
-    /// Those between that had not ended.
+    /// Transactions in between that had not ended.
     open: Vec<u64>,
 }
 
 impl Visible {
-    /// Whether a change is among what was seen. `transaction`: as the log numbers it, with 32 bits.
+    /// Returns true if the snapshot includes a change. `transaction` is the 32-bit id in the WAL.
     pub fn has(&self, lsn: u64, transaction: u32) -> bool {
         if lsn >= self.lsn {
             return false;
         }
-        // It is in the log before the snapshot, so its whole number is one of those around it.
+        // The change precedes the snapshot in the WAL, so its full 64-bit id is the closest one to `max`.
         let end = u32::try_from(self.max & u64::from(u32::MAX)).unwrap_or_default();
         let before_end = end.wrapping_sub(transaction).cast_signed();
         let whole = self.max.saturating_add_signed(-i64::from(before_end));

@@ -1,4 +1,4 @@
-//! Bytes of an event, read from their beginning. Pure.
+//! A cursor over the bytes of an event.
 
 use anyhow::Context as _;
 use orch_sdk::task::TaskResult;
@@ -21,17 +21,17 @@ impl<'a> Bytes<'a> {
         Ok(self.take(1)?[0])
     }
 
-    /// The lowest byte first.
+    /// Reads a little-endian integer.
     pub(super) fn number(&mut self, bytes: usize) -> TaskResult<u64> {
         Ok(self.take(bytes)?.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
     }
 
-    /// The highest byte first.
+    /// Reads a big-endian integer.
     pub(super) fn big(&mut self, bytes: usize) -> TaskResult<u64> {
         Ok(self.take(bytes)?.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
     }
 
-    /// A number of one to nine bytes.
+    /// Reads a length-encoded integer of one to nine bytes.
     pub(super) fn length(&mut self) -> TaskResult<usize> {
         let number = match self.u8()? {
             0xfc => self.number(2)?,

@@ -1,4 +1,4 @@
-//! Values of rows, as the binlog has them and as a query gives them: the same value is the same [`Cell`]. Pure.
+//! Decodes row values from the binlog and from query results. Equal values produce an equal [`Cell`] from both.
 
 use super::bytes::Bytes;
 use super::column::{BinlogType, Column};
@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 const DAY_MICROS: i64 = 86_400_000_000;
 
-/// A value, whatever column it is of.
+/// A value of any column type.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Cell {
     Null,
@@ -27,23 +27,23 @@ pub enum Cell {
     Bool(bool),
     Text(String),
     Bytes(Vec<u8>),
-    /// Days since 1970.
+    /// Days since the Unix epoch.
     Date(i32),
-    /// Microseconds, of a span of time as of a time of day.
+    /// Microseconds. Used for durations and times of day.
     Time(i64),
-    /// Microseconds since 1970, without a zone.
+    /// Microseconds since the Unix epoch, without a time zone.
     Datetime(i64),
-    /// Microseconds since 1970 in UTC.
+    /// Microseconds since the Unix epoch, in UTC.
     Timestamp(i64),
 }
 
 /// A row before and after a change.
 pub type Change = (Option<Vec<Cell>>, Option<Vec<Cell>>);
 
-/// The changes of an event, in their order.
+/// Decodes the changes of a row event, in order.
 ///
 /// # Errors
-/// A value is not of its column's type.
+/// A value does not match the type of its column.
 pub fn changes(rows: &Rows, table: &TableMap, columns: &[Column]) -> TaskResult<Vec<Change>> {
     let mut data = Bytes(&rows.data);
     let mut changes = Vec::new();
@@ -74,7 +74,7 @@ fn row(data: &mut Bytes<'_>, table: &TableMap, columns: &[Column], told: &[u8]) 
     Ok(cells)
 }
 
-/// A value in the form of the binlog.
+/// Decodes a value in the binlog format.
 fn value(data: &mut Bytes<'_>, (kind, meta): (u8, &[u8]), column: &Column) -> TaskResult<Cell> {
     Ok(match kind {
         1 => integer(data, 1, &column.kind)?,
@@ -110,7 +110,7 @@ fn value(data: &mut Bytes<'_>, (kind, meta): (u8, &[u8]), column: &Column) -> Ta
             timestamp(seconds, fraction(data, meta[0])?)
         }
         18 => {
-            // Kept with an offset, so that its bytes sort.
+            // The value is stored with an offset so that its bytes sort.
             let packed = data.big(5)?.wrapping_sub(0x80_0000_0000);
             let (day, time) = (packed >> 17, packed & 0x1_ffff);
             let (year, month) = ((day >> 5) / 13, (day >> 5) % 13);
@@ -124,7 +124,7 @@ fn value(data: &mut Bytes<'_>, (kind, meta): (u8, &[u8]), column: &Column) -> Ta
             bit(data.take(bits.div_ceil(8))?, &column.kind)
         }
         247 | 248 => word(data.number(meta[1].into())?, &column.kind)?,
-        // A text of fixed length, and what MariaDB keeps like one. Its type may hide an enum or a set.
+        // A fixed-length string, or a MariaDB type stored like one. The metadata can also mark an enum or a set.
         254 => match meta[0] {
             247 | 248 => word(data.number(meta[1].into())?, &column.kind)?,
             _ => {
@@ -163,7 +163,8 @@ fn sign_extended(number: u64, bytes: usize) -> i64 {
     (number << unused).cast_signed() >> unused
 }
 
-/// Digits in groups of nine, each in four bytes; the first and the last group may be shorter.
+/// Decodes a decimal. Digits are stored in groups of nine, four bytes each; the first and the last group can be
+/// shorter.
 fn decimal(data: &mut Bytes<'_>, precision: usize, scale: usize) -> TaskResult<String> {
     const BYTES: [usize; 10] = [0, 1, 1, 2, 2, 3, 3, 4, 4, 4];
     let whole = precision.checked_sub(scale).context("a decimal with more digits than it has")?;
@@ -202,7 +203,7 @@ fn decimal(data: &mut Bytes<'_>, precision: usize, scale: usize) -> TaskResult<S
     Ok(if is_negative { format!("-{number}") } else { number })
 }
 
-/// Microseconds, kept with as many digits as the column has.
+/// Reads a fraction as microseconds. Its size depends on the number of fractional digits of the column.
 fn fraction(data: &mut Bytes<'_>, digits: u8) -> TaskResult<u64> {
     Ok(match digits {
         0 => 0,
@@ -212,7 +213,7 @@ fn fraction(data: &mut Bytes<'_>, digits: u8) -> TaskResult<u64> {
     })
 }
 
-/// MySQL keeps a zero date as zero; it becomes null.
+/// Returns null for the zero timestamp, which is how MySQL stores a zero date.
 fn timestamp(seconds: u64, micros: u64) -> Cell {
     match seconds {
         0 => Cell::Null,
@@ -225,7 +226,8 @@ fn datetime(day: Option<i32>, (hours, minutes, seconds): (u64, u64, u64), micros
     day.map_or(Cell::Null, |day| Cell::Datetime(i64::from(day) * DAY_MICROS + time))
 }
 
-/// Hours, minutes and seconds in 24 bits and a fraction behind them: one number, below zero by its complement.
+/// Decodes a time: hours, minutes and seconds in 24 bits, followed by the fraction. Both form one number, which is
+/// complemented for negative times.
 fn time(data: &mut Bytes<'_>, digits: u8) -> TaskResult<Cell> {
     let bytes = [0, 1, 1, 2, 2, 3, 3].get(usize::from(digits)).copied().context("a fraction")?;
     let packed = data.big(3 + bytes)?.cast_signed() - (0x80_0000_i64 << (8 * bytes));
@@ -237,7 +239,7 @@ fn time(data: &mut Bytes<'_>, digits: u8) -> TaskResult<Cell> {
     Ok(Cell::Time(if is_negative { -whole } else { whole }))
 }
 
-/// One bit is yes or no; more are bytes, the lowest first, as Debezium writes them.
+/// Decodes `bit(1)` as a boolean and longer bit fields as little-endian bytes, like Debezium.
 fn bit(bytes: &[u8], kind: &BinlogType) -> Cell {
     match kind {
         BinlogType::Bit { width: 1 } => Cell::Bool(bytes.last().is_some_and(|byte| byte & 1 == 1)),
@@ -248,7 +250,7 @@ fn bit(bytes: &[u8], kind: &BinlogType) -> Cell {
 fn word(number: u64, kind: &BinlogType) -> TaskResult<Cell> {
     let missing = || anyhow!("it has a word that the column does not have any more");
     match kind {
-        // MySQL writes 0 for a text that the column does not know.
+        // MySQL stores 0 for a value that is not in the enum.
         BinlogType::Enum(_) if number == 0 => Ok(Cell::Text(String::new())),
         BinlogType::Enum(words) => words.get(number as usize - 1).cloned().map(Cell::Text).ok_or_else(missing),
         BinlogType::Set(words) => {
@@ -261,11 +263,10 @@ fn word(number: u64, kind: &BinlogType) -> TaskResult<Cell> {
     }
 }
 
-/// Letters or bytes.
 fn text(bytes: &[u8], kind: &BinlogType) -> TaskResult<Cell> {
     Ok(match kind {
         BinlogType::Text(charset) => Cell::Text(charset.decode(bytes)?),
-        // Zeros at its end are not written.
+        // The binlog omits trailing zero bytes.
         BinlogType::Bytes { width } => {
             let mut bytes = bytes.to_vec();
             bytes.resize(bytes.len().max(*width), 0);
@@ -285,7 +286,8 @@ fn fixed<const N: usize>(bytes: &[u8]) -> TaskResult<[u8; N]> {
     Ok(fixed)
 }
 
-/// MariaDB keeps the parts of versions before 6 in the opposite order, the time last, so that they sort by what changes least.
+/// Restores the byte order of a UUID. MariaDB stores UUIDs of versions below 6 with their parts reversed, so that the
+/// slowest-changing part sorts first.
 fn uuid(kept: [u8; 16]) -> String {
     if kept[6] & 0x80 == 0 || !(1..0x60).contains(&kept[8]) {
         return Uuid::from_bytes(kept).to_string();
@@ -294,16 +296,16 @@ fn uuid(kept: [u8; 16]) -> String {
     Uuid::from_bytes(order.map(|place| kept[place])).to_string()
 }
 
-/// MySQL keeps JSON in a form of its own. It is written again, as it is for rows of a snapshot.
+/// Converts MySQL's binary JSON to text in the same form as JSON in rows of a snapshot.
 fn json(bytes: &[u8]) -> TaskResult<Cell> {
     let value: jsonb::Value<'_> = ParseBuf(bytes).parse(())?;
     Ok(Cell::Text(serde_json::Value::from(value.parse()?).to_string()))
 }
 
-/// A value of a query, in the binary form of answers, of a session in UTC whose texts are UTF-8.
+/// Converts a value of the binary protocol. The session must use UTC and UTF-8.
 ///
 /// # Errors
-/// It is not of the column's type.
+/// The value does not match the type of the column.
 pub(super) fn of_query(value: Value, column: &Column) -> TaskResult<Cell> {
     let cell = match (value, &column.kind) {
         (Value::NULL, _) => Some(Cell::Null),

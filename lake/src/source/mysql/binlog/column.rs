@@ -1,10 +1,9 @@
-//! Columns as `information_schema` describes them, and how their values are to be read. Pure.
+//! Column types as `information_schema` describes them, and how to decode their values from the binlog.
 
 use super::event::TableMap;
 use anyhow::{anyhow, ensure};
 use orch_sdk::task::TaskResult;
 
-/// A column of a table whose changes are captured.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Column {
     pub name: String,
@@ -12,7 +11,7 @@ pub struct Column {
     pub kind: BinlogType,
 }
 
-/// What its values are. How the binlog writes them is said there with each table.
+/// Type of the values. The storage format is in the table map event of the binlog.
 ///
 /// The width of `Bytes` is the n of `binary(n)`, and 0 for other types. `Json` is MySQL's; MariaDB stores JSON as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,22 +35,22 @@ pub enum BinlogType {
     Uuid,
 }
 
-/// Letters, as the binlog keeps them: in the charset of the column.
+/// Character set of a text column. The binlog stores text in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Charset {
-    /// And what is a part of it.
+    /// UTF-8 and its subset ASCII.
     Utf8,
-    /// Windows-1252, as MySQL means it.
+    /// Windows-1252, which MySQL calls `latin1`.
     Latin1,
     Utf16,
     Utf32,
 }
 
 impl Column {
-    /// `kind` is as `int(10) unsigned`.
+    /// Parses a column type such as `int(10) unsigned`.
     ///
     /// # Errors
-    /// Its values cannot be read from the binlog.
+    /// Values of the type cannot be read from the binlog.
     pub fn of(name: &str, is_key: bool, kind: &str, charset: Option<&str>) -> TaskResult<Column> {
         let found = BinlogType::of(kind, charset).map_err(|why| anyhow!("column `{name}` ({kind}) {why}"))?;
         Ok(Column { name: name.into(), is_key, kind: found })
@@ -100,7 +99,7 @@ impl BinlogType {
         })
     }
 
-    /// Whether the binlog has values of this kind in that form.
+    /// Returns true if the binlog stores values of this type in the given format.
     fn is_written_as(&self, wire: u8, meta: &[u8]) -> bool {
         let real = if wire == 254 && matches!(meta.first(), Some(247 | 248)) { meta[0] } else { wire };
         match self {
@@ -122,7 +121,7 @@ impl BinlogType {
     }
 }
 
-/// `('a','it''s')`
+/// Parses the members of an enum or set: `('a','it''s')`.
 fn words(text: &str) -> Vec<String> {
     let (mut words, mut letters) = (Vec::new(), text.chars().peekable());
     while let Some(letter) = letters.next() {
@@ -158,7 +157,7 @@ impl Charset {
         }
     }
 
-    /// By the number of a collation. MariaDB's own begin at 1024, those without padding, and 2048.
+    /// Returns the charset of a collation id. MariaDB's own ids start at 1024 (no-pad variants) and 2048.
     fn of_collation(number: usize) -> Option<Charset> {
         match number {
             2048..=2559 => return Some(Charset::Utf8),
@@ -195,7 +194,7 @@ impl Charset {
     }
 }
 
-/// The letters of Windows between 0x80 and 0x9f; five bytes there are no letters, and stay control characters.
+/// Decodes a byte as Windows-1252. Five bytes between 0x80 and 0x9f are undefined and stay control characters.
 fn latin1(byte: u8) -> char {
     const WINDOWS: [char; 32] = [
         '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8d}', 'Ž', '\u{8f}', '\u{90}', '‘',
@@ -207,8 +206,8 @@ fn latin1(byte: u8) -> char {
     }
 }
 
-/// The columns of the rows that follow: by the names that the log says, if it does, otherwise the known ones in their order. `None` if
-/// those are of another time than the rows.
+/// Returns the columns of a row event: by the column names in the binlog if it has them, otherwise the known columns in
+/// order. `None` if the known columns do not match the row format, because the table was altered in between.
 pub fn columns_of(table: &TableMap, known: &[Column]) -> Option<Vec<Column>> {
     let fits = |column: &Column, place: usize| {
         table.types.get(place).is_some_and(|(wire, meta)| column.kind.is_written_as(*wire, meta))
@@ -237,7 +236,8 @@ pub fn columns_of(table: &TableMap, known: &[Column]) -> Option<Vec<Column>> {
     named.names.iter().enumerate().map(column).collect()
 }
 
-/// Of a column that the catalog has no more. Its words, if it is an enum or a set, are gone with it.
+/// Returns the type of a column that is no longer in the catalog. Enums and sets are unknown because their members are
+/// gone.
 fn unknown((wire, meta): (u8, &[u8]), collation: Option<usize>) -> Option<BinlogType> {
     match (wire, collation) {
         (_, Some(63)) => Some(BinlogType::Bytes { width: 0 }),
@@ -306,7 +306,7 @@ mod tests {
         assert!(Charset::Utf8.decode(b"\xff").is_err() && Charset::Utf16.decode(b"a").is_err());
     }
 
-    /// Rows of before a change of the table are not read with the columns of after it.
+    /// Rows written before an `alter table` must not be decoded with the new columns.
     #[test]
     fn columns_are_those_of_the_rows() {
         let known = [column("a", "int(11)"), column("b", "date")];
@@ -317,7 +317,7 @@ mod tests {
         let number = BinlogType::Number { is_unsigned: true };
         assert_eq!(found[0], Column { name: "x".into(), is_key: true, kind: number });
         assert_eq!((found[1].name.as_str(), &found[1].kind), ("b", &BinlogType::Date));
-        // Of a column that is gone by now the letters are known by how they compare, and the words of an enum by nothing.
+        // For a dropped column, the collation identifies the charset, but nothing identifies the members of an enum.
         let texts: [(u8, &[u8]); 3] = [(252, &[2]), (252, &[2]), (252, &[2])];
         let kinds = |many: usize, names: &[&str]| {
             let found = columns_of(&table(&texts[..many], Some(names)), &known)?;

@@ -1,4 +1,4 @@
-//! What a server writes into its binlog, event by event: MySQL's, and those that MariaDB has of its own. Pure.
+//! Parses binlog events of MySQL and MariaDB.
 
 use super::bytes::Bytes;
 use anyhow::{Context as _, ensure};
@@ -8,28 +8,34 @@ use std::io::Read as _;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// What one event says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// A group begins: a transaction, or a statement that is one.
+    /// Start of a group: a transaction, or a single statement.
     Gtid(Gtid),
-    /// A statement: where a transaction begins or ends, or one that changes tables.
-    Query { database: String, text: String },
-    /// How rows of a table look in the events that follow.
+    /// A statement: it starts or ends a transaction, or changes tables.
+    Query {
+        database: String,
+        text: String,
+    },
+    /// Row format of a table for the events that follow.
     Table(TableMap),
-    /// Rows that were inserted, updated or deleted.
     Rows(Rows),
-    /// The end of a transaction.
+    /// End of a transaction.
     Commit,
-    /// The log goes on in another file.
-    Rotate { file: String, pos: u64 },
-    /// The server could not write what it has done.
+    /// The log continues in another file.
+    Rotate {
+        file: String,
+        pos: u64,
+    },
+    /// The server failed to write a change to the log.
     Incident,
-    /// The end of the first half of a transaction of XA: it may still be undone.
+    /// End of the first phase of an XA transaction, which can still be rolled back.
     XaPrepare,
-    /// Parts of JSON in rows of this table (`binlog_row_value_options = PARTIAL_JSON`).
-    Partial { table: u64 },
-    /// Of no interest.
+    /// Partial JSON updates in rows of this table (`binlog_row_value_options = PARTIAL_JSON`).
+    Partial {
+        table: u64,
+    },
+    /// An event that capture ignores.
     Other,
 }
 
@@ -38,42 +44,42 @@ pub enum Gtid {
     MariaDb {
         domain: u32,
         sequence: u64,
-        /// One statement is all of the group.
+        /// The group is a single statement.
         is_alone: bool,
-        /// The first half of a transaction of XA.
+        /// First phase of an XA transaction.
         is_prepared: bool,
     },
-    /// As MySQL writes it; empty for a transaction without one.
+    /// MySQL's notation; empty for an anonymous transaction.
     MySql(String),
 }
 
-/// How rows of a table look.
+/// Row format of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableMap {
     pub number: u64,
     pub database: String,
     pub name: String,
-    /// Of each column its type, and what the type needs to be read.
+    /// Type and type metadata of each column.
     pub types: Vec<(u8, Vec<u8>)>,
     pub named: Option<Named>,
 }
 
-/// What the log says of columns with `binlog_row_metadata=FULL`.
+/// Column metadata, which the binlog has with `binlog_row_metadata=FULL`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Named {
     pub names: Vec<String>,
-    /// Places of the primary key.
+    /// Indexes of the primary key columns.
     pub key: Vec<usize>,
-    /// Of columns that are numbers, in their order: which have no sign.
+    /// One flag per numeric column, in order: true if unsigned.
     pub unsigned: Vec<bool>,
-    /// Of columns that are letters or bytes, in their order: how they compare, by which the charset is known.
+    /// Collations of the text and binary columns, in order. They identify the charset.
     pub collations: Collations,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Collations {
     pub usual: usize,
-    /// Others, by the place among such columns.
+    /// Exceptions: the index among the text and binary columns, and the collation.
     pub others: Vec<(usize, usize)>,
 }
 
@@ -84,13 +90,14 @@ pub enum Op {
     Delete,
 }
 
-/// Changes of rows, not yet read.
+/// Row changes, not decoded yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rows {
     pub table: u64,
     pub op: Op,
     pub columns: usize,
-    /// Columns that are told, of a row as it was, or is in an insert; and as an update leaves it.
+    /// Bitmaps of the columns that are present: first in the old row (in an insert, the new row), then in the new row
+    /// of an update.
     pub told: [Vec<u8>; 2],
     pub data: Arc<[u8]>,
 }
@@ -107,12 +114,12 @@ const PARTIAL_UPDATE_ROWS: u8 = 39;
 const GTID_TAGGED: u8 = 42;
 const MARIADB_GTID: u8 = 162;
 const MARIADB_QUERY_COMPRESSED: u8 = 165;
-/// As row events, each three of its own.
+/// First type code of each kind of row event; the codes of insert, update and delete follow each other.
 const ROWS: [(u8, bool, bool); 4] = [(23, false, false), (30, true, false), (166, false, true), (169, true, true)];
 
 impl Event {
     /// # Errors
-    /// It is no such event.
+    /// The data is not a valid event of this type.
     pub fn parse(kind: u8, data: &[u8]) -> TaskResult<Event> {
         let event = match kind {
             QUERY | MARIADB_QUERY_COMPRESSED => query(data, kind == MARIADB_QUERY_COMPRESSED),
@@ -139,7 +146,7 @@ impl Event {
 
 fn query(data: &[u8], is_compressed: bool) -> TaskResult<Event> {
     let mut data = Bytes(data);
-    data.skip(8)?; // of the session, and how long it took
+    data.skip(8)?; // session id and execution time
     let database = usize::from(data.u8()?);
     data.skip(2)?;
     let status = data.number(2)? as usize;
@@ -196,7 +203,7 @@ impl TableMap {
     }
 }
 
-/// What the types of columns need to be read.
+/// Returns the number of metadata bytes of a column type.
 fn meta_bytes(kind: u8) -> usize {
     match kind {
         4 | 5 | 17..=19 | 140 | 242 | 245 | 249..=252 | 255 => 1,
@@ -265,7 +272,7 @@ impl Rows {
         let table = data.number(6)?;
         data.skip(2)?;
         if has_extra {
-            // Its own two bytes count.
+            // The length includes its own two bytes.
             let many = data.number(2)? as usize;
             data.skip(many.checked_sub(2).context("a length")?)?;
         }
@@ -277,7 +284,7 @@ impl Rows {
         Ok(Rows { table, op, columns, told: [first, second], data: data.into() })
     }
 
-    /// Whether all columns are told, of both rows.
+    /// Returns true if all columns are present in both rows.
     pub fn is_whole(&self) -> bool {
         let is_whole = |told: &[u8]| (0..self.columns).all(|place| is_set(told, place));
         is_whole(&self.told[0]) && (self.op != Op::Update || is_whole(&self.told[1]))
@@ -288,7 +295,7 @@ pub(super) fn is_set(bits: &[u8], place: usize) -> bool {
     bits.get(place / 8).is_some_and(|byte| byte & (1 << (place % 8)) != 0)
 }
 
-/// What MariaDB has compressed (`log_bin_compress`): how many bytes of a length follow, the length, and zlib's stream.
+/// Decompresses MariaDB's format (`log_bin_compress`): the size of the length, the length, then a zlib stream.
 fn inflated(data: &[u8]) -> TaskResult<Vec<u8>> {
     let mut data = Bytes(data);
     let head = data.u8()?;
@@ -298,7 +305,7 @@ fn inflated(data: &[u8]) -> TaskResult<Vec<u8>> {
         size = size << 8 | u64::from(*byte);
     }
     let mut out = Vec::new();
-    // No more than was said: else a broken event could take all memory.
+    // Limited to the declared size, or a corrupt event could use all memory.
     ZlibDecoder::new(data.0).take(size).read_to_end(&mut out)?;
     ensure!(out.len() as u64 == size, "a compressed event ends too early");
     Ok(out)

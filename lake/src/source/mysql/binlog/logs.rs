@@ -1,13 +1,12 @@
-//! The files of a binlog, and how far a place in them is from the end. Pure.
+//! The files of a binlog and the distance from a position to its end.
 
-/// A file of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
     pub file: String,
     pub bytes: u64,
 }
 
-/// From a place to the end of the log; `None` if the place is not there.
+/// Returns the number of bytes from a position to the end of the log, or `None` if the position does not exist.
 pub fn bytes_behind(logs: &[Log], file: &str, pos: u64) -> Option<u64> {
     let at = logs.iter().position(|log| log.file == file)?;
     let rest = logs[at].bytes.checked_sub(pos)?;

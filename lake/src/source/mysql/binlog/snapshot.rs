@@ -1,5 +1,6 @@
-//! A snapshot of the tables, with the place in the binlog that it fits: what is committed behind that place is not in it, all else is.
-//! Of tables whose engine has no transactions (`MyISAM`, `Aria`) it is the rows that are there when they are read.
+//! Takes a snapshot of the tables at a binlog position: changes committed after the position are not in the snapshot,
+//! all earlier ones are. Tables of engines without transactions (`MyISAM`, `Aria`) have the rows that exist when they
+//! are read.
 
 use super::cells::of_query;
 use super::{BinlogCoordinates, Cell, Column, Name, Source};
@@ -9,20 +10,21 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{BinaryProtocol, Conn, Error, Params, QueryResult, Row};
 use orch_sdk::task::TaskResult;
 
-/// Rows that are read ahead.
+/// Number of rows to prefetch.
 const AHEAD: usize = 1_000;
 const BEGIN: &str = "start transaction with consistent snapshot";
 
 impl Source {
-    /// Takes the snapshot: until [`Source::end_snapshot`] rows are read as they were then.
+    /// Opens a snapshot, which is read until [`Source::end_snapshot`], and returns its binlog position.
     ///
-    /// MariaDB says itself which place fits. MySQL is locked for the moment that it takes to look; if the account may not, the place is
-    /// looked for first, and what commits between the two is in the snapshot and told as a change too.
+    /// MariaDB reports the position itself. MySQL is locked while the position is read. If the account lacks the
+    /// privilege for the lock, the position is read first, and changes committed in between are in the snapshot and
+    /// sent as changes too.
     #[boxed]
     pub async fn begin_snapshot(&mut self) -> TaskResult<BinlogCoordinates> {
         let mut session = self.server.session().await?;
         let conn = session.conn();
-        // Without this the mode of the server may fill texts up with blanks.
+        // The server's own mode can pad text with blanks.
         conn.query_drop("set sql_mode = ''").await?;
         conn.query_drop("set transaction isolation level repeatable read").await?;
         let place = if self.settings.is_mariadb { of_mariadb(conn).await } else { of_mysql(conn).await };
@@ -33,7 +35,7 @@ impl Source {
         Ok(BinlogCoordinates { gtid: gtid.unwrap_or_default(), ..place })
     }
 
-    /// Begins to read the rows of a table, within the snapshot.
+    /// Starts reading the rows of a table within the snapshot.
     #[boxed]
     pub async fn begin_table(&mut self, name: &Name, columns: &[Column]) -> TaskResult<()> {
         self.reading = columns.to_vec();
@@ -46,12 +48,12 @@ impl Source {
         Ok(())
     }
 
-    /// The next row of the table; `None` after the last one.
+    /// Returns the next row of the table, or `None` after the last one.
     #[boxed]
     pub async fn next_row(&mut self) -> TaskResult<Option<Vec<Cell>>> {
         if self.rows.is_empty() && !self.is_last {
             let session = self.snapshot.as_mut().context("a snapshot that was not taken")?;
-            // The connection knows that it is in the middle of a result; this goes on reading it.
+            // The connection keeps the state of the open result set, and this `QueryResult` continues it.
             let mut result: QueryResult<'_, '_, BinaryProtocol> = QueryResult::new(session.conn());
             while self.rows.len() < AHEAD && !self.is_last {
                 match result.next().await? {
@@ -73,7 +75,7 @@ impl Source {
     }
 }
 
-/// The server notes, with the snapshot, where its log was.
+/// MariaDB records the binlog position of the snapshot in status variables.
 async fn of_mariadb(conn: &mut Conn) -> Result<Option<BinlogCoordinates>, Error> {
     conn.query_drop(BEGIN).await?;
     let status: Vec<(String, String)> = conn.query("show status like 'binlog_snapshot_%'").await?;
@@ -96,7 +98,7 @@ async fn of_mysql(conn: &mut Conn) -> Result<Option<BinlogCoordinates>, Error> {
             conn.query_drop("unlock tables").await?;
             Ok(place)
         }
-        // The account has no RELOAD.
+        // The account lacks the RELOAD privilege.
         Err(Error::Server(refused)) if matches!(refused.code, 1044 | 1045 | 1227) => {
             let place = end_of_log(conn).await?;
             conn.query_drop(BEGIN).await?;
@@ -107,7 +109,7 @@ async fn of_mysql(conn: &mut Conn) -> Result<Option<BinlogCoordinates>, Error> {
 }
 
 async fn end_of_log(conn: &mut Conn) -> Result<Option<BinlogCoordinates>, Error> {
-    // MySQL 8.4 has another word for it.
+    // MySQL 8.4 renamed the statement.
     let found: Result<Option<Row>, _> = conn.query_first("show master status").await;
     let row = match found {
         Err(Error::Server(refused)) if refused.code == 1064 => conn.query_first("show binary log status").await?,

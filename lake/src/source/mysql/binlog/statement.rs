@@ -1,40 +1,37 @@
-//! Statements of a binlog of rows: where transactions begin and end, and what is done to tables as a whole. Pure.
+//! Parses the statements in a row-format binlog: starts and ends of transactions, and DDL.
 
-/// What a statement does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Statement {
     Begin,
     Commit,
-    /// Of a transaction with changes that cannot be undone: the others are in the log, too.
+    /// Rollback of a transaction with non-transactional changes, which remain in the log.
     Rollback {
-        /// Not to a savepoint only.
+        /// False if it only rolls back to a savepoint.
         is_whole: bool,
     },
-    /// Of a transaction in two halves.
+    /// Statement of an XA transaction.
     Xa {
-        /// A statement of its own: the second half.
+        /// True for the second phase, which is a statement of its own.
         is_end: bool,
     },
     Truncate(Name),
     Drop(Vec<Name>),
     DropDatabase(String),
-    /// Tables get other names.
     Rename(Vec<(Name, Name)>),
     Create {
         name: Name,
-        /// One of this name goes.
+        /// True if an existing table with this name is dropped.
         replaces: bool,
     },
-    /// Columns may be others from here on.
+    /// The columns may be different from here on.
     Alter(Name),
-    /// Rows come or go without being told: a partition, or a file of rows.
+    /// Adds or removes rows without row events: a partition or a tablespace.
     AlterRows(Name),
-    /// Changes of rows, written as their statement.
+    /// Row changes logged as a statement.
     Rows(String),
     Other,
 }
 
-/// A table: its database and its name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Name {
     pub database: String,
@@ -42,7 +39,6 @@ pub struct Name {
 }
 
 impl Name {
-    /// As people write it.
     pub fn full(&self) -> String {
         format!("{}.{}", self.database, self.table)
     }
@@ -50,18 +46,18 @@ impl Name {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Token {
-    /// As it is written, or, in quotes, what they hold.
+    /// An unquoted word as written, or the content of quotes.
     Word(String),
     Quoted(String),
     Sign(char),
 }
 
 impl Statement {
-    /// `database` is the one that names without one mean.
+    /// Parses a statement. `database` is the default for unqualified names.
     pub fn parse(text: &str, database: &str) -> Statement {
         let tokens = tokens(text);
         let mut reader = Reader { tokens: &tokens, database };
-        // `set statement max_statement_time = 1 for truncate a`
+        // Skips a prefix such as `set statement max_statement_time = 1 for`.
         if reader.pass(&["SET", "STATEMENT"]) == 2 {
             let is_for = |token: &Token| matches!(token, Token::Word(word) if word.eq_ignore_ascii_case("FOR"));
             let at = reader.tokens.iter().position(is_for).map_or(reader.tokens.len(), |at| at + 1);
@@ -99,7 +95,7 @@ fn drop_of(reader: &mut Reader<'_>) -> Statement {
         reader.pass(&["IF", "EXISTS"]);
         return reader.text().map_or(Statement::Other, Statement::DropDatabase);
     }
-    // A temporary table is seen by its own session only.
+    // `drop temporary table` is ignored, since other sessions cannot see the table.
     if reader.pass(&["TABLE"]) == 0 {
         return Statement::Other;
     }
@@ -140,7 +136,7 @@ fn alter(reader: &mut Reader<'_>) -> Statement {
     reader.pass(&["IF", "EXISTS"]);
     let Some(name) = reader.name() else { return Statement::Other };
     let is = |token: &Token, word: &str| matches!(token, Token::Word(text) if text.eq_ignore_ascii_case(word));
-    // `rename column` and `rename index` leave the table its name.
+    // `rename column` and `rename index` do not rename the table.
     let renamed = reader.tokens.iter().position(|token| is(token, "RENAME"));
     if let Some(at) = renamed {
         let mut rest = Reader { tokens: &reader.tokens[at + 1..], database: reader.database };
@@ -171,7 +167,7 @@ impl Reader<'_> {
         Some(first.clone())
     }
 
-    /// A word, in capitals; empty where no word follows.
+    /// Returns the next word in upper case, or an empty string if the next token is not a word.
     fn word(&mut self) -> String {
         match self.next() {
             Some(Token::Word(word)) => word.to_ascii_uppercase(),
@@ -179,7 +175,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Passes over these words as long as they come; says how many there were.
+    /// Skips these words while they match, and returns the number of words skipped.
     fn pass(&mut self, words: &[&str]) -> usize {
         let mut many = 0;
         for word in words {
@@ -218,7 +214,8 @@ impl Reader<'_> {
     }
 }
 
-/// Words, names and signs, without comments. A comment that is meant for the server (`/*! … */`) is what it holds.
+/// Splits a statement into words, names and signs without comments. The content of executable comments (`/*! … */`) is
+/// included.
 fn tokens(text: &str) -> Vec<Token> {
     let (mut tokens, mut rest) = (Vec::new(), text);
     while let Some(letter) = rest.chars().next() {

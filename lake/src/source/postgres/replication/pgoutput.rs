@@ -1,37 +1,49 @@
-//! What Postgres sends of a publication: messages of its plugin `pgoutput`, version 1 of their protocol. Pure.
+//! Parses messages of the `pgoutput` plugin, protocol version 1.
 
 use anyhow::{bail, ensure};
 use bytes::{Buf as _, Bytes};
 use orch_sdk::task::TaskResult;
 
-/// Micros between 1970 and 2000, from which Postgres counts.
+/// Microseconds from 1970 to 2000, the epoch of Postgres.
 const EPOCH_MICROS: i64 = super::super::EPOCH_MICROS;
 
-/// A message. Changes lie between the beginning of a transaction and its commit; transactions come in the order of their commits.
+/// A replication message. Changes are between the begin and the commit of their transaction; transactions arrive in
+/// commit order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
     Begin {
-        /// Where its commit lies.
+        /// WAL position of the commit.
         commit_lsn: u64,
-        /// Of the commit, in microseconds since 1970.
+        /// Time of the commit, in microseconds since the Unix epoch.
         at: i64,
         xid: u32,
     },
     Commit {
-        /// Behind the commit.
+        /// WAL position after the commit.
         end_lsn: u64,
     },
-    /// How rows of a table look from here on.
+    /// Row format of a table for the messages that follow.
     Relation(Relation),
-    /// A new row.
-    Insert { relation: u32, new: Tuple },
-    /// `old` is `None` unless a column of the key changed or the table has `replica identity full`.
-    Update { relation: u32, old: Option<Old>, new: Tuple },
+    Insert {
+        relation: u32,
+        new: Tuple,
+    },
+    /// `old` is `None` unless a key column changed or the table has `replica identity full`.
+    Update {
+        relation: u32,
+        old: Option<Old>,
+        new: Tuple,
+    },
     /// `old` has only the key unless the table has `replica identity full`.
-    Delete { relation: u32, old: Old },
+    Delete {
+        relation: u32,
+        old: Old,
+    },
     /// All rows of these tables were deleted.
-    Truncate { relations: Vec<u32> },
-    /// Of no interest.
+    Truncate {
+        relations: Vec<u32>,
+    },
+    /// A message that capture ignores.
     Other,
 }
 
@@ -40,7 +52,7 @@ pub struct Relation {
     pub id: u32,
     pub schema: String,
     pub name: String,
-    /// What tells rows apart: `d` the primary key, `i` an index, `f` all columns, `n` nothing.
+    /// Replica identity: `d` primary key, `i` an index, `f` all columns, `n` nothing.
     pub identity: u8,
     pub columns: Vec<Column>,
 }
@@ -52,29 +64,28 @@ pub struct Column {
     pub is_key: bool,
 }
 
-/// What is told of a row before a change.
+/// Values of a row before a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Old {
-    /// Only the columns of the key have values.
+    /// Only the key columns have values.
     Key(Tuple),
     Full(Tuple),
 }
 
-/// Values in the order of the columns.
 pub type Tuple = Vec<Cell>;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cell {
     Null,
-    /// A large value that the change did not touch.
+    /// A large (TOAST) value that the change did not modify.
     Unchanged,
-    /// As the output function of the type writes it.
+    /// Text output of the type.
     Text(Bytes),
 }
 
 impl Message {
     /// # Errors
-    /// It is no such message.
+    /// The data is not a valid message.
     pub fn parse(mut body: Bytes) -> TaskResult<Message> {
         Ok(match body.try_get_u8()? {
             b'B' => {
@@ -107,7 +118,7 @@ impl Message {
                 let relations = (0..many).map(|_| Ok(body.try_get_u32()?)).collect::<TaskResult<_>>()?;
                 Message::Truncate { relations }
             }
-            // Names of types, origins and messages of users.
+            // Type names, origins and user messages.
             b'Y' | b'O' | b'M' => Message::Other,
             other => bail!("Postgres sends a change of a kind that orch does not know: `{}`", char::from(other)),
         })
@@ -126,7 +137,7 @@ fn relation(body: &mut Bytes) -> TaskResult<Relation> {
         let (type_oid, _modifier) = (body.try_get_u32()?, body.try_get_i32()?);
         columns.push(Column { name, type_oid, is_key });
     }
-    // Of the system's own tables the schema is left out.
+    // The schema is omitted for tables in `pg_catalog`.
     let schema = if schema.is_empty() { "pg_catalog".into() } else { schema };
     Ok(Relation { id, schema, name, identity, columns })
 }
@@ -157,7 +168,7 @@ fn tuple(body: &mut Bytes) -> TaskResult<Tuple> {
     Ok(cells)
 }
 
-/// Ends with a zero.
+/// Reads a NUL-terminated string.
 fn text(body: &mut Bytes) -> TaskResult<String> {
     let Some(end) = body.iter().position(|byte| *byte == 0) else { bail!("a name without an end") };
     let text = String::from_utf8(body.split_to(end).into())?;
@@ -165,13 +176,13 @@ fn text(body: &mut Bytes) -> TaskResult<String> {
     Ok(text)
 }
 
-/// A row of `copy … to stdout`: values between tabs.
+/// Parses a row of `copy … to stdout`, whose values are separated by tabs.
 ///
 /// # Errors
-/// The line is cut off, or has another number of values.
+/// The line is cut off, or has a different number of values.
 pub fn row_of_copy(line: &Bytes, columns: usize) -> TaskResult<Tuple> {
     let Some(line) = line.strip_suffix(b"\n") else { bail!("a row of a copy is cut off") };
-    // A table may have no columns.
+    // A table can have no columns.
     let cells: Tuple = if columns == 0 { Vec::new() } else { line.split(|byte| *byte == b'\t').map(cell).collect() };
     ensure!(cells.len() == columns, "a row of a copy has {} values, not {columns}", cells.len());
     Ok(cells)
@@ -220,7 +231,7 @@ mod tests {
     const TRIPS: &str = "52 00004001 7461786900 747269707300 64 0003 01 696400 00000017 ffffffff 00 6661726500 000006a4 00080006 \
         00 6e6f746500 00000019 ffffffff";
 
-    /// As a server of version 15 has sent them.
+    /// The messages were recorded from a server of version 15.
     #[test]
     fn messages_are_read() {
         let begin = "42 0000000001528d08 000303e59d92e8da 000002d7";

@@ -1,4 +1,4 @@
-//! Tables whose changes are captured, and their publication, as the catalog has them now.
+//! Definitions of the captured tables and of their publication in the current catalog.
 
 use super::wire::Rows;
 use super::{Column, Relation, Source, drop_rows, literal, quoted};
@@ -7,18 +7,18 @@ use anyhow::anyhow;
 use orch_sdk::task::TaskResult;
 use serde::Deserialize;
 
-/// A table as the catalog has it.
+/// A table definition from the catalog.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct CaughtTable {
     pub oid: u32,
     pub schema: String,
     pub name: String,
-    /// What tells its rows apart in updates and deletes: `d` the primary key, `i` an index, `f` all columns, `n` nothing.
+    /// Replica identity: `d` primary key, `i` an index, `f` all columns, `n` nothing.
     pub identity: char,
-    /// Those that are sent, in their order.
+    /// Published columns, in order.
     pub columns: Vec<CaughtColumn>,
     pub is_published: bool,
-    /// Of the publication: only such rows are sent.
+    /// Row filter of the publication.
     pub filter: Option<String>,
 }
 
@@ -29,20 +29,19 @@ pub struct CaughtColumn {
     pub is_key: bool,
 }
 
-/// A publication, and what it sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Publication {
-    /// Updates or deletes.
+    /// True if updates or deletes are published.
     pub sends_old_rows: bool,
 }
 
 impl CaughtTable {
-    /// As people write it.
     pub fn full_name(&self) -> String {
         format!("{}.{}", self.schema, self.name)
     }
 
-    /// Rows have something that tells them apart, so that they can be updated and deleted once the table is published.
+    /// Returns true if the table has a replica identity. Without one, Postgres rejects updates and deletes once the
+    /// table is published.
     pub fn can_be_changed(&self) -> bool {
         match self.identity {
             'f' => true,
@@ -51,7 +50,7 @@ impl CaughtTable {
         }
     }
 
-    /// As replication would tell of it.
+    /// Returns the relation message that replication would send for this table.
     pub fn relation(&self) -> Relation {
         let column = |column: &CaughtColumn| Column {
             name: column.name.clone(),
@@ -70,7 +69,7 @@ impl CaughtTable {
     pub(super) fn copy(&self) -> String {
         let columns: Vec<String> = self.columns.iter().map(|column| quoted(&column.name)).collect();
         let filter = self.filter.as_ref().map_or_else(String::new, |filter| format!(" where {filter}"));
-        // Partitions are read with their table.
+        // `select` includes the rows of partitions; `copy` of the table itself would not.
         format!(
             "copy (select {} from {}.{}{filter}) to stdout",
             columns.join(", "),
@@ -89,16 +88,16 @@ impl Source {
     }
 
     /// # Errors
-    /// The account may not: the statement that its owner has to say is in the error.
+    /// The account lacks the privilege; the message contains the statement for the owner to run.
     #[boxed]
     pub async fn create_publication(&mut self, name: &str, tables: &[CaughtTable]) -> TaskResult<()> {
-        // Rows of a partitioned table are told of as its own.
+        // Changes in partitions are published as changes of their partitioned table.
         let sql = "create publication {name} for table {tables} with (publish_via_partition_root = true)";
         self.publish(&sql.replace("{name}", &quoted(name)).replace("{tables}", &names(tables))).await
     }
 
     /// # Errors
-    /// As [`Source::create_publication`].
+    /// Same errors as [`Source::create_publication`].
     #[boxed]
     pub async fn add_to_publication(&mut self, name: &str, tables: &[CaughtTable]) -> TaskResult<()> {
         self.publish(&format!("alter publication {} add table {}", quoted(name), names(tables))).await
@@ -114,11 +113,11 @@ impl Source {
         })
     }
 
-    /// Tables of these names, and those of these numbers: one that was renamed is still there. Names without a table are left out.
+    /// Returns tables by name and by OID, which finds renamed tables too. Names without a table are left out.
     #[boxed]
     pub async fn tables(&mut self, publication: &str, names: &[&str], oids: &[u32]) -> TaskResult<Vec<CaughtTable>> {
         let names: Vec<String> = names.iter().map(|name| literal(name)).collect();
-        // No table has the number 0.
+        // OID 0 does not exist; it keeps the list from being empty.
         let oids: Vec<String> = [0].iter().chain(oids).map(u32::to_string).collect();
         let sql = format!(
             "with wanted as (

@@ -1,5 +1,5 @@
-//! The protocol of Postgres, as far as replication needs it: a session, simple statements, and `copy` in one direction or both. No
-//! client that orch has otherwise knows the copy in both directions, which replication is.
+//! The part of the Postgres protocol that replication needs: authentication, simple queries, and `copy` in one or both
+//! directions. The other Postgres clients of orch do not support the bidirectional copy of replication.
 
 use super::super::session;
 use anyhow::{Context as _, anyhow, bail, ensure};
@@ -19,10 +19,11 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// A server may be silent for hours while it waits for transactions that are open; one that is gone is noticed within a minute.
+/// The server can be silent for hours while transactions are open, so TCP keepalive detects a dead server within a
+/// minute.
 const KEEPALIVE: TcpKeepalive =
     TcpKeepalive::new().with_time(Duration::from_secs(30)).with_interval(Duration::from_secs(10)).with_retries(3);
-/// Values are written as these say, in `copy` and in replication alike.
+/// Settings that make `copy` and replication write values in the same format.
 const SETTINGS: [(&str, &str); 6] = [
     ("client_encoding", "UTF8"),
     ("datestyle", "ISO"),
@@ -31,11 +32,11 @@ const SETTINGS: [(&str, &str); 6] = [
     ("extra_float_digits", "3"),
     ("bytea_output", "hex"),
 ];
-/// Postgres sends nothing larger.
+/// Maximum size of a message: Postgres sends nothing larger than 1 GiB.
 const LONGEST_MESSAGE: usize = 1 << 30;
 const READ_BYTES: usize = 64 << 10;
 
-/// What the server refuses, in its words.
+/// An error response of the server.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the database says: {message} (SQLSTATE {code})")]
 pub struct Refused {
@@ -46,17 +47,16 @@ pub struct Refused {
 trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Socket for T {}
 
-/// A session. It ends when it is dropped.
+/// A session that ends when it is dropped.
 pub(super) struct Wire {
     socket: Box<dyn Socket>,
     read: BytesMut,
     write: BytesMut,
 }
 
-/// What a session is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// Statements of SQL, and those of replication.
+    /// SQL statements and replication commands.
     Replication,
     Statements,
 }
@@ -123,7 +123,7 @@ impl Wire {
         }
     }
 
-    /// The rows of statements, as text.
+    /// Runs statements and returns their rows as text.
     pub(super) async fn ask(&mut self, sql: &str) -> TaskResult<Rows> {
         self.say(sql).await?;
         let (mut rows, mut refused) = (Rows::new(), None);
@@ -137,7 +137,7 @@ impl Wire {
         }
     }
 
-    /// Begins a `copy … to stdout`, or replication, which copies both ways.
+    /// Starts a `copy … to stdout`, or replication, which copies in both directions.
     pub(super) async fn begin_copy(&mut self, statement: &str) -> TaskResult<()> {
         self.say(statement).await?;
         loop {
@@ -153,7 +153,7 @@ impl Wire {
         }
     }
 
-    /// The next piece of a copy; `None` at its end. A call that is dropped has lost nothing.
+    /// Returns the next piece of a copy, or `None` at its end. Cancel safe.
     pub(super) async fn piece(&mut self) -> TaskResult<Option<Bytes>> {
         loop {
             match self.message().await? {
@@ -165,7 +165,7 @@ impl Wire {
         }
     }
 
-    /// Until the server waits for a statement.
+    /// Waits until the server is ready for a statement.
     pub(super) async fn ready(&mut self) -> TaskResult<()> {
         loop {
             match self.message().await? {
@@ -176,7 +176,7 @@ impl Wire {
         }
     }
 
-    /// A piece of a copy to the server.
+    /// Sends a piece of a copy to the server.
     pub(super) async fn send_piece(&mut self, piece: &[u8]) -> TaskResult<()> {
         frontend::CopyData::new(piece)?.write(&mut self.write);
         self.flush().await
@@ -195,7 +195,7 @@ impl Wire {
         }
     }
 
-    /// What is read stays in the buffer until a message is whole, so a call may be dropped.
+    /// Reads a message. Cancel safe: bytes stay in the buffer until the message is complete.
     async fn message(&mut self) -> TaskResult<(u8, Bytes)> {
         loop {
             if let Some(length) = self.read.get(1..5) {
@@ -267,7 +267,7 @@ fn values(mut row: Bytes) -> TaskResult<Vec<Option<String>>> {
     Ok(values)
 }
 
-/// Fields of an error: a letter, and a text that ends with a zero.
+/// Parses an error response: fields of a letter and a NUL-terminated string.
 fn refusal(error: &Bytes) -> Refused {
     let mut refused = Refused { code: String::new(), message: String::new() };
     for field in error.split(|byte| *byte == 0) {
@@ -280,7 +280,8 @@ fn refusal(error: &Bytes) -> Refused {
     refused
 }
 
-/// Tells the server that it need not keep changes before `flushed`. `wants_answer`: the server replies at once.
+/// Builds a status message, which lets the server discard WAL before `flushed`. With `wants_answer`, the server replies
+/// immediately.
 pub(super) fn status(flushed: u64, now_micros: i64, wants_answer: bool) -> Bytes {
     let mut status = BytesMut::with_capacity(34);
     status.put_u8(b'r');
