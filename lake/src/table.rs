@@ -1,5 +1,5 @@
-//! Iceberg tables: read, append, overwrite, upsert, delete, evolve, maintain. A write makes files and gives a [`Change`]; committing it
-//! publishes them.
+//! Iceberg tables: read, append, overwrite, upsert, delete, evolve, maintain. A write creates files and returns a
+//! [`Change`]; committing the change publishes them.
 
 mod append;
 pub(crate) mod cache;
@@ -62,14 +62,15 @@ use iceberg::spec::{
 };
 use std::sync::Arc;
 
-/// A table as it was when it was loaded. What others commit afterwards does not show until it is loaded again.
+/// A table in the state in which it was loaded. Later commits of other writers are not visible until it is loaded
+/// again.
 #[derive(Debug, Clone)]
 pub struct Table {
     lake: Lake,
     name: TableName,
     location: Arc<str>,
     inner: iceberg::table::Table,
-    /// It is an older state than the one that the catalog has.
+    /// True if this is an older state than the catalog's.
     is_past: bool,
 }
 
@@ -93,13 +94,13 @@ impl Table {
         &self.lake
     }
 
-    /// The same table for whoever speaks iceberg.
+    /// Returns the table as a type of the iceberg crate.
     pub fn iceberg(&self) -> &iceberg::table::Table {
         &self.inner
     }
 
-    /// The same for iceberg's own scan of the current snapshot. That takes the columns which the table had when the snapshot
-    /// was written; here they are the present ones, so that a column which was added or renamed since can be read.
+    /// Returns the table for iceberg's own scan of the current snapshot. That scan uses the schema of the snapshot;
+    /// here the snapshot gets the current schema, so that columns added or renamed since can be read.
     pub fn iceberg_now(&self) -> LakeResult<iceberg::table::Table> {
         let (metadata, schema_id) = (self.metadata(), self.metadata().current_schema_id());
         let written = metadata.current_snapshot().filter(|snapshot| snapshot.schema_id() != Some(schema_id));
@@ -121,27 +122,27 @@ impl Table {
         self.inner.metadata_ref()
     }
 
-    /// The file that is the table now.
+    /// Returns the path of the current metadata file.
     pub fn metadata_location(&self) -> &str {
         &self.location
     }
 
-    /// The columns as they are now.
+    /// Returns the current schema.
     pub fn schema(&self) -> &SchemaRef {
         self.metadata().current_schema()
     }
 
-    /// The columns as batches have them, with the ids of their fields.
+    /// Returns the current schema as an Arrow schema with field ids.
     pub fn arrow_schema(&self) -> LakeResult<ArrowSchemaRef> {
         Ok(Arc::new(schema_to_arrow_schema(self.schema())?))
     }
 
-    /// What readers see.
+    /// Returns the snapshot that readers see by default.
     pub fn current_snapshot(&self) -> Option<&SnapshotRef> {
         self.metadata().current_snapshot()
     }
 
-    /// The names of its key's columns.
+    /// Returns the column names of the key (the identifier fields).
     pub fn key(&self) -> Vec<String> {
         let schema = self.schema();
         let mut ids: Vec<_> = schema.identifier_field_ids().collect();
@@ -153,17 +154,17 @@ impl Table {
         self.metadata().properties().get(key).map(String::as_str)
     }
 
-    /// The table as it is now.
+    /// Loads the current state of the table.
     #[boxed]
     pub async fn refresh(&self) -> LakeResult<Table> {
         self.lake.table(&self.name).await
     }
 
-    /// The table as this snapshot has it, in its present columns; without one, as it was before its first. What is written to it is laid
-    /// onto the table as it is now.
+    /// Returns the table at a snapshot, with the current schema; `None` is the state before the first snapshot. A
+    /// change made from it is committed onto the current state.
     ///
     /// # Errors
-    /// The snapshot is not kept any more.
+    /// The snapshot has expired.
     pub fn as_of(&self, snapshot_id: Option<i64>) -> LakeResult<Table> {
         if self.current_snapshot().map(|snapshot| snapshot.snapshot_id()) == snapshot_id {
             return Ok(self.clone());
@@ -185,8 +186,8 @@ impl Table {
         Ok(Table { is_past: true, ..then })
     }
 
-    /// Returns a function that fails if the table cannot keep some of the rows: a null in a required column, or a value that
-    /// does not fit. It reads nothing.
+    /// Returns a function that fails if the table cannot keep some of the rows: a null in a required column, or a value
+    /// that does not fit. It reads no files.
     pub fn row_check(&self) -> LakeResult<impl Fn(&RecordBatch) -> LakeResult<()> + use<>> {
         let schema = self.arrow_schema()?;
         Ok(move |rows: &RecordBatch| types::conform(rows, &schema).map(drop))

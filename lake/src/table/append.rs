@@ -1,4 +1,4 @@
-//! Append: new files, and nothing else changes. Never in conflict with anybody.
+//! Append: adds new files and changes nothing else, so it never conflicts with another writer.
 
 use super::write::Writer;
 use super::{Change, Table};
@@ -10,7 +10,7 @@ impl Table {
     /// Writes the rows into new files.
     ///
     /// # Errors
-    /// A batch does not fit the table: see `LakeError::Input`.
+    /// Returns `LakeError::Input` if a batch does not fit the table.
     pub async fn append(&self, batches: impl Into<Batches>) -> LakeResult<Change> {
         let mut change = Change::new(self, Operation::Append);
         change.add = Writer::new(self)?.write_all(batches.into()).await?;

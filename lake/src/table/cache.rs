@@ -1,5 +1,5 @@
-//! Files of tables that never change, kept after they were read or written once: metadata, manifest lists, manifests. A
-//! commit onto a table that was just loaded reads nothing but the catalog.
+//! Cache of immutable files of tables (metadata, manifest lists, manifests) that were read or written. A commit onto a
+//! table that was just loaded reads only the catalog.
 
 use crate::error::LakeResult;
 use futures::future::BoxFuture;
@@ -9,15 +9,16 @@ use iceberg::spec::{Manifest, ManifestFile, ManifestList, SnapshotRef, TableMeta
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Snapshots in all metadata kept: some hundred bytes each.
+/// Maximum number of snapshots in all cached metadata, a few hundred bytes each.
 const SNAPSHOTS: usize = 100_000;
-/// Entries of all manifest lists, and of all manifests, kept: a kilobyte or two each for a table with many columns.
+/// Maximum number of entries in all cached manifest lists, and in all cached manifests. An entry takes 1 to 2 KB in a
+/// table with many columns.
 const ENTRIES: usize = 20_000;
 
-/// Manifests that are read at the same time.
+/// Maximum number of manifests read concurrently.
 const READ_AT_ONCE: usize = 8;
 
-/// Manifests with what their list says of them.
+/// Manifests with their entries in the manifest list.
 pub(crate) type Loaded = Vec<(ManifestFile, Arc<Manifest>)>;
 
 #[derive(Debug)]
@@ -46,7 +47,7 @@ impl Cache {
         self.metadata.keep(location, metadata, weight)
     }
 
-    /// The manifests of a snapshot.
+    /// Returns the manifest list of a snapshot.
     pub(crate) async fn list(
         &self,
         table: &iceberg::table::Table,
@@ -61,7 +62,7 @@ impl Cache {
         Ok(self.lists.keep(location, list, weight))
     }
 
-    /// Manifests that are part of a snapshot, a few at a time. Boxed: the compiler loses its way in such a stream.
+    /// Returns the manifests of a snapshot. Boxed because the compiler cannot resolve the type of the stream otherwise.
     pub(crate) fn manifests<'a>(
         &'a self,
         io: &'a FileIO,
@@ -74,7 +75,7 @@ impl Cache {
         loaded.buffered(READ_AT_ONCE).try_collect().boxed()
     }
 
-    /// The files in a manifest that is part of a snapshot.
+    /// Returns a manifest of a snapshot.
     pub(crate) async fn manifest(&self, io: &FileIO, file: &ManifestFile) -> LakeResult<Arc<Manifest>> {
         if let Some(manifest) = self.manifests.get(&file.manifest_path) {
             return Ok(manifest);
@@ -85,7 +86,7 @@ impl Cache {
     }
 }
 
-/// What was used last stays, up to a weight.
+/// LRU cache with a maximum total weight.
 #[derive(Debug)]
 struct LruCache<T> {
     limit: usize,
@@ -96,7 +97,7 @@ struct LruCache<T> {
 struct State<T> {
     items: HashMap<String, CacheEntry<T>>,
     weight: usize,
-    /// Counts uses.
+    /// Number of uses so far.
     clock: u64,
 }
 
@@ -122,7 +123,7 @@ impl<T> LruCache<T> {
     }
 
     fn keep(&self, location: &str, value: T, weight: usize) -> Arc<T> {
-        // Even an empty one costs something.
+        // Overhead of an entry.
         let weight = weight + 10;
         let value = Arc::new(value);
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -140,7 +141,7 @@ impl<T> LruCache<T> {
 }
 
 impl<T> State<T> {
-    /// Drops what was not used for longest, in one go, so that it is seldom done.
+    /// Evicts the least recently used items in one pass, so that evictions are rare.
     fn shrink(&mut self, to: usize) {
         let mut by_use: Vec<_> = self.items.iter().map(|(location, item)| (item.used, location.clone())).collect();
         by_use.sort_unstable();

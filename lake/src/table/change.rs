@@ -1,5 +1,5 @@
-//! What a write did: files that exist already and nobody sees yet. Committing it makes them part of the table, all or
-//! nothing; leaving it makes them orphans, which maintenance removes.
+//! The result of a write: files that exist but are not visible yet. A commit makes them part of the table atomically.
+//! Without a commit they are orphans, which maintenance deletes.
 
 use crate::{
     boxed,
@@ -15,9 +15,9 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// The snapshot property by which a commit that was tried twice is known.
+/// Snapshot property with the idempotency key of a commit.
 pub const KEY_PROPERTY: &str = "orch.key";
-/// The try of a task that made a change.
+/// Snapshot property with the attempt of the task that made the change.
 const ATTEMPT: &str = "orch.attempt";
 
 /// A file of the table and the partition spec it was written under.
@@ -27,64 +27,64 @@ pub struct File {
     pub spec_id: i32,
 }
 
-/// Which rows a write has read or replaced: no other writer may have touched them meanwhile.
+/// Rows that a write has read or replaced. A concurrent change of these rows is a conflict.
 #[derive(Debug, Clone, Default)]
 pub enum Region {
-    /// It depends on nothing, like an append.
+    /// No rows, as for an append.
     #[default]
     Nothing,
-    /// The rows of a filter.
+    /// The rows that match a filter.
     Rows(Filter),
-    /// The rows with these keys, wherever they are.
+    /// The rows with these keys, in any partition.
     Keys(Arc<Keys>),
-    /// The rows with the keys that a merge brings.
+    /// The rows whose keys are in the source of a merge.
     Merge(Arc<Merge>),
     /// All rows of these partitions of a spec.
     Partitions { spec_id: i32, values: HashSet<Struct> },
 }
 
-/// A commit that is still to be made.
+/// A commit that has not been made yet.
 #[derive(Debug, Clone)]
 #[must_use = "what was written is invisible until the change is committed"]
 pub struct Change {
-    /// What the work was done on.
+    /// State of the table from which the change was made.
     pub base: Table,
     pub operation: Operation,
     /// Data files and delete files to be added.
     pub add: Vec<File>,
-    /// Data files and delete files to be taken away.
+    /// Data files and delete files to be removed.
     pub remove: Vec<File>,
-    /// Data files that new position deletes point into: they must still be there.
+    /// Data files that the new position deletes refer to. They must still exist at the commit.
     pub points_into: HashSet<String>,
     pub region: Region,
-    /// Compaction: the sequence number of the rows that were rewritten, so that deletes made since still apply.
+    /// Sequence number of the rewritten rows in a compaction, so that deletes made since still apply.
     pub sequence_number: Option<i64>,
-    /// Of the snapshot.
+    /// Snapshot properties.
     pub properties: BTreeMap<String, String>,
-    /// What else is to change with it; alone, when there is no snapshot to be made.
+    /// Metadata updates to commit together with the snapshot, or alone if there is none.
     pub updates: Vec<TableUpdate>,
     pub requirements: Vec<TableRequirement>,
-    /// What a property of the table has to say at the moment of the commit; nothing, if it must not be there.
+    /// A table property and the value it must have at the commit; `None` if it must not exist.
     pub expects: Option<(String, Option<String>)>,
     pub branch: String,
-    /// It is right for the very state it was made of, and is not laid onto another.
+    /// The change is valid only for its base state and conflicts with any other.
     pub base_only: bool,
-    /// Pack small manifests together however few they are; alone this makes a snapshot too.
+    /// Merges small manifests regardless of their number; this creates a snapshot even without file changes.
     pub merge_manifests: bool,
-    /// The id of the snapshot to come, the same at every try: by it a commit whose answer was lost is found.
+    /// Snapshot id, the same for all retries, by which a commit whose response was lost is found.
     pub(crate) snapshot_id: i64,
 }
 
-/// What came of a commit.
+/// Result of a commit.
 #[derive(Debug, Clone)]
 pub struct Committed {
-    /// The table as it is now.
+    /// The table after the commit.
     pub table: Table,
-    /// Of the new snapshot; none where only metadata changed or there was nothing to do.
+    /// The new snapshot. `None` if only metadata changed or there was nothing to do.
     pub snapshot_id: Option<i64>,
-    /// It had been committed before, by this try or an earlier one with the same key.
+    /// True if the change was already committed before, by this attempt or by an earlier one with the same key.
     pub already: bool,
-    /// How often another writer was faster.
+    /// Number of times that another writer committed first.
     pub retries: u32,
 }
 
@@ -109,7 +109,7 @@ impl Change {
         }
     }
 
-    /// A change of metadata alone: schema, spec, references, properties of the table.
+    /// Creates a change of metadata only: schema, spec, references or table properties.
     pub fn of_metadata(base: &Table, updates: Vec<TableUpdate>, requirements: Vec<TableRequirement>) -> Self {
         Self { updates, requirements, ..Self::new(base, Operation::Replace) }
     }
@@ -118,13 +118,13 @@ impl Change {
         self.base.name()
     }
 
-    /// One more property of the snapshot.
+    /// Adds a snapshot property.
     pub fn property(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.properties.insert(key.into(), value.into());
         self
     }
 
-    /// Names the task that made it in the snapshot.
+    /// Records the task that made the change in the snapshot.
     pub fn by(self, ctx: &Ctx) -> Self {
         let change = self
             .property("orch.dag_id", ctx.dag_id())
@@ -138,12 +138,13 @@ impl Change {
         }
     }
 
-    /// Commits at most once under this key: if the table has a snapshot with it, the commit does nothing.
+    /// Makes the commit idempotent: if the table has a snapshot with this key, the commit does nothing.
     pub fn once(self, key: impl Into<String>) -> Self {
         self.property(KEY_PROPERTY, key)
     }
 
-    /// Once for the try of the task that made it, if it says so and has no other key. `number` tells it from other changes of the table.
+    /// Makes the commit idempotent per task attempt, if the change has an attempt and no other key. `number`
+    /// distinguishes it from other changes of the table.
     pub(crate) fn once_of_try(self, number: usize) -> Self {
         let key = self.properties.get(ATTEMPT).map(|attempt| format!("{attempt}/{number}"));
         match key.filter(|_| !self.properties.contains_key(KEY_PROPERTY)) {
@@ -152,15 +153,16 @@ impl Change {
         }
     }
 
-    /// Sets a property of the table with it, and commits only while that says what it said before. It makes a snapshot even without rows: a catalog
-    /// over HTTP refuses a commit for another snapshot that came in between, not for another property.
+    /// Sets a table property in the same commit, which fails if the property has a value other than `from`. Creates a
+    /// snapshot even without rows, because a REST catalog rejects a commit after a concurrent snapshot, but not after a
+    /// concurrent change of a property.
     pub fn moves(mut self, property: &str, from: Option<&str>, to: String) -> Self {
         self.updates.push(TableUpdate::SetProperties { updates: [(property.to_owned(), to)].into() });
         self.expects = Some((property.to_owned(), from.map(str::to_owned)));
         self
     }
 
-    /// Onto a branch, not onto what readers see by default.
+    /// Commits onto a branch instead of `main`.
     pub fn onto(mut self, branch: impl Into<String>) -> Self {
         self.branch = branch.into();
         self
@@ -171,7 +173,8 @@ impl Change {
         data.map(|file| file.data.record_count()).sum()
     }
 
-    /// Is there anything to be done? An append of no rows makes no snapshot unless it [moves](Self::moves) a property.
+    /// Returns true if there is nothing to commit. An append of no rows makes no snapshot unless it
+    /// [moves](Self::moves) a property.
     pub fn is_empty(&self) -> bool {
         !self.makes_snapshot() && self.updates.is_empty()
     }
@@ -180,17 +183,18 @@ impl Change {
         !self.add.is_empty() || !self.remove.is_empty() || self.merge_manifests || self.expects.is_some()
     }
 
-    /// Makes it part of the table now. Other writers who were faster are no error as long as what this one read is still
-    /// so.
+    /// Commits the change now. Retries if another writer committed first, as long as what this change read is
+    /// unchanged.
     ///
     /// # Errors
-    /// `LakeError::Conflict` if it is not: the work is to be done again.
+    /// Returns `LakeError::Conflict` if it has changed; the work must be repeated.
     #[boxed]
     pub async fn commit(self, lake: &Lake) -> LakeResult<Committed> {
         super::commit::commit(lake, self).await
     }
 
-    /// Leaves it for the transaction that records the success of a task: `ctx.commit(change.step(&lake))`.
+    /// Returns a step that commits the change in the transaction which records the success of the task:
+    /// `ctx.commit(change.step(&lake))`.
     pub fn step(self, lake: &Lake) -> super::step::CommitStep {
         super::step::CommitStep::new(lake, vec![self])
     }
@@ -206,7 +210,7 @@ impl File {
     }
 }
 
-/// Positive and of 63 random bits, as Iceberg wants it.
+/// Returns a positive random 63-bit number, as Iceberg requires.
 fn snapshot_id() -> i64 {
     let (high, low) = Uuid::new_v4().as_u64_pair();
     ((high ^ low) >> 1).cast_signed()

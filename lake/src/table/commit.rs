@@ -1,6 +1,6 @@
-//! Committing: the change is laid onto the table as it is now, staged as new metadata files, and the catalog is asked to
-//! swap. Files that do not need each other are written at the same time. If another writer was faster, what the change relied on is checked again on the new table before it is laid onto
-//! that: never a blind second try. A commit whose answer was lost is found by the id of its snapshot.
+//! Commits a change with optimistic concurrency: applies it to the current state, writes the new metadata files and
+//! asks the catalog for a compare-and-swap. After a lost race, the conflict check runs again on the new state before
+//! each retry. A commit whose response was lost is found by its snapshot id.
 
 mod conflict;
 mod manifests;
@@ -20,12 +20,12 @@ use std::str::FromStr as _;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Other writers may be faster so often before it is given up; `commit.retry.num-retries` of the table says otherwise.
+/// Default maximum number of retries after lost races, overridden by the table property `commit.retry.num-retries`.
 const RETRIES: u32 = 100;
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
-/// A commit that is written but for the swap.
+/// A commit whose files are written and whose swap is pending.
 #[derive(Debug, Clone)]
 pub(crate) struct Staged {
     table: TableName,
@@ -34,7 +34,7 @@ pub(crate) struct Staged {
     metadata: TableMetadata,
     updates: Vec<TableUpdate>,
     requirements: Vec<TableRequirement>,
-    /// What is of no use if the swap does not come about.
+    /// Files to delete if the swap fails.
     files: Vec<String>,
 }
 
@@ -57,7 +57,7 @@ impl Staged {
         &self.base
     }
 
-    /// Removes what was written for it. Files that stay are found by orphan removal.
+    /// Deletes the files of the commit. Files that cannot be deleted are left to orphan removal.
     pub(crate) async fn discard(self, lake: &Lake) {
         let removed = self.files.iter().map(|file| async move {
             if let Err(error) = lake.io().delete(file).await {
@@ -67,7 +67,7 @@ impl Staged {
         join_all(removed).await;
     }
 
-    /// The table as it is after the swap.
+    /// Returns the table after the swap.
     pub(crate) fn table(&self, lake: &Lake) -> LakeResult<Table> {
         let metadata = lake.cache().keep_metadata(&self.location, self.metadata.clone());
         Table::new(lake, &self.table, &self.location, metadata)
@@ -113,7 +113,7 @@ pub(crate) async fn commit(lake: &Lake, change: Change) -> LakeResult<Committed>
                 staged.discard(lake).await;
                 return Err(refusal);
             }
-            // It may have been done: what was staged stays, and the next look at the table tells.
+            // The swap may have succeeded, so the files stay and the next refresh of the table decides.
             Err(error) => {
                 tracing::warn!(table = %change.table(), %error, "whether a commit was done is not known: looking again");
                 staged_at.push(staged.location);
@@ -126,7 +126,7 @@ pub(crate) async fn commit(lake: &Lake, change: Change) -> LakeResult<Committed>
     }))
 }
 
-/// Lays the change onto a table and writes all files but the swap.
+/// Applies the change to a table and writes all its files, without the swap.
 pub(crate) async fn stage(change: &Change, base: &Table) -> LakeResult<Staged> {
     let lake = base.lake();
     for requirement in &change.requirements {
@@ -146,7 +146,7 @@ pub(crate) async fn stage(change: &Change, base: &Table) -> LakeResult<Staged> {
     let built = builder.build()?;
     let location = match MetadataLocation::from_str(&file_before(base, &built.metadata)) {
         Ok(before) => before.with_next_version().with_new_metadata(&built.metadata),
-        // Another writer names its files in another way.
+        // The file name does not have the pattern of iceberg because another writer chose it.
         Err(_) => MetadataLocation::new_with_metadata(built.metadata.location(), &built.metadata),
     };
     let write_list = async {
@@ -178,7 +178,7 @@ pub(crate) async fn stage(change: &Change, base: &Table) -> LakeResult<Staged> {
     })
 }
 
-/// The metadata file before the commit, in the folder where the next one belongs. A table that moves has its metadata in the new
+/// Returns the current metadata file, moved to the folder of the next one. If a table moves, its metadata is in the new
 /// folder from then on, since [`Lake::locations_of`] trusts the path of the metadata file.
 fn file_before(base: &Table, next: &TableMetadata) -> String {
     let before = base.metadata_location();
@@ -193,20 +193,21 @@ pub(crate) use conflict::check as check_conflicts;
 pub(crate) use manifests::{is_small, target_bytes};
 pub(crate) use snapshot::now;
 
-/// The snapshot that a commit onto the branch follows. A branch that is not there begins at what readers see.
+/// Returns the parent snapshot of a commit onto the branch. A branch that does not exist starts at the current
+/// snapshot.
 pub(crate) fn branch_head<'a>(metadata: &'a TableMetadata, branch: &str) -> Option<&'a SnapshotRef> {
     metadata.snapshot_for_ref(branch).or_else(|| metadata.current_snapshot())
 }
 
-/// Is a change in the table already?
+/// Result of a search for an earlier commit of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EarlierCommit {
     Nothing,
-    /// Under this snapshot, if it made one.
+    /// Snapshot id, or `None` if the change creates no snapshot.
     Committed(Option<i64>),
 }
 
-/// Looks for the change by the id of its snapshot, by its key, or by where it was staged.
+/// Searches for the change by its snapshot id, its key, or its staged metadata file.
 pub(crate) fn find_earlier_commit(change: &Change, staged_at: &[String], head: &Table) -> EarlierCommit {
     if head.metadata().snapshot_by_id(change.snapshot_id).is_some() {
         return EarlierCommit::Committed(Some(change.snapshot_id));
@@ -225,7 +226,7 @@ pub(crate) fn find_earlier_commit(change: &Change, staged_at: &[String], head: &
     EarlierCommit::Nothing
 }
 
-/// Was the table at this location, now or before?
+/// Returns true if this is or was a metadata file of the table.
 fn seen(head: &Table, location: &str) -> bool {
     head.metadata_location() == location
         || head.metadata().metadata_log().iter().any(|before| before.metadata_file == location)
@@ -235,7 +236,7 @@ pub(crate) fn retries(table: &Table) -> u32 {
     table.property("commit.retry.num-retries").and_then(|number| number.parse().ok()).unwrap_or(RETRIES)
 }
 
-/// Longer each time, and never the same for two writers.
+/// Returns a random pause (full jitter) whose upper bound doubles with each attempt, up to `LONGEST_PAUSE`.
 pub(crate) fn pause(attempt: u32) -> Duration {
     let longest = FIRST_PAUSE.saturating_mul(1 << attempt.min(10)).min(LONGEST_PAUSE);
     let random = Uuid::new_v4().as_u128() as u64;

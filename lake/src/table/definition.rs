@@ -1,4 +1,4 @@
-//! What a table is to be when it is made: columns, key, partitions, order, place, properties.
+//! Definition of a new table: columns, key, partitions, sort order, location, properties.
 
 use super::evolve::Partition;
 use super::types::plain_types;
@@ -13,7 +13,8 @@ use orch_store::lake_view::{CHART, HISTORY};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// zstd is what most readers know and packs best; `format-version` 2 is what all readers know.
+/// zstd has the best compression ratio of the codecs that most readers support; `format-version` defaults to 2, which
+/// all readers support.
 const DEFAULTS: [(&str, &str); 1] = [("write.parquet.compression-codec", "zstd")];
 
 /// ```
@@ -40,15 +41,15 @@ impl TableDef {
         Self::default()
     }
 
-    /// The columns of batches with this schema. Types that Iceberg does not have become those that hold their values
-    /// (`UInt32` is a long, nanoseconds are microseconds).
+    /// Creates a definition from an Arrow schema. Types that Iceberg lacks become types that hold their values
+    /// (`UInt32` becomes long, nanoseconds become microseconds).
     pub fn of(schema: &ArrowSchema) -> LakeResult<Self> {
         let schema = arrow_schema_to_schema_auto_assign_ids(&plain_types(schema)?)?;
         let fields = schema.as_struct().fields().iter().map(|field| field.as_ref().clone()).collect();
         Ok(Self { fields, ..Self::default() })
     }
 
-    /// A column that is never null.
+    /// Adds a column that is never null.
     #[must_use]
     pub fn required(self, name: &str, column: impl Into<Type>) -> Self {
         self.field(NestedField::required(0, name, column.into()))
@@ -59,35 +60,35 @@ impl TableDef {
         self.field(NestedField::optional(0, name, column.into()))
     }
 
-    /// Any column, with its doc and defaults. Its id is given when the table is made.
+    /// Adds a column with its doc and defaults. Its id is assigned when the table is created.
     #[must_use]
     pub fn field(mut self, field: NestedField) -> Self {
         self.fields.push(field);
         self
     }
 
-    /// The columns that tell rows apart (Iceberg's identifier fields); they become required.
+    /// Sets the key (Iceberg's identifier fields). Key columns become required.
     #[must_use]
     pub fn key<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
         self.key = columns.into_iter().map(Into::into).collect();
         self
     }
 
-    /// One more field of the partition, outermost first.
+    /// Adds a partition field, outermost first.
     #[must_use]
     pub fn partition(mut self, column: &str, transform: Transform) -> Self {
         self.partition.push((column.to_owned(), transform));
         self
     }
 
-    /// In which order rows lie in each file. Readers skip more; writers sort what they hold.
+    /// Sets the sort order of rows within each file. Readers can skip more data; writers sort the rows they hold.
     #[must_use]
     pub fn sorted<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
         self.sort = columns.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Where its files are, if not below the warehouse under its name.
+    /// Sets the location. By default it is a folder below the warehouse with the name of the table.
     #[must_use]
     pub fn location(mut self, location: impl Into<String>) -> Self {
         self.location = Some(location.into());
@@ -100,14 +101,14 @@ impl TableDef {
         self
     }
 
-    /// What the page of the table draws: a query whose rows have a word or a time, and a number.
+    /// Sets the query of the chart on the page of the table. It must return a text or time column and a number column.
     #[must_use]
     pub fn chart(self, sql: &str) -> Self {
         self.property(CHART, sql)
     }
 
-    /// What was done to one of its rows: a query in which `{id}` stands for the value that the row has in column `id`. The sample of the
-    /// table leads to it.
+    /// Sets the query for the history of a row, in which `{id}` stands for the row's value in column `id`. The sample
+    /// of the table links to it.
     #[must_use]
     pub fn history(self, sql: &str) -> Self {
         self.property(HISTORY, sql)
@@ -117,12 +118,13 @@ impl TableDef {
         self.location.as_deref()
     }
 
-    /// The fields in their order; ids are not settled.
+    /// Returns the columns in order. Their ids are not assigned yet.
     pub fn fields(&self) -> &[NestedField] {
         &self.fields
     }
 
-    /// The evolution that gives an existing table the partition of this definition. `None` if the definition has none.
+    /// Returns the evolution that gives an existing table the partition of this definition. `None` if the definition
+    /// has none.
     pub fn partition_evolution(&self) -> Option<Partition> {
         let fields = self.partition.iter();
         let partition = fields.fold(Partition::none(), |all, (column, transform)| all.by(column, *transform));
@@ -161,7 +163,7 @@ impl TableDef {
         let mut fields = vec![];
         for (index, field) in self.fields.iter().enumerate() {
             let mut field = field.clone();
-            // Nested fields got their ids from arrow; top ones are counted below them.
+            // Arrow assigned ids to the nested fields, so top-level ids start above them.
             field.id = i32::try_from(index).unwrap_or(i32::MAX) + FIRST_ID;
             if self.key.contains(&field.name) {
                 field.required = true;
@@ -176,10 +178,10 @@ impl TableDef {
     }
 }
 
-/// Beyond the ids that arrow's nested fields were given. All are assigned anew when the table is made.
+/// Higher than the ids that Arrow assigns to nested fields. All ids are reassigned when the table is created.
 const FIRST_ID: i32 = 1_000_000;
 
-/// As Spark and PyIceberg name the fields of a partition.
+/// Returns the name of a partition field, as Spark and PyIceberg choose it.
 pub fn partition_name(column: &str, transform: Transform) -> String {
     match transform {
         Transform::Identity => column.to_owned(),
@@ -195,7 +197,7 @@ fn id_of(schema: &Schema, column: &str) -> LakeResult<i32> {
     schema.field_id_by_name(column).ok_or_else(|| no_column(column, names()))
 }
 
-/// A column that is not there, with those that are.
+/// Returns the error for a missing column, with the existing columns as a hint.
 pub(crate) fn no_column<'a>(column: &str, there: impl Iterator<Item = &'a str>) -> LakeError {
     let there: Vec<_> = there.map(|name| format!("`{name}`")).collect();
     LakeError::input(format!("there is no column `{column}`"), format!("the columns are {}", there.join(", ")))

@@ -1,12 +1,10 @@
-//! Delete: rows of a filter go.
-
 use super::rewrite::Rewrite;
 use super::{Change, File, Filter, Region, Table};
 use crate::{boxed, error::LakeResult};
 use iceberg::spec::Operation;
 
 impl Table {
-    /// Takes the rows of the filter out. Files that hold nothing else go without being read.
+    /// Deletes the rows that match the filter. Files in which every row matches are removed without being read.
     #[boxed]
     pub async fn delete(&self, filter: Filter) -> LakeResult<Change> {
         let mut rewrite = Rewrite::new(self, Operation::Delete)?;

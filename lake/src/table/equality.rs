@@ -150,7 +150,7 @@ impl EqualityDeletes {
     }
 }
 
-/// A part of the hash space: of the hashes of the keys in these columns, those with this value in this number of low bits.
+/// A part of the hash space, per key columns: the hashes whose given number of low bits have the given value.
 #[derive(Debug, Clone, Default)]
 struct Part(HashMap<Ids, (u32, u128)>);
 
@@ -178,12 +178,12 @@ impl Part {
 struct Pass {
     deletes: Arc<EqualityDeletes>,
     part: Part,
-    /// By the path of the delete file.
+    /// Key hashes by path of the delete file.
     keys: HashMap<String, HashSet<u128>>,
 }
 
 impl Pass {
-    /// Reads keys. While there are too many, halves the part and adds the other half to `parts`.
+    /// Reads key hashes. While there are too many, halves the part and adds the other half to `parts`.
     async fn read(
         table: &Table,
         deletes: Arc<EqualityDeletes>,

@@ -1,6 +1,6 @@
-//! Changes of a table that write no rows: its columns, how it is partitioned, its properties, names for snapshots. Each is a
-//! pure function of the metadata, asked again on every base that a commit is tried on: what somebody else changed
-//! meanwhile is taken into account, or refused.
+//! Changes of a table that write no rows: columns, partitioning, properties, snapshot references. Each is a pure
+//! function of the metadata and is evaluated again for every base on which the commit is tried, so concurrent changes
+//! are either taken into account or rejected.
 
 mod columns;
 mod name_mapping;
@@ -23,7 +23,6 @@ pub use refs::{Naming, Retention, refs};
 
 use crate::error::{LakeError, LakeResult};
 
-/// One change of a table that writes no rows.
 #[derive(Debug, Clone)]
 pub enum Evolution {
     Columns(Columns),
@@ -33,7 +32,7 @@ pub enum Evolution {
 }
 
 impl Evolution {
-    /// What is to be done to a table that is as the metadata says. Nothing, if it is so already.
+    /// Returns the updates for a table with this metadata. Empty if the table already has the wanted state.
     pub(crate) fn updates(&self, metadata: &TableMetadata) -> LakeResult<Vec<TableUpdate>> {
         match self {
             Evolution::Columns(columns) => columns.updates(metadata),
@@ -43,7 +42,7 @@ impl Evolution {
         }
     }
 
-    /// What must still be so when it is committed.
+    /// Returns the requirements that must still hold at the commit.
     pub(crate) fn requirements(&self, metadata: &TableMetadata) -> Vec<TableRequirement> {
         let schema = TableRequirement::CurrentSchemaIdMatch { current_schema_id: metadata.current_schema_id() };
         let spec = TableRequirement::DefaultSpecIdMatch { default_spec_id: metadata.default_partition_spec_id() };
@@ -74,7 +73,7 @@ macro_rules! from_changes {
 
 from_changes! { Columns Partition Properties Naming }
 
-/// Properties that are set, and such that are taken away.
+/// Properties to set or remove.
 #[derive(Debug, Clone, Default)]
 pub struct Properties {
     changes: BTreeMap<String, Option<String>>,

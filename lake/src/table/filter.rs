@@ -1,5 +1,5 @@
-//! Which rows: a small language that is bound to a table's columns and then answers three questions: can this file hold
-//! such a row (`prune`), which rows of this batch are such (`rows`), and what iceberg's scan is to be told (`predicate`).
+//! A small filter language. A filter is bound to the columns of a table and can then test files (`prune`), test rows of
+//! a batch (`rows`), and be converted for iceberg's scan (`predicate`).
 
 mod predicate;
 pub(crate) mod prune;
@@ -199,7 +199,7 @@ impl fmt::Display for Filter {
     }
 }
 
-/// A filter in the terms of one table. There is no `Not` in it: the negation of each leaf is a leaf. The values of `In` are
+/// A filter bound to one table. It has no `Not`, since the negation of each leaf is a leaf. The values of `In` are
 /// sorted.
 #[derive(Debug, Clone)]
 pub(crate) enum Bound {
@@ -212,7 +212,7 @@ pub(crate) enum Bound {
 }
 
 impl Bound {
-    /// The columns that it asks for, each once.
+    /// Returns the columns of the filter without duplicates.
     pub(crate) fn columns(&self) -> Vec<Column> {
         let mut columns: Vec<Column> = vec![];
         self.visit(&mut |column| {
@@ -233,7 +233,7 @@ impl Bound {
     }
 }
 
-/// A column as files know it.
+/// A primitive column with its field id.
 #[derive(Debug, Clone)]
 pub(crate) struct Column {
     pub(crate) id: i32,

@@ -1,4 +1,4 @@
-//! The keys of the rows that an upsert brings: which rows of the table they replace.
+//! The keys of the rows of an upsert, which determine the rows of the table to replace.
 
 use super::Table;
 use super::filter::prune::{Rows, order};
@@ -15,10 +15,11 @@ use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::fmt;
 
-/// Up to so many keys every one is held against what is known of a file; beyond, the least and the greatest.
+/// Maximum number of distinct values that are compared with file statistics one by one. Beyond it, only the minimum and
+/// maximum are compared.
 const LISTED: usize = 10_000;
 
-/// Values of the key's columns, as bytes that are equal exactly if the values are.
+/// Values of the key columns, encoded so that the bytes are equal exactly if the values are.
 pub struct Keys {
     columns: Vec<Column>,
     converter: RowConverter,
@@ -26,12 +27,12 @@ pub struct Keys {
     known: Vec<KeyColumnValues>,
 }
 
-/// Of one column.
+/// Values of one key column.
 #[derive(Debug, Clone)]
 struct KeyColumnValues {
     least: Option<PrimitiveLiteral>,
     greatest: Option<PrimitiveLiteral>,
-    /// Nothing beyond `LISTED`.
+    /// `None` if there are more than `LISTED` values.
     listed: Option<HashSet<PrimitiveLiteral>>,
 }
 
@@ -50,7 +51,7 @@ impl Keys {
     }
 
     /// # Errors
-    /// A key is null, or came before: which of the two rows should stay is not known.
+    /// A key is null or a duplicate, because it is unclear which of the two rows to keep.
     pub(crate) fn add(&mut self, batch: &RecordBatch) -> LakeResult<()> {
         let columns = values_of(&self.columns, batch)?;
         check_nulls(&self.columns, &columns)?;
@@ -86,13 +87,13 @@ impl Keys {
         &self.columns
     }
 
-    /// Which rows of a batch have one of the keys.
+    /// Returns which rows of a batch have one of the keys.
     pub(crate) fn rows(&self, batch: &RecordBatch) -> LakeResult<BooleanArray> {
         let rows = self.converter.convert_columns(&values_of(&self.columns, batch)?)?;
         Ok(rows.iter().map(|row| Some(self.rows.contains(row.as_ref()))).collect())
     }
 
-    /// What files are asked, to leave out those that have none of the keys.
+    /// Returns a filter that excludes files without any of the keys.
     pub(crate) fn filter(&self) -> LakeResult<Bound> {
         let mut all = vec![];
         for (known, column) in self.known.iter().zip(&self.columns) {
@@ -112,7 +113,7 @@ impl Keys {
         Ok(Bound::And(all))
     }
 
-    /// Has this file a row with one of the keys?
+    /// Returns true if the file has a row with one of the keys.
     pub(crate) async fn touches(&self, table: &Table, file: &LiveFile) -> LakeResult<bool> {
         if Pruners::new(table, &self.filter()?).rows(file)? == Rows::None {
             return Ok(false);
@@ -155,7 +156,7 @@ fn check_nulls(columns: &[Column], values: &[ArrayRef]) -> LakeResult<()> {
     Ok(())
 }
 
-/// The values of the key's columns, in the types of the table.
+/// Returns the values of the key columns, cast to the types of the table.
 pub(super) fn values_of(columns: &[Column], batch: &RecordBatch) -> LakeResult<Vec<ArrayRef>> {
     let columns = columns.iter().map(|column| {
         let found = batch.column_by_name(&column.name).ok_or_else(|| {
@@ -168,7 +169,6 @@ pub(super) fn values_of(columns: &[Column], batch: &RecordBatch) -> LakeResult<V
     columns.collect()
 }
 
-/// The value with its type.
 pub(super) fn datum(value: &PrimitiveLiteral, data: &PrimitiveType) -> LakeResult<Datum> {
     Ok(match (data, value) {
         (_, PrimitiveLiteral::Boolean(value)) => Datum::bool(*value),

@@ -1,17 +1,17 @@
-//! Folders of a table: where its files may be read, written and deleted.
+//! Folders of a table in which its files may be read, written and deleted.
 
 use super::Table;
 use crate::error::{LakeError, LakeResult};
 use crate::storage::{Locations, folder_of_metadata};
 
 impl Table {
-    /// The folders in which its files may be read. Tables of one warehouse may share files.
+    /// Returns the folders in which files of the table may be read. Tables of one warehouse may share files.
     pub fn locations(&self) -> Locations {
         self.lake().locations_of(self.metadata_location())
     }
 
-    /// The folders in which its files may be written and deleted: its location, and the folders of its metadata files, as far as
-    /// [`Table::locations`] admits them.
+    /// Returns the folders in which files of the table may be written and deleted: its location, and the folders of its
+    /// metadata files, as far as [`Table::locations`] admits them.
     pub fn own_locations(&self) -> Locations {
         let all = self.locations();
         if all == Locations::all() {
@@ -19,7 +19,7 @@ impl Table {
         }
         let (metadata, warehouse) = (self.metadata(), Locations::new([self.lake().warehouse()]));
         let log = metadata.metadata_log().iter().map(|log| log.metadata_file.as_str());
-        // A metadata file at the top of the warehouse does not make all tables one.
+        // A metadata file at the top of the warehouse must not give one table the files of all others.
         let is_whole = |folder: &str| warehouse.admits_folder(folder) && !warehouse.admits(folder);
         let earlier = log.chain([self.metadata_location()]).map(folder_of_metadata).filter(|folder| !is_whole(folder));
         let mut own: Vec<&str> =
@@ -29,21 +29,22 @@ impl Table {
     }
 
     /// # Errors
-    /// Returns an error if one of the files is outside of the folders in which files of the table may be read.
+    /// Returns an error if one of the files is outside the folders in which files of the table may be read.
     pub fn check_read<'a>(&self, paths: impl IntoIterator<Item = &'a str>) -> LakeResult<()> {
         let locations = self.locations();
         self.none_outside(paths.into_iter().find(|path| !locations.admits(path)))
     }
 
     /// # Errors
-    /// Returns an error if its location is outside of the warehouse, unless its metadata file is outside as well.
+    /// Returns an error if its location is outside the warehouse, unless its metadata file is outside as well.
     pub(crate) fn check_location(&self) -> LakeResult<()> {
         let location = self.metadata().location();
         self.none_outside(Some(location).filter(|location| !self.own_locations().admits_folder(location)))
     }
 
     /// # Errors
-    /// Like [`Table::check_location`], and also if a property such as `write.data.path` names a folder outside of its folders.
+    /// Like [`Table::check_location`], and also if a property such as `write.data.path` names a folder outside its
+    /// folders.
     pub(crate) fn check_written(&self) -> LakeResult<()> {
         self.check_location()?;
         let own = self.own_locations();
@@ -62,7 +63,7 @@ impl Table {
     }
 }
 
-/// The folders that properties such as `write.data.path` name.
+/// Returns the folders in properties such as `write.data.path`.
 pub fn path_properties<'a>(
     properties: impl IntoIterator<Item = (&'a String, &'a String)>,
 ) -> impl Iterator<Item = &'a str> {

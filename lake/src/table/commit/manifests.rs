@@ -1,4 +1,5 @@
-//! Manifests of one commit: those of added files, those written anew without files that go, and small ones merged.
+//! Writes the manifests of a commit: manifests of added files, manifests rewritten without removed files, and merged
+//! small manifests.
 
 use super::snapshot::WRITTEN_AT_ONCE;
 use crate::error::{LakeError, LakeResult};
@@ -38,7 +39,7 @@ impl<'a> Manifests<'a> {
         self.written.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The path of one more manifest.
+    /// Returns a path for the next manifest.
     fn next_path(&self) -> String {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         let path = format!("{}/{}-m{}.avro", self.folder, self.commit, written.len());
@@ -63,7 +64,7 @@ impl<'a> Manifests<'a> {
         })
     }
 
-    /// New files. `sequence_number`: they hold rows that are as old as this.
+    /// Writes a manifest of new files. `sequence_number` is set for rewritten rows, which keep their age.
     pub(super) async fn write_added(
         &self,
         content: ManifestContentType,
@@ -86,7 +87,7 @@ impl<'a> Manifests<'a> {
         Ok(writer.write_manifest_file().await?)
     }
 
-    /// The same manifest, in which some files are gone.
+    /// Rewrites a manifest with some of its files marked as deleted.
     pub(super) async fn write_without(
         &self,
         file: &ManifestFile,
@@ -105,7 +106,7 @@ impl<'a> Manifests<'a> {
         Ok(writer.write_manifest_file().await?)
     }
 
-    /// Packs small manifests of the same kind together when there are many of them (`commit.manifest.*`).
+    /// Merges small manifests of the same kind when there are enough of them (`commit.manifest.*`).
     pub(super) async fn merge(&self, all: Vec<ManifestFile>, always: bool) -> LakeResult<Vec<ManifestFile>> {
         if !always && self.table.property("commit.manifest-merge.enabled") == Some("false") {
             return Ok(all);
@@ -115,7 +116,8 @@ impl<'a> Manifests<'a> {
         let mut kept = vec![];
         let mut small: BTreeMap<(i32, i32), Vec<ManifestFile>> = BTreeMap::new();
         for file in all {
-            // Those of this commit have no sequence number before the list is written; big ones stay as they are.
+            // Manifests of this commit have no sequence number until the list is written, and large manifests stay as
+            // they are.
             if file.added_snapshot_id == self.snapshot_id || !is_small(&file, target) {
                 kept.push(file);
             } else {
@@ -138,7 +140,7 @@ impl<'a> Manifests<'a> {
         let lake = self.table.lake().clone();
         let read = files.iter().map(|file| lake.cache().manifest(lake.io(), file));
         let read = try_join_all(read).await?;
-        // Bounds of columns that became wider can only be read by the wider type.
+        // Bounds of a widened column can only be read with the wider type.
         let newest = read.iter().max_by_key(|manifest| manifest.metadata().schema_id()).unwrap_or(&read[0]);
         let (schema, spec) = (newest.metadata().schema().clone(), newest.metadata().partition_spec().clone());
         let mut writer = self.writer(files[0].content, schema, &spec)?;
@@ -151,7 +153,7 @@ impl<'a> Manifests<'a> {
     }
 }
 
-/// How large a manifest is to be.
+/// Returns the target size of a manifest.
 pub(crate) fn target_bytes(table: &Table) -> i64 {
     number(table, "commit.manifest.target-size-bytes", TARGET_BYTES).max(1)
 }
@@ -164,7 +166,7 @@ pub(crate) fn is_small(file: &ManifestFile, target: i64) -> bool {
     file.manifest_length < target / 2
 }
 
-/// The list gives it the number of its snapshot.
+/// The manifest list assigns the sequence number of its snapshot.
 const UNASSIGNED: i64 = -1;
 
 fn add_existing(writer: &mut ManifestWriter, entry: &ManifestEntryRef) -> LakeResult<()> {
@@ -173,7 +175,7 @@ fn add_existing(writer: &mut ManifestWriter, entry: &ManifestEntryRef) -> LakeRe
     Ok(writer.add_existing_file(entry.data_file.clone(), snapshot_id, sequence_number, entry.file_sequence_number)?)
 }
 
-/// In their order, each pack up to the target.
+/// Groups files, in order, into packs of at most `target` bytes.
 fn packs(files: Vec<ManifestFile>, target: i64) -> Vec<Vec<ManifestFile>> {
     let mut packs: Vec<Vec<ManifestFile>> = vec![];
     let mut bytes = target;

@@ -1,4 +1,4 @@
-//! The next snapshot: the manifests of the one before, without the files that go, with those that come.
+//! Builds the next snapshot from the manifests of its parent, without removed files and with added ones.
 
 use super::branch_head;
 use super::manifests::Manifests;
@@ -12,14 +12,14 @@ use iceberg::spec::{
 };
 use std::collections::{BTreeMap, HashMap};
 
-/// Manifests that are written at the same time; each is a few megabytes at most.
+/// Maximum number of manifests written concurrently; each is a few megabytes at most.
 pub(super) const WRITTEN_AT_ONCE: usize = 8;
 
 pub(super) struct NewSnapshot {
     pub(super) snapshot: Snapshot,
-    /// It has all manifests and is still to be closed, beside what else is to be written.
+    /// Has all manifests but is not closed yet, so that closing it can overlap with other writes.
     pub(super) list: ManifestListWriter,
-    /// The manifests and the list.
+    /// Paths of the manifests and of the list.
     pub(super) files: Vec<String>,
 }
 
@@ -36,7 +36,7 @@ pub(super) async fn make(change: &Change, base: &Table) -> LakeResult<NewSnapsho
         manifests.merge(without_removed(change, base, parent, &manifests).await?, change.merge_manifests).await
     };
     let (mut all, kept) = try_join(added(change, &manifests), kept).await?;
-    // The newest first, as other writers have it.
+    // Newest first, as other writers do.
     all.extend(kept);
     let path = manifests.list_path();
     let list = list_of(change, base, parent, all, &path).await?;
@@ -62,7 +62,7 @@ pub(super) async fn make(change: &Change, base: &Table) -> LakeResult<NewSnapsho
     Ok(NewSnapshot { snapshot, list, files })
 }
 
-/// The manifests of the files that come.
+/// Writes the manifests of added files.
 async fn added(change: &Change, manifests: &Manifests<'_>) -> LakeResult<Vec<ManifestFile>> {
     let mut by_kind: BTreeMap<(bool, i32), Vec<&File>> = BTreeMap::new();
     for file in &change.add {
@@ -75,7 +75,8 @@ async fn added(change: &Change, manifests: &Manifests<'_>) -> LakeResult<Vec<Man
     try_join_all(written).await
 }
 
-/// The manifests of the parent; those with files that go are written anew. Manifests without a live file are left out.
+/// Returns the manifests of the parent. Those with removed files are rewritten, and those without live files are left
+/// out.
 async fn without_removed(
     change: &Change,
     base: &Table,

@@ -1,10 +1,10 @@
-//! What a snapshot says of itself: what it added and removed, and the totals after it.
+//! Snapshot summary: the files and rows added and removed, and the totals after it.
 
 use crate::table::{Change, Table};
 use iceberg::spec::{SnapshotSummaryCollector, Summary};
 use std::collections::HashMap;
 
-/// The total, what adds to it, what takes from it.
+/// Total, the number that is added to it, and the number that is subtracted.
 const TOTALS: [(&str, &str, &str); 6] = [
     ("total-data-files", "added-data-files", "deleted-data-files"),
     ("total-delete-files", "added-delete-files", "removed-delete-files"),
@@ -33,7 +33,7 @@ pub(super) fn summary(change: &Change, base: &Table, parent: Option<&Summary>) -
     for (total, added, removed) in TOTALS {
         let before = match parent {
             None => Some(0),
-            // Another writer may not have told it: then it is not known any more.
+            // If another writer omitted the total, it stays unknown.
             Some(parent) => number(&parent.additional_properties, total),
         };
         if let Some(before) = before {

@@ -1,5 +1,5 @@
-//! Changes of columns. An id is given once and never again, so files written before are read as they were meant: a
-//! renamed column keeps its values, one that is added again under an old name begins empty.
+//! Changes of columns. Field ids are never reused, so older files are still read correctly: a renamed column keeps its
+//! values, and a column that is added again under an old name starts empty.
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use iceberg::spec::{
 use super::name_mapping;
 use crate::error::{LakeError, LakeResult};
 
-/// Changes of columns, done in the order they are named. Inner columns are named by their path: `address.street`, and
-/// `element` and `value` inside of lists and maps.
+/// Column changes, applied in order. Nested columns are addressed by path: `address.street`, with `element` and `value`
+/// for lists and maps.
 #[derive(Debug, Clone, Default)]
 pub struct Columns {
     steps: Vec<ColumnChange>,
@@ -33,25 +33,25 @@ impl Columns {
         Self::default()
     }
 
-    /// A column at the end of its table or struct. Rows that are there have null in it.
+    /// Adds a column at the end of its table or struct. Existing rows have null in it.
     #[must_use]
     pub fn add(self, path: impl Into<String>, kind: Type) -> Self {
         self.then(ColumnChange::Add { path: path.into(), kind })
     }
 
-    /// `to` is the new name alone, without a path: a column stays where it is.
+    /// Renames a column. `to` is the new name without a path, since a column cannot move.
     #[must_use]
     pub fn rename(self, path: impl Into<String>, to: impl Into<String>) -> Self {
         self.then(ColumnChange::Rename { path: path.into(), to: to.into() })
     }
 
-    /// int to long, float to double, a decimal to more digits before the point.
+    /// Widens a type: int to long, float to double, a decimal to a higher precision.
     #[must_use]
     pub fn widen(self, path: impl Into<String>, to: PrimitiveType) -> Self {
         self.then(ColumnChange::Widen { path: path.into(), to })
     }
 
-    /// Nulls are allowed from now on.
+    /// Allows nulls.
     #[must_use]
     pub fn make_optional(self, path: impl Into<String>) -> Self {
         self.then(ColumnChange::Optional { path: path.into() })
@@ -62,7 +62,7 @@ impl Columns {
         self.then(ColumnChange::Document { path: path.into(), doc: doc.into() })
     }
 
-    /// Nobody sees the column any more, but older snapshots still have it.
+    /// Drops a column. Older snapshots still have it.
     #[must_use]
     pub fn drop(self, path: impl Into<String>) -> Self {
         self.then(ColumnChange::Drop { path: path.into() })
@@ -73,7 +73,7 @@ impl Columns {
         self
     }
 
-    /// What changes in this table. Empty when it is so already.
+    /// Returns the updates for this table. Empty if nothing changes.
     pub(super) fn updates(&self, metadata: &TableMetadata) -> LakeResult<Vec<TableUpdate>> {
         let current = metadata.current_schema();
         let mut fields = current.as_struct().fields().to_vec();
@@ -106,7 +106,7 @@ impl ColumnChange {
         }
     }
 
-    /// Does the step among the columns of one table or struct.
+    /// Applies the change to the columns of one table or struct.
     fn apply(
         &self,
         name: &str,
@@ -166,7 +166,7 @@ fn split(path: &str) -> (Option<&str>, &str) {
 
 type Among<'a> = &'a mut dyn FnMut(&mut Vec<NestedFieldRef>) -> LakeResult<()>;
 
-/// The fields again, with a change among those that a path leads to.
+/// Returns the fields with a change applied at a path.
 fn inside(fields: &[NestedFieldRef], parents: Option<&str>, change: Among<'_>) -> LakeResult<Vec<NestedFieldRef>> {
     let mut fields = fields.to_vec();
     let Some(parents) = parents else {
@@ -205,7 +205,7 @@ fn inside_field(field: &NestedField, rest: Option<&str>, change: Among<'_>) -> L
     Ok(Arc::new(NestedField { field_type: Box::new(kind), ..field.clone() }))
 }
 
-/// The field and all inside of it with ids that were never used.
+/// Returns the field and its nested fields with unused ids.
 fn numbered(field: &NestedField, last_id: &mut i32) -> NestedFieldRef {
     *last_id += 1;
     let id = *last_id;
@@ -223,7 +223,7 @@ fn numbered(field: &NestedField, last_id: &mut i32) -> NestedFieldRef {
     Arc::new(NestedField { id, field_type: Box::new(kind), ..field.clone() })
 }
 
-/// Engines that do not tell letters apart read these tables too.
+/// Names must differ by more than case, because some engines that read these tables are case-insensitive.
 fn free(siblings: &[NestedFieldRef], name: &str) -> LakeResult<()> {
     if name.is_empty() || name.contains('.') {
         return Err(LakeError::input(format!("`{name}` is not a valid name for a column"), "leave out dots"));
@@ -242,7 +242,8 @@ fn unknown(path: &str, siblings: &[NestedFieldRef]) -> LakeError {
     LakeError::input(format!("there is no column `{path}`"), format!("there are {}", names.join(", ")))
 }
 
-/// Whether every value of `from` is a value of `to`, so that rows with the old type can be written to a widened column.
+/// Returns true if every value of `from` is a value of `to`, so that rows with the old type can be written to a widened
+/// column.
 pub(crate) fn is_wider(from: &Type, to: &Type) -> bool {
     matches!(to, Type::Primitive(to) if widens("", from, to).is_ok())
 }
@@ -277,8 +278,8 @@ fn not_in_key(metadata: &TableMetadata, path: &str, id: i32, what: &str) -> Lake
     Ok(())
 }
 
-/// Specs that are no longer the default count too: files may still be laid out by them, and their values are read
-/// with the column's type.
+/// Checks all partition specs, not only the default: files may still use an old spec, and their partition values are
+/// read with the type of the column.
 fn not_in_partitions(
     metadata: &TableMetadata,
     path: &str,

@@ -1,4 +1,5 @@
-//! The names by which columns are found in files that carry no ids: kept beside the schema, for tables that have such.
+//! Name mapping: the names by which columns are found in files without field ids. It is updated only in tables that
+//! have one.
 
 use std::collections::HashMap;
 
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::LakeResult;
 
-/// As the specification of Iceberg writes it.
+/// JSON format of the Iceberg specification.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct Mapped {
@@ -19,7 +20,7 @@ struct Mapped {
     fields: Vec<Mapped>,
 }
 
-/// Files that are there know a column by its old name, files that come by its new one.
+/// Adds the current names to the mapping. Existing files have a column under its old name, new files under the new one.
 pub(super) fn update(metadata: &TableMetadata, fields: &[NestedFieldRef]) -> LakeResult<Option<TableUpdate>> {
     let Some(text) = metadata.properties().get(DEFAULT_SCHEMA_NAME_MAPPING) else {
         return Ok(None);
@@ -33,7 +34,7 @@ pub(super) fn update(metadata: &TableMetadata, fields: &[NestedFieldRef]) -> Lak
 
 fn follow(mapping: &mut Vec<Mapped>, fields: &[NestedFieldRef]) {
     for field in fields {
-        // A name that somebody gave away belongs to whoever has it now.
+        // A reused name belongs to the column that has it now.
         for other in mapping.iter_mut().filter(|mapped| mapped.field_id != Some(field.id)) {
             other.names.retain(|name| *name != field.name);
         }

@@ -1,4 +1,4 @@
-//! A new way to lay files out. Files that are there keep theirs and are read by it, until a compaction writes them anew.
+//! Changes of the partitioning. Existing files keep their spec until a compaction rewrites them.
 
 use iceberg::TableUpdate;
 use iceberg::spec::{PartitionField, TableMetadata, Transform, UnboundPartitionField, UnboundPartitionSpec};
@@ -6,7 +6,7 @@ use iceberg::spec::{PartitionField, TableMetadata, Transform, UnboundPartitionFi
 use crate::error::LakeResult;
 use crate::table::definition::{no_column, partition_name};
 
-/// What files are partitioned by from now on, outermost first. Empty: not at all.
+/// Partition fields for new files, outermost first. Empty for an unpartitioned table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Partition {
     fields: Vec<(String, Transform)>,
@@ -17,7 +17,7 @@ impl Partition {
         Self::default()
     }
 
-    /// One more field of the partition.
+    /// Adds a partition field.
     #[must_use]
     pub fn by(mut self, column: impl Into<String>, transform: Transform) -> Self {
         self.fields.push((column.into(), transform));
@@ -32,9 +32,9 @@ impl Partition {
         for (column, transform) in &self.fields {
             let names = || schema.as_struct().fields().iter().map(|field| field.name.as_str());
             let source_id = schema.field_id_by_name(column).ok_or_else(|| no_column(column, names()))?;
-            // What was partitioned by before is the same field again, with its id and name.
+            // A field that an earlier spec had keeps its id and name.
             let same = known.iter().find(|field| field.source_id == source_id && field.transform == *transform);
-            // Catalogs of others, such as Nessie, want the id of a new field said.
+            // Some catalogs, such as Nessie, require an explicit id for new fields.
             let field_id = same.map_or_else(|| last_id + 1, |field| field.field_id);
             last_id = last_id.max(field_id);
             let field = UnboundPartitionField {
@@ -56,7 +56,7 @@ impl Partition {
     }
 }
 
-/// A name that no other field has in any spec: readers see the fields of all specs in one table.
+/// Returns a name that no field of any spec has, because readers see the fields of all specs together.
 fn free_name(known: &[&PartitionField], column: &str, transform: Transform) -> String {
     let name = partition_name(column, transform);
     let taken = |name: &str| known.iter().any(|field| field.name == name);

@@ -1,5 +1,5 @@
-//! Names for snapshots. A tag stays where it was put; a branch moves with what is written to it; `main` is what readers
-//! see who name none.
+//! Snapshot references. A tag stays at its snapshot; a branch moves with each commit to it; readers use `main` by
+//! default.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use iceberg::{TableRequirement, TableUpdate};
 use crate::error::{LakeError, LakeResult};
 use crate::table::At;
 
-/// How long a tag or a branch lives, and what of a branch. What is not said is as the table's properties say.
+/// Retention of a tag or branch and of the snapshots of a branch. Unset values default to the table properties.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Retention {
     max_age: Option<TimeDelta>,
@@ -19,21 +19,21 @@ pub struct Retention {
 }
 
 impl Retention {
-    /// The tag or branch itself goes when its snapshot is older than this.
+    /// Sets the age at which the tag or branch itself expires.
     #[must_use]
     pub fn max_age(mut self, age: TimeDelta) -> Self {
         self.max_age = Some(age);
         self
     }
 
-    /// Snapshots of a branch stay at least that long.
+    /// Sets the minimum age at which snapshots of a branch expire.
     #[must_use]
     pub fn max_snapshot_age(mut self, age: TimeDelta) -> Self {
         self.max_snapshot_age = Some(age);
         self
     }
 
-    /// So many snapshots of a branch stay, however old.
+    /// Sets the number of snapshots of a branch that are kept regardless of age.
     #[must_use]
     pub fn min_snapshots(mut self, count: i32) -> Self {
         self.min_snapshots = Some(count);
@@ -53,22 +53,38 @@ fn millis(age: Option<TimeDelta>) -> Option<i64> {
     age.map(|age| age.num_milliseconds())
 }
 
-/// One change of the names.
+/// A change of a reference.
 #[derive(Debug, Clone)]
 pub enum Naming {
-    /// A new tag.
-    Tag { name: String, at: At, retention: Retention },
-    /// A tag that is there is put elsewhere.
-    MoveTag { name: String, at: At },
-    /// A new branch.
-    Branch { name: String, at: At, retention: Retention },
-    /// A tag or a branch is forgotten. Its snapshots go with the next expiry, unless others have them.
-    Drop { name: String },
-    /// `main` goes back to one of its own older snapshots. What was written since stays readable by its id, until it
-    /// expires.
-    RollBack { to: At, from: Option<i64> },
-    /// A branch takes over what was written to another, if nothing was written to itself since that began.
-    FastForward { branch: String, to: String },
+    Tag {
+        name: String,
+        at: At,
+        retention: Retention,
+    },
+    /// Moves an existing tag.
+    MoveTag {
+        name: String,
+        at: At,
+    },
+    Branch {
+        name: String,
+        at: At,
+        retention: Retention,
+    },
+    /// Deletes a tag or branch. The next expiry deletes its snapshots unless another reference needs them.
+    Drop {
+        name: String,
+    },
+    /// Moves `main` back to one of its ancestors. Later snapshots can be read by id until they expire.
+    RollBack {
+        to: At,
+        from: Option<i64>,
+    },
+    /// Moves a branch to the head of another that descends from it.
+    FastForward {
+        branch: String,
+        to: String,
+    },
 }
 
 impl Naming {
@@ -128,7 +144,7 @@ impl Naming {
         Ok(vec![update])
     }
 
-    /// All names that it looks at are where they were.
+    /// Requires all involved references to be unchanged.
     pub(super) fn requirements(&self, metadata: &TableMetadata) -> Vec<TableRequirement> {
         let is = |name: &str| TableRequirement::RefSnapshotIdMatch {
             r#ref: name.to_owned(),
@@ -146,16 +162,16 @@ impl Naming {
     }
 }
 
-/// The id of the snapshot that is meant.
+/// Returns the id of the snapshot at `at`.
 fn resolve(metadata: &TableMetadata, at: &At) -> LakeResult<i64> {
     let missing = |what| LakeError::input(format!("the table {what}"), "list its snapshots");
     let snapshot = at.within(metadata).map_err(missing)?;
     snapshot.map(|snapshot| snapshot.snapshot_id()).ok_or_else(|| missing("is empty".into()))
 }
 
-/// All tags and branches.
+/// Returns all tags and branches.
 pub fn refs(metadata: &TableMetadata) -> LakeResult<BTreeMap<String, SnapshotReference>> {
-    // The crate lets one ask for a name but not for the names, so they are read from what it writes.
+    // The iceberg crate has no function to list references, so they are read from the serialized metadata.
     #[derive(serde::Deserialize)]
     struct Written {
         #[serde(default)]
@@ -165,7 +181,7 @@ pub fn refs(metadata: &TableMetadata) -> LakeResult<BTreeMap<String, SnapshotRef
     Ok(written.map_err(iceberg::Error::from)?.refs)
 }
 
-/// A snapshot and those it was built on, newest first.
+/// Returns a snapshot and its ancestors, newest first.
 pub(crate) fn ancestors(metadata: &TableMetadata, head: i64) -> impl Iterator<Item = &SnapshotRef> {
     std::iter::successors(metadata.snapshot_by_id(head), |snapshot| {
         snapshot.parent_snapshot_id().and_then(|parent| metadata.snapshot_by_id(parent))

@@ -1,4 +1,4 @@
-//! The filter as iceberg's scan takes it, to skip files, row groups and rows.
+//! Converts a filter for iceberg's scan, which skips files, row groups and rows with it.
 
 use super::{Bound, Op};
 use iceberg::expr::{Predicate, Reference};

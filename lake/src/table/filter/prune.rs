@@ -1,5 +1,5 @@
-//! Which files can hold such rows, from what manifests say of them: the partition's values and the bounds of columns.
-//! Pure. A filter is compiled once for each partition spec and then asked for each file.
+//! Decides from manifest entries, by partition values and column bounds, which files can have matching rows. A filter
+//! is compiled once per partition spec and then tested with each file.
 
 use super::{Bound, Column, Op};
 use crate::error::LakeResult;
@@ -7,7 +7,7 @@ use iceberg::spec::{DataFile, Datum, Literal, PartitionSpec, PrimitiveLiteral, P
 use iceberg::transform::create_transform_function;
 use std::cmp::Ordering;
 
-/// How many rows of a file are such.
+/// Number of rows of a file that match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rows {
     None,
@@ -15,7 +15,7 @@ pub(crate) enum Rows {
     All,
 }
 
-/// A filter for the files of one partition spec.
+/// A filter compiled for the files of one partition spec.
 #[derive(Debug)]
 pub(crate) enum Pruner {
     Leaf { column: Column, test: Test, parts: Vec<(usize, PartTest)> },
@@ -26,33 +26,34 @@ pub(crate) enum Pruner {
 #[derive(Debug)]
 pub(crate) enum Test {
     Compare(Op, PrimitiveLiteral),
-    /// In order.
+    /// The values are sorted.
     In(Vec<PrimitiveLiteral>, Negated),
     Null(Negated),
 }
 
 type Negated = bool;
 
-/// What a field of the partition tells of a leaf.
+/// Conclusion from the value of a partition field for a leaf of the filter.
 #[derive(Debug)]
 pub(crate) enum PartTest {
-    /// The partition's value is the value of the column.
+    /// The partition value is the value of the column.
     Same,
-    /// It is null exactly where the column is.
+    /// The partition value is null exactly where the column is.
     Nulls,
-    /// Rows are such in partitions before this one; in it, as said.
+    /// All rows match in partitions before this value; in the partition with the value itself, the second field
+    /// applies.
     Before(PrimitiveLiteral, Rows),
     After(PrimitiveLiteral, Rows),
-    /// Rows can be such (`negated`: not be such) only in these.
+    /// Rows can match (`negated`: can fail to match) only in these partitions.
     OneOf(Vec<PrimitiveLiteral>, Negated),
 }
 
-/// What is known of a column in a file.
+/// Statistics of a column in a file.
 struct Range<'a> {
     lower: Option<&'a PrimitiveLiteral>,
     upper: Option<&'a PrimitiveLiteral>,
     nulls: Rows,
-    /// They are in no bounds, and greater than all.
+    /// True if there may be NaNs. They are not included in the bounds and are greater than all values.
     nans: bool,
 }
 
@@ -144,7 +145,7 @@ impl<'a> Range<'a> {
         }
     }
 
-    /// Every row has this value, or every row is null.
+    /// Returns the range in which every row has this value, or every row is null.
     fn one(value: Option<&'a PrimitiveLiteral>) -> Self {
         let nulls = if value.is_none() { Rows::All } else { Rows::None };
         Self { lower: value, upper: value, nulls, nans: value.is_some_and(PrimitiveLiteral::is_nan) }
@@ -173,7 +174,7 @@ impl Test {
         };
         let nans_count = !matches!(self, Test::Compare(Op::Eq | Op::Lt | Op::LtEq, _) | Test::In(_, false));
         match found {
-            // A null is no such row, whatever the others are.
+            // Nulls never match, whatever the other rows do.
             Rows::All if range.nulls != Rows::None || range.nans => Rows::Maybe,
             Rows::None if range.nans && nans_count => Rows::Maybe,
             found => found,
@@ -181,7 +182,7 @@ impl Test {
     }
 }
 
-/// How the value lies to both bounds decides.
+/// Decides by the order of the value relative to both bounds.
 fn compare(op: Op, to_lower: Ordering, to_upper: Ordering) -> Rows {
     use Ordering::{Equal, Greater, Less};
     match op {
@@ -246,7 +247,7 @@ fn nulls(transform: Transform) -> Option<PartTest> {
     (!matches!(transform, Transform::Void | Transform::Unknown)).then_some(PartTest::Nulls)
 }
 
-/// Is the partition's value the value of the column?
+/// Returns true if the partition value equals the column value.
 fn same(transform: Transform, data: &PrimitiveType) -> bool {
     match transform {
         Transform::Identity => true,
@@ -265,7 +266,7 @@ fn compare_part(transform: Transform, op: Op, value: &Datum) -> LakeResult<Optio
     if !transform.preserves_order() {
         return Ok(nulls(transform));
     }
-    // Among whole numbers `> 4` is `>= 5`, and `<= 4` is `< 5`.
+    // For integers, `> 4` is `>= 5` and `<= 4` is `< 5`.
     let (op, value) = match (op, neighbour(value, 1)) {
         (Op::Gt, Some(next)) => (Op::GtEq, next),
         (Op::LtEq, Some(next)) => (Op::Lt, next),
@@ -308,7 +309,7 @@ fn in_part(
     Ok(Some(PartTest::OneOf(parts, negated)))
 }
 
-/// The value `by` units on, where values are whole numbers.
+/// Returns the value plus `by` for types with integer values.
 fn neighbour(value: &Datum, by: i8) -> Option<Datum> {
     match (value.data_type(), value.literal()) {
         (PrimitiveType::Int, PrimitiveLiteral::Int(value)) => value.checked_add(by.into()).map(Datum::int),
@@ -324,7 +325,8 @@ fn neighbour(value: &Datum, by: i8) -> Option<Datum> {
     }
 }
 
-/// Files keep the type that a column had when they were written: an int may stand beside a long.
+/// Compares values, also of different types: files keep the type that a column had when they were written, so an int
+/// can meet a long.
 pub(crate) fn order(one: &PrimitiveLiteral, other: &PrimitiveLiteral) -> Option<Ordering> {
     use PrimitiveLiteral as L;
     match (one, other) {

@@ -1,4 +1,4 @@
-//! Which rows of a batch a filter means.
+//! Evaluates a filter on the rows of a batch.
 
 use super::{Bound, Column, Op};
 use crate::error::{LakeError, LakeResult};
@@ -13,13 +13,13 @@ use iceberg::spec::{Datum, PrimitiveLiteral};
 use std::sync::Arc;
 
 impl Bound {
-    /// True or false for each row; what is unknown is false. The batch has the table's columns by name.
+    /// Returns true or false for each row; unknown is false. The batch must have the columns of the table by name.
     pub(crate) fn rows(&self, batch: &RecordBatch) -> LakeResult<BooleanArray> {
         let truth = self.truth(batch)?;
         Ok(if truth.null_count() > 0 { prep_null_mask_filter(&truth) } else { truth })
     }
 
-    /// In three values, as SQL has them.
+    /// Evaluates in three-valued logic, as in SQL.
     fn truth(&self, batch: &RecordBatch) -> LakeResult<BooleanArray> {
         let fold = |filters: &[Bound], empty: bool, join: fn(&BooleanArray, &BooleanArray) -> Joined| {
             let constant = BooleanArray::from(vec![empty; batch.num_rows()]);
@@ -45,7 +45,7 @@ impl Bound {
 
 type Joined = Result<BooleanArray, arrow::error::ArrowError>;
 
-/// False, and unknown where the column is null.
+/// Returns false for each row, or unknown where the column is null.
 fn compare_none(column: &ArrayRef) -> BooleanArray {
     let nulls = column.logical_nulls();
     BooleanArray::new(vec![false; column.len()].into(), nulls)
@@ -72,7 +72,7 @@ fn compare(column: &ArrayRef, op: Op, value: &Datum) -> LakeResult<BooleanArray>
     }?)
 }
 
-/// One value as an array; its type is near enough to be cast to the column's.
+/// Returns the value as an array of one element, with a type that can be cast to the column's.
 fn scalar(value: &Datum) -> LakeResult<ArrayRef> {
     use iceberg::spec::PrimitiveType as T;
     Ok(match (value.data_type(), value.literal()) {

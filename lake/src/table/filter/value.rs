@@ -1,4 +1,4 @@
-//! Values that people write beside columns, and what they are in the column's type.
+//! Literal values in filters, and their conversion to the type of a column.
 
 use super::Column;
 use crate::error::{LakeError, LakeResult};
@@ -6,7 +6,7 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 use iceberg::spec::{Datum, PrimitiveType};
 use std::fmt;
 
-/// A number, a text (also of a date, a time or a decimal), a truth; or iceberg's own value.
+/// A boolean, number or text (also a date, time or decimal as text), or a value of iceberg.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
     Bool(bool),
@@ -65,14 +65,14 @@ fn parse(text: &str, data: &PrimitiveType) -> Option<Datum> {
     }
 }
 
-/// A date alone is its midnight.
+/// Parses a timestamp. A date alone means midnight.
 fn time(text: &str) -> Option<NaiveDateTime> {
     let date = || NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.and_hms_opt(0, 0, 0);
     let with = |format| NaiveDateTime::parse_from_str(text, format).ok();
     with("%Y-%m-%dT%H:%M:%S%.f").or_else(|| with("%Y-%m-%d %H:%M:%S%.f")).or_else(date)
 }
 
-/// Exactly, or not at all: `1.005` is no value of a column with two places.
+/// Parses a decimal without rounding: `1.005` is rejected for a column with two decimal places.
 fn decimal(text: &str, data: &PrimitiveType) -> Option<Datum> {
     let PrimitiveType::Decimal { precision, scale } = data else { return None };
     let (sign, digits) = text.strip_prefix('-').map_or((1, text), |digits| (-1, digits));
