@@ -1,6 +1,6 @@
-//! What keeps a table fast and small: files written together, deletes applied, old snapshots and what only they reached
-//! removed, manifests merged. All of it beside writers, whom it never makes fail: what changed meanwhile is seen when it
-//! commits, and then it is done again on the table as it is.
+//! Table maintenance: compacts files, applies deletes, expires snapshots and their files, merges manifests. It runs
+//! concurrently with writers and never makes them fail: a maintenance commit that conflicts is repeated on the new
+//! state.
 
 mod compact;
 mod compact_plan;
@@ -55,7 +55,7 @@ pub(crate) async fn until_committed<T, W: Future<Output = LakeResult<Option<(Cha
     }
 }
 
-/// With the name of the task whose change it is.
+/// Records the task in the snapshot properties of the change.
 fn signed(change: Change, by: Option<&Ctx>) -> Change {
     match by {
         Some(ctx) => change.by(ctx),
@@ -63,7 +63,7 @@ fn signed(change: Change, by: Option<&Ctx>) -> Change {
     }
 }
 
-/// Whether work failed because the table moved on: by a conflict, or since files that it was to read are gone by now.
+/// Returns true if the work failed because of a concurrent commit: a conflict, or files that are deleted by now.
 async fn overtaken(lake: &Lake, base: &Table, error: &LakeError) -> LakeResult<bool> {
     if let LakeError::Conflict { .. } = error {
         return Ok(true);
@@ -73,22 +73,22 @@ async fn overtaken(lake: &Lake, base: &Table, error: &LakeError) -> LakeResult<b
 }
 
 impl Table {
-    /// A change of columns, partition, properties or names. It is made of the table as it was loaded: committing it fails
-    /// with a conflict when somebody changed the same meanwhile. [`Lake::evolve`] looks again by itself.
+    /// Returns a change of columns, partition, properties or references, based on the loaded state. Its commit fails
+    /// with a conflict if another writer changed the same; [`Lake::evolve`] retries on the current state.
     ///
     /// # Errors
-    /// It contradicts the table as it is.
+    /// The evolution contradicts the table.
     pub fn evolve(&self, evolution: impl Into<Evolution>) -> LakeResult<Change> {
         let evolution = evolution.into();
         let metadata = self.metadata();
         Ok(Change::of_metadata(self, evolution.updates(metadata)?, evolution.requirements(metadata)))
     }
 
-    /// `main` goes back to one of its own older snapshots.
+    /// Rolls `main` back to one of its ancestors.
     ///
     /// # Errors
-    /// It is none of them. Committing it is a conflict when somebody wrote since the table was loaded: what they wrote
-    /// would be gone too.
+    /// The snapshot is not an ancestor. The commit conflicts if another writer committed since the table was loaded,
+    /// because that commit would be lost too.
     pub fn roll_back(&self, to: At) -> LakeResult<Change> {
         let from = self.current_snapshot().map(|snapshot| snapshot.snapshot_id());
         self.evolve(Naming::RollBack { to, from })
@@ -96,10 +96,10 @@ impl Table {
 }
 
 impl Lake {
-    /// Changes columns, partition, properties or names of a table, and gives the table as it is then.
+    /// Changes columns, partition, properties or references of a table and returns the new state.
     ///
     /// # Errors
-    /// It contradicts the table as it is.
+    /// The evolution contradicts the table.
     pub async fn evolve(&self, name: &TableName, evolution: impl Into<Evolution>) -> LakeResult<Table> {
         let evolution = &evolution.into();
         let changed = until_committed(self, name, TRIES, |base: Table| async move {

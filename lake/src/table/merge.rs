@@ -1,5 +1,6 @@
-//! Merges one table into another by key: new rows replace old ones with the same key, and the rest is added. Tasks divide the work: each
-//! writes the files for a part of the keys, and one commits the files of all. The largest tables are merged by a statement of Spark.
+//! Merges one table into another by key: new rows replace old ones with the same key, and the rest is added. Tasks
+//! divide the work: each writes the files for a part of the keys, and one commits the files of all. The largest tables
+//! are merged by a Spark statement.
 
 mod shares;
 
@@ -19,7 +20,7 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Two tables as they are at its beginning, the columns of the key, and into how many shares the work is divided.
+/// Two tables at fixed snapshots, the key columns, and the number of shares.
 #[derive(Debug, Clone)]
 pub struct Merge {
     into: Table,
@@ -28,21 +29,21 @@ pub struct Merge {
     of: u32,
 }
 
-/// What a share wrote. No snapshot has it yet.
+/// Files written by a share, which no snapshot has yet.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct MergedShare {
     add: Vec<WrittenFile>,
-    /// Paths of files that go.
+    /// Paths of removed files.
     remove: Vec<String>,
-    /// Paths of files of which some rows go.
+    /// Paths of files with deleted rows.
     points_into: Vec<String>,
-    /// New rows that were written.
+    /// Number of new rows written.
     pub rows: u64,
-    /// Old rows that go, because new ones have the same key.
+    /// Number of old rows replaced by new ones with the same key.
     pub replaced: u64,
 }
 
-/// A file of either table.
+/// A data file of the source or the target table.
 #[derive(Debug)]
 struct OfEither {
     planned: PlannedFile,
@@ -50,10 +51,10 @@ struct OfEither {
 }
 
 impl Merge {
-    /// By the columns `key`; without any by the own key of the table that changes.
+    /// Creates a merge by the columns `key`, or by the key of the target table if `key` is empty.
     ///
     /// # Errors
-    /// It is one table, there is no key, or a column is not in both with the same type.
+    /// Both tables are the same, there is no key, or a column is not in both with the same type.
     pub fn new(into: &Table, from: &Table, key: &[String]) -> LakeResult<Merge> {
         if into.name() == from.name() {
             let what = format!("table `{}` cannot be merged into itself", into.name());
@@ -80,12 +81,11 @@ impl Merge {
         Ok(Merge { into: into.clone(), from: from.clone(), key, of: 1 })
     }
 
-    /// The table that changes.
     pub fn target(&self) -> &Table {
         &self.into
     }
 
-    /// The table that has the new rows.
+    /// Returns the table with the new rows.
     pub fn source(&self) -> &Table {
         &self.from
     }
@@ -96,7 +96,8 @@ impl Merge {
         self
     }
 
-    /// The size of the files that the merge reads: all new rows, and the files of the target that can have one of their keys. No file is opened.
+    /// Returns the size of the files that the merge reads: all new rows, and the files of the target that can have one
+    /// of their keys. No file is opened.
     pub async fn bytes(&self) -> LakeResult<u64> {
         Ok(self.files().await?.iter().map(|file| file.planned.file.data().file_size_in_bytes()).sum())
     }
@@ -138,8 +139,8 @@ impl Merge {
         })
     }
 
-    /// The files of all shares as one change. Another writer may have changed the table meanwhile, but neither these files nor rows with one
-    /// of the keys.
+    /// Combines the files of all shares into one change. Conflicts if another writer changed these files or rows with
+    /// one of the keys.
     pub async fn change<'a>(self, shares: impl IntoIterator<Item = &'a MergedShare>) -> LakeResult<Change> {
         let shares: Vec<&MergedShare> = shares.into_iter().collect();
         let mut change = self.into.append_written(shares.iter().flat_map(|share| &share.add))?;
@@ -163,7 +164,7 @@ impl Merge {
         LakeError::input(what, "merge once more, all shares of the same two snapshots")
     }
 
-    /// A file that has a row with one of the keys.
+    /// Returns the path of a file that has a row with one of the keys.
     pub(crate) async fn first_with_key(&self, head: &Table, new: &[LiveFile]) -> LakeResult<Option<String>> {
         let files = self.files().await?;
         for part in self.parts(&files) {
@@ -188,7 +189,7 @@ impl Merge {
         Ok(None)
     }
 
-    /// The keys of the new rows within a part.
+    /// Returns the keys of the new rows within a part.
     async fn keys(&self, part: &Part) -> LakeResult<Keys> {
         let columns: Vec<String> = self.key.iter().map(|column| column.name.clone()).collect();
         let mut keys = Keys::new(&self.into, &columns)?;
@@ -223,7 +224,7 @@ impl Merge {
         Piece { bytes: data.file_size_in_bytes(), least, greatest, is_target: file.is_target }
     }
 
-    /// All of the new rows, and those of the table that can have one of their keys, each time in the same order.
+    /// Returns all source files, and the target files that can have one of their keys, in a stable order.
     async fn files(&self) -> LakeResult<Vec<OfEither>> {
         let of = |is_target| move |planned| OfEither { planned, is_target };
         let from = self.from.files(&At::Now).await?.files.into_iter().map(of(false));
@@ -233,7 +234,8 @@ impl Merge {
         if !files.is_empty() {
             for planned in self.into.files(&At::Now).await?.files {
                 if pruners.rows(&planned.file)? != Rows::None {
-                    // Never as a whole: that its keys lie within ours does not say that each is one of ours.
+                    // Never as a whole: the file's keys are within the range, but need not be among the keys of the
+                    // merge.
                     files.push(of(true)(PlannedFile { whole: false, ..planned }));
                 }
             }
@@ -242,7 +244,7 @@ impl Merge {
         Ok(files)
     }
 
-    /// From the least to the greatest first column of the key in these files, where all of them say so.
+    /// Returns a filter for the range of the first key column in these files, as far as all of them have bounds.
     fn range(&self, files: &[OfEither]) -> LakeResult<Bound> {
         let pieces: Vec<Piece> = files.iter().map(|file| self.piece(file)).collect();
         let farthest = |side: Ordering, bound: fn(&Piece) -> &Option<PrimitiveLiteral>| {
@@ -254,8 +256,8 @@ impl Merge {
         self.within(&Part { pieces: vec![], least, greatest })?.bind(self.into.schema())
     }
 
-    /// The same as statements of Spark, which knows the lake under this name: the first fails where two of the new rows have the same key,
-    /// or a key is null.
+    /// Returns the equivalent Spark statements; `catalog` is the name of the catalog in Spark. The first fails if a key
+    /// is null or not unique among the new rows.
     pub fn spark_statements(&self, catalog: &str) -> [String; 2] {
         let in_spark = |name: &TableName| format!("{catalog}.{}", spark::table(name));
         let version = self.from.current_snapshot().map(|snapshot| format!(" version as of {}", snapshot.snapshot_id()));
@@ -290,7 +292,7 @@ impl Merge {
     }
 }
 
-/// The least and the greatest value of a column in a file.
+/// Returns the lower and upper bound of a column in a file.
 fn bounds(data: &DataFile, id: Option<i32>) -> [Option<PrimitiveLiteral>; 2] {
     [data.lower_bounds(), data.upper_bounds()].map(|bounds| Some(bounds.get(&id?)?.literal().clone()))
 }

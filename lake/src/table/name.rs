@@ -1,14 +1,15 @@
-//! What a table is called: a namespace of one or more parts, and a name.
+//! Table names: a namespace of one or more parts, and a name.
 
 use crate::error::{LakeError, LakeResult};
 use iceberg::{NamespaceIdent, TableIdent};
 use std::fmt;
 use std::str::FromStr;
 
-/// As JDBC catalogs keep them.
+/// Column size in JDBC catalogs.
 const MAX_BYTES: usize = 255;
 
-/// `retail.orders`; namespaces may have parts: `prod.retail.orders`. In the order of their names tables are locked.
+/// A name such as `retail.orders`, or `prod.retail.orders` with a nested namespace. Lock order: tables are locked in
+/// the order of their names.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TableName {
     namespace: String,
@@ -32,7 +33,7 @@ impl TableName {
         Ok(Self { namespace, name })
     }
 
-    /// Its parts are joined by points.
+    /// Returns the namespace, whose parts are separated by dots.
     pub fn namespace(&self) -> &str {
         &self.namespace
     }
@@ -41,12 +42,12 @@ impl TableName {
         &self.name
     }
 
-    /// Its asset: by this address DAGs wait for the table.
+    /// Returns the URI of the table as an asset, on which DAGs can wait.
     pub fn asset_uri(&self) -> String {
         format!("lake://{}/{}", self.namespace, self.name)
     }
 
-    /// The same name as the crate `iceberg` has it.
+    /// Returns the name as a type of the iceberg crate.
     pub fn ident(&self) -> TableIdent {
         let parts = self.namespace.split('.').map(str::to_owned).collect();
         let namespace = NamespaceIdent::from_vec(parts).expect("split gives one part at least");

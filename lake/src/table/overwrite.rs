@@ -1,4 +1,4 @@
-//! Overwrite: rows of a filter, or of the partitions that the new rows are in, go; the new rows come; in one snapshot.
+//! Overwrite: replaces the rows of a filter, or the partitions of the new rows, in one snapshot.
 
 use super::filter::Bound;
 use super::plan::LiveFile;
@@ -12,11 +12,10 @@ use iceberg::spec::Operation;
 use std::collections::HashSet;
 
 impl Table {
-    /// Replaces the rows of the filter by the given ones: a second run of the same leaves the same. `Filter::All` replaces
-    /// the whole table.
+    /// Replaces the rows that match the filter. Idempotent. `Filter::All` replaces the whole table.
     ///
     /// # Errors
-    /// A row to be written is none of the filter: it would be there twice after a second run.
+    /// A new row does not match the filter; a second run would duplicate it.
     pub async fn overwrite(&self, filter: Filter, batches: impl Into<Batches>) -> LakeResult<Change> {
         let mut rewrite = Rewrite::new(self, Operation::Overwrite)?;
         let bound = filter.bind(self.schema())?;
@@ -52,10 +51,10 @@ impl Table {
         }
     }
 
-    /// Replaces exactly those partitions that the given rows are in. A table without partitions is replaced as a whole.
+    /// Replaces exactly the partitions of the new rows. An unpartitioned table is replaced as a whole.
     ///
     /// # Errors
-    /// Files of an earlier partition spec are there: which of their rows belong to these partitions is not known.
+    /// The table has files of an earlier partition spec, whose rows cannot be assigned to partitions.
     pub async fn overwrite_partitions(&self, batches: impl Into<Batches>) -> LakeResult<Change> {
         let mut change = Change::new(self, Operation::Overwrite);
         change.add = Writer::new(self)?.write_all(batches.into()).await?;

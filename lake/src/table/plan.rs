@@ -1,4 +1,5 @@
-//! The files of a snapshot: which are live, which deletes apply to which, which can hold rows of a filter.
+//! Planning: the live files of a snapshot, the deletes that apply to each, and the files that can have rows of a
+//! filter.
 
 use super::filter::Bound;
 use super::filter::prune::{Pruner, Rows, order};
@@ -14,14 +15,14 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// A file that is part of a snapshot.
+/// A live file of a snapshot.
 #[derive(Debug, Clone)]
 pub struct LiveFile {
     pub entry: ManifestEntryRef,
     pub spec_id: i32,
 }
 
-/// The files that a read or a rewrite has to look into.
+/// The files that a read or a rewrite must open.
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
     pub files: Vec<PlannedFile>,
@@ -30,13 +31,13 @@ pub struct Plan {
 #[derive(Debug, Clone)]
 pub struct PlannedFile {
     pub file: LiveFile,
-    /// Position and equality deletes that may take rows of it away.
+    /// Position and equality deletes that may delete rows of the file.
     pub deletes: Vec<Arc<LiveFile>>,
-    /// Whether all its rows are meant.
+    /// True if all rows of the file match.
     pub whole: bool,
 }
 
-/// All files of a snapshot.
+/// All live files of a snapshot.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Live {
     pub(crate) data: Vec<LiveFile>,
@@ -62,7 +63,7 @@ impl LiveFile {
 }
 
 impl Table {
-    /// The data files of the table with the deletes that apply to them, without those that hold no row of the filter.
+    /// Returns the data files that can have rows of the filter, with the deletes that apply to them.
     #[boxed]
     pub async fn plan(&self, filter: &Filter) -> LakeResult<Plan> {
         self.plan_at(self.current_snapshot(), self.schema(), filter).await
@@ -90,7 +91,7 @@ impl Table {
         Ok(Plan { files })
     }
 
-    /// Every live file of a snapshot.
+    /// Returns all live files of a snapshot.
     pub(crate) async fn live(&self, snapshot: Option<&SnapshotRef>) -> LakeResult<Live> {
         let Some(snapshot) = snapshot else { return Ok(Live::default()) };
         let cache = self.lake().cache();
@@ -113,7 +114,7 @@ impl Table {
 }
 
 impl PlannedFile {
-    /// For iceberg's reader.
+    /// Returns the task for iceberg's reader.
     pub(crate) fn task(
         &self,
         schema: &SchemaRef,
@@ -150,7 +151,7 @@ impl PlannedFile {
     }
 }
 
-/// One pruner for each partition spec.
+/// Pruners of a filter, one per partition spec.
 pub(crate) struct Pruners<'a> {
     table: &'a Table,
     filter: &'a Bound,
@@ -173,7 +174,7 @@ impl<'a> Pruners<'a> {
     }
 }
 
-/// Which deletes can apply to a data file.
+/// Index of the deletes that can apply to a data file.
 pub(crate) struct DeleteIndex {
     by_partition: HashMap<(i32, Struct), Vec<Arc<LiveFile>>>,
     /// Equality deletes of unpartitioned specs apply to all partitions.
@@ -202,7 +203,7 @@ impl DeleteIndex {
     }
 }
 
-/// By sequence number, and by the paths that a position delete file names.
+/// Decides by sequence number, and for position deletes also by the data file paths in their bounds.
 fn applies(delete: &LiveFile, file: &LiveFile) -> bool {
     let data = delete.data();
     if data.content_type() == DataContentType::EqualityDeletes {

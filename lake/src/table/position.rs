@@ -1,4 +1,4 @@
-//! Where rows are in their files: found by reading the columns that tell, and written down as position deletes.
+//! Finds the positions of rows in their files and writes position deletes.
 
 use super::filter::Column;
 use super::plan::{LiveFile, PlannedFile};
@@ -27,7 +27,8 @@ const WRITE_ROWS: usize = 65_536;
 /// A test of the rows of a batch.
 pub(crate) type Test<'a> = &'a (dyn Fn(&RecordBatch) -> LakeResult<BooleanArray> + Send + Sync);
 
-/// The positions of the rows that pass the test and were not deleted before, in order.
+/// Returns the positions, in order, of the rows that pass the test and are not deleted yet. Reads only the columns of
+/// the test.
 pub(crate) async fn of_rows(
     table: &Table,
     planned: &PlannedFile,
@@ -52,10 +53,10 @@ pub(crate) async fn of_rows(
     Ok(positions)
 }
 
-/// What position deletes have taken away already. Each delete file is read once, however many files it is for.
+/// Rows deleted by position deletes. Each delete file is read only once.
 #[derive(Default)]
 pub(crate) struct Deleted {
-    /// The rows of each data file, by the path of the delete file.
+    /// Deleted rows by the path of the delete file, then by the path of the data file.
     by_file: HashMap<String, HashMap<String, HashSet<i64>>>,
 }
 
@@ -95,7 +96,7 @@ impl Deleted {
     }
 }
 
-/// Some columns of a Parquet file as they lie there, every row.
+/// Reads columns of a Parquet file, including deleted rows.
 pub(super) async fn open(
     io: &FileIO,
     path: &str,
@@ -110,7 +111,7 @@ pub(super) async fn open(
     Ok(builder.with_projection(mask).with_batch_size(READ_ROWS).build()?)
 }
 
-/// Files know columns by ids; those without ids were written by others, and known by names.
+/// Matches by field id, or by name in files of other writers without ids.
 fn is(field: &Field, column: &Column) -> bool {
     match field.metadata().get(PARQUET_FIELD_ID_META_KEY) {
         Some(id) => id.parse() == Ok(column.id),
@@ -118,7 +119,7 @@ fn is(field: &Field, column: &Column) -> bool {
     }
 }
 
-/// The columns under the table's names and in its types. A column that the file does not have is null.
+/// Renames and casts the columns to the schema of the table. A column that the file lacks is null.
 pub(super) fn by_name(batch: &RecordBatch, columns: &[Column]) -> LakeResult<RecordBatch> {
     let schema = batch.schema();
     let mut fields = vec![];
@@ -136,14 +137,14 @@ pub(super) fn by_name(batch: &RecordBatch, columns: &[Column]) -> LakeResult<Rec
     Ok(RecordBatch::try_new(Arc::new(ArrowSchema::new(fields)), arrays)?)
 }
 
-/// Rows of one file that are to go.
+/// Rows of one file to delete.
 pub(crate) struct Positions {
     pub(crate) file: LiveFile,
-    /// In order.
+    /// Sorted.
     pub(crate) rows: Vec<i64>,
 }
 
-/// Position delete files: one for each partition that has any.
+/// Writes position delete files, one per partition.
 pub(crate) async fn write(table: &Table, all: Vec<Positions>) -> LakeResult<Vec<File>> {
     let mut by_partition: HashMap<(i32, Struct), BTreeMap<String, Vec<i64>>> = HashMap::new();
     for positions in all {

@@ -1,4 +1,4 @@
-//! Reading: which columns and rows, of which snapshot; a stream of batches, or counts.
+//! Reads columns and rows of a snapshot as a stream of batches, or counts rows.
 
 use super::equality::{MAX_DELETE_KEY_BYTES, read_live};
 use super::filter::Bound;
@@ -21,10 +21,10 @@ use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Which state of a table.
+/// Selects a state of a table.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum At {
-    /// As it was when it was loaded.
+    /// The state that was loaded.
     #[default]
     Now,
     Snapshot(i64),
@@ -35,7 +35,7 @@ pub enum At {
 }
 
 impl At {
-    /// The snapshot of this state, or what the table lacks.
+    /// Returns the snapshot of this state, or the reason why it does not exist.
     pub(crate) fn within<'m>(&self, metadata: &'m TableMetadata) -> Result<Option<&'m SnapshotRef>, String> {
         match self {
             At::Now => Ok(metadata.current_snapshot()),
@@ -58,7 +58,7 @@ impl At {
     }
 }
 
-/// `table.scan().columns(["order_id"]).filter(Filter::eq("state", "TX")).stream().await?`
+/// Builder of a read: `table.scan().columns(["order_id"]).filter(Filter::eq("state", "TX")).stream().await?`
 #[derive(Debug)]
 #[must_use = "nothing is read before `stream`, `collect` or `count`"]
 pub struct Scan<'a> {
@@ -100,35 +100,35 @@ impl Table {
         }
     }
 
-    /// The number of its rows. Files without deletes are not read.
+    /// Returns the number of rows. Files without deletes are not read.
     #[boxed]
     pub async fn count(&self) -> LakeResult<u64> {
         self.scan().count().await
     }
 
-    /// All data files of a state of the table, with their deletes.
+    /// Returns all data files of a state of the table, with their deletes.
     #[boxed]
     pub async fn files(&self, at: &At) -> LakeResult<Plan> {
         self.plan_at(self.snapshot_at(at)?, self.schema(), &Filter::All).await
     }
 
-    /// All snapshots that are kept, the oldest first.
+    /// Returns all snapshots that have not expired, oldest first.
     pub fn snapshots(&self) -> Vec<SnapshotRef> {
         let mut snapshots: Vec<_> = self.metadata().snapshots().cloned().collect();
         snapshots.sort_by_key(|snapshot| (snapshot.sequence_number(), snapshot.timestamp_ms()));
         snapshots
     }
 
-    /// The snapshot of a state; none if the table was empty.
+    /// Returns the snapshot of a state, or `None` if the table was empty.
     ///
     /// # Errors
-    /// It is not kept any more, or there is no such branch or tag.
+    /// The snapshot has expired, or the branch or tag does not exist.
     pub fn snapshot_at(&self, at: &At) -> LakeResult<Option<&SnapshotRef>> {
         let missing = |what| LakeError::input(format!("table `{}` {what}", self.name()), "list its snapshots");
         at.within(self.metadata()).map_err(missing)
     }
 
-    /// The live rows of some files in the table's present columns, where the filter may hold.
+    /// Reads the live rows of files in the current schema. Rows that do not match the filter may be skipped.
     pub(crate) fn read_files(&self, files: &[PlannedFile], filter: Option<&Bound>) -> LakeResult<Batches> {
         let ids: Vec<_> = self.schema().as_struct().fields().iter().map(|field| field.id).collect();
         read(self.iceberg(), self.reader(), files, self.schema(), &ids, filter, MAX_DELETE_KEY_BYTES)
@@ -140,7 +140,7 @@ impl Table {
 }
 
 impl<'a> Scan<'a> {
-    /// Only these, in this order.
+    /// Selects columns in this order.
     pub fn columns<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
         self.columns = Some(columns.into_iter().map(Into::into).collect());
         self
@@ -161,7 +161,8 @@ impl<'a> Scan<'a> {
         self
     }
 
-    /// File after file, those with lesser keys first: the same files give their rows in the same order each time.
+    /// Reads one file after the other, ordered by their smallest key. The same files return their rows in the same
+    /// order each time.
     pub fn in_order(mut self) -> Self {
         self.in_order = true;
         self
@@ -180,7 +181,7 @@ impl<'a> Scan<'a> {
         self
     }
 
-    /// Batch by batch, a few files at a time, in no order.
+    /// Streams batches in no particular order, reading a few files concurrently.
     pub async fn stream(self) -> LakeResult<Batches> {
         let schema = self.schema()?;
         let ids = match &self.columns {
@@ -212,18 +213,18 @@ impl<'a> Scan<'a> {
         if self.in_order { reader.with_data_file_concurrency_limit(1) } else { reader }
     }
 
-    /// The least key in a file, as far as it is known: of the first column.
+    /// Returns the lower bound of the first key column in a file, if known.
     fn least<'f>(&self, file: &'f PlannedFile) -> Option<&'f Datum> {
         let column = self.table.schema().identifier_field_ids().min()?;
         file.file.data().lower_bounds().get(&column)
     }
 
-    /// All of it in memory.
+    /// Reads all batches into memory.
     pub async fn collect(self) -> LakeResult<Vec<RecordBatch>> {
         self.stream().await?.try_collect().await.map_err(LakeError::source)
     }
 
-    /// The number of rows. What manifests tell is not read.
+    /// Returns the number of rows. Files are not read if their manifest entry is enough.
     pub async fn count(self) -> LakeResult<u64> {
         let schema = self.schema()?;
         let filter = self.filter.bind(&schema)?;
@@ -244,7 +245,7 @@ impl<'a> Scan<'a> {
         self.table.plan_at(self.table.snapshot_at(&self.at)?, self.schema()?.as_ref(), &self.filter).await
     }
 
-    /// The present columns for the present state, else those of the snapshot.
+    /// Returns the current schema for the current state, otherwise the schema of the snapshot.
     fn schema(&self) -> LakeResult<SchemaRef> {
         match (&self.at, self.table.snapshot_at(&self.at)?) {
             (At::Now, _) | (_, None) => Ok(self.table.schema().clone()),
@@ -262,8 +263,8 @@ fn read(
     filter: Option<&Bound>,
     max_key_bytes: usize,
 ) -> LakeResult<Batches> {
-    // With the name of the file behind the columns iceberg finds each column by its id. Without it, columns of a file that
-    // have the asked types in another order count as renamed, and values come under each other's names.
+    // With the file name as the last column, iceberg matches each column by its id. Without it, iceberg takes columns
+    // of a file that have the requested types in another order as renamed, and returns values under the wrong names.
     let asked: Vec<i32> = field_ids.iter().copied().chain([RESERVED_FIELD_ID_FILE]).collect();
     let tasks = files.iter().map(|file| file.task(schema, &asked, filter)).collect::<LakeResult<Vec<_>>>()?;
     let fields = field_ids.iter().filter_map(|id| schema.as_struct().field_by_id(*id).cloned());
@@ -273,8 +274,8 @@ fn read(
     Ok(Batches::new(schema, live.map(move |batch| Ok(plain(&batch?, &given)?))))
 }
 
-/// The columns of the schema. iceberg gives those that are the same in all rows of a file in a packed form, which few others
-/// understand.
+/// Casts to the columns of the schema. iceberg returns columns with one value per file in a compressed form that few
+/// consumers support.
 fn plain(batch: &RecordBatch, schema: &ArrowSchemaRef) -> LakeResult<RecordBatch> {
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     let columns = batch.columns().iter().zip(schema.fields()).map(|(column, field)| {

@@ -1,4 +1,4 @@
-//! Taking rows out of files: a file goes as a whole, is written anew without the rows, or stays beside a position delete.
+//! Deletes rows from files: a file is removed, rewritten without the rows, or kept with a position delete.
 
 use super::filter::Column;
 use super::plan::PlannedFile;
@@ -11,24 +11,25 @@ use arrow::compute::kernels::boolean::not;
 use futures::TryStreamExt as _;
 use iceberg::spec::Operation;
 
-/// Of so many rows a file is written anew without further ado: that costs a few milliseconds, and readers have less to do.
+/// Files with up to this number of rows are always rewritten, which takes a few milliseconds and saves work for
+/// readers.
 const SMALL_ROWS: u64 = 20_000;
-/// From this part of its rows on a file is written anew, whatever its size.
+/// A file is rewritten if at least one in this number of its rows is deleted.
 const LARGE_PART: u64 = 4;
-/// Iceberg's own names of the property and of its values.
+/// Iceberg's name of the property. Its values are Iceberg's too, except `by-cost`.
 const MODE: &str = "write.merge.mode";
 
-/// What becomes of a file of which some rows go.
+/// How rows are deleted from a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RowMode {
-    /// By what it costs: small files and large parts are written anew, of large files positions are noted.
+    /// Rewrites small files and files with many deleted rows; writes position deletes for other files.
     ByCost,
     CopyOnWrite,
     MergeOnRead,
 }
 
 impl RowMode {
-    /// As the table's property says, or by cost.
+    /// Returns the mode in the property of the table, or `ByCost`.
     pub fn of(table: &Table) -> LakeResult<Self> {
         match table.property(MODE) {
             None | Some("by-cost") => Ok(RowMode::ByCost),
@@ -51,7 +52,7 @@ impl RowMode {
     }
 }
 
-/// One change in the making.
+/// A change that is being built.
 pub(crate) struct Rewrite {
     table: Table,
     pub(crate) change: Change,
@@ -73,8 +74,8 @@ impl Rewrite {
         })
     }
 
-    /// Takes the rows that pass the test out of a file, and says how many. They are told by these columns. Of a file that goes as a whole, those
-    /// that deletes have taken out before are counted too.
+    /// Deletes the rows that pass the test from a file and returns their number. The test gets these columns. If the
+    /// whole file is removed, rows that were already deleted count too.
     pub(crate) async fn drop_rows(
         &mut self,
         planned: &PlannedFile,
@@ -102,7 +103,7 @@ impl Rewrite {
         Ok(going)
     }
 
-    /// A file goes, and the deletes that are for it alone.
+    /// Removes a file and the deletes that apply only to it.
     pub(crate) fn drop_file(&mut self, planned: &PlannedFile) {
         self.change.remove.push(planned.file.file());
         let path = planned.file.path();
@@ -110,7 +111,7 @@ impl Rewrite {
         self.change.remove.extend(own.map(|delete| delete.file()));
     }
 
-    /// The rows that stay, into new files.
+    /// Copies the remaining rows into new files.
     async fn keep_others(&mut self, planned: &PlannedFile, test: Test<'_>) -> LakeResult<()> {
         let mut batches = self.table.read_files(std::slice::from_ref(planned), None)?;
         while let Some(batch) = batches.try_next().await.map_err(LakeError::source)? {

@@ -32,12 +32,12 @@ pub struct TableSpec {
     pub partition: &'static [(&'static str, Transform)],
     /// The order of the rows in each file.
     pub sorted: &'static [&'static str],
-    /// A query for the page of the table: a text or a time, and a number in each row.
+    /// Query for the chart on the page of the table; each row has a text or time, and a number.
     pub chart: Option<&'static str>,
     pub columns: &'static [Column],
 }
 
-/// A column of a [`TableSpec`]; the macro [`columns!`](crate::columns) makes them.
+/// A column of a [`TableSpec`], as built by the macro [`columns!`](crate::columns).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Column {
     pub name: &'static str,
@@ -136,13 +136,13 @@ impl Kind {
         }
     }
 
-    /// Returns `None` for a type that no column of a declared table has.
+    /// Returns the kind for an Arrow type, or `None` if no column of a declared table can have the type.
     pub fn of(data_type: &DataType) -> Option<Kind> {
         use Kind::{Bool, Date, Double, Int, Long, Text, Timestamp, TimestampUtc};
         let is_same = |kind: &Kind| kind.arrow() == *data_type;
         match data_type {
             DataType::Decimal128(precision, scale) => Some(Kind::Decimal(*precision, *scale)),
-            DataType::UInt32 | DataType::UInt64 => Some(Long), // Counts.
+            DataType::UInt32 | DataType::UInt64 => Some(Long), // Row counts.
             _ => [Bool, Int, Long, Double, Text, Date, Timestamp, TimestampUtc].into_iter().find(is_same),
         }
     }
@@ -163,7 +163,7 @@ impl TableSpec {
         TableSpec { doc, ..self }
     }
 
-    /// Outermost first.
+    /// Sets the partition fields, outermost first.
     #[must_use]
     pub const fn partition(self, partition: &'static [(&'static str, Transform)]) -> TableSpec {
         TableSpec { partition, ..self }
@@ -185,7 +185,7 @@ impl TableSpec {
         TableName::new(self.namespace, self.name)
     }
 
-    /// The URI of the table as an asset: `lake://namespace/name`.
+    /// Returns the URI of the table as an asset: `lake://namespace/name`.
     pub fn uri(&self) -> String {
         format!("lake://{}/{}", self.namespace, self.name)
     }
@@ -202,19 +202,20 @@ impl TableSpec {
         Arc::new(Schema::new(self.columns.iter().map(Column::field).collect::<Vec<_>>()))
     }
 
-    /// The schema with every column nullable: for rows whose contract has yet to be checked.
+    /// Returns the schema with every column nullable, for rows whose contract has not been checked yet.
     pub fn unchecked_schema(&self) -> SchemaRef {
         Arc::new(Schema::new(self.columns.iter().map(|column| column.field().with_nullable(true)).collect::<Vec<_>>()))
     }
 
-    /// The key, if none of its columns is nullable; only then can rows be replaced by it.
+    /// Returns the key if none of its columns is nullable, otherwise an empty key. Rows can be replaced only by a key
+    /// without nulls.
     pub fn required_key(&self) -> &'static [&'static str] {
         let required = |name: &&str| self.column(name).is_some_and(|column| !column.nullable);
         if self.key.iter().all(required) { self.key } else { &[] }
     }
 
     /// # Errors
-    /// A column has a type that Iceberg does not have.
+    /// Iceberg has no type for a column.
     pub fn definition(&self) -> LakeResult<TableDef> {
         let keyed = TableDef::of(&self.schema())?.key(self.required_key().iter().copied());
         let sorted = keyed.sorted(self.sorted.iter().copied());
@@ -222,7 +223,7 @@ impl TableSpec {
         Ok(self.chart.into_iter().fold(parted, TableDef::chart))
     }
 
-    /// A contract that requires exactly these columns, a value in each that is not nullable, and a unique key.
+    /// Returns a contract that requires exactly these columns, a value in each that is not nullable, and a unique key.
     pub fn contract(&self) -> Contract {
         let required = self.columns.iter().filter(|column| !column.nullable).map(|column| column.name);
         let contract = Contract::of(self.uri()).key(self.key.iter().copied()).schema(&self.schema()).not_null(required);

@@ -1,8 +1,8 @@
-//! Commits as a part of a task's completion: the tables change exactly if the task's success is recorded, in the same
-//! Postgres transaction. All files are written before that transaction begins; in it only rows of the catalog are
-//! compared and swapped, and no file is read or written. If another writer was faster the step asks to prepare again.
+//! Commits tables in the Postgres transaction that records the success of a task, so that both happen or neither does.
+//! All files are written before the transaction; within it, only catalog rows are compared and swapped. If another
+//! writer committed first, the step requests to be prepared again.
 //!
-//! A catalog that answers over HTTP is no part of a transaction: there the tables are committed before it, once for the try.
+//! A REST catalog cannot take part in a transaction. Its tables are committed before the transaction, once per attempt.
 
 mod apart;
 
@@ -20,12 +20,12 @@ use orch_sdk::task::{TaskResult, fatal};
 use orch_store::completion::{CompletionStep, Outdated, StepFuture};
 use sqlx::postgres::PgConnection;
 
-/// Tables that are prepared at the same time: each has a few requests under way, and a session at the catalog for
+/// Maximum number of tables prepared concurrently. Each has a few requests in flight, and uses a catalog session for
 /// milliseconds.
 const TABLES_AT_ONCE: usize = 16;
 
-/// Leave it with `ctx.commit(change.step(&lake))`. Changes of several tables belong into one step: their rows of the
-/// catalog are taken in the order of their names, so that two tasks never wait for each other.
+/// Completion step that commits changes: `ctx.commit(change.step(&lake))`. Put the changes of several tables into one
+/// step: it locks their catalog rows in the order of the table names, which prevents deadlocks between tasks.
 #[derive(Debug)]
 #[must_use = "leave it with `ctx.commit`"]
 pub struct CommitStep {
@@ -33,12 +33,12 @@ pub struct CommitStep {
     tables: Vec<OfTable>,
 }
 
-/// The changes of one table, in the order in which they were made: each is laid onto what the one before it leaves.
+/// The changes of one table in the order in which they were made; each is applied to the result of the one before.
 #[derive(Debug)]
 struct OfTable {
     name: TableName,
     parts: Vec<StepChange>,
-    /// How often another writer was faster.
+    /// Number of times that another writer committed first.
     outdated: u32,
 }
 
@@ -46,7 +46,7 @@ struct OfTable {
 struct StepChange {
     change: Change,
     state: State,
-    /// The transaction did not find the table where it was staged.
+    /// True if the transaction found another state of the table than the staged one.
     moved: bool,
 }
 
@@ -54,7 +54,7 @@ struct StepChange {
 enum State {
     Unprepared,
     Staged(Box<Staged>),
-    /// The table has it already, or there is nothing to do.
+    /// Already committed, or nothing to do.
     Done,
 }
 
@@ -72,10 +72,10 @@ impl CommitStep {
         Self { lake: lake.clone(), tables }
     }
 
-    /// Writes all files of the commit, of several tables at the same time. Nobody sees them yet.
+    /// Writes all files of the commit, for several tables concurrently. They are not visible yet.
     ///
     /// # Errors
-    /// `LakeError::Conflict` as in `Change::commit`.
+    /// Returns `LakeError::Conflict` as in `Change::commit`.
     #[boxed]
     pub async fn stage(&mut self) -> LakeResult<()> {
         catalog(&self.lake)?;
@@ -94,10 +94,11 @@ impl CommitStep {
         self.lake.catalog().postgres().is_none()
     }
 
-    /// Publishes what was staged, on any transaction of the database that the catalog is in. Whoever began it commits it.
+    /// Publishes the staged changes in a transaction of the catalog's database. The caller commits the transaction.
     ///
     /// # Errors
-    /// `LakeError::Moved` if another writer was faster, or nothing was staged: roll back, stage again, and try again.
+    /// Returns `LakeError::Moved` if another writer committed first or nothing was staged: roll back, stage again, and
+    /// retry.
     #[boxed]
     pub async fn swap_on(&mut self, db: &mut PgConnection) -> LakeResult<()> {
         let catalog = catalog(&self.lake)?;
@@ -123,7 +124,7 @@ impl OfTable {
         let mut head = lake.table(&self.name).await?;
         for part in &mut self.parts {
             head = match std::mem::replace(&mut part.state, State::Unprepared) {
-                // What was rolled back is of use again if nobody has moved the table.
+                // After a rollback, the staged files can be reused if the table has not changed.
                 State::Staged(staged) if staged.base() == head.metadata_location() => {
                     if part.moved {
                         return Err(never(&self.name));
@@ -135,7 +136,7 @@ impl OfTable {
                         State::Staged(staged) => Some(staged),
                         _ => None,
                     };
-                    // A commit whose answer was lost is the table by now.
+                    // A commit whose response was lost may have succeeded.
                     let staged_at: Vec<_> = staged.iter().map(|staged| staged.location().to_owned()).collect();
                     if part.change.is_empty()
                         || find_earlier_commit(&part.change, &staged_at, &head) != EarlierCommit::Nothing
@@ -172,7 +173,7 @@ impl OfTable {
 }
 
 impl StepChange {
-    /// Gives the table as the next change of it finds it.
+    /// Stores the staged commit and returns the table for the next change.
     fn keep(&mut self, staged: Box<Staged>, lake: &Lake) -> LakeResult<super::Table> {
         let table = staged.table(lake)?;
         (self.state, self.moved) = (State::Staged(staged), false);
@@ -180,7 +181,8 @@ impl StepChange {
     }
 }
 
-/// The catalog has not moved the table, and yet the transaction found it elsewhere: it always will.
+/// Returns the error for a transaction that found another state although the catalog's is unchanged, so a retry cannot
+/// succeed.
 fn never(table: &TableName) -> LakeError {
     let what = format!(
         "table `{table}` cannot be committed with the outcome of its task: the transaction does not see it as its catalog does"

@@ -1,4 +1,4 @@
-//! The types of columns: which of arrow's Iceberg can keep, and how batches become what a table's files hold.
+//! Column types: maps Arrow types to those that Iceberg supports, and converts batches to the schema of a table.
 
 use super::definition::no_column;
 use crate::error::{LakeError, LakeResult};
@@ -47,7 +47,7 @@ pub(crate) fn plain_type(name: &str, data: &DataType) -> LakeResult<DataType> {
     })
 }
 
-/// The columns with types that Iceberg has.
+/// Converts the columns to types that Iceberg has.
 ///
 /// # Errors
 /// Iceberg has no type for a column.
@@ -59,12 +59,12 @@ pub(crate) fn plain_field(field: &Field) -> LakeResult<Field> {
     Ok(field.clone().with_data_type(plain_type(field.name(), field.data_type())?))
 }
 
-/// The batch as the table keeps it: columns by name, in the table's order and types; optional ones that are missing are
-/// null.
+/// Converts a batch to the schema of the table: matches columns by name, reorders and casts them, and fills missing
+/// optional columns with null.
 ///
 /// # Errors
-/// A column the table does not have, a required one that is missing, a null in it, a value that does not fit: each is
-/// named, with its row.
+/// An unknown column, a missing required column, a null in one, or a value that does not fit. The message has the
+/// column and the row.
 pub(crate) fn conform(batch: &RecordBatch, schema: &SchemaRef) -> LakeResult<RecordBatch> {
     let given = batch.schema();
     if let Some(extra) = given.fields().iter().find(|field| schema.field_with_name(field.name()).is_err()) {

@@ -1,4 +1,4 @@
-//! Upsert: rows replace those with the same key, and are added where there is none.
+//! Upsert: rows replace those with the same key; other rows are added.
 
 use super::filter::prune::Rows;
 use super::keys::Keys;
@@ -13,9 +13,9 @@ use iceberg::spec::Operation;
 use std::sync::Arc;
 
 impl Table {
-    /// Writes the rows, and takes out those of the table that have the same values in the columns `key`; without columns
-    /// the table's own key. What it costs follows the files that are touched: others are told by their partition and by
-    /// the least and greatest key in them. The keys are held in memory, the rows are not.
+    /// Writes the rows, and deletes existing rows with the same values in the columns `key`, or in the key of the table
+    /// if `key` is empty. The cost is proportional to the affected files; others are excluded by their partition and
+    /// key bounds. The keys are held in memory, the rows are not.
     ///
     /// # Errors
     /// Two of the rows have the same key, or a key is null.
@@ -23,10 +23,11 @@ impl Table {
         self.merge(key, batches, &[]).await
     }
 
-    /// As [`Table::upsert`], and takes out the rows that have one of the keys in `gone`, batches with the columns of the key.
+    /// Like [`Table::upsert`], and also deletes the rows with the keys in `gone`, which are batches with the key
+    /// columns.
     ///
     /// # Errors
-    /// As [`Table::upsert`]; a key is among the rows and among those that go.
+    /// Same errors as [`Table::upsert`], and a key that is both in the rows and in `gone`.
     pub async fn merge(&self, key: &[&str], batches: impl Into<Batches>, gone: &[RecordBatch]) -> LakeResult<Change> {
         let columns = if key.is_empty() { self.key() } else { key.iter().map(|&name| name.to_owned()).collect() };
         let mut keys = Keys::new(self, &columns)?;
@@ -53,7 +54,7 @@ impl Table {
         rewrite.finish().await
     }
 
-    /// The files that can have a row with one of the keys.
+    /// Returns the files that can have a row with one of the keys.
     async fn with_keys(&self, keys: &Keys) -> LakeResult<Vec<PlannedFile>> {
         let filter = keys.filter()?;
         let live = self.live(self.current_snapshot()).await?;
@@ -62,7 +63,7 @@ impl Table {
         let mut files = vec![];
         for file in live.data {
             if pruners.rows(&file)? != Rows::None {
-                // Never as a whole: that its keys lie within ours does not say that each is one of ours.
+                // Never as a whole: the file's keys are within the range, but need not be among these keys.
                 files.push(PlannedFile { deletes: index.of(&file), whole: false, file });
             }
         }

@@ -1,5 +1,5 @@
-//! Batches into data files: split by partition, sorted where the table declares an order, rolled at the target size. What
-//! is held in memory is bounded, however many rows and partitions there are.
+//! Writes batches into data files: split by partition, sorted if the table declares an order, rolled at the target
+//! size. Memory is bounded for any number of rows and partitions.
 
 mod folder;
 mod sort;
@@ -26,20 +26,20 @@ use sort::Sorter;
 use spread::Spread;
 use uuid::Uuid;
 
-/// Encoded rows that all open files hold at most, together.
+/// Maximum size of the encoded rows buffered by all open files together.
 const BUFFER_BYTES: usize = 256 << 20;
-/// One file alone need not hold as much.
+/// Maximum size of the encoded rows buffered by one file.
 const ROW_GROUP_BYTES: usize = 32 << 20;
 /// A column with a larger dictionary has few repeated values, and is written faster without one.
 const DICTIONARY_BYTES: usize = 256 << 10;
 const TARGET_FILE_BYTES: usize = 512 << 20;
 
-/// How files are written, by the properties of the table.
+/// Options for written files, from the table properties.
 #[derive(Debug, Clone)]
 pub struct Options {
     pub target_file_bytes: usize,
     pub row_group_bytes: usize,
-    /// Limited in tables that declare an order: queries find what they ask for in a few small groups.
+    /// Limited in sorted tables, so that queries read only a few small row groups.
     pub row_group_rows: Option<usize>,
     pub compression: Compression,
 }
@@ -79,14 +79,14 @@ impl Options {
         })
     }
 
-    /// For files of which so many are open at once.
+    /// Returns the writer properties if `open` files are open concurrently.
     pub(crate) fn parquet(&self, open: usize) -> WriterProperties {
         WriterProperties::builder()
             .set_compression(self.compression)
             .set_max_row_group_row_count(self.row_group_rows)
             .set_max_row_group_bytes(Some(self.row_group_bytes.min(BUFFER_BYTES / open)))
             .set_dictionary_page_size_limit(DICTIONARY_BYTES)
-            // Whole, never cut: crate iceberg takes the bounds of a file from those row groups whose bounds are exact.
+            // Not truncated, because the iceberg crate computes file bounds only from row groups with exact bounds.
             .set_statistics_truncate_length(None)
             .build()
     }
@@ -94,7 +94,7 @@ impl Options {
 
 pub(crate) type FileBuilder = RollingFileWriterBuilder<ParquetWriterBuilder, Folders, DefaultFileNameGenerator>;
 
-/// What makes files of a table with this schema; their names begin with `prefix`.
+/// Returns a builder for files with this schema, whose names begin with `prefix`.
 pub(crate) fn file_builder(table: &Table, schema: &SchemaRef, prefix: &str, open: usize) -> LakeResult<FileBuilder> {
     table.check_written()?;
     let options = Options::of(table.metadata())?;
@@ -127,12 +127,12 @@ impl Writer {
         Ok(Self { arrow_schema: table.arrow_schema()?, way })
     }
 
-    /// The batch in the form of the table, before it is written.
+    /// Converts a batch to the schema of the table, before it is written.
     pub(crate) fn conform(&self, batch: &RecordBatch) -> LakeResult<RecordBatch> {
         conform(batch, &self.arrow_schema)
     }
 
-    /// Takes a batch that has the table's form.
+    /// Writes a batch that has the schema of the table.
     pub(crate) async fn write(&mut self, batch: RecordBatch) -> LakeResult<()> {
         match &mut self.way {
             _ if batch.num_rows() == 0 => Ok(()),
@@ -141,7 +141,7 @@ impl Writer {
         }
     }
 
-    /// All files of the batches.
+    /// Writes all batches and returns their files.
     pub(crate) async fn write_all(mut self, mut batches: Batches) -> LakeResult<Vec<File>> {
         while let Some(batch) = batches.try_next().await.map_err(LakeError::source)? {
             let batch = self.conform(&batch)?;

@@ -1,4 +1,4 @@
-//! Files that one process has written and another one commits: what a manifest says of them goes from one to the other as JSON.
+//! Files that one process writes and another commits. Their manifest entries are passed between processes as JSON.
 
 use super::{Change, File, Table};
 use crate::error::{LakeError, LakeResult};
@@ -8,7 +8,7 @@ use iceberg::spec::{
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-/// A file of a table that no snapshot has yet.
+/// A file that is not in any snapshot yet.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct WrittenFile {
     /// The partition spec it was written under.
@@ -17,7 +17,7 @@ pub struct WrittenFile {
 }
 
 impl Change {
-    /// The files of an append, for another process to commit.
+    /// Returns the files of an append, for another process to commit.
     pub fn written(&self) -> LakeResult<Vec<WrittenFile>> {
         let said = |File { data, spec_id }: &File| {
             let partition = self.base.partition_type(*spec_id)?;
@@ -30,10 +30,10 @@ impl Change {
 }
 
 impl Table {
-    /// An append of files that another process has written for this table.
+    /// Appends files that another process has written for this table.
     ///
     /// # Errors
-    /// They were written under a partition spec that the table no longer knows.
+    /// The table no longer has the partition spec of a file.
     pub fn append_written<'a>(&self, files: impl IntoIterator<Item = &'a WrittenFile>) -> LakeResult<Change> {
         let mut change = Change::new(self, Operation::Append);
         for WrittenFile { spec_id, file } in files {

@@ -1,7 +1,8 @@
-//! Small files are written together, deletes are applied, files of older partition specs come into the present one.
+//! Compaction: merges small files, applies deletes, and rewrites files of older partition specs.
 //!
-//! What is written takes the sequence number of the snapshot that was read: deletes that a writer commits meanwhile still
-//! apply to it. Deletes by position cannot, for they name the old file: then the commit is a conflict, and it is done again.
+//! Rewritten files take the sequence number of the snapshot that was read, so equality deletes committed in the
+//! meantime still apply to them. Position deletes cannot, because they refer to the old files; the commit conflicts and
+//! is repeated.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher as _};
@@ -34,17 +35,17 @@ pub struct Compacted {
     pub deletes: u64,
 }
 
-/// What a compaction does with a table as it is.
+/// Plan of a compaction.
 struct Planned {
     files: Vec<PlannedFile>,
-    /// Indexes of the files that are read together.
+    /// Indexes of the files that are rewritten together.
     bins: Vec<Vec<usize>>,
-    /// Delete files that apply to nothing any more.
+    /// Delete files that no longer apply to any file.
     dangling: Vec<File>,
 }
 
 impl Table {
-    /// Writes files anew where it is worth it. Without such, the change is empty.
+    /// Rewrites files where it is worthwhile. The change is empty if there are none.
     #[boxed]
     pub async fn compact(&self, asked: &Compaction) -> LakeResult<Change> {
         let mut change = Change::new(self, Operation::Replace);
@@ -60,13 +61,13 @@ impl Table {
         Ok(change)
     }
 
-    /// Whether a compaction would do anything. No data file is opened.
+    /// Returns true if a compaction would change anything. Reads only metadata.
     pub(super) async fn needs_compaction(&self, asked: &Compaction) -> LakeResult<bool> {
         let planned = self.plan_compaction(asked).await?;
         Ok(!planned.bins.is_empty() || !planned.dangling.is_empty())
     }
 
-    /// What a compaction would read, of all its commits together. No data file is opened.
+    /// Returns the number of bytes that a compaction reads, over all its commits. Reads only metadata.
     #[boxed]
     pub async fn bytes_to_compact(&self, asked: &Compaction) -> LakeResult<u64> {
         let Planned { files, bins, .. } = self.plan_compaction(&asked.clone().max_bytes(u64::MAX)).await?;
@@ -106,7 +107,8 @@ impl Table {
     }
 }
 
-/// The same in each process of the same binary. With another one a file may be in two shares: one of them then tries again.
+/// Deterministic within one build of the binary. Across builds, a file can be in two shares; then one of the two
+/// conflicts and retries.
 fn hash(of: impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     of.hash(&mut hasher);
@@ -114,13 +116,13 @@ fn hash(of: impl Hash) -> u64 {
 }
 
 impl Lake {
-    /// Compacts a table until nothing is worth it any more, commit by commit.
+    /// Compacts a table, commit by commit, until nothing is worth compacting.
     #[boxed]
     pub async fn compact(&self, name: &TableName, asked: &Compaction) -> LakeResult<Compacted> {
         self.compact_by(name, asked, None).await
     }
 
-    /// The same for a task, whose name is on the snapshots.
+    /// Like [`Lake::compact`], and records the task in the snapshots.
     pub(super) async fn compact_by(
         &self,
         name: &TableName,
@@ -136,7 +138,7 @@ impl Lake {
             });
             let Some((_, _, told)) = done.await? else { return Ok(all) };
             all.add(told);
-            // A target that no file can meet would never be met.
+            // Stops if the number of files does not shrink, for example because the target size is not reachable.
             if told.files_after >= told.files_before && told.deletes == 0 {
                 return Ok(all);
             }

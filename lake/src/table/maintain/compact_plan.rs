@@ -1,4 +1,4 @@
-//! Which files are written anew, and which together. Pure: the same files give the same bins.
+//! Selects the files to rewrite and groups them into bins. Deterministic.
 
 use std::collections::HashMap;
 
@@ -8,14 +8,16 @@ use serde::{Deserialize, Serialize};
 use super::TRIES;
 use crate::table::{TableName, spark};
 
-/// A file below this share of the target is small, as Iceberg's own procedure has it: what one has made the other lets be.
+/// A file below this fraction of the target size is small. Same value as in Iceberg's own procedure, so that neither
+/// rewrites files of the other.
 const SMALL: f64 = 0.75;
-/// This share of a file's rows deleted makes it worth writing anew, whatever its size.
+/// A file with at least this fraction of deleted rows is rewritten, whatever its size.
 const DELETED: f64 = 0.3;
-/// A bin holds so many files of the target size: more rows come out as full files, and a failed commit loses little.
+/// Size of a bin in files of the target size. Larger bins produce more full files; smaller bins lose less work if a
+/// commit fails.
 const BIN: u64 = 8;
 
-/// How a table is compacted.
+/// Options of a compaction.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Compaction {
     min_files: usize,
@@ -25,10 +27,11 @@ pub struct Compaction {
     pub(super) tries: u32,
 }
 
-/// One of so many shares of a table's files, for tasks that compact it side by side. A partition is in one share as a whole.
+/// One of `of` shares of the files of a table, for tasks that compact it in parallel. A partition is never split
+/// between shares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Share {
-    /// From 0.
+    /// Counted from 0.
     pub number: u32,
     pub of: u32,
 }
@@ -40,8 +43,8 @@ impl Share {
 }
 
 impl Default for Compaction {
-    /// Five small files of a partition are worth it, and a file that any delete applies to; 10 GB in a commit. How large
-    /// files are to be is said by the table's property `write.target-file-size-bytes`.
+    /// Rewrites five or more small files of a partition, and each file to which a delete applies; at most 10 GB per
+    /// commit. The target file size is the table property `write.target-file-size-bytes`.
     fn default() -> Self {
         Self { min_files: 5, min_deletes: Some(1), max_bytes: 10 << 30, share: None, tries: TRIES }
     }
@@ -52,28 +55,28 @@ impl Compaction {
         Self::default()
     }
 
-    /// Fewer small files than this are left for the next time.
+    /// Sets the minimum number of small files in a partition that are worth rewriting.
     #[must_use]
     pub fn min_files(mut self, count: usize) -> Self {
         self.min_files = count.max(2);
         self
     }
 
-    /// A file is written anew when so many delete files apply to it.
+    /// Sets the number of delete files that apply to a file from which it is rewritten.
     #[must_use]
     pub fn min_deletes(mut self, count: usize) -> Self {
         self.min_deletes = Some(count.max(1));
         self
     }
 
-    /// Deletes alone are no reason, unless they are most of a file.
+    /// Ignores deletes unless they cover a large part of a file.
     #[must_use]
     pub fn ignore_deletes(mut self) -> Self {
         self.min_deletes = None;
         self
     }
 
-    /// At most so much is read in one commit; what remains is done in the next.
+    /// Sets the maximum number of bytes read per commit. The rest is done in the next commits.
     #[must_use]
     pub fn max_bytes(mut self, bytes: u64) -> Self {
         self.max_bytes = bytes;
@@ -87,14 +90,15 @@ impl Compaction {
         self
     }
 
-    /// Files of other shares are let be.
+    /// Restricts the compaction to one share of the files.
     #[must_use]
     pub fn share(mut self, share: Share) -> Self {
         self.share = Some(share);
         self
     }
 
-    /// The same of all of a table as a statement of Spark, which knows its catalog by this name. Spark knows no share, and no most bytes.
+    /// Returns the equivalent Spark statement for the whole table; `catalog` is the name of the catalog in Spark. Spark
+    /// has no shares and no `max_bytes`.
     pub fn spark_statement(&self, catalog: &str, table: &TableName, is_sorted: bool) -> String {
         let table = spark::text(&spark::table(table));
         let strategy = if is_sorted { "sort" } else { "binpack" };
@@ -107,24 +111,24 @@ impl Compaction {
     }
 }
 
-/// What a decision needs to know of a data file.
+/// A data file with the facts that the plan depends on.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Candidate {
-    /// The caller's name for it.
+    /// Index of the caller.
     pub index: usize,
-    /// `None` for files of an older spec: they are written by the new one, wherever that puts their rows.
+    /// `None` for a file of an older spec, whose rows can move to any partition of the new spec.
     pub partition: Option<Struct>,
     pub bytes: u64,
     pub rows: u64,
-    /// Delete files that apply to it, and how many of its rows they may delete.
+    /// Number of delete files that apply, and the maximum number of rows that they delete.
     pub deletes: usize,
     pub deleted_rows: u64,
-    /// The same for files that belong into one share.
+    /// Files with the same key are in the same share.
     pub share_key: u64,
 }
 
-/// Bins of indexes: the files of one are read together and written as few of the target size. Files that are as they
-/// should be are in none.
+/// Returns bins of file indexes. The files of a bin are read together and rewritten to the target size. Files that need
+/// no rewrite are in no bin.
 pub(crate) fn plan(files: &[Candidate], asked: &Compaction, target: u64) -> Vec<Vec<usize>> {
     let mut partitions: HashMap<Option<&Struct>, Vec<&Candidate>> = HashMap::new();
     let is_asked = |file: &&Candidate| asked.share.is_none_or(|share| share.has(file));
@@ -136,7 +140,7 @@ pub(crate) fn plan(files: &[Candidate], asked: &Compaction, target: u64) -> Vec<
     bins.sort_by_key(|bin| bin.files.iter().map(|file| file.index).min());
     let mut read = 0;
     let within = |bin: &Bin<'_>| {
-        // The first is done whatever its size, or nothing would ever be.
+        // The first bin always fits, or a large bin would never be compacted.
         let fits = read == 0 || read + bin.bytes <= asked.max_bytes;
         read += bin.bytes;
         fits
@@ -153,14 +157,14 @@ fn is_small(file: &Candidate, target: u64) -> bool {
     (file.bytes as f64) < target as f64 * SMALL
 }
 
-/// Written anew even if it is alone: deletes apply to it, or the table is partitioned otherwise by now.
+/// Returns true if the file must be rewritten even alone: it has enough deletes, or an older partition spec.
 fn must_go(file: &Candidate, asked: &Compaction) -> bool {
     let many = asked.min_deletes.is_some_and(|count| file.deletes >= count);
     let most = file.deletes > 0 && file.deleted_rows as f64 >= file.rows as f64 * DELETED;
     many || most || file.partition.is_none()
 }
 
-/// First fit, in the order the files came: rows that were written together stay together.
+/// First fit in the order of the files, so that rows that were written together stay together.
 fn pack(files: Vec<&Candidate>, target: u64) -> Vec<Bin<'_>> {
     let mut bins: Vec<Bin<'_>> = Vec::new();
     for file in files {
@@ -180,7 +184,7 @@ mod tests {
     use super::*;
     use iceberg::spec::Literal;
 
-    /// Files as `partition:bytes`, with `+n` for deletes; the bins as their indexes. The target is 100.
+    /// Files are written as `partition:bytes`, with `+n` for deletes; bins as their indexes. The target is 100.
     fn check(files: &str, asked: &Compaction, expected: &str) {
         let candidate = |(index, text): (usize, &str)| {
             let (partition, rest) = text.split_once(':').unwrap();

@@ -57,7 +57,7 @@ impl Lake {
     #[boxed]
     pub async fn expire(&self, name: &TableName, asked: &Expiry, now: DateTime<Utc>) -> LakeResult<Expired> {
         self.check_owner().await?;
-        // The lists of the last attempt. They are deleted if it conflicts, and stay if its outcome is not known.
+        // The lists of the last attempt. They are deleted if it conflicts, and stay if its outcome is unknown.
         let lists = &Mutex::new(Vec::new());
         let take_lists = || std::mem::take(&mut *lists.lock().unwrap_or_else(PoisonError::into_inner));
         let expired = until_committed(self, name, asked.tries.unwrap_or(TRIES), |base: Table| async move {
@@ -85,8 +85,8 @@ impl Lake {
     }
 }
 
-/// Whether `head` is `base` with more snapshots on `main`. Then the files that only the planned snapshots referenced are the same,
-/// because a new snapshot references new files and files of its parent.
+/// Returns true if `head` is `base` with more snapshots on `main`. Then the files that only the planned snapshots
+/// referenced are the same, because a new snapshot references new files and files of its parent.
 fn is_continued(base: &Table, head: &Table, plan: &Plan) -> LakeResult<bool> {
     let named = |table: &Table| -> LakeResult<BTreeMap<String, i64>> {
         let refs = refs(table.metadata())?.into_iter().filter(|(name, _)| name != MAIN_BRANCH);

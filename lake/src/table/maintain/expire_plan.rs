@@ -1,4 +1,4 @@
-//! Which snapshots go. Pure: a table's metadata, what was asked and a moment give the same answer.
+//! Selects the snapshots that expire, as a pure function of the metadata, the options and the time.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use super::Expiry;
 use crate::error::{LakeError, LakeResult};
 use crate::table::evolve::{ancestors, refs};
 
-/// What goes, in the order of ids and names.
+/// Snapshots and references to remove, sorted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Plan {
     pub snapshots: Vec<i64>,
@@ -22,9 +22,9 @@ impl Plan {
     }
 }
 
-/// As the specification says and other engines do: `main`, and every branch that is not too old itself, keep so many
-/// snapshots and all that are young enough; a tag keeps its own; what nobody refers to goes by age. Beyond that, the
-/// newest snapshot that says how far a source was read stays, or the next run would begin at the beginning.
+/// Follows the Iceberg specification: `main`, and each branch that has not expired, keep a minimum number of snapshots
+/// and all young ones; a tag keeps its snapshot; unreferenced snapshots expire by age. In addition, the newest snapshot
+/// with the offsets of a source is kept, or its next run would start from the beginning.
 pub(super) fn plan(metadata: &TableMetadata, asked: &Expiry, now: DateTime<Utc>) -> LakeResult<Plan> {
     let properties = metadata.table_properties()?;
     if !properties.gc_enabled {
@@ -75,7 +75,8 @@ pub(super) fn plan(metadata: &TableMetadata, asked: &Expiry, now: DateTime<Utc>)
     Ok(Plan { snapshots: snapshots.into_iter().collect(), refs: gone.into_iter().map(|(name, _)| name).collect() })
 }
 
-/// Where writers note how far they have read: ours, and Kafka Connect's and Flink's, who write to tables of orch too.
+/// Returns true for snapshot properties with the read position of a source, as written by orch, Kafka Connect and
+/// Flink.
 fn is_offset(key: &str) -> bool {
     (key.starts_with("orch.") && key.ends_with(".offsets"))
         || key.starts_with("kafka.connect.offsets.")
@@ -83,19 +84,19 @@ fn is_offset(key: &str) -> bool {
 }
 
 impl Expiry {
-    /// As the table's own properties say (`history.expire.…`): five days, if they say nothing.
+    /// Uses the table properties (`history.expire.…`), whose default age is five days.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Snapshots made before this moment go.
+    /// Expires snapshots created before this time.
     #[must_use]
     pub fn older_than(mut self, moment: DateTime<Utc>) -> Self {
         self.older_than = Some(moment);
         self
     }
 
-    /// So many snapshots of each branch stay, however old.
+    /// Keeps this number of snapshots of each branch, whatever their age.
     #[must_use]
     pub fn keep_last(mut self, count: usize) -> Self {
         self.keep_last = Some(count);

@@ -55,7 +55,7 @@ impl Table {
         Ok(self.lake().bucket(self.metadata().location().trim_end_matches('/'))?)
     }
 
-    /// Writes the paths to lists, whose files may be deleted from `delete_at` on. Returns the keys of the lists.
+    /// Writes the paths to lists whose files may be deleted from `delete_at` on, and returns the keys of the lists.
     pub(super) async fn list_expired_files(
         &self,
         paths: &[String],
@@ -81,12 +81,12 @@ impl Table {
         Ok(())
     }
 
-    /// The lists of this table whose files are not deleted yet.
+    /// Returns the lists of this table whose files are not deleted yet.
     pub(super) async fn expired_files(&self) -> LakeResult<Vec<ExpiredFiles>> {
         self.expired_files_in(&self.expired_folder()).await
     }
 
-    /// The lists of all tables in the folder of this one.
+    /// Returns the lists of all tables in the folder of this one.
     pub(super) async fn expired_files_of_all(&self) -> LakeResult<Vec<ExpiredFiles>> {
         self.expired_files_in(FOLDER).await
     }
@@ -118,7 +118,7 @@ impl ExpiredFiles {
 }
 
 impl Lake {
-    /// Deletes the files of earlier expiries whose delay is over. Returns the number of deleted files.
+    /// Deletes the files of earlier expiries whose delay is over, and returns the number of deleted files.
     ///
     /// # Errors
     /// The warehouse belongs to another catalog, or a file cannot be read or deleted. The next call continues.
@@ -130,7 +130,7 @@ impl Lake {
             return Ok(0);
         }
         self.check_owner().await?;
-        // Loaded after the lists: every snapshot that was committed before they were read counts.
+        // Loaded after the lists, so that it includes every snapshot committed before they were read.
         let table = self.table(name).await?;
         if !table.metadata().table_properties()?.gc_enabled {
             return Ok(0);

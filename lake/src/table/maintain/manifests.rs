@@ -1,5 +1,5 @@
-//! Manifests that many small commits left are written anew as few, so that planning a read opens few files. Appends do the
-//! same by themselves when there are a hundred (`commit.manifest.min-count-to-merge`).
+//! Merges the manifests of many small commits, so that planning a read opens fewer files. Appends do the same when
+//! there are 100 small manifests (`commit.manifest.min-count-to-merge`).
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::{
     table::{Change, Table, TableName},
 };
 
-/// How many manifests there were, and are.
+/// Number of manifests before and after a merge.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Merged {
     pub before: usize,
@@ -23,7 +23,7 @@ pub struct Merged {
 }
 
 impl Table {
-    /// Writes the manifests of the current snapshot anew as few. Where there are few, the change is empty.
+    /// Merges the small manifests of the current snapshot. The change is empty if there are fewer than two.
     #[boxed]
     pub async fn merge_manifests(&self) -> LakeResult<Change> {
         let mut change = Change::new(self, Operation::Replace);
@@ -31,7 +31,7 @@ impl Table {
         Ok(change)
     }
 
-    /// How many small ones could become one, at most.
+    /// Returns the number of small manifests of the most frequent kind. Only manifests of the same kind can be merged.
     pub(super) async fn small_manifests(&self) -> LakeResult<usize> {
         let Some(current) = self.current_snapshot() else { return Ok(0) };
         let list = self.lake().cache().list(self.iceberg(), current).await?;
@@ -50,7 +50,7 @@ impl Table {
 }
 
 impl Lake {
-    /// Writes the manifests of a table anew as few.
+    /// Merges the small manifests of a table.
     #[boxed]
     pub async fn merge_manifests(&self, name: &TableName) -> LakeResult<Merged> {
         self.merge_manifests_by(name, None).await

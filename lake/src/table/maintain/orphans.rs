@@ -25,10 +25,10 @@ use crate::{
 /// The extension of table metadata files, in the catalogs of all engines.
 const METADATA: &str = ".metadata.json";
 
-/// Longer than any write takes. A shorter age has to be asked for by name.
+/// Minimum age that is longer than any write takes. A shorter age requires `nobody_writes`.
 const SAFE: TimeDelta = TimeDelta::days(1);
 
-/// Which orphans are removed.
+/// Selects the orphans to remove.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Orphans {
     older_than: TimeDelta,
@@ -36,7 +36,7 @@ pub struct Orphans {
 }
 
 impl Default for Orphans {
-    /// Those of three days ago and before.
+    /// Selects orphans that are at least three days old.
     fn default() -> Self {
         Self { older_than: TimeDelta::days(3), only_count: false }
     }
@@ -47,10 +47,10 @@ impl Orphans {
         Self::default()
     }
 
-    /// Files written longer ago than this.
+    /// Selects files written longer ago than this.
     ///
     /// # Errors
-    /// It is less than a day: a write that is under way may be as old.
+    /// The age is less than a day, and a running write may be as old.
     pub fn older_than(self, age: TimeDelta) -> LakeResult<Self> {
         if age < SAFE {
             let what = format!("orphans of {} minutes may belong to a write that is under way", age.num_minutes());
@@ -59,20 +59,21 @@ impl Orphans {
         Ok(Self { older_than: age, ..self })
     }
 
-    /// All of them, however young. Right only when no writer of any kind is at work on the table: its files would be lost.
+    /// Selects all orphans, however young. Only correct if no writer of any kind is active on the table, because its
+    /// files would be lost.
     #[must_use]
     pub fn nobody_writes(self) -> Self {
         Self { older_than: TimeDelta::zero(), ..self }
     }
 
-    /// Says what would be removed and removes nothing.
+    /// Counts the orphans without removing them.
     #[must_use]
     pub fn only_count(self) -> Self {
         Self { only_count: true, ..self }
     }
 }
 
-/// What was removed.
+/// Number and size of the removed files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Removed {
     pub files: u64,
@@ -80,7 +81,7 @@ pub struct Removed {
 }
 
 impl Lake {
-    /// Removes the files of a table's folder that no snapshot references.
+    /// Removes files in the folder of a table that no snapshot references.
     ///
     /// # Errors
     /// The warehouse belongs to another catalog, another table has its folder in that folder, or the table's property
@@ -103,7 +104,7 @@ impl Lake {
         let before = reach::of_table(table.iceberg()).await?;
         let bucket = self.bucket(&location)?;
         let listed: Vec<_> = bucket.list("").try_collect().await?;
-        // Loaded after the listing: what was committed before it is referenced by this state of the table.
+        // Loaded after the listing, so that this state references all files committed before it.
         let table = self.table(name).await?;
         let after = reach::of_table(table.iceberg()).await?;
         let located = |entry: &Entry| bucket.location(&entry.key);
@@ -111,7 +112,8 @@ impl Lake {
         let folder = format!("{}/", plain_location(&location));
         let seen = |path: &&String| paths.contains(&plain_location(path)) || !plain_location(path).starts_with(&folder);
         if let Some(path) = before.intersection(&after).find(|path| !seen(path)) {
-            // The file is lost, or the store lists it under another name; then other files would look like orphans, too.
+            // The file is lost, or the store lists it under another name; then other live files would look like orphans
+            // too.
             let what = format!("`{path}` is part of table `{name}` and was not found in its folder");
             return Err(LakeError::input(what, "nothing was removed; look what became of the file"));
         }
@@ -169,7 +171,8 @@ impl Lake {
         Ok(reached)
     }
 
-    /// No other table of the catalog has its folder in this one: all of its files would look like orphans.
+    /// Fails if another table of the catalog has its folder in this one, because all of its files would look like
+    /// orphans.
     async fn lives_alone(&self, name: &TableName, location: &str) -> LakeResult<()> {
         let folder = format!("{}/", plain_location(location));
         for other in self.tables(None).await? {

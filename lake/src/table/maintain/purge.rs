@@ -9,12 +9,12 @@ use crate::table::Table;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use std::collections::BTreeSet;
 
-/// Files that are deleted at the same time.
+/// Maximum number of files deleted concurrently.
 const DELETED_AT_ONCE: usize = 8;
 
 impl Lake {
-    /// Deletes all files of a table that was dropped, including the files of expired snapshots. Files outside of the table's folders
-    /// stay, and so do data files if its property `gc.enabled` is false.
+    /// Deletes all files of a table that was dropped, including the files of expired snapshots. Files outside the
+    /// table's folders stay, and so do data files if its property `gc.enabled` is false.
     ///
     /// # Errors
     /// A file cannot be read or deleted. The others may be deleted already.
@@ -47,7 +47,7 @@ impl Lake {
     }
 }
 
-/// The files that the metadata and manifests of a table name. Manifests outside of the warehouse are not read.
+/// Returns the files referenced by the metadata and manifests of a table. Manifests outside the warehouse are not read.
 async fn files(table: &Table) -> LakeResult<BTreeSet<String>> {
     let (inner, metadata, readable) = (table.iceberg(), table.metadata(), table.locations());
     let mut files: BTreeSet<String> = metadata.metadata_log().iter().map(|log| log.metadata_file.clone()).collect();

@@ -1,4 +1,4 @@
-//! Which files a table's snapshots reach. What none reaches can go; what one reaches never does.
+//! The files that the snapshots of a table reference. A file may be deleted only if no snapshot references it.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -8,10 +8,10 @@ use iceberg::table::Table;
 
 use crate::error::LakeResult;
 
-/// Manifests and lists that are read at once.
+/// Maximum number of manifests and manifest lists read concurrently.
 const READ_AT_ONCE: usize = 8;
 
-/// Everything that a reader of any snapshot may open, and the metadata files that the table itself still names.
+/// Returns all files that a reader of any snapshot may open, and the metadata files in the metadata log.
 pub(crate) async fn of_table(table: &Table) -> LakeResult<HashSet<String>> {
     let metadata = table.metadata();
     let mut reached: HashSet<String> = metadata.metadata_log().iter().map(|log| log.metadata_file.clone()).collect();
@@ -61,14 +61,14 @@ pub(crate) async fn lost(table: &Table, gone: &HashSet<i64>) -> LakeResult<Vec<S
     Ok(lost)
 }
 
-/// The statistics files with the snapshot of each.
+/// Returns the statistics files, each with its snapshot.
 pub(super) fn statistics(metadata: &TableMetadata) -> impl Iterator<Item = (i64, String)> {
     let of_table = metadata.statistics_iter().map(|file| (file.snapshot_id, file.statistics_path.clone()));
     let of_partitions = metadata.partition_statistics_iter();
     of_table.chain(of_partitions.map(|file| (file.snapshot_id, file.statistics_path.clone())))
 }
 
-/// The manifests of these snapshots, each once: neighbours share nearly all.
+/// Returns the manifests of these snapshots without duplicates. Successive snapshots share nearly all of them.
 pub(super) async fn manifests<'a>(
     table: &Table,
     snapshots: impl Iterator<Item = &'a SnapshotRef>,
@@ -83,7 +83,7 @@ pub(super) async fn manifests<'a>(
     Ok(found)
 }
 
-/// The data and delete files that each of these manifests holds.
+/// Returns the live data and delete files of each manifest.
 pub(super) fn content(table: &Table, manifests: Vec<ManifestFile>) -> BoxStream<'_, iceberg::Result<Vec<String>>> {
     let read = futures::stream::iter(manifests).map(move |manifest| async move {
         let read = manifest.load_manifest(table.file_io()).await?;

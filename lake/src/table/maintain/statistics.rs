@@ -1,4 +1,4 @@
-//! What a table is made of, partition by partition: what says whether compaction is worth it. No data file is opened.
+//! Statistics per partition, which show whether compaction is worthwhile. Reads only metadata.
 
 use std::collections::HashMap;
 
@@ -6,30 +6,29 @@ use iceberg::spec::DataContentType;
 
 use crate::{boxed, error::LakeResult, table::Table, table::write::partition_path};
 
-/// The partitions of a snapshot, in the order of their names.
+/// The partitions of a snapshot, sorted by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Statistics {
     pub partitions: Vec<PartitionStatistics>,
 }
 
-/// What is in a partition.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PartitionStatistics {
-    /// As its folder is called: `city=Oslo/day=2025-01-01`; empty for a table that has none.
+    /// Folder name of the partition, such as `city=Oslo/day=2025-01-01`. Empty for an unpartitioned table.
     pub partition: String,
-    /// Which of the table's partition specs it is of.
+    /// Partition spec of the files.
     pub spec_id: i32,
     pub data_files: u64,
     pub bytes: u64,
-    /// With those that deletes take away.
+    /// Number of rows, including deleted ones.
     pub rows: u64,
     pub delete_files: u64,
-    /// Rows that delete files name; some may be named twice.
+    /// Number of rows in delete files. A row can be in more than one.
     pub deletes: u64,
 }
 
 impl Table {
-    /// What the current snapshot is made of.
+    /// Returns the statistics of the current snapshot.
     #[boxed]
     pub async fn statistics(&self) -> LakeResult<Statistics> {
         let live = self.live(self.current_snapshot()).await?;

@@ -1,4 +1,4 @@
-//! All that keeps a table fast and small, in one call. What a table wants of it says its properties.
+//! All maintenance of a table in one call, configured by the properties of the table.
 
 use chrono::{DateTime, Utc};
 use iceberg::spec::TableProperties;
@@ -12,16 +12,16 @@ use crate::{
     table::{Table, TableName},
 };
 
-/// `off`: the table is left alone until people name it.
+/// Table property. With the value `off`, only explicit calls maintain the table.
 const UPKEEP: &str = "orch.upkeep";
-/// So many small files of a partition are worth a compaction.
+/// Table property: minimum number of small files in a partition that are worth compacting.
 const MIN_FILES: &str = "orch.upkeep.min-files";
-/// Fewer small manifests are not worth a commit.
+/// Minimum number of small manifests that are worth a commit.
 const MIN_MANIFESTS: usize = 20;
-/// Snapshots that stay, however old, of a table that says nothing: one that is written each week keeps a history.
+/// Default number of snapshots to keep, whatever their age, so that a table that is written weekly keeps a history.
 const KEEP_LAST: usize = 20;
 
-/// What is done.
+/// Maintenance to do.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Upkeep {
     pub compaction: Option<Compaction>,
@@ -30,7 +30,7 @@ pub struct Upkeep {
     pub orphans: Option<Orphans>,
 }
 
-/// What was done.
+/// Maintenance that was done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UpkeepReport {
     pub compacted: Compacted,
@@ -40,7 +40,7 @@ pub struct UpkeepReport {
 }
 
 impl Table {
-    /// Whether its properties leave it to people.
+    /// Returns true if its properties turn automatic maintenance off.
     ///
     /// # Errors
     /// The property is neither `on` nor `off`.
@@ -52,7 +52,7 @@ impl Table {
         }
     }
 
-    /// How it is compacted when nothing else is asked for.
+    /// Returns the default compaction of the table.
     ///
     /// # Errors
     /// Its property is not a number.
@@ -62,7 +62,7 @@ impl Table {
         Ok(Compaction::new().min_files(count))
     }
 
-    /// Which snapshots go when nothing else is asked for.
+    /// Returns the default expiry of the table.
     pub fn usual_expiry(&self) -> Expiry {
         match self.property(TableProperties::PROPERTY_MIN_SNAPSHOTS_TO_KEEP) {
             Some(_) => Expiry::new(),
@@ -74,8 +74,8 @@ impl Table {
         LakeError::input(format!("table `{}` has the property `{property}` = `{text}`", self.name()), hint)
     }
 
-    /// Whether there is anything to do. No data file is opened; orphans are only known after their folder is listed, so
-    /// asking for them is a reason of its own.
+    /// Returns true if there is anything to do. Reads only metadata. Always true if orphans are included, because they
+    /// are known only after a listing of the folder.
     #[boxed]
     pub async fn needs(&self, asked: &Upkeep, now: DateTime<Utc>) -> LakeResult<bool> {
         if asked.orphans.is_some() {
@@ -98,11 +98,11 @@ impl Table {
 }
 
 impl Lake {
-    /// Does what is asked, each part where it is worth a commit, in the name of a task if there is one. What a part before
-    /// did is seen by the next.
+    /// Does the requested maintenance, skipping parts that are not worth a commit, and records the task in the
+    /// snapshots if there is one. Each part starts from the result of the one before.
     ///
     /// # Errors
-    /// The table must not be cleaned, or a file cannot be read or removed. What was done until then stays done.
+    /// The table must not be cleaned, or a file cannot be read or removed. Earlier parts stay committed.
     #[boxed]
     pub async fn keep_up(
         &self,

@@ -1,30 +1,31 @@
-//! Which share of a merge takes which files, and which keys. Pure: the same files give the same shares.
+//! Divides the files and keys of a merge into shares. Deterministic.
 
 use crate::table::filter::prune::order;
 use iceberg::spec::PrimitiveLiteral;
 use std::cmp::Ordering;
 
-/// What a division needs to know of a file of either table: its bytes, and the least and greatest key in it where they are known.
+/// A file with the facts that the division depends on: its size and its key bounds, if known.
 #[derive(Debug, Clone)]
 pub(super) struct Piece {
     pub(super) bytes: u64,
     pub(super) least: Option<PrimitiveLiteral>,
     pub(super) greatest: Option<PrimitiveLiteral>,
-    /// Of the table that changes.
+    /// True for a file of the target table.
     pub(super) is_target: bool,
 }
 
-/// Files by their index, and all keys that any row in the target's files among them can have.
+/// File indexes, and the range of keys in the target files among them.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Part {
     pub(super) pieces: Vec<usize>,
-    /// `None`: from the first key on.
+    /// `None` if unbounded below.
     pub(super) least: Option<PrimitiveLiteral>,
-    /// `None`: up to the last key.
+    /// `None` if unbounded above.
     pub(super) greatest: Option<PrimitiveLiteral>,
 }
 
-/// At most so many parts. Each file is in one of them, about as many bytes in each, and each key is within one of them at least.
+/// Returns at most `of` parts of about the same size. Each file is in exactly one part, and each key is in the range of
+/// at least one.
 pub(super) fn divide(pieces: &[Piece], of: u32) -> Vec<Part> {
     let mut in_order: Vec<usize> = (0..pieces.len()).collect();
     in_order.sort_by(|&one, &other| ascending(pieces[one].least.as_ref(), pieces[other].least.as_ref()));
@@ -47,7 +48,7 @@ pub(super) fn divide(pieces: &[Piece], of: u32) -> Vec<Part> {
     groups.into_iter().enumerate().map(part).collect()
 }
 
-/// The keys between this part and the next belong to this one, and so do those of its files that lie beyond.
+/// Extends the part up to the start of the next one, and further if its target files have greater keys.
 fn greatest(next: PrimitiveLiteral, pieces: &[Piece], group: &[usize]) -> Option<PrimitiveLiteral> {
     let targets = group.iter().map(|&index| &pieces[index]).filter(|piece| piece.is_target);
     targets.map(|piece| piece.greatest.clone()).try_fold(next, |most, greatest| {
@@ -56,7 +57,7 @@ fn greatest(next: PrimitiveLiteral, pieces: &[Piece], group: &[usize]) -> Option
     })
 }
 
-/// What is not known comes first.
+/// Orders unknown keys first.
 fn ascending(one: Option<&PrimitiveLiteral>, other: Option<&PrimitiveLiteral>) -> Ordering {
     match (one, other) {
         (Some(one), Some(other)) => order(one, other).unwrap_or(Ordering::Equal),
@@ -68,7 +69,8 @@ fn ascending(one: Option<&PrimitiveLiteral>, other: Option<&PrimitiveLiteral>) -
 mod tests {
     use super::*;
 
-    /// Files as `least-greatest:bytes`, `?` for what is not known, `+` behind those of the source; the parts as `least-greatest:indexes`.
+    /// Files are written as `least-greatest:bytes`, with `?` for an unknown bound and a trailing `+` for source files;
+    /// parts as `least-greatest:indexes`.
     #[track_caller]
     fn check(files: &str, of: u32, expected: &str) {
         let key = |text: &str| text.parse().ok().map(PrimitiveLiteral::Long);

@@ -1,5 +1,5 @@
-//! Commits to a catalog over HTTP, before the outcome of the task is recorded: all tables in one commit where the catalog takes several, else
-//! one after the other. A worker that takes the try over finds what is there by its key.
+//! Commits to a REST catalog before the outcome of the task is recorded: all tables in one commit if the catalog
+//! supports it, otherwise one by one. A worker that takes over the attempt finds earlier commits by their key.
 
 use super::{CommitStep, OfTable, State};
 use crate::catalog::{RestCatalog, Swap, Swapped};
@@ -9,7 +9,7 @@ use crate::table::commit::retries;
 use iceberg::{TableRequirement, TableUpdate};
 use std::collections::HashSet;
 
-/// All that is left to change in one table, as one commit.
+/// All remaining changes of one table as one commit.
 struct Combined<'a> {
     table: &'a TableName,
     base: &'a str,
@@ -53,7 +53,8 @@ async fn together(step: &mut CommitStep, catalog: &RestCatalog) -> LakeResult<()
         }
         let swaps: Vec<Swap<'_>> = left.iter().map(Combined::swap).collect();
         match catalog.swap_together(&swaps).await {
-            // Looked at once more: the reference server of Iceberg leaves out a table that another writer moved in that moment, and says nothing.
+            // Checked again in the next round: the reference server of Iceberg silently skips a table that another
+            // writer changed concurrently.
             Ok(Swapped::Done(_)) => step.tables.iter_mut().for_each(|table| table.sent(true)),
             Ok(Swapped::Moved) => step.tables.iter_mut().for_each(|table| table.outdated += 1),
             Err(refusal) if refusal.is_fatal() => return Err(refusal),
@@ -69,7 +70,7 @@ async fn together(step: &mut CommitStep, catalog: &RestCatalog) -> LakeResult<()
 }
 
 impl<'a> Combined<'a> {
-    /// `None`: the table has everything already.
+    /// Returns `None` if the table has all changes already.
     fn of(table: &'a OfTable) -> Option<Combined<'a>> {
         let staged = table.parts.iter().filter_map(|part| match &part.state {
             State::Staged(staged) => Some(staged.swap()),
@@ -79,7 +80,7 @@ impl<'a> Combined<'a> {
         let (first, last) = (swaps.first()?, swaps.last()?);
         let (mut branches, mut requirements) = (HashSet::new(), Vec::new());
         for requirement in swaps.iter().flat_map(|swap| swap.requirements) {
-            // Later changes are laid onto what the first one leaves of a branch.
+            // Later changes of a branch are applied to the result of the first.
             let is_new = match requirement {
                 TableRequirement::RefSnapshotIdMatch { r#ref, .. } => branches.insert(r#ref),
                 _ => true,
@@ -99,7 +100,7 @@ impl<'a> Combined<'a> {
 }
 
 impl OfTable {
-    /// What may have been committed keeps its files: the next look at the table tells.
+    /// Files of a possibly committed change are kept until the next refresh of the table decides.
     fn sent(&mut self, is_done: bool) {
         self.outdated += u32::from(!is_done);
         for part in &mut self.parts {

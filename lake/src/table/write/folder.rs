@@ -1,5 +1,5 @@
-//! Folders are named after partitions: `city=New+York/day=2025-01-01`. Values are encoded, as other engines do it: a slash
-//! in one would be a folder of its own, and two of them a place that object stores and file systems spell differently.
+//! Folder names of partitions: `city=New+York/day=2025-01-01`. Values are URL-encoded as in other engines, because a
+//! slash would create a nested folder, and object stores and file systems treat a double slash differently.
 
 use iceberg::spec::{PartitionKey, PartitionSpec, SchemaRef, Struct, TableMetadata};
 use iceberg::writer::file_writer::location_generator::{DefaultLocationGenerator, LocationGenerator};
@@ -7,12 +7,12 @@ use uuid::Uuid;
 
 use crate::error::LakeResult;
 
-/// File systems take no longer name.
+/// Maximum length of a name in common file systems.
 const MOST_FOLDER_BYTES: usize = 255;
-/// Half of the longest key of an object, which begins with the warehouse and the table, and ends with the file.
+/// Half of the maximum length of an object key. The rest is for the warehouse, the table and the file name.
 const MOST_PATH_BYTES: usize = 512;
 
-/// Where the data files of a table go.
+/// Generates the locations of data files.
 #[derive(Debug, Clone)]
 pub(crate) struct Folders {
     table: DefaultLocationGenerator,
@@ -33,7 +33,8 @@ impl LocationGenerator for Folders {
     }
 }
 
-/// The path itself, or a hash of it where it is too long for a folder. Readers take the values of a partition from the metadata.
+/// Returns the path, or a hash of it if it is too long. Readers take partition values from the metadata, not from the
+/// path.
 fn short(path: String) -> String {
     if path.len() <= MOST_PATH_BYTES && path.split('/').all(|folder| folder.len() <= MOST_FOLDER_BYTES) {
         return path;
@@ -41,7 +42,7 @@ fn short(path: String) -> String {
     format!("hash={}", Uuid::new_v5(&Uuid::NAMESPACE_URL, path.as_bytes()))
 }
 
-/// The name of a partition. Empty for a spec without fields, and for one whose columns are gone.
+/// Returns the folder path of a partition. Empty for an unpartitioned spec, and for one whose columns were dropped.
 pub(crate) fn partition_path(spec: &PartitionSpec, schema: &SchemaRef, partition: &Struct) -> String {
     let Ok(types) = spec.partition_type(schema) else { return String::new() };
     let encoded = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();

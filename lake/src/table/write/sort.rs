@@ -1,5 +1,5 @@
-//! Sorting the rows of a table that declares an order. As many as fit into memory are sorted at a time and go into files of
-//! their own, so each file is sorted. The next rows are read while these are written.
+//! Sorts the rows of a table that declares an order. A memory-sized part of the rows is sorted at a time and written to
+//! its own files, so each file is sorted. The next rows are read while a part is written.
 
 use super::File;
 use super::spread::Spread;
@@ -10,12 +10,12 @@ use arrow::compute::{SortColumn, SortOptions, concat, lexsort_to_indices, take};
 use iceberg::spec::{NullOrder, Schema, SortDirection, SortOrder};
 use tokio::task::JoinSet;
 
-/// Rows that are sorted at once.
+/// Maximum size of the rows sorted at a time.
 const SORT_BYTES: usize = 64 << 20;
 
 pub(super) struct Sorter {
     order: Order,
-    /// Never written to: each sorted part goes into a copy of it, with files of its own.
+    /// Template for the writers of the sorted parts; nothing is written to it.
     spread: Spread,
     waiting: Vec<RecordBatch>,
     bytes: usize,
@@ -24,7 +24,7 @@ pub(super) struct Sorter {
     done: Vec<File>,
 }
 
-/// By which columns rows are sorted.
+/// Sort columns and the id of the sort order.
 struct Order {
     id: Option<i32>,
     columns: Vec<(String, SortOptions)>,
@@ -49,14 +49,14 @@ impl Sorter {
         if self.bytes >= SORT_BYTES { self.write().await } else { Ok(()) }
     }
 
-    /// All files.
+    /// Writes the rest and returns all files.
     pub(super) async fn close(mut self) -> LakeResult<Vec<File>> {
         self.write().await?;
         self.written().await?;
         Ok(self.done)
     }
 
-    /// Sorts what waits, and begins to write it.
+    /// Sorts the waiting rows and starts to write them.
     async fn write(&mut self) -> LakeResult<()> {
         if self.waiting.is_empty() {
             return Ok(());
@@ -75,7 +75,7 @@ impl Sorter {
         Ok(())
     }
 
-    /// Waits for what is written.
+    /// Waits for the part that is being written.
     async fn written(&mut self) -> LakeResult<()> {
         while let Some(files) = self.writing.join_next().await {
             self.done.extend(files.map_err(|error| LakeError::Source(error.into()))??);
@@ -88,13 +88,14 @@ impl Order {
     fn sorted(&self, rows: &[RecordBatch]) -> LakeResult<RecordBatch> {
         let schema = rows[0].schema();
         let whole = |at: usize| concat(&rows.iter().map(|rows| rows.column(at).as_ref()).collect::<Vec<_>>());
-        // Other transforms keep the order of the column itself, or are no order that is of use.
+        // The column itself is used instead of its transform: order-preserving transforms have the same order, and
+        // other orders are of no use.
         let columns = self.columns.iter().filter_map(|(name, options)| {
             let (at, _) = schema.column_with_name(name)?;
             Some(whole(at).map(|values| SortColumn { values, options: Some(*options) }))
         });
         let places = lexsort_to_indices(&columns.collect::<Result<Vec<_>, _>>()?, None)?;
-        // Column by column: that takes less memory, and most columns fit into the cache of the processor.
+        // Taking column by column needs less memory, and most columns fit into the CPU cache.
         let columns = (0..schema.fields().len()).map(|at| take(&whole(at)?, &places, None));
         Ok(RecordBatch::try_new(schema.clone(), columns.collect::<Result<_, _>>()?)?)
     }

@@ -1,4 +1,5 @@
-//! Rows by partition. Most batches belong to one or to few: they are told apart by the bytes of the partition's values.
+//! Splits batches by partition. Most batches have one or few partitions, so rows are grouped by the encoded partition
+//! values.
 
 use crate::error::{LakeError, LakeResult};
 use arrow::array::{Array as _, ArrayRef, AsArray as _, RecordBatch, UInt32Array};
@@ -17,13 +18,13 @@ impl Splitter {
         Ok(Self { calculator: PartitionValueCalculator::try_new(spec, schema)? })
     }
 
-    /// The rows of each partition, in their order.
+    /// Returns the rows of each partition in order.
     pub(super) fn split(&self, batch: &RecordBatch) -> LakeResult<Vec<(Struct, RecordBatch)>> {
         let values = self.calculator.calculate(batch)?;
         let columns = values.as_struct().columns();
         let fields = columns.iter().map(|column| SortField::new(column.data_type().clone())).collect();
         let rows = RowConverter::new(fields)?.convert_columns(columns)?;
-        // In the order in which partitions come first, so that the same rows make the same files.
+        // Partitions are in order of first appearance, so that the same rows produce the same files.
         let mut groups: Vec<Vec<u32>> = vec![];
         let mut by_value: HashMap<&[u8], usize> = HashMap::new();
         let keys: Vec<_> = rows.iter().collect();
@@ -44,7 +45,7 @@ impl Splitter {
         parts.collect()
     }
 
-    /// The partition of one row.
+    /// Returns the partition of one row.
     fn partition(&self, values: &ArrayRef, row: u32) -> LakeResult<Struct> {
         let one = values.slice(row as usize, 1);
         match arrow_struct_to_literal(&one, self.calculator.partition_type())?.pop() {

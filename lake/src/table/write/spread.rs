@@ -1,4 +1,4 @@
-//! Rows into the files of their partitions, some of which are open at once.
+//! Distributes rows over the files of their partitions, several of which are open at a time.
 
 use super::split::Splitter;
 use super::{File, FileBuilder, Folders, Table, file_builder};
@@ -11,9 +11,10 @@ use iceberg::writer::file_writer::rolling_writer::RollingFileWriter;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Files open at the same time; beyond it the one that rows went into least lately is closed.
+/// Maximum number of open files. Beyond it, the least recently used file is closed.
 const OPEN_FILES: usize = 32;
-/// A file that none of so many rows went into is closed: of rows that come day by day only the last days are held in memory.
+/// A file that received none of this number of rows is closed, so that rows in order of time keep only the last days in
+/// memory.
 const IDLE_ROWS: u64 = 1_000_000;
 
 type OpenFile = RollingFileWriter<ParquetWriterBuilder, Folders, DefaultFileNameGenerator>;
@@ -22,11 +23,11 @@ pub(super) struct Spread {
     schema: SchemaRef,
     spec: PartitionSpecRef,
     splitter: Option<Arc<Splitter>>,
-    /// The partition of all rows where they are not split: a null for each field.
+    /// The partition of all rows if they are not split: null for each field.
     whole: Struct,
     builder: FileBuilder,
     open: HashMap<Struct, OpenPartition>,
-    /// Counts rows.
+    /// Number of rows so far.
     clock: u64,
     done: Vec<File>,
 }
@@ -53,7 +54,7 @@ impl Spread {
         })
     }
 
-    /// The same without any files.
+    /// Returns a writer with the same settings and no files.
     pub(super) fn anew(&self) -> Self {
         Self {
             schema: self.schema.clone(),
@@ -92,7 +93,7 @@ impl Spread {
         Ok(())
     }
 
-    /// Closes all files, and says of each that its rows are in this sort order.
+    /// Closes all files and returns them with this sort order id.
     pub(super) async fn close(mut self, sort_order: Option<i32>) -> LakeResult<Vec<File>> {
         for (partition, open) in std::mem::take(&mut self.open) {
             self.finish(partition, open.file, sort_order).await?;

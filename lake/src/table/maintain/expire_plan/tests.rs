@@ -1,4 +1,4 @@
-//! Which snapshots go and which stay, by age, number and name.
+//! Tests of which snapshots expire, by age, number and reference.
 
 use std::collections::HashMap;
 
@@ -10,8 +10,8 @@ use super::*;
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
-/// Snapshots as `id<parent@day`, with `!` if it carries offsets, and names as `name=id`, with `~days` to live; tags but for
-/// `main` and names that begin with `b`.
+/// Snapshots are written as `id<parent@day`, with `!` if they have offsets; references as `name=id`, with `~days` for
+/// their maximum age. `main` and names that begin with `b` are branches, others are tags.
 fn table(history: &str, properties: &[(&str, &str)]) -> TableMetadata {
     let column = iceberg::spec::NestedField::required(1, "id", Type::Primitive(PrimitiveType::Long));
     let schema = Schema::builder().with_fields([column.into()]).build().unwrap();
@@ -58,7 +58,7 @@ fn table(history: &str, properties: &[(&str, &str)]) -> TableMetadata {
     named.build().unwrap().metadata
 }
 
-/// What goes on day 10.
+/// Asserts what expires on day 10.
 fn check_with(properties: &[(&str, &str)], history: &str, asked: &str, expected: &str) {
     let metadata = table(history, properties);
     let begin = DateTime::from_timestamp_millis(metadata.snapshots().map(|s| s.timestamp_ms()).min().unwrap()).unwrap();
@@ -91,10 +91,10 @@ fn old_snapshots_go_and_named_ones_stay() {
     check(&format!("{three} tag=1"), "older=10", "2");
     check(&format!("{three} tag=1~3"), "older=10", "1 2 tag");
     check(&format!("{three} tag=1~30"), "older=10", "2");
-    // A branch keeps its head, and what is young of its past.
+    // A branch keeps its head and its young snapshots.
     check("1<-@1 2<1@4 3<1@9 4<3@9 main=2 branch=4", "older=10", "1 3");
     check("1<-@1 2<1@4 3<1@9 4<3@9 main=2 branch=4", "older=9", "1");
-    // What nobody refers to any more, after a rollback: by age.
+    // Snapshots without a reference, after a rollback, expire by age.
     check("1<-@1 2<1@4 3<1@9 main=1", "older=9", "2");
     check_with(
         &[("gc.enabled", "false")],
@@ -112,6 +112,6 @@ fn the_newest_snapshot_that_says_how_far_a_source_was_read_stays() {
     let check = |history: &str, expected: &str| check_with(&[], history, "older=10", expected);
     check("1<-@1! 2<1@2! 3<2@3 4<3@4 main=4", "1 3");
     check("1<-@1! 2<1@2! 3<2@3! main=3", "1 2");
-    // Of each branch, for each is read and written by itself.
+    // Each branch keeps its own, because each is read and written separately.
     check("1<-@1! 2<1@2 3<1@3! main=2 branch=3", "");
 }
