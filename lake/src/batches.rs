@@ -17,13 +17,14 @@ use std::task::{Context, Poll};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-/// Rows in a batch. Work that is done once per batch costs little, and a few batches take some megabytes.
+/// Number of rows in a batch. Work that is done once per batch costs little, and a few batches take only some
+/// megabytes.
 pub const BATCH_ROWS: usize = 16_384;
 
-/// Batches that a reader may be ahead of the writer.
+/// Number of batches that a reader may be ahead of the writer.
 const AHEAD: usize = 2;
 
-/// A stream of record batches of one schema. After an error nothing follows. A reader may ask again after the end.
+/// A stream of record batches of one schema. It ends after an error, and may be polled again after its end.
 pub struct Batches {
     schema: SchemaRef,
     stream: BoxStream<'static, TaskResult<RecordBatch>>,
@@ -34,7 +35,7 @@ impl Batches {
         Batches { schema, stream: stream.fuse().boxed() }
     }
 
-    /// Batches that are in memory.
+    /// Creates a stream of batches that are in memory.
     pub fn of(schema: SchemaRef, batches: Vec<RecordBatch>) -> Batches {
         Batches::new(schema, futures::stream::iter(batches.into_iter().map(Ok)))
     }
@@ -80,13 +81,13 @@ impl Batches {
         })
     }
 
-    /// Returns the batches of an iterator. A thread of the pool computes each item while the one before is written.
+    /// Returns the batches of an iterator. A thread of the pool computes each item while the previous one is written.
     pub fn made<L>(schema: SchemaRef, mut lots: L) -> Batches
     where
         L: Iterator<Item = TaskResult<Vec<RecordBatch>>> + Send + 'static,
     {
         Batches::read_ahead(schema, |taker| async move {
-            // The thread is free again while there is no room: the writer may need one to encode.
+            // The thread is released while the channel is full, because the writer may need one to encode.
             while let (back, Some(lot)) = blocking(move |_| lots.next().transpose().map(|lot| (lots, lot))).await? {
                 lots = back;
                 if !taker.take_all(lot).await {
@@ -131,7 +132,7 @@ impl Batches {
                 bytes += bytes_of(batch);
                 ctx.progress(rows, bytes);
             } else {
-                // Nothing follows an error; a future that was ready must not be asked again.
+                // The stream must end after an error, and a completed future must not be polled again.
                 stream = futures::stream::empty().boxed();
                 stopped = Box::pin(std::future::pending());
             }
@@ -141,18 +142,18 @@ impl Batches {
     }
 }
 
-/// The end of a bounded channel through which a reader hands over batches.
+/// The sending half of a bounded channel through which a reader passes on batches.
 #[derive(Debug)]
 pub struct Taker(mpsc::Sender<RecordBatch>);
 
 impl Taker {
-    /// Waits until there is room. Returns false if the receiver is gone.
+    /// Waits for free capacity. Returns false if the receiver is gone.
     #[boxed]
     pub async fn take(&self, batch: RecordBatch) -> bool {
         self.0.send(batch).await.is_ok()
     }
 
-    /// Hands over all batches, as [`Taker::take`] does.
+    /// Sends all batches, as [`Taker::take`] does.
     pub async fn take_all(&self, batches: Vec<RecordBatch>) -> bool {
         for batch in batches {
             if !self.take(batch).await {
@@ -163,7 +164,7 @@ impl Taker {
     }
 }
 
-/// Returns the bytes that the values of a batch take, without the parts of its buffers outside of its rows.
+/// Returns the size of the values of a batch, without the parts of its buffers outside its rows.
 pub fn bytes_of(batch: &RecordBatch) -> u64 {
     let sizes = batch.columns().iter().map(|column| column.to_data().get_slice_memory_size().unwrap_or_default());
     sizes.sum::<usize>() as u64

@@ -1,5 +1,5 @@
-//! Where the tables are: for each name the metadata file that is the table now. A commit is one compare-and-swap of that
-//! location; everything else about a table is in files that never change.
+//! Catalogs map the name of a table to its current metadata file. A commit is a compare-and-swap of that location;
+//! everything else about a table is in immutable files.
 
 mod postgres;
 mod rest;
@@ -19,20 +19,21 @@ use iceberg::{TableRequirement, TableUpdate};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-/// Names of tables and where their metadata is. Ours is in Postgres; those of others answer by REST.
+/// A catalog of tables. Orch's own catalog is in Postgres; external ones use REST.
 #[async_trait]
 pub trait Catalog: Debug + Send + Sync {
-    /// Under which its tables are known: one Postgres holds several catalogs.
+    /// Returns the name of the catalog. One Postgres database can hold several catalogs.
     fn name(&self) -> &str;
 
-    /// It writes the metadata of tables itself, and says where they are. Else they are written before it is told of them.
+    /// Returns true if the catalog writes table metadata itself and decides its location. Otherwise the metadata is
+    /// written before the catalog is called.
     fn writes_metadata(&self) -> bool {
         false
     }
 
     async fn load(&self, table: &TableName) -> LakeResult<Option<Located>>;
 
-    /// Where the metadata of several tables are, in the order of the tables.
+    /// Returns the metadata locations of several tables, in the order of the tables.
     async fn locations(&self, tables: &[TableName]) -> LakeResult<Vec<Option<String>>> {
         let location = async |table| Ok(self.load(table).await?.map(|found| found.location));
         try_join_all(tables.iter().map(location)).await
@@ -41,35 +42,36 @@ pub trait Catalog: Debug + Send + Sync {
     /// Adds a table. The namespace need not exist.
     async fn create(&self, new: &NewTable<'_>) -> LakeResult<Located>;
 
-    /// Takes the name away, not the files. `false`: there was none.
+    /// Removes the name but not the files. Returns false if the table does not exist.
     async fn drop_table(&self, table: &TableName) -> LakeResult<bool>;
 
     async fn rename(&self, from: &TableName, to: &TableName) -> LakeResult<()>;
 
-    /// In the order of their names; of one namespace, or of all.
+    /// Lists the tables of one namespace or of all, sorted by name.
     async fn tables(&self, namespace: Option<&str>) -> LakeResult<Vec<TableName>>;
 
-    /// Another table than this one whose metadata is below the folder. Catalogs that assign the folders themselves return `None`.
+    /// Returns another table whose metadata is below the folder. Catalogs that assign the folders themselves return
+    /// `None`.
     async fn other_table_in(&self, _folder: &str, _table: &TableName) -> LakeResult<Option<TableName>> {
         Ok(None)
     }
 
-    /// Declared ones and those that tables are in, with their properties.
+    /// Returns the declared namespaces and those that contain tables, with their properties.
     async fn namespaces(&self) -> LakeResult<BTreeMap<String, Properties>>;
 
-    /// Declares a namespace, or sets properties of one that is there.
+    /// Creates a namespace, or sets properties of an existing one.
     async fn declare(&self, namespace: &str, properties: &Properties) -> LakeResult<()>;
 
-    /// Takes the declaration of a namespace away. Only an empty one goes.
+    /// Removes the declaration of a namespace. Fails if the namespace is not empty.
     async fn drop_namespace(&self, namespace: &str) -> LakeResult<bool>;
 
-    /// Moves the table from `base` to `next`, if it is still at `base`.
+    /// Moves the table from `base` to `next`, if it is still at `base` (compare-and-swap).
     ///
     /// # Errors
-    /// An error says nothing about whether it was done: ask again where the table is.
+    /// After an error it is unknown whether the swap was done; load the table to find out.
     async fn swap(&self, swap: &Swap<'_>) -> LakeResult<Swapped>;
 
-    /// If it takes changes of several tables in one commit over HTTP.
+    /// Returns the catalog if it supports commits of several tables over HTTP.
     async fn transactions(&self) -> LakeResult<Option<&RestCatalog>> {
         Ok(None)
     }
@@ -79,7 +81,7 @@ pub trait Catalog: Debug + Send + Sync {
         Ok(None)
     }
 
-    /// If commits of this catalog can be part of a Postgres transaction.
+    /// Returns the catalog if its commits can be part of a Postgres transaction.
     fn postgres(&self) -> Option<&PgCatalog> {
         None
     }
@@ -87,23 +89,23 @@ pub trait Catalog: Debug + Send + Sync {
 
 pub type Properties = BTreeMap<String, String>;
 
-/// A table as its catalog knows it.
+/// A table as returned by its catalog.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Located {
-    /// Of its metadata.
+    /// Location of the metadata file.
     pub location: String,
-    /// From a catalog that tells them; else they are in the file at `location`.
+    /// `None` if the catalog does not return metadata; then it is in the file at `location`.
     pub metadata: Option<Box<TableMetadata>>,
-    /// How its files are reached, where the catalog gives keys for them.
+    /// Storage credentials that the catalog vends for the files of the table.
     pub keys: Vec<LentKeys>,
 }
 
-/// Keys of the storage for the files whose locations begin with `prefix`.
+/// Storage credentials for the files whose locations begin with `prefix`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LentKeys {
     pub prefix: String,
     pub options: bucket::Options,
-    /// In milliseconds; `None`: the catalog does not say when they end.
+    /// Expiry in milliseconds since the Unix epoch; `None` if unknown.
     pub end_at: Option<i64>,
 }
 
@@ -113,19 +115,19 @@ impl Located {
     }
 }
 
-/// A table to be added.
+/// A table to add.
 #[derive(Debug, Clone, Copy)]
 pub struct NewTable<'a> {
     pub table: &'a TableName,
     pub metadata: &'a TableMetadata,
-    /// Where they were written, for a catalog that does not write them itself.
+    /// Location of the metadata file, for a catalog that does not write it.
     pub location: &'a str,
-    /// Where the files of the table have to be, if not where they usually are.
+    /// Folder for the files of the table; `None` for the default location.
     pub folder: Option<&'a str>,
 }
 
-/// One commit, as every kind of catalog needs it: those that keep a location take `next`, those that write the metadata
-/// themselves (REST) take the updates.
+/// One commit for any kind of catalog: catalogs that store a location use `next`, those that write the metadata
+/// themselves (REST) use the updates.
 #[derive(Debug, Clone, Copy)]
 pub struct Swap<'a> {
     pub table: &'a TableName,
@@ -137,8 +139,8 @@ pub struct Swap<'a> {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Swapped {
-    /// With the table as it is now, from a catalog that writes the metadata itself; else it is at `next`.
+    /// Contains the new state of the table if the catalog writes the metadata itself; otherwise the table is at `next`.
     Done(Option<Located>),
-    /// The table was not at `base`: somebody was faster, or it is gone.
+    /// The table was not at `base`: another writer committed first, or the table was dropped.
     Moved,
 }

@@ -45,7 +45,7 @@ use rule::Rule;
 use std::fmt::Display;
 use std::time::Duration;
 
-/// What cannot be checked at all: not the data is wrong but what was declared or known.
+/// A contract cannot be evaluated, because of its declaration or of missing facts rather than the data.
 #[derive(Debug, thiserror::Error)]
 pub enum ContractError {
     #[error(
@@ -82,52 +82,53 @@ pub enum ContractError {
     Failed { report: String },
 }
 
-/// A check and what becomes of data that does not fit.
+/// A rule, and the policy for data that breaks it.
 #[derive(Debug, Clone)]
 pub struct Check {
     rule: Rule,
     policy: Policy,
-    /// Rows that break it are removed and counted; they are neither an error nor quarantined.
+    /// Rows that break the rule are removed and counted; they are neither an error nor quarantined.
     removes: bool,
 }
 
 impl Check {
-    /// An expression that neither fails the task nor quarantines rows: it is evaluated on all rows that come in.
+    /// Returns true for an expression that neither fails the task nor quarantines rows. It is evaluated on all incoming
+    /// rows.
     fn is_noted(&self) -> bool {
         self.policy == Policy::Warn && matches!(self.rule, Rule::Expression { .. })
     }
 }
 
-/// What must hold of the data of an asset. Checks that say nothing else fail the task.
+/// Requirements for the data of an asset. The default policy of a check is to fail the task.
 #[derive(Debug, Clone)]
 pub struct Contract {
     uri: String,
     key: Vec<String>,
     checks: Vec<Check>,
-    /// How many checks the last call added: `or` is about these.
+    /// Number of checks added by the last call, to which `or` applies.
     added: usize,
 }
 
 impl Contract {
-    /// The URI is that of the asset, under which people find the results.
+    /// Creates a contract for the asset with this URI, which identifies the check results.
     pub fn of(uri: impl Into<String>) -> Contract {
         Contract { uri: uri.into(), key: Vec::new(), checks: Vec::new(), added: 0 }
     }
 
-    /// The same contract for another asset.
+    /// Returns the same contract for another asset.
     #[must_use]
     pub fn about(self, uri: impl Into<String>) -> Contract {
         Contract { uri: uri.into(), ..self }
     }
 
-    /// The columns by which people know a row: findings name them. It is no check: see `unique`.
+    /// Sets the columns that identify a row in findings. They are not checked; see `unique`.
     #[must_use]
     pub fn key<C: Into<String>>(mut self, columns: impl IntoIterator<Item = C>) -> Self {
         self.key = columns.into_iter().map(Into::into).collect();
         self
     }
 
-    /// What becomes of data that does not fit the checks of the call before; without it the task fails.
+    /// Sets the policy for the checks of the previous call. Default: fail the task.
     #[must_use]
     pub fn or(mut self, policy: Policy) -> Self {
         let from = self.checks.len() - self.added;
@@ -135,10 +136,10 @@ impl Contract {
         self
     }
 
-    /// Removes the rows that break the checks of the previous call, and counts them. They are not in the quarantine.
+    /// Removes the rows that break the checks of the previous call, and counts them. They are not quarantined.
     ///
-    /// Rules that remove and rules that warn see all rows, other checks only those that remain. A row that breaks several
-    /// rules counts for each.
+    /// Rules that remove and rules that warn see all rows, other checks only those that remain. A row that breaks
+    /// several rules counts for each.
     #[must_use]
     pub fn or_remove(mut self) -> Self {
         let from = self.checks.len() - self.added;
@@ -146,34 +147,35 @@ impl Contract {
         self
     }
 
-    /// Rules as SQL expressions over the columns of a row, each with a name: `("passengers", "passengers BETWEEN 1 AND 6")`.
-    /// A row breaks a rule if the expression is false; null passes, as in a `CHECK` constraint.
+    /// Adds rules as SQL expressions over the columns of a row, each with a name: `("passengers", "passengers BETWEEN 1
+    /// AND 6")`. A row breaks a rule if the expression is false; null passes, as in a `CHECK` constraint.
     #[must_use]
     pub fn rules<N: Into<String>, S: Into<String>>(self, rules: impl IntoIterator<Item = (N, S)>) -> Self {
         self.add(rules.into_iter().map(|(name, sql)| Rule::Expression { name: name.into(), sql: sql.into() }))
     }
 
-    /// These columns are there with these types; others may be there too.
+    /// Requires these columns with these types. Other columns are allowed.
     #[must_use]
     pub fn columns<C: Into<String>>(self, columns: impl IntoIterator<Item = (C, DataType)>) -> Self {
         let columns = columns.into_iter().map(|(name, of)| (name.into(), of)).collect();
         self.add([Rule::Schema { columns, exact: false }])
     }
 
-    /// The columns are those of the schema, with its types, and no others; their order does not matter.
+    /// Requires exactly the columns of the schema with its types, in any order.
     #[must_use]
     pub fn schema(self, schema: &Schema) -> Self {
         let columns = schema.fields().iter().map(|field| (field.name().clone(), field.data_type().clone())).collect();
         self.add([Rule::Schema { columns, exact: true }])
     }
 
-    /// None of these columns is null in any row: a check for each.
+    /// Requires values in these columns, with one check for each.
     #[must_use]
     pub fn not_null<C: Into<String>>(self, columns: impl IntoIterator<Item = C>) -> Self {
         self.add(columns.into_iter().map(|column| Rule::NotNull { column: column.into() }))
     }
 
-    /// Numbers, dates and times, written as SQL writes them: `.between("day", "2026-01-01", "2026-12-31")`. A null fits.
+    /// Requires numbers, dates or times in a closed range, with bounds in SQL notation: `.between("day", "2026-01-01",
+    /// "2026-12-31")`. Null passes.
     #[must_use]
     pub fn between(self, column: impl Into<String>, least: impl Display, most: impl Display) -> Self {
         self.range(column.into(), Some(least.to_string()), Some(most.to_string()))
@@ -189,31 +191,33 @@ impl Contract {
         self.range(column.into(), None, Some(most.to_string()))
     }
 
-    /// No two rows have the same values there. The first one fits, later ones do not; a row with a null is not compared.
+    /// Requires unique values in these columns. The first of several equal rows passes; a row with a null is not
+    /// compared.
     #[must_use]
     pub fn unique<C: Into<String>>(self, columns: impl IntoIterator<Item = C>) -> Self {
         self.add([Rule::Unique { columns: columns.into_iter().map(Into::into).collect() }])
     }
 
-    /// Each value stands among the keys of another table (`Facts::keys`). A row with a null refers to nothing and fits.
+    /// Requires each value to be among the keys of another table (`Facts::keys`). A row with a null passes.
     #[must_use]
     pub fn references<C: Into<String>>(self, columns: impl IntoIterator<Item = C>, table: impl Into<String>) -> Self {
         self.add([Rule::References { columns: columns.into_iter().map(Into::into).collect(), table: table.into() }])
     }
 
-    /// The newest value is no older than that.
+    /// Requires the newest value to be no older than `within`.
     #[must_use]
     pub fn fresh(self, column: impl Into<String>, within: Duration) -> Self {
         self.add([Rule::Fresh { column: column.into(), within }])
     }
 
-    /// A time series without holes: no two neighbours are further apart.
+    /// Requires a time series without gaps: consecutive values are at most `every` apart.
     #[must_use]
     pub fn continuous(self, column: impl Into<String>, every: Duration) -> Self {
         self.continuous_by(column, every, [] as [&str; 0])
     }
 
-    /// One time series for each value of other columns: `.continuous_by("at", hour, ["station"])`.
+    /// Like `continuous`, with a separate time series for each value of other columns: `.continuous_by("at", hour,
+    /// ["station"])`.
     #[must_use]
     pub fn continuous_by<C: Into<String>>(
         self,
@@ -225,20 +229,20 @@ impl Contract {
         self.add([Rule::Continuous { column: column.into(), every, by }])
     }
 
-    /// No value lies far from what was there before (`Facts::history`); without a history all fit.
+    /// Rejects values far from the earlier ones (`Facts::history`). Without a history, all values pass.
     #[must_use]
     pub fn no_outliers(self, column: impl Into<String>, method: Outliers) -> Self {
         self.add([Rule::Outliers { column: column.into(), method }])
     }
 
-    /// How much the number of rows may differ from the last snapshot's: `-0.5, 1.0` is from half to twice as many. Without
-    /// a snapshot before it all fits.
+    /// Limits the relative change of the number of rows since the last snapshot: `-0.5, 1.0` allows half to twice as
+    /// many. Passes without an earlier snapshot.
     #[must_use]
     pub fn rows_change(self, least: f64, most: f64) -> Self {
         self.add([Rule::RowsChange { least, most }])
     }
 
-    /// Each check in words, with what becomes of data that does not fit: `city is not null (quarantine)`.
+    /// Returns the name and policy of each check: `city is not null (quarantine)`.
     pub fn checks(&self) -> Vec<String> {
         self.checks.iter().map(|check| format!("{} ({})", check.rule.name(), check.policy)).collect()
     }
@@ -247,18 +251,18 @@ impl Contract {
         &self.uri
     }
 
-    /// Begins to look at a lot of data that comes in batches.
+    /// Starts to check data that arrives in batches.
     ///
     /// # Errors
-    /// What was declared cannot be asked, or needs facts that are not there.
+    /// A check cannot be evaluated, or needs facts that are missing.
     pub fn begin<'a>(&'a self, facts: &'a Facts) -> Result<Checker<'a>, ContractError> {
         Checker::new(self, facts)
     }
 
-    /// Looks at a lot that is there as a whole.
+    /// Checks data that is in memory.
     ///
     /// # Errors
-    /// As `begin`; data that does not fit is no error here, see `Report`.
+    /// Same errors as `begin`. Data that breaks the contract is not an error here, see `Report`.
     pub fn check(&self, batches: &[RecordBatch], facts: &Facts) -> Result<Report, ContractError> {
         let mut checker = self.begin(facts)?;
         let (mut passed, mut quarantined) = (Vec::new(), Vec::new());

@@ -1,4 +1,4 @@
-//! What can go wrong in the lake. A variant exists where a caller acts differently; every text names the thing.
+//! Errors of the lake. A variant exists where callers act differently.
 
 use crate::table::TableName;
 use orch_sdk::task::fatal;
@@ -11,25 +11,26 @@ pub enum LakeError {
         "table `{table}` is in the lake already\nhint: open it with `lake.table(…)`, or let `lake.ensure(…)` do what is needed"
     )]
     TableExists { table: TableName },
-    /// What was read is no longer so. The files of this change are of no use: do the work again on the table as it is now.
+    /// The state that the change read has changed. The files of the change are useless; repeat the work on the current
+    /// table.
     #[error(
         "table `{table}` was changed by another writer meanwhile: {why}\nhint: run it again; it works on the table as it is now"
     )]
     Conflict { table: TableName, why: String },
-    /// Between staging and swapping another writer was faster. What the change read may still be so: stage again.
+    /// Another writer committed between staging and the swap. What the change read may be unchanged, so stage again.
     #[error(
         "table `{table}` moved after this commit was staged\nhint: roll back, stage the commit again, and repeat the transaction"
     )]
     Moved { table: TableName },
-    /// What was given cannot be used: a name, a type, a row.
+    /// Invalid input: a name, a type, a row.
     #[error("{what}\nhint: {hint}")]
     Input { what: String, hint: String },
-    /// What was to be written could not be read to its end.
+    /// The source of the rows to be written failed.
     #[error("the rows to be written could not be read")]
     Source(#[source] anyhow::Error),
     #[error("the catalog of the lake did not answer as it should")]
     Catalog(#[source] sqlx::Error),
-    /// A catalog over HTTP did not answer, or not as it should: what was asked of it may have been done.
+    /// A REST catalog did not respond, or not as expected. The request may have been processed.
     #[error("the catalog at `{address}` {why}\nhint: see whether it is up, and what its log says")]
     Unanswered { address: String, why: String },
     #[error("a file of the lake cannot be read or written")]
@@ -49,7 +50,7 @@ impl LakeError {
         LakeError::Input { what: what.into(), hint: hint.into() }
     }
 
-    /// Of rows that were to be read: what lake itself says stays as it is.
+    /// Wraps an error of the source of rows; a `LakeError` stays as it is.
     pub(crate) fn source(error: anyhow::Error) -> Self {
         error.downcast::<LakeError>().unwrap_or_else(LakeError::Source)
     }
@@ -58,13 +59,13 @@ impl LakeError {
         LakeError::Conflict { table: table.clone(), why: why.into() }
     }
 
-    /// No further try could end otherwise: what was given is wrong. All else may pass: somebody was faster, something
-    /// cannot be reached, a disk is full.
+    /// Returns true if retries cannot succeed because the input is wrong. Other errors are transient: a concurrent
+    /// commit, an unreachable server, a full disk.
     pub fn is_fatal(&self) -> bool {
         matches!(self, LakeError::Input { .. } | LakeError::TableExists { .. })
     }
 
-    /// The error for a task, which fails without further attempts if they could not succeed.
+    /// Converts to an error for a task, which is not retried if retries cannot succeed.
     pub fn without_retry(self) -> anyhow::Error {
         if self.is_fatal() { fatal(self.to_string()) } else { self.into() }
     }

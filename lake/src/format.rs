@@ -1,6 +1,5 @@
-//! CSV, JSON lines and Parquet, between objects of a bucket and batches of a schema. Some pieces and batches are held
-//! at a time, however large the object. What is broken is told with the object's location, the line and the column,
-//! and never with what stands there: that may be anybody's.
+//! CSV, JSON lines and Parquet: converts between objects of a bucket and batches of a schema. Memory is bounded for
+//! objects of any size. Errors name the location, line and column, but never the value, which may be personal data.
 
 pub mod csv;
 mod gzip;
@@ -17,7 +16,7 @@ use futures::stream::BoxStream;
 use orch_sdk::task::TaskResult;
 use serde::{Deserialize, Serialize};
 
-/// What was written into an object.
+/// An object that was written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WrittenObject {
     pub location: String,
@@ -25,15 +24,15 @@ pub struct WrittenObject {
     pub bytes: u64,
 }
 
-/// A format's way to write.
+/// Encoder of a format.
 trait Encode: Send + Sized + 'static {
     fn batch(&mut self, batch: &RecordBatch) -> TaskResult<Bytes>;
 
-    /// What comes after the last batch.
+    /// Returns the bytes after the last batch.
     fn end(self) -> TaskResult<Bytes>;
 }
 
-/// The object is there when all rows are in it; when the rows break off it is not.
+/// Writes an object. The object appears only if all rows were written.
 async fn write(bucket: &Bucket, key: &str, mut batches: Batches, mut encode: impl Encode) -> TaskResult<WrittenObject> {
     let mut upload = bucket.upload(key)?;
     let mut rows = 0;
@@ -62,12 +61,12 @@ async fn write(bucket: &Bucket, key: &str, mut batches: Batches, mut encode: imp
     Ok(WrittenObject { location: bucket.location(key), rows, bytes: upload.finish().await? })
 }
 
-/// A format's way to read: pieces that end anywhere, then an empty one.
+/// Decoder of a format. Its input is pieces that can end anywhere, followed by an empty piece.
 trait Decode: Send + Sized + 'static {
     fn piece(&mut self, piece: Bytes) -> TaskResult<Vec<RecordBatch>>;
 }
 
-/// Reads ahead on a thread of the pool.
+/// Decodes ahead of the reader on a thread of the pool.
 fn read(
     schema: arrow::datatypes::SchemaRef,
     mut pieces: BoxStream<'static, crate::bucket::Result<Bytes>>,

@@ -1,5 +1,5 @@
-//! Writes the same rows to two places in one pass over their source. Both writers stay in step, so only the batches that the
-//! slower one has yet to write are held.
+//! Writes the same rows to two destinations in one pass over their source. Both writers stay in step, so only the
+//! batches that the slower one has yet to write are held.
 
 use super::Batches;
 use anyhow::anyhow;
@@ -9,16 +9,16 @@ use futures::stream::poll_fn;
 use orch_sdk::task::TaskResult;
 use tokio::sync::mpsc::{Receiver, channel};
 
-/// Batches that the faster writer may be ahead of the slower one.
+/// Number of batches that the faster writer may be ahead of the slower one.
 const AHEAD: usize = 2;
 
 type SentBatch = TaskResult<RecordBatch>;
 
-/// Returns the results of both writers, each of which got all rows.
+/// Runs both writers, each of which gets all rows, and returns their results.
 ///
 /// # Errors
-/// Returns the error of the source, or of the writer that failed first. Both writers then see their rows break off, and must
-/// leave nothing behind.
+/// Returns the error of the source, or of the writer that failed first. Both writers then get an error instead of their
+/// remaining rows, and must leave nothing behind.
 pub async fn write_both<A, B>(
     mut rows: Batches,
     one: impl AsyncFnOnce(Batches) -> TaskResult<A>,

@@ -1,5 +1,6 @@
-//! The catalog in Postgres, in the table layout of JDBC catalogs: PyIceberg's `SqlCatalog` and Spark's `jdbc` catalog read
-//! and write the same rows. All statements take a connection, so that a commit can be part of a larger transaction.
+//! The catalog in Postgres, in the table layout of JDBC catalogs, so that PyIceberg's `SqlCatalog` and Spark's `jdbc`
+//! catalog read and write the same rows. Statements take a connection, so that a commit can be part of a larger
+//! transaction.
 
 mod entries;
 mod namespaces;
@@ -17,7 +18,7 @@ use async_trait::async_trait;
 use sqlx::postgres::{PgConnection, PgPool};
 use std::collections::BTreeMap;
 
-/// What JDBC catalogs write for a namespace without properties: a row is what makes it be there.
+/// Property that JDBC catalogs write for a namespace without properties, because a namespace exists only by its rows.
 const EXISTS: &str = "exists";
 
 #[derive(Debug, Clone)]
@@ -27,7 +28,7 @@ pub struct PgCatalog {
 }
 
 impl PgCatalog {
-    /// The schema `lake` is made by the migrations of orch.
+    /// Creates a catalog. The migrations of orch create its schema `lake`.
     pub fn new(pool: PgPool, name: impl Into<String>) -> Self {
         Self { pool, name: name.into() }
     }
@@ -36,7 +37,7 @@ impl PgCatalog {
         &self.pool
     }
 
-    /// The swap on a connection of the caller's, who begins and commits.
+    /// Does the swap in the caller's transaction.
     #[boxed]
     pub async fn swap_on(&self, db: &mut PgConnection, swap: &Swap<'_>) -> LakeResult<Swapped> {
         let update = sqlx::query(
@@ -48,7 +49,7 @@ impl PgCatalog {
         Ok(if done.rows_affected() == 1 { Swapped::Done(None) } else { Swapped::Moved })
     }
 
-    /// Declares a namespace, or sets properties of one, in the transaction of the caller.
+    /// Creates a namespace, or sets properties of an existing one, in the caller's transaction.
     #[boxed]
     pub async fn declare_on(&self, db: &mut PgConnection, namespace: &str, properties: &Properties) -> LakeResult<()> {
         let (mut keys, mut values) = (vec![EXISTS], vec!["true"]);
@@ -189,7 +190,7 @@ impl Catalog for PgCatalog {
     }
 
     async fn identity(&self) -> LakeResult<Option<String>> {
-        // A database that was restored on another server or under another number is another catalog.
+        // A database that was restored on another server or with another OID counts as another catalog.
         let database: String = sqlx::query_scalar(
             "select concat(system_identifier, '/', d.oid) from pg_control_system(), pg_database d
              where d.datname = current_database()",

@@ -1,5 +1,5 @@
-//! Catalogs of others that speak Iceberg's REST protocol, and the one of another orch. They write the metadata of tables
-//! themselves: a commit sends what is to change, and what must still be so.
+//! Client for external catalogs with Iceberg's REST protocol, including another orch. The server writes the table
+//! metadata: a commit sends the updates and the requirements that must still hold.
 
 mod client;
 mod message;
@@ -16,9 +16,9 @@ use reqwest::Method;
 use std::collections::{BTreeMap, BTreeSet};
 use std::slice;
 
-/// As servers that have it name it among their endpoints.
+/// Endpoint name by which servers advertise multi-table commits.
 const TRANSACTIONS: &str = "POST /v1/{prefix}/transactions/commit";
-/// Namespaces that are asked for at the same time.
+/// Maximum number of namespaces requested concurrently.
 const AT_ONCE: usize = 8;
 
 #[derive(Debug)]
@@ -28,34 +28,34 @@ pub struct RestCatalog {
 }
 
 impl RestCatalog {
-    /// As Airflow calls connections to such catalogs.
+    /// Connection type that Airflow uses for such catalogs.
     pub const CONN_TYPE: &str = "iceberg";
 
-    /// `host` is the address, with the login as client id and the password as client secret, or a `token` in `extra`. Nothing
-    /// is asked yet.
+    /// Creates a client without sending a request. `host` is the address; login and password are the client id and
+    /// client secret, or `extra` has a `token`.
     ///
     /// # Errors
-    /// A fatal error when the connection does not lead to any server.
+    /// A fatal error if the connection has no valid address.
     pub fn of(connection: &Connection) -> TaskResult<RestCatalog> {
         Ok(RestCatalog { client: Client::of(connection)?, name: connection.id.clone() })
     }
 
-    /// As the server calls it. Empty: the server has one.
+    /// Returns the server's name of the warehouse, or an empty string for the default warehouse.
     pub fn warehouse(&self) -> &str {
         self.client.warehouse()
     }
 
-    /// Moves several tables, all of them or none.
+    /// Commits several tables atomically.
     ///
     /// # Errors
-    /// As in [`Catalog::swap`].
+    /// Same errors as [`Catalog::swap`].
     pub(crate) async fn swap_together(&self, swaps: &[Swap<'_>]) -> LakeResult<Swapped> {
         let wanted = Transaction { table_changes: swaps.iter().map(Update::of).collect() };
         let answer = self.client.ask(&Request::new(Method::POST, &["transactions", "commit"]).with(&wanted)?).await?;
         Ok(if self.swapped(&answer, swaps).await? { Swapped::Done(None) } else { Swapped::Moved })
     }
 
-    /// `false`: another writer was faster, or dropped a table; the next look shows which.
+    /// Returns false if another writer committed first or dropped a table; reloading the tables shows which.
     async fn swapped(&self, answer: &CatalogResponse, swaps: &[Swap<'_>]) -> LakeResult<bool> {
         match answer.status {
             404 | 409 => return Ok(false),
@@ -63,7 +63,7 @@ impl RestCatalog {
             400 => {}
             _ => return Err(self.client.refused(answer)),
         }
-        // What another branch has got meanwhile may be why.
+        // A server can also respond with 400 if another branch of the table changed in the meantime.
         for swap in swaps {
             if self.load(swap.table).await?.is_none_or(|now| now.location != swap.base) {
                 return Ok(false);
@@ -92,7 +92,7 @@ impl RestCatalog {
         }
     }
 
-    /// Below another one, or those that are below none.
+    /// Returns the direct children of a namespace, or the top-level namespaces.
     async fn children(&self, parent: Option<&str>) -> LakeResult<Vec<String>> {
         let mut request = Request::new(Method::GET, &["namespaces"]);
         if let Some(parent) = parent {
@@ -100,7 +100,7 @@ impl RestCatalog {
         }
         let lists: Vec<message::Namespaces> = self.client.pages(request).await?;
         let names = lists.into_iter().flat_map(|list| list.namespaces);
-        // Parts with points in them cannot be told from two parts: such namespaces are not for us.
+        // A part that contains a dot is indistinguishable from two parts, so such namespaces are skipped.
         Ok(names.filter(|parts| parts.iter().all(|part| !part.contains('.'))).map(|parts| parts.join(".")).collect())
     }
 
@@ -155,7 +155,7 @@ impl Catalog for RestCatalog {
     async fn create(&self, new: &NewTable<'_>) -> LakeResult<Located> {
         let (table, namespace) = (new.table, new.table.namespace());
         let joined = self.client.joined(namespace).await?;
-        // A server before AWS Glue answers 500 where it is the namespace that is missing.
+        // A server in front of AWS Glue responds with 500 if the namespace is missing.
         if self.ask(Method::GET, &["namespaces", &joined]).await?.status == 404 {
             self.declare(namespace, &Properties::new()).await?;
         }
@@ -212,7 +212,7 @@ impl Catalog for RestCatalog {
     }
 
     async fn declare(&self, namespace: &str, properties: &Properties) -> LakeResult<()> {
-        // Some servers want those above it first.
+        // Some servers require the parent namespaces to exist.
         for (end, _) in namespace.match_indices('.') {
             self.declare_one(&namespace[..end], &Properties::new()).await?;
         }

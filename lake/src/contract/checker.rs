@@ -1,4 +1,4 @@
-//! A contract at work on one lot: each batch is sorted into what passes and what is put aside, in one go.
+//! Checks a data set against a contract: each batch is split into passing and quarantined rows in one pass.
 
 use super::expression::Expressions;
 use super::facts::Facts;
@@ -21,31 +21,31 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-/// The column of a quarantine table that says why a row is there.
+/// Column of a quarantine table with the reason for each row.
 pub const REASON: &str = "quarantine_reason";
 
-/// A batch, sorted.
+/// A checked batch.
 #[derive(Debug, Clone)]
 pub struct Checked {
     pub passed: RecordBatch,
-    /// With `REASON` as last column; none where all rows passed.
+    /// Rows with `REASON` as the last column; `None` if all rows passed.
     pub quarantined: Option<RecordBatch>,
 }
 
-/// A lot, sorted, and what was found in it.
+/// A checked data set and its findings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
     pub(super) uri: String,
     pub passed: Vec<RecordBatch>,
     pub quarantined: Vec<RecordBatch>,
-    /// Rows that came in.
+    /// Number of incoming rows.
     pub rows: u64,
     pub removed: Removed,
-    /// One for each check, in the order in which they were declared.
+    /// One finding per check, in the order of declaration.
     pub findings: Vec<CheckResult>,
 }
 
-/// The rows that break rules written as expressions.
+/// Counts of the rows that break rules written as expressions.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Removed {
     /// Rows that rules removed; each counts once, however many rules it breaks.
@@ -54,19 +54,19 @@ pub struct Removed {
     pub by_rule: BTreeMap<String, u64>,
 }
 
-/// Looks at a lot batch by batch.
+/// Checks a data set batch by batch.
 #[derive(Debug)]
 pub struct Checker<'a> {
     contract: &'a Contract,
     facts: &'a Facts,
     expressions: Expressions,
     states: Vec<State>,
-    /// Rows of the batches before.
+    /// Number of rows in earlier batches.
     before: u64,
     removed: u64,
 }
 
-/// What one check has seen.
+/// State of one check.
 #[derive(Debug, Default)]
 struct State {
     rows: u64,
@@ -100,7 +100,7 @@ impl<'a> Checker<'a> {
         Ok(Checker { contract, facts, expressions: Expressions::of(contract)?, states, before: 0, removed: 0 })
     }
 
-    /// Sorts a batch.
+    /// Splits a batch into passing and quarantined rows.
     pub fn check_batch(&mut self, batch: &RecordBatch) -> Result<Checked, ContractError> {
         let uri = self.contract.uri.clone();
         let checked = self.sort(batch).map_err(|source| ContractError::Arrow { uri: uri.clone(), source })?;
@@ -113,18 +113,18 @@ impl<'a> Checker<'a> {
         Ok(checked)
     }
 
-    /// Whether a row was found that the lot must not have: no other batch changes that.
+    /// Returns true if a check with the policy `Fail` has found a bad row, which later batches cannot change.
     pub(super) fn is_refused(&self) -> bool {
         let mut checks = self.contract.checks.iter().zip(&self.states);
         checks.any(|(check, state)| check.policy == Policy::Fail && state.samples.bad() > 0)
     }
 
-    /// The number of rows so far.
+    /// Returns the number of rows so far.
     pub fn rows(&self) -> u64 {
         self.before
     }
 
-    /// The rows that broke rules so far.
+    /// Returns the counts of the rows that broke rules so far.
     pub fn removed(&self) -> Removed {
         let by_rule = self.contract.checks.iter().zip(&self.states).filter_map(|(check, state)| match &check.rule {
             Rule::Expression { name, .. } => Some((name.clone(), state.samples.bad())),
@@ -133,7 +133,7 @@ impl<'a> Checker<'a> {
         Removed { rows: self.removed, by_rule: by_rule.collect() }
     }
 
-    /// What was found.
+    /// Returns the findings.
     pub fn end(self) -> Vec<CheckResult> {
         let facts = self.facts;
         let findings = self.contract.checks.iter().zip(self.states).map(|(check, mut state)| {
@@ -154,7 +154,7 @@ impl<'a> Checker<'a> {
         findings.collect()
     }
 
-    /// Removes rows, then sorts the others. Rules that only warn are evaluated before rows are removed.
+    /// Removes rows, then splits the others. Rules that only warn are evaluated before rows are removed.
     fn sort(&mut self, batch: &RecordBatch) -> Result<Checked, ArrowError> {
         let (noted, mut bad): (Vec<_>, Vec<_>) =
             self.expressions.bad_rows(batch)?.into_iter().partition(|(at, _)| self.contract.checks[*at].is_noted());
@@ -186,7 +186,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// `rows`: of the batch before rows were removed.
+    /// Splits the remaining rows. `rows` is the size of the batch before rows were removed.
     fn sort_kept(
         &mut self,
         batch: &RecordBatch,
@@ -194,7 +194,7 @@ impl<'a> Checker<'a> {
         expressions: &[(usize, BooleanArray)],
     ) -> Result<Checked, ArrowError> {
         let mut aside = Aside::of(batch.num_rows());
-        // What is put aside for another reason is no first of its key: the next one may pass.
+        // Unique checks come last: a row that is quarantined for another reason must not use up its key.
         let is_unique = |rule: &Rule| matches!(rule, Rule::Unique { .. });
         for unique in [false, true] {
             for at in 0..self.states.len() {
@@ -228,7 +228,7 @@ impl<'a> Checker<'a> {
         Ok(checked)
     }
 
-    /// Evaluates one check of rows. `known`: which rows break it, for a rule whose expression was evaluated already.
+    /// Evaluates one check of rows. `known` has the rows that break it if its expression was already evaluated.
     fn ask(
         &mut self,
         at: usize,
@@ -267,10 +267,10 @@ impl<'a> Checker<'a> {
     }
 }
 
-/// Why rows are put aside; nothing of those that stay.
+/// Quarantine reasons by row; `None` for rows that pass.
 struct Aside {
     rows: usize,
-    /// Empty until the first row goes.
+    /// Empty until the first row is quarantined.
     reasons: Vec<Option<String>>,
 }
 
@@ -311,7 +311,7 @@ impl Aside {
 }
 
 impl Report {
-    /// Rows that may be published.
+    /// Returns the number of rows that may be published.
     pub fn rows_passed(&self) -> usize {
         self.passed.iter().map(RecordBatch::num_rows).sum()
     }
@@ -320,18 +320,19 @@ impl Report {
         self.quarantined.iter().map(RecordBatch::num_rows).sum()
     }
 
-    /// The results, to be kept when the try ends: `ctx.commit(report.trail(&ctx))?`, before `ok`.
+    /// Returns the completion step that stores the results: `ctx.commit(report.trail(&ctx))?`, before `ok`.
     pub fn trail(&self, ctx: &Ctx) -> CheckTrail {
         CheckTrail::new(ctx, &self.uri, self.findings.clone())
     }
 
-    /// Nothing may be published if a check failed whose policy is that.
+    /// Returns an error if a check with the policy `Fail` failed, so that nothing is published.
     pub fn ok(&self) -> Result<(), ContractError> {
         verdict(&self.uri, &self.findings)
     }
 }
 
-/// The error of a lot in which some check failed that may not: for whoever looked batch by batch.
+/// Returns the error for a data set in which a check with the policy `Fail` failed, for callers that check batch by
+/// batch.
 pub fn verdict(uri: &str, findings: &[CheckResult]) -> Result<(), ContractError> {
     let failed: Vec<&CheckResult> = findings.iter().filter(|one| one.outcome == CheckOutcome::Fail).collect();
     if failed.is_empty() {

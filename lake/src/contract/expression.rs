@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 /// The compiled rules of a contract, with the columns that they read.
 #[derive(Debug, Default)]
 pub(super) struct Expressions {
-    /// By the position of the check in the contract.
+    /// Each with the index of the check in the contract.
     rules: Vec<(usize, Expr)>,
     columns: BTreeSet<String>,
 }

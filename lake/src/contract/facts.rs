@@ -1,4 +1,4 @@
-//! What a contract is told besides the data itself: the time, and what was there before.
+//! Facts that a contract needs besides the data: the time, and the state of earlier snapshots.
 
 use super::keys::KeySet;
 use arrow::array::{RecordBatch, cast::AsArray};
@@ -8,7 +8,7 @@ use arrow::error::ArrowError;
 use chrono::{DateTime, Utc};
 use std::collections::HashMap;
 
-/// Given by whoever checks: a contract asks no clock and reads no table.
+/// Supplied by the caller, because a contract reads neither the clock nor tables.
 #[derive(Debug, Clone)]
 pub struct Facts {
     pub(super) now: DateTime<Utc>,
@@ -23,28 +23,28 @@ impl Facts {
         Facts { now, rows_before: None, keys: HashMap::new(), history: HashMap::new(), newest: HashMap::new() }
     }
 
-    /// Rows of the last snapshot.
+    /// Sets the number of rows of the last snapshot.
     #[must_use]
     pub fn rows_before(mut self, rows: u64) -> Self {
         self.rows_before = Some(rows);
         self
     }
 
-    /// The keys of another table, for `references`.
+    /// Sets the keys of another table, for `references`.
     #[must_use]
     pub fn keys(mut self, table: impl Into<String>, keys: KeySet) -> Self {
         self.keys.insert(table.into(), keys);
         self
     }
 
-    /// How the values of a column were distributed so far, for `no_outliers`.
+    /// Sets the distribution of the earlier values of a column, for `no_outliers`.
     #[must_use]
     pub fn history(mut self, column: impl Into<String>, stats: Stats) -> Self {
         self.history.insert(column.into(), stats);
         self
     }
 
-    /// The newest value that was there before, so that a hole between it and the new data is found (`continuous`).
+    /// Sets the newest earlier value, so that a gap between it and the new data is found (`continuous`).
     #[must_use]
     pub fn newest(mut self, column: impl Into<String>, at: DateTime<Utc>) -> Self {
         self.newest.insert(column.into(), at);
@@ -52,7 +52,7 @@ impl Facts {
     }
 }
 
-/// How values are distributed.
+/// Distribution of values.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Stats {
     pub count: usize,
@@ -63,7 +63,7 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// `None`: there is no number among them.
+    /// Returns `None` if there is no finite number.
     pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Stats> {
         let mut values: Vec<f64> = values.into_iter().filter(|value| value.is_finite()).collect();
         if values.is_empty() {
@@ -73,7 +73,7 @@ impl Stats {
         let count = values.len();
         let mean = values.iter().sum::<f64>() / count as f64;
         let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / count as f64;
-        // Linear between neighbours, as everybody's default.
+        // Linear interpolation, the usual default.
         let quantile = |part: f64| {
             let place = part * (count - 1) as f64;
             let (below, above) = (values[place.floor() as usize], values[place.ceil() as usize]);
@@ -83,7 +83,7 @@ impl Stats {
         Some(Stats { count, mean, deviation: variance.sqrt(), lower_quartile, upper_quartile })
     }
 
-    /// Of a column of numbers. `None`: it has none.
+    /// Computes the distribution of a numeric column. `None` if it has no finite number.
     pub fn of_column(batches: &[RecordBatch], column: &str) -> Result<Option<Stats>, ArrowError> {
         let mut values = Vec::new();
         for batch in batches {

@@ -1,8 +1,8 @@
-//! Sets of keys, for what must be unique and for what must be there elsewhere.
+//! Sets of keys, for uniqueness and references.
 //!
-//! A key is kept as a fingerprint of 128 bits, whatever its columns are: that two different ones of a billion are taken for
-//! the same is less likely than a broken memory bit. Most keys are whole numbers below 2³²: a bitmap keeps those exactly,
-//! in two bytes each or less. Numbers and texts are compared by what they say, not by their width.
+//! A key is stored as a 128-bit fingerprint; a collision among a billion keys is less likely than a memory error. Most
+//! keys are integers below 2³², which a bitmap stores exactly in at most two bytes each. Numbers and texts are compared
+//! by value, not by the width of their type.
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::buffer::NullBuffer;
@@ -14,25 +14,25 @@ use roaring::RoaringBitmap;
 use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, DefaultHasher, Hasher};
 
-/// A set of more would take more than a quarter of a gigabyte, and twice that while it grows.
+/// Maximum number of keys in a set. A larger set would take more than 256 MiB, and twice that while it grows.
 pub(super) const MOST_KEYS: usize = 14_000_000;
 
-/// Odd, so that different numbers have different products; those of neighbours, as keys mostly are, lie far apart.
+/// Odd multiplier, so that products are distinct. It scatters consecutive numbers, which keys mostly are.
 const SCATTER: u64 = 0x9e37_79b9_7f4a_7c15;
-/// The fingerprint of a value that is not a whole number.
+/// Fingerprint of a value that is not an integer.
 const NO_NUMBER: u128 = 1 << 64;
 
-/// The keys of a table, or those that were seen so far.
+/// The keys of a table, or those seen so far.
 #[derive(Debug, Clone)]
 pub struct KeySet {
     types: Vec<DataType>,
-    /// Keys that are one whole number below 2³².
+    /// Keys that are a single integer below 2³².
     numbers: RoaringBitmap,
-    /// The fingerprints of all others.
+    /// Fingerprints of all other keys.
     prints: HashSet<u128, BuildHasherDefault<Already>>,
 }
 
-/// A key as a set holds it.
+/// A key in its stored form.
 #[derive(Debug, Clone, Copy)]
 enum Key {
     Number(u32),
@@ -40,7 +40,7 @@ enum Key {
 }
 
 impl KeySet {
-    /// The keys of these rows.
+    /// Returns the keys of these rows.
     pub fn of(batches: &[RecordBatch], columns: &[&str]) -> Result<KeySet, ArrowError> {
         let mut keys = KeySet::for_columns(&[]);
         for batch in batches {
@@ -57,7 +57,7 @@ impl KeySet {
         Ok(keys)
     }
 
-    /// None yet, of keys like these.
+    /// Creates an empty set for keys of these types.
     pub(super) fn for_columns(columns: &[ArrayRef]) -> KeySet {
         let types = columns.iter().map(|column| common(column.data_type())).collect();
         KeySet { types, numbers: RoaringBitmap::new(), prints: HashSet::default() }
@@ -71,7 +71,7 @@ impl KeySet {
         self.len() == 0
     }
 
-    /// Adds the keys of these rows that have no null in them.
+    /// Adds the keys of these rows, except those with a null.
     pub fn add(&mut self, columns: &[ArrayRef]) -> Result<(), ArrowError> {
         for key in self.keys(columns)?.into_iter().flatten() {
             self.insert(key);
@@ -79,7 +79,8 @@ impl KeySet {
         Ok(())
     }
 
-    /// Which rows have a key that came before, in this lot or in an earlier one. Rows that are not `asked` are passed over.
+    /// Returns the rows whose key was seen before, in this batch or an earlier one, and adds the keys. Rows that are
+    /// not in `asked` are skipped.
     pub(super) fn repeated(&mut self, columns: &[ArrayRef], asked: &BooleanArray) -> Result<BooleanArray, ArrowError> {
         let keys = self.keys(columns)?;
         let repeats = keys.into_iter().zip(asked.iter()).map(|(key, asked)| match key {
@@ -89,13 +90,13 @@ impl KeySet {
         Ok(repeats.collect::<Vec<bool>>().into())
     }
 
-    /// Which rows have a key that is none of these.
+    /// Returns the rows whose key is not in the set.
     pub(super) fn unknown(&self, columns: &[ArrayRef]) -> Result<BooleanArray, ArrowError> {
         let unknown = self.keys(columns)?.into_iter().map(|key| key.is_some_and(|key| !self.has(key)));
         Ok(unknown.collect::<Vec<bool>>().into())
     }
 
-    /// `false`: it was there.
+    /// Returns false if the key was already in the set.
     fn insert(&mut self, key: Key) -> bool {
         match key {
             Key::Number(number) => self.numbers.insert(number),
@@ -110,10 +111,10 @@ impl KeySet {
         }
     }
 
-    /// The key of each row. `None` for a row with a null.
+    /// Returns the key of each row, or `None` for a row with a null.
     fn keys(&self, columns: &[ArrayRef]) -> Result<Vec<Option<Key>>, ArrowError> {
         if self.types.len() != columns.len() {
-            // Of an empty table nobody knows the columns: it has no key.
+            // A set of an empty table has no column types and contains no key.
             let nulls = with_null(columns);
             let rows = columns.first().map_or(0, Array::len);
             let none = |row| nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row)).then_some(Key::Number(0));
@@ -126,7 +127,8 @@ impl KeySet {
         }
         let fields = self.types.iter().map(|of| SortField::new(of.clone())).collect();
         let rows = RowConverter::new(fields)?.convert_columns(&alike)?;
-        // What cannot be said in the type of the keys is none of them, and not nothing.
+        // A value that cannot be cast to the type of the keys becomes null, but is not in the set, unlike an original
+        // null, which passes.
         let nulls = with_null(columns);
         let print = |row: usize| {
             let whole = nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row));
@@ -136,7 +138,7 @@ impl KeySet {
     }
 }
 
-/// The keys of whole numbers. `alike` are the same values as `given`, null where they are no whole numbers.
+/// Returns integer keys. `alike` has the values of `given`, with null for those that are not integers.
 fn numbers(given: &ArrayRef, alike: &ArrayRef) -> Vec<Option<Key>> {
     let nulls = given.logical_nulls();
     let key = |(row, number): (usize, Option<i64>)| {
@@ -151,13 +153,13 @@ fn key_of_number(number: i64) -> Key {
     u32::try_from(number).map_or_else(|_| print(), Key::Number)
 }
 
-/// Valid where no column is null.
+/// Returns the rows without a null in any column as valid.
 fn with_null(columns: &[ArrayRef]) -> Option<NullBuffer> {
     let nulls = columns.iter().map(Array::logical_nulls);
     nulls.fold(None, |all, one| NullBuffer::union(all.as_ref(), one.as_ref()))
 }
 
-/// The type in which keys are compared.
+/// Returns the type in which keys are compared.
 fn common(of: &DataType) -> DataType {
     match of {
         DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::UInt8 | DataType::UInt16 | DataType::UInt32 => {
@@ -181,7 +183,7 @@ fn fingerprint(key: &[u8]) -> u128 {
     (u128::from(half(1)) << 64) | u128::from(half(2))
 }
 
-/// A fingerprint is scattered already.
+/// Hasher that uses a fingerprint as its own hash.
 #[derive(Debug, Clone, Default)]
 struct Already(u64);
 

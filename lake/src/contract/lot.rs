@@ -1,4 +1,4 @@
-//! Checks of the whole: columns, freshness, holes, number of rows. They look at what will be published.
+//! Checks of the whole data set: columns, freshness, gaps and number of rows. They see only the rows to be published.
 
 use super::facts::Facts;
 use super::row::{Unfit, columns};
@@ -12,15 +12,15 @@ use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Of a time series in one lot: 8 bytes each.
+/// Maximum number of points of all time series, 8 bytes each.
 pub(super) const MOST_POINTS: usize = 20_000_000;
 
-/// What a check of the whole remembers.
+/// State of a check of the whole data set.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    /// Microseconds.
+    /// Microseconds since the Unix epoch.
     newest: Option<i64>,
-    /// Of each time series; not sorted.
+    /// Points of each time series, unsorted.
     points: BTreeMap<String, Vec<i64>>,
     many_points: usize,
     rows: u64,
@@ -31,7 +31,7 @@ impl Memory {
         self.many_points > MOST_POINTS
     }
 
-    /// Takes in a batch; `Err`: why it cannot be asked.
+    /// Adds a batch. The inner error is the reason why the batch cannot be checked.
     pub(super) fn add(&mut self, rule: &Rule, batch: &RecordBatch) -> Result<Result<(), Unfit>, ArrowError> {
         self.rows += batch.num_rows() as u64;
         let (column, by) = match rule {
@@ -59,7 +59,7 @@ impl Memory {
         Ok(Ok(()))
     }
 
-    /// What is wrong in the end: how much, and in which words.
+    /// Adds the final findings to `samples`.
     pub(super) fn end(self, rule: &Rule, facts: &Facts, samples: &mut Samples) {
         match rule {
             Rule::Fresh { within, .. } => self.freshness(*within, facts, samples),
@@ -84,7 +84,7 @@ impl Memory {
         let step = i64::try_from(every.as_micros()).unwrap_or(i64::MAX).max(1);
         let before = facts.newest.get(column).map(DateTime::timestamp_micros);
         for (series, mut points) in self.points {
-            // What was there before is a point of every series; what is older than it was published then.
+            // The newest earlier value is a point of every series. Older points were checked when they were published.
             points.extend(before.filter(|&before| points.iter().any(|&point| point > before)));
             points.sort_unstable();
             for pair in points.windows(2).filter(|pair| pair[1].saturating_sub(pair[0]) > step) {
@@ -105,7 +105,7 @@ impl Memory {
     }
 }
 
-/// What is wrong with the columns of a batch.
+/// Returns the differences between the declared columns and those of a batch.
 pub(super) fn unfit_columns(declared: &[(String, DataType)], exact: bool, batch: &RecordBatch) -> Option<String> {
     let schema = batch.schema();
     let mut problems = Vec::new();
@@ -129,7 +129,7 @@ fn moment(micros: i64) -> String {
     at.map_or_else(|| format!("{micros} µs"), |at| at.format("%Y-%m-%d %H:%M:%S").to_string())
 }
 
-/// For people: to the minute, from an hour on to the hour.
+/// Formats an age: in minutes below an hour, in hours below two days, then in days.
 fn about(age: Duration) -> String {
     let seconds = age.as_secs();
     let round = if seconds >= 2 * 86_400 {

@@ -1,4 +1,4 @@
-//! Rows that are checked on their way to what writes them, for batches that together are more than memory should hold.
+//! Checks rows while they are streamed to a writer, for data that does not fit into memory.
 
 use super::{Contract, ContractError, Facts, Report};
 use crate::batches::{Batches, bytes_of};
@@ -12,9 +12,10 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::runtime::Handle;
 
-/// Bytes of quarantined rows that one task may hold: with more of them the input is something else, and nothing is published.
+/// Maximum size of the quarantined rows that a task holds. Beyond it the input is considered wrong, and nothing is
+/// published.
 const MAX_QUARANTINED_BYTES: u64 = 64 << 20;
-/// Batches that a tally reads at once.
+/// Number of batches per run of the tally.
 const TALLIED_AT_ONCE: usize = 8;
 
 /// The outcome of a check: the report, and the rows that the tally returned.
@@ -29,19 +30,20 @@ pub struct CheckedLot {
 pub struct PendingReport(Arc<Mutex<Option<CheckedLot>>>);
 
 impl PendingReport {
-    /// Returns `None` if the rows broke off. The report has no rows that passed: the writer took them.
+    /// Returns `None` if the stream ended early. The report contains no passing rows, because the writer has consumed
+    /// them.
     pub fn take(&self) -> Option<CheckedLot> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
 impl Contract {
-    /// Checks rows one batch after the other and passes on those that keep the contract. If the rows break the contract, the
-    /// error comes last, so that the writer publishes nothing; the report is available in either case. The writer does not get
-    /// the batch that breaks the contract, nor later ones: it might fail before all rows are checked.
+    /// Checks rows batch by batch and passes on those that keep the contract. If the rows break the contract, the error
+    /// comes last, so that the writer publishes nothing; the report is available in either case. The writer does not
+    /// get the batch that breaks the contract, nor later ones: it might fail before all rows are checked.
     ///
-    /// `tally` is a `SELECT` from `rows` that is run on every few batches of passing rows, such as partial sums; its results
-    /// are concatenated.
+    /// `tally` is a `SELECT` from `rows` that is run on every few batches of passing rows, such as partial sums; its
+    /// results are concatenated.
     pub fn check_on_the_way(
         self,
         facts: Facts,
@@ -117,7 +119,7 @@ impl Contract {
     }
 }
 
-/// The columns that a statement may read: those whose names appear in it, and all if it has a `*` for them.
+/// Returns the columns that a statement may read: those whose names appear in it, or all if it contains `SELECT *`.
 fn columns_of(batch: &RecordBatch, statement: &str) -> Result<RecordBatch, ArrowError> {
     let words: HashSet<&str> = statement.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
     let is_read = |name: &str| statement.contains("SELECT *") || words.contains(name);

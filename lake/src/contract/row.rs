@@ -1,4 +1,4 @@
-//! Checks of single rows: which do not fit, and what is to be said of one.
+//! Checks of single rows: which rows break a rule, and the message for a row.
 
 use super::facts::{Facts, Stats};
 use super::keys::KeySet;
@@ -13,11 +13,11 @@ use arrow::datatypes::{DataType, Float64Type};
 use arrow::error::ArrowError;
 use arrow::util::display::FormatOptions;
 
-/// What a batch as a whole does not allow to ask: a column is missing, or of another type.
+/// Reason why a batch cannot be checked: a column is missing, or has another type.
 pub(super) type Unfit = String;
 
-/// Which rows do not fit; of a batch that cannot be asked, why not. `seen`: the keys of a unique check so far; `asked`: rows
-/// that are not put aside already.
+/// Returns the rows that break the rule, or the reason why the batch cannot be checked. `seen` has the keys of a unique
+/// check so far; `asked` the rows that are not quarantined yet.
 pub(super) fn bad_rows(
     rule: &Rule,
     batch: &RecordBatch,
@@ -67,7 +67,7 @@ pub(super) fn bad_rows(
     Ok(bad.map(without_nulls))
 }
 
-/// What is to be said of a row that does not fit.
+/// Returns the message for a row that breaks the rule.
 pub(super) fn in_words(rule: &Rule, batch: &RecordBatch, row: usize, facts: &Facts) -> String {
     match rule {
         Rule::NotNull { column } => format!("{column} is null"),
@@ -88,7 +88,7 @@ pub(super) fn in_words(rule: &Rule, batch: &RecordBatch, row: usize, facts: &Fac
     }
 }
 
-/// The columns of these names.
+/// Returns the columns with these names.
 pub(super) fn columns<C: AsRef<str>>(
     batch: &RecordBatch,
     names: impl IntoIterator<Item = C>,
@@ -100,7 +100,7 @@ pub(super) fn columns<C: AsRef<str>>(
     named.collect()
 }
 
-/// Bounds are compared in the type of the column. What is no number at all is out of every range.
+/// Compares bounds in the type of the column. NaN is outside every range.
 fn out_of_range(
     name: &str,
     column: &ArrayRef,
@@ -139,7 +139,7 @@ fn none_of(rows: usize) -> BooleanArray {
     BooleanArray::new(BooleanBuffer::new_unset(rows), None)
 }
 
-/// What is unknown fits: it is for `not_null` to mind.
+/// Lets rows with an unknown result pass, because nulls are the concern of `not_null`.
 fn without_nulls(bad: BooleanArray) -> BooleanArray {
     match bad.nulls() {
         Some(nulls) => BooleanArray::new(bad.values() & nulls.inner(), None),

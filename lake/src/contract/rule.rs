@@ -1,4 +1,4 @@
-//! What a check asks, as data, and how people call it.
+//! Rules of checks as data, and their names.
 
 use super::facts::Stats;
 use arrow::datatypes::DataType;
@@ -19,18 +19,18 @@ pub(super) enum Rule {
     Expression { name: String, sql: String },
 }
 
-/// Which values are far from what was there before.
+/// Method that decides which values are outliers.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Outliers {
-    /// So many standard deviations from the mean: 4 is rare, 6 is hardly ever chance.
+    /// Maximum number of standard deviations from the mean: 4 is rare, 6 is hardly ever chance.
     ZScore(f64),
-    /// So many times the distance between the quartiles outside of them: 1.5 is Tukey's, 3 his "far out". It does not mind
-    /// a few extremes in the history.
+    /// Maximum distance outside the quartiles, in interquartile ranges: Tukey uses 1.5, and 3 for "far out". Robust
+    /// against a few extremes in the history.
     Iqr(f64),
 }
 
 impl Outliers {
-    /// The values that are none.
+    /// Returns the range of values that are not outliers.
     pub(super) fn bounds(self, history: &Stats) -> (f64, f64) {
         match self {
             Outliers::ZScore(most) => {
@@ -60,7 +60,7 @@ impl Rule {
         }
     }
 
-    /// It is about single rows, which can be put aside.
+    /// Returns true if the rule is about single rows, which can be quarantined.
     pub(super) const fn is_about_rows(&self) -> bool {
         matches!(
             self,
@@ -73,7 +73,7 @@ impl Rule {
         )
     }
 
-    /// A short sentence that is the same each time: the history of a check is found by it.
+    /// Returns a short, stable sentence, which identifies the check in its history.
     pub(super) fn name(&self) -> String {
         match self {
             Rule::Schema { exact: true, .. } => "the columns are those declared".into(),
@@ -101,7 +101,7 @@ impl Rule {
     }
 }
 
-/// `between 1 and 9`, `at least 1`, `at most 9`.
+/// Formats a range: `between 1 and 9`, `at least 1`, `at most 9`.
 pub(super) fn range(least: Option<&str>, most: Option<&str>) -> String {
     match (least, most) {
         (Some(least), Some(most)) => format!("between {least} and {most}"),
@@ -115,7 +115,7 @@ pub(super) fn percent(part: f64) -> String {
     format!("{:+.0} %", part * 100.0)
 }
 
-/// The largest unit that says it whole: `36 h`, `2 days`, `90 s`.
+/// Formats a duration in the largest unit that is exact: `36 h`, `2 days`, `90 s`.
 pub(super) fn words(time: Duration) -> String {
     let seconds = time.as_secs();
     let units = [(86_400, "days", "day"), (3_600, "h", "h"), (60, "min", "min"), (1, "s", "s")];

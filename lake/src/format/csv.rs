@@ -1,6 +1,5 @@
-//! CSV, typed by the schema that it is read with. Columns are found by their names in the first line; what the schema
-//! does not name is left out. Texts stay as they are: zip codes keep their zeros. What gzip has packed is unpacked on
-//! the way.
+//! CSV, typed by the schema with which it is read. Columns are found by their names in the first line; others are
+//! ignored. Texts stay unchanged: zip codes keep their leading zeros. Gzip is decompressed on the fly.
 
 mod lines;
 
@@ -24,19 +23,19 @@ use lines::Lines;
 use orch_sdk::task::{TaskResult, fatal};
 use std::sync::Arc;
 
-/// A first line that is longer is none.
+/// Maximum length of the first line.
 const MOST_HEADER_BYTES: usize = 1 << 20;
-/// What is read at a time while there is no first line.
+/// Maximum number of compressed bytes processed at a time until the first line is complete.
 const HEAD_BYTES: usize = 1 << 16;
-/// As MySQL and pandas write moments.
+/// Timestamp format of MySQL and pandas.
 const MOMENT: &str = "%Y-%m-%d %H:%M:%S%.f";
 const MOMENT_AND_ZONE: &str = "%Y-%m-%d %H:%M:%S%.f%:z";
 
-/// How the lines are written.
+/// Format of the lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Csv {
     pub delimiter: u8,
-    /// The first line has the names; without it columns are those of the schema in order.
+    /// True if the first line has the names; otherwise the columns are those of the schema in order.
     pub has_header: bool,
 }
 
@@ -46,11 +45,10 @@ impl Default for Csv {
     }
 }
 
-/// Reads an object as rows of a schema. Nothing between two delimiters is null, or an empty text where the schema has
-/// no nulls.
+/// Reads an object as rows of a schema. An empty field is null, or an empty text in a text column without nulls.
 ///
 /// # Errors
-/// There is no such object, or its first line lacks a column; later, in the stream: a line that does not fit.
+/// The object does not exist, or its first line lacks a column. Invalid lines cause errors in the stream.
 #[boxed]
 pub async fn read(bucket: &Bucket, key: &str, schema: SchemaRef, csv: Csv) -> TaskResult<Batches> {
     let Begun { head, unpack, pieces, location } = begin(bucket, key).await?;
@@ -81,19 +79,19 @@ pub async fn read(bucket: &Bucket, key: &str, schema: SchemaRef, csv: Csv) -> Ta
     Ok(super::read(schema, pieces, lines))
 }
 
-/// The names in the first line of an object.
+/// Returns the names in the first line of an object.
 ///
 /// # Errors
-/// There is no such object, or it has no first line.
+/// The object does not exist, or has no first line.
 #[boxed]
 pub async fn names(bucket: &Bucket, key: &str, csv: Csv) -> TaskResult<Vec<String>> {
     let begun = begin(bucket, key).await?;
     header(&begun.head, csv, &begun.location)
 }
 
-/// An object of which the first line was read.
+/// An object whose first line was read.
 struct Begun {
-    /// All that was unpacked so far.
+    /// All bytes decompressed so far.
     head: Vec<u8>,
     unpack: Unpack,
     pieces: BoxStream<'static, bucket::Result<Bytes>>,
@@ -109,7 +107,7 @@ async fn begin(bucket: &Bucket, key: &str) -> TaskResult<Begun> {
             return Err(fatal(format!("`{location}` has no line in its first megabyte: it is no CSV")));
         }
         let Some(mut piece) = pieces.try_next().await? else { break };
-        // Of a packed piece no more than what may hold a line.
+        // Limits how much is decompressed, since a small compressed piece can be huge.
         let later = piece.split_off(piece.len().min(HEAD_BYTES));
         head.extend_from_slice(&unpack.piece(&piece)?);
         if !later.is_empty() {
@@ -130,12 +128,12 @@ fn header(head: &[u8], csv: Csv, location: &str) -> TaskResult<Vec<String>> {
 struct LineReader {
     decoder: Decoder,
     schema: SchemaRef,
-    /// Where each column of the schema stands in a line.
+    /// Index of each column of the schema in a line.
     columns: Vec<usize>,
     location: String,
-    /// Of the next row.
+    /// Line number of the next row.
     line: u64,
-    /// What was unpacked before the first piece.
+    /// Bytes decompressed before the first piece.
     head: Vec<u8>,
     unpack: Unpack,
 }
@@ -156,11 +154,11 @@ impl Decode for LineReader {
 }
 
 impl LineReader {
-    /// Nothing is the end.
+    /// Decodes lines. Empty input marks the end.
     fn lines(&mut self, bytes: &[u8]) -> TaskResult<Vec<RecordBatch>> {
         let (mut rest, mut batches) = (bytes, Vec::new());
         loop {
-            // The decoder counts lines itself, and shows nothing of what stands in them.
+            // The decoder's errors have line numbers and no values.
             let read = self.decoder.decode(rest).map_err(|e| fatal(format!("`{}`: {e}", self.location)))?;
             rest = &rest[read..];
             if (bytes.is_empty() || self.decoder.capacity() == 0)
@@ -187,7 +185,7 @@ impl LineReader {
     }
 }
 
-/// Ends of lines inside of quotes.
+/// Counts the line breaks inside quoted fields.
 #[expect(clippy::naive_bytecount, reason = "a crate for it would count what is mostly nothing")]
 fn lines_inside(texts: &RecordBatch) -> u64 {
     let of = |column: &ArrayRef| {
@@ -199,7 +197,7 @@ fn lines_inside(texts: &RecordBatch) -> u64 {
     texts.columns().iter().map(of).sum()
 }
 
-/// A column of texts as its type, or the first row that is none.
+/// Casts a column of texts to its type, or returns the first row that is invalid.
 fn typed(text: &StringArray, field: &Field) -> Result<ArrayRef, (usize, String)> {
     let required = !field.is_nullable();
     if matches!(field.data_type(), DataType::Utf8) {
@@ -221,10 +219,10 @@ fn typed(text: &StringArray, field: &Field) -> Result<ArrayRef, (usize, String)>
     }
 }
 
-/// Writes rows as an object with a first line of names.
+/// Writes rows as an object whose first line has the names.
 ///
 /// # Errors
-/// The rows break off, or the object cannot be written; then it is not there.
+/// The source fails, or the object cannot be written; then it does not exist.
 #[boxed]
 pub async fn write(bucket: &Bucket, key: &str, batches: Batches, csv: Csv) -> TaskResult<WrittenObject> {
     let schema = batches.schema();
@@ -235,7 +233,7 @@ struct Writer {
     csv: Csv,
     schema: SchemaRef,
     is_begun: bool,
-    /// Of the batch before: the next one is about as large.
+    /// Size of the previous batch, as an estimate for the next.
     last_bytes: usize,
 }
 
@@ -253,7 +251,7 @@ impl Encode for Writer {
         Ok(text.into())
     }
 
-    /// No rows at all are a first line all the same.
+    /// Writes the first line even if there are no rows.
     fn end(mut self) -> TaskResult<Bytes> {
         if self.is_begun { Ok(Bytes::new()) } else { self.batch(&RecordBatch::new_empty(self.schema.clone())) }
     }

@@ -1,4 +1,4 @@
-//! gzip on the way: what begins with its two bytes is unpacked piece by piece, everything else is left as it is.
+//! Decompresses gzip on the fly. Input that does not start with the magic bytes of gzip is passed through.
 
 use bytes::Bytes;
 use flate2::write::MultiGzDecoder;
@@ -13,7 +13,7 @@ pub(super) struct Unpack {
 }
 
 enum GzipState {
-    /// Nothing came yet.
+    /// No input so far.
     Unknown,
     Plain,
     Packed(Box<MultiGzDecoder<Vec<u8>>>),
@@ -24,7 +24,7 @@ impl Unpack {
         Unpack { how: GzipState::Unknown, location: location.into() }
     }
 
-    /// What is known to be in it so far.
+    /// Returns the bytes that can be decompressed so far.
     pub(super) fn piece(&mut self, piece: &Bytes) -> TaskResult<Bytes> {
         if matches!(self.how, GzipState::Unknown) {
             let is_packed = piece.starts_with(&MAGIC);
@@ -40,7 +40,7 @@ impl Unpack {
         }
     }
 
-    /// The rest.
+    /// Returns the remaining bytes.
     pub(super) fn end(&mut self) -> TaskResult<Bytes> {
         let GzipState::Packed(decoder) = &mut self.how else { return Ok(Bytes::new()) };
         match decoder.try_finish() {

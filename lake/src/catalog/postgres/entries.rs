@@ -1,4 +1,4 @@
-//! Names of the catalog, whether they stand for a table or for a view. Both share one space of names.
+//! Entries of the catalog. Tables and views share one namespace of names.
 
 use super::PgCatalog;
 use crate::{
@@ -10,7 +10,7 @@ use sqlx::postgres::PgConnection;
 
 const UNIQUE_VIOLATION: &str = "23505";
 
-/// What a name stands for. JDBC catalogs before views wrote nothing, and meant tables.
+/// Type of an entry. JDBC catalogs from before views store null for tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryType {
     Table,
@@ -26,17 +26,17 @@ impl EntryType {
     }
 }
 
-/// What became of a rename.
+/// Outcome of a rename.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Renamed {
     Done,
     Missing,
-    /// The new name stands for something else.
+    /// The new name is in use.
     Taken,
 }
 
 impl PgCatalog {
-    /// What the name stands for, and where its metadata is.
+    /// Returns the type of an entry and the location of its metadata.
     #[boxed]
     pub async fn entry(&self, name: &TableName) -> LakeResult<Option<(EntryType, String)>> {
         let row: Option<(bool, String)> = sqlx::query_as(
@@ -51,14 +51,14 @@ impl PgCatalog {
         Ok(row.map(|(is_view, location)| (if is_view { EntryType::View } else { EntryType::Table }, location)))
     }
 
-    /// `false`: the name is taken.
+    /// Adds an entry. Returns false if the name is in use.
     #[boxed]
     pub async fn add(&self, of: EntryType, name: &TableName, location: &str) -> LakeResult<bool> {
         let mut db = self.pool.acquire().await?;
         self.add_on(&mut db, of, name, location).await
     }
 
-    /// The same on a connection of the caller's, who begins and commits.
+    /// Like [`PgCatalog::add`], in the caller's transaction.
     #[boxed]
     pub async fn add_on(
         &self,
@@ -77,7 +77,7 @@ impl PgCatalog {
         Ok(insert.bind(of.as_str()).execute(db).await?.rows_affected() == 1)
     }
 
-    /// Takes the name away, not the files. `false`: it stands for nothing of the kind.
+    /// Removes the name but not the files. Returns false if there is no entry of this type.
     #[boxed]
     pub async fn remove_on(&self, db: &mut PgConnection, of: EntryType, name: &TableName) -> LakeResult<bool> {
         let delete = sqlx::query(
@@ -113,7 +113,7 @@ impl PgCatalog {
         }
     }
 
-    /// The names after one, in their order, and no more than these.
+    /// Returns up to `most` names after a name, sorted.
     #[boxed]
     pub async fn names_after(
         &self,

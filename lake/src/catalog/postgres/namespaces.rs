@@ -1,11 +1,11 @@
-//! One namespace of the catalog: whether it is there, and its properties.
+//! Existence and properties of a single namespace.
 
 use super::{EXISTS, PgCatalog};
 use crate::{boxed, catalog::Properties, error::LakeResult};
 use sqlx::postgres::PgConnection;
 
 impl PgCatalog {
-    /// The properties of a namespace that was declared, or that tables are in.
+    /// Returns the properties of a namespace that was declared or contains tables.
     #[boxed]
     pub async fn namespace(&self, namespace: &str) -> LakeResult<Option<Properties>> {
         let rows: Vec<(Option<String>, Option<String>)> = sqlx::query_as(
@@ -25,7 +25,7 @@ impl PgCatalog {
         Ok(Some(given.filter(|(key, _)| key != EXISTS).collect()))
     }
 
-    /// Is there a table or a view in it?
+    /// Returns true if the namespace contains tables or views.
     #[boxed]
     pub async fn has_entries(&self, namespace: &str) -> LakeResult<bool> {
         let found = sqlx::query_scalar(
@@ -34,7 +34,7 @@ impl PgCatalog {
         Ok(found.bind(&self.name).bind(namespace).fetch_one(&self.pool).await?)
     }
 
-    /// Sets some properties of a namespace and takes others away, in the transaction of the caller. Returns the removed keys.
+    /// Sets and removes properties of a namespace in the caller's transaction. Returns the removed keys.
     #[boxed]
     pub async fn change_namespace_on(
         &self,
@@ -52,7 +52,7 @@ impl PgCatalog {
         Ok(removed.bind(&self.name).bind(namespace).bind(remove).bind(EXISTS).fetch_all(db).await?)
     }
 
-    /// Takes the declaration of a namespace away, in the transaction of the caller. `false`: there was none.
+    /// Removes the declaration of a namespace in the caller's transaction. Returns false if there was none.
     #[boxed]
     pub async fn drop_namespace_on(&self, db: &mut PgConnection, namespace: &str) -> LakeResult<bool> {
         let delete =

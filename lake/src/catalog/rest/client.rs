@@ -1,4 +1,4 @@
-//! Requests to a REST catalog: where it is, who asks, and what is asked again.
+//! HTTP client of a REST catalog: address, authentication and retries.
 
 use super::message::{Config, Failed, Page, Token};
 use crate::error::{LakeError, LakeResult};
@@ -14,21 +14,21 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, OnceCell};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Silence in the middle of an answer.
+/// Maximum silence in the middle of a response.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
-/// Of an answer: the metadata of a table with half a million snapshots.
+/// Maximum size of a response: enough for the metadata of a table with half a million snapshots.
 const MOST_BYTES: usize = 256 << 20;
 const PATIENCE: Patience = Patience { times: 3, first: Duration::from_millis(200) };
-/// Before a token ends another one is fetched.
+/// Time before its expiry at which a token is renewed.
 const EARLY: Duration = Duration::from_secs(30);
-/// A token is used for an hour at most, whatever the server says of it.
+/// Maximum lifetime of a token, even if the server allows a longer one.
 const TOKEN_LIFE: Duration = Duration::from_hours(1);
-/// Between the parts of a namespace, unless the server says otherwise.
+/// Default separator of the parts of a namespace.
 const SEPARATOR: &str = "\u{1f}";
 const PAGE: &str = "1000";
-/// Servers that make keys of the storage give them to those who ask.
+/// Requests storage credentials from servers that vend them.
 const DELEGATION: (&str, &str) = ("x-iceberg-access-delegation", "vended-credentials");
-/// What a server says of a refusal, at most.
+/// Maximum number of characters of a server's error message.
 const MOST_SAID: usize = 300;
 
 #[derive(Debug)]
@@ -41,7 +41,7 @@ pub(super) struct Client {
     setup: OnceCell<Setup>,
 }
 
-/// What the server wants of its clients.
+/// Settings that the server returns for clients.
 #[derive(Debug)]
 struct Setup {
     prefix: String,
@@ -52,7 +52,7 @@ struct Setup {
 enum Access {
     Open,
     Token(String),
-    /// A token is fetched for it.
+    /// Credentials with which a token is fetched.
     Account(Box<Account>),
 }
 
@@ -97,7 +97,7 @@ impl Request {
         Ok(self)
     }
 
-    /// Asked twice it does nothing else than asked once.
+    /// Returns true if the request is idempotent.
     fn is_safe(&self) -> bool {
         self.method == Method::GET
     }
@@ -135,7 +135,7 @@ impl Client {
             }
             _ => Access::Open,
         };
-        // A request with secrets follows no redirect.
+        // Redirects are not followed, or the credentials could be sent to another host.
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(READ_TIMEOUT)
@@ -150,12 +150,12 @@ impl Client {
         &self.warehouse
     }
 
-    /// Whether the server says that it has this endpoint.
+    /// Returns true if the server advertises this endpoint.
     pub(super) async fn has(&self, endpoint: &str) -> LakeResult<bool> {
         Ok(self.setup().await?.endpoints.contains(endpoint))
     }
 
-    /// A namespace as a part of a path.
+    /// Returns a namespace as a segment of a path.
     pub(super) async fn joined(&self, namespace: &str) -> LakeResult<String> {
         Ok(namespace.replace('.', &self.setup().await?.separator))
     }
@@ -200,7 +200,7 @@ impl Client {
         self.ask_at(request, &format!("v1/{prefix}")).await
     }
 
-    /// Sends a request. Returns `None` if what it names does not exist, and an error for any other refusal.
+    /// Sends a request. Returns `None` on 404, and an error for any other rejection.
     pub(super) async fn find(&self, request: &Request) -> LakeResult<Option<CatalogResponse>> {
         let answer = self.ask(request).await?;
         match answer.status {
@@ -210,14 +210,14 @@ impl Client {
         }
     }
 
-    /// All pages of a list.
+    /// Returns all pages of a list.
     pub(super) async fn pages<P: DeserializeOwned + Page>(&self, mut request: Request) -> LakeResult<Vec<P>> {
         let fixed = request.query.len();
         let (mut pages, mut token) = (Vec::new(), String::new());
         loop {
             request.query.truncate(fixed);
             request = request.query("pageToken", &token).query("pageSize", PAGE);
-            // A namespace that was dropped meanwhile has nothing below it.
+            // A namespace that was dropped in the meantime has no children.
             let Some(answer) = self.find(&request).await? else { return Ok(pages) };
             let page: P = self.read(&answer, || "a list".into())?;
             let next = page.next().filter(|next| !next.is_empty() && *next != token).map(str::to_owned);
@@ -238,7 +238,7 @@ impl Client {
             .map_err(|error| self.unanswered(format!("tells of {} in a way that is not understood: {error}", what())))
     }
 
-    /// An answer that nothing can be made of.
+    /// Returns the error for an unsuccessful response.
     pub(super) fn refused(&self, answer: &CatalogResponse) -> LakeError {
         let (status, said) = (answer.status, refusal_message(answer));
         if status >= 500 || status == 429 {
@@ -256,7 +256,7 @@ impl Client {
         LakeError::Unanswered { address: self.base.to_string(), why }
     }
 
-    /// Asks again what is safe to be asked again, and what the server says it did not do.
+    /// Sends a request. Retries idempotent requests, and requests that the server has certainly not processed.
     async fn ask_at(&self, request: &Request, prefix: &str) -> LakeResult<CatalogResponse> {
         let mut url = below(&self.base, prefix.split('/').chain(request.path.iter().map(String::as_str)));
         if !request.query.is_empty() {
@@ -323,7 +323,7 @@ impl Client {
         Ok(told.access_token)
     }
 
-    /// Whether another token may do better.
+    /// Discards the token. Returns true if a new one can be fetched.
     async fn forget_token(&self) -> bool {
         match &self.access {
             Access::Account(account) => account.token.lock().await.take().is_some(),
@@ -332,7 +332,7 @@ impl Client {
     }
 }
 
-/// The answer to its end. `None`: it is too large.
+/// Reads the whole response, or returns `None` if it is too large.
 async fn whole(sent: RequestBuilder) -> Result<Option<CatalogResponse>, reqwest::Error> {
     let mut answer = sent.send().await?;
     let (status, mut body) = (answer.status().as_u16(), Collected::new(MOST_BYTES));
@@ -344,14 +344,14 @@ async fn whole(sent: RequestBuilder) -> Result<Option<CatalogResponse>, reqwest:
     Ok(Some(CatalogResponse { status, body: body.into_vec() }))
 }
 
-/// Why it refuses, in its words.
+/// Returns the server's error message.
 fn refusal_message(answer: &CatalogResponse) -> String {
     let said = serde_json::from_slice::<Failed>(&answer.body).map(|failed| failed.error.message);
     let said: String = said.unwrap_or_default().chars().filter(|c| !c.is_control()).take(MOST_SAID).collect();
     if said.is_empty() { said } else { format!(": {said}") }
 }
 
-/// Without the address, which may have a secret in its query.
+/// Formats an error without the URL, whose query may contain a secret.
 fn reason(error: &reqwest::Error) -> String {
     let mut source: &dyn std::error::Error = error;
     while let Some(deeper) = source.source() {
@@ -378,14 +378,14 @@ fn base_of(connection: &Connection) -> TaskResult<Url> {
 
 fn below<'a>(base: &Url, path: impl IntoIterator<Item = &'a str>) -> Url {
     let mut url = base.clone();
-    // Only addresses that cannot have a path refuse, and those of HTTP can.
+    // Fails only for URLs that cannot have a path, which HTTP URLs always can.
     if let Ok(mut parts) = url.path_segments_mut() {
         parts.pop_if_empty().extend(path.into_iter().filter(|part| !part.is_empty()));
     }
     url
 }
 
-/// `%1F` as the text that it stands for.
+/// Decodes percent-encoding, such as `%1F`.
 fn unescaped(text: &str) -> String {
     url::form_urlencoded::parse(format!("s={text}").as_bytes()).map(|(_, value)| value.into_owned()).collect()
 }

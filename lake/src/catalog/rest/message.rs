@@ -1,4 +1,4 @@
-//! What is sent and answered, as Iceberg's REST protocol has it.
+//! Requests and responses of Iceberg's REST protocol.
 
 use crate::bucket::Options;
 use crate::catalog::{LentKeys, NewTable, Properties, Swap};
@@ -16,7 +16,7 @@ pub(super) struct Config {
     pub(super) defaults: HashMap<String, Option<String>>,
     #[serde(default)]
     pub(super) overrides: HashMap<String, Option<String>>,
-    /// Servers of before Iceberg 1.7 do not name them.
+    /// Empty for servers older than Iceberg 1.7.
     #[serde(default)]
     pub(super) endpoints: Vec<String>,
 }
@@ -38,7 +38,7 @@ pub(super) struct Failure {
     pub(super) message: String,
 }
 
-/// One page of a list.
+/// A page of a list.
 pub(super) trait Page {
     fn next(&self) -> Option<&str>;
 }
@@ -104,7 +104,6 @@ pub(super) struct Rename {
     pub(super) destination: TablePlace,
 }
 
-/// A table as it is now.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct Loaded {
@@ -125,7 +124,7 @@ struct Credential {
 }
 
 impl Loaded {
-    /// Older servers have keys for the table among its settings.
+    /// Returns the vended credentials. Older servers put them into the settings of the table.
     pub(super) fn keys(&self) -> Vec<LentKeys> {
         let location = self.metadata.location();
         let given = self.storage_credentials.iter().filter_map(|one| lent(&one.prefix, location, &one.config));
@@ -134,7 +133,7 @@ impl Loaded {
     }
 }
 
-/// Keys for all of S3 are taken for those of the table.
+/// Returns the credentials in the settings. A prefix without a bucket is replaced by the location of the table.
 fn lent(prefix: &str, location: &str, settings: &Settings) -> Option<LentKeys> {
     let text = |name: &str| settings.get(name).and_then(Value::as_str).map(str::to_owned);
     let options = Options {
@@ -154,7 +153,7 @@ fn lent(prefix: &str, location: &str, settings: &Settings) -> Option<LentKeys> {
     Some(LentKeys { prefix: prefix.to_owned(), options, end_at })
 }
 
-/// The server says where the files of the table are, unless `location` does.
+/// The server chooses the location unless `location` is set.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct CreateTable<'a> {
@@ -185,7 +184,6 @@ impl<'a> CreateTable<'a> {
     }
 }
 
-/// A commit.
 #[derive(Debug, Serialize)]
 pub(super) struct Update<'a> {
     identifier: TablePlace,
@@ -213,7 +211,8 @@ struct SentUpdate<'a> {
     last_column_id: Option<i32>,
 }
 
-/// The highest id that a column has or had, beside a new schema. The protocol no longer asks for it; Nessie refuses a schema without.
+/// Returns the highest column id ever assigned, to send with a new schema. The protocol no longer requires it, but
+/// Nessie rejects a schema without it.
 fn last_id(update: &TableUpdate, assigned: Option<i32>) -> Option<i32> {
     match update {
         TableUpdate::AddSchema { schema } => Some(schema.highest_field_id().max(assigned.unwrap_or_default())),
@@ -221,7 +220,6 @@ fn last_id(update: &TableUpdate, assigned: Option<i32>) -> Option<i32> {
     }
 }
 
-/// A commit of several tables.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct Transaction<'a> {
