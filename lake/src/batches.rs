@@ -1,4 +1,5 @@
-//! A stream of record batches with their schema: readers return it and writers take it, so that no one holds all rows in memory.
+//! A stream of record batches with their schema: readers return it and writers take it, so that no one holds all rows
+//! in memory.
 
 mod tee;
 
@@ -109,7 +110,8 @@ impl Batches {
         Ok(concat_batches(&schema, &batches)?)
     }
 
-    /// Reports rows and bytes as the progress of the task. Returns an error when the task is cancelled, also while the source is silent.
+    /// Reports rows and bytes as the progress of the task. Returns an error when the task is cancelled, also while the
+    /// source is silent.
     #[must_use]
     pub fn report_progress(self, ctx: &Ctx) -> Batches {
         self.report_progress_from(ctx, 0, 0)

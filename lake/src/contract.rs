@@ -1,9 +1,9 @@
-//! What must hold of a table before its next snapshot is published.
+//! Contracts: requirements that a table must meet before its next snapshot is published.
 //!
-//! A contract is declared once and looks at record batches as they come; what it remembers of them has a bound. Each check
-//! says what becomes of data that does not fit: the task fails, it is only told, or the bad rows go to a sibling table with
-//! the reason (`quarantine_of`). Of one lot, the same findings come in the same order however it is cut into batches, and
-//! rows that came in are those that passed and those put aside.
+//! A contract is declared once and checks record batches as they arrive, with bounded memory. The policy of each check
+//! decides about data that breaks it: the task fails, a warning is recorded, or the bad rows go to a sibling table with
+//! the reason (`quarantine_of`). The findings do not depend on how rows are cut into batches, and every incoming row is
+//! passed, quarantined or removed.
 //!
 //! ```
 //! use orch_lake::contract::{Contract, Facts, Policy};

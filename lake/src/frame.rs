@@ -1,5 +1,5 @@
-//! polars beside arrow: one crossing without a copy (`frame/bridge.rs`), the types that tables want, and threads for
-//! what takes long to compute.
+//! Polars next to Arrow: zero-copy conversion (`frame/bridge.rs`), the types of tables, and threads for long
+//! computations.
 
 mod bridge;
 pub mod sql;
@@ -16,19 +16,19 @@ use orch_sdk::task::{TaskResult, fatal};
 use polars::prelude::DataFrame;
 use std::sync::Arc;
 
-/// A frame as batches of a schema: columns by their names, each cast where its type is another one. Text is copied
-/// once (polars keeps it as views), everything else only where its type changes.
+/// Converts a frame to batches of a schema, matching columns by name and casting them where needed. Text is copied
+/// once, because polars stores it as views; other columns are copied only if they are cast.
 ///
 /// # Errors
-/// A column is missing or too much, a value does not fit its type, or a null stands where the schema has none.
+/// A column is missing or unknown, a value does not fit its type, or a column without nulls contains one.
 pub fn to_batches(frame: DataFrame, schema: &SchemaRef) -> TaskResult<Vec<RecordBatch>> {
     bridge::to_arrow(frame)?.into_iter().map(|batch| conform(&batch, schema)).collect()
 }
 
-/// A frame as batches of its own types, text as `Utf8`; every column may be null.
+/// Converts a frame to batches of its own types, with text as `Utf8` and every column nullable.
 ///
 /// # Errors
-/// A type that arrow does not have.
+/// Arrow does not have a type of the frame.
 pub fn batches_of(frame: DataFrame) -> TaskResult<(SchemaRef, Vec<RecordBatch>)> {
     let batches = bridge::to_arrow(frame)?;
     let schema = batches.first().map_or_else(|| Arc::new(Schema::empty()), RecordBatch::schema);
@@ -38,10 +38,10 @@ pub fn batches_of(frame: DataFrame) -> TaskResult<(SchemaRef, Vec<RecordBatch>)>
     Ok((schema, batches))
 }
 
-/// Batches of one schema as a frame, without copying. Of no batches it is a frame without columns.
+/// Converts batches of one schema to a frame without copying. Without batches, the frame has no columns.
 ///
 /// # Errors
-/// A type that polars does not have.
+/// Polars does not have a type of the batches.
 pub fn from_batches(batches: &[RecordBatch]) -> TaskResult<DataFrame> {
     let mut frame = DataFrame::empty();
     for batch in batches {
@@ -50,15 +50,15 @@ pub fn from_batches(batches: &[RecordBatch]) -> TaskResult<DataFrame> {
     Ok(frame)
 }
 
-/// A frame without rows that has the columns of a schema.
+/// Returns a frame without rows that has the columns of a schema.
 ///
 /// # Errors
-/// Returns an error for a type that polars does not have.
+/// Polars does not have a type of the schema.
 pub fn empty_frame(schema: &SchemaRef) -> TaskResult<DataFrame> {
     bridge::from_arrow(&RecordBatch::new_empty(schema.clone()))
 }
 
-/// A batch with the columns of a schema in its order, cast where needed.
+/// Returns a batch with the columns of a schema in its order, cast where needed.
 pub fn conform(batch: &RecordBatch, schema: &SchemaRef) -> TaskResult<RecordBatch> {
     if &batch.schema() == schema {
         return Ok(batch.clone());
@@ -90,7 +90,7 @@ fn fitted(column: &ArrayRef, field: &Field) -> TaskResult<ArrayRef> {
     {
         return Ok(decimals);
     }
-    // Not `safe`: that would make nulls of what does not fit.
+    // A `safe` cast would turn values that do not fit into nulls.
     let options = CastOptions { safe: false, format_options: FormatOptions::default() };
     cast_with_options(column, field.data_type(), &options).map_err(|error| {
         let (name, from, to) = (field.name(), column.data_type(), field.data_type());
@@ -98,8 +98,8 @@ fn fitted(column: &ArrayRef, field: &Field) -> TaskResult<ArrayRef> {
     })
 }
 
-/// Rounds half away from zero, as arrow's cast does, but checks the range once for all values: a third of its time. Returns
-/// `None` if a value does not fit.
+/// Converts to decimals, rounding half away from zero like Arrow's cast, but checks the range once for all values,
+/// which takes a third of the time. Returns `None` if a value does not fit.
 fn decimals(values: &Float64Array, precision: u8, scale: i8) -> Result<Option<ArrayRef>, ArrowError> {
     let (factor, limit) = (10_f64.powi(scale.into()), 10_f64.powi(precision.into()));
     let fits = |value: Option<f64>| value.is_none_or(|value| (value * factor).round().abs() < limit);
@@ -111,7 +111,7 @@ fn decimals(values: &Float64Array, precision: u8, scale: i8) -> Result<Option<Ar
     Ok(Some(Arc::new(rounded.with_precision_and_scale(precision, scale)?)))
 }
 
-/// The type that everybody reads: text and bytes neither as views nor with long offsets.
+/// Returns the most widely supported type: text and bytes neither as views nor with 64-bit offsets.
 fn plain_type(of: &DataType) -> DataType {
     match of {
         DataType::Utf8View | DataType::LargeUtf8 => DataType::Utf8,

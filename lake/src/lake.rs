@@ -1,4 +1,4 @@
-//! A lake: a catalog of tables, a warehouse where their files are, and what was read of them already.
+//! A lake: a catalog of tables, a warehouse for their files, and a cache of metadata.
 
 mod connection;
 pub(crate) mod home;
@@ -26,21 +26,20 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-/// How to reach a lake.
 #[derive(Debug, Clone)]
 pub struct LakeConfig {
-    /// The database whose schema `lake` holds the catalog: the metadata Postgres, so that commits can be part of a task's
-    /// completion.
+    /// Database whose schema `lake` holds the catalog. This is the metadata Postgres, so that commits can be part of a
+    /// task's completion.
     pub catalog: PgPool,
-    /// Under which the tables are known there: PyIceberg and Spark must use the same.
+    /// Name of the catalog. PyIceberg and Spark must use the same.
     pub name: String,
-    /// Where new tables go: `file:///data/warehouse`, `s3://bucket/warehouse`.
+    /// Location of new tables: `file:///data/warehouse`, `s3://bucket/warehouse`.
     pub warehouse: String,
-    /// How the server of an `s3://` warehouse is reached.
+    /// Options for the server of an `s3://` warehouse.
     pub storage: bucket::Options,
 }
 
-/// Cheap to clone; clones share what they know.
+/// A handle to a lake. Clones are cheap and share the cache.
 #[derive(Debug, Clone)]
 pub struct Lake(Arc<Inner>);
 
@@ -57,10 +56,10 @@ struct Inner {
 }
 
 impl Lake {
-    /// Opens a lake whose catalog is in Postgres. Nothing is asked yet.
+    /// Opens a lake whose catalog is in Postgres. Sends no requests yet.
     ///
     /// # Errors
-    /// The warehouse is no URL that can be served.
+    /// The warehouse is not a supported URL.
     pub fn open(config: LakeConfig) -> LakeResult<Self> {
         let wrong = match url::Url::parse(&config.warehouse).as_ref().map(url::Url::scheme) {
             Err(_) => Some("is no URL"),
@@ -74,7 +73,7 @@ impl Lake {
         Self::with_catalog(Arc::new(PgCatalog::new(config.catalog, config.name)), config.storage, &config.warehouse)
     }
 
-    /// A lake with any catalog.
+    /// Creates a lake with any catalog.
     pub fn with_catalog(catalog: Arc<dyn Catalog>, storage: bucket::Options, warehouse: &str) -> LakeResult<Self> {
         let warehouse = warehouse.trim_end_matches('/').to_owned();
         let runtime = Runtime::try_current()?;
@@ -92,7 +91,7 @@ impl Lake {
         &self.0.io
     }
 
-    /// The folder at a location, such as the folder of a table. Some catalogs write paths without `file://`.
+    /// Opens the folder at a location, such as the folder of a table. Some catalogs write paths without `file://`.
     pub(crate) fn bucket(&self, location: &str) -> bucket::Result<Bucket> {
         if location.starts_with('/') {
             return Bucket::open(&format!("file://{location}"), self.storage());
@@ -100,7 +99,7 @@ impl Lake {
         Bucket::open(location, &self.0.storages.options_at(location))
     }
 
-    /// How the server of the files is reached, if they are in a bucket.
+    /// Returns the options for the server of the files, if they are in a bucket.
     pub fn storage(&self) -> &bucket::Options {
         self.0.storages.options()
     }
@@ -109,9 +108,9 @@ impl Lake {
         &self.0.warehouse
     }
 
-    /// The folders in which the table with this metadata file may have files: the warehouse, and, if its metadata file is
-    /// elsewhere, the folder of that. Only tasks and admins can put it elsewhere. The metadata itself is not trusted: its writer
-    /// may be allowed to write to the warehouse only.
+    /// Returns the folders in which the table with this metadata file may have files: the warehouse and, if its
+    /// metadata file is elsewhere, the folder of that file. Only tasks and admins can put it elsewhere. The content of
+    /// the metadata is not trusted, because its writer may be allowed to write only to the warehouse.
     pub fn locations_of(&self, metadata_file: &str) -> Locations {
         if self.0.catalog.postgres().is_none() {
             return Locations::all();
@@ -128,7 +127,7 @@ impl Lake {
         &self.0.runtime
     }
 
-    /// The identity of the catalog, queried once. `None` for catalogs over HTTP.
+    /// Returns the identity of the catalog, queried once. `None` for catalogs over HTTP.
     async fn catalog_identity(&self) -> LakeResult<Option<String>> {
         self.0.identity.get_or_try_init(|| self.0.catalog.identity()).await.cloned()
     }
@@ -142,17 +141,17 @@ impl Lake {
         *self.0.owner_checked.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
-    /// The time of the catalog's database. Of a catalog over HTTP, which has no clock for its clients, that of this process.
+    /// Returns the time of the catalog's database, or of this process for a REST catalog, which offers no clock.
     #[boxed]
     pub async fn now(&self) -> LakeResult<DateTime<Utc>> {
         let Some(catalog) = self.0.catalog.postgres() else { return Ok(now()) };
         Ok(sqlx::query_scalar("select now()").fetch_one(catalog.pool()).await?)
     }
 
-    /// The table as it is now.
+    /// Loads the current state of a table.
     ///
     /// # Errors
-    /// `LakeError::NoTable` if it is not there.
+    /// Returns `LakeError::NoTable` if it does not exist.
     #[boxed]
     pub async fn table(&self, name: &TableName) -> LakeResult<Table> {
         match self.find(name).await? {
@@ -161,7 +160,7 @@ impl Lake {
         }
     }
 
-    /// The table as it is now, if it is there.
+    /// Loads the current state of a table, or returns `None` if it does not exist.
     #[boxed]
     pub async fn find(&self, name: &TableName) -> LakeResult<Option<Table>> {
         match self.0.catalog.load(name).await? {
@@ -182,16 +181,16 @@ impl Lake {
         Table::new(self, name, &location, metadata)
     }
 
-    /// The table as one metadata file has it.
+    /// Loads the table from a specific metadata file.
     #[boxed]
     pub async fn table_at(&self, name: &TableName, location: &str) -> LakeResult<Table> {
         self.located(name, Located::at(location)).await
     }
 
-    /// Makes a new, empty table.
+    /// Creates an empty table.
     ///
     /// # Errors
-    /// `LakeError::TableExists`; or the definition contradicts itself.
+    /// Returns `LakeError::TableExists`, or an error if the definition is inconsistent.
     #[boxed]
     pub async fn create(&self, name: &TableName, definition: &TableDef) -> LakeResult<Table> {
         let (catalog, folder) = (self.catalog(), definition.wanted_location());
@@ -214,7 +213,7 @@ impl Lake {
         }
     }
 
-    /// Writes the metadata of a new table, and says where they are. No name leads to them yet.
+    /// Writes the metadata of a new table and returns its location. The table has no name in the catalog yet.
     #[boxed]
     pub async fn write_new(&self, metadata: TableMetadata) -> LakeResult<String> {
         let location = MetadataLocation::new_with_metadata(metadata.location(), &metadata);
@@ -224,13 +223,13 @@ impl Lake {
         Ok(location)
     }
 
-    /// Where tables of a namespace are, unless they are said to be elsewhere.
+    /// Returns the default folder for the tables of a namespace.
     pub fn namespace_folder(&self, namespace: &str) -> String {
         format!("{}/{}", self.0.warehouse, namespace.replace('.', "/"))
     }
 
-    /// Returns the folder of a new table, which no other table of the catalog has. A renamed table keeps its folder, so its
-    /// old name may get another one.
+    /// Returns the folder of a new table, which no other table of the catalog has. A renamed table keeps its folder, so
+    /// a new table with its old name can get a different one.
     ///
     /// # Errors
     /// The warehouse belongs to another catalog, or the wanted folder to another table.
@@ -249,16 +248,16 @@ impl Lake {
         }
     }
 
-    /// The table, made if it is not there.
+    /// Returns the table, creating it if it does not exist.
     ///
     /// # Errors
-    /// It is there and lacks a column of the definition, or has it with another type.
+    /// The existing table lacks a column of the definition, or has it with another type.
     #[boxed]
     pub async fn ensure(&self, name: &TableName, definition: &TableDef) -> LakeResult<Table> {
         let table = match self.find(name).await? {
             Some(table) => table,
             None => match self.create(name, definition).await {
-                // Somebody was faster.
+                // Another process created it first.
                 Err(LakeError::TableExists { .. }) => self.table(name).await?,
                 made => return made,
             },
@@ -267,20 +266,20 @@ impl Lake {
         Ok(table)
     }
 
-    /// All tables, in the order of their names; of one namespace, or of all.
+    /// Lists the tables of one namespace or of all, sorted by name.
     #[boxed]
     pub async fn tables(&self, namespace: Option<&str>) -> LakeResult<Vec<TableName>> {
         self.0.catalog.tables(namespace).await
     }
 
-    /// Takes the table out of the catalog and leaves its files. `false`: there was none.
+    /// Removes the table from the catalog and keeps its files. Returns false if the table does not exist.
     #[boxed]
     pub async fn drop(&self, name: &TableName) -> LakeResult<bool> {
         self.0.catalog.drop_table(name).await
     }
 
-    /// Removes the table from the catalog and deletes its files as [`Lake::delete_files`] does. Returns `false` if the table does
-    /// not exist.
+    /// Removes the table from the catalog and deletes its files as [`Lake::delete_files`] does. Returns `false` if the
+    /// table does not exist.
     ///
     /// # Errors
     /// The warehouse belongs to another catalog; then nothing is deleted.

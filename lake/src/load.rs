@@ -1,9 +1,8 @@
-//! Into Postgres: rows are copied into a staging table, and replace or join those of the target in the same
-//! transaction. Readers see the old rows until it commits and the new ones after, and are never kept waiting.
+//! Loads rows into Postgres: rows are copied into a staging table, and replace or extend the target's rows in the same
+//! transaction. Readers see the old rows until it commits and the new ones after, and are never blocked.
 //!
-//! The target keeps its identity: nothing is renamed, so views on it, grants, indexes and triggers stay
-//! (docs/DECISIONS.md). A ledger in its schema (`orch_load`) makes a load that was done be done once, whoever repeats
-//! it.
+//! The target is never renamed or recreated, so views, grants, indexes and triggers remain (docs/DECISIONS.md). A
+//! ledger in its schema (`orch_load`) makes loads idempotent.
 
 mod database;
 mod encode;
@@ -27,7 +26,7 @@ pub use ledger::Once;
 pub use refusal::RowsRefused;
 pub(crate) use types::quoted;
 
-/// Where rows go, and how.
+/// A load into a Postgres table.
 #[derive(Debug, Clone)]
 pub struct Load {
     schema: String,
@@ -39,26 +38,26 @@ pub struct Load {
     most_ahead: usize,
 }
 
-/// Of the table, while they are compared: 100 MB.
+/// Default maximum number of table rows held during a comparison, about 100 MB.
 const MOST_AHEAD: usize = 7 << 19;
 
-/// What a load did.
+/// The result of a load.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Loaded {
-    /// With the schema.
+    /// Name with the schema.
     pub table: String,
-    /// Rows that were read.
+    /// Number of rows read.
     pub rows: u64,
-    /// Rows of the target that were added or changed.
+    /// Number of target rows added or changed.
     pub written: u64,
-    /// Bytes that were sent.
+    /// Number of bytes sent.
     pub bytes: u64,
-    /// It had been done before; nothing was read or written now.
+    /// True if the load was done before; nothing was read or written this time.
     pub was_loaded: bool,
 }
 
 impl Load {
-    /// A table, made with its schema if it is not there, typed by the rows that come.
+    /// Creates a load into a table. If the table or schema does not exist, it is created with the types of the rows.
     pub fn into(schema: &str, table: &str) -> Load {
         Load {
             schema: schema.into(),
@@ -71,70 +70,70 @@ impl Load {
         }
     }
 
-    /// The primary key; two rows with the same one are an error of the source.
+    /// Sets the primary key. Two rows with the same key are an error of the source.
     #[must_use]
     pub fn key<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Load {
         self.key = columns.into_iter().map(Into::into).collect();
         self
     }
 
-    /// For [`Load::upsert`]: of two rows with one key the one that has more in this column stays, in whatever order
-    /// they come.
+    /// Sets the version column for [`Load::upsert`]: of two rows with the same key, the one with the greater version is
+    /// kept, in whatever order they arrive.
     #[must_use]
     pub fn version(mut self, column: &str) -> Load {
         self.version = Some(column.into());
         self
     }
 
-    /// A view by this name shows the table: for those who know it by another name.
+    /// Adds a view with this name, for users who refer to the table by another name.
     #[must_use]
     pub fn alias(mut self, view: &str) -> Load {
         self.views.push(view.into());
         self
     }
 
-    /// The load of this try is done once: a worker that takes the try over, or did not hear that the load was
-    /// committed, finds it done; one that was taken for lost writes nothing any more. A retry and a cleared task load
-    /// again.
+    /// Makes the load idempotent for this attempt: a worker that takes over the attempt, or did not receive the
+    /// response to its commit, finds the load done; a worker that was considered lost can no longer write. A retry and
+    /// a cleared task load again.
     #[must_use]
     pub fn once_in(self, ctx: &Ctx) -> Load {
         self.once(Once::of(ctx))
     }
 
-    /// Done once for whatever the key names: a run, a snapshot, a file with its date.
+    /// Makes the load idempotent for a key such as a run, a snapshot, or a file with its date.
     #[must_use]
     pub fn once(mut self, once: Once) -> Load {
         self.once = Some(once);
         self
     }
 
-    /// For [`Load::replace`]: rows that come in another order than those of the table are found among so many of them at most (3.7 million).
-    /// The others are sent, and the server compares them.
+    /// Sets the maximum number of table rows held by [`Load::replace`] to match rows that arrive in another order than
+    /// the table's. Default: 3.7 million. Rows without a match are sent, and the server compares them.
     #[must_use]
     pub fn most_ahead(mut self, rows: usize) -> Load {
         self.most_ahead = rows.max(1);
         self
     }
 
-    /// All rows of the table become these.
+    /// Replaces all rows of the table.
     ///
     /// # Errors
-    /// The source breaks, a row does not fit, or the server refuses: then the table is as it was.
+    /// The source fails, a row does not fit, or the server rejects it. The table is then unchanged.
     #[boxed]
     pub async fn replace(&self, connection: &Connection, batches: Batches) -> TaskResult<Loaded> {
         stage::load(self, connection, batches, stage::LoadMode::Replace).await
     }
 
-    /// Rows join the table; one whose key is there takes its place, unless that has a newer [`Load::version`].
+    /// Adds rows to the table. A row replaces the one with the same key unless that has a newer [`Load::version`].
     ///
     /// # Errors
-    /// As [`Load::replace`]; and there must be a key.
+    /// Same errors as [`Load::replace`], or the load has no key.
     #[boxed]
     pub async fn upsert(&self, connection: &Connection, batches: Batches) -> TaskResult<Loaded> {
         stage::load(self, connection, batches, stage::LoadMode::Upsert).await
     }
 
-    /// As it is written in statements.
+    /// Returns the quoted name of the table.
     fn name(&self) -> String {
         format!("{}.{}", types::quoted(&self.schema), types::quoted(&self.table))
     }

@@ -1,7 +1,8 @@
-//! The one way in which a task publishes tables.
+//! Publishes tables from a task.
 //!
-//! Each [`Layer`] is checked against its contract while it is written; rows that the contract quarantines go to a sibling table.
-//! Nothing is visible until the task succeeds: all tables change in the transaction that records its success, or none does.
+//! Each [`Layer`] is checked against its contract while it is written; rows that the contract quarantines go to a
+//! sibling table. Nothing is visible until the task succeeds: all tables change in the transaction that records its
+//! success, or none does.
 
 use crate::batches::{Batches, write_both};
 use crate::bucket::Bucket;
@@ -37,8 +38,8 @@ pub struct Layer {
 }
 
 impl Layer {
-    /// Rows that replace the whole table. Their schema may have more columns than the declaration of the table, if the
-    /// table has them.
+    /// Creates a layer whose rows replace the whole table. Their schema may have more columns than the declaration of
+    /// the table, if the table has them.
     pub fn new(table: &TableSpec, rows: Batches) -> Layer {
         Layer {
             table: *table,
@@ -53,7 +54,7 @@ impl Layer {
         }
     }
 
-    /// Default: [`TableSpec::contract`].
+    /// Sets the contract. Default: [`TableSpec::contract`].
     #[must_use]
     pub fn contract(self, contract: Contract) -> Layer {
         Layer { contract, ..self }
@@ -65,8 +66,8 @@ impl Layer {
         Layer { replaced, ..self }
     }
 
-    /// Replaces the rows that have the key of a new row, and keeps all others. `quarantine` selects the rows of the quarantine
-    /// that are replaced.
+    /// Replaces the rows that have the key of a new row, and keeps all others. `quarantine` selects the rows of the
+    /// quarantine that are replaced.
     #[must_use]
     pub fn upserting(self, quarantine: Filter) -> Layer {
         Layer { is_upsert: true, replaced: quarantine, ..self }
@@ -78,20 +79,20 @@ impl Layer {
         Layer { csv: Some((bucket.clone(), key)), ..self }
     }
 
-    /// A `SELECT` from `rows` that runs on every few batches of the rows that pass, such as partial sums or a newest date.
-    /// [`Written::tally`] has its results.
+    /// Sets a `SELECT` from `rows` that runs on every few batches of the passing rows, such as partial sums or a newest
+    /// date. [`Written::tally`] has its results.
     #[must_use]
     pub fn tally(self, statement: &'static str) -> Layer {
         Layer { tally: Some(statement), ..self }
     }
 
-    /// The URIs that the rows come from, for lineage.
+    /// Sets the URIs that the rows come from, for lineage.
     #[must_use]
     pub fn sources<S: Into<String>>(self, sources: impl IntoIterator<Item = S>) -> Layer {
         Layer { sources: sources.into_iter().map(Into::into).collect(), ..self }
     }
 
-    /// The folder of the table and its quarantine, if the table is created now. Default: below the warehouse.
+    /// Sets the folder of the table and its quarantine, if the table is created now. Default: below the warehouse.
     #[must_use]
     pub fn below(self, folder: String) -> Layer {
         Layer { location: Some(folder), ..self }
@@ -162,7 +163,7 @@ impl<'a> Publisher<'a> {
         self.lake.ensure(&spec.id()?, &definition).await.map_err(LakeError::without_retry)
     }
 
-    /// Checks and writes the rows of one table. Readers do not see them before [`Publisher::publish`].
+    /// Checks and writes the rows of one table. They are not visible before [`Publisher::publish`].
     ///
     /// # Errors
     /// The rows break the contract, the source fails, or nothing can be written.
@@ -192,7 +193,7 @@ impl<'a> Publisher<'a> {
         report.ok().map_err(|broken| fatal(broken.to_string()))?;
         let change = written?;
         let quarantined = report.rows_quarantined() as u64;
-        // Not the rows of the change: an upsert may write rows of the files that it rewrites again.
+        // The rows of the change are not used, because an upsert also rewrites unchanged rows of the affected files.
         let rows = report.rows - report.removed.rows - quarantined;
         self.changes.push(change);
         self.quarantine(&table, &schema, replaced, report.quarantined, location.as_deref()).await?;
@@ -225,7 +226,7 @@ impl<'a> Publisher<'a> {
         events.for_each(|event| event.extra = extra.clone());
     }
 
-    /// Adds any other change of the lake.
+    /// Adds another change of the lake.
     pub fn change(&mut self, change: Change) {
         self.changes.push(change.by(self.ctx));
     }
@@ -235,10 +236,10 @@ impl<'a> Publisher<'a> {
         self.ctx.commit(step)
     }
 
-    /// Leaves all changes for the transaction that records the success of the task.
+    /// Registers all changes for the transaction that records the success of the task.
     ///
     /// # Errors
-    /// The task has a commit of tables already.
+    /// The task already has a commit of tables.
     pub fn publish(self) -> TaskResult<Published> {
         self.events.into_iter().try_for_each(|event| self.ctx.emit(event))?;
         self.ctx.commit(CommitStep::new(self.lake, self.changes))?;

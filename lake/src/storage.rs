@@ -1,6 +1,6 @@
-//! The files of tables: folders of this machine, and buckets of S3 protocol servers by the same client as all other
-//! objects. A file in a folder is on the disk when its writer is closed: the catalog never names one that a power failure
-//! could take back.
+//! Storage of table files: local folders, and S3 buckets through the same client as all other objects. A file in a
+//! folder is synced when its writer is closed, so that the catalog never refers to a file that a power failure could
+//! lose.
 
 mod lent;
 mod location;
@@ -25,7 +25,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Makes the storage of a lake. It is never sent anywhere: what iceberg could write down of it has no keys in it.
+/// Creates the storage of a lake. Its serialized form contains no credentials.
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Storages {
     #[serde(skip)]
@@ -43,16 +43,16 @@ impl Storages {
         &self.options
     }
 
-    /// For one place.
+    /// Returns the options for a location.
     pub(crate) fn options_at(&self, location: &str) -> bucket::Options {
         self.lent.at(location).map_or_else(|| self.options.clone(), |lent| lent.keys.options)
     }
 
-    /// From now on files at such locations are reached with these keys, and with those of the lake no more. Where they do not name the server it
-    /// is that of the lake.
+    /// Uses these credentials instead of the lake's for files at their locations. A missing endpoint or region defaults
+    /// to the lake's.
     ///
     /// # Errors
-    /// They are for no bucket.
+    /// The prefix is not in a bucket.
     pub(crate) fn lend(&self, mut keys: LentKeys) -> bucket::Result<()> {
         keys.options.endpoint = keys.options.endpoint.or_else(|| self.options.endpoint.clone());
         keys.options.region = keys.options.region.or_else(|| self.options.region.clone());
@@ -77,12 +77,11 @@ struct LakeStorage {
     lent: Lent,
     #[serde(skip)]
     folders: LocalFsStorage,
-    /// By what their locations begin with.
+    /// Open buckets by name.
     #[serde(skip)]
     buckets: Arc<Mutex<HashMap<String, Bucket>>>,
 }
 
-/// Where a file is.
 enum FileLocation<'a> {
     Folder(&'a LocalFsStorage),
     Bucket { bucket: Bucket, key: &'a str },

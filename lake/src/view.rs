@@ -1,5 +1,5 @@
-//! Iceberg views: SQL under a name of the catalog, with its versions. Engines from outside make and read them; the files are written as
-//! those of tables are.
+//! Iceberg views: versioned SQL statements with names in the catalog. External engines create and read them; their
+//! metadata files are written like those of tables.
 
 use crate::{
     boxed,
@@ -15,10 +15,10 @@ use serde_json::Value;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
-/// Where the metadata of a view go, if not into its folder.
+/// Property with the folder of the metadata files. Default: `metadata` in the folder of the view.
 const METADATA_PATH: &str = "write.metadata.path";
 
-/// A view as it was when it was loaded.
+/// A view in the state in which it was loaded.
 #[derive(Debug, Clone)]
 pub struct View {
     pub name: TableName,
@@ -28,7 +28,7 @@ pub struct View {
 
 impl View {
     /// # Errors
-    /// The file is no metadata of a view, or cannot be read.
+    /// The file cannot be read, or is not view metadata.
     #[boxed]
     pub async fn read(lake: &Lake, name: &TableName, location: &str) -> LakeResult<View> {
         let text = lake.io().new_input(location)?.read().await?;
@@ -36,7 +36,7 @@ impl View {
         Ok(View { name: name.clone(), location: location.to_owned(), metadata })
     }
 
-    /// Writes metadata of a view. Nothing leads to them yet.
+    /// Writes the metadata of a view, which is not in the catalog yet.
     #[boxed]
     pub async fn write(lake: &Lake, name: &TableName, metadata: ViewMetadata) -> LakeResult<View> {
         let own = || format!("{}/metadata", metadata.location().trim_end_matches('/'));
@@ -49,7 +49,7 @@ impl View {
         Ok(view)
     }
 
-    /// The metadata as clients read them: versions in the order in which they were made.
+    /// Returns the metadata as JSON for clients, with versions in the order of creation.
     pub fn json(&self) -> LakeResult<Value> {
         let mut json = serde_json::to_value(&self.metadata).map_err(iceberg::Error::from)?;
         if let Some(versions) = json["versions"].as_array_mut() {
@@ -58,13 +58,13 @@ impl View {
         Ok(json)
     }
 
-    /// Adds it to the catalog, in the transaction of the caller. `false`: the name is taken.
+    /// Adds the view to the catalog in the caller's transaction. Returns false if the name is in use.
     #[boxed]
     pub async fn add_on(&self, db: &mut PgConnection, catalog: &PgCatalog) -> LakeResult<bool> {
         catalog.add_on(db, EntryType::View, &self.name, &self.location).await
     }
 
-    /// The metadata with these changes. Nothing is written.
+    /// Returns the metadata with these changes, without writing it.
     ///
     /// # Errors
     /// The changes contradict the view.
@@ -73,8 +73,8 @@ impl View {
         Ok(builder.build()?.metadata)
     }
 
-    /// Replaces the view by its next version, which was written, in the transaction of the caller. `false`: another writer was
-    /// faster.
+    /// Replaces the view by its next version, which must already be written, in the caller's transaction. Returns false
+    /// if another writer committed first.
     #[boxed]
     pub async fn swap_on(&self, db: &mut PgConnection, catalog: &PgCatalog, next: &View) -> LakeResult<bool> {
         let swap =

@@ -1,5 +1,5 @@
-//! JSON lines: an object each, typed by the schema they are read with. Fields that the schema does not name are left
-//! out.
+//! JSON lines: one object per line, typed by the schema with which they are read. Fields that the schema lacks are
+//! ignored.
 
 use super::{Decode, Encode, WrittenObject};
 use crate::{
@@ -15,13 +15,13 @@ use arrow::json::{LineDelimitedWriter, ReaderBuilder};
 use bytes::{Bytes, BytesMut};
 use orch_sdk::task::{TaskResult, fatal};
 
-/// A longer line is none.
+/// Maximum length of a line.
 const MOST_LINE_BYTES: usize = 64 << 20;
 
 /// Reads an object as rows of a schema.
 ///
 /// # Errors
-/// There is no such object; later, in the stream: a line that is no JSON or does not fit.
+/// The object does not exist. Lines that are not JSON or do not fit cause errors in the stream.
 #[boxed]
 pub async fn read(bucket: &Bucket, key: &str, schema: SchemaRef) -> TaskResult<Batches> {
     let decoder = decoder(&schema)?;
@@ -39,11 +39,12 @@ struct Lines {
     decoder: Decoder,
     schema: SchemaRef,
     location: String,
-    /// A line whose end has not come.
+    /// An incomplete line.
     begun: BytesMut,
-    /// Lines of the batch that is being filled, with their numbers: types are checked when it is full.
+    /// Lines of the current batch with their numbers, to find the line of a type error, which is only detected when the
+    /// batch is full.
     held: Vec<(u64, Bytes)>,
-    /// Of the last line.
+    /// Number of the last line.
     line: u64,
 }
 
@@ -75,7 +76,7 @@ impl Lines {
         }
         let before = self.decoder.len();
         let read = self.decoder.decode(&line);
-        // One line, one object: what goes on in the next line or is two of them is broken.
+        // A line must contain exactly one whole object.
         if read.is_err() || self.decoder.has_partial_record() || self.decoder.len() != before + 1 {
             return Err(fatal(format!("`{}`, line {}: it is no JSON object", self.location, self.line)));
         }
@@ -98,7 +99,7 @@ impl Lines {
     }
 }
 
-/// What arrow says without the value that it says it of.
+/// Describes an Arrow error without the value in its message.
 fn describe_arrow_error(error: &ArrowError, schema: &SchemaRef) -> String {
     let text = error.to_string();
     let field = schema.fields().iter().find(|field| text.contains(&format!("'{}'", field.name())));
@@ -108,10 +109,10 @@ fn describe_arrow_error(error: &ArrowError, schema: &SchemaRef) -> String {
     }
 }
 
-/// Writes rows as an object, a line each.
+/// Writes rows as an object, one per line.
 ///
 /// # Errors
-/// The rows break off, or the object cannot be written; then it is not there.
+/// The source fails, or the object cannot be written; then it does not exist.
 #[boxed]
 pub async fn write(bucket: &Bucket, key: &str, batches: Batches) -> TaskResult<WrittenObject> {
     super::write(bucket, key, batches, Writer).await

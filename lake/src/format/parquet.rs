@@ -1,4 +1,4 @@
-//! Parquet, with zstd. Reading asks the store for the columns and row groups it needs, one after the other.
+//! Parquet with zstd compression. A reader requests only the columns and row groups that it needs, one after the other.
 
 use super::{Encode, WrittenObject};
 use crate::{
@@ -24,13 +24,14 @@ use polars::prelude::DataFrame;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Rows of a group: what a reader holds of each column at once, and the least that a query reads where it finds a row.
+/// Maximum number of rows in a row group. A reader holds one group of each column, and a query reads at least one
+/// group.
 pub(crate) const GROUP_ROWS: usize = 1 << 17;
 
-/// Reads an object as it is.
+/// Reads all columns of an object.
 ///
 /// # Errors
-/// There is no such object, or it is no whole Parquet file.
+/// The object does not exist, or is not a complete Parquet file.
 #[boxed]
 pub async fn read(bucket: &Bucket, key: &str) -> TaskResult<Batches> {
     let location = bucket.location(key);
@@ -40,15 +41,15 @@ pub async fn read(bucket: &Bucket, key: &str) -> TaskResult<Batches> {
     Ok(batches(schema, stream, location))
 }
 
-/// An object that was read whole, as a frame.
+/// Decodes the content of a Parquet file as a frame.
 ///
 /// # Errors
-/// It is no whole Parquet file.
+/// The content is not a complete Parquet file.
 pub fn frame_of(bytes: Bytes, location: &str) -> TaskResult<DataFrame> {
     let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
         .and_then(|builder| builder.with_batch_size(BATCH_ROWS).build())
         .map_err(|error| broken(error, location))?;
-    // A file without rows has columns all the same.
+    // A file without rows still has columns.
     let mut batches = vec![RecordBatch::new_empty(reader.schema())];
     for batch in reader {
         batches.push(batch.map_err(|error| broken(error.into(), location))?);
@@ -56,10 +57,10 @@ pub fn frame_of(bytes: Bytes, location: &str) -> TaskResult<DataFrame> {
     from_batches(&batches)
 }
 
-/// Reads the columns of a schema, cast where their types are others.
+/// Reads the columns of a schema, cast to its types.
 ///
 /// # Errors
-/// As [`read`]; and it has no such column.
+/// Same errors as [`read`], or a column is missing.
 #[boxed]
 pub async fn read_as(bucket: &Bucket, key: &str, schema: SchemaRef) -> TaskResult<Batches> {
     let location = bucket.location(key);
@@ -83,19 +84,19 @@ pub async fn read_as(bucket: &Bucket, key: &str, schema: SchemaRef) -> TaskResul
     Ok(Batches::new(schema, cast))
 }
 
-/// What an object says of itself, without its rows.
+/// The metadata of an object.
 #[derive(Debug, Clone)]
 pub struct ParquetFooter {
     pub schema: SchemaRef,
     pub rows: u64,
-    /// Of each column, where its writer counted them.
+    /// Null count of each column; `None` if its writer did not count them.
     pub nulls: Vec<Option<u64>>,
 }
 
-/// Reads the end of an object, which says what is in it.
+/// Reads the footer of an object.
 ///
 /// # Errors
-/// As [`read`].
+/// Same errors as [`read`].
 #[boxed]
 pub async fn read_footer(bucket: &Bucket, key: &str) -> TaskResult<ParquetFooter> {
     let builder = open(bucket, key).await?;
@@ -161,7 +162,7 @@ fn external(error: crate::bucket::Error) -> ParquetError {
     ParquetError::External(Box::new(error))
 }
 
-/// What the store says may pass, a file that is not whole stays so.
+/// Errors of the store can be retried, while a corrupt file is permanent.
 fn broken(error: ParquetError, location: &str) -> anyhow::Error {
     match error {
         ParquetError::External(cause) => anyhow::anyhow!(cause).context(format!("cannot read `{location}`")),
@@ -175,7 +176,7 @@ fn broken(error: ParquetError, location: &str) -> anyhow::Error {
 /// Writes rows as an object.
 ///
 /// # Errors
-/// The rows break off, or the object cannot be written; then it is not there.
+/// The source fails, or the object cannot be written; then it does not exist.
 #[boxed]
 pub async fn write(bucket: &Bucket, key: &str, batches: Batches) -> TaskResult<WrittenObject> {
     let properties = WriterProperties::builder()
@@ -193,7 +194,7 @@ struct Writer {
 impl Encode for Writer {
     fn batch(&mut self, batch: &RecordBatch) -> TaskResult<Bytes> {
         self.writer.write(batch)?;
-        // The writer counts what went through it, so it may be taken away.
+        // The writer tracks its offset separately, so its buffer can be taken.
         Ok(std::mem::take(self.writer.inner_mut()).into())
     }
 

@@ -1,9 +1,8 @@
-//! Between polars and arrow through arrow's C data interface: the buffers stay where they are, only their descriptions
-//! are passed. The one file of the lake with unsafe code.
+//! Converts between polars and arrow through Arrow's C data interface without copying buffers. This is the only file of
+//! the lake with unsafe code.
 //!
-//! Both crates describe an array by a struct that the interface fixes to the byte, but each has a type of its own for
-//! it. What is unsafe is to call the one the other, and to trust what was described; both sides of it are the
-//! exporters of the two crates.
+//! Both crates have their own type for the same C struct, whose layout the interface fixes. The unsafe parts are the
+//! transmute between the two types and the import of what the other crate exported.
 
 #![expect(unsafe_code, reason = "two crates have a type each for the same C struct")]
 
@@ -25,7 +24,7 @@ const _: () = assert!(align_of::<ArrowSchema>() == align_of::<FFI_ArrowSchema>()
 type PolarsArray = Box<dyn polars_arrow::array::Array>;
 type PolarsField = polars_arrow::datatypes::Field;
 
-/// A batch for each chunk of the frame; of an empty frame one without rows.
+/// Returns one batch per chunk of the frame. An empty frame has one chunk without rows.
 pub(super) fn to_arrow(mut frame: DataFrame) -> TaskResult<Vec<RecordBatch>> {
     frame.align_chunks();
     let series: Vec<&Series> = frame.columns().iter().map(Column::as_materialized_series).collect();
@@ -59,12 +58,12 @@ pub(super) fn from_arrow(batch: &RecordBatch) -> TaskResult<DataFrame> {
 fn out(array: PolarsArray, field: &PolarsField) -> Result<(Field, ArrayRef), ArrowError> {
     let (array, schema) = (polars_arrow::ffi::export_array_to_c(array), polars_arrow::ffi::export_field_to_c(field));
     // SAFETY: both types are the structs of the C data interface, `repr(C)` with the same fields in the same order, and
-    // hand over ownership by the same `release`; the source is moved, so each is released once.
+    // transfer ownership with the same `release`; the source is moved, so each is released once.
     let (array, schema) =
         unsafe { (transmute::<ArrowArray, FFI_ArrowArray>(array), transmute::<ArrowSchema, FFI_ArrowSchema>(schema)) };
-    // SAFETY: polars has exported this array by this schema just now.
+    // SAFETY: polars has just exported this array with this schema.
     let data = unsafe { from_ffi(array, &schema) }?;
-    // What polars notes beside a type is nobody else's.
+    // Field metadata of polars is dropped, because it has no meaning elsewhere.
     let field = Field::new(field.name.as_str(), data.data_type().clone(), true);
     Ok((field, make_array(data)))
 }
@@ -75,7 +74,7 @@ fn into(array: &ArrayRef, field: &Field) -> TaskResult<PolarsArray> {
     // SAFETY: as in `out`.
     let (array, schema) =
         unsafe { (transmute::<FFI_ArrowArray, ArrowArray>(array), transmute::<FFI_ArrowSchema, ArrowSchema>(schema)) };
-    // SAFETY: arrow has exported this array by this schema just now.
+    // SAFETY: arrow has just exported this array with this schema.
     let imported: PolarsResult<PolarsArray> = unsafe {
         polars_arrow::ffi::import_field_from_c(&schema)
             .and_then(|field| polars_arrow::ffi::import_array_from_c(array, field.dtype.clone()))

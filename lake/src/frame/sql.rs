@@ -1,5 +1,5 @@
-//! polars' SQL over frames, in the engine of polars that keeps everything in memory. Over three million rows it was faster than
-//! the streaming engine and took less memory.
+//! SQL over frames with the in-memory engine of polars. With three million rows it was faster than the streaming engine
+//! and used less memory.
 
 use super::threads::off_runtime;
 use super::{blocking, from_batches, to_batches};
@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 pub struct SqlFrames(BTreeMap<String, DataFrame>);
 
 impl SqlFrames {
-    /// Adds a frame under a name, or replaces the one that has it.
+    /// Adds or replaces the frame with this name.
     pub fn set(&mut self, name: &str, frame: DataFrame) {
         self.0.insert(name.to_owned(), frame);
     }
@@ -46,7 +46,8 @@ impl SqlFrames {
         Ok(slices.collect())
     }
 
-    /// Makes the rows of a table on a thread of the pool, sorted by its key. Later statements may read the table.
+    /// Computes the rows of a table on a thread of the pool, sorted by its key, and registers them for later
+    /// statements.
     pub async fn make(&mut self, table: &TableSpec, statement: &'static str) -> TaskResult<Vec<RecordBatch>> {
         let (frames, schema, key) = (self.clone(), table.unchecked_schema(), table.key);
         let rows = blocking(move |_| frames.batches(statement, key, &schema)).await?;
@@ -55,7 +56,7 @@ impl SqlFrames {
     }
 }
 
-/// Runs a `SELECT` over batches, which it names `rows`.
+/// Runs a `SELECT` over batches, which it refers to as `rows`.
 pub fn query_rows(batches: &[RecordBatch], statement: &str) -> TaskResult<DataFrame> {
     let mut frames = SqlFrames::default();
     frames.set("rows", from_batches(batches)?);

@@ -1,43 +1,43 @@
-//! Threads for what takes long to compute: as many at once as the machine has cores, so that tasks that compute
-//! neither hold up the runtime nor each other's turns.
+//! Threads for long computations: at most one per core, so that computing tasks block neither the runtime nor each
+//! other.
 
 use orch_sdk::task::TaskResult;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use tokio::sync::Semaphore;
 
-/// Only what is touched takes memory.
+/// Large stacks are cheap because memory is only committed when it is used.
 const STACK_BYTES: usize = 256 << 20;
 
-/// polars has as many threads of its own for the parts of one computation.
+/// Polars has a thread pool of the same size for the parts of a computation.
 static SLOTS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     Arc::new(Semaphore::new(cores))
 });
 
-/// Tells a computation whether anybody still waits for it.
+/// Cancellation flag of a computation.
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
     stopped: Arc<AtomicBool>,
 }
 
 impl Stop {
-    /// Between two steps of a long computation.
+    /// Checks the flag; to be called between the steps of a long computation.
     ///
     /// # Errors
-    /// Nobody waits any more: the task was stopped or has timed out.
+    /// The result is no longer needed, because the task was cancelled or timed out.
     pub fn check(&self) -> TaskResult<()> {
         anyhow::ensure!(!self.stopped.load(Ordering::Relaxed), "cancelled: its result is no longer needed");
         Ok(())
     }
 }
 
-/// Runs a computation of polars on a new thread and waits for it. polars calls `tokio::task::block_in_place`, which
-/// panics on a thread that drives a current-thread runtime, as in the child processes of workers.
-/// The thread has a stack for the deepest expression that `expression` allows.
+/// Runs a computation of polars on a new thread and waits for it. Polars calls `tokio::task::block_in_place`, which
+/// panics on a thread that drives a current-thread runtime, as in the child processes of workers. The thread has a
+/// stack for the deepest expression that `expression` allows.
 ///
 /// # Panics
-/// When the computation does, or when no thread can be started.
+/// Panics if the computation does, or if no thread can be started.
 pub(crate) fn off_runtime<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     let done = std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, work);
@@ -54,14 +54,14 @@ impl Drop for StopOnDrop {
     }
 }
 
-/// Computes on a thread of its own, when one of a bounded number is free. Dropping the future stops the computation
-/// at its next `stop.check()?`; its thread is free when it has returned.
+/// Runs a computation on a blocking thread, of which a bounded number is used. Dropping the future stops the
+/// computation at its next `stop.check()?`; the slot is released when it returns.
 ///
 /// # Errors
-/// That of the computation.
+/// Returns the error of the computation.
 ///
 /// # Panics
-/// When the computation does.
+/// Panics if the computation does.
 pub async fn blocking<T, F>(work: F) -> TaskResult<T>
 where
     T: Send + 'static,

@@ -1,5 +1,5 @@
-//! A lake by a connection: a Postgres database with the catalog in it, and in `extra` where new tables go; or a catalog of
-//! others, of the type `iceberg`.
+//! Opens a lake from a connection: a Postgres database with the catalog, whose `extra` has the warehouse, or an
+//! external catalog of the type `iceberg`.
 
 use super::{Lake, LakeConfig};
 use crate::bucket::Options;
@@ -10,20 +10,20 @@ use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Under which tables are known, unless the connection says another name in `catalog`.
+/// Default name of the catalog, overridden by `catalog` in the extra.
 const CATALOG: &str = "orch";
-/// Sessions at the catalog: each is needed for milliseconds at a time.
+/// Maximum number of catalog sessions. Each is used for milliseconds at a time.
 const SESSIONS: u32 = 8;
-/// Whoever looks at a page may wait this long for one.
+/// Timeout for a free session; users of a web page may be waiting for it.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Nobody needs one: it is closed, and an idle process holds none.
+/// Idle sessions are closed, so an idle process holds none.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 
 impl Lake {
-    /// Files are reached as `storage` says. Nothing is asked yet.
+    /// Opens the lake of a connection, with `storage` as the options for its files. Sends no requests yet.
     ///
     /// # Errors
-    /// A fatal error when the connection is for something else, or lacks what is needed.
+    /// A fatal error if the connection has another type, or lacks a required field.
     pub fn of(connection: &Connection, storage: &Options) -> TaskResult<Lake> {
         if connection.conn_type == RestCatalog::CONN_TYPE {
             let catalog = RestCatalog::of(connection)?;
@@ -35,11 +35,11 @@ impl Lake {
 }
 
 impl LakeConfig {
-    /// `postgres://orch:secret@db/orch?warehouse=s3%3A%2F%2Flakehouse`; files are reached as `storage` says. Nothing is asked
-    /// yet.
+    /// Parses a connection such as `postgres://orch:secret@db/orch?warehouse=s3%3A%2F%2Flakehouse`, with `storage` as
+    /// the options for files. Sends no requests yet.
     ///
     /// # Errors
-    /// A fatal error when the connection is for something else, or does not say where tables go.
+    /// A fatal error if the connection has another type, or no warehouse.
     pub fn of(connection: &Connection, storage: &Options) -> TaskResult<LakeConfig> {
         let text = |name: &str| connection.extra_field(name).and_then(Value::as_str).filter(|text| !text.is_empty());
         let warehouse = text("warehouse").ok_or_else(|| {

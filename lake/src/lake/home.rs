@@ -1,20 +1,21 @@
-//! Whether the changes of a task can be committed with its outcome: for that a catalog in Postgres must be in the database where orch
-//! records how tasks end. One that answers over HTTP is committed to before.
+//! Checks that table changes can be committed in the transaction that records a task's outcome: a Postgres catalog must
+//! be in orch's metadata database. Changes in a REST catalog are committed before that transaction.
 
 use super::Lake;
 use crate::boxed;
 use orch_sdk::task::{Ctx, TaskResult, fatal};
 use orch_store::identity::identity;
 
-/// What to do about a catalog that is elsewhere.
+/// Hint for a catalog in another database.
 pub(crate) const HINT: &str = "put the catalog into the metadata database of orch";
 
 impl Lake {
-    /// To be asked before a task does anything else: what it has written by the time `ctx.commit` is refused was in vain.
-    /// `connection` is the one that the lake was opened by. In tests and trials nothing is asked.
+    /// Fails if the catalog is in another database than orch's metadata. To be called before a task does any work,
+    /// which would be lost when `ctx.commit` fails. `connection` is the id of the lake's connection. Does nothing in
+    /// tests and trials.
     ///
     /// # Errors
-    /// A fatal error when the catalog is in another database; one that is tried again when a database does not answer.
+    /// A fatal error if the catalog is in another database; a retryable error if a database does not respond.
     #[boxed]
     pub async fn check_home(&self, ctx: &Ctx, connection: &str) -> TaskResult<()> {
         let Some(catalog) = self.catalog().postgres() else { return Ok(()) };
@@ -22,7 +23,7 @@ impl Lake {
         let mut db = catalog.pool().acquire().await?;
         let found = identity(&mut db).await?;
         drop(db);
-        // A server that was restarted between the two questions is another one to the first.
+        // Asks again, because the identity changes if the server restarts between the two queries.
         if found == home || ctx.host().home().await?.as_ref() == Some(&found) {
             return Ok(());
         }

@@ -1,8 +1,8 @@
 //! The owner of a warehouse: the catalog whose tables are in it.
 //!
-//! Two catalogs with one warehouse folder would delete each other's files, since the files of one look like orphans to the
-//! other. The first writer of a warehouse records its catalog in a marker file. Writers and maintenance check the marker and
-//! refuse to work in a warehouse of another catalog.
+//! Two catalogs with one warehouse folder would delete each other's files, since the files of one look like orphans to
+//! the other. The first writer of a warehouse records its catalog in a marker file. Writers and maintenance check the
+//! marker and refuse to work in a warehouse of another catalog.
 
 use super::Lake;
 use crate::boxed;
@@ -20,7 +20,7 @@ pub(super) const CHECKED_FOR: Duration = Duration::from_mins(1);
 /// The content of the marker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {
-    /// The identity of the catalog: the Postgres system identifier, the number of the database, and the catalog's name.
+    /// The identity of the catalog: the Postgres system identifier, the OID of the database, and the catalog's name.
     pub catalog: String,
     pub since: DateTime<Utc>,
 }
@@ -35,7 +35,8 @@ pub struct Adopted {
 }
 
 impl Lake {
-    /// The recorded owner of the warehouse. `None` if nothing was written to it yet, or an earlier version of orch wrote it.
+    /// Returns the recorded owner of the warehouse. `None` if nothing was written to it yet, or an earlier version of
+    /// orch wrote it.
     ///
     /// # Errors
     /// The marker cannot be read.
@@ -44,8 +45,8 @@ impl Lake {
         read(&self.bucket(self.warehouse())?).await
     }
 
-    /// Makes the catalog of this lake the owner of the warehouse, after a restore into another database. A previous owner can no
-    /// longer write. An unreadable marker is replaced.
+    /// Makes the catalog of this lake the owner of the warehouse, after a restore into another database. A previous
+    /// owner can no longer write. An unreadable marker is replaced.
     ///
     /// # Errors
     /// The catalog is served over HTTP and has no identity, or the marker cannot be written.

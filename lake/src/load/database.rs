@@ -1,24 +1,25 @@
-//! The database that is loaded into, where it is ours to make: beside the metadata, for people and their tools.
+//! Creates the target database of a load if its connection allows it. The default target is a database next to orch's
+//! metadata, for users and BI tools.
 
 use super::connect;
 use crate::boxed;
 use orch_sdk::task::{Connection, TaskResult, fatal};
 use tokio_postgres::error::SqlState;
 
-/// In the extra of a connection: its database is made when it is missing.
+/// Key in the extra of a connection: the database is created if it does not exist.
 pub const CREATE_DATABASE: &str = "create_database";
 
-/// Makes the database of a connection that says so (`create_database` in its extra), if it is not there.
+/// Creates the database of a connection with `create_database` in its extra, if it does not exist.
 ///
 /// # Errors
-/// The server cannot be reached, or does not let us.
+/// The server cannot be reached, or the user lacks the privilege.
 #[boxed]
 pub async fn ensure_database(target: &Connection) -> TaskResult<()> {
     if target.extra_field(CREATE_DATABASE) != Some(&true.into()) {
         return Ok(());
     }
     let Some(name) = target.schema.as_deref() else { return Ok(()) };
-    // Every server has this one.
+    // The database `postgres` exists on every server.
     let db = connect(&Connection { schema: Some("postgres".into()), ..target.clone() }).await?;
     let is_there = "select exists (select from pg_database where datname = $1)";
     if db.query_one(is_there, &[&name]).await?.get(0) {
@@ -27,7 +28,7 @@ pub async fn ensure_database(target: &Connection) -> TaskResult<()> {
     let create = format!("create database \"{}\"", name.replace('"', "\"\""));
     let Err(error) = db.batch_execute(&create).await else { return Ok(()) };
     match error.code() {
-        // Another session made it in the same instant.
+        // Another session created it concurrently.
         Some(&SqlState::DUPLICATE_DATABASE | &SqlState::UNIQUE_VIOLATION) => Ok(()),
         Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
             let user: String = db.query_one("select current_user::text", &[]).await?.get(0);

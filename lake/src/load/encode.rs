@@ -1,5 +1,5 @@
-//! Record batches in the binary form of `copy`: each row its number of fields, each field its length and its bytes as
-//! the server keeps them.
+//! Encodes record batches in the binary format of `copy`: each row is its number of fields, each field its length and
+//! its bytes.
 
 use super::refusal::RowsRefused;
 use crate::source::postgres::{EPOCH_DAYS, EPOCH_MICROS};
@@ -16,17 +16,17 @@ use bytes::{BufMut, BytesMut};
 use orch_sdk::task::{TaskResult, fatal};
 use std::ops::{Range, RangeFrom};
 
-/// From 4713 BC to the year 5874897, in days since 1970.
+/// Date range of Postgres, from 4713 BC to 5874897 AD, in days since the Unix epoch.
 const DAYS: Range<i32> = -2_440_588..2_145_042_906;
-/// From 4713 BC on, in microseconds since 1970.
+/// Timestamp range of Postgres, from 4713 BC, in microseconds since the Unix epoch.
 const MICROS: RangeFrom<i64> = -210_866_803_200_000_000..;
 
-/// Before the first row: a signature, no flags, no extension.
+/// Header: signature, no flags, no extension.
 pub(super) const HEAD: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
-/// After the last row.
+/// Trailer after the last row.
 pub(super) const TAIL: &[u8] = &[0xff, 0xff];
 
-/// A column, ready to be read row by row.
+/// A column with its typed accessor.
 enum Cells {
     Bool(BooleanArray),
     Int16(PrimitiveArray<Int16Type>),
@@ -43,7 +43,7 @@ enum Cells {
     Moment(PrimitiveArray<TimestampMicrosecondType>),
 }
 
-/// The rows of a batch.
+/// Encodes the rows of a batch.
 pub(super) fn rows(batch: &RecordBatch, into: &mut BytesMut) -> TaskResult<()> {
     let columns = batch.columns().iter().map(cast_plain).collect::<TaskResult<Vec<ArrayRef>>>()?;
     let columns = columns.iter().map(|column| Ok((column.nulls(), cells(column)?))).collect::<TaskResult<Vec<_>>>()?;
@@ -66,7 +66,7 @@ pub(super) fn rows(batch: &RecordBatch, into: &mut BytesMut) -> TaskResult<()> {
     Ok(())
 }
 
-/// A row with one more column at its end.
+/// Appends a row with an additional boolean column.
 pub(super) fn longer(row: &[u8], last: bool, into: &mut BytesMut) {
     if let Some((count, fields)) = row.split_first_chunk() {
         into.put_i16(i16::from_be_bytes(*count) + 1);
@@ -75,7 +75,7 @@ pub(super) fn longer(row: &[u8], last: bool, into: &mut BytesMut) {
     }
 }
 
-/// Casts a column without loss to one of the few types that have a form to write.
+/// Casts a column without loss to one of the types that can be encoded.
 fn cast_plain(column: &ArrayRef) -> TaskResult<ArrayRef> {
     let plain = match column.data_type() {
         DataType::Int8 | DataType::UInt8 => Some(DataType::Int16),
@@ -118,7 +118,7 @@ fn cells(column: &ArrayRef) -> TaskResult<Cells> {
 }
 
 impl Cells {
-    /// Whether Postgres has a form for all times. The server checks values of the other types.
+    /// Returns true if Postgres can represent all dates and timestamps. The server checks values of other types.
     fn are_in_range(&self) -> bool {
         match self {
             Cells::Date(cells) => cells.iter().flatten().all(|day| DAYS.contains(&day)),
@@ -127,7 +127,7 @@ impl Cells {
         }
     }
 
-    /// Writes a value that is not null.
+    /// Encodes a non-null value.
     fn put(&self, row: usize, into: &mut BytesMut) {
         match self {
             Cells::Bool(cells) => field(into, &[u8::from(cells.value(row))]),
@@ -161,15 +161,15 @@ pub(super) fn split_field(bytes: &[u8]) -> Option<(Option<&[u8]>, &[u8])> {
     }
 }
 
-/// `numeric` is four digits at a time around the point: how many such groups, which power of 10,000 the first one
-/// has, the sign, how many digits to show behind the point, and the groups.
+/// Encodes a `numeric`: base-10,000 digits aligned to the decimal point, with their number, the exponent of the first
+/// digit, the sign, and the number of decimal places.
 fn numeric(value: i128, scale: u16, into: &mut BytesMut) {
-    // Behind the point whole groups: 12.3 is 0012 . 3000.
+    // The fraction is padded to whole groups: 12.3 is 0012 . 3000.
     let padding = (4 - scale % 4) % 4;
-    let mut groups = [0_u16; 12]; // 38 digits, three more of padding, and one group for where the point falls
+    let mut groups = [0_u16; 12]; // 38 digits, up to 3 of padding, and 1 group for alignment
     let mut rest = value.unsigned_abs();
     let (mut count, mut lowest) = (0, 0);
-    // The padding could overflow 128 bits, so it goes into the lowest group only.
+    // Multiplying by the padding could overflow 128 bits, so only the lowest group is padded.
     if padding > 0 {
         let own = 10_u128.pow(u32::from(4 - padding));
         groups[0] = (rest % own) as u16 * 10_u16.pow(u32::from(padding));
@@ -182,7 +182,7 @@ fn numeric(value: i128, scale: u16, into: &mut BytesMut) {
         count += 1;
     }
     while count > 0 && groups[count - 1] == 0 {
-        count -= 1; // the padding's group may be the only one, and zero
+        count -= 1; // the padded group may be the only one, and zero
     }
     while lowest < count && groups[lowest] == 0 {
         lowest += 1;
@@ -220,7 +220,7 @@ mod tests {
         assert!(rows(&batch, &mut BytesMut::new()).is_err());
     }
 
-    /// (groups, weight, sign, scale, digits) as the server's own `numeric_send` gives them.
+    /// Groups, weight, sign, scale and digits, as output by the server's `numeric_send`.
     #[test]
     fn decimals_are_groups_of_four_digits_around_the_point() {
         for (value, scale, expected) in [

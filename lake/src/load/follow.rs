@@ -1,6 +1,8 @@
-//! A writer that never ends: rows of several tables and how far it has come change in one transaction of the target.
+//! Continuous writer of a stream: rows of several tables and the stream's offsets change in one transaction of the
+//! target.
 //!
-//! Its row in `orch_stream`, in the schema of the target, is its fence: it holds the greatest epoch that has written, and a lower one is refused.
+//! Its row in `orch_stream`, in the schema of the target, is its fence: it holds the highest epoch that has written,
+//! and lower epochs are rejected.
 
 use super::shared::{self, SharedTable};
 use super::stage::{self, LoadMode};
@@ -24,7 +26,8 @@ const TABLE: SharedTable = SharedTable {
               published_at timestamptz not null default now()",
 };
 
-/// Name of the sessions that write for a stream, from [`Follower::writer`]. It is hashed, because servers cut names off after 63 bytes.
+/// Application name of the sessions that write for a stream, from [`Follower::writer`]. It is hashed, because servers
+/// truncate names to 63 bytes.
 const SESSION_NAME: &str = "'orch stream ' || hashtextextended($1, 0)";
 
 /// The next offset of each partition.
@@ -38,21 +41,21 @@ pub struct Follower {
     stream: String,
     owner: String,
     epoch: i64,
-    /// Kept from one publication to the next.
+    /// Session that is reused for the next publication.
     session: Arc<Mutex<Option<Session>>>,
 }
 
-/// How rows go into a table.
+/// Write mode for the rows of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Put {
     Append,
-    /// Rows that the table does not have. Two rows are equal if these columns are; nulls are equal.
+    /// Inserts rows that the table does not have. Two rows are equal if these columns are; nulls are equal.
     Absent(&'static [&'static str]),
-    /// One row for each key of the [`Load`]. It takes the place of the row that is there unless that has a newer [`Load::version`].
+    /// Upserts one row per key of the [`Load`]. An existing row with a newer [`Load::version`] is kept.
     Latest,
-    /// The rows are keys, and those of the table that have them go.
+    /// Deletes the table rows whose keys are given.
     Delete,
-    /// All rows of the table go.
+    /// Deletes all rows of the table.
     Empty,
 }
 
@@ -77,17 +80,17 @@ pub struct TableBatch {
     pub rows: RecordBatch,
 }
 
-/// What a stream does when it begins.
+/// Actions at the start of a stream.
 #[derive(Debug, Clone, Copy)]
 pub struct Claim<'a> {
-    /// Where a person moved partitions to.
+    /// Offsets that a user reset.
     pub moved: &'a [(i32, i64)],
-    /// Tables whose rows go.
+    /// Tables to empty.
     pub emptied: &'a [Load],
 }
 
 impl Follower {
-    /// `owner` tells the stream from another one of its name: of another orch, or one that was deleted.
+    /// Creates a follower. `owner` distinguishes streams with the same name: of another orch, or of a deleted stream.
     pub fn new(connection: &Connection, schema: &str, stream: &str, owner: &str, epoch: i64) -> Follower {
         Follower {
             connection: connection.clone(),
@@ -99,10 +102,11 @@ impl Follower {
         }
     }
 
-    /// From here on no process with a lower epoch publishes.
+    /// Fences off processes with a lower epoch and terminates their sessions.
     ///
     /// # Errors
-    /// `StoreError::FenceLost`: one with a higher epoch has published. A fatal error: the table is kept by another stream of this name.
+    /// Returns `StoreError::FenceLost` if a process with a higher epoch has published, and a fatal error if another
+    /// stream with this name owns the tables.
     #[boxed]
     pub async fn claim(&self, claim: &Claim<'_>) -> TaskResult<()> {
         ensure_database(&self.connection).await?;
@@ -138,12 +142,12 @@ impl Follower {
         .await
     }
 
-    /// Publishes rows of the offsets from..to of each partition. `parts` is told which offsets the tables have already: it leaves out
-    /// rows of records below these, unless they may be written again.
+    /// Publishes rows of the offsets from..to of each partition. `parts` gets the offsets that the tables already have,
+    /// and omits rows of records below them, unless they may be written again.
     ///
     /// # Errors
-    /// `StoreError::FenceLost`: they are claimed by another process. [`super::RowsRefused`]: the database does not take some of the rows. A fatal error:
-    /// the tables have less than they had.
+    /// Returns `StoreError::FenceLost` if another process has claimed the tables, [`super::RowsRefused`] if the
+    /// database rejects some of the rows, and a fatal error if the tables are behind the offsets of the stream.
     pub async fn publish(
         &self,
         covered: &[(i32, i64, i64)],
@@ -175,8 +179,8 @@ impl Follower {
         .await
     }
 
-    /// Returns the rows of a batch that the database refuses, by index, each with its message. Writes nothing. `parts` returns the rows of
-    /// tables that a range of the batch becomes. Takes one transaction.
+    /// Returns the rows of a batch that the database rejects, by index, each with its message. Writes nothing. `parts`
+    /// returns the table rows for a range of the batch. Takes one transaction.
     ///
     /// # Errors
     /// Returns `StoreError::FenceLost` if another process has claimed the tables.
@@ -195,7 +199,7 @@ impl Follower {
         Ok(refused)
     }
 
-    /// The offsets of the tables, which stay so until the end of the transaction.
+    /// Returns the offsets of the tables, locked until the end of the transaction.
     async fn held(&self, db: &Client) -> TaskResult<Offsets> {
         let (owner, epoch, offsets) = self.known(db).await?;
         if owner != self.owner || epoch != self.epoch {
@@ -204,7 +208,8 @@ impl Follower {
         Ok(offsets)
     }
 
-    /// One transaction, on the session that is there. After an error it is dropped, and what it began is undone.
+    /// Runs one transaction on the open session. After an error the session is dropped, which rolls the transaction
+    /// back.
     async fn within(&self, work: impl AsyncFnOnce(&Client) -> TaskResult<End>) -> TaskResult<()> {
         let mut kept = self.session.lock().await;
         let db = match kept.take().filter(|session| !session.is_closed()) {
@@ -227,8 +232,8 @@ impl Follower {
         Ok(())
     }
 
-    /// Ends the sessions of earlier processes of this stream. A frozen process keeps its locks, and no timeout of the server ends a
-    /// session that waits for more rows of a `copy`.
+    /// Terminates the sessions of earlier processes of this stream. A frozen process keeps its locks, and no timeout of
+    /// the server ends a session that waits for more rows of a `copy`.
     async fn end_other_sessions(&self, db: &Client) -> TaskResult<()> {
         let end = format!(
             "select pg_terminate_backend(pid) from pg_stat_activity
@@ -240,12 +245,12 @@ impl Follower {
         Ok(())
     }
 
-    /// Identifies the stream among all that write to the server.
+    /// Identifies the stream among all writers of the server.
     fn writer(&self) -> String {
         format!("{} {} {}", self.owner, self.schema, self.stream)
     }
 
-    /// Owner, epoch and offsets. Holds the row until the end of the transaction.
+    /// Returns owner, epoch and offsets. Locks the row until the end of the transaction.
     async fn known(&self, db: &Client) -> TaskResult<(String, i64, Offsets)> {
         let known =
             format!("select owner, epoch, offsets from {} where stream = $1 for update", TABLE.name_in(&self.schema));
@@ -255,7 +260,6 @@ impl Follower {
     }
 }
 
-/// The end of a transaction.
 enum End {
     Commit,
     Rollback,
@@ -273,7 +277,7 @@ pub(super) async fn put_all(parts: Vec<TableBatch>, db: &Client) -> TaskResult<(
     Ok(())
 }
 
-/// A table that is not there is empty.
+/// Deletes all rows of a table. A table that does not exist is already empty.
 async fn empty(load: &Load, db: &Client) -> TaskResult<()> {
     if target::is_there(load, db).await? {
         db.batch_execute(&format!("delete from {}", load.name())).await?;

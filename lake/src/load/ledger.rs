@@ -1,4 +1,4 @@
-//! What was loaded: a row for each target and key in the target's schema, written in the transaction of the load.
+//! Ledger of loads: a row per target and key in the target's schema, written in the transaction of the load.
 
 use super::Load;
 use super::shared::{self, SharedTable};
@@ -7,7 +7,7 @@ use orch_sdk::task::{Ctx, TaskResult};
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-/// What a load is done once for.
+/// Idempotency key of a load.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Once {
     key: String,
@@ -15,12 +15,12 @@ pub struct Once {
 }
 
 impl Once {
-    /// Whatever the key names.
+    /// Creates a key without a fence.
     pub fn key(key: impl Into<String>) -> Once {
         Once { key: key.into(), fence: None }
     }
 
-    /// This try of a task.
+    /// Creates a key for this attempt of a task.
     pub fn of(ctx: &Ctx) -> Once {
         let element = ctx.map_index().map_or(String::new(), |index| format!("[{index}]"));
         let key = format!("{}/{}/{}{element}", ctx.dag_id(), ctx.run_id(), ctx.task_id());
@@ -32,7 +32,8 @@ fn name(load: &Load) -> String {
     TABLE.name_in(&load.schema)
 }
 
-/// Rows of an earlier load for the same; `None`: it is to be done. Takes no lock, so it is asked again by [`record`].
+/// Returns the number of rows of an earlier load with the same key, or `None` if it must be done. Takes no lock, so
+/// callers check again after they have locked the target.
 pub(super) async fn find(load: &Load, db: &Client) -> TaskResult<Option<u64>> {
     let Some(once) = &load.once else { return Ok(None) };
     if !shared::is_there(&load.schema, TABLE.name, db).await? {
@@ -52,14 +53,13 @@ pub(super) async fn find(load: &Load, db: &Client) -> TaskResult<Option<u64>> {
     }
 }
 
-/// The table of the ledger.
 pub(super) const TABLE: SharedTable = SharedTable {
     name: "orch_load",
     columns: "target text not null, load_key text not null, attempt uuid, lease_no integer, rows bigint not null, \
               loaded_at timestamptz not null default now(), primary key (target, load_key)",
 };
 
-/// Notes the load. The caller holds the lock of the target.
+/// Records the load. The caller must hold the lock of the target.
 pub(super) async fn record(load: &Load, rows: u64, db: &Client) -> TaskResult<()> {
     let Some(once) = &load.once else { return Ok(()) };
     let insert = format!(

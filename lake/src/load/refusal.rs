@@ -1,4 +1,4 @@
-//! Errors of rows that Postgres refuses.
+//! Errors of rows that Postgres rejects.
 
 use crate::source::postgres::without_rows;
 use orch_sdk::task::fatal;
@@ -6,7 +6,7 @@ use std::fmt;
 use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
 
-/// The database refuses some of the rows and would refuse them again. It does not say which.
+/// The database rejects some of the rows and would reject them again. It does not report which.
 #[derive(Debug, Clone, Copy)]
 pub struct RowsRefused;
 
@@ -21,7 +21,7 @@ impl RowsRefused {
         fatal(says).context(RowsRefused)
     }
 
-    /// Returns the message of the database if it refused rows, and `None` for every other error.
+    /// Returns the message of the database if it rejected rows, and `None` for every other error.
     pub fn reason(error: &anyhow::Error) -> Option<String> {
         error.downcast_ref::<RowsRefused>().map(|_| error.root_cause().to_string())
     }
@@ -35,7 +35,8 @@ pub(super) fn about_rows(error: anyhow::Error) -> anyhow::Error {
     }
 }
 
-/// Bad values, constraints, the condition of a view, and what a trigger raises.
+/// Returns true for SQLSTATE classes of invalid values, constraints, check options of views, and exceptions raised by
+/// triggers.
 pub(super) fn is_about_rows(code: &SqlState) -> bool {
     ["22", "23", "44", "P0"].iter().any(|class| code.code().starts_with(class))
 }

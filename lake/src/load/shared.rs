@@ -1,5 +1,5 @@
-//! What all loads into a schema share: the schema itself and tables of orch. They are made in a short transaction of their
-//! own, so that of loads that begin at the same time each finds them and none waits for another's rows.
+//! Objects shared by all loads into a schema: the schema itself and tables of orch. They are created in a short
+//! separate transaction, so that concurrent loads do not wait for each other's rows.
 
 use super::types::quoted;
 use anyhow::bail;
@@ -7,32 +7,32 @@ use orch_sdk::task::{Connection, TaskResult};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error};
 
-/// Others than loads may make the same at the same moment; the next look finds what they made.
+/// Maximum number of attempts. Other sessions may create the same objects concurrently; the next attempt finds them.
 const TRIES: u32 = 5;
 const LOCK_TIMEOUT: &str = "set local lock_timeout = '30s'";
 
-/// A table of orch in a schema that it loads into.
+/// A table of orch in the schema of a target.
 pub(super) struct SharedTable {
     pub(super) name: &'static str,
     pub(super) columns: &'static str,
 }
 
 impl SharedTable {
-    /// As it is written in statements.
+    /// Returns the quoted name.
     pub(super) fn name_in(&self, schema: &str) -> String {
         format!("{}.{}", quoted(schema), self.name)
     }
 }
 
-/// Whether there is such a table as of this statement. `to_regclass` would not say: a session goes on knowing within a transaction
-/// that a name was free, and does not hear that another one has committed it, if nothing else asks the catalog.
+/// Returns true if the table exists as of this statement. `to_regclass` is not enough: within a transaction, a session
+/// caches that a name was free, and misses that another session has committed it if nothing else queries the catalog.
 pub(super) async fn is_there(schema: &str, table: &str, db: &Client) -> Result<bool, Error> {
     let there = "select exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace
         where n.nspname = $1 and c.relname = $2)";
     Ok(db.query_one(there, &[&schema, &table]).await?.get(0))
 }
 
-/// Makes what is missing. `db` only looks: what it has begun is not disturbed.
+/// Creates missing objects on a separate session. `db` is only queried, so its transaction is not disturbed.
 pub(super) async fn ensure(
     schema: &str,
     table: Option<&SharedTable>,
@@ -52,8 +52,9 @@ pub(super) async fn ensure(
     bail!("schema {} was changed by others at the same moment, {TRIES} times in a row", quoted(schema))
 }
 
-/// The statements that make what is not there yet. Asked first: a user who may write into a schema need not be allowed
-/// to make one, and "already exists" would be a notice in the task's log at each load.
+/// Returns the statements that create missing objects. Checking first has two reasons: a user who may write into a
+/// schema may lack the privilege to create one, and `if not exists` would cause a notice in the task's log at each
+/// load.
 async fn missing(schema: &str, table: Option<&SharedTable>, db: &Client) -> Result<Vec<String>, Error> {
     let name = table.map(|table| table.name_in(schema));
     let schema = quoted(schema);
@@ -71,7 +72,7 @@ async fn missing(schema: &str, table: Option<&SharedTable>, db: &Client) -> Resu
 
 async fn make(schema: &str, table: Option<&SharedTable>, db: &Client) -> Result<(), Error> {
     db.batch_execute(&["begin", LOCK_TIMEOUT].join("; ")).await?;
-    // Not the lock of a table: its name has no point.
+    // Not the lock of a table, because the name has no dot.
     db.execute("select pg_advisory_xact_lock(hashtextextended($1, 0))", &[&quoted(schema)]).await?;
     for statement in missing(schema, table, db).await? {
         db.batch_execute(&statement).await?;
@@ -79,8 +80,8 @@ async fn make(schema: &str, table: Option<&SharedTable>, db: &Client) -> Result<
     db.batch_execute("commit").await
 }
 
-/// `if not exists` is no help against another session that makes the same and has not committed yet: the server says
-/// that a row of its catalog is there twice, or was changed meanwhile.
+/// Returns true if another session created the same object concurrently. `if not exists` does not help until that
+/// session commits: the server reports a duplicate or concurrently updated catalog row.
 fn made_meanwhile(error: &Error) -> bool {
     error.as_db_error().is_some_and(|refusal| match *refusal.code() {
         SqlState::UNIQUE_VIOLATION | SqlState::DUPLICATE_SCHEMA | SqlState::DUPLICATE_TABLE => true,

@@ -1,6 +1,7 @@
-//! One load, from the first row to the commit: copy into a table that only this transaction sees, then move over what
-//! differs. The target is locked for the second part only, and only against other writers; or for both, where rows are compared on their
-//! way (`compare`). Where there is no target yet, it is itself the table that only this transaction sees.
+//! One load, from the first row to the commit: copies rows into a staging table of the transaction, then writes the
+//! differences to the target. The target is locked against other writers only for the second part, or for both if rows
+//! are compared on the fly (`compare`). If the target does not exist, rows are copied directly into the new table,
+//! which other transactions do not see yet.
 
 mod compare;
 
@@ -18,16 +19,16 @@ use std::pin::Pin;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, CopyInSink, Error};
 
-/// Sent at once.
+/// Number of bytes sent at a time.
 const CHUNK: usize = 1 << 18;
-/// Another writer has the table for so long at most before we give up and the task is tried again.
+/// Maximum wait for another writer's lock before the task fails and is retried.
 const LOCK_TIMEOUT: &str = "set local lock_timeout = '30s'";
-/// Sources may be slow, and servers may end who says nothing in a transaction.
+/// Sources may be slow, and servers may terminate sessions that are idle in a transaction.
 const NO_IDLE_LIMIT: &str = "set local idle_in_transaction_session_timeout = 0";
-/// The staging table has no statistics, and for millions of rows only a hash join is right.
+/// The staging table has no statistics, and only a hash join is suitable for millions of rows.
 const NO_NESTED_LOOPS: &str = "set local enable_nestloop = off";
 const STAGING: &str = "pg_temp.orch_staging";
-/// From here on staged rows are put in the order of their key by an index: a join that knows it sorts no whole rows.
+/// Number of staged rows from which an index on their key is analyzed, so that a join does not sort whole rows.
 const MANY: u64 = 100_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,11 +36,11 @@ pub(super) enum LoadMode {
     Replace,
     Upsert,
     Append,
-    /// Only rows that the table does not have, compared by these columns.
+    /// Inserts only rows that the table does not have, compared by these columns.
     Absent(&'static [&'static str]),
-    /// One row for each key: of two that are equally old the later one counts.
+    /// Keeps one row per key: of two with the same version, the later one.
     Latest,
-    /// The rows are keys.
+    /// Deletes the table rows whose keys are given.
     Delete,
 }
 
@@ -56,7 +57,8 @@ pub(super) async fn load(load: &Load, connection: &Connection, batches: Batches,
     let (rows, bytes, written);
     if is_first {
         (rows, bytes) = copy(load, &load.name(), batches, &db).await?;
-        // An index over rows that are there is sorted once; one that grows with them costs as much as the rows.
+        // Sorting existing rows once for an index is cheaper than an index that grows with the rows, which costs as
+        // much as the rows.
         target::add_key(load, &db).await.map_err(|error| refused(load, error))?;
         target::show(load, &db).await?;
         written = rows;
@@ -80,13 +82,13 @@ pub(super) async fn load(load: &Load, connection: &Connection, batches: Batches,
     Ok(Loaded { table: format!("{}.{}", load.schema, load.table), rows, written, bytes, was_loaded: false })
 }
 
-/// Once the first rows are there: a source that fails at once leaves no schema behind.
+/// Waits for the first rows, so that a source that fails immediately leaves no schema behind.
 async fn begun(mut batches: Batches) -> TaskResult<Batches> {
     let (schema, first) = (batches.schema(), batches.next().await.transpose()?);
     Ok(Batches::new(schema, stream::iter(first.map(Ok)).chain(batches)))
 }
 
-/// The schema, and the name of the table until the end of the transaction.
+/// Creates the schema and locks the name of the table until the end of the transaction.
 async fn take(load: &Load, connection: &Connection, db: &Client) -> TaskResult<()> {
     shared::ensure(&load.schema, load.once.as_ref().map(|_| &ledger::TABLE), connection, db)
         .await
@@ -94,7 +96,7 @@ async fn take(load: &Load, connection: &Connection, db: &Client) -> TaskResult<(
     target::lock(load, db).await.with_context(|| format!("another load has {}", load.name()))
 }
 
-/// Creates the table without its key. `false`: it exists, perhaps because another load was faster.
+/// Creates the table without its key. Returns false if it exists, perhaps because another load created it first.
 async fn make_first(load: &Load, schema: &SchemaRef, connection: &Connection, db: &Client) -> TaskResult<bool> {
     if target::is_there(load, db).await? {
         return Ok(false);
@@ -107,12 +109,13 @@ async fn make_first(load: &Load, schema: &SchemaRef, connection: &Connection, db
     Ok(!is_there)
 }
 
-/// A transaction that rows are copied in. A caller that leaves before the commit drops the session, and the transaction with it.
+/// Starts a transaction for a load. A caller that stops before the commit drops the session, which rolls back.
 pub(super) async fn begin(db: &Client) -> TaskResult<()> {
     Ok(db.batch_execute(&["begin", LOCK_TIMEOUT, NO_IDLE_LIMIT, NO_NESTED_LOOPS].join("; ")).await?)
 }
 
-/// Copies rows and moves them over, in a transaction of the caller that may do this several times. Gives how many rows changed.
+/// Copies rows and writes them to the target, in a transaction of the caller, which may do this several times. Returns
+/// the number of changed rows.
 pub(super) async fn put(load: &Load, batches: Batches, how: LoadMode, db: &Client) -> TaskResult<u64> {
     let schema = batches.schema();
     check(load, &schema, how)?;
@@ -133,7 +136,7 @@ pub(super) async fn prepare(load: &Load, schema: &SchemaRef, how: LoadMode, db: 
     Ok(state)
 }
 
-/// From the staging table, which has so many rows, to the target, which is made fit for them. Gives how many rows changed.
+/// Writes `rows` staged rows to the target, after adding missing columns. Returns the number of changed rows.
 async fn settle(load: &Load, schema: &SchemaRef, how: LoadMode, rows: u64, db: &Client) -> TaskResult<u64> {
     let state = target::prepare(load, schema, db).await?;
     lock(load, db).await?;
@@ -142,7 +145,7 @@ async fn settle(load: &Load, schema: &SchemaRef, how: LoadMode, rows: u64, db: &
     Ok(written)
 }
 
-/// Against other writers, until the end of the transaction.
+/// Locks the table against other writers until the end of the transaction.
 async fn lock(load: &Load, db: &Client) -> TaskResult<()> {
     let sql = format!("lock table {} in share row exclusive mode", load.name());
     db.batch_execute(&sql).await.with_context(|| format!("another task writes into {}", load.name()))
@@ -169,13 +172,13 @@ fn check(load: &Load, schema: &SchemaRef, how: LoadMode) -> TaskResult<()> {
     Ok(())
 }
 
-/// A table that only this transaction sees.
+/// Creates the staging table.
 async fn stage(schema: &SchemaRef, db: &Client) -> TaskResult<()> {
     let columns = schema.fields().iter().map(|field| target::column(field)).collect::<TaskResult<Vec<_>>>()?;
     Ok(db.batch_execute(&format!("create temp table orch_staging ({}) on commit drop", columns.join(", "))).await?)
 }
 
-/// All rows into a table: how many, and how many bytes were sent.
+/// Copies all rows into a table. Returns the number of rows and of bytes sent.
 async fn copy(load: &Load, into: &str, batches: Batches, db: &Client) -> TaskResult<(u64, u64)> {
     copied(into, batches, db).await.map_err(about_rows).with_context(|| format!("loading {}", load.name()))
 }
@@ -193,10 +196,10 @@ async fn copied(into: &str, mut batches: Batches, db: &Client) -> TaskResult<(u6
     Ok((rows, copy.end().await?))
 }
 
-/// Rows on their way into a table.
+/// A running `copy` into a table.
 struct CopyIn {
     sink: Pin<Box<CopyInSink<Bytes>>>,
-    /// Of the next rows, not sent yet.
+    /// Encoded bytes that are not sent yet.
     chunk: BytesMut,
     sent: u64,
 }
@@ -209,7 +212,7 @@ impl CopyIn {
         Ok(CopyIn { sink: Box::pin(db.copy_in(&sql).await?), chunk, sent: 0 })
     }
 
-    /// Once there is enough.
+    /// Sends the chunk if it is full.
     async fn send_full(&mut self) -> TaskResult<()> {
         if self.chunk.len() >= CHUNK { self.send().await } else { Ok(()) }
     }
@@ -219,7 +222,7 @@ impl CopyIn {
         Ok(self.sink.send(self.chunk.split().freeze()).await?)
     }
 
-    /// Gives how many bytes were sent.
+    /// Finishes the copy and returns the number of bytes sent.
     async fn end(mut self) -> TaskResult<u64> {
         self.chunk.extend_from_slice(encode::TAIL);
         self.send().await?;
@@ -246,7 +249,7 @@ pub(super) fn statements(load: &Load, schema: &SchemaRef, how: LoadMode, state: 
         (LoadMode::Append, _) | (LoadMode::Replace, State::New) => vec![insert],
         (LoadMode::Absent(by), _) => {
             let same = by.iter().map(|column| format!("s.{0} is not distinct from t.{0}", quoted(column)));
-            // `=` as well, where a column has no nulls: a hash join needs it.
+            // A hash join needs `=`, which is only correct for columns without nulls.
             let equal =
                 by.iter().filter(|column| schema.field_with_name(column).is_ok_and(|field| !field.is_nullable()));
             let equal = equal.map(|column| format!("s.{0} = t.{0}", quoted(column)));
@@ -268,7 +271,7 @@ pub(super) fn statements(load: &Load, schema: &SchemaRef, how: LoadMode, state: 
             )]
         }
         (LoadMode::Replace, State::Known) if load.key.is_empty() => vec![format!("delete from {name}"), insert],
-        // Only what differs is written: the same rows again cost two joins, and leave no dead rows behind.
+        // Writes only the differences: identical rows cost two joins and leave no dead rows behind.
         (LoadMode::Replace, State::Known) => {
             let same = if rest.is_empty() {
                 same_key.clone()
@@ -301,7 +304,7 @@ pub(super) fn statements(load: &Load, schema: &SchemaRef, how: LoadMode, state: 
     }
 }
 
-/// Of a staged row `s` and one of the target `t`.
+/// Returns the condition that a staged row `s` and a target row `t` have the same key.
 fn same_key(load: &Load) -> String {
     load.key.iter().map(|column| format!("s.{0} = t.{0}", quoted(column))).collect::<Vec<_>>().join(" and ")
 }
@@ -314,7 +317,8 @@ async fn move_over(
     db: &Client,
 ) -> Result<u64, Error> {
     if how == LoadMode::Replace && state == State::Known && !load.key.is_empty() {
-        // Of two with one key the first could be there, and the second would be forgotten.
+        // The index rejects duplicate keys. Otherwise, of two rows with one key, the first could equal the target's row
+        // and the second would be lost.
         let key = names(&load.key);
         db.batch_execute(&format!("create unique index on {STAGING} ({key})")).await?;
         if rows >= MANY {
@@ -323,7 +327,8 @@ async fn move_over(
     }
     let mut written = 0;
     for sql in statements(load, schema, how, state, STAGING) {
-        // Rows that were deleted come back changed, or were nobody's: what is inserted or updated counts.
+        // Deletes of a replace are not counted, because changed rows are inserted again. Only inserted and updated rows
+        // count.
         let is_prepared = how == LoadMode::Replace && sql.starts_with("delete");
         let rows = db.execute(&sql, &[]).await?;
         written += if is_prepared { 0 } else { rows };
@@ -331,7 +336,7 @@ async fn move_over(
     Ok(written)
 }
 
-/// Returns the error of a statement that writes rows: [`RowsRefused`] if the database refuses some of them.
+/// Returns the error of a statement that writes rows: [`RowsRefused`] if the database rejects some of them.
 pub(super) fn refused(load: &Load, error: Error) -> anyhow::Error {
     let (name, key) = (load.name(), load.key.join(", "));
     let Some(refusal) = error.as_db_error() else {
@@ -347,7 +352,7 @@ pub(super) fn refused(load: &Load, error: Error) -> anyhow::Error {
         )),
         _ if is_about_rows(refusal.code()) => RowsRefused::because(says).context(format!("loading {name}")),
         _ if is_lasting(refusal.code()) => fatal(format!("the database refuses rows for {name}: {says}")),
-        // It stops, is full, or has a lock: the next try may find it otherwise.
+        // The server shuts down, its disk is full, or a lock timed out: a retry may succeed.
         _ => anyhow::Error::new(error).context(format!("loading {name}")),
     }
 }
@@ -359,7 +364,7 @@ fn same_key_twice(load: &Load, says: &str) -> anyhow::Error {
     RowsRefused::because(says)
 }
 
-/// Refusals that every row meets, now and at the next try: wrong names and missing rights.
+/// Returns true for permanent errors of the whole load, such as wrong names and missing privileges.
 fn is_lasting(code: &SqlState) -> bool {
     ["27", "42"].iter().any(|class| code.code().starts_with(class))
 }

@@ -1,5 +1,5 @@
-//! The table that rows go to: made where it is missing, widened by new columns, refused where its types are others.
-//! Names of tables and columns cannot be bound; all of them are quoted.
+//! The target table: created if it is missing, extended by new columns, rejected if its types differ. Names of tables
+//! and columns cannot be bound as parameters, so all of them are quoted.
 
 use super::types::{names, quoted, type_of};
 use super::{Load, shared};
@@ -8,15 +8,16 @@ use arrow::datatypes::{Field, SchemaRef};
 use orch_sdk::task::{TaskResult, fatal};
 use tokio_postgres::{Client, Error};
 
-/// How the table is after [`prepare`].
+/// State of the table before [`prepare`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
-    /// Nobody has seen it yet.
+    /// Created in this transaction.
     New,
     Known,
 }
 
-/// Holds the table's name until the end of the transaction: loads into it go one after the other, also the first.
+/// Locks the name of the table until the end of the transaction, so that loads into it run one after the other,
+/// including the first.
 pub(super) async fn lock(load: &Load, db: &Client) -> TaskResult<()> {
     db.execute("select pg_advisory_xact_lock(hashtextextended($1, 0))", &[&load.name()]).await?;
     Ok(())
@@ -26,7 +27,7 @@ pub(super) async fn is_there(load: &Load, db: &Client) -> TaskResult<bool> {
     Ok(shared::is_there(&load.schema, &load.table, db).await?)
 }
 
-/// Makes the table fit the rows.
+/// Creates the table or adds missing columns.
 pub(super) async fn prepare(load: &Load, schema: &SchemaRef, db: &Client) -> TaskResult<State> {
     let there = declared_columns(db, &load.name()).await?;
     if there.is_empty() {
@@ -62,7 +63,7 @@ pub(super) async fn prepare(load: &Load, schema: &SchemaRef, db: &Client) -> Tas
     Ok(State::Known)
 }
 
-/// Without its key.
+/// Creates the table without its key.
 pub(super) async fn create(load: &Load, schema: &SchemaRef, db: &Client) -> TaskResult<()> {
     let columns = schema.fields().iter().map(|field| column(field)).collect::<TaskResult<Vec<_>>>()?;
     Ok(db.batch_execute(&format!("create table {} ({})", load.name(), columns.join(", "))).await?)
@@ -75,14 +76,14 @@ pub(super) async fn add_key(load: &Load, db: &Client) -> Result<(), Error> {
     db.batch_execute(&format!("alter table {} add primary key ({})", load.name(), names(&load.key))).await
 }
 
-/// As it is declared in a table.
+/// Returns the definition of a column.
 pub(super) fn column(field: &Field) -> TaskResult<String> {
     let required = if field.is_nullable() { "" } else { " not null" };
     Ok(format!("{} {}{required}", quoted(field.name()), type_of(field)?))
 }
 
-/// Views by other names. One that is there is left as it is, unless the table has more columns now: making it anew
-/// would keep its readers waiting.
+/// Creates the alias views. An existing view is replaced only if the table has more columns now, because replacing it
+/// blocks its readers.
 pub(super) async fn show(load: &Load, db: &Client) -> TaskResult<()> {
     for view in &load.views {
         let name = format!("{}.{}", quoted(&load.schema), quoted(view));

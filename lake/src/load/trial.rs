@@ -1,7 +1,8 @@
-//! Finds the rows of a batch that the database refuses, in a transaction that the caller rolls back.
+//! Finds the rows of a batch that the database rejects, in a transaction that the caller rolls back.
 //!
-//! Ranges are written inside a savepoint and halved while the database refuses them. The rows of a short range are sent one by one without
-//! waiting for responses (pipelining), so a batch of which each row is refused costs about one statement for each row.
+//! Ranges are written inside a savepoint and halved while the database rejects them. The rows of a short range are sent
+//! one by one without waiting for responses (pipelining), so a batch in which every row is rejected costs about one
+//! statement per row.
 
 use super::follow::{TableBatch, put_all};
 use super::refusal::RowsRefused;
@@ -24,7 +25,7 @@ use tokio_postgres::{Client, Statement};
 /// Maximum number of rows of a short range.
 const PIPELINED_ROWS: usize = 512;
 
-/// Returns the refused rows by index, each with the message of the database.
+/// Returns the rejected rows by index, each with the message of the database.
 pub(super) async fn find_refused(
     rows: usize,
     parts: impl Fn(Range<usize>) -> TaskResult<Vec<TableBatch>>,
@@ -46,12 +47,12 @@ pub(super) async fn find_refused(
     Ok(refused)
 }
 
-/// Returns why the database refuses rows, and every other error as it is.
+/// Returns the reason why the database rejects rows, or passes on any other error.
 fn reason(error: anyhow::Error) -> TaskResult<String> {
     RowsRefused::reason(&error).ok_or(error)
 }
 
-/// Tries each row of a range for itself.
+/// Tries each row of a range separately.
 async fn try_each(
     range: Range<usize>,
     parts: impl Fn(Range<usize>) -> TaskResult<Vec<TableBatch>>,
@@ -105,7 +106,7 @@ struct Write {
     values: Vec<Binary>,
 }
 
-/// Returns the statements that write the rows, in order. `statements` has those that are prepared, by their SQL.
+/// Returns the statements that write the rows, in order. `statements` caches prepared statements by their SQL.
 async fn writes_of(
     parts: &[TableBatch],
     statements: &mut HashMap<String, Statement>,
@@ -154,7 +155,7 @@ fn values_of(rows: &RecordBatch) -> TaskResult<Vec<Vec<Binary>>> {
     let values = |row| {
         encoded.clear();
         encode::rows(&rows.slice(row, 1), &mut encoded)?;
-        // The number of fields comes before them.
+        // The row starts with its number of fields.
         let mut rest = encoded.get(size_of::<i16>()..).unwrap_or_default();
         let mut values = Vec::with_capacity(rows.num_columns());
         while let Some((value, others)) = encode::split_field(rest) {

@@ -1,9 +1,9 @@
-//! Which Postgres type a column becomes.
+//! Maps Arrow types to Postgres types.
 
 use arrow::datatypes::{DataType, Field};
 use orch_sdk::task::{TaskResult, fatal};
 
-/// As Postgres writes it (`format_type`), so that it can be compared with what a table has.
+/// Returns the type in the format of `format_type`, so that it can be compared with the columns of a table.
 pub(crate) fn type_of(field: &Field) -> TaskResult<String> {
     Ok(match field.data_type() {
         DataType::Boolean => "boolean".into(),
@@ -29,7 +29,7 @@ pub(crate) fn type_of(field: &Field) -> TaskResult<String> {
     })
 }
 
-/// As a name in a statement, whatever letters it has.
+/// Quotes an identifier.
 pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }

@@ -1,4 +1,4 @@
-//! Keys of the storage that catalogs give for the files of their tables.
+//! Storage credentials that catalogs vend for the files of their tables.
 
 use crate::bucket::{self, Bucket};
 use crate::catalog::LentKeys;
@@ -7,10 +7,10 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Keys that end sooner are changed for new ones.
+/// Credentials that expire sooner than this are replaced by new ones: 5 minutes.
 const EARLY_MS: i64 = 300_000;
 
-/// By what locations begin with.
+/// Credentials by location prefix.
 #[derive(Clone, Default)]
 pub(super) struct Lent(Arc<Mutex<BTreeMap<String, LentBucket>>>);
 
@@ -22,7 +22,7 @@ pub(super) struct LentBucket {
 
 impl Lent {
     /// # Errors
-    /// They are for no bucket.
+    /// The prefix is not in a bucket.
     pub(super) fn lend(&self, keys: LentKeys) -> bucket::Result<()> {
         let keys = LentKeys { prefix: with_s3(&keys.prefix).trim_end_matches('/').to_owned(), ..keys };
         let mut lent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -36,7 +36,7 @@ impl Lent {
         Ok(())
     }
 
-    /// Of all that fit, the one that says most.
+    /// Returns the credentials with the longest matching prefix.
     pub(super) fn at(&self, location: &str) -> Option<LentBucket> {
         let lent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if lent.is_empty() {
@@ -49,7 +49,7 @@ impl Lent {
     }
 }
 
-/// Others call the same thing s3a or s3n.
+/// Normalizes the schemes `s3a` and `s3n`, which are equivalent to `s3`.
 fn with_s3(location: &str) -> Cow<'_, str> {
     match location.strip_prefix("s3a://").or_else(|| location.strip_prefix("s3n://")) {
         Some(rest) => format!("s3://{rest}").into(),
@@ -77,7 +77,7 @@ mod tests {
         assert_eq!(key_of("s3://lake/orders/2026/b.parquet"), "year");
         assert_eq!(["s3://lake/orders_2/a", "s3://other/orders/a", "file:///lake/orders/a"].map(key_of), ["", "", ""]);
         assert_eq!(storages.options_at("s3://lake/orders/a").endpoint.as_deref(), Some("http://minio"));
-        // Keys that are good for long stay; those that end soon, or never say so, make place.
+        // Credentials with a late expiry are kept; those that expire soon or have no expiry are replaced.
         lend("s3://lake/orders", "newer", Some(now().timestamp_millis() + 2 * EARLY_MS));
         assert_eq!(key_of("s3://lake/orders/a"), "newer");
         lend("s3://lake/orders", "newest", None);

@@ -1,9 +1,9 @@
-//! Paths of files: how they are spelled, and which folders they are in.
+//! File paths: their spellings, and the folders that contain them.
 
 use percent_encoding::percent_decode_str;
 
-/// One spelling for a place that has several: `file:/a`, `file:///a` and `/a`; `/a//b` and `/a/b`; `s3a://` and `s3://`. A place that
-/// begins nowhere stays as it is.
+/// Returns one spelling for a location that has several: `file:/a`, `file:///a` and `/a`; `/a//b` and `/a/b`; `s3a://`
+/// and `s3://`. Relative paths are unchanged.
 pub fn plain_location(location: &str) -> String {
     let (scheme, rest) = location.split_once(':').unwrap_or(("file", location));
     match scheme {
@@ -21,7 +21,7 @@ pub fn plain_location(location: &str) -> String {
 pub struct Locations(Option<Vec<String>>);
 
 impl Locations {
-    /// Admits every path: the server of another catalog decides where its files are.
+    /// Admits every path, for a REST catalog, whose server decides where its files are.
     pub(crate) fn all() -> Locations {
         Locations(None)
     }
@@ -41,8 +41,8 @@ impl Locations {
         Locations(self.0.map(|folders| folders.into_iter().chain([folder.into()]).collect()))
     }
 
-    /// Returns true if the path is below one of the folders, both as it is spelled and percent-decoded. Pure function: symbolic
-    /// links are not resolved, so links in a warehouse are followed.
+    /// Returns true if the path is below one of the folders, both as it is spelled and percent-decoded. Pure function:
+    /// symbolic links are not resolved, so links in a warehouse are followed.
     pub fn admits(&self, path: &str) -> bool {
         self.0.as_ref().is_none_or(|folders| folders.iter().any(|folder| is_below(path, folder)))
     }
@@ -53,7 +53,7 @@ impl Locations {
     }
 }
 
-/// The location as different writers spell it: `file:///a`, `file:/a` and `/a`; `s3://`, `s3a://` and `s3n://`.
+/// Returns the location as different writers spell it: `file:///a`, `file:/a` and `/a`; `s3://`, `s3a://` and `s3n://`.
 pub(crate) fn spellings(location: &str) -> Vec<String> {
     match split(location) {
         Some((store, path)) if store == "file" => {
@@ -67,7 +67,7 @@ pub(crate) fn spellings(location: &str) -> Vec<String> {
     }
 }
 
-/// The folder of the table whose metadata file is at this path.
+/// Returns the folder of the table whose metadata file is at this path.
 pub(crate) fn folder_of_metadata(path: &str) -> &str {
     let folder = path.rsplit_once('/').map_or(path, |(folder, _)| folder);
     folder.strip_suffix("/metadata").unwrap_or(folder)
@@ -108,7 +108,7 @@ fn is_below(path: &str, folder: &str) -> bool {
     }
 }
 
-/// The store and the path in it: `file` with an absolute path, or a bucket with a key.
+/// Returns the store and the path in it: `file` with an absolute path, or a bucket with a key.
 fn split(location: &str) -> Option<(String, String)> {
     let (scheme, rest) = if location.starts_with('/') { ("file", location) } else { location.split_once(':')? };
     match scheme.to_ascii_lowercase().as_str() {
@@ -125,7 +125,7 @@ fn split(location: &str) -> Option<(String, String)> {
     }
 }
 
-/// The parts of a path without `.` and `..`. `None` if it leads above its root.
+/// Returns the parts of a path without `.` and `..`, or `None` if it leads above its root.
 fn resolved(path: &str) -> Option<Vec<&str>> {
     let mut parts = Vec::new();
     for part in path.split('/') {

@@ -1,12 +1,13 @@
-//! Equality deletes, which engines such as Flink write: a row is deleted if it equals one of the deleted keys. Null equals
-//! null and nothing else.
+//! Equality deletes, which engines such as Flink write: a row is deleted if it equals one of the deleted keys. Null
+//! equals null and nothing else.
 //!
-//! A scan holds hashes of 16 bytes instead of keys, and a bounded number of them. With more keys it reads its files several times: each
-//! pass holds the keys in one part of the hash space and returns the rows whose keys are in that part.
+//! A scan holds hashes of 16 bytes instead of keys, and a bounded number of them. With more keys it reads its files
+//! several times: each pass holds the keys in one part of the hash space and returns the rows whose keys are in that
+//! part.
 //!
-//! They are applied here and not by the reader of iceberg 0.10.1, which has three defects: it also deletes rows whose key is
-//! null or whose file lacks a column of the key (apache/iceberg-rust#2780), it can wait forever for a delete file that
-//! another task loads (apache/iceberg-rust#2873), and it compares each row with each key.
+//! They are applied here and not by the reader of iceberg 0.10.1, which has three defects: it also deletes rows whose
+//! key is null or whose file lacks a column of the key (apache/iceberg-rust#2780), it can wait forever for a delete
+//! file that another task loads (apache/iceberg-rust#2873), and it compares each row with each key.
 
 use super::filter::Column;
 use super::keys::values_of;
@@ -40,8 +41,8 @@ const READ_AT_ONCE: usize = 8;
 /// Field ids of the columns that a delete file compares.
 type Ids = Vec<i32>;
 
-/// Reads the rows of data files that equality deletes do not delete, with the columns that the deletes compare behind all others. The
-/// tasks must project the column `_file`.
+/// Reads the rows of data files that equality deletes do not delete, with the columns that the deletes compare behind
+/// all others. The tasks must project the column `_file`.
 ///
 /// # Errors
 /// Returns `LakeError::Input` if a delete file compares a column that the table does not have.
@@ -117,7 +118,8 @@ impl EqualityDeletes {
         Ok(deletes)
     }
 
-    /// Returns the hashes of the keys in a batch, of which two are equal if and only if the keys are, except with a probability of 2⁻¹²⁸.
+    /// Returns the hashes of the keys in a batch, of which two are equal if and only if the keys are, except with a
+    /// probability of 2⁻¹²⁸.
     fn hashes(&self, ids: &Ids, batch: &RecordBatch) -> LakeResult<Vec<u128>> {
         let KeyColumns { columns, converter } = &self.columns[ids];
         let hash = |key: &[u8]| {

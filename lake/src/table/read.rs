@@ -174,8 +174,9 @@ impl<'a> Scan<'a> {
         self
     }
 
-    /// Sets the maximum number of bytes of keys of equality deletes that are held at a time. With more keys the files are read several
-    /// times, and only the rows of one time are in the order of [`Scan::in_order`]. Default: [`MAX_DELETE_KEY_BYTES`].
+    /// Sets the maximum number of bytes of keys of equality deletes that are held at a time. With more keys the files
+    /// are read several times, and only the rows of one time are in the order of [`Scan::in_order`]. Default:
+    /// [`MAX_DELETE_KEY_BYTES`].
     pub fn max_key_bytes(mut self, bytes: usize) -> Self {
         self.max_key_bytes = bytes;
         self

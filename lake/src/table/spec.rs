@@ -1,5 +1,5 @@
-//! Tables declared in code: the columns as a struct would list them, with key, partitions and chart. Schema, definition and
-//! contract follow from the one list.
+//! Tables declared in code: the columns as a struct would list them, with key, partitions and chart. Schema, definition
+//! and contract follow from the one list.
 //!
 //! ```
 //! use orch_lake::{TableSpec, columns};
@@ -102,8 +102,8 @@ impl<T: ColumnType> ColumnType for Option<T> {
     const NULLABLE: bool = true;
 }
 
-/// Lists columns as the fields of a struct: `order_id: i32, note: Option<String>`. A column is nullable if its type is an
-/// `Option`.
+/// Lists columns as the fields of a struct: `order_id: i32, note: Option<String>`. A column is nullable if its type is
+/// an `Option`.
 #[macro_export]
 macro_rules! columns {
     ($($name:ident: $of:ty),+ $(,)?) => {

@@ -1,10 +1,11 @@
-//! A table that becomes other rows as a whole, where most are as they were: its rows are read beside those that come, and only what differs is
-//! sent. A row is compared as the bytes that the server has of it and those that it would get.
+//! Replaces all rows of a table of which most are unchanged: reads its rows next to the incoming ones and sends only
+//! the differences. Rows are compared by their binary encoding.
 //!
-//! Rows that come in the order in which the table has them are compared one by one. Others are found by their keys: of rows of the table that
-//! have not come yet the hashes are kept, so many at most; a row that is not found among them is sent, and the server compares it.
+//! Rows in the order of the table are compared one by one. Others are matched by key: hashes of table rows that have
+//! not arrived yet are kept, up to a limit. A row without a match is sent, and the server compares it.
 //!
-//! Other writers wait from the first row on. Else a row could be changed after it was found to be as it should be.
+//! Other writers are locked out from the first row on. Otherwise, a row could be changed after it was found to be
+//! equal.
 
 use super::super::refusal::about_rows;
 use super::super::target;
@@ -24,20 +25,20 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_postgres::{Client, CopyOutStream, Error};
 
-/// Of a row of the staging table: the target has it, and it did not come.
+/// Column of the staging table: true for a row of the target that did not arrive.
 const IS_GONE: &str = "orch_is_gone";
 
-/// Rows of the table are handed over in blocks of this size, and this many blocks are read ahead.
+/// Size of the blocks in which rows of the table are read, and number of blocks to read ahead.
 const BLOCK: usize = 1 << 18;
 const BLOCKS: usize = 4;
 
-/// Bytes of a key, so that it needs no allocation.
+/// Maximum key size, so that a key needs no allocation.
 const KEY_BYTES: usize = 16;
 
 type Key = [u8; KEY_BYTES];
 
-/// Whether the target has all columns of the rows, and their key, which is one of numbers, times or a UUID; and no triggers, which may do
-/// something else with a row than was asked: rows are counted.
+/// Returns true if the target has all columns of the rows and their primary key, which must have a fixed width, and no
+/// triggers. A trigger may change the effect of a statement, and rows are counted.
 pub(super) async fn is_possible(load: &Load, schema: &SchemaRef, db: &Client) -> TaskResult<bool> {
     let there = declared_columns(db, &load.name()).await?;
     let is_there = |name: &String| there.iter().any(|(column, ..)| column == name);
@@ -51,7 +52,7 @@ pub(super) async fn is_possible(load: &Load, schema: &SchemaRef, db: &Client) ->
     Ok(db.query_one(has_key, &[&load.name(), &load.key]).await?.get(0))
 }
 
-/// Rows that came, bytes that were sent, rows that were added or changed.
+/// Returns the number of incoming rows, of bytes sent, and of rows added or changed.
 pub(super) async fn replace(
     load: &Load,
     connection: &Connection,
@@ -79,16 +80,16 @@ pub(super) async fn replace(
     Ok((compared.rows, compared.bytes, settled.added))
 }
 
-/// What became of the rows.
+/// Result of the comparison.
 #[derive(Default)]
 struct Compared {
-    /// That came.
+    /// Number of incoming rows.
     rows: u64,
-    /// That the target had.
+    /// Number of rows in the target.
     known: u64,
     staged: u64,
     bytes: u64,
-    /// Rows may be in the staging table both as one that came and as one that did not.
+    /// True if the staging table may have the same row both as incoming and as gone.
     is_mixed: bool,
 }
 
@@ -102,7 +103,7 @@ async fn compared(
     let mut known = KnownRows::read(load, connection, columns).await?;
     let mut copy = CopyIn::begin(STAGING, &[columns, &[IS_GONE.into()]].concat(), db).await?;
     let mut told = Compared::default();
-    // Rows of the target that have not come yet, by their keys.
+    // Hashes of target rows that have not arrived yet, by key.
     let (mut ahead, hashed) = (HashMap::<Key, u64>::new(), RandomState::new());
     let mut encoded = BytesMut::new();
     while let Some(batch) = batches.next().await.transpose()? {
@@ -185,27 +186,28 @@ async fn settle(load: &Load, columns: &[String], told: &Compared, db: &Client) -
     Ok(Settled { removed: db.execute(&removed, &[]).await?, added: db.execute(&added, &[]).await? })
 }
 
-/// Rows that the target has, in the order in which it has them. A task of its own takes them from the server, which else would wait while the
-/// rows that come are read and written.
+/// Rows of the target in physical order. A separate task reads them from the server, which would otherwise wait while
+/// incoming rows are read and written.
 struct KnownRows {
-    /// Its transaction ends with it.
+    /// Dropping the session ends its transaction.
     _session: Session,
     _reader: JoinSet<()>,
     blocks: mpsc::Receiver<Result<Bytes, Error>>,
     block: Bytes,
-    /// Where the next row is in the block. Nowhere at the end.
+    /// Range of the current row in the block. Empty at the end.
     begin: usize,
     end: usize,
-    /// That were passed.
+    /// Number of rows passed.
     rows: u64,
 }
 
 impl KnownRows {
     async fn read(load: &Load, connection: &Connection, columns: &[String]) -> TaskResult<KnownRows> {
         let session = connect(connection).await?;
-        // Else a read may begin in the middle of the table, or several processes read parts of it.
+        // Otherwise, a scan may start in the middle of the table, or parallel workers may read parts of it.
         let in_order = "set local synchronize_seqscans = off; set local max_parallel_workers_per_gather = 0";
-        // A session that alters the table waits for the load, and this session waits for that one. The server cannot see this deadlock.
+        // The lock timeout resolves a deadlock that the server cannot detect: a session that alters the table waits for
+        // the load, and this session waits for that one.
         session.batch_execute(&["begin read only", LOCK_TIMEOUT, in_order].join("; ")).await?;
         let sql = format!("copy (select {} from {}) to stdout (format binary)", names(columns), load.name());
         let pieces = session.copy_out(&sql).await?;
@@ -223,18 +225,18 @@ impl KnownRows {
         self.row().is_none()
     }
 
-    /// The next row. `None`: all have been passed.
+    /// Returns the current row, or `None` at the end.
     fn row(&self) -> Option<&[u8]> {
         (self.end > self.begin).then(|| &self.block[self.begin..self.end])
     }
 
-    /// Passes the row.
+    /// Moves to the next row.
     async fn pass(&mut self) -> TaskResult<()> {
         self.rows += 1;
         self.advance().await
     }
 
-    /// Passes the row, and gives its key.
+    /// Moves to the next row and returns the key of the one passed.
     async fn pass_key(&mut self, key: &KeyColumns) -> TaskResult<Option<Key>> {
         let read = self.row().and_then(|row| key.read(row));
         if read.is_some() {
@@ -257,7 +259,7 @@ impl KnownRows {
         Ok(())
     }
 
-    /// Whether there was more.
+    /// Receives a block. Returns false at the end.
     async fn more(&mut self) -> TaskResult<bool> {
         let Some(block) = self.blocks.recv().await.transpose()? else { return Ok(false) };
         let rest = &self.block[self.begin..];
@@ -267,7 +269,7 @@ impl KnownRows {
     }
 }
 
-/// Sends the rows in blocks, as long as the channel has room.
+/// Sends the rows in blocks. Waits while the channel is full.
 async fn read_ahead(pieces: CopyOutStream, to: mpsc::Sender<Result<Bytes, Error>>) {
     let (mut pieces, mut block) = (Box::pin(pieces), BytesMut::new());
     loop {
@@ -276,7 +278,7 @@ async fn read_ahead(pieces: CopyOutStream, to: mpsc::Sender<Result<Bytes, Error>
         if let Some(Ok(piece)) = &piece {
             block.extend_from_slice(piece);
         }
-        // A closed channel says that the load has ended.
+        // A closed channel means that the load has ended.
         if (block.len() >= BLOCK || is_last) && to.send(Ok(block.split().freeze())).await.is_err() {
             return;
         }
@@ -289,11 +291,11 @@ async fn read_ahead(pieces: CopyOutStream, to: mpsc::Sender<Result<Bytes, Error>
     }
 }
 
-/// Which columns of a row are its key, and how many bytes the server has of each.
+/// Index and width in bytes of each key column.
 struct KeyColumns(Vec<(usize, usize)>);
 
 impl KeyColumns {
-    /// `None`: there is no key, or it may be long.
+    /// Returns `None` if there is no key, or it may exceed `KEY_BYTES`.
     fn of(load: &Load, schema: &SchemaRef) -> Option<KeyColumns> {
         let column = |name: &String| {
             let (place, field) = schema.column_with_name(name)?;
@@ -304,7 +306,7 @@ impl KeyColumns {
         (1..=KEY_BYTES).contains(&bytes).then_some(KeyColumns(columns))
     }
 
-    /// `None`: a part of it is null.
+    /// Returns the key of a row, or `None` if a part of it is null.
     fn read(&self, row: &[u8]) -> Option<Key> {
         let (mut key, mut end) = ([0; KEY_BYTES], 0);
         for &(place, width) in &self.0 {
@@ -314,7 +316,7 @@ impl KeyColumns {
         Some(key)
     }
 
-    /// Of a row that did not come its key is enough.
+    /// Appends a row that is gone, of which only the key is needed.
     fn put_gone(&self, key: &Key, columns: usize, into: &mut BytesMut) {
         let mut row = BytesMut::new();
         row.put_i16(columns as i16);
@@ -330,7 +332,7 @@ impl KeyColumns {
     }
 }
 
-/// How many bytes the server has of each value of a type.
+/// Returns the encoded size of a type with fixed width.
 fn width(of: &DataType) -> Option<usize> {
     Some(match of {
         DataType::Boolean => 1,
@@ -342,7 +344,7 @@ fn width(of: &DataType) -> Option<usize> {
     })
 }
 
-/// How long the first row is, or what stands at the end of all. `None`: it is not all there.
+/// Returns the length of the first row or of the trailer, or `None` if it is incomplete.
 fn length(bytes: &[u8]) -> Option<usize> {
     let (count, mut rest) = bytes.split_first_chunk()?;
     for _ in 0..i16::from_be_bytes(*count) {
@@ -351,7 +353,7 @@ fn length(bytes: &[u8]) -> Option<usize> {
     Some(bytes.len() - rest.len())
 }
 
-/// `None`: it is null, or not there.
+/// Returns a field, or `None` if it is null or missing.
 fn field(row: &[u8], place: usize) -> Option<&[u8]> {
     let mut rest = row.get(2..)?;
     for _ in 0..place {
@@ -394,7 +396,7 @@ mod tests {
             Some(key)
         };
         assert_eq!(keys, [key(-2, -7), key(3, 1 << 40), None]);
-        // What is sent of one that is gone has the same key, and is one column longer.
+        // An appended gone row has the same key and one more column.
         let mut gone = BytesMut::new();
         columns.put_gone(&key(3, 1 << 40).expect("it is one"), 3, &mut gone);
         assert_eq!((columns.read(&gone), length(&gone)), (key(3, 1 << 40), Some(gone.len())));

@@ -53,7 +53,8 @@ impl Lake {
     /// Removes old snapshots from a table, and deletes the files of earlier expiries whose delay is over.
     ///
     /// # Errors
-    /// The table's property `gc.enabled` is false, the warehouse belongs to another catalog, or a file cannot be deleted.
+    /// The table's property `gc.enabled` is false, the warehouse belongs to another catalog, or a file cannot be
+    /// deleted.
     #[boxed]
     pub async fn expire(&self, name: &TableName, asked: &Expiry, now: DateTime<Utc>) -> LakeResult<Expired> {
         self.check_owner().await?;
@@ -102,8 +103,8 @@ fn is_continued(base: &Table, head: &Table, plan: &Plan) -> LakeResult<bool> {
         && plan.snapshots.iter().all(|id| head.metadata().snapshot_by_id(*id).is_some()))
 }
 
-/// Removes the references before the snapshots, because a referenced snapshot cannot be removed. The change applies only to
-/// this state of the table, so that a snapshot that is tagged concurrently is kept.
+/// Removes the references before the snapshots, because a referenced snapshot cannot be removed. The change applies
+/// only to this state of the table, so that a snapshot that is tagged concurrently is kept.
 fn change(base: &Table, plan: &Plan) -> Change {
     let metadata = base.metadata();
     let refs = plan.refs.iter().map(|name| TableUpdate::RemoveSnapshotRef { ref_name: name.clone() });

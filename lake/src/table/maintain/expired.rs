@@ -1,8 +1,8 @@
-//! Files that only expired snapshots reference. They are deleted after a delay, because a query that was planned before the
-//! expiry still reads them.
+//! Files that only expired snapshots reference. They are deleted after a delay, because a query that was planned before
+//! the expiry still reads them.
 //!
-//! An expiry writes the paths to a list before it commits, so that a crash cannot lose them. The name of a list starts with
-//! the time from which its files may be deleted. The list of a commit that failed names files that the table still
+//! An expiry writes the paths to a list before it commits, so that a crash cannot lose them. The name of a list starts
+//! with the time from which its files may be deleted. The list of a commit that failed names files that the table still
 //! references, so each path is checked against the table before it is deleted.
 
 use super::reach;
@@ -17,8 +17,8 @@ use futures::TryStreamExt as _;
 use std::collections::HashSet;
 use uuid::Uuid;
 
-/// Folder of the lists, below the folder of the table. Each table has a subfolder named by its UUID, because tables of two
-/// catalogs may have one folder.
+/// Folder of the lists, below the folder of the table. Each table has a subfolder named by its UUID, because tables of
+/// two catalogs may have one folder.
 pub(super) const FOLDER: &str = "expired";
 /// Maximum number of paths in one list, about 2 MB.
 const MAX_PATHS: usize = 10_000;
@@ -148,8 +148,8 @@ impl Lake {
         Ok(deleted)
     }
 
-    /// Deletes the files that the lists of a dropped table name, and each list after its files: until all of them are deleted, the list is
-    /// the only place that names them.
+    /// Deletes the files that the lists of a dropped table name, and each list after its files: until all of them are
+    /// deleted, the list is the only place that names them.
     pub(super) async fn purge_expired(&self, table: &Table) -> LakeResult<()> {
         let bucket = table.expired_bucket()?;
         for list in table.expired_files().await? {

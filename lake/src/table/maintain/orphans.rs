@@ -1,8 +1,9 @@
-//! Orphans: files that no snapshot references, left by a writer that was killed or whose commit was refused. The folder is
-//! listed before the table is loaded, so every file that was committed before the listing is known. A file of a write in
-//! progress is younger than the minimum age.
+//! Orphans: files that no snapshot references, left by a writer that was killed or whose commit was refused. The folder
+//! is listed before the table is loaded, so every file that was committed before the listing is known. A file of a
+//! write in progress is younger than the minimum age.
 //!
-//! The folder may also have tables of other catalogs. Files that the newest metadata file of any table references are kept.
+//! The folder may also have tables of other catalogs. Files that the newest metadata file of any table references are
+//! kept.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -140,9 +141,9 @@ impl Lake {
         Ok(removed)
     }
 
-    /// Returns the files that the newest metadata file of each table references, among metadata files that `table` does not
-    /// reference, newest first. They belong to tables of other catalogs, or to a newer state of this table than its catalog
-    /// has, as after a restore.
+    /// Returns the files that the newest metadata file of each table references, among metadata files that `table` does
+    /// not reference, newest first. They belong to tables of other catalogs, or to a newer state of this table than its
+    /// catalog has, as after a restore.
     async fn reached_by_others(&self, table: &Table, metadata_files: Vec<String>) -> LakeResult<HashSet<String>> {
         let mut newest: HashMap<Uuid, (i64, String, TableMetadata)> = HashMap::new();
         let own = table.metadata();

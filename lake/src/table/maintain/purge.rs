@@ -1,5 +1,5 @@
-//! Deletes the files of dropped tables. Metadata and manifests are written by clients, so they may name any path: a file is deleted
-//! only if it is in a folder of the table.
+//! Deletes the files of dropped tables. Metadata and manifests are written by clients, so they may name any path: a
+//! file is deleted only if it is in a folder of the table.
 
 use super::reach;
 use crate::boxed;
@@ -28,7 +28,8 @@ impl Lake {
         Ok(())
     }
 
-    /// Deletes the files that are in folders of the table, warns about the others, and returns the number of deleted files.
+    /// Deletes the files that are in folders of the table, warns about the others, and returns the number of deleted
+    /// files.
     pub(super) async fn delete_own_files(
         &self,
         table: &Table,
