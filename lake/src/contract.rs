@@ -204,7 +204,7 @@ impl Contract {
         self.add([Rule::References { columns: columns.into_iter().map(Into::into).collect(), table: table.into() }])
     }
 
-    /// Requires the newest value to be no older than `within`.
+    /// Requires the age of the newest value to be at most `within`.
     #[must_use]
     pub fn fresh(self, column: impl Into<String>, within: Duration) -> Self {
         self.add([Rule::Fresh { column: column.into(), within }])

@@ -17,7 +17,8 @@ pub enum LakeError {
         "table `{table}` was changed by another writer meanwhile: {why}\nhint: run it again; it works on the table as it is now"
     )]
     Conflict { table: TableName, why: String },
-    /// Another writer committed between staging and the swap. What the change read may be unchanged, so stage again.
+    /// Another writer committed between staging and the swap. The data that the change read may be unchanged, so stage
+    /// the change again.
     #[error(
         "table `{table}` moved after this commit was staged\nhint: roll back, stage the commit again, and repeat the transaction"
     )]

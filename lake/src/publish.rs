@@ -60,7 +60,7 @@ impl Layer {
         Layer { contract, ..self }
     }
 
-    /// Replaces only the rows that match the filter; every new row must match it, too.
+    /// Replaces only the rows that match the filter. Every new row must match it too.
     #[must_use]
     pub fn replacing(self, replaced: Filter) -> Layer {
         Layer { replaced, ..self }

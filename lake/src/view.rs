@@ -1,5 +1,5 @@
-//! Iceberg views: versioned SQL statements with names in the catalog. External engines create and read them; their
-//! metadata files are written like those of tables.
+//! Iceberg views: versioned SQL statements with names in the catalog. External engines create and read them; metadata
+//! files of views are written like metadata files of tables.
 
 use crate::{
     boxed,

@@ -204,7 +204,7 @@ impl Catalog for RestCatalog {
         let all = stream::iter(self.names_of_namespaces().await?).map(async |name| {
             let path = ["namespaces", &self.client.joined(&name).await?];
             let found = self.client.find(&Request::new(Method::GET, &path)).await?;
-            let Some(answer) = found else { return Ok(None) }; // It was dropped meanwhile.
+            let Some(answer) = found else { return Ok(None) }; // dropped in the meantime
             let loaded: LoadedNamespace = self.client.read(&answer, || format!("namespace `{name}`"))?;
             LakeResult::Ok(Some((name, loaded.properties.unwrap_or_default())))
         });

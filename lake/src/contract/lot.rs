@@ -105,7 +105,7 @@ impl Memory {
     }
 }
 
-/// Returns the differences between the declared columns and those of a batch.
+/// Compares the columns of a batch with the declared ones, and returns the differences.
 pub(super) fn unfit_columns(declared: &[(String, DataType)], exact: bool, batch: &RecordBatch) -> Option<String> {
     let schema = batch.schema();
     let mut problems = Vec::new();

@@ -35,7 +35,7 @@ const MOMENT_AND_ZONE: &str = "%Y-%m-%d %H:%M:%S%.f%:z";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Csv {
     pub delimiter: u8,
-    /// True if the first line has the names; otherwise the columns are those of the schema in order.
+    /// True if the first line has the names; otherwise the schema gives the columns and their order.
     pub has_header: bool,
 }
 

@@ -63,7 +63,8 @@ pub fn query_rows(batches: &[RecordBatch], statement: &str) -> TaskResult<DataFr
     frames.query(statement)
 }
 
-/// Maximum length of an expression. Its tree may be half as deep, and polars recurses over it.
+/// Maximum length of an expression. Its tree can be half as deep as the expression is long, and polars recurses over
+/// it.
 const MAX_EXPRESSION_BYTES: usize = 4_096;
 
 /// Parses a SQL expression over the columns of a table.

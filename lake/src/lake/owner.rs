@@ -14,7 +14,7 @@ use std::time::Duration;
 
 /// The marker file, in the root of the warehouse. Engines ignore files whose names start with `_`.
 const MARKER: &str = "_orch_owner.json";
-/// Commits check the marker again after this time. Deletions always check it.
+/// Time after which commits check the marker again. Deletions always check it.
 pub(super) const CHECKED_FOR: Duration = Duration::from_mins(1);
 
 /// The content of the marker.

@@ -28,7 +28,8 @@ const NO_IDLE_LIMIT: &str = "set local idle_in_transaction_session_timeout = 0";
 /// The staging table has no statistics, and only a hash join is suitable for millions of rows.
 const NO_NESTED_LOOPS: &str = "set local enable_nestloop = off";
 const STAGING: &str = "pg_temp.orch_staging";
-/// Number of staged rows from which an index on their key is analyzed, so that a join does not sort whole rows.
+/// Number of staged rows from which the planner gets statistics of the index on their key, so that a join reads the
+/// index and does not sort whole rows.
 const MANY: u64 = 100_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,8 +58,8 @@ pub(super) async fn load(load: &Load, connection: &Connection, batches: Batches,
     let (rows, bytes, written);
     if is_first {
         (rows, bytes) = copy(load, &load.name(), batches, &db).await?;
-        // Sorting existing rows once for an index is cheaper than an index that grows with the rows, which costs as
-        // much as the rows.
+        // The key is added after the copy, because an index over existing rows is sorted once, while an index that
+        // grows with the rows costs as much as the rows.
         target::add_key(load, &db).await.map_err(|error| refused(load, error))?;
         target::show(load, &db).await?;
         written = rows;

@@ -8,7 +8,7 @@ use arrow::datatypes::{Field, SchemaRef};
 use orch_sdk::task::{TaskResult, fatal};
 use tokio_postgres::{Client, Error};
 
-/// State of the table before [`prepare`].
+/// State of the table as found by [`prepare`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     /// Created in this transaction.

@@ -90,7 +90,7 @@ impl PostgresSource {
                 let given = given.collect::<TaskResult<Vec<_>>>()?.join(", ");
                 Ok((columns.clone(), format!("select {given} from {}", name_of(schema, table))))
             }
-            // A comment at the end of the statement would swallow the closing parenthesis without the line break.
+            // The line break ends a trailing `--` comment, which would otherwise include the closing parenthesis.
             PostgresRelation::Query(statement) => {
                 Ok((self.schema(described(db, statement).await?)?, format!("{statement}\n")))
             }

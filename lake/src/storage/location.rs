@@ -16,7 +16,7 @@ pub fn plain_location(location: &str) -> String {
     }
 }
 
-/// The folders in which the files of a catalog or of a table may be.
+/// The folders that may contain the files of a catalog or of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Locations(Option<Vec<String>>);
 

@@ -29,20 +29,20 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{BuildHasher as _, DefaultHasher, Hasher as _, RandomState};
 use std::sync::Arc;
 
-/// Maximum number of bytes of keys of equality deletes that a scan holds at a time.
+/// Maximum size of the equality-delete keys that a scan holds at a time, in bytes.
 pub const MAX_DELETE_KEY_BYTES: usize = 128 << 20;
-/// Bytes that a hash takes in a set which grows: 17 bytes per bucket, in two tables of which the larger is half full.
+/// Bytes per hash while a set grows: 17 bytes per bucket, in two tables of which the larger is half full.
 const KEY_BYTES: usize = 60;
 /// Maximum number of times that the hash space is halved.
 const MAX_BITS: u32 = 16;
-/// Maximum number of delete files that one scan reads at the same time.
+/// Maximum number of delete files that a scan reads concurrently.
 const READ_AT_ONCE: usize = 8;
 
 /// Field ids of the columns that a delete file compares.
 type Ids = Vec<i32>;
 
-/// Reads the rows of data files that equality deletes do not delete, with the columns that the deletes compare behind
-/// all others. The tasks must project the column `_file`.
+/// Reads the rows of data files that equality deletes do not delete. The columns that the deletes compare follow the
+/// others. The tasks must project the column `_file`.
 ///
 /// # Errors
 /// Returns `LakeError::Input` if a delete file compares a column that the table does not have.
@@ -77,7 +77,7 @@ struct EqualityDeletes {
     files: BTreeMap<String, (u64, Ids)>,
     /// The paths of the delete files of each data file.
     by_data_file: HashMap<String, HashMap<Ids, Vec<String>>>,
-    /// Makes it impossible to choose keys of which hashes collide.
+    /// Random seed, so that nobody can choose keys whose hashes collide.
     random: RandomState,
 }
 
@@ -118,8 +118,7 @@ impl EqualityDeletes {
         Ok(deletes)
     }
 
-    /// Returns the hashes of the keys in a batch, of which two are equal if and only if the keys are, except with a
-    /// probability of 2⁻¹²⁸.
+    /// Returns the hashes of the keys in a batch. Different keys have equal hashes with a probability of 2⁻¹²⁸.
     fn hashes(&self, ids: &Ids, batch: &RecordBatch) -> LakeResult<Vec<u128>> {
         let KeyColumns { columns, converter } = &self.columns[ids];
         let hash = |key: &[u8]| {
@@ -161,7 +160,7 @@ impl Part {
         self.0.get(ids).is_none_or(|(bits, value)| hash & ((1 << bits) - 1) == *value)
     }
 
-    /// Halves the part and returns the other half. Returns `None` if it was halved too often.
+    /// Halves the part and returns the other half. Returns `None` after [`MAX_BITS`] halvings.
     fn split(&mut self, ids: &Ids) -> Option<Part> {
         let mut other = self.clone();
         let (bits, _) = self.0.entry(ids.clone()).or_default();

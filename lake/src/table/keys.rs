@@ -19,7 +19,7 @@ use std::fmt;
 /// maximum are compared.
 const LISTED: usize = 10_000;
 
-/// Values of the key columns, encoded so that the bytes are equal exactly if the values are.
+/// Values of the key columns, encoded so that equal bytes mean equal values, and vice versa.
 pub struct Keys {
     columns: Vec<Column>,
     converter: RowConverter,

@@ -168,15 +168,14 @@ impl<'a> Scan<'a> {
         self
     }
 
-    /// Skips files that another scan with `read` has read. Snapshots share most of their files.
+    /// Skips files that another scan with the same `read` has read. Snapshots share most of their files.
     pub fn once(mut self, read: &'a FilesRead) -> Self {
         self.once = Some(read);
         self
     }
 
-    /// Sets the maximum number of bytes of keys of equality deletes that are held at a time. With more keys the files
-    /// are read several times, and only the rows of one time are in the order of [`Scan::in_order`]. Default:
-    /// [`MAX_DELETE_KEY_BYTES`].
+    /// Sets the maximum size of the equality-delete keys held at a time, in bytes. With more keys, the files are read
+    /// in several passes, and [`Scan::in_order`] orders only the rows within a pass. Default: [`MAX_DELETE_KEY_BYTES`].
     pub fn max_key_bytes(mut self, bytes: usize) -> Self {
         self.max_key_bytes = bytes;
         self

@@ -19,7 +19,7 @@ const LARGE_PART: u64 = 4;
 /// Iceberg's name of the property. Its values are Iceberg's too, except `by-cost`.
 const MODE: &str = "write.merge.mode";
 
-/// How rows are deleted from a file.
+/// The method for deleting rows from a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RowMode {
     /// Rewrites small files and files with many deleted rows; writes position deletes for other files.

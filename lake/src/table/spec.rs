@@ -65,7 +65,7 @@ pub trait ColumnType {
     const NULLABLE: bool = false;
 }
 
-/// A number with a fixed number of decimals: money, distances.
+/// A number with a fixed number of decimal places, for amounts and distances.
 #[derive(Debug, Clone, Copy)]
 pub struct Decimal<const PRECISION: u8, const SCALE: i8>;
 

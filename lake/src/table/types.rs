@@ -15,7 +15,7 @@ pub(crate) fn plain_type(name: &str, data: &DataType) -> LakeResult<DataType> {
     Ok(match data {
         DataType::Int8 | DataType::Int16 | DataType::UInt8 | DataType::UInt16 => DataType::Int32,
         DataType::UInt32 => DataType::Int64,
-        // Twenty digits hold every value.
+        // `u64::MAX` has 20 digits.
         DataType::UInt64 => DataType::Decimal128(20, 0),
         DataType::Float16 => DataType::Float32,
         DataType::LargeUtf8 | DataType::Utf8View | DataType::Null => DataType::Utf8,

@@ -212,7 +212,7 @@ struct SentUpdate<'a> {
 }
 
 /// Returns the highest column id ever assigned, to send with a new schema. The protocol no longer requires it, but
-/// Nessie rejects a schema without it.
+/// Nessie rejects schemas that lack it.
 fn last_id(update: &TableUpdate, assigned: Option<i32>) -> Option<i32> {
     match update {
         TableUpdate::AddSchema { schema } => Some(schema.highest_field_id().max(assigned.unwrap_or_default())),

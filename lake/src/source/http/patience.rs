@@ -5,10 +5,10 @@ use orch_sdk::task::fatal;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-/// Maximum pause before a request is repeated. If a server asks for a longer one, the attempt fails and the task's own
+/// Maximum pause before a request is repeated. If a server requests a longer one, the attempt fails and the task's own
 /// retries follow.
 const MOST_PAUSE: Duration = Duration::from_mins(2);
-/// If a server asks for a longer pause, the task is not retried: retries follow within minutes.
+/// If a server requests a longer pause, the task is not retried, because its retries would follow within minutes.
 const MAX_RETRIED_PAUSE: Duration = Duration::from_hours(1);
 
 #[derive(Debug, Clone, Copy)]

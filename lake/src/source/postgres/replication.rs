@@ -27,7 +27,7 @@ const IN_USE: &str = "55006";
 /// Identity of the database behind a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// System identifier, unique per cluster. A standby has that of its primary.
+    /// System identifier, unique per cluster and shared by a primary and its standbys.
     pub system: String,
     pub database: String,
     /// Current WAL position.

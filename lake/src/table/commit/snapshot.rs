@@ -75,8 +75,8 @@ async fn added(change: &Change, manifests: &Manifests<'_>) -> LakeResult<Vec<Man
     try_join_all(written).await
 }
 
-/// Returns the manifests of the parent. Those with removed files are rewritten, and those without live files are left
-/// out.
+/// Returns the manifests of the parent. Manifests with removed files are rewritten, and manifests without live files
+/// are left out.
 async fn without_removed(
     change: &Change,
     base: &Table,

@@ -174,7 +174,7 @@ impl Test {
         };
         let nans_count = !matches!(self, Test::Compare(Op::Eq | Op::Lt | Op::LtEq, _) | Test::In(_, false));
         match found {
-            // Nulls never match, whatever the other rows do.
+            // Nulls never match, so `All` becomes `Maybe`.
             Rows::All if range.nulls != Rows::None || range.nans => Rows::Maybe,
             Rows::None if range.nans && nans_count => Rows::Maybe,
             found => found,

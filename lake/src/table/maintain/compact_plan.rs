@@ -11,7 +11,7 @@ use crate::table::{TableName, spark};
 /// A file below this fraction of the target size is small. Same value as in Iceberg's own procedure, so that neither
 /// rewrites files of the other.
 const SMALL: f64 = 0.75;
-/// A file with at least this fraction of deleted rows is rewritten, whatever its size.
+/// A file of any size is rewritten if at least this fraction of its rows is deleted.
 const DELETED: f64 = 0.3;
 /// Size of a bin in files of the target size. Larger bins produce more full files; smaller bins lose less work if a
 /// commit fails.
@@ -27,8 +27,8 @@ pub struct Compaction {
     pub(super) tries: u32,
 }
 
-/// One of `of` shares of the files of a table, for tasks that compact it in parallel. A partition is never split
-/// between shares.
+/// Share number `number` out of `of` of a table's files, for tasks that compact the table in parallel. A partition is
+/// never split between shares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Share {
     /// Counted from 0.

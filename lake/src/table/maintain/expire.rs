@@ -17,7 +17,7 @@ use crate::{
     table::{Change, Table, TableName},
 };
 
-/// Which snapshots expire. The table's properties (`history.expire.…`) supply what is `None`.
+/// Options of an expiry. `None` defaults to the table's properties (`history.expire.…`).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Expiry {
     pub(super) older_than: Option<DateTime<Utc>>,

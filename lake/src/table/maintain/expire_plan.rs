@@ -96,7 +96,7 @@ impl Expiry {
         self
     }
 
-    /// Keeps this number of snapshots of each branch, whatever their age.
+    /// Keeps at least this number of snapshots of each branch, regardless of age.
     #[must_use]
     pub fn keep_last(mut self, count: usize) -> Self {
         self.keep_last = Some(count);

@@ -18,7 +18,7 @@ use std::collections::HashSet;
 use uuid::Uuid;
 
 /// Folder of the lists, below the folder of the table. Each table has a subfolder named by its UUID, because tables of
-/// two catalogs may have one folder.
+/// two catalogs may share a folder.
 pub(super) const FOLDER: &str = "expired";
 /// Maximum number of paths in one list, about 2 MB.
 const MAX_PATHS: usize = 10_000;
@@ -34,8 +34,8 @@ pub(super) struct ExpiredFiles {
 }
 
 impl Table {
-    /// The time between an expiry and the deletion of the files that only expired snapshots reference: the property
-    /// `orch.upkeep.delete-after-hours`, or one day.
+    /// Returns the time between an expiry and the deletion of the files that only expired snapshots reference: the
+    /// property `orch.upkeep.delete-after-hours`, or one day.
     ///
     /// # Errors
     /// The property is not a whole number of at least 6.
@@ -148,8 +148,8 @@ impl Lake {
         Ok(deleted)
     }
 
-    /// Deletes the files that the lists of a dropped table name, and each list after its files: until all of them are
-    /// deleted, the list is the only place that names them.
+    /// Deletes the files in the lists of a dropped table. Each list is deleted after its files, because it is the only
+    /// record of them.
     pub(super) async fn purge_expired(&self, table: &Table) -> LakeResult<()> {
         let bucket = table.expired_bucket()?;
         for list in table.expired_files().await? {

@@ -18,7 +18,7 @@ const UPKEEP: &str = "orch.upkeep";
 const MIN_FILES: &str = "orch.upkeep.min-files";
 /// Minimum number of small manifests that are worth a commit.
 const MIN_MANIFESTS: usize = 20;
-/// Default number of snapshots to keep, whatever their age, so that a table that is written weekly keeps a history.
+/// Default number of snapshots to keep regardless of age, so that a table that is written weekly keeps a history.
 const KEEP_LAST: usize = 20;
 
 /// Maintenance to do.

@@ -11,7 +11,7 @@ pub enum Statement {
     },
     /// Statement of an XA transaction.
     Xa {
-        /// True for the second phase, which is a statement of its own.
+        /// True for the second phase, which is logged as a separate statement.
         is_end: bool,
     },
     Truncate(Name),
