@@ -78,7 +78,7 @@ impl Load {
     }
 
     /// Sets the version column for [`Load::upsert`]: of two rows with the same key, the one with the greater version is
-    /// kept, in whatever order they arrive.
+    /// kept, regardless of the order of arrival.
     #[must_use]
     pub fn version(mut self, column: &str) -> Load {
         self.version = Some(column.into());

@@ -127,8 +127,8 @@ impl KeySet {
         }
         let fields = self.types.iter().map(|of| SortField::new(of.clone())).collect();
         let rows = RowConverter::new(fields)?.convert_columns(&alike)?;
-        // A value that cannot be cast to the type of the keys becomes null, but is not in the set, unlike an original
-        // null, which passes.
+        // Nulls are taken from the original columns: a value that cannot be cast to the type of the keys becomes null
+        // too, but counts as a key that is not in the set.
         let nulls = with_null(columns);
         let print = |row: usize| {
             let whole = nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row));

@@ -6,7 +6,7 @@ use orch_sdk::secret::{MASK, is_sensitive};
 
 /// Maximum number of rows described in a finding.
 const MOST_NAMED: u64 = 5;
-/// Maximum length of a value.
+/// Maximum number of characters of a value.
 const MOST_CHARS: usize = 80;
 
 #[derive(Debug, Default)]

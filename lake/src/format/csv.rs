@@ -23,7 +23,7 @@ use lines::Lines;
 use orch_sdk::task::{TaskResult, fatal};
 use std::sync::Arc;
 
-/// Maximum length of the first line.
+/// Maximum length of the first line: 1 MiB.
 const MOST_HEADER_BYTES: usize = 1 << 20;
 /// Maximum number of compressed bytes processed at a time until the first line is complete.
 const HEAD_BYTES: usize = 1 << 16;

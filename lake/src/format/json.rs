@@ -15,7 +15,7 @@ use arrow::json::{LineDelimitedWriter, ReaderBuilder};
 use bytes::{Bytes, BytesMut};
 use orch_sdk::task::{TaskResult, fatal};
 
-/// Maximum length of a line.
+/// Maximum length of a line: 64 MiB.
 const MOST_LINE_BYTES: usize = 64 << 20;
 
 /// Reads an object as rows of a schema.

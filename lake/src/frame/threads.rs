@@ -54,7 +54,7 @@ impl Drop for StopOnDrop {
     }
 }
 
-/// Runs a computation on a blocking thread, of which a bounded number is used. Dropping the future stops the
+/// Runs a computation on a blocking thread; at most one per core runs at a time. Dropping the future stops the
 /// computation at its next `stop.check()?`; the slot is released when it returns.
 ///
 /// # Errors

@@ -23,7 +23,8 @@ impl Lake {
         let mut db = catalog.pool().acquire().await?;
         let found = identity(&mut db).await?;
         drop(db);
-        // Asks again, because the identity changes if the server restarts between the two queries.
+        // Queries the identity of orch's database again, because it changes if the server restarts between the two
+        // queries.
         if found == home || ctx.host().home().await?.as_ref() == Some(&found) {
             return Ok(());
         }

@@ -2,7 +2,7 @@
 //!
 //! Two catalogs with one warehouse folder would delete each other's files, since the files of one look like orphans to
 //! the other. The first writer of a warehouse records its catalog in a marker file. Writers and maintenance check the
-//! marker and refuse to work in a warehouse of another catalog.
+//! marker and fail if the warehouse belongs to another catalog.
 
 use super::Lake;
 use crate::boxed;

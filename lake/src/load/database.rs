@@ -1,5 +1,5 @@
-//! Creates the target database of a load if its connection allows it. The default target is a database next to orch's
-//! metadata, for users and BI tools.
+//! Creates the target database of a load if its connection sets `create_database`. The default target is a database
+//! next to orch's metadata, for users and BI tools.
 
 use super::connect;
 use crate::boxed;

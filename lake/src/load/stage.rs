@@ -1,4 +1,4 @@
-//! One load, from the first row to the commit: copies rows into a staging table of the transaction, then writes the
+//! Runs a load, from the first row to the commit: copies rows into a staging table of the transaction, then writes the
 //! differences to the target. The target is locked against other writers only for the second part, or for both if rows
 //! are compared on the fly (`compare`). If the target does not exist, rows are copied directly into the new table,
 //! which other transactions do not see yet.

@@ -77,7 +77,7 @@ struct EqualityDeletes {
     files: BTreeMap<String, (u64, Ids)>,
     /// The paths of the delete files of each data file.
     by_data_file: HashMap<String, HashMap<Ids, Vec<String>>>,
-    /// Random seed, so that nobody can choose keys whose hashes collide.
+    /// Random seed, so that an attacker cannot choose keys whose hashes collide.
     random: RandomState,
 }
 

@@ -60,7 +60,7 @@ mod tests {
         Ok(options.map(|options| (options.accept_invalid_certs(), options.disable_built_in_roots())))
     }
 
-    /// Returns whether any certificate is accepted, and whether only the given root is trusted.
+    /// The expected values are whether any certificate is accepted, and whether only the given root is trusted.
     #[test]
     fn modes_are_those_of_mysql_and_files_those_of_airflow() {
         for (extra, expected) in [

@@ -1,4 +1,4 @@
-//! Tests of the metadata that evolutions produce, and of those that are rejected.
+//! Tests of the metadata that evolutions produce, and of rejected evolutions.
 
 use std::collections::HashMap;
 

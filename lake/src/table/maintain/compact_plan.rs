@@ -62,7 +62,7 @@ impl Compaction {
         self
     }
 
-    /// Sets the number of delete files that apply to a file from which it is rewritten.
+    /// Sets the number of applicable delete files from which a file is rewritten.
     #[must_use]
     pub fn min_deletes(mut self, count: usize) -> Self {
         self.min_deletes = Some(count.max(1));
@@ -83,7 +83,7 @@ impl Compaction {
         self
     }
 
-    /// Maximum number of attempts if commits of other writers conflict. Default: 10.
+    /// Sets the maximum number of attempts if commits of other writers conflict. Default: 10.
     #[must_use]
     pub fn tries(mut self, count: u32) -> Self {
         self.tries = count.max(1);

@@ -103,7 +103,7 @@ impl Expiry {
         self
     }
 
-    /// Maximum number of attempts if commits of other writers come in between. Default: 10.
+    /// Sets the maximum number of attempts if commits of other writers conflict. Default: 10.
     #[must_use]
     pub fn tries(mut self, count: u32) -> Self {
         self.tries = Some(count.max(1));

@@ -1,6 +1,6 @@
-//! Orphans: files that no snapshot references, left by a writer that was killed or whose commit was refused. The folder
-//! is listed before the table is loaded, so every file that was committed before the listing is known. A file of a
-//! write in progress is younger than the minimum age.
+//! Orphans: files that no snapshot references, left by a writer that was killed or whose commit failed. The folder is
+//! listed before the table is loaded, so every file that was committed before the listing is known. A file of a write
+//! in progress is younger than the minimum age.
 //!
 //! The folder may also have tables of other catalogs. Files that the newest metadata file of any table references are
 //! kept.

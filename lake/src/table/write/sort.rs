@@ -1,5 +1,5 @@
-//! Sorts the rows of a table that declares an order. A memory-sized part of the rows is sorted at a time and written to
-//! its own files, so each file is sorted. The next rows are read while a part is written.
+//! Sorts the rows of a table that declares an order. A bounded part of the rows is sorted at a time and written to its
+//! own files, so each file is sorted. The next rows are read while a part is written.
 
 use super::File;
 use super::spread::Spread;

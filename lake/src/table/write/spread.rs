@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 /// Maximum number of open files. Beyond it, the least recently used file is closed.
 const OPEN_FILES: usize = 32;
-/// A file that received none of this number of rows is closed, so that rows in order of time keep only the last days in
-/// memory.
+/// A file is closed after this number of rows went to other files. If rows arrive in order of time, only the files of
+/// the last days are in memory.
 const IDLE_ROWS: u64 = 1_000_000;
 
 type OpenFile = RollingFileWriter<ParquetWriterBuilder, Folders, DefaultFileNameGenerator>;
