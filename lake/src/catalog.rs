@@ -115,7 +115,6 @@ impl Located {
     }
 }
 
-/// A table to add.
 #[derive(Debug, Clone, Copy)]
 pub struct NewTable<'a> {
     pub table: &'a TableName,

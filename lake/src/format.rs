@@ -16,7 +16,6 @@ use futures::stream::BoxStream;
 use orch_sdk::task::TaskResult;
 use serde::{Deserialize, Serialize};
 
-/// An object that was written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WrittenObject {
     pub location: String,
@@ -24,7 +23,6 @@ pub struct WrittenObject {
     pub bytes: u64,
 }
 
-/// Encoder of a format.
 trait Encode: Send + Sized + 'static {
     fn batch(&mut self, batch: &RecordBatch) -> TaskResult<Bytes>;
 

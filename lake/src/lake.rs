@@ -73,7 +73,6 @@ impl Lake {
         Self::with_catalog(Arc::new(PgCatalog::new(config.catalog, config.name)), config.storage, &config.warehouse)
     }
 
-    /// Creates a lake with any catalog.
     pub fn with_catalog(catalog: Arc<dyn Catalog>, storage: bucket::Options, warehouse: &str) -> LakeResult<Self> {
         let warehouse = warehouse.trim_end_matches('/').to_owned();
         let runtime = Runtime::try_current()?;

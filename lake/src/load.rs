@@ -26,7 +26,6 @@ pub use ledger::Once;
 pub use refusal::RowsRefused;
 pub(crate) use types::quoted;
 
-/// A load into a Postgres table.
 #[derive(Debug, Clone)]
 pub struct Load {
     schema: String,
@@ -41,12 +40,10 @@ pub struct Load {
 /// Default maximum number of table rows held during a comparison, about 100 MB.
 const MOST_AHEAD: usize = 7 << 19;
 
-/// The result of a load.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Loaded {
     /// Name with the schema.
     pub table: String,
-    /// Number of rows read.
     pub rows: u64,
     /// Number of target rows added or changed.
     pub written: u64,

@@ -43,7 +43,6 @@ impl Storages {
         &self.options
     }
 
-    /// Returns the options for a location.
     pub(crate) fn options_at(&self, location: &str) -> bucket::Options {
         self.lent.at(location).map_or_else(|| self.options.clone(), |lent| lent.keys.options)
     }

@@ -127,7 +127,6 @@ impl Table {
         &self.location
     }
 
-    /// Returns the current schema.
     pub fn schema(&self) -> &SchemaRef {
         self.metadata().current_schema()
     }

@@ -24,7 +24,6 @@ use std::sync::Arc;
 /// Column of a quarantine table with the reason for each row.
 pub const REASON: &str = "quarantine_reason";
 
-/// A checked batch.
 #[derive(Debug, Clone)]
 pub struct Checked {
     pub passed: RecordBatch,
@@ -66,7 +65,6 @@ pub struct Checker<'a> {
     removed: u64,
 }
 
-/// State of one check.
 #[derive(Debug, Default)]
 struct State {
     rows: u64,
@@ -119,7 +117,6 @@ impl<'a> Checker<'a> {
         checks.any(|(check, state)| check.policy == Policy::Fail && state.samples.bad() > 0)
     }
 
-    /// Returns the number of rows so far.
     pub fn rows(&self) -> u64 {
         self.before
     }

@@ -52,7 +52,6 @@ impl Facts {
     }
 }
 
-/// Distribution of values.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Stats {
     pub count: usize,

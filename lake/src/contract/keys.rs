@@ -40,7 +40,6 @@ enum Key {
 }
 
 impl KeySet {
-    /// Returns the keys of these rows.
     pub fn of(batches: &[RecordBatch], columns: &[&str]) -> Result<KeySet, ArrowError> {
         let mut keys = KeySet::for_columns(&[]);
         for batch in batches {

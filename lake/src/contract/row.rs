@@ -88,7 +88,6 @@ pub(super) fn in_words(rule: &Rule, batch: &RecordBatch, row: usize, facts: &Fac
     }
 }
 
-/// Returns the columns with these names.
 pub(super) fn columns<C: AsRef<str>>(
     batch: &RecordBatch,
     names: impl IntoIterator<Item = C>,

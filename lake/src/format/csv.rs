@@ -31,7 +31,6 @@ const HEAD_BYTES: usize = 1 << 16;
 const MOMENT: &str = "%Y-%m-%d %H:%M:%S%.f";
 const MOMENT_AND_ZONE: &str = "%Y-%m-%d %H:%M:%S%.f%:z";
 
-/// Format of the lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Csv {
     pub delimiter: u8,
@@ -89,7 +88,6 @@ pub async fn names(bucket: &Bucket, key: &str, csv: Csv) -> TaskResult<Vec<Strin
     header(&begun.head, csv, &begun.location)
 }
 
-/// An object whose first line was read.
 struct Begun {
     /// All bytes decompressed so far.
     head: Vec<u8>,

@@ -26,7 +26,6 @@ pub(super) const HEAD: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 /// Trailer after the last row.
 pub(super) const TAIL: &[u8] = &[0xff, 0xff];
 
-/// A column with its typed accessor.
 enum Cells {
     Bool(BooleanArray),
     Int16(PrimitiveArray<Int16Type>),
@@ -43,7 +42,6 @@ enum Cells {
     Moment(PrimitiveArray<TimestampMicrosecondType>),
 }
 
-/// Encodes the rows of a batch.
 pub(super) fn rows(batch: &RecordBatch, into: &mut BytesMut) -> TaskResult<()> {
     let columns = batch.columns().iter().map(cast_plain).collect::<TaskResult<Vec<ArrayRef>>>()?;
     let columns = columns.iter().map(|column| Ok((column.nulls(), cells(column)?))).collect::<TaskResult<Vec<_>>>()?;
@@ -127,7 +125,6 @@ impl Cells {
         }
     }
 
-    /// Encodes a non-null value.
     fn put(&self, row: usize, into: &mut BytesMut) {
         match self {
             Cells::Bool(cells) => field(into, &[u8::from(cells.value(row))]),

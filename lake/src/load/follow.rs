@@ -72,7 +72,6 @@ impl Put {
     }
 }
 
-/// Rows for one table.
 #[derive(Debug, Clone)]
 pub struct TableBatch {
     pub load: Load,

@@ -173,7 +173,6 @@ fn check(load: &Load, schema: &SchemaRef, how: LoadMode) -> TaskResult<()> {
     Ok(())
 }
 
-/// Creates the staging table.
 async fn stage(schema: &SchemaRef, db: &Client) -> TaskResult<()> {
     let columns = schema.fields().iter().map(|field| target::column(field)).collect::<TaskResult<Vec<_>>>()?;
     Ok(db.batch_execute(&format!("create temp table orch_staging ({}) on commit drop", columns.join(", "))).await?)
@@ -197,7 +196,6 @@ async fn copied(into: &str, mut batches: Batches, db: &Client) -> TaskResult<(u6
     Ok((rows, copy.end().await?))
 }
 
-/// A running `copy` into a table.
 struct CopyIn {
     sink: Pin<Box<CopyInSink<Bytes>>>,
     /// Encoded bytes that are not sent yet.
@@ -213,7 +211,6 @@ impl CopyIn {
         Ok(CopyIn { sink: Box::pin(db.copy_in(&sql).await?), chunk, sent: 0 })
     }
 
-    /// Sends the chunk if it is full.
     async fn send_full(&mut self) -> TaskResult<()> {
         if self.chunk.len() >= CHUNK { self.send().await } else { Ok(()) }
     }

@@ -99,7 +99,6 @@ async fn try_each(
     Ok(refused)
 }
 
-/// A statement that writes one row.
 struct Write {
     load: Load,
     statement: Statement,
@@ -149,7 +148,6 @@ fn parameters(schema: &Schema) -> TaskResult<String> {
     Ok(schema.fields().iter().enumerate().map(parameter).collect::<TaskResult<Vec<_>>>()?.join(", "))
 }
 
-/// Returns the values of each row.
 fn values_of(rows: &RecordBatch) -> TaskResult<Vec<Vec<Binary>>> {
     let mut encoded = BytesMut::new();
     let values = |row| {

@@ -333,7 +333,6 @@ fn kind(error: &serde_json::Error) -> &'static str {
     if error.is_data() { "a field is missing or has another type" } else { "it is no JSON" }
 }
 
-/// Reason why a request failed.
 enum NoAnswer {
     NotThere(anyhow::Error),
     Failed(anyhow::Error),
@@ -353,7 +352,6 @@ impl From<NoAnswer> for anyhow::Error {
     }
 }
 
-/// State of a streaming response.
 struct Download {
     http: Http,
     ctx: Ctx,

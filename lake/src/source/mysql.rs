@@ -199,7 +199,6 @@ impl Server {
     }
 }
 
-/// An open result set.
 struct MysqlCursor {
     session: Session,
     columns: Columns,

@@ -35,7 +35,6 @@ impl Locations {
         Locations(Some(Vec::new()))
     }
 
-    /// Adds a folder.
     #[must_use]
     pub fn and(self, folder: impl Into<String>) -> Locations {
         Locations(self.0.map(|folders| folders.into_iter().chain([folder.into()]).collect()))

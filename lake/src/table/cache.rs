@@ -47,7 +47,6 @@ impl Cache {
         self.metadata.keep(location, metadata, weight)
     }
 
-    /// Returns the manifest list of a snapshot.
     pub(crate) async fn list(
         &self,
         table: &iceberg::table::Table,
@@ -75,7 +74,6 @@ impl Cache {
         loaded.buffered(READ_AT_ONCE).try_collect().boxed()
     }
 
-    /// Returns a manifest of a snapshot.
     pub(crate) async fn manifest(&self, io: &FileIO, file: &ManifestFile) -> LakeResult<Arc<Manifest>> {
         if let Some(manifest) = self.manifests.get(&file.manifest_path) {
             return Ok(manifest);

@@ -78,7 +78,6 @@ pub struct Change {
 /// Result of a commit.
 #[derive(Debug, Clone)]
 pub struct Committed {
-    /// The table after the commit.
     pub table: Table,
     /// The new snapshot. `None` if only metadata changed or there was nothing to do.
     pub snapshot_id: Option<i64>,

@@ -15,7 +15,6 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// A live file of a snapshot.
 #[derive(Debug, Clone)]
 pub struct LiveFile {
     pub entry: ManifestEntryRef,
@@ -91,7 +90,6 @@ impl Table {
         Ok(Plan { files })
     }
 
-    /// Returns all live files of a snapshot.
     pub(crate) async fn live(&self, snapshot: Option<&SnapshotRef>) -> LakeResult<Live> {
         let Some(snapshot) = snapshot else { return Ok(Live::default()) };
         let cache = self.lake().cache();

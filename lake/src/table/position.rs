@@ -24,7 +24,6 @@ use std::sync::Arc;
 const READ_ROWS: usize = 65_536;
 const WRITE_ROWS: usize = 65_536;
 
-/// A test of the rows of a batch.
 pub(crate) type Test<'a> = &'a (dyn Fn(&RecordBatch) -> LakeResult<BooleanArray> + Send + Sync);
 
 /// Returns the positions, in order, of the rows that pass the test and are not deleted yet. Reads only the columns of

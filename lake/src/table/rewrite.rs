@@ -52,7 +52,6 @@ impl RowMode {
     }
 }
 
-/// A change that is being built.
 pub(crate) struct Rewrite {
     table: Table,
     pub(crate) change: Change,

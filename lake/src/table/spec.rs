@@ -45,7 +45,6 @@ pub struct Column {
     pub nullable: bool,
 }
 
-/// The type of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Bool,

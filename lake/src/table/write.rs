@@ -107,7 +107,6 @@ pub(crate) fn file_builder(table: &Table, schema: &SchemaRef, prefix: &str, open
     ))
 }
 
-/// Writes the data files of one change.
 pub(crate) struct Writer {
     arrow_schema: ArrowSchemaRef,
     way: Way,

@@ -26,7 +26,6 @@ impl EntryType {
     }
 }
 
-/// Outcome of a rename.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Renamed {
     Done,

@@ -38,7 +38,6 @@ pub(super) struct Failure {
     pub(super) message: String,
 }
 
-/// A page of a list.
 pub(super) trait Page {
     fn next(&self) -> Option<&str>;
 }

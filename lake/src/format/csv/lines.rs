@@ -15,7 +15,6 @@ const DIGITS: &[u8] = b"0123456789-.: ";
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
 
-/// Formats rows.
 pub(super) struct Lines<'a> {
     delimiter: u8,
     /// True for bytes that require quotes.
@@ -23,7 +22,6 @@ pub(super) struct Lines<'a> {
     options: FormatOptions<'a>,
 }
 
-/// A column with its typed accessor.
 enum Cells<'a> {
     Int(&'a Int32Array),
     Long(&'a Int64Array),

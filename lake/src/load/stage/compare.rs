@@ -80,7 +80,6 @@ pub(super) async fn replace(
     Ok((compared.rows, compared.bytes, settled.added))
 }
 
-/// Result of the comparison.
 #[derive(Default)]
 struct Compared {
     /// Number of incoming rows.
@@ -230,7 +229,6 @@ impl KnownRows {
         (self.end > self.begin).then(|| &self.block[self.begin..self.end])
     }
 
-    /// Moves to the next row.
     async fn pass(&mut self) -> TaskResult<()> {
         self.rows += 1;
         self.advance().await

@@ -52,7 +52,6 @@ pub struct BinlogCoordinates {
     pub gtid: String,
 }
 
-/// An event with its header fields.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BinlogEvent {
     pub event: Event,

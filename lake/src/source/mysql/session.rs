@@ -40,7 +40,6 @@ impl Server {
         Ok(Server { opts: opts.into(), id: id.clone() })
     }
 
-    /// Returns the id of the connection.
     pub fn id(&self) -> &str {
         &self.id
     }

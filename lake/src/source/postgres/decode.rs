@@ -39,7 +39,6 @@ pub fn type_of(has: &str) -> Option<DataType> {
     })
 }
 
-/// Decoder that collects rows into batches.
 pub(super) struct Rows {
     schema: SchemaRef,
     builders: Vec<Builder>,

@@ -39,7 +39,6 @@ impl<'a> Manifests<'a> {
         self.written.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns a path for the next manifest.
     fn next_path(&self) -> String {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         let path = format!("{}/{}-m{}.avro", self.folder, self.commit, written.len());
@@ -153,7 +152,6 @@ impl<'a> Manifests<'a> {
     }
 }
 
-/// Returns the target size of a manifest.
 pub(crate) fn target_bytes(table: &Table) -> i64 {
     number(table, "commit.manifest.target-size-bytes", TARGET_BYTES).max(1)
 }

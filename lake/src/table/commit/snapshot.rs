@@ -62,7 +62,6 @@ pub(super) async fn make(change: &Change, base: &Table) -> LakeResult<NewSnapsho
     Ok(NewSnapshot { snapshot, list, files })
 }
 
-/// Writes the manifests of added files.
 async fn added(change: &Change, manifests: &Manifests<'_>) -> LakeResult<Vec<ManifestFile>> {
     let mut by_kind: BTreeMap<(bool, i32), Vec<&File>> = BTreeMap::new();
     for file in &change.add {

@@ -51,7 +51,6 @@ impl Columns {
         self.then(ColumnChange::Widen { path: path.into(), to })
     }
 
-    /// Allows nulls.
     #[must_use]
     pub fn make_optional(self, path: impl Into<String>) -> Self {
         self.then(ColumnChange::Optional { path: path.into() })
@@ -106,7 +105,6 @@ impl ColumnChange {
         }
     }
 
-    /// Applies the change to the columns of one table or struct.
     fn apply(
         &self,
         name: &str,

@@ -17,7 +17,6 @@ impl Partition {
         Self::default()
     }
 
-    /// Adds a partition field.
     #[must_use]
     pub fn by(mut self, column: impl Into<String>, transform: Transform) -> Self {
         self.fields.push((column.into(), transform));

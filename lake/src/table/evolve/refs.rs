@@ -53,7 +53,6 @@ fn millis(age: Option<TimeDelta>) -> Option<i64> {
     age.map(|age| age.num_milliseconds())
 }
 
-/// A change of a reference.
 #[derive(Debug, Clone)]
 pub enum Naming {
     Tag {
@@ -61,7 +60,6 @@ pub enum Naming {
         at: At,
         retention: Retention,
     },
-    /// Moves an existing tag.
     MoveTag {
         name: String,
         at: At,
@@ -162,7 +160,6 @@ impl Naming {
     }
 }
 
-/// Returns the id of the snapshot at `at`.
 fn resolve(metadata: &TableMetadata, at: &At) -> LakeResult<i64> {
     let missing = |what| LakeError::input(format!("the table {what}"), "list its snapshots");
     let snapshot = at.within(metadata).map_err(missing)?;

@@ -35,7 +35,6 @@ pub struct Compacted {
     pub deletes: u64,
 }
 
-/// Plan of a compaction.
 struct Planned {
     files: Vec<PlannedFile>,
     /// Indexes of the files that are rewritten together.

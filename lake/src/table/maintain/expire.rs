@@ -26,7 +26,6 @@ pub struct Expiry {
     pub(super) tries: Option<u32>,
 }
 
-/// The result of an expiry.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Expired {
     pub snapshots: Vec<i64>,

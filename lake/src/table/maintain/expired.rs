@@ -27,7 +27,6 @@ const DELETE_AFTER: &str = "orch.upkeep.delete-after-hours";
 const DEFAULT_HOURS: i64 = 24;
 const MIN_HOURS: i64 = 6;
 
-/// A list of files to delete.
 pub(super) struct ExpiredFiles {
     key: String,
     delete_at: DateTime<Utc>,

@@ -50,7 +50,6 @@ impl Table {
 }
 
 impl Lake {
-    /// Merges the small manifests of a table.
     #[boxed]
     pub async fn merge_manifests(&self, name: &TableName) -> LakeResult<Merged> {
         self.merge_manifests_by(name, None).await

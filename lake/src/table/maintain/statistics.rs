@@ -16,7 +16,6 @@ pub struct Statistics {
 pub struct PartitionStatistics {
     /// Folder name of the partition, such as `city=Oslo/day=2025-01-01`. Empty for an unpartitioned table.
     pub partition: String,
-    /// Partition spec of the files.
     pub spec_id: i32,
     pub data_files: u64,
     pub bytes: u64,

@@ -12,7 +12,6 @@ const MOST_FOLDER_BYTES: usize = 255;
 /// Half of the maximum length of an object key. The rest is for the warehouse, the table and the file name.
 const MOST_PATH_BYTES: usize = 512;
 
-/// Generates the locations of data files.
 #[derive(Debug, Clone)]
 pub(crate) struct Folders {
     table: DefaultLocationGenerator,

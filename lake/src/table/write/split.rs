@@ -45,7 +45,6 @@ impl Splitter {
         parts.collect()
     }
 
-    /// Returns the partition of one row.
     fn partition(&self, values: &ArrayRef, row: u32) -> LakeResult<Struct> {
         let one = values.slice(row as usize, 1);
         match arrow_struct_to_literal(&one, self.calculator.partition_type())?.pop() {

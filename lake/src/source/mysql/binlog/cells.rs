@@ -16,7 +16,6 @@ use uuid::Uuid;
 
 const DAY_MICROS: i64 = 86_400_000_000;
 
-/// A value of any column type.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Cell {
     Null,

@@ -36,7 +36,6 @@ const SETTINGS: [(&str, &str); 6] = [
 const LONGEST_MESSAGE: usize = 1 << 30;
 const READ_BYTES: usize = 64 << 10;
 
-/// An error response of the server.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the database says: {message} (SQLSTATE {code})")]
 pub struct Refused {
@@ -176,7 +175,6 @@ impl Wire {
         }
     }
 
-    /// Sends a piece of a copy to the server.
     pub(super) async fn send_piece(&mut self, piece: &[u8]) -> TaskResult<()> {
         frontend::CopyData::new(piece)?.write(&mut self.write);
         self.flush().await
