@@ -1,4 +1,5 @@
-//! What people do to their own account. A password is changed by whoever knows the old one; a token is shown once.
+//! Changes that users make to their own account. A password change requires the old password; a new token is shown
+//! only once.
 
 use super::{AccountNotices, LIFETIMES, page};
 use crate::auth::{FreshToken, Password, Session, is_wrong_login};
@@ -81,7 +82,7 @@ pub(crate) async fn password(
     page(&app, shell.clone(), &session, StatusCode::OK, (ended, "")).await
 }
 
-/// `POST /account/logins/{login_id}/end`: one login, or `others`: all but this one.
+/// `POST /account/logins/{login_id}/end`: ends one login, or with the id `others` all logins except the current one.
 pub(crate) async fn end_login(
     State(app): State<App>,
     Extension(session): Extension<Session>,
