@@ -1,5 +1,5 @@
-//! `/approvals/{approval_id}`: a question, and the form that answers it. What is wrong is said beside its field, and nothing
-//! that was typed is lost.
+//! `/approvals/{approval_id}`: an approval with the form that answers it. Errors are shown next to their fields, and
+//! typed values are kept.
 
 use super::{may_answer, run_href, stand};
 use crate::api::hitl::{give, is_asked};
@@ -32,7 +32,7 @@ struct AnswerPage {
     asked: String,
     ago: parts::Ago,
     until: Option<String>,
-    /// What happens when nobody answers until then.
+    /// What happens if the approval is not answered in time.
     otherwise: String,
     sign: parts::State,
     state: String,
@@ -40,13 +40,13 @@ struct AnswerPage {
     asks: AnswerForm,
 }
 
-/// What is asked, with the form that answers it: also on the page of the task.
+/// Form that answers an approval, also shown on the page of its task.
 pub(crate) struct AnswerForm {
     pub(crate) id: Uuid,
     pub(crate) body: Option<parts::Markdown>,
-    /// Whom.
+    /// Users who may answer, as text.
     pub(crate) of: String,
-    /// With whether they are chosen.
+    /// Each option with whether it is selected.
     pub(crate) options: Vec<(String, bool)>,
     pub(crate) multiple: bool,
     pub(crate) fields: Vec<Field>,
@@ -56,7 +56,7 @@ pub(crate) struct AnswerForm {
 }
 
 impl AnswerForm {
-    /// As it is before anybody typed.
+    /// Builds the form with the default options selected.
     pub(crate) fn new(row: &ApprovalRow, shell: &Shell) -> AnswerForm {
         let chosen = row.question.defaults.clone().unwrap_or_default();
         let fields = fields(&row.question.params, &Map::new());
@@ -87,7 +87,7 @@ impl AnswerForm {
         }
     }
 
-    /// Else each option is a button of its own.
+    /// Returns true if the options are inputs. Otherwise each option is a separate button.
     pub(crate) fn has_choices(&self) -> bool {
         self.options.len() > 1 && (self.multiple || !self.fields.is_empty())
     }
