@@ -1,4 +1,4 @@
-//! `/assets/{asset_id}`: who makes an asset and who waits for it, its updates, and where its data came from.
+//! `/assets/{asset_id}`: the producers and consumers of an asset, its updates, and the lineage of its data.
 
 use super::lineage::{self, LineageGraph};
 use super::lines::{CheckLine, EdgeLine, EventLine};
@@ -29,7 +29,7 @@ struct AssetPage {
     href: String,
     fresh: Option<bool>,
     updated: Option<parts::Ago>,
-    /// Why it is red, if it is.
+    /// Why the asset is stale, if it is.
     stale: Option<(parts::Ago, String)>,
     drawing: Option<Drawing>,
     lineage_href: String,
@@ -39,24 +39,24 @@ struct AssetPage {
     edges: Vec<EdgeLine>,
     checks: Vec<CheckLine>,
     facts: Vec<(&'static str, String)>,
-    /// One DAG makes it: it can be told to.
+    /// True if exactly one DAG produces the asset, so it can be started from here.
     has_one_maker: bool,
 }
 
 struct WaitingDag {
     dag_id: String,
     href: String,
-    /// `2 of 3 assets updated`.
+    /// Number of updated assets, such as `2 of 3 assets updated`.
     words: String,
 }
 
 const MOST_EVENTS: i64 = 50;
 const MOST_EDGES: i64 = 50;
-/// Results of all checks together.
+/// Maximum number of results of all checks together.
 const MOST_CHECKS: i64 = 1_000;
-/// DAGs that wait for it.
+/// Maximum number of waiting DAGs.
 const MOST_WAITING: usize = 20;
-/// In the picture: tasks that make it or read it, and what they do that with.
+/// Depth of the lineage picture: tasks that produce or read the asset, and the data that they read or produce.
 const STEPS: usize = 2;
 
 pub(crate) async fn show(State(app): State<App>, shell: Shell, names: Names) -> Result<Response, Refusal> {
@@ -102,7 +102,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, names: Names) -> 
     html(StatusCode::OK, &page)
 }
 
-/// `2 of 3 assets updated`.
+/// Returns the number of updated assets, such as `2 of 3 assets updated`.
 pub(crate) fn in_words(waits: &[orch_core::asset::Waiting]) -> String {
     let updated = waits.iter().filter(|w| w.updated).count();
     let what = if waits.iter().all(|w| matches!(w.of, AssetRef::Asset(_))) { "asset" } else { "asset or alias" };

@@ -1,4 +1,4 @@
-//! What people do with an asset: let its DAG make it anew, or say that it was updated.
+//! Changes to an asset: run the DAG that produces it, or record an update.
 
 use super::href;
 use crate::api::assets::{add_update, find, run_of};

@@ -1,5 +1,5 @@
-//! `/assets/lineage`: which data is made of which, by which tasks and streams, across all DAGs, with how each ended last.
-//! The query says around what, and which side of it.
+//! `/assets/lineage`: the lineage of data across all DAGs, with the latest state of each task, stream and asset. The
+//! query selects the center and the direction.
 
 pub(in crate::pages) mod map;
 
@@ -31,26 +31,26 @@ use std::collections::{BTreeMap, BTreeSet};
 struct LineagePage {
     shell: Shell,
     of: String,
-    /// Of this page with what was asked for.
+    /// Address of this page with the current selection.
     href: String,
     reach: &'static str,
     drawing: Option<Drawing>,
-    /// What it would show, or could.
+    /// Number of things in the graph, including a graph that is too large to draw.
     things: usize,
     names: Vec<String>,
-    /// The page of what was asked for.
+    /// Page of the selected thing.
     itself: Option<String>,
 }
 
-/// Ways that tasks recorded; those that DAGs declare are always there.
+/// Maximum number of flows recorded by tasks; flows that DAGs declare are always included.
 const RECENT: i64 = 5_000;
-/// More are a wall of boxes.
+/// Larger graphs are not drawn because they are unreadable.
 const MOST_THINGS: usize = 300;
-/// In the list to choose from.
+/// Maximum number of names in the selection list.
 const MOST_NAMES: usize = 1_000;
 pub(crate) const REACHES: [(&str, Reach); 3] = [("both", Reach::Both), ("up", Reach::Up), ("down", Reach::Down)];
 
-/// What is known of all data.
+/// Lineage of all known data.
 pub(in crate::pages) struct LineageGraph {
     map: Map,
     streams: Vec<StreamRow>,
@@ -63,7 +63,8 @@ impl LineageGraph {
         Ok(LineageGraph { map: Map::of(&flows, &streams), streams })
     }
 
-    /// A picture of what is that many steps from some data; none if nothing is, or too much.
+    /// Draws everything within `steps` edges of `uri`. Returns `None` if the graph is empty or has more than
+    /// `MOST_THINGS` things.
     pub(in crate::pages) async fn near(
         &self,
         app: &Inner,
@@ -77,7 +78,7 @@ impl LineageGraph {
     }
 }
 
-/// Where the lineage of something is shown.
+/// Returns the address of the lineage of `name`.
 pub(in crate::pages) fn href(name: &str) -> String {
     format!("/assets/lineage?of={}", encoded(name))
 }
@@ -120,7 +121,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query)
     html(StatusCode::OK, &page)
 }
 
-/// By URI.
+/// Returns the assets among `things`, by URI.
 async fn assets(db: &mut PgConnection, things: &[&Thing]) -> Result<BTreeMap<String, AssetRow>, Refusal> {
     let uris = things.iter().filter_map(|thing| match thing {
         Thing::Data(uri) => Some(uri.as_str()),
@@ -130,7 +131,7 @@ async fn assets(db: &mut PgConnection, things: &[&Thing]) -> Result<BTreeMap<Str
     Ok(ASSETS.rows(db, &search).await?.into_iter().map(|row| (row.uri.clone(), row)).collect())
 }
 
-/// What has no page of its own has none.
+/// Returns the page of a thing; `None` for data that is not a registered asset.
 fn page_of(thing: &Thing, assets: &BTreeMap<String, AssetRow>) -> Option<String> {
     match thing {
         Thing::Task(dag_id, _) | Thing::Dag(dag_id) => Some(dag_href(dag_id)),
@@ -155,7 +156,7 @@ async fn draw(
     let tasks = last_tasks(app, db, &things).await?;
     let mut shown = Vec::new();
     for thing in &things {
-        // What is looked at leads to its page, and all else to what is around it.
+        // A selected thing links to its page; any other thing links to its own lineage.
         let page = if here.contains(*thing) { page_of(thing, &assets) } else { None };
         let (state, detail, page) = match thing {
             Thing::Data(uri) => of_data(uri, assets.get(uri), now, page),
@@ -180,7 +181,7 @@ async fn draw(
 
 const MOST_DETAIL: usize = 36;
 
-/// How tasks ended in the last run of their DAGs, and where that run is.
+/// Returns the state of each task in the last run of its DAG, with the address of that run.
 async fn last_tasks<'a>(
     app: &Inner,
     db: &mut PgConnection,

@@ -1,4 +1,4 @@
-//! Updates, ways of data and checks as lines, on the pages of assets, runs and tasks.
+//! Table lines for asset updates, data flows and checks, shared by the pages of assets, runs and tasks.
 
 use crate::pages::encoded;
 use crate::pages::home::task_href;
@@ -7,20 +7,19 @@ use orch_spec::asset::{CheckOutcome, CheckResult};
 use orch_store::asset::{CheckRow, Edge, EventRow, Finding, TriggeredRun};
 use orch_store::progress::thousands;
 
-/// An update of an asset.
 pub(crate) struct EventLine {
     pub(crate) asset: String,
     pub(crate) asset_href: Option<String>,
     pub(crate) ago: parts::Ago,
-    /// Which task said it, and where that is; nobody's from outside.
+    /// Name and address of the task that reported the update; `None` if the update is external.
     pub(crate) source: Option<(String, String)>,
-    /// What there is to say of it: rows, partition, extra.
+    /// Details of the update: rows, partition, alias, extra.
     pub(crate) words: String,
-    /// Runs that consumed it.
+    /// Runs that consumed the update.
     pub(crate) runs: Vec<(String, String)>,
 }
 
-/// A way data took.
+/// A recorded data flow.
 pub(crate) struct EdgeLine {
     pub(crate) from: String,
     pub(crate) to: String,
@@ -29,13 +28,13 @@ pub(crate) struct EdgeLine {
     pub(crate) ago: parts::Ago,
 }
 
-/// A check of a contract: how it ended last, and before.
+/// A contract check with its latest and earlier outcomes.
 pub(crate) struct CheckLine {
     pub(crate) name: String,
-    /// The state whose sign stands for the outcome.
+    /// State whose icon represents the outcome.
     pub(crate) state: &'static str,
     pub(crate) outcome: CheckOutcome,
-    /// `3 of 1,200 rows`, and what becomes of them.
+    /// Number of bad rows, such as `3 of 1,200 rows`, and whether they were published.
     pub(crate) words: String,
     pub(crate) sample: String,
     pub(crate) strip: parts::Strip,
@@ -43,17 +42,17 @@ pub(crate) struct CheckLine {
     pub(crate) ago: parts::Ago,
 }
 
-/// What a check found wrong, in a line under its asset.
+/// A failed check, as a line below its asset.
 pub(crate) struct FindingLine {
-    /// The state whose sign stands for the outcome.
+    /// State whose icon represents the outcome.
     pub(crate) state: &'static str,
     pub(crate) words: String,
     pub(crate) sample: String,
 }
 
-/// Characters of an extra, in a line.
+/// Maximum number of characters of `extra` in a line.
 const MOST_EXTRA: usize = 200;
-/// Of what was found, where many lines stand.
+/// Maximum number of characters of a sample in a list of many findings.
 const MOST_SAMPLE: usize = 160;
 
 impl EventLine {
@@ -94,7 +93,7 @@ impl FindingLine {
     }
 }
 
-/// How many rows, and what becomes of them.
+/// Returns the number of bad rows and whether they were published.
 fn outcome_in_words(found: &CheckResult) -> String {
     let (rows, bad) = (parts::counted(thousands(found.rows), "row"), thousands(found.bad));
     match found.outcome {
@@ -106,7 +105,7 @@ fn outcome_in_words(found: &CheckResult) -> String {
 }
 
 impl CheckLine {
-    /// One for each check, by its results newest first; what broke last comes first.
+    /// Returns one line per check, from rows that are sorted newest first. Checks that did not pass come first.
     pub(crate) fn all(rows: &[CheckRow], now: ZonedNow) -> Vec<CheckLine> {
         let mut names: Vec<&str> = Vec::new();
         for row in rows {

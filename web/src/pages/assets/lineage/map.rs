@@ -1,4 +1,4 @@
-//! Tasks, streams and data, and what goes from one to the other. Pure: the same rows are the same map.
+//! Graph of tasks, streams and data with the flows between them. Deterministic: the same rows build the same map.
 
 use crate::graph::{Edge, Graph, Node};
 use crate::parts::short;
@@ -8,16 +8,16 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::pages) enum Thing {
-    /// A task of a DAG.
+    /// DAG id and task id.
     Task(String, String),
-    /// A DAG of which no task says what it makes of the data that starts its runs.
+    /// A DAG that data starts but none of whose tasks has recorded inputs or outputs.
     Dag(String),
     Stream(String),
-    /// A URI.
+    /// URI of the data.
     Data(String),
 }
 
-/// From where to where, and how.
+/// Directed graph of things, with the kind of each edge.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(in crate::pages) struct Map {
     things: BTreeSet<Thing>,
@@ -27,18 +27,18 @@ pub(in crate::pages) struct Map {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
     Data,
-    /// An update starts a run.
+    /// An update of the source starts a run.
     Start,
 }
 
-/// Of a DAG: those that some data comes into, and those that make some.
+/// Tasks of one DAG: those that read data (`take`) and those that write it (`make`).
 #[derive(Debug, Clone, Default)]
 struct Tasks<'a> {
     take: BTreeSet<&'a Thing>,
     make: BTreeSet<&'a Thing>,
 }
 
-/// Which side of a thing is looked at.
+/// Direction of a lineage search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reach {
     Both,
@@ -46,13 +46,14 @@ pub(crate) enum Reach {
     Down,
 }
 
-/// Letters of a label.
+/// Maximum number of characters of a label.
 const MOST_LETTERS: usize = 30;
-/// Where data is many objects: one for each run, or for each day.
+/// URI schemes under which data is many objects, such as one per run or per day.
 const OF_OBJECTS: [&str; 6] = ["bucket", "file", "gs", "s3", "s3a", "sample"];
 
 impl Thing {
-    /// Objects stand as the folder they are in, without its parts that have a number: those are days, runs and partitions.
+    /// Maps an object to its folder, without trailing path segments that contain a digit: those are days, runs and
+    /// partitions.
     pub(in crate::pages) fn data(uri: &str) -> Thing {
         let Some((scheme, mut path)) = uri.split_once("://").filter(|(scheme, _)| OF_OBJECTS.contains(scheme)) else {
             return Thing::Data(uri.into());
@@ -67,7 +68,7 @@ impl Thing {
         Thing::Data(format!("{scheme}://{path}"))
     }
 
-    /// What it is called in an address.
+    /// Returns the name of the thing in addresses.
     pub(in crate::pages) fn name(&self) -> String {
         match self {
             Thing::Task(dag_id, task_id) => format!("{dag_id}.{task_id}"),
@@ -83,7 +84,8 @@ impl Thing {
         short(text, MOST_LETTERS).into_owned()
     }
 
-    /// Whether a person who says this name means it, or a part of it.
+    /// Returns true if `name` selects this thing. A DAG id also selects all its tasks, and data is also found without
+    /// its scheme.
     fn is_called(&self, name: &str) -> bool {
         match self {
             Thing::Task(dag_id, _) => dag_id == name || self.name() == name,
@@ -109,7 +111,7 @@ impl Map {
         let waiting = flows.iter().filter(|flow| flow.task_id.is_empty());
         starts.extend(waiting.map(|flow| (Thing::data(&flow.uri), flow.dag_id.clone())));
         map.add_starts(starts);
-        // Where a task reads what it makes as well, the picture says that it makes it.
+        // If a task reads data that it also writes, only the write is drawn.
         let is_data = |thing: &Thing| matches!(thing, Thing::Data(_));
         let made: HashSet<(&Thing, &Thing)> =
             map.ways.keys().filter(|(_, to)| is_data(to)).map(|(from, to)| (to, from)).collect();
@@ -121,7 +123,7 @@ impl Map {
         map
     }
 
-    /// The first is kept: what is read does not become what starts a run.
+    /// Adds an edge. An existing edge keeps its kind, so a read never turns into a start.
     fn add(&mut self, from: Thing, to: Thing, way: Way) {
         for thing in [&from, &to] {
             if !self.things.contains(thing) {
@@ -158,7 +160,7 @@ impl Map {
         }
     }
 
-    /// Runs of a DAG begin with those of its tasks of which no other data is known to come in.
+    /// Connects the data that starts runs of a DAG to those of its tasks that have no other known input.
     fn add_starts(&mut self, starts: Vec<(Thing, String)>) {
         let mut tasks: BTreeMap<&str, Tasks<'_>> = BTreeMap::new();
         for (from, to) in self.ways.keys() {
@@ -191,12 +193,12 @@ impl Map {
         &self.things
     }
 
-    /// What a person means by a name: one thing, or all tasks of a DAG.
+    /// Returns the things that `name` selects: one thing, or all tasks of a DAG.
     pub(in crate::pages) fn called(&self, name: &str) -> BTreeSet<Thing> {
         self.things.iter().filter(|thing| thing.is_called(name)).cloned().collect()
     }
 
-    /// What these are made of, what is made of them, or both; at most so many steps away.
+    /// Returns the part of the map that is at most `steps` edges upstream or downstream of `from`.
     pub(in crate::pages) fn around(&self, from: &BTreeSet<Thing>, reach: Reach, steps: usize) -> Map {
         let (mut up, mut down) = (BTreeMap::<&Thing, Vec<&Thing>>::new(), BTreeMap::<&Thing, Vec<&Thing>>::new());
         for (a, b) in self.ways.keys() {
@@ -232,7 +234,8 @@ impl Map {
         map
     }
 
-    /// What comes before what is made of it. In a circle that comes first of which most is made that is there already.
+    /// Returns the things in topological order. A cycle is broken at a thing that already has a predecessor in the
+    /// order; among several, at the one with the fewest missing predecessors.
     pub(in crate::pages) fn in_order(&self) -> Vec<&Thing> {
         let mut waits: BTreeMap<&Thing, usize> = self.things.iter().map(|thing| (thing, 0)).collect();
         let mut down = BTreeMap::<&Thing, Vec<&Thing>>::new();
@@ -257,7 +260,7 @@ impl Map {
         }
     }
 
-    /// Nodes stand in the order of `in_order`.
+    /// Builds the graph. Its nodes are in the order of `in_order`.
     pub(in crate::pages) fn graph(&self, details: &BTreeMap<&Thing, String>) -> Graph {
         let things = self.in_order();
         let places: BTreeMap<&Thing, usize> = things.iter().copied().zip(0..).collect();
