@@ -1,4 +1,4 @@
-//! `/backfills/{backfill_id}`: one backfill, what becomes of each of its dates, and the buttons that change it.
+//! `/backfills/{backfill_id}`: one backfill, the state of each of its dates, and the buttons that change it.
 
 use super::{day, href, last_day, percent, run_href, standing};
 use crate::api::backfills::{Change, change, find, id};
@@ -31,7 +31,7 @@ struct BackfillPage {
     created: parts::Ago,
     completed: Option<parts::Ago>,
     conf: Option<String>,
-    /// All dates, or the first of very many.
+    /// All dates, or the first `MOST_DRAWN`.
     strip: parts::Cells,
     lines: Vec<BackfillDateRow>,
     first: Option<String>,
@@ -48,7 +48,7 @@ struct BackfillDateRow {
 }
 
 const OF_A_PAGE: i64 = 100;
-/// Dates in the picture.
+/// Maximum number of dates in the picture.
 const MOST_DRAWN: i64 = 1_500;
 
 pub(crate) async fn show(
@@ -91,7 +91,7 @@ pub(crate) async fn show(
     html(StatusCode::OK, &page)
 }
 
-/// The state whose sign stands for what became of a date.
+/// Returns the state whose icon represents the date.
 fn state_of(date: &BackfillDate) -> &'static str {
     match (date.state.parse::<RunState>(), date.state.as_str()) {
         (Ok(state), _) => state.as_str(),
@@ -121,7 +121,7 @@ fn line(date: BackfillDate, dag_id: &str, now: ZonedNow) -> BackfillDateRow {
     }
 }
 
-/// `POST`: pauses, goes on, or ends it.
+/// `POST`: pauses, resumes, cancels or stops the backfill.
 pub(crate) async fn change_it(
     State(app): State<App>,
     actor: Actor,
