@@ -1,4 +1,4 @@
-//! What the form of a connection sends.
+//! Handles the submitted form of a connection.
 
 use super::edit::{ConnectionForm, ConnectionNotice, page, saved};
 use super::kinds;
@@ -22,7 +22,7 @@ use orch_wire::NounBody;
 use orch_wire::noun::FieldKind;
 use serde_json::{Map, Value, json};
 
-/// What the form holds, and what is stored of it, or what is wrong with it.
+/// Returns the form as it was typed, and either the fields to store or the error.
 fn read(form: &Form, id: &str) -> (ConnectionForm, Result<NounBody, Refusal>) {
     let text = |name: &str| form.text(name).unwrap_or_default().trim();
     let conn_type = Reached::normal_type(text("conn_type"));
@@ -34,7 +34,7 @@ fn read(form: &Form, id: &str) -> (ConnectionForm, Result<NounBody, Refusal>) {
         Err(error) => (Map::new(), Some(format!("Extra is not JSON: see line {}.", error.line()))),
     };
     for known in kinds::of(&conn_type).extras {
-        // A line that the form had, empty or not; what it never had stays out.
+        // An empty field removes the value. A field that the form did not contain is left unchanged.
         if let Some(value) = form.text(&format!("extra:{}", known.name)).map(str::trim) {
             if value.is_empty() {
                 extra.remove(known.name);
@@ -48,7 +48,7 @@ fn read(form: &Form, id: &str) -> (ConnectionForm, Result<NounBody, Refusal>) {
     let mut values: Map<String, Value> = values.collect();
     values.insert("connection_id".into(), id.into());
     values.insert("conn_type".into(), conn_type.as_str().into());
-    // A password is taken as it was typed; without one the stored one stays.
+    // The password is not trimmed. An empty field keeps the stored password.
     match form.text("password").unwrap_or_default() {
         _ if form.text("no_password").is_some() => values.insert("password".into(), Value::Null),
         "" => values.remove("password"),
@@ -60,7 +60,7 @@ fn read(form: &Form, id: &str) -> (ConnectionForm, Result<NounBody, Refusal>) {
     let problem = match (ConnectionId::new(id), fields.finish()) {
         (Err(bad), _) => Some(format!("The name cannot be taken: {bad}.")),
         (_, Err(_)) if conn_type.is_empty() => Some("A connection has a type.".into()),
-        // Any text will do for the other fields.
+        // Only the port can be invalid here: the other fields accept any text.
         (_, Err(_)) => Some("The port is a number up to 65535.".into()),
         (_, Ok(())) => wrong.clone(),
     };
@@ -69,7 +69,7 @@ fn read(form: &Form, id: &str) -> (ConnectionForm, Result<NounBody, Refusal>) {
     (wish, refused.map_or(Ok(sent), Err))
 }
 
-/// `POST /connections/edit`: `?id=` changes that one, without it a new one is added.
+/// `POST /connections/edit`: updates the connection `?id=`, or adds a new one if `id` is missing.
 pub(crate) async fn submit(
     State(app): State<App>,
     actor: Actor,
@@ -98,7 +98,7 @@ pub(crate) async fn submit(
     page(&app, shell, row.as_ref(), &wish.masked(), (Some(problem), None))
 }
 
-/// The answer once it is saved.
+/// Builds the response to a successful save, and tests the connection if that was requested.
 async fn after(app: &App, shell: Shell, form: &Form, id: &str, dropped: &[String]) -> Result<Response, Refusal> {
     let notice = match form.text("do") {
         _ if !dropped.is_empty() => ConnectionNotice::Dropped(dropped.join(", ")),

@@ -1,6 +1,6 @@
-//! `/connections/edit`: the form for a connection that is added or changed, with fields by its type. A password is never in
-//! the page: an empty field leaves the one that is stored. In `extra` secrets stand as `***`, and stay what they are while
-//! they stand so.
+//! `/connections/edit`: the form that adds or changes a connection, with fields by its type. The page never contains a
+//! password: an empty field keeps the stored one. Secrets in `extra` are shown as `***` and are kept while that value
+//! is unchanged.
 
 use super::kinds::{self, Extra, KINDS};
 use crate::api::kept::stored;
@@ -28,21 +28,20 @@ struct EditPage {
     notice: Option<ConnectionNotice>,
 }
 
-/// Said of one that was saved.
+/// Notice shown after a connection was saved.
 pub(super) enum ConnectionNotice {
-    /// These secrets belonged to the place it led to before.
+    /// Names of secrets that were deleted because the connection now points to another address.
     Dropped(String),
-    /// A trial: whether it went well, and what was said.
+    /// Result of a connection test: whether it succeeded, and its message.
     Tried(bool, String),
 }
 
-/// What the form holds.
 #[derive(Default)]
 pub(super) struct ConnectionForm {
-    /// All fields of the noun but `extra`.
+    /// All fields of the connection except `extra`.
     pub(super) values: Map<String, Value>,
     pub(super) extra: Map<String, Value>,
-    /// Instead of `extra`, as it was typed, when it is not JSON.
+    /// Text of `extra` as it was typed, if it is not a JSON object.
     pub(super) broken_extra: Option<String>,
 }
 
@@ -53,7 +52,7 @@ impl ConnectionForm {
         ConnectionForm { values, extra: shown.extra, broken_extra: None }
     }
 
-    /// To be shown again, without any secret that was typed.
+    /// Masks typed secrets, so that the form can be shown again.
     pub(super) fn masked(mut self) -> ConnectionForm {
         let host = self.values.get("host").and_then(Value::as_str).map(String::from);
         let typed = Reached { extra: self.extra, host, ..Reached::default() }.masked();
@@ -67,7 +66,7 @@ impl ConnectionForm {
         let part = |(field, label): (&str, &'static str)| match field {
             "port" => Input::line(field, label, "a number", held(&self.values, field)),
             "password" => {
-                // One that the type has no use for can still be taken away.
+                // A stored password can be removed even if the connection type does not use one.
                 let label = if label.is_empty() && has_password { "Password" } else { label };
                 let input = Input { kind: InputKind::Password, ..Input::line(field, label, "", "") };
                 if has_password { input.kept() } else { input }
@@ -88,7 +87,7 @@ impl ConnectionForm {
         all
     }
 
-    /// What has no line of its own, as JSON.
+    /// Returns the fields of `extra` that have no separate input, as JSON.
     fn rest(&self, lines: &[Extra]) -> String {
         if let Some(broken) = &self.broken_extra {
             return broken.clone();
@@ -99,7 +98,7 @@ impl ConnectionForm {
     }
 }
 
-/// `?id=` one that is there, or `?type=` a new one.
+/// Shows the existing connection `?id=`, or an empty form for a new one of `?type=`.
 pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> Result<Response, Refusal> {
     match query.text("id").filter(|id| !id.is_empty()) {
         Some(id) => saved(&app, shell, id, None).await,
@@ -110,7 +109,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
     }
 }
 
-/// One that is there, as it is stored.
+/// Renders the form of a stored connection.
 pub(super) async fn saved(
     app: &App,
     shell: Shell,
@@ -122,7 +121,6 @@ pub(super) async fn saved(
     page(app, shell, Some(&row), &wish, (None, notice))
 }
 
-/// The form with what it holds.
 pub(super) fn page(
     app: &App,
     shell: Shell,

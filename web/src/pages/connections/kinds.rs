@@ -1,7 +1,7 @@
-//! What the form asks for by the type of a connection: how its parts are called there, and which fields of `extra` have a
-//! line of their own. Any other type is fine: it has all parts under their plain names.
+//! Labels of the connection form by connection type, and the fields of `extra` that have a separate input. Other types
+//! are valid too: they have all fields with the plain labels.
 
-/// A field of `extra` with a line of its own.
+/// A field of `extra` that has a separate input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Extra {
     pub(super) name: &'static str,
@@ -13,13 +13,13 @@ pub(super) struct Extra {
 pub(super) struct ConnectionFieldLabels {
     pub(super) conn_type: &'static str,
     pub(super) label: &'static str,
-    /// How the type calls host, port, login, password and schema; an empty name: it has no use for that one.
+    /// Labels of host, port, login, password and schema. Empty: the type does not use the field.
     names: [&'static str; 5],
     pub(super) extras: &'static [Extra],
 }
 
 impl ConnectionFieldLabels {
-    /// The parts in the order of the form: the field, and how the type calls it.
+    /// Returns the fields in the order of the form, each with its label.
     pub(super) fn parts(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
         ["host", "port", "login", "password", "schema"].into_iter().zip(self.names)
     }
@@ -61,7 +61,7 @@ const OF_SPARK: [Extra; 2] = [
 const KEY_FILE: Extra = extra("key_file", "Key file", "on the worker: /run/secrets/id_ed25519");
 const USE_SSL: Extra = extra("use_ssl", "TLS", "true, false");
 
-/// All parts as Airflow calls them.
+/// Labels that Airflow uses.
 const PLAIN: [&str; 5] = ["Host", "Port", "Login", "Password", "Schema"];
 const DATABASE: [&str; 5] = ["Host", "Port", "Login", "Password", "Database"];
 const SERVER: [&str; 5] = ["Host", "Port", "Login", "Password", ""];
@@ -82,7 +82,7 @@ pub(super) const KINDS: [ConnectionFieldLabels; 13] = [
     kind("spark_connect", "Spark Connect", ["Host", "Port", "User", "Token", ""], &[USE_SSL]),
 ];
 
-/// What the form asks for.
+/// Returns the labels of a connection type. Unknown types get all fields with the plain labels.
 pub(super) fn of(conn_type: &str) -> ConnectionFieldLabels {
     KINDS.into_iter().find(|kind| kind.conn_type == conn_type).unwrap_or(kind("", "", PLAIN, &[]))
 }
