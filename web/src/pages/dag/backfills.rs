@@ -1,4 +1,4 @@
-//! `/dags/{dag_id}/backfills`: its backfills, and a form for another one that says first what it would do.
+//! `/dags/{dag_id}/backfills`: the backfills of a DAG, and a form that previews a new backfill before it is created.
 
 use super::{Head, LoadedDag, find};
 use crate::api::backfills::{done, make};
@@ -24,14 +24,13 @@ struct BackfillsPage {
     shell: Shell,
     head: Head,
     list: List,
-    /// Says its dates.
+    /// True if the DAG has a schedule that defines dates.
     is_scheduled: bool,
     typed: Typed,
     problem: Option<String>,
     preview: Option<Preview>,
 }
 
-/// What was typed into the form.
 #[derive(Debug, Clone)]
 struct Typed {
     from: String,
@@ -66,7 +65,7 @@ impl Default for Typed {
     }
 }
 
-/// What the backfill would do.
+/// Effect that the backfill would have.
 struct Preview {
     created: usize,
     again: usize,
@@ -76,7 +75,7 @@ struct Preview {
     tasks: Option<Vec<String>>,
 }
 
-/// Dates that a preview names.
+/// Maximum number of dates listed in a preview.
 const MOST_SHOWN: usize = 100;
 
 pub(crate) async fn show(
@@ -89,7 +88,7 @@ pub(crate) async fn show(
     page(&app, shell, &found, query, StatusCode::OK, Typed::default(), Ok(None)).await
 }
 
-/// Shows what it would do, or creates it.
+/// Previews the backfill, or creates it if the form contains `do=create`.
 pub(crate) async fn create(
     State(app): State<App>,
     shell: Shell,
@@ -115,7 +114,7 @@ pub(crate) async fn create(
     match made {
         Ok(Ok(id)) => Ok(see_other(&href(id))),
         Ok(Err(preview)) => page(&app, shell, &found, Query::parse(""), StatusCode::OK, typed, Ok(Some(preview))).await,
-        // What is wrong with the wish stands beside the form; what broke does not.
+        // Errors in the request are shown next to the form; internal errors are not.
         Err(Refusal::Plain { status, text }) => {
             page(&app, shell, &found, Query::parse(""), status, typed, Err(text.into_owned())).await
         }
@@ -177,8 +176,8 @@ fn new(found: &LoadedDag, typed: &Typed, actor: &Actor, now: ZonedNow) -> Result
     })
 }
 
-/// Returns the logical dates that one of the single dates means: a date without a time means every date of the schedule on that day
-/// that is over, and the start of the day if the DAG has no schedule.
+/// Returns the logical dates that a single typed date stands for. A date without a time stands for every finished date
+/// of the schedule on that day, or for the start of the day if the DAG has no schedule.
 fn logical_dates(
     found: &LoadedDag,
     text: &str,

@@ -1,4 +1,4 @@
-//! `/dags/{dag_id}/calendar`: a year of runs, day by day, and the days on which some failed.
+//! `/dags/{dag_id}/calendar`: one year of runs by day, and the days with failed runs.
 
 use super::{Head, find};
 use crate::extract::DagPath;
@@ -21,13 +21,13 @@ struct CalendarPage {
     shell: Shell,
     head: Head,
     year: Year,
-    /// With what happened on each, and its runs.
+    /// Each day with its number of runs by outcome and the address of its runs.
     bad_days: Vec<(NaiveDate, String, String)>,
-    /// Said when there were more runs than are counted.
+    /// Note that only the newest runs are counted; `None` if all runs are.
     counted: Option<String>,
 }
 
-/// Of a DAG that runs each minute those of two weeks: counting a whole year would take a page too long.
+/// About two weeks of a DAG that runs every minute. Counting a whole year of such runs takes too long for a page.
 const MOST_RUNS: i64 = 20_000;
 const MOST_BAD_DAYS: usize = 20;
 

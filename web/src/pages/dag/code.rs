@@ -1,5 +1,5 @@
-//! `/dags/{dag_id}/code`: the structure of a version as it was registered, the versions there are, and what each changed.
-//! orch keeps no source: the structure says in which file and line each task is written.
+//! `/dags/{dag_id}/code`: the structure of a version as it was registered, the list of versions, and what each
+//! changed. orch stores no source code: the structure contains the file and line of each task.
 
 use super::{Head, find};
 use crate::extract::{DagPath, Query};
@@ -26,7 +26,7 @@ struct CodePage {
     number: i32,
     is_newest: bool,
     place: String,
-    /// Everything but the tasks, as JSON.
+    /// The structure without its tasks, as JSON.
     whole: String,
     tasks: Vec<TaskCode>,
     more_tasks: usize,
@@ -51,7 +51,7 @@ struct VersionLine {
     is_shown: bool,
 }
 
-/// Against the version before.
+/// Difference from the previous version.
 struct Changes {
     before: i32,
     diff: Diff,
@@ -59,7 +59,7 @@ struct Changes {
 
 const MOST_VERSIONS: i64 = 50;
 const MOST_TASKS: usize = 200;
-/// Of one task, and of the rest.
+/// Maximum number of characters of JSON, for one task and for the rest of the structure.
 const MOST_CHARS: usize = 6_000;
 const MOST_NAMES: usize = 12;
 
@@ -117,7 +117,7 @@ pub(crate) async fn show(
     html(StatusCode::OK, &page)
 }
 
-/// By their place in the DAG.
+/// Returns the tasks by their index in the DAG.
 fn tasks_of(spec: &Value) -> BTreeMap<usize, &Value> {
     spec["tasks"].as_array().into_iter().flatten().enumerate().collect()
 }

@@ -1,4 +1,4 @@
-//! `/dags/{dag_id}/details`: what is laid down about it, the schema of its params, and the way to delete it.
+//! `/dags/{dag_id}/details`: the settings of a DAG, the schema of its params, and the button that deletes it.
 
 use super::{Head, find};
 use crate::api::dags::delete_of;
@@ -96,7 +96,7 @@ pub(crate) async fn delete(
     Ok(see_other("/dags"))
 }
 
-/// `1 h after it started, tells team_chat`.
+/// Returns one text per deadline, such as `1 h after it started, tells team_chat`.
 pub(super) fn deadlines(spec: &DagSpec) -> Vec<String> {
     let one = |deadline: &Deadline| {
         let told: Vec<&str> = deadline.notify.iter().map(|notifier| notifier.connection.as_str()).collect();

@@ -1,6 +1,6 @@
-//! `/dags/{dag_id}/graph`: tasks and what they wait for, drawn by the server. The query says of which run the states are
-//! shown, or which version without states; which way time goes; how large; of which task only what stands above or below
-//! it; and which groups of a large DAG are open.
+//! `/dags/{dag_id}/graph`: tasks and their dependencies as a graph, drawn on the server. The query selects the run
+//! whose states are shown, or a version without states; the direction; the zoom; a task whose upstream or downstream
+//! tasks are shown; and the open groups of a large DAG.
 
 pub(in crate::pages) mod drawing;
 
@@ -37,18 +37,17 @@ struct GraphPage {
     head: Head,
     drawing: Option<Drawing>,
     tasks: usize,
-    /// Run id, its words, its address, whether it is the one.
     runs: Vec<Choice>,
     run_href: Option<String>,
     version: i32,
-    /// It was asked for a version, so there are no states.
+    /// True if a version without states was requested.
     is_bare: bool,
     states: Vec<&'static str>,
     view: View,
     names: Vec<String>,
-    /// Groups are folded, or can be.
+    /// True if groups are folded or can be folded.
     has_folds: bool,
-    /// A task that failed is in the picture.
+    /// True if the picture contains a failed task.
     has_failed: bool,
 }
 
@@ -58,29 +57,29 @@ struct Choice {
     is_shown: bool,
 }
 
-/// How it is looked at; each link on the page changes one thing of it.
+/// View settings from the query. Each link on the page changes one of them.
 #[derive(Debug, Clone)]
 struct View {
     href: String,
     run: Option<String>,
     version: Option<i32>,
     dir: &'static str,
-    /// None: it fits its frame.
+    /// `None` fits the picture to its frame.
     zoom: Option<i32>,
     task: String,
     reach: &'static str,
-    /// Groups that are not folded; [`ALL`] for all. None: those that the chosen task or a failed task is in.
+    /// Groups that are open; [`ALL`] for all. `None` opens the groups of the selected task and of failed tasks.
     open: Option<BTreeSet<String>>,
 }
 
 const CHOICES: i64 = 25;
-/// A larger graph is a wall of boxes, and takes long to send.
+/// A larger graph is unreadable and slow to send.
 const MOST_NODES: usize = 500;
-/// With more tasks groups are folded.
+/// Groups are folded if the graph has more tasks than this.
 const MOST_UNFOLDED: usize = 40;
-/// Of `open`: every group.
+/// Value of `open` that opens every group.
 const ALL: &str = "*";
-/// Groups that are open at first, since a task of them failed.
+/// Maximum number of failed tasks whose groups are open by default.
 const MOST_OPENED: usize = 5;
 pub(crate) const DIRECTIONS: [&str; 2] = ["right", "down"];
 pub(crate) const REACHES: [&str; 3] = ["both", "up", "down"];
@@ -103,7 +102,7 @@ impl View {
             run: query.text("run").filter(|run| !run.is_empty()).map(Into::into),
             version: number("version")?,
             dir: one_of("dir", &DIRECTIONS),
-            // The nearest there is.
+            // Rounds to the nearest supported zoom.
             zoom: number("zoom")?
                 .and_then(|zoom| ZOOMS.into_iter().min_by_key(|known| (known - zoom.clamp(1, 1_000)).abs())),
             task: query.text("task").unwrap_or_default().into(),
@@ -182,7 +181,7 @@ impl View {
         if self.dir == "down" { Flow::Down } else { Flow::Right }
     }
 
-    /// The tasks that are to be seen; none: all.
+    /// Returns the ids of the tasks to draw; `None` means all.
     fn wanted(&self, plan: &Plan) -> Result<Option<BTreeSet<String>>, Refusal> {
         if self.task.is_empty() {
             return Ok(None);
@@ -224,7 +223,7 @@ pub(crate) async fn show(
     let mut view = View::new(&query, &head.href)?;
     let mut runs = RUNS.rows(&mut db, &newest_of_dag(&found.row.dag_id, CHOICES)).await?;
     let run = match &view.run {
-        // Neither a run that is not among the last ones nor none at all.
+        // The requested run can be older than the listed runs.
         Some(run_id) if !runs.iter().any(|run| run.run_id == *run_id) => {
             let run = get_run(&mut db, &found.row.dag_id, run_id).await?;
             let run = run.ok_or_else(|| no_such_run(&dag_id, run_id))?;
@@ -232,12 +231,12 @@ pub(crate) async fn show(
             Some(run)
         }
         Some(run_id) => runs.iter().find(|run| run.run_id == *run_id).cloned(),
-        // A version by itself has no states.
+        // A version without a run has no states.
         None if view.version.is_some() => None,
         None => runs.first().cloned(),
     };
     let (drawing, tasks, version, names) = if let Some(run) = &run {
-        // The graph with which it ran, whatever else was asked for.
+        // A run is drawn with its own version, even if another version was requested.
         view.version = None;
         let (drawing, plan) = of_run(&app, &mut db, run, &head.href, &view, shell.now).await?;
         (drawing, plan.tasks.len(), run.version_number, names(&plan))
@@ -318,7 +317,7 @@ async fn of_run(
     if !run.state.is_finished() {
         loud = loudest_states(db, &[run.id]).await?.into_iter().map(|(_, task, state)| (task, state)).collect();
     }
-    // Elements are counted by the ledger; only what is not mapped has a row of its own to show.
+    // Mapped elements are counted in the ledger; only tasks that are not mapped have a row to show.
     let alone = plan.tasks.iter().enumerate().filter(|(_, task)| task.map.is_none());
     let alone = alone.map(|(place, _)| plan.task_id(narrow::task(place)).to_string()).take(MOST_NODES);
     let filter = InstanceFilter { task_ids: Some(alone.collect()), ..InstanceFilter::default() };
@@ -371,7 +370,7 @@ async fn of_run(
     Ok((drawing, plan))
 }
 
-/// A graph with its places, and the groups that are open in it; without them none is folded.
+/// A graph with its layout and its open groups. If `open` is `None`, no group is folded.
 struct LaidOut {
     graph: Graph,
     layout: Layout,
@@ -405,7 +404,7 @@ async fn graph_of(
     Ok(laid.map(|(graph, layout)| LaidOut { graph, layout, open }))
 }
 
-/// The groups whose tasks are drawn; `None`: there are few tasks or no groups, and all are.
+/// Returns the groups whose tasks are drawn. `None` if all tasks are drawn, because there are few tasks or no groups.
 fn open_groups(spec: &DagSpec, view: &View, shown: usize, failed: &[TaskIdx]) -> Option<BTreeSet<String>> {
     if shown <= MOST_UNFOLDED || spec.tasks.iter().all(|task| task.group_id.is_none()) {
         return None;
@@ -419,12 +418,13 @@ fn open_groups(spec: &DagSpec, view: &View, shown: usize, failed: &[TaskIdx]) ->
     Some(open)
 }
 
-/// Returns what the DAG itself says of a node: what is unusual about a task, or how many tasks a folded group has.
+/// Returns the detail of a node from the DAG's structure: what is unusual about a task, or the number of tasks in a
+/// folded group.
 fn planned_detail(node: &Node) -> String {
     if node.members.is_empty() { node.detail.clone() } else { parts::counted(node.members.len(), "task") }
 }
 
-/// Of `a.b` also `a`.
+/// Returns the group of a task and all outer groups: `a` and `a.b` for a task in `a.b`.
 fn groups_around(task: &TaskSpec) -> Vec<String> {
     let Some(group) = task.group_id.as_deref() else { return Vec::new() };
     let outer = group.match_indices('.').map(|(at, _)| group[..at].to_string());

@@ -1,5 +1,5 @@
-//! `/dags/{dag_id}`: its last runs against its tasks, drawn by the server: a column for each run, a row for each task.
-//! What is chosen in it is said beside it.
+//! `/dags/{dag_id}`: the grid of the last runs and the tasks of a DAG, drawn on the server: one column per run, one
+//! row per task. Details of the selected cell are shown next to the grid.
 
 mod chosen;
 
@@ -35,22 +35,22 @@ struct GridPage {
     kind: &'static str,
     most: i64,
     columns: Vec<Column>,
-    /// The runs, as words.
+    /// Number of runs, as text.
     counted: String,
     rows: Vec<Row>,
     longest: String,
     half: String,
     states: Vec<&'static str>,
-    /// How narrow cells may have to be: the choice that the runs fit in.
+    /// Smallest entry of `CHOICES` that holds all runs. It determines the width of the cells.
     narrow: i64,
     chosen: Option<Chosen>,
-    /// Without what is chosen.
+    /// Address of the grid without a selection.
     base: String,
-    /// In words, beside the grid.
+    /// Latest run, summarized next to the grid.
     latest: Option<Summary>,
     usual: Option<String>,
     good: usize,
-    /// Of `good`, those in which tasks failed.
+    /// Number of `good` runs in which tasks failed.
     partly_failed: usize,
     failed: usize,
     running: i64,
@@ -82,10 +82,10 @@ struct Column {
 
 struct Row {
     name: String,
-    /// With the groups it is in.
+    /// Full task id, including its groups.
     task_id: String,
     href: String,
-    /// A group's row folds the rows behind it.
+    /// Number of a group row. It folds the rows that have this number in `inside`.
     fold: Option<usize>,
     inside: Option<usize>,
     note: String,
@@ -102,9 +102,9 @@ struct Cell {
 pub(crate) const CHOICES: [(&str, i64); 3] = [("24", 24), ("50", 50), ("100", 100)];
 pub(crate) const KINDS: [(&str, &[RunType]); 3] =
     [("all", &[]), ("scheduled", &[RunType::Scheduled]), ("manual", &[RunType::Manual])];
-/// Bars are this tall at most.
+/// Maximum height of a bar in pixels.
 const TALL: i64 = 57;
-/// More tasks than these make a page nobody reads.
+/// A grid with more tasks is unreadable.
 const MOST_TASKS: usize = 400;
 
 pub(crate) async fn show(
@@ -204,7 +204,7 @@ fn took(run: &RunDetails, now: ZonedNow) -> TimeDelta {
     run.active_time(now.at).unwrap_or_default()
 }
 
-/// Where cells lead: to the same grid, which then says of them more.
+/// Builds the links of cells, which lead to the same grid with the cell selected.
 struct Links<'a> {
     base: &'a str,
     chosen: Option<&'a Chosen>,
@@ -237,7 +237,7 @@ fn columns(
         let has_failed_tasks = partly_failed.contains(&run.id);
         let day = now.local(run.run_after).date_naive();
         since_day += 1;
-        // A word is as wide as three columns.
+        // A date label is as wide as three columns.
         let is_new = last_day != Some(day) && (last_day.is_none() || since_day > 3);
         if is_new {
             (last_day, since_day) = (Some(day), 0);
@@ -278,7 +278,7 @@ fn rows(
         let cells: Vec<_> = cells.collect();
         let is_mapped = found.version.plan.task(place).map.is_some();
         let task_id = &task.task_id;
-        // Its group stands above it.
+        // Rows inside a group omit the group's prefix, because the group's row is above them.
         let group = task.group_id.as_deref().filter(|_| inside.is_some()).unwrap_or_default();
         let in_group = task_id.strip_prefix(group).and_then(|rest| rest.strip_prefix('.'));
         Row {
@@ -328,7 +328,7 @@ fn rows(
     rows
 }
 
-/// Tasks in the order in which pages show them: those of a group together, where the first of them stands.
+/// Tasks in display order: the tasks of a group are together, at the position of its first task.
 pub(in crate::pages) struct Block<'a> {
     pub(in crate::pages) group: Option<&'a str>,
     pub(in crate::pages) tasks: Vec<TaskIdx>,
@@ -348,13 +348,13 @@ pub(in crate::pages) fn blocks(spec: &DagSpec) -> Vec<Block<'_>> {
     blocks
 }
 
-/// The top of the axis, so that its half is round too.
+/// Rounds the maximum of the axis up to a value whose half is also round.
 fn round_up(longest: TimeDelta) -> TimeDelta {
     let step = parts::ticks::millis(longest.num_milliseconds().max(1), 2);
     TimeDelta::milliseconds(step * 2)
 }
 
-/// The state of a group is that of its task with the least of these.
+/// Returns the rank of a state. A group shows the state with the lowest rank among its tasks.
 pub(super) fn loudness(state: &str) -> usize {
     const LOUD: [&str; 13] = [
         "failed",
@@ -381,7 +381,7 @@ fn cell(
     task_id: &str,
     links: &Links<'_>,
 ) -> Option<Cell> {
-    // The run may be of a version that did not have the task.
+    // The run's version may not contain the task.
     let task = ledger.version.plan.index_of(task_id)?;
     let planned = ledger.version.plan.task(task);
     let settled = ledger.run.task(task);
@@ -396,7 +396,7 @@ fn cell(
     Some(Cell { state: state.as_str(), href, is_chosen, label })
 }
 
-/// For the legend: what is in the grid, in the order of the states.
+/// Returns the states in the grid for the legend, in the order of `TaskState::ALL`.
 fn states(rows: &[Row]) -> Vec<&'static str> {
     let shown =
         |state: &&TaskState| rows.iter().any(|row| row.cells.iter().flatten().any(|cell| cell.state == state.as_str()));

@@ -1,4 +1,5 @@
-//! `/dags/{dag_id}/overview`: what a DAG is, when it runs, how its last runs went, and which of its tasks fail.
+//! `/dags/{dag_id}/overview`: the description of a DAG, its next runs, the results of its last runs, and the tasks
+//! that failed in them.
 
 use super::{Head, LoadedDag, details, find, offering};
 use crate::extract::DagPath;
@@ -31,7 +32,7 @@ use uuid::Uuid;
 struct OverviewPage {
     shell: Shell,
     head: Head,
-    /// How it is, in a sentence.
+    /// Health of the DAG in one sentence.
     sentence: String,
     more: String,
     durations: Durations,
@@ -39,9 +40,9 @@ struct OverviewPage {
     failing: Vec<Failing>,
     upcoming: Vec<(parts::Moment, parts::Ago)>,
     facts: Vec<(&'static str, String)>,
-    /// What assets it waits for, and whether each was updated since its last run.
+    /// Assets that the DAG waits for, with whether each was updated since the last run.
     waiting: Vec<WaitsFor>,
-    /// Who paused it, and when.
+    /// User who paused the DAG, and when.
     paused_by: Option<(String, parts::Ago)>,
 }
 
@@ -51,11 +52,11 @@ struct WaitsFor {
     updated: bool,
 }
 
-/// A task that failed in some of the last runs.
+/// A task that failed in at least one of the last runs.
 struct Failing {
     task_id: String,
     times: usize,
-    /// Of the last time.
+    /// Address of the latest failure.
     href: String,
     ago: parts::Ago,
 }
@@ -63,7 +64,7 @@ struct Failing {
 const HISTORY: i64 = 30;
 const UPCOMING: usize = 6;
 const MOST_FAILING: usize = 8;
-/// So many deeds are looked through for the last pause.
+/// Maximum number of audit records searched for the last pause.
 const MOST_DEEDS: i64 = 200;
 
 pub(crate) async fn show(State(app): State<App>, shell: Shell, DagPath(dag_id): DagPath) -> Result<Response, Refusal> {
@@ -100,7 +101,8 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, DagPath(dag_id): 
     html(StatusCode::OK, &page)
 }
 
-/// `partly_failed`: how many tasks failed, by the id of the run, in runs that succeeded all the same.
+/// Returns the summary and its details. `partly_failed` is the number of failed tasks by run id, for runs that
+/// succeeded although tasks failed.
 fn sentence(
     found: &LoadedDag,
     runs: &[RunDetails],
@@ -157,7 +159,7 @@ fn went_well(runs: &[&RunDetails], partly_failed: &HashMap<Uuid, usize>) -> usiz
 /// Returns the tasks that failed in any of the runs, also in runs that succeeded.
 fn failing(ledgers: &HashMap<Uuid, Ledger>, runs: &[RunDetails], href: &str, now: ZonedNow) -> Vec<Failing> {
     let mut found: Vec<Failing> = Vec::new();
-    // The newest run first: the first time a task is met is the last time it failed.
+    // Runs are sorted newest first, so the first failure found for a task is its latest.
     for run in runs {
         let Some(ledger) = ledgers.get(&run.id) else { continue };
         let plan = &ledger.version.plan;
@@ -207,10 +209,10 @@ async fn paused_by(
     Ok(deed.map(|deed| (deed.actor, parts::ago(deed.at, now))))
 }
 
-/// When it will run, soonest first; nothing without a schedule of times.
+/// Returns the times of the next runs, soonest first. Empty if the DAG has no timed schedule.
 pub(super) fn upcoming(found: &LoadedDag, most: usize, now: ZonedNow) -> Vec<(parts::Moment, parts::Ago)> {
     let (row, spec) = (&found.row, &found.version.plan.spec);
-    // A schedule that cannot be read was refused when the DAG was registered.
+    // Registration rejects schedules that cannot be parsed.
     let calendar = Calendar::new(&spec.schedule, spec.timetable).ok().filter(Calendar::is_timed);
     let (Some(calendar), Some(next)) = (calendar, row.next_run_after) else { return Vec::new() };
     let interval = row.next_interval_start.zip(row.next_interval_end);

@@ -1,4 +1,4 @@
-//! `/dags/{dag_id}/runs`: its runs, the newest first.
+//! `/dags/{dag_id}/runs`: the runs of a DAG, newest first.
 
 use super::{Head, find};
 use crate::extract::{DagPath, Query};

@@ -1,4 +1,4 @@
-//! `/dags/{dag_id}/tasks`: its tasks as a table: what each is, when it runs, how it went last and how long it takes.
+//! `/dags/{dag_id}/tasks`: the tasks of a DAG as a table: kind, dependencies, latest state and usual duration.
 
 use super::{Head, LoadedDag, find};
 use crate::extract::{DagPath, Query};
@@ -27,7 +27,7 @@ struct TasksPage {
     head: Head,
     q: String,
     lines: Vec<TaskLine>,
-    /// The run whose states are shown.
+    /// Run whose states are shown.
     last_run: Option<(String, parts::Ago)>,
     first: usize,
     last: usize,
@@ -38,7 +38,7 @@ struct TasksPage {
 
 struct TaskLine {
     id: String,
-    /// In the graph.
+    /// Address of the task in the graph.
     href: String,
     group: String,
     kind: String,
@@ -56,7 +56,7 @@ struct TaskLine {
 }
 
 const OF_A_PAGE: usize = 100;
-/// Of a task.
+/// Maximum number of upstream tasks listed per task.
 const MOST_AFTER: usize = 6;
 
 pub(crate) async fn show(
@@ -123,7 +123,8 @@ async fn last_states(app: &App, db: &mut sqlx::PgConnection, run: &RunDetails) -
 }
 
 impl LastStates {
-    /// The run may be of a version that did not have the task, or had it elsewhere.
+    /// Returns the state and address of a task in the run. `None` if the run's version does not contain the task. The
+    /// task can have another index in that version.
     fn of(&self, found: &LoadedDag, at: TaskIdx, run_href: &str) -> Option<(parts::State, String)> {
         let task_id = found.version.plan.task_id(at);
         let plan = &self.ledger.version.plan;

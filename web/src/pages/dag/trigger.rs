@@ -1,5 +1,5 @@
-//! `/dags/{dag_id}/trigger`: a form for the params of a run. What is wrong is said beside its field, and nothing that was
-//! typed is lost, also when one changes between the form and JSON.
+//! `/dags/{dag_id}/trigger`: a form for the params of a run. Errors are shown next to their fields, and typed values
+//! are kept, also when the user switches between the form and JSON.
 
 pub(crate) mod fields;
 
@@ -37,7 +37,7 @@ struct TriggerPage {
     has_schema: bool,
     fields: Vec<Field>,
     wish: TriggerForm,
-    /// What belongs to no field.
+    /// Errors that belong to no field.
     problems: Vec<String>,
     command: String,
     tasks: usize,
@@ -52,7 +52,7 @@ struct TriggerPage {
     like_path: String,
 }
 
-/// A run whose conf can be taken again.
+/// An earlier run whose conf can be reused.
 struct Earlier {
     href: String,
     words: String,
@@ -60,7 +60,7 @@ struct Earlier {
     state: parts::State,
 }
 
-/// What was typed besides the params.
+/// Typed values other than the params.
 #[derive(Debug, Clone, Default)]
 struct TriggerForm {
     json: String,
@@ -69,27 +69,27 @@ struct TriggerForm {
     run_id: String,
     run_id_error: Option<String>,
     logical_date: String,
-    /// The logical date that the form offers: the time at which it was opened.
+    /// Logical date that the form offers: the time at which it was opened.
     offered_date: String,
     logical_date_error: Option<String>,
     run_after: String,
     run_after_error: Option<String>,
-    /// The run that it is filled in from, or the preset.
+    /// Earlier run that the form is filled in from.
     like: Option<String>,
     preset: Option<String>,
-    /// Under which it is to be kept.
+    /// Name of the preset to save the conf under.
     keep_as: String,
     keep_error: Option<String>,
 }
 
-/// As long as a note may be in Airflow.
+/// Maximum length of a note, the same as in Airflow.
 pub(crate) const MOST_NOTE_CHARS: usize = 1_000;
-/// Runs whose conf can be taken again, out of how many, and how much of a conf is shown.
+/// Maximum number of earlier runs whose conf is offered for reuse.
 const MOST_EARLIER: usize = 5;
 const LOOKED_THROUGH: i64 = 30;
 const MOST_CONF_CHARS: usize = 120;
 
-/// `?like=…`: filled in from an earlier run; `?preset=…`, `?conf=…`: from a preset, from JSON.
+/// Shows the form. `?like=` fills it in from an earlier run, `?preset=` from a preset and `?conf=` from JSON.
 pub(crate) async fn show(
     State(app): State<App>,
     shell: Shell,
@@ -120,7 +120,7 @@ pub(crate) async fn show(
         wish.json = text.into();
         conf = conf_of(&mut wish);
     }
-    // What the form has no field for is only to be seen as JSON.
+    // A conf with keys that have no field can be edited only as JSON.
     let known = found.version.plan.spec.params_schema.as_ref().and_then(|schema| schema["properties"].as_object());
     let as_json =
         wish.json_error.is_some() || known.is_none_or(|known| conf.keys().any(|name| !known.contains_key(name)));
@@ -170,7 +170,7 @@ pub(crate) async fn trigger(
         return page(&mut db, shell, &found, refused, was_json, &conf, wish, &[]).await;
     }
     if ask != "trigger" {
-        // To the other way of typing; text that is no JSON has to be put right first.
+        // Switches between form and JSON. Invalid JSON must be corrected before the form is shown.
         let as_json = ask == "json" || wish.json_error.is_some();
         return page(&mut db, shell, &found, StatusCode::OK, as_json, &conf, wish, &[]).await;
     }
@@ -197,7 +197,7 @@ pub(crate) async fn trigger(
     }
 }
 
-/// The JSON that was typed; why it is none stands beside it.
+/// Parses the typed JSON. If it is invalid, the error is stored in `json_error`.
 fn conf_of(wish: &mut TriggerForm) -> Map<String, Value> {
     if wish.json.trim().is_empty() {
         return Map::new();
@@ -213,7 +213,8 @@ fn conf_of(wish: &mut TriggerForm) -> Map<String, Value> {
 }
 
 impl TriggerForm {
-    /// The logical date is the one that the form offers: the run gets the time at which it is triggered, so that the form can be sent again.
+    /// Returns true if the user left the offered logical date unchanged. The run then gets the time at which it is
+    /// triggered, so that the same form can be sent more than once.
     fn has_offered_date(&self) -> bool {
         !self.offered_date.is_empty() && self.logical_date == self.offered_date
     }
@@ -301,7 +302,7 @@ async fn page(
     html(status, &page)
 }
 
-/// Names, and where the form is filled in from each.
+/// Returns the names of the presets, each with the address of the form that is filled in from it.
 async fn presets(db: &mut PgConnection, dag_id: &str) -> Result<Vec<(String, String)>, Refusal> {
     let link = |preset: Preset| {
         let href = format!("{}/trigger?preset={}", parts::dag_href(dag_id), encoded(&preset.name));
@@ -311,7 +312,7 @@ async fn presets(db: &mut PgConnection, dag_id: &str) -> Result<Vec<(String, Str
     Ok(presets.into_iter().map(link).collect())
 }
 
-/// The last runs with a conf, each conf once.
+/// Returns the last runs that have a conf. Runs with the same conf are listed once.
 async fn earlier(db: &mut PgConnection, found: &LoadedDag, shell: &Shell) -> Result<Vec<Earlier>, Refusal> {
     let runs = RUNS.rows(db, &newest_of_dag(&found.row.dag_id, LOOKED_THROUGH)).await?;
     let mut seen = Vec::new();
@@ -336,7 +337,7 @@ async fn earlier(db: &mut PgConnection, found: &LoadedDag, shell: &Shell) -> Res
     Ok(earlier)
 }
 
-/// The same for a terminal.
+/// Returns the equivalent shell command.
 fn command((dag_id, now): (&str, ZonedNow), conf: &Map<String, Value>, wish: &TriggerForm) -> String {
     let mut words = vec![format!("orch dags trigger {dag_id}")];
     let mut add = |option: &str, value: &str| words.push(format!("{option} {}", quoted(value)));
@@ -355,7 +356,7 @@ fn command((dag_id, now): (&str, ZonedNow), conf: &Map<String, Value>, wish: &Tr
     words.join(" \\\n  ")
 }
 
-/// One word for a shell, whatever it holds.
+/// Quotes a text as a single shell word.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }

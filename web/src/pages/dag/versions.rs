@@ -1,5 +1,5 @@
-//! `/dags/{dag_id}/versions`: how the structure of a DAG came to be what it is: each version with its runs and the workers that
-//! have it, and what is different between any two.
+//! `/dags/{dag_id}/versions`: the versions of a DAG with their runs and the workers that have them, and the
+//! differences between any two.
 
 use super::{Head, find};
 use crate::api::version_history::between;
@@ -22,7 +22,7 @@ use orch_store::version::{MOST_COUNTED, VERSIONS, by, runs_by_version, workers_b
 struct VersionsPage {
     shell: Shell,
     head: Head,
-    /// Of the list without filters, with the same two compared.
+    /// Address of the list without filters, with the same comparison.
     list_href: String,
     filters: Filters,
     lines: Vec<VersionLine>,
@@ -30,7 +30,7 @@ struct VersionsPage {
     after: Option<String>,
     from: i32,
     to: i32,
-    /// Those that may be compared.
+    /// Versions that can be selected for a comparison.
     numbers: Vec<i32>,
     compared: Option<Compared>,
     most_counted: i64,
@@ -46,25 +46,25 @@ struct VersionLine {
     is_newest: bool,
 }
 
-/// Two of them, side by side.
+/// Comparison of two versions.
 struct Compared {
     summary: String,
-    /// Of the DAG itself, then of its tasks: whose, field, before, after.
+    /// Changed fields of the DAG, then of its tasks: owner, field, value before, value after.
     fields: Vec<[String; 4]>,
     added: Vec<String>,
     removed: Vec<String>,
     edges_added: Vec<(String, String)>,
     edges_removed: Vec<(String, String)>,
-    /// Lines that are not shown.
+    /// Number of lines that are not shown.
     more: usize,
 }
 
 const OF_A_PAGE: i64 = 100;
-/// The newest that may be chosen to be compared; an address takes the others, too.
+/// Number of newest versions in the selection. The query parameters accept all versions.
 const MOST_CHOICES: i32 = 300;
-/// Of each kind of line.
+/// Maximum number of lines of each kind.
 const MOST_LINES: usize = 200;
-/// Enough to tell hashes apart.
+/// Number of hash characters shown, enough to distinguish hashes.
 const SHORT_HASH: usize = 12;
 
 pub(crate) async fn show(
@@ -148,7 +148,7 @@ impl Compared {
     }
 }
 
-/// How many went.
+/// Truncates `lines` to `MOST_LINES` and returns the number of removed lines.
 fn cut<T>(lines: &mut Vec<T>) -> usize {
     let more = lines.len().saturating_sub(MOST_LINES);
     lines.truncate(MOST_LINES);

@@ -1,4 +1,4 @@
-//! The picture of a graph: boxes of groups, wires, and nodes that lead to what they show.
+//! Renders a graph as SVG: boxes of groups, edges, and nodes that link to pages.
 
 use crate::graph::{Edge, Flow, Graph, Layout, Node, Rect, lay_out_along};
 use crate::parts::{self, Escaped, url};
@@ -8,17 +8,17 @@ use orch_spec::state::TaskState;
 use std::fmt;
 
 pub(in crate::pages) struct Drawing {
-    /// Of what it is a picture.
+    /// Accessible name of the picture.
     pub(in crate::pages) name: &'static str,
     pub(in crate::pages) graph: Graph,
     pub(in crate::pages) layout: Layout,
-    /// In the order of the nodes.
+    /// One entry per node of `graph`, in the same order.
     pub(in crate::pages) nodes: Vec<DrawnNode>,
-    /// In percent; without it the picture fits its frame.
+    /// Zoom in percent; `None` fits the picture to its frame.
     pub(in crate::pages) zoom: Option<i32>,
-    /// The node that was asked for.
+    /// Index of the selected node.
     pub(in crate::pages) chosen: Option<usize>,
-    /// Where a group can be folded, by its place: the address that does.
+    /// Address that folds a group, by index of the group; `None` if the group cannot be folded.
     pub(in crate::pages) folds: Vec<Option<String>>,
 }
 
@@ -28,7 +28,7 @@ pub(in crate::pages) struct DrawnNode {
     pub(in crate::pages) href: String,
 }
 
-/// Away from the threads that answer: a large graph takes milliseconds.
+/// Lays out the graph on a blocking thread, because a large graph takes milliseconds.
 pub(in crate::pages) async fn laid_out(
     graph: impl FnOnce() -> Option<Graph> + Send + 'static,
     flow: Flow,
@@ -100,12 +100,12 @@ impl fmt::Display for Drawing {
 impl HtmlSafe for Drawing {}
 
 impl Drawing {
-    /// Some group is drawn as one node.
+    /// Returns true if a group is drawn as one node.
     pub(in crate::pages) fn has_folds(&self) -> bool {
         self.graph.nodes.iter().any(|node| !node.members.is_empty())
     }
 
-    /// The first node that failed itself.
+    /// Returns the first node in the state `failed`, not `upstream_failed`.
     pub(in crate::pages) fn failed(&self) -> Option<usize> {
         self.nodes.iter().position(|node| node.state == Some(TaskState::Failed))
     }
@@ -119,7 +119,7 @@ fn class_of(state: Option<TaskState>) -> &'static str {
     }
 }
 
-/// What stands in the link of a node, and its end.
+/// Writes the content of a node's link and the closing tag.
 fn of_node(f: &mut fmt::Formatter<'_>, node: &Node, shown: &DrawnNode, rect: Rect) -> fmt::Result {
     let Rect { x, y, width, height } = rect;
     let state = class_of(shown.state);

@@ -1,4 +1,4 @@
-//! What is chosen in the grid, a run or a task of one: said beside the grid, so that one need not leave it.
+//! Details of the run or task that is selected in the grid, shown next to the grid.
 
 use super::took;
 use crate::extract::Query;
@@ -19,23 +19,23 @@ use sqlx::PgConnection;
 
 pub(super) struct Chosen {
     pub(super) run_id: String,
-    /// None: the run as a whole.
+    /// `None` if the whole run is selected.
     pub(super) task_id: Option<String>,
     pub(super) run: String,
     pub(super) run_href: String,
-    /// Its own page.
+    /// Page of the selected run or task.
     pub(super) href: String,
     pub(super) clear_href: String,
     pub(super) state: parts::State,
     pub(super) is_failed: bool,
-    /// Why it is as it is.
+    /// Reason for the state.
     pub(super) sentence: String,
     pub(super) more: String,
     pub(super) facts: Vec<(&'static str, String)>,
 }
 
 impl Chosen {
-    /// `at` names a run of the grid, and `task` a task of it.
+    /// Loads the selection: `at` is a run of the grid, and `task` a task of that run.
     pub(super) async fn of(
         app: &Inner,
         db: &mut PgConnection,
@@ -126,7 +126,7 @@ fn elapsed(instance: &InstanceRow, started_at: DateTime<Utc>, now: ZonedNow) -> 
         (Some(_), _) => "Took",
         (None, state) if state.is_finished() => return None,
         (None, TaskState::Running) => "Running for",
-        // It waits for an answer, a condition or another worker.
+        // The instance waits for an approval, a condition or another worker.
         (None, _) => "Elapsed",
     };
     Some((label, parts::duration(instance.ended_at.unwrap_or(now.at) - started_at)))

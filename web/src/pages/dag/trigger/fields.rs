@@ -1,18 +1,18 @@
-//! The fields of a trigger form, from the schema of a DAG's params, and back from what was typed to a conf.
+//! Converts the JSON schema of a DAG's params to the fields of a trigger form, and the submitted form to a conf.
 //!
-//! What is typed is never lost and never guessed at: text that is no number stays text, and the schema says what is wrong
-//! with it.
+//! Typed values are neither lost nor guessed: text that is not a number stays text, and schema validation reports the
+//! error.
 
 use crate::extract::Form;
 use orch_spec::params::Violation;
 use serde_json::{Map, Value, json};
 
-/// One of the params.
+/// A param as a form field.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Field {
     pub(crate) name: String,
     pub(crate) title: String,
-    /// `integer 1–10,000`
+    /// Type and range, such as `integer 1–10,000`.
     pub(crate) kind: String,
     pub(crate) help: String,
     pub(crate) is_required: bool,
@@ -22,13 +22,13 @@ pub(crate) struct Field {
     may_be_null: bool,
 }
 
-/// How it is typed. Texts are as they were sent.
+/// Kind of form control with its value. Texts are kept as they were sent.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Input {
     Switch {
         on: bool,
     },
-    /// One of few words, or of many; the second value says whether it is chosen.
+    /// Few choices are radio buttons, many are a select. The second value is true for the selected choice.
     Radio {
         choices: Vec<(String, bool)>,
     },
@@ -46,7 +46,7 @@ pub(crate) enum Input {
         text: String,
         whole: bool,
     },
-    /// An element a line.
+    /// One element per line.
     Lines {
         text: String,
         numbers: bool,
@@ -56,19 +56,19 @@ pub(crate) enum Input {
     },
 }
 
-/// More words than these do not fit beside each other.
+/// Maximum number of choices that fit next to each other.
 const MOST_RADIOS: usize = 6;
-/// Names in the form are the names of the params behind this.
+/// Prefix of the params' names in the form.
 const PREFIX: &str = "p.";
 
-/// The fields with the values of a conf; what that does not say has its default.
+/// Returns the fields with the values of `conf`. A param that is missing there has its default.
 pub(crate) fn fields(schema: &Value, conf: &Map<String, Value>) -> Vec<Field> {
     let Some(properties) = schema.get("properties").and_then(Value::as_object) else { return Vec::new() };
     let required = schema.get("required").and_then(Value::as_array);
     let is_required = |name: &str| required.is_some_and(|names| names.iter().any(|n| n == name));
     let order = |name: &String| (!is_required(name), name.clone());
     let mut names: Vec<&String> = properties.keys().collect();
-    // JSON objects have no order here: what must be said comes first.
+    // The order of JSON objects is not preserved, so required params come first and the rest is sorted by name.
     names.sort_by_key(|name| order(name));
     names.into_iter().map(|name| field(schema, name, &properties[name], conf.get(name), is_required(name))).collect()
 }
@@ -92,7 +92,7 @@ fn field(root: &Value, name: &str, declared: &Value, value: Option<&Value>, is_r
     }
 }
 
-/// What a property refers to, and whether it may be left empty.
+/// Resolves `$ref` and nullable unions. Returns the schema of a property, and true if the value can be null.
 fn resolved<'a>(root: &'a Value, schema: &'a Value) -> (&'a Value, bool) {
     let (mut schema, mut may_be_null) = (schema, false);
     for _ in 0..8 {
@@ -122,7 +122,7 @@ fn main_type(schema: &Value) -> &str {
     types(schema).into_iter().find(|kind| *kind != "null").unwrap_or_default()
 }
 
-/// The words of an enum: a list of them, or one for each variant that has a description.
+/// Returns the values of an enum, which is a list or one variant per value with a description.
 fn words_of(schema: &Value) -> Option<Vec<String>> {
     let text = |value: &Value| value.as_str().map(String::from);
     if let Some(words) = schema.get("enum").and_then(Value::as_array) {
@@ -215,12 +215,12 @@ fn kind(root: &Value, schema: &Value, may_be_null: bool) -> String {
 }
 
 impl Field {
-    /// Its name in the form.
+    /// Returns the name of the field in the form.
     pub(crate) fn key(&self) -> String {
         format!("{PREFIX}{}", self.name)
     }
 
-    /// What was typed. `None`: nothing was said, or just what the default says.
+    /// Returns the typed value, or `None` if it is empty or equal to the default.
     fn read(&self, form: &Form) -> Option<Value> {
         let key = self.key();
         let typed = form.text(&key).unwrap_or_default();
@@ -242,14 +242,15 @@ impl Field {
             }
             _ if typed.is_empty() => self.empty()?,
             Input::Number { .. } => number(typed.trim()),
-            // What is no JSON is shown as what it is, a text, and the schema refuses it.
+            // Text that is not valid JSON becomes a string, which schema validation then rejects.
             Input::Json { .. } => serde_json::from_str(typed).unwrap_or_else(|_| json!(typed)),
             Input::Radio { .. } | Input::Select { .. } | Input::Line { .. } => json!(typed),
         };
         (Some(&value) != self.default.as_ref()).then_some(value)
     }
 
-    /// Left empty: nothing where that is allowed, a text of no length where a text is asked for and has a default.
+    /// Returns the value of an empty field: null if null is allowed and not the default, or an empty string for a text
+    /// that has a nonempty default.
     fn empty(&self) -> Option<Value> {
         let has_words = |default: &Value| !default.is_null() && default != "";
         match &self.default {
@@ -267,13 +268,13 @@ fn number(text: &str) -> Value {
     }
 }
 
-/// The conf that was typed, as little as says it.
+/// Returns the conf of a submitted form, without values that equal their defaults.
 pub(crate) fn typed(schema: &Value, form: &Form) -> Map<String, Value> {
     let blank = fields(schema, &Map::new());
     blank.iter().filter_map(|field| Some((field.name.clone(), field.read(form)?))).collect()
 }
 
-/// Puts each complaint beside its field; the answer holds those that belong to none.
+/// Adds each violation to its field, at most one per field, and returns those that belong to no field.
 pub(crate) fn complain(fields: &mut [Field], wrong: &[Violation]) -> Vec<String> {
     let mut rest = Vec::new();
     for violation in wrong {
