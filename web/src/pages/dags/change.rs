@@ -1,4 +1,4 @@
-//! `/dags/change?dag=…&dag=…&do=…`: pauses several DAGs or lets them go on, after a look at which.
+//! `/dags/change?dag=…&dag=…&do=…`: pauses or unpauses several DAGs after a confirmation that lists them.
 
 use crate::api::dags::set_paused;
 use crate::extract::{Actor, Form, Query};
@@ -17,7 +17,7 @@ use orch_store::overview::last_runs;
 use sqlx::PgConnection;
 use std::collections::BTreeMap;
 
-/// A page of the list.
+/// Maximum number of DAGs per change: one page of the list.
 const MOST_DAGS: usize = 100;
 
 async fn chosen<'a>(db: &mut PgConnection, ids: impl Iterator<Item = &'a str>) -> Result<Vec<DagRow>, Refusal> {
