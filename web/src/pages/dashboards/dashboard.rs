@@ -1,5 +1,5 @@
-//! `/dashboards/{dashboard_name}`: the panels of a dashboard with the values that the address says. What is not there in a moment is
-//! drawn when it is: the page is told, or loads itself again where no script runs.
+//! `/dashboards/{dashboard_name}`: the panels of a dashboard for the parameters in the address. Panels whose queries
+//! are still running are added later: the page is notified by an event stream, or reloads itself if no script runs.
 
 use super::href;
 use super::panel::{Drawn, Figure, drawn};
@@ -28,17 +28,17 @@ struct DashboardPage {
     description: String,
     href: String,
     file: String,
-    /// The stream that says when to ask for the page again.
+    /// Address of the event stream that tells the page to reload.
     live: String,
-    /// Why the lake cannot be asked at all, if that is so.
+    /// Why the lake cannot be queried, if it cannot.
     closed: Option<Closed>,
     fields: Vec<Field>,
     blocks: Vec<Block>,
-    /// Some rows are on their way.
+    /// True while queries of panels are running.
     is_coming: bool,
 }
 
-/// Figures that follow each other are one strip.
+/// Consecutive figures are shown in one strip.
 enum Block {
     Figures(Vec<Shot>),
     Panel(Box<Shot>),
@@ -50,7 +50,7 @@ struct Shot {
     title: String,
     description: String,
     is_wide: bool,
-    /// Its rows as a file, if there are some.
+    /// Address of the CSV export; `None` if the panel has no rows.
     export: Option<String>,
     body: Body,
 }
@@ -59,7 +59,7 @@ enum Body {
     Drawn(Box<Drawn>),
     Coming,
     Unasked,
-    /// Nothing is in its tables yet, and the DAGs that fill them.
+    /// The panel's tables are empty; `dags` are the DAGs that fill them.
     Empty {
         words: String,
         dags: Vec<(String, String)>,
@@ -68,7 +68,7 @@ enum Body {
 }
 
 impl Shot {
-    /// Of a panel that is one.
+    /// Returns the figure of the panel, if it is drawn as one.
     fn figure(&self) -> Option<&Figure> {
         if let Body::Drawn(drawn) = &self.body { drawn.figure.as_ref() } else { None }
     }
@@ -83,7 +83,7 @@ pub(crate) async fn show(
 ) -> Result<Response, Refusal> {
     let shown = find(&app, names.get("dashboard_name"), caller.role).await?;
     let is_admin = caller.role >= Role::Admin;
-    // Before the rows: what changes meanwhile makes the page ask again.
+    // The mark is read before the rows, so a change in between makes the page reload.
     let mark = mark(&app, &shown).await;
     let (found, is_closed) = match ask(&app, &shown, &query).await {
         Ok(found) => (Some(found), None),
@@ -121,7 +121,7 @@ pub(crate) async fn show(
     html(if is_right { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY }, &page)
 }
 
-/// `/dashboards/{dashboard_name}/events?mark=…`: says when it has something else to show.
+/// `/dashboards/{dashboard_name}/events?mark=…`: notifies the page when the dashboard has changed since `mark`.
 pub(crate) async fn follow(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,

@@ -1,4 +1,4 @@
-//! `/dashboards/{dashboard_name}/{panel_id}/export`: the rows of a panel as CSV, with the values of the address.
+//! `/dashboards/{dashboard_name}/{panel_id}/export`: the rows of a panel as CSV, for the parameters in the address.
 
 use super::panel::OUTLINE;
 use crate::auth::Caller;
@@ -36,7 +36,7 @@ pub(crate) async fn file(
     Ok((headers, text).into_response())
 }
 
-/// For a spreadsheet, which would run some texts as formulas. Outlines are of no use there.
+/// Formats the rows as CSV for a spreadsheet: formulas are escaped and outlines are removed.
 fn csv(mut answer: QueryAnswer) -> String {
     if let Some(at) = answer.columns.iter().position(|column| column.name == OUTLINE) {
         answer.columns.remove(at);

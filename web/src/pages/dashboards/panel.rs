@@ -1,5 +1,5 @@
-//! A panel of its rows: a figure, a picture with a legend, or a table. Pure: the same rows give the same drawing. Each picture has its
-//! numbers in a table as well.
+//! Draws a panel from its rows as a figure, a picture with a legend, or a table. Deterministic: the same rows give the
+//! same drawing. Each picture also has its numbers in a table.
 
 use crate::pages::sql::results::as_number;
 use crate::parts::{self, Chart, ChartType, MOST_POINTS, MOST_SERIES, Map, Meter, Region, Sample, Series};
@@ -8,30 +8,30 @@ use orch_document::dashboard::{Panel, PanelType};
 use orch_store::lake_view::{Cell, QueryAnswer, ResultColumn, cell_text, is_time};
 use std::fmt;
 
-/// Of a table; the rest is in the file.
+/// Maximum number of rows in a table. The export has all rows.
 const MOST_ROWS: usize = 300;
 const CELL_CHARS: usize = 200;
-/// The column of a map with the outlines.
+/// Column that contains the outlines of a map.
 pub(super) const OUTLINE: &str = "outline";
 
-/// What is shown of rows.
+/// A drawn panel.
 #[derive(Debug, Default)]
 pub(super) struct Drawn {
     pub(super) figure: Option<Figure>,
     pub(super) picture: Option<Picture>,
     pub(super) legend: Vec<(Picture, String)>,
-    /// Bars of words: the picture is the table.
+    /// Bars with text labels, drawn as table rows.
     pub(super) ranks: Vec<Rank>,
     pub(super) table: Table,
-    /// The table is all there is to see.
+    /// True if the panel shows only the table.
     pub(super) is_table: bool,
-    /// Why there is no picture, or not all of it.
+    /// Why the picture is missing or incomplete.
     pub(super) problem: Option<&'static str>,
-    /// There are more rows than are read.
+    /// True if the query has more rows than a panel reads.
     pub(super) is_cut: bool,
 }
 
-/// One value beside another.
+/// A value with a comparison to an earlier one.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Figure {
     pub(super) value: String,
@@ -69,14 +69,14 @@ pub(super) struct Rank {
 
 #[derive(Debug, Default)]
 pub(super) struct Table {
-    /// With whether it is of numbers.
+    /// Each column with whether it is numeric.
     pub(super) columns: Vec<(String, bool)>,
     pub(super) rows: Vec<Vec<String>>,
-    /// How many rows are left out.
+    /// Number of rows that are not shown.
     pub(super) left_out: usize,
 }
 
-/// At least one row.
+/// Draws a panel. `answer` must have at least one row.
 pub(super) fn drawn(panel: &Panel, answer: &QueryAnswer) -> Drawn {
     let mut drawn = Drawn { table: table(answer), is_cut: answer.more, ..Drawn::default() };
     match panel.look {
@@ -102,7 +102,7 @@ fn table(answer: &QueryAnswer) -> Table {
     }
 }
 
-/// `total_trips` → `total trips`
+/// Returns the label of a column: `total_trips` becomes `total trips`.
 fn words(column: &str) -> String {
     column.replace('_', " ")
 }
@@ -114,7 +114,7 @@ fn format_cell(cell: &Cell) -> String {
     }
 }
 
-/// What counts is written before or behind the number.
+/// Formats a number with its unit: currencies before the number, other units after it.
 fn with_unit(number: f64, unit: &str) -> String {
     match unit {
         "" => parts::exact(number),
@@ -148,7 +148,7 @@ fn figure(panel: &Panel, answer: &QueryAnswer) -> Figure {
     }
 }
 
-/// `3.2 % more than the day before ($1,200)`
+/// Returns the comparison with the earlier value, such as `3.2 % more than the day before ($1,200)`.
 fn beside(number: f64, before: f64, panel: &Panel) -> String {
     let of = if panel.compare.is_empty() { "before" } else { &panel.compare };
     let was = with_unit(before, &panel.unit);
@@ -166,14 +166,15 @@ fn place(answer: &QueryAnswer, name: Option<&String>) -> Option<usize> {
     answer.columns.iter().position(|column| Some(&column.name) == name)
 }
 
-/// The columns of numbers that are drawn.
+/// Returns the indexes of the numeric columns that are drawn.
 fn measures(panel: &Panel, answer: &QueryAnswer) -> Vec<usize> {
     let others = [&panel.series, &panel.lower, &panel.upper].map(|name| place(answer, name.as_ref()));
     let is_one = |at: &usize| answer.columns[*at].is_number && !others.contains(&Some(*at));
     (1..answer.columns.len()).filter(is_one).collect()
 }
 
-/// Bars of words, which are longer than there is room for below a picture. `None`: it is no such panel.
+/// Returns the rows as bars with text labels, which are too long to fit below a chart. `None` if the panel has several
+/// measures, a series column or a time axis.
 fn ranks(panel: &Panel, answer: &QueryAnswer) -> Option<Vec<Rank>> {
     let [at] = measures(panel, answer)[..] else { return None };
     if panel.series.is_some() || answer.columns.first().is_none_or(|column: &ResultColumn| is_time(&column.data_type)) {
@@ -229,7 +230,7 @@ fn series_of_columns(panel: &Panel, answer: &QueryAnswer) -> (Vec<String>, Vec<S
     (words, all)
 }
 
-/// One series for each value of a column, over all words there are.
+/// Returns one series per value of the column `by`, each over all labels of the first column.
 fn series_by(panel: &Panel, answer: &QueryAnswer, by: usize) -> (Vec<String>, Vec<Series>) {
     let Some(at) = measures(panel, answer).into_iter().next() else { return (Vec::new(), Vec::new()) };
     let mut words: Vec<String> = Vec::new();

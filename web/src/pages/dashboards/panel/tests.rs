@@ -1,4 +1,4 @@
-//! What rows become: figures, series, lists by length, maps and their tables.
+//! Tests of the conversion from rows to figures, series, ranked lists, maps and tables.
 
 use super::*;
 use orch_store::lake_view::ScanProgress;
