@@ -1,15 +1,14 @@
-//! How everything is, in one sentence.
+//! Summarizes the state of the installation in one sentence.
 
 use super::MOST_NEEDS;
 use crate::parts::{counted, spelled};
 use orch_store::overview::Pulse;
 
-/// What it counts.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Counts {
     /// DAGs whose last run failed.
     pub(super) failing: usize,
-    /// There are more of them.
+    /// True if there are more than `failing` such DAGs.
     pub(super) more: bool,
     /// Streams that fail.
     pub(super) streams: usize,
@@ -23,15 +22,15 @@ pub(super) struct Counts {
     pub(super) stale: usize,
     /// Alerts that were given up in the last 24 hours, at most `MOST_NEEDS`.
     pub(super) alerts: usize,
-    /// Runs that run.
+    /// Active runs.
     pub(super) running: usize,
-    /// Approvals that wait for the reader.
+    /// Approvals that wait for an answer of the current user.
     pub(super) approvals: usize,
-    /// Runs that are due and do not begin.
+    /// Runs that are due but have not started.
     pub(super) waiting: usize,
 }
 
-/// What is wrong, and what is not.
+/// Returns the sentence and an optional addition.
 pub(super) fn sentence(of: Counts, pulse: Option<&Pulse>) -> (String, &'static str) {
     let parts = pulse.copied().unwrap_or_default();
     if pulse.is_some() && parts.dags == 0 {
@@ -98,12 +97,12 @@ fn count_in_words(count: usize, one: &str) -> String {
     counted(spelled(count), one)
 }
 
-/// `one file is broken`, `two files are broken`
+/// Returns a clause such as `one file is broken` or `two files are broken`.
 fn predicate(count: usize, one: &str, [is, are]: [&str; 2], rest: &str) -> String {
     format!("{} {} {rest}", count_in_words(count, one), if count == 1 { is } else { are })
 }
 
-/// The words before a count of rows of which at most `MOST_NEEDS` are read.
+/// Returns the prefix of a count that is limited to `MOST_NEEDS` rows.
 fn capped(count: usize) -> String {
     if count < MOST_NEEDS { String::new() } else { "at least ".into() }
 }
