@@ -1,5 +1,5 @@
-//! The form of a noun, made of the table of its fields. What it sends is judged as a body of the API is. A value that is secret
-//! is never in the page: an empty field leaves the one that is stored.
+//! The edit form of a noun, built from the noun's field table. Submitted values are validated like a body of the API.
+//! The page never contains a secret value: an empty field keeps the stored one.
 
 use super::Pages;
 use crate::api::kept::{save, stored};
@@ -23,34 +23,33 @@ struct EditPage {
     form: EditForm,
 }
 
-/// The parts that the forms of all nouns share.
+/// Parts of the form that all nouns share.
 pub(crate) struct EditForm {
     pub(crate) list: (&'static str, &'static str),
-    /// `pool`.
+    /// Noun in lower case, such as `pool`.
     pub(crate) noun: String,
-    /// Of one that is there; empty: a new one.
+    /// Name of the existing record; empty for a new one.
     pub(crate) name: String,
     pub(crate) href: String,
     pub(crate) delete_href: Option<String>,
     pub(crate) inputs: Vec<Input>,
-    /// The part that cannot be stored, because this server has no key.
+    /// Part that cannot be stored because the server has no encryption key.
     pub(crate) unsealed: Option<&'static str>,
     pub(crate) problem: Option<String>,
 }
 
-/// A field of the form.
 #[derive(Default)]
 pub(crate) struct Input {
     pub(crate) name: String,
     pub(crate) label: &'static str,
-    /// Beside the label.
+    /// Note next to the label.
     pub(crate) note: String,
     pub(crate) help: &'static str,
     pub(crate) placeholder: &'static str,
     pub(crate) kind: InputKind,
     pub(crate) value: String,
     pub(crate) is_required: bool,
-    /// A value is stored, and is not shown.
+    /// True if a value is stored and not shown.
     pub(crate) is_kept: bool,
 }
 
@@ -59,14 +58,15 @@ pub(crate) enum InputKind {
     Name {
         most: usize,
     },
-    /// A word of machines: its spelling is not checked.
+    /// A single line without spell checking.
     #[default]
     Line,
-    /// The same, which has to be there. The page may list known ones as `known-` and the name of the field.
+    /// A required single line. The page can list known values in a `datalist` named `known-` and the name of the
+    /// field.
     Word,
     Text,
     LongText,
-    /// Never shown; it may be taken away.
+    /// Never shown; the stored value can be removed.
     Password,
     Whole {
         least: i32,
@@ -90,7 +90,7 @@ impl InputKind {
 }
 
 impl Input {
-    /// Without a label it is not shown, and the form sends back what it holds.
+    /// Builds a single-line input. Without a label the input is hidden, and the form sends its value back.
     pub(crate) fn line(
         name: impl Into<String>,
         label: &'static str,
@@ -100,7 +100,7 @@ impl Input {
         Input { name: name.into(), label, note: note.into(), value: value.into(), ..Input::default() }
     }
 
-    /// The same for a stored value that is not shown.
+    /// Marks the input as having a stored value that is not shown.
     pub(crate) fn kept(self) -> Input {
         Input {
             note: "sealed".into(),
@@ -113,7 +113,7 @@ impl Input {
 }
 
 impl EditForm {
-    /// `name`: of one that is there.
+    /// Builds the form. `name` is the name of an existing record, or empty for a new one.
     pub(crate) fn of<K: Pages>(app: &App, name: &str, inputs: Vec<Input>, problem: Option<String>) -> EditForm {
         let is_new = name.is_empty();
         EditForm {
@@ -133,13 +133,13 @@ impl EditForm {
     }
 }
 
-/// The fields that the form of this one asks for.
+/// Returns the fields that are shown in the form of the record `name`.
 fn asked<K: Pages>(name: &str) -> impl Iterator<Item = (&'static Field, (&'static str, &'static str))> {
     let fields = std::iter::once(K::NOUN.name()).chain(K::NOUN.parts());
     fields.filter_map(move |field| Some((field, K::ask(field.name, name)?)))
 }
 
-/// Its name in the form: addresses have the same.
+/// Returns the name of the field in the form and in addresses.
 fn input_name<K: Pages>(field: &Field) -> &'static str {
     if field.name == K::NOUN.name().name { K::KEY } else { field.name }
 }
@@ -148,7 +148,7 @@ fn is_sealed<K: Pages>(field: &Field) -> bool {
     K::TABLE.sealed.contains(&field.column)
 }
 
-/// The same with what they hold.
+/// Returns the inputs of the form with their values.
 pub(crate) fn inputs<K: Pages>(name: &str, values: &Map<String, Value>) -> Vec<Input> {
     let mut inputs = Vec::new();
     for (field, (label, help)) in asked::<K>(name) {
@@ -171,17 +171,17 @@ pub(crate) fn inputs<K: Pages>(name: &str, values: &Map<String, Value>) -> Vec<I
     inputs
 }
 
-/// Said below a long text.
+/// Help below a long text that contains masked secrets.
 pub(crate) const MASKS: &str = "What is secret stands here as ***, and stays as it is while it stands so.";
 
-/// The checkbox below a long text: it has to be JSON.
+/// Checkbox below a long text: the text must be JSON.
 const JSON: &str = "json";
 
 fn is_json(text: &str) -> bool {
     text.trim_start().starts_with(['{', '[']) && serde_json::from_str::<Value>(text).is_ok()
 }
 
-/// A value as the form shows it.
+/// Returns a value as the form shows it.
 pub(crate) fn held(values: &Map<String, Value>, name: &str) -> String {
     match values.get(name) {
         None | Some(Value::Null) => String::new(),
@@ -190,7 +190,7 @@ pub(crate) fn held(values: &Map<String, Value>, name: &str) -> String {
     }
 }
 
-/// `GET …/edit?key=…`: one that is there, or a new one.
+/// `GET …/edit?key=…`: shows an existing record, or the form for a new one if the key is missing.
 pub(crate) async fn show<K: Pages>(State(app): State<App>, shell: Shell, query: Query) -> Result<Response, Refusal> {
     let name = query.text(K::KEY).unwrap_or_default();
     if name.is_empty() {
@@ -200,7 +200,7 @@ pub(crate) async fn show<K: Pages>(State(app): State<App>, shell: Shell, query: 
     page::<K>(&app, shell, name, &K::visible_fields(&record, &app.config.keys, true), None)
 }
 
-/// `POST …/edit?key=…` changes that one; without a key a new one is added.
+/// `POST …/edit?key=…`: updates the record, or adds a new one if the key is missing.
 pub(crate) async fn submit<K: Pages>(
     State(app): State<App>,
     actor: Actor,
@@ -221,7 +221,7 @@ pub(crate) async fn submit<K: Pages>(
     }
     let mut fields = Fields::new(sent.clone());
     let mut read = K::NOUN.read(&mut fields);
-    // A secret that was not shown needs no key to stay.
+    // A stored secret that was not shown is kept without an encryption key.
     read.columns.retain(|(column, value)| !(keeps && value == MASK && K::TABLE.sealed.contains(column)));
     let is_json = form.text(JSON).is_some();
     let checked = fields.finish().map_err(Refusal::from);
@@ -242,7 +242,8 @@ pub(crate) async fn submit<K: Pages>(
     }
 }
 
-/// What was typed, as a body says it. What is no number stays as it is, and is refused as such.
+/// Converts a typed text to the value that an API body would contain. Text that is not a number is left unchanged, so
+/// that validation rejects it.
 pub(crate) fn typed(kind: FieldKind, text: Option<&str>) -> Value {
     let line = text.map(str::trim).filter(|text| !text.is_empty());
     match kind {
@@ -251,13 +252,13 @@ pub(crate) fn typed(kind: FieldKind, text: Option<&str>) -> Value {
             line.map_or(Value::Null, |text| text.parse::<i64>().map_or_else(|_| text.into(), Value::from))
         }
         FieldKind::Name { .. } | FieldKind::Word { .. } => line.unwrap_or_default().into(),
-        // Browsers send line ends as forms have them.
+        // Browsers send line breaks as CRLF.
         FieldKind::AnyText => text.unwrap_or_default().replace("\r\n", "\n").into(),
         _ => line.into(),
     }
 }
 
-/// Checks that the long texts are JSON.
+/// Returns an error if a long text is not valid JSON.
 fn check_json<K: Pages>(sent: &NounBody) -> Result<(), Refusal> {
     for field in K::NOUN.parts().filter(|field| matches!(field.kind, FieldKind::AnyText)) {
         let value = sent.columns.iter().find(|(column, _)| *column == field.column);
@@ -270,7 +271,7 @@ fn check_json<K: Pages>(sent: &NounBody) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Masks the sealed values that were typed: the form shows them again.
+/// Masks the typed secrets, because the form is shown again.
 fn mask<K: Pages>(sent: &mut Map<String, Value>) {
     let name = held(sent, K::NOUN.name().name);
     for field in K::NOUN.parts().filter(|field| is_sealed::<K>(field)) {
@@ -280,7 +281,7 @@ fn mask<K: Pages>(sent: &mut Map<String, Value>) {
     }
 }
 
-/// What a person can mend in the form; nothing where something else is wrong.
+/// Returns the message of an error that the user can correct in the form; `None` for other errors.
 fn problem<K: Pages>(refusal: &Refusal) -> Option<String> {
     match refusal {
         Refusal::Invalid(problems) => {
@@ -302,7 +303,7 @@ fn problem<K: Pages>(refusal: &Refusal) -> Option<String> {
     }
 }
 
-/// The form with what it holds; `name`: of one that is there.
+/// Renders the form. `name` is the name of an existing record, or empty for a new one.
 fn page<K: Pages>(
     app: &App,
     shell: Shell,

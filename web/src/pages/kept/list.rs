@@ -1,4 +1,4 @@
-//! The list of a noun: a search by name, and a table with a row for each record. A noun says its columns and its words.
+//! The list of a noun: a search by name, and a table with one row per record. Each noun defines its columns and texts.
 
 use super::{Listed, Pages, listed};
 use crate::extract::Query;
@@ -17,51 +17,49 @@ use orch_store::kept::Record;
 use std::fmt;
 use std::marker::PhantomData;
 
-/// What the list of a noun shows and says.
+/// Columns and texts of the list of a noun.
 pub(crate) trait Lists: Pages {
-    /// The sentence under the heading.
+    /// Sentence below the heading.
     const ABOUT: &'static str;
-    /// The title of the table.
     const CAPTION: &'static str;
-    /// The columns; the first has the names.
+    /// Columns of the table; the first one contains the names.
     const HEADS: &'static [Head];
-    /// How people call what names a record.
+    /// Label of the column that identifies a record.
     const WORD: &'static str = "name";
-    /// What the empty list says, in Markdown.
+    /// Text of the empty list, in Markdown.
     const WHEN_EMPTY: &'static str = "";
-    /// The formats of an export. Without formats the page neither imports nor exports.
+    /// Formats of an export. If empty, the page offers neither import nor export.
     const EXPORTS: &'static [FileFormat] = &[];
-    /// What a file that is imported may look like.
+    /// Example of a file to import.
     const FILE_EXAMPLE: &'static str = "";
-    /// What the last column offers to operators.
+    /// Label of the link in the last column, which only operators see.
     const VERB: &'static str = "Delete";
 
-    /// The cells of a record behind its name, one for each further head.
+    /// Returns the cells after the name, one per further column.
     fn cells(record: &Record, app: &App, shell: &Shell) -> Vec<Cell>;
 
-    /// Where the name of a record leads.
+    /// Returns the address that the name of a record links to.
     fn name_href(name: &str, can_operate: bool) -> Option<String> {
         can_operate.then(|| Self::href(name))
     }
 
-    /// Where the verb of a record leads.
+    /// Returns the address that the link in the last column leads to.
     fn verb_href(name: &str) -> Option<String> {
         Self::check_delete(name).is_ok().then(|| Self::delete_href(name))
     }
 }
 
-/// A column of the list.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Head {
     title: &'static str,
     class: &'static str,
     cell_class: &'static str,
-    /// Follows the number on a phone, where heads are not shown.
+    /// Unit shown after the number on narrow screens, where column headings are hidden.
     unit: &'static str,
 }
 
 impl Head {
-    /// `class`: of the head; `cell_class`: of the cells below it.
+    /// `class` applies to the heading and `cell_class` to the cells of the column.
     pub(crate) const fn new(title: &'static str, class: &'static str, cell_class: &'static str) -> Head {
         Head { title, class, cell_class, unit: "" }
     }
@@ -75,9 +73,9 @@ impl Head {
 pub(crate) enum Cell {
     Text(String),
     Count(i64),
-    /// Text behind the icon of what is queued.
+    /// Text after the icon of the state `queued`.
     Queued(String),
-    /// Words that are less important.
+    /// Text of secondary importance.
     Meta(String),
     Ago(parts::Ago),
 }
@@ -96,12 +94,12 @@ impl fmt::Display for Cell {
 
 impl HtmlSafe for Cell {}
 
-/// What only one noun shows beside its table.
+/// Content that only the lists of some nouns have.
 #[derive(Default)]
 pub(crate) struct Extras {
-    /// The page of each Kafka cluster, and its connection.
+    /// Name of each Kafka cluster with the address of its page.
     pub(crate) clusters: Vec<(String, String)>,
-    /// The connections that the binary brings: name and type.
+    /// Connections that the binary provides: name and type.
     pub(crate) brought: Vec<(String, String)>,
 }
 
@@ -109,7 +107,7 @@ pub(crate) struct Extras {
 #[template(path = "pages/kept/list.html")]
 struct KeptListPage<K: Lists> {
     shell: Shell,
-    /// The values that cannot be stored because the server has no key.
+    /// Values that cannot be stored because the server has no encryption key.
     locked: Option<&'static str>,
     extras: Extras,
     q: String,
@@ -133,7 +131,7 @@ pub(crate) async fn show<K: Lists>(State(app): State<App>, shell: Shell, query: 
     page::<K>(&app, shell, listed, Extras::default())
 }
 
-/// The page of the records that were found.
+/// Renders the list of the given records.
 pub(crate) fn page<K: Lists>(app: &App, shell: Shell, listed: Listed, extras: Extras) -> Result<Response, Refusal> {
     let Listed { q, filters, rows, before, after, .. } = listed;
     let is_locked = K::NOUN.has_secrets && app.config.keys.is_empty() && shell.can_operate();

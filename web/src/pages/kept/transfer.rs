@@ -1,5 +1,5 @@
-//! A file of Airflow or of ours that is taken over: pasted, or chosen where there is JavaScript. All of it, or nothing. And the
-//! file of all of a noun, in which `***` stands for what is secret.
+//! Import of a file in the format of Airflow or orch, pasted or selected (selecting needs JavaScript). An import is
+//! atomic. Also the export of all records of a noun, in which secrets are replaced by `***`.
 
 use super::list::Lists;
 use crate::api::kept::{add, change, done};
@@ -26,7 +26,7 @@ use sqlx::{Connection, PgConnection};
 struct ImportPage {
     shell: Shell,
     list: &'static str,
-    /// As in "Import connections".
+    /// Noun in the plural, as in "Import connections".
     words: &'static str,
     example: &'static str,
     format: FileFormat,
@@ -35,14 +35,15 @@ struct ImportPage {
     done: Option<ImportReport>,
 }
 
-/// What became of the file.
+/// Result of an import, by record name.
 #[derive(Debug, Default)]
 struct ImportReport {
     added: Vec<String>,
     changed: Vec<String>,
-    /// They are there already and stay as they are.
+    /// Existing records that were left unchanged.
     kept: Vec<String>,
-    /// They had `***` where a secret belongs, or lead elsewhere than those that had the secrets.
+    /// Records without their secrets: the file contained `***` instead, or the record points to another address than
+    /// the one the secrets belong to.
     without_secrets: Vec<String>,
 }
 
@@ -64,7 +65,7 @@ pub(crate) async fn ask_import<K: Lists>(shell: Shell) -> Result<Response, Refus
     page::<K>(shell, FileFormat::Json, false, None)
 }
 
-/// `POST …/import`. The text is not shown again: it may hold secrets.
+/// `POST …/import`: imports the text. The response does not repeat the text, because it may contain secrets.
 pub(crate) async fn import<K: Lists + ImportFile>(
     State(app): State<App>,
     actor: Actor,
@@ -133,7 +134,8 @@ async fn take_over_one<K: Kept>(
     Ok(())
 }
 
-/// Whether there was one. A text is left out whole, of an object its parts.
+/// Removes masked values, and returns true if there were any. A text is removed entirely, and of an object only the
+/// masked members.
 fn leave_out_masks<K: Kept>(sent: &mut NounBody) -> bool {
     let mut had_masks = false;
     let kind = |column: &str| K::NOUN.fields.iter().find(|field| field.column == column).map(|field| field.kind);
@@ -173,7 +175,7 @@ fn page<K: Lists>(
     html(status, &ImportPage { shell, list, words, example, format, overwrites, problem, done })
 }
 
-/// `GET …/export?format=json`: all of them, without their secrets.
+/// `GET …/export?format=json`: exports all records without their secrets.
 pub(crate) async fn export<K: ExportFile>(State(app): State<App>, query: Query) -> Result<Response, Refusal> {
     let format = format_named(query.text("format"), K::FILE_FORMATS);
     let records = match kept::list_all(&mut *app.pages().await?, K::TABLE).await {
