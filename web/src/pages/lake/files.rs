@@ -1,4 +1,4 @@
-//! `/lake/{namespace}/{table}/files`: the files of the newest snapshot, with what they say of their columns.
+//! `/lake/{namespace}/{table}/files`: the files of the newest snapshot with their column statistics.
 
 use super::{Head, LoadedTable, READS_DATA, find, turned};
 use crate::api::lake::without_values;
@@ -40,7 +40,7 @@ struct Range {
 }
 
 const OF_A_PAGE: i64 = 100;
-/// Of a value, in a list.
+/// Maximum number of characters of a value in the list.
 const MOST_CHARS: usize = 40;
 
 pub(crate) async fn show(

@@ -1,4 +1,4 @@
-//! `/lake/{namespace}/{table}/lineage`: the asset of a table, and which ways its data took.
+//! `/lake/{namespace}/{table}/lineage`: the asset of a table and the lineage of its data.
 
 use super::{Head, LoadedTable, find};
 use crate::extract::Names;
@@ -23,13 +23,14 @@ struct LineagePage {
     uri: String,
     drawing: Option<Drawing>,
     lineage_href: String,
-    /// What tasks know it as.
+    /// Name and address of the assets that have the table's URI.
     assets: Vec<(String, String)>,
     edges: Vec<EdgeLine>,
 }
 
 const MOST_EDGES: i64 = 100;
-/// In the picture: tasks that make the table or read it, what they do that with, and the same once more.
+/// Depth of the lineage picture: tasks that write or read the table, the data they use, and two more steps of tasks
+/// and data.
 const STEPS: usize = 4;
 
 pub(crate) async fn show(State(app): State<App>, shell: Shell, names: Names) -> Result<Response, Refusal> {

@@ -1,4 +1,4 @@
-//! `/lake/{namespace}/{table}/nulls`: which part of each column is null, and how that changed over the snapshots.
+//! `/lake/{namespace}/{table}/nulls`: the share of nulls in each column, and how it changed over the snapshots.
 
 use super::{Head, LoadedTable, ask, find};
 use crate::extract::Names;
@@ -22,7 +22,7 @@ struct NullsPage {
     chart: Option<Chart>,
     legend: Vec<(Sample, String)>,
     lines: Vec<ColumnNulls>,
-    /// Columns that have no null in any of the snapshots.
+    /// Columns without nulls in all of the snapshots.
     full: Vec<String>,
     sql_href: String,
 }
@@ -33,14 +33,14 @@ struct ColumnNulls {
     meter: Meter,
     nulls: String,
     rows: String,
-    /// Since the oldest of the snapshots, where it is another share now.
+    /// Change of the share since the oldest snapshot, in percentage points; `None` if it is negligible.
     change: Option<String>,
 }
 
-/// Columns times snapshots.
+/// Maximum number of rows read, which is columns times snapshots.
 const ROWS: usize = 20_000;
 const TITLE: &str = "Nulls in % of the rows";
-/// A line needs some points.
+/// Minimum number of snapshots for a line chart.
 const FEW: usize = 3;
 
 pub(crate) async fn show(State(app): State<App>, shell: Shell, names: Names) -> Result<Response, Refusal> {
@@ -72,7 +72,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, names: Names) -> 
     html(StatusCode::OK, &page)
 }
 
-/// The columns over the snapshots, the oldest first.
+/// Null counts of the columns over the snapshots, oldest first.
 struct Over {
     moments: Vec<String>,
     columns: Vec<Column>,
@@ -81,12 +81,12 @@ struct Over {
 #[derive(Debug, PartialEq)]
 struct Column {
     name: String,
-    /// Nulls and rows in each snapshot; nothing where the files do not count them.
+    /// Nulls and rows in each snapshot; `None` if the files have no null counts.
     counts: Vec<Option<(u64, u64)>>,
 }
 
 impl Over {
-    /// Of rows of `$nulls`: snapshot, moment, column, nulls, rows.
+    /// Reads rows of `$nulls`: snapshot, timestamp, column, nulls, rows.
     fn of(rows: &[Vec<Cell>]) -> Over {
         let mut over = Over { moments: Vec::new(), columns: Vec::new() };
         let mut places: BTreeMap<String, usize> = BTreeMap::new();
@@ -116,7 +116,7 @@ impl Column {
         self.counts.iter().map(|counts| counts.map(|(nulls, rows)| nulls as f64 / rows as f64 * 100.0))
     }
 
-    /// The difference between its greatest and its least share.
+    /// Returns the difference between the largest and the smallest share.
     fn span(&self) -> f64 {
         let shares = || self.shares().flatten();
         shares().fold(0.0, f64::max) - shares().fold(100.0, f64::min)
@@ -139,12 +139,12 @@ impl Column {
     }
 }
 
-/// A few nulls among many rows are not none.
+/// Formats a share in percent. A tiny share is shown as `< 0.01 %`, because rounding would turn it into zero.
 fn percent(share: f64) -> String {
     if share > 0.0 && share < 0.01 { "< 0.01 %".into() } else { format!("{share:.2} %") }
 }
 
-/// What is drawn of them.
+/// Returns the series of the columns whose share changed most.
 fn most_changed(columns: &[Column]) -> Vec<Series> {
     let mut most: Vec<&Column> = columns.iter().collect();
     most.sort_by(|a, b| b.span().total_cmp(&a.span()));

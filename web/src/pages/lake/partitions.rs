@@ -1,4 +1,4 @@
-//! `/lake/{namespace}/{table}/partitions`: how much is in each partition, as bars.
+//! `/lake/{namespace}/{table}/partitions`: the size of each partition, as bars.
 
 use super::{Head, LoadedTable, find, turned};
 use crate::extract::{Names, Query};

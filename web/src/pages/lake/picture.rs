@@ -1,6 +1,6 @@
-//! What a table looks like, on its page: the query that its property `orch.chart` says, or one made of its columns: a measure
-//! over its first time, or how many rows each day has. For those who may read data; a picture that takes too long is left
-//! out.
+//! Chart on the page of a table. Its query is the table property `orch.chart`, or is derived from the columns: a
+//! measure over the first time column, or the number of rows per day. Only users who may read data see it, and the
+//! page omits a chart that takes too long.
 
 use crate::pages::sql::SqlForm;
 use crate::pages::sql::results::draw;
@@ -10,14 +10,14 @@ use orch_store::lake_view::{CHART, LakeError, LakeTable, LakeView, Query, QueryL
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-/// A page does not wait longer for its picture.
+/// Timeout for the query of the chart.
 const TIME: Duration = Duration::from_secs(10);
-/// A table of more rows is only drawn if it says how.
+/// Larger tables are drawn only if they declare a query.
 const MOST_ROWS: u64 = 2_000_000;
-/// Points of a picture.
+/// Maximum number of points in the chart.
 const POINTS: usize = 400;
 
-/// A picture, what it shows, and the query that it was made of; or why there is none.
+/// Chart with its title and query, or the reason why there is no chart.
 pub(crate) struct Picture {
     pub(crate) sql: String,
     pub(crate) title: String,

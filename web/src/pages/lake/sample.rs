@@ -1,4 +1,4 @@
-//! `/lake/{namespace}/{table}/sample`: some rows of a table, for those who may read data.
+//! `/lake/{namespace}/{table}/sample`: sample rows of a table, for users who may read data.
 
 use super::{Head, LoadedTable, ask, find};
 use crate::extract::Names;

@@ -1,4 +1,4 @@
-//! `/lake/{namespace}/{table}/snapshots`: what was written when, newest first, and the run that did.
+//! `/lake/{namespace}/{table}/snapshots`: the snapshots of a table, newest first, with the run that wrote each.
 
 use super::{Head, LoadedTable, ROLLBACK, can_start, find, form_of, turned, writer_of};
 use crate::extract::{Names, Query};
@@ -19,7 +19,7 @@ struct SnapshotsPage {
     shell: Shell,
     head: Head,
     snapshots: Vec<SnapshotLine>,
-    /// How the table grew over the snapshots of this page: what is drawn, and the picture.
+    /// Growth of the table over the snapshots of this page: a title and a chart each.
     growth: Vec<(&'static str, Chart)>,
     before: Option<String>,
     after: Option<String>,
@@ -33,17 +33,17 @@ pub(crate) struct SnapshotLine {
     pub(crate) refs: Vec<String>,
     pub(crate) made_by: Option<(String, String)>,
     pub(crate) program: String,
-    /// `+3,322,604 −12`.
+    /// Added and deleted rows, such as `+3,322,604 −12`.
     pub(crate) rows: String,
     pub(crate) files: String,
     pub(crate) total: String,
     pub(crate) sql: String,
-    /// The form that gives the table the rows of this snapshot.
+    /// Address of the form that rolls the table back to this snapshot.
     pub(crate) back: Option<String>,
 }
 
 const OF_A_PAGE: i64 = 50;
-/// A line needs some points.
+/// Minimum number of snapshots for a line chart.
 const FEW: usize = 4;
 
 pub(crate) async fn show(
@@ -68,7 +68,7 @@ pub(crate) async fn show(
     html(StatusCode::OK, &page)
 }
 
-/// Nothing of a few snapshots, which the list shows as well.
+/// Returns no chart if there are fewer than `FEW` snapshots, because the list shows those as well.
 fn growth(newest_first: &[SnapshotRow], now: ZonedNow) -> Vec<(&'static str, Chart)> {
     if newest_first.len() < FEW {
         return Vec::new();

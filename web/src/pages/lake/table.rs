@@ -1,4 +1,4 @@
-//! `/lake/{namespace}/{table}`: the columns of a table, what it is divided by, and its newest snapshots.
+//! `/lake/{namespace}/{table}`: the columns and the partitioning of a table, and its newest snapshots.
 
 use super::picture::{Picture, picture};
 use super::{Head, LoadedTable, READS_DATA, find};
@@ -28,7 +28,7 @@ struct TablePage {
     facts: Vec<(&'static str, String)>,
     properties: Vec<(String, String)>,
     picture: Option<Picture>,
-    /// The query of the picture in the console.
+    /// Address of the SQL console with the chart's query.
     picture_href: String,
 }
 
