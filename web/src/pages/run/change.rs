@@ -1,4 +1,5 @@
-//! What people do to a run: stop it and mark it. Each has a page that says first what will change.
+//! User actions on a run: stop it, mark it and edit its note. Stopping and marking have a confirmation page that shows
+//! what will change.
 
 use super::{RunHead, find};
 use crate::extract::{Actor, Form, RunPath, no_such_run};
@@ -24,23 +25,23 @@ pub(crate) struct ChangePage {
     pub(crate) head: RunHead,
     pub(crate) title: String,
     pub(crate) sentence: String,
-    /// What changes, shortened.
+    /// Instances that change, truncated.
     pub(crate) lines: Vec<(parts::State, String)>,
     pub(crate) more: usize,
-    /// Of the form that shows the same for another choice: name, words, whether it is on.
+    /// Options of the preview: name, label, and whether it is selected.
     pub(crate) options: Vec<(&'static str, &'static str, bool)>,
-    /// Name, value and words of each button; the second part of the pair says that it is dangerous.
+    /// Value, label, and whether the button is dangerous.
     pub(crate) buttons: Vec<(&'static str, String, bool)>,
     pub(crate) fields: Vec<(&'static str, String)>,
     pub(crate) action: String,
-    /// The same for a terminal.
+    /// Equivalent shell command.
     pub(crate) command: String,
-    /// Where one goes who changes nothing.
+    /// Address of the link that cancels the action.
     pub(crate) back: String,
 }
 
 impl ChangePage {
-    /// Nothing is listed, chosen or offered yet. `action`: below the run.
+    /// Returns a confirmation page without lines, options and buttons. `action` is the path below the run's address.
     pub(crate) fn asking(shell: Shell, head: RunHead, title: String, sentence: String, action: &str) -> ChangePage {
         ChangePage {
             action: format!("{}/{action}", head.href),
@@ -109,7 +110,7 @@ pub(crate) async fn ask_mark(State(app): State<App>, shell: Shell, path: RunPath
     html(StatusCode::OK, &page)
 }
 
-/// No command marks: the API does.
+/// Returns a `curl` command, because no `orch` command marks runs.
 pub(crate) fn patched(path: &str, state: &str) -> String {
     let body = json!({ "state": state });
     format!(
@@ -130,7 +131,7 @@ pub(crate) async fn mark(State(app): State<App>, actor: Actor, path: RunPath, fo
     finish(&app, &run, ended.await?)
 }
 
-/// `POST …/note`: what people want to say of the run; an empty one takes it away.
+/// `POST …/note`: sets the note of the run; an empty text removes it.
 pub(crate) async fn note(State(app): State<App>, actor: Actor, path: RunPath, form: Form) -> Result<Response, Refusal> {
     let note = read_note(&form)?;
     let run = find(&mut *app.hot().await?, &path).await?;
@@ -140,7 +141,7 @@ pub(crate) async fn note(State(app): State<App>, actor: Actor, path: RunPath, fo
     Ok(see_other(&href(&run)))
 }
 
-/// The note of a form. `None`: it is to go.
+/// Reads a note from a form. `None` removes the note.
 pub(crate) fn read_note(form: &Form) -> Result<Option<String>, Refusal> {
     let text = form.text("note").unwrap_or_default().trim().replace("\r\n", "\n");
     if text.chars().count() > MOST_NOTE_CHARS {

@@ -1,5 +1,6 @@
-//! `…/clear?task=…` and `…/clear?pick=…&pick=…`: clears instances of a run, with what stands above or below them, and of
-//! the runs before or after it. The page says first what begins anew, and the button repeats how many.
+//! `…/clear?task=…` and `…/clear?pick=…&pick=…`: clears instances of a run, optionally with their upstream or
+//! downstream tasks and in earlier or later runs. The page first lists the instances that will restart, and the button
+//! repeats their number.
 
 use super::change::{ChangePage, href};
 use super::tasks::{picks as picks_of, same_version};
@@ -31,22 +32,22 @@ use std::sync::Arc;
 struct Choices {
     task: String,
     map_index: String,
-    /// Places in the run's version, and elements.
+    /// Task indexes in the run's version, and map indexes.
     picks: Vec<(TaskIdx, i32)>,
-    /// In which they have these places.
+    /// Version that the task indexes refer to.
     version: Option<i64>,
     upstream: bool,
     downstream: bool,
     only_failed: bool,
     only_running: bool,
-    /// Also in the runs before it, and after it.
+    /// Also clears the instances in earlier runs (`past`) and in later runs (`future`).
     past: bool,
     future: bool,
-    /// Goes on in the newest version of the DAG.
+    /// Continue with the newest version of the DAG.
     latest: bool,
 }
 
-/// What one run has to do with a clear.
+/// Effect of a clear on one run.
 struct RunToClear {
     run: RunDetails,
     version: Arc<Version>,
@@ -56,7 +57,7 @@ struct RunToClear {
 const SHOWN: usize = 50;
 /// Maximum number of commands that the page shows, so that a choice of many elements does not fill it with commands.
 const MAX_COMMANDS: usize = 20;
-/// Of which runs before and after it are looked at.
+/// Maximum number of earlier and later runs that are considered.
 const MOST_RUNS: i64 = 100;
 
 impl Choices {
@@ -80,7 +81,7 @@ impl Choices {
         })
     }
 
-    /// Some instances are meant, not all of the run.
+    /// Returns true if some instances are selected, not the whole run.
     fn is_narrow(&self) -> bool {
         !self.task.is_empty() || !self.picks.is_empty()
     }
@@ -110,7 +111,7 @@ impl Choices {
         fields
     }
 
-    /// In the run that it was asked of; `version`: that of the run.
+    /// Returns the selected tasks in the run of the request. `version` is the version of that run.
     fn selected(&self, path: &RunPath, version: &Version) -> Result<Vec<Selected>, Refusal> {
         let of = &version.plan;
         if !self.picks.is_empty() {
@@ -197,13 +198,14 @@ impl Choices {
     }
 }
 
-/// The same tasks in a run of another version; what that does not have is left out.
+/// Maps the selected tasks to the same tasks of another version. Tasks that the other version does not have are left
+/// out.
 fn carried(selected: &[Selected], from: &Plan, to: &Plan) -> Vec<Selected> {
     let carry = |one: &Selected| Some(Selected { task: to.index_of(from.task_id(one.task))?, index: one.index });
     selected.iter().filter_map(carry).collect()
 }
 
-/// What is wished of the run, and of those before and after it that are meant too.
+/// Returns what to clear in the run and in the selected earlier and later runs.
 async fn wishes(
     app: &Inner,
     db: &mut PgConnection,
@@ -261,7 +263,7 @@ pub(crate) async fn ask(
     let run = find(&mut db, &path).await?;
     let head = RunHead::new(&run, shell.now);
     let mut choices = Choices::read(|name| query.text(name), query.all("pick"))?;
-    // The first time: what people mostly want. A task with all that stands below it, or what failed of a run.
+    // Defaults for the first view: a task with its downstream tasks, or the failed tasks of a failed run.
     let first = query.text("chosen").is_none();
     if first {
         choices.downstream = choices.is_narrow();
@@ -269,7 +271,7 @@ pub(crate) async fn ask(
     }
     let mut found = preview(&app, &mut db, &path, &run, &choices).await?;
     if first && choices.only_failed && count(&found) == 0 {
-        // It was stopped or marked: nothing of it failed by itself.
+        // The run was stopped or marked as failed, so it has no failed instances.
         choices.only_failed = false;
         found = preview(&app, &mut db, &path, &run, &choices).await?;
     }

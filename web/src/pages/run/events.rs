@@ -1,5 +1,5 @@
-//! `GET …/events`: tells a page that something it shows has changed, as server-sent events. The page then asks for itself
-//! again, so what is shown live is drawn by the same template as the rest. Lines of a log are sent as they come.
+//! `GET …/events`: server-sent events that notify a page of changes. The page then fetches itself again, so live
+//! content is rendered by the same template as the rest. Log lines are sent in the events.
 
 use super::{find, the_ledger};
 use crate::auth::Caller;
@@ -16,7 +16,7 @@ use orch_store::live::{TryKey, look_at_dags, look_at_streams, look_at_tries};
 use orch_store::overview::how_far;
 use uuid::Uuid;
 
-/// `…/runs/{dag_run_id}/events?mark=…`
+/// `…/runs/{dag_run_id}/events?mark=…`: changes of a run.
 pub(crate) async fn follow(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
@@ -32,7 +32,8 @@ pub(crate) async fn follow(
     answer(app, (&caller.name, headers), Watched::Run(run), mark, (read_page_mark(&query), None))
 }
 
-/// `…/tasks/{task_id}/{map_index}/events?attempt=…&mark=…&at=…`: the instance, and the log of one of its tries.
+/// `…/tasks/{task_id}/{map_index}/events?attempt=…&mark=…&at=…`: changes of an instance, and the log of one of its
+/// attempts.
 pub(crate) async fn follow_try(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
@@ -62,7 +63,7 @@ pub(crate) async fn follow_try(
     answer(app, (&caller.name, headers), Watched::Try(key), mark, (read_page_mark(&query), at))
 }
 
-/// `/events`: which runs there are, and how the DAGs are; `/events?of=streams`: how far streams are.
+/// `/events`: changes of the list of runs and of the DAGs. `/events?of=streams`: progress of streams.
 pub(crate) async fn follow_all(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
@@ -77,7 +78,7 @@ pub(crate) async fn follow_all(
     answer(app, (&caller.name, headers), Watched::All, mark, (read_page_mark(&query), None))
 }
 
-/// `/dags/{dag_id}/events`: its runs and their tasks.
+/// `/dags/{dag_id}/events`: changes of a DAG's runs and their tasks.
 pub(crate) async fn follow_dag(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
@@ -93,7 +94,7 @@ pub(crate) async fn follow_dag(
     answer(app, (&caller.name, headers), Watched::Dag(look.dag_id.into()), look.mark, (read_page_mark(&query), None))
 }
 
-/// What the page shows that asks.
+/// Returns the mark of the state that the requesting page shows.
 pub(crate) fn read_page_mark(query: &Query) -> Option<i64> {
     query.text("mark").and_then(|mark| mark.parse().ok())
 }

@@ -1,4 +1,5 @@
-//! Why a run or a task failed, in words that all pages share: the error of a try, how many elements failed, or who ended it.
+//! Messages that explain why a run or a task failed, shared by all pages: the error of an attempt, the number of
+//! failed elements, or the user who ended it.
 
 use super::RunHead;
 use crate::pages::home::task_href;
@@ -16,12 +17,12 @@ use orch_store::overview::first_failures;
 use orch_store::run::RunDetails;
 use sqlx::PgConnection;
 
-/// What the page of a failed run opens with.
+/// Message at the top of a failed run's page.
 pub(in crate::pages) struct Failure {
-    /// `load failed.`
+    /// Short message, such as `load failed.`
     pub(in crate::pages) title: String,
     pub(in crate::pages) words: String,
-    /// The task, or the element, whose log says more.
+    /// Address of the failed task or element.
     pub(in crate::pages) href: Option<String>,
 }
 
@@ -56,7 +57,7 @@ impl Failure {
     }
 }
 
-/// The failed tasks of a run that succeeded all the same.
+/// Failed tasks of a run that succeeded.
 pub(in crate::pages) struct PartlyFailed {
     pub(in crate::pages) count: usize,
     /// Names and addresses of the first tasks in the order of the DAG, at most `MAX_NAMED`.
@@ -82,17 +83,17 @@ impl PartlyFailed {
         (!tasks.is_empty()).then(|| PartlyFailed { count: tasks.len(), tasks: named.collect() })
     }
 
-    /// `2 tasks failed`
+    /// Returns a title such as `2 tasks failed`.
     pub(in crate::pages) fn title(&self) -> String {
         format!("{} failed", parts::counted(self.count, "task"))
     }
 
-    /// The number of failed tasks that are not named.
+    /// Returns the number of failed tasks that are not named.
     pub(in crate::pages) fn more(&self) -> usize {
         self.count - self.tasks.len()
     }
 
-    /// `load, store and 3 more`
+    /// Returns the names as text, such as `load, store and 3 more`.
     pub(in crate::pages) fn names(&self) -> String {
         let names: Vec<&str> = self.tasks.iter().map(|(name, _)| name.as_str()).collect();
         match self.more() {
@@ -106,12 +107,12 @@ fn of_element(map_index: i32, causes: &[String]) -> String {
     format!("The first error, of element {map_index}: {}", in_words(causes))
 }
 
-/// Causes, the outermost first.
+/// Joins the causes of an error, outermost first.
 pub(crate) fn in_words(causes: &[String]) -> String {
     causes.join(": ")
 }
 
-/// How many elements of a mapped task failed: `2 of 3 elements`.
+/// Returns the number of failed elements of a mapped task, such as `2 of 3 elements`.
 pub(crate) fn elements_failed(run: &Run, planned: &PlanTask) -> Option<String> {
     let len = run.len(planned).filter(|len| *len > 0)?;
     let counts = run.element_counts(planned)?;
@@ -119,7 +120,7 @@ pub(crate) fn elements_failed(run: &Run, planned: &PlanTask) -> Option<String> {
     Some(format!("{failed} of {len} {}", if len == 1 { "element" } else { "elements" }))
 }
 
-/// Who ended what did not fail by itself.
+/// Returns who ended a run or an instance that did not fail by itself.
 pub(crate) fn ended_by(deed: Option<&AuditRow>) -> String {
     let Some(deed) = deed else {
         return "It was ended from outside, and the audit log does not name who did it.".into();
@@ -137,12 +138,12 @@ pub(crate) fn ended_by(deed: Option<&AuditRow>) -> String {
     }
 }
 
-/// What the tries of a failed instance do not say.
+/// Reasons for a failed instance that its attempts do not contain.
 #[derive(Debug, Default)]
 pub(crate) struct Beyond {
-    /// Of a mapped task as a whole: its first error.
+    /// First error of an element, for a mapped task as a whole.
     pub(crate) element: Option<ElementFailure>,
-    /// None of its tries failed: who ended it.
+    /// Who ended the instance, if none of its attempts failed.
     pub(crate) ending: Option<String>,
 }
 
@@ -168,7 +169,7 @@ impl Beyond {
         Ok(Beyond { element: None, ending: Some(ended_by(deed.as_ref())) })
     }
 
-    /// The first error of an element, or why the map could not be expanded.
+    /// Returns the first error of an element, or why the map could not be expanded.
     pub(crate) fn first_error(&self) -> Option<String> {
         let failed = self.element.as_ref()?;
         let is_element = failed.map_index >= 0;

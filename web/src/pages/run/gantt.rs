@@ -1,6 +1,6 @@
-//! Task instances over time: a bar for each try, a thin line while one waits for a slot, dots between tries. What stands on
-//! the critical path is bold; the elements of a mapped task stand below a row of all of it, and the tasks of a group below
-//! a row of the group, in the order of the grid.
+//! Gantt chart of task instances: a bar for each attempt, a thin line while an instance waits for a slot, dots between
+//! attempts. Tasks on the critical path are bold. Elements of a mapped task are below a row for the whole task, and
+//! tasks of a group below a row for the group, in the order of the grid.
 
 use crate::pages::dag::grid::{Block, blocks};
 use crate::pages::encoded;
@@ -26,18 +26,18 @@ pub(super) struct Gantt {
 pub(super) struct Row {
     pub(super) name: String,
     pub(super) href: String,
-    /// None: a row of many.
+    /// `None` for a row that summarizes several instances.
     pub(super) state: Option<parts::State>,
     pub(super) note: String,
     pub(super) took: Option<String>,
-    /// On the critical path.
+    /// True if the task is on the critical path.
     pub(super) is_critical: bool,
-    /// How many rows it stands below: that of its group, and of an element that of its task.
+    /// Indentation: one level for a group and one for a mapped task.
     pub(super) depth: u8,
     pub(super) drawing: Drawing,
 }
 
-/// Ten-thousandths of the width with words.
+/// Ticks of the time axis: position in ten-thousandths of the width, and label.
 #[derive(Debug, Clone)]
 pub(super) struct Axis(Vec<(i64, String)>);
 
@@ -45,10 +45,10 @@ pub(super) struct Axis(Vec<(i64, String)>);
 pub(super) struct Drawing {
     label: String,
     ticks: Vec<i64>,
-    /// Waiting for a slot.
+    /// Time spent waiting for a slot.
     idle: Vec<(i64, i64)>,
     bars: Vec<Bar>,
-    /// Between two tries, with how long that was if there is room to say it.
+    /// Time between two attempts, with its duration if the gap is wide enough for a label.
     gaps: Vec<(i64, i64, Option<String>)>,
     words: Option<String>,
 }
@@ -59,16 +59,16 @@ struct Bar {
     to: i64,
     state: &'static str,
     title: String,
-    /// Of many elements together.
+    /// True if the bar summarizes several elements.
     is_band: bool,
 }
 
 const WHOLE: i64 = 10_000;
 const THIN: i64 = 35;
-/// The least gap that has room for words.
+/// Minimum width of a gap that has a label, in ten-thousandths.
 const WORDY: i64 = 700;
 
-/// Clocks of a database and of workers differ by less.
+/// The clocks of the database and the workers differ by less.
 const AGAIN: TimeDelta = TimeDelta::milliseconds(5);
 
 struct Scale {
@@ -84,7 +84,7 @@ impl Scale {
     }
 }
 
-/// What a chart is made of.
+/// Input of a chart.
 pub(super) struct Of<'a> {
     pub(super) run: &'a RunDetails,
     pub(super) plan: &'a Plan,
@@ -102,7 +102,7 @@ impl Gantt {
         let from = run.started_at.unwrap_or(run.created_at);
         let last = instances.iter().filter_map(|instance| instance.ended_at).max();
         let to = run.ended_at.or(last.filter(|_| run.state.is_finished())).unwrap_or(now.at).max(from);
-        // A little room, so that the last bar does not touch the edge.
+        // The margin keeps the last bar away from the edge.
         let scale = Scale { from, whole: ((to - from) * 102 / 100).max(TimeDelta::milliseconds(1)) };
         let axis = axis(&scale, now);
         let mut tries: BTreeMap<(u16, i32), Vec<&OldTry>> = BTreeMap::new();
@@ -130,12 +130,12 @@ impl Gantt {
     }
 }
 
-/// The instances of a task, which stand together.
+/// Returns the instances of a task, which are consecutive.
 fn of_task(instances: &[InstanceRow], task: TaskIdx) -> impl Iterator<Item = &InstanceRow> {
     instances.iter().filter(move |instance| instance.task == task)
 }
 
-/// The row above the tasks of a group: from the first that began to the last that ended.
+/// Returns the row of a group, from the first start to the last end of its tasks.
 fn of_group(of: &Of<'_>, (group, tasks): (&str, &[TaskIdx]), scale: &Scale, axis: &Axis, now: ZonedNow) -> Row {
     let spans = || of.spans.iter().filter(|span| tasks.contains(&span.task));
     let (began, tasks) = (spans().count(), parts::counted(tasks.len(), "task"));
@@ -168,7 +168,7 @@ fn of_group(of: &Of<'_>, (group, tasks): (&str, &[TaskIdx]), scale: &Scale, axis
     row
 }
 
-/// The row above the elements of a mapped task: from the first that began to the last that ended.
+/// Returns the row of a mapped task, from the first start to the last end of its elements.
 fn whole(of: &Of<'_>, first: &InstanceRow, scale: &Scale, axis: &Axis, now: ZonedNow) -> Row {
     let Some(span) = of.spans.iter().find(|span| span.task == first.task) else {
         let drawing = Drawing::new(format!("{}: none of its elements began", first.task_id), axis);
@@ -229,7 +229,7 @@ fn row(instance: &InstanceRow, before: &[&OldTry], scale: &Scale, axis: &Axis, h
         let Some(started) = started else { continue };
         let from = scale.place(*started).min(WHOLE - THIN);
         let to = scale.place(end.unwrap_or(now.at)).clamp(from + THIN, WHOLE);
-        // What was superseded did not end well, whatever is written of it.
+        // A superseded attempt has the state `none` and did not succeed, so it is drawn as `up_for_retry`.
         let attempt_state = *state;
         let state = if attempt_state == TaskState::None { "up_for_retry" } else { state.as_str() };
         let mut title = format!("{}, {}", parts::words(state), parts::duration(end.unwrap_or(now.at) - *started));
@@ -244,14 +244,15 @@ fn row(instance: &InstanceRow, before: &[&OldTry], scale: &Scale, axis: &Axis, h
         // The time between an attempt and a clear is not waiting, only the time until a retry.
         if let Some((place, at)) = ended.filter(|_| is_retried) {
             let next = queued.unwrap_or(*started).max(at);
-            // Short bars are drawn wider than they are, so the next one may begin before this one ends.
+            // Short bars are drawn wider than their duration, so the next bar may start before this one ends.
             let to = scale.place(next).min(from);
             if to > place {
                 let delay = (to - place > WORDY).then(|| parts::duration(next - at));
                 drawing.gaps.push((place, to, delay));
             }
         }
-        // Queued after it started: it waited, or its worker was lost, and a worker claimed it again later.
+        // The instance was queued after its start: it was deferred or its worker was lost, and a worker claimed it
+        // again later.
         let again = queued.filter(|queued| *queued > *started + AGAIN).map(|queued| (scale.place(queued), queued));
         if let Some((place, queued)) = again.filter(|(place, _)| (from + THIN..=to - THIN).contains(place)) {
             let until = parts::duration(queued - *started);
@@ -270,7 +271,7 @@ fn row(instance: &InstanceRow, before: &[&OldTry], scale: &Scale, axis: &Axis, h
     if instance.state == TaskState::UpForRetry
         && let Some((place, _)) = ended
     {
-        // The words say when the retry starts. A narrow gap has no space for them, and a line would cross them.
+        // The label contains the time of the retry. A narrow gap has no space for it, and a line would cross it.
         let to = scale.place(now.at);
         if to - place > WORDY * 3 {
             drawing.gaps.push((place, to, drawing.words.take()));
@@ -293,7 +294,7 @@ fn row(instance: &InstanceRow, before: &[&OldTry], scale: &Scale, axis: &Axis, h
     }
 }
 
-/// A try as it is drawn.
+/// An attempt as it is drawn.
 struct DrawnTry {
     queued: Option<DateTime<Utc>>,
     started: Option<DateTime<Utc>>,
@@ -334,7 +335,7 @@ fn note(tries: &[DrawnTry]) -> String {
     [many, lost].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-/// What a row says that has no bar.
+/// Returns the text of a row without a bar.
 fn words(instance: &InstanceRow, now: ZonedNow) -> Option<String> {
     match instance.state {
         TaskState::UpstreamFailed => Some("did not start: a task before it failed".into()),
@@ -360,7 +361,7 @@ fn axis(scale: &Scale, now: ZonedNow) -> Axis {
     Axis(ticks)
 }
 
-/// A step of the axis, which is a round number.
+/// Formats a step of the axis, which is a round number.
 fn short(millis: i64) -> String {
     match millis {
         0..100 => format!("{millis} ms"),
@@ -375,7 +376,7 @@ fn short(millis: i64) -> String {
     }
 }
 
-/// Ten-thousandths as percent.
+/// Formats ten-thousandths as percent.
 struct Percent(i64);
 
 impl fmt::Display for Percent {
@@ -391,7 +392,7 @@ impl fmt::Display for Axis {
             let class = if place % 2 == 1 { "axt alt" } else { "axt" };
             let at = Percent(*at);
             write!(f, r#"<line class="ax" x1="{at}" x2="{at}" y1="20" y2="28"/>"#)?;
-            // The first says a whole time: what would stand in it is left out, and what would stand beyond the end.
+            // The first label is a full time. Labels that would overlap it or the right edge are omitted.
             if place == 0 || (WHOLE / 5..WHOLE * 9 / 10).contains(&at.0) {
                 write!(f, r#"<text class="{class}" x="{at}" y="18" dx="4">{words}</text>"#)?;
             }
@@ -451,7 +452,7 @@ mod tests {
         DateTime::from_timestamp(1_800_000_000 + second, 0).expect("a timestamp")
     }
 
-    /// The drawing of an instance of a run that started at 0, at 100.
+    /// Draws an instance of a run that started at 0 s. The current time is 100 s.
     fn drawn(instance: &InstanceRow, before: &[&OldTry]) -> Drawing {
         let scale = Scale { from: at(0), whole: TimeDelta::seconds(100) };
         row(instance, before, &scale, &Axis(Vec::new()), "/r", ZonedNow::utc(at(100))).drawing
@@ -479,7 +480,7 @@ mod tests {
         assert_eq!(retried.gaps, [(2_000, 6_000, Some("40 s".to_string()))]);
         let cleared = drawn(&second, &[&old(TaskState::Failed, 0, 20)]);
         assert_eq!((cleared.gaps.len(), cleared.bars.len()), (0, 2));
-        // The retry is still to come.
+        // The retry has not started yet.
         let waits = InstanceRow { wake_at: Some(at(130)), ..instance(TaskState::UpForRetry, 0, Some(20)) };
         let waits = drawn(&waits, &[&old(TaskState::UpForRetry, 0, 20)]);
         assert_eq!(waits.gaps, [(2_000, 10_000, Some("next try in 30 s".to_string()))]);

@@ -1,4 +1,4 @@
-//! `…/mark-chosen?pick=…&pick=…`: somebody says how several instances of a run ended, after a look at which.
+//! `…/mark-chosen?pick=…&pick=…`: marks several instances of a run after a confirmation that lists them.
 
 use super::change::{ChangePage, href};
 use super::tasks::{picks, same_version};
@@ -21,7 +21,7 @@ use orch_store::locks::Locks;
 use orch_store::version::Version;
 use sqlx::Connection;
 
-/// Those that the run's version has.
+/// Returns the selected instances whose tasks exist in the run's version.
 fn known<'a>(
     texts: impl Iterator<Item = &'a str>,
     read_in: Option<&str>,
@@ -84,7 +84,8 @@ pub(crate) async fn mark(State(app): State<App>, actor: Actor, path: RunPath, fo
         let mut tx = db.begin().await.map_err(StoreError::from)?;
         match carry_out(&app, &mut tx, Locks::begin(), &actor, &[(run.clone(), vec![instance])], &wish).await {
             Ok(()) => tx.commit().await.map_err(StoreError::from)?,
-            // What waits for its turn stays; the table says how each stands.
+            // Instances that cannot be marked in their current state are left unchanged; the table shows the state of
+            // each.
             Err(Refusal::Plain { status: StatusCode::CONFLICT, .. }) => {}
             Err(refusal) => return Err(refusal),
         }

@@ -1,4 +1,4 @@
-//! A run that is parked: why, and since when.
+//! The reason why a run is parked, and since when.
 
 use crate::parts::{self, Ago, ZonedNow};
 use crate::refusal::Refusal;

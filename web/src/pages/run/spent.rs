@@ -1,6 +1,6 @@
-//! Where the time of a run went: the tasks on its critical path, and the time in which they worked, waited (for a slot, a pool, a
-//! limit, a retry, a sensor or people), or ran on a worker that was lost. The rest is time of orch itself. Time before a clear is
-//! not included.
+//! Breakdown of a run's duration along its critical path: time in which tasks worked, waited (for a slot, a pool, a
+//! limit, a retry, a sensor or people) or ran on a worker that was lost. The rest is overhead of orch. Time before a
+//! clear is not included.
 
 use crate::parts::{self, ZonedNow};
 use askama::filters::HtmlSafe;
@@ -15,48 +15,48 @@ use std::fmt;
 
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Spent {
-    /// From the first task on it to the last.
+    /// Tasks of the critical path, first to last.
     pub(super) path: Vec<TaskIdx>,
     working: TimeDelta,
     /// Waiting for retries: from the end of an attempt to the next one.
     delays: TimeDelta,
     slots: TimeDelta,
-    /// In line for a pool or a limit.
+    /// Time waiting for a pool or a limit.
     gates: TimeDelta,
     /// From the start of an attempt until its lost worker no longer held it.
     lost: TimeDelta,
-    /// Waiting for a sensor or an answer: from the start of an attempt until it was queued for the last time. Attempts that a
-    /// stopping worker handed over are included, because nothing stored tells them apart.
+    /// Time waiting for a sensor or an answer: from the start of an attempt until it was queued for the last time.
+    /// Attempts that a stopping worker handed over are included, because the stored data does not distinguish them.
     aside: TimeDelta,
     /// From the end of the last task to the end of a run that was ended while it waited.
     until_ended: TimeDelta,
     own: TimeDelta,
-    /// Until it was cleared; not a part of the whole.
+    /// Time before a clear, which is not included in the total.
     paused: TimeDelta,
-    /// Hand-overs from one task of the path to the next.
+    /// Number of hand-overs from one task of the path to the next.
     hand_overs: usize,
-    /// What each task of the path worked.
+    /// Working time of each task of the path.
     work: BTreeMap<TaskIdx, TimeDelta>,
 }
 
-/// Clocks of several machines: so far what follows may seem to begin before what it follows has ended.
+/// Clocks of machines differ: a task can seem to start this much before its predecessor ended.
 const SLACK: TimeDelta = TimeDelta::milliseconds(5);
-/// What has a gate and takes longer stood at it.
+/// A gated task whose hand-over takes longer was waiting at its gate (a pool, a limit or an earlier run).
 const HAND_OVER: TimeDelta = TimeDelta::milliseconds(20);
-/// No hand-over takes so long; in a run that was cleared somebody was away meanwhile.
+/// A hand-over never takes this long. In a run that was cleared, a longer gap is idle time before the clear.
 const PAUSE: TimeDelta = TimeDelta::seconds(1);
 
-/// One go at a task.
+/// One attempt of a task.
 #[derive(Debug, Clone, Copy)]
 struct TrySpan {
     queued: Option<DateTime<Utc>>,
     started: DateTime<Utc>,
     ended: Option<DateTime<Utc>>,
-    /// It lost a worker and began again.
+    /// The attempt lost a worker and was restarted.
     lost: bool,
-    /// Its retry follows, or would have.
+    /// A retry followed this attempt, or was due.
     retried: bool,
-    /// It began and is in no hands by now.
+    /// The attempt has started and no worker holds it now.
     waits: bool,
 }
 
@@ -77,14 +77,14 @@ impl TrySpan {
     }
 }
 
-/// The tries of a task since it was last cleared.
+/// Attempts of a task since it was last cleared.
 struct Tries {
     all: Vec<TrySpan>,
     was_cleared: bool,
 }
 
 impl Tries {
-    /// Elements work beside each other; only what is not mapped has tries one after the other.
+    /// Elements of a mapped task run in parallel; only the attempts of a task that is not mapped are sequential.
     fn new(plan: &Plan, span: &TaskSpan, old: &[&OldTry]) -> Tries {
         let current = TrySpan::current(span);
         if plan.task(span.task).map.is_some() {
@@ -93,7 +93,7 @@ impl Tries {
         let cleared = old.iter().rposition(|one| one.state != TaskState::UpForRetry);
         let since = &old[cleared.map_or(0, |last| last + 1)..];
         let mut all: Vec<TrySpan> = since.iter().filter_map(|one| TrySpan::old(one)).collect();
-        // As long as a retry waits for its time, the try before it is both: history, and what the instance has.
+        // While a retry waits, the previous attempt is both in the history and in the instance.
         if all.last().is_none_or(|last| last.started != current.started) {
             all.push(current);
         }
@@ -109,18 +109,18 @@ impl Tries {
     }
 }
 
-/// What is known of a run.
+/// Input of the breakdown.
 pub(super) struct Of<'a> {
     pub(super) plan: &'a Plan,
     pub(super) run: &'a RunDetails,
     pub(super) spans: &'a [TaskSpan],
     pub(super) old: &'a [OldTry],
-    /// Tasks with a pool, a limit or a past.
+    /// Tasks with a pool, a limit or a dependency on earlier runs.
     pub(super) gated: &'a [TaskIdx],
 }
 
 impl Spent {
-    /// None: nothing has begun.
+    /// Returns `None` if no task has started.
     pub(super) fn of(of: &Of<'_>, now: ZonedNow) -> Option<Spent> {
         let mut old: HashMap<TaskIdx, Vec<&OldTry>> = HashMap::new();
         of.old.iter().for_each(|one| old.entry(one.task).or_default().push(one));
@@ -142,7 +142,7 @@ impl Spent {
             at = here.last().ended.unwrap_or(now.at);
         }
         let waits_for_retry = path.last().is_some_and(|task| tries[task].last().retried);
-        // Nothing is stored of what an open run waits for between two tasks, except for a retry.
+        // Nothing is stored about what an open run waits for between two tasks, except for a retry.
         let open_until = if waits_for_retry { now.at } else { at };
         let rest = (of.run.ended_at.unwrap_or(open_until) - at).max(TimeDelta::zero());
         if waits_for_retry {
@@ -156,7 +156,7 @@ impl Spent {
         Some(spent)
     }
 
-    /// From the end of the task before to the moment this one could be claimed.
+    /// Adds the time from the end of the previous task until this one could be claimed.
     fn hand_over(&mut self, of: &Of<'_>, task: TaskIdx, tries: &Tries, took: TimeDelta) {
         let took = took.max(TimeDelta::zero());
         let is_gated = of.gated.contains(&task);
@@ -169,7 +169,7 @@ impl Spent {
         }
     }
 
-    /// Counts a try after the one that ended at `last`; its own end.
+    /// Adds an attempt that follows the one that ended at `last`, and returns its end.
     fn follow(&mut self, one: &TrySpan, last: Option<DateTime<Utc>>, now: ZonedNow) -> DateTime<Utc> {
         let ended = one.ended.unwrap_or(now.at);
         let began = one.began();
@@ -177,7 +177,8 @@ impl Spent {
             self.delays += (began - last).max(TimeDelta::zero());
         }
         self.slots += (one.started - began.max(last.unwrap_or(began))).max(TimeDelta::zero());
-        // Queued after it started: it was taken from its worker then, and another one began it anew.
+        // The attempt was queued after its start: its worker no longer held it at that time, and a worker claimed it
+        // again.
         let again = if one.waits { Some(ended) } else { one.queued.filter(|queued| *queued > one.started + SLACK) };
         let from = again.unwrap_or(one.started).min(ended);
         let without_worker = (from - one.started).max(TimeDelta::zero());
@@ -203,13 +204,13 @@ impl Spent {
         self.parts().iter().fold(TimeDelta::zero(), |sum, (_, _, part)| sum + *part)
     }
 
-    /// In thousandths of all.
+    /// Returns the share of the total, in thousandths.
     fn share(&self, part: TimeDelta) -> i64 {
         let part = part.num_microseconds().unwrap_or(i64::MAX / 1_000);
         part.saturating_mul(1_000) / self.whole().num_microseconds().unwrap_or(i64::MAX).max(1)
     }
 
-    /// Name, and how long and how much of all.
+    /// Returns the name, the duration and the share of each part.
     pub(super) fn lines(&self) -> Vec<(&'static str, String)> {
         let said = |part: TimeDelta| {
             let percent = (self.share(part) + 5) / 10;
@@ -228,7 +229,7 @@ impl Spent {
         lines
     }
 
-    /// The task of the path that most exceeded what is usual, in a sentence.
+    /// Returns a sentence about the task of the path that exceeded its usual duration the most.
     pub(super) fn against(&self, plan: &Plan, usual: &[(TaskIdx, TimeDelta)]) -> Option<String> {
         let slower = usual.iter().filter_map(|(task, usual)| Some((*task, *self.work.get(task)?, *usual)));
         let slower =
@@ -238,7 +239,8 @@ impl Spent {
     }
 }
 
-/// The tasks that each began when the one before ended, back from the one that ended last.
+/// Returns the critical path. It is built backwards from the task that ended last: each step adds the predecessor that
+/// ended last before the task began.
 fn path(plan: &Plan, tries: &HashMap<TaskIdx, Tries>, now: ZonedNow) -> Option<Vec<TaskIdx>> {
     let ended = |task: TaskIdx| tries[&task].last().ended.unwrap_or(now.at);
     let mut path = vec![tries.keys().copied().max_by_key(|task| (ended(*task), *task))?];
@@ -255,7 +257,8 @@ fn path(plan: &Plan, tries: &HashMap<TaskIdx, Tries>, now: ZonedNow) -> Option<V
     Some(path)
 }
 
-/// What a task waited for and did begin: above what was decided without a start, what that waited for.
+/// Returns the started tasks that a task depends on. A dependency that was decided without a start is replaced by its
+/// own dependencies.
 fn above(plan: &Plan, task: TaskIdx, tries: &HashMap<TaskIdx, Tries>) -> BTreeSet<TaskIdx> {
     let (mut found, mut seen, mut open) = (BTreeSet::new(), BTreeSet::new(), vec![task]);
     while let Some(task) = open.pop() {
@@ -271,7 +274,7 @@ fn above(plan: &Plan, task: TaskIdx, tries: &HashMap<TaskIdx, Tries>) -> BTreeSe
     found
 }
 
-/// One bar of all of it.
+/// Draws the parts as one stacked bar.
 impl fmt::Display for Spent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(r#"<svg class="spent" role="img" aria-label="Shares of the time on the critical path">"#)?;
@@ -380,13 +383,13 @@ mod tests {
         OldTry { task, map_index: -1, try_no: 1, lost_no: 0, state, queued_at: from, started_at: from, ended_at: to }
     }
 
-    /// Nothing is gated but the last task.
+    /// Computes the breakdown. Only the last task is gated.
     fn of_run(run: &RunDetails, spans: &[TaskSpan], old: &[OldTry]) -> Spent {
         let of = Of { plan: &plan(), run, spans, old, gated: &[3] };
         Spent::of(&of, ZonedNow::utc(at(61))).expect("it began")
     }
 
-    /// In seconds, what there is.
+    /// Returns the nonzero parts in seconds.
     fn parts_in_seconds(spent: &Spent) -> String {
         let parts =
             spent.parts().into_iter().chain([("paused", "", spent.paused)]).filter(|(_, _, part)| !part.is_zero());
@@ -395,7 +398,7 @@ mod tests {
 
     #[test]
     fn what_never_started_does_not_hide_who_was_waited_for() {
-        // `quick` and `slow` were decided without a start, and `end` began after `a`.
+        // `quick` and `slow` were decided without a start, and `end` started after `a`.
         let spent = of_run(&run_details(), &[span(0, 0, 0, 50), span(3, 50, 50, 61)], &[]);
         assert_eq!((spent.path.as_slice(), parts_in_seconds(&spent).as_str()), (&[0, 3][..], "Working 61"));
     }
@@ -403,14 +406,14 @@ mod tests {
     #[test]
     fn the_time_before_a_clear_is_nobodys() {
         let run = RunDetails { clear_number: 1, ..run_details() };
-        // `slow` failed at 20 and was cleared at 45; it and `end` ran then.
+        // `slow` failed at 20 s and was cleared at 45 s; it and `end` ran then.
         let spans = [span(0, 0, 0, 10), span(2, 45, 45, 55), span(3, 55, 55, 61)];
         let spent = of_run(&run, &spans, &[old(2, TaskState::Failed, 10)]);
         assert_eq!(
             (spent.path.as_slice(), parts_in_seconds(&spent).as_str()),
             (&[0, 2, 3][..], "Working 26, paused 35")
         );
-        // All of it was cleared.
+        // The whole run was cleared.
         let spans = [span(0, 40, 40, 50), span(2, 50, 50, 61)];
         let before = [old(0, TaskState::Success, 0), old(2, TaskState::Failed, 10)];
         assert_eq!(parts_in_seconds(&of_run(&run, &spans, &before)), "Working 21, paused 40");
@@ -418,13 +421,13 @@ mod tests {
 
     #[test]
     fn a_worker_that_was_lost_is_not_work_of_the_task() {
-        // It began at 10, was taken from its worker at 40 and ended at 61.
+        // The instance started at 10 s, was taken from its worker at 40 s and ended at 61 s.
         let lost = TaskSpan { lost_no: 1, first_queued: Some(at(40)), ..span(2, 10, 10, 61) };
         assert_eq!(
             parts_in_seconds(&of_run(&run_details(), &[span(0, 0, 0, 10), lost.clone()], &[])),
             "Working 31, Lost with a worker 30"
         );
-        // Nobody has taken it again.
+        // No worker has claimed the instance again.
         let waits = TaskSpan { waits: true, last_ended: None, first_queued: Some(at(10)), ..lost };
         let open = RunDetails { ended_at: None, ..run_details() };
         assert_eq!(
@@ -460,7 +463,7 @@ mod tests {
 
     #[test]
     fn a_wait_for_a_sensor_or_people_is_waiting() {
-        // It started at 10, waited, was queued again at 40 and ended at 61.
+        // The instance started at 10 s, waited, was queued again at 40 s and ended at 61 s.
         let answered = TaskSpan { first_queued: Some(at(40)), ..span(2, 10, 10, 61) };
         assert_eq!(
             parts_in_seconds(&of_run(&run_details(), &[span(0, 0, 0, 10), answered.clone()], &[])),

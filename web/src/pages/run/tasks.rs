@@ -1,5 +1,5 @@
-//! `/dags/{dag_id}/runs/{dag_run_id}/tasks`: the task instances of a run as a table, by state and task, a page at a time,
-//! however many there are. What is chosen in it is cleared or marked after a look at what that changes.
+//! `/dags/{dag_id}/runs/{dag_run_id}/tasks`: the task instances of a run as a paged table, filtered by state and task.
+//! Selected instances are cleared or marked after a confirmation that lists the changes.
 
 use super::{FILTERS, RunHead, find};
 use crate::extract::{Query, RunPath, no_such_run};
@@ -24,7 +24,7 @@ struct TasksPage {
     head: RunHead,
     filter: &'static str,
     task: String,
-    /// Behind another filter's name.
+    /// Rest of the query string after the name of another filter.
     rest: String,
     names: Vec<String>,
     lines: Vec<ListedInstance>,
@@ -32,12 +32,12 @@ struct TasksPage {
     first_page: Option<String>,
     on: Option<String>,
     is_open: bool,
-    /// Of the run, by its number in the database: what is chosen is chosen in it.
+    /// Database id of the run's version, which the task indexes of the selection refer to.
     version: i32,
 }
 
 struct ListedInstance {
-    /// Place and element, for what is done with several.
+    /// Task index and map index, for actions on several instances.
     pick: String,
     name: String,
     kind: String,
@@ -52,12 +52,12 @@ struct ListedInstance {
 }
 
 const OF_A_PAGE: usize = 100;
-/// Chosen at once.
+/// Maximum number of instances in a selection.
 const MOST_PICKS: usize = 200;
-/// In the list to choose from.
+/// Maximum number of task names in the selection list.
 const MOST_NAMES: usize = 500;
 
-/// The instances that a form names by their places.
+/// Parses the selected instances: pairs of task index and map index.
 pub(super) fn picks<'a>(texts: impl Iterator<Item = &'a str>) -> Result<Vec<(u16, i32)>, Refusal> {
     let picks: Option<Vec<_>> = texts.map(pick_of).collect();
     let mut picks = picks.ok_or_else(|| Refusal::bad_request("`pick` is a place like `3.-1`"))?;
@@ -69,12 +69,12 @@ pub(super) fn picks<'a>(texts: impl Iterator<Item = &'a str>) -> Result<Vec<(u16
     Ok(picks)
 }
 
-/// Places that were read in one version mean other tasks in another.
+/// Returns an error if the task indexes refer to another version, in which they mean other tasks.
 pub(super) fn same_version(read_in: Option<i64>, version: &Version) -> StoreResult<()> {
     read_in.is_none_or(|read_in| read_in == i64::from(version.id)).then_some(()).ok_or(StoreError::OtherVersion)
 }
 
-/// `3.-1`: the fourth task, not mapped.
+/// Parses a task index and a map index: `3.-1` is the fourth task, not mapped.
 fn pick_of(text: &str) -> Option<(u16, i32)> {
     let (task, index) = text.split_once('.')?;
     Some((task.parse().ok()?, index.parse().ok().filter(|index| *index >= -1)?))

@@ -1,4 +1,4 @@
-//! By when a run was to be over, and who was told of it.
+//! Deadlines of a run, and the alerts that were sent for it.
 
 use crate::pages::encoded;
 use crate::parts::{self, Fact, ZonedNow};
@@ -10,17 +10,16 @@ use orch_store::list::Search;
 use orch_store::run::RunDetails;
 use sqlx::PgConnection;
 
-/// A DAG has no more deadlines.
+/// Maximum number of deadlines of a DAG.
 const MOST: i64 = 100;
 
-/// A deadline, as a line.
 pub(crate) struct DeadlineLine {
     pub(crate) sign: parts::State,
-    /// `1 h after it started`.
+    /// Definition, such as `1 h after it started`.
     pub(crate) words: String,
     pub(crate) at: Option<parts::Moment>,
     pub(crate) standing: String,
-    /// Of a run that is not over.
+    /// How late the run is, if it has missed the deadline and is not finished.
     late_by: Option<String>,
 }
 
@@ -53,12 +52,12 @@ fn line(row: &DeadlineRow, now: ZonedNow) -> DeadlineLine {
     }
 }
 
-/// By how much a run is late that is not over, and for which deadline.
+/// Returns how late an unfinished run is, and for which deadline. `None` if it is not late.
 pub(super) fn late(of: &[DeadlineLine]) -> Option<(String, String)> {
     of.iter().find_map(|line| Some((line.late_by.clone()?, line.words.clone())))
 }
 
-/// How many alerts there are of a run, or of a task of it, as the way to them.
+/// Returns the number of alerts of a run, or of one of its tasks, as a link to the list of alerts.
 pub(crate) async fn alerts(
     db: &mut PgConnection,
     run: &RunDetails,
