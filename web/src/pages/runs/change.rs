@@ -1,4 +1,5 @@
-//! `/runs/change?run=…&run=…&do=…`: clears, marks, stops or deletes several runs. The page says first what will change.
+//! `/runs/change?run=…&run=…&do=…`: clears, marks, stops or deletes several runs after a confirmation that lists the
+//! changes.
 
 use crate::auth::{Caller, Role};
 use crate::extract::{Actor, Form, Query};
@@ -25,7 +26,7 @@ use sqlx::{Connection as _, PgConnection};
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
-/// A page of the list.
+/// Maximum number of runs per change: one page of the list.
 const MOST_RUNS: usize = 100;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +37,7 @@ enum Do {
     Delete,
 }
 
-/// Those of the runs that are still there, each once, in the order in which they were chosen.
+/// Returns the selected runs that still exist, without duplicates, in the order of the selection.
 async fn chosen<'a>(db: &mut PgConnection, ids: impl Iterator<Item = &'a str>) -> Result<Vec<RunDetails>, Refusal> {
     let (mut seen, mut runs) = (BTreeSet::new(), Vec::new());
     for text in ids {
@@ -139,7 +140,7 @@ async fn clear_page(
     runs: &[RunDetails],
     query: &Query,
 ) -> Result<(), Refusal> {
-    // The first time: what people mostly want.
+    // Default for the first view: only failed tasks if all runs failed.
     let first = query.text("chosen").is_none();
     let mut only_failed = if first {
         !runs.is_empty() && runs.iter().all(|run| run.state == RunState::Failed)
@@ -148,7 +149,7 @@ async fn clear_page(
     };
     let mut counts = would(app, db, runs, only_failed).await?;
     if first && only_failed && counts.iter().sum::<usize>() == 0 {
-        // They were stopped or marked: nothing of them failed by itself.
+        // The runs were stopped or marked as failed, so they have no failed instances.
         only_failed = false;
         counts = would(app, db, runs, only_failed).await?;
     }
@@ -174,7 +175,7 @@ async fn clear_page(
     Ok(())
 }
 
-/// How many instances a clear would concern, run by run.
+/// Returns how many instances a clear would affect in each run.
 async fn would(
     app: &Inner,
     db: &mut PgConnection,
@@ -239,7 +240,7 @@ pub(crate) async fn change(
     Ok(see_other(form.text("back").and_then(local).unwrap_or("/runs")))
 }
 
-/// Whether it changed anything; what changes is written down run by run.
+/// Returns true if the run was changed. The audit log has one record per changed run.
 async fn carry_out(
     app: &Inner,
     tx: &mut PgConnection,
