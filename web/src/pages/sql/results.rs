@@ -1,4 +1,4 @@
-//! The rows of an answer as a table, and two of its columns as a picture.
+//! Query results as a table, and two of their columns as a chart.
 
 use super::SqlForm;
 use crate::pages::encoded;
@@ -6,27 +6,26 @@ use crate::parts::{self, Chart, ChartType};
 use orch_store::lake_view::{Cell, LakeTable, QueryAnswer, ResultColumn, cell_text};
 use serde_json::Value;
 
-/// Of a value in a table; the rest is in the file.
+/// Maximum number of characters of a value in a table; the download has all of them.
 const CELL_CHARS: usize = 300;
 
 pub(crate) struct Results {
     pub(crate) columns: Vec<ResultColumn>,
     pub(crate) rows: Vec<Row>,
     pub(crate) chart: Option<Chart>,
-    /// Why there is no picture although one was asked for.
+    /// Why there is no chart although one was requested.
     pub(crate) no_chart: Option<String>,
-    /// `12 rows in 38 ms, 1 of 31 files (2.1 MB)`.
+    /// Summary, such as `12 rows in 38 ms, 1 of 31 files (2.1 MB)`.
     pub(crate) words: String,
     pub(crate) more: bool,
 }
 
 pub(crate) struct Row {
     pub(crate) cells: Vec<ResultCell>,
-    /// The query for its history, in the console.
+    /// Address of the SQL console with the query for the row's history.
     pub(crate) history_href: Option<String>,
 }
 
-/// A cell of a table.
 pub(crate) struct ResultCell {
     pub(crate) text: String,
     pub(crate) is_null: bool,
@@ -38,7 +37,7 @@ impl Results {
         Results::with_chart(answer, &SqlForm::default())
     }
 
-    /// With the picture that somebody wishes.
+    /// Builds the results with the chart that the form requests.
     pub(crate) fn with_chart(answer: QueryAnswer, wish: &SqlForm) -> Results {
         let (chart, no_chart) = match draw(&answer, wish) {
             Ok(chart) => (chart, None),
@@ -65,7 +64,8 @@ impl Results {
         Results { rows: rows.collect(), columns, chart, no_chart, words, more: answer.more }
     }
 
-    /// Rows of a table as it is: each leads to its history, where the table says it.
+    /// Builds the results for unmodified rows of a table. Each row links to its history if the table provides a query
+    /// for it.
     pub(crate) fn of_table(answer: QueryAnswer, table: &LakeTable) -> Results {
         let histories = answer.rows.iter().map(|row| table.history_of(row, &answer.columns)).collect::<Vec<_>>();
         let mut results = Results::new(answer);
@@ -80,7 +80,7 @@ impl Results {
     }
 }
 
-/// The picture that is wished for; `Err`: why there is none.
+/// Draws the requested chart. Returns the reason if it cannot be drawn.
 pub(crate) fn draw(answer: &QueryAnswer, wish: &SqlForm) -> Result<Option<Chart>, String> {
     let look = match wish.chart.as_str() {
         "bar" => ChartType::Bars,
@@ -101,7 +101,7 @@ pub(crate) fn draw(answer: &QueryAnswer, wish: &SqlForm) -> Result<Option<Chart>
     Chart::new(look, title, points).map(Some).ok_or_else(|| "There are no numbers to draw.".into())
 }
 
-/// Decimals are text.
+/// Returns the number in a cell. Decimals are stored as text.
 pub(crate) fn as_number(cell: &Cell) -> Option<f64> {
     match cell {
         Value::Number(number) => number.as_f64(),

@@ -1,4 +1,4 @@
-//! What the console sends: a query to run, to be kept as a file, or to be ended.
+//! Actions of the SQL console: run a query, download its rows or cancel it.
 
 use super::results::Results;
 use super::{SqlForm, page, with_sql};
@@ -19,11 +19,11 @@ use orch_store::lake_view::{QueryLimits, collect_answer};
 use std::time::Instant;
 use uuid::Uuid;
 
-/// Rows on a page, without a wish that can be read.
+/// Number of rows on a page if the form contains no valid limit.
 const USUAL_ROWS: usize = 100;
 const MOST_ROWS: usize = 1_000;
 
-/// `POST /sql`: the console with the results, or with what is wrong with the query.
+/// `POST /sql`: the console with the results, or with the error of the query.
 pub(crate) async fn show_results(
     State(app): State<App>,
     actor: Actor,
@@ -36,7 +36,7 @@ pub(crate) async fn show_results(
     let is_admin = actor.is_admin;
     match results(&app, &actor, asked(&form, &wish.sql, limits), &wish).await {
         Ok(results) => page(&app, shell, wish, StatusCode::OK, Some(Ok(results))).await,
-        // It is the query that is wrong or too dear: what was typed stays, with the reason.
+        // The query is invalid or exceeds a limit: the console shows the typed text again, with the reason.
         Err(refusal) if refusal.is_told() => {
             let words = refusal.words_for(is_admin);
             let (problem, hint) = words.split_once("\nhint: ").unwrap_or((&words, ""));
@@ -52,7 +52,7 @@ async fn results(app: &App, actor: &Actor, asked: QueryRequest, wish: &SqlForm) 
     let began = Instant::now();
     let again = QueryRequest { id: Uuid::new_v4(), ..asked.clone() };
     let running = match begin(app, actor, asked).await {
-        // The form was sent before: the browser went back to it.
+        // The id is taken: the user went back to a form that was already sent.
         Err(Refusal::Plain { status: StatusCode::CONFLICT, .. }) => begin(app, actor, again).await?,
         begun => begun?,
     };
@@ -64,22 +64,22 @@ fn wish(form: &Form) -> SqlForm {
     SqlForm { sql: text("sql"), limit: text("limit"), chart: text("chart"), x: text("x"), y: text("y") }
 }
 
-/// With the id of the form, so that its cancel button knows it.
+/// Builds the request with the id of the form, which the form's cancel button refers to.
 fn asked(form: &Form, sql: &str, limits: QueryLimits) -> QueryRequest {
     let id = form.text("query_id").and_then(|id| id.parse().ok()).unwrap_or_else(Uuid::new_v4);
     QueryRequest { id, sql: sql.into(), limits }
 }
 
-/// `POST /sql/download`: all rows as a file.
+/// `POST /sql/download`: streams all rows as a file.
 pub(crate) async fn download(State(app): State<App>, actor: Actor, form: Form) -> Result<Response, Refusal> {
     let file = if form.text("format") == Some("json") { File::Json } else { File::Csv };
     let limits = QueryLimits { rows: MOST_FILE_ROWS, bytes: usize::MAX, ..QueryLimits::default() };
-    // The page stays as it is, so its id may have been used.
+    // The page is not reloaded, so the id of its form may be taken.
     let asked = QueryRequest { id: Uuid::new_v4(), ..asked(&form, form.text("sql").unwrap_or_default(), limits) };
     Ok(stream(begin(&app, &actor, asked).await?, file))
 }
 
-/// `POST /sql/{query_id}/cancel`: back to the console, with its text.
+/// `POST /sql/{query_id}/cancel`: cancels the query and returns to the console with its text.
 pub(crate) async fn cancel(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
@@ -89,7 +89,7 @@ pub(crate) async fn cancel(
 ) -> Result<Response, Refusal> {
     let id = names.get("query_id").parse().map_err(|_| Refusal::not_found("no query of yours runs under that id"))?;
     match wish_cancelled(&app, &caller, &actor, id).await {
-        // Not there: it ended by itself, and that is what was wanted.
+        // 404 means that the query finished by itself, which is what the user wanted.
         Ok(()) | Err(Refusal::Plain { status: StatusCode::NOT_FOUND, .. }) => {}
         Err(refusal) => return Err(refusal),
     }
