@@ -1,5 +1,5 @@
-//! `/streams/{stream_name}`: one stream: how far it is in each partition, what it did in the last hours, why it stopped, and the
-//! buttons that steer it.
+//! `/streams/{stream_name}`: the progress of a stream in each partition, its activity in the last hours, the reason
+//! why it stopped, and the buttons that control it.
 
 use super::{count, href, icon_of};
 use crate::api::streams::{USUAL_HOURS, declared, forget, named, steer, topic_note};
@@ -31,9 +31,9 @@ struct StreamPage {
     state: parts::State,
     said: &'static str,
     sign: &'static str,
-    /// `None`: its topic is a file, or not known yet.
+    /// `None` if the topic is a file or not known yet.
     topic_href: Option<String>,
-    /// What it keeps: a table, or a DAG whose runs it starts.
+    /// What the stream writes: a table, or a DAG whose runs it starts.
     target: &'static str,
     table_href: Option<String>,
     quarantine_href: Option<String>,
@@ -43,20 +43,20 @@ struct StreamPage {
     newest: Option<parts::Ago>,
     failed: Option<parts::Ago>,
     again: Option<parts::Ago>,
-    /// Where it goes on when it runs again.
+    /// Position at which the stream continues when it runs again.
     waits: Option<String>,
-    /// What its bundle says besides.
+    /// Other settings from the bundle.
     spec: Vec<(String, String)>,
     partitions: Vec<PartitionOfStream>,
     charts: Option<[(&'static str, Chart); 2]>,
     hours: i64,
     topic_note: Option<String>,
-    /// Why what the form asked for was refused, and what it asked for.
+    /// Why the form was rejected, and its values.
     problem: Option<String>,
     wish: StreamResetForm,
 }
 
-/// What the form for another place holds.
+/// Values of the form that resets the stream's position.
 #[derive(Default)]
 struct StreamResetForm {
     to: String,
@@ -70,7 +70,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, names: Names) -> 
     page(&app, shell, names.get("stream_name"), (StreamResetForm::default(), None)).await
 }
 
-/// `POST`: pauses, lets go on, restarts, moves or forgets it.
+/// `POST`: pauses, resumes, restarts, resets or forgets the stream.
 pub(crate) async fn steer_it(
     State(app): State<App>,
     actor: Actor,
@@ -138,7 +138,7 @@ async fn page(
     let partitions = partitions_of_stream(&mut db, name).await?;
     let minutes = minutes_of_stream(&mut db, name, i32::try_from(USUAL_HOURS * 60).unwrap_or(i32::MAX)).await?;
     let topic_note = topic_note(&mut db, &row, &partitions).await?;
-    // The first commit creates it.
+    // The first commit creates the table.
     let has_table = row.commits > 0 && app.config.lake.is_there();
     let table: Option<TableId> = row.lake_table().and_then(|table| table.parse().ok()).filter(|_| has_table);
     let ago = |at: Option<DateTime<Utc>>| at.map(|at| parts::ago(at, shell.now));
@@ -189,7 +189,7 @@ async fn page(
     html(status, &page)
 }
 
-/// Where a capture is in the log of its source.
+/// Returns the position of a capture in the log of its source.
 fn captured(row: &StreamRow) -> Vec<(String, String)> {
     let Some(position) = row.capture.clone().and_then(|at| serde_json::from_value::<CapturePosition>(at).ok()) else {
         return Vec::new();
@@ -210,14 +210,14 @@ fn seconds(ms: i64) -> String {
     format!("{}.{}", ms / 1_000, ms % 1_000 / 100)
 }
 
-/// `commit_every_ms` as `Commit every ms`.
+/// Returns the label of a field: `commit_every_ms` becomes `Commit every ms`.
 fn title(field: &str) -> String {
     let words = field.replace('_', " ");
     let mut letters = words.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
-/// Where a stream goes on, in words.
+/// Returns the position at which a reset stream continues, as text.
 fn place(reset: &Reset, now: ZonedNow) -> String {
     let from = match &reset.to {
         ResetTo::Earliest => "the oldest record that is kept".to_string(),
@@ -232,7 +232,8 @@ fn place(reset: &Reset, now: ZonedNow) -> String {
     }
 }
 
-/// Records of each minute and the lag at its end. A minute without a commit has no records, and the lag of the one before.
+/// Returns charts of the records per minute and of the lag at the end of each minute. A minute without a commit has no
+/// records, and the lag of the minute before.
 fn charts(minutes: &[StreamMinute], row: &StreamRow, now: ZonedNow) -> Option<[(&'static str, Chart); 2]> {
     let first = minutes.first()?.minute;
     let known: HashMap<DateTime<Utc>, &StreamMinute> = minutes.iter().map(|minute| (minute.minute, minute)).collect();
@@ -241,7 +242,7 @@ fn charts(minutes: &[StreamMinute], row: &StreamRow, now: ZonedNow) -> Option<[(
     let (mut at, mut lag) = (first, 0);
     while at <= last {
         let minute = known.get(&at);
-        // What came since the last commit counts too.
+        // The current minute has the current lag, which includes records that arrived since the last commit.
         lag = if at == last { row.lag } else { minute.map_or(lag, |minute| minute.lag) };
         let word = now.written(at, "%Y-%m-%d %H:%M");
         records.push((word.clone(), Some(minute.map_or(0, |minute| minute.records) as f64)));
