@@ -1,4 +1,4 @@
-//! What stands around a task instance: the same task in the last runs of its DAG, and the elements of a mapped task.
+//! Context of a task instance: the same task in the last runs of its DAG, and the elements of a mapped task.
 
 use crate::pages::encoded;
 use crate::pages::home::task_href;
@@ -18,14 +18,14 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 const RUNS: i64 = 30;
-/// One bar says nothing that the page does not say already.
+/// A single bar shows nothing that the page does not already show.
 const FEWEST_RUNS: usize = 2;
 const MOST_ELEMENTS: usize = 400;
-/// Of these, so many that went wrong come first.
+/// Maximum number of failed and retrying elements, which come first.
 const MOST_WRONG: usize = 200;
 const WRONG: [TaskState; 3] = [TaskState::Failed, TaskState::UpForRetry, TaskState::UpstreamFailed];
 
-/// A task in the last runs of its DAG, as a whole if it is mapped, and how long it took in each.
+/// Returns the durations of a task in the last runs of its DAG. A mapped task counts as a whole.
 pub(super) async fn over_runs(
     app: &Inner,
     db: &mut PgConnection,
@@ -57,14 +57,14 @@ pub(super) async fn over_runs(
     Ok((bars.len() >= FEWEST_RUNS).then(|| Durations::new(bars.into_iter(), usual, narrow::size(RUNS))))
 }
 
-/// In the middle of those that went well.
+/// Returns the median duration of the successful bars.
 fn usual(bars: &[Bar]) -> Option<TimeDelta> {
     let mut took: Vec<TimeDelta> = bars.iter().filter_map(Bar::of_success).collect();
     took.sort();
     took.get(took.len().saturating_sub(1) / 2).copied()
 }
 
-/// The elements of a mapped task: those that went wrong, then the first.
+/// Returns the elements of a mapped task: failed and retrying ones first, then the rest by index.
 pub(super) async fn elements(
     db: &mut PgConnection,
     versions: &mut Versions,
@@ -76,7 +76,7 @@ pub(super) async fn elements(
     let plan = &ledger.version.plan;
     let counts = plan.index_of(task_id).and_then(|task| ledger.run.element_counts(plan.task(task)));
     let has_wrong = counts.is_none_or(|counts| {
-        // Of a task that goes on some may wait for their next try, which the ledger does not count by itself.
+        // Elements of an unfinished task may be waiting for a retry, which the ledger does not count separately.
         counts.iter().any(|(state, count)| *count > 0 && (WRONG.contains(state) || !state.is_finished()))
     });
     let mut rows: Vec<InstanceRow> = Vec::new();

@@ -1,5 +1,5 @@
-//! What a task instance was called with, as its worker found it: values, params, its element, and the beginnings of what
-//! other tasks gave. Nothing is read whole that may be large.
+//! Inputs of a task instance as its worker received them: values, params, its element, and the first part of other
+//! tasks' outputs. Outputs that may be large are never read completely.
 
 use crate::pages::encoded;
 use crate::parts;
@@ -13,11 +13,10 @@ use orch_store::run::RunDetails;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
-/// One input.
 pub(super) struct Input {
     pub(super) name: String,
     pub(super) type_name: String,
-    /// Where it comes from, in words; a task can be gone to.
+    /// Origin of the value, as text, and the task to link to.
     pub(super) from: String,
     pub(super) task_id: Option<String>,
     pub(super) value: String,
@@ -29,9 +28,9 @@ impl Input {
     }
 }
 
-/// Of each value.
+/// Maximum number of characters of a value.
 const SHOWN: usize = 1_200;
-/// Of a list of what many elements gave.
+/// Maximum number of elements shown of a list of element outputs.
 const SHOWN_ELEMENTS: i64 = 3;
 const MOST_INPUTS: usize = 40;
 
@@ -42,7 +41,7 @@ struct Reader<'a> {
     map_index: i32,
 }
 
-/// In the order of the function's parameters.
+/// Returns the inputs in the order of the function's parameters.
 pub(super) async fn inputs(
     db: &mut PgConnection,
     plan: &Plan,
@@ -89,7 +88,7 @@ impl Reader<'_> {
         })
     }
 
-    /// Inside one mapped group: of the same element.
+    /// Returns the output of a task. Inside one mapped group it is the output of the same element.
     async fn output(&self, db: &mut PgConnection, id: &str) -> Result<String, Refusal> {
         let Some(task) = self.plan.index_of(id) else { return Ok("null".into()) };
         let domain = |task: TaskIdx| self.plan.task(task).map.map(|map| map.domain);
@@ -120,7 +119,8 @@ impl Reader<'_> {
         match (map, of) {
             (MapSpec::Each(source), _) => self.nth(db, source, index).await,
             (MapSpec::Zip(sources), Some(at)) if at < sources.len() => self.nth(db, &sources[at], index).await,
-            // Which of a combination it is depends on all lengths: the log of the task says more than a guess.
+            // Which combination this is depends on all lengths. The page shows only the index and does not guess; the
+            // task's log has the values.
             _ => Ok(json!(format!("combination {index}"))),
         }
     }

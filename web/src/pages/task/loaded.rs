@@ -1,4 +1,4 @@
-//! A task instance with what its page and the panel beside the grid say of it.
+//! A task instance with the data that its page and the panel next to the grid show.
 
 use super::why::StateExplanation;
 use crate::pages::run::failure::Beyond;
@@ -15,12 +15,12 @@ pub(in crate::pages) struct LoadedInstance {
     pub(in crate::pages) ledger: Ledger,
     pub(in crate::pages) instance: InstanceRow,
     pub(in crate::pages) tries: Vec<TryRow>,
-    /// Of a mapped task as a whole: how many elements it has.
+    /// Number of elements, for a mapped task as a whole.
     pub(in crate::pages) elements: Option<i32>,
 }
 
 impl LoadedInstance {
-    /// None: the run has no such instance.
+    /// Returns `None` if the run has no such instance.
     pub(in crate::pages) async fn find(
         app: &Inner,
         db: &mut PgConnection,
@@ -34,7 +34,7 @@ impl LoadedInstance {
         let found = get_instance(db, &mut app.versions.clone(), run.id, task_id, map_index).await?;
         let instance = match (found, elements) {
             (Some(instance), _) => instance,
-            // A mapped task as a whole has no instance; its elements have.
+            // A mapped task as a whole has no instance row; only its elements have.
             (None, Some(_)) => InstanceRow::untried(run.id, (task, task_id.into(), -1), ledger.run.task(task)),
             (None, None) => return Ok(None),
         };

@@ -1,5 +1,5 @@
-//! The log of a try: a window of it as lines with a number, a level and a time. What is searched for and which levels are
-//! shown stands in the address, and the server goes through the whole log, not only through the window.
+//! The log of an attempt: a window of lines with number, level and time. The search text and the levels are in the
+//! address, and the server filters the whole log, not only the window.
 
 mod download;
 mod line;
@@ -28,53 +28,54 @@ use scan::{Counts, Keep, LogFilter, LogMatches, scan};
 use std::fmt::Write;
 use uuid::Uuid;
 
-/// What one page shows. Packed, its lines are at most as large as this.
+/// Maximum size of a window. Compressed, its lines are not larger than this.
 const WINDOW_BYTES: i64 = 96 * 1024;
 const MOST_LINES: usize = 1_000;
-/// Shown before the line that was searched for.
+/// Number of lines shown before the line that was searched for.
 const CONTEXT: i64 = 8;
-/// Of lines that come while a page is open.
+/// Maximum number of new lines sent to an open page at once.
 const MOST_NEW_LINES: usize = 200;
-/// The gravest first; each button shows its level and what is graver. All that there is: the last.
+/// Sorted by severity, highest first. Each button shows its level and all more severe ones; the last shows everything.
 pub(crate) const LEVELS: [(&str, &str); 4] = [("error", "Error"), ("warn", "Warn"), ("info", "Info"), ("debug", "All")];
 
-/// What is asked of the log; all of it stands in the address.
+/// Log view that the query of the address selects.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct View {
     try_no: i16,
-    /// The line to begin with, or the line before which to end. Neither: the end of the log.
+    /// First line to show (`from`), or the line before which the window ends (`until`). If both are 0, the window is
+    /// the end of the log.
     from: i64,
     until: i64,
-    /// One line, whole.
+    /// Number of a single line to show without truncation.
     line: i64,
     query: String,
-    /// Which of the lines that were found; 0: none was chosen.
+    /// Number of the selected search hit; 0 for none.
     hit: i64,
-    /// Empty: all.
+    /// Levels to show; empty for all.
     levels: Vec<&'static str>,
-    /// The reader asked for the first error.
+    /// The reader requested the first error.
     to_error: bool,
-    /// The number of lines that were searched for it, if none of them is an error or a warning.
+    /// Number of lines that were searched, if none of them is an error or a warning.
     without_error: Option<i64>,
 }
 
-/// What is shown of it.
+/// The part of a log that is shown.
 #[derive(Debug)]
 pub(crate) struct Log {
     pub(crate) view: View,
     pub(crate) items: Vec<LogItem>,
-    /// Of all.
+    /// Number of lines in the whole log.
     pub(crate) total: i64,
-    /// Links to what stands before and behind this.
+    /// Links to the windows before and after this one.
     pub(crate) before: Option<String>,
     pub(crate) after: Option<String>,
     /// The link to the first error, or without errors to the first warning: its label and address.
     pub(crate) first_error: Option<(&'static str, String)>,
-    /// The log, or the part of it that was searched, has neither.
+    /// Message if the log, or the searched part of it, has neither errors nor warnings.
     pub(crate) no_errors: Option<String>,
     pub(crate) levels: Vec<Level>,
     pub(crate) search: Option<Search>,
-    /// Where the log ends, when its end is shown: lines that come belong below it.
+    /// End position of the log, if its end is shown. New lines are appended there.
     pub(crate) at: Option<At>,
 }
 
@@ -89,21 +90,21 @@ pub(crate) struct Level {
 
 #[derive(Debug)]
 pub(crate) struct Search {
-    /// `2 of 17`
+    /// Position among the hits, such as `2 of 17`.
     pub(crate) words: String,
     pub(crate) previous: Option<String>,
     pub(crate) next: Option<String>,
 }
 
-/// Lines with their numbers, as they are stored.
+/// Lines as they are stored, with their numbers.
 struct LogWindow {
     lines: Vec<(i64, String)>,
     total: i64,
     earlier: bool,
     later: bool,
-    /// Where the log ends, when its end is shown.
+    /// End position of the log, if its end is shown.
     end: Option<LogCursor>,
-    /// Lines with which the try began again, in other hands.
+    /// Numbers of the lines at which another worker resumed the attempt.
     restarts: Vec<i64>,
 }
 
@@ -132,7 +133,7 @@ impl View {
         }
     }
 
-    /// The same without a place in the log.
+    /// Returns the address of the view without a position in the log.
     fn base(&self) -> String {
         let mut href = format!("?try={}", self.try_no);
         if !self.query.is_empty() {
@@ -148,7 +149,7 @@ impl View {
         &self.query
     }
 
-    /// What the form of the search keeps of the address.
+    /// Returns the hidden fields of the search form.
     pub(crate) fn kept(&self) -> Vec<(&'static str, String)> {
         let levels = self.levels.last().map(|level| ("level", (*level).to_string()));
         [("try", self.try_no.to_string())].into_iter().chain(levels).collect()
@@ -166,13 +167,13 @@ impl View {
         format!("?try={}&from={}#L{}", self.try_no, (self.line - CONTEXT).max(1), self.line)
     }
 
-    /// The same from this level on.
+    /// Returns the address of the view with another lowest level.
     fn at_level(&self, place: usize) -> String {
         View { levels: at_least(place), ..self.clone() }.base()
     }
 }
 
-/// The level at this place and what is graver; empty: all.
+/// Returns the level at this index and all more severe ones; empty for all levels.
 fn at_least(place: usize) -> Vec<&'static str> {
     if place + 1 >= LEVELS.len() { Vec::new() } else { LEVELS[..=place].iter().map(|(class, _)| *class).collect() }
 }
@@ -199,7 +200,7 @@ pub(crate) async fn first_error(
     Ok(number.map(|number| format!("?try={}&from={}#L{number}", one.try_no, (number - CONTEXT).max(1))))
 }
 
-/// With times as clocks show them in that zone.
+/// Loads the log with times in `zone`.
 pub(crate) async fn load(
     app: &App,
     run: Uuid,
@@ -232,7 +233,7 @@ pub(crate) async fn load(
     for line in lines.iter_mut().filter(|line| shown.restarts.contains(&line.number)) {
         line.restart = began_again(one, task.kind == "sensor" || task.options.poll_every_ms.is_some());
     }
-    // Of the whole log or not at all.
+    // Counts are available only if the whole log was read.
     let count = |class: &str| match &counted {
         Some(counted) => counted.get(class).copied().unwrap_or(0),
         None if is_whole => lines.iter().filter(|line| line.class == class).count(),
@@ -265,8 +266,8 @@ pub(crate) async fn load(
     })
 }
 
-/// Returns the link to the first error or warning, and what is shown if the log has neither. The link is to a page that
-/// searches the log if this page does not show the whole log or if more lines may follow.
+/// Returns the link to the first error or warning, and the message if the log has neither. The link leads to a page
+/// that searches the log if this page does not show the whole log or if more lines may follow.
 fn error_link(
     lines: &[LogLine],
     shown: &LogWindow,
@@ -291,7 +292,8 @@ fn error_link(
     }
 }
 
-/// What is said where another lease of the try begins. A sensor begins anew with each look, which is nothing to tell of.
+/// Returns the note shown where another lease of the attempt begins. A sensor gets a new lease with each poll, which
+/// is not worth a note.
 fn began_again(one: &TryRow, looks: bool) -> Option<&'static str> {
     match one.lost_no {
         0 if looks => None,
@@ -301,7 +303,7 @@ fn began_again(one: &TryRow, looks: bool) -> Option<&'static str> {
     }
 }
 
-/// What was found in words, and the view moved to the line that was chosen.
+/// Returns the search result as text, and moves the view to the selected hit.
 fn search_of(found: &LogMatches, view: &mut View) -> Search {
     let hits = found.hits.len() as i64;
     let link = |hit: i64| {
@@ -318,7 +320,7 @@ fn search_of(found: &LogMatches, view: &mut View) -> Search {
         previous: link(hit - 1),
         next: link(hit + 1),
     };
-    // Without a choice the first one is led to, unless the reader is somewhere already.
+    // Without a selected hit the view moves to the first one, unless the reader has already selected a position.
     let chosen = if hit == 0 && view.from == 0 && view.until == 0 { 1 } else { hit };
     if let Some(number) = usize::try_from(chosen - 1).ok().and_then(|place| found.hits.get(place)) {
         view.from = (number - CONTEXT).max(1);
@@ -327,10 +329,10 @@ fn search_of(found: &LogMatches, view: &mut View) -> Search {
     search
 }
 
-/// A window of all lines.
+/// Returns a window of all lines.
 async fn lines_of(app: &App, run: Uuid, attempt: Uuid, view: &View) -> Result<LogWindow, Refusal> {
     let mut db = app.pages().await?;
-    // A short log is shown whole wherever one wants to begin: an address with a line then shows what stands around it.
+    // A short log is always shown whole, so that an address with a line also shows the lines around it.
     let mut end = if view.until > 0 { view.until } else { i64::MAX };
     let mut window_of = window_until(&mut db, run, attempt, end, WINDOW_BYTES).await?;
     let is_whole = window_of.before == 0 && view.until == 0;
@@ -347,7 +349,7 @@ async fn lines_of(app: &App, run: Uuid, attempt: Uuid, view: &View) -> Result<Lo
     let upto = numbered.last().map_or(window_of.before, |(number, _, stands_for)| number + stands_for - 1);
     let mut lines: Vec<(i64, i64, &str)> =
         numbered.into_iter().map(|(number, text, stands_for)| (number, stands_for, text)).collect();
-    // Where lines were left out one stands for many.
+    // Where lines were left out, one line stands for several.
     lines.retain(|(number, stands_for, _)| number + stands_for > first && *number < end);
     let kept = if first > 1 { fits(lines.iter()) } else { fits(lines.iter().rev()) };
     let lines = if first > 1 { &lines[..kept] } else { &lines[lines.len() - kept..] };
@@ -362,7 +364,7 @@ async fn lines_of(app: &App, run: Uuid, attempt: Uuid, view: &View) -> Result<Lo
     })
 }
 
-/// Lines of some levels out of the whole log.
+/// Returns the lines of the selected levels from the whole log, and the number of lines by level.
 async fn chosen_of(app: &App, run: Uuid, attempt: Uuid, view: &View) -> Result<(LogWindow, Counts), Refusal> {
     let keep = match (view.until, view.from) {
         (1.., _) => Keep::Until(view.until),
@@ -383,7 +385,7 @@ async fn chosen_of(app: &App, run: Uuid, attempt: Uuid, view: &View) -> Result<(
     Ok((shown, found.counts))
 }
 
-/// The first lines of the leases after the first one, as far as they are in the window.
+/// Returns the first line of each lease after the first one in the window.
 fn restarts(window: &Window) -> Vec<i64> {
     let mut before = window.before;
     let mut starts = Vec::new();
@@ -398,7 +400,7 @@ fn restarts(window: &Window) -> Vec<i64> {
     starts
 }
 
-/// Number, text, and for how many lines it stands.
+/// Returns each line's number and text, and the number of lines that it stands for.
 fn numbered(window: &Window) -> Vec<(i64, &str, i64)> {
     let mut before = window.before;
     let mut lines = Vec::new();
@@ -414,7 +416,7 @@ fn numbered(window: &Window) -> Vec<(i64, &str, i64)> {
     lines
 }
 
-/// How many of these lines a page takes.
+/// Returns how many of these lines fit on a page.
 fn fits<'a>(lines: impl Iterator<Item = &'a (i64, i64, &'a str)>) -> usize {
     let mut bytes = 0;
     let taken = lines.take(MOST_LINES).take_while(|(_, _, text)| {
@@ -425,7 +427,7 @@ fn fits<'a>(lines: impl Iterator<Item = &'a (i64, i64, &'a str)>) -> usize {
     taken.count()
 }
 
-/// The last lines of these chunks as HTML, for pages that are open; `total`: the number of the very last.
+/// Renders the last lines of these chunks as HTML for open pages. `total` is the number of the last line.
 pub(crate) fn fragment(chunks: &[Chunk], total: i64) -> String {
     let lines = chunks.iter().map(|chunk| i64::from(chunk.lines)).sum::<i64>();
     let window = Window { before: total - lines, total, chunks: chunks.to_vec() };

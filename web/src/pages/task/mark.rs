@@ -1,4 +1,5 @@
-//! `…/tasks/{task_id}/{map_index}/mark`: marks an instance, after a page that tells what follows. `…/note`: writes a note on it.
+//! `…/tasks/{task_id}/{map_index}/mark`: marks an instance after a confirmation that shows the consequences. `…/note`:
+//! sets its note.
 
 use crate::api::dag_runs::tell;
 use crate::api::task_instances::{Note, TaskInstancePatch, carry_out};
@@ -25,7 +26,7 @@ pub(crate) const ENDS: [(TaskState, &str, bool); 3] = [
     (TaskState::Failed, "Mark as failed", true),
 ];
 
-/// `?to=failed`: somebody wants to stop it.
+/// Asks for confirmation. `?to=failed` offers only to stop the instance.
 pub(crate) async fn ask(
     State(app): State<App>,
     shell: Shell,
@@ -81,7 +82,7 @@ pub(crate) async fn mark(
     carry(&app, &actor, &path, &TaskInstancePatch { state: Some(wished(&form)?), ..TaskInstancePatch::default() }).await
 }
 
-/// `POST …/note`: an empty one takes away what was said.
+/// `POST …/note`: sets the note; an empty text removes it.
 pub(crate) async fn note(
     State(app): State<App>,
     actor: Actor,

@@ -1,4 +1,4 @@
-//! Why a task instance is as it is: one sentence, and the checklist that proves it.
+//! Explains the state of a task instance: one sentence, and the checklist behind it.
 
 use crate::pages::run::failure::{Beyond, elements_failed, in_words};
 use crate::parts::{self, ZonedNow};
@@ -15,7 +15,7 @@ pub(in crate::pages) struct StateExplanation {
     pub(in crate::pages) sentence: String,
     pub(in crate::pages) more: String,
     pub(super) checks: Vec<Check>,
-    /// Tasks that wait for this one.
+    /// Downstream tasks.
     pub(super) behind: Vec<Check>,
 }
 
@@ -28,7 +28,7 @@ pub(super) struct Check {
 }
 
 const MOST_CHECKS: usize = 12;
-/// Of those who hold what it waits for.
+/// Maximum number of instances named that hold the limit.
 const MOST_HOLDERS: usize = 3;
 
 impl StateExplanation {
@@ -48,7 +48,7 @@ impl StateExplanation {
             Some(sentence) => (sentence, beyond.first_error().or(beyond.ending.clone()).unwrap_or_default()),
             None => sentence(plan, instance, (tries, beyond), run, &upstream, now),
         };
-        // What a gate, a run that has not begun or a missing worker says is more than the state alone tells.
+        // A gate, a run that has not started or a missing worker explains more than the state alone.
         let told = blocked.iter().filter(|one| tells(&one.reason));
         let is_claimable = instance.state == TaskState::Queued;
         if let Some(first) = told.clone().next().filter(|_| !is_claimable) {
@@ -57,7 +57,7 @@ impl StateExplanation {
         }
         let mut checks: Vec<Check> = Vec::new();
         for &(task, state) in upstream.iter().take(MOST_CHECKS) {
-            // A task in flight is queued or running; the ledger does not say which.
+            // The ledger does not distinguish queued from running tasks.
             let words = if state == TaskState::Queued { "is not over".into() } else { parts::words(state.as_str()) };
             checks.push(Check {
                 state: parts::bare(if state == TaskState::Queued { "running" } else { state.as_str() }),
@@ -102,8 +102,8 @@ impl StateExplanation {
     }
 }
 
-/// Returns the words for the kind of a failure. Whether a failed attempt is retried depends on its task, too, so no kind is
-/// called retryable.
+/// Returns the text for the kind of a failure. Whether a failed attempt is retried also depends on its task, so no
+/// kind is described as retryable.
 fn failure_words(kind: &str) -> &str {
     match kind {
         "retryable" => "failed",
@@ -116,7 +116,7 @@ fn failure_words(kind: &str) -> &str {
     }
 }
 
-/// It says more than the sentence that the state alone gives.
+/// Returns true if the reason explains more than the sentence for the state.
 fn tells(reason: &Reason) -> bool {
     !matches!(
         reason,
@@ -128,7 +128,7 @@ fn tells(reason: &Reason) -> bool {
     )
 }
 
-/// That it began more than once, of a try that lost workers.
+/// Returns a note on the lost workers of an attempt.
 fn lost(one: &TryRow) -> Option<String> {
     match one.lost_no {
         0 => None,
@@ -138,7 +138,7 @@ fn lost(one: &TryRow) -> Option<String> {
     .filter(|_| one.failure.as_deref() != Some("lost") || one.lost_no > 1)
 }
 
-/// Who is in the way, in one line.
+/// Returns the instances that hold the limit, in one line.
 fn holders(of: &BlockingReason) -> String {
     let name = |one: &Holder| match one.map_index {
         -1 => format!("{} of {}", one.task_id, one.run_id),
@@ -156,7 +156,7 @@ fn check(state: &'static str, words: &str, note: String) -> Check {
     Check { state: parts::bare(state), words: words.into(), note, is_here: false }
 }
 
-/// A mapped task as a whole: what became of its elements, as far as they began.
+/// Returns the outcome of the elements, for a mapped task as a whole.
 fn of_elements(run: &Run, plan: &Plan, instance: &InstanceRow) -> Option<String> {
     let planned = plan.task(instance.task);
     let len = run.len(planned).filter(|len| *len > 0 && instance.map_index < 0)?;
@@ -183,7 +183,7 @@ fn failed(tries: &[TryRow], beyond: &Beyond) -> (String, String) {
     if let Some(ending) = &beyond.ending {
         return ("No try of it failed.".into(), ending.clone());
     }
-    // A try that went well may have been cleared since.
+    // An attempt that succeeded may have been cleared since.
     let failed: Vec<_> = tries.iter().filter(|one| one.failure.is_some() && one.state != TaskState::Success).collect();
     let causes = failed.last().map(|last| in_words(&last.causes)).unwrap_or_default();
     let same = failed.iter().all(|one| in_words(&one.causes) == causes);

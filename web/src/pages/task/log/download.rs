@@ -1,4 +1,4 @@
-//! `GET …/tasks/{task_id}/{map_index}/log?try=…`: the whole log as text, read a piece at a time.
+//! `GET …/tasks/{task_id}/{map_index}/log?try=…`: downloads the whole log as text, read in chunks.
 
 use super::line::readable;
 use crate::extract::{MappedPath, Query, no_such_instance};
@@ -42,7 +42,7 @@ pub(crate) async fn download(State(app): State<App>, path: MappedPath, query: Qu
         }
         Ok(Some((Bytes::from(text), (app, place))))
     });
-    // Ids hold nothing that means something in a header but what is left out here.
+    // Removes every character that has a meaning in a header.
     let name: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c)).collect();
     let headers = [
         (header::CONTENT_TYPE, "text/plain; charset=utf-8".to_string()),

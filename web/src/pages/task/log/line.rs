@@ -1,4 +1,4 @@
-//! The lines of a log on a page, and the groups of lines that can be folded.
+//! Lines of a log on a page, and the groups of lines that can be folded.
 
 use super::CONTEXT;
 use super::traceback::{Candidate, tracebacks};
@@ -9,9 +9,9 @@ use serde_json::Value;
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// One line may hold 64 kB; nobody reads that on a page.
+/// A line can hold 64 kB, which is too long to read on a page.
 pub(super) const LINE_CHARS: usize = 1_000;
-/// As runners of continuous integration write them.
+/// Group markers in the syntax of CI runners.
 const GROUP: &str = "::group::";
 const GROUP_ENDS: &str = "::endgroup::";
 
@@ -20,16 +20,16 @@ pub(crate) struct LogLine {
     pub(crate) number: i64,
     pub(crate) class: &'static str,
     pub(crate) level: String,
-    /// `2026-11-20T05:37:52.004Z`
+    /// Time in UTC, such as `2026-11-20T05:37:52.004Z`.
     pub(crate) datetime: String,
     pub(crate) time: String,
     pub(crate) text: Marked,
-    /// Bytes that are not shown.
+    /// Number of bytes that are not shown.
     pub(crate) more: usize,
-    /// An address that shows this line for ever, and one that shows it whole.
+    /// Permanent address of this line, and address that shows it without truncation.
     pub(crate) href: String,
     pub(crate) whole: String,
-    /// What happened before it.
+    /// Restart that happened before this line.
     pub(crate) restart: Option<&'static str>,
 }
 
@@ -42,14 +42,14 @@ pub(crate) enum LogItem {
 /// Lines between `::group::title` and `::endgroup::`, or of a traceback.
 #[derive(Debug)]
 pub(crate) struct Group {
-    /// The number of the line `::group::`, which is not in `lines`. `None` for a traceback.
+    /// Line number of the marker `::group::`, which is not in `lines`. `None` for a traceback.
     pub(crate) number: Option<i64>,
     pub(crate) title: Marked,
     pub(crate) is_open: bool,
     pub(crate) lines: Vec<LogLine>,
 }
 
-/// What a stored line says.
+/// Parsed content of a stored line.
 pub(super) struct Words {
     at: String,
     pub(super) level: String,
@@ -79,7 +79,7 @@ impl Words {
     }
 }
 
-/// What the level of a line is called on pages.
+/// Returns the CSS class of a level.
 pub(super) fn class_of(level: &str) -> &'static str {
     match level {
         "ERROR" | "CRITICAL" | "FATAL" => "error",
@@ -90,7 +90,7 @@ pub(super) fn class_of(level: &str) -> &'static str {
 }
 
 impl LogLine {
-    /// At most so many characters of it.
+    /// Parses a stored line and truncates its text to `most_chars` characters.
     pub(super) fn of(number: i64, stored: &str, needle: &str, most_chars: usize) -> LogLine {
         let Words { at, level, mut text } = Words::of(stored);
         let end = text.char_indices().nth(most_chars).map_or(text.len(), |(end, _)| end);
@@ -112,7 +112,7 @@ impl LogLine {
         }
     }
 
-    /// On a page that shows a window of the log.
+    /// Adds the links of a page that shows one attempt. `is_window` is true if the page shows only a part of the log.
     pub(super) fn linked(mut self, try_no: i16, is_window: bool) -> LogLine {
         if is_window {
             self.href = format!("?try={try_no}&from={}#L{}", (self.number - CONTEXT).max(1), self.number);
@@ -121,7 +121,7 @@ impl LogLine {
         self
     }
 
-    /// With its time as clocks show it there; the title has it in UTC.
+    /// Converts the displayed time to `zone`; the title keeps it in UTC.
     pub(super) fn in_zone(mut self, zone: Tz) -> LogLine {
         if let Some(time) = time_of(&self.datetime, zone) {
             self.time = time;
@@ -145,7 +145,7 @@ fn time_of(datetime: &str, zone: Tz) -> Option<String> {
     Some(at.with_timezone(&zone).format(TIME).to_string())
 }
 
-/// Lines that were drawn for everybody, for one who reads times in this zone.
+/// Converts the times in HTML that was rendered in UTC for all readers to the reader's time zone.
 pub(crate) fn drawn_in_zone(html: &str, zone: Tz) -> Cow<'_, str> {
     const BEGIN: &str = "<time datetime=\"";
     if zone == Tz::UTC || !html.contains(BEGIN) {
@@ -155,7 +155,8 @@ pub(crate) fn drawn_in_zone(html: &str, zone: Tz) -> Cow<'_, str> {
     let mut drawn = parts.next().unwrap_or_default().to_string();
     for part in parts {
         drawn.push_str(BEGIN);
-        // Of the element: its first attribute, the end of its tag, the text up to the next one.
+        // `part` starts in a `<time>` tag: the value of its first attribute, the end of the tag, and the text up to
+        // the next tag.
         let local = part.split_once('"').and_then(|(datetime, _)| time_of(datetime, zone));
         let text = part.find('>').and_then(|open| Some((open + 1, open + part[open..].find('<')?)));
         match (local, text) {
@@ -172,15 +173,15 @@ impl Group {
     }
 }
 
-/// Folds lines that belong together. A group with an error, a traceback or a hit of the search is open, and so is one that
-/// has not ended yet. A traceback outside of a group becomes an open group. `reads_groups` is false if lines are left out:
-/// then the marks of groups are shown as lines.
+/// Folds lines that belong together. A group is open if it has an error, a traceback or a search hit, or has not ended
+/// yet. A traceback outside of a group becomes an open group. `reads_groups` is false if lines are left out: group
+/// markers are then shown as lines.
 pub(super) fn grouped(lines: Vec<LogLine>, reads_groups: bool) -> Vec<LogItem> {
     let found = tracebacks(&lines.iter().map(LogLine::candidate).collect::<Vec<_>>());
     let mut tracebacks = found.into_iter().peekable();
     let mut items: Vec<LogItem> = Vec::new();
     let mut open = false;
-    // Lines that the traceback in the last item still lacks.
+    // Number of lines that the traceback in the last item still lacks.
     let mut missing = 0;
     for (place, line) in lines.into_iter().enumerate() {
         let traceback = tracebacks.next_if(|traceback| traceback.first == place);
@@ -215,7 +216,7 @@ fn unmarked(text: &str) -> Marked {
     Marked { text: text.into(), needle: String::new() }
 }
 
-/// `2026-11-20T06:00:00.123Z INFO    loaded`
+/// Appends a stored line as text, such as `2026-11-20T06:00:00.123Z INFO    loaded`.
 pub(super) fn readable(text: &mut String, stored: &str) {
     let words = Words::of(stored);
     if !words.at.is_empty() || !words.level.is_empty() {

@@ -1,5 +1,5 @@
-//! Going through a whole log: what is searched for, what has a level, where the first error is. Read a piece at a time, so
-//! that memory stays flat however long the log is, and by few at a time, so that pages stay quick.
+//! Scans a whole log for search hits, levels and the first error. The log is read in chunks, so memory use does not
+//! depend on its length, and few scans run at a time, so that pages stay responsive.
 
 use super::line::{Words, class_of};
 use super::{MOST_LINES, WINDOW_BYTES};
@@ -13,46 +13,45 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 const PIECE_BYTES: i64 = 2 << 20;
-/// Searches at a time: each uses a whole core.
+/// Maximum number of concurrent scans; each uses a whole CPU core.
 const AT_ONCE: usize = 2;
 static TURNS: Semaphore = Semaphore::const_new(AT_ONCE);
-/// Lines whose numbers are kept; the others are counted.
+/// Maximum number of hits whose line numbers are kept; further hits are only counted.
 const MOST_HITS: usize = 10_000;
 
-/// What is looked for.
 #[derive(Debug, Clone, Default)]
 pub(super) struct LogFilter {
-    /// Empty: all.
+    /// Levels to match; empty for all.
     pub(super) levels: Vec<&'static str>,
-    /// Empty: nothing is searched.
+    /// Text to search for; empty for no search.
     pub(super) needle: String,
     pub(super) keep: Keep,
 }
 
-/// Which of the lines with these levels are kept for the page.
+/// Lines to keep for the page, among those with the selected levels.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) enum Keep {
     #[default]
     Nothing,
     From(i64),
     Until(i64),
-    /// The first one, and no look at the rest.
+    /// The first line only; the scan stops there.
     First,
 }
 
-/// Lines by level.
+/// Number of lines by level.
 pub(super) type Counts = BTreeMap<&'static str, usize>;
 
 #[derive(Debug, Default)]
 pub(super) struct LogMatches {
-    /// Lines with the needle.
+    /// Number of lines that contain the needle.
     pub(super) count: i64,
     pub(super) hits: Vec<i64>,
     pub(super) kept: VecDeque<(i64, String)>,
     kept_bytes: usize,
     pub(super) earlier: bool,
     pub(super) later: bool,
-    /// Of the whole log.
+    /// Counts of the whole log.
     pub(super) counts: Counts,
     is_done: bool,
     /// Number of lines that were read.
@@ -147,7 +146,8 @@ impl LogMatches {
     }
 }
 
-/// Without reading the whole line: inside a text the quotes would be escaped.
+/// Reads the level without parsing the line. The search cannot match inside a text, because the quotes would be
+/// escaped there.
 fn level_of(stored: &str) -> &'static str {
     const KEY: &str = r#""level":""#;
     let Some(start) = stored.find(KEY) else { return "info" };
@@ -155,7 +155,7 @@ fn level_of(stored: &str) -> &'static str {
     class_of(&word.to_uppercase())
 }
 
-/// Text that is searched for, and the same as it stands in JSON.
+/// Search text, and its JSON-escaped form.
 struct Needle {
     text: String,
     stored: String,
@@ -168,9 +168,9 @@ impl Needle {
         (!text.is_empty()).then(|| Needle { text: text.into(), stored })
     }
 
-    /// The line is read only when it may hold it.
+    /// Returns true if the line contains the text. Only lines that may contain it are parsed.
     fn is_in(&self, stored: &str) -> bool {
-        // Colours may stand in the middle of a word, and fields are written with a `=` that is not stored.
+        // Color codes can split a word, and the `=` between a field and its value is not stored.
         let likely =
             find_in(stored, &self.stored, 0).is_some() || stored.contains("\\u001b") || self.text.contains('=');
         likely && find_in(&plain(&Words::of(stored).text), &self.text, 0).is_some()

@@ -1,24 +1,24 @@
-//! Tracebacks of Python and panics of Rust among the lines of a log: which lines belong together, and what the error is.
+//! Finds Python tracebacks and Rust panics in the lines of a log, and the error of each.
 
 use crate::parts::plain;
 
 const PYTHON: &str = "Traceback (most recent call last)";
-/// Between the tracebacks of two exceptions, one of which was raised because of the other.
+/// Separators between the tracebacks of two exceptions, one of which was raised because of the other.
 const CHAINED: [&str; 2] = [
     "During handling of the above exception, another exception occurred:",
     "The above exception was the direct cause of the following exception:",
 ];
 
-/// A line of a log, as far as it matters here.
+/// The relevant properties of a log line.
 #[derive(Debug)]
 pub(super) struct Candidate<'a> {
     pub(super) text: &'a str,
     pub(super) class: &'static str,
-    /// Another worker wrote the line before it.
+    /// True if another worker wrote the previous line.
     pub(super) is_restart: bool,
 }
 
-/// Lines that are one block of a page.
+/// Consecutive lines that form one traceback.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Traceback {
     /// Index of the first line.
@@ -55,7 +55,7 @@ pub(super) fn tracebacks(lines: &[Candidate<'_>]) -> Vec<Traceback> {
     found
 }
 
-/// The number of lines of the traceback that begins with the first one, and its last error.
+/// Returns the number of lines of the traceback that starts at the first line, and its last error.
 fn of_python(lines: &[String]) -> Option<(usize, String)> {
     enum Expected {
         Start,
@@ -82,10 +82,10 @@ fn of_python(lines: &[String]) -> Option<(usize, String)> {
     found
 }
 
-/// The number of lines of the panic that begins with the first one, and its message.
+/// Returns the number of lines of the panic that starts at the first line, and its message.
 fn of_panic(lines: &[String]) -> Option<(usize, String)> {
     let (head, rest) = lines.split_first()?;
-    // Before Rust 1.73 the message is in the first line.
+    // Before Rust 1.73, the message is in the first line.
     let has_message_below = head.ends_with(':');
     let message = if has_message_below { rest.first()? } else { head };
     let mut count = 1 + usize::from(has_message_below);
@@ -103,7 +103,7 @@ fn of_panic(lines: &[String]) -> Option<(usize, String)> {
     (count > 1).then(|| (count, format!("Panic: {message}")))
 }
 
-/// `thread 'main' panicked at src/main.rs:2:5:`
+/// Matches the first line of a panic, such as `thread 'main' panicked at src/main.rs:2:5:`.
 fn is_panic(line: &str) -> bool {
     line.starts_with("thread '") && line.contains(" panicked at ")
 }
@@ -112,7 +112,7 @@ fn is_indented(line: &str) -> bool {
     line.starts_with(char::is_whitespace)
 }
 
-/// `ValueError: no`, `KeyboardInterrupt`, `app.main.<locals>.NoOrder: 7`
+/// Matches the error line of a traceback: `ValueError: no`, `KeyboardInterrupt`, `app.main.<locals>.NoOrder: 7`.
 fn is_error(line: &str) -> bool {
     let name = line.split(':').next().unwrap_or_default();
     name.starts_with(|c: char| c.is_alphabetic() || c == '_')
