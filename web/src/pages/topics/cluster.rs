@@ -1,4 +1,4 @@
-//! `/clusters/{connection_id}`: the topics of a cluster, and the page of each.
+//! `/clusters/{connection_id}`: the topics of a Kafka cluster, and the page of each.
 
 use super::topic::{CheckedRecordForm, OF_A_PAGE, PartitionLine, Search, TopicSummary, readers, render, wished};
 use crate::api::clusters::{at, produce_at, size};
@@ -30,7 +30,7 @@ struct ClusterPage {
     href: String,
     q: String,
     lines: Vec<ListedTopic>,
-    /// Number of topics in the cluster, also when a search shows fewer.
+    /// Number of topics in the cluster, even if a search shows fewer.
     total: usize,
 }
 
@@ -41,21 +41,19 @@ struct ListedTopic {
     offsets: i64,
 }
 
-/// Most topics on one page; others are found by name.
+/// Maximum number of topics on a page; others are found by name.
 const MOST: usize = 500;
 
-/// The page of a cluster.
 pub(super) fn href(id: &str) -> String {
     format!("/clusters/{}", encoded(id))
 }
 
-/// The page of a topic of a cluster.
 pub(in crate::pages) fn topic_href(id: &str, topic: &str) -> String {
     format!("{}/{}", href(id), encoded(topic))
 }
 
-/// Clusters that streams read, and those of stored connections: the page and the connection of each. A connection of the environment has a page, too, but
-/// no link leads to it until a stream reads it.
+/// Returns the address and the connection of each known cluster: those that streams read, and those of stored
+/// connections. A connection from the environment has a page too, but is not listed until a stream reads it.
 pub(super) async fn known(db: &mut PgConnection) -> StoreResult<Vec<(String, String)>> {
     let streams = find_streams(db, &list::Search::default()).await?.rows;
     let mut ids: BTreeSet<String> = streams.iter().filter_map(|row| row.cluster()).map(String::from).collect();
@@ -128,7 +126,8 @@ async fn page(
     let (id, name) = (names.get("connection_id"), names.get("topic_name"));
     let at = at(app, id).await?;
     let which = search.which(shell.now)?;
-    // A key says which partition it is in, if its producer left that to it.
+    // The cluster computes the partition from the key. This finds the record if its producer used the default
+    // partitioner.
     let partition = match which {
         WhichRecords::Key(_) => None,
         _ => Some(i32::try_from(search.partition).unwrap_or(i32::MAX)),
@@ -145,7 +144,7 @@ async fn page(
         next_offset: bounds.next,
         newest: None,
     });
-    // Streams and tasks may call it otherwise.
+    // Streams and tasks may refer to the topic by another name.
     let is_it = |topic: &str| name_at(&at, topic) == name_at(&at, name);
     let of_it = (
         |row: &StreamRow| row.cluster() == Some(id) && is_it(row.topic()),

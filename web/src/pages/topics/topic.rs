@@ -1,5 +1,5 @@
-//! `/topics/{topic_name}/records`: the partitions of a topic, its records, and a form that appends one. Topics of clusters have the same
-//! page (`cluster`).
+//! `/topics/{topic_name}/records`: the partitions and records of a topic, and a form that appends a record. Topics of
+//! Kafka clusters use the same page (`cluster`).
 
 use super::href;
 use crate::api::kept::stored;
@@ -31,7 +31,7 @@ struct TopicPage {
     shell: Shell,
     shown: TopicSummary,
     search: Search,
-    /// Nothing: this person may not read records.
+    /// `None` if the user may not read records.
     records: Option<Vec<RecordLine>>,
     newer: Option<String>,
     older: Option<String>,
@@ -39,11 +39,11 @@ struct TopicPage {
     wish: RecordForm,
 }
 
-/// What is shown of a topic, wherever it is.
+/// Summary of a topic of orch or of a cluster.
 pub(super) struct TopicSummary {
     pub(super) name: String,
     pub(super) href: String,
-    /// The cluster that it is in, and its page.
+    /// Name of the cluster that has the topic, and the address of its page.
     pub(super) cluster: Option<(String, String)>,
     pub(super) edit_href: Option<String>,
     pub(super) facts: Vec<String>,
@@ -70,13 +70,13 @@ pub(super) struct ReaderLine {
     moved: Option<parts::Ago>,
 }
 
-/// What is looked for.
+/// Records to search for.
 #[derive(Default)]
 pub(super) struct Search {
     pub(super) partition: i64,
     pub(super) key: String,
     offset: Option<i64>,
-    /// As it was typed.
+    /// Time as it was typed.
     at: String,
 }
 
@@ -102,28 +102,27 @@ struct RecordLine {
     offset: i64,
     at: parts::Stamp,
     key: String,
-    /// The beginning.
+    /// Beginning of the value.
     brief: String,
-    /// All of it, where that is more: JSON is indented.
+    /// Whole value, with JSON indented; `None` if it equals `brief`.
     whole: Option<String>,
     headers: Vec<(String, String)>,
     is_tombstone: bool,
 }
 
-/// What the form for a record holds.
 #[derive(Default)]
 pub(super) struct RecordForm {
     key: String,
     value: String,
 }
 
-/// What the form says, and what is wrong with it.
+/// Values of the form, and the error if they are invalid.
 pub(super) type CheckedRecordForm = (RecordForm, Option<String>);
 
 pub(super) const OF_A_PAGE: i64 = 50;
-/// Of a value, in the list.
+/// Maximum number of characters of a value in the list.
 const MOST_BRIEF: usize = 140;
-/// Of a value that is opened; the API gives all of it.
+/// Maximum number of characters of an expanded value; the API returns the whole value.
 const MOST_WHOLE: usize = 20_000;
 
 pub(crate) async fn show(
@@ -135,7 +134,6 @@ pub(crate) async fn show(
     page(&app, shell, names.get("topic_name"), Search::of(query)?, CheckedRecordForm::default()).await
 }
 
-/// Appends the record of the form.
 pub(crate) async fn produce(
     State(app): State<App>,
     actor: Actor,
@@ -160,10 +158,10 @@ pub(crate) async fn produce(
     }
 }
 
-/// The record of a form, or what is wrong with it.
+/// Returns the values of the form, and the record or the error.
 pub(super) fn wished(form: &Form) -> (RecordForm, Result<NewRecord, String>) {
     let key = form.text("key").unwrap_or_default().to_string();
-    // Browsers send line ends as forms have them.
+    // Browsers send line breaks as CRLF.
     let value = form.text("value").unwrap_or_default().replace("\r\n", "\n");
     let json = value.trim_start().starts_with(['{', '[']).then(|| serde_json::from_str::<Value>(&value));
     let record = match json {
@@ -191,7 +189,7 @@ async fn page(
     let mut db = app.pages().await?;
     let topic = named(&mut db, name).await?;
     let partitions = list_partitions(&mut db, &topic).await?;
-    // A key says which partition it is in, if its producer left that to it.
+    // The partition is computed from the key. This finds the record if its producer used the default partitioner.
     if !search.key.is_empty() {
         search.partition = partition_of(search.key.as_bytes(), topic.partitions).into();
     }
@@ -254,7 +252,7 @@ pub(super) fn render(
     html(status, &TopicPage { shell, shown, search, records, newer, older, problem, wish })
 }
 
-/// Lists streams first, then readers of tasks. The two functions say which belong to the topic.
+/// Lists streams first, then readers of tasks. The two functions return true for those that read the topic.
 pub(super) async fn readers(
     db: &mut PgConnection,
     (is_stream, is_reader): (impl Fn(&StreamRow) -> bool, impl Fn(&ReaderRow) -> bool),
@@ -271,7 +269,7 @@ pub(super) async fn readers(
     let mut lines: Vec<ReaderLine> = streams.collect();
     for row in list_readers(db, None).await?.into_iter().filter(is_reader) {
         let lag = row.end_offset - row.next_offset;
-        // A row for each partition, by name.
+        // A reader has one row per partition; rows are sorted by reader.
         match lines.last_mut().filter(|line| line.href.is_none() && line.name == row.name) {
             Some(line) => line.lag += lag,
             None => {
