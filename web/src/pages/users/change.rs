@@ -1,5 +1,5 @@
-//! What admins do to a user: another role, a new password, disabled or enabled, deleted. Each is written down in the
-//! transaction that does it, and is seen by this server at once, by the others within a second.
+//! User administration: change the role, reset the password, disable, enable, delete. Each change is audited in its
+//! transaction. It takes effect immediately on this server, and within a second on others.
 
 use super::user::{UserNotice, find, no_such_user, page};
 use super::{FreshPassword, chosen_password, user_href};
@@ -45,7 +45,7 @@ pub(crate) async fn disabled(
     change(&app, &actor, shell, name, deed).await
 }
 
-/// Without a password one is made up and shown once.
+/// Resets the password. If none is given, a random password is generated and shown once.
 pub(crate) async fn password(
     State(app): State<App>,
     actor: Actor,
@@ -70,7 +70,7 @@ pub(crate) async fn password(
     respond_to_change(&app, shell, name, changed).await
 }
 
-/// `GET …/delete`: what will happen.
+/// `GET …/delete`: asks for confirmation.
 pub(crate) async fn ask_delete(State(app): State<App>, shell: Shell, names: Names) -> Result<Response, Refusal> {
     let user = find(&app, names.get("user_name")).await?;
     let count = |n: i64, one: &str| if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") };
@@ -100,7 +100,7 @@ pub(crate) async fn delete(
     }
 }
 
-/// Carries out a change, and says how it ended on the user's page.
+/// Carries out a change and shows the result on the user's page.
 async fn change(app: &App, actor: &Actor, shell: Shell, name: &str, deed: UserDeed<'_>) -> Result<Response, Refusal> {
     let changed = carry_out(app, actor, name, deed).await?;
     respond_to_change(app, shell, name, changed).await

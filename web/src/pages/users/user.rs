@@ -1,4 +1,4 @@
-//! `/users/{user_name}`: one user, with all that an admin can change.
+//! `/users/{user_name}`: one user, with everything that an admin can change.
 
 use super::{FreshPassword, user_href};
 use crate::auth::Role;
@@ -20,7 +20,7 @@ pub(super) struct UserPage {
     shell: Shell,
     name: String,
     href: String,
-    /// In the audit log.
+    /// Address of the user's actions in the audit log.
     deeds_href: String,
     full_name: String,
     email: String,
@@ -34,7 +34,7 @@ pub(super) struct UserPage {
     fresh: Option<FreshPassword>,
 }
 
-/// What became of a change, for the page to say.
+/// Result of a change, shown on the page.
 pub(super) enum UserNotice {
     Fresh(FreshPassword),
     Problem(StatusCode, String),
