@@ -1,16 +1,16 @@
-//! How soon tasks began lately and how many slots were busy, interval by interval. Pure: of the task instances that it is given.
+//! Start delays and busy slots of recent task instances by interval. Pure function of its arguments.
 
 use crate::parts::{self, Chart, ChartType, Sample, Series, ZonedNow};
 use chrono::{DateTime, TimeDelta, Utc};
 use orch_store::monitor::Start;
 
-/// How long an interval is, in seconds: the shortest of these that needs no more of them than are drawn.
+/// Possible lengths of an interval in seconds. The shortest one that needs at most `MOST_INTERVALS` intervals is used.
 const LENGTHS: [i64; 8] = [1, 5, 15, 60, 300, 900, 1_800, 3_600];
 const MOST_INTERVALS: i64 = 60;
 
 #[derive(Debug)]
 pub(super) struct Pace {
-    /// `median 3 ms, 95 % within 12 ms`
+    /// Summary, such as `median 3 ms, 95 % within 12 ms`.
     pub(super) words: String,
     pub(super) delays: Chart,
     pub(super) legend: Vec<(Sample, &'static str)>,
@@ -20,13 +20,13 @@ pub(super) struct Pace {
 #[derive(Debug, PartialEq)]
 struct Interval {
     at: DateTime<Utc>,
-    /// Of those that began in it, in order.
+    /// Sorted start delays of the instances that started in the interval.
     delays: Vec<TimeDelta>,
-    /// Slots, on average.
+    /// Average number of busy slots.
     busy: f64,
 }
 
-/// `None`: nothing began.
+/// Returns `None` if no instance has started.
 pub(super) fn pace(starts: &[Start], now: ZonedNow) -> Option<Pace> {
     let intervals = intervals(starts, now.at);
     let mut all: Vec<TimeDelta> = intervals.iter().flat_map(|interval| interval.delays.iter().copied()).collect();
@@ -48,7 +48,7 @@ pub(super) fn pace(starts: &[Start], now: ZonedNow) -> Option<Pace> {
     })
 }
 
-/// Since the first of them began, the last one up to now.
+/// Returns the intervals from the first start until now. The last one ends now.
 fn intervals(starts: &[Start], now: DateTime<Utc>) -> Vec<Interval> {
     let Some(first) = starts.iter().map(|start| start.started_at).min().filter(|first| *first <= now) else {
         return Vec::new();
@@ -81,7 +81,8 @@ fn millis(length: TimeDelta) -> f64 {
     length.max(TimeDelta::zero()).as_seconds_f64() * 1_000.0
 }
 
-/// The smallest of them that so many percent are not above. `sorted`: in order.
+/// Returns the smallest value that at least `percent` percent of the values do not exceed. `sorted` must be in
+/// ascending order.
 fn percentile(sorted: &[TimeDelta], percent: usize) -> Option<TimeDelta> {
     let place = (sorted.len() * percent).div_ceil(100);
     sorted.get(place.saturating_sub(1)).copied()
