@@ -1,7 +1,7 @@
-//! Web pages: HTML that works without JavaScript. Links navigate, forms post and are answered with a redirect, and
-//! filters are in the query.
+//! HTML pages that work without JavaScript. Links navigate, forms are posted and answered with a redirect, and filters
+//! are in the query.
 //!
-//! Each page is a module with its path and query, a view struct with formatted values, and a template of the same name.
+//! Each page is one module: its path and query, a view struct with finished values, and a template of the same name.
 
 pub(crate) mod account;
 pub(crate) mod alerts;
@@ -50,10 +50,11 @@ use askama::Template;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-/// Pages may load from and send to this server only.
+/// Content security policy: a page may load from and send to this server only.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; \
     form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
+/// Renders a page with its content security policy.
 pub(crate) fn html<T: Template>(status: StatusCode, page: &T) -> Result<Response, Refusal> {
     let text = page.render().map_err(|error| Refusal::Broken(format!("a page cannot be drawn: {error}")))?;
     let mut response = (status, text).into_response();
@@ -62,7 +63,7 @@ pub(crate) fn html<T: Template>(status: StatusCode, page: &T) -> Result<Response
     Ok(response)
 }
 
-/// Returns a file download. `name` must not come from a request, because it is not escaped.
+/// Returns a text file as a download. `name` must be a safe file name, because it is not escaped.
 pub(crate) fn attachment(name: &str, text: String) -> Response {
     let headers = [
         (header::CONTENT_TYPE, "text/plain; charset=utf-8".to_string()),
@@ -71,25 +72,26 @@ pub(crate) fn attachment(name: &str, text: String) -> Response {
     (headers, text).into_response()
 }
 
-/// Redirects after a form, so that reloading the page does not send the form again.
+/// Redirects after a form (303 See Other), so that a reload of the page does not send the form again.
 pub(crate) fn see_other(path: &str) -> Response {
     let place = local(path).and_then(|path| HeaderValue::from_str(path).ok());
     (StatusCode::SEE_OTHER, [(header::LOCATION, place.unwrap_or(HeaderValue::from_static("/")))]).into_response()
 }
 
-/// Returns the path if it is on this server and browsers cannot interpret it as another host.
+/// Returns the path if it is a path of this server that no browser can interpret as another host.
 pub(crate) fn local(path: &str) -> Option<&str> {
     let visible = path.bytes().all(|byte| (b'!'..=b'~').contains(&byte) && byte != b'\\');
     (visible && path.starts_with('/') && !path.starts_with("//")).then_some(path)
 }
 
-/// Percent-encodes a path segment or a query value.
+/// Encodes a text as one path segment or query value.
 pub(crate) fn encoded(text: &str) -> String {
-    // `+` means a space only in a query; `%20` works in both.
+    // `+` means a space in a query, but is literal in a path; `%20` is correct in both.
     form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
 }
 
-/// Redirects to the login page, which leads back to the requested page.
+/// Redirects to the login page, which returns to the requested page. A request that changes something is not repeated
+/// after the login.
 pub(crate) fn to_login(asked: &PageRequest, changes: bool) -> Response {
     if changes || asked.path == "/" {
         return see_other("/login");
@@ -102,7 +104,7 @@ pub(crate) fn wants_html(headers: &HeaderMap) -> bool {
     accepted.flat_map(|value| value.split(',')).any(|kind| kind.trim().starts_with("text/html"))
 }
 
-/// Renders an error response as a page with the reason and links.
+/// Converts an error response to a page with an explanation and the next step.
 pub(crate) async fn readable(app: &App, asked: &PageRequest, response: Response) -> Response {
     let Some(RefusalText(words)) = response.extensions().get().cloned() else { return response };
     let (mut parts, _) = response.into_parts();

@@ -1,4 +1,4 @@
-//! `/account`: what everybody can change of their own: the password, where they are logged in, and tokens for programs.
+//! `/account`: settings of the user's own account: the password, active logins, and API tokens.
 
 pub(crate) mod change;
 
@@ -22,7 +22,7 @@ struct AccountPage {
     logins: Vec<Login>,
     tokens: Vec<Token>,
     ended: AccountNotices,
-    /// What the form for a new token holds.
+    /// Name in the form for a new token.
     token_name: String,
     lifetimes: [(&'static str, &'static str); 5],
 }
@@ -46,20 +46,20 @@ struct Token {
     is_over: bool,
 }
 
-/// What became of a change, for the page to say.
+/// Results of a change, shown on the page.
 #[derive(Default)]
 pub(super) struct AccountNotices {
-    /// Of the form for the password.
+    /// Error of the password form.
     password: Option<String>,
     password_is_new: bool,
-    /// Of the form for tokens.
+    /// Error of the token form.
     token: Option<String>,
-    /// A token to show once.
+    /// A new token, which is shown only once.
     fresh: Option<String>,
     fresh_is_for_queries: bool,
 }
 
-/// By the value of the field, as days.
+/// Value of the field, as days, and label. Empty: no expiry.
 const LIFETIMES: [(&str, &str); 5] =
     [("30", "30 days"), ("90", "90 days"), ("365", "1 year"), ("1", "1 day"), ("", "until it is revoked")];
 const MOST_LOGINS: i64 = 100;

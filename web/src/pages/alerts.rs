@@ -1,4 +1,4 @@
-//! `/alerts`: who was told what, and who could not be told. The filter stands in the query.
+//! `/alerts`: alerts that were sent, and those that could not be delivered. The filter is in the query.
 
 use super::filters::Filters;
 use super::turned::Turned;
@@ -30,7 +30,7 @@ struct AlertsPage {
     after: Option<String>,
 }
 
-/// As it stands in the query.
+/// Values of the query parameters.
 struct Filter {
     state: String,
     kind: String,
@@ -53,7 +53,7 @@ struct ListedAlert {
     may_be_sent: bool,
 }
 
-/// Columns that the page reads in words of its own.
+/// Query parameters that the page reads itself instead of as column filters.
 pub(crate) const OWN: &[&str] = &["state", "kind"];
 const OF_A_PAGE: i64 = 50;
 const MOST_WORDS: usize = 300;
@@ -89,7 +89,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query)
     )
 }
 
-/// `POST /alerts/retry`: sends one at once.
+/// `POST /alerts/retry`: sends an alert immediately.
 pub(crate) async fn retry(State(app): State<App>, actor: Actor, form: Form) -> Result<Response, Refusal> {
     let id = form.text("id").unwrap_or_default().parse().map_err(|_| Refusal::bad_request("which alert?"))?;
     send_again(&app, &actor, id).await?;

@@ -1,4 +1,4 @@
-//! `/approvals`: what waits for whoever looks, what waits for others, and what was answered.
+//! `/approvals`: open approvals that the user may answer, other open approvals, and closed ones.
 
 pub(crate) mod answer;
 
@@ -42,7 +42,7 @@ struct ListedApproval {
     note: String,
 }
 
-/// Open questions that are read for one page.
+/// Maximum number of open approvals read for one page.
 const MOST_OPEN: i64 = 500;
 const OF_A_PAGE: i64 = 50;
 const MOST_WORDS: usize = 200;
@@ -64,13 +64,14 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query)
     html(StatusCode::OK, &ApprovalsPage { shell, mine, others, ended, filters, before, after })
 }
 
-/// Open questions that the person may answer, the newest first.
+/// Returns the open approvals that the user may answer, newest first.
 pub(crate) async fn waiting_for(db: &mut PgConnection, shell: &Shell) -> Result<Vec<OpenQuestion>, Refusal> {
     let open = open_questions(db, MOST_OPEN).await?;
     Ok(open.into_iter().filter(|open| may_answer(&open.question, shell)).collect())
 }
 
-/// Who is named, whatever the role; else whoever may start runs.
+/// Returns true if the user may answer: assigned users regardless of their role, or without an assignment every user
+/// who may start runs.
 fn may_answer(question: &Question, shell: &Shell) -> bool {
     let Some(user) = &shell.user else { return false };
     question.asks(Person { name: &user.name, may_start_runs: shell.can_run() }).is_ok()
@@ -100,7 +101,7 @@ fn run_href(row: &ApprovalRow) -> String {
     format!("{}/runs/{}", parts::dag_href(&row.dag_id), encoded(&row.run_id))
 }
 
-/// How it stands, as a sign and in words.
+/// Returns the state whose icon represents the approval, and its status as text.
 fn stand(row: &ApprovalRow) -> (&'static str, String) {
     let chosen = row.given.as_ref().map(|given| given.chosen_options.join(", ")).unwrap_or_default();
     match (row.stand, &row.given_by) {

@@ -1,4 +1,4 @@
-//! `/assets`: what tasks update and DAGs wait for, and whether it is as fresh as promised.
+//! `/assets`: all assets (data that tasks update and that triggers DAGs), with their freshness.
 
 pub(crate) mod asset;
 pub(crate) mod change;
@@ -25,7 +25,7 @@ struct AssetsPage {
     shell: Shell,
     q: String,
     stale: bool,
-    /// What is asked beside the state, to follow it in an address.
+    /// The other filters, to append to an address after `state`.
     rest: String,
     filters: Filters,
     lines: Vec<ListedAsset>,
@@ -35,26 +35,25 @@ struct AssetsPage {
 
 struct ListedAsset {
     name: String,
-    /// If it is not the name.
+    /// `None` if it equals the name.
     uri: Option<String>,
     href: String,
     fresh: Option<bool>,
     updated: Option<parts::Ago>,
-    /// DAGs that make it, and DAGs that wait for it.
+    /// DAGs that produce the asset, and DAGs that wait for it.
     made_by: Vec<String>,
     waited_by: Vec<String>,
 }
 
-/// The page also shows assets that no DAG names any more.
+/// The page also shows assets that no DAG refers to any more.
 pub(crate) const OWN: &[&str] = &["only_active"];
 const OF_A_PAGE: i64 = 100;
 
-/// The page of an asset.
 pub(crate) fn href(asset: i32) -> String {
     format!("/assets/{asset}")
 }
 
-/// Whether it is; nothing where nobody promised.
+/// Returns true if the asset is fresh. `None` if it has no freshness limit, or has never been updated.
 fn fresh(row: &AssetRow) -> Option<bool> {
     let is_known = row.stale_since.is_some() || row.last_event_at.is_some();
     row.fresh_within_ms.filter(|_| is_known).map(|_| row.stale_since.is_none())

@@ -1,4 +1,4 @@
-//! `/audit`: who did what, when, and for operators from where. The filter stands in the query.
+//! `/audit`: who did what and when; operators also see the client address. The filter is in the query.
 
 use super::filters::Filters;
 use super::turned::Turned;
@@ -16,7 +16,7 @@ use orch_store::audit::{AUDIT, AuditRow, by};
 use orch_store::list::{Column, Compare};
 use serde_json::Value;
 
-/// The actor of entries that schedulers write.
+/// Actor of the entries that schedulers write.
 const SCHEDULER: &str = "scheduler";
 
 #[derive(Template)]
@@ -27,12 +27,12 @@ struct AuditPage {
     filter: Filter,
     filters: Filters,
     shows_addresses: bool,
-    /// Addresses of the pages before and after.
+    /// Addresses of the previous and next page.
     previous: Option<String>,
     next: Option<String>,
 }
 
-/// As it stands in the query.
+/// Values of the query parameters.
 #[derive(Default)]
 struct Filter {
     who: String,
@@ -48,15 +48,15 @@ struct AuditEntry {
     who: String,
     who_href: String,
     what: String,
-    /// What it was done to, with its address.
+    /// Names and addresses of the objects that were changed.
     on: Vec<(String, String)>,
     details: String,
     from: String,
 }
 
-/// Of each detail.
+/// Maximum number of characters of a detail.
 const MOST_CHARS: usize = 400;
-/// Columns that the page reads in words of its own.
+/// Query parameters that the page reads itself instead of as column filters.
 pub(crate) const OWN: &[&str] = &["after", "before"];
 const OF_A_PAGE: i64 = 50;
 
@@ -71,12 +71,12 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query)
     let search = search
         .and(said(&filter.who, by::ACTOR))
         .and(said(&filter.dag, by::DAG_ID))
-        // People say `clear run`; events are called `clear_dag_run`.
+        // Users type `clear run`, but events have names such as `clear_dag_run`.
         .and((!filter.what.is_empty()).then(|| by::EVENT.contains([filter.what.replace(' ', "_")])))
         .and(after.map(|at| by::AFTER.compare(Compare::AtLeast, at.first)))
         .and(before.map(|at| by::BEFORE.compare(Compare::AtMost, at.last)))
         .by(by::ID.descending());
-    // Fields for a date and a time show nothing else.
+    // Date and time inputs accept no other format.
     filter.after = after.map_or_else(String::new, |at| shell.now.field(at.first));
     filter.before = before.map_or_else(String::new, |at| shell.now.field(at.last));
     let mut db = app.pages().await?;
@@ -138,7 +138,8 @@ fn line(row: AuditRow, now: ZonedNow, shows_addresses: bool) -> AuditEntry {
         Value::String(text) => format!("{name}: {}", shortened(text)),
         other => format!("{name}: {other}"),
     });
-    // Schedulers write entries themselves. All other entries without an address come from commands at the database.
+    // Schedulers write entries themselves. All other entries without an address come from commands with direct
+    // database access.
     let elsewhere = if row.actor == SCHEDULER { "–" } else { "command line" };
     let from = extra.and_then(|extra| extra.get("from")?.as_str()).unwrap_or(elsewhere);
     AuditEntry {
@@ -153,7 +154,7 @@ fn line(row: AuditRow, now: ZonedNow, shows_addresses: bool) -> AuditEntry {
     }
 }
 
-/// Of a text that is long; the API gives it whole.
+/// Truncates a long text; the API returns all of it.
 fn shortened(text: &str) -> String {
     match text.char_indices().nth(MOST_CHARS) {
         Some((end, _)) => format!("{}… ({} characters)", &text[..end], text.chars().count()),

@@ -1,4 +1,4 @@
-//! `/backfills`: all backfills, the newest first, each with how far it is.
+//! `/backfills`: all backfills with their progress, newest first.
 
 pub(crate) mod backfill;
 
@@ -24,13 +24,13 @@ struct BackfillsPage {
     active: bool,
 }
 
-/// Backfills of one DAG or of all.
+/// Backfills of one DAG or of all DAGs.
 pub(crate) struct List {
-    /// What is asked beside whether they are going on, to follow it in an address.
+    /// The other filters, to append to an address after `show`.
     pub(crate) rest: String,
     pub(crate) filters: Filters,
     pub(crate) lines: Vec<ListedBackfill>,
-    /// The DAG is named in each line.
+    /// True if the list has backfills of all DAGs, so each line names its DAG.
     pub(crate) of_all: bool,
     pub(crate) back: Option<String>,
     pub(crate) on: Option<String>,
@@ -65,7 +65,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
     html(StatusCode::OK, &BackfillsPage { shell, list, active })
 }
 
-/// A page of them.
+/// Returns one page of backfills.
 pub(crate) async fn list(app: &App, shell: &Shell, mut query: Query, dag_id: Option<&str>) -> Result<List, Refusal> {
     let turned = Turned::to(&mut query, OF_A_PAGE);
     let active = query.text("show") == Some("active");
@@ -110,7 +110,7 @@ fn line(row: BackfillRow, shell: &Shell) -> ListedBackfill {
     }
 }
 
-/// The state whose icon it has, and how it is said.
+/// Returns the state whose icon represents the backfill, and its status as text.
 pub(crate) fn standing(row: &BackfillRow) -> (&'static str, &'static str) {
     match () {
         () if row.is_cancelled => ("skipped", "cancelled"),
@@ -133,15 +133,14 @@ pub(crate) fn day(at: DateTime<Utc>, now: ZonedNow) -> String {
     now.written(at, if is_midnight { "%Y-%m-%d" } else { "%Y-%m-%d %H:%M:%S" })
 }
 
-/// Formats the last date of a range in the time zone of the page. A date without a time includes the whole day, so only the last
-/// millisecond of a day is written like that; midnight has its time.
+/// Formats the last date of a range in the time zone of the page. A date without a time includes the whole day, so
+/// only the last millisecond of a day is written as a date; midnight is written with its time.
 pub(crate) fn last_day(at: DateTime<Utc>, now: ZonedNow) -> String {
     let next = at.checked_add_signed(TimeDelta::milliseconds(1));
     let ends_day = next.is_some_and(|next| now.local(next).date_naive() != now.local(at).date_naive());
     now.written(at, if ends_day { "%Y-%m-%d" } else { "%Y-%m-%d %H:%M:%S" })
 }
 
-/// The page of a run of that DAG.
 pub(crate) fn run_href(dag_id: &str, run_id: &str) -> String {
     format!("{}/runs/{}", parts::dag_href(dag_id), encoded(run_id))
 }

@@ -1,4 +1,4 @@
-//! A page that asks before several things are changed at once: what will change is listed, and the button repeats how many.
+//! Confirmation page for changes to several objects: it lists the changes, and the button repeats their number.
 
 use super::Shell;
 use crate::parts;
@@ -8,24 +8,24 @@ use askama::Template;
 #[template(path = "pages/bulk.html")]
 pub(crate) struct BulkPage {
     pub(crate) shell: Shell,
-    /// Address and words of the list one comes from.
+    /// Address and title of the list that the user comes from.
     pub(crate) list: (&'static str, &'static str),
     pub(crate) title: String,
     pub(crate) sentence: String,
     pub(crate) lines: Vec<BulkLine>,
-    /// Of the form that shows the same for another choice: name, words, whether it is on.
+    /// Options of the preview: name, label, and whether it is selected.
     pub(crate) options: Vec<(&'static str, &'static str, bool)>,
-    /// What both forms carry on.
+    /// Hidden fields of both forms.
     pub(crate) fields: Vec<(&'static str, String)>,
-    /// Value and words of each button; the third says that it is dangerous.
+    /// Value, label, and whether the button is dangerous.
     pub(crate) buttons: Vec<(&'static str, String, bool)>,
     pub(crate) action: &'static str,
     pub(crate) back: String,
-    /// The same for a terminal.
+    /// Equivalent shell command.
     pub(crate) command: String,
 }
 
-/// One of the things that change, or do not.
+/// One object in the list, changed or not.
 pub(crate) struct BulkLine {
     pub(crate) state: parts::State,
     pub(crate) name: String,

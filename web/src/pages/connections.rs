@@ -1,5 +1,5 @@
-//! `/connections`: how tasks reach things outside. Everybody sees which there are; operators see where they lead and change
-//! them; no page shows a secret.
+//! `/connections`: connections of tasks to external systems. All users see their names; operators also see the
+//! addresses and change them; no page shows a secret.
 
 pub(crate) mod change;
 pub(crate) mod edit;
@@ -19,7 +19,7 @@ use orch_deeds::{Connection, Kept};
 use orch_document::kept::FileFormat;
 use orch_store::kept::Record;
 
-/// The list, with the connections that the binary brings.
+/// Lists the stored connections and those that the binary provides.
 pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> Result<Response, Refusal> {
     let listed = listed::<Connection>(&app, query, shell.now).await?;
     let is_kept = |id: &str| listed.rows.iter().any(|row| row.name() == id);

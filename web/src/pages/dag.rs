@@ -1,4 +1,4 @@
-//! The pages of one DAG: what they share, that is its head with the switch, the facts and the tabs.
+//! Shared parts of the pages of one DAG: header with the pause switch, facts and tabs.
 
 pub(crate) mod backfills;
 pub(crate) mod calendar;
@@ -27,7 +27,7 @@ use orch_store::version::Version;
 use sqlx::PgConnection;
 use std::sync::Arc;
 
-/// Returns the words for the number of workers that can run a DAG: `1 offers it`, `3 offer it`.
+/// Returns the number of workers that can run a DAG as text: `1 offers it`, `3 offer it`.
 pub(crate) fn offering(workers: i64) -> String {
     match workers {
         0 => "none offers it".into(),
@@ -36,14 +36,14 @@ pub(crate) fn offering(workers: i64) -> String {
     }
 }
 
-/// What stands above every page of a DAG.
+/// Header above every page of a DAG.
 pub(crate) struct Head {
     pub(crate) dag_id: String,
     pub(crate) href: String,
     pub(crate) is_paused: bool,
     pub(crate) description: String,
     pub(crate) schedule: String,
-    /// Runs begin only when somebody asks.
+    /// True if the DAG has no schedule, so that runs start only on request.
     pub(crate) is_manual: bool,
     pub(crate) next: Option<parts::Moment>,
     pub(crate) owners: String,
@@ -51,28 +51,26 @@ pub(crate) struct Head {
     pub(crate) tasks: usize,
     pub(crate) version_number: i32,
     pub(crate) tab: &'static str,
-    /// Of the last run; empty if there is none.
+    /// State of the last run; empty if the DAG has no runs.
     pub(crate) state: &'static str,
-    /// How the title of a page begins that is about the DAG as a whole.
+    /// Prefix of the title of the DAG's main pages, which shows the state of the last run.
     pub(crate) sign: &'static str,
-    /// What it waits for, of a DAG that assets start: `2 of 3 assets updated`.
+    /// Updated assets, if assets start the DAG, such as `2 of 3 assets updated`.
     pub(crate) waits: Option<String>,
-    /// Why nothing new begins, if that is so.
+    /// Why no new runs start, if that is the case.
     pub(crate) hint: Option<String>,
 }
 
-/// A DAG with its structure.
 pub(crate) struct LoadedDag {
     pub(crate) row: DagRow,
     pub(crate) version: Arc<Version>,
     pub(crate) places: Places,
-    /// Its last run.
     pub(crate) last: Option<RunMark>,
-    /// What a DAG that assets start waits for.
+    /// Assets that the DAG waits for, if assets start it.
     pub(crate) waiting: Vec<Waiting>,
 }
 
-/// By id or alias.
+/// Finds a DAG by id or alias.
 pub(crate) async fn find(app: &Inner, db: &mut PgConnection, dag_id: &DagId) -> Result<LoadedDag, Refusal> {
     let mut row = get_dag(db, dag_id).await?;
     if row.is_none()

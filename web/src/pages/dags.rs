@@ -1,4 +1,4 @@
-//! `/dags`: all DAGs with their last runs. Filters and the page stand in the query.
+//! `/dags`: all DAGs with their last runs. Filters and page number are in the query.
 
 pub(crate) mod change;
 
@@ -26,7 +26,7 @@ struct DagsPage {
     shell: Shell,
     q: String,
     state: &'static str,
-    /// The filter without the state, to be put behind `/dags?`.
+    /// The filters without the state, to append to `/dags?`.
     rest: String,
     filters: Filters,
     all: i64,
@@ -70,7 +70,7 @@ pub(super) struct Latest {
 }
 
 pub(crate) const STATES: [&str; 5] = ["all", "favorites", "failing", "running", "paused"];
-/// The page shows no DAG that no worker has any more.
+/// The page never shows stale DAGs, which no worker has any more.
 pub(crate) const OWN: &[&str] = &["exclude_stale"];
 const OF_A_PAGE: i64 = 50;
 const HISTORY: usize = 25;
@@ -134,7 +134,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query)
     html(StatusCode::OK, &page)
 }
 
-/// `tag:…` and `owner:…` are what they say, the rest is a part of the name.
+/// Applies a search text: `tag:…` and `owner:…` filter by tag and owner, and the rest matches a part of the name.
 fn search(mut search: Search, q: &str) -> Search {
     let (mut owners, mut name) = (Vec::new(), Vec::new());
     for word in q.split_whitespace() {
@@ -179,7 +179,7 @@ pub(super) fn latest(runs: &[RunMark], now: ZonedNow) -> Option<Latest> {
     })
 }
 
-/// `POST /dags/{dag_id}/paused`: `paused` is `true` or `false`; answered with the page it came from.
+/// `POST /dags/{dag_id}/paused`: sets `paused` to `true` or `false` and redirects to the page with the form.
 pub(crate) async fn set_paused(
     State(app): State<App>,
     actor: Actor,
@@ -197,7 +197,7 @@ pub(crate) async fn set_paused(
     Ok(see_other(form.text("back").unwrap_or("/dags")))
 }
 
-/// `POST /dags/{dag_id}/favorite`: `favorite` is `true` or `false`, for the person who asks.
+/// `POST /dags/{dag_id}/favorite`: sets `favorite` to `true` or `false` for the current user.
 pub(crate) async fn set_favorite(
     State(app): State<App>,
     actor: Actor,

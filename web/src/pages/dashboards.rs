@@ -1,4 +1,5 @@
-//! `/dashboards`: what bundles and files declare to be looked at. The page of one, its panels and its files lie below.
+//! `/dashboards`: the dashboards that bundles and files declare. Submodules contain the page of a dashboard, its
+//! panels and their CSV export.
 
 pub(crate) mod dashboard;
 pub(crate) mod export;
@@ -28,7 +29,7 @@ struct DashboardsPage {
     lines: Vec<ListedDashboard>,
     before: Option<String>,
     after: Option<String>,
-    /// People who ask the lake in SQL see all but those of admins.
+    /// Users who may query the lake in SQL see all dashboards except those for admins.
     may_read_data: bool,
 }
 
@@ -41,7 +42,6 @@ struct ListedDashboard {
     changed: parts::Ago,
 }
 
-/// The page of a dashboard.
 pub(super) fn href(name: &str) -> String {
     format!("/dashboards/{}", encoded(name))
 }

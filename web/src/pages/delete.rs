@@ -1,4 +1,4 @@
-//! The question before something is deleted for good: what will happen, a button, and the way back.
+//! Confirmation page for a permanent deletion: it shows the consequences, a button, and a link back.
 
 use super::Shell;
 use crate::parts;
@@ -8,13 +8,13 @@ use askama::Template;
 #[template(path = "pages/delete.html")]
 pub(crate) struct DeletePage {
     pub(crate) shell: Shell,
-    /// Where all of its kind are, and what that page is called.
+    /// Address and title of the list of such objects.
     pub(crate) list: (&'static str, &'static str),
     pub(crate) name: String,
     pub(crate) sentence: String,
-    /// Where the form goes, and what it says there.
+    /// Address that the form is sent to, and its hidden field.
     pub(crate) action: String,
     pub(crate) field: Option<(&'static str, String)>,
-    /// Where it can be looked at.
+    /// Address of the link that cancels the deletion.
     pub(crate) back: String,
 }

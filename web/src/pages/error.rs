@@ -1,4 +1,4 @@
-//! What a refusal looks like: what was meant, what happened, and where to go from there.
+//! The page of an error response: what was requested, what happened, and what to do next.
 
 use super::{Shell, encoded, html};
 use crate::parts;
@@ -17,11 +17,11 @@ struct ErrorPage {
     status: u16,
     title: String,
     words: String,
-    /// What to do about it; may be empty.
+    /// Next step for the user; may be empty.
     hint: String,
-    /// Names that may have been meant, with their addresses.
+    /// Similar names with their addresses.
     near: Vec<(String, String)>,
-    /// Under which the log has the details.
+    /// Request id of the log entry with the details.
     request_id: Option<String>,
 }
 
@@ -33,7 +33,7 @@ pub(crate) async fn page(app: &App, shell: Shell, parts: &Parts, words: &str) ->
     if let Some(dag_id) = &dag_id
         && let Ok(mut db) = app.pages().await
     {
-        // Best effort: this page must come even when this does not.
+        // Suggestions are optional: the page must be shown even if the query fails.
         let names = did_you_mean(&mut db, dag_id).await.unwrap_or_default();
         near.extend(names.into_iter().filter(|name| name != dag_id).map(|name| {
             let href = format!("/dags/{}", encoded(&name));
@@ -65,7 +65,7 @@ pub(crate) async fn page(app: &App, shell: Shell, parts: &Parts, words: &str) ->
     html(status, &page)
 }
 
-/// The DAG that a path names.
+/// Returns the DAG id in a path.
 fn dag_of(path: &str) -> Option<String> {
     let path = path.split('?').next().unwrap_or_default();
     let name = path.strip_prefix("/dags/")?.split('/').next()?;

@@ -1,5 +1,5 @@
-//! The filters of a list page: a field for each parameter by which the API lists the same, made of the same columns, and an order.
-//! What a page offers by itself, such as a search by name, stands beside them.
+//! Filters of a list page: one field per filter parameter of the API, generated from the same columns, and a sort
+//! order. Other controls of a page, such as a search by name, are next to them.
 
 use crate::api::list::asked_beside;
 use crate::extract::Query;
@@ -13,16 +13,16 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use orch_store::list::{Column, Filter, Search};
 use std::collections::BTreeSet;
 
-/// Written in a page as it is.
+/// Rendered without escaping.
 #[derive(Template)]
 #[template(path = "parts/filters.html")]
 pub(crate) struct Filters {
-    /// On the button.
+    /// Label of the button.
     title: &'static str,
     inputs: Vec<FilterInput>,
-    /// How many of them narrow the list; an order does not.
+    /// Number of filters that narrow the list; a sort order does not count.
     used: usize,
-    /// All that was asked but the page.
+    /// All query parameters except the page number.
     query: Query,
 }
 
@@ -33,14 +33,14 @@ struct FilterInput {
     label: String,
     placeholder: String,
     value: String,
-    /// What was asked by the same name before.
+    /// Earlier values of the same parameter.
     more: Vec<String>,
-    /// The words to choose from, with their labels; empty: any text.
+    /// Possible values with their labels; empty if any text is allowed.
     choices: Vec<(String, String)>,
 }
 
 impl Filters {
-    /// What the query asks of a list with these columns. `own`: parameters that the page reads by itself.
+    /// Parses the query of a list with these columns. `own` names parameters that the page reads itself.
     pub(crate) fn read(
         mut query: Query,
         columns: &'static [Column],
@@ -62,13 +62,13 @@ impl Filters {
         Ok((search, Filters { title: "More filters", inputs, used, query }))
     }
 
-    /// The page has no other filters.
+    /// Changes the label for a page that has no other filters.
     #[must_use]
     pub(crate) fn alone(self) -> Filters {
         Filters { title: "Filters", ..self }
     }
 
-    /// Leaves out an order that sorts the list as another one does.
+    /// Removes a sort order that sorts the list in the same way as another one.
     #[must_use]
     pub(crate) fn without_order(mut self, name: &str) -> Filters {
         for input in self.inputs.iter_mut().filter(|input| input.name == ORDER) {
@@ -77,22 +77,23 @@ impl Filters {
         self
     }
 
-    /// What is asked beside these and the page, to follow another pair of a query.
+    /// Returns the other parameters of the query, without the page number and those in `without`, to append to an
+    /// address.
     pub(crate) fn rest(&self, without: &[&str]) -> String {
         self.query.rest(&[without, &["page"]].concat())
     }
 
-    /// The list is narrowed, so that it may be empty because of that.
+    /// Returns true if filters narrow the list, so that they may be the reason why it is empty.
     pub(crate) fn are_used(&self) -> bool {
         self.used > 0
     }
 
-    /// The list is narrowed or sorted: it is not the one that the page shows by itself.
+    /// Returns true if the list is filtered or sorted.
     pub(crate) fn are_asked(&self) -> bool {
         self.are_used() || self.are_sorted()
     }
 
-    /// The rows stand in an order that was asked for.
+    /// Returns true if the query contains a sort order.
     pub(crate) fn are_sorted(&self) -> bool {
         self.query.text(ORDER).is_some()
     }
@@ -100,10 +101,10 @@ impl Filters {
 
 const ORDER: &str = "order_by";
 
-/// Of bounds and patterns those that people rarely ask for: taken from an address, and shown then.
+/// Suffixes of rarely used bounds and patterns. Their fields are shown only if the query contains them.
 const RARE: [&str; 3] = ["_prefix_pattern", "_gt", "_lt"];
 
-/// What nothing here has: asking for it finds nothing.
+/// Returns true if orch never has a value for this column, so a filter on it finds nothing.
 fn is_absent(columns: &[Column], name: &str) -> bool {
     columns.iter().any(|column| column.name == name && column.filters.contains(&Filter::Absent))
 }
@@ -136,7 +137,8 @@ fn input(param: &Param, columns: &[Column], query: &Query, now: ZonedNow) -> Fil
     FilterInput { label: label(&param.name), name: param.name.clone().into_owned(), placeholder, value, more, choices }
 }
 
-/// The names to sort by, of those that sort alike only the first. Rows in memory have no SQL.
+/// Returns the names to sort by. Columns with the same SQL sort alike, so only the first is listed. Rows in memory
+/// have no SQL.
 fn orders(columns: &[Column]) -> impl Iterator<Item = &'static str> {
     let mut seen = BTreeSet::new();
     let sorted = columns.iter().filter(|column| column.is_sorted && !column.filters.contains(&Filter::Absent));
@@ -148,7 +150,7 @@ fn both_ways(name: &str) -> [(String, String); 2] {
     [(name.to_string(), format!("{words}, ascending")), (format!("-{name}"), format!("{words}, descending"))]
 }
 
-/// `Start date, from` for `start_date_gte`
+/// Returns the label of a parameter: `Start date, from` for `start_date_gte`.
 fn label(name: &str) -> String {
     const ENDS: [(&str, &str); 6] = [
         ("_prefix_pattern", " begins with"),
@@ -169,8 +171,8 @@ fn label(name: &str) -> String {
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect::<String>() + end)
 }
 
-/// Returns the time that a field holds, as the API reads it: without an offset it is in the reader's zone. The end of a date for `to` and `after`,
-/// so that both treat the whole day alike.
+/// Converts the time in a field to the format of the API. A time without an offset is in the reader's zone. A date
+/// stands for its end in `to` and `after`, so that both include or exclude the whole day.
 fn in_full(name: &str, typed: &str, now: ZonedNow) -> Option<String> {
     let typed = now.typed(typed)?;
     let at = if name.ends_with("_lte") || name.ends_with("_gt") { typed.last } else { typed.first };

@@ -1,4 +1,4 @@
-//! `/`: how everything is, in one sentence; then what needs somebody, what runs, what comes.
+//! `/`: the state of the installation in one sentence, then what needs attention, active runs and upcoming runs.
 
 mod sentence;
 
@@ -49,11 +49,11 @@ use uuid::Uuid;
 #[template(path = "pages/home.html")]
 struct HomePage {
     shell: Shell,
-    /// What is wrong, and what is not.
+    /// State of the installation, with an optional addition.
     sentence: (String, &'static str),
     tab: String,
     runs: RunCounts,
-    /// How much needs the reader.
+    /// Number of items that need the user's attention.
     needs_you: usize,
     needs: Vec<Need>,
     more_needs: bool,
@@ -97,12 +97,12 @@ struct Need {
 struct PartlyFailedDag {
     dag_id: String,
     run_href: String,
-    /// `2 tasks failed: load, store`
+    /// Message such as `2 tasks failed: load, store`.
     words: String,
     ago: parts::Ago,
 }
 
-/// What tasks ask the reader.
+/// Approvals that wait for the user.
 struct Approvals {
     words: String,
     oldest: String,
@@ -112,32 +112,32 @@ struct Approvals {
 /// Alerts that were given up in the last 24 hours.
 struct UndeliveredAlerts {
     count: usize,
-    /// When the latest of them was raised.
+    /// When the latest of these alerts was raised.
     latest: parts::Ago,
 }
 
-/// Runs that are due and do not begin.
+/// Runs that are due but have not started.
 struct Waiting {
     words: String,
     why: String,
     since: parts::Ago,
 }
 
-/// The DAG to begin with, as long as nothing ever ran.
+/// DAG to start with, shown until the first run exists.
 struct Begin {
     dag_id: String,
     description: String,
     href: String,
 }
 
-/// A stream that an error keeps from running.
+/// A stream that does not run because of an error.
 struct BrokenStream {
     href: String,
     failed: FailedStream,
     since: parts::Ago,
 }
 
-/// An asset that is older than promised.
+/// An asset that is older than its freshness limit.
 struct Stale {
     name: String,
     href: String,
@@ -148,13 +148,13 @@ struct Stale {
 /// A file that has import errors.
 struct BrokenFile {
     file: String,
-    /// A DAG of this file was registered before the file broke, and still runs.
+    /// True if a DAG of this file was registered before the file broke, and still runs.
     has_earlier_version: bool,
     problems: Vec<(String, String)>,
     ago: parts::Ago,
 }
 
-/// Rows that were kept long enough cannot be removed.
+/// Retention has failed: expired rows cannot be removed.
 struct KeptTooLong {
     why: String,
     times: i32,
@@ -180,17 +180,18 @@ struct NextRunLine {
 }
 
 const MOST_NEEDS: usize = 8;
-/// A run that is due begins at once, unless its DAG is paused or has no place for it.
+/// A due run normally starts immediately. It waits longer only if its DAG is paused or has reached its maximum of
+/// active runs.
 const WAITS_LONG: TimeDelta = TimeDelta::minutes(5);
-/// An alert that was not delivered is shown for this time after it was raised.
+/// How long an undelivered alert is shown after it was raised.
 const UNDELIVERED_FOR: TimeDelta = TimeDelta::hours(24);
 const MOST_SUBJECT: usize = 200;
 const MOST_RUNNING: usize = 8;
-/// Of one file.
+/// Maximum number of problems shown per file.
 const MOST_PROBLEMS: usize = 3;
 const MOST_NEXT: i64 = 100;
 const SHOWN_NEXT: usize = 6;
-/// Of each DAG whose bars are shown.
+/// Number of runs in the bars of each DAG.
 const HISTORY: usize = 12;
 pub(crate) const RANGES: [(&str, i64); 4] = [("1h", 1), ("6h", 6), ("24h", 24), ("7d", 168)];
 const USUAL_RANGE: usize = 2;
@@ -203,7 +204,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
     let recent = recent_runs(&mut db, now - TimeDelta::hours(hours), Timeline::MOST_ROWS as i64).await?;
     let first = recent.first.filter(|_| asked.is_none() && recent.runs < MOST_RECENT);
     if first.is_some_and(|first| now - first < TimeDelta::hours(1)) {
-        // A day of which only the last minutes are filled shows nothing.
+        // A timeline of a day in which only the last minutes have runs shows nothing useful.
         (range, hours) = RANGES[0];
     }
     let past = TimeDelta::hours(hours);
@@ -312,8 +313,8 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
     html(StatusCode::OK, &page)
 }
 
-/// Returns the alerts that were given up in the last 24 hours, at most `MOST_NEEDS`. Nothing on the pages dismisses an alert,
-/// so older ones are left to the list of alerts.
+/// Returns the alerts that were given up in the last 24 hours, at most `MOST_NEEDS`. Users cannot dismiss alerts, so
+/// older ones are shown only in the list of alerts.
 async fn undelivered_alerts(db: &mut PgConnection, now: ZonedNow) -> Result<Option<UndeliveredAlerts>, Refusal> {
     let failed = Search::default().and(alert_by::STATE.is(AlertState::Failed.as_str()));
     let mut rows = ALERTS.rows(db, &failed.page(0, MOST_NEEDS as i64)).await?;
@@ -340,7 +341,7 @@ fn view_file(error: ImportErrorRow, kept_dags: &[DagRow], now: ZonedNow) -> Brok
     BrokenFile { has_earlier_version, problems: problems.collect(), ago: parts::ago(error.at, now), file: error.file }
 }
 
-/// `1 run waits`, `2 runs wait`.
+/// Returns a clause such as `1 run waits` or `2 runs wait`.
 fn verbed(count: impl std::fmt::Display, one: &str) -> String {
     let counted = parts::counted(count, one);
     if counted.starts_with("1 ") { format!("{counted} waits") } else { format!("{counted} wait") }
@@ -359,8 +360,8 @@ fn view_waiting(waiting: &WaitingRuns, since: parts::Ago) -> Waiting {
     Waiting { words: verbed(waiting.runs, "run"), why, since }
 }
 
-/// Returns whether DAGs exist that do not maintain the lake, and the DAG to begin with: the flagship, or the
-/// first DAG that is not paused. `None` once a run exists.
+/// Returns whether DAGs other than those that maintain the lake exist, and the DAG to start with: the flagship, or the
+/// first DAG that is not paused. The latter is `None` once a run exists.
 async fn begin(db: &mut PgConnection, shell: &Shell, has_runs: bool) -> Result<(bool, Option<Begin>), Refusal> {
     if shell.pulse.is_some_and(|pulse| pulse.dags == 0) {
         return Ok((false, None));
@@ -489,7 +490,7 @@ fn view_next(next: NextRun, now: ZonedNow) -> NextRunLine {
     }
 }
 
-/// The page of an instance.
+/// Returns the address of an instance's page.
 pub(crate) fn task_href(run_href: &str, task_id: &str, map_index: i32) -> String {
     let index = if map_index >= 0 { format!("/{map_index}") } else { String::new() };
     format!("{run_href}/tasks/{}{index}", encoded(task_id))

@@ -1,4 +1,5 @@
-//! Pages that named things have in common: the list, the form that adds or changes one, the question before one is deleted, and the deletion.
+//! Shared pages of named records (nouns): the list, the edit form, the confirmation before a deletion, and the
+//! deletion.
 
 pub(crate) mod edit;
 pub(crate) mod list;
@@ -24,38 +25,39 @@ use orch_store::kept::{self, Record};
 use orch_store::list::{Column, ListPage, Search};
 use serde_json::{Map, Value};
 
-/// Where the pages of a noun are, and what they say.
+/// Addresses and texts of the pages of a noun.
 pub(crate) trait Pages: Kept {
     const LIST: &'static str;
     const TITLE: &'static str;
-    /// The word for its name in addresses and forms.
+    /// Parameter in addresses and forms that contains the record's name.
     const KEY: &'static str;
-    /// What follows when one is deleted.
+    /// Consequences of a deletion.
     const AFTERWARDS: &'static str;
-    /// How its form calls the sealed part.
+    /// Name of the encrypted part of a record, for messages.
     const SEALED: &'static str = "";
 
-    /// The label of a field in the form, and what is said below it; `name`: of one that is there. `None`: the form does not ask.
+    /// Returns the label of a field in the form and the help below it. `name` is the name of an existing record, or
+    /// empty for a new one. `None` if the form does not have the field.
     fn ask(_field: &str, _name: &str) -> Option<(&'static str, &'static str)> {
         None
     }
 
-    /// What the form of a new one holds at first.
+    /// Returns the initial values of the form for a new record.
     fn fresh() -> Map<String, Value> {
         Map::new()
     }
 
-    /// A sealed value as it is shown again to the person who typed it.
+    /// Returns a secret value as it is shown to the user who has just typed it.
     fn masked(_name: &str, _typed: &str) -> String {
         MASK.into()
     }
 
-    /// Where one is changed.
+    /// Returns the address of the edit form.
     fn href(name: &str) -> String {
         format!("{}/edit?{}={}", Self::LIST, Self::KEY, encoded(name))
     }
 
-    /// Where it is deleted.
+    /// Returns the address of the confirmation before a deletion.
     fn delete_href(name: &str) -> String {
         format!("{}/delete?{}={}", Self::LIST, Self::KEY, encoded(name))
     }
@@ -146,7 +148,7 @@ impl Pages for Connection {
         has one of that name. Its secrets are gone for good.";
     const SEALED: &'static str = "a password and an extra";
 
-    /// The other fields are called as the type calls them.
+    /// The labels of the other fields depend on the connection type.
     fn ask(field: &str, name: &str) -> Option<(&'static str, &'static str)> {
         match field {
             "connection_id" if name.is_empty() => {
@@ -160,27 +162,27 @@ impl Pages for Connection {
     }
 }
 
-/// A page of a list: the rows with the words of `q` in them, and what else was asked for.
+/// One page of a list: the rows that match the search text `q` and the filters.
 pub(crate) struct Listed<R = Record> {
     pub(crate) q: String,
     pub(crate) filters: Filters,
     pub(crate) rows: Vec<R>,
-    /// Of all pages.
+    /// Number of rows on all pages.
     pub(crate) total: i64,
-    /// Addresses of the pages before and after.
+    /// Addresses of the previous and next page.
     pub(crate) before: Option<String>,
     pub(crate) after: Option<String>,
 }
 
 const OF_A_PAGE: i64 = 100;
 
-/// Of a noun: those with the words in their names.
+/// Lists the records of a noun whose names contain the search text.
 pub(crate) async fn listed<K: Pages>(app: &App, query: Query, now: ZonedNow) -> Result<Listed, Refusal> {
     let find = async |search: Search| kept::find(&mut *app.pages().await?, K::TABLE, &search).await;
     listed_by((query, now), (K::LIST, K::COLUMNS), K::COLUMNS[0], find).await
 }
 
-/// `words`: the column that has the words.
+/// Lists rows whose column `words` contains the search text.
 pub(crate) async fn listed_by<R>(
     (mut query, now): (Query, ZonedNow),
     (list, columns): (&str, &'static [Column]),
@@ -196,7 +198,7 @@ pub(crate) async fn listed_by<R>(
     Ok(Listed { q, filters, rows, total, before, after })
 }
 
-/// `GET …/delete?key=…`: what will happen.
+/// `GET …/delete?key=…`: asks for confirmation.
 pub(crate) async fn ask_delete<K: Pages>(
     State(app): State<App>,
     shell: Shell,

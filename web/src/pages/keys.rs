@@ -1,4 +1,5 @@
-//! `/keys`: all keys, for whoever has no JavaScript to show those of a page, and for whoever wants to read them all.
+//! `/keys`: all keyboard shortcuts, for users without JavaScript, which shows those of the current page, and as a
+//! complete reference.
 
 use super::{Shell, html};
 use crate::parts;

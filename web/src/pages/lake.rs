@@ -1,4 +1,5 @@
-//! `/lake`: the tables of the lake by namespace, how large and how fresh each is. The pages of one table lie below.
+//! `/lake`: the tables of the lake by namespace, with the size and age of each. Submodules contain the pages of one
+//! table.
 
 pub(crate) mod files;
 pub(crate) mod lineage;
@@ -40,7 +41,7 @@ use std::time::Duration;
 #[template(path = "pages/lake.html")]
 struct LakeIndex {
     shell: Shell,
-    /// Why there is nothing to see, if that is so.
+    /// Why the lake cannot be shown, if it cannot.
     closed: Option<Closed>,
     place: String,
     q: String,
@@ -50,11 +51,11 @@ struct LakeIndex {
     after: Option<String>,
     /// Totals of all tables, not only those on this page.
     totals: String,
-    /// The bundle beside this server answers some.
+    /// True if the bundle next to this server serves published queries.
     has_published_queries: bool,
 }
 
-/// A lake that cannot be looked at: what is the matter, and what to do.
+/// Error of a lake that cannot be read, and a hint.
 pub(crate) struct Closed {
     pub(crate) problem: String,
     pub(crate) hint: String,
@@ -62,7 +63,7 @@ pub(crate) struct Closed {
 
 struct Namespace {
     name: String,
-    /// Its tables that fit, on all pages.
+    /// Number of matching tables in the namespace, on all pages.
     count: i64,
     lines: Vec<ListedTable>,
 }
@@ -79,16 +80,16 @@ struct ListedTable {
     problem: Option<String>,
 }
 
-/// The DAGs that look after tables, where a bundle has them.
+/// DAGs that maintain tables, if a bundle has them.
 const UPKEEP: &str = "lake_upkeep";
 const ROLLBACK: &str = "lake_rollback";
-/// All DAGs of a bundle that maintain the lake. None of them is an example.
+/// All DAGs of a bundle that maintain the lake. None of these DAGs is an example.
 pub(super) const MAINTENANCE: [&str; 4] = [UPKEEP, ROLLBACK, "lake_merge", "lake_adopt"];
 
-/// Of a query that a page of a table asks.
+/// Timeout for a query that a page of a table sends.
 const TIME: Duration = Duration::from_secs(10);
 
-/// Whether the person may start a run of a DAG that is there.
+/// Returns true if the DAG exists and the user may start runs of it.
 async fn can_start(app: &App, shell: &Shell, dag_id: &str) -> Result<bool, Refusal> {
     Ok(shell.can_run() && resolve(&mut *app.pages().await?, dag_id).await?.is_some())
 }
@@ -100,12 +101,12 @@ async fn ask(app: &App, shell: &Shell, lake: &dyn LakeView, sql: &str, rows: usi
     Ok(answer.map_err(|error| for_user(error, shell.can(Role::Admin)))?)
 }
 
-/// The form that starts it, filled in.
+/// Returns the address of the trigger form, filled in with `conf`.
 fn form_of(dag_id: &str, conf: &Value) -> String {
     format!("{}/trigger?conf={}", dag_href(dag_id), encoded(&conf.to_string()))
 }
 
-/// Where a table is shown.
+/// Returns the address of a table's page.
 pub(crate) fn href(id: &TableId) -> String {
     format!("/lake/{}/{}", encoded(&id.namespace), encoded(&id.name))
 }
@@ -174,7 +175,7 @@ fn by_namespace(lines: impl Iterator<Item = (TableId, ListedTable)>, counts: &Ha
     namespaces
 }
 
-/// In an order that was asked for, which goes across namespaces.
+/// Returns the rows as one group, because a requested sort order ignores namespaces.
 fn together(lines: impl Iterator<Item = (TableId, ListedTable)>, count: i64) -> Vec<Namespace> {
     let lines: Vec<ListedTable> = lines.map(|(id, line)| ListedTable { name: id.to_string(), ..line }).collect();
     if lines.is_empty() { Vec::new() } else { vec![Namespace { name: "all namespaces".into(), count, lines }] }
@@ -194,7 +195,7 @@ fn line(table: TableRow, largest: u64, now: ZonedNow) -> ListedTable {
     }
 }
 
-/// The task or stream that wrote a snapshot, and where it is shown.
+/// Returns the task or stream that wrote a snapshot, and its address.
 pub(super) fn writer_of(snapshot: &SnapshotRow) -> Option<(String, String)> {
     let Some(by) = &snapshot.made_by else {
         let stream = snapshot.summary.get("orch.stream")?;
@@ -205,7 +206,7 @@ pub(super) fn writer_of(snapshot: &SnapshotRow) -> Option<(String, String)> {
     Some((words, href))
 }
 
-/// What stands above every page of a table.
+/// Header above every page of a table.
 pub(crate) struct Head {
     pub(crate) name: String,
     pub(crate) namespace: String,
@@ -248,7 +249,7 @@ impl Head {
     }
 }
 
-/// A table with its head, for one of its pages.
+/// A table with its header, for one of its pages.
 struct LoadedTable {
     lake: Arc<dyn LakeView>,
     table: LakeTable,
@@ -263,7 +264,7 @@ async fn find(app: &App, names: &Names, tab: &'static str, shell: &Shell) -> Res
     Ok(LoadedTable { head: Head { upkeep_href, ..Head::new(&table, tab, shell.now) }, lake, table })
 }
 
-/// The page of a list of the lake that the query asks for.
+/// Returns the requested page of a list of lake objects.
 fn turned(query: &mut Query, of_a_page: i64) -> Result<(Turned, LakePage), Refusal> {
     let turned = Turned::to(query, of_a_page);
     query.finish()?;

@@ -1,4 +1,4 @@
-//! `/login` and `/logout`: a password for a session, and its end.
+//! `/login` and `/logout`: opens a session for a password, and closes it.
 
 use super::{Shell, html, local, see_other};
 use crate::auth::{Origin, Password, Session, is_wrong_login};
@@ -17,9 +17,9 @@ use axum::response::{IntoResponse, Response};
 struct LoginPage {
     shell: Shell,
     score: parts::Score,
-    /// Where to go from here.
+    /// Address to redirect to after the login.
     next: String,
-    /// Not lost when the password was wrong.
+    /// Kept in the form if the password was wrong.
     name: String,
     problem: Option<String>,
 }
@@ -47,7 +47,7 @@ pub(crate) async fn log_in(
     let problem =
         match app.auth.open_session(&app.hot, (&name, password), Origin { ip, headers: &headers }, lifetime).await {
             Ok(token) => {
-                // Whoever was logged in here is not any more: nothing of an older session is carried over.
+                // Closes an older session of this browser, so that nothing is carried over from it.
                 app.auth.close_session(&app.hot, &headers, app.config.cookie()).await?;
                 let mut response = see_other(&next);
                 response.headers_mut().append(header::SET_COOKIE, cookie(&app, &token, lifetime.as_secs())?);

@@ -1,5 +1,5 @@
-//! The menu beside every page, and the tools above it. They are templates of their own: what `base.html` says itself is
-//! compiled into each page.
+//! The menu and the tools above it. They are separate templates, because the content of `base.html` is compiled into
+//! each page.
 
 use super::Shell;
 use super::shell::User;
@@ -8,13 +8,13 @@ use askama::Template;
 use askama::filters::HtmlSafe;
 use orch_store::overview::Pulse;
 
-/// One page of the menu.
+/// An entry of the menu.
 struct Entry {
-    /// The first part of its path.
+    /// First path segment of the page.
     section: &'static str,
     label: &'static str,
     icon: &'static str,
-    /// Where a phone shows it, whose bar has no room for all.
+    /// Position on a phone, whose menu bar does not fit all entries.
     on_phone: OnPhone,
 }
 
@@ -67,7 +67,7 @@ impl Entry {
         self.section != "users" || shell.can_manage()
     }
 
-    /// How many there are, where that says something; runs and approvals only if there are any.
+    /// Returns the number shown next to the entry. Runs and approvals have one only if it is not 0.
     fn count(&self, pulse: Option<&Pulse>) -> Option<Count> {
         let pulse = pulse?;
         let marked = |state, n: i64| (n > 0).then(|| Count { mark: Some(parts::mark(state)), n });
@@ -118,7 +118,7 @@ impl Menu<'_> {
 }
 
 impl Tools<'_> {
-    /// What the bar of a phone has no room for.
+    /// Returns the entries that do not fit in the menu bar of a phone.
     fn sheet(&self) -> impl Iterator<Item = &'static Entry> {
         MAIN.iter().chain(&ADMIN).filter(|entry| entry.on_phone == OnPhone::Sheet && entry.is_shown(self.shell))
     }

@@ -1,4 +1,5 @@
-//! `/monitoring`: how the whole of it goes, over hours and weeks: what comes in, what is late, stale or broken, and what it takes.
+//! `/monitoring`: the health of the installation over hours and weeks: throughput, delays, stale assets, failures and
+//! resource use.
 
 use super::streams::{self, icon_of};
 use super::{Shell, html};
@@ -37,7 +38,7 @@ struct MonitoringPage {
     alerts: Vec<AlertLine>,
 }
 
-/// The session whose transaction has been open for too long.
+/// Session whose transaction has been open for too long.
 struct TransactionLine {
     pid: i32,
     user: String,
@@ -47,16 +48,16 @@ struct TransactionLine {
     state: String,
 }
 
-/// A number at the top, with its label.
+/// A number at the top of the page, with its label.
 struct Figure {
     words: &'static str,
     number: String,
-    /// The icon of a state.
+    /// Icon of a state.
     state: parts::State,
     href: &'static str,
 }
 
-/// The weeks of a DAG, of which it need not have all.
+/// Weeks of a DAG; `None` for a week without runs.
 struct DagLine {
     name: String,
     href: String,
@@ -65,9 +66,9 @@ struct DagLine {
 
 struct Week {
     state: parts::State,
-    /// `142 runs`
+    /// Number of runs, such as `142 runs`.
     runs: String,
-    /// `3 failed, 1 late`
+    /// Problems, such as `3 failed, 1 late`.
     trouble: String,
     p95: String,
 }
@@ -90,7 +91,7 @@ struct StreamLine {
     committed: Option<parts::Ago>,
 }
 
-/// A process may have several roles.
+/// A process. It can have several roles.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct ProcessLine {
     roles: Vec<String>,
@@ -117,14 +118,15 @@ struct AlertLine {
 
 const HOURS: i64 = 48;
 const WEEKS: i64 = 4;
-/// Assets among which the stalest are found.
+/// Maximum number of assets among which the stalest are selected.
 const MOST_WATCHED: i64 = 500;
-/// Rows of each table on the page.
+/// Maximum number of rows in each table of the page.
 const MOST_DAGS: i64 = 20;
 const MOST_ASSETS: usize = 20;
 const MOST_STREAMS: usize = 20;
 const MOST_PROCESSES: usize = 20;
-/// Age from which an open transaction is shown. Runs become measurably slower when one stays open for some minutes.
+/// Age from which an open transaction is shown. Runs become measurably slower if a transaction stays open for some
+/// minutes.
 const OLD_TRANSACTION: TimeDelta = TimeDelta::seconds(60);
 
 pub(crate) async fn show(State(app): State<App>, shell: Shell) -> Result<Response, Refusal> {
@@ -139,7 +141,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell) -> Result<Respons
     let streams = find_streams(&mut db, &Search::default()).await?.rows;
     let workers = list_workers(&mut db).await?;
     let processes = list_processes(&mut db).await?;
-    // Names of database users and addresses of clients are not for viewers.
+    // Viewers must not see names of database users and addresses of clients.
     let transaction = if shell.can_operate() { oldest_transaction(&mut db).await? } else { None };
     drop(db);
     let (titles, dags) = levels(&weeks);
@@ -159,7 +161,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell) -> Result<Respons
     html(StatusCode::OK, &page)
 }
 
-/// `None` if the transaction is not old.
+/// Returns `None` if the transaction is younger than `OLD_TRANSACTION`.
 fn transaction_line(oldest: OldestTransaction, now: ZonedNow) -> Option<TransactionLine> {
     let age = now.at - oldest.started_at;
     let named = |name: String| if name.is_empty() { "unknown".into() } else { name };
@@ -211,7 +213,7 @@ fn charts(hours: &[Hour], now: ZonedNow) -> Vec<(&'static str, Chart)> {
     all.into_iter().flatten().collect()
 }
 
-/// The names of the weeks, and the DAGs with theirs.
+/// Returns the names of the weeks, and the DAGs with their weeks.
 fn levels(rows: &[DagWeek]) -> (Vec<String>, Vec<DagLine>) {
     let mut weeks: Vec<DateTime<Utc>> = rows.iter().map(|row| row.week).collect();
     weeks.sort_unstable();
@@ -225,7 +227,8 @@ fn levels(rows: &[DagWeek]) -> (Vec<String>, Vec<DagLine>) {
     (weeks.iter().map(|week| week_name(*week)).collect(), dags)
 }
 
-/// Weeks start on Monday in UTC. West of UTC this is still Sunday, which must not become the name of the week.
+/// Returns the name of a week that starts on Monday in UTC. It is not converted to a local zone, because west of UTC
+/// that would be a Sunday.
 fn week_name(monday: DateTime<Utc>) -> String {
     monday.format("%-d %b").to_string()
 }
@@ -251,7 +254,7 @@ fn length(seconds: f64) -> TimeDelta {
     TimeDelta::from_std(length).unwrap_or_default()
 }
 
-/// What is stale, then what was updated the longest ago.
+/// Returns stale assets first, then the others by age of their last update, oldest first.
 fn stalest(mut assets: Vec<WatchedAsset>, now: ZonedNow) -> Vec<AssetLine> {
     assets.retain(|asset| asset.fresh_within_ms.is_some());
     assets.sort_by_key(|asset| (asset.stale_since.is_none(), asset.last_event_at));
@@ -273,7 +276,7 @@ fn stalest(mut assets: Vec<WatchedAsset>, now: ZonedNow) -> Vec<AssetLine> {
     assets.into_iter().take(MOST_ASSETS).map(line).collect()
 }
 
-/// What has failed, then what is the farthest behind.
+/// Returns failed streams first, then the others by lag, largest first.
 fn slowest(rows: &[StreamRow], now: ZonedNow) -> Vec<StreamLine> {
     let mut rows: Vec<&StreamRow> = rows.iter().filter(|row| row.state() != StreamState::Paused).collect();
     rows.sort_by_key(|row| (row.state() != StreamState::Failed, std::cmp::Reverse(row.lag)));
@@ -282,7 +285,7 @@ fn slowest(rows: &[StreamRow], now: ZonedNow) -> Vec<StreamLine> {
         href: streams::href(&row.name),
         state: parts::bare(icon_of(row.state())),
         said: row.state().name(),
-        // Of a capture it is bytes of the log.
+        // The lag of a capture is in bytes of the source's log.
         lag: if row.capture.is_some() { parts::bytes(row.lag.max(0).cast_unsigned()) } else { count(row.lag) },
         records: count(row.records_last_hour),
         committed: row.last_commit_at.map(|at| parts::ago(at, now)),
@@ -290,7 +293,7 @@ fn slowest(rows: &[StreamRow], now: ZonedNow) -> Vec<StreamLine> {
     rows.into_iter().take(MOST_STREAMS).map(line).collect()
 }
 
-/// The processes that are alive, those with the most memory first.
+/// Returns the live processes, those that use the most memory first.
 fn largest(processes: &[ProcessRow], workers: &[WorkerRow]) -> Vec<ProcessLine> {
     let mut lines: BTreeMap<(&str, i32), ProcessLine> = BTreeMap::new();
     for row in processes.iter().filter(|row| row.silent_secs < SCHEDULER_SILENT_SECS) {

@@ -1,5 +1,5 @@
-//! `/palette?q=…`: what the command palette lists: DAGs and what one may do with them, tasks, assets, tables, dashboards and pages. A
-//! fragment, not a page.
+//! `/palette?q=…`: the entries of the command palette: DAGs and actions on them, tasks, assets, tables, dashboards and
+//! pages. The response is an HTML fragment, not a page.
 
 use super::{Shell, encoded, html};
 use crate::auth::Role;
@@ -27,31 +27,30 @@ struct Palette {
     groups: Vec<Group>,
 }
 
-/// Hits of one kind.
 struct Group {
     kind: &'static str,
-    /// Part of the ids of its hits.
+    /// Used as part of the hits' element ids.
     id: &'static str,
     hits: Vec<Hit>,
 }
 
 struct Hit {
-    /// In the place of an icon.
+    /// Shown instead of an icon.
     state: Option<parts::State>,
     icon: &'static str,
     words: String,
-    /// What it is, or how it is.
+    /// Kind or state of the hit.
     note: String,
     href: String,
 }
 
-/// Of each kind.
+/// Maximum number of hits of each kind.
 const MOST_HITS: usize = 8;
-/// Of the first DAGs only: with many the actions would hide them.
+/// Number of DAGs whose actions are listed. With more, the actions would hide the DAGs.
 const MOST_ACTIONS: usize = 3;
-/// Of what is asked; the rest is not looked at.
+/// Maximum number of search words; further words are ignored.
 const MOST_WORDS: usize = 8;
-/// Assets that fit, of which the best are shown.
+/// Maximum number of matching assets read, from which the best are shown.
 const MOST_ASSETS: i64 = 200;
 const PAGES: &[(&str, &str, &str)] = &[
     ("home", "Home", "/"),
@@ -119,10 +118,10 @@ impl Hit {
     }
 }
 
-/// Words in any order, each of which must be there, in any case.
+/// Search words. All must match, in any order and case.
 struct Asked {
     words: Vec<String>,
-    /// All of them, as `plain` makes them.
+    /// All words, normalized by `plain`.
     whole: String,
 }
 
@@ -137,7 +136,7 @@ impl Asked {
         self.words.is_empty()
     }
 
-    /// Each word is in one of these, which are in small letters.
+    /// Returns true if each word occurs in one of the texts, which must be in lower case.
     fn is_in(&self, texts: &[&str]) -> bool {
         self.words.iter().all(|word| texts.iter().any(|text| text.contains(word)))
     }
@@ -146,7 +145,8 @@ impl Asked {
         self.words.iter().any(|word| text.contains(word))
     }
 
-    /// How well a name fits, the best first: it is what was asked, begins so, begins with one of the words, or has them in it.
+    /// Returns the rank of a name, best first: equal to the search text, starting with it, starting with one of the
+    /// words, or containing them.
     fn rank(&self, name: &str) -> usize {
         let name = plain(name);
         let begins_with_one = || self.words.iter().any(|word| name.starts_with(&plain(word)));
@@ -159,12 +159,12 @@ impl Asked {
     }
 }
 
-/// As people say a name: `load_orders` is found by `Load orders`.
+/// Normalizes a name, so that `Load orders` finds `load_orders`.
 fn plain(name: &str) -> String {
     name.to_lowercase().replace(['_', '-', '.', '/'], " ")
 }
 
-/// Those that fit best. What fits equally well stays in its order.
+/// Returns the best hits. Hits of the same rank keep their order.
 fn best<T>(found: impl Iterator<Item = (usize, T)>) -> Vec<T> {
     let mut found: Vec<(usize, T)> = found.collect();
     found.sort_by_key(|(rank, _)| *rank);
@@ -196,19 +196,20 @@ async fn dags(db: &mut PgConnection, asked: &Asked, known: &[KnownDag]) -> Resul
     Ok(hits.collect())
 }
 
-/// By its id or an alias. `None`: it does not fit.
+/// Ranks a DAG by its id and aliases. `None` if it does not match.
 fn rank_of_dag(asked: &Asked, dag: &KnownDag) -> Option<usize> {
     let names: Vec<String> = [&dag.dag_id].into_iter().chain(&dag.aliases).map(|name| name.to_lowercase()).collect();
     let texts: Vec<&str> = names.iter().map(String::as_str).collect();
     if asked.is_in(&texts) { names.iter().map(|name| asked.rank(name)).min() } else { None }
 }
 
-/// By their ids and their DAGs'; a word at least is the task's own, or a DAG's name would find all of its tasks.
+/// Finds tasks by task id and DAG id. At least one word must match the task id, or the name of a DAG would find all of
+/// its tasks.
 fn tasks(asked: &Asked, known: &[KnownDag]) -> Vec<Hit> {
     let found = known.iter().flat_map(|dag| {
         let of = dag.dag_id.to_lowercase();
         let all = dag.task_ids.to_lowercase();
-        // Most DAGs have no such task: that is seen without looking at each.
+        // This check of all task ids at once skips most DAGs without a check of each task.
         let may_have = asked.has_word_in(&all) && asked.is_in(&[&of, &all]);
         let ids = if may_have { &*dag.task_ids } else { "" };
         ids.lines().filter_map(move |id| {
@@ -224,7 +225,7 @@ fn tasks(asked: &Asked, known: &[KnownDag]) -> Vec<Hit> {
     hits.collect()
 }
 
-/// By name or URI; and the tables of the lake that they are.
+/// Finds assets by name or URI, and the lake tables that belong to them.
 async fn assets(app: &App, db: &mut PgConnection, asked: &Asked) -> Result<(Vec<Hit>, Vec<Hit>), Refusal> {
     let search = asked.words.iter().fold(Search::default(), |all, word| all.and(asset_by::NAME_OR_URI.has(word)));
     let rows = ASSETS.rows(db, &search.by(asset_by::NAME.ascending()).page(0, MOST_ASSETS)).await?;
@@ -243,7 +244,7 @@ async fn assets(app: &App, db: &mut PgConnection, asked: &Asked) -> Result<(Vec<
     Ok((assets.collect(), tables))
 }
 
-/// By title or name, those that the person may read.
+/// Finds dashboards by title or name, among those that the user may read.
 async fn dashboards(app: &App, shell: &Shell, asked: &Asked) -> Result<Vec<Hit>, Refusal> {
     let role = shell.user.as_ref().map_or(Role::Viewer, |user| user.role);
     let all = list_dashboards(app, role).await?.into_iter().map(|shown| shown.dashboard);

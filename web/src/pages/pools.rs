@@ -1,4 +1,4 @@
-//! `/pools`: the slots that tasks share, and how many of them are taken.
+//! `/pools`: the slots that tasks share, and how many of them are in use.
 
 use super::Shell;
 use super::kept::list::{Cell, Head, Lists};

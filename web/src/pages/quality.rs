@@ -1,5 +1,5 @@
-//! `/quality`: how good the data is: for each asset that somebody made promises about how fresh it is, what contracts found
-//! last, how that went before, and which rows are aside.
+//! `/quality`: data quality of the assets that have a contract or a freshness limit: freshness, latest check results
+//! and their history, and quarantined rows.
 
 use super::assets::lines::FindingLine;
 use super::filters::Filters;
@@ -24,9 +24,9 @@ use sqlx::PgConnection;
 #[template(path = "pages/quality.html")]
 struct QualityPage {
     shell: Shell,
-    /// All is well, or what is not.
+    /// Summary of problems, or that there are none.
     sentence: String,
-    /// More assets are watched than were looked at.
+    /// True if more assets are watched than were read.
     is_cut: bool,
     filters: Filters,
     lines: Vec<AssetQuality>,
@@ -36,25 +36,26 @@ struct QualityPage {
 
 struct AssetQuality {
     name: String,
-    /// If it is not the name.
+    /// `None` if it equals the name.
     uri: Option<String>,
     href: Option<String>,
-    /// The page of its table, if it is one of the lake.
+    /// Page of the lake table, if the asset is one.
     table: Option<String>,
-    /// Fresh or not; nothing where nobody promised.
+    /// True if the asset is fresh; `None` if it has no freshness limit.
     fresh: Option<bool>,
     updated: Option<parts::Ago>,
-    /// Which sign, and which words: `25 checks: 1 failed`.
+    /// Icon and summary, such as `25 checks: 1 failed`.
     state: parts::State,
     words: String,
     strip: Strip,
-    /// Rows that are aside, and the page of the table where they are.
+    /// Number of quarantined rows, and the page of the table that contains them.
     aside: Option<(String, Option<String>)>,
     looked: Option<(parts::Ago, String, String)>,
     findings: Vec<FindingLine>,
 }
 
-/// Assets that are looked at for a page on which nothing is asked: it is drawn again whenever something happens.
+/// Maximum number of assets read for a page without filters. The limit keeps that page cheap, because it is rendered
+/// again whenever something changes.
 const MOST_LOOKED_AT: i64 = 200;
 const OF_A_PAGE: i64 = 100;
 
@@ -72,7 +73,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query)
     let uris: Vec<String> = rows.iter().map(|one| one.asset.uri.clone()).collect();
     let mut outcomes = outcomes_at(&mut db, &uris, RESULTS, Strip::PLACES as i64).await?;
     drop(db);
-    // A lake that is not there, or cannot be reached, takes away a column and no more.
+    // If the lake does not exist or cannot be reached, only the links to tables are missing.
     let tables = match app.config.lake.open().await {
         Ok(lake) if !rows.is_empty() => lake.tables().await.unwrap_or_default(),
         _ => Vec::new(),
@@ -160,7 +161,7 @@ fn rows_aside(rows: u64) -> String {
     format!("{} aside", parts::counted(parts::count(rows), "row"))
 }
 
-/// `25 checks: 1 failed, 2 warn`.
+/// Returns a summary such as `25 checks: 1 failed, 2 warn`.
 fn words(look: &QualitySummary) -> String {
     let checks = parts::counted(look.checks, "check");
     let all = [(look.failed, "failed"), (look.quarantined, "put rows aside"), (look.warned, "warn")];
@@ -172,7 +173,7 @@ fn words(look: &QualitySummary) -> String {
     format!("{checks}: {}", found.join(", "))
 }
 
-/// An asset whose newest look found what may not be, for the first page.
+/// An asset whose latest check failed, for the home page.
 pub(crate) struct Broken {
     pub(crate) name: String,
     pub(crate) href: String,
@@ -181,7 +182,7 @@ pub(crate) struct Broken {
     pub(crate) ago: parts::Ago,
 }
 
-/// One line for each asset, at most so many.
+/// Returns one line per asset, at most `most`.
 pub(crate) async fn broken(db: &mut PgConnection, most: usize, now: ZonedNow) -> Result<Vec<Broken>, Refusal> {
     let assets = watched_assets(db, MOST_LOOKED_AT).await?;
     let uris: Vec<String> = assets.iter().map(|asset| asset.uri.clone()).collect();

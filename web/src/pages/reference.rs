@@ -1,5 +1,5 @@
-//! `/docs`: the API for people to read, drawn from the same document that programs read at `/openapi.json`. All of it stands
-//! on one page, so that a browser's own search finds everything.
+//! `/docs`: the API reference, rendered from the document that `/openapi.json` serves. It is a single page, so that
+//! the browser's search finds everything.
 
 use super::{Shell, html};
 use crate::openapi::{Shape, description};
@@ -31,16 +31,16 @@ struct Operation {
     path: &'static str,
     line: String,
     who: String,
-    /// Where it stands, its name, what it may hold, what it does.
+    /// Location, name, type, description.
     params: Vec<[String; 4]>,
     body: Vec<[String; 3]>,
-    /// Fields of what is answered.
+    /// Fields of the response.
     answer: Vec<[String; 3]>,
     statuses: Vec<[String; 2]>,
     curl: String,
 }
 
-/// It follows from the code alone.
+/// Rendered once, because it depends only on the code.
 static GROUPS_DRAWN: OnceLock<Vec<Group>> = OnceLock::new();
 
 pub(crate) async fn show(shell: Shell) -> Result<Response, Refusal> {
@@ -65,7 +65,7 @@ fn operation(document: &Value, (Rule { method, path, .. }, Shape { line, .. }): 
     let text = |value: &Value| value.as_str().unwrap_or_default().replace('`', "");
     let params = found["parameters"].as_array().into_iter().flatten();
     let body = &found["requestBody"]["content"]["application/json"]["schema"];
-    // One that may be left out is that or null.
+    // The schema of an optional body is a union of the body and null.
     let body = body["anyOf"].get(0).unwrap_or(body);
     let answers = &found["responses"];
     let done = ["200", "201"].map(|status| &answers[status]["content"]["application/json"]["schema"]);
@@ -90,7 +90,7 @@ fn operation(document: &Value, (Rule { method, path, .. }, Shape { line, .. }): 
     })
 }
 
-/// Name, kind, and what is said of it.
+/// Returns the name, type and description of each field.
 fn fields(document: &Value, schema: &Value) -> Vec<[String; 3]> {
     let schema = resolved(document, schema);
     let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
@@ -109,7 +109,7 @@ fn resolved<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
     place.and_then(|place| document.pointer(place)).unwrap_or(schema)
 }
 
-/// What a schema lets through, in a few words.
+/// Returns the type of a schema as short text.
 fn kind(document: &Value, schema: &Value) -> String {
     let schema = resolved(document, schema);
     if let Some(words) = schema["enum"].as_array() {
@@ -138,7 +138,7 @@ fn kind(document: &Value, schema: &Value) -> String {
         "integer" => "whole number".into(),
         other => other.to_string(),
     };
-    // What need not be there may be null too.
+    // Null is omitted: an optional field can be null too.
     let named = known.iter().filter(|kind| **kind != "null" || known.len() == 1);
     named.map(|kind| word(kind)).collect::<Vec<_>>().join(" or ")
 }
@@ -151,7 +151,7 @@ fn into(word: &str) -> String {
     word.into()
 }
 
-/// A call that can be pasted: names in braces are to be replaced.
+/// Returns a command to copy. Names in braces must be replaced.
 fn curl(method: &str, path: &str, has_body: bool) -> String {
     let verb = if method == "GET" { String::new() } else { format!(" -X {method}") };
     let token = if path.starts_with("/auth/") { "" } else { " -H \"Authorization: Bearer $TOKEN\"" };
@@ -160,7 +160,7 @@ fn curl(method: &str, path: &str, has_body: bool) -> String {
     format!("curl{verb} \"$ORCH{path}\"{token}{body}")
 }
 
-/// What is sent most.
+/// Returns the most common body of a request.
 fn example(method: &str, path: &str) -> Option<&'static str> {
     let end = path.rsplit('/').next().unwrap_or_default();
     Some(match (method, end) {
@@ -186,7 +186,7 @@ fn example(method: &str, path: &str) -> Option<&'static str> {
     })
 }
 
-/// `get-api-v2-dags-dag_id`.
+/// Returns an element id such as `get-api-v2-dags-dag_id`.
 fn id_of(text: &str) -> String {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| !word.is_empty());
     words.collect::<Vec<_>>().join("-").to_lowercase()

@@ -1,4 +1,4 @@
-//! `/dags/{dag_id}/runs/{dag_run_id}`: its task instances over time, and why it is not further.
+//! `/dags/{dag_id}/runs/{dag_run_id}`: the task instances of a run over time, and why it is waiting or has failed.
 
 pub(crate) mod change;
 pub(crate) mod clear;
@@ -40,7 +40,7 @@ use spent::Spent;
 use sqlx::PgConnection;
 use told::DeadlineLine;
 
-/// What stands above every page of a run.
+/// Header above every page of a run.
 pub(crate) struct RunHead {
     pub(crate) dag_id: String,
     pub(crate) dag_href: String,
@@ -75,15 +75,15 @@ struct RunPage {
     runbook: Option<Markdown>,
     waits: Option<String>,
     facts: Vec<(&'static str, Fact)>,
-    /// By when it was to be over; and if it is late and at work, by how much and for which of them.
+    /// Deadlines of the run. `late` is how late an unfinished run is, and for which deadline.
     deadlines: Vec<DeadlineLine>,
     late: Option<(String, String)>,
     note: Option<String>,
     conf: Option<String>,
-    /// Updates that began it.
+    /// Asset updates that started the run.
     began_by: Vec<EventLine>,
     is_open: bool,
-    /// What is shown, for the stream that tells of changes.
+    /// Revision that the page shows, for the event stream.
     mark: i32,
 }
 
@@ -105,7 +105,7 @@ pub(crate) const FILTERS: [(&str, &[TaskState]); 6] = [
     ("skipped", &[TaskState::Skipped]),
 ];
 const OF_A_PAGE: usize = 100;
-/// Updates that began it, as far as they are shown.
+/// Maximum number of asset updates shown.
 const MOST_EVENTS: i64 = 50;
 const MOST_OLD_TRIES: i64 = 2_000;
 
@@ -115,7 +115,7 @@ impl RunHead {
         let date = run.logical_date.unwrap_or(run.run_after);
         let clock = |at| now.written(at, "%H:%M:%S");
         let active = parts::duration(run.active_time(now.at).unwrap_or_default());
-        // The times of a run that was cleared after its end are farther apart than its duration.
+        // Start and end of a run that was cleared after its end are farther apart than its active time.
         let active = if run.idle.is_zero() { active } else { format!("active {active}") };
         let span = match (run.started_at, run.ended_at) {
             (Some(from), Some(to)) => format!("{} – {}, {active}", clock(from), clock(to)),
@@ -137,18 +137,18 @@ impl RunHead {
 }
 
 impl RunHead {
-    /// For the value of a query.
+    /// Returns the run id, encoded for a query.
     pub(crate) fn encoded_id(&self) -> String {
         encoded(&self.run_id)
     }
 
-    /// How the title of its pages begins.
+    /// Returns the prefix of the page title that shows the state.
     pub(crate) fn sign(&self) -> &'static str {
         parts::sign(self.state.as_str())
     }
 }
 
-/// By the ids of the path; the DAG may be named by an alias.
+/// Finds a run by the ids in the path. The DAG can be named by an alias.
 pub(crate) async fn find(db: &mut PgConnection, path: &RunPath) -> Result<RunDetails, Refusal> {
     let mut run = get_run(db, &path.dag_id, &path.run_id).await?;
     if run.is_none()
@@ -245,7 +245,7 @@ pub(crate) async fn show(
     html(StatusCode::OK, &page)
 }
 
-/// The updates that began a run which assets began.
+/// Returns the asset updates that started the run; empty if assets did not start it.
 async fn began_by(db: &mut PgConnection, run: &RunDetails, now: ZonedNow) -> Result<Vec<EventLine>, Refusal> {
     if run.run_type != RunType::AssetTriggered {
         return Ok(Vec::new());
@@ -255,33 +255,33 @@ async fn began_by(db: &mut PgConnection, run: &RunDetails, now: ZonedNow) -> Res
     Ok(events.into_iter().map(|event| EventLine::new(event, &[], now)).collect())
 }
 
-/// Tasks that may wait although a worker is free.
+/// Returns the tasks that may wait even if a worker is free.
 fn gated(version: &Version) -> Vec<TaskIdx> {
     let is_limited = version.plan.spec.max_active_tasks.is_some();
     (0..narrow::task(version.plan.tasks.len())).filter(|task| is_limited || version.is_gated(*task)).collect()
 }
 
-/// The task that was slower than in the last runs of the same version.
+/// Returns a sentence about the task that was slowest in comparison with the last runs of the same version.
 async fn against(
     db: &mut PgConnection,
     run: &RunDetails,
     plan: &Plan,
     spent: &Spent,
 ) -> Result<Option<String>, Refusal> {
-    // Elements work beside each other: their time is not that of one.
+    // Elements of a mapped task run in parallel, so their time is not comparable with that of one task.
     let alone: Vec<_> = spent.path.iter().copied().filter(|task| plan.task(*task).map.is_none()).collect();
     let usual = usual_durations(db, &run.dag_id, run.version, &alone).await?;
     Ok(spent.against(plan, &usual))
 }
 
-/// How many instances are in which state, as far as they have a row.
+/// Returns the number of instances by state. Only instances that have a row are counted.
 async fn counts(app: &Inner, db: &mut PgConnection, run: &RunDetails) -> Result<Vec<(&'static str, i64)>, Refusal> {
     let ledger = the_ledger(app, db, run).await?;
     let counts = count_states(db, run.id, &ledger, None).await?;
     Ok(counts.into_iter().map(|(state, count)| (state.as_str(), count)).collect())
 }
 
-/// Why a run has not begun.
+/// Returns why a queued run has not started.
 async fn waits(db: &mut PgConnection, run: &RunDetails, now: ZonedNow) -> Result<Option<String>, Refusal> {
     if run.state != RunState::Queued {
         return Ok(None);

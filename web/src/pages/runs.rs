@@ -1,4 +1,4 @@
-//! `/runs`: runs of all DAGs, the newest first. Also the lines that the list of one DAG's runs is made of.
+//! `/runs`: runs of all DAGs, newest first. The list of one DAG's runs uses the same lines.
 
 pub(crate) mod change;
 
@@ -29,11 +29,11 @@ struct RunsPage {
 
 /// A page of runs, with its filter.
 pub(crate) struct RunList {
-    /// Of the list, without a query.
+    /// Address of the list, without a query.
     pub(crate) href: String,
     pub(crate) q: String,
     pub(crate) state: &'static str,
-    /// What is asked beside the state, to follow it in an address.
+    /// The other filters, to append to an address after `state`.
     pub(crate) rest: String,
     pub(crate) filters: Filters,
     pub(crate) lines: Vec<RunLine>,
@@ -62,13 +62,13 @@ pub(crate) struct RunLine {
     pub(crate) took: Option<String>,
     pub(crate) version: i32,
     pub(crate) note: Option<String>,
-    /// It missed a deadline.
+    /// The run missed a deadline.
     pub(crate) is_late: bool,
-    /// It succeeded although tasks failed.
+    /// The run succeeded although tasks failed.
     pub(crate) has_failed_tasks: bool,
 }
 
-/// Not a state, but found beside them.
+/// Not a run state, but offered as a filter next to the states.
 const LATE: &str = "late";
 pub(crate) const STATES: [(&str, &[RunState]); 6] = [
     ("all", &[]),
@@ -78,7 +78,8 @@ pub(crate) const STATES: [(&str, &[RunState]); 6] = [
     ("success", &[RunState::Success]),
     (LATE, &[]),
 ];
-/// The page reads the state in words of its own; the others read all runs, which a page that is left open must not.
+/// The page reads `state` itself. The other two filters read all runs, which is too expensive for a page that reloads
+/// while it is open.
 pub(crate) const OWN: &[&str] = &["state", "conf_contains", "consuming_asset"];
 const OF_A_PAGE: i64 = 50;
 const FEW_DAGS: i64 = 20;
@@ -88,8 +89,8 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
     html(StatusCode::OK, &RunsPage { shell, list })
 }
 
-/// Runs of the DAGs whose ids hold the text. Where only a few do, their runs are found by the index; runs of many are found
-/// quickly anyway.
+/// Returns a condition for the runs of DAGs whose ids contain the text. If few DAGs match, the index finds their runs;
+/// runs of many DAGs are found quickly anyway.
 async fn of_dags_like(app: &App, q: &str) -> Result<Condition, Refusal> {
     let mut db = app.pages().await?;
     let dag_ids = dag_ids_like(&mut db, q, FEW_DAGS + 1).await?;
@@ -100,7 +101,7 @@ async fn of_dags_like(app: &App, q: &str) -> Result<Condition, Refusal> {
     })
 }
 
-/// What the query asks for, of one DAG or of all.
+/// Returns the requested page of runs, of one DAG or of all.
 pub(crate) async fn list(app: &App, shell: &Shell, mut query: Query, dag_id: Option<&str>) -> Result<RunList, Refusal> {
     let turned = Turned::to(&mut query, OF_A_PAGE);
     let q = query.text("q").unwrap_or_default().trim().to_string();
@@ -109,7 +110,7 @@ pub(crate) async fn list(app: &App, shell: &Shell, mut query: Query, dag_id: Opt
     let (search, filters) = Filters::read(query, RUNS.columns, OWN, shell.now)?;
     let named = match dag_id {
         _ if q.is_empty() => None,
-        // An underscore stands for any character here: that finds more, never less.
+        // An underscore is a wildcard here, so the search can find more runs, but never fewer.
         Some(_) => Some(by::RUN_ID.contains([&q])),
         None => Some(of_dags_like(app, &q).await?),
     };

@@ -1,4 +1,4 @@
-//! The frame of every page: who is logged in, which colours, where one is, how the parts are.
+//! Data for the frame of every page: user, theme, path, time zone and counts.
 
 use super::zone;
 use crate::auth::{Role, Session, cookie_of};
@@ -13,10 +13,10 @@ use chrono_tz::Tz;
 use orch_store::overview::Pulse;
 use std::sync::Arc;
 
-/// What a request says of the frame, kept while the request itself is used up.
+/// Frame data of a request, kept after the request itself is consumed.
 #[derive(Debug, Clone)]
 pub(crate) struct PageRequest {
-    /// With the query.
+    /// Path with query.
     pub(crate) path: String,
     pub(crate) session: Option<Session>,
     theme: Option<&'static str>,
@@ -38,14 +38,14 @@ impl PageRequest {
 #[derive(Debug, Clone)]
 pub(crate) struct Shell {
     pub(crate) user: Option<User>,
-    /// As the system, without one.
+    /// `None` follows the system theme.
     pub(crate) theme: Option<&'static str>,
-    /// Where one is, with the query: where forms come back to.
+    /// Path and query of the page, to which forms return.
     pub(crate) path: String,
     pub(crate) pulse: Option<Pulse>,
-    /// With the zone in which times are written.
+    /// Current time, with the zone in which times are displayed.
     pub(crate) now: ZonedNow,
-    /// Follows the browser: the script of the page may put another zone there.
+    /// True if the zone follows the browser, so the page's script may change it.
     pub(crate) follows_browser: bool,
 }
 
@@ -69,7 +69,7 @@ impl Shell {
         Shell { user, theme: asked.theme, path: asked.path.clone(), pulse, now, follows_browser }
     }
 
-    /// Which entry of the rail one is in.
+    /// Returns true if the page belongs to this entry of the menu.
     pub(crate) fn is_in(&self, section: &str) -> bool {
         let path = self.path.split('?').next().unwrap_or_default();
         path.split('/').nth(1).unwrap_or_default() == section
@@ -79,12 +79,12 @@ impl Shell {
         self.user.as_ref().is_some_and(|user| user.role >= role)
     }
 
-    /// Triggers, clears and marks.
+    /// Returns true if the user may trigger, clear and mark.
     pub(crate) fn can_run(&self) -> bool {
         self.can(Role::User)
     }
 
-    /// Changes connections and variables.
+    /// Returns true if the user may change connections and variables.
     pub(crate) fn can_operate(&self) -> bool {
         self.can(Role::Op)
     }
@@ -93,7 +93,7 @@ impl Shell {
         self.can(Role::Op)
     }
 
-    /// Users included.
+    /// Returns true if the user may do everything, including managing users.
     pub(crate) fn can_manage(&self) -> bool {
         self.can(Role::Admin)
     }
@@ -102,17 +102,17 @@ impl Shell {
         self.user.as_ref().map_or("", |user| &user.form_token)
     }
 
-    /// The zone of the machine this runs on, if it is not UTC.
+    /// Returns the time zone of the server, if it is not UTC.
     pub(crate) fn server_zone() -> Option<&'static str> {
         zone::of_server().filter(|zone| *zone != Tz::UTC).map(Tz::name)
     }
 
-    /// Of the zone in which times are written.
+    /// Returns the name of the zone in which times are displayed.
     pub(crate) fn zone_name(&self) -> &'static str {
         self.now.zone.name()
     }
 
-    /// What the button that changes the colours changes them to, for browsers without JavaScript.
+    /// Returns the theme that the theme button selects in browsers without JavaScript.
     pub(crate) fn other_theme(&self) -> &'static str {
         if self.theme == Some("dark") { "light" } else { "dark" }
     }

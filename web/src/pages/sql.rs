@@ -1,4 +1,5 @@
-//! `/sql`: a console for questions to the lake. The form works by itself: its answer is the page with the results.
+//! `/sql`: a console for lake queries. It works without JavaScript: the response to the form is the page with the
+//! results.
 
 pub(crate) mod results;
 pub(crate) mod run;
@@ -25,10 +26,10 @@ use uuid::Uuid;
 #[template(path = "pages/sql.html")]
 struct SqlPage {
     shell: Shell,
-    /// Why no query can run, if that is so.
+    /// Why queries cannot run, if they cannot.
     closed: Option<Closed>,
     may_run: bool,
-    /// Of the query that the form will send: its cancel button names it.
+    /// Id of the query that the form will send. The form's cancel button refers to it.
     query_id: Uuid,
     wish: SqlForm,
     results: Option<Results>,
@@ -38,7 +39,6 @@ struct SqlPage {
     limits: String,
 }
 
-/// What the form holds.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SqlForm {
     pub(crate) sql: String,
@@ -61,16 +61,16 @@ struct PastQuery {
     problem: String,
 }
 
-/// Of one's history on the page; the API lists the rest.
+/// Number of the user's past queries on the page; the API lists the rest.
 const MOST_LINES: i64 = 30;
 const LINE_CHARS: usize = 120;
-/// Tables that are named beside the editor.
+/// Maximum number of tables listed next to the editor.
 const MOST_TABLES: usize = 60;
-/// Rows that a page shows unless it is told otherwise, and those one may choose from.
+/// Default number of rows on a page, and the available choices.
 const USUAL_ROWS: &str = "100";
 const ROW_CHOICES: [&str; 3] = ["100", "500", "1000"];
 
-/// `?sql=` fills the editor, `?query=` takes a query of one's history.
+/// Shows the console. `?sql=` fills in the editor, and `?query=` loads a query from the user's history.
 pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> Result<Response, Refusal> {
     let mut wish = SqlForm { sql: query.text("sql").unwrap_or_default().into(), ..SqlForm::default() };
     let of_history = query.text("query").filter(|id| !id.is_empty()).map(str::parse::<Uuid>).transpose();
@@ -83,7 +83,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
     page(&app, shell, wish, StatusCode::OK, None).await
 }
 
-/// The console; `outcome`: of the query that the form sent.
+/// Renders the console. `outcome` is the result of the query that the form sent.
 async fn page(
     app: &App,
     shell: Shell,
@@ -124,7 +124,7 @@ fn of_user(user: &str) -> Search {
     Search::default().and(by::USER.is(user))
 }
 
-/// Names of tables, and where they are shown.
+/// Returns the names of tables with the addresses of their pages.
 async fn tables(app: &App) -> LakeResult<Vec<(String, String)>> {
     let tables = app.config.lake.open().await?.tables().await?;
     let names = tables.iter().take(MOST_TABLES).map(|table| (table.id.to_string(), super::lake::href(&table.id)));
@@ -163,7 +163,7 @@ fn line(row: QueryRow, shell: &Shell) -> PastQuery {
     }
 }
 
-/// The page of a query's text.
+/// Returns the address of the console with this query.
 fn with_sql(sql: &str) -> String {
     format!("/sql?sql={}", encoded(sql))
 }

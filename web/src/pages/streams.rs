@@ -1,4 +1,4 @@
-//! `/streams`: the streams of all bundles with how far each is.
+//! `/streams`: the streams of all bundles with their progress.
 
 pub(crate) mod stream;
 
@@ -22,7 +22,7 @@ struct StreamsPage {
     shell: Shell,
     q: String,
     filters: Filters,
-    /// How the title begins.
+    /// Prefix of the page title that shows whether a stream has failed.
     sign: &'static str,
     lines: Vec<ListedStream>,
     before: Option<String>,
@@ -39,14 +39,13 @@ struct ListedStream {
     lag: String,
     records: String,
     committed: Option<parts::Ago>,
-    /// The beginning of its first line.
+    /// First line of the error, truncated.
     error: Option<String>,
 }
 
-/// Of an error in the list.
+/// Maximum number of characters of an error in the list.
 const MOST_ERROR_CHARS: usize = 160;
 
-/// The page of a stream.
 pub(super) fn href(name: &str) -> String {
     format!("/streams/{}", encoded(name))
 }
@@ -78,7 +77,7 @@ fn line(row: &StreamRow, shell: &Shell) -> ListedStream {
     }
 }
 
-/// The state of tasks that looks like it.
+/// Returns the task state whose icon represents the stream's state.
 pub(super) fn icon_of(state: StreamState) -> &'static str {
     match state {
         StreamState::Running => "running",

@@ -1,5 +1,5 @@
-//! `/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}` and `…/{map_index}`: what a task instance says, what it gave, its
-//! tries, and why it is as it is.
+//! `/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}` and `…/{map_index}`: the log, output and attempts of a task
+//! instance, and an explanation of its state.
 
 mod around;
 mod inputs;
@@ -56,40 +56,40 @@ struct TaskPage {
     queue: String,
     tries: Vec<TryLink>,
     try_no: Option<i16>,
-    /// Where changes and new lines are told.
+    /// Address of the event stream with changes and new log lines.
     live: String,
-    /// How often its worker was lost: then the log says so.
+    /// Number of workers lost by the attempt. If it is not 0, the log shows a note.
     lost: i16,
     log: Option<Log>,
-    /// Where an old log was found, or why it was not.
+    /// Where an old log was found, or why it could not be read.
     log_note: Option<String>,
     why: StateExplanation,
-    /// What its author says of it.
+    /// Documentation by the task's author.
     doc: Option<parts::Markdown>,
-    /// What it asks people, while it does.
+    /// Approval that the task waits for.
     asks: Option<(String, AnswerForm)>,
     output: Option<String>,
     inputs: Vec<Input>,
     kind: String,
-    /// What its operator was told, by field, as the DAG has it.
+    /// Operator configuration of the task, by field.
     config: Vec<(String, String)>,
-    /// Updates it said, and the ways data took in it.
+    /// Asset updates that the instance reported, and data flows that it recorded.
     updates: Vec<EventLine>,
     ways: Vec<EdgeLine>,
-    /// In which the try ran.
+    /// Environment of the attempt.
     environment: Vec<(&'static str, parts::Fact)>,
     download: String,
     clear_href: String,
-    /// Of an instance; a mapped task as a whole has none.
+    /// `None` for a mapped task as a whole.
     mark_href: Option<String>,
-    /// What people say of it, and below which path; of an instance too.
+    /// Note of the instance, and the address that changes it. `None` for a mapped task as a whole.
     note: Option<String>,
     note_href: Option<String>,
     command: String,
     is_open: bool,
-    /// It can be stopped by itself.
+    /// Address that stops only this instance; `None` if it cannot be stopped.
     stop_href: Option<String>,
-    /// Those of a mapped task, and how many there are.
+    /// Elements of a mapped task, and their number.
     elements: Option<(parts::Cells, i64)>,
     over_runs: Option<parts::Durations>,
 }
@@ -100,9 +100,9 @@ struct TryLink {
     href: String,
 }
 
-/// Updates and ways of one instance, as far as they are shown.
+/// Maximum number of asset updates and of data flows shown.
 const MOST_TOUCHED: i64 = 50;
-/// Longer outputs are shown in part.
+/// Maximum number of bytes of an output that is shown; longer outputs are truncated.
 const SHOWN_OUTPUT: usize = 20_000;
 
 pub(crate) async fn show(
@@ -123,7 +123,7 @@ pub(crate) async fn show_mapped(
     page(app, shell, path.task.run, path.task.task_id.to_string(), path.map_index, query).await
 }
 
-/// What an instance did to assets.
+/// Returns the asset updates and data flows of an instance.
 async fn touched(
     db: &mut PgConnection,
     run: &RunDetails,
@@ -143,7 +143,7 @@ async fn touched(
     Ok((updates, edges.into_iter().map(|edge| EdgeLine::new(edge, now)).collect()))
 }
 
-/// The try that is asked for, or the last one.
+/// Returns the requested attempt, or the last one.
 fn chosen<'a>(tries: &'a [TryRow], query: &Query) -> Option<&'a TryRow> {
     let asked = query.text("try").and_then(|number| number.parse::<i64>().ok());
     match asked {
@@ -174,13 +174,13 @@ async fn page(
     let planned = plan.task(task);
     let chosen = chosen(&tries, &query);
     let href = task_href(&head.href, &task_id, map_index);
-    // Beginning with what was before the log is read: what happens meanwhile is told.
+    // The mark is read before the log, so the event stream reports changes that happen in between.
     let live =
         live_href(&mut db, (&head.href, &task_id), (run.id, task, map_index), chosen.map(|one| one.attempt)).await?;
     drop(db);
     let log_note = match chosen {
         Some(one) => match app.recalled(run.id, one.attempt).await {
-            // The rest of the page is worth reading all the same.
+            // The rest of the page is useful without the log.
             Err(StoreError::Archive(error)) => {
                 tracing::warn!(%error, run.id = %run.id, "an old log cannot be read from the archive");
                 Some("This log is old, and the archive cannot be read at the moment; the server's log says why.".into())
@@ -204,7 +204,7 @@ async fn page(
     } else {
         None
     };
-    // A mapped task as a whole is called with nothing; its elements are.
+    // A mapped task as a whole has no inputs; its elements have.
     let inputs = match elements {
         Some(_) => Vec::new(),
         None => inputs::inputs(&mut db, &plan, &run, (task, map_index)).await?,
@@ -304,7 +304,7 @@ fn clear_command(head: &RunHead, task_id: &str, map_index: i32) -> String {
     format!("orch tasks clear {} -t '^{regex}$'{element} --run-id '{}'", head.dag_id, head.run_id)
 }
 
-/// Scripts and statements as they were written, all else as JSON.
+/// Returns the configuration by field: scripts and statements as they were written, other values as JSON.
 fn config_of(task: &TaskSpec) -> Vec<(String, String)> {
     let Value::Object(fields) = &task.config else { return Vec::new() };
     let written = |value: &Value| match value {
@@ -314,7 +314,7 @@ fn config_of(task: &TaskSpec) -> Vec<(String, String)> {
     fields.iter().map(|(name, value)| (name.clone(), shortened(written(value)))).collect()
 }
 
-/// It is queued, runs, or waits for a time.
+/// Returns true if the instance is queued, running, finished or waiting for a time.
 fn in_flight(state: TaskState) -> bool {
     !matches!(state, TaskState::None | TaskState::Scheduled)
 }
@@ -350,7 +350,7 @@ fn environment(
     facts
 }
 
-/// The stream of an instance, with what the page shows of it.
+/// Returns the address of an instance's event stream, with the mark of the state that the page shows.
 async fn live_href(
     db: &mut PgConnection,
     (run_href, task_id): (&str, &str),

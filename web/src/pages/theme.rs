@@ -1,4 +1,5 @@
-//! `POST /theme`: light, dark, or as the system. A cookie, so that the server draws the page right at once.
+//! `POST /theme`: sets the theme to light, dark or the system's. It is stored in a cookie, so that the server renders
+//! every page in the right theme.
 
 use super::see_other;
 use crate::extract::Form;

@@ -1,4 +1,4 @@
-//! `/topics`: the topics of the built-in log, and the way to those of clusters.
+//! `/topics`: the topics of the built-in log, and links to the topics of Kafka clusters.
 
 pub(crate) mod cluster;
 pub(crate) mod topic;
@@ -16,12 +16,11 @@ use axum::response::Response;
 use orch_deeds::Topic;
 use orch_store::kept::Record;
 
-/// The page of a topic.
 fn href(name: &str) -> String {
     format!("/topics/{}/records", encoded(name))
 }
 
-/// The list, with the way to the clusters.
+/// Lists the topics, with links to the clusters.
 pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> Result<Response, Refusal> {
     let listed = listed::<Topic>(&app, query, shell.now).await?;
     let clusters = if shell.can(READS_RECORDS) { cluster::known(&mut *app.pages().await?).await? } else { Vec::new() };
@@ -61,7 +60,7 @@ impl Lists for Topic {
     }
 }
 
-/// `7 days`
+/// Returns the retention as text, such as `7 days`.
 fn kept(hours: i64) -> String {
     match hours {
         -1 => "for ever".into(),

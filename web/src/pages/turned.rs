@@ -1,12 +1,12 @@
-//! Long lists that people turn over page by page.
+//! Pagination of long lists.
 
 use crate::extract::Query;
 use orch_store::narrow;
 
-/// Nobody turns further.
+/// Maximum page number.
 const MOST_PAGES: i64 = 100_000;
 
-/// The page of a list that somebody looks at.
+/// The requested page of a list.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Turned {
     page: i64,
@@ -14,7 +14,7 @@ pub(crate) struct Turned {
 }
 
 impl Turned {
-    /// `page` of the query; `lines`: of one page.
+    /// Reads the page number from the query. `lines` is the number of rows per page.
     pub(crate) fn to(query: &mut Query, lines: i64) -> Turned {
         Turned { page: query.count("page", 1).clamp(1, MOST_PAGES), lines }
     }
@@ -23,12 +23,12 @@ impl Turned {
         (self.page - 1) * self.lines
     }
 
-    /// One more than a page has says whether there is another one.
+    /// Returns the limit for the query: one more row than a page shows, which indicates that another page exists.
     pub(crate) fn most(self) -> i64 {
         self.lines + 1
     }
 
-    /// Leaves the lines of this page, and gives the addresses of the one before and of the one after.
+    /// Truncates `rows` to this page, and returns the addresses of the previous and next page.
     pub(crate) fn cut<T>(self, rows: &mut Vec<T>, address: impl Fn(i64) -> String) -> (Option<String>, Option<String>) {
         let more = rows.len() as i64 > self.lines;
         rows.truncate(narrow::size(self.lines));

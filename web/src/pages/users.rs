@@ -1,4 +1,4 @@
-//! `/users`: who may log in, for admins: a list, a form to add somebody, and a page for each user.
+//! `/users`: user administration for admins: a list, a form that adds a user, and a page for each user.
 
 pub(crate) mod change;
 pub(crate) mod user;
@@ -32,7 +32,7 @@ struct UsersPage {
     total: i64,
     before: Option<String>,
     after: Option<String>,
-    /// What the form for a new user holds.
+    /// Values of the form for a new user.
     wish: NewUserForm,
     problem: Option<String>,
     fresh: Option<FreshPassword>,
@@ -57,7 +57,7 @@ struct NewUserForm {
     role: Role,
 }
 
-/// A password that was made up, for the page to show once.
+/// A generated password, which the page shows once.
 pub(crate) struct FreshPassword {
     pub(crate) user: String,
     pub(crate) password: Password,
@@ -65,7 +65,7 @@ pub(crate) struct FreshPassword {
 
 const LIST: &str = "/users";
 
-/// Where a user's own page is.
+/// Returns the address of a user's page.
 pub(crate) fn user_href(name: &str) -> String {
     format!("/users/{}", encoded(name))
 }
@@ -75,7 +75,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
     list(&app, shell, query, wish, None).await
 }
 
-/// The list, after an attempt to add somebody if there was one.
+/// Renders the list. `ended` is the result of adding a user.
 async fn list(
     app: &App,
     shell: Shell,
@@ -113,7 +113,7 @@ fn line(user: ListedUser, own: Option<&str>, shell: &Shell) -> Result<ListedAcco
     })
 }
 
-/// `POST /users`: without a password one is made up and shown once.
+/// `POST /users`: adds a user. If no password is given, a random password is generated and shown once.
 pub(crate) async fn add(State(app): State<App>, actor: Actor, shell: Shell, form: Form) -> Result<Response, Refusal> {
     let text = |name| form.text(name).unwrap_or_default().trim().to_string();
     let role: Role = text("role").parse().map_err(Refusal::bad_request)?;
@@ -153,7 +153,7 @@ pub(crate) async fn add(State(app): State<App>, actor: Actor, shell: Shell, form
     list(&app, shell, Query::parse(""), wish, ended).await
 }
 
-/// The password a form asks for, and whether it was made up because the form has none.
+/// Returns the password, and true if it was generated because the form contains none.
 fn chosen_password(form: &Form, user: &str) -> Result<(Password, bool), &'static str> {
     match form.text("password").unwrap_or_default() {
         "" => Ok((Password::random(), true)),

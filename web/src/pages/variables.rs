@@ -1,5 +1,5 @@
-//! `/variables`: texts that tasks ask for by key. Everybody sees which there are; operators see their values, and change
-//! them; no page shows what a key or a name inside marks as secret.
+//! `/variables`: texts that tasks read by key. All users see the keys; operators see and change the values; no page
+//! shows a value whose key, or the name of a member inside it, marks it as secret.
 
 use super::Shell;
 use super::kept::list::{Cell, Head, Lists};
@@ -10,7 +10,7 @@ use orch_deeds::kept::ExportFile as _;
 use orch_document::kept::FileFormat;
 use orch_store::kept::Record;
 
-/// Characters of a value, in the list.
+/// Maximum number of characters of a value in the list.
 const MOST_SHOWN: usize = 120;
 
 impl Lists for Variable {

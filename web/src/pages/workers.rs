@@ -1,4 +1,4 @@
-//! `/workers`: the processes that make up this orch: who lives, what each runs, and how to add one.
+//! `/workers`: the processes of this installation: their state, the tasks they run, and how to add one.
 
 mod pace;
 
@@ -28,9 +28,9 @@ struct WorkersPage {
     pace: Option<Pace>,
     schedulers: Vec<Process>,
     servers: Vec<Process>,
-    /// What schedulers do once in a while, and when it was done last.
+    /// Periodic duties of schedulers, and when each was last performed.
     duties: Vec<(String, parts::Ago)>,
-    /// What is kept how long, and where it goes then.
+    /// Retention of each kind of data, and what happens to it afterwards.
     kept: Vec<(&'static str, String)>,
     cleanups: Vec<Cleanup>,
     /// Why old rows cannot be removed, if they cannot.
@@ -59,7 +59,7 @@ struct Worker {
     said: &'static str,
     running: i32,
     slots: i32,
-    /// Of the slots; none for one that is gone.
+    /// Percentage of busy slots; `None` for a worker that has stopped.
     percent: Option<i32>,
     queues: String,
     version: String,
@@ -88,11 +88,11 @@ struct Process {
 }
 
 const MOST_INSTANCES: i64 = 500;
-/// How soon tasks began is told of so many, and of the last day.
+/// Maximum number of instances, all of the last day, that start delays are computed from.
 const MOST_STARTS: i64 = 5_000;
 const JOBS_SHOWN: usize = 5;
 const CLEANUPS_SHOWN: i64 = 20;
-/// A web server says that it lives once a minute.
+/// Age of the last heartbeat from which a web server counts as silent. It sends one per minute.
 const WEB_SILENT_SECS: f64 = 150.0;
 
 pub(crate) async fn show(State(app): State<App>, shell: Shell) -> Result<Response, Refusal> {
@@ -130,7 +130,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell) -> Result<Respons
     html(StatusCode::OK, &page)
 }
 
-/// What runs, with the worker that runs it.
+/// Returns the running instances with the ids of their workers.
 async fn jobs(app: &App, db: &mut PgConnection, now: ZonedNow) -> Result<Vec<(i32, Job)>, Refusal> {
     let mut jobs = Vec::new();
     for row in running_instances(db, MOST_INSTANCES).await? {
@@ -193,7 +193,8 @@ fn process(row: ProcessRow, silent_secs: f64, now: ZonedNow) -> Process {
     }
 }
 
-/// As this server was told; schedulers, who clean, are told the same where all share one file of settings.
+/// Returns the retention from the settings of this server. Schedulers, which do the cleanup, have the same settings if
+/// all processes share a settings file.
 fn kept(app: &App) -> Vec<(&'static str, String)> {
     let told = |key: &str| app.config.settings.iter().find(|(name, _)| name == key).map(|(_, value)| value.clone());
     let archive = told("archive").filter(|text| !text.is_empty());

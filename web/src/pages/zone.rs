@@ -1,5 +1,6 @@
-//! `POST /zone`: in which zone times are written. A cookie, so that the server writes them right at once and nothing moves
-//! afterwards. It holds the name of a zone; behind a `~` it was found out by the script of the page, which keeps it true.
+//! `POST /zone`: sets the time zone in which times are displayed. It is stored in a cookie, so that the server renders
+//! times in the right zone and the page does not change after loading. The cookie contains the name of a zone. The
+//! prefix `~` means that the page's script detected the zone and keeps it up to date.
 
 use super::see_other;
 use crate::auth::cookie_of;
@@ -12,7 +13,7 @@ use axum::response::Response;
 use chrono_tz::Tz;
 use std::sync::LazyLock;
 
-/// What a browser asks for with its cookie.
+/// Time zone that the browser's cookie requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ZoneCookie {
     pub(crate) zone: Tz,
@@ -22,7 +23,7 @@ pub(crate) struct ZoneCookie {
 static OF_SERVER: LazyLock<Option<Tz>> =
     LazyLock::new(|| iana_time_zone::get_timezone().ok().and_then(|name| known(&name)));
 
-/// The zone of this machine; none if it says none that is known.
+/// Returns the zone of this machine; `None` if the machine reports no known zone.
 pub(crate) fn of_server() -> Option<Tz> {
     *OF_SERVER
 }
@@ -33,18 +34,19 @@ pub(crate) fn wish(headers: &HeaderMap) -> Option<ZoneCookie> {
     Some(ZoneCookie { zone: known(name.unwrap_or(text))?, follows_browser: name.is_some() })
 }
 
-/// Names of places, and UTC. Whatever else the tables hold (`EST`, `Etc/GMT+5`) says less than it seems to.
+/// Parses names of places, and UTC. Other names such as `EST` and `Etc/GMT+5` are rejected, because they are
+/// misleading: they have no daylight saving time or an inverted sign.
 fn known(name: &str) -> Option<Tz> {
     let is_utc = ["UTC", "Etc/UTC", "utc", "Z"].contains(&name);
     if is_utc { Some(Tz::UTC) } else { name.parse().ok().filter(|_| name.contains('/')) }
 }
 
-/// `zone` is `UTC`, `server`, `browser`, or `other` with the name in `name`.
+/// Sets the zone. `zone` is `UTC`, `server`, `browser`, or `other` with the name in `name`.
 pub(crate) async fn change(State(app): State<App>, form: Form) -> Result<Response, Refusal> {
     let named: String = form.text("name").unwrap_or_default().trim().replace(' ', "_");
     let value = match form.text("zone") {
         Some("server") => of_server().unwrap_or(Tz::UTC).name().to_string(),
-        // What the script will say; without one the browser cannot tell.
+        // `browser` is the zone that the page's script detected; without a script it is unknown.
         Some("browser") => {
             known(form.text("browser").unwrap_or_default()).map_or("~UTC".into(), |zone| format!("~{zone}"))
         }
