@@ -58,7 +58,7 @@ struct TaskPage {
     try_no: Option<i16>,
     /// Address of the event stream with changes and new log lines.
     live: String,
-    /// Number of workers lost by the attempt. If it is not 0, the log shows a note.
+    /// Number of workers that the attempt has lost. The log marks each restart.
     lost: i16,
     log: Option<Log>,
     /// Where an old log was found, or why it could not be read.
@@ -314,7 +314,8 @@ fn config_of(task: &TaskSpec) -> Vec<(String, String)> {
     fields.iter().map(|(name, value)| (name.clone(), shortened(written(value)))).collect()
 }
 
-/// Returns true if the instance is queued, running, finished or waiting for a time.
+/// Returns true unless the state is `none` or `scheduled`. An unfinished instance in another state is queued, running
+/// or waiting.
 fn in_flight(state: TaskState) -> bool {
     !matches!(state, TaskState::None | TaskState::Scheduled)
 }

@@ -34,8 +34,8 @@ pub(crate) fn wish(headers: &HeaderMap) -> Option<ZoneCookie> {
     Some(ZoneCookie { zone: known(name.unwrap_or(text))?, follows_browser: name.is_some() })
 }
 
-/// Parses names of places, and UTC. Other names such as `EST` and `Etc/GMT+5` are rejected, because they are
-/// misleading: they have no daylight saving time or an inverted sign.
+/// Parses names of places (`Area/City`) and of UTC. Abbreviations such as `EST` are rejected, because they have a
+/// fixed offset.
 fn known(name: &str) -> Option<Tz> {
     let is_utc = ["UTC", "Etc/UTC", "utc", "Z"].contains(&name);
     if is_utc { Some(Tz::UTC) } else { name.parse().ok().filter(|_| name.contains('/')) }

@@ -42,7 +42,7 @@ pub(crate) struct CheckLine {
     pub(crate) ago: parts::Ago,
 }
 
-/// A failed check, as a line below its asset.
+/// A check that found bad rows, as a line below its asset.
 pub(crate) struct FindingLine {
     /// State whose icon represents the outcome.
     pub(crate) state: &'static str,

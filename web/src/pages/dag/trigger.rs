@@ -74,7 +74,7 @@ struct TriggerForm {
     logical_date_error: Option<String>,
     run_after: String,
     run_after_error: Option<String>,
-    /// Earlier run that the form is filled in from.
+    /// Earlier run (`like`) or preset that the form is filled in from.
     like: Option<String>,
     preset: Option<String>,
     /// Name of the preset to save the conf under.
@@ -84,7 +84,8 @@ struct TriggerForm {
 
 /// Maximum length of a note, the same as in Airflow.
 pub(crate) const MOST_NOTE_CHARS: usize = 1_000;
-/// Maximum number of earlier runs whose conf is offered for reuse.
+/// Maximum number of earlier runs whose conf is offered for reuse, number of runs that are searched for them, and
+/// maximum number of characters of a conf.
 const MOST_EARLIER: usize = 5;
 const LOOKED_THROUGH: i64 = 30;
 const MOST_CONF_CHARS: usize = 120;

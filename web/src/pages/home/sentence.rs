@@ -10,7 +10,7 @@ pub(super) struct Counts {
     pub(super) failing: usize,
     /// True if there are more than `failing` such DAGs.
     pub(super) more: bool,
-    /// Streams that fail.
+    /// Failed streams.
     pub(super) streams: usize,
     /// DAGs whose last run succeeded although tasks failed, at most `MOST_NEEDS`.
     pub(super) partly_failed: usize,
@@ -18,7 +18,7 @@ pub(super) struct Counts {
     pub(super) files: usize,
     /// Assets whose last check by a contract failed, at most `MOST_NEEDS`.
     pub(super) contracts: usize,
-    /// Assets that are older than promised, at most `MOST_NEEDS`.
+    /// Assets that are older than their freshness limit, at most `MOST_NEEDS`.
     pub(super) stale: usize,
     /// Alerts that were given up in the last 24 hours, at most `MOST_NEEDS`.
     pub(super) alerts: usize,

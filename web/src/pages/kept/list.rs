@@ -97,7 +97,7 @@ impl HtmlSafe for Cell {}
 /// Content that only the lists of some nouns have.
 #[derive(Default)]
 pub(crate) struct Extras {
-    /// Name of each Kafka cluster with the address of its page.
+    /// Address of the page of each Kafka cluster, and its connection id.
     pub(crate) clusters: Vec<(String, String)>,
     /// Connections that the binary provides: name and type.
     pub(crate) brought: Vec<(String, String)>,

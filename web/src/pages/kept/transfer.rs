@@ -1,5 +1,5 @@
-//! Import of a file in the format of Airflow or orch, pasted or selected (selecting needs JavaScript). An import is
-//! atomic. Also the export of all records of a noun, in which secrets are replaced by `***`.
+//! Import and export of the records of a noun. A file has the format of Airflow or orch, and is pasted or selected
+//! (the latter requires JavaScript). An import is atomic. An export contains `***` instead of secrets.
 
 use super::list::Lists;
 use crate::api::kept::{add, change, done};
@@ -134,7 +134,7 @@ async fn take_over_one<K: Kept>(
     Ok(())
 }
 
-/// Removes masked values, and returns true if there were any. A text is removed entirely, and of an object only the
+/// Removes masked values, and returns true if there were any. A text is removed entirely; an object loses only its
 /// masked members.
 fn leave_out_masks<K: Kept>(sent: &mut NounBody) -> bool {
     let mut had_masks = false;

@@ -110,7 +110,7 @@ pub(crate) async fn ask_mark(State(app): State<App>, shell: Shell, path: RunPath
     html(StatusCode::OK, &page)
 }
 
-/// Returns a `curl` command, because no `orch` command marks runs.
+/// Returns a `curl` command, because no `orch` command marks runs or instances.
 pub(crate) fn patched(path: &str, state: &str) -> String {
     let body = json!({ "state": state });
     format!(

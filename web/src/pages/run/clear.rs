@@ -43,7 +43,7 @@ struct Choices {
     /// Also clears the instances in earlier runs (`past`) and in later runs (`future`).
     past: bool,
     future: bool,
-    /// Continue with the newest version of the DAG.
+    /// Whether the run continues with the newest version of the DAG.
     latest: bool,
 }
 
@@ -55,7 +55,7 @@ struct RunToClear {
 }
 
 const SHOWN: usize = 50;
-/// Maximum number of commands that the page shows, so that a choice of many elements does not fill it with commands.
+/// Maximum number of commands on the page, so that a selection of many elements does not fill it with commands.
 const MAX_COMMANDS: usize = 20;
 /// Maximum number of earlier and later runs that are considered.
 const MOST_RUNS: i64 = 100;
@@ -129,8 +129,8 @@ impl Choices {
         Ok(vec![Selected { task: of.index_of(&self.task).ok_or_else(missing)?, index }])
     }
 
-    /// Returns the element of the named task, or `None` for the whole task. A number beyond `i32` must not mean the whole
-    /// task, so it becomes an index that no element has.
+    /// Returns the element of the named task, or `None` for the whole task. A number beyond `i32` must not mean the
+    /// whole task, so it becomes an index that no element has.
     fn element(&self) -> Option<i32> {
         let index = self.map_index.parse::<i64>().ok().filter(|index| *index >= 0)?;
         Some(i32::try_from(index).unwrap_or(i32::MAX))
@@ -181,8 +181,8 @@ impl Choices {
         names.into_iter().map(command).collect::<Vec<_>>().join("\n")
     }
 
-    /// Returns the escaped ids of the chosen tasks by map index. The index −1 stands for whole tasks, and an entry without
-    /// ids for all tasks of the run.
+    /// Returns the escaped ids of the chosen tasks by map index. The index −1 stands for whole tasks, and an entry
+    /// without ids for all tasks of the run.
     fn names_by_index(&self, plan: &Plan) -> BTreeMap<i32, Vec<String>> {
         if !self.is_narrow() {
             return BTreeMap::from([(-1, Vec::new())]);

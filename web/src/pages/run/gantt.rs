@@ -59,7 +59,7 @@ struct Bar {
     to: i64,
     state: &'static str,
     title: String,
-    /// True if the bar summarizes several elements.
+    /// True if the bar summarizes several instances.
     is_band: bool,
 }
 

@@ -28,7 +28,7 @@ use scan::{Counts, Keep, LogFilter, LogMatches, scan};
 use std::fmt::Write;
 use uuid::Uuid;
 
-/// Maximum size of a window. Compressed, its lines are not larger than this.
+/// Maximum size of a window in bytes of stored text. A longer line counts as `LINE_CHARS`, because it is truncated.
 const WINDOW_BYTES: i64 = 96 * 1024;
 const MOST_LINES: usize = 1_000;
 /// Number of lines shown before the line that was searched for.
@@ -178,8 +178,8 @@ fn at_least(place: usize) -> Vec<&'static str> {
     if place + 1 >= LEVELS.len() { Vec::new() } else { LEVELS[..=place].iter().map(|(class, _)| *class).collect() }
 }
 
-/// Returns the address of the first error of the log if the reader asked for it. If the log has no errors, returns the address
-/// of the first warning. If it has neither, returns `None` and sets `without_error` of the view.
+/// Returns the address of the first error of the log, or without errors of the first warning, if the reader requested
+/// it. If the log has neither, returns `None` and sets `without_error` of the view.
 pub(crate) async fn first_error(
     app: &App,
     run: Uuid,
