@@ -90,8 +90,7 @@ pub(crate) fn encoded(text: &str) -> String {
     form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
 }
 
-/// Redirects to the login page, which returns to the requested page. A request that changes something is not repeated
-/// after the login.
+/// Redirects to the login page, and from there back to the requested page unless the request changes something.
 pub(crate) fn to_login(asked: &PageRequest, changes: bool) -> Response {
     if changes || asked.path == "/" {
         return see_other("/login");

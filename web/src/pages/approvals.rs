@@ -70,8 +70,7 @@ pub(crate) async fn waiting_for(db: &mut PgConnection, shell: &Shell) -> Result<
     Ok(open.into_iter().filter(|open| may_answer(&open.question, shell)).collect())
 }
 
-/// Returns true if the user may answer: assigned users regardless of their role, or without an assignment every user
-/// who may start runs.
+/// Returns true for assigned users, or without an assignment for users who may start runs.
 fn may_answer(question: &Question, shell: &Shell) -> bool {
     let Some(user) = &shell.user else { return false };
     question.asks(Person { name: &user.name, may_start_runs: shell.can_run() }).is_ok()

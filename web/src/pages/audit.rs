@@ -138,8 +138,7 @@ fn line(row: AuditRow, now: ZonedNow, shows_addresses: bool) -> AuditEntry {
         Value::String(text) => format!("{name}: {}", shortened(text)),
         other => format!("{name}: {other}"),
     });
-    // Schedulers write entries themselves. All other entries without an address come from commands with direct
-    // database access.
+    // Entries of schedulers have no address. Other entries without one come from commands with database access.
     let elsewhere = if row.actor == SCHEDULER { "–" } else { "command line" };
     let from = extra.and_then(|extra| extra.get("from")?.as_str()).unwrap_or(elsewhere);
     AuditEntry {

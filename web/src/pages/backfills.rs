@@ -127,8 +127,7 @@ pub(crate) fn percent(row: &BackfillRow) -> i64 {
     row.over() * 100 / row.total().max(1)
 }
 
-/// Formats a logical date, or the first date of a range, in the time zone of the page. Midnight in that zone is
-/// written as a date without a time.
+/// Formats a logical date or the first date of a range in the page's time zone. Midnight is written without a time.
 pub(crate) fn day(at: DateTime<Utc>, now: ZonedNow) -> String {
     let is_midnight = now.local(at).time() == NaiveTime::MIN;
     now.written(at, if is_midnight { "%Y-%m-%d" } else { "%Y-%m-%d %H:%M:%S" })

@@ -25,7 +25,7 @@ pub(crate) struct BulkPage {
     pub(crate) command: String,
 }
 
-/// One object in the list, changed or not.
+/// An object in the list, changed or not.
 pub(crate) struct BulkLine {
     pub(crate) state: parts::State,
     pub(crate) name: String,

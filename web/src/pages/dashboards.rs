@@ -1,5 +1,4 @@
-//! `/dashboards`: the dashboards that bundles and files declare. Submodules contain the page of a dashboard, its
-//! panels and their CSV export.
+//! `/dashboards`: the dashboards that bundles and files declare. Submodules: one dashboard, its panels, its export.
 
 pub(crate) mod dashboard;
 pub(crate) mod export;

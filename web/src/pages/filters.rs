@@ -77,8 +77,7 @@ impl Filters {
         self
     }
 
-    /// Returns the other parameters of the query, without the page number and those in `without`, to append to an
-    /// address.
+    /// Returns the query without the page number and the parameters `without`, to append to an address.
     pub(crate) fn rest(&self, without: &[&str]) -> String {
         self.query.rest(&[without, &["page"]].concat())
     }
@@ -137,8 +136,7 @@ fn input(param: &Param, columns: &[Column], query: &Query, now: ZonedNow) -> Fil
     FilterInput { label: label(&param.name), name: param.name.clone().into_owned(), placeholder, value, more, choices }
 }
 
-/// Returns the names to sort by. Columns with the same SQL sort alike, so only the first is listed. Rows in memory
-/// have no SQL.
+/// Returns the names to sort by, without duplicates of the same SQL. Rows in memory have no SQL.
 fn orders(columns: &[Column]) -> impl Iterator<Item = &'static str> {
     let mut seen = BTreeSet::new();
     let sorted = columns.iter().filter(|column| column.is_sorted && !column.filters.contains(&Filter::Absent));

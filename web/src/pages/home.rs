@@ -180,10 +180,9 @@ struct NextRunLine {
 }
 
 const MOST_NEEDS: usize = 8;
-/// A due run normally starts immediately. It waits longer only if its DAG is paused or has reached its maximum of
-/// active runs.
+/// A due run starts immediately, unless its DAG is paused or has reached its maximum of active runs.
 const WAITS_LONG: TimeDelta = TimeDelta::minutes(5);
-/// How long an undelivered alert is shown after it was raised.
+/// Period after which an undelivered alert is no longer shown.
 const UNDELIVERED_FOR: TimeDelta = TimeDelta::hours(24);
 const MOST_SUBJECT: usize = 200;
 const MOST_RUNNING: usize = 8;

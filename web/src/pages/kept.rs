@@ -1,5 +1,4 @@
-//! Shared pages of named records (nouns): the list, the edit form, the confirmation before a deletion, and the
-//! deletion.
+//! Shared pages of named records (nouns): list, edit form, confirmation of a deletion, and deletion.
 
 pub(crate) mod edit;
 pub(crate) mod list;
@@ -36,8 +35,7 @@ pub(crate) trait Pages: Kept {
     /// Name of the encrypted part of a record, for messages.
     const SEALED: &'static str = "";
 
-    /// Returns the label of a field in the form and the help below it. `name` is the name of an existing record, or
-    /// empty for a new one. `None` if the form does not have the field.
+    /// Returns the label and the help of a field; `None` if the form does not have it. `name`: empty for a new record.
     fn ask(_field: &str, _name: &str) -> Option<(&'static str, &'static str)> {
         None
     }
@@ -162,7 +160,7 @@ impl Pages for Connection {
     }
 }
 
-/// One page of a list: the rows that match the search text `q` and the filters.
+/// A page of a list: the rows that match the search text `q` and the filters.
 pub(crate) struct Listed<R = Record> {
     pub(crate) q: String,
     pub(crate) filters: Filters,

@@ -1,5 +1,4 @@
-//! `/keys`: all keyboard shortcuts, for users without JavaScript, which shows those of the current page, and as a
-//! complete reference.
+//! `/keys`: all keyboard shortcuts, as a reference and for users without JavaScript.
 
 use super::{Shell, html};
 use crate::parts;

@@ -1,5 +1,4 @@
-//! `/lake`: the tables of the lake by namespace, with the size and age of each. Submodules contain the pages of one
-//! table.
+//! `/lake`: the tables of the lake by namespace, with size and age. Submodules contain the pages of one table.
 
 pub(crate) mod files;
 pub(crate) mod lineage;

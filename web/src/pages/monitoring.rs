@@ -1,5 +1,4 @@
-//! `/monitoring`: the health of the installation over hours and weeks: throughput, delays, stale assets, failures and
-//! resource use.
+//! `/monitoring`: trends over hours and weeks: throughput, delays, stale assets, failures and resource use.
 
 use super::streams::{self, icon_of};
 use super::{Shell, html};
@@ -125,8 +124,7 @@ const MOST_DAGS: i64 = 20;
 const MOST_ASSETS: usize = 20;
 const MOST_STREAMS: usize = 20;
 const MOST_PROCESSES: usize = 20;
-/// Age from which an open transaction is shown. Runs become measurably slower if a transaction stays open for some
-/// minutes.
+/// Age from which an open transaction is shown. After some minutes, runs become measurably slower.
 const OLD_TRANSACTION: TimeDelta = TimeDelta::seconds(60);
 
 pub(crate) async fn show(State(app): State<App>, shell: Shell) -> Result<Response, Refusal> {
@@ -227,8 +225,7 @@ fn levels(rows: &[DagWeek]) -> (Vec<String>, Vec<DagLine>) {
     (weeks.iter().map(|week| week_name(*week)).collect(), dags)
 }
 
-/// Returns the name of a week that starts on Monday in UTC. It is not converted to a local zone, because west of UTC
-/// that would be a Sunday.
+/// Returns the date of a Monday in UTC. In zones west of UTC it would be a Sunday.
 fn week_name(monday: DateTime<Utc>) -> String {
     monday.format("%-d %b").to_string()
 }

@@ -145,8 +145,7 @@ impl Asked {
         self.words.iter().any(|word| text.contains(word))
     }
 
-    /// Returns the rank of a name, best first: equal to the search text, starting with it, starting with one of the
-    /// words, or containing them.
+    /// Ranks a name, best first: equal to the text, starting with it, starting with a word, containing the words.
     fn rank(&self, name: &str) -> usize {
         let name = plain(name);
         let begins_with_one = || self.words.iter().any(|word| name.starts_with(&plain(word)));
@@ -203,8 +202,7 @@ fn rank_of_dag(asked: &Asked, dag: &KnownDag) -> Option<usize> {
     if asked.is_in(&texts) { names.iter().map(|name| asked.rank(name)).min() } else { None }
 }
 
-/// Finds tasks by task id and DAG id. At least one word must match the task id, or the name of a DAG would find all of
-/// its tasks.
+/// Finds tasks. A word must match the task id itself, or the name of a DAG would find all of its tasks.
 fn tasks(asked: &Asked, known: &[KnownDag]) -> Vec<Hit> {
     let found = known.iter().flat_map(|dag| {
         let of = dag.dag_id.to_lowercase();

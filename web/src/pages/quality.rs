@@ -54,8 +54,7 @@ struct AssetQuality {
     findings: Vec<FindingLine>,
 }
 
-/// Maximum number of assets read for a page without filters. The limit keeps that page cheap, because it is rendered
-/// again whenever something changes.
+/// Maximum number of assets on the page without filters. It is small because each change renders that page again.
 const MOST_LOOKED_AT: i64 = 200;
 const OF_A_PAGE: i64 = 100;
 

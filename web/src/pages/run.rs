@@ -268,7 +268,7 @@ async fn against(
     plan: &Plan,
     spent: &Spent,
 ) -> Result<Option<String>, Refusal> {
-    // Elements of a mapped task run in parallel, so their time is not comparable with that of one task.
+    // Elements of a mapped task run in parallel, so their total time cannot be compared with usual durations.
     let alone: Vec<_> = spent.path.iter().copied().filter(|task| plan.task(*task).map.is_none()).collect();
     let usual = usual_durations(db, &run.dag_id, run.version, &alone).await?;
     Ok(spent.against(plan, &usual))

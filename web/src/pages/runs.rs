@@ -78,8 +78,7 @@ pub(crate) const STATES: [(&str, &[RunState]); 6] = [
     ("success", &[RunState::Success]),
     (LATE, &[]),
 ];
-/// The page reads `state` itself. The other two filters read all runs, which is too expensive for a page that reloads
-/// while it is open.
+/// The page reads `state` itself. The others read all runs, which is too slow for a page that reloads itself.
 pub(crate) const OWN: &[&str] = &["state", "conf_contains", "consuming_asset"];
 const OF_A_PAGE: i64 = 50;
 const FEW_DAGS: i64 = 20;

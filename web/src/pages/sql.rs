@@ -1,5 +1,4 @@
-//! `/sql`: a console for lake queries. It works without JavaScript: the response to the form is the page with the
-//! results.
+//! `/sql`: a console for lake queries. It works without JavaScript: the form's response is the page with the results.
 
 pub(crate) mod results;
 pub(crate) mod run;

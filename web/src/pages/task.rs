@@ -61,7 +61,7 @@ struct TaskPage {
     /// Number of workers that the attempt has lost. The log marks each restart.
     lost: i16,
     log: Option<Log>,
-    /// Where an old log was found, or why it could not be read.
+    /// Archive in which an old log was found, or the reason why it cannot be read.
     log_note: Option<String>,
     why: StateExplanation,
     /// Documentation by the task's author.
@@ -314,8 +314,7 @@ fn config_of(task: &TaskSpec) -> Vec<(String, String)> {
     fields.iter().map(|(name, value)| (name.clone(), shortened(written(value)))).collect()
 }
 
-/// Returns true unless the state is `none` or `scheduled`. An unfinished instance in another state is queued, running
-/// or waiting.
+/// Returns true if an unfinished instance in this state is queued, running or waiting.
 fn in_flight(state: TaskState) -> bool {
     !matches!(state, TaskState::None | TaskState::Scheduled)
 }

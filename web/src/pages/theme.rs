@@ -1,5 +1,4 @@
-//! `POST /theme`: sets the theme to light, dark or the system's. It is stored in a cookie, so that the server renders
-//! every page in the right theme.
+//! `POST /theme`: light, dark or system theme, stored in a cookie so that the server renders the right one.
 
 use super::see_other;
 use crate::extract::Form;

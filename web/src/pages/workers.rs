@@ -193,8 +193,7 @@ fn process(row: ProcessRow, silent_secs: f64, now: ZonedNow) -> Process {
     }
 }
 
-/// Returns the retention from the settings of this server. Schedulers, which do the cleanup, have the same settings if
-/// all processes share a settings file.
+/// Returns this server's retention settings. Schedulers apply their own, the same if all share a settings file.
 fn kept(app: &App) -> Vec<(&'static str, String)> {
     let told = |key: &str| app.config.settings.iter().find(|(name, _)| name == key).map(|(_, value)| value.clone());
     let archive = told("archive").filter(|text| !text.is_empty());

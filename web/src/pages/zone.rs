@@ -1,6 +1,5 @@
-//! `POST /zone`: sets the time zone in which times are displayed. It is stored in a cookie, so that the server renders
-//! times in the right zone and the page does not change after loading. The cookie contains the name of a zone. The
-//! prefix `~` means that the page's script detected the zone and keeps it up to date.
+//! `POST /zone`: sets the time zone of all displayed times. A cookie holds its name, so that the server renders the
+//! right times. The prefix `~` means that the page's script detected the zone and keeps it up to date.
 
 use super::see_other;
 use crate::auth::cookie_of;
@@ -34,8 +33,7 @@ pub(crate) fn wish(headers: &HeaderMap) -> Option<ZoneCookie> {
     Some(ZoneCookie { zone: known(name.unwrap_or(text))?, follows_browser: name.is_some() })
 }
 
-/// Parses names of places (`Area/City`) and of UTC. Abbreviations such as `EST` are rejected, because they have a
-/// fixed offset.
+/// Accepts UTC and names with a `/`. Abbreviations such as `EST` are misleading and rejected.
 fn known(name: &str) -> Option<Tz> {
     let is_utc = ["UTC", "Etc/UTC", "utc", "Z"].contains(&name);
     if is_utc { Some(Tz::UTC) } else { name.parse().ok().filter(|_| name.contains('/')) }

@@ -1,5 +1,4 @@
-//! Changes that users make to their own account. A password change requires the old password; a new token is shown
-//! only once.
+//! Changes to the user's own account. A new password requires the old one; a token is shown only once.
 
 use super::{AccountNotices, LIFETIMES, page};
 use crate::auth::{FreshToken, Password, Session, is_wrong_login};

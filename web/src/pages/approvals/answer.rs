@@ -32,7 +32,7 @@ struct AnswerPage {
     asked: String,
     ago: parts::Ago,
     until: Option<String>,
-    /// What happens if the approval is not answered in time.
+    /// Consequence if the approval is not answered in time.
     otherwise: String,
     sign: parts::State,
     state: String,

@@ -63,8 +63,7 @@ impl LineageGraph {
         Ok(LineageGraph { map: Map::of(&flows, &streams), streams })
     }
 
-    /// Draws everything within `steps` edges of `uri`. Returns `None` if the graph is empty or has more than
-    /// `MOST_THINGS` things.
+    /// Draws everything within `steps` edges of `uri`. `None` if there is nothing, or too much, to draw.
     pub(in crate::pages) async fn near(
         &self,
         app: &Inner,

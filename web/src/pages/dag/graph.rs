@@ -418,8 +418,7 @@ fn open_groups(spec: &DagSpec, view: &View, shown: usize, failed: &[TaskIdx]) ->
     Some(open)
 }
 
-/// Returns the detail of a node from the DAG's structure: what is unusual about a task, or the number of tasks in a
-/// folded group.
+/// Returns what is unusual about a task, or the number of tasks in a folded group.
 fn planned_detail(node: &Node) -> String {
     if node.members.is_empty() { node.detail.clone() } else { parts::counted(node.members.len(), "task") }
 }

@@ -1,5 +1,4 @@
-//! `/dags/{dag_id}/overview`: the description of a DAG, its next runs, the results of its last runs, and the tasks
-//! that failed in them.
+//! `/dags/{dag_id}/overview`: description, schedule, results of the last runs, and the tasks that failed in them.
 
 use super::{Head, LoadedDag, details, find, offering};
 use crate::extract::DagPath;
@@ -101,8 +100,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, DagPath(dag_id): 
     html(StatusCode::OK, &page)
 }
 
-/// Returns the summary and its details. `partly_failed` is the number of failed tasks by run id, for runs that
-/// succeeded although tasks failed.
+/// Returns the summary and its details. `partly_failed`: failed tasks by run id, in runs that succeeded anyway.
 fn sentence(
     found: &LoadedDag,
     runs: &[RunDetails],

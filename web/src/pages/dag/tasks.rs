@@ -123,8 +123,7 @@ async fn last_states(app: &App, db: &mut sqlx::PgConnection, run: &RunDetails) -
 }
 
 impl LastStates {
-    /// Returns the state and address of a task in the run. `None` if the run's version does not contain the task. The
-    /// task can have another index in that version.
+    /// Returns the state and address of a task. The run's version may not contain it, or at another index.
     fn of(&self, found: &LoadedDag, at: TaskIdx, run_href: &str) -> Option<(parts::State, String)> {
         let task_id = found.version.plan.task_id(at);
         let plan = &self.ledger.version.plan;

@@ -173,8 +173,7 @@ fn measures(panel: &Panel, answer: &QueryAnswer) -> Vec<usize> {
     (1..answer.columns.len()).filter(is_one).collect()
 }
 
-/// Returns the rows as bars with text labels, which are too long to fit below a chart. `None` if the panel does not
-/// have exactly one measure, or has a series column or a time axis.
+/// Returns bars with labels too long for a chart. `None` unless there is one measure and no series or time axis.
 fn ranks(panel: &Panel, answer: &QueryAnswer) -> Option<Vec<Rank>> {
     let [at] = measures(panel, answer)[..] else { return None };
     if panel.series.is_some() || answer.columns.first().is_none_or(|column: &ResultColumn| is_time(&column.data_type)) {

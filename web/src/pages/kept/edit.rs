@@ -61,8 +61,7 @@ pub(crate) enum InputKind {
     /// A single line without spell checking.
     #[default]
     Line,
-    /// A required single line. The page can list known values in a `datalist` named `known-` and the name of the
-    /// field.
+    /// A required single line. Known values can be listed in the `datalist` called `known-` and the field's name.
     Word,
     Text,
     LongText,
@@ -242,8 +241,7 @@ pub(crate) async fn submit<K: Pages>(
     }
 }
 
-/// Converts a typed text to the value that an API body would contain. Text that is not a number is left unchanged, so
-/// that validation rejects it.
+/// Converts typed text to a value of an API body. Text that is not a number is kept and fails the validation.
 pub(crate) fn typed(kind: FieldKind, text: Option<&str>) -> Value {
     let line = text.map(str::trim).filter(|text| !text.is_empty());
     match kind {

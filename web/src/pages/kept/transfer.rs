@@ -42,8 +42,7 @@ struct ImportReport {
     changed: Vec<String>,
     /// Existing records that were left unchanged.
     kept: Vec<String>,
-    /// Records without their secrets: the file contained `***` instead, or the record points to another address than
-    /// the one the secrets belong to.
+    /// Records without their secrets: the file contains `***`, or the record points to another address now.
     without_secrets: Vec<String>,
 }
 
@@ -134,8 +133,7 @@ async fn take_over_one<K: Kept>(
     Ok(())
 }
 
-/// Removes masked values, and returns true if there were any. A text is removed entirely; an object loses only its
-/// masked members.
+/// Removes masked texts and masked members of objects. Returns true if there were any.
 fn leave_out_masks<K: Kept>(sent: &mut NounBody) -> bool {
     let mut had_masks = false;
     let kind = |column: &str| K::NOUN.fields.iter().find(|field| field.column == column).map(|field| field.kind);

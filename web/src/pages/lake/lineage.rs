@@ -29,8 +29,7 @@ struct LineagePage {
 }
 
 const MOST_EDGES: i64 = 100;
-/// Depth of the lineage picture: tasks that write or read the table, the data they use, and two more steps of tasks
-/// and data.
+/// Depth of the picture: tasks that write or read the table, the data they use, and two steps more.
 const STEPS: usize = 4;
 
 pub(crate) async fn show(State(app): State<App>, shell: Shell, names: Names) -> Result<Response, Refusal> {

@@ -1,5 +1,4 @@
-//! User actions on a run: stop it, mark it and edit its note. Stopping and marking have a confirmation page that shows
-//! what will change.
+//! User actions on a run: stop, mark, edit the note. A confirmation page shows what a stop or mark will change.
 
 use super::{RunHead, find};
 use crate::extract::{Actor, Form, RunPath, no_such_run};

@@ -198,8 +198,7 @@ impl Choices {
     }
 }
 
-/// Maps the selected tasks to the same tasks of another version. Tasks that the other version does not have are left
-/// out.
+/// Returns the same tasks in another version. Tasks that it does not have are left out.
 fn carried(selected: &[Selected], from: &Plan, to: &Plan) -> Vec<Selected> {
     let carry = |one: &Selected| Some(Selected { task: to.index_of(from.task_id(one.task))?, index: one.index });
     selected.iter().filter_map(carry).collect()

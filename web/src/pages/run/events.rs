@@ -32,8 +32,7 @@ pub(crate) async fn follow(
     answer(app, (&caller.name, headers), Watched::Run(run), mark, (read_page_mark(&query), None))
 }
 
-/// `…/tasks/{task_id}/{map_index}/events?attempt=…&mark=…&at=…`: changes of an instance, and the log of one of its
-/// attempts.
+/// `…/tasks/{task_id}/{map_index}/events?attempt=…&mark=…&at=…`: an instance, and the log of one attempt.
 pub(crate) async fn follow_try(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,

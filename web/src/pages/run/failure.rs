@@ -1,5 +1,4 @@
-//! Messages that explain why a run or a task failed, shared by all pages: the error of an attempt, the number of
-//! failed elements, or the user who ended it.
+//! Why a run or a task failed: the error of an attempt, the number of failed elements, or the user who ended it.
 
 use super::RunHead;
 use crate::pages::home::task_href;
@@ -143,7 +142,7 @@ pub(crate) fn ended_by(deed: Option<&AuditRow>) -> String {
 pub(crate) struct Beyond {
     /// First error of an element, for a mapped task as a whole.
     pub(crate) element: Option<ElementFailure>,
-    /// Who ended the instance, if none of its attempts failed.
+    /// User who ended the instance, if none of its attempts failed.
     pub(crate) ending: Option<String>,
 }
 

@@ -251,8 +251,7 @@ fn row(instance: &InstanceRow, before: &[&OldTry], scale: &Scale, axis: &Axis, h
                 drawing.gaps.push((place, to, delay));
             }
         }
-        // The instance was queued after its start: it was deferred or its worker was lost, and a worker claimed it
-        // again later.
+        // Queued after its start: it was deferred or its worker was lost, and a worker claimed it again.
         let again = queued.filter(|queued| *queued > *started + AGAIN).map(|queued| (scale.place(queued), queued));
         if let Some((place, queued)) = again.filter(|(place, _)| (from + THIN..=to - THIN).contains(place)) {
             let until = parts::duration(queued - *started);

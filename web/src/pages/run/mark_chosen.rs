@@ -84,8 +84,7 @@ pub(crate) async fn mark(State(app): State<App>, actor: Actor, path: RunPath, fo
         let mut tx = db.begin().await.map_err(StoreError::from)?;
         match carry_out(&app, &mut tx, Locks::begin(), &actor, &[(run.clone(), vec![instance])], &wish).await {
             Ok(()) => tx.commit().await.map_err(StoreError::from)?,
-            // Instances that cannot be marked in their current state are left unchanged; the table shows the state of
-            // each.
+            // Instances that cannot be marked now stay unchanged; the table shows the state of each.
             Err(Refusal::Plain { status: StatusCode::CONFLICT, .. }) => {}
             Err(refusal) => return Err(refusal),
         }

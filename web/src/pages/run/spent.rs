@@ -177,8 +177,7 @@ impl Spent {
             self.delays += (began - last).max(TimeDelta::zero());
         }
         self.slots += (one.started - began.max(last.unwrap_or(began))).max(TimeDelta::zero());
-        // The attempt was queued after its start: its worker no longer held it at that time, and a worker claimed it
-        // again.
+        // Queued after its start: its worker had given it up or was lost, and a worker claimed it again.
         let again = if one.waits { Some(ended) } else { one.queued.filter(|queued| *queued > one.started + SLACK) };
         let from = again.unwrap_or(one.started).min(ended);
         let without_worker = (from - one.started).max(TimeDelta::zero());
@@ -239,8 +238,7 @@ impl Spent {
     }
 }
 
-/// Returns the critical path. It is built backwards from the task that ended last: each step adds the predecessor that
-/// ended last before the task began.
+/// Returns the critical path, backwards from the last task: each step adds the predecessor that ended last.
 fn path(plan: &Plan, tries: &HashMap<TaskIdx, Tries>, now: ZonedNow) -> Option<Vec<TaskIdx>> {
     let ended = |task: TaskIdx| tries[&task].last().ended.unwrap_or(now.at);
     let mut path = vec![tries.keys().copied().max_by_key(|task| (ended(*task), *task))?];
@@ -257,8 +255,7 @@ fn path(plan: &Plan, tries: &HashMap<TaskIdx, Tries>, now: ZonedNow) -> Option<V
     Some(path)
 }
 
-/// Returns the started tasks that a task depends on. A dependency that was decided without a start is replaced by its
-/// own dependencies.
+/// Returns the started tasks that a task depends on, also through dependencies that never started.
 fn above(plan: &Plan, task: TaskIdx, tries: &HashMap<TaskIdx, Tries>) -> BTreeSet<TaskIdx> {
     let (mut found, mut seen, mut open) = (BTreeSet::new(), BTreeSet::new(), vec![task]);
     while let Some(task) = open.pop() {

@@ -19,7 +19,7 @@ pub(crate) struct DeadlineLine {
     pub(crate) words: String,
     pub(crate) at: Option<parts::Moment>,
     pub(crate) standing: String,
-    /// How late the run is, if it has missed the deadline and is not finished.
+    /// Delay of an unfinished run that has missed the deadline.
     late_by: Option<String>,
 }
 

@@ -1,5 +1,4 @@
-//! `/runs/change?run=…&run=…&do=…`: clears, marks, stops or deletes several runs after a confirmation that lists the
-//! changes.
+//! `/runs/change?run=…&run=…&do=…`: clears, marks, stops or deletes several runs after a confirmation.
 
 use crate::auth::{Caller, Role};
 use crate::extract::{Actor, Form, Query};

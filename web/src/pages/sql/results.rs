@@ -64,8 +64,7 @@ impl Results {
         Results { rows: rows.collect(), columns, chart, no_chart, words, more: answer.more }
     }
 
-    /// Builds the results for unmodified rows of a table. Each row links to its history if the table provides a query
-    /// for it.
+    /// Builds the results for rows of a table, with links to their history if the table provides a query for it.
     pub(crate) fn of_table(answer: QueryAnswer, table: &LakeTable) -> Results {
         let histories = answer.rows.iter().map(|row| table.history_of(row, &answer.columns)).collect::<Vec<_>>();
         let mut results = Results::new(answer);

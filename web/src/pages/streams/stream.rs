@@ -33,7 +33,7 @@ struct StreamPage {
     sign: &'static str,
     /// `None` if the topic is a file or not known yet.
     topic_href: Option<String>,
-    /// What the stream writes: a table, or a DAG whose runs it starts.
+    /// Target of the stream: a table, or a DAG whose runs it starts.
     target: &'static str,
     table_href: Option<String>,
     quarantine_href: Option<String>,
@@ -232,8 +232,7 @@ fn place(reset: &Reset, now: ZonedNow) -> String {
     }
 }
 
-/// Returns charts of the records per minute and of the lag at the end of each minute. A minute without a commit has no
-/// records, and the lag of the minute before.
+/// Returns charts of records and lag per minute. A minute without a commit has no records and the previous lag.
 fn charts(minutes: &[StreamMinute], row: &StreamRow, now: ZonedNow) -> Option<[(&'static str, Chart); 2]> {
     let first = minutes.first()?.minute;
     let known: HashMap<DateTime<Utc>, &StreamMinute> = minutes.iter().map(|minute| (minute.minute, minute)).collect();

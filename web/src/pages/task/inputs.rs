@@ -119,8 +119,8 @@ impl Reader<'_> {
         match (map, of) {
             (MapSpec::Each(source), _) => self.nth(db, source, index).await,
             (MapSpec::Zip(sources), Some(at)) if at < sources.len() => self.nth(db, &sources[at], index).await,
-            // Which combination this is depends on all lengths. The page shows only the index and does not guess; the
-            // task's log has the values.
+            // The combination depends on all lengths. The task's log has its values, so the page does not compute
+            // them.
             _ => Ok(json!(format!("combination {index}"))),
         }
     }

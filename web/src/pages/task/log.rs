@@ -42,8 +42,7 @@ pub(crate) const LEVELS: [(&str, &str); 4] = [("error", "Error"), ("warn", "Warn
 #[derive(Debug, Clone, Default)]
 pub(crate) struct View {
     try_no: i16,
-    /// First line to show (`from`), or the line before which the window ends (`until`). If both are 0, the window is
-    /// the end of the log.
+    /// First line (`from`), or the line before which the window ends (`until`). Both 0: the end of the log.
     from: i64,
     until: i64,
     /// Number of a single line to show without truncation.
@@ -292,8 +291,7 @@ fn error_link(
     }
 }
 
-/// Returns the note shown where another lease of the attempt begins. A sensor gets a new lease with each poll, which
-/// is not worth a note.
+/// Returns the note where another lease of the attempt begins. `None` for a poll of a sensor, which is routine.
 fn began_again(one: &TryRow, looks: bool) -> Option<&'static str> {
     match one.lost_no {
         0 if looks => None,
@@ -349,7 +347,7 @@ async fn lines_of(app: &App, run: Uuid, attempt: Uuid, view: &View) -> Result<Lo
     let upto = numbered.last().map_or(window_of.before, |(number, _, stands_for)| number + stands_for - 1);
     let mut lines: Vec<(i64, i64, &str)> =
         numbered.into_iter().map(|(number, text, stands_for)| (number, stands_for, text)).collect();
-    // Where lines were left out, one line stands for several.
+    // A line stands for several if lines after it were left out.
     lines.retain(|(number, stands_for, _)| number + stands_for > first && *number < end);
     let kept = if first > 1 { fits(lines.iter()) } else { fits(lines.iter().rev()) };
     let lines = if first > 1 { &lines[..kept] } else { &lines[lines.len() - kept..] };

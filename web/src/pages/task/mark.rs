@@ -1,5 +1,4 @@
-//! `…/tasks/{task_id}/{map_index}/mark`: marks an instance after a confirmation that shows the consequences. `…/note`:
-//! sets its note.
+//! `…/tasks/{task_id}/{map_index}/mark`: marks an instance after a confirmation. `…/note`: sets its note.
 
 use crate::api::dag_runs::tell;
 use crate::api::task_instances::{Note, TaskInstancePatch, carry_out};

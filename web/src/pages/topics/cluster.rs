@@ -52,8 +52,8 @@ pub(in crate::pages) fn topic_href(id: &str, topic: &str) -> String {
     format!("{}/{}", href(id), encoded(topic))
 }
 
-/// Returns the address and the connection of each known cluster: those that streams read, and those of stored
-/// connections. A connection from the environment has a page too, but is not listed until a stream reads it.
+/// Returns the address and id of the clusters that streams read or that stored connections point to. A connection from
+/// the environment has a page too, but is not listed until a stream reads it.
 pub(super) async fn known(db: &mut PgConnection) -> StoreResult<Vec<(String, String)>> {
     let streams = find_streams(db, &list::Search::default()).await?.rows;
     let mut ids: BTreeSet<String> = streams.iter().filter_map(|row| row.cluster()).map(String::from).collect();
@@ -126,8 +126,7 @@ async fn page(
     let (id, name) = (names.get("connection_id"), names.get("topic_name"));
     let at = at(app, id).await?;
     let which = search.which(shell.now)?;
-    // The cluster computes the partition from the key. This finds the record if its producer used the default
-    // partitioner.
+    // The key determines the partition if its producer used the default partitioner.
     let partition = match which {
         WhichRecords::Key(_) => None,
         _ => Some(i32::try_from(search.partition).unwrap_or(i32::MAX)),

@@ -189,7 +189,7 @@ async fn page(
     let mut db = app.pages().await?;
     let topic = named(&mut db, name).await?;
     let partitions = list_partitions(&mut db, &topic).await?;
-    // The partition is computed from the key. This finds the record if its producer used the default partitioner.
+    // The key determines the partition if its producer used the default partitioner.
     if !search.key.is_empty() {
         search.partition = partition_of(search.key.as_bytes(), topic.partitions).into();
     }

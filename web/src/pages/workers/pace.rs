@@ -81,8 +81,7 @@ fn millis(length: TimeDelta) -> f64 {
     length.max(TimeDelta::zero()).as_seconds_f64() * 1_000.0
 }
 
-/// Returns the smallest value that at least `percent` percent of the values do not exceed. `sorted` must be in
-/// ascending order.
+/// Returns the smallest value that at least `percent` % of the values do not exceed. `sorted`: ascending.
 fn percentile(sorted: &[TimeDelta], percent: usize) -> Option<TimeDelta> {
     let place = (sorted.len() * percent).div_ceil(100);
     sorted.get(place.saturating_sub(1)).copied()

@@ -52,8 +52,7 @@ const MOST_LETTERS: usize = 30;
 const OF_OBJECTS: [&str; 6] = ["bucket", "file", "gs", "s3", "s3a", "sample"];
 
 impl Thing {
-    /// Maps an object to its folder, without trailing path segments that contain a digit: those are days, runs and
-    /// partitions.
+    /// Maps an object to its folder. Trailing path segments with a digit are dropped: days, runs and partitions.
     pub(in crate::pages) fn data(uri: &str) -> Thing {
         let Some((scheme, mut path)) = uri.split_once("://").filter(|(scheme, _)| OF_OBJECTS.contains(scheme)) else {
             return Thing::Data(uri.into());
@@ -84,8 +83,7 @@ impl Thing {
         short(text, MOST_LETTERS).into_owned()
     }
 
-    /// Returns true if `name` selects this thing. A DAG id also selects all its tasks, and data is also found without
-    /// its scheme.
+    /// Returns true if `name` is this thing, its DAG, or its URI without the scheme.
     fn is_called(&self, name: &str) -> bool {
         match self {
             Thing::Task(dag_id, _) => dag_id == name || self.name() == name,
@@ -160,7 +158,7 @@ impl Map {
         }
     }
 
-    /// Connects the data that starts runs of a DAG to those of its tasks that have no other known input.
+    /// Connects the data that starts runs of a DAG to the tasks of the DAG that have no other known input.
     fn add_starts(&mut self, starts: Vec<(Thing, String)>) {
         let mut tasks: BTreeMap<&str, Tasks<'_>> = BTreeMap::new();
         for (from, to) in self.ways.keys() {

@@ -249,8 +249,7 @@ impl Field {
         (Some(&value) != self.default.as_ref()).then_some(value)
     }
 
-    /// Returns the value of an empty field: null if null is allowed and not the default, or an empty string for a text
-    /// that has a nonempty default.
+    /// Returns null where null is allowed and not the default, or `""` for a text with a nonempty default.
     fn empty(&self) -> Option<Value> {
         let has_words = |default: &Value| !default.is_null() && default != "";
         match &self.default {

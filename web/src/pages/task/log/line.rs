@@ -155,8 +155,7 @@ pub(crate) fn drawn_in_zone(html: &str, zone: Tz) -> Cow<'_, str> {
     let mut drawn = parts.next().unwrap_or_default().to_string();
     for part in parts {
         drawn.push_str(BEGIN);
-        // `part` starts in a `<time>` tag: the value of its first attribute, the end of the tag, and the text up to
-        // the next tag.
+        // `part` is the value of the first attribute, the end of the tag, and the text up to the next tag.
         let local = part.split_once('"').and_then(|(datetime, _)| time_of(datetime, zone));
         let text = part.find('>').and_then(|open| Some((open + 1, open + part[open..].find('<')?)));
         match (local, text) {

@@ -146,8 +146,7 @@ impl LogMatches {
     }
 }
 
-/// Reads the level without parsing the line. The search cannot match inside a text, because the quotes would be
-/// escaped there.
+/// Reads the level without parsing the line. A text cannot match, because its quotes are escaped.
 fn level_of(stored: &str) -> &'static str {
     const KEY: &str = r#""level":""#;
     let Some(start) = stored.find(KEY) else { return "info" };
