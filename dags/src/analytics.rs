@@ -1,8 +1,10 @@
-//! What `comprehensive_analytics_pipeline` computes from trips, weather and changes: the tables of `analytics`, `ml` and `realtime`.
+//! Tables of `comprehensive_analytics_pipeline` in `analytics`, `ml` and `realtime`, computed from trips, weather and
+//! changes.
 //!
-//! A run computes whole days and replaces exactly these. A row depends on its own day and on what was known before it, never on
-//! what came later or on which days a run computes together. `tables` declares the tables, `sql/` has the statement of each, and
-//! `tasks` reads and publishes. Only two things are Rust: which zone a point lies in, and the fares of earlier trips.
+//! A run computes whole days and replaces exactly these. A row depends on its own day and on data from before it, never
+//! on later data or on which days a run computes together. `tables` declares the tables, `sql/` has one statement per
+//! table, and `tasks` reads and publishes. Only two steps are Rust: finding the zone of a point, and the fares of
+//! earlier trips.
 
 pub mod dags;
 pub mod fares;

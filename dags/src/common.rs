@@ -17,8 +17,8 @@ pub mod upkeep;
 use chrono::{DateTime, Utc};
 use orch::prelude::*;
 
-/// Returns the end of the data interval of a run, or the time from which the run could start if it has no interval. A run that is triggered for
-/// an earlier date makes the same rows as the scheduled run of that date.
+/// Returns the end of the data interval of a run, or the time from which the run could start if it has no interval. A
+/// run that is triggered for an earlier date produces the same rows as the scheduled run of that date.
 pub(crate) fn data_end(ctx: &Ctx) -> DateTime<Utc> {
     ctx.data_interval_end().unwrap_or_else(|| ctx.run_after())
 }

@@ -12,7 +12,6 @@ use common::{catalog, connections, lakehouse};
 use orch::{Binary, Dag, LakeSource};
 use orch_streams::Stream;
 
-/// All DAGs.
 pub fn dags() -> Vec<Dag> {
     let pipelines = [
         retail::dags::dags(),
@@ -26,7 +25,6 @@ pub fn dags() -> Vec<Dag> {
     pipelines.into_iter().flatten().collect()
 }
 
-/// All streams.
 pub fn streams() -> Vec<Stream> {
     let pipelines = [weather::streams(), vec![users::stream()], retail::capture::streams(), taxi::streams()];
     pipelines.into_iter().flatten().collect()
@@ -42,7 +40,7 @@ pub const DASHBOARDS: [(&str, &str); 3] = [
 /// DAGs that are not examples: commands and pages of the lake trigger them, and `lake_upkeep` maintains all tables.
 pub const MAINTENANCE: [&str; 4] = ["lake_upkeep", "lake_rollback", "lake_adopt", "lake_merge"];
 
-/// Returns the bundle. Everything but the maintenance of the lake is an example. Archives of runs are in buckets.
+/// Returns the bundle. All DAGs except [`MAINTENANCE`] are examples. Archives of runs are stored in buckets.
 pub fn binary() -> Binary {
     Binary::new(dags)
         .examples(|dag_id| !MAINTENANCE.contains(&dag_id))
@@ -56,7 +54,7 @@ pub fn binary() -> Binary {
         .archive(orch_lake::bucket::archives())
 }
 
-/// The connections that open the lake.
+/// Connections that the lake needs.
 const LAKE: [&str; 2] = [connections::LAKE, connections::BUCKETS];
 
 /// Returns the lake for pages and SQL queries. It uses the connections that tasks use.

@@ -1,4 +1,4 @@
-//! `orch-pipelines`: the bundle with the pipelines, which `orch standalone` runs beside itself.
+//! The bundle binary `orch-pipelines`, which `orch standalone` runs next to itself.
 
 use std::process::ExitCode;
 

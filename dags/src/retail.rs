@@ -1,8 +1,9 @@
 //! Retail: a shop's database → raw → silver → gold → Postgres.
 //!
-//! `tables` declares raw; every table of silver and gold is a file of `sql/`, with what must hold of its rows. The steps follow the
-//! data: `source`, `ingest`, `silver`, `gold`, `load`; `spark` makes the same tables on an engine. `capture` keeps a copy of the
-//! shop in the lake, which `changes` reads in its place, and `sample` is a made-up shop for installations without one.
+//! `tables` declares raw; each table of silver and gold is a file of `sql/`, with the rules for its rows. The steps
+//! follow the data: `source`, `ingest`, `silver`, `gold`, `load`; `spark` builds the same tables on an engine.
+//! `capture` keeps a copy of the shop in the lake, which `changes` reads instead of the database, and `sample`
+//! generates a shop for installations without one.
 
 pub mod dags;
 pub mod tables;

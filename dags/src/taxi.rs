@@ -1,8 +1,8 @@
-//! The taxi pipeline: a file of trips each month → `nyc_taxi.trips` by year and month, and `nyc_taxi.daily_summary`.
+//! The taxi pipeline: a monthly file of trips → `nyc_taxi.trips` by year and month, and `nyc_taxi.daily_summary`.
 //!
-//! `tasks` has the four tasks, in their order. `source` downloads a file into the bucket, `raw` reads it, `clean` has the
-//! rules for its rows, `load` publishes its trips and days, `control` records what was loaded. `schema` declares the
-//! tables and what must hold of them.
+//! `tasks` has the four tasks, in their order. `source` downloads a file into the bucket, `raw` reads it, `clean` has
+//! the rules for its rows, `load` publishes its trips and days, `control` records what was loaded. `schema` declares
+//! the tables and their contracts.
 
 pub mod changes;
 pub mod clean;
@@ -31,7 +31,6 @@ pub fn streams() -> Vec<Stream> {
     changes::streams().into_iter().chain([database::capture()]).collect()
 }
 
-/// The namespace of the tables.
 pub const NAMESPACE: &str = "nyc_taxi";
-/// The bucket of the files as they were downloaded.
+/// Bucket of the downloaded files, unchanged.
 pub const RAW_BUCKET: &str = "raw-taxi-data";

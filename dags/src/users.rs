@@ -1,4 +1,4 @@
-//! Users who sign up: topic `users` → table `db.users`, one row for each id.
+//! Users who sign up: topic `users` → table `db.users`, one row per id.
 
 pub mod dags;
 

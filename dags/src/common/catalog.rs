@@ -6,13 +6,13 @@ use orch::{BundleServer, Connection};
 use orch_lake_rest::{AssumedRole, GivenKeys, Means, router};
 use serde_json::Value;
 
-/// The default port of most Iceberg REST catalogs.
+/// Default port of most Iceberg REST catalogs.
 const PORT: u16 = 8181;
-/// Fields of the connection `lake`: the role for keys of one table, and the address of STS if it is not the storage itself.
+/// Fields of the connection `lake`: the role for credentials of a single table, and the address of STS if it differs
+/// from that of the object store.
 const STS_ROLE: &str = "sts_role_arn";
 const STS_ENDPOINT: &str = "sts_endpoint";
 
-/// The server of the catalog.
 pub fn server() -> BundleServer {
     let about = "Serve the Iceberg REST catalog of the lake to Spark, PyIceberg and other engines";
     let server = BundleServer::new("catalog", about, PORT, |serving| {

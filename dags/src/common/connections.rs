@@ -31,18 +31,17 @@ pub const TOPICS: &str = orch_streams::TOPICS;
 /// The destination of `logging_client`: a logging server (`http`), or the topic itself.
 pub const LOGGING_SERVER: &str = "logging_server";
 
-/// The Spark that runs large jobs, or none: then the worker runs them.
+/// The Spark that runs large jobs. Its default is no Spark: the worker runs them.
 pub const SPARK: &str = orch::SPARK_DEFAULT;
 
 /// Connections whose default needs no server.
 pub const SAMPLES: [&str; 5] = [LOGGING_SERVER, NYC_TAXI, SPARK, TOPICS, WEATHER_API];
-/// All other connections, by name.
 pub const IDS: [&str; 5] = [BUCKETS, LAKE, RETAIL_MYSQL, RETAIL_POSTGRES, TAXI_DB];
 
 /// The default database of `retail_postgres`, on the server of orch.
 pub const WAREHOUSE: &str = "warehouse";
 
-/// The defaults, for `Binary::connections`.
+/// Returns the default connections, for `Binary::connections`.
 pub fn defaults(here: &Installation) -> Vec<Connection> {
     let folder = |name: &str| here.data_dir.join(name).display().to_string();
     let mut buckets = connection(BUCKETS, "file", "Buckets: folders of the data folder");
@@ -56,7 +55,7 @@ pub fn defaults(here: &Installation) -> Vec<Connection> {
         connection(TOPICS, LOG, "Topics: the built-in log, in the database of orch"),
         sample(WEATHER_API, "weather", "Generated weather instead of an API"),
     ];
-    // orch has reported an invalid URL of its database before any task runs.
+    // orch rejects an invalid database URL before any task runs, so the error need not be reported here.
     let Ok(database) = Connection::from_uri(LAKE, &here.database_url) else { return connections };
     let mut lake = Connection {
         description: Some("The lake: its catalog in the database of orch, new tables in the data folder".into()),
@@ -84,10 +83,10 @@ pub fn defaults(here: &Installation) -> Vec<Connection> {
     connections
 }
 
-/// Returns a whole number of the connection's extra, or `default` if the extra does not have this field.
+/// Returns an integer from the connection's extra, or `default` if the extra does not have this field.
 ///
 /// # Errors
-/// Returns a fatal error that names the connection and the field if the value is not a whole number in the range.
+/// Returns a fatal error that names the connection and the field if the value is not an integer in the range.
 pub(crate) fn number(connection: &Connection, name: &str, default: u64, range: RangeInclusive<u64>) -> TaskResult<u64> {
     let Some(value) = connection.extra_field(name) else { return Ok(default) };
     let number = value.as_u64().or_else(|| value.as_str()?.parse().ok());

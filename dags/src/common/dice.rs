@@ -1,6 +1,6 @@
 //! Reproducible pseudo-random numbers for sample data (`SplitMix64`).
 
-/// Hashes a number: equal numbers have equal hashes, neighbors have unrelated ones.
+/// Hashes a number: equal numbers have equal hashes, and neighboring numbers have unrelated hashes.
 pub(crate) fn scramble(number: u64) -> u64 {
     mix(number.wrapping_mul(GAMMA).wrapping_add(GAMMA))
 }
@@ -17,7 +17,8 @@ fn mix(z: u64) -> u64 {
 pub(crate) struct Dice(u64);
 
 impl Dice {
-    /// Independent dice for each purpose: one more roll for a purpose does not change the numbers of another.
+    /// Creates an independent sequence for each purpose: one more roll for a purpose does not change the numbers of
+    /// another.
     pub(crate) fn new(seed: u64, purpose: &str) -> Dice {
         let hash = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
         Dice(purpose.bytes().fold(seed ^ GAMMA, hash))

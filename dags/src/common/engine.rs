@@ -1,5 +1,5 @@
-//! Engines that run the SQL statements of a job: Spark, a Spark Connect server, or this process. All of them make the
-//! same rows.
+//! Engines that run the SQL statements of a job: Spark, a Spark Connect server, or this process. All engines produce
+//! the same rows.
 //!
 //! An engine writes objects into the folder of the attempt. The worker reads them back, checks them against the
 //! contracts (`check`), and publishes all tables of the job together (`layer`). An engine that fails changes no table.
@@ -18,10 +18,10 @@ use crate::common::connections::SPARK;
 use orch::{Ctx, SPARK_CONNECT, TaskResult};
 use std::collections::BTreeMap;
 
-/// Connection type of `spark_default` without a Spark: jobs run in this process.
+/// Connection type of `spark_default` if no Spark is set: jobs run in this process.
 pub(crate) const LOCAL: &str = "local";
 
-/// The number of rows of each table, as an engine reports it.
+/// Number of rows of each table, as reported by an engine.
 type RowCounts = BTreeMap<String, u64>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,8 +32,8 @@ enum Engine {
 }
 
 impl Engine {
-    /// Returns the engine of the connection `spark_default`, or the local engine if that one cannot read a view of the
-    /// job.
+    /// Returns the engine of the connection `spark_default`, or the local engine if that engine cannot read a view of
+    /// the job.
     async fn choose(ctx: &Ctx, job: &Job) -> TaskResult<Engine> {
         let connection = ctx.connection(SPARK).await?;
         let engine = match connection.conn_type.as_str() {

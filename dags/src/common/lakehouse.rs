@@ -1,7 +1,6 @@
 //! The lake and the buckets of a task, opened from its connections.
 //!
-//! Tasks of a process that have the same connections share one lake, with its sessions at the catalog and its cache of
-//! tables.
+//! Tasks of a process that have the same connections share one lake, with its catalog sessions and its table cache.
 
 use crate::common::connections::{BUCKETS, LAKE};
 use chrono::{DateTime, Utc};
@@ -19,11 +18,11 @@ const MAX_OPEN: usize = 4;
 pub(crate) struct Lakehouse {
     pub(crate) lake: Lake,
     pub(crate) buckets: Buckets,
-    /// Set once the catalog is known to be in the database of orch, where tasks can commit to it.
+    /// Set once the catalog is found to be in the database of orch, where tasks can commit to it.
     home_checked: Arc<OnceCell<()>>,
 }
 
-/// The newest first.
+/// Open lakes, newest first.
 type OpenLakehouses = Vec<((Connection, Connection), Lakehouse)>;
 static OPEN: LazyLock<Mutex<OpenLakehouses>> = LazyLock::new(Mutex::default);
 
@@ -48,14 +47,14 @@ impl Lakehouse {
         Ok(lakehouse)
     }
 
-    /// Sends no query yet.
+    /// Sends no query: the catalog is contacted on first use.
     fn open(lake: &Connection, buckets: &Connection) -> TaskResult<Lakehouse> {
         let buckets = Buckets::of(buckets)?;
         let lake = Lake::of(lake, buckets.options())?;
         Ok(Lakehouse { lake, buckets, home_checked: Arc::default() })
     }
 
-    /// Returns the time of the database. The time of a backfill run is in the past.
+    /// Returns the current time of the database. The data interval of a backfill run is in the past.
     pub(crate) async fn now(&self) -> TaskResult<DateTime<Utc>> {
         Ok(self.lake.now().await?)
     }

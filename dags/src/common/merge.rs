@@ -1,6 +1,6 @@
-//! `lake_merge` merges one table of the lake into another by key: new rows replace old rows with the same key, other
-//! new rows are added. Several tasks write a share each, or Spark merges very large tables. `orch lake merge` triggers
-//! a run.
+//! `lake_merge` merges one table of the lake into another by key: new rows replace old rows with the same key, and
+//! other new rows are added. Several tasks write one share each, or Spark merges very large tables. `orch lake merge`
+//! triggers a run.
 
 use crate::common::lakehouse::{Lakehouse, without_retry};
 use crate::common::spark_sql::{self, CATALOG};
@@ -31,7 +31,7 @@ pub struct MergeOptions {
     pub spark_from_bytes: u64,
 }
 
-/// About ten million rows, whose keys need at most one gigabyte of memory.
+/// About ten million rows; their keys need at most one gigabyte of memory.
 fn bytes_per_task() -> u64 {
     256 << 20
 }
@@ -43,7 +43,7 @@ fn spark_from_bytes() -> u64 {
 
 const MAX_TASKS: u64 = 256;
 
-/// The work of one task, on the snapshots that were current when the merge started.
+/// The work of one task, based on the snapshots that were current when the merge started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MergePart {
     from_snapshot: i64,
@@ -53,7 +53,6 @@ pub struct MergePart {
     share: Option<Share>,
 }
 
-/// A finished part.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct MergedPart {
     part: MergePart,
@@ -61,7 +60,6 @@ pub struct MergedPart {
     written: Option<MergedShare>,
 }
 
-/// The result of a merge.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MergeReport {
     table: String,

@@ -1,5 +1,5 @@
-//! Tables that are made by one SQL file each: the comment at the top says what the table is and what must hold of its rows,
-//! the statement makes them. Types follow from the statement.
+//! Tables that one SQL file each builds: the comment at the top describes the table and the rules for its rows, and the
+//! statement computes them. Column types are inferred from the statement.
 //!
 //! ```sql
 //! -- One row for each item of an order
@@ -14,9 +14,9 @@
 //! SELECT …
 //! ```
 //!
-//! A row without its key, or with the key of another row, stops the task. A row without a `required` value, or for which a
-//! `quarantine` rule is false, is quarantined. All else is a warning: a missing `expected` value, an unknown reference, a
-//! `warn` rule. Columns that are not `required` are nullable.
+//! A row without its key, or with the key of another row, fails the task. A row without a `required` value, or for
+//! which a `quarantine` rule is false, is quarantined. Everything else is a warning: a missing `expected` value, an
+//! unknown reference, a failed `warn` rule. Columns that are not `required` are nullable.
 
 use iceberg::spec::Transform;
 use orch::prelude::*;
@@ -26,12 +26,11 @@ use orch_lake::frame::sql::SqlFrames;
 use orch_lake::frame::{batches_of, empty_frame};
 use orch_lake::table::spec::{Column, Kind};
 
-/// A table and the statement that makes its rows.
+/// A table and the statement that computes its rows.
 #[derive(Debug, Clone)]
 pub struct Model {
     pub table: TableSpec,
     pub statement: &'static str,
-    /// The tables that the statement reads.
     pub reads: Vec<&'static str>,
     head: Vec<&'static str>,
 }
@@ -100,7 +99,7 @@ fn model(
     Ok(model)
 }
 
-/// The values of `-- key: a, b`.
+/// Returns the values of a line such as `-- key: a, b`.
 fn list(head: &[&'static str], key: &str) -> Vec<&'static str> {
     let values = head.iter().find_map(|line| line.strip_prefix(key)?.strip_prefix(": "));
     values.map_or_else(Vec::new, |values| values.split(", ").collect())
@@ -139,14 +138,14 @@ impl Model {
             .fold(contract, |contract, (column, table)| contract.references([column], table).or(Policy::Warn))
     }
 
-    /// The columns that refer to the key of another table, with that table.
+    /// Returns the columns that refer to the key of another table, with that table.
     pub fn references(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
         list(&self.head, "references").into_iter().filter_map(|reference| reference.split_once(" in "))
     }
 }
 
-/// The columns of a table that a statement reads: those that it names alone, or with the name or alias of the table. If the
-/// statement knows the table by another name, all columns that it names.
+/// Returns the columns of a table that a statement reads: unqualified names, and names qualified with the name or alias
+/// of the table. If the statement uses another name for the table, returns all columns that it names.
 pub(crate) fn columns_read(statement: &str, table: &TableSpec) -> Vec<&'static str> {
     let words = statement.split(|letter: char| !letter.is_alphanumeric() && !['_', '.'].contains(&letter));
     let words: Vec<&str> = words.filter(|word| !word.is_empty() && !word.eq_ignore_ascii_case("as")).collect();

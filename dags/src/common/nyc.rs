@@ -1,4 +1,5 @@
-//! The tables of New York that the taxi, weather and analytics pipelines share: their schemas, the taxi zones, and readers.
+//! The New York tables that the taxi, weather and analytics pipelines share: their schemas, the taxi zones, and
+//! readers.
 
 pub mod days;
 pub mod forecast;

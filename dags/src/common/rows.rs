@@ -10,7 +10,8 @@ use orch_lake::frame::{batches_of, blocking};
 use polars::prelude::DataFrame;
 use serde::Serialize;
 
-/// Builds a batch from structs whose serialized fields are named like the columns. Fields without a column are ignored.
+/// Builds a batch from structs whose serialized fields have the names of the columns. Fields without a column are
+/// ignored.
 ///
 /// # Errors
 /// Returns an error if a value does not fit the type of its column or a required value is missing.
@@ -20,14 +21,15 @@ pub(crate) fn batch_of<T: Serialize>(schema: &SchemaRef, rows: &[T]) -> TaskResu
     Ok(decoder.flush()?.unwrap_or_else(|| RecordBatch::new_empty(schema.clone())))
 }
 
-/// Runs a `SELECT` on another thread, because the engine panics if it blocks a runtime with one thread, which tasks may have.
+/// Runs a `SELECT` on another thread, because the engine panics if it blocks a single-threaded runtime, which tasks may
+/// have.
 pub(crate) async fn query(rows: &RecordBatch, statement: &'static str) -> TaskResult<DataFrame> {
     let rows = rows.clone();
     blocking(move |_| query_rows(&[rows], statement)).await
 }
 
-/// Runs a `SELECT` over a batch, which it names `rows`. Every column of the result is nullable. Panics on a runtime with one thread,
-/// as task functions may have: there, call it in [`orch_lake::frame::blocking`].
+/// Runs a `SELECT` over a batch, which it names `rows`. Every column of the result is nullable. Panics on a
+/// single-threaded runtime, which task functions may have: there, call it in [`orch_lake::frame::blocking`].
 ///
 /// # Errors
 /// Returns an error if the statement does not fit the batch or a value does not fit a cast.

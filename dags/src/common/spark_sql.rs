@@ -7,7 +7,7 @@ use orch::Spark;
 use orch::prelude::*;
 use serde::de::DeserializeOwned;
 
-/// The name of the lake in Spark.
+/// Name of the lake's catalog in Spark.
 pub(crate) const CATALOG: &str = "orch";
 const STATEMENTS: &str = "spark.orch.statements";
 const SCRIPT: &str = r#"
@@ -19,7 +19,7 @@ for statement in json.loads(conf("spark.orch.statements")):
 print(json.dumps(rows))
 "#;
 
-/// Returns whether the connection `spark_default` has a Spark with the catalog of the lake.
+/// Returns true if the connection `spark_default` has a Spark with the catalog of the lake.
 pub(crate) async fn has_lake_catalog(ctx: &Ctx) -> TaskResult<bool> {
     let connection = ctx.connection(SPARK).await?;
     let conf = connection.extra_field("conf").and_then(|conf| conf.as_object());

@@ -5,8 +5,8 @@ use orch::prelude::*;
 use orch_streams::topic::LOG;
 use orch_streams::topic::kafka::KafkaProducer;
 
-/// Publishes records. The built-in log gets them in the transaction that records the success of the task. Kafka gets
-/// them immediately, and again after a retry (at-least-once), so its readers must tolerate duplicates.
+/// Publishes records. The built-in log stores them in the transaction that records the success of the task. Kafka
+/// receives them immediately, and again after a retry (at-least-once), so its readers must tolerate duplicates.
 ///
 /// # Errors
 /// Returns an error if the connection has no topics, or the brokers reject the records.

@@ -83,7 +83,7 @@ impl UpkeepOptions {
         self.work.contains(&work)
     }
 
-    /// Returns the maintenance of one table. Its properties supply what the options leave out.
+    /// Returns the maintenance of one table. Table properties supply settings that the options leave out.
     fn upkeep(&self, table: &Table, now: DateTime<Utc>) -> TaskResult<Upkeep> {
         let compaction = if self.includes(Work::Compact) { Some(self.compaction(table)?) } else { None };
         // The nightly run skips a table that must not be cleaned. A run that names the table fails.
@@ -111,15 +111,14 @@ impl UpkeepOptions {
         if !self.includes(Work::Orphans) {
             return Ok(None);
         }
-        // A file of less than a day may belong to a write in progress. In a run that also expires snapshots, an age of
-        // a few hours applies to them alone.
+        // A file younger than a day may belong to a write in progress. In a run that also expires snapshots, an age of
+        // a few hours therefore applies to the snapshots only.
         let age = self.age().map(|age| if self.includes(Work::Expire) { age.max(TimeDelta::days(1)) } else { age });
         let orphans = age.map_or(Ok(Orphans::new()), |age| Orphans::new().older_than(age))?;
         Ok(Some(if self.only_count { orphans.only_count() } else { orphans }))
     }
 }
 
-/// The result for one table.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableUpkeep {
     table: String,
@@ -129,10 +128,10 @@ pub struct TableUpkeep {
     manifests_after: usize,
     /// Number of expired snapshots.
     snapshots: usize,
-    /// Number of files that only these snapshots referred to. They are deleted after the table's delay.
+    /// Number of files that only these snapshots referred to. They are deleted after the table's configured delay.
     #[serde(default)]
     expired_files: u64,
-    /// Number of deleted files of earlier expiries.
+    /// Number of files that an earlier run expired and this run deleted.
     removed_files: u64,
     orphans: u64,
     orphan_bytes: u64,
@@ -265,7 +264,7 @@ async fn compact_share(ctx: Ctx, part: TableShare, options: UpkeepOptions) -> Ta
     Ok(done)
 }
 
-/// The row that Iceberg's procedure `rewrite_data_files` returns.
+/// Row that Iceberg's procedure `rewrite_data_files` returns.
 #[derive(Deserialize)]
 struct RewrittenFiles {
     rewritten_data_files_count: u64,
@@ -274,7 +273,7 @@ struct RewrittenFiles {
     removed_delete_files_count: u64,
 }
 
-/// Compacts a table by Iceberg's procedure `rewrite_data_files`, which divides the files among executors.
+/// Compacts a table with Iceberg's procedure `rewrite_data_files`, which divides the files among executors.
 async fn compact_on_spark(
     ctx: &Ctx,
     lake: &Lake,
@@ -285,7 +284,7 @@ async fn compact_on_spark(
     let statement = compaction.spark_statement(CATALOG, name, is_sorted);
     let rows: Vec<RewrittenFiles> = spark_sql::run_statements(ctx, "lake_upkeep", &[statement]).await?;
     let done = rows.into_iter().next().ok_or_else(|| fatal("Spark did not report what it compacted"))?;
-    // The procedure does not return the bytes that it wrote; its snapshot has them.
+    // The procedure does not return the number of bytes that it wrote; the summary of its snapshot has it.
     let table = lake.table(name).await?;
     let rewrites = table.metadata().snapshots().filter(|one| one.summary().operation == Operation::Replace);
     let last = rewrites.max_by_key(|snapshot| snapshot.sequence_number()).filter(|_| done.added_data_files_count > 0);

@@ -10,23 +10,23 @@ use orch_lake::batches::Batches;
 use orch_lake::contract::{CheckedLot, Facts};
 use orch_lake::frame::blocking;
 
-/// Folder of the attempt for rows that were sorted by a contract.
+/// Folder of the attempt for rows that were rewritten without the quarantined ones.
 const CHECKED: &str = "_checked";
 
-/// A table whose rows keep its contract.
+/// A table whose rows satisfy its contract.
 pub(super) struct CheckedTable {
     pub(super) table: LayerTable,
-    /// The rows that do not keep the contract, with the reason. `None` if all rows keep it.
+    /// Rows that break the contract, with the reason. `None` if all rows satisfy it.
     pub(super) quarantine: Option<LayerTable>,
-    /// The columns [`Target::referenced_key`].
+    /// Values of the columns [`Target::referenced_key`].
     pub(super) keys: Vec<RecordBatch>,
 }
 
-/// Reads back what an engine wrote into a table, and checks it.
+/// Reads the rows that an engine wrote for a table, and checks them.
 ///
-/// If all rows pass, the table consists of the objects of the engine. Otherwise the passing rows are written again as
-/// one object. Fails if a row does not have the types of the table or breaks a check with `Policy::Fail`, or if the
-/// number of rows is not the one that the engine reported.
+/// If all rows pass, the table consists of the engine's objects. Otherwise the passing rows are written again as one
+/// object. Fails if a row does not have the types of the table or breaks a check with `Policy::Fail`, or if the number
+/// of rows differs from the number that the engine reported.
 pub(super) async fn check(
     ctx: &Ctx,
     job: &Job,
@@ -63,7 +63,7 @@ pub(super) async fn check(
         let bytes = entries.iter().map(|entry| entry.bytes).sum();
         LayerTable::new(job.format, objects, &hash, bytes)
     } else {
-        // Only after the last row is it known that some were removed, so the objects are read and checked a second
+        // Whether rows were removed is known only after the last row, so the objects are read and checked a second
         // time.
         write(job, target.name, passing().0, &hash).await?
     };
@@ -90,7 +90,7 @@ async fn write(job: &Job, name: &str, rows: Batches, hash: &ContentHash) -> Task
     Ok(LayerTable::new(job.format, vec![key], hash, written.bytes))
 }
 
-/// Reads all rows, and returns their hash and their `key` columns.
+/// Reads all rows, and returns their hash and the values of their `key` columns.
 async fn read(mut rows: Batches, key: &[&str]) -> TaskResult<(ContentHash, Vec<RecordBatch>)> {
     let schema = rows.schema();
     let columns = key.iter().map(|name| schema.index_of(name)).collect::<Result<Vec<_>, _>>()?;

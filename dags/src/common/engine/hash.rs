@@ -9,8 +9,8 @@ use sha2::{Digest as _, Sha256};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct ContentHash {
     pub(super) rows: u64,
-    /// Wrapping sums of both halves of the SHA-256 of each row. A row is hashed as its values in text form, each with
-    /// its length.
+    /// Wrapping sums of both halves of the SHA-256 of each row. The hash input is the row's values as text, each
+    /// prefixed with its length.
     sums: [u128; 2],
 }
 
@@ -52,7 +52,6 @@ mod tests {
 
     fn hash(rows: &[(i32, Option<&str>)]) -> String {
         let mut hash = ContentHash::default();
-        // Two batches of different sizes.
         for rows in [&rows[..1], &rows[1..]] {
             let numbers: ArrayRef = Arc::new(rows.iter().map(|row| Some(row.0)).collect::<Int32Array>());
             let texts: ArrayRef = Arc::new(rows.iter().map(|row| row.1).collect::<StringArray>());

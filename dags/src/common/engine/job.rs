@@ -1,4 +1,4 @@
-//! Jobs: views that an engine reads, and the tables that its statements make of them.
+//! Jobs: views that an engine reads, and the tables that statements build from them.
 
 use arrow::datatypes::SchemaRef;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
@@ -12,11 +12,10 @@ use orch_lake_sql::BatchSource;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// The file format of objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Format {
-    /// With a header line.
+    /// CSV with a header line.
     Csv,
     Parquet,
 }
@@ -25,23 +24,23 @@ pub(crate) enum Format {
 pub(crate) struct Job {
     pub(crate) name: &'static str,
     pub(crate) views: Vec<View>,
-    /// A statement may read the views and the tables before it.
+    /// A statement may read the views and the tables that precede its own.
     pub(crate) tables: Vec<Target>,
     pub(crate) format: Format,
     pub(crate) bucket: Bucket,
     /// Options of the object store, for Spark.
     pub(crate) options: Options,
-    /// The folder of the attempt, [`Layer::place`](super::Layer::place). Engines write below it.
+    /// The folder of the attempt, [`Layer::place`](super::Layer::place). Engines write only below it.
     pub(crate) place: String,
 }
 
-/// Rows that statements read by a name.
+/// Rows that statements read under a name.
 pub(crate) struct View {
     pub(crate) name: &'static str,
     pub(crate) schema: SchemaRef,
-    /// Reads the rows in this process.
+    /// Opens the rows in this process.
     pub(crate) open: BatchSource,
-    /// Source for Spark. `None` if only this process can read the rows: it copies them into the bucket for Spark.
+    /// Source for Spark. `None` if only this process can read the rows: they are then copied into the bucket for Spark.
     pub(crate) outside: Option<Outside>,
 }
 
@@ -59,7 +58,7 @@ pub(crate) enum Outside {
     },
 }
 
-/// A table and the statement that makes it.
+/// A table and the statement that builds it.
 pub(crate) struct Target {
     pub(crate) name: &'static str,
     pub(crate) schema: SchemaRef,
@@ -67,12 +66,12 @@ pub(crate) struct Target {
     /// Rows that break a check with `Policy::Quarantine` are published in the table `{name}_quarantine`. Later
     /// statements of the job still read them.
     pub(crate) contract: Contract,
-    /// The columns that the contracts of later tables refer to. Empty if none does: keys are held in memory.
+    /// Columns that the contracts of later tables refer to. Empty if none does, because the keys are held in memory.
     pub(crate) referenced_key: &'static [&'static str],
 }
 
 impl Job {
-    /// The folder that an engine writes the objects of a table into.
+    /// Returns the folder that an engine writes the objects of a table into.
     pub(super) fn folder_of(&self, target: &Target) -> String {
         format!("{}/{}", self.place, target.name)
     }
@@ -83,14 +82,14 @@ impl Target {
         Target { name, schema, statement: statement.into(), contract, referenced_key: &[] }
     }
 
-    /// The name of the table with the quarantined rows.
+    /// Returns the name of the table with the quarantined rows.
     pub(super) fn quarantine(&self) -> String {
         quarantine_of(self.name)
     }
 }
 
 impl View {
-    /// Rows in objects of a bucket, read with the types of a schema.
+    /// Returns a view of objects of a bucket, read with the types of a schema.
     pub(crate) fn of_objects(
         name: &'static str,
         schema: SchemaRef,
@@ -108,7 +107,6 @@ impl View {
 }
 
 impl Format {
-    /// The extension of an object's name.
     pub(crate) fn extension(self) -> &'static str {
         match self {
             Format::Csv => "csv",
@@ -132,7 +130,7 @@ impl Format {
     }
 }
 
-/// Reads objects one after the other.
+/// Reads objects sequentially.
 pub(crate) fn read_all(bucket: Bucket, format: Format, keys: Vec<String>, schema: SchemaRef) -> Batches {
     let columns = schema.clone();
     let each = futures::stream::iter(keys).then(move |key| {

@@ -1,8 +1,8 @@
 //! Layers: the tables of a bucket that a job publishes together.
 //!
-//! The objects of a table are in a folder with its name. The object `_tables.json` lists the objects that count, and is
-//! replaced as a whole: a reader that uses it sees all tables of one run. Objects that are no longer listed are deleted
-//! after that, so a reader that lists a folder may briefly see old and new rows.
+//! The objects of a table are in a folder with its name. The object `_tables.json` lists the current objects, and is
+//! replaced atomically: a reader that uses it sees all tables of one run. Objects that are no longer listed are deleted
+//! afterwards, so a reader that lists a folder may briefly see old and new rows.
 
 use super::Engine;
 use super::check::{CheckedTable, check};
@@ -18,9 +18,9 @@ use orch_lake::frame::blocking;
 use std::collections::{BTreeMap, BTreeSet};
 
 const TABLES: &str = "_tables.json";
-/// Engines write into a folder below it for each attempt.
+/// Engines write into a subfolder of it for each attempt.
 const WRITING: &str = "_writing";
-/// Objects of a killed attempt are deleted after this time.
+/// Age after which objects of a killed attempt are deleted.
 const ABANDONED_AFTER: chrono::Duration = chrono::Duration::days(1);
 
 /// A table of a layer.
@@ -28,20 +28,21 @@ const ABANDONED_AFTER: chrono::Duration = chrono::Duration::days(1);
 pub(crate) struct LayerTable {
     pub(crate) rows: u64,
     pub(crate) bytes: u64,
-    /// Equal for equal rows, whichever engine wrote them.
+    /// Content hash: equal for equal rows, whichever engine wrote them.
     pub(crate) hash: String,
-    /// Rows that break each rule of the contract, and so are not in the table. A row may break several rules.
+    /// Number of rows that break each rule of the contract and are therefore not in the table. A row may break several
+    /// rules.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) removed: BTreeMap<String, u64>,
     format: Format,
     objects: Vec<String>,
 }
 
-/// The tables that a job made, as the output of its task.
+/// The tables that a job built, as the output of its task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Layer {
     pub(crate) engine: String,
-    /// By name. Quarantined rows of `orders` are in the table `orders_quarantine`.
+    /// Tables by name. Quarantined rows of `orders` are in the table `orders_quarantine`.
     pub(crate) tables: BTreeMap<String, LayerTable>,
 }
 
@@ -52,7 +53,7 @@ impl LayerTable {
 }
 
 impl Layer {
-    /// The folder of the attempt.
+    /// Returns the folder of the attempt.
     pub(crate) fn place(ctx: &Ctx) -> String {
         format!("{WRITING}/{}", ctx.attempt().simple())
     }
@@ -68,7 +69,7 @@ impl Layer {
         Ok(layer)
     }
 
-    /// Runs a job and passes its tables to `then`. They are not published, and are deleted after that.
+    /// Runs a job and passes its tables to `then`. They are not published, and are deleted when `then` returns.
     pub(crate) async fn give<T>(ctx: &Ctx, job: &Job, then: impl AsyncFnOnce(Layer) -> TaskResult<T>) -> TaskResult<T> {
         delete_abandoned(ctx, job).await?;
         let result = match run_and_check(ctx, job).await {
@@ -81,7 +82,7 @@ impl Layer {
         Ok(result)
     }
 
-    /// Returns the published tables of a bucket, or an error that names the DAG that makes them if there are none yet.
+    /// Returns the published tables of a bucket. If there are none yet, the error names the DAG that builds them.
     pub(crate) async fn of(bucket: &Bucket, made_by: &str) -> TaskResult<Layer> {
         let hint = format!("run the DAG that makes it first: `orch dags trigger {made_by}`");
         let found = find(bucket).await?;
@@ -150,14 +151,15 @@ async fn publish(ctx: &Ctx, job: &Job, mut layer: Layer) -> TaskResult<Layer> {
     }
     job.bucket.put(TABLES, serde_json::to_vec(&layer)?).await?;
     let published: BTreeSet<&String> = layer.objects().collect();
-    // Only objects that were listed before: a concurrent attempt may have written others that it lists next.
+    // Deletes only objects that were listed before: a concurrent attempt may have written others that it lists next.
     for object in previous.iter().flat_map(Layer::objects).filter(|object| !published.contains(object)) {
         job.bucket.delete(object).await?;
     }
     Ok(layer)
 }
 
-/// Deletes what an earlier worker of this attempt wrote, and what killed attempts left long ago.
+/// Deletes the objects that an earlier worker of this attempt wrote, and those that killed attempts left more than a
+/// day ago.
 async fn delete_abandoned(ctx: &Ctx, job: &Job) -> TaskResult<()> {
     job.bucket.delete_all(&job.place).await?;
     let published = find(&job.bucket).await?;

@@ -1,6 +1,5 @@
-//! Spark, with `spark-submit` or through a Spark Connect server. A small Python application reads the views and writes
-//! the tables into the bucket. Its job and passwords are in a properties file that only the user of the worker can
-//! read.
+//! Spark, through `spark-submit` or a Spark Connect server. A small Python application reads the views and writes the
+//! tables into the bucket. Its job and passwords are in a properties file that only the worker's user can read.
 
 use super::RowCounts;
 use super::job::{Format, Job, Outside, Target, View};
@@ -14,7 +13,7 @@ use std::collections::BTreeMap;
 
 const APPLICATION: &str = include_str!("job.py");
 const JOB: &str = "spark.orch.job";
-/// Spark redacts properties that have `secret` in their name.
+/// Spark redacts properties whose names contain `secret`.
 const SECRETS: &str = "spark.orch.secret";
 
 const MYSQL_PORT: u16 = 3306;
@@ -100,7 +99,8 @@ fn sql_type(data_type: &DataType) -> TaskResult<String> {
     })
 }
 
-/// Returns what the application reads, and the password. The name `secret` stands for it in the job.
+/// Returns the source that the application reads, and its password. The job contains the name `secret` instead of the
+/// password.
 fn source(view: &View, staged: &Staged, secret: &str) -> TaskResult<(Value, Option<String>)> {
     let objects = |format: Format, locations: &[String]| {
         let paths: Vec<String> = locations.iter().map(|location| hadoop_path(location)).collect();
@@ -121,7 +121,8 @@ fn source(view: &View, staged: &Staged, secret: &str) -> TaskResult<(Value, Opti
     }
 }
 
-/// The URL works with the drivers of MySQL and MariaDB. MariaDB's accepts `jdbc:mysql:` only with `permitMysqlScheme`.
+/// Returns a JDBC URL for the drivers of MySQL and MariaDB. MariaDB's driver accepts `jdbc:mysql:` only with
+/// `permitMysqlScheme`.
 fn jdbc_url(connection: &Connection) -> TaskResult<String> {
     let [host, database] = [&connection.host, &connection.schema].map(|part| part.as_deref().unwrap_or_default());
     if host.is_empty() || database.is_empty() {

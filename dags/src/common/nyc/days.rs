@@ -7,9 +7,7 @@ use orch_lake::Filter;
 use polars::prelude::DataFrame;
 use std::ops::{Range, RangeInclusive};
 
-/// Microseconds in an hour.
 pub const HOUR: i64 = 3_600_000_000;
-/// Microseconds in a day.
 pub const DAY: i64 = 24 * HOUR;
 
 /// Consecutive whole days.
@@ -24,7 +22,7 @@ impl Days {
         Days { first: day, last: day }
     }
 
-    /// A number of days that ends with `last`.
+    /// Returns a number of days that ends with `last`.
     pub fn until(last: NaiveDate, days: impl Into<i64>) -> Days {
         Days { first: last - TimeDelta::days(days.into() - 1), last }
     }
@@ -33,7 +31,7 @@ impl Days {
         self.first.iter_days().take_while(move |day| *day <= self.last)
     }
 
-    /// These days and a number of days before them.
+    /// Returns these days and a number of days before them.
     #[must_use]
     pub fn and_before(self, days: i64) -> Days {
         Days { first: self.first - TimeDelta::days(days), last: self.last }
@@ -43,36 +41,36 @@ impl Days {
         (self.first..=self.last).contains(&day)
     }
 
-    /// Their hours, counted from 1970.
+    /// Returns the hours of these days, counted since the Unix epoch.
     pub fn hours(self) -> Range<i64> {
         let hour = |day: NaiveDate| (day - NaiveDate::default()).num_days() * 24;
         hour(self.first)..hour(self.last) + 24
     }
 
-    /// Their hours as the only column of a frame, `hour`.
+    /// Returns the hours of these days as a frame with the single column `hour`.
     pub fn span(self) -> TaskResult<DataFrame> {
         frame_of("hour", self.hours().collect())
     }
 
-    /// Rows of these days, by a column of dates or timestamps.
+    /// Selects the rows of these days by a column of dates or timestamps.
     pub fn rows(self, column: &str) -> Filter {
         let end = self.last + TimeDelta::days(1);
         Filter::ge(column, self.first.to_string()).and(Filter::lt(column, end.to_string()))
     }
 
-    /// Rows of these days, by a column with the end of a time span: midnight belongs to the day before.
+    /// Selects the rows of these days by a column with the end of a time span: midnight belongs to the day before.
     pub fn rows_by_end(self, column: &str) -> Filter {
         let end = self.last + TimeDelta::days(1);
         Filter::gt(column, self.first.to_string()).and(Filter::le(column, end.to_string()))
     }
 }
 
-/// The day of a timestamp in microseconds.
+/// Returns the day of a timestamp in microseconds since the Unix epoch.
 pub fn day_of(micros: i64) -> NaiveDate {
     NaiveDate::default() + TimeDelta::days(micros.div_euclid(DAY))
 }
 
-/// Parses the param `reference_date`. An empty text counts as none.
+/// Parses the param `reference_date`. An empty string means that it is not set.
 ///
 /// # Errors
 /// Returns a fatal error if the text is not a date.

@@ -1,4 +1,4 @@
-//! `ml.demand_forecast`: the taxi forecasts write it, and the analytics read it.
+//! `ml.demand_forecast`: the taxi forecasts write it, and the analytics pipeline reads it.
 
 use super::table::{DailyTable, in_zones, row};
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};

@@ -1,5 +1,5 @@
-//! Trips by zone and hour. Hours without a trip count 0, except on days without a trip in the whole city: these were never
-//! loaded, and their counts are `None`.
+//! Trips by zone and hour. Hours without a trip count 0, except on days without a trip in the whole city: these days
+//! were never loaded, and their counts are `None`.
 
 use super::days::Days;
 use std::ops::Range;
@@ -20,7 +20,7 @@ impl Grid {
         Grid { hours, zones, counts: vec![0; count * zones], is_loaded: vec![false; count / 24] }
     }
 
-    /// Adds trips that began in an hour. Trips in an unlisted zone (`None`) only mark the day as loaded.
+    /// Adds trips that started in an hour. Trips in an unlisted zone (`None`) only mark the day as loaded.
     pub fn add(&mut self, zone: Option<usize>, hour: i64, trips: u32) {
         let Some(offset) = self.offset(hour) else { return };
         self.is_loaded[offset / 24] = true;

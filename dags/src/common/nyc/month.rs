@@ -1,4 +1,4 @@
-//! Months: the period of a file, and the months that are due.
+//! Months: the period of a file, and the months that are due to be loaded.
 
 use super::sources::TRIPS;
 use chrono::{DateTime, Datelike, Months, NaiveDate, Utc};
@@ -9,9 +9,9 @@ use std::fmt;
 
 /// Number of months after which a missing file is an error: the city publishes after two or three months.
 const PUBLISHED_AFTER: u32 = 4;
-/// Number of months until the sample file of a month is published, as in the city.
+/// Number of months until the sample file of a month is published; the city takes about as long.
 const SAMPLE_PUBLISHED_AFTER: u32 = 2;
-/// Number of months that a first run goes back.
+/// Number of months that the first run loads.
 const FIRST: u32 = 3;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -23,18 +23,17 @@ impl Month {
     }
 
     /// # Errors
-    /// A fatal error if the text is not a year and a month.
+    /// Returns a fatal error if the text is not a year and a month.
     pub fn parse(text: &str) -> TaskResult<Month> {
         let date = format!("{text}-01").parse().ok().filter(|_| text.len() == 7);
         date.map(Month).ok_or_else(|| fatal(format!("`{text}` is not a month\nhint: write `2025-02`")))
     }
 
-    /// The newest month with sample trips.
+    /// Returns the newest month with sample trips.
     pub fn newest_sample(now: DateTime<Utc>) -> Month {
         Month::of(now.date_naive()).before(SAMPLE_PUBLISHED_AFTER)
     }
 
-    /// The first day.
     pub fn first(self) -> NaiveDate {
         self.0
     }
@@ -55,14 +54,14 @@ impl Month {
         (of(self), of(self.next()))
     }
 
-    /// Whether the month is so old that its file must exist.
+    /// Returns true if the month is so old that its file must exist.
     pub fn is_published(self, now: DateTime<Utc>) -> bool {
         self <= Month::of(now.date_naive()).before(PUBLISHED_AFTER)
     }
 }
 
-/// Returns the last month whose trips were loaded and verified. `None` before the first, and if the catalog of the lake is
-/// not in Postgres.
+/// Returns the last month whose trips were loaded and verified. `None` if no month was loaded, or if the catalog of the
+/// lake is not in Postgres.
 pub(crate) async fn last_loaded(lake: &Lake) -> TaskResult<Option<Month>> {
     let Some(catalog) = lake.catalog().postgres() else { return Ok(None) };
     let last = "select max(month) from lake.etl_control where table_name = $1 and state = 'done'";
@@ -76,7 +75,7 @@ impl fmt::Display for Month {
     }
 }
 
-/// The months after the last loaded one, up to the current month, but at most the first `at_most`.
+/// Returns the months after the last loaded one, up to the current month, but at most the first `at_most`.
 pub fn due(known: Option<Month>, now: DateTime<Utc>, at_most: usize) -> Vec<Month> {
     let now = Month::of(now.date_naive());
     let first = known.map_or(now.before(FIRST), Month::next);

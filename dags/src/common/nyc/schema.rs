@@ -4,11 +4,11 @@ use chrono::{DateTime, Utc};
 use iceberg::spec::Transform;
 use orch_lake::{TableSpec, columns};
 
-/// Precision and scale of dollars and miles: a taximeter counts hundredths.
+/// Precision and scale of dollars and miles: taximeters count hundredths.
 pub const HUNDREDTHS: (u8, i8) = (12, 2);
 
-/// The weather of a location in an hour. `timestamp` is in UTC; `year`, `month`, `day`, `hour` and `day_of_week` (Monday is 0) are
-/// local time, as the trips of a city's taxis are dated.
+/// The weather of a location in an hour. `timestamp` is in UTC; `year`, `month`, `day`, `hour` and `day_of_week`
+/// (Monday is 0) are local time, like the dates of taxi trips.
 pub const HOURLY: TableSpec = TableSpec::new(
     "weather",
     "hourly_weather",
@@ -27,7 +27,6 @@ pub const HOURLY: TableSpec = TableSpec::new(
      group by 1 order by 1 desc limit 168) order by 1",
 );
 
-/// The taxi zones of New York.
 pub const ZONES: TableSpec = TableSpec::new(
     "reference",
     "taxi_zones",

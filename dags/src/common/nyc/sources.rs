@@ -1,4 +1,4 @@
-//! Trips, weather and zones as frames, for the SQL of the analytics and the forecasts.
+//! Trips, weather and zones as frames, for the SQL of the analytics and forecast pipelines.
 
 use super::days::Days;
 use super::month;
@@ -18,16 +18,16 @@ use orch_lake::table::Scan;
 use orch_lake::{Batches, Filter, Table};
 use polars::prelude::DataFrame;
 
-/// The location in the weather tables.
+/// Value of `location` in the weather tables.
 const CITY: &str = "New York";
 pub const TRIPS: &str = "nyc_taxi.trips";
 const SUMMARY: &str = "nyc_taxi.daily_summary";
-/// Batches that [`aggregate`] reads at once.
+/// Number of batches that [`aggregate`] reads at a time.
 const BATCHES_AT_ONCE: usize = 8;
-/// Rows that [`aggregate`] holds before it merges them: some 100 bytes each.
+/// Number of rows that [`aggregate`] holds before it merges them; a row takes about 100 bytes.
 const MAX_RESULTS: usize = 1 << 19;
 
-/// Returns a table that has at least one snapshot.
+/// Returns the table if it has at least one snapshot.
 pub(crate) async fn filled(place: &Lakehouse, name: &str) -> TaskResult<Option<Table>> {
     Ok(place.lake.find(&name.parse()?).await?.filter(|table| table.current_snapshot().is_some()))
 }
@@ -49,19 +49,19 @@ pub(crate) async fn zones_table(place: &Lakehouse) -> TaskResult<Table> {
     needed(place, &ZONES.id()?.to_string(), "nyc_weather_etl").await
 }
 
-/// Scans the columns of a table whose names appear in a statement.
+/// Scans the columns of a table that a statement names.
 pub(crate) fn scan_for<'a>(table: &'a Table, statement: &str) -> Scan<'a> {
     let names = table.schema().as_struct().fields().iter().map(|field| field.name.as_str());
     table.scan().columns(names.filter(|name| has_word(statement, name)))
 }
 
-/// Returns all rows of a scan that are few enough for memory.
+/// Returns all rows of a scan. They must fit into memory.
 pub(crate) async fn collect(scan: Scan<'_>) -> TaskResult<RecordBatch> {
     scan.stream().await?.collect().await
 }
 
-/// Returns the newest day with trips. Files contain a few trips of other months, even of future ones, so only days up to the
-/// end of the newest loaded month count.
+/// Returns the newest day with trips, at most the end of the newest loaded month: files contain a few trips of other
+/// months, even of future ones.
 ///
 /// # Errors
 /// Returns a fatal error if no trips were loaded.
@@ -80,8 +80,8 @@ pub(crate) async fn newest_day(place: &Lakehouse) -> TaskResult<NaiveDate> {
     day.ok_or_else(|| fatal(format!("`{SUMMARY}` has no day before {end}\nhint: name a `reference_date`")))
 }
 
-/// Aggregates rows that are too many for memory. `part` runs on every few batches, which it names `rows`; `merge` runs on the
-/// results of `part`, and on its own results.
+/// Aggregates more rows than fit into memory. `part` runs on every few batches, which it names `rows`; `merge` runs on
+/// the results of `part`, and on its own results.
 pub(crate) async fn aggregate(rows: Batches, part: &'static str, merge: &'static str) -> TaskResult<DataFrame> {
     let merged = move |parts: DataFrame| {
         let mut frames = SqlFrames::default();
@@ -102,14 +102,13 @@ pub(crate) async fn aggregate(rows: Batches, part: &'static str, merge: &'static
     blocking(move |_| merged(total)).await
 }
 
-/// Returns the number of trips that began in each zone in each hour of some days: columns `hour`, `zone` and `trips`.
+/// Returns the number of trips that started in each zone in each hour of some days: columns `hour`, `zone` and `trips`.
 pub(crate) async fn pickups(ctx: &Ctx, trips: &Table, days: Days) -> TaskResult<DataFrame> {
     let (part, merge) = (include_str!("sql/pickups.sql"), include_str!("sql/pickup_sums.sql"));
     let rows = scan_for(trips, part).filter(days.rows("pickup_datetime")).stream().await?;
     aggregate(rows.report_progress(ctx), part, merge).await
 }
 
-/// A taxi zone.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Zone {
     pub location_id: i32,
@@ -119,7 +118,7 @@ pub struct Zone {
     pub geometry: Option<String>,
 }
 
-/// Returns the zones of one snapshot of their table, by number.
+/// Returns the zones of one snapshot of their table, ordered by number.
 pub(crate) async fn zones_of(table: &Table) -> TaskResult<Vec<Zone>> {
     let rows = collect(table.scan().columns(["location_id", "borough", "zone", "geometry"])).await?;
     structs_of(query_rows(&[rows], "SELECT * FROM rows ORDER BY location_id")?)
@@ -134,13 +133,13 @@ pub(crate) async fn zones(place: &Lakehouse) -> TaskResult<RecordBatch> {
     collect(zones_table(place).await?.scan().columns(columns)).await
 }
 
-/// Returns each hour of some days with its calendar and its weather, as `sql/hours.sql` describes.
+/// Returns each hour of some days with its calendar and its weather; `sql/hours.sql` describes the columns.
 pub(crate) async fn hours(place: &Lakehouse, days: Days) -> TaskResult<DataFrame> {
     let statement = include_str!("sql/hours.sql");
     let readings = match filled(place, &HOURLY.id()?.to_string()).await? {
         None => RecordBatch::new_empty(HOURLY.schema()),
         Some(table) => {
-            // The days of New York end later than UTC days.
+            // Days in New York end later than UTC days.
             let around = Days { first: days.first - TimeDelta::days(1), last: days.last + TimeDelta::days(1) };
             let filter = Filter::eq("location", CITY).and(around.rows("timestamp"));
             collect(scan_for(&table, statement).filter(filter)).await?

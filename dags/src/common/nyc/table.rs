@@ -1,4 +1,4 @@
-//! Tables whose rows belong to days, and rows as structs.
+//! Tables whose rows belong to days, and conversion between rows and structs.
 
 use super::days::Days;
 use super::schema::ZONES;
@@ -14,13 +14,13 @@ use polars::prelude::{Column, DataFrame};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// A table whose days are replaced.
+/// A table whose rows are replaced by day.
 #[derive(Debug)]
 pub struct DailyTable {
     pub spec: TableSpec,
-    /// The column by which rows belong to days.
+    /// Column with the day or time of a row.
     pub day: &'static str,
-    /// Adds rules to [`TableSpec::contract`].
+    /// Adds rules to the contract [`TableSpec::contract`].
     pub rules: fn(Contract) -> Contract,
 }
 
@@ -33,18 +33,18 @@ impl DailyTable {
         (self.rules)(self.spec.contract())
     }
 
-    /// Replaces the rows of some days.
+    /// Returns a layer that replaces the rows of some days.
     pub fn replacing(&self, days: Days, rows: Batches) -> Layer {
         Layer::new(&self.spec, rows).contract(self.contract()).replacing(days.rows(self.day))
     }
 }
 
-/// A table as an asset in the group of its namespace.
+/// Returns the asset of a table, in the group of its namespace.
 pub fn table_asset(table: &TableSpec) -> Asset {
     asset(&table.uri()).named(&format!("{}.{}", table.namespace, table.name)).group(table.namespace)
 }
 
-/// Requires that each of these columns holds the number of a taxi zone.
+/// Requires that each of these columns contains the number of a taxi zone.
 pub(crate) fn in_zones(contract: Contract, columns: &[&str]) -> Contract {
     columns.iter().fold(contract, |contract, column| contract.references([*column], ZONES.uri()))
 }
@@ -65,12 +65,12 @@ macro_rules! row {
 }
 pub(crate) use row;
 
-/// Returns a frame of one column of whole numbers.
+/// Returns a frame with one column of integers.
 pub fn frame_of(name: &str, values: Vec<i64>) -> TaskResult<DataFrame> {
     Ok(DataFrame::new(values.len(), vec![Column::new(name.into(), values)])?)
 }
 
-/// Returns structs whose fields are the columns of a table as a batch.
+/// Converts structs whose fields are the columns of a table to a batch.
 ///
 /// # Errors
 /// Returns an error if the fields are not the columns of the table.
@@ -78,8 +78,8 @@ pub fn batch_of<R: Serialize>(table: &TableSpec, rows: &[R]) -> TaskResult<Recor
     crate::common::rows::batch_of(&table.schema(), rows)
 }
 
-/// Returns the rows of a frame as structs whose fields are its columns. Meant for small frames: the rows pass through JSON, in
-/// which the last bit of a double may change.
+/// Converts the rows of a frame to structs whose fields are its columns. Use it for small frames only: the rows pass
+/// through JSON, in which the last bit of a double may change.
 ///
 /// # Errors
 /// Returns an error if a column is missing or has another type.

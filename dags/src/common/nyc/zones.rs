@@ -1,5 +1,5 @@
-//! The 265 taxi zones of New York: names, centers, and the outlines of the 263 zones that have a location. The data is compiled
-//! into the binary.
+//! The 265 taxi zones of New York: names, centers, and the outlines of the 263 zones that have a location. The data is
+//! compiled into the binary.
 
 use super::schema::ZONES;
 use crate::common::rows::batch_of;
@@ -11,9 +11,9 @@ use serde_json::Value;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-/// `location_id,borough,zone,latitude,longitude`
+/// CSV with the columns `location_id,borough,zone,latitude,longitude`.
 const NAMES: &str = include_str!("data/taxi_zones.csv");
-/// `GeoJSON`, simplified to within 40 m of the official outlines.
+/// Gzipped `GeoJSON`, simplified to within 40 m of the official outlines.
 const OUTLINES: &[u8] = include_bytes!("data/taxi_zones.geojson.gz");
 
 /// Prefixes of the names of tourist areas and business districts.
