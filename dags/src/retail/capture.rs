@@ -1,5 +1,5 @@
-//! Change data capture of the retail database: `retail-mysql-connector` writes its changes to topics (`retail.orders`, …), and six
-//! streams mirror the tables in `retail_cdc`. All start paused: the sample shop has no binlog.
+//! Change data capture of the retail database: `retail-mysql-connector` writes its changes to topics (`retail.orders`,
+//! …), and six streams mirror the tables in `retail_cdc`. All start paused, because the sample shop has no binlog.
 
 use super::tables::RAW;
 use crate::common::connections::RETAIL_MYSQL;
@@ -9,9 +9,8 @@ use orch_lake::{TableDef, TableName, TableSpec};
 use orch_streams::{Capture, Changes, Stream};
 
 pub const CAPTURE: &str = "retail-mysql-connector";
-/// The namespace of the mirrors.
 pub const NAMESPACE: &str = "retail_cdc";
-/// The column that is in no topic and no mirror.
+/// Column that no topic and no mirror contains.
 pub const LEFT_OUT: (&str, &str) = ("customers", "customer_password");
 const TOPICS: &str = "retail";
 
@@ -26,7 +25,7 @@ pub fn streams() -> Vec<Stream> {
     std::iter::once(capture).chain(RAW.iter().map(mirror)).collect()
 }
 
-/// Mirrors a table, a few seconds behind the source.
+/// Returns a stream that mirrors a table, a few seconds behind the source.
 fn mirror(table: &'static TableSpec) -> Stream {
     let row = row(table);
     let key = table.key;
@@ -40,7 +39,7 @@ fn mirror(table: &'static TableSpec) -> Stream {
         .paused()
 }
 
-/// The columns of raw, without passwords.
+/// Returns the columns of a raw table without passwords.
 fn row(table: &TableSpec) -> Schema {
     let is_captured = |column: &str| (table.name, column) != LEFT_OUT;
     let columns = table.columns.iter().filter(|column| is_captured(column.name));

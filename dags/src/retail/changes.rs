@@ -1,4 +1,4 @@
-//! Reads the mirrors in `retail_cdc` in the place of the source.
+//! Reads the mirrors in `retail_cdc` instead of the source.
 
 use super::capture::{CAPTURE, LEFT_OUT, NAMESPACE};
 use super::days::Days;

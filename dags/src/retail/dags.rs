@@ -1,5 +1,5 @@
-//! The retail DAGs. `retail_medallion` is the whole pipeline; four DAGs do the same step by step, started by assets; five do it on
-//! Spark; two load a CSV file.
+//! The retail DAGs. `retail_medallion` is the whole pipeline; four DAGs run its steps one at a time, triggered by
+//! assets; five do it on Spark; two load a CSV file.
 
 use super::gold::generate_gold_tables;
 use super::ingest::ingest;
@@ -58,7 +58,8 @@ fn retail_medallion() -> Dag {
         })
 }
 
-/// The asset that triggers `silver_retail_etl`. The tables themselves cannot trigger it, because `retail_medallion` updates them, too.
+/// Returns the asset that triggers `silver_retail_etl`. The tables themselves cannot trigger it, because
+/// `retail_medallion` updates them, too.
 fn extracted(table: &str) -> Asset {
     asset(&format!("pipeline://mysql_to_minio_ingestion/{table}")).named(&format!("extracted {table}")).group("retail")
 }
@@ -75,7 +76,7 @@ fn mysql_to_minio_ingestion() -> Dag {
     retail_dag("mysql_to_minio_ingestion", "Every table of the source into the bucket `raw-retail-data`, each day")
         .alias("ingest-retail-data-mysql")
         .schedule("@daily")
-        // Unpaused, its first run would start immediately and compete with a first try of `retail_medallion`.
+        // Unpaused, its first run would start immediately and compete with a first run of `retail_medallion`.
         .paused()
         .build(|d| {
             let options = d.params::<Retail>();
@@ -119,7 +120,7 @@ fn minio_to_postgres() -> Dag {
         })
 }
 
-/// Two runs at a time would make the same tables.
+/// Limits the DAG to one run at a time, because concurrent runs would build the same tables.
 fn spark_dag(id: &str, description: &str) -> DagBuilder {
     retail_dag(id, description).tags(["retail", "spark"]).max_active_runs(1)
 }

@@ -1,5 +1,5 @@
-//! silver → gold: the sums of `sql/` over silver as it is now, published in one commit of all tables. They are computed in full
-//! each time, so nothing of an earlier run can be wrong in them.
+//! silver → gold: computes the sums of `sql/` over the current silver tables, and publishes all tables in one commit.
+//! They are recomputed in full each time, so errors of an earlier run do not persist.
 
 use super::silver::layer;
 use super::tables::{GOLD, GOLD_BUCKET, silver};

@@ -1,4 +1,4 @@
-//! Source → raw: one table as a CSV object for people and as typed Parquet for silver, in one pass over its rows.
+//! Source → raw: writes one table as a CSV object for users and as typed Parquet for silver, in one pass over its rows.
 
 use super::days::Days;
 use super::extract::{BY_DAY, Extract};

@@ -1,4 +1,4 @@
-//! The lake → Postgres: one table, replaced as a whole while people read it.
+//! Loads one table of the lake into Postgres. The table is replaced atomically while users read it.
 
 use super::tables::{NAMESPACE, lake, postgres_uri};
 use crate::common::connections::RETAIL_POSTGRES;
@@ -15,7 +15,7 @@ pub async fn load(ctx: Ctx, table: String) -> TaskResult<Loaded> {
     let now = Lakehouse::of(&ctx).await?.lake.table(&table.id()?).await?;
     let rows = now.scan().columns(table.column_names()).in_order().stream().await?;
     let load = Load::into(NAMESPACE, table.name).key(table.required_key().iter().copied()).once_in(&ctx);
-    // Some tools know the facts by this name.
+    // Some tools expect the facts under this name.
     let load = if table.name == "orders_fact" { load.alias("order_fact") } else { load };
     let loaded = load.replace(&target, rows.report_progress(&ctx)).await?;
     ctx.info(format!("{} rows are in `{}`, {} of them new or changed", loaded.rows, loaded.table, loaded.written));

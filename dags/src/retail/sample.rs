@@ -1,8 +1,9 @@
 //! Generated sample data that resembles the retail source, for users without a MySQL server (`sample://retail`).
 //!
-//! It has the row counts and the habits of such a database: orders over a year, most of the revenue from a few products,
-//! orders without items, customers who never order, categories without a department, zip codes that begin with 0, streets
-//! with commas, quotation marks in names. The same seed gives the same rows, on every machine; `scale` gives more of them.
+//! The data has the row counts and typical defects of such a database: orders over a year, most of the revenue from a
+//! few products, orders without items, customers who never order, categories without a department, zip codes that start
+//! with 0, streets with commas, quotation marks in names. The same seed gives the same rows on every machine; `scale`
+//! multiplies them.
 
 pub(crate) mod shop;
 mod words;
@@ -14,14 +15,14 @@ use orch_lake::TableSpec;
 use shop::{Order, OrderItem, Shop};
 use std::sync::Arc;
 
-/// As all readers.
+/// Rows per batch, as in all readers.
 const BATCH: usize = orch_lake::batches::BATCH_ROWS;
 
-/// Which shop, and how large.
+/// Seed and size of the shop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sample {
     pub seed: u64,
-    /// So many times the customers, orders and items.
+    /// Factor for the number of customers, orders and items.
     pub scale: u32,
 }
 
@@ -32,7 +33,7 @@ impl Default for Sample {
 }
 
 impl Sample {
-    /// The rows of a table in batches, made while they are asked for; of orders and their items, those of these days.
+    /// Returns the rows of a table in batches, generated on demand. `days` restricts orders and items by order date.
     pub fn rows(
         &self,
         table: &'static TableSpec,
@@ -84,7 +85,7 @@ impl Sample {
     }
 }
 
-/// What stands where an address or a password would.
+/// Placeholder for email addresses and passwords.
 const MASKED: &str = "*********";
 
 fn departments() -> Vec<ArrayRef> {
@@ -119,7 +120,7 @@ fn once(
     Box::new(std::iter::once(RecordBatch::try_new(table.schema(), columns)))
 }
 
-/// As many rows at a time as fit into a batch; a table without rows has one batch without rows.
+/// Splits rows into batches. A table without rows yields one empty batch.
 fn chunks<T: Send + 'static>(
     table: &'static TableSpec,
     mut rows: impl Iterator<Item = T> + Send + 'static,

@@ -1,4 +1,4 @@
-//! raw → silver: the statements of `sql/` over what was extracted, published in one commit of five tables.
+//! raw → silver: runs the statements of `sql/` over the extracted rows, and publishes five tables in one commit.
 
 use super::days::Days;
 use super::extract::{BY_DAY, Extract, Extracts, is_newest_of, known_until_after};
@@ -18,10 +18,10 @@ use orch_lake::publish::{Layer, Published, Publisher};
 use orch_lake::{Batches, Filter, TableName, TableSpec};
 use polars::prelude::{ChunkAgg as _, DataFrame, IntoLazy as _, PolarsResult, SchemaExt as _, col, lit};
 
-/// The snapshot property of `orders_fact` that says up to which day all orders are known.
+/// Snapshot property of `orders_fact` with the day up to which all orders are known.
 const KNOWN_UNTIL: &str = "retail.known-until";
 const FACTS: &str = "orders_fact";
-/// Items that are joined at once: a fact is three times as wide as its item.
+/// Number of items that are joined at a time: a fact is three times as wide as its item.
 const SLICE_ROWS: usize = 1 << 16;
 
 /// Makes silver of what the ingests of this run extracted. The facts of the extracted days are replaced, all others stay.
@@ -46,7 +46,7 @@ pub async fn transform_newest(ctx: Ctx) -> TaskResult<Published> {
     publish(&ctx, &extracts).await
 }
 
-/// The last day up to which all orders are in the lake; `None` before the first run.
+/// Returns the last day up to which all orders are in the lake; `None` before the first run.
 pub(super) async fn known_until(lakehouse: &Lakehouse) -> TaskResult<Option<NaiveDate>> {
     let Some(table) = lakehouse.lake.find(&TableName::new(NAMESPACE, FACTS)?).await? else { return Ok(None) };
     // Snapshots of other writers, such as compaction, do not have the property.
@@ -58,7 +58,7 @@ pub(super) async fn known_until(lakehouse: &Lakehouse) -> TaskResult<Option<Naiv
 async fn publish(ctx: &Ctx, extracts: &[Extracts]) -> TaskResult<Published> {
     let lakehouse = Lakehouse::of(ctx).await?;
     let (raw, bucket) = (lakehouse.bucket(RAW_BUCKET).await?, lakehouse.bucket(SILVER_BUCKET).await?);
-    // A full extract contains what came before it.
+    // A full extract contains the rows of all earlier extracts.
     let first = extracts.iter().rposition(|extract| extract.days().is_ok_and(Days::is_all)).unwrap_or(0);
     let extracts = &extracts[first..];
     let windows = extracts.iter().map(Extracts::days).collect::<TaskResult<Vec<Days>>>()?;
@@ -74,7 +74,7 @@ async fn publish(ctx: &Ctx, extracts: &[Extracts]) -> TaskResult<Published> {
         publisher.facts = publisher.facts.clone().keys(name, KeySet::of(&rows, key)?);
         publisher.add(layer(model, rows.into(), &bucket, format!("{name}.csv"))).await?;
     }
-    // The facts are made of silver: this frees memory.
+    // The facts are built from silver, so dropping the raw frames frees memory.
     RAW.iter().for_each(|table| frames.set(table.name, DataFrame::empty()));
     let facts = SILVER.iter().find(|model| model.table.name == FACTS).context("silver has facts")?;
     let mut slices = Vec::new();
@@ -92,7 +92,7 @@ async fn publish(ctx: &Ctx, extracts: &[Extracts]) -> TaskResult<Published> {
         .replacing(windows.iter().map(|days| days.rows("order_date")).reduce(Filter::or).unwrap_or(Filter::All))
         .tally("SELECT max(CAST(order_date AS DATE)) AS newest FROM rows");
     let written = publisher.add(layer).await?;
-    // Without rows there is no such column.
+    // Without rows the tally has no such column.
     let newest = written.tally.column("newest").ok().and_then(|days| days.date().ok()?.as_date_iter().flatten().max());
     if let Some(day) = windows.iter().fold(known, |known, days| known_until_after(known, *days, newest)) {
         publisher.property(&facts.table, KNOWN_UNTIL, day.to_string())?;
@@ -100,7 +100,8 @@ async fn publish(ctx: &Ctx, extracts: &[Extracts]) -> TaskResult<Published> {
     publisher.publish()
 }
 
-/// A table of silver or gold with its contract, its CSV object, and the tables that it is made of.
+/// Returns a table of silver or gold as a layer, with its contract, its CSV object, and the tables that it is built
+/// from.
 pub(super) fn layer(model: &Model, rows: Batches, bucket: &Bucket, object: String) -> Layer {
     let source = |table: &&str| {
         let is_raw = RAW.iter().any(|raw| raw.name == *table);
@@ -113,8 +114,8 @@ pub(super) fn layer(model: &Model, rows: Batches, bucket: &Bucket, object: Strin
         .below(bucket.location(NAMESPACE))
 }
 
-/// Makes the facts of one extract slice by slice of its items. There is always one slice. The condition selects the facts that no
-/// later extract has.
+/// Builds the facts of one extract, one slice of its items at a time. There is at least one slice. The condition
+/// selects the facts that no later extract has.
 fn join(
     model: &'static Model,
     mut frames: SqlFrames,
@@ -134,8 +135,8 @@ fn join(
     })
 }
 
-/// Returns the orders in the range of order IDs that a slice of items has. Items of one order have neighboring IDs, so the range is
-/// narrow and the join reads few orders.
+/// Returns the orders in the range of order IDs that a slice of items has. Items of one order have neighboring IDs, so
+/// the range is narrow and the join reads few orders.
 fn orders_of(orders: &DataFrame, items: &DataFrame) -> PolarsResult<DataFrame> {
     let ids = items.column("order_item_order_id")?.i32()?;
     let Some((first, last)) = ids.min().zip(ids.max()) else { return Ok(orders.clear()) };
@@ -143,7 +144,7 @@ fn orders_of(orders: &DataFrame, items: &DataFrame) -> PolarsResult<DataFrame> {
     orders.clone().lazy().filter(id().gt_eq(lit(first)).and(id().lt_eq(lit(last)))).collect()
 }
 
-/// Items whose order is missing are not sold yet.
+/// Returns the contract for items. Items whose order is missing are not sold yet.
 fn items_with_orders() -> Contract {
     Contract::of(object_uri(RAW_BUCKET, "order_items"))
         .key(["order_item_id"])
@@ -151,7 +152,7 @@ fn items_with_orders() -> Contract {
         .or(Policy::Warn)
 }
 
-/// Reads an object that an ingest wrote, in one piece: another run may replace it meanwhile.
+/// Reads a whole object that an ingest wrote: another run may replace it meanwhile.
 async fn read(bucket: &Bucket, extracts: &Extracts, table: &TableSpec) -> TaskResult<DataFrame> {
     let key = &extracts.table(table.name)?.parquet;
     let location = bucket.location(key);

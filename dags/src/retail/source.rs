@@ -34,12 +34,12 @@ impl Source {
         Ok(Source::Sample(Sample { seed: number(connection, "seed", usual.seed, 0..=u64::MAX)?, scale }))
     }
 
-    /// Returns the rows of a table with its declared types. `days` restricts orders and items by order date. The contract is
-    /// not checked yet, so any column may have nulls.
+    /// Returns the rows of a table with its declared types. `days` restricts orders and items by order date. The
+    /// contract is not checked yet, so any column may have nulls.
     ///
     /// # Errors
-    /// Returns an error if the server cannot be reached, refuses the account, or lacks the table or a column. The stream
-    /// returns an error for a value that does not fit its type.
+    /// Returns an error if the server cannot be reached, rejects the account, or lacks the table or a column. The
+    /// stream returns an error for a value that does not fit its type.
     pub async fn read(&self, table: &'static TableSpec, days: Days) -> TaskResult<Batches> {
         match self {
             Source::MySql(server) => {
@@ -59,7 +59,7 @@ impl Source {
         }
     }
 
-    /// The URI of a table in lineage.
+    /// Returns the URI of a table for lineage.
     pub fn uri(&self, table: &str) -> String {
         match self {
             Source::MySql(_) => format!("mysql://retail/{table}"),
@@ -69,14 +69,14 @@ impl Source {
     }
 }
 
-/// With a larger scale, the IDs of customers would not fit their column.
+/// Maximum scale. With a larger one, customer IDs would overflow their column.
 const MAX_SCALE: u64 = 1_000;
 
 fn statement(table: &TableSpec, days: Days) -> MysqlSource {
     let (columns, condition) = (table.column_names(), days.condition("order_date"));
     match table.name {
         "orders" => MysqlSource::table(table.name).columns(columns).filter(&condition).money(),
-        // The date of an item is the date of its order.
+        // An item has the date of its order.
         "order_items" if !days.is_all() => {
             let columns = columns.map(|column| format!("i.{column}")).collect::<Vec<_>>().join(", ");
             let items = "order_items i join orders on order_id = order_item_order_id";

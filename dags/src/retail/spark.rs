@@ -1,5 +1,5 @@
-//! Silver and gold from the same SQL files, run by Spark, by Sail, or in this process if neither is configured. Raw and silver are
-//! CSV objects, gold is Parquet, each in a separate bucket. Only raw contains passwords.
+//! Builds silver and gold with the same SQL files on Spark, on Sail, or in this process if neither is configured. Raw
+//! and silver are CSV objects, gold is Parquet, each in a separate bucket. Only raw contains passwords.
 
 use super::days::Days;
 use super::extract::BY_DAY;
@@ -93,7 +93,7 @@ pub(super) async fn to_postgres(ctx: Ctx) -> TaskResult<Vec<Loaded>> {
     Ok(loaded)
 }
 
-/// `from`: the bucket of the tables that are read, and the DAG that makes them.
+/// Builds a layer from the tables of another bucket. `from`: that bucket, and the DAG that fills it.
 async fn next_layer(
     ctx: &Ctx,
     name: &'static str,

@@ -1,4 +1,5 @@
-//! Every table of the retail pipelines, and the buckets. Raw is declared here; each table of silver and gold is a file of `sql/`.
+//! All tables and buckets of the retail pipelines. Raw is declared here; each table of silver and gold is a file of
+//! `sql/`.
 
 use crate::common::model::{Model, models, sql_files};
 use orch::{TaskResult, fatal};
@@ -6,7 +7,6 @@ use orch_lake::table::spec::{Column, Decimal, Timestamp};
 use orch_lake::{TableSpec, columns};
 use std::sync::LazyLock;
 
-/// The namespace of the tables, in the lake and in Postgres.
 pub const NAMESPACE: &str = "retail";
 pub const RAW_BUCKET: &str = "raw-retail-data";
 pub const SILVER_BUCKET: &str = "silver-retail-data";
@@ -14,7 +14,7 @@ pub const GOLD_BUCKET: &str = "gold-retail-data";
 
 type Money = Decimal<12, 2>;
 
-/// The tables of the shop, as they are in the bucket of raw data.
+/// The tables of the shop, as stored in the bucket of raw data.
 pub static RAW: [TableSpec; 6] = [
     raw(
         "categories",
@@ -62,7 +62,7 @@ pub(super) fn raw_table(name: &str) -> TaskResult<&'static TableSpec> {
     RAW.iter().find(|table| table.name == name).ok_or_else(|| fatal(format!("the shop has no table `{name}`")))
 }
 
-/// Cleaned and joined: dimensions, and one row for each item of an order.
+/// Cleaned and joined tables: dimensions, and one row for each item of an order.
 pub static SILVER: LazyLock<Vec<Model>> = LazyLock::new(|| {
     let files = sql_files!["customer_dim", "department_dim", "category_dim", "product_dim", "orders_fact"];
     models(NAMESPACE, &RAW, files).expect("a test reads these files")
@@ -82,22 +82,20 @@ pub static GOLD: LazyLock<Vec<Model>> = LazyLock::new(|| {
     models(NAMESPACE, &silver(), files).expect("a test reads these files")
 });
 
-/// The tables of silver.
 pub fn silver() -> Vec<TableSpec> {
     SILVER.iter().map(|model| model.table).collect()
 }
 
-/// The tables of silver and gold, which are in the lake and in Postgres.
+/// Returns the tables of silver and gold, which are in the lake and in Postgres.
 pub fn lake() -> impl Iterator<Item = TableSpec> {
     SILVER.iter().chain(GOLD.iter()).map(|model| model.table)
 }
 
-/// The URI of an object as an asset.
+/// Returns the URI of an object as an asset.
 pub fn object_uri(bucket: &str, table: &str) -> String {
     format!("bucket://{bucket}/{table}")
 }
 
-/// The URI of a table in Postgres.
 pub fn postgres_uri(namespace: &str, table: &str) -> String {
     format!("postgres://{namespace}/{table}")
 }

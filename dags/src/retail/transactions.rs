@@ -1,4 +1,4 @@
-//! The smallest pipeline there is: a CSV file in a bucket becomes a table in Postgres.
+//! A minimal pipeline: a CSV file in a bucket becomes a table in Postgres.
 
 use crate::common::connections::{BUCKETS, RETAIL_POSTGRES};
 use crate::common::engine::{Format, Job, Layer, Target, View};
@@ -18,7 +18,7 @@ const OBJECT: &str = "sample_data.csv";
 const TRANSACTIONS: TableSpec =
     TableSpec::new("public", "transactions", &["id"], columns! { id: i32, name: String, amount: f64 });
 const URI: &str = "postgres://public/transactions";
-/// The file that is in the bucket until you put yours there.
+/// The initial file in the bucket, until you replace it.
 const SAMPLE: &str = "id,name,amount\n1,Alice,100\n2,Bob,200\n3,Charlie,300\n";
 /// Adds ten percent to every amount.
 const STATEMENT: &str = "SELECT id, name, amount * CAST(1.1 AS DOUBLE) AS amount FROM sample_data";
@@ -91,7 +91,7 @@ async fn read_csv_from_minio(ctx: Ctx) -> TaskResult<u64> {
     Ok(count)
 }
 
-/// Rows of each batch that are logged.
+/// Maximum number of rows of each batch that are logged.
 const MAX_LOGGED_ROWS: usize = 100;
 
 pub(super) fn read_minio_csv() -> Dag {

@@ -1,5 +1,5 @@
-//! The taxi database, change by change: topics `lakehouse.*` → `taxi_cdc.trips_cdc`, which has every change of a trip, and
-//! `taxi_cdc.trips`, `payment_types` and `vendors`, which have the rows that the database has.
+//! Change data capture of the taxi database: topics `lakehouse.*` → `taxi_cdc.trips_cdc`, which has every change of a
+//! trip, and `taxi_cdc.trips`, `payment_types` and `vendors`, which mirror the current rows of the database.
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::Schema;
@@ -16,7 +16,6 @@ pub const TRIPS_TOPIC: &str = "lakehouse.trips";
 /// All changes of one trip are in the same partition.
 pub const TRIPS_PARTITIONS: i32 = 3;
 
-/// A row of `taxi.trips`.
 const TRIP: &[Column] = columns! {
     id: Option<i32>, vendor_id: Option<i32>, pickup_datetime: Option<Timestamp>, dropoff_datetime: Option<Timestamp>,
     passenger_count: Option<i32>, trip_distance: Option<f64>, pickup_longitude: Option<f64>,
@@ -26,10 +25,10 @@ const TRIP: &[Column] = columns! {
     created_at: Option<Timestamp>, updated_at: Option<Timestamp>,
 };
 
-/// A row of `taxi.payment_types` or `taxi.vendors`.
+/// Columns of `taxi.payment_types` and `taxi.vendors`.
 const LOOKUP: &[Column] = columns! { id: Option<i32>, name: Option<String>, description: Option<String> };
 
-/// Columns of `trips_cdc` that describe a change, each with its name in the stream.
+/// Columns of `trips_cdc` that describe a change, each with its name and type in the stream.
 const CHANGE: [(&str, &str, PrimitiveType); 7] = [
     ("op", OP, PrimitiveType::String),
     ("source_ts_ms", SOURCE_TS_MS, PrimitiveType::Long),
@@ -66,7 +65,7 @@ fn table(row: &[Column]) -> TableDef {
     TableDef::of(&schema(row)).expect("Iceberg has these types")
 }
 
-/// A row of the database, and the change that it is from.
+/// Returns a table with the columns of a database row and of the change that wrote it.
 fn mirror(row: &[Column]) -> TableDef {
     table(row)
         .key(["id"])

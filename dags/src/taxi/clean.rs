@@ -1,6 +1,7 @@
-//! Cleaning: the rules by which a row of a file is a trip, and the row that `nyc_taxi.trips` gets.
+//! Cleaning: the rules that a row of a file must pass to count as a trip, and its conversion to a row of
+//! `nyc_taxi.trips`.
 //!
-//! The rules read amounts as the file has them, before they are rounded to hundredths: a fare of 0.004 dollars is above 0.
+//! The rules read unrounded amounts from the file: a fare of 0.004 dollars is above 0.
 
 use super::raw::RawTrips;
 use super::schema::{SOURCE_FILE, TRIPS, file_type};
@@ -19,7 +20,7 @@ use orch_lake::frame::conform;
 use orch_lake::table::spec::Kind;
 use std::sync::Arc;
 
-/// Rows that break one of these rules are removed and counted.
+/// Rules whose violation removes a row. Removed rows are counted.
 const REMOVING: &[(&str, &str)] = &[
     ("no_time", "pickup_datetime IS NOT NULL AND dropoff_datetime IS NOT NULL"),
     ("null_passenger", "passenger_count IS NOT NULL"),
@@ -31,13 +32,13 @@ const REMOVING: &[(&str, &str)] = &[
     ("bad_total", "total_amount > 0"),
 ];
 
-/// Rows that break one of these rules are counted and kept.
+/// Rules whose violations are only counted.
 const WARNING: &[(&str, &str)] = &[
     ("negative_duration", "dropoff_datetime >= pickup_datetime"),
     ("out_of_month", "year = file_year AND month = file_month"),
 ];
 
-/// Columns for the rules alone: they follow the columns of the table.
+/// Columns that only the rules read. They follow the columns of the table.
 const HELPERS: [&str; 2] = ["file_year", "file_month"];
 
 pub(super) fn rules() -> Contract {
@@ -65,7 +66,7 @@ impl Reader {
         Reader { file: file.clone(), month: month.first(), schema }
     }
 
-    /// The rows of the file with the columns that the rules read.
+    /// Returns the rows of the file with the columns that the rules read.
     pub(super) fn read(self, rows: Batches) -> Batches {
         let (schema, mut before) = (self.schema.clone(), 0);
         let read = rows.map(move |batch| {
@@ -101,14 +102,15 @@ fn is_int(number: f64) -> bool {
     number - f64::from(whole) == 0.0
 }
 
-/// Whether a number has at most 12 digits when it is rounded to hundredths.
+/// Returns true if a number has at most 12 digits when it is rounded to hundredths.
 fn is_amount(number: f64) -> bool {
     number.abs() < 9_999_999_999.995
 }
 
-/// Replaces NaN, which means "not known", by null. An error is the first row with a number that does not fit.
+/// Replaces NaN, which means "not known", by null. The error is the index of the first row with a number that does not
+/// fit.
 fn known(numbers: &Float64Array, fits: impl Fn(f64) -> bool) -> Result<Float64Array, usize> {
-    // Not `all`: a loop without an early end is several times faster.
+    // Not `all`: a loop without an early exit is several times faster.
     if numbers.values().iter().fold(true, |all, number| all & fits(*number)) {
         return Ok(numbers.clone());
     }
@@ -119,7 +121,8 @@ fn known(numbers: &Float64Array, fits: impl Fn(f64) -> bool) -> Result<Float64Ar
     }
 }
 
-/// The year, month and day of the pickups. Most pickups have the day of the one before, so few dates are computed.
+/// Returns the year, month and day of the pickups. Most pickups have the same day as the previous one, so few dates are
+/// computed.
 fn calendar(pickups: &TimestampMicrosecondArray) -> (Int32Array, Int32Array, Int32Array) {
     const MICROS_PER_DAY: i64 = 86_400_000_000;
     const DAYS_BEFORE_1970: i64 = 719_163;
@@ -138,7 +141,7 @@ fn calendar(pickups: &TimestampMicrosecondArray) -> (Int32Array, Int32Array, Int
     (column(years), column(months), column(days))
 }
 
-/// Rows that have passed the rules, with the columns and types of the table.
+/// Converts rows that have passed the rules to the columns and types of the table.
 pub(super) fn trips_of(rows: Batches, schema: SchemaRef, source_file: String, now: DateTime<Utc>) -> Batches {
     let into = schema.clone();
     let trips = rows.map(move |batch| {
@@ -167,7 +170,7 @@ mod tests {
     use orch_lake::contract::{Facts, Removed};
     use tempfile::TempDir;
 
-    /// Cleans a file whose trips differ from a usual one by one value each.
+    /// Cleans a file whose trips differ from a valid trip in one value each.
     async fn clean(differences: &[(&str, &str)]) -> TaskResult<(RecordBatch, Removed)> {
         let names: Vec<&str> = file_columns().map(|column| column.name).collect();
         let line = |(column, value): &(&str, &str)| {

@@ -1,5 +1,5 @@
-//! `lake.etl_control`: when each file was loaded, with which content and how many rows. The table is in the database of the
-//! lake's catalog, so that its rows are written in the transaction that publishes the tables.
+//! `lake.etl_control`: when each file was loaded, its content hash and its number of rows. The table is in the database
+//! of the lake's catalog, so its rows are written in the transaction that publishes the tables.
 
 use super::load::Loaded;
 use super::raw::RawFile;
@@ -14,7 +14,7 @@ use sqlx::postgres::PgConnection;
 
 const RECORD: &str = include_str!("sql/record_file.sql");
 
-/// Opens a session at the database of the lake's catalog.
+/// Opens a session in the database of the lake's catalog.
 pub(super) async fn open(lake: &Lake) -> TaskResult<PoolConnection<Postgres>> {
     let Some(catalog) = lake.catalog().postgres() else {
         return Err(fatal(
@@ -25,7 +25,7 @@ pub(super) async fn open(lake: &Lake) -> TaskResult<PoolConnection<Postgres>> {
     Ok(catalog.pool().acquire().await?)
 }
 
-/// Returns another file with the same content that is in the table.
+/// Returns another loaded file with the same content.
 pub(super) async fn same_content(lake: &Lake, file: &RawFile) -> TaskResult<Option<String>> {
     let other = "select source_file from lake.etl_control
         where table_name = $1 and sha256 = $2 and source_file <> $3 and state <> 'duplicate'";
@@ -33,7 +33,8 @@ pub(super) async fn same_content(lake: &Lake, file: &RawFile) -> TaskResult<Opti
     Ok(other.fetch_optional(&mut *open(lake).await?).await?)
 }
 
-/// Records what is published in the same transaction. `is_duplicate`: another file with the same content is in the table.
+/// Records a file in the transaction that publishes its tables. `is_duplicate` is set if another file with the same
+/// content is loaded.
 pub(super) fn published(ctx: &Ctx, file: &RawFile, loaded: &Loaded, is_duplicate: bool) -> impl CompletionStep {
     let (file, loaded, run_id) = (file.clone(), loaded.clone(), ctx.run_id().to_string());
     let state = if is_duplicate { "duplicate" } else { "published" };
@@ -64,7 +65,7 @@ async fn record(db: &mut PgConnection, file: &RawFile, loaded: &Loaded, state: &
     }
 }
 
-/// Marks files, by name and content, as verified. A file that another run has published again is left to that run.
+/// Marks files, by name and content, as verified. Skips a file that another run has published again; that run marks it.
 pub(super) fn done(files: Vec<(String, String)>) -> impl CompletionStep {
     step(format!("mark {} files as done in `lake.etl_control`", files.len()), move |db| {
         let (names, contents): (Vec<_>, Vec<_>) = files.iter().cloned().unzip();
@@ -78,7 +79,7 @@ pub(super) fn done(files: Vec<(String, String)>) -> impl CompletionStep {
     })
 }
 
-/// Returns the number of rows recorded for a file; `None` if another content of it has been published since.
+/// Returns the number of rows recorded for a file; `None` if other content of the file has been published since.
 pub(super) async fn rows_of(db: &mut PgConnection, source_file: &str, sha256: &str) -> TaskResult<Option<u64>> {
     let entry = "select rows, sha256 from lake.etl_control where table_name = $1 and source_file = $2";
     let entry: Option<(i64, String)> = sqlx::query_as(entry).bind(TRIPS).bind(source_file).fetch_optional(db).await?;

@@ -10,7 +10,7 @@ fn table(name: &str) -> Asset {
     asset(&format!("lake://{NAMESPACE}/{name}")).named(&format!("{NAMESPACE}.{name}")).group(NAMESPACE)
 }
 
-/// Loads the months that are due every six hours, or the months that a run or a backfill names.
+/// Loads the due months every six hours, or the months that a run or a backfill names.
 pub fn nyc_taxi_iceberg_etl() -> Dag {
     dag("nyc_taxi_iceberg_etl")
         .alias("simple_nyc_taxi_etl")

@@ -1,5 +1,5 @@
-//! A database of taxi trips that changes every minute, and the stream that captures its changes: `taxi_db_generator` writes
-//! trips into `taxi_db`, and `taxi-postgres-connector` copies the changes to the topics `lakehouse.trips`,
+//! A database of taxi trips that changes every minute, and the stream that captures its changes: `taxi_db_generator`
+//! writes trips into `taxi_db`, and `taxi-postgres-connector` copies the changes to the topics `lakehouse.trips`,
 //! `lakehouse.payment_types` and `lakehouse.vendors`.
 
 use crate::common::connections::TAXI_DB;
@@ -9,7 +9,7 @@ use orch_lake::load::ensure_database;
 use orch_lake::source::postgres::connect;
 use orch_streams::{Capture, Stream};
 
-/// Key of the advisory lock under which the schema is created. No other lock of that database has it.
+/// Key of the advisory lock under which the schema is created. No other lock in that database uses it.
 const LOCK: i64 = 0x7461_7869;
 
 const SCHEMA: &str = include_str!("sql/database.sql");
@@ -17,7 +17,7 @@ const TRIPS: &str = include_str!("sql/generate_trips.sql");
 const UPDATES: &str = include_str!("sql/change_trips.sql");
 const DELETE: &str = "delete from taxi.trips where id = (select min(id) from taxi.trips)";
 
-/// The stream has the name of the connector in dashboards and checks of Kafka Connect.
+/// Returns the capture stream. It is named like the connector in dashboards and checks of Kafka Connect.
 pub fn capture() -> Stream {
     let capture = Capture::postgres(TAXI_DB)
         .tables(["taxi.trips", "taxi.payment_types", "taxi.vendors"])

@@ -1,5 +1,5 @@
-//! The changes that one file makes: its trips replace those that it had before, and the days that it touches are summed up
-//! again. Nothing is visible before the task succeeds.
+//! The changes that one file makes: its trips replace the trips that an earlier load of it added, and the summaries of
+//! all affected days are recomputed. Nothing is visible before the task succeeds.
 
 use super::clean::{Reader, rules, trips_of};
 use super::raw::{RawFile, inspect};
@@ -30,36 +30,35 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const DAYS: &str = "SELECT DISTINCT CAST(pickup_datetime AS DATE) AS trip_date FROM rows";
 
-/// The outcome of one file.
 #[derive(Debug, Clone, Default)]
 pub struct Loaded {
     pub trips: u64,
     pub quarantined: u64,
-    /// The number of days that were summed up again.
+    /// Number of days whose summary was recomputed.
     pub days: u64,
     pub found: Found,
 }
 
-/// The results of cleaning one file.
+/// Result of cleaning one file.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Found {
     pub rows: u64,
-    /// Each removed row once, however many rules it breaks.
+    /// Number of removed rows; a row that breaks several rules counts once.
     pub dropped: u64,
-    /// Rows that break each rule.
+    /// Number of rows that break each rule.
     #[serde(flatten)]
     pub by_rule: BTreeMap<String, u64>,
 }
 
-/// The name of an object in lineage and as an asset.
+/// Returns the URI of a file's object, for lineage and as an asset.
 pub(super) fn object_uri(file: &RawFile) -> String {
     format!("bucket://{RAW_BUCKET}/{}", file.key)
 }
 
-/// Adds the trips of a file and the days that it touches.
+/// Adds the trips of a file and the summaries of the affected days.
 ///
 /// # Errors
-/// A row cannot be read, or no row is a trip.
+/// Returns an error if a row cannot be read, or if no row is a trip.
 pub async fn load(
     ctx: &Ctx,
     lake: &Lake,
@@ -96,7 +95,7 @@ pub async fn load(
     Ok(Loaded { trips: written.rows, quarantined: written.quarantined, days, found })
 }
 
-/// Removes the trips of a file whose content another file has.
+/// Removes the trips of a file that has the same content as another file.
 pub(super) async fn remove(lake: &Lake, publisher: &mut Publisher<'_>, file: &RawFile) -> TaskResult<Loaded> {
     let nothing = trips_layer(file, Batches::of(TRIPS.schema(), Vec::new())).contract(Contract::of(TRIPS.uri()));
     let Written { tally, .. } = publisher.add(nothing).await?;
@@ -107,14 +106,14 @@ fn trips_layer(file: &RawFile, trips: Batches) -> Layer {
     Layer::new(&TRIPS, trips).replacing(Filter::eq(SOURCE_FILE, file.source_file.as_str())).sources([object_uri(file)])
 }
 
-/// Adds the columns that came later to `trips` and its quarantine, if they lack them.
+/// Adds the file's columns of `LATER` to `trips` and its quarantine table if they are missing there.
 async fn add_later_columns(lake: &Lake, mapping: &Mapping) -> TaskResult<()> {
     for name in [TRIPS.id()?, TableName::new(NAMESPACE, quarantine_of(TRIPS.name))?] {
         for column in mapping.later() {
             if lacks(lake, &name, column).await? {
                 let kind = arrow_type_to_type(&column.kind.arrow())?;
                 let added = lake.evolve(&name, Columns::new().add(column.name, kind)).await;
-                // Another run may have added the column at the same time.
+                // A concurrent run may have added the column.
                 if lacks(lake, &name, column).await? {
                     added?;
                 }
@@ -128,7 +127,7 @@ async fn lacks(lake: &Lake, table: &TableName, column: &Column) -> TaskResult<bo
     Ok(lake.find(table).await?.is_some_and(|table| table.schema().field_by_name(column.name).is_none()))
 }
 
-/// The zones of the city; empty until another pipeline has published them.
+/// Returns the zones of the city; an empty set until another pipeline has published them.
 async fn zones(ctx: &Ctx, lake: &Lake) -> TaskResult<KeySet> {
     let zones = match lake.find(&ZONES.parse()?).await? {
         Some(table) => table.scan().columns(["location_id"]).collect().await?,
@@ -144,7 +143,8 @@ async fn zones(ctx: &Ctx, lake: &Lake) -> TaskResult<KeySet> {
     Ok(zones)
 }
 
-/// Sums up the days that the file touches now or touched before, and returns their number. `own` has the sums of its trips.
+/// Recomputes the summaries of the days that the file touches now or touched before, and returns their number. `own`
+/// has the sums of its trips.
 async fn add_days(lake: &Lake, publisher: &mut Publisher<'_>, file: &RawFile, own: DataFrame) -> TaskResult<u64> {
     let trips = lake.table(&TRIPS.id()?).await?;
     let before = trips.scan().columns(["pickup_datetime"]).filter(Filter::eq(SOURCE_FILE, file.source_file.as_str()));
@@ -160,10 +160,10 @@ async fn add_days(lake: &Lake, publisher: &mut Publisher<'_>, file: &RawFile, ow
     Ok(days.len() as u64)
 }
 
-/// The rows of `daily_summary` from the sums of a file and the trips of the `others`.
+/// Returns the rows of `daily_summary` from the sums of a file and the trips of the `others`.
 ///
-/// The trips are read when the first row is requested, so after the publisher has loaded `daily_summary`. A run that
-/// changes the same days later than that commits both tables, so this run sees a conflict and repeats.
+/// The trips are read when the first row is requested, which is after the publisher has loaded `daily_summary`. A run
+/// that changes the same days after that commits both tables, so this run gets a conflict and retries.
 fn summary(lake: &Lake, mut own: DataFrame, others: Filter, now: DateTime<Utc>) -> Batches {
     let lake = lake.clone();
     let rows = stream::once(async move {
@@ -192,7 +192,7 @@ fn days_of(sums: &DataFrame) -> TaskResult<BTreeSet<NaiveDate>> {
     Ok(sums.column("trip_date")?.date()?.as_date_iter().flatten().collect())
 }
 
-/// Returns a range for each series of consecutive days, on a column of dates or timestamps. `None` without days.
+/// Returns one range per sequence of consecutive days, on a column of dates or timestamps. `None` without days.
 fn on_days(column: &str, days: &BTreeSet<NaiveDate>) -> Option<Filter> {
     let mut ranges: Vec<Days> = Vec::new();
     for day in days {
@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn sums_of_parts_are_the_sums_of_all_trips() {
-        // Trips of two passengers, each with its day since 1970 and its tip. All other columns are 1.
+        // Trips of two passengers each, with a day since the Unix epoch and a tip. All other columns are 1.
         let columns = TRIPS.column_names().map(|name| match name {
             "pickup_datetime" => "CAST(day * 86400000000 AS TIMESTAMP) AS pickup_datetime".into(),
             "passenger_count" => "2 AS passenger_count".into(),

@@ -35,8 +35,8 @@ impl Default for Taxi {
 }
 
 impl Taxi {
-    /// Returns the months of a run in order, and whether a month without a file is an error. Otherwise the first month
-    /// without a file ends them.
+    /// Returns the months of a run in order, and whether a month without a file is an error. If it is not, the run
+    /// stops at the first month without a file.
     pub(super) fn wanted(
         &self,
         logical: Option<NaiveDate>,

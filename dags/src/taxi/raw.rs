@@ -1,4 +1,4 @@
-//! Files in the bucket as they came: their format, their columns and their rows.
+//! Downloaded files in the bucket: their format, columns and rows.
 
 use super::schema::{Mapping, file_type, is_readable, map_columns};
 use crate::common::nyc::month::Month;
@@ -14,34 +14,34 @@ use orch_lake::format::parquet::{self, ParquetFooter};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// The first bytes of every Parquet file.
+/// First bytes of every Parquet file.
 const PARQUET: &[u8] = b"PAR1";
 
 /// A file in the bucket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RawFile {
-    /// The name without its extension, so that a month as CSV replaces the same month as Parquet.
+    /// File name without its extension, so that a month as CSV replaces the same month as Parquet.
     pub source_file: String,
     pub month: Month,
     pub key: String,
     pub bytes: u64,
     /// Hexadecimal SHA-256 of the content.
     pub sha256: String,
-    /// The address that it was downloaded from.
+    /// Address that the file was downloaded from.
     pub from: String,
 }
 
-/// A file whose columns are known.
+/// A file whose columns were identified.
 #[derive(Debug, Clone)]
 pub struct RawTrips {
     location: String,
     object: Entry,
     pub mapping: Mapping,
-    /// `None` for CSV.
+    /// Footer of a Parquet file; `None` for CSV.
     pub footer: Option<ParquetFooter>,
 }
 
-/// Decides by the name of the file, or by its first bytes if the name has no known extension.
+/// Determines the format by the file name, or by the first bytes if the name has no known extension.
 async fn is_parquet(bucket: &Bucket, file: &RawFile) -> TaskResult<bool> {
     match file.key.strip_suffix(".gz").unwrap_or(&file.key).rsplit_once('.') {
         Some((_, "parquet")) => Ok(true),
@@ -51,7 +51,7 @@ async fn is_parquet(bucket: &Bucket, file: &RawFile) -> TaskResult<bool> {
     }
 }
 
-/// Finds the columns of a trip in a file.
+/// Finds the trip columns of a file.
 pub(super) async fn inspect(bucket: &Bucket, file: &RawFile) -> TaskResult<RawTrips> {
     let location = bucket.location(&file.key);
     let object = bucket.find(&file.key).await?.filter(|object| object.bytes == file.bytes);
@@ -80,7 +80,7 @@ pub(super) async fn inspect(bucket: &Bucket, file: &RawFile) -> TaskResult<RawTr
 }
 
 impl RawTrips {
-    /// Reads all rows, with the columns of a trip that the file has, named as in the table.
+    /// Reads all rows, with the trip columns of the file, named as in the table.
     pub(super) async fn rows(&self, bucket: &Bucket) -> TaskResult<Batches> {
         let (mut in_file, mut named) = (Vec::new(), Vec::new());
         for (column, name) in &self.mapping.found {
@@ -98,7 +98,7 @@ impl RawTrips {
         Ok(Batches::new(schema, rows))
     }
 
-    /// The name of a row in an error. `row` counts from 0; the first line of a CSV has the names.
+    /// Returns the name of a row for an error message. `row` counts from 0; the first line of a CSV file is the header.
     pub(super) fn row_name(&self, row: usize) -> String {
         match self.footer {
             Some(_) => format!("`{}`, row {}", self.location, row + 1),
@@ -106,7 +106,7 @@ impl RawTrips {
         }
     }
 
-    /// Checks after the rows were read that all of them were of the same object.
+    /// Checks after a read that the object was not replaced during it.
     pub(super) async fn check_unchanged(&self, bucket: &Bucket) -> TaskResult<()> {
         let now = bucket.find(&self.object.key).await?;
         ensure!(now.as_ref() == Some(&self.object), "`{}` was replaced while it was read", self.location);

@@ -1,7 +1,8 @@
-//! Generated trips in the form of the city's files, for machines without a network (`sample://taxi`).
+//! Generated trips in the format of the city's files, for machines without a network (`sample://taxi`).
 //!
-//! The files have the names, types and faults of the city's: passengers that are null or doubles, no distance, negative
-//! fares, a trip of the previous month, a column that starts in 2025. The same seed generates the same file.
+//! The files have the names, types and defects of the city's files: passenger counts that are null or doubles, missing
+//! distances, negative fares, a trip of the previous month, a column that starts in 2025. The same seed generates the
+//! same file.
 
 use crate::common::connections::number;
 use crate::common::dice::Dice;
@@ -14,7 +15,7 @@ use polars::prelude::{Column, DataFrame, DataType, TimeUnit, df};
 
 const MAX_TRIPS: u64 = 100_000_000;
 const SECOND: i64 = 1_000_000;
-/// The first month of the congestion fee.
+/// First month with the congestion fee.
 const FEE_SINCE: &str = "2025-01";
 /// Relative number of trips in each hour of the day.
 const HOURS: [u32; 24] = [25, 17, 11, 7, 5, 6, 15, 27, 36, 40, 42, 45, 49, 51, 56, 58, 58, 65, 71, 66, 60, 59, 55, 41];
@@ -25,7 +26,6 @@ const PAYMENTS: [(i64, u32); 4] = [(1, 76), (2, 22), (3, 1), (4, 1)];
 const BUSY: [i64; 16] = [237, 161, 236, 132, 162, 142, 186, 230, 138, 170, 239, 163, 234, 68, 79, 48];
 const LAST_ZONE: u32 = 263;
 
-/// The seed and the number of trips in a month.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sample {
     pub seed: u64,
@@ -43,7 +43,7 @@ struct Trip {
     pickup: i64,
     dropoff: i64,
     passengers: Option<i64>,
-    /// In hundredths of a mile; all amounts are in cents.
+    /// Distance in hundredths of a mile; all amounts are in cents.
     distance: i64,
     zones: (i64, i64),
     payment: i64,
@@ -55,19 +55,19 @@ struct Trip {
 }
 
 impl Sample {
-    /// `sample://taxi?trips=6000&seed=7`.
+    /// Parses a connection such as `sample://taxi?trips=6000&seed=7`.
     pub(super) fn of(connection: &Connection) -> TaskResult<Sample> {
         let default = Sample::default();
         let trips = number(connection, "trips", default.trips, 0..=MAX_TRIPS)?;
         Ok(Sample { seed: number(connection, "seed", default.seed, 0..=u64::MAX)?, trips })
     }
 
-    /// Whether the file of a month is published.
+    /// Returns true if the file of a month is published.
     pub(super) fn has(&self, month: Month, now: DateTime<Utc>) -> bool {
         self.trips > 0 && month <= Month::newest_sample(now)
     }
 
-    /// The rows of a file, generated when they are requested.
+    /// Returns the rows of a file, generated on demand.
     pub fn file(&self, month: Month) -> TaskResult<Batches> {
         let with_fee = month.to_string().as_str() >= FEE_SINCE;
         let (schema, _) = batches_of(table(&[], with_fee)?)?;
@@ -85,7 +85,7 @@ impl Sample {
 fn trip(dice: &mut Dice, month: Month, number: u64, total: u64) -> Trip {
     let (first, end) = month.micros();
     let days = (end - first) / (86_400 * SECOND);
-    // Trips are roughly in the order of their days, as in the city's files.
+    // Trips are roughly ordered by day, as in the city's files.
     let day = (number as i64 * days / total.max(1) as i64).min(days - 1);
     let hour = HOURS.iter().enumerate().collect::<Vec<_>>();
     let hour = dice.weighted(&hour, |(_, weight)| **weight).0 as i64;
@@ -125,7 +125,7 @@ fn trip(dice: &mut Dice, month: Month, number: u64, total: u64) -> Trip {
     }
 }
 
-/// Trips with the names and types of the city's columns.
+/// Returns trips with the column names and types of the city's files.
 fn table(trips: &[Trip], with_fee: bool) -> TaskResult<DataFrame> {
     type Number = fn(&Trip) -> i64;
     let ints = |of: Number| trips.iter().map(of).collect::<Vec<i64>>();

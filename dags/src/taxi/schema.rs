@@ -1,7 +1,8 @@
-//! The tables `nyc_taxi.trips` and `nyc_taxi.daily_summary` with their contracts, and the names of trip columns in files.
+//! The tables `nyc_taxi.trips` and `nyc_taxi.daily_summary` with their contracts, and the names of trip columns in
+//! files.
 //!
-//! A column that the city adds to its files goes into [`LATER`]: the table gets it with the first file that has it, and
-//! older trips have null in it.
+//! A column that the city adds to its files goes into [`LATER`]: the table gets the column with the first file that has
+//! it, and older trips have null in it.
 
 use super::NAMESPACE;
 use crate::common::model::{Model, models, sql_files};
@@ -13,7 +14,7 @@ use orch_lake::table::spec::{Column, Decimal, Kind, Timestamp};
 use orch_lake::{TableSpec, columns};
 use std::sync::{Arc, LazyLock};
 
-/// Dollars or miles, exact to the hundredth.
+/// Dollars or miles with two decimals.
 type Amount = Decimal<12, 2>;
 
 pub const TRIPS: TableSpec = TableSpec::new(
@@ -33,10 +34,10 @@ pub const TRIPS: TableSpec = TableSpec::new(
 .partition(&[("year", Transform::Identity), ("month", Transform::Identity)])
 .sorted(&["pickup_datetime"]);
 
-/// Columns that `trips` gets with the first file that has them.
+/// Columns that are added to `trips` with the first file that has them.
 pub const LATER: &[Column] = columns! { cbd_congestion_fee: Option<Amount> };
 
-/// What `sql/sums.sql` and `sql/daily_summary.sql` read: rows of [`TRIPS`], and the time of the run.
+/// Inputs of `sql/sums.sql` and `sql/daily_summary.sql`: rows of [`TRIPS`], and the time of the run.
 pub const DAILY_INPUTS: [TableSpec; 2] =
     [TableSpec { name: "rows", ..TRIPS }, TableSpec::new(NAMESPACE, "clock", &[], columns! { micros: i64 })];
 
@@ -44,7 +45,7 @@ static DAILY: LazyLock<Vec<Model>> = LazyLock::new(|| {
     models(NAMESPACE, &DAILY_INPUTS, sql_files!["sums", "daily_summary"]).expect("a test reads these files")
 });
 
-/// The statement that sums trips by day.
+/// Returns the statement that sums trips by day.
 pub fn sums() -> &'static str {
     DAILY[0].statement
 }
@@ -57,8 +58,8 @@ pub const ZONES: &str = "reference.taxi_zones";
 const MAX_USUAL_MILES: &str = "1000.00";
 const MAX_USUAL_DOLLARS: &str = "10000.00";
 
-/// The contract of `trips`. Without known zones, trips to unknown zones are not quarantined. Trips are not checked for uniqueness:
-/// the city gives them no number, and two may have the same values.
+/// Returns the contract of `trips`. Without known zones, trips to unknown zones are not quarantined. Trips are not
+/// checked for uniqueness: the city does not number them, and two may have the same values.
 pub fn trips_contract(has_zones: bool) -> Contract {
     let unknown_zone = if has_zones { Policy::Quarantine } else { Policy::Warn };
     Contract::of(TRIPS.uri())
@@ -79,15 +80,14 @@ pub fn daily_contract() -> Contract {
     daily_summary().table.contract().key(["trip_date"]).unique(["trip_date"]).at_least("total_trips", 1)
 }
 
-/// Columns of `trips` that no file has.
+/// Columns of `trips` that are in no file.
 const DERIVED: [&str; 5] = ["load_date", "year", "month", "day", SOURCE_FILE];
-/// The file that a trip is from.
+/// Column with the name of the trip's file.
 pub const SOURCE_FILE: &str = "source_file";
 
-/// Columns that older files lack.
 const NOT_IN_ALL_FILES: [&str; 3] = ["congestion_surcharge", "airport_fee", "cbd_congestion_fee"];
 
-/// Other names of columns in files, as [`fold`] returns them.
+/// Alternative names of columns in files, in the form that [`fold`] returns.
 const OTHER_NAMES: [(&str, &[&str]); 14] = [
     ("vendor_id", &["vendor", "vendorname"]),
     ("pickup_datetime", &["tpeppickupdatetime", "lpeppickupdatetime", "trippickupdatetime", "pickupat"]),
@@ -105,12 +105,13 @@ const OTHER_NAMES: [(&str, &[&str]); 14] = [
     ("total_amount", &["totalamt", "total"]),
 ];
 
-/// The columns that a file may have, in the order of the table.
+/// Returns the columns that a file may have, in the order of the table.
 pub fn file_columns() -> impl Iterator<Item = &'static Column> {
     TRIPS.columns.iter().filter(|column| !DERIVED.contains(&column.name)).chain(LATER)
 }
 
-/// The type in which the values of a file are cleaned. Amounts are judged before they are rounded to hundredths.
+/// Returns the type in which the values of a file are cleaned. Amounts are checked before they are rounded to
+/// hundredths.
 pub fn file_type(column: &Column) -> DataType {
     match column.kind {
         Kind::Int | Kind::Decimal(..) => DataType::Float64,
@@ -118,7 +119,7 @@ pub fn file_type(column: &Column) -> DataType {
     }
 }
 
-/// Whether a column of a Parquet file can be read as this one.
+/// Returns true if a column of a Parquet file can be read as this column.
 pub fn is_readable(column: &Column, of: &DataType) -> bool {
     let of = if let DataType::Dictionary(_, values) = of { values } else { of };
     match column.kind {
@@ -130,16 +131,15 @@ pub fn is_readable(column: &Column, of: &DataType) -> bool {
     }
 }
 
-/// The columns of one file.
 #[derive(Debug, Clone)]
 pub struct Mapping {
     /// Columns of a trip with their names in the file, in the order of the table.
     pub found: Vec<(&'static Column, String)>,
-    /// Columns of the file that `trips` does not have.
+    /// Columns of the file that are not in `trips`.
     pub unknown: Vec<String>,
 }
 
-/// Finds the columns of a trip among the names of a file. An error lists all columns that are missing or ambiguous.
+/// Finds the trip columns among the column names of a file. The error lists all columns that are missing or ambiguous.
 pub(super) fn map_columns(location: &str, names: &[String]) -> TaskResult<Mapping> {
     let (mut found, mut wrong) = (Vec::new(), Vec::new());
     for column in file_columns() {
@@ -172,13 +172,13 @@ fn fold(name: &str) -> String {
 }
 
 impl Mapping {
-    /// The columns of [`LATER`] that the file has.
+    /// Returns the columns of [`LATER`] that the file has.
     pub fn later(&self) -> impl Iterator<Item = &'static Column> {
         self.found.iter().map(|(column, _)| *column).filter(|column| LATER.contains(column))
     }
 
-    /// The schema of `trips` with the later columns of this file, before its rows are checked: only `source_file` is
-    /// required.
+    /// Returns the schema of `trips` with the later columns of this file, for rows that are not yet checked: only
+    /// `source_file` is required.
     pub fn trips_schema(&self) -> SchemaRef {
         let columns = TRIPS.columns.iter().chain(self.later());
         let fields = columns.map(|column| column.field().with_nullable(column.name != SOURCE_FILE));

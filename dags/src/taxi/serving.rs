@@ -1,4 +1,4 @@
-//! The HTTP API of the taxi pipelines: published queries over their tables, and one over the database of the shop. The
+//! The HTTP API of the taxi pipelines: published queries over their tables, and one over the shop's database. The
 //! command is `orch-pipelines serving`, the path on the web server `/serving`.
 //!
 //! Each file in `serving/` is one endpoint.
@@ -29,7 +29,6 @@ const ENDPOINTS: [(&str, &str); 10] = endpoints![
     "trips_recent.yaml",
 ];
 
-/// The server of the API.
 pub fn server() -> BundleServer {
     let about = "Serve published queries over HTTP to callers with an API key";
     let server = BundleServer::new("serving", about, PORT, |serving| {

@@ -1,4 +1,5 @@
-//! The source of the files: a server, a folder or generated trips. A template with YYYY and MM is the path of a month.
+//! The source of the trip files: a server, a folder or generated trips. A template with YYYY and MM yields the path of
+//! a month.
 
 use super::raw::RawFile;
 use super::sample::Sample;
@@ -20,7 +21,7 @@ const DEFAULT_TEMPLATE: &str = "yellow_tripdata_YYYY-MM.parquet";
 pub struct Source {
     kind: TaxiBackend,
     template: String,
-    /// The part of an address before the path.
+    /// Part of an address before the path.
     base: String,
 }
 
@@ -32,8 +33,8 @@ enum TaxiBackend {
 }
 
 impl Source {
-    /// `https://host?template=trip-data/yellow_tripdata_YYYY-MM.parquet`, `file:///folder?template=…`, or
-    /// `sample://taxi?trips=6000&seed=7`.
+    /// Parses a connection: `https://host?template=trip-data/yellow_tripdata_YYYY-MM.parquet`,
+    /// `file:///folder?template=…`, or `sample://taxi?trips=6000&seed=7`.
     pub(super) fn of(connection: &Connection) -> TaskResult<Source> {
         let mut connection = connection.clone();
         let id = connection.id.clone();
@@ -67,7 +68,7 @@ impl Source {
         Ok(Source { kind, template, base })
     }
 
-    /// The address of the file of a month.
+    /// Returns the address of the file of a month, without its query string.
     pub(super) fn address(&self, month: Month) -> String {
         format!("{}/{}", self.base.trim_end_matches('/'), self.path(month).split('?').next().unwrap_or_default())
     }
@@ -77,8 +78,8 @@ impl Source {
         self.template.replace("YYYY", &year).replace("MM", &number)
     }
 
-    /// Copies the file of a month into a bucket. The object appears only when it is complete. Returns `None` if there is
-    /// no file of that month.
+    /// Copies the file of a month into a bucket. The object appears only when it is complete. Returns `None` if the
+    /// month has no file.
     pub(super) async fn fetch(
         &self,
         ctx: &Ctx,
@@ -107,7 +108,7 @@ impl Source {
             ctx.progress(0, bytes);
         });
         match self.kind {
-            // The object is written already: it is only hashed.
+            // The sample object is already written, so it is only hashed.
             TaxiBackend::Sample(_) => pieces.try_for_each(|_| std::future::ready(Ok(()))).await?,
             _ => bucket.put_stream(&key, pieces).await.map(drop)?,
         }
@@ -116,7 +117,7 @@ impl Source {
     }
 }
 
-/// The key of a file in the bucket: its name, with the month if the name does not contain it.
+/// Returns the key of a file in the bucket: its name, with the month added if the name does not contain it.
 fn key_of(path: &str, month: Month) -> String {
     let path = path.split('?').next().unwrap_or_default();
     let name = path.rsplit('/').next().unwrap_or(path);
@@ -124,7 +125,7 @@ fn key_of(path: &str, month: Month) -> String {
     if name.contains(&month) { name.into() } else { format!("{month}-{name}") }
 }
 
-/// Removes the extension.
+/// Removes the extension, and `.gz` if present.
 fn stem(key: &str) -> &str {
     let key = key.strip_suffix(".gz").unwrap_or(key);
     key.strip_suffix(".csv").or_else(|| key.strip_suffix(".parquet")).unwrap_or(key)

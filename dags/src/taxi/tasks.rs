@@ -1,4 +1,4 @@
-//! The tasks of the taxi pipeline. Two of them run once for each file, so that a broken file stops no other.
+//! The tasks of the taxi pipeline. Two of them run once per file, so that a broken file does not block the others.
 
 use super::RAW_BUCKET;
 use super::clean::Reader;
@@ -25,28 +25,27 @@ use std::collections::BTreeMap;
 const FILE_RULES: [(&str, &str); 2] =
     [("there are rows", "rows > 0"), ("the columns are those that are known", "unknown_columns = ''")];
 
-/// A file that has the columns of a trip, and rows.
+/// A file that has the columns of a trip, and at least one row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Validated {
     pub file: RawFile,
     pub rows: u64,
-    /// The number of nulls in each column that has some.
+    /// Number of nulls in each column that has any.
     pub nulls: BTreeMap<String, u64>,
 }
 
-/// The outcome of one file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Published {
     pub file: RawFile,
     pub rows: u64,
     pub dropped: u64,
-    /// The number of rows that break each rule.
+    /// Number of rows that break each rule.
     #[serde(default)]
     pub rules: BTreeMap<String, u64>,
     pub quarantined: u64,
-    /// The number of days that were summed up again.
+    /// Number of days whose summary was recomputed.
     pub days: u64,
-    /// The file that has the same content. If it is set, the tables have no rows of this file.
+    /// Another file with the same content. If it is set, the tables have no rows of this file.
     pub duplicate_of: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! Users who sign up: topic `users` → table `db.users`, one row for each id.
+//! Users who sign up: topic `users` → table `db.users`, one row per id.
 //!
 //! The producer restarts its ids at 1 every hour, so ids repeat. The newest registration of an id wins. A registration
 //! without a date is older than all others.
@@ -12,7 +12,7 @@ use orch_lake::{TableSpec, columns};
 use orch_streams::Stream;
 
 pub const TOPIC: &str = "users";
-/// All registrations of an id go to one partition: the stream reads them in order.
+/// Number of partitions. All registrations of an id are in one partition, so the stream reads them in order.
 pub const PARTITIONS: i32 = 4;
 const REGISTRATIONS_PER_MINUTE: i64 = 60;
 const MINUTES_UNTIL_RESTART: i64 = 60;

@@ -1,4 +1,4 @@
-//! The shop itself, as rows: who its customers are, what it sells, and its orders one after the other.
+//! Generates the rows of the sample shop: customers, products and orders.
 
 use super::Sample;
 use super::words;
@@ -8,16 +8,16 @@ use chrono::{Days, NaiveDate};
 const PRODUCTS: i32 = 1_345;
 const PER_CATEGORY: i32 = 24;
 const CUSTOMERS: u32 = 12_435;
-/// One of so many never orders anything.
+/// One in `NEVER` customers never orders anything.
 const NEVER: u32 = 414;
 const ORDERS: u32 = 68_883;
 const ORDERS_WITH_ITEMS: u32 = 57_431;
 const ITEMS: u32 = 172_198;
 const MOST_ITEMS: u32 = 5;
 const DAYS: u32 = 364;
-/// What costs more is bought one at a time.
+/// Price in cents above which only one piece is bought at a time.
 const DEAR: i64 = 12_000;
-/// Of 1,000 orders, where the best-sellers are not what is bought.
+/// Number of items per 1,000 that are not best-sellers.
 const OTHERS: u32 = 161;
 
 #[derive(Debug, Clone)]
@@ -56,7 +56,7 @@ pub(super) struct OrderItem {
     pub(super) price: i64,
 }
 
-/// What is bought, and how often.
+/// A product that is bought, with its price in cents and its relative frequency.
 #[derive(Debug, Clone, Copy)]
 struct Offer {
     product: i32,
@@ -67,7 +67,7 @@ struct Offer {
 pub(super) struct Shop {
     sample: Sample,
     products: Vec<Product>,
-    /// The best-sellers, and the rest of what is bought at all.
+    /// Best-sellers. All other products that are bought at all are in `others`.
     best: Vec<Offer>,
     others: Vec<Offer>,
 }
@@ -77,7 +77,7 @@ impl Shop {
         let products = products(sample.seed);
         let offer = |product: i32, weight| Offer { product, price: products[product as usize - 1].price, weight };
         let best = words::BEST_SELLERS.iter().map(|(product, _, weight)| offer(*product, *weight)).collect::<Vec<_>>();
-        // Three of each of some 30 categories.
+        // Three products from each of about 30 categories.
         let categories = (1..=48).filter(|category| category % 3 != 0 || *category == 48);
         let candidates = categories.flat_map(|category| (10..13).map(move |n| (category - 1) * PER_CATEGORY + n));
         let others = candidates.take(100 - best.len()).map(|product| offer(product, 1)).collect();
@@ -99,7 +99,7 @@ impl Shop {
         })
     }
 
-    /// In the order of their ids, which is that of their dates, each with the number of its items.
+    /// Returns the orders by ascending id and date, each with its number of items.
     pub(super) fn orders(&self) -> impl Iterator<Item = (Order, u32)> + Send + 'static {
         let Sample { seed, scale } = self.sample;
         let (mut dice, mut sizes) = (Dice::new(seed, "orders"), Dice::new(seed, "sizes"));
@@ -138,10 +138,10 @@ fn products(seed: u64) -> Vec<Product> {
             _ => format!("{} {} {thing}", dice.pick(&words::MAKERS), dice.pick(&words::QUALITIES)),
         };
         let price = match id % 190 {
-            0 => 0, // seven of them are given away
+            0 => 0, // seven products are free
             _ => i64::from(dice.between(8, 200)) * 100 - 1,
         };
-        // One category's products point at a category that is not there.
+        // The products of one category refer to a category that does not exist.
         let category = if category == 55 { 59 } else { category };
         let price = words::BEST_SELLERS.iter().find(|best| best.0 == id).map_or(price, |best| best.1);
         Product { id, category, name, price }
@@ -165,7 +165,7 @@ fn buyer(dice: &mut Dice, customers: u32) -> i32 {
     (if id.is_multiple_of(NEVER) { id - 1 } else { id }) as i32
 }
 
-/// What the orders to come must have between them, so that the sums are exact.
+/// Totals that the remaining orders must reach, so that the row counts are exact.
 struct RemainingOrders {
     orders: u32,
     filled: u32,
@@ -173,7 +173,7 @@ struct RemainingOrders {
 }
 
 impl RemainingOrders {
-    /// How many items the next order has.
+    /// Returns the number of items of the next order.
     fn take(&mut self, dice: &mut Dice) -> u32 {
         let is_filled = dice.below(self.orders) < self.filled;
         self.orders -= 1;
@@ -189,9 +189,9 @@ impl RemainingOrders {
     }
 }
 
-/// Some days are busier than others.
+/// Distributes orders over the days; some days are busier than others.
 struct Calendar {
-    /// The last order of each day.
+    /// Number of the last order of each day.
     ends: Vec<u32>,
 }
 

@@ -1,4 +1,4 @@
-//! The words of the sample shop, from `words.txt`.
+//! The word lists of the sample shop, from `words.txt`.
 
 use std::sync::LazyLock;
 
@@ -6,13 +6,13 @@ const TEXT: &str = include_str!("words.txt");
 
 pub(super) type Words = LazyLock<Vec<&'static str>>;
 
-/// Ids start with 2.
+/// IDs and names. IDs start at 2.
 pub(super) static DEPARTMENTS: LazyLock<Vec<(i32, &str)>> =
     LazyLock::new(|| rows("departments").map(|[id, name]| (number(id), name)).collect());
-/// The department and name of each category. Ids count from 1.
+/// Department and name of each category. IDs start at 1.
 pub(super) static CATEGORIES: LazyLock<Vec<(i32, &str)>> =
     LazyLock::new(|| rows("categories").map(|[department, name]| (number(department), name)).collect());
-/// Product, price in cents, and how often it is bought.
+/// Product, price in cents, and relative frequency of purchase.
 pub(super) static BEST_SELLERS: LazyLock<Vec<(i32, i64, u32)>> = LazyLock::new(|| {
     rows("best_sellers").map(|[product, price, bought]| (number(product), number(price), number(bought))).collect()
 });

@@ -10,10 +10,10 @@ use crate::common::nyc::schema::{HOURLY, ZONES};
 use crate::common::nyc::table::table_asset;
 use orch::prelude::*;
 
-/// Computed by `comprehensive_analytics_pipeline`.
+/// Table that `comprehensive_analytics_pipeline` computes.
 const FARES: &str = "lake://ml/fare_prediction_features";
 
-/// `look_at_history` → `train_demand` → `predict_demand`, and beside them `judge_forecasts`, each morning.
+/// `look_at_history` → `train_demand` → `predict_demand`, and in parallel `judge_forecasts`, each morning.
 pub fn demand_forecast() -> Dag {
     dag("demand_forecast")
         .describe("Trips by borough and hour → ml.demand_forecast: a fitted model, its forecasts, and how they did")

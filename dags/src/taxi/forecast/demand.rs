@@ -1,4 +1,4 @@
-//! Forecasts of the trips that begin in each zone and each borough in each of the next 168 hours.
+//! Forecasts the trips that start in each zone and each borough in each of the next 168 hours.
 
 pub use crate::common::nyc::forecast::{DEMAND, ZoneHour};
 
@@ -14,15 +14,15 @@ use orch_forecast::zones::Shares;
 use orch_lake::TableSpec;
 use std::collections::BTreeMap;
 
-/// Weeks of history that determine which part of a borough's trips begins in a zone.
+/// Weeks of history that determine a zone's share of the trips in its borough.
 const SHARE_WEEKS: i64 = 8;
-/// The model of forecasts that repeat the week before.
+/// Model name of forecasts that repeat the week before.
 const NAIVE: &str = "seasonal_naive";
-/// The version of forecasts without a model.
+/// Version of forecasts without a model.
 const NO_VERSION: &str = "-";
 
 row! {
-    /// The forecast of a borough for an hour.
+    /// The forecast for a borough in one hour.
     pub BoroughHour {
         reference_date: NaiveDate, borough: String, prediction_hour: NaiveDateTime, hours_ahead: i32, predicted_demand: f64,
         lower: Option<f64>, upper: Option<f64>, lower_99: Option<f64>, upper_99: Option<f64>, expected_error: Option<f64>,
@@ -53,22 +53,23 @@ pub static BOROUGHS: DailyTable = DailyTable {
     },
 };
 
-/// The version of a model that forecasts are computed by.
+/// Version of a model, and the model that computes the forecasts.
 type Used = (String, Model);
 
-/// Returns the model of a borough; `None` if the week before was better. Boroughs with few trips are not judged alone.
+/// Returns the model of a borough, or `None` if the week before was a better forecast. Boroughs with few trips always
+/// use their model.
 fn good_model<'a>(model: &'a Model, borough: &str) -> Option<&'a Borough> {
     model.boroughs.get(borough).filter(|of| of.judged.mean < LEAST_TRIPS || of.judged.is_good())
 }
 
-/// The forecast of a borough and of its zones. `None` in hours whose week before is not known.
+/// Forecasts for a borough and its zones. `None` in hours for which the week before is not known.
 struct Outlook {
     model: &'static str,
     version: String,
-    /// The mean error on the weeks that were held out.
+    /// Mean error on the held-out weeks.
     error: Option<f64>,
     whole: Vec<Option<Expected>>,
-    /// The hours of each zone.
+    /// Forecast hours of each zone.
     parts: Vec<Vec<Option<Expected>>>,
 }
 
@@ -93,8 +94,8 @@ impl Outlook {
     }
 }
 
-/// Returns the forecasts of the 168 hours after the known days: by the model where it is good, else like the week before.
-/// `weather_impact` has a factor for each hour.
+/// Returns the forecasts for the 168 hours after the known days: from the model where it is good, otherwise a
+/// repetition of the week before. `weather_impact` has one factor per hour.
 pub fn forecast(
     known: &DemandHistory,
     used: Option<&Used>,
@@ -147,7 +148,7 @@ pub fn forecast(
     (of_zones, of_boroughs)
 }
 
-/// Returns the mean of the same hour in the last four weeks.
+/// Returns the mean of the same hour of the week in the last four weeks.
 fn usual(known: &DemandHistory, zone: usize, hour: i64) -> Option<f64> {
     let counts: Vec<i64> = (1..=4).filter_map(|week| known.grid.demand(zone, hour - week * WEEK)).collect();
     (!counts.is_empty()).then(|| counts.iter().sum::<i64>() as f64 / counts.len() as f64)
@@ -162,7 +163,8 @@ mod tests {
     use crate::taxi::forecast::known::Snapshots;
     use orch_forecast::demand::{Judged, Plan};
 
-    /// Two zones of Queens: more trips by day, most of them in the second zone, and a repeating random part.
+    /// Builds two zones of Queens with more trips by day, most of them in the second zone, and a repeating
+    /// pseudo-random part.
     fn known(days: i64) -> DemandHistory {
         let days = Days::until("2019-10-06".parse().expect("a day"), days);
         let zone = |location_id| Zone { location_id, borough: "Queens".into(), zone: "Zone".into(), geometry: None };

@@ -1,4 +1,4 @@
-//! Forecasts compared with the trips that came: the error of each day, and unusual hours.
+//! Compares forecasts with the actual trips: the error of each day, and unusual hours.
 
 use crate::common::nyc::table::DailyTable;
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
@@ -33,8 +33,8 @@ mod tests {
     use orch_lake::frame::sql::SqlFrames;
     use polars::prelude::{DataType, IntoLazy as _, TimeUnit, col, df};
 
-    /// The forecasts are 10 trips, between 5 and 15, in each hour of three days of Queens. On the second day 20 trips an hour began,
-    /// and in one hour of the first none. The third day was not loaded.
+    /// Forecasts for Queens: 10 trips (5 to 15) in each hour of three days. 11 trips start in each hour of the first
+    /// day, except one hour without trips, and 20 in each hour of the second day. The third day was not loaded.
     #[test]
     fn a_day_far_off_is_drift_and_an_hour_beyond_the_band_is_unusual() {
         const FIRST: i64 = 7 * 24;

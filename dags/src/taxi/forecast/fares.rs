@@ -1,5 +1,5 @@
-//! The tasks of `fare_prediction`: a model of `ml.fare_prediction_features`, judged against a straight line through the distance, and
-//! the trips that it finds unusual.
+//! The tasks of `fare_prediction`: a model of `ml.fare_prediction_features`, compared with a linear fit over the
+//! distance, and the trips that it finds unusual.
 
 use super::models::{self, Version, state_of};
 use super::options::Fares;
@@ -24,9 +24,9 @@ use std::sync::Arc;
 
 pub const NAME: &str = "fare";
 const FEATURES: &str = "ml.fare_prediction_features";
-/// Maximum trips that a model learns from: more make training slower and the model hardly better.
+/// Maximum number of training trips: more make training slower and hardly improve the model.
 const MAX_TRIPS: usize = 200_000;
-/// Maximum plausible speed in New York, in miles an hour.
+/// Maximum plausible speed in New York, in miles per hour.
 const MAX_SPEED: f64 = 80.0;
 const MAX_MINUTES: f64 = 360.0;
 
@@ -142,7 +142,7 @@ pub async fn flag_trips(ctx: Ctx, asked: Fares, reference: NaiveDate) -> TaskRes
     publisher.publish()
 }
 
-/// Returns what is unusual about a trip.
+/// Returns the unusual values of a trip.
 fn unusual(row: &Row, used: Option<&(String, Model)>, now: DateTime<Utc>) -> Vec<Unusual> {
     let of = |kind: &str, value, lower, upper| Unusual {
         trip_id: row.id.clone(),
@@ -170,8 +170,8 @@ fn unusual(row: &Row, used: Option<&(String, Model)>, now: DateTime<Utc>) -> Vec
     found
 }
 
-/// Returns trips of some days in the order of a hash of their IDs, so that the sample depends neither on the order of files nor on
-/// the vendor.
+/// Returns trips of some days, ordered by a hash of their IDs, so that the sample depends neither on the order of files
+/// nor on the vendor.
 async fn sample(table: &Table, days: Days) -> TaskResult<Vec<Row>> {
     let mut batches = scan(table, days).await?;
     let mut rows: BTreeMap<([u8; 32], String), Row> = BTreeMap::new();
@@ -191,7 +191,7 @@ async fn scan(table: &Table, days: Days) -> TaskResult<Batches> {
     Ok(table.scan().columns(columns).filter(days.rows("feature_date")).stream().await?)
 }
 
-/// Reads the rows of a batch. Unknown numbers are NaN, not 0.
+/// Reads the rows of a batch. Missing numbers are NaN, not 0.
 fn read(batch: RecordBatch) -> TaskResult<Vec<Row>> {
     let frame = from_batches(&[batch])?;
     let numbers = |name: &str| {

@@ -10,10 +10,9 @@ use orch_lake::Table;
 use polars::prelude::DataType;
 use std::collections::{BTreeMap, HashMap};
 
-/// The snapshot of each table that was read.
+/// Snapshot ID of each table that was read.
 pub type Snapshots = BTreeMap<String, i64>;
 
-/// Trips by zone and hour.
 #[derive(Debug)]
 pub struct DemandHistory {
     pub zones: Vec<Zone>,
@@ -47,7 +46,7 @@ impl DemandHistory {
         boroughs
     }
 
-    /// Returns the trips of some zones together.
+    /// Returns the total trips of several zones, by hour.
     pub fn series(&self, zones: &[usize]) -> Series {
         let count = |hour: i64| -> Option<u32> {
             let counts = zones.iter().map(|zone| self.grid.demand(*zone, hour));

@@ -1,6 +1,6 @@
-//! Fitted models. Each version is a file in the lake, and a row that records what it learnt from and how good it is.
+//! Fitted models. Each version is a file in the lake, and a row that records its training data and its quality.
 //!
-//! Versions are never replaced: the same data result in the same version. Only a good version is used.
+//! Versions are never replaced: the same data results in the same version. Only a good version is used.
 
 use super::known::Snapshots;
 use crate::common::lakehouse::Lakehouse;
@@ -19,16 +19,16 @@ use sha2::{Digest as _, Sha256};
 
 pub const KIND: &str = "gradient_boosted_trees";
 const GOOD: &str = "good";
-/// Digits of the hash of a model in its version.
+/// Number of hash digits in a version.
 const HASH_DIGITS: usize = 12;
 
-/// Returns the column `state`. A version that is worse than its baseline is kept, but not used.
+/// Returns the value of the column `state`. A version that is worse than its baseline is kept, but not used.
 pub fn state_of(is_good: bool) -> String {
     if is_good { GOOD } else { "worse_than_baseline" }.into()
 }
 
 row! {
-    /// A version of a model.
+    /// One version of a model.
     #[derive(Default)]
     pub Version {
         name: String, version: String, reference_date: NaiveDate, trained_at: DateTime<Utc>, kind: String, state: String,
@@ -56,7 +56,7 @@ pub(crate) async fn add(ctx: &Ctx, place: &Lakehouse, version: Version) -> TaskR
     publisher.publish().map(drop)
 }
 
-/// The file of a version: a model, and what it learnt from.
+/// File of a version: a model, and a description of its training data.
 #[derive(Debug, Serialize, Deserialize)]
 struct Artefact<M> {
     name: String,
@@ -65,8 +65,8 @@ struct Artefact<M> {
     model: M,
 }
 
-/// Writes the file of a model, and returns its row; the caller adds how good the model is. The name of the file contains a hash
-/// of its content, so a repeated task writes the same file. `table` is the table that the model learnt from.
+/// Writes the file of a model, and returns its row; the caller adds the quality of the model. The file name contains a
+/// hash of the content, so a repeated task writes the same file. `table` is the table that the model was trained on.
 pub(crate) async fn write<M: Serialize>(
     place: &Lakehouse,
     name: &str,
@@ -80,7 +80,7 @@ pub(crate) async fn write<M: Serialize>(
     let content = serde_json::to_vec(&artefact)?;
     let artefact_sha256 = hash(&content);
     let version = format!("{reference_date}-{}", &artefact_sha256[..HASH_DIGITS]);
-    // Outside the folders of tables, where orphaned files are deleted.
+    // Outside the table folders, because orphaned files in them are deleted.
     let artefact = format!("{}/_models/{name}/{version}.json", place.lake.warehouse());
     place.lake.io().new_output(&artefact)?.write(content.into()).await?;
     Ok(Version {
@@ -102,7 +102,7 @@ fn hash(content: &[u8]) -> String {
     Sha256::digest(content).iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
 }
 
-/// The columns of `ml.models` by which a version is chosen and read.
+/// Columns of `ml.models` that select and locate a version.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct ModelVersion {
     pub version: String,
@@ -113,8 +113,8 @@ pub struct ModelVersion {
     artefact_sha256: String,
 }
 
-/// Returns the versions of a model with a reference date up to `until`, the newest last. Versions that read other features than
-/// today's are left out: after an upgrade that changes the features, a new model is fitted.
+/// Returns the versions of a model with a reference date up to `until`, newest last. Excludes versions that read other
+/// features than the current ones: after an upgrade that changes the features, a new model is fitted.
 pub(crate) async fn versions(
     place: &Lakehouse,
     name: &str,
@@ -139,7 +139,7 @@ fn reads(parameters: &str, features: &[&str]) -> bool {
     parameters["features"] == json!(features)
 }
 
-/// Reads the newest good of these [`versions`], with its name; `None` if no version is good.
+/// Reads the newest good model of these [`versions`], and returns it with its version; `None` if no version is good.
 ///
 /// # Errors
 /// Returns an error if the table cannot be read, or the file of the version is missing or was changed.

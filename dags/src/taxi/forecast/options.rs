@@ -59,8 +59,8 @@ impl Default for Fares {
 }
 
 impl Fares {
-    /// Checks what the schema of the params cannot express: `days` must include the held-out days, the same number of days for
-    /// calibration, and at least one day for training.
+    /// Checks what the schema of the params cannot express: `days` must include the held-out days, the same number of
+    /// days for calibration, and at least one day for training.
     ///
     /// # Errors
     /// Returns a fatal error that names the param out of range.

@@ -22,28 +22,28 @@ use orch_lake::frame::{blocking, from_batches};
 use orch_lake::publish::Published;
 use std::collections::BTreeMap;
 
-/// The name of the versions in `ml.models`.
+/// Name of the model's versions in `ml.models`.
 pub const NAME: &str = "demand";
 const JUDGED: &str = include_str!("sql/judged.sql");
 
 /// The history that a run reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct History {
-    /// The last known day.
+    /// Last known day.
     pub reference: NaiveDate,
-    /// The days that a model is fitted to.
+    /// Days that a model is fitted to.
     pub days: Days,
 }
 
-/// The outcome of the training.
+/// Outcome of the training.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Training {
-    /// A good version was added.
+    /// Added a good version.
     Fitted,
-    /// A version was added that is worse than the week before, so it is not used.
+    /// Added a version that is worse than repeating the week before, so it is not used.
     WorseThanBaseline,
-    /// The newest version is new enough.
+    /// Kept the newest version, which is recent enough.
     Kept,
     /// There are too few trips for a model.
     TooLittleHistory,
