@@ -1,4 +1,4 @@
-//! The DAG of the analytics.
+//! The DAG of the analytics pipeline.
 
 use super::options::Analytics;
 use super::tables::{ACTIVITY, AGGREGATIONS, CORRELATION, FARES, FEATURES, ML_FEATURES, PERFORMANCE};

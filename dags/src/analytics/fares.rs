@@ -1,4 +1,4 @@
-//! Fares of earlier trips, as known when a trip began. Trips count only if they began before it.
+//! Fares of earlier trips, as known when a trip started. A trip counts only if it started earlier.
 
 use crate::common::nyc::days::{DAY, HOUR};
 use orch::TaskResult;
@@ -7,23 +7,24 @@ use sha2::{Digest as _, Sha256};
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 
-/// Days before a trip whose fares count.
+/// Number of days before a trip whose fares count.
 pub const HISTORY_DAYS: i64 = 7;
-/// Bytes of the hash in a trip ID, which distinguishes trips of one vendor that began in the same second.
+/// Number of hash bytes in a trip ID. The hash distinguishes trips of one vendor that started in the same second.
 const HASH_BYTES: usize = 6;
 
 /// Fares within a time span. Times must not decrease from call to call.
 #[derive(Debug, Default)]
 struct RecentFares {
-    /// Microseconds, and cents.
+    /// Times in microseconds, with fares in cents.
     fares: VecDeque<(i64, i64)>,
     cents: i64,
-    /// The newest time, and the number of fares and their cents before it.
+    /// Newest time, and the number and sum in cents of the fares before it.
     newest: Option<(i64, usize, i64)>,
 }
 
 impl RecentFares {
-    /// Adds a fare. Returns the number of fares in the span before it, and their mean in dollars. Fares at the same time are not among them.
+    /// Adds a fare. Returns the number of fares in the span before it, and their mean in dollars. Excludes fares at the
+    /// same time.
     fn add(&mut self, now: i64, cents: i64, span: i64) -> (i64, Option<f64>) {
         let (count, before) = match self.newest {
             Some((at, count, before)) if at == now => (count, before),
@@ -41,7 +42,7 @@ impl RecentFares {
     }
 }
 
-/// Fares of the trips so far, by route and by zone.
+/// Fares of all trips so far, by route and by zone.
 #[derive(Debug, Default)]
 pub struct FareHistory {
     routes: PlHashMap<(i32, i32), RecentFares>,
@@ -49,10 +50,11 @@ pub struct FareHistory {
 }
 
 impl FareHistory {
-    /// Adds what was known to the trips of a day: the mean fares of the route in 7 days (`route_7d`) and of the zone in the last
-    /// hour (`zone_1h`), and the number of trips of that hour and zone, including the trip (`trips_1h`).
+    /// Adds features to the trips of a day: the mean fares of the route in 7 days (`route_7d`) and of the zone in the
+    /// last hour (`zone_1h`), and the number of trips of that hour and zone, including the trip (`trips_1h`).
     ///
-    /// Trips are sorted by time, and days are passed in order. Trips that begin at the same time do not count for each other.
+    /// Trips must be sorted by time, and days must be passed in order. Trips that start at the same time do not count
+    /// for each other.
     ///
     /// # Errors
     /// Returns an error if the frame lacks a column of `sql/fares.sql`.
@@ -77,7 +79,7 @@ impl FareHistory {
     }
 }
 
-/// The columns that a trip ID is made of.
+/// Columns that a trip ID is computed from.
 const IDENTITY: [&str; 10] = [
     "vendor",
     "pickup",
@@ -91,8 +93,8 @@ const IDENTITY: [&str; 10] = [
     "total_cents",
 ];
 
-/// Adds `trip_id` to the trips of a day, which are sorted by time. The city does not number trips, so the ID is the vendor, the time and
-/// a hash of all columns. The ID of the second of two identical trips ends in `_2`.
+/// Adds `trip_id` to the trips of a day, which are sorted by time. The city does not number trips, so the ID is the
+/// vendor, the time and a hash of all columns. The ID of the second of two identical trips ends in `_2`.
 ///
 /// # Errors
 /// Returns an error if the frame lacks a column of `sql/fares.sql`.
@@ -114,7 +116,7 @@ pub fn identify(mut trips: DataFrame) -> TaskResult<DataFrame> {
         values.pop();
         let digest = Sha256::digest(&values);
         let hash = digest.iter().take(HASH_BYTES).fold(0, |hash: u64, byte| (hash << 8) | u64::from(*byte));
-        // Identical trips began at the same time.
+        // Identical trips start at the same time.
         if pickup != together {
             hashes.clear();
             together = pickup;

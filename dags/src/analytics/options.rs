@@ -30,7 +30,7 @@ impl Default for Analytics {
 
 impl Analytics {
     /// # Errors
-    /// Returns a fatal error if `days` is out of range. Longer runs would delay the next one.
+    /// Returns a fatal error if `days` is out of range. The limit exists because a longer run would delay the next one.
     pub fn days_until(&self, last: NaiveDate) -> TaskResult<Days> {
         check_param("days", self.days, 1..=31)?;
         Ok(Days::until(last, self.days))

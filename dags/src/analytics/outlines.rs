@@ -1,15 +1,15 @@
-//! The taxi zone of a point. Outlines are rings of longitudes and latitudes (WGS 84 degrees).
+//! Finds the taxi zone of a point. Outlines are rings of longitudes and latitudes (WGS 84 degrees).
 //!
-//! A grid of squares makes lookups fast: a square inside one zone, or outside all, has its result stored. Only in squares that
-//! outlines cross, the edges of these outlines are tested. A point on an edge belongs to one of its sides.
+//! A grid of squares makes lookups fast: a square inside one zone, or outside all zones, stores its result. Edges are
+//! tested only in squares that outlines cross. A point on an edge belongs to one of the two sides.
 
 use orch::{TaskResult, fatal};
 use serde_json::Value;
 use std::collections::{BTreeSet, HashMap};
 
-/// Squares per degree. They are at most 280 m wide, less than a zone.
+/// Number of squares per degree. Squares are at most 280 m wide, which is less than a zone.
 const SQUARES_A_DEGREE: f64 = 400.0;
-/// Maximum size of the city, which limits the grid to 4 million squares.
+/// Maximum size of the city in degrees, which limits the grid to 4 million squares.
 const MAX_DEGREES: f64 = 5.0;
 
 /// Longitude and latitude.
@@ -24,7 +24,7 @@ pub struct Index {
     columns: usize,
     rows: usize,
     squares: Vec<Square>,
-    /// The candidates of each crossed square, in order.
+    /// Candidate zones of each crossed square, in order.
     crossed: Vec<Vec<usize>>,
 }
 
@@ -32,24 +32,24 @@ pub struct Index {
 struct Outline {
     id: i32,
     rings: Vec<Vec<GeoPoint>>,
-    /// The edges that touch each row of squares. A ray along a row crosses no other edges.
+    /// Edges that touch each row of squares. A ray along a row crosses no other edges.
     by_row: Vec<Vec<(GeoPoint, GeoPoint)>>,
 }
 
-/// The result for a square. Zones are offsets in the list.
+/// Result for a square. Zones are offsets in the list.
 #[derive(Debug, Clone, Copy)]
 enum Square {
-    /// The zone of all points. `None` outside of all zones.
+    /// Zone of all points of the square. `None` outside of all zones.
     Whole(Option<u16>),
     /// Offset of the candidates in `Index::crossed`.
     Crossed(u32),
 }
 
 impl Index {
-    /// Reads `GeoJSON` geometries by zone. If outlines overlap, the first zone has the point.
+    /// Reads `GeoJSON` geometries by zone. If outlines overlap, a point belongs to the first zone.
     ///
     /// # Errors
-    /// Returns a fatal error if an outline cannot be read, or none is passed.
+    /// Returns a fatal error if an outline cannot be read, or if there are no outlines.
     pub fn of<'a>(outlines: impl IntoIterator<Item = (i32, &'a str)>) -> TaskResult<Index> {
         let read = |(id, text)| {
             let rings = rings(text).ok_or_else(|| fatal(format!("the outline of zone {id} cannot be read")))?;
@@ -77,7 +77,7 @@ impl Index {
             index.squares.push(match crossing.remove(&square) {
                 None => Square::Whole(at_center.map(|zone| zone as u16)),
                 Some(mut candidates) => {
-                    // The zone at the center of the square may contain the rest of it.
+                    // The zone at the center of the square may contain the rest of the square.
                     candidates.extend(at_center);
                     index.crossed.push(candidates.into_iter().collect());
                     Square::Crossed(index.crossed.len() as u32 - 1)
@@ -96,7 +96,7 @@ impl Index {
         zone.map(|zone| self.zones[zone].id)
     }
 
-    /// Returns the offset of the square that contains a point. `None` if the grid does not.
+    /// Returns the offset of the square that contains a point. `None` if the point is outside of the grid.
     fn square(&self, (longitude, latitude): GeoPoint) -> Option<usize> {
         if !(longitude >= self.west && latitude >= self.south) {
             return None;
@@ -134,7 +134,7 @@ impl Index {
     }
 }
 
-/// Returns the row or column of a coordinate, counted from the first.
+/// Returns the row or column of a coordinate, counted from the first one.
 fn offset(degrees: f64, first: f64) -> usize {
     ((degrees - first) * SQUARES_A_DEGREE) as usize
 }
@@ -152,18 +152,19 @@ impl Outline {
         outline
     }
 
-    /// Returns the edges. The last point of a ring repeats its first.
+    /// Returns the edges. The last point of a ring repeats its first point.
     fn lines(&self) -> impl Iterator<Item = (GeoPoint, GeoPoint)> {
         self.rings.iter().flat_map(|ring| ring.windows(2).map(|line| (line[0], line[1])))
     }
 
-    /// Returns true if the outline contains a point in a row of squares.
+    /// Returns true if the outline contains a point. `row` is the row of squares with the point.
     fn has(&self, point: GeoPoint, row: usize) -> bool {
         self.by_row.get(row).is_some_and(|lines| is_within(point, lines.iter().copied()))
     }
 }
 
-/// A ray to the east from a point inside crosses an odd number of edges. This covers islands and holes.
+/// Returns true if a point is inside: a ray to the east then crosses an odd number of edges. This covers islands and
+/// holes.
 fn is_within((x, y): GeoPoint, lines: impl Iterator<Item = (GeoPoint, GeoPoint)>) -> bool {
     let crosses = |(one, other): (GeoPoint, GeoPoint)| {
         (one.1 > y) != (other.1 > y) && x < (other.0 - one.0) * (y - one.1) / (other.1 - one.1) + one.0

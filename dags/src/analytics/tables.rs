@@ -1,6 +1,7 @@
 //! The tables: columns, keys, partitions, charts and rules. `sql/` has the statement that computes each.
 //!
-//! A row that breaks a rule is a mistake of a statement, so nothing is published. Rules about sums of what the sources contain only warn.
+//! A row that breaks a rule is a bug in a statement, so nothing is published. Rules about sums of source data only
+//! warn.
 
 use crate::common::nyc::table::{DailyTable, in_zones};
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};

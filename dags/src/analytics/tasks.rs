@@ -1,4 +1,4 @@
-//! The tasks: they read sources, compute rows by SQL, and replace the days of each table when they succeed.
+//! The tasks: they read sources, compute rows with SQL, and replace the days of each table when they succeed.
 
 use super::fares::{self, FareHistory};
 use super::options::Analytics;
@@ -23,18 +23,18 @@ use serde_json::Value;
 
 /// The DAGs that load the sources.
 const SOURCES: [&str; 2] = ["nyc_taxi_iceberg_etl", "nyc_weather_etl"];
-/// Every change of a trip in the taxi database.
+/// Table with every change of a trip in the taxi database.
 const CHANGES: &str = "taxi_cdc.trips_cdc";
-/// Days before a day whose demand its rows are computed from.
+/// Number of days before a day whose trips determine its demand features.
 const DEMAND_HISTORY_DAYS: i64 = 30;
-/// Maximum hours that one run of `nyc_weather_etl` loads.
+/// Maximum number of hours that one run of `nyc_weather_etl` loads.
 const MAX_WEATHER_HOURS: usize = 744;
 
 /// The days that a run computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Available {
     pub days: Days,
-    /// The days of the change log; `None` if it has no rows.
+    /// Days of the change log; `None` if it has no rows.
     pub changes: Option<Days>,
 }
 
@@ -71,7 +71,7 @@ pub async fn check_availability(ctx: Ctx, asked: Analytics) -> TaskResult<Availa
     let weather = sources::hours(&place, days).await?;
     let missing = weather.column("condition")?.null_count();
     if missing > 0 {
-        // The last hours of a day in New York are in the next UTC day.
+        // The last hours of a New York day are in the next UTC day.
         let (end, count) = (days.last + TimeDelta::days(1), (weather.height() + 8).min(MAX_WEATHER_HOURS));
         ctx.warning(format!(
             "the weather of {missing} of {} hours is not known\n\
@@ -90,7 +90,7 @@ pub async fn check_availability(ctx: Ctx, asked: Analytics) -> TaskResult<Availa
     Ok(Available { days, changes })
 }
 
-/// Returns the day of the newest change, from the statistics of the files; `None` if the table has no rows.
+/// Returns the day of the newest change, from file statistics; `None` if the table has no rows.
 async fn newest_change(changes: &Table) -> TaskResult<Option<NaiveDate>> {
     let column = changes.schema().field_id_by_name("event_ts");
     let column = column.with_context(|| format!("`{CHANGES}` has no column `event_ts`"))?;
@@ -112,7 +112,7 @@ pub async fn analytics_transform(ctx: Ctx, available: Available) -> TaskResult<P
     let mut publisher = publisher(&ctx, &place).await?;
     let mut frames = demand_frames(&ctx, &place, days, publisher.now).await?;
     let trips = trips_table(&place).await?;
-    // Trips of the day before end on the first day.
+    // Trips of the day before may end on the first day.
     let began = days.and_before(1).rows("pickup_datetime");
     let (part, merge) = (include_str!("sql/cells.sql"), include_str!("sql/cell_sums.sql"));
     let trips = sources::scan_for(&trips, part).filter(began).stream().await?;
@@ -139,7 +139,7 @@ pub async fn realtime_cdc(ctx: Ctx, available: Available) -> TaskResult<Publishe
     let mut publisher = publisher(&ctx, &place).await?;
     // Events of the hour before these days count in the first windows.
     let occurred = days.and_before(1).rows("event_ts");
-    // The position in the topic identifies an event.
+    // The partition and offset in the topic identify an event.
     let once = "SELECT DISTINCT ON (kafka_partition, kafka_offset) * FROM rows";
     let part = include_str!("sql/events.sql");
     let changes = sources::scan_for(&changes, part).filter(occurred).stream().await?;
@@ -168,7 +168,7 @@ pub async fn realtime_cdc(ctx: Ctx, available: Available) -> TaskResult<Publishe
     publisher.publish()
 }
 
-/// Adds the zones in which trips began and ended; null outside the city.
+/// Adds the zones in which trips started and ended; null outside the city.
 fn with_zones(mut events: DataFrame, index: &Index) -> TaskResult<DataFrame> {
     for (name, longitude, latitude) in
         [("from_zone", "pickup_longitude", "pickup_latitude"), ("to_zone", "dropoff_longitude", "dropoff_latitude")]
@@ -197,7 +197,8 @@ pub async fn ml_features(ctx: Ctx, available: Option<Available>) -> TaskResult<P
     publisher.publish()
 }
 
-/// Returns the forecasts for some days that were made before the last of them. A forecast has no hours before its reference date.
+/// Returns the forecasts for some days that were made before the last of these days. A forecast has no hours before its
+/// reference date.
 async fn forecasts(place: &Lakehouse, days: Days) -> TaskResult<DataFrame> {
     let rows = match filled(place, "ml.demand_forecast").await? {
         None => RecordBatch::new_empty(DEMAND.spec.schema()),
@@ -210,8 +211,8 @@ async fn forecasts(place: &Lakehouse, days: Days) -> TaskResult<DataFrame> {
     from_batches(&[rows])
 }
 
-/// Computes the rows of `FARES` day by day, and the next day while a day is written. Memory holds two days of trips and the fares of
-/// a week.
+/// Computes the rows of `FARES` day by day, each while the previous day is written. Memory holds two days of trips and
+/// the fares of a week.
 fn fare_rows(trips: Table, days: Days, frames: SqlFrames) -> Batches {
     let (trips_of_day, statement) = (include_str!("sql/fares.sql"), include_str!("sql/fare_prediction_features.sql"));
     Batches::read_ahead(FARES.spec.schema(), move |taker| async move {
@@ -243,7 +244,7 @@ fn fare_rows(trips: Table, days: Days, frames: SqlFrames) -> Batches {
     })
 }
 
-/// Returns the frames `zones`, `hours` of the days, `run`, and `demand`, as `sql/demand.sql` describes.
+/// Returns the frames `zones`, `hours` of the days, `run`, and `demand`; `sql/demand.sql` describes the last one.
 async fn demand_frames(ctx: &Ctx, place: &Lakehouse, days: Days, now: DateTime<Utc>) -> TaskResult<SqlFrames> {
     let history = days.and_before(DEMAND_HISTORY_DAYS);
     let mut frames = SqlFrames::default();
@@ -256,7 +257,7 @@ async fn demand_frames(ctx: &Ctx, place: &Lakehouse, days: Days, now: DateTime<U
     Ok(frames)
 }
 
-/// Runs a statement over the frames on a thread of the pool, and adds its result to them.
+/// Runs a statement over the frames on a thread of the pool, and adds its result to the frames.
 async fn add_frame(frames: &mut SqlFrames, name: &str, statement: &'static str) -> TaskResult<()> {
     let inputs = frames.clone();
     frames.set(name, blocking(move |_| inputs.query(statement)).await?);

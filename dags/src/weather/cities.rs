@@ -2,7 +2,7 @@
 
 use orch::prelude::*;
 
-/// Each city is a request.
+/// Maximum number of cities: each one is a request.
 const MAX_CITIES: usize = 50;
 const MAX_CHARS: usize = 100;
 

@@ -1,8 +1,9 @@
-//! Weather of cities from weatherapi.com: `weather_producer` → topic `weather_raw_data` → stream `weather_events` → table
-//! `weather_data_lake_iceberg.weather_events_by_location`, one row for each city and reading.
+//! Weather of cities from weatherapi.com: `weather_producer` → topic `weather_raw_data` → stream `weather_events` →
+//! table `weather_data_lake_iceberg.weather_events_by_location`, one row per city and reading.
 //!
-//! The API returns each reading for about fifteen minutes. The producer stores which reading it produced last and skips it; records
-//! that arrive twice anyway (a retry with Kafka, a replay of the topic) become one row, because the table is upserted by city and time.
+//! The API returns each reading for about fifteen minutes. The producer stores its last reading of each city and skips
+//! it; records that still arrive twice (a retry with Kafka, a replay of the topic) become one row, because the table is
+//! upserted by city and time.
 
 mod ask;
 mod cities;
@@ -23,9 +24,9 @@ use silence::cities_are_heard;
 
 pub const TOPIC: &str = "weather_raw_data";
 pub const PARTITIONS: i32 = 1;
-/// The API has a new reading every 15 minutes.
+/// The API publishes a new reading every 15 minutes.
 const INTERVAL_MINUTES: u32 = 15;
-/// Two readings in a row are missing.
+/// Minutes without a reading before a city counts as silent: two readings in a row are missing.
 const SILENT_MINUTES: u32 = 2 * INTERVAL_MINUTES;
 const URI: &str = "lake://weather_data_lake_iceberg/weather_events_by_location";
 

@@ -1,7 +1,7 @@
 //! Weather that a server logs: its records → topic `weather` → table `default.weather`.
 //!
-//! A run each minute sends the readings of its minute, ten every five seconds: to the logging server if a connection leads to one, else
-//! into the topic.
+//! A run each minute sends the readings of its minute, ten every five seconds: to the logging server if a connection to
+//! one exists, otherwise directly into the topic.
 
 mod server;
 
@@ -91,7 +91,7 @@ async fn log_weather(ctx: Ctx) -> TaskResult<usize> {
 struct Reading {
     city: String,
     temperature: String,
-    /// The hour, in UTC.
+    /// Start of the hour, in UTC.
     ts: String,
 }
 

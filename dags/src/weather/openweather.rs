@@ -1,8 +1,9 @@
-//! Weather of cities from openweathermap.org, by two paths that produce the same tables.
+//! Weather of cities from openweathermap.org, on two paths that produce the same tables.
 //!
-//! The scheduled DAGs: `producer_weather_kafka` → topic → `kafka_to_raw_dag` → table `weather.openweather` in the bucket
-//! `spark-raw-weather-data` → `stream_5min_dag` and `batch_hourly_dag` → objects in `spark-weather-silver-data` and the Postgres tables
-//! `weather_rt` and `weather_bt`. The streams: topic → windows → `live.weather_rt` and `live.weather_bt`, right after each commit.
+//! Scheduled DAGs: `producer_weather_kafka` → topic → `kafka_to_raw_dag` → table `weather.openweather` in the bucket
+//! `spark-raw-weather-data` → `stream_5min_dag` and `batch_hourly_dag` → objects in `spark-weather-silver-data` and the
+//! Postgres tables `weather_rt` and `weather_bt`. Streams: topic → windows → `live.weather_rt` and `live.weather_bt`,
+//! right after each commit.
 
 mod ask;
 mod cities;
@@ -19,10 +20,10 @@ use orch::prelude::*;
 use raw::{kafka_to_raw_once, trigger_stream_5min};
 use views::{weather_5min_agg, weather_hourly_batch};
 
-/// Not `weather`, the topic of the logging server, whose records have another shape.
+/// Differs from `weather`, the topic of the logging server, whose records have another format.
 pub const TOPIC: &str = "openweather";
 const PARTITIONS: i32 = 3;
-/// The bucket of the raw table.
+/// Bucket of the raw table.
 pub const RAW_BUCKET: &str = "spark-raw-weather-data";
 pub const SILVER_BUCKET: &str = "spark-weather-silver-data";
 

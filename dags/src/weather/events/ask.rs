@@ -14,16 +14,16 @@ use orch_lake::publish::Publisher;
 use serde_json::Value;
 use std::collections::HashMap;
 
-/// Field that the producer adds to a response: when it was requested, in milliseconds since the Unix epoch.
+/// Field that the producer adds to a response: the time of the request, in milliseconds since the Unix epoch.
 const REQUESTED_AT: &str = "ingest_timestamp_ms";
 
-/// Number of records, and the cities without one.
+/// Number of produced records, and the cities without one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct PollSummary {
     pub produced: usize,
-    /// Cities whose reading was produced before.
+    /// Number of cities whose reading was produced before.
     pub unchanged: usize,
-    /// Cities whose request failed: the log has the errors.
+    /// Cities whose request failed; the log has the errors.
     pub unanswered: Vec<String>,
 }
 
@@ -65,7 +65,8 @@ pub async fn ask_weather(ctx: Ctx, wish: Cities) -> TaskResult<PollSummary> {
     Ok(PollSummary { produced, unchanged, unanswered })
 }
 
-/// Returns `None` if the response does not identify its reading. It is produced anyway, and the contract of the table checks it.
+/// Returns the reading of a response, or `None` if the response does not identify it. Such a response is produced
+/// anyway, and the contract of the table checks it.
 fn reading_of(response: &Value, city: &str) -> Option<LastReading> {
     let last_updated_epoch = response.pointer("/current/last_updated_epoch")?.as_i64()?;
     Some((name_of(response).unwrap_or(city).replace('\0', ""), last_updated_epoch))

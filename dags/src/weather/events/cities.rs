@@ -1,4 +1,4 @@
-//! The cities that are requested and watched, and sample responses for them in the form of weatherapi.com.
+//! The requested and watched cities, and sample responses for them in the format of weatherapi.com.
 
 use super::{INTERVAL_MINUTES, SILENT_MINUTES};
 use crate::weather::hourly::options::Location;
@@ -7,8 +7,8 @@ use chrono::{DateTime, DurationRound as _, TimeDelta, Timelike as _, Utc};
 use orch::prelude::*;
 use serde_json::Value;
 
-/// The cities of a run without params: name, country, latitude, longitude, time zone. A new city is a new line. The API finds a
-/// city by its name; the rest is for sample data.
+/// The cities of a run without params: name, country, latitude, longitude, time zone. To add a city, add a line. The
+/// API finds a city by its name; the other values are for sample data.
 const CITIES: &[(&str, &str, f64, f64, &str)] = &[
     ("London", "United Kingdom", 51.52, -0.11, "Europe/London"),
     ("New York", "United States of America", 40.71, -74.01, "America/New_York"),

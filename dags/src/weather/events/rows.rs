@@ -1,4 +1,4 @@
-//! Nested responses of weatherapi.com → rows of the table.
+//! Converts nested responses of weatherapi.com to rows of the table.
 
 use crate::common::rows::select;
 use arrow::array::RecordBatch;
@@ -10,17 +10,17 @@ use orch_streams::{OFFSET, PARTITION};
 
 pub(super) const KEY: [&str; 2] = ["city_name", "event_timestamp_ms"];
 
-/// The type in a response, the type of the column, and the SQL from one to the other: `$` is the field. Values that do not fit
-/// become null.
+/// Type in a response, type of the column, and the SQL that converts one to the other: `$` is the field. Values that do
+/// not fit become null.
 type Conversion = (DataType, PrimitiveType, &'static str);
 
 const TEXT: Conversion = (DataType::Utf8, PrimitiveType::String, "$");
 const NUMBER: Conversion = (DataType::Float64, PrimitiveType::Double, "$");
 const LONG: Conversion = (DataType::Int64, PrimitiveType::Long, "$");
 const INT: Conversion = (DataType::Int64, PrimitiveType::Int, "TRY_CAST($ AS INT)");
-/// 0 or 1.
+/// A flag that responses contain as 0 or 1.
 const BOOLEAN: Conversion = (DataType::Int64, PrimitiveType::Boolean, "CAST($ AS BOOLEAN)");
-/// Seconds that become milliseconds, if these fit 64 bits.
+/// Seconds since the Unix epoch that become milliseconds; null if the milliseconds do not fit 64 bits.
 const SECONDS: Conversion = (
     DataType::Int64,
     PrimitiveType::Long,
@@ -64,7 +64,7 @@ const COLUMNS: [(&str, &str, Conversion); 33] = [
     ("ingest_timestamp_ms", "ingest_timestamp_ms", LONG),
 ];
 
-/// The schema of a response, with all objects that columns are in.
+/// Returns the schema of a response, with all objects that contain columns.
 pub(super) fn record() -> Schema {
     Schema::new(fields(&COLUMNS.map(|(_, path, (in_response, ..))| (path, in_response))))
 }

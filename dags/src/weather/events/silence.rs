@@ -1,4 +1,4 @@
-//! Whether each city has recent readings.
+//! Checks that each city has recent readings.
 
 use super::cities::Watched;
 use super::{table, told};
@@ -20,7 +20,7 @@ pub async fn cities_are_heard(ctx: Ctx, wish: Watched) -> TaskResult<usize> {
     let Some(table) = filled(&place, &table().to_string()).await? else {
         return Err(skip("the table has no readings yet"));
     };
-    // The API may return another name than the one that was requested.
+    // The API may return another name than the requested one.
     let told = told::last(&place, &wish.cities).await?;
     let name = |city: &String| told.get(city).map_or(city, |(name, _)| name).clone();
     let names: Vec<String> = wish.cities.iter().map(name).collect();

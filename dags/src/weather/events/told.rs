@@ -1,5 +1,5 @@
-//! `lake.weather_told`: the last reading of each city that the producer produced. The table is beside the catalog of the lake, so that
-//! it changes in the transaction that records the success of the task, as the records of the built-in log do.
+//! `lake.weather_told`: the last reading that the producer sent for each city. The table is next to the catalog of the
+//! lake, so it changes in the transaction that records the success of the task, like the records of the built-in log.
 
 use crate::common::lakehouse::Lakehouse;
 use orch::completion::{CompletionStep, step};
@@ -8,7 +8,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::{Acquire as _, Postgres};
 use std::collections::HashMap;
 
-/// The advisory lock makes concurrent creators wait.
+/// Creates the table. The advisory lock makes concurrent creators wait.
 const CREATE: &str = "
     select pg_advisory_xact_lock(7276135510);
     create table if not exists lake.weather_told (
@@ -29,7 +29,7 @@ const CREATE: &str = "
 /// The name of a city in a response, and the time of the reading in seconds since the Unix epoch.
 pub(super) type LastReading = (String, i64);
 
-/// Returns the stored readings by the names of the cities in the params.
+/// Returns the stored readings by the city names in the params.
 pub(super) async fn last(place: &Lakehouse, cities: &[String]) -> TaskResult<HashMap<String, LastReading>> {
     let mut db = open(place).await?;
     let rows: Vec<(String, String, i64)> =
@@ -40,7 +40,7 @@ pub(super) async fn last(place: &Lakehouse, cities: &[String]) -> TaskResult<Has
     Ok(rows.into_iter().map(|(city, name, updated)| (city, (name, updated))).collect())
 }
 
-/// Stores readings when the task succeeds.
+/// Stores readings in the transaction that records the success of the task.
 pub(super) fn store(readings: HashMap<String, LastReading>) -> impl CompletionStep {
     let upsert = "insert into lake.weather_told (city, city_name, last_updated_epoch) values ($1, $2, $3)
         on conflict (city) do update set city_name = excluded.city_name,

@@ -1,10 +1,10 @@
-//! Contracts of the tables. Rows with impossible values are quarantined; holes and outliers are only reported.
+//! Contracts of the tables. Rows with impossible values are quarantined; gaps and outliers are only reported.
 
 use crate::common::nyc::schema::{HOURLY, ZONES};
 use orch::prelude::*;
 use orch_lake::contract::{Contract, Outliers, Policy};
 
-/// No weather on earth is outside of these ranges.
+/// Value ranges that no weather on earth exceeds.
 pub const POSSIBLE: [(&str, &str); 7] = [
     ("possible temperature", "temperature_celsius BETWEEN -90 AND 60"),
     ("possible humidity", "humidity_percent BETWEEN 0 AND 100"),
@@ -15,14 +15,15 @@ pub const POSSIBLE: [(&str, &str); 7] = [
     ("possible hour", "hour BETWEEN 0 AND 23"),
 ];
 
-/// Standard deviations from the mean of the last weeks; chance exceeds them once in millions of hours.
+/// Maximum deviation from the mean of the last weeks, in standard deviations; chance exceeds it once in millions of
+/// hours.
 const MAX_DEVIATIONS: f64 = 6.0;
 
 pub fn hourly_weather() -> Contract {
     HOURLY.contract().rules(POSSIBLE).or(Policy::Quarantine)
 }
 
-/// Checks of the hours as a time series, in which quarantined rows are missing.
+/// Returns the checks of the hours as a time series, in which quarantined rows are missing.
 pub fn hourly_series() -> Contract {
     Contract::of(HOURLY.uri())
         .key(["location", "timestamp"])
@@ -41,7 +42,7 @@ pub fn taxi_zones() -> Contract {
 
 pub const TRIP_ZONES: [&str; 2] = ["pickup_location_id", "dropoff_location_id"];
 
-/// Every trip starts and ends in a zone of the city.
+/// Requires that every trip starts and ends in a zone of the city.
 pub fn trips_against_zones() -> Contract {
     let trips = Contract::of("lake://nyc_taxi/trips");
     TRIP_ZONES.into_iter().fold(trips, |trips, column| trips.references([column], ZONES.uri()).or(Policy::Warn))

@@ -1,4 +1,4 @@
-//! The DAGs: the weather of each hour, and checks across pipelines.
+//! The DAGs for the hourly weather and for checks across pipelines.
 
 use super::options::Weather;
 use super::tasks::{
@@ -13,7 +13,7 @@ pub fn dags() -> Vec<Dag> {
     vec![nyc_weather_etl(), nyc_cross_checks()]
 }
 
-/// A table as an asset, which is stale after two hours without a run.
+/// Returns a table as an asset that becomes stale after two hours without an update.
 fn table(of: &TableSpec, group: &str) -> Asset {
     asset(&of.uri()).named(&format!("{}.{}", of.namespace, of.name)).group(group).fresh_within(hours(2))
 }
@@ -37,7 +37,7 @@ fn nyc_weather_etl() -> Dag {
         })
 }
 
-/// Runs whenever there are new trips.
+/// Runs whenever new trips are loaded.
 fn nyc_cross_checks() -> Dag {
     dag("nyc_cross_checks")
         .describe("What must hold between the tables of several pipelines: trips begin and end in known zones")

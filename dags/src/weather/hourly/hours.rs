@@ -1,9 +1,9 @@
-//! Hours in UTC, so that daylight saving time neither loses nor repeats one, and the local time at each of them.
+//! Hours in UTC, so that daylight saving time neither skips nor repeats one, and their local times.
 
 use chrono::{DateTime, Datelike, DurationRound as _, TimeDelta, Timelike, Utc};
 use chrono_tz::Tz;
 
-/// The hour that a time is in.
+/// Returns the start of the hour that contains a time.
 pub fn hour_of(at: DateTime<Utc>) -> DateTime<Utc> {
     at.duration_trunc(TimeDelta::hours(1)).expect("every time can be truncated to its hour")
 }
@@ -13,14 +13,14 @@ pub fn hours_until(last: DateTime<Utc>, count: u32) -> Vec<DateTime<Utc>> {
     (0..count).rev().map(|back| last - TimeDelta::hours(back.into())).collect()
 }
 
-/// The local time of an hour. The fields are columns of `weather.hourly_weather`.
+/// Local time of an hour. The fields are columns of `weather.hourly_weather`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct Clock {
     pub year: i32,
     pub month: i32,
     pub day: i32,
     pub hour: i32,
-    /// Monday is 0.
+    /// Day of the week from 0 (Monday) to 6.
     pub day_of_week: i32,
     pub is_weekend: bool,
 }

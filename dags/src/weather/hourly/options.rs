@@ -1,9 +1,9 @@
-//! The params of a run: which locations, and how many hours back.
+//! The params of a run: its locations, and the number of hours to look back.
 
 use chrono_tz::Tz;
 use orch::prelude::*;
 
-/// The locations of a run without params: name, latitude, longitude, time zone. A new city is a new line.
+/// The locations of a run without params: name, latitude, longitude, time zone. To add a city, add a line.
 const CITIES: &[(&str, f64, f64, &str)] = &[
     ("New York", 40.7128, -74.006, "America/New_York"), //
 ];
@@ -41,7 +41,7 @@ impl Default for Weather {
 }
 
 impl Location {
-    /// From a name, latitude, longitude and time zone.
+    /// Creates a location from a name, latitude, longitude and time zone.
     pub(crate) fn of((name, latitude, longitude, zone): (&str, f64, f64, &str)) -> Location {
         Location { name: name.into(), latitude, longitude, zone: zone.into() }
     }

@@ -10,7 +10,7 @@ use chrono_tz::Tz;
 use orch::prelude::*;
 use std::collections::BTreeMap;
 
-/// Sample responses of APIs list their codes in this order.
+/// Weather conditions. Sample responses of APIs list their codes in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Condition {
@@ -21,7 +21,7 @@ pub enum Condition {
     Fog,
 }
 
-/// Serialized with the names and in the units of the table.
+/// A reading, serialized with the column names and units of the table.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct WeatherReading {
     #[serde(rename = "timestamp")]
@@ -36,7 +36,7 @@ pub struct WeatherReading {
     pub uv_index: Option<f64>,
 }
 
-/// The readings of a location, by hour. The last of several readings of an hour wins.
+/// Readings of a location by hour. The last of several readings of an hour wins.
 #[derive(Debug, Clone)]
 pub struct Series {
     location: Location,

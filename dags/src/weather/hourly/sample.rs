@@ -1,5 +1,5 @@
-//! Generated weather for when no API key is at hand (`sample://weather`). A location and an hour always have the same weather, so
-//! runs that overlap agree.
+//! Generated weather for users without an API key (`sample://weather`). A location and an hour always have the same
+//! weather, so overlapping runs produce the same rows.
 
 use super::hours::Clock;
 use super::options::Location;
@@ -10,13 +10,13 @@ use chrono::{DateTime, Datelike as _, Utc};
 use chrono_tz::Tz;
 use std::f64::consts::TAU;
 
-/// Each condition with its share of the hours in percent.
+/// Each condition with its share of hours in percent.
 const CONDITIONS: [(Condition, u32); 5] = [(Clear, 40), (Cloudy, 30), (Rain, 15), (Snow, 10), (Fog, 5)];
 
-/// Day of the year and hour of the day.
+/// Coldest day of the year. `WARMEST_HOUR` is an hour of the day.
 const COLDEST_DAY: f64 = 20.0;
 const WARMEST_HOUR: f64 = 15.0;
-/// Maximum temperature for snow.
+/// Maximum temperature for snow, in degrees Celsius.
 const SNOW_BELOW: f64 = 4.0;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

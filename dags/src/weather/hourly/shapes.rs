@@ -1,4 +1,4 @@
-//! The weather APIs as data: how each is requested, and where its response has each value.
+//! The weather APIs as data: how to request each one, and where its response has each value.
 
 use super::hours::hour_of;
 use super::readings::{Condition, WeatherReading};
@@ -11,22 +11,23 @@ type Params = &'static [(&'static str, &'static str)];
 
 #[derive(Debug)]
 pub struct Shape {
-    /// The type of a connection.
+    /// Type of the connection.
     pub name: &'static str,
     pub host: &'static str,
     pub path: &'static str,
     pub params: Params,
-    /// The parameter that carries the key.
+    /// Query parameter for the API key.
     pub key: &'static str,
-    /// Two parameters for latitude and longitude, or one for both.
+    /// Two query parameters for latitude and longitude, or one for both.
     pub place: &'static [&'static str],
-    /// Parameters beside the name of a city (`q=NAME`). `None` if the API only takes coordinates.
+    /// Parameters next to the name of a city (`q=NAME`). `None` if the API accepts only coordinates.
     pub by_name: Option<Params>,
-    /// Path for hours that are long past, and the part of `params` without data there. `api.` in the host becomes `archive-api.`.
+    /// Path for hours that are long past, and the part of `params` for which the archive has no data. The archive's
+    /// host has `archive-api.` instead of `api.`.
     pub archive: Option<(&'static str, &'static str)>,
-    /// Whether a response has arrays with an element for each hour, and not only the current weather.
+    /// True if a response has arrays with one element per hour, false if it has only the current weather.
     pub is_hourly: bool,
-    /// JSON pointer to seconds since the Unix epoch.
+    /// JSON pointer to the time in seconds since the Unix epoch.
     time: &'static str,
     temperature: (&'static str, Unit),
     humidity: (&'static str, Unit),
@@ -34,9 +35,9 @@ pub struct Shape {
     wind: (&'static str, Unit),
     visibility: (&'static str, Unit),
     uv: Option<(&'static str, Unit)>,
-    /// JSON pointer to a code.
+    /// JSON pointer to the code of the condition.
     condition: &'static str,
-    /// The codes of each element of `CONDITIONS`. The first matching range wins.
+    /// Codes of each element of `CONDITIONS`. The first matching range wins.
     codes: [&'static [RangeInclusive<i64>]; 5],
 }
 
@@ -45,7 +46,7 @@ const CONDITIONS: [Condition; 5] = [Clear, Cloudy, Fog, Snow, Rain];
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Unit {
     Same,
-    /// Celsius if metric units were requested.
+    /// Kelvin, or Celsius if metric units were requested.
     Kelvin,
     MetresPerSecond,
     Metres,
@@ -131,7 +132,8 @@ impl Shape {
         SHAPES.iter().find(|shape| shape.name == name)
     }
 
-    /// Returns the readings of a response, without hours that have no temperature. An error is the field and its problem.
+    /// Returns the readings of a response, without hours that have no temperature. The error message names the field
+    /// and its problem.
     pub fn read(&self, response: &Value, is_metric: bool) -> Result<Vec<WeatherReading>, String> {
         if !self.is_hourly {
             let reading = self.reading(response, None, is_metric)?;
@@ -142,7 +144,8 @@ impl Shape {
         (0..hours).filter_map(|index| self.reading(response, Some(index), is_metric).transpose()).collect()
     }
 
-    /// Reads the element at `index` of the arrays, or the only values. Returns `None` if the temperature is null.
+    /// Reads the array elements at `index`, or the only values if it is `None`. Returns `None` if the temperature is
+    /// null.
     fn reading(&self, body: &Value, index: Option<usize>, is_metric: bool) -> Result<Option<WeatherReading>, String> {
         let field = |pointer: &str| index.map_or_else(|| pointer.to_owned(), |index| format!("{pointer}/{index}"));
         let unfit = |pointer: &str, problem: &str| format!("`{}`: {problem}", field(pointer));
@@ -180,7 +183,7 @@ impl Shape {
 }
 
 impl Unit {
-    /// Converts to the unit of the table, rounded to hundredths so that the result has no false precision.
+    /// Converts a value to the unit of the table, rounded to hundredths to avoid false precision.
     fn convert(self, number: f64, is_metric: bool) -> f64 {
         let converted = match self {
             Kelvin if !is_metric => number - 273.15,

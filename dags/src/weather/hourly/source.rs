@@ -1,5 +1,5 @@
-//! The source that a connection names: one of the APIs, or generated sample data. The key of an API appears in the query of a
-//! request and nowhere else.
+//! The source of a connection: one of the APIs, or generated sample data. The API key appears in the query of a request
+//! and nowhere else.
 
 use super::hours::hours_until;
 use super::options::Location;
@@ -15,10 +15,11 @@ use orch::{Connection, TaskResult};
 use orch_lake::source::http::Http;
 use serde_json::Value;
 
-/// Timeout of a request, unless the connection has another.
+/// Default request timeout in seconds; the connection may set another.
 const DEFAULT_SECONDS: u64 = 20;
 const MAX_SECONDS: u64 = 600;
-/// Older hours are requested from the archive. Open-Meteo keeps forecasts for 92 days; its archive lacks only the last five.
+/// Hours older than this number of days are requested from the archive. Open-Meteo keeps forecasts for 92 days; its
+/// archive lacks only the last five.
 const FORECAST_DAYS: i64 = 60;
 
 #[derive(Debug, Clone)]
@@ -39,14 +40,15 @@ pub struct Api {
 /// The hours of a run, which may be long past.
 #[derive(Debug, Clone, Copy)]
 pub struct Hours {
-    /// Inclusive.
+    /// Last hour, inclusive.
     pub last: DateTime<Utc>,
     pub count: u32,
     pub now: DateTime<Utc>,
 }
 
 impl Source {
-    /// `sample://weather?seed=7`, or the name of an API: `openweather://:KEY@`, with a host if it is not the usual one.
+    /// Parses a connection: `sample://weather?seed=7`, or the name of an API, such as `openweather://:KEY@`, with a
+    /// host if it is not the default one.
     pub fn of(connection: &Connection) -> TaskResult<Source> {
         let Connection { id, conn_type, .. } = connection;
         if conn_type == "sample" {
@@ -64,7 +66,7 @@ impl Source {
         let text = |name: &str| connection.extra_field(name).and_then(Value::as_str);
         let seconds = number(connection, "timeout_seconds", DEFAULT_SECONDS, 1..=MAX_SECONDS)?;
         let host = connection.host.clone().filter(|host| !host.is_empty()).unwrap_or_else(|| shape.host.into());
-        // Only the address: `Http` would send a password as a header, and the key belongs into the query.
+        // Passes only the address: `Http` would send a password as a header, but the key belongs in the query.
         let server = |host: String| -> TaskResult<Http> {
             let server = Connection {
                 id: id.clone(),
@@ -85,7 +87,7 @@ impl Source {
         })))
     }
 
-    /// The address without a query, for lineage.
+    /// Returns the address without a query, for lineage.
     pub fn uri(&self) -> String {
         match self {
             Source::Sample(_) => "sample://weather".into(),
@@ -93,7 +95,7 @@ impl Source {
         }
     }
 
-    /// The hours that must be there after a run. An API that only has the current weather promises none.
+    /// Returns the hours that must exist after a run. An API that has only the current weather guarantees none.
     pub fn promised(&self, hours: Hours) -> Vec<DateTime<Utc>> {
         match self {
             Source::Api(api) if !api.shape.is_hourly => Vec::new(),
@@ -101,7 +103,8 @@ impl Source {
         }
     }
 
-    /// Returns the weather of a location at these hours. Fails if the server rejects the request or responds without a required field.
+    /// Returns the weather of a location at these hours. Fails if the server rejects the request or a required field is
+    /// missing in its response.
     pub async fn series(&self, ctx: &Ctx, location: &Location, hours: Hours) -> TaskResult<Series> {
         let asked = hours_until(hours.last, hours.count);
         let readings = match self {
@@ -111,7 +114,8 @@ impl Source {
             }
             Source::Api(api) => {
                 let mut readings = api.readings(ctx, location, hours).await?;
-                // APIs with hours return whole days: later hours are a forecast, earlier ones are not of this run.
+                // APIs with hours return whole days: later hours are a forecast, and earlier hours are not part of this
+                // run.
                 readings.retain(|reading| !api.shape.is_hourly || asked.contains(&reading.hour));
                 readings
             }
@@ -119,7 +123,7 @@ impl Source {
         Series::of(location.clone(), readings)
     }
 
-    /// Skips the task if the connection leads to another API.
+    /// Skips the task if the connection is for another API.
     pub(crate) fn require(&self, shape: &str) -> TaskResult<()> {
         match self {
             Source::Api(api) if api.shape.name != shape => Err(skip(format!(
@@ -160,7 +164,7 @@ impl Api {
         })
     }
 
-    /// A response that is not JSON is worth a retry: it was cut off, or comes from a proxy.
+    /// Requests a path and parses the response. Invalid JSON is retried: the response was cut off, or a proxy sent it.
     async fn json(&self, ctx: &Ctx, http: &Http, path: &str) -> TaskResult<Value> {
         let bytes = http.bytes(ctx, path).await?;
         serde_json::from_slice(&bytes).map_err(|error| {
@@ -169,7 +173,7 @@ impl Api {
         })
     }
 
-    /// The server for these hours, and the path with its query.
+    /// Returns the server for these hours, and the path with its query.
     fn request(&self, location: &Location, hours: Hours) -> (&Http, String) {
         let (shape, first) = (self.shape, hours.last - TimeDelta::hours(i64::from(hours.count) - 1));
         let (http, path, lacking) = match (&self.archive, shape.archive) {
@@ -200,7 +204,7 @@ impl Api {
     }
 }
 
-/// The first top-level fields of a response: names only, because values may be secrets.
+/// Returns the names of the first top-level fields of a response, without their values, which may be secrets.
 fn fields(response: &Value) -> String {
     let names = response.as_object().into_iter().flat_map(|fields| fields.keys().map(|name| format!("`{name}`")));
     let names: Vec<String> = names.take(8).collect();

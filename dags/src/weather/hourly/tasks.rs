@@ -1,4 +1,5 @@
-//! The tasks. They hand objects of a bucket to each other, and publish tables in the transaction that records their success.
+//! The tasks. They pass objects of a bucket to each other, and publish tables in the transaction that records their
+//! success.
 
 use super::contracts;
 use super::hours::hour_of;
@@ -24,25 +25,25 @@ use orch_lake::publish::{Layer, Published, Publisher};
 use orch_lake::{Batches, Filter, TableSpec};
 use std::collections::BTreeSet;
 
-/// The bucket of fetched objects.
+/// Bucket of fetched objects.
 pub const BUCKET: &str = "raw-weather-data";
 
 /// The hours that the source returned.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fetched {
-    /// The key of the object.
+    /// Key of the object.
     pub object: String,
     pub rows: u64,
-    /// Hours that the source should have and did not return: `New York 2026-01-01T05:00:00Z`.
+    /// Hours that the source should have and did not return, such as `New York 2026-01-01T05:00:00Z`.
     pub missing: Vec<String>,
 }
 
-/// The zones, as they are in the binary.
+/// The zones that are compiled into the binary.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listed {
     pub object: String,
     pub rows: u64,
-    /// Changes with any zone.
+    /// Hash that changes with any zone.
     pub digest: String,
 }
 
@@ -106,14 +107,14 @@ async fn write(place: &Lakehouse, key: &str, rows: RecordBatch) -> TaskResult<u6
     Ok(parquet::write(&place.bucket(BUCKET).await?, key, Batches::from(rows)).await?.rows)
 }
 
-/// Days of stored hours that outliers are compared with.
+/// Number of days of stored hours that outliers are compared with.
 const HISTORY_DAYS: i64 = 30;
-/// Minimum number of stored hours for that: fewer have not seen enough weather.
+/// Minimum number of stored hours for a check of outliers: fewer hours do not represent the weather.
 const MIN_HISTORY: usize = 7 * 24;
 /// Maximum number of missing hours that the log names.
 const MAX_NAMED: usize = 10;
 
-/// Objects that may be published.
+/// Objects that passed their checks and may be published.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checked {
     pub weather: Fetched,
@@ -157,7 +158,7 @@ pub async fn validate(ctx: Ctx, weather: Fetched, zones: Listed) -> TaskResult<C
     Ok(Checked { weather, zones })
 }
 
-/// Facts about the stored hours before these rows: the newest one, and the distribution of temperatures.
+/// Returns facts about the stored hours before these rows: the newest hour, and the distribution of temperatures.
 async fn stored_hours(ctx: &Ctx, place: &Lakehouse, rows: &RecordBatch) -> TaskResult<Facts> {
     let facts = Facts::at(hour_of(data_end(ctx)));
     let Some(table) = place.lake.find(&HOURLY.id()?).await? else { return Ok(facts) };
@@ -171,7 +172,7 @@ async fn stored_hours(ctx: &Ctx, place: &Lakehouse, rows: &RecordBatch) -> TaskR
     Ok(stats.into_iter().fold(facts, |facts, stats| facts.history("temperature_celsius", stats)))
 }
 
-/// The snapshot property with the digest of the published zones.
+/// Snapshot property with the digest of the published zones.
 const DIGEST: &str = "reference.zones";
 
 /// Replaces the fetched hours of each location and leaves all other rows. Idempotent.
@@ -198,7 +199,8 @@ pub async fn location_to_iceberg(ctx: Ctx, checked: Checked) -> TaskResult<Publi
     if snapshot.and_then(|properties| properties.get(DIGEST)) == Some(&zones.digest) {
         ctx.info(format!("`{}` has these zones already", table.name()));
     } else {
-        // Based on the state whose digest was compared: if another run writes the zones meanwhile, this one conflicts and retries.
+        // Based on the table state whose digest was compared: if another run writes the zones meanwhile, this run gets
+        // a conflict and retries.
         let rows = Batches::from(read(&place, &zones.object, &ZONES).await?);
         let change = table.overwrite(Filter::All, rows).await?;
         publisher.change(change.property(DIGEST, zones.digest.clone()));
@@ -233,12 +235,12 @@ pub async fn trips_against_zones(ctx: Ctx) -> TaskResult<u64> {
     Ok(rows)
 }
 
-/// The URI of an object for lineage.
+/// Returns the URI of an object for lineage.
 fn object_uri(key: &str) -> String {
     format!("bucket://{BUCKET}/{key}")
 }
 
-/// Reads the rows that were fetched for a table: at most some months of hours, or the zones.
+/// Reads the rows that were fetched for a table: at most a few months of hours, or the zones.
 async fn read(place: &Lakehouse, key: &str, table: &TableSpec) -> TaskResult<RecordBatch> {
     parquet::read_as(&place.bucket(BUCKET).await?, key, table.schema()).await?.collect().await
 }

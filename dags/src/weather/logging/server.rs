@@ -1,7 +1,7 @@
 //! `orch-pipelines logging-server`: readings over HTTP, each appended to the topic `weather` before the response.
 //!
-//! `GET /log?city=…&temperature=…` and `GET /health`. There is no login, so the command only listens on this machine by default
-//! (`orch_binary::server`).
+//! The endpoints are `GET /log?city=…&temperature=…` and `GET /health`. There is no login, so the command listens only
+//! on this machine by default (`orch_binary::server`).
 
 use super::{PARTITIONS, Reading, TOPIC};
 use crate::common::connections::TOPICS;
@@ -20,7 +20,7 @@ use std::time::Duration;
 const PORT: u16 = 9998;
 const MAX_CITY_CHARS: usize = 200;
 const MAX_TEMPERATURE_CHARS: usize = 50;
-/// Timeout for appending a record; clients retry after it.
+/// Timeout for appending a record, after which clients retry.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub fn server() -> BundleServer {
@@ -30,7 +30,7 @@ pub fn server() -> BundleServer {
 
 struct Logger {
     serving: Serving,
-    /// `None` if the topics are in the built-in log.
+    /// Producer of a Kafka cluster; `None` if the topics are in the built-in log.
     kafka: Option<KafkaProducer>,
 }
 
@@ -81,7 +81,7 @@ fn respond(status: StatusCode, message: &'static str, data: Option<Reading>) -> 
 }
 
 impl Logger {
-    /// Returns after the record is written.
+    /// Appends a reading, and returns it after it is written.
     async fn write(&self, city: String, temperature: String) -> TaskResult<Reading> {
         let reading = Reading::at(self.serving.now().await?, city, temperature);
         let records = [NewRecord::json(&reading)?];

@@ -1,4 +1,4 @@
-//! The API → the topic: the whole response for each city, or an error record.
+//! The API → the topic: produces the whole response for each city, or an error record.
 
 use super::cities::{Cities, response_of};
 use super::{PARTITIONS, TOPIC};
@@ -14,7 +14,7 @@ use serde_json::Value;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Produced {
     pub answers: usize,
-    /// Cities with an error record.
+    /// Cities for which an error record was produced.
     pub refused: Vec<String>,
 }
 

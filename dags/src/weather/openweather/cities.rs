@@ -1,4 +1,4 @@
-//! The cities that are requested, and sample responses for them in the form of openweathermap.org.
+//! The requested cities, and sample responses for them in the format of openweathermap.org.
 
 use crate::weather::hourly::options::Location;
 use crate::weather::hourly::readings::Condition;
@@ -7,8 +7,8 @@ use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use orch::prelude::*;
 use serde_json::Value;
 
-/// The cities of a run without params: name, latitude, longitude, time zone. A new city is a new line. The API finds a city by its
-/// name; the rest is for sample data.
+/// The cities of a run without params: name, latitude, longitude, time zone. To add a city, add a line. The API finds a
+/// city by its name; the other values are for sample data.
 const CITIES: &[(&str, f64, f64, &str)] = &[
     ("London", 51.5085, -0.1257, "Europe/London"),
     ("New Delhi", 28.6128, 77.2311, "Asia/Kolkata"),

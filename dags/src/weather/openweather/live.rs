@@ -1,4 +1,4 @@
-//! The topic → Postgres without a schedule: the windows of `weather_rt` and `weather_bt`, in the schema `live`.
+//! The topic → Postgres as streams: the windows of `weather_rt` and `weather_bt`, in the schema `live`.
 
 use super::{PARTITIONS, TOPIC};
 use crate::common::connections::RETAIL_POSTGRES;
@@ -10,7 +10,7 @@ use orch_lake::frame::sql::query_rows;
 use orch_streams::{OFFSET, PARTITION, Stream, Windows};
 use std::time::Duration;
 
-/// Maximum delay of a response after it was measured or requested.
+/// Maximum delay between the measurement or request of a response and its arrival.
 const LATE: Duration = Duration::from_hours(3);
 
 pub fn streams() -> Vec<Stream> {
@@ -48,7 +48,7 @@ fn record() -> Schema {
 /// Converts responses to rows. A time that does not fit a timestamp is null, so its record is quarantined.
 ///
 /// # Errors
-/// A record is an error record, or has no city.
+/// Returns an error if a record is an error record or has no city.
 fn flatten(responses: &RecordBatch, grain: &str) -> TaskResult<RecordBatch> {
     let bad = "SELECT _error, status_code FROM rows WHERE _error OR name IS NULL LIMIT 1";
     let bad = query_rows(std::slice::from_ref(responses), bad)?;

@@ -1,5 +1,5 @@
-//! The topic → the raw table: flat columns, and the responses as they came. Offsets and rows are committed in the transaction that
-//! records the success of the task, so each record is appended exactly once.
+//! The topic → the raw table: flat columns, and the unchanged responses. Offsets and rows are committed in the
+//! transaction that records the success of the task, so each record is appended exactly once.
 
 use super::{RAW_BUCKET, TOPIC};
 use crate::common::connections::TOPICS;
@@ -15,12 +15,12 @@ use orch_streams::{Record, TopicReading};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-/// The name under which the offsets are stored.
+/// Name under which the offsets are stored.
 const READER: &str = "openweather_raw";
-/// Maximum number of records of a run; the next run reads the rest.
+/// Maximum number of records per run; the next run reads the rest.
 const MAX_RECORDS: usize = 1_000_000;
 
-/// The time of the request, and the time of the measurement.
+/// Columns with the time of the request and the time of the measurement.
 pub(super) const INGESTED: &str = "ingest_ts";
 pub(super) const MEASURED: &str = "dt";
 
@@ -37,8 +37,8 @@ pub(super) const RAW: TableSpec = TableSpec::new(
 .partition(&[(INGESTED, Transform::Day)])
 .chart("select ingest_ts, temp from weather.openweather where city = 'London' order by ingest_ts desc limit 500");
 
-/// Returns a row of the table and its day, or `None` if the record is an error record, has no city or time, or has a value of
-/// another type.
+/// Returns a row of the table and its day, or `None` if the record is an error record, lacks a city or time, or has a
+/// value of another type.
 fn row_of(record: &Record<'_>) -> Option<(NaiveDate, Value)> {
     let answer = std::str::from_utf8(record.value?).ok()?;
     let response: Value = serde_json::from_str(answer).ok()?;
@@ -67,9 +67,9 @@ fn row_of(record: &Record<'_>) -> Option<(NaiveDate, Value)> {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Read {
     pub rows: u64,
-    /// Error records, and records that are not the weather of a city.
+    /// Number of error records, and of records that are not the weather of a city.
     pub refused: u64,
-    /// The first and the last day of the rows.
+    /// First and last day of the rows.
     pub days: Option<(NaiveDate, NaiveDate)>,
 }
 

@@ -1,4 +1,5 @@
-//! The raw table → averages of time windows, by whole days: an object for each day, and the same rows in Postgres. Idempotent.
+//! The raw table → averages of time windows, by whole days: one object per day, and the same rows in Postgres.
+//! Idempotent.
 
 use super::SILVER_BUCKET;
 use super::raw::{INGESTED, MEASURED, RAW};
@@ -32,7 +33,7 @@ pub struct Days {
     pub to: Option<NaiveDate>,
 }
 
-/// Responses of a day arrive until this long after its end.
+/// Maximum delay after the end of a day with which its responses arrive.
 const LATE: TimeDelta = TimeDelta::hours(3);
 const MAX_DAYS: i64 = 366;
 
@@ -48,19 +49,19 @@ impl Days {
     }
 }
 
-/// Number of days and windows that were computed.
+/// Number of computed days and windows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Counted {
     pub days: usize,
     pub windows: u64,
 }
 
-/// The length of windows. They start at multiples of it since the Unix epoch.
+/// Length of windows. Their start times are multiples of it since the Unix epoch.
 #[derive(Debug, Clone, Copy)]
 struct Grain {
-    /// The value of the column `grain`, and the folder of the objects.
+    /// Value of the column `grain`, and folder of the objects.
     name: &'static str,
-    /// The name of the table of sums.
+    /// Name of the table of sums.
     table: &'static str,
     seconds: i64,
 }
@@ -69,7 +70,7 @@ const FIVE_MINUTES: Grain = Grain { name: "5min", table: "five_minutes", seconds
 const HOURLY: Grain = Grain { name: "hourly", table: "hourly", seconds: 3_600 };
 const DAILY: Grain = Grain { name: "daily", table: "daily", seconds: 86_400 };
 
-/// The input of the sums. Seconds since the Unix epoch, because engines differ in their functions for timestamps.
+/// Input of the sums. Times are seconds since the Unix epoch, because engines differ in their functions for timestamps.
 const READINGS: TableSpec = TableSpec::new(
     "weather",
     "readings",
@@ -77,7 +78,7 @@ const READINGS: TableSpec = TableSpec::new(
     columns! { city: String, temp: Option<f64>, humidity: Option<f64>, at_second: i64 },
 );
 
-/// Sums of decimals do not depend on the order in which an engine adds them, unlike sums of doubles.
+/// Output of the sums. Sums of decimals do not depend on the order of additions, unlike sums of doubles.
 const SUMS: TableSpec = TableSpec::new(
     "weather",
     "sums",
@@ -88,7 +89,7 @@ const SUMS: TableSpec = TableSpec::new(
     },
 );
 
-/// The Postgres table of hours and days.
+/// Postgres table of hourly and daily windows.
 const WEATHER_BT: TableSpec = TableSpec::new(
     "public",
     "weather_bt",
@@ -98,12 +99,13 @@ const WEATHER_BT: TableSpec = TableSpec::new(
         avg_temp: Option<f64>, avg_humidity: Option<f64>, n: i64,
     },
 );
-/// The Postgres table of 5 minutes: without the grain.
+/// Postgres table of 5-minute windows, without the column `grain`.
 const WEATHER_RT: TableSpec =
     TableSpec::new("public", "weather_rt", &["city", "window_start"], WEATHER_BT.columns.split_at(1).1);
 
 impl Grain {
-    /// The sums of each window. A value with more than twelve digits before its point counts as missing.
+    /// Returns the table with the sums of each window. A value with more than twelve digits before its decimal point
+    /// counts as missing.
     fn target(&self) -> Target {
         let begins = format!("at_second - at_second % {}", self.seconds);
         let statement = format!(
@@ -118,7 +120,8 @@ impl Grain {
         Target::new(self.table, SUMS.schema(), statement, contract)
     }
 
-    /// The windows of a day, from the sums. The averages are the same on every engine and in every run.
+    /// Returns the statement that computes the windows of a day from the sums. The averages are the same on every
+    /// engine and in every run.
     fn windows(&self, day: NaiveDate, table: &TableSpec) -> String {
         let first = day.and_time(NaiveTime::MIN).and_utc().timestamp();
         let (name, seconds, next) = (self.name, self.seconds, first + DAILY.seconds);
@@ -160,8 +163,8 @@ pub async fn weather_hourly_batch(ctx: Ctx, days: Days) -> TaskResult<Counted> {
     Ok(counted)
 }
 
-/// Computes the windows of some days and writes them to objects and a Postgres table. `by` is the column of the raw table that
-/// decides in which window a row is.
+/// Computes the windows of some days and writes them to objects and a Postgres table. `by` is the column of the raw
+/// table that assigns rows to windows.
 async fn count(
     ctx: &Ctx,
     days: &Days,
@@ -188,8 +191,8 @@ async fn count(
     Ok(Counted { days: days.len(), windows: count })
 }
 
-/// Computes the windows, and writes an object for each grain and day that has some. The sums are computed on Spark if it is
-/// configured, else in the worker.
+/// Computes the windows, and writes an object for each grain and day that has any. The sums are computed on Spark if it
+/// is configured, otherwise in the worker.
 async fn windows(
     ctx: &Ctx,
     place: &Lakehouse,
@@ -233,7 +236,7 @@ async fn windows(
     .await
 }
 
-/// The rows of the raw table on these days.
+/// Returns the rows of the raw table on these days.
 fn readings(raw: Table, by: &'static str, days: &[NaiveDate]) -> TaskResult<View> {
     let (first, last) = days.first().zip(days.last()).context("there are days")?;
     let midnight = |day: NaiveDate| day.and_time(NaiveTime::MIN).and_utc().to_rfc3339();
