@@ -1,5 +1,5 @@
-//! Whoever is responsible hears of it: when a task is tried again, when a run failed, when it takes too long. The connection says
-//! how; without one of that name the alerts wait on their page.
+//! Alerts about retries, failed runs and runs that take too long. The connection `team_chat` has the destination;
+//! without it, the alerts only appear on their page.
 
 use orch::prelude::*;
 

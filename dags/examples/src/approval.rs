@@ -1,4 +1,4 @@
-//! A report that people look at before it is published: they are asked without a slot, and answer on `/approvals`.
+//! A report that users check before it is published: the request occupies no slot, and users respond on `/approvals`.
 
 use orch::prelude::*;
 

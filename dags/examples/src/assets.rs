@@ -1,8 +1,8 @@
-//! Data that one DAG makes and another waits for: no clock between them, and no DAG names the other.
+//! Assets: data that one DAG writes and that triggers another. The DAGs share no schedule and do not name each other.
 
 use orch::prelude::*;
 
-/// Where the orders lie. It should never be older than a day.
+/// Location of the orders. They are stale when they are older than a day.
 fn orders() -> orch::Asset {
     asset("example://shop/orders").named("orders").group("shop").fresh_within(hours(24))
 }
@@ -109,7 +109,7 @@ mod tests {
     async fn a_producer_says_what_it_updated() {
         let run = example_asset_producer().test().run().await;
         let mut said: Vec<(String, Option<u64>)> = run.asset_events.into_iter().map(|e| (e.uri, e.rows)).collect();
-        said.sort(); // whoever ends first says it first
+        said.sort(); // tasks finish in any order
         assert_eq!(
             said,
             [

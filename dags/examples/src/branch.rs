@@ -1,4 +1,4 @@
-//! Choosing a way at run time: by a value with a type (`when`), by name (`branch`), or not at all (`short_circuit`).
+//! Branches at run time: by a typed value (`when`), by task name (`branch`), or by skipping the rest (`short_circuit`).
 
 use orch::prelude::*;
 

@@ -1,4 +1,4 @@
-//! A chain and a fan of light tasks: what an engine costs when the work costs nothing.
+//! A chain and a fan of trivial tasks, which show the overhead of the engine.
 
 use orch::prelude::*;
 
@@ -29,7 +29,8 @@ async fn sum(numbers: Vec<u64>) -> TaskResult<u64> {
     Ok(numbers.iter().sum())
 }
 
-/// `step_1` → `step_2` → … → `step_<length>`, each with the output of the one before. At least one step.
+/// Returns the DAG `step_1` → `step_2` → … → `step_<length>`, in which each step takes the output of the previous one.
+/// It has at least one step.
 pub fn chain(dag_id: &str, length: u32) -> Dag {
     dag(dag_id).describe("Light tasks, one after the other").tags(["example"]).build(|d| {
         let mut last = d.add(step(0u32).id("step_1"));
@@ -39,7 +40,8 @@ pub fn chain(dag_id: &str, length: u32) -> Dag {
     })
 }
 
-/// One task gives a list, one runs for each of its `width` elements, one takes all results.
+/// Returns a DAG in which one task returns a list, one instance runs for each of its `width` elements, and one task
+/// takes all results.
 pub fn fan(dag_id: &str, width: u32) -> Dag {
     dag(dag_id).describe("One task, many at once, one again").tags(["example"]).build(|d| {
         let numbers = d.add(numbers(width));

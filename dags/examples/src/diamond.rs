@@ -1,4 +1,4 @@
-//! A diamond whose right side skips itself: the trigger rule of each join says what it makes of that.
+//! A diamond whose right side skips itself: the trigger rule of each join decides how it handles the skip.
 
 use orch::prelude::*;
 

@@ -1,4 +1,4 @@
-//! The smallest DAG: two tasks, one after the other, every morning in Berlin.
+//! A minimal DAG: two tasks in sequence, every morning in Berlin.
 
 use orch::prelude::*;
 

@@ -1,6 +1,6 @@
-//! Example DAGs without any data behind them: each shows one thing, runs in moments and is worth copying.
+//! Example DAGs that need no external data. Each one shows one feature, runs within seconds and can be copied.
 //!
-//! A light library, so that the binary with the examples builds without the lake.
+//! The crate has few dependencies, so the binary with the examples builds without the lake.
 
 mod alerts;
 mod approval;
@@ -21,7 +21,6 @@ pub use chain::{chain, fan};
 
 use orch::Dag;
 
-/// All examples.
 pub fn dags() -> Vec<Dag> {
     vec![
         hello::example_hello(),

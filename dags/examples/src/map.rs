@@ -1,4 +1,4 @@
-//! Dynamic maps: how many elements there are is known when the run is under way, not when the DAG is written.
+//! Dynamic maps: the number of elements is determined during the run, not when the DAG is written.
 
 use orch::prelude::*;
 

@@ -1,5 +1,5 @@
-//! Tasks that need no function of yours: programs, files, other DAGs. What they are told is data, shown on their page. Where
-//! it depends on the run, a body carries an operator out itself.
+//! Tasks without a task function: programs, files, other DAGs. Their parameters are data that their page shows. If the
+//! parameters depend on the run, a task function runs the operator itself.
 
 use orch::Operator as _;
 use orch::prelude::*;
@@ -16,7 +16,7 @@ struct Keep {
 
 #[task]
 async fn keep(ctx: Ctx, what: Keep) -> TaskResult<Vec<String>> {
-    // Nobody else can read it, and no two runs or users share it.
+    // A private folder: no other user can read it, and no two runs share it.
     let own = tempfile::Builder::new().prefix("orch-example-operators-").tempdir()?;
     let within = |name: &str| own.path().join(name).display().to_string();
     let or = |given: &str, usual: String| if given.is_empty() { usual } else { given.to_string() };
@@ -32,7 +32,7 @@ pub(crate) fn example_operators() -> Dag {
             "import json, platform, sys\nprint(json.dumps({'python': platform.python_version(), 'of': sys.argv[1]}))";
         let version = d.add(python(Python::script(script).arg("this machine")).id("version"));
         let kept = d.add(keep(d.params::<Keep>()).after(version));
-        // Its end is waited for without a slot.
+        // The task waits for the end of the triggered run without a slot.
         let hello = TriggerDag::dag("example_hello").and_wait().poke_every(millis(500));
         d.add(trigger_dag(hello).id("hello").after(kept));
     })

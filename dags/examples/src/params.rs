@@ -1,4 +1,4 @@
-//! Params: a struct whose JSON schema draws the trigger form, refuses a bad conf and fills in defaults.
+//! Params: a struct whose JSON schema generates the trigger form, rejects an invalid conf and fills in defaults.
 
 use orch::prelude::*;
 

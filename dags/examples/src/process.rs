@@ -1,5 +1,5 @@
-//! A task in a process of its own: what it does wrong stays there. A worker runs few of these at a time, and ends one that
-//! takes more memory than it may.
+//! A task in a child process, so that a crash affects only this task. A worker runs few of these at a time, and kills
+//! one that exceeds its memory limit.
 
 #![expect(clippy::print_stdout, reason = "a child's output is the log of its task")]
 
@@ -27,7 +27,7 @@ async fn fill(ctx: Ctx, appetite: Appetite) -> TaskResult<u32> {
     for _ in 0..appetite.megabytes {
         held.push(vec![1_u8; 1 << 20]);
         if held.len() % 64 == 0 {
-            // A moment for whoever watches the memory.
+            // Gives the memory watcher time to measure.
             tokio::time::sleep(millis(50)).await;
         }
     }

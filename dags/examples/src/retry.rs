@@ -1,4 +1,4 @@
-//! Failures that pass: retries with growing delays, an error that no retry can mend, and a sensor that waits.
+//! Temporary failures: retries with exponential backoff, an error that is never retried, and a sensor that waits.
 
 use orch::prelude::*;
 

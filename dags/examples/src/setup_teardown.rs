@@ -1,4 +1,4 @@
-//! Something that must be put up before the work and taken down after it, also when the work fails.
+//! Setup and teardown: a resource that is created before the work and deleted after it, even if the work fails.
 
 use orch::prelude::*;
 

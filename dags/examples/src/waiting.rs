@@ -1,5 +1,5 @@
-//! Tasks that wait for something take no slot while they do: they end with what they wait for, and are called again when it
-//! is there. Waits survive restarts of everything.
+//! Tasks that wait without a slot: the task ends with its condition, and is called again when the condition is met.
+//! Waits survive restarts of all processes.
 
 use orch::prelude::*;
 
@@ -18,7 +18,7 @@ async fn read_when_there(ctx: Ctx, path: String) -> TaskResult<usize> {
 
 pub(crate) fn example_waiting() -> Dag {
     dag("example_waiting").describe("Waits without a slot").tags(["example"]).build(|d| {
-        // Whatever comes first; Airflow would need a sensor of its own for that.
+        // Waits for the first of two files; Airflow would need a custom sensor for that.
         let first = d.add(wait_for("first", wait::any([wait::file("/etc/hosts"), wait::file("/etc/hostname")])));
         d.add(read_when_there("/etc/host*".to_string()).after(first));
     })

@@ -1,4 +1,4 @@
-//! The samples beside the example DAGs, and the files that the guide shows, are DAGs that run as they say.
+//! The sample files next to the example DAGs, and the files in the guide, are valid DAGs that run as described.
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
 use orch::testing::TestRun;
@@ -83,7 +83,7 @@ async fn the_files_of_the_guide_are_dags_and_end_well() {
     assert!(examples.len() >= 6, "{}", examples.len());
     for (line, text) in &examples {
         for dag in dags(&format!("dag-files.md from line {line}.yaml"), text) {
-            // What asks other machines, or people, is read only.
+            // Skips DAGs that need other machines or users; they are only parsed.
             let asks = [
                 "sql",
                 "http",

@@ -1,4 +1,4 @@
-//! What `orch new` writes compiles and passes its own tests with the `orch` of this repository.
+//! The project that `orch new` writes compiles and passes its tests with the `orch` of this repository.
 
 #[path = "../../../cli/template/src/main.rs"]
 #[expect(dead_code, reason = "its `main` is for a binary of its own")]
