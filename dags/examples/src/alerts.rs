@@ -1,5 +1,5 @@
-//! Alerts about retries, failed runs and runs that take too long. The connection `team_chat` has the destination;
-//! without it, the alerts only appear on their page.
+//! Alerts about retries, failed runs and runs that take too long. The connection `team_chat` has the destination. If it
+//! does not exist, the alerts only appear on their page.
 
 use orch::prelude::*;
 

@@ -8,8 +8,8 @@ use serde_json::Value;
 
 /// Default port of most Iceberg REST catalogs.
 const PORT: u16 = 8181;
-/// Fields of the connection `lake`: the role for credentials of a single table, and the address of STS if it differs
-/// from that of the object store.
+/// Fields of the connection `lake`: the role for credentials of a single table, and the address of STS if it is not the
+/// object store itself.
 const STS_ROLE: &str = "sts_role_arn";
 const STS_ENDPOINT: &str = "sts_endpoint";
 

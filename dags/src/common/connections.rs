@@ -31,7 +31,7 @@ pub const TOPICS: &str = orch_streams::TOPICS;
 /// The destination of `logging_client`: a logging server (`http`), or the topic itself.
 pub const LOGGING_SERVER: &str = "logging_server";
 
-/// The Spark that runs large jobs. Its default is no Spark: the worker runs them.
+/// The Spark that runs large jobs. By default they run in the worker.
 pub const SPARK: &str = orch::SPARK_DEFAULT;
 
 /// Connections whose default needs no server.

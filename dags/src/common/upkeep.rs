@@ -1,6 +1,6 @@
 //! Maintenance of the lake. `lake_upkeep` compacts and cleans all tables once a day, or the tables that a run names.
-//! `lake_rollback` restores the rows of an older snapshot, and `lake_adopt` takes over a warehouse. `orch lake compact`,
-//! `expire`, `orphans`, `rollback` and `adopt` trigger runs.
+//! `lake_rollback` restores the rows of an older snapshot, and `lake_adopt` takes over a warehouse. `orch lake
+//! compact`, `expire`, `orphans`, `rollback` and `adopt` trigger runs.
 
 use crate::common::lakehouse::{Lakehouse, without_retry};
 use crate::common::spark_sql::{self, CATALOG};

@@ -1,5 +1,5 @@
-//! The analytics with real processes: what DuckDB computes of the same files, golden windows of recorded changes, and the
-//! questions of the document.
+//! End-to-end tests of the analytics pipeline with real processes: its tables equal what DuckDB computes from the same
+//! files, windows over recorded changes equal golden files, and the documented queries return rows.
 
 mod changes;
 
@@ -20,13 +20,14 @@ use std::process::Command;
 use std::sync::Arc;
 
 pub(crate) const DAG: &str = "comprehensive_analytics_pipeline";
-/// Two autumn months, and three that follow a month that was never loaded.
+/// Two autumn months, and three months that follow a month that was never loaded.
 const MONTHS: [&str; 5] = ["2018-10", "2018-11", "2019-01", "2019-02", "2019-03"];
-/// The night in which clocks go back, the first days after a hole, and the night in which clocks go forward.
+/// Last day and number of days: the night in which clocks are set back, the first days after the gap, and the night in
+/// which clocks are set forward.
 const DATES: [(&str, u32); 3] = [("2018-11-04", 2), ("2019-01-05", 3), ("2019-03-10", 2)];
-/// When a row was computed is another time in each run.
+/// Columns with the time of the computation, which differs in each run.
 const COMPUTED: [&str; 3] = ["load_date", "created_at", "processed_at"];
-/// Tables, and the column by which a day of them is found.
+/// Tables, each with the column that contains the day of a row.
 const TABLES: [(&str, &str); 5] = [
     ("analytics.trip_weather_correlation", "trip_date"),
     ("analytics.zone_performance_metrics", "trip_date"),
@@ -39,7 +40,7 @@ fn time(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
 }
 
-/// At work, with these months, the zones, and weather around the dates.
+/// Returns a world with a worker and a scheduler, these months of trips, the zones, and weather around the dates.
 pub(crate) async fn world_of(months: &[&str]) -> (World, Files) {
     let files = Files::of(months).await;
     let mut world = World::new().await;
@@ -53,7 +54,8 @@ pub(crate) async fn world_of(months: &[&str]) -> (World, Files) {
     (world, files)
 }
 
-/// Every condition, frost and heat, hours without a reading, readings that were mended later, and another city.
+/// Adds weather with every condition, frost and heat, hours without a reading, readings that are corrected later, and
+/// another city.
 async fn add_weather(world: &World) {
     let conditions = [Condition::Clear, Condition::Cloudy, Condition::Rain, Condition::Snow, Condition::Fog];
     let reading = |hour: DateTime<Utc>, shift: i64| {
@@ -94,7 +96,7 @@ fn days_of((date, days): (&str, u32)) -> (String, String) {
     ((last - TimeDelta::days(i64::from(days) - 1)).to_string(), last.to_string())
 }
 
-/// The rows of a table on some days as CSV, in the order of their text.
+/// Returns the rows of a table on some days as CSV, sorted by their text.
 async fn table(world: &World, (name, day): (&str, &str), (first, last): &(String, String)) -> String {
     let end = last.parse::<chrono::NaiveDate>().unwrap() + TimeDelta::days(1);
     let filter = Filter::ge(day, first.as_str()).and(Filter::lt(day, end.to_string()));
@@ -129,7 +131,7 @@ async fn tables(world: &World, date: (&str, u32)) -> Vec<String> {
     all
 }
 
-/// DuckDB says what the tables are to be, and finds them so.
+/// Asserts that the tables equal those that DuckDB computes.
 async fn assert_as_duckdb_says(world: &World, date: (&str, u32)) {
     let folder = world.path().join(date.0);
     std::fs::create_dir_all(folder.join("found")).unwrap();
@@ -191,7 +193,7 @@ async fn assert_as_duckdb_says(world: &World, date: (&str, u32)) {
     assert!(said.status.success(), "{date:?}: {out}\n{err}");
 }
 
-/// Moments without the zone that only some readers of CSV know.
+/// Removes the time zone of timestamps, which only some CSV readers support.
 fn without_zone(batch: &RecordBatch) -> RecordBatch {
     let columns = batch.schema_ref().fields().iter().zip(batch.columns()).map(|(field, column)| {
         let plain = column.as_any().downcast_ref::<TimestampMicrosecondArray>();
@@ -210,7 +212,8 @@ fn asked((date, days): (&str, u32)) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_tables_are_what_duckdb_says_and_know_nothing_of_what_comes_later() {
     let (world, _files) = world_of(&MONTHS).await;
-    // Each knows less of the last days than the next one. The rows of other days are as a week before.
+    // Each forecast has data for one more of the last days than the previous one. The rows of other days repeat the
+    // week before.
     world.run(&["dags", "unpause", "demand_forecast"]).done();
     for reference in ["2019-03-07", "2019-03-08", "2019-03-09"] {
         let asked = json!({ "reference_date": reference, "weeks": 30, "held_out_weeks": 2, "retrain_after_days": 30 });
@@ -224,10 +227,10 @@ async fn the_tables_are_what_duckdb_says_and_know_nothing_of_what_comes_later() 
     let autumn = tables(&world, DATES[0]).await;
     let hole = DATES[1];
     let before = tables(&world, hole).await;
-    // The file of March has a trip of April, which is no reason to compute that day.
+    // The file of March contains a trip of April, which must not cause that day to be computed.
     world.good(DAG, "newest", &json!({}));
     assert_eq!(world.run(&["sql", NEWEST, "-o", "csv"]).done(), "newest\r\n2019-03-31\r\n");
-    // The same again, one day of it alone, and then without all that came later.
+    // Rerun all days, rerun only one of them, and rerun without any later trips.
     world.good(DAG, "again", &asked(hole));
     assert_eq!(tables(&world, hole).await, before);
     world.good(DAG, "alone", &asked(("2019-01-04", 1)));
@@ -238,7 +241,7 @@ async fn the_tables_are_what_duckdb_says_and_know_nothing_of_what_comes_later() 
     later.commit(&lake).await.unwrap();
     world.good(DAG, "without", &asked(hole));
     assert_eq!(tables(&world, hole).await, before);
-    // Of days without trips nothing is left, and other days stay as they are.
+    // Days without trips lose their rows, and other days keep theirs.
     world.good(DAG, "nothing", &asked(DATES[2]));
     assert_eq!(world.run(&["sql", LEFT, "-o", "csv"]).done(), "n\r\n0\r\n");
     assert_eq!(tables(&world, DATES[0]).await, autumn);
@@ -247,7 +250,8 @@ async fn the_tables_are_what_duckdb_says_and_know_nothing_of_what_comes_later() 
     hours_that_are_missing_warn(&world, hole).await;
 }
 
-/// A day without trips between two others is a gap in the hours of each zone: the contracts warn, and the run succeeds.
+/// A day without trips between two other days is a gap in the hours of each zone: the contracts warn, and the run
+/// succeeds.
 async fn hours_that_are_missing_warn(world: &World, days: (&str, u32)) {
     let lake = world.lake();
     let trips = lake.table(&"nyc_taxi.trips".parse().unwrap()).await.unwrap();
@@ -265,7 +269,8 @@ const FORETOLD: &str = "select count(*) as n from ml.demand_prediction_features
     where feature_date = date '2019-03-10' and predicted_demand <> demand_168h_ago";
 const NEWEST: &str = "select max(feature_date) as newest from ml.fare_prediction_features";
 
-/// Word for word. The sample is from 2019, so the same questions are asked once more as of a day of the sample.
+/// Runs the queries of the document verbatim. Because the sample is from 2019, each query also runs as of a day of the
+/// sample.
 fn the_questions_of_the_document_are_answered(world: &World) {
     let questions = [
         (

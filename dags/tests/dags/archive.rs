@@ -1,4 +1,4 @@
-//! An archive in a bucket, by the connection that says how it is reached; and a run of long ago that ends up in one.
+//! An archive in a bucket, opened through its connection, and an old run that is moved into an archive.
 
 use crate::world::World;
 use flate2::read::MultiGzDecoder;
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// As if the run had been made in week 28 of 2024.
+/// Run id with a timestamp in week 28 of 2024.
 const OLD: &str = "0190a000-0000-7000-8000-000000000000";
 const GREET: &str = "dag_id: greet
 tasks:
@@ -56,7 +56,7 @@ async fn a_bucket_without_its_connection_is_refused_with_the_way_to_one() {
     assert!(error.to_string().contains("hint: add one with `orch connections add archive"), "{error}");
 }
 
-/// A web server, and somebody who is logged in.
+/// A web server, and the session of a logged-in user.
 struct Visitor {
     port: u16,
     cookie: String,
@@ -108,13 +108,13 @@ impl Visitor {
     }
 }
 
-/// The JSON of an answer.
+/// Returns the JSON body of a response.
 fn body(answer: &str) -> Value {
     let (start, end) = (answer.find('{').unwrap_or(0), answer.rfind('}').map_or(0, |end| end + 1));
     serde_json::from_str(&answer[start..end]).unwrap_or_else(|error| panic!("{error}: {answer}"))
 }
 
-/// Objects whose path has a part that begins so.
+/// Returns the objects with a path component that has this prefix.
 fn objects(folder: &Path, start: &str) -> Vec<PathBuf> {
     let (mut found, mut open) = (Vec::new(), vec![folder.to_owned()]);
     while let Some(inside) = open.pop() {
@@ -158,7 +158,7 @@ async fn a_run_of_long_ago_rolls_over_to_a_bucket_and_its_log_is_read_from_there
     );
     sqlx::raw_sql(sqlx::AssertSqlSafe(aged)).execute(&mut db).await.unwrap();
 
-    // Its logs go into the bucket; the command, the page and the API read them from there, each by itself.
+    // The logs of the run are moved into the bucket; the command, the page and the API each read them from there.
     let scheduler = world.start(&["scheduler"]);
     let recalled = world.wait_for("the archive", &logs, |ended| ended.err.contains("it was read from the archive"));
     assert_eq!(recalled.done(), said);
@@ -177,11 +177,11 @@ async fn a_run_of_long_ago_rolls_over_to_a_bucket_and_its_log_is_read_from_there
     let run = "/api/v2/dags/greet/dagRuns/long-ago";
     let log = visitor.get(&format!("{run}/taskInstances/done/logs/1"));
     assert!(log.contains("read from the archive") && log.contains("done in run long-ago"), "{log}");
-    // Outputs stay as long as their run.
+    // Outputs are kept as long as their run.
     let output = format!("{run}/taskInstances/shout/xcomEntries/return_value");
     assert!(visitor.get(&output).contains("HELLO FROM ORCH"), "{}", visitor.get(&output));
 
-    // Then the run itself is old, and all of it is in the bucket and nowhere else.
+    // Now the run itself is too old, and all its data is moved into the bucket.
     world.kill(scheduler);
     world.set("ORCH_RUN_RETENTION", "1d");
     sqlx::query("delete from duty").execute(&mut db).await.unwrap();

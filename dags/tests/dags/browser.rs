@@ -1,5 +1,5 @@
-//! The pages of the lake, of the console and of quality in Chromium, on what the hourly weather leaves of itself: with what
-//! `make run` brings, no key and no network. It is the longest test and begins early by its name.
+//! Tests the pages of the lake, the SQL console and the quality checks in Chromium, on data of the hourly weather. Uses
+//! only the defaults of `make run`, without a key or network. This is the longest test; its name makes it start early.
 
 use crate::standalone::{PASSWORD, Standalone};
 use crate::weather::DAG;
@@ -26,21 +26,21 @@ const ROUTES: [&str; 16] = [
     "/quality",
     "/sql",
 ];
-/// Where the walk stays.
+/// Paths that the crawl does not leave.
 const WITHIN: [&str; 5] = ["/lake", "/quality", "/sql", "/assets", "/dashboards"];
 const QUERY: &str = "select \"timestamp\", temperature_celsius from weather.hourly_weather order by 1";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_pages_of_the_lake_are_right_in_light_in_dark_and_on_a_phone() {
     let standalone = Standalone::start();
-    // The schedule alone, without a key and without a network.
+    // Wait for a scheduled run with sample data, without a key and without a network.
     let done = ["dags", "list-runs", DAG, "--state", "success", "-o", "json"];
     standalone.wait_for(&done, |ended| ended.out.contains("scheduled__"));
     let examples = examples(&guide("weather"), "sql");
     for query in examples.iter().flat_map(|(_, all)| all.split(";\n")).filter(|one| !one.trim().is_empty()) {
         standalone.run(&["sql", query]).done();
     }
-    // Then an API that is not always right.
+    // Use an API that returns some invalid values.
     let api = Api::start(Mood::Changed(|answer| {
         let (odd, hole) = (ago(answer, 17), ago(answer, 13));
         answer["hourly"]["temperature_2m"][odd] = json!(999.0);
@@ -48,7 +48,7 @@ async fn the_pages_of_the_lake_are_right_in_light_in_dark_and_on_a_phone() {
     }))
     .await;
     standalone.run(&["connections", "add", "weather_api", "--conn-uri", &api.uri("open-meteo", "")]).done();
-    // A worker remembers for a few seconds whom it asked before.
+    // A worker caches its connections for a few seconds.
     let aside = ["assets", "checks", "lake://weather/hourly_weather", "--outcome", "quarantined", "-o", "json"];
     standalone.wait_for(&aside, |ended| {
         let is_there = ended.out.contains("quarantined");
@@ -57,7 +57,7 @@ async fn the_pages_of_the_lake_are_right_in_light_in_dark_and_on_a_phone() {
         }
         is_there
     });
-    // A second dashboard with all it draws; the third one says what is missing.
+    // Fills the retail dashboard. The taxi dashboard reports its missing tables.
     standalone.run(&["dags", "trigger", "retail_medallion", "--wait"]).done();
     let list = |all: &[&str]| serde_json::to_string(all).unwrap();
     let settings = [

@@ -1,4 +1,4 @@
-//! The catalog over HTTP with real processes: the compatibility kit of Iceberg, and PyIceberg beside the lake of orch.
+//! The REST catalog with real processes: the compatibility kit of Iceberg, and PyIceberg on the lake of orch.
 
 use crate::http::ask;
 use crate::world::World;
@@ -21,12 +21,14 @@ use std::sync::Arc;
 
 pub(crate) const SERVER: [&str; 3] = ["catalog", "--port", "0"];
 const OUTSIDE: &str = include_str!("catalog/outside.py");
-/// Those that are for catalogs of another kind. With the first schema, namespaces have one part; names have no points or slashes.
+/// Number of kit tests that do not apply: the first version of the catalog schema has only one-part namespaces, and
+/// names contain no dots or slashes.
 const NOT_FOR_US: usize = 12;
 const PASSED: usize = 145;
 
 impl World {
-    /// A lake in the bucket `lakehouse`, with keys that the catalog lends to those who may write, or not.
+    /// Stores the lake in the bucket `lakehouse`. If `lends` is set, the catalog vends storage credentials to clients
+    /// that may write.
     pub(crate) fn keep_lake_in(&mut self, storage: &S3Server, lends: bool) {
         self.set("ORCH_CONN_BUCKETS", storage.connection().to_uri());
         let url = self.database_url();
@@ -37,7 +39,7 @@ impl World {
     }
 }
 
-/// A lake behind a catalog over HTTP.
+/// Returns a lake behind a catalog over HTTP.
 pub(crate) fn attached(address: &str, token: &str, storage: &Options) -> Lake {
     let connection =
         json!({ "conn_type": "iceberg", "host": format!("http://{address}"), "extra": { "token": token } });
@@ -47,7 +49,7 @@ pub(crate) fn attached(address: &str, token: &str, storage: &Options) -> Lake {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_compatibility_kit_of_iceberg_passes() {
     let mut world = World::new().await;
-    // The kit chooses the folders of its tables and views.
+    // The kit chooses the folders of its tables and views, which only an admin may do.
     let token = world.add_key("admin", "all").await;
     let (_, address) = world.start_server(&SERVER);
     let jars = iceberg_kit();
@@ -76,8 +78,8 @@ async fn the_compatibility_kit_of_iceberg_passes() {
     assert_eq!((count("tests successful"), left_out), (PASSED, NOT_FOR_US), "{said}");
 }
 
-/// What a client makes is what tasks read, and the other way round; nothing is lost when both write; DAGs hear of it; and a
-/// token opens what its owner may do.
+/// Tasks read the tables that clients create, and vice versa. Concurrent writes are not lost, updates trigger DAGs, and
+/// a token has the permissions of its owner.
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_from_outside_work_on_the_tables_of_orch() {
     let mut world = World::new().await.at_work();
@@ -107,7 +109,7 @@ async fn clients_from_outside_work_on_the_tables_of_orch() {
     let ids = batches.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec());
     assert_eq!(ids.collect::<BTreeSet<i64>>(), (0..32).chain(100..116).collect());
 
-    // As the lake of another orch: by a token that may write, and by one that may not.
+    // Attach the lake like another orch does: with a token that may write, and with one that may not.
     let lake_by = |token: &str| attached(&address, token, &Options::default());
     let (ours, theirs) = (lake_by(&op), lake_by(&viewer));
     let rows = || RecordBatch::try_from_iter([("id", Arc::new(Int64Array::from(vec![200])) as ArrayRef)]).unwrap();
@@ -122,7 +124,7 @@ async fn clients_from_outside_work_on_the_tables_of_orch() {
     assert_eq!(lake.table(&name).await.unwrap().metadata_location(), committed.table.metadata_location());
     assert_eq!(ours.tables(Some("retail")).await.unwrap(), lake.tables(Some("retail")).await.unwrap());
 
-    // The same rows in one file are no update.
+    // A compaction is not an update: it rewrites the same rows into one file.
     let compaction = Compaction::new().min_files(2);
     let compacted = ours.compact(&"retail.sales_by_state".parse().unwrap(), &compaction).await.unwrap();
     assert_eq!((compacted.files_before, compacted.files_after), (2, 1));
@@ -132,7 +134,7 @@ async fn clients_from_outside_work_on_the_tables_of_orch() {
     assert_eq!(events, [(1, true, "append".to_owned())]);
 }
 
-/// Both read the same after every operation of either; DuckDB after every one of orch.
+/// PyIceberg and orch read the same rows after every operation; DuckDB is compared after the operations of orch.
 #[tokio::test(flavor = "multi_thread")]
 async fn pyiceberg_and_duckdb_read_what_orch_reads() {
     let mut world = World::new().await;
@@ -150,7 +152,7 @@ async fn pyiceberg_and_duckdb_read_what_orch_reads() {
     orch_writes(&mut shared, History::InTables).await;
 }
 
-/// Of a lake of another orch, whose own keys are for another server.
+/// A client whose own storage credentials are wrong can write only with the credentials that the catalog vends.
 #[tokio::test(flavor = "multi_thread")]
 async fn files_are_reached_with_the_keys_that_a_catalog_lends() {
     let storage = S3Server::start().await;

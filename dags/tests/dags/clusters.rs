@@ -1,4 +1,5 @@
-//! Topics of Kafka by commands and on pages: a process of the bundle asks the cluster, because `orch` has no client of it.
+//! Kafka topics in commands and on pages: a process of the bundle connects to the cluster, because `orch` has no Kafka
+//! client.
 
 use crate::standalone::{PASSWORD, Standalone};
 use orch::Connection;

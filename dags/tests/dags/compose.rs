@@ -1,4 +1,4 @@
-//! compose.yml and what it mounts: read as what they are, and held against what the binary expects.
+//! Parses compose.yml and the files that it mounts, and checks that they fit the binaries.
 
 mod native;
 
@@ -26,19 +26,19 @@ fn texts(of: &Yaml) -> Vec<&str> {
     of.as_vec().map(|list| list.iter().filter_map(Yaml::as_str).collect()).unwrap_or_default()
 }
 
-/// Those that end by themselves when they have made something.
+/// Services that exit after they have created something.
 const MAKERS: [&str; 2] = ["passwords", "kafka-topics"];
-/// Where containers find their passwords.
+/// Folder in which containers find their passwords.
 const PASSWORDS: &str = "/run/passwords/";
 
-/// `deploy/passwords.sh` with a folder, and with passwords that are given.
+/// Runs `deploy/passwords.sh` for a folder, with some passwords set.
 fn make_passwords(folder: &Path, chosen: &[(&str, &str)]) -> Output {
     let mut script = Command::new("bash");
     script.arg(root().join("deploy/passwords.sh")).arg(folder);
     script.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").envs(chosen.iter().copied()).output().unwrap()
 }
 
-/// The files that it makes, by their paths.
+/// Returns the files that the script creates, by path.
 fn passwords(folder: &Path, chosen: &[(&str, &str)]) -> BTreeMap<String, String> {
     let made = make_passwords(folder, chosen);
     assert!(made.status.success(), "{made:?}");
@@ -51,7 +51,7 @@ fn passwords(folder: &Path, chosen: &[(&str, &str)]) -> BTreeMap<String, String>
     made.map(named).collect()
 }
 
-/// The variables of `orch.env`, which a shell reads.
+/// Parses the variables of `orch.env`, which a shell reads.
 fn variables(text: &str) -> BTreeMap<String, String> {
     let value = |quoted: &str| quoted.strip_prefix('\'').unwrap().strip_suffix('\'').unwrap().to_owned();
     text.lines().map(|line| line.split_once('=').unwrap()).map(|(name, quoted)| (name.into(), value(quoted))).collect()
@@ -111,7 +111,7 @@ fn it_brings_the_servers_and_only_this_machine_reaches_them() {
             };
             assert!(exists, "{name} mounts `{volume}`");
         }
-        // What ends by itself is waited for until then, and everything else until its check says that it works.
+        // Dependencies on services that exit wait for their exit; all other dependencies wait for the health check.
         let has_check = !service["healthcheck"].is_badvalue();
         assert_eq!(has_check, !MAKERS.contains(&name), "{name}");
         for other in names(&service["depends_on"]) {
@@ -132,7 +132,7 @@ fn its_passwords_are_made_once() {
         assert!(text.len() >= 32, "{name} is short");
     }
     assert_eq!(passwords(one.path(), &[("MYSQL_PASSWORD", "later")]), made, "what is there stays");
-    // As from the `.env` of a stack that has data.
+    // Passwords from the `.env` of a stack that already has data.
     let chosen = passwords(other.path(), &[("MYSQL_PASSWORD", "chosen-1")]);
     assert_eq!(chosen["mysql/MYSQL_PASSWORD"], "chosen-1");
     assert_eq!(connections(&chosen["orch/orch.env"])["retail_mysql"], "mysql://cdc:chosen-1@mysql:3306/retaildb");
@@ -143,7 +143,7 @@ fn its_passwords_are_made_once() {
     assert!(said.contains("\nhint: "), "{said}");
 }
 
-/// Tasks run as the user `orch` of the container.
+/// Tasks run as the user `orch` of the container, which must not read these files.
 #[test]
 fn only_root_reads_the_secrets_of_orch() {
     let folder = tempfile::tempdir().unwrap();
@@ -194,7 +194,7 @@ fn only_root_reads_the_secrets_of_orch() {
     assert!(!started.contains("SECRETS_FILE"), "{started}");
 }
 
-/// The services of our image that mount a volume.
+/// Returns the services of our image that mount a volume.
 fn names_of_mounting<'a>(services: &'a Yaml, volume: &str) -> Vec<&'a str> {
     let mounts = |name: &&str| {
         let is_ours = services[*name]["image"].as_str() == Some("orch");
@@ -268,7 +268,7 @@ fn its_connections_are_those_that_the_pipelines_ask_for() {
     assert_eq!(ids, expected);
 }
 
-/// A listener of a broker by its name: `INSIDE` → `kafka:9092`.
+/// Parses the listeners of a broker by name: `INSIDE` → `kafka:9092`.
 fn listeners(of: &str) -> BTreeMap<&str, &str> {
     of.split(',').map(|listener| listener.split_once("://").unwrap()).collect()
 }
@@ -282,18 +282,18 @@ fn its_broker_tells_containers_and_this_machine_where_they_reach_it() {
     assert_eq!((listens["INSIDE"], tells["INSIDE"]), (":9092", "kafka:9092"));
     let (there, here) = (listens["OUTSIDE"], tells["OUTSIDE"].strip_prefix("localhost:").unwrap());
     assert_eq!(texts(&kafka["ports"]), [format!("127.0.0.1:{here}{there}")]);
-    // Clients do not reach the controller: only the broker itself does.
+    // Only the broker itself connects to the controller.
     assert_eq!(tells.len(), 2);
     assert_eq!(format!("1@localhost{}", listens["CONTROLLER"]), said("KAFKA_CONTROLLER_QUORUM_VOTERS"));
     let protocols = said("KAFKA_LISTENER_SECURITY_PROTOCOL_MAP");
     let named: Vec<&str> = protocols.split(',').filter_map(|one| one.strip_suffix(":PLAINTEXT")).collect();
     assert!(listens.keys().all(|name| named.contains(name)), "{protocols}");
     assert_eq!(texts(&kafka["volumes"]), [format!("kafka:{}", said("KAFKA_LOG_DIRS"))]);
-    // The tests of streams have the same one.
+    // The broker has the same version as in the tests of streams.
     let tested = include_str!("../../../tests/support/src/kafka/pom.xml");
     let version = kafka["image"].as_str().unwrap().strip_prefix("apache/kafka:").unwrap();
     assert!(tested.contains(&format!("<artifactId>kafka_2.13</artifactId><version>{version}</version>")), "{version}");
-    // It and the containers that write there agree.
+    // Services that produce to the broker use its advertised address.
     for service in ["orch", "logging-server"] {
         let topics = &compose["services"][service]["environment"]["ORCH_CONN_TOPICS"];
         assert_eq!(topics.as_str(), Some(format!("kafka://{}", tells["INSIDE"]).as_str()), "{service}");
@@ -377,7 +377,8 @@ fn its_image_is_both_binaries_and_nothing_of_the_tests() {
         let lines = stage.lines().filter_map(|line| line.strip_prefix(kind));
         lines.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
     };
-    // All that it has beyond its base: the first stage, with the sources and what is built of them, stays behind.
+    // The complete contents of the image beyond its base: the build stage, with the sources and build artifacts, is not
+    // part of it.
     let copied = [
         "--from=build /usr/local/bin/orch /usr/local/bin/orch-pipelines /usr/local/bin/",
         "deploy/as-orch.sh /usr/local/bin/as-orch",

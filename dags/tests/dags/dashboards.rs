@@ -1,5 +1,5 @@
-//! The dashboards of the bundle with real processes: every figure against DuckDB over the same files or against golden answers, and a
-//! dashboard of a file that is dropped into the folder.
+//! The dashboards of the bundle with real processes: their values equal those of DuckDB over the same files or golden
+//! files. Includes a dashboard file that is added at run time.
 
 use crate::data;
 use crate::http::ask;
@@ -10,7 +10,7 @@ use serde_json::Value;
 use std::path::Path;
 use std::process::Command;
 
-/// A web server over the database of a world, and the token of a user who may read data.
+/// A web server on the database of a world, and the token of a user who may read data.
 pub(crate) struct Dashboards {
     address: String,
     token: String,
@@ -23,7 +23,7 @@ impl Dashboards {
         Dashboards { address: address.trim_end_matches('/').into(), token }
     }
 
-    /// What the API answers: the rows or the problem of each panel.
+    /// Returns the API response: the rows or the error of each panel.
     fn rows(&self, dashboard: &str, filters: &[&str]) -> Value {
         let filters: Vec<String> = filters.iter().map(|filter| format!("filter={filter}")).collect();
         let path = format!("/api/orch/v1/dashboards/{dashboard}?{}", filters.join("&"));
@@ -33,7 +33,7 @@ impl Dashboards {
     }
 }
 
-/// The rows of a panel as CSV, every value as its text.
+/// Returns the rows of a panel as CSV.
 fn csv(rows: &Value, panel: &str) -> String {
     let all = rows["panels"].as_array().unwrap();
     let found = all.iter().find(|one| one["id"] == panel).unwrap_or_else(|| panic!("no panel `{panel}`"));
@@ -43,7 +43,7 @@ fn csv(rows: &Value, panel: &str) -> String {
     found["rows"].as_array().unwrap().iter().map(line).collect()
 }
 
-/// Some columns of a golden file, without its header.
+/// Returns some columns of a golden file, without its header.
 fn golden(name: &str, columns: &[usize]) -> Vec<String> {
     let text = data::text(&format!("golden/{name}.csv"));
     let line = |line: &str| {
@@ -53,7 +53,7 @@ fn golden(name: &str, columns: &[usize]) -> Vec<String> {
     text.lines().skip(1).map(line).collect()
 }
 
-/// Over all days, so that every row of the gold tables counts.
+/// Compares the shop's dashboard over all days, so that every row of the gold tables counts.
 pub(crate) async fn the_shop_is_golden(world: &mut World) {
     let shop = Dashboards::open(world).await.rows("retail", &["days:400"]);
     assert_eq!(csv(&shop, "revenue-by-day").lines().collect::<Vec<_>>(), golden("orders_time_series", &[0, 2]));
@@ -81,7 +81,7 @@ pub(crate) async fn the_shop_is_golden(world: &mut World) {
     );
 }
 
-/// What trips, weather and forecasts of a world are on its dashboards, against DuckDB over the files and over the tables.
+/// Compares the dashboards of trips, weather and forecasts with DuckDB over the files and over the tables.
 pub(crate) async fn trips_and_weather_are_as_duckdb_says(world: &mut World) {
     let dashboards = Dashboards::open(world).await;
     let folder = world.path().join("looked");

@@ -1,4 +1,4 @@
-//! RetailDB as the tests have it: packed files without headers, read into typed frames.
+//! RetailDB as test data: compressed files without headers, read into typed frames.
 
 use arrow::datatypes::Field;
 use flate2::read::GzDecoder;
@@ -16,13 +16,13 @@ pub(crate) fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data")
 }
 
-/// Whether there is such a file, packed or not.
+/// Returns true if the file exists, compressed or not.
 pub(crate) fn exists(name: &str) -> bool {
     let path = folder().join(name);
     path.exists() || path.with_added_extension("gz").exists()
 }
 
-/// The text of a file, unpacked where it is packed.
+/// Returns the text of a file, which may be compressed.
 pub(crate) fn text(name: &str) -> String {
     let path = folder().join(name);
     let packed = path.with_added_extension("gz");
@@ -35,7 +35,6 @@ pub(crate) fn text(name: &str) -> String {
     text
 }
 
-/// The six tables of the shop.
 #[derive(Debug, Clone)]
 pub(crate) struct Raw {
     pub(crate) categories: DataFrame,
@@ -51,7 +50,7 @@ pub(crate) fn raw() -> Raw {
     Raw { categories, customers, departments, order_items, orders, products }
 }
 
-/// A table of silver or gold, and its rows.
+/// A table of silver or gold with its rows.
 #[derive(Debug, Clone)]
 pub(crate) struct Made {
     pub(crate) model: &'static Model,
@@ -94,7 +93,7 @@ fn frame(table: &TableSpec) -> DataFrame {
 }
 
 fn typed(name: &str, of: &DataType) -> Expr {
-    // An empty text is one here.
+    // In these files an empty field is an empty string, not null.
     let written = col(name).fill_null(lit(""));
     if matches!(of, DataType::Datetime(..)) {
         let format = StrptimeOptions { format: Some("%Y-%m-%d %H:%M:%S%.f".into()), ..StrptimeOptions::default() };

@@ -1,5 +1,5 @@
-//! What the bundle declares, before anything runs: here and not beside each pipeline, since a test of the library that reaches its
-//! tasks makes the code of all of them once more.
+//! Checks of the DAGs, streams and dashboards that the bundle declares. They are not in the library, because a library
+//! test that refers to tasks compiles all their code again.
 
 use orch::{Dag, Dashboard};
 use orch_dags::retail::tables::{self, GOLD, SILVER};
@@ -137,7 +137,7 @@ fn named(id: &str) -> Dag {
     orch_dags::dags().into_iter().find(|dag| dag.spec().dag_id == id).unwrap_or_else(|| panic!("{id}"))
 }
 
-/// `task; task < its upstreams`, by name.
+/// Returns `task; task < its upstreams`, sorted by name.
 fn tasks_of(dag: &Dag) -> String {
     let mut tasks: Vec<String> = dag
         .tasks()

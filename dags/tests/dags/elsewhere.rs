@@ -1,5 +1,5 @@
-//! A connection `lake` whose catalog is not in the database of orch. In another Postgres, people may not know that; a catalog over HTTP is meant,
-//! and tasks commit to it before their outcome.
+//! A connection `lake` whose catalog is not in the database of orch. Another Postgres database is probably a mistake
+//! and is rejected. A catalog over HTTP is intended; tasks commit to it before their outcome is recorded.
 
 use crate::retail::killed_at_every_stage;
 use crate::world::{FinishedCommand, World, command};
@@ -18,14 +18,14 @@ use std::sync::Arc;
 async fn a_lake_in_another_postgres_is_refused_before_a_task_reads_or_writes_anything() {
     let nothing = Migrator { migrations: Cow::Borrowed(&[]), ..Migrator::DEFAULT };
     let (server, beside) = (private_server(Durability::None).await, TestDb::new(&nothing).await);
-    // The databases of another installation: on a server of its own, and beside this one's.
+    // Databases of another installation: on another server, and on the same server.
     for url in [server.url(), beside.url()] {
         let mut world = World::new().await;
         let migrate = command(world.path()).env("ORCH_DATABASE_URL", &url).args(["db", "migrate"]).output();
         FinishedCommand::of(&migrate.unwrap()).done();
         let warehouse = world.path().join("warehouse");
         world.set("ORCH_CONN_LAKE", format!("{url}&warehouse=file://{}", warehouse.display()));
-        // No server listens there: a task that asks the source fails with another error.
+        // No server listens on this port, so a task that connects to the source fails with another error.
         world.set("ORCH_CONN_RETAIL_MYSQL", "mysql://root@127.0.0.1:1/retail");
         let world = world.at_work();
 
@@ -37,7 +37,7 @@ async fn a_lake_in_another_postgres_is_refused_before_a_task_reads_or_writes_any
                 "`ORCH_DATABASE_URL`",
             ],
         );
-        // Streams need no transaction with orch's own database, and write there.
+        // Streams may write to this database, because they need no transaction with the database of orch.
         assert!(!world.path().join("data/buckets").exists(), "no task wrote anything");
     }
 }
@@ -70,7 +70,7 @@ async fn a_worker_that_is_killed_at_every_stage_leaves_golden_tables_in_a_catalo
     assert_eq!(sums.replace("\r\n", "\n"), "n\n172198\n");
 }
 
-/// A run that asks for nothing else before.
+/// Asserts that a run is rejected before it accesses anything else.
 fn is_refused(world: &World, said: &[&str]) {
     world.trigger("retail_medallion", "far", &json!({})).failed();
     let log = world.log("retail_medallion", "raw.ingest_orders", "far");

@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 const LIST: [&str; 4] = ["dags", "list", "-o", "json"];
 const STREAMS: &str = "select count(*) from stream where version is not null";
 
-/// The ids of the listed DAGs.
+/// Returns the ids of the listed DAGs.
 fn dags(listed: &str) -> BTreeSet<String> {
     let rows: Vec<Value> = serde_json::from_str(listed).unwrap_or_default();
     rows.iter().filter_map(|row| row["dag_id"].as_str()).map(String::from).collect()
@@ -92,7 +92,7 @@ async fn examples_that_are_switched_off_later_stop_and_come_back() {
     world.wait_for("the maintenance alone", &LIST, |ended| dags(&ended.out) == maintenance());
     until_count(&world, STREAMS, 0).await;
     until_count(&world, "select count(*) from dashboard", 0).await;
-    // Their positions are kept for the day on which they are switched on again.
+    // The positions of the streams are kept in case examples are switched on again.
     assert_eq!(count(&world, "select count(*) from stream").await, streams);
 
     world.kill(second);

@@ -1,5 +1,5 @@
-//! First starts: a folder that is not there yet, everything that begins by itself in it, and a first run at once. Tables,
-//! schemas and databases are made by many tasks in the same moments, and no try of any may fail by that.
+//! First starts in a folder that does not exist yet: all scheduled DAGs, and a manual run immediately. Many tasks
+//! create tables, schemas and databases concurrently, and this must not fail any attempt.
 
 use crate::standalone::Standalone;
 use serde_json::Value;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_mins(3);
 
-/// So many one after the other; `ORCH_TEST_LONG=20` takes twenty of each.
+/// Returns the number of rounds: 1, or the value of `ORCH_TEST_LONG` (20 if it is not a number).
 #[expect(clippy::disallowed_methods, reason = "it says how long a test takes")]
 fn rounds() -> usize {
     std::env::var("ORCH_TEST_LONG").ok().map_or(1, |rounds| rounds.parse().unwrap_or(20))
@@ -18,7 +18,7 @@ fn list(standalone: &Standalone, arguments: &[&str]) -> Vec<Value> {
     serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{error}: {said:?}"))
 }
 
-/// All runs, when there is one of each of these DAGs and all have ended.
+/// Waits until each of these DAGs has a run and all runs have ended, and returns all runs.
 fn ended(standalone: &Standalone, dags: &[&str]) -> Vec<Value> {
     let began = Instant::now();
     loop {
@@ -42,7 +42,7 @@ fn the_first_runs_of_a_new_folder_succeed_at_their_first_try() {
             let (dag, id) = (run["dag_id"].as_str().unwrap(), run["run_id"].as_str().unwrap());
             for task in list(&standalone, &["tasks", "states-for-dag-run", dag, id]) {
                 let tries = task["try_number"].as_u64().unwrap();
-                // Files of trips that touch the same days are loaded one after the other, by a second try.
+                // Files with trips of the same days conflict and are loaded one after the other, by retries.
                 let most = if dag == "nyc_taxi_iceberg_etl" { 9 } else { 1 };
                 assert!(tries <= most && task["state"] != "failed", "round {round}: {task}");
             }

@@ -1,5 +1,5 @@
-//! The forecasts with real processes: what is known decides what is served, versions are added, and what came is held against
-//! what was said.
+//! The forecasts with real processes: which data a forecast uses, how versions are added, and how forecasts are
+//! compared with later trips.
 
 use crate::analytics::{csv, world_of};
 use crate::guides::assert_questions_have_answers;
@@ -13,10 +13,10 @@ use std::sync::Arc;
 const MONTHS: [&str; 6] = ["2018-10", "2018-11", "2018-12", "2019-01", "2019-02", "2019-03"];
 const DAG: &str = "demand_forecast";
 const FARES: &str = "fare_prediction";
-/// Every zone in every hour of a week.
+/// Number of rows: every zone in every hour of a week.
 const ROWS: usize = 265 * 168;
 
-/// Half a year of history: two weeks are held out, not eight.
+/// Returns a conf for half a year of history that holds out two weeks, not eight.
 fn asked(reference: &str, retrain_after_days: u32) -> Value {
     json!({
         "reference_date": reference, "weeks": 30, "held_out_weeks": 2, "retrain_after_days": retrain_after_days,
@@ -28,12 +28,12 @@ async fn rows(world: &World, table: &str, filter: Filter) -> Vec<RecordBatch> {
     table.scan().filter(filter).collect().await.unwrap()
 }
 
-/// What a forecast says, as text, but for the time at which it was made.
+/// Returns a forecast as CSV, without the time at which it was computed.
 async fn said(world: &World, reference: &str) -> String {
     csv(&rows(world, "ml.demand_forecast", Filter::eq("reference_date", reference)).await)
 }
 
-/// What a query gives, without its header.
+/// Returns the result of a query as CSV lines, without its header.
 fn sql(world: &World, query: &str) -> Vec<String> {
     world.run(&["sql", query, "-o", "csv"]).done().lines().skip(1).map(String::from).collect()
 }
@@ -45,9 +45,9 @@ const MODELS: &str = "select reference_date, state, mase < 0.95, coverage betwee
 #[tokio::test(flavor = "multi_thread")]
 async fn versions_are_added_and_only_a_good_one_is_used() {
     let (world, _files) = world_of(&MONTHS).await;
-    // The run that is due then foretells the week after the newest day, which no other run is asked for.
+    // The scheduled run forecasts the week after the newest day, which no other run of this test requests.
     world.run(&["dags", "unpause", DAG]).done();
-    // Three weeks of trips are no history: said so, and served as a week before.
+    // Three weeks of trips are too little history: the log reports it, and the forecast repeats the week before.
     world.good(DAG, "little", &asked("2018-10-20", 7));
     let log = world.run(&["tasks", "logs", DAG, "train_demand", "little"]).out;
     assert!(log.contains("too little history for a model"), "{log}");
@@ -57,7 +57,7 @@ async fn versions_are_added_and_only_a_good_one_is_used() {
     world.good(DAG, "none", &asked("2017-05-01", 7));
     assert_eq!(world.run(&["tasks", "state", DAG, "predict_demand", "none"]).out, "skipped\n");
 
-    // A model, and the same again.
+    // Train a model, then run again.
     world.good(DAG, "first", &asked("2019-03-08", 7));
     let first = said(&world, "2019-03-08").await;
     assert_eq!(first.lines().filter(|row| row.contains(",gradient_boosted_trees,2019-03-08-")).count(), ROWS);
@@ -67,7 +67,8 @@ async fn versions_are_added_and_only_a_good_one_is_used() {
     assert_eq!(sql(&world, MODELS).len(), 1, "the same trips give the same version");
     assert_eq!(said(&world, "2019-03-08").await, first);
 
-    // A week later: another version beside it, and the first forecast is held against what came. A hole is unusual.
+    // A week later, a second version is added, and the first forecast is compared with the trips. Hours without trips
+    // are an anomaly.
     let lake = world.lake();
     let trips = lake.table(&"nyc_taxi.trips".parse().unwrap()).await.unwrap();
     let evening =
@@ -82,14 +83,14 @@ async fn versions_are_added_and_only_a_good_one_is_used() {
                 and date_trunc('day', anomaly_hour) = timestamp '2019-03-12 00:00:00' order by 1";
     let hole = sql(&world, hole);
     assert!(hole.len() >= 2 && hole.iter().all(|row| row.ends_with(",fewer,0")), "{hole:?}");
-    // What came later is nothing to a forecast of before.
+    // Later trips do not change a forecast for an earlier date.
     world.good(DAG, "before", &asked("2019-03-08", 7));
     assert_eq!(said(&world, "2019-03-08").await, first);
     let later = said(&world, "2019-03-15").await;
     assert!(later.contains(",gradient_boosted_trees,2019-03-15-"));
     assert_questions_have_answers(&world, "forecast", 3);
 
-    // Versions that a week before beats are kept and not used.
+    // Versions that are worse than the week before are kept and not used.
     spoil(&world, |reference| reference > "2019-03-08").await;
     world.good(DAG, "one", &asked("2019-03-15", 30));
     assert_eq!(said(&world, "2019-03-15").await.matches(",gradient_boosted_trees,2019-03-08-").count(), ROWS);
@@ -99,7 +100,7 @@ async fn versions_are_added_and_only_a_good_one_is_used() {
     assert_eq!((naive.matches(",seasonal_naive,-").count(), sql(&world, MODELS).len()), (ROWS, 2));
 }
 
-/// Says of versions that they are no good.
+/// Marks versions as worse than their baseline.
 async fn spoil(world: &World, which: impl Fn(&str) -> bool) {
     let lake = world.lake();
     let table = lake.table(&"ml.models".parse().unwrap()).await.unwrap();

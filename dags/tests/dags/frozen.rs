@@ -1,5 +1,5 @@
-//! A worker is frozen with all of its streams, another worker takes them over, and the first one continues. No record is lost or
-//! written twice, and no older row replaces a newer one.
+//! A worker is frozen with all of its streams, another worker takes them over, and the first one continues. No record
+//! is lost or written twice, and no older row replaces a newer one.
 
 mod kinds;
 
@@ -17,7 +17,7 @@ const ROUNDS: usize = 20;
 #[cfg(not(feature = "torture"))]
 const ROUNDS: usize = 1;
 
-/// Transactions of a step of the sources.
+/// Number of transactions per step of the sources.
 const UPDATES: usize = 10;
 /// Maximum number of transactions before a worker is frozen: about a second.
 const MAX_UPDATES: usize = 60;
@@ -40,7 +40,7 @@ async fn a_frozen_worker_writes_nothing_when_it_continues() {
     let mut stopped_at_work = 0;
     for round in 0..ROUNDS {
         sources.step(&world, UPDATES).await;
-        // Streams commit each 300 ms, so the worker has read some of these changes and not written them yet.
+        // Streams commit every 300 ms, so the worker has read some of these changes and not written them yet.
         let updates = 1 + rng.below(MAX_UPDATES);
         let about = format!("seed {seed}, round {round}, frozen after {updates} updates");
         sources.update(updates).await;
@@ -54,7 +54,7 @@ async fn a_frozen_worker_writes_nothing_when_it_continues() {
         let before = world.said().len();
         signal(holder, Signal::SIGCONT);
         until_lost(&world, before, &epochs).await;
-        // A record that the first worker wrote after it continued is in its topic before these records.
+        // The topic has any record that the first worker wrote after it continued before these records.
         sources.step(&world, 0).await;
         sources.until_copied(&world, &format!("{about}, and continued")).await;
         world.kill(holder);
@@ -78,7 +78,7 @@ fn signal(pid: u32, signal: Signal) {
     kill(Pid::from_raw(pid.cast_signed()), signal).unwrap();
 }
 
-/// Waits until a worker has leased each stream under a later epoch than this one.
+/// Waits until a worker has leased each stream under an epoch later than `before`.
 async fn until_held(world: &World, before: &Epochs) -> Epochs {
     let (began, mut db) = (Instant::now(), world.db().await);
     loop {
@@ -95,7 +95,8 @@ async fn until_held(world: &World, before: &Epochs) -> Epochs {
     }
 }
 
-/// Waits until the worker that held these epochs has reported, behind these bytes of the log, that it lost each of them.
+/// Waits until the worker that held these epochs has reported, after the first `logged` bytes of the log, that it lost
+/// each of them.
 async fn until_lost(world: &World, logged: usize, epochs: &Epochs) {
     let began = Instant::now();
     loop {

@@ -1,4 +1,4 @@
-//! The transformations alone, against answers that DuckDB computed from the same files.
+//! The SQL transformations alone, compared with results that DuckDB computed from the same files.
 
 use crate::data::{self, Made, Raw, gold, silver};
 use orch_dags::retail::tables::GOLD;
@@ -12,19 +12,19 @@ fn made<'m>(layer: &'m [Made], name: &str) -> &'m DataFrame {
     &layer.iter().find(|made| made.model.table.name == name).unwrap().frame
 }
 
-/// As text, which is as exact as it gets.
+/// Returns a frame as CSV text, which preserves every value exactly.
 pub(crate) fn csv(mut frame: DataFrame) -> String {
     let mut text = Vec::new();
     CsvWriter::new(&mut text).finish(&mut frame).unwrap();
     String::from_utf8(text).unwrap()
 }
 
-/// The gold tables with known rows: those that have a file in `tests/data/golden`.
+/// Returns the gold tables that have a golden file in `tests/data/golden`.
 pub(crate) fn golden_tables() -> impl Iterator<Item = &'static str> {
     GOLD.iter().map(|model| model.table.name).filter(|name| data::exists(&format!("golden/{name}.csv")))
 }
 
-/// Which line differs says more than two long texts.
+/// Compares line by line, so that a failure shows the first difference.
 #[track_caller]
 pub(crate) fn assert_golden(name: &str, found: &str) {
     let golden = data::text(&format!("golden/{name}.csv"));
@@ -49,7 +49,7 @@ fn gold_is_golden_to_the_cent() {
     assert_golden("top10_customers", &csv(best.collect().unwrap()));
 }
 
-/// Facts that were read before somebody was renamed, moved or deleted.
+/// Facts that were extracted before a dimension row was renamed, moved or deleted.
 #[test]
 fn gold_has_the_names_of_the_dimensions_and_loses_no_cent() {
     let mut raw = RAW.clone();
@@ -70,7 +70,7 @@ fn gold_has_the_names_of_the_dimensions_and_loses_no_cent() {
     assert_eq!((gone.height(), gone.column("customer_lname").unwrap().null_count()), (1, 1));
 }
 
-/// Everything by another name, as `concat('1', left(name, 40))` makes it.
+/// Renames all values of a column like `concat('1', left(name, 40))` does.
 pub(crate) fn renamed(frame: &DataFrame, column: &str) -> DataFrame {
     let name = (lit("1") + col(column).str().slice(lit(0), lit(40))).alias(column);
     frame.clone().lazy().with_column(name).collect().unwrap()

@@ -1,9 +1,9 @@
-//! Runs every command that `README.md` and the guides print, beside one standalone with its pipelines.
+//! Runs every command that `README.md` and the guides print, next to one standalone with its pipelines.
 //!
-//! The commands of a guide are one script of bash, in a folder of the guide. The script has one line for each line of the
-//! guide, empty outside of the blocks of commands, so the line numbers of bash are the line numbers of the guide.
+//! The commands of a guide are one script of bash, in a folder of the guide. The script has one line for each line of
+//! the guide, empty outside of the command blocks, so the line numbers of bash are the line numbers of the guide.
 //! `guide_runs/run.sh` defines functions named `orch` and `orch-pipelines`, which report each failed command.
-//! `guide_runs/before/GUIDE.sh` creates what a guide presumes.
+//! `guide_runs/before/GUIDE.sh` creates the objects that a guide requires.
 
 use crate::standalone::{PASSWORD, Standalone};
 use crate::world::{FinishedCommand, bundle, command};
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
-/// Languages of blocks of commands. In a block `console` a command follows `$ `.
+/// Languages of command blocks. In a `console` block, a command follows `$ `.
 const LANGUAGES: [&str; 3] = ["bash", "sh", "console"];
 
 /// Guides whose commands are one script of another test: `first_day.rs` and `guide.rs` in `tests/cli/tests/cli`.
@@ -36,9 +36,9 @@ const NOT_RUN: [(&str, &str, &str); 10] = [
     ("topics", "orch topics produce weather '{\"city\": \"Oslo\"}' --connection events", "needs Kafka, as above"),
 ];
 
-/// Replacements in the scripts: guide, or `*` for all guides; text of the guide; text of the script.
-/// `{here}` is the folder of the guide, `{url}` the address of the web server, `{port}` a free port, `{web}` and `{mail}`
-/// are the ports of two receivers of alerts.
+/// Replacements in the scripts: guide, or `*` for all guides; text of the guide; text of the script. `{here}` is the
+/// folder of the guide, `{url}` the address of the web server, `{port}` a free port, `{web}` and `{mail}` are the ports
+/// of two receivers of alerts.
 const REPLACED: [(&str, &str, &str); 32] = [
     // Addresses and paths.
     ("*", "http://localhost:8080", "{url}"),
@@ -70,10 +70,10 @@ const REPLACED: [(&str, &str, &str); 32] = [
         "skip logging_weather --partition 0 --offset 17",
         "skip -y logging_weather --partition 0 --offset 1000000",
     ),
-    // A line of a crontab.
+    // The line is from a crontab.
     ("backup", "0 2 * * * ", ""),
     ("backup", "\\%", "%"),
-    // Commands that ask at a terminal.
+    // Commands that ask for confirmation.
     ("backfills", "orch tasks clear ", "orch tasks clear --yes "),
     // A connection with the name of the guide would replace the sample data of the pipelines.
     ("retail", "spark_default", "spark_of_the_shop"),
@@ -161,12 +161,12 @@ fn commands(text: &str) -> Commands<'_> {
     all
 }
 
-/// Returns the printed results, which are blocks `text` right behind a block of commands, by the line of the first fence
-/// of the commands.
+/// Returns the printed results, which are `text` blocks right after a command block, by the line of the first fence of
+/// the commands.
 fn results(text: &str) -> BTreeMap<usize, String> {
     let printed: BTreeMap<usize, String> = examples(text, "text").into_iter().collect();
     let blocks = LANGUAGES.iter().flat_map(|language| examples(text, language));
-    // Between the blocks are the closing fence, an empty line and the opening fence of the block `text`.
+    // Between the blocks are the closing fence, an empty line and the opening fence of the `text` block.
     let result =
         |(line, block): (usize, String)| Some((line - 1, printed.get(&(line + block.lines().count() + 3))?.clone()));
     blocks.filter_map(result).collect()

@@ -1,4 +1,4 @@
-//! Guides of pipelines: their code is that of the pipeline, and their questions have answers.
+//! Guides of pipelines: their code is in the source of the pipeline, and their queries return rows.
 
 use crate::world::World;
 use orch::Schedule;
@@ -7,7 +7,7 @@ use orch_test_support::guide::{examples, guide, words};
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// Each guide with the folders of its code, and how many pieces of it it shows at least.
+/// Each guide with the folders of its code, and the minimum number of code examples in it.
 const GUIDES: [(&str, &[&str], usize); 4] = [
     ("analytics", &["src/analytics", "src/common/nyc"], 2),
     ("forecast", &["src/taxi/forecast", "../forecast/src"], 1),
@@ -42,7 +42,7 @@ fn the_code_of_a_guide_is_the_code_that_runs() {
     }
 }
 
-/// At least so many, each asked of tables that have rows.
+/// Asserts that a guide has at least `least` queries, and that each of them returns rows.
 #[track_caller]
 pub(crate) fn assert_questions_have_answers(world: &World, name: &str, least: usize) {
     let questions = examples(&guide(name), "sql");
@@ -79,11 +79,11 @@ fn tables_of_the_shop(text: &str) -> Vec<&str> {
     found
 }
 
-/// A query or a command of a guide works after `retail_medallion` has run.
+/// Queries and commands of guides must work after `retail_medallion` has run.
 #[test]
 fn guides_name_tables_of_the_shop_that_the_pipeline_makes() {
     let models = SILVER.iter().chain(GOLD.iter()).map(|model| model.table.name);
-    // The quarantine of `orders_fact`, and its view in Postgres.
+    // Adds the quarantine of `orders_fact`, and its view in Postgres.
     let made: BTreeSet<&str> = models.chain(["orders_fact_quarantine", "order_fact"]).collect();
     let guides = guides();
     let named: Vec<(&str, &str)> = guides

@@ -1,11 +1,11 @@
-//! One question over HTTP.
+//! A minimal HTTP client.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
 pub(crate) struct PlainResponse {
     pub(crate) status: u16,
-    /// The first line and the headers.
+    /// Status line and headers.
     pub(crate) head: String,
     pub(crate) body: String,
 }

@@ -1,4 +1,4 @@
-//! The same streams with Apache Kafka in the place of the built-in log: golden tables, workers killed, topics read again.
+//! The tests of streams with Apache Kafka instead of the built-in log: golden tables, killed workers, replayed topics.
 
 use crate::data;
 use crate::streams::{assert_logged_is_golden, assert_users_are_golden};
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 const LOTS: usize = 5;
 
-/// Topic, its partitions, its recorded records.
+/// Topic, number of partitions, and file with its recorded records.
 const TOPICS: [(&str, i32, &str); 3] =
     [("weather", 1, "logging_weather"), ("users", 4, "users"), ("openweather", 3, "openweather")];
 
@@ -34,7 +34,7 @@ fn recorded(name: &str) -> Vec<NewRecord> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_kafka_the_tables_are_golden_as_well() {
-    // Its own: other tests have topics of these names on the shared one.
+    // A separate broker, because other tests use topics with these names on the shared one.
     let broker = Kafka::start().await;
     let topics = Connection::from_uri("topics", &format!("kafka://{}", broker.address())).unwrap();
     let producer = KafkaProducer::open(&topics).unwrap();
@@ -66,7 +66,7 @@ async fn with_kafka_the_tables_are_golden_as_well() {
     }
     world.assert_views("live").await;
     taxi_changes::assert_trips_came(&world, 1).await;
-    // The topics from their beginning once more.
+    // Replay all topics from the earliest offset.
     world.run(&["streams", "reset", "logging_weather", "--to-earliest", "--empty-table"]).done();
     world.run(&["streams", "reset", "taxi_trips_cdc", "--to-earliest", "--empty-table"]).done();
     for stream in ["users_mesh", "weather_rt", "weather_bt_hourly", "weather_bt_daily", "taxi_trips"] {

@@ -7,7 +7,8 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::ExitStatusExt as _;
 
-/// Answers `ApiVersions` with a null list, for which librdkafka 2.12.1 allocates a negative number of bytes.
+/// Starts a broker that answers `ApiVersions` with a null list, for which librdkafka 2.12.1 allocates a negative number
+/// of bytes.
 fn start_malformed_broker() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -15,7 +16,7 @@ fn start_malformed_broker() -> SocketAddr {
         let mut open = Vec::new();
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
-            // A client that has aborted closes its connection at any time.
+            // The connection of an aborted client may close at any time.
             if respond(&mut stream).is_ok() {
                 open.push(stream);
             }
@@ -35,7 +36,7 @@ fn respond(stream: &mut TcpStream) -> std::io::Result<()> {
     stream.write_all(&[&[0, 0, 0, 7][..], correlation_id, &no_error, &null_list].concat())
 }
 
-/// The error of a stream, and whether it waits for a restart.
+/// Returns the error of a stream, and whether it waits for a manual restart.
 async fn failure(db: &mut PgConnection, stream: &str) -> (String, bool) {
     sqlx::query_as("select coalesce(error, ''), coalesce(retry_at = 'infinity', false) from stream where name = $1")
         .bind(stream)
@@ -67,7 +68,7 @@ async fn a_broker_that_aborts_the_client_stops_only_the_streams_of_its_connectio
         let worker = world.start_worker();
         let status = world.wait_for_end(worker);
         assert_eq!(status.signal(), Some(Signal::SIGABRT as i32), "{status}: {}", world.said());
-        // The worker aborts when the first of them connects. It may not have taken the other one yet.
+        // The worker aborts when the first of the two streams connects. It may not have leased the other one yet.
         let failures = [failure(&mut db, "events").await, failure(&mut db, "orders").await];
         assert!(failures.iter().all(|(_, waits)| *waits == is_last), "{failures:?}: {}", world.said());
         let is_named = failures.iter().any(|(error, _)| error.starts_with(abort));

@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// The engine, the number of rows and the content hash of each table, by bucket and table.
+/// Engine, number of rows and content hash of each table, by bucket and table.
 pub(crate) type Tables = BTreeMap<String, (String, u64, String)>;
 
 const BUCKETS: [&str; 3] = [RAW_BUCKET, SILVER_BUCKET, GOLD_BUCKET];
 
-/// Returns the published tables below a folder of buckets. Their objects must exist.
+/// Returns the published tables in a folder of buckets. Asserts that their objects exist.
 pub(crate) fn published(folder: &Path) -> Tables {
     let mut tables = Tables::new();
     for bucket in BUCKETS {
@@ -35,7 +35,7 @@ pub(crate) fn published(folder: &Path) -> Tables {
     tables
 }
 
-/// The number of rows and the content hashes, without the engine.
+/// Returns the number of rows and the content hash of each table, without the engine.
 pub(crate) fn content(tables: &Tables) -> BTreeMap<&str, (u64, &str)> {
     tables.iter().map(|(name, (_, rows, hash))| (name.as_str(), (*rows, hash.as_str()))).collect()
 }

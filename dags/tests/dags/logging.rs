@@ -1,4 +1,4 @@
-//! The logging server: a real process, real HTTP, and the record in the table; over the built-in log and over Kafka.
+//! The logging server as a real process over HTTP, with the built-in log and with Kafka: readings reach the table.
 
 use crate::http::{PlainResponse, ask};
 use crate::world::World;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 const SERVER: [&str; 3] = ["logging-server", "--port", "0"];
 
-/// Status and body.
+/// Returns the status and the body.
 fn get(address: &str, path: &str) -> (u16, String) {
     let PlainResponse { status, body, .. } = ask(address, path, &[]);
     (status, body)
@@ -19,7 +19,7 @@ fn sql(world: &World, query: &str) -> Vec<String> {
     csv.lines().skip(1).map(String::from).collect()
 }
 
-/// As the database has it. It may turn at any moment.
+/// Returns the current hour of the database, which may change between two calls.
 async fn hour(world: &World) -> String {
     world
         .csv("select to_char(now() at time zone 'utc', 'YYYY-MM-DD-HH24') as hour")
@@ -30,7 +30,7 @@ async fn hour(world: &World) -> String {
         .into()
 }
 
-/// One that is logged, those that are refused, and what the answers say word for word.
+/// Sends one valid reading and several invalid ones, and checks the responses verbatim.
 async fn takes_readings(world: &World, address: &str) {
     assert_eq!(get(address, "/health"), (200, r#"{"status":"healthy"}"#.into()));
     let before = hour(world).await;
@@ -66,17 +66,17 @@ async fn takes_readings(world: &World, address: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reading_that_is_answered_is_in_the_table_whatever_is_killed() {
     let mut world = World::new().await;
-    // Before any worker has made the topic.
+    // The server starts before any worker has created the topic.
     let (server, address) = world.start_server(&SERVER);
     let worker = world.start_worker();
     takes_readings(&world, &address).await;
-    // What cannot be written is not answered with 200.
+    // A reading that cannot be written is not acknowledged with 200.
     let mut db = world.db().await;
     sqlx::raw_sql("alter table topic_record rename to gone").execute(&mut db).await.unwrap();
     let failed = r#"{"status":"error","message":"Weather data was not logged"}"#;
     assert_eq!(get(&address, "/log?city=Lost&temperature=1.00"), (500, failed.into()));
     sqlx::raw_sql("alter table gone rename to topic_record").execute(&mut db).await.unwrap();
-    // Answered, and then both die.
+    // Kill worker and server after the response.
     world.kill(worker);
     assert_eq!(get(&address, "/log?city=Last&temperature=1.00").0, 200);
     world.kill(server);
@@ -112,7 +112,7 @@ async fn with_a_connection_to_kafka_readings_go_there() {
     let mut world = World::new().await;
     world.set("ORCH_CONN_TOPICS", format!("kafka://{}", broker.address()));
     let (_, address) = world.start_server(&SERVER);
-    // The broker makes the topic at the first record.
+    // The broker creates the topic with the first record.
     assert_eq!(get(&address, "/log?city=First&temperature=1").0, 200);
     world.start_worker();
     assert_eq!(world.streamed("logging_weather", 1).await, 0);

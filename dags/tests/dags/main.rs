@@ -1,4 +1,4 @@
-//! The pipelines as people run them: golden answers on the real data, real processes, real servers, faults.
+//! End-to-end tests of the pipelines: golden results on real data, with real processes, real servers and faults.
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 #![expect(clippy::format_push_string, reason = "scripts for a server read better so")]
 

@@ -1,4 +1,4 @@
-//! `lake_merge` by command, by several tasks, with a killed worker, and with invalid input.
+//! `lake_merge` with the CLI, with several tasks, with a killed worker, and with invalid input.
 
 use crate::upkeep::rows;
 use crate::world::World;
@@ -17,7 +17,7 @@ pub(crate) fn definition() -> TableDef {
     definition.property("orch.upkeep", "off").key(["id"])
 }
 
-/// Creates a table with one file for each city. The file has the ids of the range.
+/// Creates a table with one file per city. The file has the ids of the range.
 pub(crate) async fn filled(lake: &Lake, name: &str, definition: TableDef, cities: &[(&str, Range<i64>)]) -> TableName {
     let name: TableName = name.parse().expect("a valid name");
     let mut table = lake.create(&name, &definition).await.expect("the table is created");
@@ -29,7 +29,7 @@ pub(crate) async fn filled(lake: &Lake, name: &str, definition: TableDef, cities
     name
 }
 
-/// The rows in the form that [`rows`] returns.
+/// Returns the expected rows in the form that [`rows`] returns.
 pub(crate) fn expected(cities: &[(&str, Range<i64>)]) -> Rows {
     let by_id: BTreeMap<i64, &str> = cities.iter().flat_map(|(city, ids)| ids.clone().map(|id| (id, *city))).collect();
     let mut rows: Rows = by_id.iter().map(|(id, city)| row(&format!("{id} {city}"))).collect();
@@ -67,7 +67,7 @@ async fn a_table_is_merged_into_another_by_several_tasks() {
     let snapshots = lake.table(&into).await.unwrap().snapshots().len();
     assert_eq!(snapshots, old.len() + 1);
 
-    // Again with several tasks: the same rows in one snapshot.
+    // Repeat the merge with several tasks: the same rows in one snapshot.
     let conf = json!({ "from": FROM, "into": "retail.orders", "key": ["id"], "bytes_per_task": 6_000 });
     world.good("lake_merge", "divided", &conf);
     assert!(shares(&world, "divided") > 2, "{:?}", states(&world, "divided"));

@@ -1,4 +1,4 @@
-//! What the servers of the bundle tell Prometheus of themselves, read by its own parser.
+//! Metrics that the servers of the bundle export, parsed by Prometheus' own parser.
 
 use crate::http::ask;
 use crate::world::World;
@@ -6,7 +6,7 @@ use orch_test_support::guide::guide;
 use orch_test_support::read_metrics;
 
 const TOKEN: &str = "for prometheus";
-/// Each with something to ask it for.
+/// Servers, each with a path to request.
 const SERVERS: [(&str, &str); 3] = [("serving", "/health"), ("catalog", "/v1/config"), ("logging-server", "/health")];
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,5 @@
-//! The weather of openweathermap.org in both of its ways, as scheduled DAGs and as streams: golden tables, whatever is killed.
+//! The weather of openweathermap.org on both paths, as scheduled DAGs and as streams: golden tables even if processes
+//! are killed.
 
 use crate::data;
 use crate::streams::assert_close;
@@ -10,7 +11,7 @@ use std::collections::BTreeMap;
 pub(crate) const TOPIC: &str = "openweather";
 const LOTS: usize = 4;
 
-/// The recorded topic: values by partition, in lots.
+/// Returns the recorded topic in batches of values by partition.
 pub(crate) fn lots() -> Vec<BTreeMap<String, Vec<String>>> {
     let recorded = data::text("streams/openweather.jsonl");
     let recorded: Vec<Value> = recorded.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -30,7 +31,7 @@ fn records(lots: &[BTreeMap<String, Vec<String>>]) -> (i64, i64) {
     (values().count() as i64, values().filter(|value| value.contains("\"_error\":true")).count() as i64)
 }
 
-/// All days of the recording.
+/// Returns a conf with all days of the recording.
 fn days() -> Value {
     json!({ "from": "2025-08-31", "to": "2025-09-03" })
 }
@@ -43,7 +44,7 @@ impl World {
         }
     }
 
-    /// The views of all its days, made by another engine than the worker's. `run` names the runs.
+    /// Recomputes the windows of all days on another engine than the worker's. `run` names the runs.
     pub(crate) fn sum_up_openweather(&self, run: &str) {
         for (dag, task) in [("stream_5min_dag", "weather_5min_agg"), ("batch_hourly_dag", "weather_hourly_batch")] {
             self.run(&["dags", "unpause", dag]).done();
@@ -53,7 +54,7 @@ impl World {
         }
     }
 
-    /// A view against its golden table.
+    /// Compares a table of windows with its golden file.
     pub(crate) async fn assert_view(&self, table: &str, grain: Option<&str>, golden: &str) {
         let of_grain = grain.map_or(String::new(), |grain| format!("where grain = '{grain}'"));
         let select = format!(
@@ -90,7 +91,7 @@ async fn live_views_are_golden_whatever_is_killed() {
     world.assert_views("live").await;
     let reasons = world.csv("select distinct quarantine_reason from live.weather_rt_quarantine").await;
     assert!(reasons.lines().skip(1).all(|reason| reason.starts_with("the API refused with status ")), "{reasons}");
-    // The topic from its beginning once more.
+    // Replay the topic from the earliest offset.
     world.run(&["streams", "reset", "weather_rt", "--to-earliest"]).done();
     world.streamed("weather_rt", 2 * all).await;
     world.assert_view("live.weather_rt", None, "weather_rt_5min").await;
@@ -110,7 +111,7 @@ async fn scheduled_views_are_golden_whatever_is_killed_and_however_often_they_ru
         let run = format!("lot-{nth}");
         world.run(&["dags", "trigger", "kafka_to_raw_dag", "--run-id", &run]).done();
         if nth == 1 {
-            // While it reads, while it publishes, or before it has begun: as it comes.
+            // Kill the worker at an arbitrary time: before the task starts, while it reads or while it publishes.
             world.kill(worker);
             worker = world.start_worker();
         }
@@ -122,7 +123,7 @@ async fn scheduled_views_are_golden_whatever_is_killed_and_however_often_they_ru
     let raw = world.run(&["sql", raw, "-o", "csv"]).done();
     let rows = all - refused;
     assert_eq!(raw.lines().nth(1), Some(format!("{rows},{rows},{rows}").as_str()));
-    // Once more for days that are there, and a run that finds nothing.
+    // Recompute existing days, and run without new records.
     world.good("kafka_to_raw_dag", "nothing-new", &json!({}));
     for run in ["first", "again"] {
         world.good("stream_5min_dag", run, &days());
@@ -133,7 +134,7 @@ async fn scheduled_views_are_golden_whatever_is_killed_and_however_often_they_ru
     world.assert_views("public").await;
     world.assert_view("public.weather_bt_daily", None, "weather_bt_daily").await;
     let runs = world.run(&["dags", "list-runs", "stream_5min_dag", "-o", "json"]).done();
-    // One for each run that read something, those of the schedule among them.
+    // Count the runs that read something, including scheduled runs; each has one output.
     let read = "select count(*) from output o join dag_run r on r.id = o.run
         where r.dag_id = 'kafka_to_raw_dag' and o.value::text like '\"operator_triggered__%'";
     let read: usize = world.csv(read).await.lines().nth(1).unwrap().parse().unwrap();
@@ -145,10 +146,10 @@ async fn scheduled_views_are_golden_whatever_is_killed_and_however_often_they_ru
     }
     assert!(world.path().join("data/buckets/spark-raw-weather-data/openweather/metadata").is_dir());
 
-    // The same statements on Sail: the same rows.
+    // The same statements produce the same rows on Sail.
     let sail = Sail::start();
     world.kill(worker);
-    // A scheduled run may have been at work.
+    // The killed worker may have been executing a scheduled run.
     let writing = || -> Vec<_> {
         let found = std::fs::read_dir(objects.join("_writing")).into_iter().flatten();
         found.map(|entry| entry.unwrap().file_name()).collect()

@@ -1,4 +1,5 @@
-//! The packages of `make dist`, made of the binaries that tests have, each installed in an empty place and run there.
+//! The packages of `make dist`, built from the binaries of the tests. Each is installed in an empty environment and run
+//! there.
 
 use crate::http::ask;
 use crate::world::command;
@@ -13,16 +14,16 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// From `pip install` to the tables of a whole pipeline.
+/// Maximum time from `pip install` to the tables of a whole pipeline.
 const FIRST_PIPELINE_WITHIN: Duration = Duration::from_mins(1);
-/// For the folder of DAG files that the unit of the worker watches.
+/// DAG file for the folder that the unit of the worker watches.
 const HELLO: &str = "dag_id: hello\ntasks:\n  greet: {bash: echo hello from the package}\n";
 
 fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
-/// What a program says; it must succeed.
+/// Returns the output of a command, which must succeed.
 fn said(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let err = String::from_utf8_lossy(&output.stderr);
@@ -30,7 +31,7 @@ fn said(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// With nothing in its environment but a home and where programs of the system are.
+/// Returns a command whose environment contains only a home and the path of system programs.
 fn alone(program: impl AsRef<OsStr>, home: &Path) -> Command {
     let mut command = Command::new(program);
     command.env_clear().env("HOME", home).env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
@@ -52,12 +53,12 @@ fn of_kind<'a>(made: &'a [PathBuf], kind: &str) -> &'a Path {
     found.unwrap_or_else(|| panic!("no {kind} among {made:?}"))
 }
 
-/// A process that is asked to end when it is no longer needed, as systemd and people ask.
+/// A child process that is stopped with SIGTERM on drop, like systemd stops it.
 struct RunningProcess(Child);
 
 impl RunningProcess {
     fn stop(&mut self) -> ExitStatus {
-        // Of one that was waited for the number may be another's.
+        // The pid of a process that was already reaped may belong to another process.
         if self.0.try_wait().unwrap().is_none() {
             kill(Pid::from_raw(self.0.id().cast_signed()), Signal::SIGTERM).unwrap();
         }
@@ -71,7 +72,7 @@ impl Drop for RunningProcess {
     }
 }
 
-/// A standalone of an installed binary, with its pipelines.
+/// Starts a standalone of an installed binary, with its pipelines.
 fn standalone(orch: &Path, home: &Path) -> RunningProcess {
     let mut standalone = alone(orch, home);
     standalone.args(["standalone", "--port", "0"]).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -82,7 +83,7 @@ fn standalone(orch: &Path, home: &Path) -> RunningProcess {
     running
 }
 
-/// The pipelines come by the bundle, which joins later.
+/// Waits until the bundle, which has the pipelines, has joined.
 fn until_joined(orch: impl Fn() -> Command) {
     until("the bundle to join", || {
         let listed = said(orch().args(["dags", "list", "-o", "plain"]));
@@ -90,7 +91,7 @@ fn until_joined(orch: impl Fn() -> Command) {
     });
 }
 
-/// A run of the DAG succeeds, and its task says these words. The log may come a moment after the end.
+/// Runs a DAG and waits until its log contains these words. The log may appear after the end of the run.
 fn greets(orch: impl Fn() -> Command, dag: &str, words: &str) {
     said(orch().args(["dags", "trigger", dag, "--run-id", "first", "--wait"]));
     until("the log of the greeting", || {
@@ -99,7 +100,7 @@ fn greets(orch: impl Fn() -> Command, dag: &str, words: &str) {
     });
 }
 
-/// The binaries of the unpacked archive are enough.
+/// Runs a standalone of the unpacked archive, without any other files.
 fn archive_runs(archive: &Path, place: &Path) {
     let unpacked = place.join("unpacked");
     std::fs::create_dir(&unpacked).unwrap();
@@ -113,7 +114,7 @@ fn archive_runs(archive: &Path, place: &Path) {
     greets(|| alone(&orch, &unpacked), "example_hello", "this is run first");
 }
 
-/// By dpkg itself, into a root of its own: its script makes settings there and starts nothing.
+/// Installs a package with dpkg into another root. Its script creates settings there and starts nothing.
 fn install(package: &Path, root: &Path) -> String {
     std::fs::create_dir_all(root.join("var/lib/dpkg")).unwrap();
     std::fs::write(root.join("var/lib/dpkg/status"), "").unwrap();
@@ -123,13 +124,13 @@ fn install(package: &Path, root: &Path) -> String {
     said(dpkg.arg(package))
 }
 
-/// A package that was installed into a folder in place of the root of a machine.
+/// A package that is installed into a folder instead of the root of a machine.
 struct InstalledPackage {
     root: PathBuf,
 }
 
 impl InstalledPackage {
-    /// What a unit says of one thing. Absolute paths in it lead into the folder.
+    /// Returns the values of a key in a unit file. Absolute paths in them are moved into the folder.
     fn of_unit(&self, unit: &str, key: &str) -> Vec<String> {
         let file = self.root.join(format!("usr/lib/systemd/system/{unit}.service"));
         let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
@@ -142,7 +143,7 @@ impl InstalledPackage {
         if word.starts_with('/') { format!("{}{word}", self.root.display()) } else { word.to_owned() }
     }
 
-    /// The settings that a unit is started with, as systemd reads the file that it names.
+    /// Returns the settings of a unit, parsed like systemd parses its environment file.
     fn settings(&self, unit: &str) -> Vec<(String, String)> {
         let file = self.of_unit(unit, "EnvironmentFile").remove(0);
         let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{file}: {error}"));
@@ -151,7 +152,7 @@ impl InstalledPackage {
         pairs.map(|(name, value)| (name.to_owned(), self.inside(value))).collect()
     }
 
-    /// As systemd starts it.
+    /// Starts a unit like systemd does.
     fn start(&self, unit: &str) -> RunningProcess {
         let words = self.of_unit(unit, "ExecStart");
         let log = std::fs::File::create(self.log(unit)).unwrap();
@@ -166,7 +167,7 @@ impl InstalledPackage {
         self.root.join(format!("{unit}.log"))
     }
 
-    /// As a person calls it who has read the settings into a shell.
+    /// Returns a command with the settings in its environment, like in the shell of a user.
     fn orch(&self) -> Command {
         let mut orch = alone(self.root.join("usr/bin/orch"), &self.root);
         orch.envs(self.settings("orch-web"));
@@ -174,7 +175,7 @@ impl InstalledPackage {
     }
 }
 
-/// The units of the package start the roles of a machine, with the settings that its script made.
+/// The units of the package start the roles of a machine, with the settings that its script created.
 async fn units_run(package: &Path, place: &Path) {
     let installed = InstalledPackage { root: place.join("installed") };
     let told = install(package, &installed.root);
@@ -184,7 +185,7 @@ async fn units_run(package: &Path, place: &Path) {
     assert!(settings.lines().any(|line| line.len() >= 60 && line.starts_with("ORCH_SECRET_KEY=")), "{settings}");
     assert!(settings.lines().any(|line| line == "ORCH_DATA_DIR=/var/lib/orch"), "{settings}");
 
-    // What is told to be done next.
+    // Follow the instructions that the installation prints.
     let server = PrivateServer::over_tcp().await;
     let url = "#ORCH_DATABASE_URL=postgres://orch:PASSWORD@localhost/orch\n";
     let named = settings.replace(url, &format!("ORCH_DATABASE_URL={}\nORCH_PORT=0\n", server.url()));
@@ -214,12 +215,12 @@ async fn units_run(package: &Path, place: &Path) {
         let log = || std::fs::read_to_string(installed.log(unit)).unwrap();
         assert_eq!(process.0.try_wait().unwrap(), None, "{unit} ended: {}", log());
         let ended = process.stop();
-        // Both are a clean stop to systemd.
+        // systemd treats both as a clean stop.
         assert!(ended.success() || ended.signal() == Some(Signal::SIGTERM as i32), "{unit}: {ended}: {}", log());
     }
 }
 
-/// From `pip install` to the sums of a whole pipeline, with nothing else installed but Postgres.
+/// Runs a whole pipeline after `pip install`, with nothing else installed but Postgres.
 fn wheel_runs_retail(wheel: &Path, place: &Path) {
     let (venv, home) = (place.join("venv"), place.join("home"));
     said(alone("python3", place).args(["-m", "venv"]).arg(&venv));

@@ -1,5 +1,5 @@
-//! The Python client beside a standalone with the pipelines: its own tests run, and with them the examples of its guide, its types
-//! and style, and its wheel in an empty environment.
+//! The Python client with a standalone and its pipelines: runs the tests of the client, the examples of its guide, its
+//! type and style checks, and its wheel in an empty environment.
 
 use crate::standalone::{PASSWORD, Standalone};
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What a query may do to the server that runs it: end its own process, and nothing else.
+//! A query may crash its own process, but nothing else of the server.
 
 use crate::standalone::{PASSWORD, Standalone};
 use nix::sys::signal::{Signal, kill};
@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
-/// Computes for minutes, without anything to read.
+/// Computes for minutes without reading anything.
 const ENDLESS: &str = "select count(*) from generate_series(1, 3000000) a, generate_series(1, 3000000) b \
                        where a.value * b.value % 7 = 3";
 const PATH: &str = "/api/orch/v1/sql";
@@ -59,7 +59,7 @@ impl Server {
         }
     }
 
-    /// Waits until so many queries run, as their history says.
+    /// Waits until `count` queries run according to their history.
     async fn running(&self, count: usize) {
         let request = format!(
             "GET {PATH} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nauthorization: Bearer {}\r\n\r\n",
@@ -154,7 +154,7 @@ async fn what_is_killed_comes_back_and_only_its_query_is_lost() {
     let processes = server.processes(2).await;
     let (status, answer) = server.asking("select 1", 5).await;
     assert!(status == 429 && answer.to_string().contains("run it again in a moment"), "{status} {answer}");
-    // Pages of the lake wait for no query.
+    // Pages of the lake do not wait for queries.
     let listed = server.standalone.run(&["sql", "select 1"]);
     assert_eq!(listed.code, 0, "{listed:?}");
     for pid in processes {
@@ -165,7 +165,7 @@ async fn what_is_killed_comes_back_and_only_its_query_is_lost() {
     }
     let (status, answer) = server.asking("select 1 as one", 5).await;
     assert_eq!((status, &answer["rows"]), (200, &json!([[1]])), "{answer}");
-    // Of a query whose reader went away nothing is left but its process, if that is idle.
+    // When the client of a query disconnects, only an idle query process remains.
     let mut left = JoinSet::new();
     left.spawn(server.asking(ENDLESS, 60));
     server.running(1).await;

@@ -23,7 +23,7 @@ fn readme() -> String {
     std::fs::read_to_string(folder().join("README.md")).unwrap()
 }
 
-/// Returns the rows of the table whose first line begins with `head`, as cells.
+/// Returns the rows of the table whose first line starts with `head`, as cells.
 fn rows<'a>(text: &'a str, head: &str) -> Vec<Vec<&'a str>> {
     let lines = text.lines().skip_while(|line| !line.starts_with(head)).skip(2);
     let rows = lines.take_while(|line| line.starts_with('|'));
@@ -41,7 +41,7 @@ fn linked(cell: &str) -> PathBuf {
     folder().join(link.trim_end_matches(')'))
 }
 
-/// Returns a schedule as the table shows it. Several assets must be in one folder.
+/// Returns a schedule in the notation of the table. Several assets must be in one folder.
 fn shown(schedule: &Schedule) -> String {
     let uri = |asset: &AssetRef| match asset {
         AssetRef::Asset(asset) => asset.uri.clone(),
@@ -117,7 +117,7 @@ fn files(of: &[Model]) -> Vec<(&'static str, String)> {
     of.iter().map(|model| (model.table.name, read(model.table.name))).collect()
 }
 
-/// Reads changed SQL files as the pipeline reads its own.
+/// Reads changed SQL files like the pipeline reads its own.
 fn changed(inputs: &[TableSpec], files: Vec<(&'static str, String)>) -> Vec<Model> {
     let leaked = files.into_iter().map(|(name, text)| {
         let text: &'static str = text.leak();
@@ -126,7 +126,7 @@ fn changed(inputs: &[TableSpec], files: Vec<(&'static str, String)>) -> Vec<Mode
     models(NAMESPACE, inputs, leaked.collect::<Vec<_>>().leak()).unwrap()
 }
 
-/// Returns the tables of silver, made of the sample database.
+/// Returns the silver tables of the sample database.
 fn silver() -> SqlFrames {
     let mut frames = SqlFrames::default();
     SILVER.iter().for_each(|made| frames.set(made.model.table.name, made.frame.clone()));
@@ -176,7 +176,7 @@ fn a_rule_of_a_retail_table_is_one_more_line() {
     let mut files = files(&tables::SILVER);
     let (name, text) = files.last_mut().unwrap();
     assert_eq!(*name, "orders_fact");
-    // The sample has items of quantity 5, so a rule that forbids them must quarantine exactly these.
+    // The sample has items of quantity 5, so a rule that forbids this quantity must quarantine exactly these items.
     *text = text.replacen("SELECT", &format!("{recipe}\n-- quarantine bulk: order_item_quantity < 5\nSELECT"), 1);
     let edited = changed(&RAW, files);
     let (before, after) = (tables::SILVER.last().unwrap(), edited.last().unwrap());

@@ -1,4 +1,5 @@
-//! The retail pipelines with real processes and real servers: golden to the cent, whatever happens on the way.
+//! The retail pipelines with real processes and real servers: results are golden to the cent, even if processes are
+//! killed.
 
 mod changes;
 mod faults;
@@ -16,14 +17,14 @@ use crate::world::World;
 use orch_dags::retail::tables::GOLD;
 use serde_json::{Value, json};
 
-/// MySQL for the source, folders for the rest.
+/// Returns a world with MySQL as the source and folders as buckets.
 async fn world_of(shop: &orch::Connection) -> World {
     let mut world = World::new().await;
     world.set("ORCH_CONN_RETAIL_MYSQL", shop.to_uri());
     world.at_work()
 }
 
-/// The four DAGs that follow each other, from the first on.
+/// Runs the four DAGs that trigger each other, starting with the first.
 fn run_the_chain(world: &World, run: &str) {
     world.run(&["dags", "unpause", "mysql_to_minio_ingestion"]).done();
     world.good("ingest-retail-data-mysql", run, &full());
@@ -44,14 +45,14 @@ async fn assert_gold_is_golden(world: &World) {
     }
 }
 
-/// Returns every table of silver and gold as CSV, made by the SQL files in this process.
+/// Returns every table of silver and gold as CSV, computed by the SQL files in this process.
 fn expected(raw: &Raw) -> Vec<(&'static str, String)> {
     let layer = silver(raw);
     let gold = gold(&layer);
     layer.into_iter().chain(gold).map(|made| (made.model.table.name, csv(made.frame))).collect()
 }
 
-/// Gold as it is loaded, against what the SQL files make of the same data.
+/// Compares gold in Postgres with the result of the SQL files on the same data.
 async fn assert_gold_is(world: &World, raw: &Raw) {
     for (name, expected) in expected(raw) {
         if GOLD.iter().any(|model| model.table.name == name) {

@@ -1,5 +1,5 @@
-//! Published queries with real processes: the endpoints of the document by the Python client against DuckDB, keys and roles, answers
-//! that a commit ends, and whatever else is sent.
+//! Published queries with real processes: the documented endpoints through the Python client compared with DuckDB, keys
+//! and roles, cache invalidation by commits, and invalid requests.
 
 use crate::analytics::{DAG, world_of};
 use crate::dashboards::trips_and_weather_are_as_duckdb_says;
@@ -78,7 +78,7 @@ async fn every_endpoint_answers_as_duckdb_does_until_a_commit_says_otherwise() {
     files_have_a_name_and_a_type(&address, &user);
 }
 
-/// The web server of a standalone names the caller to the bundle beside it, and nothing else that connects can.
+/// Only the web server of a standalone can name the caller to the bundle, with its signature; no other client can.
 #[test]
 fn behind_the_web_server_only_its_signature_names_a_caller() {
     let standalone = Standalone::start();
@@ -114,7 +114,7 @@ fn exchange(stream: &mut (impl Read + Write), request: &str) -> String {
     answer
 }
 
-/// With one slot, the query that runs refuses the next one.
+/// With one slot, a second concurrent query is rejected.
 #[tokio::test(flavor = "multi_thread")]
 async fn queries_beyond_the_slots_are_refused() {
     let mut world = World::new().await.at_work();
@@ -154,7 +154,7 @@ async fn queries_beyond_the_slots_are_refused() {
     assert_eq!(json(&get(&address, "/zones", &key))["data"], json!([{ "n": 265 }]));
 }
 
-/// A file is an endpoint a second after it is written, and the last good version of a broken one is served on.
+/// A new file is an endpoint within a second, and a broken file keeps its last valid version.
 fn files_are_endpoints_while_it_runs(world: &World, folder: &Path, address: &str, key: &str) {
     let (path, file) = ("/api/v1/mine/trips", folder.join("trips.endpoint.yaml"));
     let write = |table: &str| {
@@ -184,7 +184,7 @@ fn files_are_endpoints_while_it_runs(world: &World, folder: &Path, address: &str
     world.wait_for("no import error", &errors, |ended| !ended.out.contains("trips.endpoint.yaml"));
 }
 
-/// What is in a Postgres is asked anew each time, and only read.
+/// Queries on Postgres are not cached, and are read-only.
 async fn departments_are_golden(world: &World, address: &str, key: &str) {
     let path = "/api/v1/shop/departments";
     let early = get(address, path, key);
@@ -195,7 +195,7 @@ async fn departments_are_golden(world: &World, address: &str, key: &str) {
     let table = "create schema retail; create table retail.sales_by_department_daily (date date, department_id bigint,
         department_name text, total_quantity bigint, total_revenue numeric(12, 2), orders bigint)";
     sqlx::raw_sql(table).execute(&mut db).await.unwrap();
-    // In a session that does not know the statement yet, and below in one that does.
+    // The first session has not prepared the statement yet; the session below has.
     let broken = get(address, path, key);
     assert!(broken.status == 500 && !broken.body.contains("total_orders"), "{}", broken.body);
     sqlx::query("alter table retail.sales_by_department_daily rename orders to total_orders")
@@ -242,7 +242,7 @@ async fn departments_are_golden(world: &World, address: &str, key: &str) {
         .unwrap();
 }
 
-/// Whatever is sent: no failure of the server, and every answer as it is described.
+/// Generated requests cause no server error, and every response matches its description.
 fn answers_fit_the_description(world: &World, address: &str, key: &str) {
     let mut command = Command::new(orch_test_support::venv("schemathesis", &[SCHEMATHESIS]).join("st"));
     let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dags/serving/schemathesis.toml");
@@ -260,14 +260,14 @@ async fn only_those_who_may(world: &World, address: &str, user: &str, viewer: &s
     }
     for path in [ZONES, "/api/v1/nothing"] {
         assert_eq!(ask(address, path, &[]).status, 401, "{path}");
-        // Only the web server may say who asks, and it is not what connects here.
+        // Only the web server may set these headers, and this client is not the web server.
         assert_eq!(ask(address, path, &["x-orch-role: admin", "x-orch-caller: admin"]).status, 401, "{path}");
     }
     assert_eq!(ask(address, ZONES, &[&format!("Authorization: Bearer {viewer}")]).status, 200);
     let trips = "/api/v1/trips?start_date=2019-01-03&end_date=2019-01-05";
     assert_eq!((get(address, trips, viewer).status, get(address, trips, user).status), (403, 200));
     let mut db = world.db().await;
-    // Changed a second ago, it counts.
+    // The change takes effect within a second.
     let disable = "update api_user set is_disabled = true where name = $1";
     sqlx::query(disable).bind(viewer).execute(&mut db).await.unwrap();
     sqlx::query("select pg_sleep(1.1)").execute(&mut db).await.unwrap();

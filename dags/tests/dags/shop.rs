@@ -1,4 +1,4 @@
-//! RetailDB in a MySQL: as a whole, shared and only read; or a month of it in a database of one's own.
+//! RetailDB in MySQL: complete, shared and read-only; or one month of it in a private database.
 
 use crate::data;
 use crate::data::Raw;
@@ -11,10 +11,10 @@ use tokio::sync::OnceCell;
 
 const TABLES: &str = include_str!("../../../deploy/mysql/1-tables.sql");
 
-/// The month that `month` has, and the part of the data in it.
+/// First day (inclusive) and last day (exclusive) of the month that [`month`] contains.
 pub(crate) const MONTH: (&str, &str) = ("2014-01-01", "2014-02-01");
 
-/// All of it. Nobody writes there.
+/// Returns the complete database, which is shared and must not be written.
 pub(crate) async fn whole() -> &'static Connection {
     static WHOLE: OnceCell<Connection> = OnceCell::const_new();
     WHOLE
@@ -27,7 +27,7 @@ pub(crate) async fn whole() -> &'static Connection {
         .await
 }
 
-/// All of it, at a server that tells of its changes.
+/// Returns the complete database on a server with a binlog.
 pub(crate) async fn whole_with_changes() -> (&'static MariaDb, Connection) {
     let server = mariadb_with_changes().await;
     let connection = server.database().await;
@@ -37,7 +37,7 @@ pub(crate) async fn whole_with_changes() -> (&'static MariaDb, Connection) {
 
 async fn fill(server: &MariaDb, connection: &Connection) {
     let folder = tempfile::tempdir().unwrap();
-    // The server may run as another user, and has to read the files.
+    // The server may run as another user, and must be able to read the files.
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let mut script = TABLES.to_owned();
     for table in &tables::RAW {
@@ -53,7 +53,7 @@ async fn fill(server: &MariaDb, connection: &Connection) {
     server.run_statements(connection, &script).await;
 }
 
-/// A database of one's own with the orders of a month.
+/// Returns a private database with the orders of one month.
 pub(crate) async fn month() -> Connection {
     let (whole, connection) = (whole().await, mariadb().await.database().await);
     let from = whole.schema.clone().unwrap();
@@ -70,12 +70,11 @@ pub(crate) async fn month() -> Connection {
     connection
 }
 
-/// What somebody does to the shop.
 pub(crate) async fn run_statements(connection: &Connection, statements: &str) {
     mariadb().await.run_statements(connection, statements).await;
 }
 
-/// The same data as frames, with the orders of some days.
+/// Returns the same data as frames, with the orders of some days.
 pub(crate) fn between(raw: &Raw, first: &str, end: &str) -> Raw {
     let day = |text: &str| lit(text.parse::<chrono::NaiveDate>().unwrap().and_hms_opt(0, 0, 0).unwrap());
     let within = col("order_date").gt_eq(day(first)).and(col("order_date").lt(day(end)));

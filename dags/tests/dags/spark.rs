@@ -15,10 +15,10 @@ use serde_json::{Value, json};
 use std::process::Command;
 use tokio::sync::{Mutex, MutexGuard};
 
-/// Held by the test that uses the cluster.
+/// Lock for the cluster, held by the test that uses it.
 static TURN: Mutex<()> = Mutex::const_new(());
 
-/// Replaces the worker by one with this connection to Spark.
+/// Replaces the worker by one with this Spark connection.
 fn with_spark(world: &mut World, worker: u32, connection: String) -> u32 {
     world.kill(worker);
     world.set("ORCH_CONN_SPARK_DEFAULT", connection);
@@ -75,7 +75,7 @@ async fn the_same_statements_make_the_same_tables_on_both_engines() {
     let local = published(&buckets);
     assert!(local.values().all(|(engine, ..)| engine == "local"));
 
-    // Triggered by an alias. Each DAG triggers the next.
+    // An alias triggers the DAG. Each DAG triggers the next.
     let worker = world.first_worker();
     with_spark(&mut world, worker, spark.connection(&spark.master()));
     world.run(&["dags", "trigger", "ingest_mysql_to_raw", "--run-id", "spark"]).done();

@@ -1,4 +1,4 @@
-//! `orch sql` and the lake's API, as people use them, over tables that the pipelines made.
+//! `orch sql` and the lake's API over tables that the pipelines wrote.
 
 use crate::standalone::{PASSWORD, Standalone, run_in};
 use crate::world::{FinishedCommand, command};
@@ -9,7 +9,7 @@ use std::net::TcpStream;
 
 const COUNT: &str = "select count(*) as n, sum(order_item_subtotal) as cents from retail.orders_fact";
 
-/// A standalone whose retail pipelines ran once, on the sample.
+/// A standalone whose retail pipelines ran once, on the sample data.
 struct Shop(Standalone);
 
 impl Shop {
@@ -27,7 +27,7 @@ impl Shop {
         self.run(&[&["sql"], arguments].concat()).done()
     }
 
-    /// The answer of the server, and its body.
+    /// Returns the head of the server's response, and its body.
     fn ask(&self, method: &str, path: &str, token: &str, body: &Value) -> (String, Value) {
         let host = self.0.url.strip_prefix("http://").unwrap();
         let mut stream = TcpStream::connect(host).unwrap();
@@ -54,7 +54,7 @@ fn tables_of_the_pipelines_are_asked_from_a_shell_and_over_the_api() {
     assert_eq!(lines.next(), Some("n,cents"));
     let (rows, cents) = lines.next().unwrap().split_once(',').unwrap();
     assert!(rows.parse::<u64>().unwrap() > 1_000 && cents.contains('.'), "{csv}");
-    // Gold was made of silver, to the cent.
+    // Gold has the same sums as silver.
     let gold = "select sum(total_quantity) from retail.sales_by_product";
     let silver = "select sum(order_item_quantity) from retail.orders_fact";
     assert_eq!(shop.sql(&[gold, "-o", "plain"]).lines().last(), shop.sql(&[silver, "-o", "plain"]).lines().last());
@@ -102,7 +102,7 @@ fn tables_of_the_pipelines_are_asked_from_a_shell_and_over_the_api() {
     assert_eq!(fact["totals"]["rows"].to_string(), rows);
 }
 
-/// Every statement of `docs/guides/sql.md`, as it is there but for a snapshot and a time.
+/// Runs every statement of `docs/guides/sql.md` verbatim, except for a snapshot and a time.
 fn the_examples_of_the_guide_are_answered(shop: &Shop) {
     let guide = guide("sql");
     let shell = examples(&guide, "sh").into_iter().flat_map(|(_, example)| {
@@ -112,7 +112,7 @@ fn the_examples_of_the_guide_are_answered(shop: &Shop) {
     let shell: Vec<String> = shell.collect();
     assert_eq!(shell.len(), 3, "{shell:?}");
     let blocks: String = examples(&guide, "sql").into_iter().map(|(_, example)| example).collect();
-    // Without what is said about them.
+    // Removes comments.
     let lines = blocks.lines().map(|line| line.split("--").next().unwrap_or_default());
     let text = lines.collect::<Vec<_>>().join("\n");
     let statements = text.split(';').map(str::trim).filter(|statement| !statement.is_empty());

@@ -1,4 +1,4 @@
-//! `orch standalone` with a folder of its own and the bundle beside it, as `make run` starts them.
+//! `orch standalone` in a temporary folder with the bundle next to it, like `make run` starts them.
 
 use crate::world::{FinishedCommand, command};
 use orch_test_support::until;
@@ -20,7 +20,7 @@ impl Standalone {
         Standalone::start_with("")
     }
 
-    /// With this `orch.toml`.
+    /// Starts a standalone with this `orch.toml`.
     pub(crate) fn start_with(settings: &str) -> Standalone {
         let home = tempfile::Builder::new().prefix("orch-").tempdir().unwrap();
         std::fs::create_dir(home.path().join("data")).unwrap();
@@ -38,7 +38,7 @@ impl Standalone {
         standalone
     }
 
-    /// Runs a command until it says what is waited for.
+    /// Runs a command until its result matches.
     pub(crate) fn wait_for(&self, arguments: &[&str], is_it: impl Fn(&FinishedCommand) -> bool) {
         until(&format!("what {arguments:?} is to say"), || {
             let ended = self.run(arguments);

@@ -1,4 +1,4 @@
-//! The streams as people run them: recorded records, a worker that is killed in the middle, golden tables.
+//! End-to-end tests of the streams: recorded records, killed workers, golden tables.
 
 use crate::data;
 use crate::golden::assert_golden;
@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Records that are produced at once.
+/// Number of records that are produced at a time.
 const LOT: usize = 1_000;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -21,7 +21,7 @@ async fn the_logged_weather_is_golden_whatever_is_killed() {
     world.wait_for("the topic", &["topics", "list"], |ended| ended.out.contains("weather"));
     for (number, lot) in readings.chunks(LOT).enumerate() {
         world.produce("weather", &[], lot);
-        // While it reads, while it commits, or before it has begun: as it comes.
+        // Kill the worker at an arbitrary time: before it starts to read, while it reads or while it commits.
         if number % 2 == 0 {
             world.kill(worker);
             worker = world.start_worker();
@@ -30,7 +30,7 @@ async fn the_logged_weather_is_golden_whatever_is_killed() {
     assert_eq!(world.streamed("logging_weather", 12_000).await, 0);
     assert_logged_is_golden(&world);
     the_queries_of_the_document_are_answered(&world);
-    // The topic from its beginning once more; workers are killed first.
+    // Replay the topic from the earliest offset, after killing workers.
     let published = world.killed_often(worker, "logging_weather", &["--empty-table"]).await;
     assert_eq!(world.streamed("logging_weather", published + 12_000).await, 0);
     assert_logged_is_golden(&world);
@@ -42,7 +42,7 @@ pub(crate) fn assert_logged_is_golden(world: &World) {
     assert_close(&world.run(&["sql", select, "-o", "csv"]).done(), "logging_weather_by_ts_city", 3);
 }
 
-/// Word for word, as they were written for Trino.
+/// Runs the documented queries verbatim, as they were written for Trino.
 fn the_queries_of_the_document_are_answered(world: &World) {
     let sql = |query: &str| {
         let answer = world.run(&["sql", query, "-o", "csv", "--limit", "0"]).done();
@@ -53,7 +53,7 @@ fn the_queries_of_the_document_are_answered(world: &World) {
     assert!(sql("SHOW TABLES FROM iceberg.default;").contains(&"weather".into()));
     let all = sql("SELECT * FROM iceberg.default.weather;");
     assert_eq!((all.len(), all[0].as_str()), (12_001, "city,temperature,ts"));
-    // Hours are written with their day, so no row has this one.
+    // Hours are stored with their day, so no row has this value.
     assert_eq!(sql("SELECT * FROM iceberg.default.weather WHERE ts = '14';"), ["city,temperature,ts"]);
     let averages =
         "SELECT city, AVG(CAST(temperature AS DOUBLE)) as avg_temp \nFROM iceberg.default.weather \nGROUP BY city;";
@@ -83,10 +83,11 @@ async fn users_are_golden_whatever_is_killed() {
             worker = world.start_worker();
         }
     }
-    // Those without an id.
+    // 23 records have no id and are quarantined.
     assert_eq!(world.streamed("users_mesh", 6_000).await, 23);
     assert_users_are_golden(&world);
-    // All of it once more changes nothing: later equals win, and they are the same. Workers are killed first.
+    // Replaying all records changes nothing: on equal versions the later record wins, and it is identical. Workers are
+    // killed first.
     let published = world.killed_often(worker, "users_mesh", &[]).await;
     world.streamed("users_mesh", published + 6_000).await;
     assert_users_are_golden(&world);
@@ -99,7 +100,7 @@ pub(crate) fn assert_users_are_golden(world: &World) {
     assert_golden("users_final_state", found.trim_end());
 }
 
-/// Texts are equal, numbers from a column on nearly.
+/// Compares texts exactly, and numbers approximately from column `numbers_from` on.
 #[track_caller]
 pub(crate) fn assert_close(found: &str, golden: &str, numbers_from: usize) {
     let golden = data::text(&format!("golden/{golden}.csv"));
@@ -117,27 +118,28 @@ pub(crate) fn assert_close(found: &str, golden: &str, numbers_from: usize) {
     assert_eq!(rounded(found), rounded(&golden));
 }
 
-/// How often the worker of a stream is killed.
+/// Returns the number of times that the worker of a stream is killed.
 #[expect(clippy::disallowed_methods, reason = "it says how long a test takes")]
 fn kills() -> usize {
     if std::env::var_os("ORCH_TEST_LONG").is_some() { 200 } else { Moment::ALL.len() }
 }
 
-/// When the worker of a stream is killed.
+/// State of the stream in which its worker is killed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Moment {
-    /// It has the stream, and has published nothing.
+    /// The worker has leased the stream, and has published nothing.
     Leased,
-    /// The database is in the transaction that publishes; files are written.
+    /// The publishing transaction is open in the database; files are written.
     Committing,
-    /// The transaction is committed. The worker may not have its answer.
+    /// The transaction is committed. The worker may not have received the response.
     Committed,
 }
 
 impl Moment {
     const ALL: [Moment; 3] = [Moment::Leased, Moment::Committing, Moment::Committed];
 
-    /// Whether it has come for stream `$1`, which had `$2` records. Run it on the connection that holds the advisory lock.
+    /// Returns a query that is true in this state of stream `$1`, which had `$2` records. Run it on the connection that
+    /// holds the advisory lock.
     const fn sql(self) -> &'static str {
         match self {
             Moment::Leased => "select process is not null and records = $2 from stream where name = $1",
@@ -152,16 +154,16 @@ impl Moment {
     }
 }
 
-/// A transaction that publishes records waits while a test holds the advisory lock of its stream.
+/// Makes a transaction that publishes records wait while a test holds the advisory lock of its stream.
 const GATE: &str = "
     create or replace function pass() returns trigger language plpgsql as
       $$ begin perform pg_advisory_xact_lock_shared(hashtext(new.name)); return null; end $$;
     create or replace trigger gate after update on stream for each row
       when (new.records > old.records) execute function pass()";
 
-/// Nothing that a test waits for takes so long.
+/// Timeout of everything that a test waits for.
 const PATIENCE: Duration = Duration::from_mins(2);
-/// A stream commits without telling anyone, so the database does.
+/// Notifies tests of commits of a stream, because the stream itself sends no notification.
 const TELL: &str = "
     create or replace function tell() returns trigger language plpgsql as $$ begin notify moved; return null; end $$;
     create or replace trigger tell after insert or update on stream for each statement execute function tell()";
@@ -172,8 +174,8 @@ impl World {
         said.done();
     }
 
-    /// Lets the stream read its topic from the beginning and kills its worker, again and again, at each moment in turn. The last
-    /// worker is left alone. Gives how many records were published before it began.
+    /// Resets the stream to the earliest offset and kills its worker, repeatedly and in each state in turn. The last
+    /// worker is not killed. Returns the number of records that were published before it started.
     async fn killed_often(&mut self, worker: u32, stream: &str, flags: &[&str]) -> i64 {
         let reset = [&["streams", "reset", stream, "--to-earliest"], flags].concat();
         let mut db = self.db().await;
@@ -191,7 +193,7 @@ impl World {
             self.until(moment, &mut db, stream, published).await;
             self.kill(worker);
             sqlx::query("select pg_advisory_unlock_all()").execute(&mut db).await.unwrap();
-            // The server may still be at the last transaction of the worker: the command waits for it.
+            // The server may still execute the last transaction of the worker; the command waits for it.
             self.run(&reset).done();
             let before = published;
             published = self::published(&mut db, stream).await;
@@ -205,7 +207,7 @@ impl World {
         published
     }
 
-    /// Asks again and again: Postgres sends no event when a transaction begins to wait, and notifications only after the commit.
+    /// Polls: Postgres sends no event when a transaction starts to wait, and sends notifications only after the commit.
     async fn until(&self, moment: Moment, db: &mut PgConnection, stream: &str, published: i64) {
         let until = Instant::now() + PATIENCE;
         while !sqlx::query_scalar::<_, bool>(moment.sql())
@@ -220,8 +222,8 @@ impl World {
         }
     }
 
-    /// Until the stream has published so many records: it is looked at whenever its row moves. Gives how many of them went to
-    /// quarantine.
+    /// Waits until the stream has published this number of records, checking whenever its row changes. Returns the
+    /// number of quarantined records.
     pub(crate) async fn streamed(&self, stream: &str, records: i64) -> i64 {
         let mut db = self.db().await;
         sqlx::raw_sql(TELL).execute(&mut db).await.unwrap();

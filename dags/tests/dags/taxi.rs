@@ -1,5 +1,4 @@
-//! The taxi pipeline with real processes, against a server of files: golden answers of 37 months, whatever happens on
-//! the way.
+//! The taxi pipeline with real processes and a file server: golden results of 37 months, even if processes are killed.
 
 mod faults;
 mod runs;
@@ -16,12 +15,12 @@ use std::sync::Arc;
 
 const DAG: &str = "nyc_taxi_iceberg_etl";
 
-/// The file of a month as the server calls it.
+/// Returns the file name of a month on the server.
 fn name(month: &str) -> String {
     format!("yellow_tripdata_sample_{month}")
 }
 
-/// A file as it is in the repository, still packed.
+/// Returns a file of the repository, still compressed.
 fn file(month: &str) -> Vec<u8> {
     let folder = data::folder().join("taxi");
     let packed = folder.join(format!("{}.csv.gz", name(month)));
@@ -37,7 +36,7 @@ fn conf(months: &[impl AsRef<str>]) -> Value {
     json!({ "months": months.iter().map(AsRef::as_ref).collect::<Vec<_>>() })
 }
 
-/// At work on what a server gives.
+/// Returns a world with a worker and a scheduler that loads files from a server.
 async fn world_of(files: &Files) -> World {
     let mut world = World::new().await;
     world.set("ORCH_CONN_NYC_TAXI", format!("{}?template=yellow_tripdata_sample_YYYY-MM", files.address()));
@@ -45,7 +44,7 @@ async fn world_of(files: &Files) -> World {
     world.at_work()
 }
 
-/// The 265 zones, as another pipeline makes them.
+/// Adds the 265 zones, which another pipeline usually loads.
 async fn add_zones(world: &World) {
     let text = data::text("taxi/taxi_zone_lookup.csv");
     let cells: Vec<Vec<&str>> =
@@ -60,14 +59,14 @@ async fn add_zones(world: &World) {
     change.commit(&lake).await.unwrap();
 }
 
-/// What the lake answers, and what DuckDB answered to the same question about the files.
+/// Compares the result of a query on the lake with the result of DuckDB on the files.
 #[track_caller]
 fn assert_golden(world: &World, golden: &str, sql: &str) {
     let found = world.run(&["sql", sql, "-o", "csv", "--limit", "5000"]).done();
     assert_same(golden, &found);
 }
 
-/// Numbers are compared to the last bit, whatever their zeros.
+/// Compares numbers to the last bit, ignoring trailing zeros.
 #[track_caller]
 fn assert_same(golden: &str, found: &str) {
     let text = data::text(&format!("taxi/golden/{golden}.csv"));
@@ -82,7 +81,7 @@ fn assert_same(golden: &str, found: &str) {
     assert_eq!(found.lines().count(), text.lines().count(), "lines of `{golden}`");
 }
 
-/// What the golden answers say of 2019.
+/// Compares the trips of 2019 with the golden files.
 #[track_caller]
 fn assert_2019_is_golden(world: &World) {
     assert_golden(
@@ -107,7 +106,7 @@ fn assert_2019_is_golden(world: &World) {
     );
 }
 
-/// What the golden answers, ours and those of others, say of the sample of 2025.
+/// Compares the sample of 2025 with our golden files and with published ones.
 async fn assert_2025_is_golden(world: &World) {
     assert_golden(
         world,
@@ -123,7 +122,7 @@ async fn assert_2025_is_golden(world: &World) {
     others_count_the_same(world);
 }
 
-/// The daily statistics that somebody else published of the same file, by rules a little different from ours.
+/// Compares daily statistics with those that a third party published for the same file, with slightly different rules.
 #[track_caller]
 fn others_count_the_same(world: &World) {
     let sql = "select cast(pickup_datetime as date) as trip_date, count(*) as total_trips,
@@ -139,7 +138,7 @@ fn others_count_the_same(world: &World) {
         let number = |cell: &str| cell.parse::<f64>().unwrap();
         assert_eq!(found[..2], golden[..2]);
         assert!((number(found[2]) - number(golden[2])).abs() < 0.005, "{found:?} {golden:?}");
-        // They round to hundredths.
+        // The published values are rounded to hundredths.
         for at in 3..6 {
             assert!((number(found[at]) - number(golden[at])).abs() < 0.005_001, "{found:?} {golden:?}");
         }
@@ -148,13 +147,13 @@ fn others_count_the_same(world: &World) {
     assert_eq!(found.lines().count(), golden.lines().count());
 }
 
-/// What the tables of the lake are now: where their metadata is.
+/// Returns the metadata locations of the tables, which change with every commit.
 async fn snapshots(world: &World) -> String {
     let tables = "select table_name, metadata_location from lake.iceberg_tables where table_namespace = 'nyc_taxi'";
     world.csv(&format!("{tables} order by 1")).await
 }
 
-/// What the log of an element says that has failed.
+/// Returns the log of a failed task, or of its first element if the task is mapped.
 fn log(world: &World, task: &str, run: &str) -> String {
     let element = if task == "extract_taxi_data" || task == "update_control_table" { "-1" } else { "0" };
     let logs = ["tasks", "logs", DAG, task, run, "--map-index", element];

@@ -1,4 +1,5 @@
-//! The taxi database by its changes, as Debezium told them: a table with the trips that it has, and one with all that was done to them.
+//! Change data capture of the taxi database from recorded Debezium records: a table with the current trips, and one
+//! with all changes.
 
 use crate::data;
 use crate::streams::assert_close;
@@ -8,11 +9,11 @@ use orch_dags::taxi::changes::TRIPS_TOPIC;
 use serde_json::Value;
 
 const LOT: usize = 500;
-/// What Debezium told, with and without the tombstones.
+/// Number of recorded Debezium records, with and without tombstones.
 const RECORDS: i64 = 3_829;
 const CHANGES: i64 = 3_580;
 
-/// Each with its partition.
+/// Returns the recorded records, each with its partition.
 pub(crate) fn recorded() -> Vec<NewRecord> {
     let text = data::text("streams/lakehouse_trips.jsonl");
     let record = |line: &str| {
@@ -27,7 +28,8 @@ pub(crate) fn recorded() -> Vec<NewRecord> {
     text.lines().map(record).collect()
 }
 
-/// Appends as the capture of the taxi database does, which alone may write its topic. It reads no database in this test.
+/// Appends records like the capture of the taxi database, the only writer of its topic. The capture reads no database
+/// in this test.
 pub(crate) async fn capture(world: &World, records: &[NewRecord]) {
     // The hint makes streams poll the topic.
     let append = "select append_records(topic_no, $2, $3, $4, array_fill(null::jsonb, array[cardinality($2)])), pg_notify('orch', '- 128')
@@ -57,7 +59,7 @@ async fn trips_are_golden_by_their_changes_whatever_is_killed() {
         assert_eq!(world.streamed(stream, CHANGES).await, 0);
     }
     assert_trips_are_golden(&world);
-    // Once more from the beginning: what was deleted comes again and goes again.
+    // Replay from the earliest offset: deleted rows reappear and are deleted again.
     world.run(&["streams", "reset", "taxi_trips", "--to-earliest"]).done();
     world.run(&["streams", "reset", "taxi_trips_cdc", "--to-earliest", "--empty-table"]).done();
     for stream in ["taxi_trips", "taxi_trips_cdc"] {
@@ -66,7 +68,7 @@ async fn trips_are_golden_by_their_changes_whatever_is_killed() {
     assert_trips_are_golden(&world);
 }
 
-/// With the tombstones, which Debezium writes unless it is told otherwise.
+/// Counts the tombstones, too, which Debezium writes by default.
 pub(crate) async fn assert_trips_came(world: &World, times: i64) {
     for stream in ["taxi_trips", "taxi_trips_cdc"] {
         assert_eq!(world.streamed(stream, times * RECORDS).await, 0);
@@ -88,7 +90,7 @@ fn assert_trips_are_golden(world: &World) {
     assert_close(&sql(&trips), "cdc_trips_final_state", 0);
     let done = "select op, count(*), count(distinct kafka_partition * 10000 + kafka_offset) from taxi_cdc.trips_cdc group by op order by op";
     assert_eq!(sql(done).lines().skip(1).collect::<Vec<_>>(), ["c,2000,2000", "d,249,249", "r,400,400", "u,931,931"]);
-    // What is behind a trip.
+    // The history of a trip.
     let one = "select count(*), max(source_ts_ms) = (select __source_ts_ms from taxi_cdc.trips where id = 109) from taxi_cdc.trips_cdc where id = 109";
     assert!(sql(one).trim_end().ends_with(",true"), "{}", sql(one));
     let table = world.run(&["lake", "show", "taxi_cdc.trips", "-o", "json"]).done();

@@ -1,5 +1,5 @@
-//! Trino and orch on the same tables, by the catalog that orch serves, with files in a bucket: after every operation of either both read the
-//! same, current or as it was.
+//! Trino and orch on the same tables, through the catalog of orch, with files in a bucket. After every operation both
+//! read the same rows, from the current snapshot and from older ones.
 
 use crate::catalog::{SERVER, attached};
 use crate::world::World;
@@ -11,7 +11,7 @@ use orch_test_lake::steps::{History, LEFT, Shared, lines, orch_writes};
 use orch_test_lake::{S3Server, TrinoSession};
 use orch_test_support::Trino;
 
-/// A statement of Trino, in which `$` is the table.
+/// Runs a Trino statement, in which `$` is replaced by the table.
 fn run(shared: &mut Shared<'_, TrinoSession>, statement: &str) -> Rows {
     shared.reader.run(&statement.replace('$', &shared.name.to_string()))
 }
@@ -26,7 +26,7 @@ async fn trino_and_orch_work_on_the_same_tables() {
     let (_, address) = world.start_server(&SERVER);
     let uri = format!("http://{address}");
     let keys = storage.connection();
-    // As the guide has it.
+    // Uses the settings of the guide.
     let server = Trino::start(&[
         ("connector.name", "iceberg"),
         ("iceberg.catalog.type", "rest"),
@@ -104,7 +104,7 @@ async fn trino_writes(shared: &mut Shared<'_, TrinoSession>) {
     shared.check("new columns and partitions", &[again, three, five]).await;
     shared.check_at(At::Snapshot(first), &[one, two, three]).await;
 
-    // Now orch goes on, and Trino after it.
+    // Now orch changes the table, then Trino reads it.
     let (old, six) = ("5 Roma 51 old", "6 Rome 6 late");
     shared.upsert(&["id"], lines("id city quantity note", &[old, six])).await;
     shared.check("upsert by orch", &[again, three, old, six]).await;

@@ -58,7 +58,7 @@ fn compact_in_shares(standalone: &Standalone) {
     let log = standalone.run(&["tasks", "logs", "lake_upkeep", "divide_large_tables", "divided"]).done();
     assert!(log.contains("are compacted by"), "{log}");
     assert_eq!(rows(), before);
-    // Nothing is left to compact.
+    // A second compaction finds nothing to compact.
     let compact = || run_line(standalone, &format!("lake compact {TABLE} --min-files 2"));
     assert_eq!(compact(), json!([]));
 
@@ -160,18 +160,18 @@ fn tables_are_maintained_by_command() {
     assert_eq!(standalone.run(&["lake", "orphans", "--older-than", "1h"]).code, 1, "also for all tables");
     let minute = standalone.run(&["lake", "expire", TABLE, "--older-than", "1m"]);
     assert!(minute.code == 2 && minute.err.contains("whole hours"), "it was taken for an hour: {minute:?}");
-    // In a run that also expires snapshots, an age below the minimum of files applies to the snapshots alone.
+    // In a run that also expires snapshots, an age below the minimum for files applies only to the snapshots.
     let conf = format!(r#"{{"tables": ["{TABLE}"], "work": ["expire", "orphans"], "older_than_hours": 1}}"#);
     standalone.run(&["dags", "trigger", "lake_upkeep", "--conf", &conf, "--wait"]).done();
     compact_in_shares(&standalone);
-    // The nightly run over all tables.
+    // Run the nightly maintenance of all tables.
     standalone.run(&["dags", "trigger", "lake_upkeep", "--wait"]).done();
     assert_eq!(standalone.run(&["lake", "show", "weather.nowhere"]).code, 2);
     let all = run_line(&standalone, "runs list");
     let mine = all.as_array().unwrap().iter().filter(|run| run["dag_id"] == "lake_upkeep").count();
     assert!(mine >= 5, "{all}");
 
-    // A paused DAG would let the command wait without an end.
+    // If the DAG is paused, the command would wait forever, so it fails.
     standalone.run(&["dags", "pause", "lake_upkeep"]).done();
     let paused = standalone.run(&["lake", "orphans", TABLE]);
     assert!(paused.code == 2 && paused.err.contains("orch dags unpause lake_upkeep"), "{paused:?}");

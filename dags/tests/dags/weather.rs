@@ -1,4 +1,4 @@
-//! The hourly weather with real processes, a real lake, and an API on this machine that has good and bad moods.
+//! The hourly weather with real processes, a real lake, and a fake API that returns valid and invalid responses.
 
 pub(crate) mod api;
 mod events;
@@ -22,13 +22,13 @@ fn of_new_york(hours: u32) -> Value {
     json!(Weather { hours, locations: vec![new_york()] })
 }
 
-/// What a query gives, as CSV without its header.
+/// Returns the result of a query as CSV lines, without its header.
 fn sql(world: &World, query: &str) -> Vec<String> {
     let csv = world.run(&["sql", query, "-o", "csv"]).done();
     csv.lines().skip(1).map(String::from).collect()
 }
 
-/// What the tables of the lake are now: where their metadata is.
+/// Returns the metadata locations of the lake's tables, which change with every commit.
 async fn tables(world: &World) -> String {
     world.csv("select table_name, metadata_location from lake.iceberg_tables order by 1").await
 }

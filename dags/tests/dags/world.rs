@@ -1,4 +1,4 @@
-//! A database, a folder and processes of `orch` at work in them, as people run it.
+//! A database, a folder and `orch` processes that work on them.
 
 use orch_test_lake::MIGRATOR;
 use orch_test_support::{TestDb, until};
@@ -11,11 +11,11 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use tempfile::TempDir;
 
-/// A dead worker is noticed after this.
+/// Lease of workers: time after which a dead worker is noticed.
 const LEASE: &str = "2s";
-/// The name of the lake where nobody gives it another.
+/// Default name of the lake.
 const CATALOG: &str = "orch";
-/// DAGs that would run by themselves, in the middle of whatever a test looks at.
+/// DAGs whose scheduled runs would interfere with tests.
 const BY_THEMSELVES: [&str; 13] = [
     "batch_hourly_dag",
     "comprehensive_analytics_pipeline",
@@ -39,7 +39,7 @@ pub(crate) struct World {
     environment: Vec<(&'static str, String)>,
 }
 
-/// How a command ended.
+/// The result of a command.
 pub(crate) struct FinishedCommand {
     pub(crate) code: i32,
     pub(crate) out: String,
@@ -47,17 +47,17 @@ pub(crate) struct FinishedCommand {
 }
 
 impl World {
-    /// A migrated database and nobody at work. What is loaded goes into the same database: tests have one each.
+    /// Creates a migrated database without processes. Each test has its own database, so loads write into the same one.
     pub(crate) async fn new() -> World {
         let db = TestDb::new(&MIGRATOR).await;
         let target = ("ORCH_CONN_RETAIL_POSTGRES", db.url());
-        // What runs by the clock finds nothing to do.
+        // Scheduled runs of the taxi pipeline find no trips.
         let trips = ("ORCH_CONN_NYC_TAXI", "sample://taxi?trips=0".into());
         let environment = vec![target, trips];
         World { db, home: tempfile::tempdir().unwrap(), processes: Vec::new(), environment }
     }
 
-    /// Another place for a connection, for processes that start from now on.
+    /// Sets an environment variable of all processes that start later, such as a connection.
     pub(crate) fn set(&mut self, name: &'static str, value: impl Into<String>) {
         self.environment.retain(|(known, _)| *known != name);
         self.environment.push((name, value.into()));
@@ -67,13 +67,13 @@ impl World {
         self.db.url()
     }
 
-    /// A worker and a scheduler. All DAGs are registered; those are unpaused that wait for somebody.
+    /// Starts a worker and a scheduler. All DAGs are registered, and those that only run when triggered are unpaused.
     pub(crate) fn at_work(mut self) -> World {
         self.start_worker();
         self.with_scheduler()
     }
 
-    /// Schedules begin to count when those that are not looked at rest.
+    /// Pauses scheduled DAGs that tests do not use, then starts the scheduler.
     fn with_scheduler(mut self) -> World {
         self.wait_for("the DAGs", &["dags", "list", "-o", "plain"], |ended| ended.out.contains("retail_medallion"));
         for dag in BY_THEMSELVES {
@@ -83,9 +83,9 @@ impl World {
         self
     }
 
-    /// The same with a worker on whose disk no file grows beyond so many kB.
+    /// Like `at_work`, but the worker cannot write files larger than `kilobytes` kB.
     pub(crate) fn at_work_with_files_of(mut self, kilobytes: u32) -> World {
-        // The signal that would end the process is ignored, so that the write fails as on a full disk.
+        // Ignores the signal that would end the process, so that the write fails like on a full disk.
         let limited = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"", kilobytes * 2);
         let worker = self.command(&["worker", "--lease", LEASE, "--paused-at-creation=false"]);
         let mut shell = Command::new("sh");
@@ -104,7 +104,7 @@ impl World {
         self.start(&["worker", "--lease", LEASE, "--paused-at-creation=false"])
     }
 
-    /// The pid of the worker that `at_work` started.
+    /// Returns the pid of the worker that `at_work` started.
     pub(crate) fn first_worker(&self) -> u32 {
         self.processes[0].id()
     }
@@ -118,7 +118,7 @@ impl World {
         pid
     }
 
-    /// A server of the bundle, when it is up: its pid and where it listens.
+    /// Starts a server of the bundle, waits until it is up, and returns its pid and address.
     pub(crate) fn start_server(&mut self, arguments: &[&str]) -> (u32, String) {
         let mut child = self.command(arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut said = BufReader::new(child.stderr.take().unwrap());
@@ -138,7 +138,7 @@ impl World {
         (pid, address)
     }
 
-    /// As a machine that fails stops it: in the middle of whatever it is at.
+    /// Kills a process immediately, like a failing machine.
     pub(crate) fn kill(&mut self, pid: u32) {
         let place = self.processes.iter().position(|child| child.id() == pid).unwrap();
         let mut child = self.processes.remove(place);
@@ -146,7 +146,7 @@ impl World {
         child.wait().unwrap();
     }
 
-    /// Waits until a process ends by itself.
+    /// Waits until a process exits.
     pub(crate) fn wait_for_end(&mut self, pid: u32) -> ExitStatus {
         let index = self.processes.iter().position(|child| child.id() == pid).unwrap();
         self.processes.remove(index).wait().unwrap()
@@ -165,7 +165,7 @@ impl World {
         FinishedCommand::of(&self.command(arguments).output().unwrap())
     }
 
-    /// The same with a text on its standard input.
+    /// Like `run`, with a text on standard input.
     pub(crate) fn run_with_input(&self, arguments: &[&str], input: &str) -> FinishedCommand {
         let mut command = self.command(arguments);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -173,14 +173,14 @@ impl World {
         FinishedCommand::of(&child.wait_with_output().unwrap())
     }
 
-    /// Starts a run that is to end well; what failed is told.
+    /// Triggers a run, which must succeed. A failure shows the failed tasks.
     #[track_caller]
     pub(crate) fn good(&self, dag: &str, run: &str, conf: &Value) {
         let ended = self.trigger(dag, run, conf);
         self.assert_good(dag, run, &ended);
     }
 
-    /// Waits for the end of a run that is to end well.
+    /// Waits for the end of a run, which must succeed.
     #[track_caller]
     pub(crate) fn wait_good(&self, dag: &str, run: &str) {
         let ended = self.run(&["runs", "wait", dag, run, "--timeout", "2m"]);
@@ -199,12 +199,12 @@ impl World {
         panic!("run `{run}` of `{dag}` is not good: {ended:?}\n{}", logs.join("\n"));
     }
 
-    /// Starts a run and waits for its end.
+    /// Triggers a run and waits for its end.
     pub(crate) fn trigger(&self, dag: &str, run: &str, conf: &Value) -> FinishedCommand {
         self.run(&["dags", "trigger", dag, "--run-id", run, "--conf", &conf.to_string(), "--wait"])
     }
 
-    /// Runs a command until it says what is waited for.
+    /// Runs a command until its result matches.
     pub(crate) fn wait_for(
         &self,
         what: &str,
@@ -217,18 +217,18 @@ impl World {
         })
     }
 
-    /// What the log of a task that failed says, and how the try ended.
+    /// Returns the log of a failed task, with its outcome.
     pub(crate) fn log(&self, dag: &str, task: &str, run: &str) -> String {
         let said = self.wait_for("the log", &["tasks", "logs", dag, task, run], |ended| !ended.err.is_empty());
         said.out + &said.err
     }
 
-    /// A table of the schema `retail` as CSV, by its key: the exact text of every value.
+    /// Returns a table of the schema `retail` as CSV, sorted by key, with the exact text of every value.
     pub(crate) async fn loaded(&self, table: &str) -> String {
         self.loaded_in("retail", table).await
     }
 
-    /// The same of another schema.
+    /// Like `loaded`, for another schema.
     pub(crate) async fn loaded_in(&self, schema: &str, table: &str) -> String {
         let table = orch_dags::retail::tables::lake().find(|one| one.name == table).unwrap();
         let columns: Vec<&str> = table.columns.iter().map(|column| column.name).collect();
@@ -237,7 +237,7 @@ impl World {
         self.csv(&select).await
     }
 
-    /// What a statement gives, as CSV with a header.
+    /// Returns the result of a statement as CSV with a header.
     pub(crate) async fn csv(&self, select: &str) -> String {
         let mut db = self.db.connect().await;
         let copy = format!("copy ({select}) to stdout (format csv, header)");
@@ -251,7 +251,7 @@ impl World {
         String::from_utf8(text).unwrap()
     }
 
-    /// The lake of this world, read without any process of it.
+    /// Opens the lake of this world in the test process.
     pub(crate) fn lake(&self) -> orch_lake::Lake {
         let config = orch_lake::LakeConfig {
             catalog: self.db.pool(),
@@ -262,7 +262,7 @@ impl World {
         orch_lake::Lake::open(config).unwrap()
     }
 
-    /// The same for PyIceberg.
+    /// Opens the lake in PyIceberg.
     pub(crate) fn python(&self) -> orch_test_lake::pyiceberg::PyIceberg {
         orch_test_lake::pyiceberg::PyIceberg::open(&self.db.url(), CATALOG, &self.warehouse())
     }
@@ -275,7 +275,7 @@ impl World {
         self.db.connect().await
     }
 
-    /// A user with this role, and a token of that user with this scope.
+    /// Adds a user with this role and returns a token of the user with this scope.
     pub(crate) async fn add_key(&self, role: &str, scope: &str) -> String {
         let key = format!("orch_{role}_{scope}");
         let add = "with person as (insert into api_user (name, password_hash, role) values ($2, 'none', $1) returning name, generation)
@@ -285,7 +285,7 @@ impl World {
         key
     }
 
-    /// Hears what the database tells on a channel, from now on.
+    /// Listens on a database channel.
     pub(crate) async fn listen(&self, channel: &str) -> PgListener {
         let mut heard = PgListener::connect(&self.db.url()).await.unwrap();
         heard.listen(channel).await.unwrap();
@@ -296,14 +296,14 @@ impl World {
         self.home.path()
     }
 
-    /// What the processes said, for tests that fail.
+    /// Returns the output of all processes, for failure messages.
     pub(crate) fn said(&self) -> String {
         std::fs::read_to_string(self.path().join("said.log")).unwrap_or_default()
     }
 }
 
 impl Drop for World {
-    /// What a test starts ends with it, whatever happened.
+    /// Kills all processes that the test started, even if the test panics.
     fn drop(&mut self) {
         for child in &mut self.processes {
             let ended = child.kill().and_then(|()| child.wait());
@@ -312,7 +312,7 @@ impl Drop for World {
     }
 }
 
-/// The binary `orch`, which starts the bundle that is in its folder.
+/// Returns a command of the binary `orch`, which starts the bundle in its folder.
 pub(crate) fn command(home: &Path) -> Command {
     let orch = Path::new(env!("CARGO_BIN_EXE_orch-pipelines")).with_file_name("orch");
     assert!(orch.exists(), "`{}` is missing: build it with `cargo build -p orch-control`", orch.display());
@@ -323,7 +323,7 @@ pub(crate) fn bundle(home: &Path) -> Command {
     without_settings(Command::new(env!("CARGO_BIN_EXE_orch-pipelines")), home)
 }
 
-/// With nothing of this machine's settings in its environment.
+/// Removes all orch settings of this machine from the environment of a command.
 fn without_settings(mut command: Command, home: &Path) -> Command {
     #[expect(clippy::disallowed_methods, reason = "to take things out of it, not to read it")]
     let foreign = std::env::vars_os().map(|(name, _)| name);
@@ -341,14 +341,14 @@ impl FinishedCommand {
         FinishedCommand { code, out: text(&output.stdout), err: text(&output.stderr) }
     }
 
-    /// It did what was asked; what it printed.
+    /// Asserts success, and returns the standard output.
     #[track_caller]
     pub(crate) fn done(self) -> String {
         assert_eq!(self.code, 0, "{self:?}");
         self.out
     }
 
-    /// It was carried out and the thing failed.
+    /// Asserts exit code 1: the command ran, and its operation failed.
     #[track_caller]
     pub(crate) fn failed(self) {
         assert_eq!(self.code, 1, "{self:?}");

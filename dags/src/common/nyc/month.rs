@@ -9,7 +9,7 @@ use std::fmt;
 
 /// Number of months after which a missing file is an error: the city publishes after two or three months.
 const PUBLISHED_AFTER: u32 = 4;
-/// Number of months until the sample file of a month is published; the city takes about as long.
+/// Number of months until the sample file of a month is published, like the city's files.
 const SAMPLE_PUBLISHED_AFTER: u32 = 2;
 /// Number of months that the first run loads.
 const FIRST: u32 = 3;

@@ -8,7 +8,7 @@ use chrono::{Days, NaiveDate};
 const PRODUCTS: i32 = 1_345;
 const PER_CATEGORY: i32 = 24;
 const CUSTOMERS: u32 = 12_435;
-/// One in `NEVER` customers never orders anything.
+/// Interval of customer ids that never order anything: every id that is a multiple of this number.
 const NEVER: u32 = 414;
 const ORDERS: u32 = 68_883;
 const ORDERS_WITH_ITEMS: u32 = 57_431;

@@ -28,7 +28,7 @@ pub fn state_of(is_good: bool) -> String {
 }
 
 row! {
-    /// One version of a model.
+    /// A version of a model.
     #[derive(Default)]
     pub Version {
         name: String, version: String, reference_date: NaiveDate, trained_at: DateTime<Utc>, kind: String, state: String,

@@ -79,8 +79,8 @@ pub async fn fetch_weather(ctx: Ctx, wish: Weather) -> TaskResult<Fetched> {
     Ok(Fetched { object, rows, missing })
 }
 
-/// Returns the number of hours from the newest month of sample trips to `last`, or 0 if the weather of that month is stored.
-/// Sample trips are published months late, and the analytics need the weather of the same hours.
+/// Returns the number of hours from the newest month of sample trips to `last`, or 0 if the weather of that month is
+/// stored. Sample trips are published months late, and the analytics need the weather of the same hours.
 async fn hours_since_sample_trips(place: &Lakehouse, last: DateTime<Utc>, now: DateTime<Utc>) -> TaskResult<u32> {
     let month = Month::newest_sample(now);
     let days = Days { first: month.first(), last: month.next().first() - TimeDelta::days(1) };

@@ -1,4 +1,4 @@
-//! The recorded changes of trips, as the change log of the lake has them: windows of five minutes are golden.
+//! Windows of five minutes over the recorded changes of trips in the lake's change log; they must equal golden files.
 
 use super::DAG;
 use crate::data;
@@ -7,15 +7,15 @@ use crate::world::World;
 use orch::NewRecord;
 use serde_json::{Value, json};
 
-/// Records that are produced at once.
+/// Number of records that are produced at a time.
 const LOT: usize = 500;
-/// Records without tombstones.
+/// Number of records without tombstones.
 const CHANGES: i64 = 3_580;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn recorded_changes_are_golden_windows() {
     let (world, _files) = super::world_of(&["2019-01"]).await;
-    // Before there is a change log nothing of it is computed, and the rest is.
+    // Without a change log, only its tables are not computed.
     world.good(DAG, "early", &json!({}));
     let skipped = ["tasks", "states-for-dag-run", DAG, "early", "-o", "json"];
     let states: Vec<Value> = serde_json::from_str(&world.run(&skipped).done()).unwrap();
@@ -27,7 +27,7 @@ async fn recorded_changes_are_golden_windows() {
         capture(&world, lot).await;
     }
     for (run, times) in [("once", 1), ("replayed", 2)] {
-        // From the beginning of the topic again, into the same table: no change counts twice.
+        // Reset the stream to the start of the topic, with the same table: no change counts twice.
         if times > 1 {
             world.run(&["streams", "reset", "taxi_trips_cdc", "--to-earliest"]).done();
         }
@@ -39,7 +39,8 @@ async fn recorded_changes_are_golden_windows() {
     the_weather_that_is_missing_comes_as_the_log_says(&world);
 }
 
-/// The newest trips are of January 2019, and the weather of that time was not asked for.
+/// The newest trips are from January 2019, and the weather of that time was never loaded. The log names the command
+/// that loads it.
 fn the_weather_that_is_missing_comes_as_the_log_says(world: &World) {
     let unknown =
         "select count(*) > 40 as hours, count(*) filter (where weather_condition = 'unknown') = count(*) as none,
@@ -73,7 +74,7 @@ fn assert_windows_are_golden(world: &World) {
     }
 }
 
-/// Word for word, but for the time.
+/// Runs the query of the document verbatim, except for its time.
 fn the_question_of_the_document_is_answered(world: &World) {
     let question = "-- Current zone activity levels
 SELECT 
@@ -88,9 +89,9 @@ ORDER BY activity_score DESC";
     let answer = world.run(&["sql", "-o", "csv", "--limit", "10000", "--", question]).done();
     let lines: Vec<&str> = answer.lines().collect();
     assert_eq!(lines[0], "zone_id,activity_timestamp,activity_score,revenue_last_hour,pickup_count");
-    // Zones in which trips only ended are there too.
+    // The result includes zones in which trips only ended.
     assert!(lines.len() > 532, "{}", lines.len());
-    // The last window of a zone has the revenue of all of them: they are less than an hour.
+    // The last window of a zone contains the revenue of all windows, because they span less than an hour.
     let sums = "select count(*) as n from
         (select zone_id, max(revenue_last_hour) as hour, max(avg_fare_last_hour) as fare, count(top_destination_zone) as tops
             from realtime.zone_activity group by 1) a

@@ -1,6 +1,6 @@
-//! The services of compose.yml, started here without containers: each with its own command, environment, mounted scripts and
-//! health check, in which only hosts, ports and paths of containers are replaced. Metabase and MinIO cannot be had from package
-//! registries: an S3 server of the tests stands for MinIO, with its account.
+//! Runs the services of compose.yml without containers: each with its command, environment, mounted scripts and health
+//! check, in which only hosts, ports and paths of containers are replaced. Metabase and MinIO are not available from
+//! package registries; an S3 server of the tests replaces MinIO and has the same account.
 
 use super::{compose, names, root, texts, variables};
 use crate::http::ask;
@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 use tempfile::TempDir;
 use yaml_rust2::Yaml;
 
-/// The file, the folder with its passwords, and what stands for what in a container.
+/// The parsed file, the folder with its passwords, and replacements for texts that are only valid in containers.
 struct Stack {
     compose: Yaml,
     passwords: PathBuf,
@@ -22,7 +22,7 @@ struct Stack {
 }
 
 impl Stack {
-    /// With the passwords that its first service makes.
+    /// Creates a stack with the passwords that its first service generates.
     fn new(passwords: PathBuf) -> Stack {
         std::fs::create_dir(&passwords).unwrap();
         let (script, folder) = (root().join("deploy/passwords.sh"), passwords.display().to_string());
@@ -36,7 +36,7 @@ impl Stack {
         stack
     }
 
-    /// The variables that `as-orch` reads.
+    /// Returns the variables that `as-orch` reads.
     fn secrets(&self) -> BTreeMap<String, String> {
         variables(&self.here(&std::fs::read_to_string(self.passwords.join("orch/orch.env")).unwrap()))
     }
@@ -49,7 +49,7 @@ impl Stack {
         self.moved.push((there.into(), here.into()));
     }
 
-    /// As it is said in a container, said here.
+    /// Replaces hosts, ports and paths of containers in a text.
     fn here(&self, text: &str) -> String {
         self.moved.iter().fold(text.replace("$$", "$"), |text, (there, here)| text.replace(there, here))
     }
@@ -64,13 +64,13 @@ impl Stack {
         self.here(self.service(service)["environment"][name].as_str().unwrap())
     }
 
-    /// What is in the file that a setting of a service names.
+    /// Returns the contents of the file that a setting of a service names.
     fn password(&self, service: &str, name: &str) -> String {
         let file = self.value(service, name);
         std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{file}: {error}"))
     }
 
-    /// The check of a service, as Compose asks it.
+    /// Returns the health check of a service as a command, like Compose runs it.
     fn check(&self, service: &str, environment: &[(&str, &str)]) -> Command {
         let mut check = match texts(&self.service(service)["healthcheck"]["test"])[..] {
             ["CMD-SHELL", script] => shell(&self.here(script)),
@@ -98,7 +98,7 @@ impl Stack {
         let set: Vec<(&str, &str)> = settings.chunks(2).map(|pair| pair[1].split_once('=').unwrap()).collect();
         assert!(settings.chunks(2).all(|pair| pair[0] == "-c"), "{settings:?}");
         let server = PrivateServer::over_tcp_with(&set).await;
-        // Role and database are called as the image makes them; the password is set as it would.
+        // The test server already has the role and database of the image; only the password is set.
         let address = server.url().split_once('@').unwrap().1.split_once('/').unwrap().0.to_owned();
         assert_eq!((self.value("postgres", "POSTGRES_USER"), self.value("postgres", "POSTGRES_DB")), owner());
         let password = self.password("postgres", "POSTGRES_PASSWORD_FILE");
@@ -128,7 +128,7 @@ impl Stack {
         server.run_statements(&server.connection("mysql"), &account).await;
         let tables = std::fs::read_to_string(root().join("deploy/mysql/1-tables.sql")).unwrap();
         server.run_statements(&server.connection(&database), &tables).await;
-        // The script stands in the image's own, whose function it calls, and finds its files in folders that are mounted.
+        // The image's entrypoint sources the script, which calls a function of it and reads files from mounted folders.
         let files = tempfile::tempdir().unwrap();
         std::fs::set_permissions(files.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
         let port = server.port().to_string();
@@ -143,7 +143,7 @@ impl Stack {
         server
     }
 
-    /// The image makes `node.id=1` of `KAFKA_NODE_ID: "1"`.
+    /// Starts the broker. The image converts `KAFKA_NODE_ID: "1"` to `node.id=1`.
     async fn kafka(&mut self, folder: &Path) -> Kafka {
         let environment = self.environment("kafka");
         let broker = Kafka::configured(move |data, [inside, outside, controller]| {
@@ -160,12 +160,12 @@ impl Stack {
                 let name = name.strip_prefix("KAFKA_").unwrap().to_lowercase().replace('_', ".");
                 format!("{name}={}\n", at(value))
             };
-            // The tests' Java has less memory than the image's.
+            // The tests give Java less memory than the image does.
             let small = "log.cleaner.dedupe.buffer.size=8388608\n".to_owned();
             environment.iter().map(setting).chain([small]).collect()
         })
         .await;
-        // Its programs are scripts there, and classes here.
+        // Kafka's programs are scripts in the image, and Java classes in the tests.
         let program = broker.program("org.apache.kafka.tools.TopicCommand");
         let words: Vec<&str> = program.get_args().filter_map(|word| word.to_str()).collect();
         let script = folder.join("kafka-topics.sh");
@@ -188,7 +188,7 @@ impl Stack {
         server
     }
 
-    /// A service of our image in a folder of its own, when it is healthy, and where.
+    /// Starts a service of our image in a separate folder, waits until it is healthy, and returns its address.
     async fn start(&mut self, service: &str, home: &TempDir) -> (Guarded, String) {
         let folder = home.path().join(service);
         std::fs::create_dir(&folder).unwrap();
@@ -203,7 +203,8 @@ impl Stack {
         (server, format!("127.0.0.1:{port}"))
     }
 
-    /// A container of our image: the entrypoint names the binary, which `as-orch` starts, and the command has its arguments. Any port will do.
+    /// Returns the command of a container of our image: the entrypoint names the binary, which `as-orch` starts, and
+    /// the command has its arguments. Any port is used.
     fn command(&self, service: &str, home: &Path) -> Command {
         let mut command = match texts(&self.service(service)["entrypoint"])[..] {
             ["as-orch", "orch"] => command(home),
@@ -216,7 +217,7 @@ impl Stack {
     }
 }
 
-/// As the Postgres of the tests calls its role and its database.
+/// Returns the role and the database of the Postgres server of the tests.
 fn owner() -> (String, String) {
     ("orch".into(), "orch".into())
 }
@@ -227,7 +228,7 @@ fn shell(script: &str) -> Command {
     shell
 }
 
-/// What it says; it must succeed.
+/// Returns the output of a command, which must succeed.
 #[track_caller]
 fn done(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
@@ -249,7 +250,7 @@ async fn its_services_work_together() {
     stack.replace("logging-server:9998", &logging);
     let (serving, _) = stack.start("serving", &home).await;
 
-    // As `docker compose exec orch as-orch orch …`.
+    // Equivalent of `docker compose exec orch as-orch orch …`.
     let run = |words: &[&str]| {
         let mut command = command(home.path());
         FinishedCommand::of(

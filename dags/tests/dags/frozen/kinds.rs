@@ -1,4 +1,4 @@
-//! A stream of each kind, with its topics in the built-in log and in Kafka, and what its table must have.
+//! A stream of each kind, with its topics in the built-in log and in Kafka, and the expected contents of its table.
 
 use super::{POLL_INTERVAL, TIMEOUT};
 use crate::world::World;
@@ -12,23 +12,23 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use tokio::time::{Instant, sleep};
 
-/// Each prefix of streams, with the connection of their topics.
+/// Prefixes of stream names, each with the connection of their topics.
 const PLACES: [(&str, &str); 2] = [("log", "topics"), ("kafka", "kafka")];
 
-/// The rows that a stream keeps.
+/// Kinds of rows that a stream writes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Rows {
-    /// Topics of changes: a capture.
+    /// Topics of changes, written by a capture.
     Topics,
-    /// Each reading.
+    /// Every reading.
     Readings,
-    /// The latest reading of each city.
+    /// Latest reading of each city.
     Newest,
-    /// The readings of each city and minute.
+    /// Readings of each city and minute.
     Windows,
-    /// The rows of the source.
+    /// Current rows of the source.
     Mirrored,
-    /// Each change of a row.
+    /// Every change of a row.
     Changes,
 }
 
@@ -40,7 +40,7 @@ enum Sink {
     Runs,
 }
 
-/// The name of each stream behind its prefix, and what its file has beside what all files have.
+/// Name of each stream without its prefix, and the part of its file that differs from other files.
 const STREAMS: [(&str, Rows, Sink, &str); 16] = [
     (
         "postgres",
@@ -91,7 +91,7 @@ impl Rows {
         }
     }
 
-    /// An aggregate of the table, in the SQL of the lake and of Postgres.
+    /// Returns an aggregate over the table, in SQL for the lake and for Postgres.
     fn select(self) -> &'static str {
         match self {
             Rows::Topics => "",
@@ -134,13 +134,13 @@ fn write_files(world: &World) {
 
 const CITIES: i64 = 6;
 const READINGS: i64 = 120;
-/// 2026-01-01T00:00:00Z
+/// The timestamp 2026-01-01T00:00:00Z.
 const FIRST_SECOND: i64 = 1_767_225_600;
-/// Rows of the sources with these ids change in each transaction. The source has one other row at a time.
+/// Number of rows that change in each transaction; their ids start at 1. The source has one other row at a time.
 const ORDERS: i64 = 40;
 const UPDATE: &str = "update orders set total = total + 1 where id <= 40";
 
-/// Two databases and two topics that change, and how far they are.
+/// Two databases and two topics that change, and their progress.
 pub(super) struct Sources {
     postgres: (PrivateServer, PgConnection),
     mariadb: (&'static MariaDb, Connection),
@@ -183,7 +183,7 @@ impl Sources {
             updates: 0,
             steps: 0,
         };
-        // A partition that is empty at the first read does not hold windows back.
+        // A partition that is empty at the first read does not delay windows.
         sources.produce(world, CITIES).await;
         sources.step(world, 0).await;
         sources
@@ -231,7 +231,7 @@ impl Sources {
         world.run_with_input(&["topics", "produce", "readings", "--key-separator", "\t"], &lines).done();
     }
 
-    /// Waits until all tables are as they must be.
+    /// Waits until all tables have their expected contents.
     pub(super) async fn until_copied(&self, world: &World, about: &str) {
         let (began, expected) = (Instant::now(), self.expected());
         loop {
@@ -299,7 +299,7 @@ fn city(n: i64) -> String {
     format!("c{}", n % CITIES)
 }
 
-/// Readings are two seconds apart. The late ones are older than anything that a window still takes.
+/// Returns the second of a reading. Readings are two seconds apart. Late ones are older than any open window.
 fn second(n: i64) -> i64 {
     FIRST_SECOND + 2 * n - if is_late(n) { 1_200 } else { 0 }
 }
@@ -317,7 +317,8 @@ async fn found(world: &World) -> BTreeMap<String, String> {
                 |from: &str| format!("select '{place}_{name}' as stream, {} as fact from {from}", rows.select());
             match sink {
                 Sink::Topics => {}
-                // If a worker is frozen between the commits of Kafka and of orch, the next one writes the same changes again.
+                // If a worker is frozen between the commits of Kafka and of orch, the next one writes the same changes
+                // again.
                 Sink::Lake if (place, rows) == ("kafka", Rows::Changes) => {
                     lake.push(select(&format!("(select distinct id, total from frozen_{place}.{name}) as once")));
                 }
@@ -347,7 +348,7 @@ async fn found(world: &World) -> BTreeMap<String, String> {
         Ok(rows) => found.extend::<Vec<(String, String)>>(rows),
         Err(error) => drop(found.insert("postgres".into(), error.to_string())),
     }
-    // For the same reason the records of changes are not counted.
+    // For the same reason, records of changes are not counted.
     let streams = "select 'stream ' || name, coalesce(error || '; ', '') || case when is_paused then 'paused; ' else '' end
         || case when name ~ '_(postgres|mariadb)' then 0 else records end || ' records, ' || quarantined || ' in quarantine'
         from stream where bundle = 'streams-folder'";

@@ -1,4 +1,4 @@
-//! The pipeline on tables that are kept by the changes of the source, told through its binlog.
+//! The pipeline on mirrored tables, which change data capture maintains from the binlog of the source.
 
 use super::assert_gold_is_golden;
 use crate::shop;
@@ -6,13 +6,13 @@ use crate::world::World;
 use orch_dags::retail::tables::RAW;
 use serde_json::json;
 
-/// What is not as it should be when the streams begin.
+/// Corrupts the source before the streams start.
 const DAMAGE: &str = "create table lost as select * from order_items where order_item_id % 100 = 0;
 delete from order_items where order_item_id % 100 = 0;
 create table said as select order_id, order_status from orders where order_id <= 500;
 update orders set order_status = 'WRONG' where order_id <= 500;
 ";
-/// One item gets another key, and its own again.
+/// Repairs the source while the streams run, and changes the key of an item and changes it back.
 const REPAIR: &str = "insert into order_items select * from lost;
 update orders join said on orders.order_id = said.order_id set orders.order_status = said.order_status;
 update order_items set order_item_id = -1 where order_item_id = 1;
@@ -28,7 +28,7 @@ async fn gold_is_golden_by_the_changes_of_the_source() {
     let world = world.at_work();
     let streams: Vec<String> = RAW.iter().map(|table| format!("retail_{}", table.name)).collect();
     world.wait_for("the streams", &["streams", "list"], |ended| ended.out.contains("retail_orders"));
-    // Until a person resumes them nothing of the source is read, and the pipeline says so.
+    // Until a user resumes the streams, nothing is read from the source, and the pipeline reports that.
     let missing = world.trigger("retail_medallion", "early", &json!({ "source": "changes" }));
     assert_ne!(missing.code, 0, "{missing:?}");
     world.run(&["streams", "resume", "retail-mysql-connector"]).done();

@@ -1,5 +1,5 @@
-//! What goes wrong outside: each is a clear error that names the thing, nothing is published, and when it is mended the same
-//! run is good.
+//! External faults: each causes a clear error that names its cause, nothing is published, and after the repair the same
+//! run succeeds.
 
 use super::{assert_gold_is, full, month_of, run_the_chain, world_of};
 use crate::layers::published;
@@ -11,7 +11,7 @@ use orch_dags::retail::tables::{GOLD, RAW};
 use orch_test_support::Sail;
 use std::time::{Duration, Instant};
 
-/// What somebody does to the source, the task that fails, what its log says, and how it is mended.
+/// Name of the fault, statement that causes it, the task that fails, texts in its log, and statement that repairs it.
 const FAULTS: [(&str, &str, &str, &[&str], &str); 6] = [
     (
         "a table is gone",
@@ -80,13 +80,13 @@ async fn a_broken_source_is_named_and_publishes_nothing() {
         shop::run_statements(&shop, &format!("{mend};\n")).await;
         last = run;
     }
-    // The same run, mended.
+    // Clear the failed tasks of the same run after the repair.
     world.run(&["tasks", "clear", "retail_medallion", "--run-id", &last, "--only-failed", "--yes"]).done();
     world.wait_good("retail_medallion", &last);
     assert_gold_is(&world, &month_of(shop::MONTH.1)).await;
 }
 
-/// A column that the source lets be null is no reason to read nothing: what is missing is judged in silver.
+/// Nulls in the source do not prevent extraction; silver checks required values.
 #[tokio::test(flavor = "multi_thread")]
 async fn nulls_of_the_source_are_told_or_put_aside_and_everything_else_is_published() {
     let shop = shop::month().await;
@@ -119,7 +119,7 @@ async fn nulls_of_the_source_are_told_or_put_aside_and_everything_else_is_publis
     assert!(raw.lines().any(|line| line.starts_with("25881,") && line.ends_with(',')), "null is nothing in CSV");
 }
 
-/// What the tables of the lake are now: where their metadata is.
+/// Returns the metadata locations of the lake's tables, which change with every commit.
 async fn snapshots(world: &World) -> String {
     world.csv("select table_name, metadata_location from lake.iceberg_tables order by 1").await
 }
@@ -174,7 +174,7 @@ async fn a_full_disk_leaves_no_part_of_an_object() {
     let shop = shop::month().await;
     let mut world = World::new().await;
     world.set("ORCH_CONN_RETAIL_MYSQL", shop.to_uri());
-    // No file may grow beyond 150 kB: what writes more is told that there is no room.
+    // No file may exceed 150 kB; writes beyond that fail as on a full disk.
     let mut world = world.at_work_with_files_of(150);
     world.run(&["dags", "trigger", "retail_medallion", "--run-id", "full"]).done();
     let log = world.wait_for(
@@ -183,8 +183,8 @@ async fn a_full_disk_leaves_no_part_of_an_object() {
         |ended| ended.err.contains("failed"),
     );
     assert!(log.err.contains("order_items"), "{log:?}");
-    // Of the two objects the smaller may be there, whole; no part of the other is, and nothing else. What the tasks of other
-    // tables are at stands beside theirs for a moment.
+    // Only the smaller of the two objects may exist, and it must be complete. Tasks of other tables may have temporary
+    // files for a short time.
     let is_object = |name: &String| {
         RAW.iter().any(|table| *name == format!("{}.csv", table.name) || *name == format!("{}.parquet", table.name))
     };
@@ -228,7 +228,7 @@ pub(crate) async fn world_of_a_dirty_shop() -> World {
     world
 }
 
-/// Makes gold on an engine, and compares it with the gold that was made in process.
+/// Builds gold on an engine, and compares it with the gold that was built in this process.
 pub(crate) async fn assert_gold_is_as_in_process(world: &World, engine: &str) {
     world.good("retail_master_pipeline", engine, &full());
     for model in GOLD.iter() {
@@ -239,7 +239,7 @@ pub(crate) async fn assert_gold_is_as_in_process(world: &World, engine: &str) {
     assert_eq!(tables[&format!("{SILVER_BUCKET}/orders_fact_quarantine")].1, 3, "{engine}");
 }
 
-/// Items that cannot have been sold are quarantined by the same rules in every engine, and are in no sum.
+/// Every engine quarantines the same impossible items with the same rules, and they are in no sum.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dirty_shop_has_the_same_gold_in_process_and_on_engines() {
     let mut world = world_of_a_dirty_shop().await;

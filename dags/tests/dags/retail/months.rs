@@ -1,4 +1,4 @@
-//! Some days of the orders, in the place of what was known of them: backfills, increments, repeats.
+//! Runs that replace some days of orders: backfills, increments, repeats.
 
 use super::{assert_gold_is, full, month_of, world_of};
 use crate::golden::renamed;
@@ -6,7 +6,7 @@ use crate::shop;
 use crate::world::World;
 use serde_json::json;
 
-/// Gold and the load of what silver is now.
+/// Builds gold from the current silver, and loads it.
 fn load(world: &World, run: &str) {
     world.good("gold_retail_etl", run, &json!({}));
     world.wait_for("the load", &["dags", "list-runs", "minio_to_postgres", "-o", "json"], |ended| {
@@ -28,7 +28,7 @@ async fn a_month_day_by_day_is_the_month_at_once() {
     load(&world, "month");
     assert_gold_is(&world, &month_of(shop::MONTH.1)).await;
 
-    // A day again, and a day on which somebody took an order back.
+    // Rerun a day, a day with a deleted order, and a day without orders.
     shop::run_statements(
         &shop,
         "delete from order_items where order_item_order_id = 25880;\ndelete from orders where order_id = 25880;\n",
@@ -52,7 +52,7 @@ async fn a_month_day_by_day_is_the_month_at_once() {
     assert!(log.contains("mode `day` needs a day"), "{log}");
 }
 
-/// Whatever part of the orders is read anew, all of gold has the new names, and the same sums.
+/// After any kind of run, all gold tables have the new names and the same sums.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_was_renamed_has_the_new_name_in_all_of_gold() {
     let shop = shop::month().await;
@@ -93,7 +93,7 @@ async fn increments_come_to_the_same_as_everything_at_once() {
     )
     .await;
     let world = world_of(&shop).await;
-    // Nothing is known: everything is read.
+    // Without known days, an incremental run reads everything.
     world.good("retail_medallion", "first", &json!({ "mode": "incremental" }));
     assert_gold_is(&world, &month_of("2014-01-15")).await;
 

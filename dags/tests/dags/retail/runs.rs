@@ -1,4 +1,4 @@
-//! Whole runs: on real servers, on what the binary brings itself, again, with a worker that is killed, two at once.
+//! Whole runs: on real servers, on the built-in defaults, repeated, with a killed worker, and two concurrent runs.
 
 use super::{assert_gold_is, assert_gold_is_golden, full, month_of, run_the_chain, world_of};
 use crate::dashboards::the_shop_is_golden;
@@ -33,7 +33,7 @@ async fn mysql_to_s3_to_postgres_is_golden_and_a_second_run_changes_nothing() {
 
     the_shop_is_golden(&mut world).await;
 
-    // The document's objects, and no password in any but raw.
+    // The documented objects exist, and only raw contains passwords.
     let object = |bucket: &str, name: &str| std::fs::read_to_string(server.folder().join(bucket).join(name)).unwrap();
     let tables = |models: &[Model]| models.iter().map(|model| model.table).collect::<Vec<_>>();
     for (bucket, tables) in [
@@ -58,7 +58,7 @@ async fn a_worker_that_is_killed_at_every_stage_leaves_golden_tables() {
     killed_at_every_stage(World::new().await).await;
 }
 
-/// Gives the world as it is then.
+/// Runs the pipeline, kills the worker at every stage, and returns the world.
 pub(crate) async fn killed_at_every_stage(mut world: World) -> World {
     world.set("ORCH_CONN_RETAIL_MYSQL", shop::whole().await.to_uri());
     let mut world = world.at_work();
@@ -81,7 +81,8 @@ pub(crate) async fn killed_at_every_stage(mut world: World) -> World {
     world
 }
 
-/// A load compares its rows with those of the table. Killed in the middle it has changed nothing, and its next try changes what differs.
+/// A load compares its rows with the rows of the table. If it is killed during that, nothing has changed, and the next
+/// attempt writes the differences.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_is_killed_while_it_compares_leaves_the_table_as_it_was() {
     const WRONG: &str = "select count(*) from retail.orders_fact where product_name = 'wrong'";
@@ -97,7 +98,7 @@ async fn a_worker_that_is_killed_while_it_compares_leaves_the_table_as_it_was() 
 
     let worker = world.first_worker();
     world.run(&["dags", "trigger", "retail_medallion", "--run-id", "second"]).done();
-    // Its own session reads the table while the other one takes rows.
+    // A separate session reads the table (`COPY TO`) while the other one writes rows.
     let reads =
         "select exists (select from pg_stat_progress_copy where datname = current_database() and command = 'COPY TO'
         and tuples_processed > 10000)";
@@ -158,7 +159,7 @@ async fn one_command_brings_all_that_it_takes() {
     assert!(data.join("buckets/gold-retail-data/sales_by_state.csv").exists());
 }
 
-/// What was loaded beside the database of orch.
+/// Returns the contents of the database that was loaded next to the database of orch.
 async fn warehouse(metadata: &str) -> (i64, Vec<String>) {
     let url = metadata.replace("/orch?", "/warehouse?");
     let mut db = <sqlx::PgConnection as sqlx::Connection>::connect(&url).await.unwrap();
@@ -181,7 +182,7 @@ async fn the_smallest_pipeline_reads_the_file_that_lies_there() {
     world.good("etl_minio_postgres", "own", &json!({}));
     assert_eq!(world.csv("select * from transactions").await, "id,name,amount\n7,\"Dora, the first\",11\n");
 
-    // A broken line leaves the table as it was, and says which line it is.
+    // An invalid line leaves the table unchanged, and the error message has its line number.
     std::fs::write(&file, "id,name,amount\n1,Alice,100\n2,Bob,many\n").unwrap();
     world.trigger("etl_minio_postgres", "broken", &json!({})).failed();
     let log = world.log("etl_minio_postgres", "minio_to_postgres", "broken");

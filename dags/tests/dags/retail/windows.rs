@@ -1,4 +1,4 @@
-//! Which orders a run reads, and which extract of a day counts.
+//! Which orders a run reads, and which extract of a day is used.
 
 use chrono::NaiveDate;
 use orch::Connection;

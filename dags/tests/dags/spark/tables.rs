@@ -1,6 +1,6 @@
 //! Spark and orch write the same tables through the REST catalog of orch (files in a folder and in a bucket) and
-//! through the JDBC catalog in its database. After every operation both read the same rows, of the current snapshot and
-//! of older ones.
+//! through the JDBC catalog in its database. After every operation both read the same rows, from the current snapshot
+//! and from older ones.
 
 use super::TURN;
 use crate::catalog::{SERVER, attached};
@@ -18,13 +18,13 @@ use serde_json::json;
 
 type Beside<'a> = Shared<'a, SparkCatalog<'a>>;
 
-/// Runs a Spark statement, in which `$` stands for the table.
+/// Runs a Spark statement, in which `$` is replaced by the table.
 fn run(shared: &mut Beside<'_>, statement: &str) -> Rows {
     let table = format!("{}.{}", shared.reader.name, shared.name);
     shared.reader.session.run(&statement.replace('$', &table))
 }
 
-/// Calls a procedure of Spark for the table.
+/// Calls a Spark procedure for the table.
 fn call(shared: &mut Beside<'_>, procedure: &str, arguments: &str) -> Rows {
     let catalog = shared.reader.name;
     let statement = format!("call {catalog}.system.{procedure}(table => '{}'{arguments})", shared.name);
@@ -37,7 +37,7 @@ async fn spark_and_orch_work_on_the_same_tables() {
     let mut world = World::new().await;
     let token = world.add_key("op", "all").await;
     let (_, address) = world.start_server(&SERVER);
-    // A second installation with files in a bucket.
+    // Second installation, with files in a bucket.
     let (mut far, storage) = (World::new().await, S3Server::start().await);
     storage.make_bucket("lakehouse");
     far.keep_lake_in(&storage, true);
@@ -67,7 +67,7 @@ async fn spark_and_orch_work_on_the_same_tables() {
                 "header.X-Iceberg-Access-Delegation": "vended-credentials", "io-impl": "org.apache.iceberg.aws.s3.S3FileIO",
             }),
         ),
-        // Spark's name of a JDBC catalog is also its name in the database.
+        // In Spark, the name of a JDBC catalog is also its name in the database.
         (
             "orch",
             json!({
@@ -92,7 +92,7 @@ async fn spark_and_orch_work_on_the_same_tables() {
     }
 }
 
-/// Spark changes the table that orch has written.
+/// Changes the table that orch has written, with Spark.
 async fn spark_continues(shared: &mut Beside<'_>) {
     run(
         shared,
@@ -122,7 +122,7 @@ async fn spark_writes(shared: &mut Beside<'_>) {
     shared.check("insert", &[one, two, three]).await;
     let first = shared.table().await.current_snapshot().unwrap().snapshot_id();
 
-    // First data files are rewritten, then rows are only marked as deleted.
+    // In the first mode data files are rewritten, in the second one rows are only marked as deleted.
     let (mut ten, mut deletes) = (11, 0);
     for mode in ["copy-on-write", "merge-on-read"] {
         let modes = ["update", "delete", "merge"].map(|what| format!("'write.{what}.mode' = '{mode}'")).join(", ");

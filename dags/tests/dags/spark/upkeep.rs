@@ -39,7 +39,7 @@ async fn spark_compacts_the_largest_tables() {
         let counts = ["engine-name", "total-data-files", "total-delete-files", "total-records"].map(said);
         assert_eq!(counts, ["spark", "1", "0", "8"], "{name}: {last:?}");
     }
-    // Sorted in the table's sort order.
+    // The rows are sorted in the table's sort order.
     let sorted = lake.table(&tables[1].0).await.unwrap().scan().columns(["id"]).collect().await.unwrap();
     let ids = sorted.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec());
     assert_eq!(ids.collect::<Vec<i64>>(), (0..8).collect::<Vec<_>>());

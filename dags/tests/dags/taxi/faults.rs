@@ -1,5 +1,5 @@
-//! What goes wrong outside: each is a clear error that names file, row or column, nothing is published, and when it is
-//! mended the same run is good.
+//! External faults: each causes a clear error that names file, row or column, nothing is published, and after the
+//! repair the same run succeeds.
 
 use super::server::Files;
 use super::{DAG, conf, file, log, snapshots, world_of};
@@ -15,7 +15,7 @@ fn text(month: &str) -> String {
     text
 }
 
-/// With another value in one column of a line, counted from 1.
+/// Returns the text with another value in one column of a line. Lines count from 1.
 fn with_cell(text: &str, line: usize, column: &str, value: &str) -> String {
     let at = text.lines().next().unwrap().split(',').position(|name| name == column).unwrap();
     let change = |(number, old): (usize, &str)| {
@@ -89,7 +89,7 @@ async fn a_broken_file_is_named_and_publishes_nothing() {
         assert_eq!(snapshots(&world).await, before, "{what}: something was published");
         last = run;
     }
-    // The same run, mended: all of it, since the file that it brought is the broken one.
+    // Clear all tasks of the same run after the repair, because the downloaded file is the broken one.
     files.put(MONTH, file(MONTH));
     world.run(&["tasks", "clear", DAG, "--run-id", &last, "--yes"]).done();
     world.wait_good(DAG, &last);
@@ -100,13 +100,13 @@ async fn a_broken_file_is_named_and_publishes_nothing() {
 async fn a_server_that_fails_is_waited_for_or_named() {
     let files = Files::start().await;
     let world = world_of(&files).await;
-    // Named months have to be there; those that are due may come later, if they are young.
+    // A named month must exist; a due month may be missing while it is recent.
     world.trigger(DAG, "early", &conf(&[MONTH])).failed();
     let said = log(&world, "extract_taxi_data", "early");
     assert!(said.contains("there is no file of 2019-02: `http://127.0.0.1"), "{said}");
     world.good(DAG, "due", &serde_json::json!({}));
 
-    // It goes on where it broke off, and where it cannot the whole try begins again.
+    // A download resumes at the byte where it broke off. If the server does not support that, the attempt starts again.
     files.cut(MONTH, file(MONTH), 90_000, 1, true);
     world.good(DAG, "resumed", &conf(&[MONTH]));
     let log = world.run(&["tasks", "logs", DAG, "extract_taxi_data", "resumed"]);
@@ -134,7 +134,7 @@ async fn one_content_under_two_names_is_loaded_once() {
     let warned = world.run(&["tasks", "logs", DAG, "process_to_iceberg", "other", "--map-index", "1"]).done();
     assert!(warned.contains("has the content of `yellow_tripdata_sample_2019-02`"), "{warned}");
 
-    // Months that were confused: what was loaded under a name goes when another file turns out to be that.
+    // Files that were swapped: if a file gets the content of another one, its old trips are removed.
     files.put("2019-03", file(MONTH));
     world.good(DAG, "confused", &conf(&["2019-03"]));
     let rows = "month,state,rows\n2019-02,done,8347\n2019-03,duplicate,0\n2019-04,duplicate,0\n";
@@ -169,7 +169,7 @@ async fn a_place_outside_of_the_city_is_put_aside_with_the_reason() {
     let sums =
         "select rows, quarantined, (found->>'rows')::int - (found->>'dropped')::int as clean from lake.etl_control";
     assert_eq!(world.csv(sums).await, "rows,quarantined,clean\n8345,2,8347\n");
-    // Mended, the row is a trip, and nothing is put aside any more.
+    // After the repair the row is a trip, and nothing is quarantined.
     files.put(MONTH, file(MONTH));
     world.good(DAG, "mended", &conf(&[MONTH]));
     assert_february_is_good(&world).await;

@@ -1,5 +1,4 @@
-//! Whole runs: all months at once and again, with a worker that is killed, in a backfill, and on what the binary brings
-//! itself.
+//! Whole runs: all months in one run and again, with a killed worker, in a backfill, and on the built-in sample.
 
 use super::server::Files;
 use super::{
@@ -15,7 +14,7 @@ async fn all_months_are_golden_and_a_second_run_changes_nothing() {
     months.push("2025-02".into());
     let files = Files::of(&months).await;
     let world = world_of(&files).await;
-    // Each file of the two schemas again: it finds its own rows, and the days of 2019.
+    // Reload each file of the two schemas: a file replaces its own rows, and the days of 2019 are recomputed.
     let again: Vec<String> =
         months.iter().filter(|month| month.starts_with("2019") || **month == "2025-02").cloned().collect();
     for (run, months) in [("first", &months), ("second", &again)] {
@@ -42,7 +41,7 @@ async fn all_months_are_golden_and_a_second_run_changes_nothing() {
         assert_2019_is_golden(&world);
         assert_2025_is_golden(&world).await;
     }
-    // In the partitions that the document wants, and what came in is what is there or was left out.
+    // Trips are in the documented partitions, and every input row was loaded, dropped or quarantined.
     let files = "select distinct partition from nyc_taxi.\"trips$files\" order by 1";
     let partitions = world.run(&["sql", files, "-o", "csv", "--limit", "100"]).done();
     assert_eq!(partitions.lines().count(), 1 + 38, "{partitions}");
@@ -88,7 +87,7 @@ async fn a_backfill_in_any_order_is_the_same_as_all_at_once() {
     months.push("2025-02".into());
     let files = Files::of(&months).await;
     let world = world_of(&files).await;
-    // The new columns come first.
+    // Load the new columns first.
     world.good(DAG, "newest", &conf(&["2025-02"]));
     let dates: Vec<String> = months_of(2019).iter().map(|month| format!("{month}-01T00:00:00Z")).collect();
     let mut backfill = vec!["backfill", "create", "--dag-id", DAG, "--max-active-runs", "4", "--run-backwards"];
@@ -98,7 +97,7 @@ async fn a_backfill_in_any_order_is_the_same_as_all_at_once() {
     world.run(&["backfill", "wait", "1"]).done();
     assert_2019_is_golden(&world);
     assert_2025_is_golden(&world).await;
-    // Rows of before have no such fee, and everything is known by one name.
+    // Older rows have no such fee, and each column has one name.
     let fees = "select year, count(cbd_congestion_fee) > 0 as fee, count(airport_fee) > 0 as airport
         from nyc_taxi.trips where year in (2019, 2025) group by 1 order by 1";
     let fees = world.run(&["sql", fees, "-o", "csv"]).done();
@@ -123,13 +122,13 @@ async fn what_is_due_is_loaded_once() {
     assert_eq!(skipped.out, "skipped\n");
     let log = world.run(&["tasks", "logs", DAG, "extract_taxi_data", "second"]);
     assert!(log.out.contains("there is nothing to be loaded"), "{log:?}");
-    // Nobody has made the zones: that is told, where people look for it.
+    // No pipeline has loaded the zones, and the checks of the asset report that.
     let checks = world.run(&["assets", "checks", "lake://nyc_taxi/trips", "-o", "plain"]).done();
     assert!(checks.contains("reference.taxi_zones"), "{checks}");
     sample_trips_have_weather(&world);
 }
 
-/// The default runs of both samples, then of the analytics: every hour with trips has its weather.
+/// Runs the defaults of both samples, then the analytics: every hour with trips has its weather.
 fn sample_trips_have_weather(world: &World) {
     world.run(&["dags", "unpause", weather::DAG]).done();
     for run in ["weather", "again"] {

@@ -1,4 +1,4 @@
-//! A server of files that does to them what networks do.
+//! A file server with network faults.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-/// Serves until it is dropped. What it does not have it answers with 404.
+/// Serves until it is dropped. Responds with 404 to unknown paths.
 pub(crate) struct Files {
     address: String,
     files: Arc<Mutex<HashMap<String, Served>>>,
@@ -16,9 +16,9 @@ pub(crate) struct Files {
 #[derive(Clone)]
 struct Served {
     bytes: Arc<Vec<u8>>,
-    /// Whole answers break off here, so often.
+    /// Byte after which complete responses break off, and the number of responses that do.
     cut: (usize, u32),
-    /// It can go on where it stopped.
+    /// True if the server supports range requests.
     resumes: bool,
 }
 
@@ -32,14 +32,14 @@ impl Files {
             let mut sessions = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 let of = of.clone();
-                // Whoever asks may go away at any time.
+                // The client may disconnect at any time.
                 sessions.spawn(async move { drop(answer(stream, &of).await) });
             }
         });
         Files { address, files, _serving: serving }
     }
 
-    /// With the files of these months.
+    /// Starts a server with the files of these months.
     pub(crate) async fn of(months: &[impl AsRef<str>]) -> Files {
         let files = Files::start().await;
         for month in months {
@@ -60,7 +60,7 @@ impl Files {
         self.files.lock().unwrap().remove(&super::name(month));
     }
 
-    /// The next answers break off after so many bytes.
+    /// Breaks off the next `times` responses after `after` bytes.
     pub(crate) fn cut(&self, month: &str, bytes: Vec<u8>, after: usize, times: u32, resumes: bool) {
         self.serve(month, Served { bytes: bytes.into(), cut: (after, times), resumes });
     }

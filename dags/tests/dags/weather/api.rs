@@ -1,4 +1,4 @@
-//! A weather API on this machine: it speaks HTTP over a socket, and is in whatever mood a test puts it.
+//! A fake weather API on this machine, with responses that tests choose.
 
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use orch_dags::weather::hourly::hours::hour_of;
@@ -9,20 +9,20 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-/// The key that it wants, and that nobody else may see.
+/// API key that this fake server expects. Tests assert that it never appears in logs.
 pub(crate) const KEY: &str = "k3y-that-nobody-sees";
 
 #[derive(Debug, Clone)]
 pub(crate) enum Mood {
-    /// The hours that are asked for; all of them but the last of these have a temperature.
+    /// The requested hours; all of them but the last of these have a temperature.
     Good,
-    /// The hours, with something done to them.
+    /// The requested hours with a change.
     Changed(fn(&mut Value)),
-    /// Always this.
+    /// A fixed response: status, headers and body.
     Says(&'static str, &'static str, String),
-    /// A whole answer to `?q=NAME`, and that it knows no other place.
+    /// A complete response for each `?q=NAME`, and an error for other names.
     Named(BTreeMap<String, String>),
-    /// Nothing.
+    /// No response.
     Silent,
 }
 
@@ -60,7 +60,7 @@ impl Api {
         self.state.lock().unwrap().asked.clone()
     }
 
-    /// The connection of a shape to it.
+    /// Returns the URI of a connection to this server with an API shape.
     pub(crate) fn uri(&self, shape: &str, more: &str) -> String {
         format!("{shape}://:{KEY}@127.0.0.1:{}?scheme=http&timeout_seconds=1{more}", self.port)
     }
@@ -79,7 +79,7 @@ async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>) {
         state.mood.clone()
     };
     let (status, headers, body) = match mood {
-        // Until whoever asked goes away.
+        // Waits until the client disconnects.
         Mood::Silent => {
             stream.read_u8().await.ok();
             return;
@@ -111,8 +111,8 @@ fn answered(answer: Result<Value, &str>) -> (&'static str, &'static str, String)
     }
 }
 
-/// What Open-Meteo answers to `?start_date=…&end_date=…&timeformat=unixtime`: all hours of these days, in the shape that
-/// it describes; or why it does not.
+/// Returns the Open-Meteo response to `?start_date=…&end_date=…&timeformat=unixtime`: all hours of these days in its
+/// documented format, or the reason of the rejection.
 fn hourly(request: &str) -> Result<Value, &'static str> {
     let asked = |name: &str| request.split(&format!("{name}=")).nth(1).and_then(|rest| rest.split(['&', ' ']).next());
     let day = |name: &str| asked(name).and_then(|day| day.parse::<NaiveDate>().ok());
@@ -147,13 +147,13 @@ fn hourly(request: &str) -> Result<Value, &'static str> {
     Ok(answer)
 }
 
-/// Where in the lists of an answer the hour is that was so many hours ago.
+/// Returns the index of the hour `hours` ago in the lists of a response.
 pub(crate) fn ago(answer: &Value, hours: i64) -> usize {
     let hour = json!((hour_of(now()) - TimeDelta::hours(hours)).timestamp());
     answer["hourly"]["time"].as_array().unwrap().iter().position(|known| *known == hour).unwrap()
 }
 
-/// Servers have a clock.
+/// Returns the current time of the fake server.
 #[expect(clippy::disallowed_methods, reason = "this one is nobody of ours")]
 pub(crate) fn now() -> DateTime<Utc> {
     std::time::SystemTime::now().into()

@@ -1,4 +1,5 @@
-//! What weatherapi.com answered, through the topic into the table: golden, whatever is killed and however often it is told.
+//! Recorded responses of weatherapi.com, through the topic into the table: golden, even if processes are killed and
+//! responses repeat.
 
 use super::api::{Api, KEY, Mood};
 use crate::data;
@@ -27,11 +28,11 @@ fn assert_golden_tables(world: &World) {
          qualify row_number() over (partition by city_name order by event_timestamp_ms desc) = 1 order by city_name"
     );
     assert_golden("weather_events_latest", csv(&latest).trim_end());
-    // As it was written for Athena.
+    // Runs the query that was written for Athena.
     let guide = examples(&guide("weather-streams"), "sql");
     let london = &guide.iter().find(|(_, example)| example.contains("FROM_UNIXTIME")).unwrap().1;
     assert_golden("weather_events_london", csv(london).trim_end());
-    // Of the folders of the table only London's are opened.
+    // The query opens only London's partitions of the table.
     let plan = csv(&format!("explain select * from {TABLE} where city_name = 'London'"));
     let (read, all) = plan.split_once("files=").unwrap().1.split(',').next().unwrap().split_once('/').unwrap();
     assert!(read.parse::<u32>().unwrap() < all.parse::<u32>().unwrap(), "{plan}");
@@ -44,7 +45,7 @@ async fn events_are_golden_however_often_they_are_told_and_whatever_is_killed() 
     world.wait_for("the topic", &["topics", "list"], |ended| ended.out.contains(TOPIC));
     let answers = answers();
     let mut lines: Vec<&str> = answers.iter().map(String::as_str).collect();
-    // What cannot be a row goes aside.
+    // Responses that cannot become rows are quarantined.
     let too_humid = answers[0].replace("\"humidity\": 87", "\"humidity\": 140");
     let too_hot = answers[0].replace("\"temp_c\": 11.0", "\"temp_c\": 99.5");
     let nowhere = r#"{"error": {"code": 1006, "message": "No matching location found."}}"#;
@@ -61,7 +62,7 @@ async fn events_are_golden_however_often_they_are_told_and_whatever_is_killed() 
     for (reason, words) in aside.lines().skip(1).zip(["humidity_percent", "temperature_celsius", "city_name"]) {
         assert!(reason.contains(words), "{aside}");
     }
-    // The topic from its beginning once more.
+    // Replay the topic from the earliest offset.
     world.run(&["streams", "reset", STREAM, "--to-earliest"]).done();
     world.streamed(STREAM, 30).await;
     assert_golden_tables(&world);
@@ -74,7 +75,7 @@ async fn the_producer_tells_each_reading_once_and_a_silent_city_is_named() {
     world.set("ORCH_CONN_WEATHER_API", api.uri("weatherapi", ""));
     let world = world.at_work();
     world.wait_for("the topic", &["topics", "list"], |ended| ended.out.contains(TOPIC));
-    // Its own runs ask, too: a reading is told by the first that hears it.
+    // Scheduled runs send requests, too: the first run that receives a reading produces it.
     world.run(&["dags", "unpause", "weather_producer"]).done();
     let conf = json!({ "cities": ["London", "New York", "Samarqand", "Atlantis"] });
     let mut now = BTreeMap::new();
@@ -84,7 +85,7 @@ async fn the_producer_tells_each_reading_once_and_a_silent_city_is_named() {
         api.is(Mood::Named(now.clone()));
         world.good("weather_producer", &format!("nth-{nth}"), &conf);
     }
-    // Nothing is new.
+    // A run without new readings.
     world.good("weather_producer", "again", &conf);
     assert_eq!(world.streamed(STREAM, 6).await, 0);
     assert_golden_tables(&world);

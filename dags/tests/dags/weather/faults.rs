@@ -1,5 +1,5 @@
-//! What goes wrong outside: each is told with the address and the field, nothing is published, the next good answer mends
-//! it, and the key of the API is seen nowhere.
+//! External faults: each error names the address and the field, nothing is published, the next valid response repairs
+//! the data, and the API key appears nowhere.
 
 use super::api::{Api, KEY, Mood, ago};
 use super::{DAG, of_new_york, sql, tables};
@@ -13,13 +13,14 @@ async fn world_of(api: &Api) -> World {
     world.set("ORCH_CONN_WEATHER_API", api.uri("open-meteo", ""));
     let world = world.at_work();
     world.run(&["dags", "unpause", DAG]).done();
-    // By itself, as the schedule says.
+    // Wait for a scheduled run.
     let done = ["dags", "list-runs", DAG, "--state", "success", "-o", "json"];
     world.wait_for("the first run", &done, |ended| ended.out.contains("scheduled__"));
     world
 }
 
-/// A mood, what the log of the first task says in it, and whether the run ends by it: then somebody clears it.
+/// Returns each API behavior with the log messages of the first task, and whether it fails the run, which is then
+/// cleared.
 fn faults() -> Vec<(&'static str, Mood, &'static [&'static str], bool)> {
     let says = |status, headers, body: &str| Mood::Says(status, headers, body.into());
     vec![
@@ -75,7 +76,8 @@ async fn every_fault_is_named_publishes_nothing_and_is_mended() {
     assert_seen_nowhere(&world).await;
 }
 
-/// Neither in what processes say, nor in logs and whatever else is in the database, nor in any object or file.
+/// Asserts that the API key is not in the output of processes, in logs or elsewhere in the database, or in any object
+/// or file.
 async fn assert_seen_nowhere(world: &World) {
     assert!(!world.said().contains(KEY));
     let mut db = world.db().await;
@@ -106,12 +108,12 @@ fn assert_not_in(folder: &Path) {
 async fn what_cannot_be_goes_aside_holes_are_told_and_both_are_mended() {
     let api = Api::start(Mood::Good).await;
     let world = world_of(&api).await;
-    // The schedule's own run told the hours of all default cities.
+    // The scheduled run loaded the hours of all default cities.
     let good = "select count(*) from weather.hourly_weather where location = 'New York'";
     let counts = format!("select ({good}) as good, count(*) as aside from weather.hourly_weather_quarantine");
     let all = sql(&world, good).remove(0);
 
-    // One hour has a temperature that no place has, one has none; a third one is far from all others.
+    // One hour has an impossible temperature, one has none, and one is an outlier.
     api.is(Mood::Changed(|answer| {
         let (odd, hole) = (ago(answer, 1), ago(answer, 4));
         answer["hourly"]["temperature_2m"][odd] = json!(999.0);
@@ -124,7 +126,7 @@ async fn what_cannot_be_goes_aside_holes_are_told_and_both_are_mended() {
     let log = world.run(&["tasks", "logs", DAG, "validate", "odd"]).done();
     assert!(log.contains("1 hours are missing: New York 2") && log.contains("1 of 5 rows"), "{log}");
 
-    // Rows in are rows out and rows aside: by lineage, and in what the checks say.
+    // Input rows equal output rows plus quarantined rows, both in lineage and in the checks.
     let ways = "select regexp_replace(to_uri, '.*/', '') as to, rows from lineage where run_id = 'odd'
         and to_uri like 'lake://weather/%' order by 1";
     assert_eq!(world.csv(ways).await, "to,rows\nhourly_weather,4\nhourly_weather_quarantine,1\n");
@@ -132,12 +134,12 @@ async fn what_cannot_be_goes_aside_holes_are_told_and_both_are_mended() {
         "select kind, outcome, rows, bad from asset_check where run_id = 'odd' and outcome <> 'pass' order by 1";
     assert_eq!(world.csv(checks).await, "kind,outcome,rows,bad\ncontinuity,warn,4,2\nrule,quarantined,5,1\n");
 
-    // Told again, and better: nothing is aside any more.
+    // A valid response for the same hours empties the quarantine.
     api.is(Mood::Good);
     world.good(DAG, "mended", &of_new_york(6));
     assert_eq!(sql(&world, &counts), [format!("{all},0")]);
 
-    // An answer without any hour is no weather.
+    // A response without hours is an error.
     api.is(Mood::Changed(|answer| answer["hourly"]["time"] = json!([])));
     let before = tables(&world).await;
     world.trigger(DAG, "none", &of_new_york(24)).failed();
@@ -146,7 +148,7 @@ async fn what_cannot_be_goes_aside_holes_are_told_and_both_are_mended() {
     assert_eq!(tables(&world).await, before);
 }
 
-/// A trip that begins nowhere is found where the lists of two pipelines meet.
+/// A check across two pipelines finds a trip that starts in no zone.
 #[tokio::test(flavor = "multi_thread")]
 async fn trips_of_no_zone_are_told() {
     let world = World::new().await.at_work();

@@ -1,4 +1,4 @@
-//! Hours that overlap, hours that clocks repeat or skip, and readers that are not ours.
+//! Overlapping runs, hours that clocks repeat or skip, and other readers than orch.
 
 use super::{DAG, new_york, of_new_york, sql};
 use crate::world::World;
@@ -12,8 +12,8 @@ use serde_json::json;
 const COLUMNS: [&str; 8] =
     ["timestamp", "location", "temperature_celsius", "weather_condition", "uv_index", "day", "hour", "is_weekend"];
 
-/// Two days of hourly runs, each of which tells 24 hours, over the night in which the clocks of New York go back; with a
-/// worker that is killed in the middle.
+/// Two days of hourly runs of 24 hours each, over the night in which New York sets clocks back, with a worker that is
+/// killed.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_days_of_runs_that_overlap_leave_one_row_for_each_hour() {
     let mut world = World::new().await.at_work();
@@ -28,7 +28,7 @@ async fn two_days_of_runs_that_overlap_leave_one_row_for_each_hour() {
     world.start_worker();
     world.run(&["backfill", "wait", "1"]).done();
 
-    // What the generator says of these hours, once each.
+    // Expected rows: the generated weather of these hours, each hour once.
     let last = "2025-11-03T12:00:00Z".parse().unwrap();
     let location = new_york();
     let zone = location.clock().unwrap();
@@ -38,7 +38,7 @@ async fn two_days_of_runs_that_overlap_leave_one_row_for_each_hour() {
     let expected = printed(&[expected.project(&places).unwrap()]);
     assert_eq!(expected.len(), 71);
 
-    // The schedule's own first run told hours of today.
+    // The first scheduled run loaded hours of today.
     let filter = orch_lake::Filter::lt("timestamp", "2025-11-04T00:00:00Z");
     let table = world.lake().table(&"weather.hourly_weather".parse().unwrap()).await.unwrap();
     let found = table.scan().columns(COLUMNS).filter(filter.clone()).collect().await.unwrap();
@@ -52,7 +52,7 @@ async fn two_days_of_runs_that_overlap_leave_one_row_for_each_hour() {
     let by = json!([["year", "identity"], ["month", "identity"], ["day", "identity"]]);
     assert_eq!(described["partition"], by);
 
-    // That Sunday has 25 hours in New York, one o'clock twice.
+    // That Sunday has 25 hours in New York, with 1:00 twice.
     let hours = sql(
         &world,
         "select hour, count(*) from weather.hourly_weather where year = 2025 and day = 2 group by 1 order by 1",
@@ -60,7 +60,7 @@ async fn two_days_of_runs_that_overlap_leave_one_row_for_each_hour() {
     assert_eq!(hours.len(), 24);
     assert_eq!((hours[0].as_str(), hours[1].as_str(), hours[2].as_str()), ("0,1", "1,2", "2,1"));
 
-    // The zones were written once: no run after the first one found others.
+    // The zones were written once: later runs found no change.
     let zones = zones().unwrap();
     let rows = sql(&world, "select location_id, zone, geometry is null from reference.taxi_zones order by 1");
     let all: Vec<String> =
@@ -69,7 +69,7 @@ async fn two_days_of_runs_that_overlap_leave_one_row_for_each_hour() {
     assert_eq!(sql(&world, "select count(*) from reference.\"taxi_zones$snapshots\""), ["1"]);
 }
 
-/// Whatever a worker was at when it died, the next one makes the tables what they would have been.
+/// Whichever step a worker is killed in, the next worker completes the tables.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_is_killed_at_every_step_leaves_whole_tables() {
     let mut world = World::new().await.at_work();
@@ -91,7 +91,7 @@ async fn a_worker_that_is_killed_at_every_step_leaves_whole_tables() {
     assert_eq!(sql(&world, "select count(*), count(distinct location_id) from reference.taxi_zones"), ["265,265"]);
 }
 
-/// In spring an hour is skipped, and nobody misses it.
+/// In spring clocks skip an hour, and the checks do not report it as missing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_day_of_23_hours_is_whole() {
     let world = World::new().await.at_work();

@@ -1,4 +1,4 @@
-//! Answers that the real APIs gave, served over HTTP and read by the client that tasks use.
+//! Recorded responses of the real APIs, served over HTTP and read by the client that tasks use.
 
 use super::api::{Api, KEY, Mood, now};
 use super::new_york;
@@ -10,7 +10,7 @@ use orch_dags::weather::hourly::readings::{Condition, Series, WeatherReading, ro
 use orch_dags::weather::hourly::source::{Hours, Source};
 use serde_json::json;
 
-/// Hour, condition, degrees, per cent, hectopascal, km/h, km, UV.
+/// Hour, condition, °C, %, hPa, km/h, km, UV index.
 type ExpectedReading = (&'static str, Condition, [Option<f64>; 6]);
 
 const WEATHER_API: [ExpectedReading; 6] = [
@@ -63,13 +63,14 @@ async fn what_the_real_apis_answered_is_read_through_the_real_client() {
         assert_eq!(answers.len(), all.len(), "{file}");
         for (answer, expected) in answers.iter().zip(all) {
             api.is(Mood::Says("200 OK", "", (*answer).into()));
-            // One of them was asked for in metric units.
+            // The Novosibirsk response was recorded with `units=metric`; the other OpenWeather responses use the
+            // default units.
             let metric = shape == "openweather" && answer.contains("Novosibirsk");
             let series = asked(&api, shape, if metric { "&units=metric" } else { "" }).await;
             let (hour, condition, numbers) = told(series.readings().next().unwrap());
             assert_eq!((hour.as_str(), condition), (expected.0, expected.1), "{answer}");
             for (found, expected) in numbers.iter().zip(expected.2) {
-                // What the table of this test leaves out is not looked at.
+                // Values that the table of this test omits are not compared.
                 assert!(expected.is_none() || *found == expected, "{numbers:?} of {answer}");
             }
             assert_eq!(rows(&[series], now()).unwrap().num_rows(), 1);
@@ -84,11 +85,11 @@ async fn what_the_real_apis_answered_is_read_through_the_real_client() {
 async fn lists_of_hours_are_read_up_to_the_hour_of_the_run() {
     let api = Api::start(Mood::Changed(|answer| {
         let hours = answer["hourly"]["time"].as_array().unwrap().len();
-        // A gap at one o'clock of the second day.
+        // A gap at 1:00 of the second day.
         answer["hourly"]["temperature_2m"][hours - 23] = json!(null);
     }))
     .await;
-    // The day of the run has more hours than these: a forecast, or weather that a later run is about.
+    // The responses for that day also contain hours that are not requested: a forecast, or hours of later runs.
     let last = hour_of(now()).with_hour(12).unwrap() - TimeDelta::days(1);
     let series = asked_until(&api, "open-meteo", "", last).await;
     assert_eq!(series.hours().len(), 23);
@@ -99,7 +100,8 @@ async fn lists_of_hours_are_read_up_to_the_hour_of_the_run() {
 #[tokio::test]
 async fn hours_of_a_run_that_is_long_past_are_those_that_are_asked_for() {
     let api = Api::start(Mood::Good).await;
-    // The archive begins 60 days ago, and midnight may come between our clock and the client's.
+    // The archive is used for hours older than 60 days. The distances allow for midnight between our clock and the
+    // client's.
     for (days, path) in [(0, "/v1/forecast"), (58, "/v1/forecast"), (61, "/v1/archive"), (700, "/v1/archive")] {
         let last = hour_of(now()) - TimeDelta::days(days);
         let series = asked_until(&api, "open-meteo", "", last).await;
