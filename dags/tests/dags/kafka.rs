@@ -66,7 +66,7 @@ async fn with_kafka_the_tables_are_golden_as_well() {
     }
     world.assert_views("live").await;
     taxi_changes::assert_trips_came(&world, 1).await;
-    // Replay all topics from the earliest offset.
+    // Replay all topics from the earliest offset. The record counts double, but the tables must end up the same.
     world.run(&["streams", "reset", "logging_weather", "--to-earliest", "--empty-table"]).done();
     world.run(&["streams", "reset", "taxi_trips_cdc", "--to-earliest", "--empty-table"]).done();
     for stream in ["users_mesh", "weather_rt", "weather_bt_hourly", "weather_bt_daily", "taxi_trips"] {

@@ -27,7 +27,7 @@ impl Shop {
         self.run(&[&["sql"], arguments].concat()).done()
     }
 
-    /// Returns the head of the server's response, and its body.
+    /// Returns the status line and the JSON body of the server's response.
     fn ask(&self, method: &str, path: &str, token: &str, body: &Value) -> (String, Value) {
         let host = self.0.url.strip_prefix("http://").unwrap();
         let mut stream = TcpStream::connect(host).unwrap();

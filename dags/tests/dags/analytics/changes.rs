@@ -15,7 +15,7 @@ const CHANGES: i64 = 3_580;
 #[tokio::test(flavor = "multi_thread")]
 async fn recorded_changes_are_golden_windows() {
     let (world, _files) = super::world_of(&["2019-01"]).await;
-    // Without a change log, only its tables are not computed.
+    // If there is no change log, `realtime_cdc` is skipped, and all other tables are computed.
     world.good(DAG, "early", &json!({}));
     let skipped = ["tasks", "states-for-dag-run", DAG, "early", "-o", "json"];
     let states: Vec<Value> = serde_json::from_str(&world.run(&skipped).done()).unwrap();

@@ -348,7 +348,7 @@ async fn found(world: &World) -> BTreeMap<String, String> {
         Ok(rows) => found.extend::<Vec<(String, String)>>(rows),
         Err(error) => drop(found.insert("postgres".into(), error.to_string())),
     }
-    // For the same reason, records of changes are not counted.
+    // The record counts of captures are omitted, because a capture may send the same changes to Kafka again.
     let streams = "select 'stream ' || name, coalesce(error || '; ', '') || case when is_paused then 'paused; ' else '' end
         || case when name ~ '_(postgres|mariadb)' then 0 else records end || ' records, ' || quarantined || ' in quarantine'
         from stream where bundle = 'streams-folder'";

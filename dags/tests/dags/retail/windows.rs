@@ -1,4 +1,4 @@
-//! Which orders a run reads, and which extract of a day is used.
+//! Tests of the order dates that a run reads, and of the choice of the newest extract for a day.
 
 use chrono::NaiveDate;
 use orch::Connection;

@@ -14,7 +14,7 @@ pub(crate) const KEY: &str = "k3y-that-nobody-sees";
 
 #[derive(Debug, Clone)]
 pub(crate) enum Mood {
-    /// The requested hours; all of them but the last of these have a temperature.
+    /// All requested hours, each with a temperature.
     Good,
     /// The requested hours with a change.
     Changed(fn(&mut Value)),
