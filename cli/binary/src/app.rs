@@ -1,5 +1,5 @@
-//! From a command line to a command: the settings that every command takes, what it may ask for, and the lives of a binary
-//! that are no commands.
+//! Entry point of a binary: parses the command line, runs the command with its context `Cx`, and handles the internal
+//! subcommands with which orch starts its own child processes.
 
 use crate::beside::{TELL_CONNECTIONS, tell_connections};
 use crate::bundle::BundleSource;
@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-/// How a worker starts this binary for one body in a process of its own.
+/// Internal subcommand that runs a single attempt of a task in its own process.
 const RUN_ATTEMPT: &str = "run-attempt";
 
 /// Before or behind any command.
@@ -56,17 +56,16 @@ impl GlobalFlags {
     }
 }
 
-/// A tree of commands.
 pub trait CommandLine: Parser {
     fn parts(self) -> (GlobalFlags, impl FnOnce(Cx) -> Outcome);
 
-    /// What helps who typed these words, which are no command.
+    /// Returns a hint for arguments that are not a valid command.
     fn hint(_words: &[&str]) -> Option<&'static str> {
         None
     }
 }
 
-/// The whole life of a binary: one of those that are no commands, or the command that the command line names.
+/// Runs the binary: an internal subcommand, or the command that the command line names.
 pub fn run_binary<T: CommandLine>(bundle: BundleSource) -> ExitCode {
     let began = Instant::now();
     let arguments: Vec<OsString> = std::env::args_os().collect();
@@ -128,36 +127,37 @@ fn carried_out(
     Exit::code(&outcome)
 }
 
-/// What every command may ask for.
+/// Context that every command gets.
 pub struct Cx {
     given: CommandLineSettings,
     bundle: Cell<Option<BundleSource>>,
     body_of: BodyOf,
-    /// The words of the command: `dags trigger`.
+    /// The names of the subcommands, such as `dags trigger`.
     words: String,
-    /// When the process began, for reports of how long things took.
+    /// Start time of the process, for reports of durations.
     pub began: Instant,
 }
 
 impl Cx {
-    /// The configuration as a question to a server needs it.
+    /// Returns the configuration. It may name an API instead of a database.
     pub fn config(&self) -> Result<Config, Failure> {
         load(&self.given)
     }
 
-    /// The configuration with flags of a command's own.
+    /// Like `config`, with additional flags of the command.
     pub fn config_with(&self, add: impl FnOnce(&mut CommandLineSettings)) -> Result<Config, Failure> {
         let mut given = self.given.clone();
         add(&mut given);
         load(&given)
     }
 
-    /// The configuration of a command that works on the database itself.
+    /// Returns the configuration of a command that needs direct access to the database. Fails if an API is named
+    /// instead.
     pub fn config_of_database(&self) -> Result<Config, Failure> {
         self.config_of_database_with(|_| ())
     }
 
-    /// The same with flags of a command's own.
+    /// Like `config_of_database`, with additional flags of the command.
     pub fn config_of_database_with(&self, add: impl FnOnce(&mut CommandLineSettings)) -> Result<Config, Failure> {
         let config = self.config_with(add)?;
         if config.api_url()?.is_none() {
@@ -168,23 +168,22 @@ impl Cx {
             .hint(format!("leave out what {from} says and name the database with `--database-url`")))
     }
 
-    /// A connection to the database.
     pub async fn session(&self) -> Result<Session, Failure> {
         Session::open(&self.config_of_database()?).await
     }
 
-    /// Makes the bodies of tasks of DAG files.
+    /// Returns the function that builds the task functions of DAG files.
     pub fn body_of(&self) -> BodyOf {
         self.body_of
     }
 
-    /// The DAGs of this binary and of the folder of DAG files, as both are here and now.
+    /// Returns the DAGs of this binary and those that the folder of DAG files contains now.
     pub fn local_bundle(&self) -> Result<Bundle, Failure> {
         let config = self.config()?;
         files::with_files(self.bundle().build(&config)?, &config, self.body_of)
     }
 
-    /// The DAGs of this binary. There is one use for them in a process.
+    /// Returns the DAGs of this binary. Panics if it is called twice.
     pub fn bundle(&self) -> BundleSource {
         self.bundle.take().expect("a command asks for the bundle once")
     }
@@ -196,7 +195,6 @@ fn load(given: &CommandLineSettings) -> Result<Config, Failure> {
     Ok(config)
 }
 
-/// The names of the subcommands.
 fn words(matches: &ArgMatches) -> String {
     let mut words = Vec::new();
     let mut inner = matches.subcommand();
@@ -207,18 +205,19 @@ fn words(matches: &ArgMatches) -> String {
     words.join(" ")
 }
 
-/// `--help` and `--version` go to standard output and are no failure.
+/// Prints a clap error and returns its exit code. `--help` and `--version` also arrive as errors, go to standard output
+/// and exit with 0.
 fn refused(error: &clap::Error) -> ExitCode {
     let is_printed = error.print().is_ok();
     if error.use_stderr() || !is_printed { ExitCode::from(2) } else { ExitCode::SUCCESS }
 }
 
-/// Runs a question to a server: one thread is enough.
+/// Runs a command on a runtime with a single thread, which is enough for requests to a server.
 pub fn block_on(question: impl Future<Output = Outcome>) -> Outcome {
     block_on_value(question)
 }
 
-/// The same for a question of which the command needs the answer.
+/// Like `block_on`, but returns a value.
 pub fn block_on_value<T>(question: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(Failure::io("cannot start"))?.block_on(question)

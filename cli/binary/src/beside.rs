@@ -1,7 +1,8 @@
-//! The bundle beside this process: a binary with DAGs, tables and SQL whose libraries this one does not have.
+//! The bundle beside this process: a separate binary with DAGs, tables and SQL, which links libraries that this binary
+//! does not link.
 //!
-//! A standalone runs its worker, a web server asks its query processes, and all look for connections in what it brings. What
-//! a binary brings itself comes before what its bundle brings.
+//! `orch standalone` runs a worker of the bundle, a web server starts its query processes, and both use its default
+//! connections. Definitions of this binary take precedence over those of the bundle.
 
 mod connections;
 
@@ -11,16 +12,16 @@ use crate::config::Config;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// Where its binary is, or will be.
+/// Path of a bundle binary. The file may not exist yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Beside {
     pub path: PathBuf,
-    /// A setting names it; without one it may be absent.
+    /// True if a setting names the path. The default path may be missing without an error.
     pub is_named: bool,
 }
 
 impl Beside {
-    /// The one that was named, or the usual one in the folder of this binary.
+    /// Returns the bundle that a setting names, otherwise the default one in the folder of this binary.
     pub fn of(config: &Config) -> Option<Beside> {
         if let Some(path) = &config.bundle {
             let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
@@ -30,7 +31,7 @@ impl Beside {
         Some(Beside { path: own.parent()?.join(config.bundle_name?), is_named: false })
     }
 
-    /// As people call it.
+    /// Returns the file name of the binary, for messages.
     pub fn name(&self) -> String {
         name(&self.path)
     }
@@ -40,7 +41,7 @@ fn name(path: &Path) -> String {
     path.file_name().map_or_else(|| "bundle".into(), |name| name.to_string_lossy().into_owned())
 }
 
-/// Time and size of a binary: others after it was built again.
+/// Modification time and size in bytes, which change when a binary is rebuilt.
 pub type Facts = (SystemTime, u64);
 
 pub fn facts(binary: &Path) -> std::io::Result<Facts> {

@@ -1,4 +1,4 @@
-//! The DAGs of the binary, described only when somebody needs them: a question to a server does not.
+//! The DAGs of the binary. They are built only when a command needs them, which requests to a server do not.
 
 use crate::config::Config;
 use crate::failure::Failure;
@@ -12,16 +12,16 @@ use orch_store::lake_view::LakeSource;
 use orch_store::stream::StreamSource;
 use orch_workers::BodyOf;
 
-/// Builds the DAGs of a binary.
+/// Builds the DAGs of a binary under the name of its bundle.
 type Build = Box<dyn FnOnce(&str) -> Result<Bundle, Vec<Problem>> + Send>;
 
-/// Whether the DAG with this id is an example.
+/// Returns true if the DAG with this id is an example.
 type IsExample = fn(&str) -> bool;
 
-/// The name of a file, and its text.
+/// Name and content of a dashboard file.
 type DashboardFile = (&'static str, &'static str);
 
-/// What a binary can run.
+/// Everything that a binary brings: DAGs, connections, tables, streams, servers and dashboards.
 pub struct BundleSource {
     build: Build,
     connections: DefaultConnections,
@@ -32,12 +32,12 @@ pub struct BundleSource {
     archives: ArchiveSource,
     neighbour: Option<&'static str>,
     body_of: BodyOf,
-    /// `None` if nothing of the binary is an example.
+    /// `None` if the binary has no examples.
     is_example: Option<IsExample>,
 }
 
 impl BundleSource {
-    /// `build` gets the name that the bundle is registered under.
+    /// Creates a source from `build`, which gets the name that the bundle is registered under.
     pub fn new(build: impl FnOnce(&str) -> Result<Bundle, Vec<Problem>> + Send + 'static) -> BundleSource {
         BundleSource {
             build: Box::new(build),
@@ -53,7 +53,7 @@ impl BundleSource {
         }
     }
 
-    /// Connections that the binary brings, for whoever asks for one that nobody has set up.
+    /// Sets the default connections, which are used for ids that no user has set up.
     #[must_use]
     pub fn with_connections(
         self,
@@ -62,45 +62,45 @@ impl BundleSource {
         BundleSource { connections: DefaultConnections::new(make), ..self }
     }
 
-    /// The lake that the binary brings, for pages and for SQL.
+    /// Sets the lake of the binary, for pages and SQL.
     #[must_use]
     pub fn with_lake(self, lake: LakeSource) -> BundleSource {
         BundleSource { lake, ..self }
     }
 
-    /// The streams that a worker of the binary runs beside its tasks.
+    /// Sets the streams that a worker of the binary runs in addition to its tasks.
     #[must_use]
     pub fn with_streams(self, streams: StreamSource) -> BundleSource {
         BundleSource { streams, ..self }
     }
 
-    /// A server that is a command of the binary.
+    /// Adds a server, which becomes a subcommand of the binary.
     #[must_use]
     pub fn with_server(mut self, server: BundleServer) -> BundleSource {
         self.servers.push(server);
         self
     }
 
-    /// Dashboards, each as the name of its file and its text.
+    /// Adds dashboards, each as its file name and content.
     #[must_use]
     pub fn with_dashboards(mut self, files: &[DashboardFile]) -> BundleSource {
         self.dashboards.extend_from_slice(files);
         self
     }
 
-    /// What opens archives that are no folders.
+    /// Sets the source that opens archives in object stores instead of folders.
     #[must_use]
     pub fn with_archives(self, archives: ArchiveSource) -> BundleSource {
         BundleSource { archives, ..self }
     }
 
-    /// The binary with pipelines, tables and SQL that is started beside this one when it is in the same folder.
+    /// Sets the file name of the bundle binary that is started with this one if it is in the same folder.
     #[must_use]
     pub fn with_bundle(self, name: &'static str) -> BundleSource {
         BundleSource { neighbour: Some(name), ..self }
     }
 
-    /// Makes the bodies of tasks of DAG files, from their structure.
+    /// Sets the function that builds the task functions of DAG files from their specification.
     #[must_use]
     pub fn with_file_bodies(self, body_of: BodyOf) -> BundleSource {
         BundleSource { body_of, ..self }
@@ -113,12 +113,12 @@ impl BundleSource {
         BundleSource { is_example: Some(is_example), ..self }
     }
 
-    /// Returns what is an example if examples are switched off, and `None` if they are not.
+    /// Returns the predicate for examples if examples are switched off, otherwise `None`.
     fn switched_off(&self, config: &Config) -> Option<IsExample> {
         self.is_example.filter(|_| !config.examples)
     }
 
-    /// Returns whether the streams of the binary are switched off. Streams of files run anyway.
+    /// Returns true if the streams of the binary are switched off. Streams of files are not affected.
     pub(crate) fn hides_streams(&self, config: &Config) -> bool {
         self.switched_off(config).is_some()
     }
@@ -139,7 +139,8 @@ impl BundleSource {
         self.servers.clone()
     }
 
-    /// Returns all dashboards, or all problems of their files. Returns none if they are examples that are switched off.
+    /// Returns all dashboards, or all problems of their files. Returns an empty list if they are examples that are
+    /// switched off.
     pub(crate) fn dashboards(&self, config: &Config) -> Result<Vec<(String, Dashboard)>, Failure> {
         if self.switched_off(config).is_some() {
             return Ok(Vec::new());
@@ -153,12 +154,12 @@ impl BundleSource {
         if problems.is_empty() { Ok(good.into_iter().flatten().collect()) } else { Err(Failure::files(&problems)) }
     }
 
-    /// Commands of its servers beside those of `tree`.
+    /// Adds the subcommands of the servers to `tree`.
     pub(crate) fn with_commands(&self, tree: clap::Command) -> clap::Command {
         self.servers.iter().fold(tree, |tree, server| tree.subcommand(server.command()))
     }
 
-    /// The server that a command line names, with what it says about it.
+    /// Returns the server whose subcommand the command line names, with its arguments.
     pub(crate) fn server_of<'a>(&self, matches: &'a ArgMatches) -> Option<(BundleServer, &'a ArgMatches)> {
         let (name, given) = matches.subcommand()?;
         let server = self.servers.iter().find(|server| server.name() == name)?;
@@ -193,7 +194,7 @@ impl BundleSource {
     }
 }
 
-/// The binary's: two binaries beside each other are two bundles.
+/// Returns the name of the bundle: the file stem of the binary, so that two binaries are two bundles.
 fn name() -> String {
     let path = std::env::current_exe().unwrap_or_default();
     path.file_stem().map_or_else(|| "orch".into(), |stem| stem.to_string_lossy().into_owned())

@@ -1,4 +1,4 @@
-//! The commands of a bundle's binary: those that need its bodies. All others are `orch`'s.
+//! The commands of a bundle's binary: those that need its task functions. All other commands are in `orch`.
 
 pub mod dags_test;
 pub mod tasks_test;

@@ -1,4 +1,4 @@
-//! `--conf`: JSON as it is, `@file`, or `-` for standard input. Judged by the rules that the API and the UI follow too.
+//! `--conf`: JSON, `@file`, or `-` for standard input. It is validated by the same rules as in the API and the UI.
 
 use crate::failure::Failure;
 use orch_spec::params::{BadConf, MAX_CONF_BYTES, parse_conf};
@@ -14,7 +14,7 @@ pub struct ConfFlag {
 }
 
 impl ConfFlag {
-    /// The conf, if one was given: an object of no more than 1 MB.
+    /// Returns the conf if one was given: a JSON object of at most 1 MB.
     pub fn read(&self) -> Result<Option<Value>, Failure> {
         let text = match self.conf.as_deref() {
             None => return Ok(None),
@@ -32,7 +32,7 @@ impl ConfFlag {
     }
 }
 
-/// A conf over another: what it says counts, the rest is that of `base`.
+/// Merges two confs. Keys of `conf` override those of `base`.
 pub fn over(base: Option<Value>, conf: Option<Value>) -> Option<Value> {
     match (base, conf) {
         (Some(Value::Object(mut base)), Some(Value::Object(conf))) => {
@@ -43,7 +43,7 @@ pub fn over(base: Option<Value>, conf: Option<Value>) -> Option<Value> {
     }
 }
 
-/// A conf that does not fit the params of its DAG.
+/// Returns the failure for a conf that does not match the params of its DAG.
 pub fn refused(bad: &BadConf, dag_id: &str) -> Failure {
     let hint = match bad {
         BadConf::Params(wrong) => wrong.iter().find_map(|violation| violation.hint.clone()),
@@ -52,7 +52,7 @@ pub fn refused(bad: &BadConf, dag_id: &str) -> Failure {
     Failure::new(bad.to_string()).hint(hint.unwrap_or_else(|| shows_params(dag_id)))
 }
 
-/// The same in a server's words, which end in its hint.
+/// Like `refused`, for a message of a server, which ends with its hint after `; `.
 pub fn refused_by_server(words: &str, dag_id: &str) -> Failure {
     match words.rsplit_once("; ") {
         Some((message, hint)) if hint != BadConf::Params(Vec::new()).hint() => Failure::new(message).hint(hint),
@@ -65,7 +65,7 @@ fn shows_params(dag_id: &str) -> String {
     format!("`orch dags details {dag_id}` shows the params")
 }
 
-/// No more is read than is needed to see that it is too much.
+/// Reads a source as text. Reads at most one byte more than the limit, enough to detect a conf that is too large.
 fn text_of(name: &str, source: impl Read) -> Result<String, Failure> {
     let mut bytes = Vec::new();
     let most = MAX_CONF_BYTES as u64 + 1;

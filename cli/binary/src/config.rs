@@ -1,7 +1,7 @@
-//! Everything that can be set, in one place. Each field is a flag, an `ORCH_*` variable and a key of the file, in this
-//! order of precedence; nothing else of orch reads the environment.
+//! All settings of orch. Each field is a flag, an `ORCH_*` variable and a key of the file, in this order of precedence.
+//! No other code of orch reads the environment.
 //!
-//! A group of fields is a set of flags that some commands share. All that is wrong is told at once.
+//! A group of fields is a set of flags that several commands share. All problems are reported together.
 
 mod flags;
 pub(crate) mod hidden;
@@ -327,19 +327,19 @@ impl RoleFlags {
     }
 }
 
-/// A lease shorter than this is lost by one slow commit.
+/// Minimum lease. A single slow commit can outlast a shorter one.
 const SHORTEST_LEASE: Duration = Duration::from_secs(1);
 const LONGEST_LEASE: Duration = Duration::from_mins(10);
 const MOST_SLOTS: usize = 100_000;
 const MOST_PROCESSES: usize = 4_096;
 const LEAST_MEMORY_MB: u32 = 32;
-/// A cancelled run has a row for each element.
+/// Maximum number of elements of a mapped task. A cancelled run has a row for each of them.
 const MAX_MAP_ELEMENTS: u32 = 100_000_000;
-/// Each query is a process with up to 256 MB.
+/// Maximum number of concurrent queries. Each one is a process that uses up to 256 MB.
 const MAX_QUERY_SLOTS: usize = 64;
 
 impl CommandLineSettings {
-    /// What the command line says, as the environment of a process that is to hear the same.
+    /// Returns the settings of the command line as environment variables for a child process with the same settings.
     pub fn variables(&self) -> Vec<(&'static str, String)> {
         let variable = |key: &str| Config::FIELDS.iter().find(|field| field.key == key).map(|field| field.env);
         let flags = self.flags.iter().filter_map(|(key, text)| Some((variable(key)?, text.clone())));
@@ -348,7 +348,7 @@ impl CommandLineSettings {
     }
 }
 
-/// Returns a wrong database URL without what may be a password: `mysql://…` or `127.0.0.1:5432`.
+/// Returns an invalid database URL without the parts that may be a password.
 fn shown_address(url: &str) -> String {
     match url.split_once("://") {
         Some((scheme, _)) => format!("`{scheme}://…`"),
@@ -367,7 +367,8 @@ impl Config {
         Field::help(field.about, field.env, default)
     }
 
-    /// The server to ask over its API, if it was named more plainly than a database.
+    /// Returns the URL of the API, unless a database is named by a source with a higher precedence. Fails if both have
+    /// the same precedence.
     pub fn api_url(&self) -> Result<Option<&str>, Failure> {
         let Some(url) = &self.api_url else { return Ok(None) };
         let source = |key| self.sources.get(key).map_or(0, LoadedFrom::plainness);
@@ -381,7 +382,7 @@ impl Config {
         }
     }
 
-    /// Returns where a value comes from, as ` from ORCH_PORT`; nothing for a default.
+    /// Returns the source of a value as ` from ORCH_PORT`, or an empty string for a default.
     fn origin(&self, key: &str) -> String {
         match self.sources.get(key) {
             None | Some(LoadedFrom::Default) => String::new(),
@@ -389,7 +390,7 @@ impl Config {
         }
     }
 
-    /// What each value alone cannot tell.
+    /// Returns the problems that parsing a single value cannot detect: ranges and combinations.
     fn problems(&self) -> Vec<Failure> {
         let mut problems = Vec::new();
         let mut refuse = |is_wrong: bool, message: String, hint: &str| {

@@ -1,5 +1,5 @@
-//! A host for one body at a terminal: what it says is printed, what it pushes is kept. Connections and variables are
-//! those of the machine, and nothing of them that is secret is printed.
+//! Runs a single task function at a terminal: prints its log lines and keeps its outputs in memory. Connections and
+//! variables are those of the machine; their secrets are masked in what is printed.
 
 use crate::output::counted;
 use orch_sdk::task::{AssetEvent, BoxFuture, Connection, Host, LineageEdge, LogLevel, MemoryHost, TaskResult};

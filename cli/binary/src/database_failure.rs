@@ -1,4 +1,4 @@
-//! Failures of the database as commands and processes print them: which database, the reason, the next step.
+//! Database failures as commands and processes print them: the database, the reason and the next step.
 
 use crate::config::{Config, LoadedFrom, Secret, Text as _};
 use crate::failure::Failure;

@@ -1,5 +1,5 @@
-//! What a command says when it could not be carried out: one `error:` line a problem, a `hint:` with the next step, exit
-//! code 2. A command that was carried out and whose thing failed (a run, a check) returns `Exit::Failed` instead.
+//! Failures of commands. Each problem is printed as an `error:` line with a `hint:` for the next step, and the exit
+//! code is 2. A command that worked but found a failure (of a run, of a check) returns `Exit::Failed` instead.
 
 use orch_cluster::ClusterError;
 use orch_document::kept::BadDocument;
@@ -15,17 +15,17 @@ use std::error::Error;
 use std::fmt::Display;
 use std::process::ExitCode;
 
-/// How a command ended that was carried out.
+/// Outcome of a command that was carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     Done,
-    /// The thing itself failed, and that has been said.
+    /// The checked object, such as a run, failed, and the command has reported that.
     Failed,
 }
 
 pub type Outcome = Result<Exit, Failure>;
 
-/// Why a command could not be carried out: at least one problem.
+/// Why a command could not be carried out, as one or more problems.
 #[derive(Debug)]
 pub struct Failure {
     problems: Vec<FailureMessage>,
@@ -33,7 +33,7 @@ pub struct Failure {
     is_lost_connection: bool,
 }
 
-/// It could not be carried out.
+/// Exit code of commands that could not be carried out.
 const NOT_CARRIED_OUT: u8 = 2;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub struct FailureMessage {
 }
 
 impl FailureMessage {
-    /// The parts of a text that carries its own hint.
+    /// Splits a text that contains a hint.
     fn of(text: &str) -> FailureMessage {
         match text.split_once("\nhint: ") {
             Some((message, hint)) => FailureMessage { message: message.into(), hint: Some(hint.into()) },
@@ -61,24 +61,25 @@ impl Failure {
         Failure { problems, code: NOT_CARRIED_OUT, is_lost_connection: false }
     }
 
-    /// An error with its causes; its text may carry a hint.
+    /// Returns the failure for an error and its causes. Its text may contain a hint.
     pub fn from_error(error: &(dyn Error + 'static)) -> Failure {
         Failure::of(vec![FailureMessage::of(&chain_with_hint(error))])
     }
 
-    /// True if the connection to the database was lost, or the server stopped: the same step may succeed on a new connection.
+    /// Returns true if the database connection was lost or the server stopped, so that the same step may succeed on a
+    /// new connection.
     pub fn is_lost_connection(&self) -> bool {
         self.is_lost_connection
     }
 
-    /// An exit code of its own.
+    /// Sets an exit code other than 2.
     #[must_use]
     pub fn code(mut self, code: u8) -> Failure {
         self.code = code;
         self
     }
 
-    /// The next step, unless there is one already.
+    /// Sets the hint of the last problem, unless it has one.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Failure {
         if let Some(last) = self.problems.last_mut() {
@@ -87,12 +88,12 @@ impl Failure {
         self
     }
 
-    /// `doing`: what was tried, as in "cannot write `x`".
+    /// Returns a function that converts an I/O error. `doing` is the failed action, as in "cannot write `x`".
     pub fn io(doing: impl Display) -> impl FnOnce(std::io::Error) -> Failure {
         move |error| Failure::new(format!("{doing}: {error}"))
     }
 
-    /// Several at once.
+    /// Combines several failures into one. The highest exit code wins.
     pub fn all(failures: impl IntoIterator<Item = Failure>) -> Failure {
         let mut all = Failure::of(Vec::new());
         for failure in failures {
@@ -102,24 +103,24 @@ impl Failure {
         all
     }
 
-    /// What is wrong with the DAGs of this binary.
+    /// Returns the failure for problems of the DAGs of this binary.
     pub fn dags(problems: &[Problem]) -> Failure {
         let text = |problem: &Problem| problem.to_string().trim_start_matches("error: ").to_owned();
         Failure::of(problems.iter().map(|problem| FailureMessage::of(&text(problem))).collect())
     }
 
-    /// What is wrong with files, each with its place.
+    /// Returns the failure for problems in files, each with its location.
     pub fn files(problems: &[FileProblem]) -> Failure {
         let text = |problem: &FileProblem| problem.to_string().trim_start_matches("error: ").to_owned();
         Failure::of(problems.iter().map(|problem| FailureMessage::of(&text(problem))).collect())
     }
 
-    /// In one line, for the log.
+    /// Returns all messages in one line, for the log.
     pub fn line(&self) -> String {
         self.problems.iter().map(|said| said.message.as_str()).collect::<Vec<_>>().join("; ")
     }
 
-    /// For standard error.
+    /// Prints the problems to standard error.
     pub fn tell(&self, style: crate::style::Style) {
         for FailureMessage { message, hint } in &self.problems {
             eprintln!("{} {message}", style.error("error:"));
@@ -142,7 +143,7 @@ impl Exit {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Failure {
-        // Another connection does not help against a full disk.
+        // A new connection does not help if the disk is full.
         let is_lost_connection = matches!(error, StoreError::Unreachable(_)) && !error.is_disk_full();
         Failure { is_lost_connection, ..Failure::from_error(&error) }
     }

@@ -1,4 +1,4 @@
-//! The folder of DAG files as commands see it: which one it is, and what is in it, without a server.
+//! The folder of DAG files, read without a server.
 
 use crate::config::Config;
 use crate::failure::Failure;
@@ -8,10 +8,10 @@ use orch_workers::{BodyOf, Folder};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-/// In the data folder, unless another is named.
+/// Default name of the folder, in the data folder.
 const USUAL: &str = "dags";
 
-/// The folder that was named; else the usual one, if it is there.
+/// Returns the folder that a setting names, otherwise the default one if it exists.
 pub fn folder(config: &Config) -> Result<Option<PathBuf>, Failure> {
     match &config.dags_folder {
         Some(named) if named.is_dir() => Ok(Some(named.clone())),
@@ -21,12 +21,12 @@ pub fn folder(config: &Config) -> Result<Option<PathBuf>, Failure> {
     }
 }
 
-/// The one in the data folder.
+/// Returns the default folder, in the data folder.
 pub fn usual(config: &Config) -> PathBuf {
     config.data_dir.join(USUAL)
 }
 
-/// What is in the folder by now. Without a folder there is nothing in it.
+/// Reads the folder. Fails if there is none.
 pub fn read_folder(config: &Config, body_of: BodyOf) -> Result<Folder, Failure> {
     let Some(path) = folder(config)? else {
         return Err(
@@ -38,7 +38,7 @@ pub fn read_folder(config: &Config, body_of: BodyOf) -> Result<Folder, Failure> 
     Ok(found)
 }
 
-/// The DAGs of the binary and those of the folder. Broken files are told and left out.
+/// Adds the DAGs of the folder to those of the binary. Prints the problems of broken files and skips these files.
 pub fn with_files(bundle: Bundle, config: &Config, body_of: BodyOf) -> Result<Bundle, Failure> {
     let Some(path) = folder(config)? else { return Ok(bundle) };
     let mut folder = Folder::new(path, body_of);
@@ -53,7 +53,7 @@ pub fn with_files(bundle: Bundle, config: &Config, body_of: BodyOf) -> Result<Bu
     Bundle::new(&bundle.name, dags).map_err(|problems| Failure::dags(&problems))
 }
 
-/// The DAGs of one file by its path.
+/// Returns the DAGs of a single file.
 pub fn of_path(path: &Path, body_of: BodyOf) -> Result<Bundle, Failure> {
     let read = |error| Failure::new(format!("cannot read `{}`: {error}", path.display()));
     let bytes = std::fs::read(path).map_err(read)?;

@@ -22,13 +22,13 @@ pub struct Standalone {
 }
 
 impl Standalone {
-    /// What was left in this folder; a file that cannot be read is no better than none.
+    /// Reads the file of a data folder. Returns `None` if it is missing or cannot be read.
     pub fn read(data_dir: &Path) -> Option<Standalone> {
         let text = std::fs::read_to_string(data_dir.join(FILE_NAME)).ok()?;
         serde_json::from_str(&text).ok()
     }
 
-    /// Readers see the old file or the new one, and nobody else may read it.
+    /// Writes the file atomically and readable only for its owner.
     pub fn write(&self, data_dir: &Path) -> Result<(), Failure> {
         let (path, new) = (data_dir.join(FILE_NAME), data_dir.join("standalone.json.new"));
         let text = serde_json::to_string_pretty(self).expect("plain fields can be written as JSON");
@@ -42,7 +42,7 @@ impl Standalone {
             .map_err(Failure::io(format!("cannot write `{}`", path.display())))
     }
 
-    /// Its process lives, as far as can be told from outside.
+    /// Returns true if a process with this pid exists.
     pub fn is_alive(&self) -> bool {
         i32::try_from(self.pid).is_ok_and(|pid| {
             nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None) != Err(nix::errno::Errno::ESRCH)

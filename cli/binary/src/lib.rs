@@ -1,9 +1,9 @@
-//! What every binary with DAGs is made of: settings, the worker, tests of its DAGs, answers to queries of its tables.
+//! The parts of every binary with DAGs: settings, the worker, tests of DAGs, and queries of tables.
 //!
-//! [`main`] is the whole of a bundle's binary. `orch-cli` puts the control plane around the same parts: scheduler, web server
-//! and the commands that ask them.
+//! [`main`] is the complete `main` function of a bundle's binary. `orch-cli` adds the control plane to the same parts:
+//! scheduler, web server and the commands that send requests to them.
 
-/// Replaces the macro of the standard library in this crate: terminals get control characters escaped.
+/// Replaces the macro of the standard library in this crate, to escape control characters in terminals.
 macro_rules! eprintln {
     () => { std::eprintln!() };
     ($($line:tt)+) => { $crate::output::print_message(format_args!($($line)+)) };
@@ -46,7 +46,7 @@ pub use server::{BundleServer, Serving, socket};
 
 use std::process::ExitCode;
 
-/// Does what the command line of a bundle says.
+/// Runs the command line of a bundle's binary.
 pub fn main(bundle: BundleSource) -> ExitCode {
     app::run_binary::<cmd::Bundled>(bundle)
 }

@@ -1,5 +1,5 @@
-//! What server processes say about themselves: to standard error, as people or machines like it. What bodies of tasks
-//! say goes to the log of their attempt, whatever level is asked for here.
+//! Logs of server processes go to standard error, as text or JSON. Logs of task functions go to the log of their
+//! attempt, independent of the level that is set here.
 
 use crate::config::{Config, LogFormat};
 use crate::failure::Failure;
@@ -16,14 +16,14 @@ use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, fmt};
 
-/// Libraries below the bodies whose debug lines are left out of the logs of tasks.
+/// Libraries whose debug lines are left out of task logs.
 const TOO_CHATTY: [&str; 9] =
     ["sqlparser", "sqlx", "hyper", "tokio", "tower", "rustls", "mio", "apache_avro", "datafusion"];
 
-/// What the database says beside its answers, such as that a schema is there already.
+/// Level of Postgres notices. Informational ones, such as that a schema already exists, are dropped.
 const NOTICES: (&str, Level) = ("sqlx::postgres::notice", Level::WARN);
 
-/// Begins to log. Once in a process.
+/// Starts logging. Must be called only once per process.
 pub(crate) fn start(config: &Config) -> Result<(), Failure> {
     let wrong = |error: &dyn std::fmt::Display| {
         Failure::new(format!("log `{}` is not understood: {error}", config.log))
@@ -46,14 +46,14 @@ pub(crate) fn start(config: &Config) -> Result<(), Failure> {
     started.map_err(|error| Failure::new(format!("cannot log: {error}")))
 }
 
-/// Both places where lines go, as one layer. As two layers with a filter each they would lose lines: after a library asks whether a
-/// line of its own is wanted, and says none, the next line of the same thread counts as unwanted too
-/// (`sqlx` asks so at each statement).
+/// Both destinations of log lines as one layer. Two layers with a filter each would lose lines: when `sqlx` checks
+/// before each statement whether its own line is enabled and gets `false`, the next line of the same thread is dropped
+/// too.
 struct Logs<L, C> {
     filter: Targets,
-    /// Of this process, on standard error.
+    /// Writes the lines of this process to standard error.
     lines: L,
-    /// Of the bodies of tasks.
+    /// Captures the lines of task functions.
     captured: C,
 }
 
@@ -121,7 +121,7 @@ where
     }
 }
 
-/// Takes out what is secret; a line comes in one piece.
+/// Masks secrets. Each line is written in a single call.
 struct Masked<W>(W);
 
 impl<W: Write> Write for Masked<W> {
@@ -138,7 +138,7 @@ impl<W: Write> Write for Masked<W> {
     }
 }
 
-/// A body that panics says so on standard error, with words that may be secret.
+/// Masks secrets in panic messages of task functions.
 fn mask_panics() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| match mask::masker() {

@@ -1,5 +1,5 @@
-//! What a worker, a scheduler or a server of a bundle tells Prometheus of itself, with `--metrics-address`. The web server tells
-//! of all processes what they wrote into the database; this is there when web server or database are not.
+//! Prometheus metrics of a worker, a scheduler or a server of a bundle, on `--metrics-address`. The web server exports
+//! what all processes have written to the database; this endpoint works without the web server and the database.
 
 use crate::config::{Config, Secret};
 use crate::failure::Failure;
@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::net::TcpListener;
 
-/// A database that does not answer sooner is not there.
+/// Timeout of the database check. A database that takes longer counts as unavailable.
 const DATABASE_PATIENCE: Duration = Duration::from_secs(2);
 
 struct MetricsState {
@@ -27,12 +27,12 @@ struct MetricsState {
     began: SystemTime,
     pool: PgPool,
     token: Option<Secret>,
-    /// What this role tells beside what every process does.
+    /// Writes the metrics of this role, in addition to those of every process.
     of_role: Box<dyn Fn(&mut Text) + Send + Sync>,
 }
 
 impl Parts {
-    /// Answers Prometheus at the address that was named, if one was.
+    /// Serves metrics on the configured address, if there is one.
     pub async fn add_metrics(
         &mut self,
         config: &Config,
@@ -42,7 +42,7 @@ impl Parts {
         self.add_metrics_of((role, self.pool()), config, of_role).await
     }
 
-    /// The same for a role that works with a pool of its own.
+    /// Like `add_metrics`, for a role with its own pool.
     pub(crate) async fn add_metrics_of(
         &mut self,
         (role, pool): (&'static str, PgPool),
@@ -110,7 +110,7 @@ impl MetricsState {
         text.into_text()
     }
 
-    /// Under the names that Prometheus' own libraries use.
+    /// Writes the process metrics under the names that Prometheus client libraries use.
     fn process(&self, text: &mut Text) {
         let began = self.began.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         text.gauge("process_start_time_seconds", "When the process began, in seconds since 1970.")
@@ -128,7 +128,7 @@ impl MetricsState {
     }
 }
 
-/// Takes as long whatever was sent: how much of it is right cannot be measured.
+/// Compares in constant time, so that the timing does not reveal how many characters are correct.
 fn are_same(sent: &str, token: &str) -> bool {
     let differ = sent.bytes().zip(token.bytes()).fold(0, |so_far, (a, b)| so_far | (a ^ b));
     sent.len() == token.len() && differ == 0

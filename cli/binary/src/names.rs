@@ -1,5 +1,5 @@
-//! From what people type to what there is: DAGs by id or alias, runs by id or date, tasks by id. What is not there is
-//! answered with what was probably meant.
+//! Resolves names that users type: DAGs by id or alias, runs by id or date, tasks by id. Failures for unknown names
+//! suggest a similar name.
 
 use crate::{boxed, failure::Failure, output::counted};
 use chrono::{DateTime, Utc};
@@ -13,10 +13,10 @@ use orch_store::run::{RUNS, RunDetails, by, get_run, newest_of_dag};
 use sqlx::PgConnection;
 use std::fmt;
 
-/// Runs whose names are compared with a mistyped one.
+/// Number of runs whose names are compared with a mistyped one.
 pub const RECENT_RUNS: i64 = 200;
 
-/// The id of a DAG by its id or an alias.
+/// Resolves an id or alias of a DAG to its id.
 #[boxed]
 pub async fn dag_id(db: &mut PgConnection, name: &str) -> Result<String, Failure> {
     DagId::new(name)?;
@@ -30,7 +30,7 @@ async fn unknown_dag(db: &mut PgConnection, name: &str) -> Result<Failure, Failu
     Ok(no_such_dag(name, dag::did_you_mean(db, name).await?.first().map(String::as_str)))
 }
 
-/// `near`: what was probably meant.
+/// Returns the failure for an unknown DAG. `near` is a similar name.
 pub fn no_such_dag(name: &str, near: Option<&str>) -> Failure {
     let hint = match near {
         Some(near) => format!("did you mean `{near}`? list all with `orch dags list`"),
@@ -39,7 +39,7 @@ pub fn no_such_dag(name: &str, near: Option<&str>) -> Failure {
     Failure::new(format!("dag `{name}` is not registered")).hint(hint)
 }
 
-/// A run by its id or its logical date.
+/// Returns a run by its id or its logical date.
 #[boxed]
 pub async fn run(db: &mut PgConnection, dag_id: &str, name: &str) -> Result<RunDetails, Failure> {
     let date = parse_moment(name);
@@ -60,7 +60,7 @@ pub async fn run(db: &mut PgConnection, dag_id: &str, name: &str) -> Result<RunD
     Err(no_such_run(dag_id, name, &recent))
 }
 
-/// `recent`: runs that may have been meant.
+/// Returns the failure for an unknown run. The hint suggests a similar name of `recent`.
 pub fn no_such_run(dag_id: &str, name: &str, recent: &[RunDetails]) -> Failure {
     let hint = match closest(name, recent.iter().map(|run| run.run_id.as_str())) {
         Some(near) => format!("did you mean `{near}`?"),
@@ -69,7 +69,7 @@ pub fn no_such_run(dag_id: &str, name: &str, recent: &[RunDetails]) -> Failure {
     Failure::new(format!("dag `{dag_id}` has no run `{name}`")).hint(hint)
 }
 
-/// Runs of one name: of one DAG, it is hoped.
+/// Returns the only run of `found`. Fails if several DAGs have a run of this name, or none has.
 pub fn the_only_run(name: &str, mut found: Vec<RunDetails>) -> Result<RunDetails, Failure> {
     match (found.pop(), found.as_slice()) {
         (Some(only), []) => Ok(only),
@@ -100,7 +100,7 @@ pub struct MapIndexFlag {
     pub map_index: Option<i32>,
 }
 
-/// Of a task with so many elements in the run; −1 names none.
+/// Returns the failure for a task with this number of elements in the run. A negative index means that none was given.
 pub fn no_such_element(task_id: &str, elements: i32, index: i32) -> Failure {
     match elements {
         0 => Failure::new(format!("task `{task_id}` is not mapped in this run")).hint("leave `--map-index` out"),
@@ -114,7 +114,7 @@ pub fn no_such_element(task_id: &str, elements: i32, index: i32) -> Failure {
     }
 }
 
-/// The place of a task in its DAG.
+/// Returns the index of a task in its DAG.
 pub fn task(spec: &DagSpec, task_id: &str) -> Result<usize, Failure> {
     TaskId::new(task_id)?;
     let place = spec.tasks.iter().position(|task| task.task_id == task_id);
@@ -129,7 +129,7 @@ pub fn no_such_task<'a>(dag_id: &str, task_id: &str, known: impl Iterator<Item =
     Failure::new(format!("dag `{dag_id}` has no task `{task_id}`")).hint(hint)
 }
 
-/// A DAG of this binary by its id or an alias.
+/// Returns a DAG of this binary by its id or an alias.
 pub fn local_dag<'a>(bundle: &'a Bundle, name: &str) -> Result<&'a BundleDag, Failure> {
     let by_alias = || bundle.dags().find(|dag| dag.spec.aliases.iter().any(|alias| alias == name));
     bundle.dag(name).or_else(by_alias).ok_or_else(|| {
@@ -141,7 +141,7 @@ pub fn local_dag<'a>(bundle: &'a Bundle, name: &str) -> Result<&'a BundleDag, Fa
     })
 }
 
-/// A moment as people write it. Without a zone it is UTC; without a time it is midnight.
+/// Parses a timestamp. Without a zone it is UTC; without a time it is midnight.
 pub fn parse_moment(text: &str) -> Option<DateTime<Utc>> {
     let zoned = DateTime::parse_from_rfc3339(text).map(|at| at.to_utc());
     let naive = || {
@@ -152,10 +152,10 @@ pub fn parse_moment(text: &str) -> Option<DateTime<Utc>> {
     zoned.ok().or_else(|| naive().or_else(midnight).map(|at| at.and_utc()))
 }
 
-/// A date in a flag: a whole day, or a timestamp.
+/// A date of a flag: a whole day, or a timestamp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WrittenDate {
-    /// Without a time.
+    /// A date without a time.
     Day(chrono::NaiveDate),
     At(DateTime<Utc>),
 }
@@ -169,7 +169,6 @@ impl fmt::Display for WrittenDate {
     }
 }
 
-/// Parses a date of a flag.
 pub fn date(text: &str) -> Result<WrittenDate, String> {
     match text.parse() {
         Ok(day) => Ok(WrittenDate::Day(day)),
@@ -177,7 +176,7 @@ pub fn date(text: &str) -> Result<WrittenDate, String> {
     }
 }
 
-/// A moment in a flag.
+/// Parses a timestamp of a flag.
 pub fn moment(text: &str) -> Result<DateTime<Utc>, String> {
     parse_moment(text).ok_or_else(|| {
         "not a date: write `2026-01-31`, `2026-01-31T06:30` or `2026-01-31T06:30:00+01:00` (UTC without an offset)"

@@ -1,5 +1,5 @@
-//! What commands print. Standard output carries only what a pipe could use, in the format that was asked for; everything
-//! said to people goes to standard error and reads the same without colour.
+//! Output of commands. Standard output carries only the result, in the requested format, so that it can be piped.
+//! Messages for users go to standard error and have the same text with and without color.
 
 mod line;
 mod progress;
@@ -20,7 +20,7 @@ use std::borrow::Cow;
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use table::Cells;
 
-/// Back to the beginning of the line, which is empty then.
+/// Moves the cursor to the start of the line and clears the line.
 pub(crate) const CLEAR_LINE: &str = "\r\x1b[K";
 
 /// How lists are written.
@@ -45,12 +45,12 @@ pub struct FormatFlag {
     pub format: Format,
 }
 
-/// Rows under headings. The headings are the keys in JSON and YAML.
+/// Rows with headings. The headings are the keys in JSON and YAML.
 #[derive(Debug, Clone)]
 pub struct Listing {
     columns: Vec<Cow<'static, str>>,
     rows: Vec<Vec<Value>>,
-    /// Said when there are no rows: what to do next.
+    /// Message if there are no rows: what to do next.
     empty: String,
     cells: Cells,
 }
@@ -61,19 +61,19 @@ impl Listing {
         Listing { columns, rows: Vec::new(), empty: empty.into(), cells: Cells::Cut }
     }
 
-    /// Of columns that are known only now; each row has a cell for every one.
+    /// Creates a listing whose columns are known only at run time. Each row has a cell for every column.
     pub fn of(columns: Vec<String>, rows: Vec<Vec<Value>>, empty: impl Into<String>) -> Listing {
         let columns = columns.into_iter().map(Cow::Owned).collect();
         Listing { columns, rows, empty: empty.into(), cells: Cells::Cut }
     }
 
-    /// Not cut where the terminal is narrower than the table: its words are all that it is for.
+    /// Disables truncation of cells in narrow terminals, for tables that are useless without their complete text.
     #[must_use]
     pub fn whole(self) -> Listing {
         Listing { cells: Cells::Whole, ..self }
     }
 
-    /// Says this when there are no rows.
+    /// Sets the message for a listing without rows.
     #[must_use]
     pub fn when_empty(self, empty: &str) -> Listing {
         Listing { empty: empty.into(), ..self }
@@ -84,7 +84,7 @@ impl Listing {
         self.rows.push(row.into());
     }
 
-    /// Only these columns, in this order.
+    /// Selects and orders columns. Fails if a column does not exist.
     pub fn select(&mut self, wanted: &[String]) -> Result<(), Failure> {
         let place = |name: &String| {
             self.columns.iter().position(|column| column == name).ok_or_else(|| {
@@ -112,7 +112,6 @@ impl Listing {
         self.rows.iter().map(|row| row.iter().map(|value| shown_cell(value, is_terminal)).collect()).collect()
     }
 
-    /// Writes all rows.
     pub fn print(&self, format: Format) -> Outcome {
         let texts = || self.texts(std::io::stdout().is_terminal());
         match format {
@@ -131,13 +130,13 @@ impl Listing {
     }
 }
 
-/// One thing with its properties: a line for each in a table, an object in JSON and YAML.
+/// The properties of a single object: a line for each in a table, an object in JSON and YAML.
 #[derive(Debug, Clone)]
 pub struct Record {
     properties: Vec<(&'static str, Value)>,
 }
 
-/// Fields in an order of their own, which JSON and YAML keep.
+/// Fields in the order in which JSON and YAML write them.
 struct Object<'a>(Vec<(&'a str, &'a Value)>);
 
 impl serde::Serialize for Object<'_> {
@@ -168,7 +167,8 @@ impl Record {
     }
 }
 
-/// Writes to standard output. A terminal gets control characters escaped, except colors. A closed pipe, as of `| head`, is not a failure.
+/// Writes to standard output. Control characters except colors are escaped for a terminal. A closed pipe, as with `|
+/// head`, is not a failure.
 pub fn print(text: &str) -> Outcome {
     if std::io::stdout().is_terminal() { write(&terminal::escape_except_colors(text)) } else { write(text) }
 }
@@ -178,8 +178,8 @@ pub fn clear_screen() -> Outcome {
     write("\x1b[H\x1b[2J")
 }
 
-/// Writes a line to standard error. A terminal gets control characters escaped, except colors. `eprintln!` in this crate and in `orch-cli` calls
-/// this function, so that no message can bypass it.
+/// Writes a line to standard error. Control characters except colors are escaped for a terminal. `eprintln!` in this
+/// crate and in `orch-cli` calls this function, so that no message can bypass it.
 pub fn print_message(line: std::fmt::Arguments<'_>) {
     let (line, mut stderr) = (line.to_string(), std::io::stderr().lock());
     let line = if stderr.is_terminal() { terminal::escape_except_colors(&line) } else { line.into() };
@@ -197,7 +197,6 @@ fn write(text: &str) -> Outcome {
     }
 }
 
-/// One line.
 pub fn print_line(line: &str) -> Outcome {
     print(&format!("{line}\n"))
 }
@@ -207,28 +206,29 @@ fn print_json(value: &impl serde::Serialize) -> Outcome {
     print_line(&text)
 }
 
-/// How many columns the terminal has that standard output goes to, if it goes to one.
+/// Returns the number of columns of the terminal. `None` if standard output is not a terminal.
 fn terminal_width() -> Option<usize> {
     terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| usize::from(width.0))
 }
 
-/// Somebody watches: progress may be shown on standard error.
+/// Returns true if standard error is a terminal, so that progress may be shown.
 pub fn is_watched() -> bool {
     std::io::stderr().is_terminal()
 }
 
-/// A moment as a cell: as Airflow writes it, or nothing.
+/// Returns a timestamp as a cell in the format of Airflow, or null.
 pub fn moment(at: Option<DateTime<Utc>>) -> Value {
     at.map_or(Value::Null, |at| isoformat(at).into())
 }
 
-/// A value in a table on a terminal, where control characters are escaped before the columns are measured, or in a pipe.
+/// Returns a value as the text of a cell. For a terminal, control characters are escaped before the column widths are
+/// measured.
 fn shown_cell(value: &Value, is_terminal: bool) -> String {
     let cell = cell(value);
     if is_terminal { terminal::escape(&cell).into_owned() } else { cell }
 }
 
-/// A value in a table: text as it is, nothing for null.
+/// Returns a value as the text of a cell: strings without line breaks, and nothing for null.
 fn cell(value: &Value) -> String {
     match value {
         Value::Null => String::new(),

@@ -1,5 +1,5 @@
-//! The parts of a server process side by side: worker, scheduler, web. They end together: in two steps when somebody
-//! says so, or because one of them cannot go on.
+//! The concurrent parts of a server process: worker, scheduler, web. They stop together, either after a signal (first
+//! gracefully, then immediately) or because one of them failed.
 
 use crate::{
     boxed,
@@ -23,40 +23,41 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-/// Whoever watches over the process starts it anew: `EX_SOFTWARE`.
+/// Exit code `EX_SOFTWARE`, after which a process supervisor should restart the process.
 const STUCK: u8 = 70;
-/// Threads for what blocks: hashing passwords, reading files.
+/// Maximum number of threads for blocking work: hashing passwords, reading files.
 const MOST_BLOCKING_THREADS: usize = 32;
-/// Bodies share these threads; two keep one busy body from holding up the rest.
+/// Minimum number of threads. All task functions share them; with two, one CPU-bound function does not block the
+/// others.
 const FEWEST_THREADS: usize = 2;
-/// For what is still at work when the process ends.
+/// Timeout for work that is still running when the process ends.
 const RUNTIME_PATIENCE: Duration = Duration::from_millis(500);
 
-/// What a process does, until it is told to stop.
+/// The parts of a process, which run until it stops.
 pub struct Parts {
     url: String,
     cold: PgPool,
     hints: Hints,
     stop: CancellationToken,
-    /// Told to leave to others what they can do as well.
+    /// Cancelled when this process should leave work to other processes that can do it too.
     retired: CancellationToken,
     running: JoinSet<Result<(), Failure>>,
 }
 
 impl Parts {
-    /// `connections`: how many of the pool that all parts share ([`connect::cold`]).
+    /// Creates an empty set of parts. `connections` is the size of the pool that all parts share ([`connect::cold`]).
     pub fn new(url: impl Into<String>, name: &str, connections: u32) -> Result<Parts, Failure> {
         let (url, hints, stop) = (url.into(), Hints::new(), CancellationToken::new());
         let (cold, retired) = (connect::cold(&url, name, connections)?, stop.child_token());
         Ok(Parts { cold, url, hints, stop, retired, running: JoinSet::new() })
     }
 
-    /// Asks all parts to end.
+    /// Returns the token that stops all parts.
     pub fn stop_token(&self) -> CancellationToken {
         self.stop.clone()
     }
 
-    /// The pool that all parts share.
+    /// Returns the pool that all parts share.
     pub(crate) fn pool(&self) -> PgPool {
         self.cold.clone()
     }
@@ -70,7 +71,7 @@ impl Parts {
         self.running.spawn(async move { Ok(orch_workers::drive_worker(config, offers, cold, hints, stop).await?) });
     }
 
-    /// The worker with these offers retires when the process is sent SIGUSR1.
+    /// Retires the worker with these offers when the process receives SIGUSR1.
     pub fn retire_when_told(&mut self, offers: Arc<Offers>) -> Result<(), Failure> {
         let mut told = signal(SignalKind::user_defined1()).map_err(Failure::io("cannot hear signals"))?;
         let (stop, retired) = (self.stop.clone(), self.retired.clone());
@@ -82,14 +83,15 @@ impl Parts {
                 }
                 () = stop.cancelled() => {}
             }
-            // Its worker stops the process when it is done.
+            // The retired worker stops the process when its tasks have finished.
             stop.cancelled().await;
             Ok(())
         });
         Ok(())
     }
 
-    /// Ends with whoever holds the other end of standard input.
+    /// Stops the process when the other end of its standard input is closed, for example because the parent process
+    /// ended.
     pub fn end_with_stdin(&mut self) -> Result<(), Failure> {
         let stdin = std::io::stdin().as_fd().try_clone_to_owned().map_err(Failure::io("cannot hear standard input"))?;
         let mut stdin = Receiver::from_owned_fd(stdin).map_err(Failure::io("cannot hear standard input"))?;
@@ -108,13 +110,13 @@ impl Parts {
         Ok(())
     }
 
-    /// Something of this process's own beside the others.
+    /// Adds a part that is specific to this process.
     pub fn add(&mut self, part: impl Future<Output = Result<(), Failure>> + Send + 'static) {
         self.running.spawn(part);
     }
 
-    /// Runs the streams of the bundle and of files until the process stops or retires. Other processes can run them then.
-    /// `is_hidden`: the streams of the bundle are switched off.
+    /// Runs the streams of the bundle and of files until the process stops or retires. Other processes can run them
+    /// then. `is_hidden` means that the streams of the bundle are switched off.
     pub fn add_streams(
         &mut self,
         streams: StreamSource,
@@ -128,7 +130,8 @@ impl Parts {
             bundle: bundle.into(),
             is_hidden,
             name: roles::worker(config, &self.url)?.name,
-            // A frozen worker holds the rows of its streams in open transactions, and its successor updates these rows.
+            // Streams need their own pool: a frozen worker holds the rows of its streams in open transactions, and its
+            // successor updates these rows.
             pool: connect::cold(&self.url, "orch streams", roles::STREAM_CONNECTIONS)?,
             hints: self.hints.clone(),
             find: secrets::finder(config, &self.url)?,
@@ -142,7 +145,7 @@ impl Parts {
         Ok(())
     }
 
-    /// The folder of DAG files, for the worker with these offers.
+    /// Watches the folder of DAG files for the worker with these offers.
     pub fn add_folder(&mut self, config: FolderConfig, offers: Arc<Offers>) {
         let (cold, hints, stop) = self.shared();
         self.running.spawn(async move { Ok(watch_folder(config, offers, cold, hints, stop).await?) });
@@ -153,7 +156,7 @@ impl Parts {
         self.running.spawn(async move { Scheduler::run_loops(config, cold, hints, stop).await.map_err(Failure::from) });
     }
 
-    /// Sends alerts, beside a scheduler.
+    /// Sends alerts. Runs in the process of a scheduler.
     pub fn add_messenger(&mut self, config: MessengerConfig) {
         let (cold, hints, stop) = self.shared();
         self.running.spawn(async move { Ok(orch_workers::send_alerts(config, cold, hints, stop).await?) });
@@ -163,7 +166,7 @@ impl Parts {
         (self.cold.clone(), self.hints.clone(), self.stop.clone())
     }
 
-    /// Runs until all parts have ended. The first signal asks them to, the second does not ask.
+    /// Runs until all parts have ended. The first signal stops them gracefully, the second immediately.
     #[boxed]
     pub async fn run_until_ended(mut self, signals: &mut Signals) -> Outcome {
         let carry_until = CancellationToken::new();
@@ -195,7 +198,7 @@ impl Parts {
         if failures.is_empty() { Ok(Exit::Done) } else { Err(Failure::all(failures)) }
     }
 
-    /// A part that ends before it is told to takes the others with it.
+    /// Returns the failure of a part that ended. A part that ends before the process stops is a failure.
     fn why(&self, ended: Result<Result<(), Failure>, JoinError>) -> Option<Failure> {
         match ended {
             Ok(Ok(())) if self.stop.is_cancelled() => None,
@@ -215,13 +218,13 @@ impl From<SchedulerError> for Failure {
     }
 }
 
-/// Ctrl-C, `kill`, and the end of the terminal.
+/// Signals that stop the process: Ctrl-C (SIGINT), `kill` (SIGTERM), and the end of the terminal (SIGHUP).
 pub struct Signals {
     kinds: [Signal; 3],
 }
 
 impl Signals {
-    /// From now on signals do not end the process by themselves.
+    /// Starts to handle signals. From then on they do not end the process by themselves.
     pub fn hear() -> Result<Signals, Failure> {
         let hear = |kind| signal(kind).map_err(Failure::io("cannot hear signals"));
         Ok(Signals {
@@ -229,7 +232,7 @@ impl Signals {
         })
     }
 
-    /// The next one. Nothing is lost when this is dropped before it came.
+    /// Waits for the next signal. Cancel safe: dropping the future does not lose a signal.
     #[boxed]
     pub async fn next(&mut self) {
         let [interrupt, terminate, hangup] = &mut self.kinds;
@@ -241,7 +244,7 @@ impl Signals {
     }
 }
 
-/// The runtime of a server process.
+/// Builds the runtime of a server process.
 pub fn runtime() -> Result<Runtime, Failure> {
     let threads = std::thread::available_parallelism().map_or(FEWEST_THREADS, |cores| cores.get().max(FEWEST_THREADS));
     tokio::runtime::Builder::new_multi_thread()
@@ -253,7 +256,7 @@ pub fn runtime() -> Result<Runtime, Failure> {
         .map_err(Failure::io("cannot start"))
 }
 
-/// Runs the whole life of a server process.
+/// Runs a server process until it ends.
 pub fn block_on(life: impl Future<Output = Outcome>) -> Outcome {
     memory::set_up();
     let runtime = runtime()?;

@@ -1,10 +1,10 @@
-//! Who sits at this terminal, for the audit log and for questions before something is lost.
+//! The user at this terminal: the name for the audit log, secrets, and confirmations before data is lost.
 
 use crate::failure::Failure;
 use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
-/// The name of the account.
+/// Returns the name of the user's account, or the user id if the account has no name.
 pub fn name() -> String {
     let id = nix::unistd::geteuid();
     match nix::unistd::User::from_uid(id) {
@@ -13,8 +13,7 @@ pub fn name() -> String {
     }
 }
 
-/// Something that nobody may look over a shoulder for: typed twice at a terminal without being shown, else the first line
-/// of standard input.
+/// Reads a secret: at a terminal it is typed twice without echo, otherwise it is the first line of standard input.
 pub fn secret(what: &str) -> Result<String, Failure> {
     let read = || -> std::io::Result<String> {
         let mut line = String::new();
@@ -38,7 +37,7 @@ pub fn secret(what: &str) -> Result<String, Failure> {
     if ask("Once more")? == first { Ok(first) } else { Err(Failure::new("these are two different ones")) }
 }
 
-/// The same, but of standard input all of it: keys and JSON have lines.
+/// Like `secret`, but reads all of standard input, because keys and JSON have several lines.
 pub fn long_secret(what: &str) -> Result<String, Failure> {
     if std::io::stdin().is_terminal() {
         return secret(what);
@@ -48,7 +47,7 @@ pub fn long_secret(what: &str) -> Result<String, Failure> {
     Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
 }
 
-/// As long as it lives the terminal does not show what is typed.
+/// Disables the echo of the terminal until it is dropped.
 struct Hidden {
     before: Termios,
 }
@@ -88,7 +87,7 @@ pub struct AcceptedYesFlag {
 }
 
 impl YesFlag {
-    /// Asks, unless it was said before. Who cannot be asked has not agreed.
+    /// Asks for confirmation unless `--yes` was given. Fails without a terminal.
     pub fn agree(self, question: &str) -> Result<(), Failure> {
         if self.yes {
             return Ok(());

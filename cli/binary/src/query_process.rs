@@ -1,9 +1,11 @@
-//! The lake in processes of its own: what a query does to its process it does to nothing else. Clusters are asked by such processes too,
-//! because their clients come with the bundle; those answer no queries.
+//! Runs queries of the lake in separate processes, so that a query cannot affect the server. Requests to clusters such
+//! as Kafka use such processes too, because the client libraries are linked only into the bundle. A process for
+//! clusters does not run queries.
 //!
-//! This binary, or the bundle beside it, is started as `answer-queries`. Such a process answers one question at a time, within limits of memory and
-//! processor time that the system enforces. A query that is cancelled, or takes too long, is ended with its process; the
-//! next question gets another one. A process has no secrets but the connections of the lake, which it asks the server for.
+//! The server starts this binary, or the bundle beside it, as `answer-queries`. Such a process handles one request at a
+//! time, within limits of memory and CPU time that the operating system enforces. A query that is cancelled or takes
+//! too long is killed with its process, and the next request gets a new one. A process has no secrets except the
+//! connections of the lake, which it requests from the server.
 
 mod frame;
 mod inside;
@@ -32,23 +34,25 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// Lists of tables, files and so on at a time: pages wait for no query.
+/// Number of concurrent requests that are not queries, such as lists of tables and files. They have their own limit so
+/// that pages do not wait for queries.
 const LISTS: usize = 2;
-/// A question waits so long for its turn before it is told to come back.
+/// Maximum time that a request waits for a free slot before it is rejected with the advice to retry.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// For questions that are no queries.
+/// Timeout for requests that are not queries.
 const LIST_TIME: Duration = Duration::from_secs(30);
-/// A query ends itself at its time, and says so. One that does not is ended with its process so much later.
+/// A query ends itself at its time limit and reports that. After this extra time its process is killed.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// The way to the lake of this binary or of its bundle, by connections that are found so.
+/// Returns access to the lake of this binary or of its bundle. `find` looks up connections.
 pub(crate) fn door(config: &Config, find: Arc<FindConnection>) -> LakeDoor {
     let Some(pool) = Pool::of(config, find) else { return LakeDoor::none() };
     let lake: Arc<dyn LakeView> = Arc::new(QueryProcesses(pool));
     LakeDoor::new(Arc::new(move || Box::pin(ready(Ok(lake.clone())))))
 }
 
-/// The way to clusters, by processes of their own: those that answer queries have no passwords of clusters.
+/// Returns access to clusters. Their processes are separate, because processes for queries must not get passwords of
+/// clusters.
 pub(crate) fn cluster_door(config: &Config, find: Arc<FindConnection>) -> ClusterDoor {
     let Some(pool) = Pool::of(config, find.clone()) else { return ClusterDoor::default() };
     ClusterDoor::new(find, Arc::new(move |at, question| Box::pin(pool.clone().list(ToProcess::Cluster(at, question)))))
@@ -59,14 +63,14 @@ struct QueryProcesses(Arc<Pool>);
 struct Pool {
     program: Program,
     find: Arc<FindConnection>,
-    /// Those that wait for a question. They end by themselves after a while.
+    /// Idle processes, which exit by themselves after a while.
     idle: Mutex<Vec<Process>>,
     queries: Arc<Semaphore>,
     lists: Arc<Semaphore>,
 }
 
 impl Pool {
-    /// `None`: neither this binary nor one beside it has a lake.
+    /// Creates the pool. `None` if neither this binary nor a bundle beside it has a lake.
     fn of(config: &Config, find: Arc<FindConnection>) -> Option<Arc<Pool>> {
         let program = match Beside::of(config) {
             _ if config.lake.is_there() => Program::Own,
@@ -96,15 +100,16 @@ impl Pool {
         None
     }
 
-    /// Keeps a process for the next question, unless it holds much, still computes a query that reached a limit, or said
-    /// only part of a frame.
+    /// Keeps a process for the next request, unless it uses much memory, still computes a query that reached a limit,
+    /// or has sent only part of a frame.
     fn give_back_after(&self, process: Process, last: &FromProcess) {
         if !matches!(last, FromProcess::Failed(LakeError::TooDear(_))) && !process.is_large() {
             self.idle().push(process);
         }
     }
 
-    /// Asks a process, an idle one if there is one.
+    /// Sends a request to an idle process, or to a new one, and returns the process and the first frame of its
+    /// response.
     async fn ask(&self, question: &ToProcess) -> LakeResult<(Process, FromProcess)> {
         if let Some(mut process) = self.take() {
             match process.ask(question, &*self.find).await {
@@ -118,7 +123,7 @@ impl Pool {
         Ok((process, first))
     }
 
-    /// A question that is no query.
+    /// Sends a request that is not a query, and returns its response.
     async fn list<T: DeserializeOwned>(self: Arc<Self>, question: impl Into<ToProcess>) -> LakeResult<T> {
         let question = question.into();
         let _turn = turn(&self.lists).await?;
@@ -183,18 +188,18 @@ fn cannot_start(program: &Program, error: &io::Error) -> LakeError {
     })
 }
 
-/// The rows of a query that runs. Dropped before they have ended, they end it.
+/// The rows of a running query. Dropping them before the end kills the query.
 struct Rows {
     columns: Vec<ResultColumn>,
     is_cut: bool,
     seen: ScanProgress,
-    /// None when the query has ended.
+    /// `None` when the query has ended.
     process: Option<Process>,
     pool: Arc<Pool>,
     stop: CancellationToken,
     time: Duration,
     until: Instant,
-    /// Given up after the process has ended.
+    /// Released after the process, because fields are dropped in order.
     _turn: OwnedSemaphorePermit,
 }
 
@@ -214,7 +219,7 @@ impl Rows {
         if let Ok(Some(FromProcess::Rows(chunk))) = frame {
             return Ok(Some(chunk));
         }
-        // Whatever else it is ends the query.
+        // Any other frame, or an error, ends the query.
         let process = self.process.take();
         let Some(last) = frame? else { return Ok(None) };
         if let Some(process) = process {

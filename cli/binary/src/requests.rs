@@ -1,4 +1,4 @@
-//! What a server of a bundle tells Prometheus of the requests that it answers. [`crate::metrics`] tells the rest.
+//! Prometheus metrics of the requests to a server of a bundle. [`crate::metrics`] adds those of the process.
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Answers by the first figure of their status: paths are as many as callers think of.
+/// Labels of responses: the first digit of the status. Paths would be an unbounded label, because callers choose them.
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
-/// Since the process began.
+/// Counters since the start of the process.
 #[derive(Debug, Default)]
 pub(crate) struct RequestTally {
     running: AtomicU64,
@@ -42,7 +42,7 @@ impl RequestTally {
     }
 }
 
-/// The same server, counted.
+/// Adds a layer that counts requests.
 pub(crate) fn counted(app: Router, tally: Arc<RequestTally>) -> Router {
     app.layer(from_fn_with_state(tally, count))
 }
@@ -55,7 +55,7 @@ async fn count(State(tally): State<Arc<RequestTally>>, request: Request, next: N
     response
 }
 
-/// One that is dropped in the middle, because its caller has gone, runs no longer either.
+/// Counts a running request until it is dropped, which also happens when the caller disconnects early.
 struct RunningRequest<'a>(&'a AtomicU64);
 
 impl<'a> RunningRequest<'a> {

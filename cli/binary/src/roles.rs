@@ -1,4 +1,4 @@
-//! From the configuration to what each part of a server process is told.
+//! Converts the configuration to those of the parts of a server process, and prepares their database.
 
 use crate::{boxed, config::Config, database_failure::unusable_database, failure::Failure, logging, secrets};
 use nix::sys::stat::{Mode, umask};
@@ -18,14 +18,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Prepares a server process: only its user can read the files that it creates from now on, and it begins to log. Programs of tasks inherit
-/// the umask. Other commands keep the umask of the user, because they write files that the user asked for.
+/// Prepares a server process: starts logging, and makes new files readable only for its user. Task programs inherit the
+/// umask. Other commands keep the umask of the user, because they write files that the user asked for.
 pub fn start_process(config: &Config) -> Result<(), Failure> {
     umask(Mode::S_IRWXG | Mode::S_IRWXO);
     logging::start(config)
 }
 
-/// The database that was named, and a first connection to it. Every process asks once whether it may work there.
+/// Returns the URL of the configured database and a checked connection. Every process checks once that it is compatible
+/// with the schema.
 pub async fn connect_checked(config: &Config, name: &str) -> Result<(String, PgConnection), Failure> {
     let Some(url) = &config.database_url else {
         return Err(Failure::new("no database is named")
@@ -41,8 +42,8 @@ pub async fn connect_checked(config: &Config, name: &str) -> Result<(String, PgC
     Ok((url.reveal().to_owned(), db))
 }
 
-/// Prepares the role of tasks on the named database: the role of `task_role` gets the lake, and without one the log states what tasks can reach.
-/// Private servers have a role already.
+/// Prepares the role of tasks on a configured database: grants the role of `task_role` access to the lake, or logs what
+/// tasks can access without that setting. Does nothing for private servers, which have a role already.
 #[boxed]
 pub async fn prepare_task_role(config: &Config, db: &mut PgConnection, url: &str) -> Result<(), Failure> {
     if task_role::is_private(url, &config.data_dir) {
@@ -63,17 +64,17 @@ pub async fn prepare_task_role(config: &Config, db: &mut PgConnection, url: &str
     }
 }
 
-/// Connections that the parts of a process share, beside those that one part needs for itself: docs/guides/database.md
-/// counts them.
+/// Size of the pool that the parts of a worker share. Some parts open more connections: docs/guides/database.md counts
+/// them.
 pub const WORKER_CONNECTIONS: u32 = 3;
-/// Of a worker whose bundle has streams, and opened as they are needed.
+/// Maximum connections of a worker whose bundle has streams. They are opened on demand.
 pub const STREAM_CONNECTIONS: u32 = 4;
 pub const SCHEDULER_CONNECTIONS: u32 = 4;
-/// Hints that it gives; the pages have pools of their own.
+/// Only for sending hints (wake-up signals); the pages have their own pools.
 pub const WEB_CONNECTIONS: u32 = 1;
 
-/// A pooler that hands out a session for each transaction takes away what a process relies on: settings, prepared
-/// statements, locks and hints are of a session.
+/// Rejects poolers in transaction mode. They break session state that orch relies on: settings, prepared statements,
+/// locks and hints (NOTIFY).
 async fn refuse_shared_sessions(url: &str, name: &str) -> Result<(), Failure> {
     if !connect::is_shared(url, name).await? {
         return Ok(());
@@ -82,11 +83,11 @@ async fn refuse_shared_sessions(url: &str, name: &str) -> Result<(), Failure> {
         .hint("set `pool_mode = session` for it, or name the address of Postgres itself in `ORCH_DATABASE_URL`"))
 }
 
-/// Between two tries to reach a database that is not there yet.
+/// Delay between attempts to connect to a database that is not available yet.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
-/// Opens the first connection of a process. Waits for a server that does not accept connections yet, because server and processes may be
-/// started at the same time, but not for space on a full disk.
+/// Opens the first connection of a process. Waits up to `database_wait` for a server that does not accept connections
+/// yet, because server and processes may be started at the same time. Does not wait for a full disk.
 #[boxed]
 pub async fn connect_patiently(config: &Config, url: &str, name: &str) -> Result<PgConnection, StoreError> {
     let (began, most) = (Instant::now(), config.database_wait);
@@ -111,8 +112,8 @@ pub async fn connect_patiently(config: &Config, url: &str, name: &str) -> Result
     }
 }
 
-/// Carries out a step of a start. If the connection is lost meanwhile, connects again and repeats the step, for at most `database_wait`.
-/// The step must be idempotent.
+/// Runs a step of the start. If the connection is lost meanwhile, connects again and repeats the step, for at most
+/// `database_wait`. The step must be idempotent.
 pub async fn repeat_if_lost<T>(
     config: &Config,
     (url, name): (&str, &str),
@@ -141,7 +142,7 @@ pub async fn register(db: &mut PgConnection, bundle: &Bundle, paused_at_creation
     offers(db, bundle, &new, &registered).await
 }
 
-/// The same for a binary whose DAGs count whatever others offer.
+/// Like `register`, but takes the DAGs over from other bundles that offer them.
 #[boxed]
 pub async fn register_over(
     db: &mut PgConnection,
@@ -153,7 +154,7 @@ pub async fn register_over(
     offers(db, bundle, &new, &registered).await
 }
 
-/// Makes these the dashboards of a bundle.
+/// Sets the dashboards of a bundle. Names that another bundle uses are skipped with a warning.
 #[boxed]
 pub async fn register_dashboards(
     db: &mut PgConnection,
@@ -210,7 +211,7 @@ async fn hide(db: &mut PgConnection, bundle: &Bundle, offers: &mut Offers) -> Re
     Ok(())
 }
 
-/// The folder of DAG files that a worker watches.
+/// Returns the configuration for watching a folder of DAG files.
 pub fn folder(config: &Config, path: PathBuf, body_of: BodyOf) -> FolderConfig {
     FolderConfig { path, body_of, paused_at_creation: config.paused_at_creation, was_read: Arc::default() }
 }
@@ -247,7 +248,7 @@ pub fn messenger(config: &Config, url: &str) -> Result<MessengerConfig, Failure>
     })
 }
 
-/// What tests of connections and alerts may reach.
+/// Returns the networks that tests of connections and alerts may reach.
 pub fn reach(config: &Config) -> Reach {
     Reach::also(config.test_networks.clone())
 }

@@ -1,4 +1,4 @@
-//! From the configuration to the keys that open secrets and the places where connections and variables are kept.
+//! Converts the configuration to the keys that decrypt secrets and to the sources of connections and variables.
 
 use crate::beside::{self, Beside};
 use crate::config::{Config, KEPT, Secret, beginning_with};
@@ -18,10 +18,11 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// In the data folder of a standalone.
+/// Name of the key file in the data folder of a standalone.
 const KEY_FILE: &str = "secret.key";
 
-/// The keys that were given, else those of the standalone. None is no failure: not everybody keeps secrets.
+/// Returns the configured keys, otherwise those of the standalone. An empty keyring is not a failure, because secrets
+/// are optional.
 pub fn keyring(config: &Config) -> Result<Keyring, Failure> {
     let (text, from) = match (&config.secret_key, &config.secret_key_file) {
         (Some(_), Some(_)) => {
@@ -30,7 +31,7 @@ pub fn keyring(config: &Config) -> Result<Keyring, Failure> {
         }
         (Some(keys), None) => (keys.reveal().to_owned(), "`ORCH_SECRET_KEY`".to_owned()),
         (None, Some(path)) => (read(path)?, format!("`{}`", path.display())),
-        // The key of a folder is for what is kept there, not for another server's database.
+        // The key in the data folder belongs to the private database and does not decrypt secrets of another one.
         (None, None) if config.database_url.is_some() => return Ok(Keyring::default()),
         (None, None) => match key_of_folder(config)? {
             Some(found) => found,
@@ -45,7 +46,7 @@ pub fn keyring(config: &Config) -> Result<Keyring, Failure> {
     })
 }
 
-/// Where the keys are that open what is sealed in the database, for people who put them away.
+/// Returns a description of where the keys are that decrypt the secrets of the database, for users who back them up.
 pub fn where_keys_are(config: &Config) -> String {
     let folder = key_file(config);
     match (&config.secret_key, &config.secret_key_file) {
@@ -74,7 +75,7 @@ fn read(path: &Path) -> Result<String, Failure> {
     std::fs::read_to_string(path).map_err(Failure::io(format!("cannot read `{}`", path.display())))
 }
 
-/// A standalone that was given no key makes one at its first start, for its own folder.
+/// Generates a key in the data folder, unless one is configured or exists. A standalone calls this at its start.
 pub fn with_key(config: &Config) -> Result<Config, Failure> {
     if config.secret_key.is_some() || config.secret_key_file.is_some() {
         return Ok(config.clone());
@@ -92,7 +93,7 @@ pub fn with_key(config: &Config) -> Result<Config, Failure> {
     Ok(Config { secret_key_file: Some(path), ..config.clone() })
 }
 
-/// Where a worker looks.
+/// Returns the sources in which a worker looks up connections and variables.
 pub fn sources(config: &Config) -> Result<SecretsConfig, Failure> {
     let vault = match (&config.vault_url, &config.vault_token) {
         (Some(url), Some(token)) => Some(VaultConfig {
@@ -116,7 +117,7 @@ pub fn sources(config: &Config) -> Result<SecretsConfig, Failure> {
         data_dir: config.data_dir.clone(),
         task_role: task_role(config),
     };
-    // What is wrong is told now, and not by the first body that asks.
+    // Report invalid settings now instead of in the first task that needs a secret.
     Secrets::new(&sources, None).map_err(|error| Failure::from_error(&error))?;
     Ok(sources)
 }
@@ -127,7 +128,7 @@ pub(crate) fn task_role(config: &Config) -> Option<TaskRole> {
     config.task_role.clone().map(|name| TaskRole { name, password })
 }
 
-/// What this binary brings, then what its bundle does.
+/// Returns the default connections of this binary, followed by those of its bundle.
 fn default_connections(config: &Config) -> DefaultConnections {
     let own = config.connections.clone();
     match Beside::of(config) {
@@ -136,19 +137,19 @@ fn default_connections(config: &Config) -> DefaultConnections {
     }
 }
 
-/// The same, with the database of the server that other commands would ask, if one runs.
+/// Like `sources`, with the database of the running standalone if no database is configured.
 pub fn sources_of_server(config: &Config) -> Result<SecretsConfig, Failure> {
     let standalone = || Standalone::read(&config.data_dir).filter(Standalone::is_alive).map(|left| left.url);
     let database_url = config.database_url.as_ref().map(|url| url.reveal().to_owned()).or_else(standalone);
     Ok(SecretsConfig { database_url, ..sources(config)? })
 }
 
-/// The way to the lake of this binary or of its bundle, by the connections that a server may use.
+/// Returns access to the lake of this binary or of its bundle, with the connections that a server may use.
 pub fn lake(config: &Config, database_url: &str) -> Result<LakeDoor, Failure> {
     Ok(query_process::door(config, server_finder(config, database_url)?))
 }
 
-/// The way to clusters such as Kafka, by the connections that streams and tasks would find.
+/// Returns access to clusters such as Kafka, with the connections that streams and tasks find.
 pub fn clusters(config: &Config, database_url: &str) -> Result<ClusterDoor, Failure> {
     Ok(query_process::cluster_door(config, finder(config, database_url)?))
 }
@@ -157,7 +158,7 @@ pub fn lake_by(config: &Config, secrets: Secrets) -> LakeDoor {
     query_process::door(config, finding(secrets))
 }
 
-/// The way to the archive that was named, by the same connections.
+/// Returns access to the configured archive, with the connections that a server may use.
 pub fn archive(config: &Config, database_url: Option<&str>) -> Result<ArchiveDoor, Failure> {
     let Some(named) = &config.archive else { return Ok(ArchiveDoor::default()) };
     let secrets = Secrets::new(&sources(config)?, database_url).map_err(|error| Failure::from_error(&error))?;
@@ -165,13 +166,14 @@ pub fn archive(config: &Config, database_url: Option<&str>) -> Result<ArchiveDoo
         .map_err(|error| Failure::from_error(&error))
 }
 
-/// Finds connections as tasks do.
+/// Returns a function that looks up connections as tasks do.
 pub fn finder(config: &Config, database_url: &str) -> Result<Arc<FindConnection>, Failure> {
     let secrets = Secrets::new(&sources(config)?, Some(database_url)).map_err(|error| Failure::from_error(&error))?;
     Ok(finding(secrets))
 }
 
-/// Finds connections for a server, which connects on behalf of users: those that a user added must lead to addresses that users may reach.
+/// Returns a function that looks up connections for a server. The server connects on behalf of users, so connections
+/// that a user added must lead to addresses that users may reach.
 pub fn server_finder(config: &Config, database_url: &str) -> Result<Arc<FindConnection>, Failure> {
     let secrets = Secrets::new(&sources(config)?, Some(database_url)).map_err(|error| Failure::from_error(&error))?;
     Ok(finding(secrets.within(reach(config))))
@@ -184,7 +186,7 @@ fn finding(secrets: Secrets) -> Arc<FindConnection> {
     })
 }
 
-/// What this process was given itself is masked in whatever it says.
+/// Masks the secrets of the configuration in all output of this process.
 pub fn learn(config: &Config) {
     let given =
         [&config.secret_key, &config.vault_token, &config.admin_password, &config.api_token, &config.task_password];

@@ -1,7 +1,7 @@
-//! Servers that a bundle brings, as commands of its binary; those that say so are also behind the web server of a standalone,
-//! beside its worker.
+//! HTTP servers of a bundle. Each is a command of its binary; some also run in the worker of a standalone behind its
+//! web server.
 //!
-//! They speak plain http, so they serve this machine only unless a person says otherwise.
+//! They speak plain HTTP, so they listen only on the local machine by default.
 
 use crate::{
     app::Cx,
@@ -32,12 +32,12 @@ use std::sync::Arc;
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 
-/// Requests that work at the same time share these; others wait.
+/// Size of the pool. Concurrent requests share it, and further ones wait.
 const CONNECTIONS: u32 = 4;
 
 type Build = dyn Fn(Serving) -> BoxFuture<TaskResult<Router>> + Send + Sync;
 
-/// A server as a command: `orch-pipelines logging-server`.
+/// A server that is a command, such as `orch-pipelines logging-server`.
 #[derive(Clone)]
 pub struct BundleServer {
     name: &'static str,
@@ -48,7 +48,7 @@ pub struct BundleServer {
 }
 
 impl BundleServer {
-    /// `port`: where it listens unless the command line says otherwise. `build` makes what it answers with.
+    /// Creates a server with a default `port`. `build` returns its router.
     pub fn new(
         name: &'static str,
         about: &'static str,
@@ -58,7 +58,7 @@ impl BundleServer {
         BundleServer { name, about, port, is_behind_web: false, build: Arc::new(build) }
     }
 
-    /// Also under its name at the web server, which says who is logged in: `/serving`.
+    /// Also serves it under its name at the web server, for example as `/serving`. The web server authenticates users.
     #[must_use]
     pub fn behind_web(self) -> BundleServer {
         BundleServer { is_behind_web: true, ..self }
@@ -80,7 +80,7 @@ impl BundleServer {
         let config = cx.config_of_database_with(|given| at.metrics.add_to(given))?;
         roles::start_process(&config)?;
         parts::block_on(async {
-            // Kept: it holds the server of a standalone that does not run.
+            // The session must stay alive, because it owns the Postgres server of a standalone that is not running.
             let session = Session::open(&config).await?;
             let mut signals = Signals::hear()?;
             let mut parts = Parts::new(&session.url, &self.title(), 1)?;
@@ -115,14 +115,15 @@ impl BundleServer {
     ) -> Result<BoxFuture<TaskResult<Router>>, Failure> {
         let find = secrets::server_finder(config, url)?;
         let lake = secrets::lake(config, url)?;
-        // One that is missing is an import error, and no reason for a server not to start.
+        // A missing folder is reported as an import error and must not prevent the start.
         let named = config.endpoints_folder.clone().or_else(|| config.dags_folder.clone());
         let endpoints = named.or_else(|| Some(files::usual(config)).filter(|usual| usual.is_dir()));
         let (gives_keys, has_examples) = (config.give_keys, config.examples);
         Ok((self.build)(Serving { is_behind_web, gives_keys, has_examples, pool, hints, find, lake, endpoints }))
     }
 
-    /// Serves the web server at a socket of this folder, until the process stops. What fails here ends nothing else.
+    /// Serves the web server on a Unix socket in this folder, until the process stops. Failures are logged and do not
+    /// stop other parts.
     pub(crate) fn add_behind_web(
         &self,
         parts: &mut Parts,
@@ -137,7 +138,7 @@ impl BundleServer {
         parts.add(async move {
             let served = async {
                 let app = build.await?;
-                // Of a worker before this one, which keeps those who are connected.
+                // Remove the socket of a previous worker, which keeps its open connections.
                 if let Err(error) = std::fs::remove_file(&socket)
                     && error.kind() != std::io::ErrorKind::NotFound
                 {
@@ -155,7 +156,7 @@ impl BundleServer {
     }
 }
 
-/// Where the web server finds a server of the bundle that is behind it, by the name of that.
+/// Returns the path of the Unix socket of a server that is behind the web server.
 pub fn socket(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!("{name}.sock"))
 }
@@ -205,13 +206,13 @@ impl ServedAt {
     }
 }
 
-/// What a server is given.
+/// Context of a server.
 pub struct Serving {
-    /// Nothing but the web server of this installation can connect.
+    /// True if only the web server of this installation can connect.
     pub is_behind_web: bool,
-    /// Clients of the catalog may get keys of the storage.
+    /// True if clients of the catalog may get credentials of the storage.
     pub gives_keys: bool,
-    /// Whether the server also serves the examples of its binary.
+    /// True if the server also serves the examples of its binary.
     pub has_examples: bool,
     pool: PgPool,
     hints: Hints,
@@ -221,54 +222,51 @@ pub struct Serving {
 }
 
 impl Serving {
-    /// The database of orch.
+    /// Returns the pool of orch's database.
     pub fn pool(&self) -> &PgPool {
         &self.pool
     }
 
-    /// By which schedulers and others hear of what happens.
+    /// Returns the sender of hints, which wake up schedulers and other processes.
     pub fn hints(&self) -> &Hints {
         &self.hints
     }
 
-    /// The lake of this binary, by processes that answer its queries.
+    /// Returns access to the lake of this binary, whose queries run in separate processes.
     pub fn lake(&self) -> &LakeDoor {
         &self.lake
     }
 
-    /// Where files with published queries are, if anywhere.
+    /// Returns the folder of published queries, if there is one.
     pub fn endpoints_folder(&self) -> Option<PathBuf> {
         self.endpoints.clone()
     }
 
-    /// A connection as tasks find it.
+    /// Returns a connection in the same way as tasks find it.
     ///
-    /// # Errors
-    /// The connection is missing, or the database cannot be reached.
+    /// # Errors Fails if the connection does not exist or the database cannot be reached.
     #[boxed]
     pub async fn connection(&self, id: &str) -> TaskResult<Connection> {
         (self.find)(id).await
     }
 
-    /// Finds connections as tasks do, for what outlives the start of the server.
+    /// Returns a function that looks up connections as tasks do and can be used after the start of the server.
     pub fn finder(&self) -> Arc<FindConnection> {
         self.find.clone()
     }
 
-    /// The time of the database.
+    /// Returns the current time of the database.
     ///
-    /// # Errors
-    /// It cannot be reached.
+    /// # Errors Fails if the database cannot be reached.
     #[boxed]
     pub async fn now(&self) -> TaskResult<DateTime<Utc>> {
         Ok(orch_store::stream::now(&mut *self.pool.acquire().await?).await?)
     }
 
-    /// Appends to a topic of the built-in log, which is created with so many partitions when it is missing. The records are
-    /// there when this returns.
+    /// Appends records to a topic of the built-in log in one transaction. Creates the topic with this number of
+    /// partitions if it does not exist.
     ///
-    /// # Errors
-    /// The database cannot be reached, or a record is too large: nothing was appended.
+    /// # Errors Fails without appending anything if the database cannot be reached or a record is too large.
     #[boxed]
     pub async fn produce(&self, topic: &str, partitions: i16, records: &[NewRecord]) -> TaskResult<()> {
         let mut tx = self.pool.begin().await?;

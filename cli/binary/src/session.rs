@@ -1,5 +1,6 @@
-//! A command's one connection, and how it finds the server: what was named, else the standalone of the data folder. The
-//! database of a standalone that does not run is started for as long as the command takes, under the same lock.
+//! The database connection of a command: to the configured database, otherwise to the standalone of the data folder. If
+//! that standalone is not running, the command starts its Postgres server and stops it at the end, under the same lock
+//! as the standalone.
 
 use crate::{
     boxed,
@@ -16,18 +17,19 @@ use sqlx::PgConnection;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Shown in `pg_stat_activity`.
+/// Application name in `pg_stat_activity`.
 const NAME: &str = "orch cli";
-/// Another command may hold the private server for a moment; a standalone that starts needs as long.
+/// Timeout for the lock of the private server, which another command may hold briefly, and for a standalone that is
+/// starting.
 const PATIENCE: Duration = Duration::from_secs(10);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// An open connection to a database that this binary may work on.
+/// An open connection to a database whose schema this binary supports.
 pub struct Session {
     pub db: PgConnection,
-    /// Where the database is.
+    /// URL of the database.
     pub url: String,
-    /// Started for this command: nobody schedules and nobody works.
+    /// A server that was started for this command. No scheduler or worker uses it.
     private: Option<Cluster>,
 }
 
@@ -39,12 +41,12 @@ impl Session {
         Ok(session)
     }
 
-    /// A connection that was made and checked elsewhere.
+    /// Wraps a connection that was opened and checked elsewhere.
     pub fn of(db: PgConnection, url: &str) -> Session {
         Session { db, url: url.into(), private: None }
     }
 
-    /// Whatever the schema is.
+    /// Opens a session without a check of the schema.
     #[boxed]
     pub async fn open_unchecked(config: &Config) -> Result<Session, Failure> {
         let session = match &config.database_url {
@@ -54,7 +56,7 @@ impl Session {
         Ok(session)
     }
 
-    /// Whatever the schema is; a data folder without a database gets an empty one.
+    /// Opens a session without a check of the schema. Creates an empty database if the data folder has none.
     #[boxed]
     pub async fn open_or_create(config: &Config) -> Result<Session, Failure> {
         if config.database_url.is_some() || config.data_dir.join("postgres/data").exists() {
@@ -73,42 +75,42 @@ impl Session {
         }
     }
 
-    /// Writes down who did what at a command line.
+    /// Records an action of the command line in the audit log.
     #[boxed]
     pub async fn did(&mut self, deed: &Deed<'_>) -> Result<(), Failure> {
         did_in(&mut self.db, deed).await
     }
 
-    /// The connection by itself, for those who share it; the server lives as long as the other part.
+    /// Splits the connection from the server, so that the connection can be shared. The server runs until the second
+    /// part is dropped.
     pub fn into_parts(self) -> (PgConnection, Server) {
         (self.db, Server { url: self.url, private: self.private })
     }
 
-    /// The server runs for this command only.
+    /// Returns true if the server runs only for this command.
     pub fn is_alone(&self) -> bool {
         self.private.is_some()
     }
 }
 
-/// The database server of a command.
 pub struct Server {
     pub url: String,
     private: Option<Cluster>,
 }
 
 impl Server {
-    /// One more connection to it.
+    /// Opens another connection to the server.
     pub async fn session(&self) -> Result<Session, Failure> {
         Ok(Session::of(connect::one(&self.url, NAME).await?, &self.url))
     }
 
-    /// It runs for this command only.
+    /// Returns true if the server runs only for this command.
     pub fn is_alone(&self) -> bool {
         self.private.is_some()
     }
 }
 
-/// Writes down who did what at a command line, together with what was done.
+/// Records an action of the command line in the audit log, in the transaction of the action.
 #[boxed]
 pub async fn did_in(db: &mut PgConnection, deed: &Deed<'_>) -> Result<(), Failure> {
     let name = person::name();
@@ -128,7 +130,7 @@ async fn of_standalone(data_dir: &Path) -> Result<Session, Failure> {
             match connect::one(&left.url, NAME).await {
                 Ok(db) => return Ok(Session::of(db, &left.url)),
                 Err(error) if !is_foreign && error.is_disk_full() => return Err(full_disk(data_dir, &error)),
-                // The pid belongs to another process by now, or the standalone is stopping.
+                // Either another process has this pid now, or the standalone is stopping.
                 Err(StoreError::Unreachable(_)) if !is_foreign => {}
                 Err(error) if is_foreign => {
                     return Err(Failure::new(with_reason(&format!("the database `{}`", left.url), &error))

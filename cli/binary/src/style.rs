@@ -1,4 +1,4 @@
-//! Colours, where a terminal is at the other end and nobody has asked for none.
+//! Colors for terminals, unless the environment disables them.
 
 use crate::config::hidden;
 use std::borrow::Cow;
@@ -35,7 +35,7 @@ impl Style {
         self.paint("1", word)
     }
 
-    /// The word of a state in the colour of Airflow's that comes nearest; any other word as it is.
+    /// Paints `text` in the terminal color closest to Airflow's color for this state. Other words stay unpainted.
     pub(crate) fn state<'a>(self, word: &'a str, text: &'a str) -> Cow<'a, str> {
         let code = match word {
             "success" => "32",
@@ -60,7 +60,7 @@ impl Style {
     }
 }
 
-/// `NO_COLOR` is set, or the terminal is a dumb one.
+/// Returns true if `NO_COLOR` is set or `TERM` is `dumb`.
 pub(crate) fn environment_is_plain() -> bool {
     let is_set = |name: &str| hidden::value(name).is_some_and(|value| !value.is_empty());
     is_set("NO_COLOR") || hidden::value("TERM").is_some_and(|term| term == "dumb")

@@ -1,4 +1,4 @@
-//! One DAG on a private server that exists for as long as a trial takes: the real engine, and nothing left behind.
+//! Runs a single DAG with the real engine on a temporary private server.
 
 use crate::failure::{Failure, Outcome};
 use crate::parts::{self, Parts, Signals};
@@ -19,10 +19,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Nobody else takes over what is left here.
+/// Grace period of tasks at the end. No other worker takes over unfinished tasks.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// What a trial works with.
+/// Connection and hints of a trial.
 pub(crate) struct Trial {
     pub session: Session,
     hints: Hints,
@@ -42,8 +42,8 @@ impl Trial {
     }
 }
 
-/// Does `work` while a worker and a scheduler are there for this DAG, and `then` when they have gone: until then a worker may
-/// keep lines of logs.
+/// Calls `work` while a worker and a scheduler run for this DAG, and `then` after both have stopped, because a worker
+/// may buffer log lines until it stops.
 pub(crate) fn run_trial<T>(
     dag: &BundleDag,
     secrets: SecretsConfig,
@@ -52,11 +52,11 @@ pub(crate) fn run_trial<T>(
 ) -> Outcome {
     let folder =
         tempfile::Builder::new().prefix("orch-test-").tempdir().map_err(Failure::io("cannot make a folder"))?;
-    // Nothing here is worth waiting for a disk.
+    // The database is temporary, so it need not be durable.
     let cluster = Cluster::open_with(folder.path(), &Settings::without_durability())?;
     let bundle = Bundle::new("test", [dag.clone()]).map_err(|problems| Failure::dags(&problems))?;
     let url = cluster.url();
-    // What the trial writes goes with it, as the database does that knows of it.
+    // Files of the trial must be deleted together with the database that refers to them.
     let secrets = SecretsConfig { data_dir: folder.path().to_owned(), ..secrets };
     parts::block_on(async {
         let mut signals = Signals::hear()?;
@@ -65,7 +65,7 @@ pub(crate) fn run_trial<T>(
         task_role::make(&mut db, &url).await?;
         let offers = roles::register(&mut db, &bundle, false).await?;
         for pool in dag.spec.tasks.iter().filter_map(|task| task.options.pool.clone()) {
-            // Nobody else is here who could be in them.
+            // No other runs compete for the pools, so their size is unlimited.
             insert(&mut db, &POOL, &pool, &vec![("slots", (-1).into())], &Keyring::default()).await?;
         }
         let mut parts = Parts::new(&url, "orch dags test", roles::WORKER_CONNECTIONS)?;

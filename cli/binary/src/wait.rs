@@ -1,5 +1,5 @@
-//! Waiting for a run to end, with progress for whoever watches. Asking is cheap and needs no session of its own: a look
-//! every few milliseconds at first, then 20 a second.
+//! Waits for a run to end and shows progress in a terminal. Polls the database, first every few milliseconds and later
+//! 20 times a second, because a poll is cheap.
 
 use crate::{
     boxed,
@@ -16,9 +16,9 @@ use std::time::{Duration, Instant};
 
 const FIRST_LOOKS: Duration = Duration::from_millis(3);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
-/// A watcher reads no faster.
+/// Update interval of the progress line. Users cannot read faster updates.
 const SHOW_EVERY: Duration = Duration::from_millis(200);
-/// A run that has not begun by then may have nobody to work on it.
+/// Time after which a run that has not started triggers a warning if no worker is alive.
 const NOBODY_AFTER: Duration = Duration::from_secs(3);
 
 /// `--timeout`.
@@ -33,7 +33,7 @@ pub fn time(text: &str) -> Result<Duration, String> {
     crate::config::Text::parse(text).map_err(|expected: String| format!("no {expected}"))
 }
 
-/// Waits until the run is over and says how it ended. The exit code is the run's.
+/// Waits until the run is finished and returns it. Fails after the timeout.
 #[boxed]
 pub async fn for_run(db: &mut PgConnection, run: &RunDetails, timeout: TimeoutFlag) -> Result<RunDetails, Failure> {
     let began = Instant::now();
@@ -61,7 +61,7 @@ pub fn too_long(run: &RunDetails, waited: Duration) -> Failure {
         .hint(format!("it is still running: wait again with `orch runs wait {} {}`", run.dag_id, run.run_id))
 }
 
-/// The outcome of a run as that of the command.
+/// Reports how the run ended and returns the exit state of the command.
 pub fn ended(run: &RunDetails) -> Exit {
     let took = run
         .started_at
@@ -107,7 +107,7 @@ impl Watch {
     }
 }
 
-/// `running, 3 of 10 tasks done`
+/// Returns the progress as `running, 3 of 10 tasks done`.
 fn progress(ledger: &Ledger) -> String {
     let tasks = ledger.version.plan.tasks.len();
     let states = ledger.run.ledger.iter().take(tasks).filter_map(|code| TaskState::from_code(*code));

@@ -1,4 +1,5 @@
-//! The connections that a bundle brings. Its binary is asked for them, with where it is to work: they are never stored.
+//! The default connections of a bundle. A child process of its binary returns them for an installation. They are never
+//! stored in the database.
 
 use super::{Beside, Facts, facts};
 use orch_sdk::task::{Connection, DefaultConnections, Installation};
@@ -11,13 +12,13 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-/// How a bundle's binary is started to say which they are.
+/// Internal subcommand that prints the default connections of a bundle.
 pub const TELL_CONNECTIONS: &str = "tell-connections";
 const PATIENCE: Duration = Duration::from_secs(10);
-/// An installation is a path and a URL.
+/// Maximum size of the request. It contains only a path and a URL.
 const MOST_BYTES: u64 = 64 << 10;
 
-/// What the bundle said last, and which binary said it.
+/// The last response of the bundle, with the binary and the installation that it belongs to.
 type CachedConnections = Option<(Facts, Installation, Vec<Connection>)>;
 
 pub fn default_connections(beside: Beside) -> DefaultConnections {
@@ -62,10 +63,11 @@ async fn ask(beside: &Beside, here: &Installation) -> Result<Vec<Connection>, St
     serde_json::from_slice(&ended.stdout).map_err(|error| error.to_string())
 }
 
-/// The bundle's side: the whole life of such a process.
+/// Runs the internal subcommand in the bundle's binary: reads an installation from standard input and prints the
+/// connections as JSON.
 pub fn tell_connections(connections: &DefaultConnections) -> ExitCode {
     #[cfg(target_os = "linux")]
-    nix::sys::prctl::set_dumpable(false).ok(); // the URL of the database may have a password in it
+    nix::sys::prctl::set_dumpable(false).ok(); // the database URL may contain a password
     let told = || -> std::io::Result<()> {
         let mut question = Vec::new();
         std::io::stdin().take(MOST_BYTES).read_to_end(&mut question)?;

@@ -1,4 +1,4 @@
-//! `orch dags test`: a whole run of a DAG of this binary, by the real engine, on a database that is thrown away.
+//! `orch dags test`: runs a DAG of this binary with the real engine on a temporary database.
 
 use crate::app::Cx;
 use crate::conf::ConfFlag;
@@ -22,7 +22,7 @@ use orch_store::version::Versions;
 use serde_json::json;
 use std::path::Path;
 
-/// Printed of each task; the rest is said to be left out.
+/// Maximum size of the log that is printed per attempt.
 const LOG_BYTES: i64 = 64 << 10;
 
 /// Run a DAG of this binary here and now, on a database that is thrown away
@@ -82,7 +82,7 @@ impl TestDag {
         })
     }
 
-    /// States and logs, in the order of the DAG.
+    /// Prints states and logs of the task instances in the order of the DAG.
     async fn report(&self, session: &mut Session, run: &RunDetails) -> Outcome {
         let mut versions = Versions::default();
         let mut filter = InstanceFilter::default();
@@ -110,12 +110,13 @@ impl TestDag {
     }
 }
 
-/// Whether a person meant a file rather than the id of a DAG.
+/// Returns true if the argument looks like the path of a file and not like the id of a DAG.
 fn looks_like_path(name: &str) -> bool {
     is_dag_file(name) || name.contains('/')
 }
 
-/// Returns what a file is that belongs to a folder of DAG files and has no DAG, by its name, and how to check it.
+/// For a file of the DAG folder that does not contain DAGs, returns what it contains, judged by its name, and how to
+/// check it.
 fn other_kind(name: &str) -> Option<(&'static str, &'static str)> {
     const OF_SERVER: &str =
         "a server that watches its folder checks it: `orch dags list-import-errors` shows what is wrong";
@@ -143,7 +144,7 @@ fn no_file(path: &Path) -> Failure {
         .hint(format!("correct the path{start}; or name a DAG by its id: `orch dags list --local` lists the ids"))
 }
 
-/// To standard error: what is printed there is for people.
+/// Prints the logs of all attempts to standard error, because standard output is for tools.
 async fn say_log(session: &mut Session, run: &RunDetails, instance: &InstanceRow) -> Outcome {
     for one in tries(&mut session.db, run.id, instance.task, instance.map_index).await? {
         let chunks = log::read(&mut session.db, run.id, one.attempt, LogCursor::START, LOG_BYTES).await?;

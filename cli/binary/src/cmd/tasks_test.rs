@@ -1,4 +1,4 @@
-//! `orch tasks test`: the body of one task, here and now, without a server. Nothing is recorded.
+//! `orch tasks test`: runs the function of one task in this process, without a server. Nothing is recorded.
 
 use crate::app::Cx;
 use crate::conf::ConfFlag;
@@ -94,7 +94,7 @@ impl TestTask {
         }
     }
 
-    /// What the parameters of the function get. What an upstream would give has to be said.
+    /// Returns the arguments of the task function. Outputs of upstream tasks must be passed with `--input`.
     fn inputs(&self, spec: &DagSpec, wanted: &[InputSpec], params: &Value) -> Result<Vec<Value>, Failure> {
         let mut given: HashMap<&str, &Value> = self.input.iter().map(|(name, value)| (name.as_str(), value)).collect();
         let mut inputs = Vec::with_capacity(wanted.len());

@@ -51,7 +51,7 @@ impl Worker {
             self.metrics.add_to(given);
         })?;
         roles::start_process(&config)?;
-        // Only what was named: a data folder may be that of somebody's standalone.
+        // Only a folder that a setting names: the data folder may belong to a standalone.
         let folder = if config.dags_folder.is_some() { files::folder(&config)? } else { None };
         let source = cx.bundle();
         let (body_of, streams, servers) = (cx.body_of(), source.streams(), source.servers());
@@ -65,7 +65,7 @@ impl Worker {
                 } else {
                     roles::register(db, &bundle, config.paused_at_creation).await?
                 };
-                // The process that started this worker has prepared the role.
+                // With `--with-stdin`, the process that started this worker has prepared the role.
                 if !self.with_stdin {
                     roles::prepare_task_role(&config, db, &url).await?;
                 }
@@ -74,7 +74,7 @@ impl Worker {
             };
             let mut offers = roles::repeat_if_lost(&config, (&url, "orch worker"), &mut db, register).await?;
             drop(db);
-            // Only now: a process that still waits for its database, or registers, ends at the first signal.
+            // Handle signals only from here on: until the worker is registered, the first signal ends the process.
             let mut signals = Signals::hear()?;
             let mut parts = Parts::new(&url, "orch worker pool", roles::WORKER_CONNECTIONS)?;
             if self.with_stdin {
@@ -97,7 +97,7 @@ impl Worker {
             if let Some(folder) = folder {
                 parts.add_folder(roles::folder(&config, folder, body_of), offers);
             }
-            // The process that started a worker with its standard input reports for itself.
+            // With `--with-stdin`, the process that started this worker reports its start.
             if !self.with_stdin {
                 eprintln!("{ready} for queues {}", config.queues.join(", "));
             }

@@ -1,19 +1,19 @@
-//! The macro that makes of one declaration the fields of `Config`, the flags of the commands and the table of fields.
+//! The macro that generates the fields of `Config`, the flags of the commands and the table of settings from one
+//! declaration.
 
 use super::value::Text;
 
-/// A field as it was declared.
 pub struct Field {
-    /// What the fields around it are about.
+    /// Heading of the group that the setting belongs to.
     pub group: &'static str,
-    /// In the file; the flag has `-` for `_`.
+    /// Key in the file. The flag is the key with `-` instead of `_`.
     pub key: &'static str,
     pub env: &'static str,
     pub default: &'static str,
     pub about: &'static str,
-    /// Nothing but this process may know it.
+    /// True if the value must not be passed to other processes or printed.
     pub is_secret: bool,
-    /// Returns what the value has to be, as in "is not …", or `None` if the text is a valid value.
+    /// Returns what the value must be, as in "is not …", or `None` if the text is a valid value.
     pub(super) expected: fn(&str) -> Option<String>,
 }
 
@@ -22,22 +22,22 @@ impl Field {
         format!("--{}", self.key.replace('_', "-"))
     }
 
-    /// In `--help`.
+    /// Returns the help text of the flag.
     pub(super) fn help(about: &'static str, env: &str, default: &str) -> String {
         let default = if default.is_empty() { String::new() } else { format!(" [default: {default}]") };
         format!("{}{default} [env: {env}]", about.trim())
     }
 }
 
-/// What the command line says, by key.
+/// The settings of the command line, by key.
 #[derive(Debug, Clone, Default)]
 pub struct CommandLineSettings {
     pub flags: Vec<(&'static str, String)>,
-    /// Defaults of a command that differ from those of the declaration.
+    /// Defaults of a command that override those of the declaration.
     pub defaults: Vec<(&'static str, &'static str)>,
-    /// `--config`
+    /// Value of `--config`.
     pub file: Option<std::path::PathBuf>,
-    /// Not said on the command line but brought by the binary.
+    /// Default connections of the binary. They and the next three fields are not set on the command line.
     pub connections: orch_sdk::task::DefaultConnections,
     pub lake: orch_store::lake_view::LakeSource,
     pub archives: orch_store::archive::ArchiveSource,
@@ -62,19 +62,19 @@ macro_rules! config {
         $(#[clap($($clap:tt)+)])?
         $name:ident: $type:ty = $default:literal, $env:literal;
     )+ } )+) => {
-        /// All values, checked.
+        /// All settings, validated.
         #[derive(Debug, Clone)]
         pub struct Config {
             $($( #[doc = $about] pub $name: $type, )+)+
-            /// Where each value comes from.
+            /// Source of each value.
             pub sources: std::collections::BTreeMap<&'static str, LoadedFrom>,
-            /// Those that the binary brings.
+            /// Default connections of the binary.
             pub connections: orch_sdk::task::DefaultConnections,
-            /// The one that the binary brings.
+            /// Lake of the binary.
             pub lake: orch_store::lake_view::LakeSource,
-            /// What opens archives that are no folders.
+            /// Source that opens archives in object stores instead of folders.
             pub archives: orch_store::archive::ArchiveSource,
-            /// The bundle that is looked for in the folder of the binary.
+            /// File name of the bundle binary to search in the folder of this binary.
             pub bundle_name: Option<&'static str>,
         }
 
@@ -108,7 +108,7 @@ macro_rules! config {
                 },
             )+)+ ];
 
-            /// Reads flags, environment and file. All that is wrong is told at once.
+            /// Reads flags, environment and file. Reports all problems together.
             pub fn load(given: &CommandLineSettings) -> Result<Config, Failure> {
                 let mut reader = source::Reader::new(given, Self::FIELDS);
                 $($( let $name: Option<$type> = reader.read(stringify!($name)); )+)+
@@ -127,7 +127,7 @@ macro_rules! config {
                 }
             }
 
-            /// Keys and values in the order of the declaration, secrets masked.
+            /// Returns keys and values in the order of the declaration, with secrets masked.
             pub fn masked_settings(&self) -> Vec<(&'static Field, String)> {
                 let values = [$($( self.$name.show(), )+)+];
                 Self::FIELDS.iter().zip(values).collect()

@@ -1,22 +1,22 @@
-//! Secrets that came by the environment are kept in the memory of this process only.
+//! Keeps secrets of the environment only in the memory of this process.
 //!
-//! What a process was started with can be read in `/proc/<pid>/environ` as long as it lives, by every process of the same
-//! user, task bodies among them, and no change of its own environment changes that. So a process that was given
-//! secrets starts itself again without them (same pid) and hands them on in a file without a name, which it reads and
-//! closes before it does anything else. Only root can read its memory or its open files.
+//! Every process of the same user, including task functions, can read the initial environment of a process in
+//! `/proc/<pid>/environ` as long as it lives, even after the process has changed its environment. So a process that was
+//! started with secrets executes itself again without them (same pid). It passes them in an anonymous file (`memfd`),
+//! which the second start reads and closes first. Only root can read its memory or its open files.
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::sync::OnceLock;
 
-/// Begin the names of connections and variables.
+/// Prefixes of variables that contain connections and variables of users.
 pub const KEPT: [&str; 4] = ["ORCH_CONN_", "ORCH_VAR_", "AIRFLOW_CONN_", "AIRFLOW_VAR_"];
 
 type Variables = HashMap<OsString, OsString>;
 
 static HIDDEN: OnceLock<Variables> = OnceLock::new();
 
-/// The first thing that a command does.
+/// Hides the secrets of the environment. Every command calls this first.
 pub fn hide_secrets() {
     #[cfg(target_os = "linux")]
     {
@@ -27,24 +27,24 @@ pub fn hide_secrets() {
             eprintln!("warning: secrets in the environment can be read by processes of the same user: {error}");
         }
         HIDDEN.get_or_init(|| received.unwrap_or_default());
-        // Without it processes of the same user read our memory by `/proc/<pid>/mem`.
+        // Otherwise processes of the same user could read this process's memory in `/proc/<pid>/mem`.
         nix::sys::prctl::set_dumpable(false).ok();
     }
 }
 
-/// For a process that gets the same environment as this one got.
+/// Returns the hidden variables, for a child process that gets the same environment as this process.
 pub fn hidden() -> impl Iterator<Item = (&'static OsString, &'static OsString)> {
     HIDDEN.get().into_iter().flatten()
 }
 
-/// What this process was given, hidden or not.
+/// Returns an environment variable, hidden or not.
 #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
 pub(crate) fn value(name: &str) -> Option<OsString> {
     let hidden = HIDDEN.get().and_then(|hidden| hidden.get(OsStr::new(name)).cloned());
     hidden.or_else(|| std::env::var_os(name))
 }
 
-/// All that this process was given.
+/// Returns all environment variables, hidden ones included.
 pub(super) fn all() -> impl Iterator<Item = (OsString, OsString)> {
     variables().chain(hidden().map(|(name, value)| (name.clone(), value.clone())))
 }
@@ -72,15 +72,15 @@ mod restart {
     use std::os::unix::process::CommandExt as _;
     use std::process::Command;
 
-    /// In the environment of the second start: the number of the open file.
+    /// Environment variable of the second start: the file descriptor of the anonymous file.
     const FILE: &str = "ORCH_HIDDEN_FILE";
-    /// Of the file.
+    /// Name of the anonymous file.
     const NAME: &str = "orch-environment";
 
-    /// Starts this binary again. It returns only when that failed.
+    /// Executes this binary again without the secrets in its environment. Returns only on failure.
     pub(super) fn without(secrets: &Variables) -> io::Error {
         let start = || -> io::Result<io::Error> {
-            // Not closed by the start of a program, unlike every file of the standard library.
+            // A `memfd` without flags stays open across `exec`, unlike the files of the standard library.
             let mut file = File::from(memfd_create(NAME, MFdFlags::empty())?);
             for (name, value) in secrets {
                 file.write_all(&[name.as_bytes(), b"=", value.as_bytes(), b"\0"].concat())?;
@@ -96,11 +96,11 @@ mod restart {
         start().unwrap_or_else(|error| error)
     }
 
-    /// What the first start left, once.
+    /// Returns the secrets that the first start passed, and closes the file.
     pub(super) fn received() -> Option<Variables> {
         let number = super::value(FILE)?;
         let path = format!("/proc/self/fd/{}", number.to_str()?);
-        // A process that inherited the variable alone has another file there, or none.
+        // A process that only inherited the variable has a different file, or none, at this descriptor.
         if !std::fs::read_link(&path).ok()?.as_os_str().as_bytes().starts_with(format!("/memfd:{NAME}").as_bytes()) {
             return None;
         }

@@ -1,4 +1,4 @@
-//! Where values come from: the command line, the environment, the file, the declaration. First found wins.
+//! Sources of settings: command line, environment, file and declaration. The first one that has a value wins.
 
 use super::flags::{CommandLineSettings, Field};
 use super::hidden;
@@ -10,14 +10,14 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 
-/// Names the file; the only setting that is none.
+/// Names the configuration file. It is not a setting itself.
 pub(super) const CONFIG_ENV: &str = "ORCH_CONFIG";
-/// Settings that are no flags.
+/// Settings without a flag.
 const NO_FLAGS: [&str; 2] = ["secret_key", "vault_token"];
-/// In the data folder.
+/// Name of the configuration file in the data folder.
 const FILE_NAME: &str = "orch.toml";
 
-/// Where a value was found.
+/// Source of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LoadedFrom {
     Default,
@@ -27,7 +27,7 @@ pub enum LoadedFrom {
 }
 
 impl LoadedFrom {
-    /// What is nearer to this very command wins.
+    /// Returns the precedence of the source. The highest one wins.
     pub fn plainness(&self) -> u8 {
         match self {
             LoadedFrom::Default => 0,
@@ -49,7 +49,7 @@ impl fmt::Display for LoadedFrom {
     }
 }
 
-/// Reads one value after the other and collects what is wrong.
+/// Reads the settings one by one and collects all problems.
 pub(super) struct Reader<'a> {
     given: &'a CommandLineSettings,
     fields: &'static [Field],
@@ -58,7 +58,7 @@ pub(super) struct Reader<'a> {
     pub(super) sources: BTreeMap<&'static str, LoadedFrom>,
 }
 
-/// Once, although commands read their settings more than once.
+/// Warns about a secret on the command line. Warns only once, although commands read their settings more than once.
 fn warn_of_flag(field: &Field) {
     static WARNED: Once = Once::new();
     WARNED.call_once(|| {
@@ -71,8 +71,8 @@ fn warn_of_flag(field: &Field) {
 /// Prefix of the environment variables that orch reads.
 const PREFIX: &str = "ORCH_";
 
-/// Warns of each environment variable with nearly the name of a setting, because the variable has no effect. Prints the warnings once,
-/// although commands read their settings more than once.
+/// Warns about each environment variable with nearly the name of a setting, because the variable has no effect. Warns
+/// only once, although commands read their settings more than once.
 fn warn_of_misspelt_variables(fields: &'static [Field]) {
     static WARNED: Once = Once::new();
     WARNED.call_once(|| {
@@ -83,7 +83,8 @@ fn warn_of_misspelt_variables(fields: &'static [Field]) {
     });
 }
 
-/// Returns the variables that are not settings but have nearly the name of one, each with that name, in alphabetical order.
+/// Returns the variables that are not settings but nearly have the name of one, each with that name, in alphabetical
+/// order.
 fn misspelt(names: impl Iterator<Item = String>, fields: &'static [Field]) -> Vec<(String, &'static str)> {
     let is_read = |name: &str| {
         name == CONFIG_ENV
@@ -91,7 +92,7 @@ fn misspelt(names: impl Iterator<Item = String>, fields: &'static [Field]) -> Ve
             || hidden::KEPT.iter().any(|prefix| name.starts_with(prefix))
     };
     let near = |name: String| {
-        // The common prefix would make short names look alike.
+        // With the common prefix, all short names would look similar.
         let settings = fields.iter().filter_map(|field| field.env.strip_prefix(PREFIX));
         let near = closest(name.strip_prefix(PREFIX)?, settings)?;
         let field = fields.iter().find(|field| field.env.strip_prefix(PREFIX) == Some(near))?;
@@ -110,13 +111,13 @@ impl<'a> Reader<'a> {
         reader
     }
 
-    /// None: it is wrong, and that has been noted.
+    /// Returns the value of a setting. `None` if it is invalid, which is recorded in `problems`.
     pub(super) fn read<T: Text>(&mut self, key: &'static str) -> Option<T> {
         let field = self.fields.iter().find(|field| field.key == key)?;
         let (text, source) = self.look_up(field);
         match T::parse(&text) {
             Ok(value) => {
-                // The process list shows it to every user of this machine. Of a URL without a password nothing is masked.
+                // The process list shows flags to every user of this machine. A URL without a password is not a secret.
                 if T::IS_SECRET && matches!(source, LoadedFrom::Flag(_)) && value.show() != text {
                     warn_of_flag(field);
                 }
@@ -150,7 +151,7 @@ impl<'a> Reader<'a> {
         (special.map_or(field.default, |(_, default)| default).to_owned(), LoadedFrom::Default)
     }
 
-    /// The named file has to be there, that of the data folder need not.
+    /// Reads the configuration file. It must exist if it was named, but may be missing in the data folder.
     fn open_file(&mut self) {
         let named = match (&self.given.file, variable(CONFIG_ENV)) {
             (Some(path), _) => Some(path.clone()),
@@ -196,7 +197,7 @@ impl<'a> Reader<'a> {
         self.file = Some((path, values));
     }
 
-    /// Returns the values of a file by key. `file`: its text.
+    /// Returns the values of a configuration file by key. `file` is its content.
     fn texts(&mut self, path: &Path, file: &str, table: toml::Table) -> BTreeMap<String, String> {
         let mut texts = BTreeMap::new();
         for (key, value) in table {
@@ -227,7 +228,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Returns the problem of a value whose type no setting has. `place`: the file, and the line if it is known.
+/// Returns the problem of a value whose type is not valid for any setting. `place` is the file, with the line if it is
+/// known.
 fn wrong_type(field: &Field, value: &toml::Value, place: &str) -> Failure {
     let text = match value {
         toml::Value::Float(number) => Some(format!("{number:?}")),
@@ -254,14 +256,15 @@ fn wrong_type(field: &Field, value: &toml::Value, place: &str) -> Failure {
     Failure::new(format!("`{key}` in {place} is {shown}, not {expected}")).hint(hint)
 }
 
-/// Returns the line of a key of a TOML file, counted from 1. `None` for a key that is written in another form than `key = value`.
+/// Returns the line number of a key in a TOML file, counted from 1. `None` for a key that is not written as `key =
+/// value`.
 fn line_of(file: &str, key: &str) -> Option<usize> {
     let mut lines = file.lines().take_while(|line| !line.trim_start().starts_with('['));
     let index = lines.position(|line| line.split_once('=').is_some_and(|(name, _)| name.trim() == key))?;
     Some(index + 1)
 }
 
-/// All three ways to set a field.
+/// Returns a hint with all methods to set a field.
 fn ways(field: &Field) -> String {
     if NO_FLAGS.contains(&field.key) {
         return format!("set it with `{}` or `{} = …` in {FILE_NAME}", field.env, field.key);
@@ -271,14 +274,14 @@ fn ways(field: &Field) -> String {
 
 fn variable(name: &str) -> Result<Option<String>, Failure> {
     match hidden::value(name).map(std::ffi::OsString::into_string) {
-        // An empty variable is how scripts unset one.
+        // Scripts unset a variable by making it empty.
         Some(Ok(text)) => Ok(Some(text).filter(|text| !text.is_empty())),
         None => Ok(None),
         Some(Err(_)) => Err(Failure::new(format!("`{name}` is no UTF-8"))),
     }
 }
 
-/// All variables whose names begin like this.
+/// Returns all variables whose names start with one of the prefixes.
 pub fn beginning_with(prefixes: &[&str]) -> std::collections::HashMap<String, String> {
     let readable = hidden::all().filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)));
     readable.filter(|(name, _)| prefixes.iter().any(|prefix| name.starts_with(prefix))).collect()

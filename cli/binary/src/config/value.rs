@@ -1,4 +1,4 @@
-//! Values of the configuration as text: what people write in flags, variables and the file, and read in lists.
+//! Conversion of settings from and to text, for flags, variables, the file and lists.
 
 use orch_core::network::BasePath;
 use orch_core::network::Network;
@@ -8,17 +8,17 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// A value that can be written and read. `Err`: what the value has to be, as in "is not …".
+/// A value with a text form. The error of `parse` is what the value must be, as in "is not …".
 pub trait Text: Sized {
-    /// In `--help`.
+    /// Placeholder of the value in `--help`.
     const FORM: &'static str;
     const IS_SECRET: bool = false;
     fn parse(text: &str) -> Result<Self, String>;
-    /// What the value is, without secrets.
+    /// Returns the value as text, without secrets.
     fn show(&self) -> String;
 }
 
-/// Something nobody may see in lists, logs and errors.
+/// A value that lists, logs and errors must not show.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -48,13 +48,13 @@ impl Text for Secret {
         Ok(Secret(text.into()))
     }
 
-    /// Of a URL only the password is masked.
+    /// Masks only the password if the value is a URL.
     fn show(&self) -> String {
         masked_url(&self.0).unwrap_or_else(|| "***".into())
     }
 }
 
-/// `scheme://user:***@rest`; also masks passwords in the query.
+/// Returns `scheme://user:***@rest`, and masks passwords in the query too.
 fn masked_url(url: &str) -> Option<String> {
     let (scheme, rest) = url.split_once("://")?;
     let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
@@ -159,7 +159,7 @@ impl Text for BasePath {
 impl Text for PathBuf {
     const FORM: &'static str = "FOLDER";
 
-    /// `~` is the home folder, also where no shell has put it in.
+    /// Expands `~` to the home folder, because no shell expands it in files.
     fn parse(text: &str) -> Result<Self, String> {
         let home = || std::env::home_dir().filter(|home| home.is_absolute() && home.as_os_str() != "/");
         match text.strip_prefix("~/") {

@@ -1,9 +1,9 @@
-//! A stored line of a log, for people.
+//! Formats stored log lines for users.
 
 use serde_json::{Map, Value};
 use std::fmt::Write as _;
 
-/// `2026-11-20T06:00:00.123456Z INFO  loaded rows=7`
+/// Formats a line as `2026-11-20T06:00:00.123456Z INFO  loaded rows=7`.
 pub fn readable(line: &str) -> String {
     match serde_json::from_str(line) {
         Ok(Value::Object(fields)) => readable_fields(fields),
@@ -11,7 +11,7 @@ pub fn readable(line: &str) -> String {
     }
 }
 
-/// The same of a line as the API gives it: one that is no JSON has nothing but words.
+/// Like `readable`, for a line in the form of the API. A line that is not JSON has only the field `event`.
 pub fn readable_fields(mut fields: Map<String, Value>) -> String {
     if let (1, Some(Value::String(words))) = (fields.len(), fields.get("event")) {
         return format!("{words}\n");

@@ -1,12 +1,12 @@
-//! How far something long is, on a line of standard error that is written over; only in a terminal.
+//! Progress of a long operation, on a line of standard error that is overwritten. It is shown only in a terminal.
 
 use super::{CLEAR_LINE, is_watched, table, terminal};
 use std::time::{Duration, Instant};
 
-/// People read no faster, and what is over sooner needs no line.
+/// Update interval. Users cannot read faster updates, and shorter operations need no progress line.
 const SHOW_EVERY: Duration = Duration::from_millis(200);
 
-/// Carries the work out. `how_far` gets how long it takes so far.
+/// Runs `work`. `how_far` returns the progress text for the elapsed time.
 pub async fn with_progress<T>(work: impl Future<Output = T>, how_far: impl Fn(Duration) -> String) -> T {
     if !is_watched() {
         return work.await;
@@ -34,7 +34,7 @@ async fn show_while<T>(work: impl Future<Output = T>, every: Duration, mut show:
     }
 }
 
-/// A line that the terminal broke could not be written over.
+/// Cuts the text to the width of the terminal, because a wrapped line cannot be overwritten.
 fn one_line(text: &str) -> String {
     let text = &terminal::escape(text);
     match terminal_size::terminal_size_of(std::io::stderr()) {

@@ -1,22 +1,23 @@
-//! Columns of text: with rules for people, without for tools.
+//! Text tables: with rules for users, without rules for tools.
 
 use super::Style;
 use std::fmt::Write as _;
 
 const BETWEEN: &str = " | ";
-/// No column gets narrower than this to fit a terminal, nor narrower than its heading.
+/// Minimum width to which a column is narrowed to fit a terminal. A longer heading raises the minimum.
 const NARROWEST: usize = 6;
 
-/// What is shown of cells that are wider than their column.
+/// How cells that are wider than their column are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cells {
-    /// Their beginning, and `…`.
+    /// Their start, followed by `…`.
     Cut,
-    /// All of them, in the last column: the terminal breaks the line.
+    /// Completely, in the last column: the terminal wraps the line.
     Whole,
 }
 
-/// Headings, a double line, `|` between columns: the look of Airflow's tables. `room`: how wide the terminal is.
+/// Formats a table with headings, a double line, and `|` between columns, in the style of Airflow. `room` is the width
+/// of the terminal.
 pub(super) fn ruled(columns: &[&str], rows: &[Vec<String>], style: Style, room: Option<usize>, cells: Cells) -> String {
     let widths = match (room, cells) {
         (None, _) => widths(columns, rows),
@@ -34,25 +35,25 @@ pub(super) fn ruled(columns: &[&str], rows: &[Vec<String>], style: Style, room: 
             Cells::Whole => row.clone(),
         };
         text.push_str(&line(&shown, &widths, BETWEEN, |column, padded| {
-            // The colour is that of the whole word.
+            // The color depends on the state before it is cut.
             if columns[column] == "state" { style.state(&row[column], padded).into_owned() } else { padded.to_owned() }
         }));
     }
     text
 }
 
-/// What a column holds.
+/// Kind of values in a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Content {
-    /// Words for people to read.
+    /// Prose.
     Words,
     Value,
-    /// People copy it into the next command.
+    /// Ids, which users copy into the next command.
     Id,
 }
 
-/// How wide columns are in so much room. The widest get narrower, those with words before those with values. Ids and the first column
-/// stay whole: where they leave no room the terminal breaks the lines.
+/// Returns column widths that fit in `room`. The widest columns are narrowed first, columns with words before columns
+/// with values. Ids and the first column are never cut: if they do not fit, the terminal wraps the lines.
 fn fit(columns: &[&str], rows: &[Vec<String>], room: usize) -> Vec<usize> {
     let mut widths = widths(columns, rows);
     let narrowest: Vec<usize> = columns
@@ -80,12 +81,12 @@ fn content_of(heading: &str, rows: &[Vec<String>], place: usize) -> Content {
     }
 }
 
-/// Takes so much away from these columns, from the widest first.
+/// Narrows these columns by `excess` in total, the widest first.
 fn narrow(widths: &mut [usize], narrowest: &[usize], places: &[usize], mut excess: usize) {
     while excess > 0 {
         let can = places.iter().copied().filter(|&place| widths[place] > narrowest[place]);
         let Some(widest) = can.max_by_key(|&place| widths[place]) else { return };
-        // Down to the next widest in one step: a cell may be as large as a log.
+        // Narrow to the width of the next widest column in one step, because a cell may be as large as a log.
         let next = places.iter().filter(|&&place| place != widest).map(|&place| widths[place]).max().unwrap_or(0);
         let step = widths[widest].saturating_sub(next.max(narrowest[widest])).clamp(1, excess);
         widths[widest] -= step;
@@ -93,7 +94,7 @@ fn narrow(widths: &mut [usize], narrowest: &[usize], places: &[usize], mut exces
     }
 }
 
-/// Only the rule gets shorter: cells of the last column have nothing behind them.
+/// Shortens only the rule under the last column, whose cells are not padded.
 fn rule_fits(mut widths: Vec<usize>, room: usize) -> Vec<usize> {
     if let Some((last, others)) = widths.split_last_mut() {
         let before: usize = others.iter().map(|width| width + BETWEEN.len()).sum();
@@ -102,7 +103,7 @@ fn rule_fits(mut widths: Vec<usize>, room: usize) -> Vec<usize> {
     widths
 }
 
-/// The text, or as much of it as there is room for.
+/// Returns the text, cut to `width` characters with `…` if it is longer.
 pub(super) fn cut(cell: &str, width: usize) -> String {
     if cell.chars().count() <= width {
         return cell.to_owned();
@@ -110,7 +111,7 @@ pub(super) fn cut(cell: &str, width: usize) -> String {
     cell.chars().take(width.saturating_sub(1)).chain(['…']).collect()
 }
 
-/// Headings and rows with two spaces between columns; an empty cell is `-`, so that words can be counted.
+/// Formats headings and rows with two spaces between columns. An empty cell is `-`, so that `awk` can count fields.
 pub(super) fn plain(columns: &[&str], rows: &[Vec<String>]) -> String {
     let filled: Vec<Vec<String>> = rows
         .iter()
@@ -132,7 +133,7 @@ fn widths(columns: &[&str], rows: &[Vec<String>]) -> Vec<usize> {
     columns.iter().enumerate().map(of_column).collect()
 }
 
-/// `paint` gets the column and the cell with the spaces behind it.
+/// Formats a row. `paint` gets the column and the padded cell.
 fn line(cells: &[String], widths: &[usize], between: &str, paint: impl Fn(usize, &str) -> String) -> String {
     let mut text = String::new();
     for (column, (cell, &width)) in cells.iter().zip(widths).enumerate() {

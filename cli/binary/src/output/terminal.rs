@@ -1,5 +1,5 @@
-//! Control characters in texts of servers and tasks. A terminal that gets them may move the cursor, change lines that it shows, or
-//! send text as if the user had typed it.
+//! Escapes control characters in texts of servers and tasks. In a terminal they could move the cursor, change lines
+//! that are shown, or send input as if the user had typed it.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -11,7 +11,8 @@ pub(super) fn escape(text: &str) -> Cow<'_, str> {
     replace(text, false)
 }
 
-/// Like `escape`, but keeps colors, which `orch` itself prints and many programs write to their logs. Colors end with the text.
+/// Like `escape`, but keeps colors, which `orch` prints and many programs write to their logs. Resets the color at the
+/// end of the text.
 pub(super) fn escape_except_colors(text: &str) -> Cow<'_, str> {
     replace(text, true)
 }
@@ -33,7 +34,7 @@ fn replace(text: &str, keeps_colors: bool) -> Cow<'_, str> {
         let mut chars = from_control.chars();
         let control = chars.next().map_or(0, u32::from);
         rest = chars.as_str();
-        // Line breaks of Windows.
+        // Drop the carriage return of a Windows line break.
         if !(control == u32::from('\r') && rest.starts_with('\n')) {
             write!(safe, "\\x{control:02x}").expect("writing to a string cannot fail");
         }
@@ -81,7 +82,7 @@ mod tests {
             ("\x1b[1;31merror\x1b[0m: x", "\x1b[1;31merror\x1b[0m: x"),
             ("\x1b[38:5:1mred", "\x1b[38:5:1mred\x1b[0m"),
             ("\x1b[mx", "\x1b[mx"),
-            // Not a color: a setting of the keyboard.
+            // This sequence configures the keyboard and is not a color.
             ("\x1b[>4;2m", "\\x1b[>4;2m"),
             ("\x1b[31", "\\x1b[31"),
         ] {

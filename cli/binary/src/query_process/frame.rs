@@ -1,4 +1,4 @@
-//! What a server and a query process say to each other: JSON, a line each.
+//! The protocol between a server and a query process: JSON, one frame per line.
 
 use orch_sdk::task::Connection;
 use orch_store::cluster::ClusterQuestion;
@@ -6,7 +6,7 @@ use orch_store::lake_view::{Chunk, LakeError, LakePage, Query, ResultColumn, Sca
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// One call of `LakeView`.
+/// A single call of `LakeView`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Question {
@@ -25,23 +25,23 @@ pub(super) enum Question {
 pub(super) enum ToProcess {
     Question(Question),
     Cluster(Connection, ClusterQuestion),
-    /// The answer to `FromProcess::Connection`, or the error of the lookup.
+    /// The response to `FromProcess::Connection`, or the error of the lookup.
     Connection(Result<Connection, String>),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum FromProcess {
-    /// Asks for a connection by its id.
+    /// Requests a connection by its id.
     Connection(String),
     Columns(Vec<ResultColumn>),
     Rows(Chunk),
-    /// The rows of a query have ended.
+    /// The end of the rows of a query.
     End {
         is_cut: bool,
         seen: ScanProgress,
     },
-    /// The answer to every question but a query.
+    /// The response to every request except a query.
     Answer(Value),
     Failed(LakeError),
 }

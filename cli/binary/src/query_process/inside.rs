@@ -1,4 +1,4 @@
-//! The process's side: it answers one question after the other until its stdin closes.
+//! The process's side: handles one request after the other until its stdin closes.
 
 use super::frame::{FromProcess, Question, ToProcess};
 use crate::memory::status_bytes;
@@ -19,19 +19,20 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-/// What one question may add to the memory of its process. The system refuses more.
+/// Maximum memory that one request may add to its process. Allocations beyond it fail.
 pub(super) const MOST_BYTES: u64 = 256 << 20;
-/// A process that is asked nothing for so long ends.
+/// Idle time after which the process ends.
 const IDLE: Duration = Duration::from_mins(1);
-/// Processor time of a question that has no limit of its own.
+/// CPU time of a request that has no limit itself.
 const LIST_TIME: Duration = Duration::from_mins(1);
-/// Tasks, pages and the scheduler come first; on a busy machine a query still gets a third of a usual share.
+/// Niceness of the process. Tasks, pages and the scheduler have priority; on a busy machine a query still gets a third
+/// of a normal share.
 const NICENESS: i32 = 5;
 
-/// The whole life of a query process.
+/// Runs a query process until its stdin closes or it was idle for a while.
 pub(crate) fn answer_queries(lake: &LakeSource, streams: &StreamSource) -> ExitCode {
     #[cfg(target_os = "linux")]
-    nix::sys::prctl::set_dumpable(false).ok(); // it holds the connections of the lake
+    nix::sys::prctl::set_dumpable(false).ok(); // its memory contains the connections of the lake
     yield_to_others();
     #[cfg(target_os = "linux")]
     leave_one_processor();
@@ -44,12 +45,13 @@ pub(crate) fn answer_queries(lake: &LakeSource, streams: &StreamSource) -> ExitC
     }
 }
 
-/// Hears the server on a thread of its own. When the server is gone, so is this process, whatever it computes.
+/// Reads frames of the server on a separate thread. Kills this process when the server has closed the pipe, even in the
+/// middle of a query.
 fn listen(sender: &mpsc::Sender<ToProcess>) {
     for line in std::io::stdin().lock().lines() {
         let Some(frame) = line.ok().and_then(|line| serde_json::from_str(&line).ok()) else { break };
         if sender.blocking_send(frame).is_err() {
-            return; // this process is ending, as it should
+            return; // this process is already ending
         }
     }
     raise(Signal::SIGKILL).ok();
@@ -71,7 +73,8 @@ async fn serve(lake: &LakeSource, streams: &StreamSource, inbox: Inbox) -> ExitC
     }
 }
 
-/// Connections are asked of the server while a question is answered: nothing else arrives meanwhile.
+/// Returns the function that requests connections from the server. No other frame can arrive while a request is
+/// handled.
 fn finding(inbox: Arc<Mutex<Inbox>>) -> Arc<FindConnection> {
     Arc::new(move |id| {
         let inbox = inbox.clone();
@@ -85,7 +88,8 @@ fn finding(inbox: Arc<Mutex<Inbox>>) -> Arc<FindConnection> {
     })
 }
 
-/// What it reads is limited by the question; the threads of a client, one for each broker, would count as its memory.
+/// Sends a request to a cluster. Memory is not limited: the request limits what it reads, and the client's threads, one
+/// for each broker, would count as memory of the request.
 async fn ask_cluster(streams: &StreamSource, at: Connection, question: ClusterQuestion) -> LakeResult<FromProcess> {
     limit_processor(LIST_TIME);
     let Some(ask) = streams.clusters() else {
@@ -97,7 +101,7 @@ async fn ask_cluster(streams: &StreamSource, at: Connection, question: ClusterQu
 
 async fn answer(door: &LakeDoor, question: Question) -> LakeResult<FromProcess> {
     let lake = door.open().await?;
-    // After the lake is open: the stacks of its threads are no memory of a query.
+    // Set after the lake is open, so that the stacks of its threads do not count as memory of the query.
     limit_memory();
     limit_processor(match &question {
         Question::Query(query) => query.limits.time,
@@ -112,7 +116,7 @@ async fn answer(door: &LakeDoor, question: Question) -> LakeResult<FromProcess> 
         Question::Partitions(id, page) => answered(&lake.partitions(id, page).await?),
         Question::Sources(queries) => answered(&lake.sources(queries).await?),
         Question::Query(query) => {
-            // It is cancelled by the end of the process.
+            // The token is never cancelled: a query is cancelled by killing the process.
             let mut rows = lake.query(query, CancellationToken::new()).await?;
             say(&FromProcess::Columns(rows.columns().to_vec()));
             while let Some(chunk) = rows.next().await? {
@@ -128,7 +132,8 @@ fn answered(what: &impl Serialize) -> LakeResult<FromProcess> {
     Ok(FromProcess::Answer(value))
 }
 
-/// Waits for a slow reader. A reader that is gone ends this process by closing its stdin.
+/// Writes a frame. Blocks while the reader is slow; when the reader has ended, it closes the stdin of this process,
+/// which ends it.
 fn say(frame: &FromProcess) {
     let Ok(mut line) = serde_json::to_vec(frame) else { return };
     line.push(b'\n');
@@ -138,7 +143,7 @@ fn say(frame: &FromProcess) {
 
 fn limit_memory() {
     if let Some(now) = status_bytes("self", "VmData:") {
-        setrlimit(Resource::RLIMIT_DATA, now + MOST_BYTES, RLIM_INFINITY).ok(); // the server ends it by its time
+        setrlimit(Resource::RLIMIT_DATA, now + MOST_BYTES, RLIM_INFINITY).ok(); // best effort: the server has a timeout
     }
 }
 
@@ -147,10 +152,10 @@ fn limit_processor(time: Duration) {
     let used = usage.user_time().tv_sec() + usage.system_time().tv_sec();
     let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
     let most = used.unsigned_abs().saturating_add(time.as_secs().saturating_add(5).saturating_mul(cores));
-    setrlimit(Resource::RLIMIT_CPU, most, RLIM_INFINITY).ok(); // the server ends it by its time
+    setrlimit(Resource::RLIMIT_CPU, most, RLIM_INFINITY).ok(); // best effort: the server has a timeout
 }
 
-/// What a library says when it gives up a query is heard by the server as the last words of this process.
+/// Aborts on a panic of a library, so that the server finds its message at the end of stderr.
 fn abort_on_panic() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -161,23 +166,24 @@ fn abort_on_panic() {
 
 #[expect(unsafe_code, reason = "a call of the system without a safe form")]
 fn yield_to_others() {
-    // SAFETY: it takes a number, and changes only how often this process gets a processor.
+    // SAFETY: `nice` takes a number and changes only the CPU scheduling of this process.
     unsafe { nix::libc::nice(NICENESS) };
 }
 
-/// While every processor is busy, a thread that wakes up waits for the next timer tick, whatever the niceness of the others: a
-/// commit takes 4 ms instead of 0.14, and each step of a run waits for one. Queries leave one processor free.
+/// Leaves one CPU free for other processes. While every CPU is busy, a thread that wakes up waits for the next timer
+/// tick, independent of the niceness of the other threads: a commit takes 4 ms instead of 0.14 ms, and each step of a
+/// run waits for a commit.
 #[cfg(target_os = "linux")]
 fn leave_one_processor() {
     let this = nix::unistd::Pid::from_raw(0);
     if let Ok(allowed) = sched_getaffinity(this)
         && let Some(rest) = all_but_the_first(&allowed)
     {
-        sched_setaffinity(this, &rest).ok(); // it is only slower beside others then
+        sched_setaffinity(this, &rest).ok(); // best effort: it only makes other processes faster
     }
 }
 
-/// `None`: there is one only.
+/// Returns all allowed CPUs except the first one. `None` if there is only one.
 #[cfg(target_os = "linux")]
 fn all_but_the_first(allowed: &CpuSet) -> Option<CpuSet> {
     let mut rest = CpuSet::new();

@@ -1,4 +1,4 @@
-//! One query process, as the server sees it.
+//! A query process from the perspective of the server.
 
 use super::frame::{FromProcess, ToProcess};
 use super::inside::MOST_BYTES;
@@ -14,28 +14,28 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinSet;
 
-/// How this binary is started for queries.
+/// Internal subcommand that runs a query process.
 pub(crate) const ANSWER_QUERIES: &str = "answer-queries";
-/// A frame holds some rows, or one that is large.
+/// Maximum size of a frame, which contains some rows or a single large one.
 const MOST_FRAME_BYTES: u64 = 64 << 20;
-/// Of its own; one that has just opened the lake holds about 20 MB.
+/// Private memory above which a process is not reused. A process that has just opened the lake uses about 20 MB.
 const LARGE_BYTES: u64 = 96 << 20;
-/// Kept of what a process says on its stderr.
+/// How much of the end of a process's stderr is kept.
 const LAST_WORDS_BYTES: usize = 4 * 1024;
-/// A process that closed its stdout has ended, or is about to.
+/// Timeout for the exit of a process that has closed its stdout.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Last words of a process whose query builds more than it may, or than fits into a column.
+/// Panic messages of a process whose query exceeds the memory limit or the maximum size of a column.
 const TOO_LARGE: [&str; 3] = ["memory allocation of", "capacity overflow", "offset overflow"];
 
-/// What answers queries.
+/// The binary that runs queries.
 #[derive(Debug)]
 pub(super) enum Program {
     Own,
     Bundle(PathBuf),
 }
 
-/// Dropping it ends the process.
+/// A running query process. Dropping it kills the process.
 pub(super) struct Process {
     child: Child,
     stdin: ChildStdin,
@@ -43,7 +43,7 @@ pub(super) struct Process {
     last_words: JoinSet<String>,
 }
 
-/// A process that ended before it had answered.
+/// A process that ended before it sent its response.
 #[derive(Debug)]
 pub(super) struct UnexpectedExit {
     status: Option<ExitStatus>,
@@ -57,9 +57,9 @@ impl Process {
             Program::Bundle(path) => Command::new(path),
         };
         take_secrets(command.as_std_mut());
-        // What it says last shall be why it ended, not where.
+        // The end of stderr should be the reason of a panic and not a backtrace.
         command.arg(ANSWER_QUERIES).env("RUST_BACKTRACE", "0").kill_on_drop(true);
-        // A terminal's Ctrl-C is for the server: it ends this process itself.
+        // In its own process group it does not get Ctrl-C from the terminal. The server kills it instead.
         command.process_group(0);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let piped = || io::Error::other("the process has no pipes");
@@ -74,13 +74,13 @@ impl Process {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// It holds much of what it was asked for: its end gives that back at once.
+    /// Returns true if the process uses much memory, which only its end returns immediately.
     pub(super) fn is_large(&self) -> bool {
         let pid = self.child.id().map(|pid| pid.to_string());
         pid.and_then(|pid| status_bytes(&pid, "RssAnon:")).is_some_and(|held| held > LARGE_BYTES)
     }
 
-    /// Asks, and gives the first frame of the answer.
+    /// Sends a request and returns the first frame of the response.
     pub(super) async fn ask(
         &mut self,
         question: &ToProcess,
@@ -92,7 +92,7 @@ impl Process {
         self.next(find).await
     }
 
-    /// The next frame of the answer. Connections that the process asks for are looked up meanwhile.
+    /// Returns the next frame of the response. Looks up the connections that the process requests in between.
     pub(super) async fn next(&mut self, find: &FindConnection) -> Result<FromProcess, UnexpectedExit> {
         loop {
             match self.read().await {
@@ -136,7 +136,7 @@ impl Process {
 }
 
 impl UnexpectedExit {
-    /// It had ended itself, after a while without a question.
+    /// Returns true if the process had ended itself because it was idle.
     pub(super) fn was_over(&self) -> bool {
         self.status.is_some_and(|status| status.success())
     }
