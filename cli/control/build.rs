@@ -1,10 +1,11 @@
-//! For both binaries of orch. Their vtables are a million addresses that are written anew at each start: packed, they take a
-//! hundredth of the room on disk and in memory. The loader has to know how, which glibc does from 2.36 on.
+//! Build script of both binaries of orch. Their vtables contain a million addresses that need relocation at each start.
+//! Packed relocations take a hundredth of the space on disk and in memory. The loader must support them, which glibc
+//! does since 2.36.
 
 use std::process::Command;
 
 fn main() {
-    // It depends on nothing but the machine.
+    // The result depends only on the machine, so no change of a source file needs a rerun.
     println!("cargo::rerun-if-changed=Cargo.toml");
     let glibc = Command::new("getconf").arg("GNU_LIBC_VERSION").output().ok();
     let version = glibc.and_then(|said| String::from_utf8(said.stdout).ok()).unwrap_or_default();

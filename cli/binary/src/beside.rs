@@ -2,7 +2,7 @@
 //! does not link.
 //!
 //! `orch standalone` runs a worker of the bundle, a web server starts its query processes, and both use its default
-//! connections. Definitions of this binary take precedence over those of the bundle.
+//! connections. Definitions of this binary take precedence over definitions of the bundle.
 
 mod connections;
 

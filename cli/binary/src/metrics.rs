@@ -27,7 +27,7 @@ struct MetricsState {
     began: SystemTime,
     pool: PgPool,
     token: Option<Secret>,
-    /// Writes the metrics of this role, in addition to those of every process.
+    /// Writes the metrics of this role, in addition to the metrics of every process.
     of_role: Box<dyn Fn(&mut Text) + Send + Sync>,
 }
 

@@ -1,4 +1,4 @@
-//! Prometheus metrics of the requests to a server of a bundle. [`crate::metrics`] adds those of the process.
+//! Prometheus metrics of the requests to a server of a bundle. [`crate::metrics`] adds the metrics of the process.
 
 use axum::Router;
 use axum::extract::{Request, State};

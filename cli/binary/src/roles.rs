@@ -1,4 +1,4 @@
-//! Converts the configuration to those of the parts of a server process, and prepares their database.
+//! Builds the configuration of each part of a server process, and prepares the database.
 
 use crate::{boxed, config::Config, database_failure::unusable_database, failure::Failure, logging, secrets};
 use nix::sys::stat::{Mode, umask};

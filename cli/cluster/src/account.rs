@@ -1,5 +1,5 @@
-//! Under which user the server runs. Postgres refuses to be root, so root hands the database folder to `postgres`
-//! (else `nobody`); everybody else is the server's user himself.
+//! Selects the user of the server. Postgres refuses to run as root, so root changes the owner of the database folder to
+//! `postgres` or, if that user does not exist, to `nobody`. Any other user runs the server under their own account.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -10,20 +10,19 @@ use nix::unistd::{Uid, User, geteuid};
 
 use crate::error::ClusterError;
 
-/// Asked in this order when root starts a new cluster.
+/// Candidates in order of preference when root creates a new cluster.
 const SERVER_ACCOUNTS: [&str; 2] = ["postgres", "nobody"];
 
-/// The user of the server processes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Account {
     /// The user of this process.
     Own,
-    /// Another user, because this process is root.
+    /// Another user, because this process runs as root.
     Other { name: String, uid: u32, gid: u32 },
 }
 
 impl Account {
-    /// The owner of an existing database, else the account for a new one.
+    /// Returns the owner of an existing database, or the account for a new one.
     pub(crate) fn choose(data_dir: &Path, database: &Path) -> Result<Self, ClusterError> {
         let own = geteuid();
         let owner = database.metadata().ok().map(|metadata| Uid::from_raw(metadata.uid()));
@@ -49,7 +48,7 @@ impl Account {
         Self::Other { name: user.name, uid: user.uid.as_raw(), gid: user.gid.as_raw() }
     }
 
-    /// Gives a file or folder to the account.
+    /// Changes the owner of a file or folder to the account.
     pub(crate) fn take(&self, path: &Path) -> Result<(), ClusterError> {
         match self {
             Self::Own => Ok(()),
@@ -58,7 +57,7 @@ impl Account {
         }
     }
 
-    /// Makes a command run under the account.
+    /// Configures a command to run under the account.
     pub(crate) fn apply(&self, command: &mut Command) {
         if let Self::Other { uid, gid, .. } = self {
             command.uid(*uid).gid(*gid);

@@ -1,7 +1,7 @@
-//! The private Postgres of a process: owns the data folder, keeps the server running, stops it in the end.
+//! The private Postgres server of a process: locks the data folder, keeps the server running, and stops it at the end.
 //!
-//! A thread waits for the server and starts it again whenever it ends unasked, so that even a killed postmaster is
-//! a short interruption for its clients.
+//! A thread waits for the server and restarts it after every unexpected exit, so that even a killed postmaster is only
+//! a short interruption for clients.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
@@ -18,21 +18,22 @@ use crate::postmaster::{Postmaster, describe, send};
 use crate::settings::Settings;
 use crate::watchdog::Watchdog;
 
-/// Between two attempts to start a server that does not want to.
+/// Initial delay between failed attempts to restart the server.
 const RESTART_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_RESTART_PAUSE: Duration = Duration::from_secs(5);
-/// A clean stop writes a checkpoint; after this long we leave the rest to the recovery of the next start.
+/// Timeout for each signal of a shutdown. A clean shutdown writes a checkpoint; after this time a harder signal leaves
+/// the rest to the recovery of the next start.
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
-/// One old log is kept.
+/// Size above which the log is rotated. One old log is kept.
 const LARGEST_LOG_BYTES: u64 = 16 << 20;
 
-/// A running private server. Dropping it stops it, as [`Cluster::stop`] does.
+/// A running private server. Dropping it stops the server, like [`Cluster::stop`].
 #[derive(Debug)]
 pub struct Cluster {
     home: Arc<Home>,
     control: Arc<Control>,
     keeper: Option<JoinHandle<()>>,
-    /// Released by the operating system, however we end.
+    /// File lock on the data folder, which the operating system releases when this process ends for any reason.
     lock: File,
 }
 
@@ -51,12 +52,13 @@ struct State {
 }
 
 impl Cluster {
-    /// Opens the cluster of a data folder, creating it where it is missing, and returns once it answers.
+    /// Opens the cluster of a data folder, creates it if it does not exist, and returns when the server accepts
+    /// connections.
     pub fn open(data_dir: &Path) -> Result<Self, ClusterError> {
         Self::open_with(data_dir, &Settings::default())
     }
 
-    /// The same with settings of one's own.
+    /// Like `open`, with custom settings.
     pub fn open_with(data_dir: &Path, settings: &Settings) -> Result<Self, ClusterError> {
         let data_dir = create_data_dir(data_dir)?;
         let lock = lock(&data_dir)?;
@@ -88,32 +90,33 @@ impl Cluster {
         Ok(Self { home, control, keeper: Some(keeper), lock })
     }
 
-    /// The connection URL of the database `orch`. It stays the same when the server is started again.
+    /// Returns the connection URL of the database `orch`. A restart of the server does not change it.
     pub fn url(&self) -> String {
         self.home.url(NAME)
     }
 
-    /// The connection URL of another database on the same server.
+    /// Returns the connection URL of another database on the same server.
     pub fn url_of(&self, database: &str) -> String {
         self.home.url(database)
     }
 
-    /// The folder of the server's socket, for `psql -h`.
+    /// Returns the folder of the server's socket, for `psql -h`.
     pub fn socket_dir(&self) -> PathBuf {
         self.home.socket_dir()
     }
 
-    /// The pid of the server; none while it is being started again.
+    /// Returns the pid of the server. `None` while it restarts.
     pub fn postmaster_pid(&self) -> Option<u32> {
         self.control.lock().pid
     }
 
-    /// How often the server ended unasked and was started again.
+    /// Returns how many times the server has exited unexpectedly.
     pub fn restarts(&self) -> u32 {
         self.control.lock().restarts
     }
 
-    /// Stops the server: open transactions roll back, connections close, the folder is free for the next owner.
+    /// Stops the server: open transactions are rolled back, connections are closed, and the lock on the folder is
+    /// released.
     pub fn stop(mut self) {
         self.stop_now();
     }
@@ -136,7 +139,8 @@ impl Cluster {
         if keeper.join().is_err() {
             tracing::error!("the thread that keeps the private Postgres running panicked");
         }
-        // Closing it would not do: a program that is being started in this moment still has the file.
+        // Closing the file would not release the lock while a child process between `fork` and `exec` still has it
+        // open.
         if let Err(error) = self.lock.unlock() {
             tracing::debug!(%error, "the lock on the data folder goes with this process");
         }
@@ -163,13 +167,13 @@ impl Control {
         self.changed.wait_timeout_while(state, patience, condition).unwrap_or_else(PoisonError::into_inner).0
     }
 
-    /// Pauses unless told to stop; says whether it was.
+    /// Waits for `pause` or until the cluster stops. Returns true if it stops.
     fn stopped_within(&self, pause: Duration) -> bool {
         self.wait_while(self.lock(), pause, |state| !state.stopping).stopping
     }
 }
 
-/// Runs until the cluster is told to stop and the server has ended.
+/// Restarts the server after every exit until the cluster stops.
 fn keep(home: &Home, control: &Control, mut postmaster: Postmaster, watchdog: &mut Watchdog) {
     loop {
         let ending = postmaster.wait().map_or_else(|error| error.to_string(), describe);
@@ -188,7 +192,7 @@ fn keep(home: &Home, control: &Control, mut postmaster: Postmaster, watchdog: &m
         let mut state = control.lock();
         state.pid = Some(postmaster.pid());
         if state.stopping {
-            // Told to stop while there was no process to send the signal to.
+            // The cluster was stopped while there was no process to send the signal to.
             send(postmaster.pid(), Signal::SIGINT);
         }
     }
@@ -209,12 +213,12 @@ fn start_again(home: &Home, control: &Control) -> Option<Postmaster> {
     None
 }
 
-/// Owns a data folder without a server in it, until the file is dropped or the process ends.
+/// Locks a data folder without starting a server. The lock is held until the file is dropped or the process ends.
 pub fn own(data_dir: &Path) -> Result<File, ClusterError> {
     lock(&create_data_dir(data_dir)?)
 }
 
-/// Takes the lock on the data folder and writes our pid into it.
+/// Locks the data folder and writes the pid of this process to the lock file.
 fn lock(data_dir: &Path) -> Result<File, ClusterError> {
     let path = data_dir.join("orch.lock");
     let mut lock = open_private_file(OpenOptions::new().read(true).write(true), &path)?;

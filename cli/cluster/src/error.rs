@@ -1,4 +1,4 @@
-//! Failures of the private server, with what the user can do about them.
+//! Failures of the private server, with hints for users.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// Maximum number of lines of a program's output in an error.
 const MAX_OUTPUT_LINES: usize = 10;
 
-/// Every failure of this crate. The text names the thing; [`ClusterError::hint`] names the next step.
+/// Any failure of this crate. [`ClusterError::hint`] returns the next step.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
     /// No folder with `postgres` and `initdb` was found.
@@ -15,23 +15,23 @@ pub enum ClusterError {
     )]
     NotInstalled { oldest: u32 },
 
-    /// The data folder was made by a version that is not installed (any more).
+    /// The data folder was created by a version that is not installed.
     #[error("the database in `{}` was made by Postgres {major}, which is not installed", data_dir.display())]
     OtherVersion { data_dir: PathBuf, major: u32 },
 
-    /// A program to work with a server is missing, or older than the server.
+    /// A client program is missing or older than the server.
     #[error("no `{program}` of Postgres {major} or newer is installed")]
     NoClient { program: &'static str, major: u32 },
 
-    /// Another process owns the data folder.
+    /// Another process has locked the data folder.
     #[error("the data folder `{}` is in use by {}", data_dir.display(), holder(*pid))]
     InUse { data_dir: PathBuf, pid: Option<u32> },
 
-    /// Postgres refuses to run as root and there is no account to run it under.
+    /// Postgres refuses to run as root, and neither `postgres` nor `nobody` exists.
     #[error("Postgres does not run as root, and there is neither a user `postgres` nor a user `nobody` here")]
     NoAccount,
 
-    /// The database files belong to someone else and we are not root.
+    /// Another user owns the database files, and this process does not run as root.
     #[error("the database in `{}` belongs to another user (uid {uid})", data_dir.display())]
     OtherOwner { data_dir: PathBuf, uid: u32 },
 
@@ -39,23 +39,23 @@ pub enum ClusterError {
     #[error("creating a database in `{}` failed: {output}", data_dir.display())]
     Initialize { data_dir: PathBuf, output: String },
 
-    /// Postgres cannot write in the data folder. `reason` is the line of its output that reports it.
+    /// Postgres cannot write to the data folder. `reason` is the line of its output that reports it.
     #[error("the disk of `{}` is full: {reason}", data_dir.display())]
     DiskFull { data_dir: PathBuf, reason: String },
 
-    /// The server ended instead of answering.
+    /// The server exited during the start.
     #[error("Postgres did not start; the end of `{}` says: {tail}", log.display())]
     Start { log: PathBuf, tail: String },
 
-    /// The server neither ended nor answered.
+    /// The server neither exited nor accepted connections in time.
     #[error("Postgres did not answer within {seconds} s; see `{}`", log.display())]
     Slow { log: PathBuf, seconds: u64 },
 
-    /// A postmaster of this folder ignored every signal.
+    /// A postmaster of this folder did not exit after any signal.
     #[error("Postgres (pid {pid}) in `{}` does not stop", data_dir.display())]
     Unstoppable { data_dir: PathBuf, pid: u32 },
 
-    /// The operating system refused something.
+    /// An operation on a file or program failed.
     #[error("cannot {action} `{}`", path.display())]
     Io {
         action: &'static str,
@@ -66,7 +66,7 @@ pub enum ClusterError {
 }
 
 impl ClusterError {
-    /// The exact next step, where there is one.
+    /// Returns the next step for the user, if there is one.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::NotInstalled { .. } if cfg!(target_os = "macos") => {
@@ -102,7 +102,7 @@ impl ClusterError {
         })
     }
 
-    /// Wraps an error of the operating system: `.map_err(ClusterError::io("create", path))`.
+    /// Converts an I/O error: `.map_err(ClusterError::io("create", path))`.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { action, path, source }
@@ -113,15 +113,16 @@ fn holder(pid: Option<u32>) -> String {
     pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
 }
 
-/// Returns the first line of an output of Postgres that reports a full disk. Servers before version 16 do not print the reason for a failed
-/// write of `pg_internal.init`, the init file.
+/// Returns the first line of Postgres output that reports a full disk. Servers before version 16 do not print the
+/// reason for a failed write of `pg_internal.init`, the init file.
 pub(crate) fn full_disk(output: &str) -> Option<&str> {
     let reports = |line: &&str| line.contains("No space left on device") || line.contains("could not write init file");
     output.lines().find(reports).map(str::trim)
 }
 
-/// Returns the lines of an output that report errors. Postgres also prints the statement that failed, which may have hundreds of lines.
-/// Short outputs are returned whole, and of long ones without such lines the end.
+/// Returns the lines of an output that report errors, because Postgres also prints the failed statement, which may have
+/// hundreds of lines. Short outputs are returned completely. Of a long output without such lines, the last lines are
+/// returned.
 pub(crate) fn error_lines(output: &str) -> String {
     let lines: Vec<&str> = output.trim().lines().collect();
     if lines.len() <= MAX_OUTPUT_LINES {

@@ -1,13 +1,14 @@
-//! The data folder of one private server: its layout, its address, and how the server's programs reach it.
+//!
+//! The data folder of a private server: its layout, the address of the server, and how the server's programs access it.
 //!
 //! ```text
-//! <data_dir>/            0700, ours
-//!   orch.lock            locked and filled with the pid of the owner
-//!   postgres.log         what the server says
+//! <data_dir>/            0700, owned by the user of this process
+//!   orch.lock            locked by the owning process, contains its pid
+//!   postgres.log         log of the server
 //!   postgres.password    0600, for loopback TCP
-//!   postgres/            0700, of the server's account; the only thing that changes hands
+//!   postgres/            0700, owned by the server's account, like everything in it
 //!     data/              the cluster
-//!     socket/            0700: who may enter may connect
+//!     socket/            0700: access to this folder permits connections
 //! ```
 
 use std::ffi::OsString;
@@ -27,14 +28,14 @@ use crate::postmaster::{PidFile, Postmaster};
 use crate::settings::Settings;
 use crate::{initialize, postmaster};
 
-/// The superuser and the first database carry the same name.
+/// Name of the superuser and of the first database.
 pub(crate) const NAME: &str = "orch";
-/// In a folder of our own the port is only a part of the socket's name.
+/// The port is only a part of the socket's file name, so it cannot conflict with other servers.
 const SOCKET_PORT: u16 = 5432;
-/// `sun_path` holds 104 bytes on macOS and 108 on Linux, with the final zero.
+/// Maximum length of the socket path. `sun_path` has 104 bytes on macOS and 108 on Linux, including the final zero.
 const LONGEST_SOCKET_PATH: usize = 100;
 
-/// A data folder with an initialized cluster in it. Holding one does not own the folder: take a lock first.
+/// A data folder with an initialized cluster. It does not lock the folder: the caller must do that first.
 #[derive(Debug)]
 pub struct Home {
     data_dir: PathBuf,
@@ -43,11 +44,11 @@ pub struct Home {
     address: Address,
 }
 
-/// How clients reach the server.
+/// How clients connect to the server.
 #[derive(Debug)]
 enum Address {
     Socket,
-    /// Where the path of a socket would be too long for the operating system.
+    /// TCP on 127.0.0.1, if the path of a socket would be too long for the operating system.
     Loopback {
         port: u16,
         password: String,
@@ -55,7 +56,8 @@ enum Address {
 }
 
 impl Home {
-    /// Creates folder and cluster where they are missing and writes the settings. The caller owns the folder.
+    /// Creates the folder and the cluster if they do not exist, and writes the settings. The caller must hold the lock
+    /// on the folder.
     pub fn prepare(data_dir: &Path, settings: &Settings) -> Result<Self, ClusterError> {
         let data_dir = create_data_dir(data_dir)?;
         let data = data_dir.join("postgres/data");
@@ -78,25 +80,26 @@ impl Home {
         Ok(home)
     }
 
-    /// Starts the server, after repairing what a killed owner left, and returns once it answers.
+    /// Starts the server and returns when it accepts connections. First stops a server that a killed owner left
+    /// running.
     pub fn start(&self) -> Result<Postmaster, ClusterError> {
         postmaster::end_leftover(self)?;
         Postmaster::start(self)
     }
 
-    /// The pid of the server of this folder, if one runs and answers.
+    /// Returns the pid of this folder's server if it runs and accepts connections.
     pub fn running(&self) -> Option<u32> {
         PidFile::read(&self.data())
             .filter(|file| file.ready && postmaster::is_alive(file.pid, &self.data()))
             .map(|file| file.pid)
     }
 
-    /// Whether a server once ran here and was not stopped: killed, or the machine went down.
+    /// Returns true if the last server of this folder was killed or its machine crashed, instead of a clean stop.
     pub fn was_interrupted(&self) -> bool {
         PidFile::read(&self.data()).is_some_and(|file| !postmaster::is_alive(file.pid, &self.data()))
     }
 
-    /// The connection URL of a database on this server.
+    /// Returns the connection URL of a database on this server.
     pub fn url(&self, database: &str) -> String {
         match &self.address {
             Address::Socket => {
@@ -111,17 +114,17 @@ impl Home {
         }
     }
 
-    /// The folder of the server's socket, for `psql -h`.
+    /// Returns the folder of the server's socket, for `psql -h`.
     pub fn socket_dir(&self) -> PathBuf {
         self.data_dir.join("postgres/socket")
     }
 
-    /// The cluster itself.
+    /// Returns the folder of the cluster.
     pub fn data(&self) -> PathBuf {
         self.data_dir.join("postgres/data")
     }
 
-    /// What the server says.
+    /// Returns the path of the server's log.
     pub fn log(&self) -> PathBuf {
         self.data_dir.join("postgres.log")
     }
@@ -142,7 +145,7 @@ impl Home {
         self.socket_dir().join(format!(".s.PGSQL.{SOCKET_PORT}.lock"))
     }
 
-    /// Arguments that make the server listen at our address and nowhere else.
+    /// Returns arguments that make the server listen only at this address.
     pub(crate) fn listen_arguments(&self, passage: &Passage) -> [String; 3] {
         match self.address {
             Address::Socket => [
@@ -156,8 +159,9 @@ impl Home {
         }
     }
 
-    /// A server program under the right account, out of reach of a Ctrl-C meant for us (we stop it when we are
-    /// done with it), of our secrets and of the environment's own ideas about Postgres.
+    /// Returns a command for a server program. It runs under the account of the server and in its own process group, so
+    /// that Ctrl-C does not reach it (the owner stops it). It does not inherit secrets or Postgres variables of the
+    /// environment.
     pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.installation.program(program));
         command.env_clear().envs(needed()).env("LC_ALL", "C").current_dir("/").process_group(0);
@@ -183,10 +187,10 @@ impl Home {
     }
 }
 
-/// The way by which the server's programs reach `<data_dir>/postgres`.
+/// Access to `<data_dir>/postgres` for the server's programs.
 ///
-/// The account of the server often may not walk there: root's home and every `mktemp -d` are 0700. We may, so we
-/// open the folder and let the programs inherit the handle; no permissions have to be widened.
+/// The account of the server often has no permission for the parent folders: root's home and every `mktemp -d` are
+/// 0700. So this process opens the folder and the programs inherit the handle, and no permissions have to be widened.
 pub(crate) struct Passage {
     root: PathBuf,
     _handle: Option<File>,
@@ -224,12 +228,12 @@ fn create_private_dir(path: &Path) -> Result<(), ClusterError> {
     }
 }
 
-/// Opens a file that only we may read, creating it.
+/// Opens a file that only its owner may read, and creates it if it does not exist.
 pub(crate) fn open_private_file(options: &mut OpenOptions, path: &Path) -> Result<File, ClusterError> {
     options.create(true).mode(0o600).open(path).map_err(ClusterError::io("open", path))
 }
 
-/// All that the programs of a server get of our environment.
+/// Returns the environment variables that server programs inherit.
 #[expect(clippy::disallowed_methods, reason = "they are handed on, not read")]
 pub(crate) fn needed() -> impl Iterator<Item = (&'static str, OsString)> {
     ["PATH", "HOME", "TZ", "TMPDIR", "LD_LIBRARY_PATH"]

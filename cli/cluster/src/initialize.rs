@@ -1,5 +1,5 @@
-//! Creates the cluster: `initdb`, our settings, the database `orch`. All of it happens in `data.new`, which becomes
-//! `data` by one rename, so a killed process leaves nothing that looks like a cluster.
+//! Creates the cluster: `initdb`, the settings of orch, the database `orch`. Everything happens in `data.new`, which is
+//! renamed to `data` at the end, so a killed process never leaves an incomplete cluster in `data`.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
@@ -53,7 +53,7 @@ pub(crate) fn initialize(home: &Home, settings: &Settings) -> Result<(), Cluster
     File::open(&folder).and_then(|folder| folder.sync_all()).map_err(ClusterError::io("write", &folder))
 }
 
-/// Writes `orch.conf` if it says something else than the settings.
+/// Writes `orch.conf` if its content differs from the settings.
 pub(crate) fn write_settings(home: &Home, settings: &Settings) -> Result<(), ClusterError> {
     let path = home.data().join("orch.conf");
     let text = settings.render();
@@ -85,7 +85,7 @@ fn run_server_program(home: &Home, command: &mut Command, input: &str) -> Result
         .map_err(ClusterError::io("run", &program))?;
     let written = child.stdin.take().map_or(Ok(()), |mut stdin| stdin.write_all(input.as_bytes()));
     let output = child.wait_with_output().map_err(ClusterError::io("wait for", &program))?;
-    // The single-user server reports failed statements in its text, not in its exit code.
+    // The single-user server reports failed statements on stderr but not in its exit code.
     let said = String::from_utf8_lossy(&output.stderr);
     if output.status.success()
         && written.is_ok()

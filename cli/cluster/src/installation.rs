@@ -1,5 +1,5 @@
-//! Finds the installed server binaries: in the PATH, in Debian's versioned folders (which are not in the PATH), in
-//! those of Homebrew and of the Postgres project's RPMs.
+//! Finds installed server binaries: in the PATH, in Debian's versioned folders (which are not in the PATH), and in the
+//! folders of Homebrew and of the Postgres project's RPMs.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -7,10 +7,10 @@ use std::process::Command;
 
 use crate::error::ClusterError;
 
-/// The oldest version whose SQL we use.
+/// Minimum version that supports the SQL of orch.
 const OLDEST: u32 = 13;
 
-/// Folders with one installation per version in them: parent, start of the version folder's name, way to `bin`.
+/// Folders that contain an installation per version: parent, prefix of the version folder's name, path to the binaries.
 const VERSIONED: [(&str, &str, &str); 4] = [
     ("/usr/lib/postgresql", "", "bin"),
     ("/usr", "pgsql-", "bin"),
@@ -18,7 +18,7 @@ const VERSIONED: [(&str, &str, &str); 4] = [
     ("/usr/local/opt", "postgresql@", "bin"),
 ];
 
-/// A folder that holds `postgres` and `initdb` of one version.
+/// A folder with `postgres` and `initdb` of one version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Installation {
     pub(crate) bin: PathBuf,
@@ -26,12 +26,14 @@ pub(crate) struct Installation {
 }
 
 impl Installation {
-    /// For a new cluster: the one in the PATH, which a person chose, else the newest.
+    /// Returns the installation for a new cluster: the one in the PATH, because the user selected it, otherwise the
+    /// newest.
     pub(crate) fn newest() -> Result<Self, ClusterError> {
         Self::newest_of(search_path().as_deref(), versioned)
     }
 
-    /// `versioned` is asked only where the PATH has none: it reads folders.
+    /// Like `newest`, for a given PATH. `versioned` is called only if the PATH has no suitable installation, because it
+    /// reads folders.
     fn newest_of(path: Option<&OsStr>, versioned: impl FnOnce() -> Vec<Self>) -> Result<Self, ClusterError> {
         in_path(path)
             .find(|found| found.major >= OLDEST)
@@ -39,7 +41,7 @@ impl Installation {
             .ok_or(ClusterError::NotInstalled { oldest: OLDEST })
     }
 
-    /// For an existing cluster: its files are read by its own version only.
+    /// Returns the installation for an existing cluster. Only the same major version can read its files.
     pub(crate) fn of_major(major: u32, data_dir: &Path) -> Result<Self, ClusterError> {
         versioned()
             .into_iter()
@@ -53,8 +55,8 @@ impl Installation {
     }
 }
 
-/// A program that speaks to a server of this version, such as `pg_dump`: of the oldest installation that is not older than
-/// the server. The server itself may be on another machine.
+/// Returns the path of a client program for a server of this version, such as `pg_dump`. Prefers the oldest versioned
+/// installation that is not older than the server, because the server may be on another machine.
 pub fn client_program(name: &'static str, major: u32) -> Result<PathBuf, ClusterError> {
     let holds = |bin: &Path| bin.join(name).is_file();
     let newer = folders(holds).into_iter().filter(|found| found.major >= major).min_by_key(|found| found.major);
@@ -71,7 +73,7 @@ fn versioned() -> Vec<Installation> {
     folders(holds_server)
 }
 
-/// The version is part of the folder's name, so no binary has to be asked.
+/// Returns the versioned installations. The version is part of the folder's name, so no binary has to be run.
 fn folders(holds: impl Fn(&Path) -> bool) -> Vec<Installation> {
     let mut found = Vec::new();
     for (parent, prefix, bin) in VERSIONED {
@@ -95,7 +97,8 @@ fn search_path() -> Option<OsString> {
     std::env::var_os("PATH")
 }
 
-/// A link in the PATH is followed: the server finds its libraries relative to the real folder.
+/// Returns the installations in the PATH. Follows links, because the server finds its libraries relative to the real
+/// folder.
 fn in_path(path: Option<&OsStr>) -> impl Iterator<Item = Installation> {
     let folders: Vec<PathBuf> = path.map(|path| std::env::split_paths(path).collect()).unwrap_or_default();
     folders.into_iter().filter_map(|folder| {
@@ -116,7 +119,7 @@ fn ask_version(postgres: &Path) -> Option<u32> {
     major_of(&String::from_utf8_lossy(&output.stdout))
 }
 
-/// `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)` → 15.
+/// Returns the major version: 15 for `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`.
 fn major_of(version: &str) -> Option<u32> {
     let number = version.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
     let digits: String = number.chars().take_while(char::is_ascii_digit).collect();

@@ -1,10 +1,9 @@
 //! A private Postgres: finds the installed server binaries, creates a cluster in a data folder, starts it in
-//! milliseconds, keeps it running and stops it with its owner.
+//! milliseconds, keeps it running, and stops it with its owner.
 //!
-//! `orch standalone` opens a [`Cluster`]; the tests build theirs from the parts below it ([`Home`], [`Postmaster`]).
-//! Invariant: one owner per data folder (a locked file), one postmaster per owner. A process that dies at any line leaves
-//! a folder that the next `open` repairs by itself. Everything here blocks; call it outside an async runtime or
-//! from `spawn_blocking`.
+//! `orch standalone` opens a [`Cluster`]; tests use the lower-level parts ([`Home`], [`Postmaster`]). Invariant: one
+//! owner per data folder (a locked file), one postmaster per owner. If a process dies at any point, the next `open`
+//! repairs the folder. All functions block: call them outside an async runtime or from `spawn_blocking`.
 
 mod account;
 mod cluster;

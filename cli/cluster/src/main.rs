@@ -1,5 +1,5 @@
-//! `orch-cluster DATA_DIR`: a private Postgres for scripts and tests. Prints the connection URL once the server
-//! answers and stops it when its standard input closes.
+//! `orch-cluster DATA_DIR`: a private Postgres for scripts and tests. Prints the connection URL when the server accepts
+//! connections, and stops the server when its standard input is closed.
 
 use std::io::{Read as _, Write as _};
 use std::path::PathBuf;

@@ -1,10 +1,10 @@
-//! Where data lives when no setting says otherwise, and how paths become parts of a connection URL.
+//! The default data folder, and the encoding of paths in connection URLs.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-/// `~/.local/share/orch`, the same on every system so that documents and scripts can name it; a process without a
-/// home folder (some containers) gets `/var/lib/orch`.
+/// Returns `~/.local/share/orch`, which is the same on every system so that documents and scripts can name it. A
+/// process without a home folder (some containers) gets `/var/lib/orch`.
 pub fn default_data_dir() -> PathBuf {
     match std::env::home_dir() {
         Some(home) if home.is_absolute() && home != Path::new("/") => home.join(".local/share/orch"),
@@ -12,7 +12,7 @@ pub fn default_data_dir() -> PathBuf {
     }
 }
 
-/// Percent-encodes what is not plain in the query of a URL.
+/// Percent-encodes a path for the query of a URL.
 pub(crate) fn encode_for_url(path: &Path) -> String {
     let mut encoded = String::new();
     for byte in path.as_os_str().as_encoded_bytes() {

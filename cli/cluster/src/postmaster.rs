@@ -1,7 +1,8 @@
-//! One running server process: start it, know when it answers, stop it, and deal with the one a killed owner left.
+//! A single server process: starts it, detects when it is ready, stops it, and stops one that a killed owner left
+//! running.
 //!
-//! Readiness is read from the last line of `postmaster.pid`, which Postgres keeps for this purpose: no connection,
-//! no `pg_ctl` with its pauses of 100 ms.
+//! Readiness is read from the last line of `postmaster.pid`, which Postgres writes for this purpose. This needs no
+//! connection, and no `pg_ctl` with its pauses of 100 ms.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom};
@@ -16,22 +17,25 @@ use nix::unistd::Pid;
 use crate::error::{ClusterError, full_disk};
 use crate::home::{Home, Passage, open_private_file};
 
-/// A start takes 25 ms; half of this is lost on average.
+/// Poll interval. A start takes 25 ms, and half of this interval is lost on average.
 const POLL: Duration = Duration::from_millis(2);
-/// Redo after a kill is bounded by `max_wal_size`; this is for a disk that reads 10 MB/s.
+/// Maximum time for a server start. Crash recovery replays about `max_wal_size` (1 GB) of WAL, which takes less than
+/// this even on a disk that reads 10 MB/s.
 const START_LIMIT: Duration = Duration::from_mins(3);
-/// Processes of a killed postmaster end by themselves once they notice; until then they hold its shared memory.
+/// Timeout for the processes of a killed postmaster. They exit when they detect its death, and hold its shared memory
+/// until then.
 const ORPHANS_LIMIT: Duration = Duration::from_secs(15);
-/// How long a server may take to obey: SIGINT asks for a shutdown checkpoint, SIGQUIT leaves all to recovery.
+/// Signals of a shutdown and the timeout of each: SIGINT requests a shutdown checkpoint, SIGQUIT leaves everything to
+/// crash recovery.
 const PATIENCE: [(Signal, Duration); 3] = [
     (Signal::SIGINT, Duration::from_secs(30)),
     (Signal::SIGQUIT, Duration::from_secs(5)),
     (Signal::SIGKILL, Duration::from_secs(5)),
 ];
-/// How much of the log an error shows.
+/// Maximum length of the log excerpt in an error.
 const TAIL_BYTES: usize = 1_500;
 
-/// A server that we started. Dropping it leaves it running.
+/// A running server that this process started. Dropping it leaves the server running.
 #[derive(Debug)]
 pub struct Postmaster {
     child: Child,
@@ -92,12 +96,13 @@ impl Postmaster {
         self.child.id()
     }
 
-    /// Waits until the server ends, for whatever reason.
+    /// Waits until the server exits for any reason.
     pub fn wait(&mut self) -> std::io::Result<ExitStatus> {
         self.child.wait()
     }
 
-    /// Stops the server: open transactions roll back, connections close, nothing has to be recovered later.
+    /// Stops the server: open transactions are rolled back and connections are closed. No crash recovery is needed
+    /// later, unless the server ignores SIGINT.
     pub fn stop(mut self) -> std::io::Result<ExitStatus> {
         for (signal, patience) in PATIENCE {
             send(self.pid(), signal);
@@ -113,7 +118,7 @@ impl Postmaster {
     }
 }
 
-/// What Postgres says about itself in `postmaster.pid`.
+/// The content of `postmaster.pid`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PidFile {
     pub(crate) pid: u32,
@@ -137,7 +142,7 @@ impl PidFile {
     }
 }
 
-/// Ends the server that a killed owner left in this folder, so that the next one is ours to wait for.
+/// Stops a server that a killed owner left running in this folder, because only a child process can be waited for.
 pub(crate) fn end_leftover(home: &Home) -> Result<(), ClusterError> {
     let data = home.data();
     let Some(file) = PidFile::read(&data) else { return Ok(()) };
@@ -158,10 +163,12 @@ pub(crate) fn end_leftover(home: &Home) -> Result<(), ClusterError> {
     disown_reused_pid(home, file.pid)
 }
 
-/// Postgres takes any living process with the recorded pid for its predecessor and refuses to start. That may be a
-/// stranger to whom the pid went (after a reboot, in a container) or the predecessor's zombie. In the cluster's lock
-/// file we then write our own pid in its place: Postgres knows that its parent is no server, and the rest of the
-/// file still guards the shared memory. The socket's lock file guards nothing in a folder that we own.
+/// Postgres treats any living process with the recorded pid as its predecessor and refuses to start. That process may
+/// be an unrelated one that reuses the pid (after a reboot, in a container), or the predecessor's zombie.
+///
+/// So this function replaces the pid in the cluster's lock file by the pid of this process: Postgres ignores its
+/// parent, and the rest of the file still protects the shared memory. It deletes the socket's lock file, which is not
+/// needed in a locked folder.
 fn disown_reused_pid(home: &Home, pid: u32) -> Result<(), ClusterError> {
     if kill(process(pid), None).is_err() {
         return Ok(());
@@ -181,14 +188,15 @@ fn disown_reused_pid(home: &Home, pid: u32) -> Result<(), ClusterError> {
     }
 }
 
-/// Whether this pid is the server of this folder, not just another process with its number.
+/// Returns true if this pid is the server of this folder and not another process that reuses the pid.
 pub(crate) fn is_alive(pid: u32, data: &Path) -> bool {
     if kill(process(pid), None) == Err(nix::errno::Errno::ESRCH) {
         return false;
     }
     if cfg!(target_os = "linux") {
         use std::os::unix::fs::MetadataExt as _;
-        // A server works in its data folder. A zombie and another user's process have no readable one.
+        // The working directory of a server is its data folder. The one of a zombie or of another user's process cannot
+        // be read.
         let (Ok(theirs), Ok(ours)) = (std::fs::metadata(format!("/proc/{pid}/cwd")), std::fs::metadata(data)) else {
             return false;
         };
@@ -203,7 +211,7 @@ pub(crate) fn send(pid: u32, signal: Signal) {
     }
 }
 
-/// In words, for the log.
+/// Describes an exit status for the log.
 pub(crate) fn describe(status: ExitStatus) -> String {
     status.signal().map_or_else(|| status.to_string(), |signal| format!("killed by signal {signal}"))
 }
@@ -225,7 +233,7 @@ fn tail(log: &Path, from: u64) -> String {
     if text.is_empty() { "(nothing)".into() } else { text }
 }
 
-/// The server's files can only be looked at again and again; there is no event to wait for that works everywhere.
+/// Sleeps between polls of the server's files. No notification of file changes works on all systems.
 #[expect(clippy::disallowed_methods, reason = "a blocking crate without a runtime; see above")]
 fn pause(duration: Duration) {
     std::thread::sleep(duration);

@@ -1,9 +1,9 @@
-//! How our Postgres is tuned. Written to `orch.conf` beside `postgresql.conf` at every start, so an upgrade of orch
-//! may change it; lines that a person adds at the end of `postgresql.conf` win over it.
+//! The tuning of the private Postgres. It is written to `orch.conf` beside `postgresql.conf` at every start, so an
+//! upgrade of orch may change it. Lines that users add at the end of `postgresql.conf` override it.
 
 use std::fmt::Write as _;
 
-/// The settings that differ between uses; everything else is fixed below.
+/// The settings that differ between uses. All others are constants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     durable: bool,
@@ -12,14 +12,15 @@ pub struct Settings {
 }
 
 impl Default for Settings {
-    /// What a user's data deserves: every commit reaches the disk.
+    /// Returns settings for user data: every commit is flushed to disk.
     fn default() -> Self {
         Self { durable: true, max_connections: 100, extra: Vec::new() }
     }
 }
 
 impl Settings {
-    /// For data that is not needed after a power cut: commits do not wait for the disk. A killed process loses nothing.
+    /// Returns settings for data that may be lost in a power failure: commits do not wait for the disk. A killed
+    /// process loses nothing.
     pub fn without_durability() -> Self {
         Self { durable: false, ..Self::default() }
     }
@@ -41,7 +42,7 @@ impl Settings {
         self.durable
     }
 
-    /// The text of `orch.conf`.
+    /// Returns the content of `orch.conf`.
     pub(crate) fn render(&self) -> String {
         let max_connections = self.max_connections.to_string();
         let durability = if self.durable { "on" } else { "off" };
@@ -51,15 +52,17 @@ impl Settings {
             ("full_page_writes", durability),
             ("synchronous_commit", "on"),
             ("shared_buffers", "128MB"),
-            // Our statements take less time than their compilation would.
+            // The statements of orch run faster than their compilation.
             ("jit", "off"),
-            // The hot tables turn over completely in seconds; their dead rows must not wait a minute.
+            // All rows of the hot tables are replaced within seconds, so dead rows must not wait for the default of a
+            // minute.
             ("autovacuum_naptime", "5s"),
-            // Recycled segments keep commits off the file allocator; 1 GB bounds the redo after a kill to seconds.
+            // Recycled segments spare commits the allocation of files. 1 GB limits crash recovery to seconds.
             ("min_wal_size", "256MB"),
             ("max_wal_size", "1GB"),
             ("checkpoint_completion_target", "0.9"),
-            // Streams capture the changes of databases beside ours. One that does not come back costs no more disk than this.
+            // Streams can capture the changes of other databases on this server. The limit bounds the WAL that an
+            // inactive replication slot retains.
             ("wal_level", "logical"),
             ("max_slot_wal_keep_size", "2GB"),
             ("timezone", "UTC"),

@@ -1,7 +1,7 @@
-//! Stops the server when its owner dies without a word. A shell waits at the end of a pipe that only the owner
-//! holds; when the pipe closes without a farewell, it sends the server the signal for a fast shutdown.
+//! Stops the server when its owner is killed. A shell reads from a pipe that only the owner holds open. When the pipe
+//! is closed without a `farewell` line, the shell sends the server the signal for a fast shutdown.
 //!
-//! If the watchdog is killed too, the server stays behind and the next owner ends it (see `postmaster`).
+//! If the watchdog is killed too, the server keeps running and the next owner stops it (see `postmaster`).
 
 use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
@@ -11,8 +11,8 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use crate::error::ClusterError;
 use crate::home::{Home, needed};
 
-/// `$1` is the data folder. Each line read is the pid of the server now in charge, or the farewell. The pid file
-/// is asked again before the signal: the number may belong to another process by now.
+/// `$1` is the data folder. Each line is the pid of the current server, or `farewell`. The pid file is compared before
+/// the signal is sent, because another process may have reused the pid.
 const SCRIPT: &str = r#"
 trap '' HUP INT TERM
 while read -r word; do
@@ -22,7 +22,7 @@ done
 read -r current < "$1/postmaster.pid" && [ "$current" = "$pid" ] && kill -INT "$pid"
 "#;
 
-/// Stops the server it guards when this process dies. Dropped without a farewell it does the same.
+/// Stops the guarded server when this process dies or when it is dropped without `dismiss`.
 #[derive(Debug)]
 pub struct Watchdog {
     shell: Child,
@@ -48,12 +48,12 @@ impl Watchdog {
         Ok(Self { shell, pipe })
     }
 
-    /// Names the server to stop.
+    /// Sets the server to stop.
     pub fn guard(&mut self, pid: u32) {
         self.say(&pid.to_string());
     }
 
-    /// Ends the watch without a signal.
+    /// Ends the watchdog without stopping the server.
     pub fn dismiss(mut self) {
         self.say("farewell");
         drop(self.pipe);

@@ -1,5 +1,5 @@
-//! The private Postgres as its owner sees it: first start, restart, deaths of every process involved, refusals.
-//! Owners that have to die are the crate's own binary in a process of its own.
+//! Tests of the private Postgres: first start, restart, death of every process involved, refusals. Owners that must die
+//! are separate processes of the crate's binary.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -15,7 +15,7 @@ use nix::unistd::{Pid, geteuid};
 use orch_cluster::{Cluster, ClusterError, Settings};
 use tempfile::TempDir;
 
-/// Long enough for the slowest machine; reached only by a failing test.
+/// Timeout that only a failing test reaches, even on slow machines.
 const LIMIT: Duration = Duration::from_mins(1);
 
 fn fast() -> Settings {
@@ -46,7 +46,7 @@ fn signal(pid: u32, signal: Signal) {
 }
 
 fn is_running(pid: u32) -> bool {
-    // A zombie whose parent does not look is as good as gone.
+    // A zombie whose parent does not wait for it counts as ended.
     let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     match state.rsplit(") ").next().and_then(|rest| rest.chars().next()) {
         Some(state) => state != 'Z',
@@ -59,7 +59,7 @@ fn recorded_pid(data_dir: &Path) -> u32 {
     text.lines().next().unwrap().parse().unwrap()
 }
 
-/// The crate's binary holding a cluster open.
+/// A process of the crate's binary that holds a cluster open.
 struct Owner {
     process: Child,
     url: String,
@@ -83,7 +83,7 @@ impl Owner {
         Self { process, url: url.trim().to_owned() }
     }
 
-    /// So that it cannot mend what is killed around it.
+    /// Suspends the owner, so that it cannot restart processes that the test kills.
     fn process_stops(&self) {
         signal(self.process.id(), Signal::SIGSTOP);
     }
@@ -223,7 +223,7 @@ fn a_pid_that_went_to_a_stranger_does_not_block_the_start() {
     let folder = TempDir::new().unwrap();
     Cluster::open_with(folder.path(), &fast()).unwrap().stop();
     let data = folder.path().join("postgres/data");
-    // A process of the server's own user: the case that Postgres itself refuses.
+    // Postgres itself refuses to start if the pid belongs to a process of the server's own user.
     let mut stranger = Command::new("sleep");
     stranger.arg("600");
     let owner = std::os::unix::fs::MetadataExt::uid(&data.metadata().unwrap());
@@ -299,7 +299,7 @@ fn a_server_that_cannot_start_says_why() {
 #[test]
 fn an_ordinary_user_runs_the_server_himself() {
     if !geteuid().is_root() {
-        return; // every other test has shown it
+        return; // all other tests have run as an ordinary user
     }
     let folder = TempDir::new_in("/tmp").unwrap();
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -318,7 +318,7 @@ fn an_ordinary_user_runs_the_server_himself() {
     );
     owner.leave();
 
-    // Root opens it later under the same account, and the user can come back.
+    // Root opens the cluster later under the same account, and then the user opens it again.
     Owner::start(&data_dir).leave();
     let mut command = Command::new(&binary);
     command.uid(nobody.uid.as_raw()).gid(nobody.gid.as_raw());

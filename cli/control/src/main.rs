@@ -1,5 +1,5 @@
-//! `orch`: the control plane. It has scheduler, web server, commands and a worker for DAG files and the examples. What moves data
-//! is in a bundle beside it.
+//! The `orch` binary (control plane): scheduler, web server, CLI, and a worker for DAG files and the example DAGs. Code
+//! that moves data is in a separate bundle binary, `orch-pipelines`.
 
 fn main() -> std::process::ExitCode {
     let binary = orch::Binary::new(orch_examples::dags).examples(|_| true);

@@ -1,11 +1,11 @@
-//! `orch` without a bundle: what it has works, and what it lacks is said with the next step.
+//! Tests of `orch` without a bundle: its own features work, and errors for missing features contain the next step.
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
 use std::io::BufRead as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-/// Alone in its folder, with nothing of this machine's settings in its environment.
+/// Returns a command for a copy of `orch` in an empty folder, without the `ORCH_*` variables of this machine.
 fn orch(home: &Path) -> Command {
     let binary = home.join("orch");
     if !binary.exists() {

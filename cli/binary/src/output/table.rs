@@ -7,7 +7,7 @@ const BETWEEN: &str = " | ";
 /// Minimum width to which a column is narrowed to fit a terminal. A longer heading raises the minimum.
 const NARROWEST: usize = 6;
 
-/// How cells that are wider than their column are shown.
+/// Handling of cells that are wider than their column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cells {
     /// Their start, followed by `…`.

@@ -20,7 +20,7 @@ pub(crate) const ANSWER_QUERIES: &str = "answer-queries";
 const MOST_FRAME_BYTES: u64 = 64 << 20;
 /// Private memory above which a process is not reused. A process that has just opened the lake uses about 20 MB.
 const LARGE_BYTES: u64 = 96 << 20;
-/// How much of the end of a process's stderr is kept.
+/// Maximum size of the end of a process's stderr that is kept.
 const LAST_WORDS_BYTES: usize = 4 * 1024;
 /// Timeout for the exit of a process that has closed its stdout.
 const PATIENCE: Duration = Duration::from_secs(1);
