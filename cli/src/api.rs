@@ -1,5 +1,6 @@
-//! What commands ask: the REST API of a server, over HTTP, or through the same router in this process where a database was named
-//! and no server. One question is one request; a refusal becomes words with the next step. The token is in none of them.
+//! Client of the REST API: over HTTP to a server, or through the same router in this process if a database is
+//! configured instead of a server. Each call is one request. A rejected request becomes a failure with a hint. No
+//! failure contains the token.
 
 mod alerts;
 mod approvals;
@@ -45,38 +46,38 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 const CONNECT: Duration = Duration::from_secs(5);
-/// A page of a thousand runs with their confs is there by then.
+/// Timeout for a complete response. Long enough for a page of 1,000 runs with their confs.
 const WHOLE_ANSWER: Duration = Duration::from_mins(1);
-/// Of what the server says about a mistake.
+/// Maximum length of the server's message about a rejected request.
 const MOST_DETAIL_CHARS: usize = 2_000;
-/// What it says to those whose role is too low.
+/// Message of the server if the role of the user is too low.
 const FORBIDDEN: &str = "Forbidden";
 /// Start of the message that names the user, their role and the required role.
 const ROLE_TOO_LOW: &str = "user `";
-/// What it says to a token that it does not know.
+/// Message of the server for an unknown token.
 const UNKNOWN_TOKEN: &str = "Token was revoked";
-/// How a server says so that tries no connections.
+/// Start of the message of a server that does not test connections.
 const SWITCHED_OFF: &str = "Testing connections is disabled";
 
-/// A server that is asked over its API.
+/// Client of one server or database.
 pub(crate) struct Api {
     door: Door,
-    /// As people are told of it.
+    /// Name of the server in messages.
     base: String,
 }
 
-/// The way to it.
+/// How requests are sent.
 enum Door {
-    /// Over a network; the header that says who asks.
+    /// Over HTTP, with the value of the `Authorization` header.
     Http(ureq::Agent, Option<String>),
-    /// In this process, on a database that it can open.
+    /// To a router in this process that uses a database.
     Here(Box<InProcessApi>, Server),
 }
 
-/// What the server said to a question that it understood.
+/// Response to a valid request.
 enum ApiReply {
     Found(Value),
-    /// 400, 403, 404, 409, 413, 422: the status and the words.
+    /// Status 400, 403, 404, 409, 413 or 422, and the message.
     Refused(u16, String),
 }
 
@@ -85,7 +86,7 @@ impl Api {
         let authorization = token.map(|token| authorization(token.reveal())).transpose()?;
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
-            // Elsewhere the token is nobody's business.
+            // Redirects are not followed, because they could send the token to another server.
             .max_redirects(0)
             .max_redirects_will_error(false)
             .proxy(None)
@@ -96,7 +97,8 @@ impl Api {
         Ok(Api { door: Door::Http(config.into(), authorization), base: base(url)? })
     }
 
-    /// The API in this process. A person who can open the database may do all that a server may.
+    /// Creates a client for the API in this process. It has all permissions, because a user who can open the database
+    /// can do everything that a server can.
     pub(crate) fn here(config: &Config, session: Session) -> Result<Api, Failure> {
         let (db, server) = session.into_parts();
         let here =
@@ -104,7 +106,7 @@ impl Api {
         Ok(Api { door: Door::Here(Box::new(here), server), base: "the database".into() })
     }
 
-    /// A session on the database that is asked in this process.
+    /// Opens a session on the database of this process. `None` if requests go to a server.
     pub(crate) async fn session(&self) -> Result<Option<Session>, Failure> {
         match &self.door {
             Door::Http(..) => Ok(None),
@@ -112,7 +114,8 @@ impl Api {
         }
     }
 
-    /// A database that was started for this command has no scheduler and no worker: nothing that waits for them ends.
+    /// Fails if the database was started for this command. Then no scheduler and no worker runs, and waiting for them
+    /// would never end.
     pub(crate) fn check_at_work(&self, hint: &str) -> Result<(), Failure> {
         if matches!(&self.door, Door::Here(_, server) if server.is_alone()) {
             let message = "no scheduler and no worker is running: the standalone of this data folder is stopped";
@@ -121,7 +124,7 @@ impl Api {
         Ok(())
     }
 
-    /// How all of it is at the moment.
+    /// Returns the current state of the installation for `orch top`.
     pub(crate) async fn overview(&self) -> Result<Value, Failure> {
         let seen = self.one("api/orch/v1/overview", |found| Some(found.clone())).await?;
         seen.ok_or_else(|| Failure::new("this server is older than `orch top`").hint("install the same version there"))
@@ -131,7 +134,7 @@ impl Api {
         self.ask("GET", &format!("api/v2/{path}{}", query.0), None).await
     }
 
-    /// What only orch has.
+    /// Sends a request to the API that extends Airflow's.
     async fn get_extra(&self, path: &str) -> Result<ApiReply, Failure> {
         self.ask("GET", &format!("api/orch/v1/{path}"), None).await
     }
@@ -144,7 +147,7 @@ impl Api {
         self.ask(method, &format!("api/v2/{path}"), body).await
     }
 
-    /// What only orch has.
+    /// Sends a request to the API that extends Airflow's.
     async fn change_extra(&self, method: &str, path: &str, body: Option<&Value>) -> Result<ApiReply, Failure> {
         self.ask(method, &format!("api/orch/v1/{path}"), body).await
     }
@@ -186,12 +189,12 @@ impl Api {
             (200..=299, Some(Value::Object(_) | Value::Null), _) => Ok(ApiReply::Found(body.unwrap_or_default())),
             (204, ..) => Ok(ApiReply::Found(Value::Null)),
             (401, _, Some(detail)) => Err(self.not_logged_in(&words(detail))),
-            // It is no question of roles: nobody may.
+            // A higher role does not help: no user may test connections.
             (403, _, Some(detail)) if words(detail).starts_with(SWITCHED_OFF) => {
                 Err(Failure::new(format!("`{}`: {}", self.base, words(detail)))
                     .hint("the server takes `ORCH_TEST_CONNECTION=true`"))
             }
-            // Nor here: others are asked, and the server says who.
+            // The message names the required role.
             (403, _, Some(detail)) if words(detail).starts_with(ROLE_TOO_LOW) => Err(refused(&words(detail))),
             (403, _, Some(detail)) if words(detail) != FORBIDDEN => Ok(ApiReply::Refused(status, words(detail))),
             (403, _, Some(_)) => Err(Failure::new(format!("the token may not do that at `{}`", self.base))
@@ -205,14 +208,15 @@ impl Api {
 
     fn not_logged_in(&self, detail: &str) -> Failure {
         let message = match &self.door {
-            // The server has one response for both, so that nobody learns which tokens existed.
+            // The server sends the same message in both cases, so that it does not reveal which tokens existed.
             Door::Http(_, Some(_)) if detail == UNKNOWN_TOKEN => {
                 format!("`{}` does not know the token: it is mistyped, or was revoked", self.base)
             }
             Door::Http(_, Some(_)) => format!("`{}` does not accept the token: {detail}", self.base),
             _ => format!("`{}` asks for a token", self.base),
         };
-        // No command line with a password or a token: every user of a machine can read those.
+        // The hint must not suggest a command line with a password or a token: every user of a machine can read command
+        // lines.
         Failure::new(message).hint(format!(
             "create a token on the page `{}/account`, or with `orch users create-token` on a machine that reaches the database, \
              and put it into ORCH_API_TOKEN",
@@ -228,7 +232,8 @@ impl Api {
         }
     }
 
-    /// Only errors of the way there: none of them holds a header.
+    /// Returns the failure of a request that got no response. These errors contain no headers, so they cannot reveal
+    /// the token.
     fn unreachable(&self, error: &ureq::Error) -> Failure {
         let why = match error {
             ureq::Error::Timeout(_) => "it did not answer in time".to_owned(),
@@ -250,13 +255,14 @@ impl Api {
     }
 }
 
-/// `scheme://host:port/prefix`, whatever of the API's own path somebody added.
+/// Returns the base URL `scheme://host:port/prefix` of an API URL, without a trailing `/api/v2`. Rejects URLs with
+/// credentials or a query string.
 fn base(url: &str) -> Result<String, Failure> {
     let hint = "write it as `http://host:8080` or `https://host`";
     let base = url.trim().trim_end_matches('/');
     let base = base.strip_suffix("/api/v2").unwrap_or(base).trim_end_matches('/');
     let parsed: Result<ureq::http::Uri, _> = base.parse();
-    // Not shown before it is known to hold no password.
+    // The message must not contain the URL, because it may contain a password.
     if base.contains('@') {
         return Err(Failure::new("`--api-url` contains a user or a password, which are not sent")
             .hint("write the address without them, and put a token into ORCH_API_TOKEN"));
@@ -282,10 +288,10 @@ fn authorization(token: &str) -> Result<String, Failure> {
     Ok(format!("Bearer {token}"))
 }
 
-/// Begins the next step in the words of a refusal.
+/// Separates the message from the hint in a rejection by the server.
 const HINT: &str = " hint: ";
 
-/// A refusal of the server as that of the command.
+/// Converts a rejection by the server to a failure with its message and hint.
 fn refused(words: &str) -> Failure {
     match words.split_once(HINT) {
         Some((message, hint)) => Failure::new(message.trim_end_matches(';')).hint(hint),
@@ -293,7 +299,7 @@ fn refused(words: &str) -> Failure {
     }
 }
 
-/// Returns `: text`, or nothing for a blank text.
+/// Returns `: text`, or an empty string for a blank text.
 fn behind_colon(text: &str) -> String {
     let text = text.trim();
     if text.is_empty() { String::new() } else { format!(": {text}") }
@@ -316,13 +322,13 @@ fn words(detail: &Value) -> String {
     sanitize_text(&text)
 }
 
-/// What others wrote, fit for a terminal.
+/// Replaces control characters and limits the length of a text from a server, so that it is safe to print.
 fn sanitize_text(text: &str) -> String {
     let plain = text.chars().map(|letter| if letter.is_control() { ' ' } else { letter });
     plain.take(MOST_DETAIL_CHARS).collect()
 }
 
-/// What follows a path: `?a=b&c=d`.
+/// The query string of a URL: `?a=b&c=d`.
 #[derive(Debug, Clone, Default)]
 struct Query(String);
 
@@ -347,7 +353,7 @@ impl Query {
     }
 }
 
-/// For a part of a path or a query.
+/// Percent-encodes a part of a path or a query.
 fn encoded(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {

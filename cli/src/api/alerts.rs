@@ -1,4 +1,4 @@
-//! Alerts.
+//! Requests about alerts.
 
 use super::{Api, ApiReply, ListQuery, refused};
 use chrono::{DateTime, Utc};
@@ -65,7 +65,7 @@ fn row(value: &Value) -> Option<AlertRow> {
 }
 
 impl Api {
-    /// Newest first.
+    /// Lists alerts, newest first.
     pub(crate) async fn alerts(&self, asked: &ListQuery) -> Result<Vec<AlertRow>, Failure> {
         self.pages_extra("alerts", "alerts", asked, row).await
     }
@@ -87,7 +87,7 @@ impl Api {
         }
     }
 
-    /// Gives its id.
+    /// Sends a test alert and returns its id.
     pub(crate) async fn test_alert(&self, notifier: &Notifier) -> Result<i64, Failure> {
         let body = json!({ "connection_id": notifier.connection, "message": notifier.message, "to": notifier.to });
         match self.change_extra("POST", "alerts/test", Some(&body)).await? {

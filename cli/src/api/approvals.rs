@@ -1,4 +1,4 @@
-//! What tasks ask people.
+//! Requests about approvals, which are questions of tasks to users.
 
 use super::{Api, ApiReply, ListQuery, encoded, refused};
 use chrono::{DateTime, Utc};
@@ -8,7 +8,6 @@ use orch_store::approval::by;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// A question.
 #[derive(Debug)]
 pub(crate) struct ApprovalRequest {
     pub(crate) asked_at: DateTime<Utc>,
@@ -24,7 +23,7 @@ pub(crate) struct ApprovalRequest {
     pub(crate) by: Option<String>,
 }
 
-/// An answer, and to what.
+/// An answer with the task instance that it is for.
 pub(crate) struct ApprovalAnswer {
     pub(crate) dag_id: String,
     pub(crate) run_id: String,
@@ -76,13 +75,13 @@ fn asked(value: &Value) -> Option<ApprovalRequest> {
 }
 
 impl Api {
-    /// Newest first.
+    /// Lists approval requests, newest first.
     pub(crate) async fn approvals(&self, list: ListQuery) -> Result<Vec<ApprovalRequest>, Failure> {
         let list = list.then_by(by::ASKED_AT.descending());
         self.pages("dags/~/dagRuns/~/hitlDetails", "hitl_details", &list, asked).await
     }
 
-    /// What counts of it.
+    /// Answers an approval request and returns the options that were recorded as chosen.
     pub(crate) async fn answer_approval(&self, request: &ApprovalAnswer) -> Result<Vec<String>, Failure> {
         let path = format!(
             "dags/{}/dagRuns/{}/taskInstances/{}/{}/hitlDetails",

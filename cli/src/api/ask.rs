@@ -1,4 +1,4 @@
-//! What commands ask of DAGs, runs and task instances, each as one or a few requests.
+//! Requests about DAGs, runs and task instances.
 
 use super::list::refused_list;
 use super::{Api, ApiReply, HINT, ListQuery, Query, behind_colon, encoded, read, refused};
@@ -20,24 +20,24 @@ use serde::Deserialize as _;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
-/// As many as the API gives at once.
+/// Maximum number of entries that the API returns per page.
 const PAGE: usize = 100;
 /// Filter of the list of DAGs.
 const ID_PREFIX: &str = "dag_id_prefix_pattern";
-/// Stands for all DAGs in a path.
+/// Selects all DAGs in a path.
 const ALL: &str = "~";
 
-/// Something that stands in the way of a task instance.
+/// A reason why a task instance does not run.
 #[derive(Debug, Clone)]
 pub(crate) struct Obstacle {
     pub(crate) name: String,
     pub(crate) reason: String,
-    /// Who holds what it waits for.
+    /// The DAGs, runs or tasks that hold what the instance waits for.
     pub(crate) in_the_way: Vec<String>,
 }
 
 impl Api {
-    /// By id.
+    /// Lists DAGs, ordered by id.
     pub(crate) async fn dags(&self, asked: ListQuery) -> Result<Vec<DagRow>, Failure> {
         self.pages("dags", "dags", &asked.or(dag::by::LIVE.name, false), read::dag).await
     }
@@ -62,7 +62,7 @@ impl Api {
         }
     }
 
-    /// A DAG by its id or an alias.
+    /// Returns a DAG by its id or an alias.
     pub(crate) async fn dag(&self, name: &str) -> Result<DagRow, Failure> {
         DagId::new(name)?;
         match self.get(&format!("dags/{}", encoded(name)), &Query::default()).await? {
@@ -95,12 +95,12 @@ impl Api {
         }
     }
 
-    /// The id of a DAG by its id or an alias.
+    /// Resolves an id or alias of a DAG to its id.
     pub(crate) async fn dag_id(&self, name: &str) -> Result<String, Failure> {
         Ok(self.dag(name).await?.dag_id)
     }
 
-    /// A DAG by its id or an alias, and the structure of its newest version.
+    /// Returns a DAG by its id or an alias, with the structure of its newest version.
     pub(crate) async fn structure(&self, name: &str) -> Result<(DagRow, DagSpec), Failure> {
         let mut dag = self.dag(name).await?;
         let path = format!("dags/{}/structure", encoded(&dag.dag_id));
@@ -127,12 +127,12 @@ impl Api {
         Ok(counts)
     }
 
-    /// A run of a DAG, by its id or its logical date.
+    /// Returns a run of a DAG by its id or its logical date.
     pub(crate) async fn run(&self, dag: &str, name: &str) -> Result<RunDetails, Failure> {
         self.run_of(&self.dag_id(dag).await?, name).await
     }
 
-    /// The same by the DAG's own id.
+    /// Like `run`, but takes the id of the DAG instead of an id or alias.
     pub(crate) async fn run_of(&self, dag_id: &str, name: &str) -> Result<RunDetails, Failure> {
         let date = names::parse_moment(name);
         if date.is_none() {
@@ -155,7 +155,7 @@ impl Api {
         Err(names::no_such_run(dag_id, name, &recent))
     }
 
-    /// A run by `RUN` alone, if only one DAG has a run of that name, or by `DAG RUN`.
+    /// Returns a run by `RUN` if only one DAG has a run of that name, or by `DAG RUN`.
     pub(crate) async fn any_run(&self, words: &[String]) -> Result<RunDetails, Failure> {
         let name = match words {
             [dag, name] => return self.run(dag, name).await,
@@ -169,7 +169,7 @@ impl Api {
         names::the_only_run(name, found)
     }
 
-    /// The run as it is then: it may have been over before.
+    /// Cancels a run and returns its new state. A run that has already finished is returned unchanged.
     pub(crate) async fn cancel_run(&self, run: &RunDetails) -> Result<RunDetails, Failure> {
         let path = format!("dags/{}/runs/{}/cancel", encoded(&run.dag_id), encoded(&run.run_id));
         match self.change_extra("POST", &path, None).await? {
@@ -180,7 +180,8 @@ impl Api {
         }
     }
 
-    /// To the newest version of its DAG. The run as it is then: it may have been of that version before.
+    /// Moves a run to the newest version of its DAG and returns its new state. A run of that version is returned
+    /// unchanged.
     pub(crate) async fn move_run(&self, run: &RunDetails) -> Result<RunDetails, Failure> {
         let path = format!("dags/{}/runs/{}/move", encoded(&run.dag_id), encoded(&run.run_id));
         match self.change_extra("POST", &path, None).await? {
@@ -192,18 +193,18 @@ impl Api {
         }
     }
 
-    /// Of one DAG or of all, newest first.
+    /// Lists runs of a DAG, or of all DAGs, newest first.
     pub(crate) async fn runs(&self, dag_id: Option<&str>, asked: ListQuery) -> Result<Vec<RunDetails>, Failure> {
         let path = format!("dags/{}/dagRuns", dag_id.map_or(ALL.into(), encoded));
         self.pages(&path, "dag_runs", &asked.then_by(by::RUN_AFTER.descending()), read::run).await
     }
 
-    /// In the order of the DAG.
+    /// Lists the instances of a run in the order of the DAG.
     pub(crate) async fn instances(&self, run: &RunDetails, asked: &ListQuery) -> Result<Vec<InstanceRow>, Failure> {
         self.pages(&of_run(run), "task_instances", asked, read::instance).await
     }
 
-    /// A task instance. Of a mapped task one element has to be named.
+    /// Returns a task instance. Fails for a mapped task if no element is selected.
     pub(crate) async fn instance(
         &self,
         run: &RunDetails,
@@ -233,12 +234,12 @@ impl Api {
         }
     }
 
-    /// All that stands in the way of an instance.
+    /// Returns all reasons why an instance does not run.
     pub(crate) async fn obstacles(&self, run: &RunDetails, instance: &InstanceRow) -> Result<Vec<Obstacle>, Failure> {
         read::obstacles(&self.why(run, instance).await?).ok_or_else(|| self.strange())
     }
 
-    /// Of its last try, if that failed; the outermost first.
+    /// Returns the error chain of the last attempt if it failed, outermost first.
     pub(crate) async fn causes(&self, run: &RunDetails, instance: &InstanceRow) -> Result<Vec<String>, Failure> {
         let why = self.why(run, instance).await?;
         Vec::deserialize(&why["causes"]).map_err(|_| self.strange())
@@ -250,7 +251,7 @@ impl Api {
         why["summary"].as_str().map(String::from).ok_or_else(|| self.strange())
     }
 
-    /// The value that an instance returned or pushed under this key. `None`: there is none.
+    /// Returns the value that an instance returned or pushed under this key. `None` if it does not exist.
     pub(crate) async fn instance_output(
         &self,
         run: &RunDetails,
@@ -282,7 +283,6 @@ impl Api {
         }
     }
 
-    /// Starts a run.
     pub(crate) async fn trigger(&self, new: &NewRun) -> Result<RunDetails, Failure> {
         let body = json!({
             "dag_run_id": new.run_id.as_deref(),
@@ -294,7 +294,7 @@ impl Api {
         DagId::new(dag_id)?;
         match self.post(&format!("dags/{}/dagRuns", encoded(dag_id)), &body).await? {
             ApiReply::Found(run) => read::run(&run).ok_or_else(|| self.strange()),
-            // Of a DAG that is not registered the nearest names are told.
+            // Suggests similar names if the DAG is not registered.
             ApiReply::Refused(404, _) => Err(self.dag(dag_id).await.err().unwrap_or_else(|| gone(dag_id))),
             ApiReply::Refused(409, words) if words.contains("logical date") => {
                 Err(names::date_taken(dag_id, &new.logical_date.map(isoformat).unwrap_or_default()))
@@ -304,7 +304,7 @@ impl Api {
         }
     }
 
-    /// One thing by its path below the address of the server. `None`: there is no such thing.
+    /// Returns a single object by its path. `None` if it does not exist.
     pub(super) async fn one<T>(&self, path: &str, read: impl Fn(&Value) -> Option<T>) -> Result<Option<T>, Failure> {
         match self.ask("GET", path, None).await? {
             ApiReply::Found(found) => read(&found).map(Some).ok_or_else(|| self.strange()),
@@ -313,7 +313,7 @@ impl Api {
         }
     }
 
-    /// The entries of a list, page by page.
+    /// Returns the entries of a list, page by page.
     pub(super) async fn pages<T>(
         &self,
         path: &str,
@@ -324,7 +324,7 @@ impl Api {
         self.pages_from(&format!("api/v2/{path}"), name, asked, read).await
     }
 
-    /// The same of a list that only orch has.
+    /// Like `pages`, for a list of the API that extends Airflow's.
     pub(super) async fn pages_extra<T>(
         &self,
         path: &str,
@@ -347,7 +347,7 @@ impl Api {
             let wanted = (asked.most - found.len()).min(PAGE);
             let query = asked.query.clone().with("limit", wanted).with("offset", found.len());
             let body = match self.ask("GET", &format!("{path}{}", query.0), None).await? {
-                // What a person asked by `--where` and `--order-by`.
+                // The request was rejected because of `--where` or `--order-by`.
                 ApiReply::Refused(400 | 422, words) if !words.contains(HINT) => return Err(refused_list(&words)),
                 answer => self.found(answer)?,
             };
@@ -364,7 +364,7 @@ impl Api {
     pub(super) fn found(&self, answer: ApiReply) -> Result<Value, Failure> {
         match answer {
             ApiReply::Found(body) => Ok(body),
-            // It says itself what to do: that there is no lake, for example.
+            // The message contains a hint, for example that there is no lake.
             ApiReply::Refused(_, words) if words.contains(HINT) => Err(refused(&words)),
             ApiReply::Refused(status, words) => {
                 let message = format!("`{}` responded with status {status}{}", self.base, behind_colon(&words));

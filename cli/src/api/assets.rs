@@ -1,4 +1,4 @@
-//! Assets. How fresh they are stands in a list of its own.
+//! Requests about assets. Freshness comes from a separate list of the API that extends Airflow's.
 
 use super::{Api, ApiReply, ListQuery, Query, read, refused};
 use chrono::{DateTime, Utc};
@@ -14,19 +14,19 @@ use std::collections::BTreeMap;
 
 type Moment = DateTime<Utc>;
 
-/// Who names an asset, and which ways its data took.
+/// The DAGs and tasks that refer to an asset, and its lineage.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct AssetDetails {
     pub(crate) aliases: Vec<String>,
-    /// DAGs.
+    /// DAG ids.
     pub(crate) scheduled: Vec<String>,
-    /// `dag.task`.
+    /// Tasks as `dag.task`.
     pub(crate) producing: Vec<String>,
     pub(crate) consuming: Vec<String>,
     pub(crate) lineage: Vec<String>,
 }
 
-/// An update of an asset, and the runs it began.
+/// An update of an asset, and the runs that it started.
 #[derive(Debug, Clone)]
 pub(crate) struct Update {
     pub(crate) at: DateTime<Utc>,
@@ -40,7 +40,7 @@ pub(crate) struct Update {
     pub(crate) runs: Vec<String>,
 }
 
-/// What a contract found.
+/// Result of a check of a data contract.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Check {
     pub(crate) at: Moment,
@@ -73,7 +73,7 @@ struct Asset {
     last_asset_event: LastAssetEvent,
 }
 
-/// Where a DAG names it.
+/// The DAG, and the task if there is one, that refers to an asset.
 #[derive(Deserialize)]
 struct DagReference {
     dag_id: String,
@@ -94,7 +94,7 @@ struct LastAssetEvent {
     timestamp: Option<Moment>,
 }
 
-/// What only orch has of an asset.
+/// Fields of an asset that only orch has.
 #[derive(Deserialize)]
 struct Extra {
     id: i32,
@@ -132,7 +132,7 @@ struct Began {
 }
 
 impl Api {
-    /// By name.
+    /// Lists assets, ordered by name.
     pub(crate) async fn assets(&self, asked: ListQuery, only_stale: bool) -> Result<Vec<AssetRow>, Failure> {
         let all = ListQuery::all().with("only_active", false);
         let mut extras = BTreeMap::new();
@@ -150,7 +150,7 @@ impl Api {
         Ok(rows.filter(|row| !only_stale || row.stale_since.is_some()).take(most).collect())
     }
 
-    /// By name.
+    /// Lists aliases, ordered by name.
     pub(crate) async fn aliases(&self, asked: ListQuery) -> Result<Vec<AliasRow>, Failure> {
         self.pages("assets/aliases", "asset_aliases", &asked.with("order_by", "name"), |entry| {
             let Alias { id, name, group } = parsed(entry)?;
@@ -159,7 +159,7 @@ impl Api {
         .await
     }
 
-    /// By its URI, else all that are called so.
+    /// Returns the assets with this URI, otherwise all with this name.
     pub(crate) async fn assets_called(&self, said: &str) -> Result<Vec<AssetRow>, Failure> {
         for (pattern, is_name) in [("uri_prefix_pattern", false), ("name_prefix_pattern", true)] {
             let asked = ListQuery::all().with("only_active", false).with("order_by", "id").with(pattern, said);
@@ -192,23 +192,24 @@ impl Api {
         })
     }
 
-    /// The newest first.
+    /// Lists updates, newest first.
     pub(crate) async fn updates(&self, asked: ListQuery) -> Result<Vec<Update>, Failure> {
         let asked = asked.with("order_by", "-timestamp");
         self.pages("assets/events", "asset_events", &asked, |entry| parsed(entry).map(update)).await
     }
 
-    /// What contracts found of data, the newest first.
+    /// Lists results of data contracts, newest first.
     pub(crate) async fn checks(&self, asked: &ListQuery) -> Result<Vec<Check>, Failure> {
         self.pages_extra("assets/checks", "checks", asked, parsed).await
     }
 
-    /// How good the data is, the worst first.
+    /// Lists the data quality of assets, worst first.
     pub(crate) async fn quality<T: for<'a> Deserialize<'a>>(&self, asked: &ListQuery) -> Result<Vec<T>, Failure> {
         self.pages_extra("quality", "assets", asked, parsed).await
     }
 
-    /// Which DAGs name which assets, and which start or wait for others; an older server lists none of these.
+    /// Returns which DAGs refer to which assets, and which DAGs start or wait for other DAGs. The second list is empty
+    /// if the server is older than that feature.
     pub(crate) async fn dependencies(&self) -> Result<(Vec<Dependency>, Vec<DagDependency>), Failure> {
         let found = self.found(self.get_extra("assets/dependencies").await?)?;
         let word = |entry: &Value, name: &str| entry[name].as_str().map(str::to_owned);
@@ -227,7 +228,7 @@ impl Api {
         assets.zip(dags).ok_or_else(|| self.strange())
     }
 
-    /// Says that an asset was updated, and gives the number of the update.
+    /// Records an update of an asset and returns its number.
     pub(crate) async fn say_updated(&self, asset: &AssetRow, event: &AssetEvent) -> Result<i64, Failure> {
         let body = json!({ "asset_id": asset.id, "partition_key": event.partition_key, "extra": event.extra });
         match self.post("assets/events", &body).await? {
@@ -237,7 +238,7 @@ impl Api {
         }
     }
 
-    /// Starts a run of the one DAG that produces it.
+    /// Starts a run of the only DAG that produces the asset. Fails if there are none or several.
     pub(crate) async fn materialize(
         &self,
         asset: &AssetRow,
@@ -280,7 +281,7 @@ fn row(asset: Asset, extra: Option<&Extra>) -> AssetRow {
     }
 }
 
-/// The API has no place for rows of their own: they stand in what was said besides.
+/// Converts an update. The API has no field for the number of rows, so it is in `extra`.
 fn update(event: Event) -> Update {
     let mut extra = event.extra.unwrap_or_default();
     let rows = extra.get("rows").and_then(Value::as_i64);
@@ -300,13 +301,13 @@ fn update(event: Event) -> Update {
     }
 }
 
-/// `from -> to (7 rows)`.
+/// Returns `from -> to (7 rows)`.
 fn way(from: &str, to: &str, rows: Option<i64>) -> String {
     let rows = rows.map_or_else(String::new, |rows| format!(" ({})", counted(rows, "row")));
     format!("{from} -> {to}{rows}")
 }
 
-/// Of those who produce an asset; there has to be one and no more.
+/// Returns the only producer of an asset. Fails if there are none or several.
 fn the_producer(asset: &AssetRow, mut producers: Vec<String>) -> Result<String, Failure> {
     match producers.len() {
         1 => Ok(producers.remove(0)),

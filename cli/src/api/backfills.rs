@@ -1,4 +1,4 @@
-//! Backfills.
+//! Requests about backfills.
 
 use super::{Api, ApiReply, HINT, ListQuery, refused};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -12,16 +12,16 @@ use serde_json::{Value, json};
 
 type Moment = DateTime<Utc>;
 
-/// Dates of a backfill that are read at once.
+/// Maximum number of dates of a backfill that are read.
 const MOST_DATES: usize = 10_000;
 
-/// What would be done for a date.
+/// What a backfill would do for a date.
 #[derive(Debug, Clone)]
 pub(crate) struct PlannedDate {
     pub(crate) logical_date: DateTime<Utc>,
     pub(crate) interval: (DateTime<Utc>, DateTime<Utc>),
     pub(crate) action: String,
-    /// Why nothing would be done.
+    /// Why the backfill would do nothing.
     pub(crate) reason: Option<String>,
 }
 
@@ -86,7 +86,7 @@ struct Planned {
 }
 
 impl Api {
-    /// What would be done for each date, and the tasks that would run; none: all.
+    /// Returns what a backfill would do for each date, and the tasks that would run. `None` if all tasks would run.
     pub(crate) async fn plan_backfill(
         &self,
         new: &NewBackfill,
@@ -115,7 +115,7 @@ impl Api {
         }
     }
 
-    /// The newest first.
+    /// Lists backfills, newest first.
     pub(crate) async fn backfills(&self, asked: &ListQuery) -> Result<Vec<BackfillRow>, Failure> {
         self.pages_extra("backfills", "backfills", asked, row).await
     }
@@ -130,7 +130,7 @@ impl Api {
         }
     }
 
-    /// In the order in which they are run.
+    /// Lists the dates of a backfill in the order in which they run.
     pub(crate) async fn backfill_dates(&self, id: i32) -> Result<Vec<BackfillDate>, Failure> {
         self.pages_extra(&format!("backfills/{id}"), "dates", &ListQuery::all().most(MOST_DATES), |entry| {
             let date = DateSeen::deserialize(entry).ok()?;
@@ -168,7 +168,7 @@ impl Api {
     }
 }
 
-/// The server's words are those of the command, but on one line, or those about a conf.
+/// Converts a rejection. It either contains a hint, or is about a conf.
 fn refused_of(words: &str, dag_id: &str) -> Failure {
     if words.contains(HINT) { refused(words) } else { conf::refused_by_server(words, dag_id) }
 }

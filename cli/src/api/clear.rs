@@ -1,4 +1,4 @@
-//! Clearing task instances, one run in a request: all of it is done, or none.
+//! Clears task instances. One request clears the instances of one run, all or none.
 
 use super::marks::{Instance, instance};
 use super::{Api, ApiReply, encoded, refused};
@@ -6,35 +6,35 @@ use orch_binary::failure::Failure;
 use orch_store::run::RunDetails;
 use serde_json::{Value, json};
 
-/// Stands between a run and what keeps it in its version.
+/// Separates the name of the run from the reason why it stays in its version.
 const STAYS: &str = " cannot continue in the newest version: ";
 
-/// Which instances of a run.
+/// Selection of the instances of a run.
 #[derive(Debug, Clone, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command and a field of the API")]
 pub(crate) struct ClearRequest {
-    /// All without this.
+    /// `None` selects all tasks.
     pub(crate) task_ids: Option<Vec<String>>,
-    /// Only this element of the tasks in `task_ids`.
+    /// If set, selects only this element of the tasks in `task_ids`.
     pub(crate) map_index: Option<i32>,
     pub(crate) upstream: bool,
     pub(crate) downstream: bool,
     pub(crate) only_failed: bool,
     pub(crate) only_running: bool,
-    /// The run goes on in the newest version of its DAG, if it can.
+    /// Continue the run in the newest version of its DAG if possible.
     pub(crate) latest: bool,
 }
 
-/// What a clear of a run would do.
+/// What a request would clear in a run.
 #[derive(Debug)]
 pub(crate) struct WouldClear {
-    /// The first thousand of them.
+    /// At most the first thousand instances.
     pub(crate) instances: Vec<Instance>,
     pub(crate) count: usize,
 }
 
 impl ClearRequest {
-    /// Returns the tasks in the form of the API: ids, or pairs of an id and a map index. Null stands for all tasks.
+    /// Returns the tasks in the form of the API: ids, or pairs of an id and a map index. Null means all tasks.
     fn tasks(&self) -> Value {
         match (&self.task_ids, self.map_index) {
             (Some(ids), Some(index)) => ids.iter().map(|id| json!([id, index])).collect(),
@@ -51,7 +51,8 @@ impl Api {
         }
     }
 
-    /// `Some`: why the run goes on in its own version, though the newest was wished for.
+    /// Clears instances. If the run cannot continue in the newest version as requested, continues it in its own version
+    /// and returns the reason.
     pub(crate) async fn clear(&self, run: &RunDetails, request: &ClearRequest) -> Result<Option<String>, Failure> {
         let mut stays = None;
         let mut answer = self.post_clear(run, request, false).await?;

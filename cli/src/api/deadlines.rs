@@ -1,4 +1,4 @@
-//! By when runs are to be over.
+//! Requests about deadlines of runs.
 
 use super::{Api, ListQuery, encoded};
 use chrono::{DateTime, Utc};
@@ -10,12 +10,12 @@ use serde_json::Value;
 pub(crate) struct DeadlineLine {
     pub(crate) dag_id: String,
     pub(crate) run_id: String,
-    /// `1 h after it started`.
+    /// Text such as `1 h after it started`.
     pub(crate) description: String,
     pub(crate) due_at: Option<DateTime<Utc>>,
     /// `waiting`, `open`, `met` or `missed`.
     pub(crate) state: String,
-    /// How long is left, or by how much it was kept or missed.
+    /// Time left, or by how much the deadline was met or missed.
     pub(crate) seconds: Option<f64>,
 }
 
@@ -42,7 +42,7 @@ fn line(value: &Value) -> Option<DeadlineLine> {
 }
 
 impl Api {
-    /// Those of the newest runs first.
+    /// Lists deadlines, of the newest runs first.
     pub(crate) async fn deadlines(
         &self,
         asked: &ListQuery,

@@ -1,5 +1,5 @@
-//! Named things that people keep: pools, connections, variables. What is secret goes there and never comes back: it is `***` in
-//! every answer.
+//! Requests about named objects of users: pools, connections, variables. Secrets are write-only: every response
+//! contains `***` instead.
 
 use super::{Api, ApiReply, ListQuery, encoded, refused};
 use crate::kept::Existing;
@@ -8,27 +8,27 @@ use orch_deeds::Noun;
 use orch_sdk::task::Connection;
 use serde_json::{Map, Value, json};
 
-/// Of one request.
+/// Maximum number of objects in one request.
 const MOST_ENTITIES: usize = 500;
 
-/// One as the API shows it.
+/// An object in the form of the API.
 pub(crate) type ApiObject = Map<String, Value>;
 
 impl Api {
-    /// By name.
+    /// Lists objects, ordered by name.
     pub(crate) async fn list_kept(&self, noun: &Noun, asked: ListQuery) -> Result<Vec<ApiObject>, Failure> {
         self.pages_from(path(noun), noun.many, &asked.with("order_by", noun.name().column), seen).await
     }
 
     pub(crate) async fn get_kept(&self, noun: &Noun, name: &str) -> Result<Option<ApiObject>, Failure> {
-        // Nothing has an empty name, and the path of one would be that of the list.
+        // No object has an empty name, and its path would be the path of the list.
         if name.is_empty() {
             return Ok(None);
         }
         self.one(&path_of_one(noun, name), seen).await
     }
 
-    /// Whether there was none of that name.
+    /// Adds an object. Returns false if the name already exists.
     pub(crate) async fn add_kept(&self, noun: &Noun, body: &Value) -> Result<bool, Failure> {
         match self.ask("POST", path(noun), Some(body)).await? {
             ApiReply::Found(_) => Ok(true),
@@ -37,7 +37,7 @@ impl Api {
         }
     }
 
-    /// Changes the fields that are sent. `None`: nothing has that name.
+    /// Changes the fields in `body`. Returns `None` if the object does not exist.
     pub(crate) async fn change_kept(
         &self,
         noun: &Noun,
@@ -54,7 +54,7 @@ impl Api {
         }
     }
 
-    /// Whether there was one of that name.
+    /// Deletes an object. Returns false if it does not exist.
     pub(crate) async fn delete_kept(&self, noun: &Noun, name: &str) -> Result<bool, Failure> {
         if name.is_empty() {
             return Ok(false);
@@ -66,7 +66,8 @@ impl Api {
         }
     }
 
-    /// Adds them. Gives the names of those that are there already and stay as they are; with `Fail` none is added if one is there.
+    /// Adds objects. Returns the names that exist already, whose objects are not changed. With `Existing::Fail`, adds
+    /// none if one exists.
     pub(crate) async fn set_kept(
         &self,
         noun: &Noun,
@@ -105,7 +106,7 @@ impl Api {
         Ok(skipped)
     }
 
-    /// Whether it leads anywhere, in the server's words; what is secret of it stays there.
+    /// Tests a connection. Returns the message of the server for success or failure, without secrets.
     pub(crate) async fn test_connection(&self, connection: &Connection) -> Result<Result<String, String>, Failure> {
         match self.post("connections/test", &connection_body(connection)).await? {
             ApiReply::Found(said) => {
@@ -118,7 +119,8 @@ impl Api {
 }
 
 impl Api {
-    /// The connections that the binary of a server brings, with `***` for secrets. Empty if the server is older than this command.
+    /// Returns the default connections of a server's binary, with `***` for secrets. Empty if the server is older than
+    /// this command.
     pub(crate) async fn default_connections(&self) -> Result<Vec<Connection>, Failure> {
         match self.get_extra("defaultConnections").await? {
             ApiReply::Found(found) => {
@@ -131,7 +133,7 @@ impl Api {
     }
 }
 
-/// Below the address of the server.
+/// Returns the path relative to the address of the server.
 pub(super) fn path(noun: &Noun) -> &'static str {
     noun.path.trim_start_matches('/')
 }
@@ -144,14 +146,14 @@ fn seen(entry: &Value) -> Option<ApiObject> {
     entry.as_object().cloned()
 }
 
-/// Airflow's `ConnectionBody`.
+/// Returns a connection in the form of Airflow's `ConnectionBody`.
 pub(crate) fn connection_body(connection: &Connection) -> Value {
     let mut body = Value::Object(connection.to_object());
     body["connection_id"] = json!(connection.id);
     body
 }
 
-/// With `***` for what is secret.
+/// Parses a connection of a response, with `***` for secrets.
 pub(crate) fn connection_of(seen: &ApiObject) -> Result<Connection, Failure> {
     let id = seen.get("connection_id").and_then(Value::as_str).unwrap_or_default();
     Connection::from_object(id, seen).map_err(|error| Failure::from_error(&error))

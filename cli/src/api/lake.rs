@@ -1,4 +1,4 @@
-//! The tables of the lake, and what runs of the DAGs that keep them say.
+//! Requests about tables of the lake, and outputs of the runs that maintain them.
 
 use super::kept::ApiObject;
 use super::{Api, ApiReply, ListQuery, encoded, refused};
@@ -14,7 +14,7 @@ impl Api {
         self.pages_from(PATH, "tables", asked, |entry| entry.as_object().cloned()).await
     }
 
-    /// With its newest snapshots.
+    /// Returns a table with its newest snapshots.
     pub(crate) async fn get_table(&self, id: &TableId, snapshots: usize) -> Result<ApiObject, Failure> {
         let path = format!("{PATH}/{}/{}", encoded(&id.namespace), encoded(&id.name));
         let mut table = self.of_lake(&path).await?;
@@ -23,7 +23,7 @@ impl Api {
         table.as_object().cloned().ok_or_else(|| self.strange())
     }
 
-    /// A table that is not there says so itself.
+    /// Sends a request whose rejection already contains a complete message, for example if the table does not exist.
     async fn of_lake(&self, path: &str) -> Result<Value, Failure> {
         match self.ask("GET", path, None).await? {
             ApiReply::Found(found) => Ok(found),
@@ -31,7 +31,7 @@ impl Api {
         }
     }
 
-    /// What a task of a run gave. `None`: nothing.
+    /// Returns the output of a task in a run. `None` if there is none.
     pub(crate) async fn output(&self, run: &RunDetails, task_id: &str) -> Result<Option<Value>, Failure> {
         let (dag_id, run_id, task_id) = (encoded(&run.dag_id), encoded(&run.run_id), encoded(task_id));
         let path = format!("api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value");

@@ -1,4 +1,4 @@
-//! Flags of commands that list, and what these commands ask the API: conditions, orders, and how many rows.
+//! Flags of commands that list objects, and the resulting API requests: filters, orders and the number of rows.
 
 use super::Query;
 use orch_binary::failure::{Failure, Outcome};
@@ -9,13 +9,13 @@ use orch_store::list::{Compare, Order, Search};
 use std::fmt;
 use std::str::FromStr;
 
-/// For lists that grow every day: 100 rows without `--limit`. Other lists are shown whole.
+/// For lists that grow every day: the default of `--limit` is 100. Other lists are shown completely.
 pub(crate) const FIRST_HUNDRED: bool = true;
-/// Parameters that other flags stand for.
+/// Parameters that have their own flags.
 const NOT_FILTERS: [&str; 4] = ["limit", "offset", "cursor", "order_by"];
-/// How the server refuses a parameter, before the names that it takes.
+/// Separates an unknown filter from the valid ones in a rejection by the server.
 const UNKNOWN: &str = ": Extra inputs are not permitted: this route reads ";
-/// How the server refuses an order, before the fields that it takes.
+/// Separates an invalid order from the valid ones in a rejection by the server.
 const UNSORTED: &str = "' is disallowed or the attribute does not exist on the model; available: ";
 
 /// Flags of every list that the API answers.
@@ -34,11 +34,11 @@ pub(crate) struct ListFlags<const IS_CUT: bool = false> {
     output: FormatFlag,
 }
 
-/// How many rows at most.
+/// Maximum number of rows.
 #[derive(Debug, Clone, Copy)]
 struct Most(usize);
 
-/// The conditions, orders and length of a list.
+/// Filters, orders and maximum length of a list.
 #[derive(Debug, Clone)]
 pub(crate) struct ListQuery {
     pub(super) query: Query,
@@ -51,7 +51,7 @@ impl<const IS_CUT: bool> ListFlags<IS_CUT> {
         ListQuery { query, most: self.limit.0 }
     }
 
-    /// With the parameters that other arguments of the command stand for.
+    /// Like `query`, with additional filters of the command. Fails if `--where` repeats one of them.
     pub(crate) fn query_with(&self, own: &[(String, String)]) -> Result<ListQuery, Failure> {
         let is_own = |name: &str| own.iter().any(|(known, _)| known == name);
         if let Some((name, _)) = self.conditions.iter().find(|(name, _)| is_own(name)) {
@@ -66,7 +66,7 @@ impl<const IS_CUT: bool> ListFlags<IS_CUT> {
         !self.conditions.is_empty()
     }
 
-    /// None of the flags was given.
+    /// Returns true if none of the flags was given.
     pub(crate) fn is_whole(&self) -> bool {
         self.conditions.is_empty() && self.order_by.is_empty() && self.limit.0 == usize::MAX
     }
@@ -86,7 +86,7 @@ impl ListQuery {
         ListQuery { query: Query::default(), most: usize::MAX }
     }
 
-    /// All rows that match.
+    /// Creates a query for all rows that match.
     pub(crate) fn of(search: &Search) -> ListQuery {
         ListQuery { query: Query::default().with_pairs(&search.parameters()), most: usize::MAX }
     }
@@ -101,13 +101,13 @@ impl ListQuery {
         ListQuery { query: self.query.with(name, value), ..self }
     }
 
-    /// Unless a person asked for another value.
+    /// Adds a filter, unless the user has set it to another value.
     #[must_use]
     pub(crate) fn or(self, name: &str, value: impl fmt::Display) -> ListQuery {
         if self.query.has(name) { self } else { self.with(name, value) }
     }
 
-    /// Sorts rows that are equal by the orders so far.
+    /// Adds an order for rows that are equal in the previous orders.
     #[must_use]
     pub(super) fn then_by(self, order: Order) -> ListQuery {
         let order = Search::default().by(order).parameters();
@@ -126,7 +126,8 @@ impl FromStr for Most {
     }
 }
 
-/// `NAME=VALUE`, but no name that another flag stands for. A bound in time is read as in other flags.
+/// Parses `NAME=VALUE`. Rejects names that have their own flags. The value of a time bound is parsed like times in
+/// other flags.
 fn condition(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("must be `NAME=VALUE`, such as `state=failed`")?;
     if name.is_empty() {
@@ -140,7 +141,7 @@ fn condition(text: &str) -> Result<(String, String), String> {
     Ok((name.into(), moment.map_or_else(|| value.into(), |at| at.to_rfc3339())))
 }
 
-/// Returns a question for the filters that `name` was probably meant to be; empty if there is none.
+/// Returns a question that suggests filters similar to `name`. Empty if there are none.
 fn meant(name: &str, known: &[&str]) -> String {
     let is_bound = |known: &&str| known.strip_prefix(name).is_some_and(|rest| rest.starts_with('_'));
     let mut near: Vec<&str> = known.iter().copied().filter(is_bound).collect();
@@ -151,7 +152,7 @@ fn meant(name: &str, known: &[&str]) -> String {
     if near.is_empty() { String::new() } else { format!("did you mean {}? ", near.join(" or ")) }
 }
 
-/// Why the server does not show the list, with the names that it takes.
+/// Converts a rejection of filters or orders to a failure that lists the valid ones.
 pub(super) fn refused_list(words: &str) -> Failure {
     let words = words.strip_prefix("query.").unwrap_or(words);
     if let Some((name, known)) = words.split_once(UNKNOWN) {

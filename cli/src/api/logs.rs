@@ -1,4 +1,4 @@
-//! The tries of a task instance, and what they said.
+//! Requests about the attempts of a task instance and their logs.
 
 use super::{Api, ApiReply, Query, ask, encoded, refused};
 use chrono::{DateTime, Utc};
@@ -10,18 +10,18 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-/// Says in the first line where an old log was found.
+/// Field of the first line that contains the location of an archived log.
 const ARCHIVE: &str = "orch.archive";
 
-/// A try, and why it failed if it did.
+/// An attempt, and its error if it failed.
 #[derive(Debug, Deserialize)]
 pub(crate) struct TaskTry {
-    /// A try that is begun anew keeps its number.
+    /// Unique, unlike the number: an attempt that is restarted keeps its number.
     pub(crate) attempt_id: Uuid,
     pub(crate) try_number: i16,
     pub(crate) state: Option<TaskState>,
     end_date: Option<DateTime<Utc>>,
-    /// `retryable`, `fatal`, …
+    /// Kind of failure: `retryable`, `fatal`, …
     pub(crate) failure: Option<String>,
     pub(crate) causes: Vec<String>,
 }
@@ -32,17 +32,17 @@ impl TaskTry {
     }
 }
 
-/// Where in a log reading goes on.
+/// Position in a log where the next read starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum LogPlace {
     Start,
-    /// Behind what an answer said; its token.
+    /// Continuation token of the previous response.
     Behind(String),
-    /// The try is over, and all of it was read.
+    /// The attempt has finished and its log was read completely.
     End,
 }
 
-/// Lines of a log.
+/// A part of a log.
 #[derive(Debug)]
 pub(crate) struct LogPart {
     pub(crate) old: Option<OldLog>,
@@ -50,17 +50,17 @@ pub(crate) struct LogPart {
     pub(crate) next: LogPlace,
 }
 
-/// Where the log is that is not in the database any more.
+/// Location of a log that was moved from the database to an archive.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum OldLog {
-    /// It was read from there.
+    /// The server has read it from this location.
     Read(String),
-    /// It is there, and the server was not told how to read it.
+    /// The log is at this location, but the server cannot read it.
     Away(String),
 }
 
 impl Api {
-    /// The first one first.
+    /// Lists the attempts of an instance, oldest first.
     pub(crate) async fn tries(&self, run: &RunDetails, instance: &InstanceRow) -> Result<Vec<TaskTry>, Failure> {
         let (dag_id, run_id, task_id) = (encoded(&run.dag_id), encoded(&run.run_id), encoded(&instance.task_id));
         let path = format!("dags/{dag_id}/runs/{run_id}/tasks/{task_id}/tries?map_index={}", instance.map_index);
@@ -70,7 +70,7 @@ impl Api {
         }
     }
 
-    /// What a try said behind a place, about a megabyte of it; no lines: that is all so far.
+    /// Returns the next part of a log, about 1 MB. No lines mean that there are no more lines so far.
     pub(crate) async fn log(
         &self,
         run: &RunDetails,

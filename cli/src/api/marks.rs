@@ -1,4 +1,4 @@
-//! Saying how task instances ended.
+//! Marks task instances with a final state.
 
 use super::{Api, ApiReply, ListQuery, encoded, refused};
 use orch_binary::failure::Failure;
@@ -8,12 +8,12 @@ use orch_store::run::RunDetails;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// How instances are said to have ended, and which besides those of the task that is named.
+/// The new state, and which instances it applies to in addition to those of the given task.
 #[derive(Debug, Clone, Copy)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command and a field of the API")]
 pub(crate) struct MarkRequest {
     pub(crate) state: TaskState,
-    /// One element of it; all without this.
+    /// Only this element of the task. `None` means all elements.
     pub(crate) map_index: Option<i32>,
     pub(crate) upstream: bool,
     pub(crate) downstream: bool,
@@ -22,14 +22,14 @@ pub(crate) struct MarkRequest {
 }
 
 impl MarkRequest {
-    /// Of this instance and no other.
+    /// Marks only this instance.
     pub(crate) fn only(map_index: i32, state: TaskState) -> MarkRequest {
         let map_index = (map_index >= 0).then_some(map_index);
         MarkRequest { state, map_index, upstream: false, downstream: false, past: false, future: false }
     }
 }
 
-/// An instance as it stands.
+/// A task instance and its current state.
 #[derive(Debug, Clone)]
 pub(crate) struct Instance {
     pub(crate) dag_id: String,
@@ -60,7 +60,7 @@ pub(super) fn instance(value: &Value) -> Option<Instance> {
 }
 
 impl Api {
-    /// What would change.
+    /// Returns the instances that would change.
     pub(crate) async fn would_mark(
         &self,
         run: &RunDetails,
@@ -70,7 +70,7 @@ impl Api {
         self.patch_instances(run, task_id, request, "/dry_run").await
     }
 
-    /// How many were marked.
+    /// Marks instances and returns their number.
     pub(crate) async fn mark(&self, run: &RunDetails, task_id: &str, request: &MarkRequest) -> Result<usize, Failure> {
         let meant = self.patch_instances(run, task_id, request, "").await?;
         Ok(meant.iter().filter(|instance| instance.state == request.state).count())
@@ -99,7 +99,7 @@ impl Api {
             }
             ApiReply::Refused(404, _) => {
                 let known = self.instances(run, &ListQuery::all()).await?;
-                // An element that is not there cannot be marked, and that is all.
+                // An element that does not exist is not an error if the task exists.
                 if known.iter().any(|instance| instance.task_id == task_id) {
                     return Ok(Vec::new());
                 }

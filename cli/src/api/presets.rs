@@ -1,4 +1,4 @@
-//! Presets of DAGs.
+//! Requests about presets of DAGs.
 
 use super::{Api, ApiReply, ListQuery, encoded, refused};
 use orch_binary::failure::Failure;
@@ -11,7 +11,7 @@ fn preset(value: &Value) -> Option<Preset> {
 }
 
 impl Api {
-    /// By name.
+    /// Lists presets, ordered by name.
     pub(crate) async fn presets(&self, dag_id: &str, asked: &ListQuery) -> Result<Vec<Preset>, Failure> {
         let path = format!("dags/{}/presets", encoded(dag_id));
         self.pages_extra(&path, "presets", asked, preset).await
@@ -32,7 +32,7 @@ impl Api {
         }
     }
 
-    /// Whether there was one.
+    /// Deletes a preset. Returns false if it does not exist.
     pub(crate) async fn delete_preset(&self, dag_id: &str, name: &str) -> Result<bool, Failure> {
         match self.change_extra("DELETE", &path(dag_id, name), None).await? {
             ApiReply::Found(_) => Ok(true),

@@ -1,5 +1,5 @@
-//! The API's objects as the rows that commands print. What the API does not tell is empty or zero; a field that commands
-//! need and that is not there is an answer that is not understood.
+//! Converts objects of the API to the rows that commands print. Fields that the API does not have are empty or zero. A
+//! missing field that commands need makes the response invalid.
 
 use super::Obstacle;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -112,7 +112,7 @@ struct Structure {
     version_number: i32,
 }
 
-/// With the DAG's aliases and the number of the version.
+/// Returns the structure of a DAG, its aliases and the number of the version.
 pub(super) fn structure(value: &Value) -> Option<(DagSpec, Vec<String>, i32)> {
     let Structure { spec, aliases, version_number } = Structure::deserialize(value).ok()?;
     Some((spec, aliases, version_number))
@@ -141,7 +141,7 @@ pub(super) fn run(value: &Value) -> Option<RunDetails> {
         ended_at: run.end_date,
         triggered_by: run.triggered_by.unwrap_or_default(),
         triggered_by_user: run.triggering_user_name,
-        // A run without a conf has an empty one here.
+        // The API returns an empty conf for a run without one.
         conf: run.conf.filter(|conf| !conf.is_empty()).map(Value::Object),
         note: run.note,
         partition_key: run.partition_key,
@@ -201,7 +201,7 @@ pub(super) fn obstacles(value: &Value) -> Option<Vec<Obstacle>> {
     Some(why.reasons.into_iter().map(obstacle).collect())
 }
 
-/// A task instance that holds what another one waits for, in one word.
+/// Returns a short name for a task instance that holds what another one waits for.
 fn holder(dag_id: &str, run_id: &str, task_id: &str, map_index: i32) -> String {
     if map_index < 0 {
         format!("{dag_id}/{run_id}/{task_id}")

@@ -1,4 +1,4 @@
-//! Questions in SQL over the API.
+//! SQL queries over the API.
 
 use super::{Api, ApiReply, refused};
 use orch_binary::failure::Failure;
@@ -6,10 +6,10 @@ use orch_store::lake_view::{Query, ResultColumn};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// Beside the time that the query itself may take.
+/// Time for the request and the response, in addition to the timeout of the query.
 const WAY_THERE: Duration = Duration::from_secs(10);
 
-/// What came of a query.
+/// Result of a query.
 pub(crate) struct SqlAnswer {
     pub(crate) columns: Vec<ResultColumn>,
     pub(crate) rows: Vec<Vec<Value>>,

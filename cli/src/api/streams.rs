@@ -1,4 +1,4 @@
-//! Streams: how far they are, and what people want of them.
+//! Requests about streams: their progress, and operations such as pause and reset.
 
 use super::kept::ApiObject;
 use super::{Api, ApiReply, ListQuery, encoded, refused};
@@ -12,21 +12,22 @@ fn path_of_one(name: &str) -> String {
 }
 
 impl Api {
-    /// By name.
+    /// Lists streams, ordered by name.
     pub(crate) async fn list_streams(&self, asked: &ListQuery) -> Result<Vec<ApiObject>, Failure> {
         self.pages_from(PATH, "streams", asked, |entry| entry.as_object().cloned()).await
     }
 
-    /// With its partitions. `None`: there is no such stream.
+    /// Returns a stream with its partitions. `None` if it does not exist.
     pub(crate) async fn get_stream(&self, name: &str) -> Result<Option<ApiObject>, Failure> {
-        // Nothing has an empty name, and the path of one would be that of the list.
+        // No stream has an empty name, and its path would be the path of the list.
         if name.is_empty() {
             return Ok(None);
         }
         self.one(&path_of_one(name), |found| found.as_object().cloned()).await
     }
 
-    /// `pause`, `resume`, `restart`, `shares/0/restart` or `reset` with its body. `None`: there is no such stream.
+    /// Sends an operation: `pause`, `resume`, `restart`, `shares/0/restart`, or `reset` with its body. Returns `None`
+    /// if the stream does not exist.
     pub(crate) async fn steer_stream(
         &self,
         name: &str,
@@ -43,7 +44,7 @@ impl Api {
         }
     }
 
-    /// Whether there was one of that name.
+    /// Deletes a stream. Returns false if it does not exist.
     pub(crate) async fn delete_stream(&self, name: &str) -> Result<bool, Failure> {
         if name.is_empty() {
             return Ok(false);

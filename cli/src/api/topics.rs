@@ -1,4 +1,4 @@
-//! Topics: their partitions, their records, and new ones.
+//! Requests about topics: partitions, records and readers.
 
 use super::kept::{ApiObject, path_of_one};
 use super::{Api, ApiReply, ListQuery, Query, encoded, refused};
@@ -7,23 +7,23 @@ use orch_deeds::kept::TOPIC;
 use serde_json::{Value, json};
 
 const READERS: &str = "api/orch/v1/topic-readers";
-/// How the server says that there is no such topic.
+/// Start of the server's message for a topic that does not exist.
 const NO_TOPIC: &str = "The Topic with name";
 
-/// What to read of a partition.
+/// Position and limits of a read from a partition.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ReadFrom {
     pub(crate) partition: i64,
-    /// The newest records without any of these.
+    /// `None` in all of `offset`, `at` and `key` reads the newest records.
     pub(crate) offset: Option<i64>,
     pub(crate) at: Option<String>,
     pub(crate) key: Option<String>,
     pub(crate) limit: i64,
-    /// Seconds to wait for a first record.
+    /// Maximum time to wait for a first record, in seconds.
     pub(crate) wait: u32,
 }
 
-/// Records, and where the next read goes on.
+/// Records, and the offset at which the next read continues.
 #[derive(Debug)]
 pub(crate) struct Records {
     pub(crate) records: Vec<ApiObject>,
@@ -43,7 +43,7 @@ impl TopicsAt {
         self.connection.is_some()
     }
 
-    /// `None`: the built-in log.
+    /// Returns the path of the cluster's topics. `None` for the built-in log.
     fn cluster(&self) -> Option<String> {
         let id = self.connection.as_deref()?;
         Some(format!("api/orch/v1/connections/{}/topics", encoded(id)))
@@ -63,7 +63,7 @@ impl Api {
         self.objects(&self.of_cluster(&path).await?["topics"])
     }
 
-    /// What a cluster answers. Why it does not is said in the words of the server.
+    /// Sends a request about a cluster. A rejection contains the reason from the cluster.
     async fn of_cluster(&self, path: &str) -> Result<Value, Failure> {
         match self.ask("GET", path, None).await? {
             ApiReply::Found(found) => Ok(found),
@@ -71,7 +71,7 @@ impl Api {
         }
     }
 
-    /// `None`: the built-in log has no such topic.
+    /// Lists partitions. `None` if the built-in log has no such topic.
     pub(crate) async fn list_partitions(&self, at: &TopicsAt, topic: &str) -> Result<Option<Vec<ApiObject>>, Failure> {
         let path = format!("{}/partitions", at.path(topic));
         if at.is_cluster() {
@@ -81,7 +81,7 @@ impl Api {
         self.objects(&found["partitions"]).map(Some)
     }
 
-    /// `None`: there is no such topic.
+    /// Reads records. `None` if the topic does not exist.
     pub(crate) async fn read_records(
         &self,
         at: &TopicsAt,
@@ -96,7 +96,7 @@ impl Api {
         let path = format!("{}/records{}", at.path(topic), query.0);
         let found = match self.ask("GET", &path, None).await? {
             ApiReply::Found(found) => found,
-            // The topic is there, and has no such partition or no longer that record.
+            // The topic exists, but not this partition, or the record was deleted.
             ApiReply::Refused(404, words) if !words.starts_with(NO_TOPIC) => return Err(refused(&words)),
             ApiReply::Refused(404, _) => return Ok(None),
             ApiReply::Refused(_, words) => return Err(refused(&words)),
@@ -105,7 +105,7 @@ impl Api {
         Ok(Some(Records { records: self.objects(&found["records"])?, next_offset }))
     }
 
-    /// Appends all of them, or none in the built-in log. `None`: it has no such topic.
+    /// Appends records. The built-in log appends all of them or none. `None` if it has no such topic.
     pub(crate) async fn produce(
         &self,
         at: &TopicsAt,
@@ -121,19 +121,19 @@ impl Api {
         }
     }
 
-    /// Of one topic, or of all.
+    /// Lists readers of a topic, or of all topics.
     pub(crate) async fn list_readers(&self, topic: Option<&str>) -> Result<Vec<ApiObject>, Failure> {
         let query = topic.into_iter().fold(Query::default(), |query, topic| query.with("topic_name", topic));
         let found = self.found(self.ask("GET", &format!("{READERS}{}", query.0), None).await?)?;
         self.objects(&found["readers"])
     }
 
-    /// `None`: there is no such reader.
+    /// Moves a reader. `None` if it does not exist.
     pub(crate) async fn seek_reader(&self, name: &str, to: &Value) -> Result<Option<()>, Failure> {
         self.of_reader("POST", name, "/seek", Some(to)).await
     }
 
-    /// `None`: there is no such reader.
+    /// Deletes a reader. `None` if it does not exist.
     pub(crate) async fn forget_reader(&self, name: &str) -> Result<Option<()>, Failure> {
         self.of_reader("DELETE", name, "", None).await
     }

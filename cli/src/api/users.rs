@@ -1,4 +1,4 @@
-//! Users.
+//! Requests about users.
 
 use super::{Api, ListQuery};
 use chrono::{DateTime, Utc};
@@ -34,7 +34,7 @@ fn user(value: &Value) -> Option<ListedUser> {
 }
 
 impl Api {
-    /// By name.
+    /// Lists users, ordered by name.
     pub(crate) async fn users(&self) -> Result<Vec<ListedUser>, Failure> {
         self.pages_extra("users", "users", &ListQuery::all(), user).await
     }

@@ -1,4 +1,4 @@
-//! Versions of DAGs and broken DAG files.
+//! Requests about versions of DAGs and broken DAG files.
 
 use super::{Api, ApiReply, ListQuery, Query, encoded, read, refused};
 use chrono::{DateTime, Utc};
@@ -8,7 +8,7 @@ use orch_spec::check::FileProblem;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// A version with what there is of it.
+/// A version with its runs and workers.
 pub(crate) struct VersionLine {
     pub(crate) number: i32,
     pub(crate) hash: String,
@@ -49,14 +49,14 @@ fn line(version: Version) -> VersionLine {
 }
 
 impl Api {
-    /// The newest first.
+    /// Lists versions, newest first.
     pub(crate) async fn versions(&self, dag_id: &str) -> Result<Vec<VersionLine>, Failure> {
         let found = self.found(self.get_extra(&format!("dags/{}/versions", encoded(dag_id))).await?)?;
         let versions = Vec::<Version>::deserialize(&found["versions"]).map_err(|_| self.strange())?;
         Ok(versions.into_iter().map(line).collect())
     }
 
-    /// The structure of one of them.
+    /// Returns the structure of a version.
     pub(crate) async fn version(&self, dag_id: &str, number: i32) -> Result<DagSpec, Failure> {
         let query = Query::default().with("version_number", number);
         match self.get_extra(&format!("dags/{}/structure{}", encoded(dag_id), query.0)).await? {
@@ -70,7 +70,7 @@ impl Api {
         }
     }
 
-    /// Each with its bundle, by file.
+    /// Lists problems of DAG files, ordered by file, each with the bundle of its file.
     pub(crate) async fn import_errors(&self, asked: &ListQuery) -> Result<Vec<(String, FileProblem)>, Failure> {
         let broken = |value: &Value| Broken::deserialize(value).ok();
         let found = self.pages_extra("importErrors", "import_errors", asked, broken).await?;

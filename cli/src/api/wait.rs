@@ -1,4 +1,4 @@
-//! Waiting for a run to end, and saying how it did.
+//! Waits for a run to end, and reports how it ended.
 
 use super::{Api, ApiReply, Door, Query, ask::of_run, read};
 use crate::web_role;
@@ -11,12 +11,13 @@ use orch_store::run::RunDetails;
 use std::time::{Duration, Instant};
 
 const FIRST_REQUESTS: Duration = Duration::from_millis(20);
-/// Maximum number of failed task instances that are named after a run.
+/// Maximum number of failed task instances that are printed after a run.
 const MAX_FAILURES: usize = 20;
 const LONGEST_BETWEEN_REQUESTS: Duration = Duration::from_secs(1);
 
 impl Api {
-    /// Over HTTP each look costs a request; a database is looked at more often.
+    /// Waits until the run is finished and returns it. A database is polled more often than a server, where each poll
+    /// is an HTTP request.
     pub(crate) async fn wait_for_run(&self, mut run: RunDetails, timeout: TimeoutFlag) -> Result<RunDetails, Failure> {
         if let Door::Here(here, _) = &self.door {
             let mut db = here.connection().await.map_err(web_role::failure)?;
@@ -39,7 +40,7 @@ impl Api {
     pub(crate) async fn outcome(&self, run: &RunDetails) -> Exit {
         let exit = wait::ended(run);
         if run.state == RunState::Failed {
-            // If the server cannot be reached, how the run ended does not change.
+            // A failed request must not change the exit code.
             if let Ok((failed, total)) = self.failures(run).await {
                 for line in &failed {
                     eprintln!("{line}");
@@ -53,7 +54,8 @@ impl Api {
         exit
     }
 
-    /// Returns a line for each of the first `MAX_FAILURES` failed instances, the first to fail first, and the number of all failed instances.
+    /// Returns a line for each of the first `MAX_FAILURES` failed instances, in the order in which they failed, and the
+    /// number of all failed instances.
     async fn failures(&self, run: &RunDetails) -> Result<(Vec<String>, usize), Failure> {
         let failed = Query::default().with("state", "failed").with("order_by", "end_date").with("limit", MAX_FAILURES);
         let ApiReply::Found(found) = self.get(&of_run(run), &failed).await? else { return Ok((Vec::new(), 0)) };
@@ -67,7 +69,8 @@ impl Api {
     }
 }
 
-/// ``task `load` (element 3) failed: disk full: No space left``. An instance that was marked as failed has no causes.
+/// Returns ``task `load` (element 3) failed: disk full: No space left``. An instance that was marked as failed has no
+/// causes.
 fn failure_line(instance: &InstanceRow, causes: &[String]) -> String {
     let element = if instance.map_index < 0 { String::new() } else { format!(" (element {})", instance.map_index) };
     let causes = if causes.is_empty() { String::new() } else { format!(": {}", causes.join(": ")) };
