@@ -1,6 +1,6 @@
-//! Commands that Airflow's users type and that are called otherwise here, or that nothing here needs.
+//! Hints for commands of Airflow that have a different name in orch or are not needed.
 
-/// What to say when words of a command line are no command. `words`: the first of them, up to the first flag.
+/// Returns a hint for a command line that is not a valid command. `words` are its arguments up to the first flag.
 pub(crate) fn hint(words: &[&str]) -> Option<&'static str> {
     Some(match words {
         ["webserver", ..] => "the web server is `orch web`; `orch standalone` brings everything",
@@ -41,7 +41,7 @@ mod tests {
     use super::hint;
     use crate::command_line;
 
-    /// Those of Airflow 3.3.2, and of earlier ones what many still type.
+    /// The commands of Airflow 3.3.2, and of older versions that many users still type.
     const COMMANDS: &[(&str, &str)] = &[
         ("api-server", ""),
         ("assets", "details list materialize"),

@@ -41,12 +41,12 @@ impl CommandLine for App {
     }
 }
 
-/// All commands with their flags, for tests that hold something of every command.
+/// Returns all commands with their flags, for tests that check every command.
 pub fn command_line() -> clap::Command {
     App::command()
 }
 
-/// Does what the command line says. The only function a binary needs.
+/// Runs the command line. The only function that a binary needs.
 pub fn main(bundle: BundleSource) -> ExitCode {
     app::run_binary::<App>(bundle)
 }

@@ -1,5 +1,5 @@
-//! The way to Postgres' own programs for copies of the metadata, and back. They hear where the database is by their
-//! environment: a command line can be read by everybody on the machine.
+//! Backups and restores of the metadata with `pg_dump` and `pg_restore`. They get the database by environment
+//! variables, because every user of the machine can read command lines.
 
 use orch_binary::failure::Failure;
 use orch_binary::output::{counted, with_progress};
@@ -16,17 +16,17 @@ use std::process::Stdio;
 use std::time::Duration;
 use tokio::process::Command;
 
-/// Settings of the person's own that would lead the programs elsewhere.
+/// Variables of the user that would connect the programs to another database.
 const FOREIGN: [&str; 4] = ["PGSERVICE", "PGSERVICEFILE", "PGOPTIONS", "PGHOSTADDR"];
 
-/// The programs, for the database of a session.
+/// Runs the programs for the database of a session.
 pub(crate) struct Copier {
     major: u32,
-    /// Where the database is.
+    /// Environment variables that select the database.
     variables: Vec<(&'static str, String)>,
 }
 
-/// What the file says of itself.
+/// Versions of the schema in a backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Label {
     pub(crate) version: i32,
@@ -47,8 +47,8 @@ impl Copier {
         Ok(command)
     }
 
-    /// Writes a file that only its owner may read, whole or not at all: orch's schemas, and more. One moment of the database,
-    /// however long it takes.
+    /// Writes a backup that only its owner may read. It contains orch's schemas and those in `more`, in a consistent
+    /// snapshot of the database. Writes to a temporary file and renames it, so the file is complete or missing.
     pub(crate) async fn dump(&self, path: &Path, more: &[String]) -> Result<u64, Failure> {
         let unfinished = beside(path, "unfinished");
         let failed = || Failure::io(format!("cannot write `{}`", unfinished.display()));
@@ -76,7 +76,7 @@ impl Copier {
         path.metadata().map(|facts| facts.len()).map_err(Failure::io(format!("cannot read `{}`", path.display())))
     }
 
-    /// What a backup is of.
+    /// Reads the schema versions from a backup.
     pub(crate) async fn label(&self, path: &Path) -> Result<Label, Failure> {
         let mut command = self.command("pg_restore")?;
         command.args(["--data-only", "--table=schema_guard", "--file=-"]).arg(path).stdout(Stdio::piped());
@@ -86,7 +86,7 @@ impl Copier {
         })
     }
 
-    /// Which schemas a backup brings, orch's first.
+    /// Returns the schemas in a backup, orch's first.
     pub(crate) async fn schemas(&self, path: &Path) -> Result<Vec<String>, Failure> {
         let mut schemas = SCHEMAS.map(String::from).to_vec();
         schemas.extend(named(&self.list(path).await?).filter(|name| !SCHEMAS.contains(name)).map(String::from));
@@ -99,7 +99,7 @@ impl Copier {
         run_program(&mut list).await
     }
 
-    /// All of it or nothing. The schema `public` has to be there and empty.
+    /// Restores a backup in a single transaction. The schema `public` must exist and be empty.
     pub(crate) async fn restore(&self, path: &Path) -> Result<(), Failure> {
         let chosen = chosen(&self.list(path).await?);
         let mut file =
@@ -120,7 +120,7 @@ impl Copier {
     }
 }
 
-/// For people: `` `marts` (3 tables, 1.2 MB) ``.
+/// Returns schemas for messages: `` `marts` (3 tables, 1.2 MB) ``.
 pub(crate) fn listed(schemas: &[OtherSchema]) -> String {
     let one = |schema: &OtherSchema| {
         format!("`{}` ({}, {:.1} MB)", schema.name, counted(schema.tables, "table"), schema.bytes as f64 / 1e6)
@@ -128,30 +128,31 @@ pub(crate) fn listed(schemas: &[OtherSchema]) -> String {
     schemas.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
-/// A pattern of `pg_dump` that means this name and no other.
+/// Returns a pattern for `pg_dump` that matches only this name.
 fn exactly(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// A name in the same folder: a rename within one file system is whole or nothing.
+/// Returns a path in the same folder, so that a rename stays within the file system and is atomic.
 fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{ending}"));
     path.with_file_name(name)
 }
 
-/// Entries to restore: the schema `public` is there in every database, and programs differ in whether they make it.
+/// Returns the entries to restore, without the schema `public`. It exists in every database, and versions of the
+/// program differ in whether they create it.
 fn chosen(list: &str) -> String {
     let is_public = |line: &&str| line.contains(" SCHEMA - public ") || line.contains(" COMMENT - SCHEMA public ");
     list.lines().filter(|line| !is_public(line)).flat_map(|line| [line, "\n"]).collect()
 }
 
-/// Schemas that a list of entries makes, as in `5; 2615 2200 SCHEMA - marts owner`.
+/// Returns the schemas that a list of entries creates, as in `5; 2615 2200 SCHEMA - marts owner`.
 fn named(list: &str) -> impl Iterator<Item = &str> {
     list.lines().filter_map(|line| Some(line.split_once(" SCHEMA - ")?.1.rsplit_once(' ')?.0))
 }
 
-/// Reads the one row of `schema_guard` out of a `COPY … (columns) FROM stdin;`.
+/// Reads the only row of `schema_guard` from a `COPY … (columns) FROM stdin;`.
 fn label(said: &str) -> Option<Label> {
     let mut lines = said.lines().skip_while(|line| !line.starts_with("COPY "));
     let columns = lines.next()?.split_once('(')?.1.split_once(')')?.0;
@@ -163,7 +164,7 @@ fn label(said: &str) -> Option<Label> {
     Some(Label { version: of("version")?, min_binary: of("min_binary")? })
 }
 
-/// What it wrote to standard output; what it said is the failure.
+/// Returns the standard output of a program. Fails with its standard error.
 async fn run_program(command: &mut Command) -> Result<String, Failure> {
     let program = command.as_std().get_program().to_string_lossy().into_owned();
     let child = command.stderr(Stdio::piped()).spawn().map_err(Failure::io(format!("cannot run `{program}`")))?;
@@ -175,7 +176,7 @@ async fn run_program(command: &mut Command) -> Result<String, Failure> {
     Ok(String::from_utf8_lossy(&ended.stdout).into_owned())
 }
 
-/// The same place in the words of the programs.
+/// Converts a database URL to the environment variables of the programs.
 fn variables(url: &str) -> Result<Vec<(&'static str, String)>, Failure> {
     let options = connect::options(url, "orch backup")?;
     let parts = Connection::from_uri("database", url).map_err(|error| Failure::from_error(&error))?;

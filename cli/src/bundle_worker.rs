@@ -1,5 +1,5 @@
-//! The worker of the bundle beside a standalone. It begins when its binary is there, begins again when it ended, and gives way to
-//! a new one when the binary was built again. Nothing that it does ends the standalone.
+//! The worker of the bundle beside a standalone. It starts when its binary exists, restarts after it has exited, and is
+//! replaced when the binary was rebuilt. Its failures do not stop the standalone.
 
 use crate::staff::{Staff, WorkerEnvironment};
 use nix::sys::signal::kill;
@@ -12,13 +12,14 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch::Sender;
 use tokio_util::sync::CancellationToken;
 
-/// How often the binary and the note of its build are looked at: files have no event that works on every file system. The end of
-/// a worker has one (`Staff::has_changed`).
+/// Poll interval for the binary and the progress of its build, because no notification of file changes works on every
+/// file system. The exit of a worker is notified (`Staff::has_changed`).
 const LOOK_AGAIN: Duration = Duration::from_millis(300);
-/// Beside the binary while it is built: `<pid> <built> <all>`, in crates.
+/// Extension of a file beside the binary that exists while it is built. It contains `<pid> <built> <all>`, counted in
+/// crates.
 const PROGRESS: &str = "building";
 
-/// Until `stop`; then its workers end, too.
+/// Runs workers until `stop`, then stops them.
 pub(crate) async fn run_worker(
     beside: Beside,
     place: WorkerEnvironment,
@@ -55,7 +56,8 @@ pub(crate) async fn run_worker(
     Ok(())
 }
 
-/// A new binary, or one that could not be started before; one that ended is started by the staff itself.
+/// Returns true for a new binary, and for one that could not be started before. `Staff` itself restarts a binary that
+/// has exited.
 fn should_start(staff: &Staff, found: Facts) -> bool {
     staff.is_new(found) || (staff.at_work().is_none() && staff.last_end().is_none())
 }
@@ -82,7 +84,7 @@ fn state_of(beside: &Beside, staff: &Staff, found: Option<Facts>) -> BundleState
     }
 }
 
-/// How far its build is. A note of a build that was killed counts for nothing.
+/// Returns the progress of the build in percent. `None` if the building process no longer exists.
 fn percent_built(binary: &Path) -> Option<u8> {
     let note = std::fs::read_to_string(binary.with_extension(PROGRESS)).ok()?;
     let mut words = note.split_whitespace();

@@ -1,4 +1,4 @@
-//! The clock of this machine, for what no server is asked: the database's rules wherever there is one.
+//! The clock of this machine, for commands that use no database. Otherwise the time of the database is used.
 
 use chrono::{DateTime, Utc};
 

@@ -1,4 +1,4 @@
-//! What every command may ask for: the settings, the API, a session.
+//! Context of every command: the settings, the API, a session.
 
 use crate::api::Api;
 use orch_binary::app;
@@ -25,12 +25,12 @@ impl Cx {
         Cx { of_binary, command_line }
     }
 
-    /// All commands with their flags.
+    /// Returns all commands with their flags.
     pub(crate) fn command_line(&self) -> clap::Command {
         (self.command_line)()
     }
 
-    /// The API: of the server that was named, else in this process on the database.
+    /// Returns a client of the configured server, otherwise of the API in this process on the database.
     pub(crate) async fn api(&self) -> Result<Api, Failure> {
         match self.remote()? {
             Some(api) => Ok(api),
@@ -41,7 +41,7 @@ impl Cx {
         }
     }
 
-    /// The API of a server, if one was named.
+    /// Returns a client of the configured server, if there is one.
     pub(crate) fn remote(&self) -> Result<Option<Api>, Failure> {
         let config = self.config()?;
         config.api_url()?.map(|url| Api::over_http(url, config.api_token.as_ref())).transpose()

@@ -22,8 +22,8 @@ pub(crate) fn range(spec: &DagSpec, from: WrittenDate, to: WrittenDate) -> (Date
     (first, last)
 }
 
-/// Returns the logical dates that are meant. A day means every tick of the schedule on it that is over by `now`; for a DAG without a
-/// schedule it means midnight.
+/// Returns the logical dates for dates of the command line. A day selects every tick of the schedule on that day that
+/// has ended by `now`. For a DAG without a schedule it selects midnight.
 pub(crate) fn each(spec: &DagSpec, written: &[WrittenDate], now: DateTime<Utc>) -> Result<Vec<DateTime<Utc>>, Failure> {
     let mut found = Vec::new();
     for date in written {
@@ -56,7 +56,7 @@ fn ticks(
     to: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Result<Vec<DateTime<Utc>>, Failure> {
-    // `Completed` is allowed for every DAG: what is done for a date is decided later.
+    // `Completed` is valid for every DAG. What is done for a date is decided later.
     let request = BackfillRequest {
         dates: Dates::Range { from, to, step: None },
         reprocess: Reprocess::Completed,
@@ -66,7 +66,7 @@ fn ticks(
     Ok(found.into_iter().map(|date| date.logical_date).collect())
 }
 
-/// Returns whether the schedule of a DAG has dates.
+/// Returns true if the schedule of a DAG has dates.
 pub(crate) fn has_ticks(spec: &DagSpec) -> bool {
     matches!(spec.schedule.time(), Schedule::Cron { .. } | Schedule::EveryMs(_))
 }
@@ -81,7 +81,7 @@ fn span(spec: &DagSpec, day: NaiveDate) -> (DateTime<Utc>, DateTime<Utc>) {
     (midnight(zone, day), midnight(zone, next) - TimeDelta::milliseconds(1))
 }
 
-/// Returns the first instant of a day. In some zones the clocks jump over midnight.
+/// Returns the first instant of a day. In some zones, daylight saving time skips midnight.
 fn midnight(zone: Tz, day: NaiveDate) -> DateTime<Utc> {
     let start = day.and_time(chrono::NaiveTime::MIN);
     let mut quarters = (0..=12).map(|quarter| start + TimeDelta::minutes(15 * quarter));

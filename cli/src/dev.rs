@@ -1,8 +1,8 @@
-//! `orch dev`: a standalone whose worker is the binary of a project. The project's files are watched; when one changes it is
-//! built, and if it builds, its worker takes over: the one before retires, which cuts no run short (`orch_workers`). Database,
-//! scheduler and web stay as they are: they load no code of users.
+//! `orch dev`: a standalone whose worker is the binary of a project. When a watched file of the project changes, the
+//! project is built, and the worker of the new binary takes over. The previous worker retires, which interrupts no run
+//! (`orch_workers`). Database, scheduler and web server keep running, because they load no code of users.
 //!
-//! What does not build, or does not come to work, changes nothing: whoever is at work goes on.
+//! If a build fails, or its worker does not start, the current worker continues.
 
 mod cargo;
 mod watched;
@@ -16,12 +16,12 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use watched::{Files, Watch};
 
-/// Files have no event that works everywhere.
+/// Poll interval. No notification of file changes works on every file system.
 const LOOK_AGAIN: Duration = Duration::from_millis(300);
-/// In the data folder: the next build replaces the original.
+/// Folder in the data folder with copies of the binary, because the next build overwrites the original.
 const COPIES: &str = "dev";
 
-/// Builds and runs the project until `stop`; then its workers end, too.
+/// Builds and runs the project until `stop`, then stops its workers.
 pub(crate) async fn run_project(
     project: Project,
     place: WorkerEnvironment,
@@ -44,7 +44,7 @@ pub(crate) async fn run_project(
     Ok(())
 }
 
-/// Returns the watched files of the project as they are now.
+/// Returns the current state of the watched files.
 async fn scan(project: &Project) -> Result<Files, Failure> {
     let folders = project.watched.clone();
     let scanned = tokio::task::spawn_blocking(move || Files::of(&folders)).await;

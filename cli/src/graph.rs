@@ -1,4 +1,4 @@
-//! The graph of a DAG as text for people, as a picture, as Graphviz and as Mermaid.
+//! Renders the graph of a DAG as text, SVG, Graphviz or Mermaid.
 
 use orch_binary::failure::Failure;
 use orch_spec::{DagSpec, Role, TaskSpec, TriggerRule};
@@ -43,7 +43,8 @@ pub(crate) fn draw(dag: &DagSpec, drawing: Drawing) -> String {
     }
 }
 
-/// `report[]  ← extract, clean  (all_done, setup)`, as deep as the longest way to it.
+/// Returns a line such as `report[]  ← extract, clean  (all_done, setup)` for each task, indented by the length of the
+/// longest path to it.
 fn text(dag: &DagSpec) -> String {
     let depths = depths(dag);
     let names: Vec<String> = dag
@@ -70,7 +71,7 @@ fn name(dag: &DagSpec, task: &TaskSpec) -> String {
     format!("{}{mapped}", task.task_id)
 }
 
-/// What is not as usual.
+/// Returns the properties of a task that differ from the defaults.
 fn notes(task: &TaskSpec) -> Vec<String> {
     let mut notes = Vec::new();
     if task.kind != "rust" {
@@ -88,7 +89,7 @@ fn notes(task: &TaskSpec) -> Vec<String> {
     notes
 }
 
-/// The word of an enum as it is written in data.
+/// Returns the serialized name of an enum variant.
 fn word(value: impl serde::Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(word)) => word,
@@ -96,7 +97,7 @@ fn word(value: impl serde::Serialize) -> String {
     }
 }
 
-/// The tasks are in a topological order: all upstreams come before.
+/// Returns the depth of each task. Tasks are in topological order, so upstream tasks come first.
 fn depths(dag: &DagSpec) -> Vec<usize> {
     let mut depths: Vec<usize> = Vec::with_capacity(dag.tasks.len());
     for task in &dag.tasks {

@@ -1,4 +1,5 @@
-//! Connections and variables with their secrets, which no API gives: by commands that have the database and its keys.
+//! Connections and variables with their secrets, for commands that can access the database and its keys. No API returns
+//! secrets.
 
 use crate::api::{ApiObject, ListFlags, ListQuery, connection_of};
 use crate::cx::Cx;
@@ -18,14 +19,14 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::path::Path;
 
-/// Where a listed connection is from, in the words of the backends for secrets.
+/// Source of a listed connection, with the name that the secrets backends use.
 pub(crate) const DATABASE: &str = "the database";
 const DEFAULTS: &str = "the defaults of this binary";
 
-/// How much of what is secret is asked for.
+/// Whether a command needs decrypted secrets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SecretVisibility {
-    /// Nothing is opened.
+    /// Secrets stay encrypted.
     Closed,
     Open,
 }
@@ -40,7 +41,7 @@ pub(crate) enum Existing {
 }
 
 impl Existing {
-    /// As the API says it.
+    /// Returns the value in the form of the API.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Existing::Overwrite => "overwrite",
@@ -51,8 +52,9 @@ impl Existing {
 }
 
 impl Cx {
-    /// Where tasks of that server look: files, a vault, the environment of this process, the database. A standalone that
-    /// does not run is started for this question, and ends with the session.
+    /// Returns the sources in which tasks of the server look up secrets: files, a vault, the environment of this
+    /// process, the database. Starts the database of a standalone that is not running; the server stops with the
+    /// returned session.
     pub(crate) async fn sources(&self) -> Result<(Secrets, Option<Session>), Failure> {
         let mut session = None;
         let mut sources = sources_of_server(&self.config_of_database()?)?;
@@ -65,8 +67,8 @@ impl Cx {
         Ok((secrets, session))
     }
 
-    /// The connections of the database, and behind them the default connections of the binary that the database has no entry for;
-    /// each with its place.
+    /// Lists the connections of the database, followed by the default connections that it does not override, each with
+    /// its source.
     pub(crate) async fn connections(
         &self,
         look: SecretVisibility,
@@ -90,14 +92,15 @@ impl Cx {
         } else {
             defaults = api.default_connections().await?;
         }
-        // Where rows were cut off there is no room, so the database's entries are known here.
+        // The list may have been cut off by the limit. Then `take` drops all defaults, so it does not matter that the
+        // filter misses some entries of the database.
         defaults.retain(|one| !flags.has_conditions() && stored.iter().all(|other| other.id != one.id));
         defaults.sort_by(|one, other| one.id.cmp(&other.id));
         let defaults = defaults.into_iter().map(|one| (one, DEFAULTS));
         Ok(stored.into_iter().map(|one| (one, DATABASE)).chain(defaults).take(most).collect())
     }
 
-    /// The variables of the database. A value that may not be seen is `***`.
+    /// Lists the variables of the database. Values that must stay secret are `***`.
     pub(crate) async fn variables(
         &self,
         look: SecretVisibility,
@@ -119,7 +122,7 @@ impl Cx {
         Ok(listed.iter().map(read).collect())
     }
 
-    /// Writes into the audit log that a person read a secret of the database. Vaults and files keep logs of their own.
+    /// Records in the audit log that the user read a secret of the database. Vaults and files have their own logs.
     pub(crate) async fn audit_secret_read(
         &self,
         session: Option<Session>,
@@ -139,16 +142,16 @@ impl Cx {
     }
 }
 
-/// What secrets are read for.
+/// Purpose of reading secrets.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum ReadSecrets<'a> {
-    /// To show those that were listed.
+    /// Show the listed objects.
     Show(&'a [ApiObject]),
-    /// To write all of them to a file.
+    /// Export all objects to a file.
     Export(&'a Path),
 }
 
-/// Reads rows of a noun with their secrets, and writes that into the audit log before they are given out.
+/// Reads rows with their secrets, and records that in the audit log before it returns them.
 pub(crate) async fn open_all<K: ExportFile>(
     session: &mut Session,
     config: &Config,

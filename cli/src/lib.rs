@@ -1,10 +1,10 @@
 //! The `orch` commands and process roles: the control plane.
 //!
-//! [`main`] is the whole of a binary: the command line decides whether it is a server, a worker, a body in a process of
-//! its own, or a question to a server. A command's file is `cmd/<noun>_<verb>.rs`; what several share lies beside it, and what
-//! bundles have too is in `orch-binary`.
+//! [`main`] is the complete `main` function of a binary: the command line selects whether the process is a server, a
+//! worker, a single attempt of a task, or a client of a server. A command is in `cmd/<noun>_<verb>.rs`; shared modules
+//! are beside it, and modules that bundles also use are in `orch-binary`.
 
-/// Replaces the macro of the standard library in this crate: terminals get control characters escaped.
+/// Replaces the macro of the standard library in this crate, to escape control characters in terminals.
 macro_rules! eprintln {
     ($($line:tt)+) => { orch_binary::output::print_message(format_args!($($line)+)) };
 }

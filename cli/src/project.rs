@@ -1,24 +1,24 @@
-//! The files of a new project, as `orch new` writes them. `template/src/main.rs` is compiled and tested with this repository
-//! (`dags/examples/tests/new_project.rs`), so what people begin with works.
+//! The files that `orch new` writes for a new project. `template/src/main.rs` is compiled and tested in this repository
+//! (`dags/examples/tests/new_project.rs`), so that new projects work.
 
 use std::path::{Path, PathBuf};
 
-/// Where a project gets `orch` from.
+/// Source of the crate `orch` for a project.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Dependency {
-    /// A folder with the crate `orch` in it.
+    /// A folder with the crate `orch`.
     Path(PathBuf),
     Git {
         url: String,
-        /// Branch, tag or commit, as a line of `Cargo.toml`.
+        /// Branch, tag or commit as key and value in `Cargo.toml`.
         at: Option<(&'static str, String)>,
     },
     Version(String),
 }
 
-/// The longest name that crates.io takes.
+/// Maximum length of a name on crates.io.
 const LONGEST_NAME: usize = 64;
-/// Words of Rust, and crates that every program has: neither can be the name of one more.
+/// Names that a package cannot have: keywords of Rust, and crates that every program uses.
 const TAKEN: [&str; 49] = [
     "abstract",
     "alloc",
@@ -71,7 +71,7 @@ const TAKEN: [&str; 49] = [
     "use",
 ];
 
-/// Stands above a dependency by path, which is the only machine-dependent line of a project.
+/// Comment above a dependency by path, which is the only machine-dependent line of a project.
 const PATH_COMMENT: &str = "# A checkout of orch on this machine. On another machine, write the path of its checkout, or:\n\
     # orch = { git = \"URL\", rev = \"COMMIT\" }\n";
 
@@ -80,7 +80,7 @@ const SOURCE: &str = include_str!("../template/src/main.rs");
 const README: &str = include_str!("../template/README.md");
 const IGNORED: &str = include_str!("../template/gitignore");
 
-/// Why a project cannot have this name, and another that it can have.
+/// Returns why a project cannot have this name, and a similar valid name. `None` if the name is valid.
 pub(crate) fn refuse_name(name: &str) -> Option<(String, String)> {
     let Some(first) = name.chars().next() else {
         return Some(("a project has a name".into(), "my-pipelines".into()));
@@ -105,8 +105,9 @@ pub(crate) fn refuse_name(name: &str) -> Option<(String, String)> {
 }
 
 impl Dependency {
-    /// Returns what a binary was built from, by the folder of its sources: a release if cargo had it from a registry, else the
-    /// checkout. `None` if the checkout does not exist on this machine: no registry has a version that was built from a checkout.
+    /// Returns the source that a binary was built from, determined by the folder of its sources: a release if cargo
+    /// downloaded it from a registry, otherwise the checkout. `None` if the checkout does not exist on this machine,
+    /// because no registry has a version that was built from a checkout.
     pub(crate) fn of_this_binary(sources: &Path, version: &str) -> Option<Dependency> {
         let is_of_registry = sources
             .components()
@@ -119,7 +120,7 @@ impl Dependency {
         is_orch(&orch).then_some(Dependency::Path(orch))
     }
 
-    /// The crate in a folder that somebody named: the crate itself, or the repository around it.
+    /// Returns the crate in a folder, which is either the crate itself or the repository that contains it.
     pub(crate) fn at_path(named: &Path) -> Option<Dependency> {
         let named = named.canonicalize().ok()?;
         [named.join("orch"), named].into_iter().find(|folder| is_orch(folder)).map(Dependency::Path)
@@ -141,7 +142,7 @@ impl Dependency {
         }
     }
 
-    /// Locked versions that are known to work together: those of the checkout.
+    /// Returns the lock file of the checkout, whose versions are known to work together.
     pub(crate) fn lock_file(&self) -> Option<PathBuf> {
         match self {
             Dependency::Path(orch) => {
@@ -151,7 +152,7 @@ impl Dependency {
         }
     }
 
-    /// For people.
+    /// Returns the dependency as text for messages.
     pub(crate) fn words(&self) -> String {
         match self {
             Dependency::Path(folder) => format!("`{}`", folder.display()),
@@ -162,15 +163,15 @@ impl Dependency {
     }
 }
 
-/// Returns the path of a folder below `parent` as another folder in `parent` sees it: it stays right when both are moved together.
-/// `None` if the folder is not below `parent`.
+/// Returns the path of a folder below `parent`, relative to another folder in `parent`. It stays valid if both are
+/// moved together. `None` if the folder is not below `parent`.
 fn below(folder: &Path, parent: &Path) -> Option<PathBuf> {
     let folder = folder.canonicalize().ok()?;
     let rest = folder.strip_prefix(parent.canonicalize().ok()?).ok()?;
     Some(Path::new("..").join(rest))
 }
 
-/// A folder with our crate in it, and not just one of that name.
+/// Returns true if the folder contains the crate `orch`, judged by its manifest.
 fn is_orch(folder: &Path) -> bool {
     std::fs::read_to_string(folder.join("Cargo.toml")).is_ok_and(|text| {
         let manifest = text.parse::<toml::Table>().ok();
@@ -181,13 +182,13 @@ fn is_orch(folder: &Path) -> bool {
     })
 }
 
-/// What JSON makes of a text is a string of TOML, too.
+/// Returns a TOML string. A JSON string is also a valid TOML string.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// Returns the files of a project by their paths below its folder. `parent` is the folder that contains that folder, `None` if it does
-/// not exist yet.
+/// Returns the files of a project by their paths in its folder. `parent` is the folder that contains the project's
+/// folder, or `None` if it does not exist yet.
 pub(crate) fn files(name: &str, orch: &Dependency, parent: Option<&Path>) -> [(&'static str, String); 4] {
     let filled = |text: &str| text.replace("{{name}}", name).replace("{{orch}}", &orch.toml(parent));
     [
@@ -198,7 +199,7 @@ pub(crate) fn files(name: &str, orch: &Dependency, parent: Option<&Path>) -> [(&
     ]
 }
 
-/// A ref of git is one of three things; the flag says which.
+/// Returns a dependency on a git repository, at the branch, tag or commit if one is given.
 pub(crate) fn git(url: &str, branch: Option<&str>, tag: Option<&str>, rev: Option<&str>) -> Dependency {
     let mut refs = [("branch", branch), ("tag", tag), ("rev", rev)].into_iter();
     let at = refs.find_map(|(what, name)| name.map(|name| (what, name.to_owned())));

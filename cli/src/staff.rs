@@ -1,7 +1,7 @@
-//! The workers of another binary, as processes of their own: the newest takes what is new, those before it finish what only they
-//! can run and then end. A worker that ends by itself is started again.
+//! Runs the workers of another binary as child processes. The newest worker takes new runs; previous workers finish the
+//! runs that only they can run, and then exit. A worker that exits unexpectedly is restarted.
 //!
-//! A worker hears on its standard input whether we live.
+//! Workers exit when their standard input is closed, so they do not outlive this process.
 
 mod again;
 
@@ -20,24 +20,26 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 use tokio::process::{Child, ChildStdin, Command};
 
-/// From the start of a worker until it can be seen in the database: DAGs are described and registered in a fraction of it.
+/// Maximum time from the start of a worker until it appears in the database. Building and registering DAGs takes a
+/// fraction of it.
 const START_LIMIT: Duration = Duration::from_mins(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
-/// Old workers that wait for runs of theirs to end; beyond it the oldest stops, and its runs continue in the newest version.
+/// Maximum number of old workers that wait for their runs to end. Beyond it the oldest worker stops, and its runs
+/// continue in the newest version.
 const MOST_RETIRING: usize = 8;
 
-/// Where the workers work.
+/// Environment of the workers.
 pub(crate) struct WorkerEnvironment {
     pub(crate) database_url: String,
-    /// As the command was given it.
+    /// Settings of the command line as environment variables.
     pub(crate) variables: Vec<(&'static str, String)>,
     pub(crate) data_dir: PathBuf,
-    /// Where their servers listen for the web server.
+    /// Folder for the sockets on which their servers listen for the web server.
     pub(crate) sockets: Option<PathBuf>,
 }
 
 impl WorkerEnvironment {
-    /// `given`: what the command line said.
+    /// Creates the environment. `given` contains the settings of the command line.
     pub(crate) fn new(
         config: &Config,
         given: &[(&'static str, String)],
@@ -49,7 +51,7 @@ impl WorkerEnvironment {
         place
     }
 
-    /// Other workers run the DAG files.
+    /// Creates an environment for workers that do not run DAG files.
     pub(crate) fn without_files(
         config: &Config,
         given: &[(&'static str, String)],
@@ -63,7 +65,7 @@ impl WorkerEnvironment {
             ("ORCH_PAUSED_AT_CREATION", config.paused_at_creation.to_string()),
             ("ORCH_EXAMPLES", config.examples.to_string()),
         ]);
-        // The key of the folder: the workers are told of a database, so they would not look there.
+        // A worker with a configured database does not read the key in the data folder, so the path is passed.
         let key_file = config.secret_key_file.as_ref().filter(|_| config.secret_key.is_none());
         variables.extend(key_file.map(|file| ("ORCH_SECRET_KEY_FILE", absolute(file))));
         WorkerEnvironment {
@@ -82,24 +84,25 @@ pub(crate) fn absolute(path: &Path) -> String {
 pub(crate) struct Staff {
     name: String,
     place: WorkerEnvironment,
-    /// Each worker has a copy of its binary in here, where builds would replace the original in place.
+    /// Folder with a copy of the binary for each worker, if builds would overwrite the original.
     copies: Option<PathBuf>,
     number: u32,
     /// Oldest first.
     workers: Vec<Worker>,
-    /// Time and size of the binary that was started last.
+    /// Modification time and size of the binary that was started last.
     started: Option<Facts>,
     crashes: Crashes,
-    /// The newest has ended by itself: it is started again then.
+    /// Binary and time of the next restart after the newest worker exited unexpectedly.
     again: Option<(PathBuf, Instant)>,
-    /// How the last one ended that was not meant to.
+    /// How the last worker that exited unexpectedly ended.
     last_end: String,
 }
 
 struct Worker {
     name: String,
     child: Child,
-    /// Held open until the worker has ended, because the end of its input stops it. `Child::wait` would close the `stdin` of `child`.
+    /// Held open until the worker has exited, because closing it stops the worker. `Child::wait` would close the
+    /// `stdin` of `child`.
     _stdin: Option<ChildStdin>,
     pid: Pid,
     binary: PathBuf,
@@ -107,16 +110,16 @@ struct Worker {
     began: Instant,
 }
 
-/// What a worker is there for. It only goes down.
+/// Duty of a worker. It only changes downwards in this list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Duty {
-    /// It takes what is new.
+    /// Takes new runs.
     Newest,
     Retiring,
     Stopping,
 }
 
-/// How the start of a worker ended.
+/// Result of starting a worker.
 enum Started {
     AtWork,
     Ended(ExitStatus),
@@ -124,7 +127,7 @@ enum Started {
 }
 
 impl Staff {
-    /// Their binary is run where it is.
+    /// Creates a staff that runs the binary at its original path.
     pub(crate) fn new(name: impl Into<String>, place: WorkerEnvironment) -> Staff {
         Staff {
             name: name.into(),
@@ -139,10 +142,10 @@ impl Staff {
         }
     }
 
-    /// Their binary is copied into this folder of the data folder first.
+    /// Copies each binary to this folder of the data folder before it runs.
     pub(crate) fn with_copies(self, folder: &str) -> Result<Staff, Failure> {
         let folder = self.place.data_dir.join(folder);
-        // Of one that was killed. Nobody else works in this data folder.
+        // Remove the copies of a killed process. No other process uses this data folder.
         match std::fs::remove_dir_all(&folder) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(Failure::io(format!("cannot remove `{}`", folder.display()))(error))
@@ -151,22 +154,22 @@ impl Staff {
         }
     }
 
-    /// The worker that takes new runs.
+    /// Returns the name of the worker that takes new runs.
     pub(crate) fn at_work(&self) -> Option<&str> {
         self.workers.last().filter(|worker| worker.duty == Duty::Newest).map(|worker| worker.name.as_str())
     }
 
-    /// How the newest worker ended that is not back yet.
+    /// Returns how the newest worker ended, if it has not been restarted yet.
     pub(crate) fn last_end(&self) -> Option<&str> {
         self.again.as_ref().map(|_| self.last_end.as_str())
     }
 
-    /// Whether this binary is another one than that which was started last.
+    /// Returns true if the binary differs from the one that was started last.
     pub(crate) fn is_new(&self, facts: Facts) -> bool {
         self.started != Some(facts)
     }
 
-    /// A binary was built: its worker comes to work, then those before it retire. `began`: the build.
+    /// Starts a worker of a new binary and then retires the previous ones. `began` is the start of the build.
     pub(crate) async fn take_over(&mut self, built: &Path, began: Instant) -> Result<(), Failure> {
         let facts = facts(built).map_err(Failure::io(format!("cannot read `{}`", built.display())))?;
         if !self.is_new(facts) && self.at_work().is_some() {
@@ -179,14 +182,14 @@ impl Staff {
             Some(folder) => copy(built, &folder.join(self.number.to_string()), &self.name)?,
             None => built.to_owned(),
         };
-        // What crashed before was another binary.
+        // Previous crashes were of another binary.
         self.crashes = Crashes::default();
         if let Some((before, _)) = self.again.take() {
             self.forget(&before);
         }
         if !self.start(binary.clone(), began).await? {
             if self.copies.is_some() {
-                self.forget(&binary); // the next build is another one
+                self.forget(&binary); // it is not restarted: the next build has its own copy
             } else {
                 eprintln!("{}", self.again_after(binary, Duration::ZERO));
             }
@@ -194,7 +197,7 @@ impl Staff {
         Ok(())
     }
 
-    /// Whether it came to work.
+    /// Starts a worker. Returns true if it registered in time.
     async fn start(&mut self, binary: PathBuf, began: Instant) -> Result<bool, Failure> {
         let mut worker = self.spawn(binary)?;
         match self.comes_to_work(&mut worker).await? {
@@ -242,7 +245,8 @@ impl Staff {
             command.arg("--sockets").arg(sockets);
         }
         command.envs(hidden()).envs(self.place.variables.iter().cloned());
-        // A Ctrl-C is for us: we tell them, once the rest of us is told.
+        // In their own process group, workers do not get Ctrl-C from the terminal. This process stops them after its
+        // other parts.
         command.process_group(0).stdin(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().map_err(Failure::io(format!("cannot run `{}`", binary.display())))?;
         let pid = child.id().expect("it was not waited for");
@@ -269,7 +273,8 @@ impl Staff {
         }
     }
 
-    /// Takes note of who has ended; the newest is not meant to, and is started again.
+    /// Handles exits of workers and starts those that are due. The newest worker is restarted, because it must not
+    /// exit.
     pub(crate) async fn look_after(&mut self) -> Result<(), Failure> {
         let mut left = Vec::new();
         for mut worker in std::mem::take(&mut self.workers) {
@@ -296,7 +301,7 @@ impl Staff {
         Ok(())
     }
 
-    /// Plans another start of a binary that worked for so long; says when.
+    /// Schedules a restart of a binary after it ran for `lived`. Returns a message with the delay.
     fn again_after(&mut self, binary: PathBuf, lived: Duration) -> String {
         let pause = self.crashes.pause(lived);
         self.again = Some((binary, Instant::now() + pause));
@@ -306,7 +311,7 @@ impl Staff {
         format!("it is started again in {} s, or when a file is saved that builds to something else", pause.as_secs())
     }
 
-    /// Returns when a worker has ended or one is due to start again: `look_after` has something to do then.
+    /// Returns when a worker has exited or a restart is due. Then `look_after` must be called.
     pub(crate) async fn has_changed(&mut self) {
         let again = self.again.as_ref().map(|(_, at)| *at);
         let is_due = async {
@@ -323,10 +328,11 @@ impl Staff {
         tokio::select! { () = one_ended => {}, () = is_due => {} }
     }
 
-    /// Stops all workers. Their tasks have the grace period to end.
+    /// Stops all workers. Their tasks get the grace period to end.
     pub(crate) async fn stop(&mut self) {
         self.workers.iter().for_each(|worker| worker.signal(Signal::SIGTERM));
-        // Their standard input stays open: a worker that sees its end before the signal takes the signal for the second request to stop.
+        // Their standard input stays open: a worker that sees its end before the signal would treat the signal as the
+        // second request to stop.
         for mut worker in std::mem::take(&mut self.workers) {
             if let Err(error) = worker.child.wait().await {
                 tracing::warn!(%error, worker = worker.name, "the end of a worker could not be waited for");
@@ -338,7 +344,7 @@ impl Staff {
         }
     }
 
-    /// A copy of a binary goes.
+    /// Deletes the copy of a binary.
     fn forget(&self, binary: &Path) {
         let is_copy = |folder: &&Path| self.copies.is_some() && folder.parent() == self.copies.as_deref();
         let Some(folder) = binary.parent().filter(is_copy) else { return };
@@ -374,7 +380,7 @@ impl Worker {
     }
 }
 
-/// Places of those that are to stop now, of workers in the order in which they came.
+/// Returns the indices of the workers that must stop now. `duties` are in the order in which the workers started.
 fn who_stops(duties: &[Duty]) -> Vec<usize> {
     let too_many = duties.len().saturating_sub(MOST_RETIRING + 1);
     (0..too_many).filter(|&place| duties[place] != Duty::Stopping).collect()

@@ -1,8 +1,8 @@
-//! `orch standalone`: a whole orch in one process, with a private Postgres unless another one is named. `orch dev` is the
-//! same with the workers of a project in the place of its own.
+//! `orch standalone`: all parts of orch in one process, with a private Postgres unless a database is configured. `orch
+//! dev` does the same with workers of a project instead of a worker in this process.
 //!
-//! What can overlap does: Postgres starts on a thread while the DAGs are described here; the web server answers as soon
-//! as the schema is there. `ORCH_LOG=debug` tells what took how long.
+//! Start-up work runs concurrently: Postgres starts on a thread while the DAGs are built, and the web server responds
+//! as soon as the schema exists. `ORCH_LOG=debug` logs the duration of each phase.
 
 use crate::bundle_worker::run_worker;
 use crate::cx::Cx;
@@ -34,42 +34,45 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::watch::Sender;
 
-/// A command may hold the folder for a moment, to ask the database of a standalone that did not run.
+/// Timeout for the lock on the data folder. A command may hold it briefly, to query the database of a standalone that
+/// is not running.
 const PATIENCE: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
-/// Time for the private server to stop after a second signal.
+/// Timeout for the private server to stop after a second signal.
 const HURRIED_STOP: Duration = Duration::from_millis(500);
-/// The system takes 107 bytes.
+/// Maximum length of a socket path on Linux, in bytes.
 const MOST_SOCKET_PATH: usize = 107;
 
-/// Key and default of a setting that `orch standalone` and `orch dev` change: users who try orch expect new DAGs to run.
+/// Key and default of a setting that `orch standalone` and `orch dev` override: users who try orch expect new DAGs to
+/// run.
 pub(crate) const PAUSED_AT_CREATION: (&str, &str) = ("paused_at_creation", "false");
 
-/// The binary that brings the pipelines that orch ships.
+/// The binary with the pipelines that orch ships.
 const PIPELINES: &str = "orch-pipelines";
 
-/// Whether there is a web server.
+/// Whether to run a web server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Web {
     Served,
     Absent,
 }
 
-/// Whose DAGs are run.
+/// Which DAGs to run.
 pub(crate) enum Work {
-    /// In this process, and in one of the bundle beside it; with what the command line said, for that.
+    /// The DAGs of this binary, in this process, and those of the bundle beside it, in a child process that gets these
+    /// settings of the command line.
     OfThisBinary(Vec<(&'static str, String)>),
-    /// In processes of its own; with what the command line said, for them.
+    /// The DAGs of a project, in child processes that get these settings of the command line.
     OfProject(Project, Vec<(&'static str, String)>),
 }
 
-/// What works here.
+/// The prepared work of this process.
 enum Workforce {
     Worker(Bundle, BodyOf, Vec<(&'static str, String)>),
     Project(Project, Vec<(&'static str, String)>),
 }
 
-/// The whole life of a standalone.
+/// Runs a standalone until it ends.
 pub(crate) fn run_standalone(cx: &Cx, config: &Config, web: Web, work: Work) -> Outcome {
     roles::start_process(config)?;
     let phases = Phases { began: cx.began };
@@ -94,15 +97,15 @@ pub(crate) fn run_standalone(cx: &Cx, config: &Config, web: Web, work: Work) -> 
     phases.tell("the database answers");
     let workforce = workforce?;
     let served = parts::block_on(serve(config, (&workforce, &folder), &database, listener, phases));
-    // The clients of the database have ended with their runtime.
+    // Stop the database only now, when its clients have ended with their runtime.
     let is_hurried = matches!(served, Ok(Exit::Failed));
     parts::block_on(stop_database(database, is_hurried))?;
     phases.tell("it is down");
     served
 }
 
-/// Waits until the private server has stopped, or for a signal. `is_hurried`: a second signal came, so the timeout is `HURRIED_STOP`. The
-/// watchdog of the server stops it when this process has ended.
+/// Waits until the private server has stopped, or for a signal. With `is_hurried` (a second signal was received), waits
+/// at most `HURRIED_STOP`. The server's watchdog stops it after this process has exited.
 async fn stop_database(database: Database, is_hurried: bool) -> Outcome {
     let mut signals = Signals::hear()?;
     let stopped = tokio::task::spawn_blocking(move || drop(database));
@@ -114,7 +117,7 @@ async fn stop_database(database: Database, is_hurried: bool) -> Outcome {
     Ok(Exit::Done)
 }
 
-/// The folder of DAG files: the usual one is made when it is missing.
+/// Returns the folder of DAG files. Creates the default one if it does not exist.
 fn dags_folder(config: &Config) -> Result<PathBuf, Failure> {
     if let Some(found) = files::folder(config)? {
         return Ok(found);
@@ -124,7 +127,8 @@ fn dags_folder(config: &Config) -> Result<PathBuf, Failure> {
     Ok(usual)
 }
 
-/// Where servers of the bundle listen for the web server. `None`: the folder's path is too long for a socket.
+/// Creates the folder for sockets on which servers of the bundle listen for the web server. `None` if its path is too
+/// long for a socket.
 fn sockets(config: &Config) -> Result<Option<PathBuf>, Failure> {
     let folder = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone()).join("sockets");
     if socket(&folder, "serving").as_os_str().len() > MOST_SOCKET_PATH {
@@ -159,7 +163,7 @@ async fn serve(
     parts.run_until_ended(&mut signals).await
 }
 
-/// Starts all parts. A signal may end this at any time.
+/// Starts all parts. A signal may cancel this at any point.
 async fn start(
     config: &Config,
     (workforce, folder): (&Workforce, &PathBuf),
@@ -184,7 +188,7 @@ async fn start(
     let config = &secrets::with_key(config)?;
     let mut parts = Parts::new(url, "orch standalone", roles::SCHEDULER_CONNECTIONS.max(roles::WORKER_CONNECTIONS))?;
     let mut web = None;
-    // The server responds from here on; it is ready once the DAGs are registered.
+    // The server responds from here on, and is ready when the DAGs are registered.
     let is_set_up = Arc::new(AtomicBool::new(false));
     let is_project = matches!(workforce, Workforce::Project(..));
     let dag_files_read = Arc::new(AtomicBool::new(false));
@@ -192,7 +196,7 @@ async fn start(
     let sockets = sockets(config)?;
     let mut password = None;
     if let Some(listener) = listener {
-        // Before the server responds: a login with the right password would be refused while the user does not exist.
+        // Create the user before the server responds: otherwise a login with the right password could be refused.
         let admin = async |db: &mut PgConnection| web_role::admin(db, config).await;
         password = roles::repeat_if_lost(config, session, &mut db, admin).await?;
         let address = listener.local_addr().map_err(Failure::io("cannot listen"))?;
@@ -235,11 +239,11 @@ async fn start(
         version: env!("CARGO_PKG_VERSION").into(),
     };
     found.write(&config.data_dir)?;
-    // It has done its work; what it held is free for others.
+    // Close the connection of the start, which is no longer needed.
     db.close().await?;
     phases.tell("it is up");
     announce(config, (workforce, folder), web.as_deref(), password.as_ref());
-    // It says what it does, so after the rest.
+    // Started after the announcement, because it prints progress.
     match workforce {
         Workforce::Project(project, variables) => {
             let place = WorkerEnvironment { sockets, ..WorkerEnvironment::new(config, variables, url, folder) };
@@ -249,7 +253,7 @@ async fn start(
             if let Some(beside) = Beside::of(config) {
                 let mut place =
                     WorkerEnvironment { sockets, ..WorkerEnvironment::without_files(config, variables, url) };
-                // Those of its own kinds are read by the bundle.
+                // The bundle reads its own kinds of files.
                 let kinds = [
                     ("ORCH_ENDPOINTS_FOLDER", &config.endpoints_folder),
                     ("ORCH_STREAMS_FOLDER", &config.streams_folder),
@@ -263,7 +267,7 @@ async fn start(
     Ok(parts)
 }
 
-/// People read standard error; a script reads the address on standard output.
+/// Prints how to use the standalone. Standard error is for users; the address goes to standard output for scripts.
 fn announce(config: &Config, (workforce, folder): (&Workforce, &Path), web: Option<&str>, password: Option<&Password>) {
     let version = env!("CARGO_PKG_VERSION");
     match workforce {
@@ -287,7 +291,7 @@ fn announce(config: &Config, (workforce, folder): (&Workforce, &Path), web: Opti
         let beside =
             Beside::of(config).filter(|beside| config.examples && beside.path.exists()).map(|beside| beside.name());
         if let Some(dag_id) = dag_to_try(&own, beside.as_deref()) {
-            // As it was called: `orch` may not be in the PATH.
+            // The path with which the user called it, because `orch` may not be in the PATH.
             let program = std::env::args().next().unwrap_or_else(|| "orch".into());
             eprintln!("  try       {program} dags trigger {dag_id} --wait");
         }
@@ -297,22 +301,23 @@ fn announce(config: &Config, (workforce, folder): (&Workforce, &Path), web: Opti
     if let Some(web) = web
         && !stdout.is_terminal()
     {
-        // Nobody may read it any more; that is no reason to end.
+        // A closed pipe is not a reason to stop.
         if let Err(error) = writeln!(stdout, "{web}").and_then(|()| stdout.flush()) {
             tracing::debug!(%error, "the address could not be printed");
         }
     }
 }
 
-/// The flagship, if this binary has it or the pipelines are beside it; else the first of this binary.
+/// Returns the flagship DAG if this binary or the pipelines beside it contain it, otherwise the first DAG of this
+/// binary.
 fn dag_to_try<'a>(own: &[&'a str], beside: Option<&str>) -> Option<&'a str> {
     if own.contains(&FLAGSHIP) || beside == Some(PIPELINES) { Some(FLAGSHIP) } else { own.first().copied() }
 }
 
-/// What the data folder is owned for.
+/// The database of a standalone. Both kinds hold the lock on the data folder.
 enum Database {
     Private(Cluster),
-    /// Somebody else's server; the folder is ours all the same.
+    /// A configured server. The data folder is locked too.
     Named {
         url: String,
         _lock: File,
@@ -320,7 +325,7 @@ enum Database {
 }
 
 impl Database {
-    /// Owns the folder and opens the database. Another standalone in the same folder is refused at once.
+    /// Locks the folder and opens the database. Fails immediately if another standalone runs in the same folder.
     fn open(data_dir: &Path, named: Option<&str>) -> Result<Database, ClusterError> {
         let began = Instant::now();
         loop {
@@ -344,7 +349,7 @@ impl Database {
         }
     }
 
-    /// The URL in `standalone.json`.
+    /// Returns the URL for `standalone.json`.
     fn url_for_commands(&self) -> String {
         match self {
             Database::Private(cluster) => cluster.url(),
@@ -359,7 +364,7 @@ impl Database {
         }
     }
 
-    /// Names the data folder if its disk is full.
+    /// Converts a failed statement. If the disk is full, the message contains the data folder.
     fn statement_failure(&self, config: &Config, error: StoreError) -> Failure {
         match self {
             Database::Private(_) if error.is_disk_full() => full_disk(&config.data_dir, &error),
@@ -384,7 +389,7 @@ fn pause() {
     std::thread::sleep(LOOK_AGAIN);
 }
 
-/// How long things took since the process began.
+/// Logs durations since the start of the process.
 #[derive(Debug, Clone, Copy)]
 struct Phases {
     began: Instant,

@@ -1,4 +1,4 @@
-//! From the configuration to what the web server is told.
+//! Builds the configuration of the web server and of the API in this process.
 
 use orch_binary::config::Config;
 use orch_binary::failure::Failure;
@@ -13,7 +13,7 @@ use sqlx::{Connection as _, PgConnection};
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use tokio::net::TcpListener;
 
-/// The web server as a part of a process.
+/// Adds the web server to a process.
 pub(crate) fn add(parts: &mut Parts, config: WebConfig, listener: TcpListener) {
     let (hints, stop) = (parts.hints(), parts.stop_token());
     parts.add(async move { orch_web::serve(config, hints, listener, stop).await.map_err(failure) });
@@ -47,7 +47,7 @@ pub(crate) fn web(config: &Config, url: &str) -> Result<WebConfig, Failure> {
     })
 }
 
-/// What the API needs without a network.
+/// Returns the configuration of the API in this process, without a network.
 pub(crate) fn here(config: &Config, url: &str) -> Result<WebConfig, Failure> {
     let sources = secrets::sources(config)?;
     Ok(WebConfig {
@@ -64,7 +64,7 @@ pub(crate) fn here(config: &Config, url: &str) -> Result<WebConfig, Failure> {
     })
 }
 
-/// People reach the server by https: it has a certificate, or its proxy has one.
+/// Returns true if users connect by HTTPS: the server has a certificate, or it is assumed that its proxy has one.
 fn is_https(config: &Config) -> bool {
     config.ssl_cert.is_some() || (!config.trusted_proxies.is_empty() && !config.insecure_http)
 }
@@ -89,7 +89,7 @@ pub(crate) async fn admin(db: &mut PgConnection, config: &Config) -> Result<Opti
     Ok(if let Admin::Generated(password) = admin { Some(password) } else { None })
 }
 
-/// Takes the port before anything else is done: that it is taken is the commonest mistake.
+/// Binds the port before other work starts, because a port in use is the most common mistake.
 pub(crate) fn listen(config: &Config) -> Result<std::net::TcpListener, Failure> {
     let (host, port) = (config.host.as_str(), config.port);
     if !is_https(config) && !config.insecure_http && !is_loopback(host, port) {
@@ -110,12 +110,13 @@ pub(crate) fn listen(config: &Config) -> Result<std::net::TcpListener, Failure> 
     })
 }
 
-/// A name that cannot be found is told when it is listened at.
+/// Returns true if all addresses of the host are loopback addresses. Also returns true for an unknown host, because
+/// binding it fails with a better message.
 fn is_loopback(host: &str, port: u16) -> bool {
     (host, port).to_socket_addrs().map_or(true, |mut addresses| addresses.all(|address| address.ip().is_loopback()))
 }
 
-/// Where people reach a server that listens at `address`.
+/// Returns the URL under which users on this machine reach a server that listens at `address`.
 pub(crate) fn address_for_people(config: &Config, address: SocketAddr) -> String {
     let scheme = if config.ssl_cert.is_some() { "https" } else { "http" };
     let place = match address {

@@ -1,4 +1,4 @@
-//! What cargo knows of a project, and how it is built.
+//! Reads projects with `cargo metadata`, and builds them.
 
 use orch_binary::failure::Failure;
 use serde_json::Value;
@@ -7,19 +7,19 @@ use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 
-/// A package with a binary in it.
+/// A package that contains a binary.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Project {
-    /// Of the binary.
+    /// Name of the binary.
     pub(crate) name: String,
     pub(crate) root: PathBuf,
-    /// Folders of the packages that are its workspace.
+    /// Folders of the packages in its workspace.
     pub(crate) watched: Vec<PathBuf>,
     pub(crate) is_release: bool,
 }
 
 impl Project {
-    /// The project of a folder, or of the nearest one above it that is one.
+    /// Finds the project of a folder or of its nearest parent folder with a `Cargo.toml`.
     pub(crate) async fn find(folder: &Path, binary: Option<&str>) -> Result<Project, Failure> {
         let folder = folder
             .canonicalize()
@@ -45,7 +45,8 @@ impl Project {
         Project::of_metadata(&metadata, &manifest, binary)
     }
 
-    /// `manifest` is that of the package, or of a workspace of which one package has the binary.
+    /// Selects the binary from the output of `cargo metadata`. `manifest` belongs to the package, or to a workspace in
+    /// which one package has the binary.
     fn of_metadata(metadata: &Value, manifest: &Path, wished: Option<&str>) -> Result<Project, Failure> {
         let packages: Vec<&Value> = metadata["packages"].as_array().into_iter().flatten().collect();
         let is_here = |package: &&Value| package["manifest_path"].as_str() == manifest.to_str();
@@ -82,7 +83,8 @@ impl Project {
         Ok(Project { name: name.into(), root, watched, is_release: false })
     }
 
-    /// Builds it; what the compiler says goes to standard error. None: it does not build.
+    /// Builds the binary and returns its path. Messages of the compiler go to standard error. `None` if the build
+    /// fails.
     pub(crate) async fn build(&self) -> Result<Option<PathBuf>, Failure> {
         let mut command = Command::new("cargo");
         command.args(["build", "--message-format", "json-render-diagnostics", "--bin", &self.name]);
@@ -99,7 +101,7 @@ impl Project {
         Ok(built.filter(|_| ended.success()))
     }
 
-    /// A path as people in the project's folder see it.
+    /// Returns a path relative to the folder of the project, for messages.
     pub(crate) fn relative_path(&self, path: &Path) -> String {
         path.strip_prefix(&self.root).unwrap_or(path).display().to_string()
     }
@@ -124,7 +126,7 @@ fn binaries(package: &Value) -> Vec<&str> {
     targets.filter(is_binary).filter_map(|target| target["name"].as_str()).collect()
 }
 
-/// Where the binary is, if this line of cargo's says so.
+/// Returns the path of the binary if this line of cargo's output contains it.
 fn executable(line: &str, name: &str) -> Option<PathBuf> {
     let said: Value = serde_json::from_str(line).ok()?;
     let is_it = said["reason"] == "compiler-artifact" && said["target"]["name"] == name;

@@ -1,24 +1,24 @@
-//! The files a project is built from, and whether they have changed and come to rest.
+//! The source files of a project, and whether they have changed and are stable.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// A project with more is not one that anybody edits by hand.
+/// Maximum number of watched files, more than any project with handwritten sources has.
 const MOST_FILES: usize = 20_000;
-/// Folders in folders.
+/// Maximum depth of nested folders.
 const DEEPEST: usize = 32;
-/// The file of locked versions, which cargo writes itself while it builds.
+/// The lock file, which cargo itself writes during builds.
 const LOCK_FILE: &str = "Cargo.lock";
-/// Of a package, besides what is below `src`.
+/// Watched files of a package outside `src`.
 const BESIDE: [&str; 4] = ["Cargo.toml", LOCK_FILE, "build.rs", ".cargo/config.toml"];
 
-/// Each file with its time and its size.
+/// Modification time and size in bytes of each file.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Files(BTreeMap<PathBuf, (SystemTime, u64)>);
 
 impl Files {
-    /// Those of packages in these folders. What cannot be read is not there.
+    /// Scans the packages in these folders. Files that cannot be read are skipped.
     pub(crate) fn of(packages: &[PathBuf]) -> Files {
         let mut found = BTreeMap::new();
         for package in packages {
@@ -46,7 +46,7 @@ fn add(path: &Path, found: &mut BTreeMap<PathBuf, (SystemTime, u64)>) {
     }
 }
 
-/// Hidden files and those that editors put beside a file while they write it are nobody's sources.
+/// Adds the files of a folder. Skips hidden files, and files that editors create temporarily while they save.
 fn walk(folder: &Path, depth: usize, found: &mut BTreeMap<PathBuf, (SystemTime, u64)>) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
@@ -67,7 +67,7 @@ fn is_lock_file(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name == LOCK_FILE)
 }
 
-/// Who saves several files at once is built for once.
+/// Detects changes. Several files that are saved together trigger only one build.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
     built: Option<Files>,
@@ -75,7 +75,8 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// What changed since the last build, once two polls have seen the same. The first poll finds that nothing was built.
+    /// Returns the files that changed since the last build, once two polls have seen the same state. The first poll
+    /// returns an empty list, which triggers the first build.
     pub(crate) fn poll_changes(&mut self, now: Files) -> Option<Vec<PathBuf>> {
         let Some(built) = &self.built else {
             self.built = Some(now);
@@ -91,8 +92,8 @@ impl Watch {
         Some(changed)
     }
 
-    /// Records the lock files as built, in the state that they have after a build. Cargo completes the lock file of a new project
-    /// during its first build; without this call, that change would start a second build.
+    /// Records the state of the lock files after a build as built. Cargo completes the lock file of a new project
+    /// during its first build; without this call, that change would trigger a second build.
     pub(crate) fn adopt_lock_files(&mut self, now: &Files) {
         let Some(built) = &mut self.built else { return };
         built.0.retain(|path, _| !is_lock_file(path));

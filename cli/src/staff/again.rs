@@ -1,9 +1,10 @@
-//! How soon a worker that ended by itself is started again: at once, and later each time when it does not last. A binary that
-//! crashes at its start would otherwise be started ten times a second, and what it says would scroll by.
+//! Delays of restarts after unexpected exits. The first restart is immediate; if the worker exits again soon, the delay
+//! doubles. Without a delay, a binary that crashes at its start would be started ten times a second, and its messages
+//! would scroll by.
 
 use std::time::Duration;
 
-/// Whoever has worked for so long crashed for another reason than at its start.
+/// Running time after which an exit is not caused by the start, so the delay is reset.
 const LASTS: Duration = Duration::from_mins(1);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -14,7 +15,7 @@ pub(super) struct Crashes {
 }
 
 impl Crashes {
-    /// Until the next start of one that lived so long.
+    /// Returns the delay before the next start of a worker that ran for `lived`.
     pub(super) fn pause(&mut self, lived: Duration) -> Duration {
         if lived >= LASTS {
             self.in_a_row = 0;
