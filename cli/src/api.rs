@@ -66,7 +66,7 @@ pub(crate) struct Api {
     base: String,
 }
 
-/// How requests are sent.
+/// Transport of the requests.
 enum Door {
     /// Over HTTP, with the value of the `Authorization` header.
     Http(ureq::Agent, Option<String>),

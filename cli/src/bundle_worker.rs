@@ -84,7 +84,7 @@ fn state_of(beside: &Beside, staff: &Staff, found: Option<Facts>) -> BundleState
     }
 }
 
-/// Returns the progress of the build in percent. `None` if the building process no longer exists.
+/// Returns the progress of the build in percent. `None` if no build is running.
 fn percent_built(binary: &Path) -> Option<u8> {
     let note = std::fs::read_to_string(binary.with_extension(PROGRESS)).ok()?;
     let mut words = note.split_whitespace();

@@ -1,4 +1,4 @@
-//! The tree of commands. Each is a file: what it takes, one call into the engine, what it prints.
+//! The tree of commands. Each command is a file: its arguments, one call to the engine or the API, and its output.
 
 mod alerts;
 mod announcements;
@@ -87,8 +87,8 @@ use orch_binary::cmd::{dags_test, tasks_test, worker};
 use orch_binary::failure::Outcome;
 use orch_deeds::kept::{Announcement, Connection, Topic, Variable};
 
-/// A family of commands: a line for each, with its name and its arguments. Their `run` asks a server, unless the line says that
-/// it does without a runtime (`at_once`), or even without settings (`alone`).
+/// Defines a group of commands, each with its name and its arguments. Their `run` is async by default; `at_once` marks
+/// commands that run without a runtime, and `alone` those that also need no settings.
 macro_rules! family {
     ($name:ident { $($(#[$help:meta])* $command:ident($arguments:ty) $($how:ident)?,)+ }) => {
         #[derive(Debug, clap::Subcommand)]
@@ -118,7 +118,7 @@ macro_rules! family {
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
-    // Its options are those of every role.
+    // Boxed, because it has the options of every role.
     Standalone(Box<standalone::Standalone>),
     New(Box<new::New>),
     Dev(Box<dev::Dev>),
@@ -418,7 +418,7 @@ impl Command {
             Command::Variables(variables) => variables.run(cx),
             Command::Secrets(secrets) => secrets.run(cx),
             Command::Users(Users::List(list)) => block_on(list.run(cx)),
-            // Refused before a password is typed, or anything else is asked.
+            // Fail without a database before the user types a password or answers questions.
             Command::Users(users) => cx.config_of_database().and_then(|_| users.run(cx)),
             Command::Db(db) => cx.config_of_database().and_then(|_| db.run(cx)),
             Command::Jobs(jobs) => jobs.run(cx),

@@ -56,7 +56,7 @@ fn ticks(
     to: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Result<Vec<DateTime<Utc>>, Failure> {
-    // `Completed` is valid for every DAG. What is done for a date is decided later.
+    // `Completed` is valid for every DAG. A later step decides what is done for each date.
     let request = BackfillRequest {
         dates: Dates::Range { from, to, step: None },
         reprocess: Reprocess::Completed,

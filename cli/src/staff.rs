@@ -94,7 +94,7 @@ pub(crate) struct Staff {
     crashes: Crashes,
     /// Binary and time of the next restart after the newest worker exited unexpectedly.
     again: Option<(PathBuf, Instant)>,
-    /// How the last worker that exited unexpectedly ended.
+    /// Description of the last unexpected exit of a worker.
     last_end: String,
 }
 

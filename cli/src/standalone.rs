@@ -1,5 +1,5 @@
-//! `orch standalone`: all parts of orch in one process, with a private Postgres unless a database is configured. `orch
-//! dev` does the same with workers of a project instead of a worker in this process.
+//! `orch standalone`: all parts of orch in one process, with a private Postgres unless a database is configured.
+//! `orch dev` does the same with workers of a project instead of a worker in this process.
 //!
 //! Start-up work runs concurrently: Postgres starts on a thread while the DAGs are built, and the web server responds
 //! as soon as the schema exists. `ORCH_LOG=debug` logs the duration of each phase.

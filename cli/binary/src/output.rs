@@ -167,8 +167,8 @@ impl Record {
     }
 }
 
-/// Writes to standard output. Control characters except colors are escaped for a terminal. A closed pipe, as with `|
-/// head`, is not a failure.
+/// Writes to standard output. Control characters except colors are escaped for a terminal. A closed pipe, as with
+/// `| head`, is not a failure.
 pub fn print(text: &str) -> Outcome {
     if std::io::stdout().is_terminal() { write(&terminal::escape_except_colors(text)) } else { write(text) }
 }

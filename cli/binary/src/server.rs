@@ -244,7 +244,8 @@ impl Serving {
 
     /// Returns a connection in the same way as tasks find it.
     ///
-    /// # Errors Fails if the connection does not exist or the database cannot be reached.
+    /// # Errors
+    /// Fails if the connection does not exist or the database cannot be reached.
     #[boxed]
     pub async fn connection(&self, id: &str) -> TaskResult<Connection> {
         (self.find)(id).await
@@ -257,7 +258,8 @@ impl Serving {
 
     /// Returns the current time of the database.
     ///
-    /// # Errors Fails if the database cannot be reached.
+    /// # Errors
+    /// Fails if the database cannot be reached.
     #[boxed]
     pub async fn now(&self) -> TaskResult<DateTime<Utc>> {
         Ok(orch_store::stream::now(&mut *self.pool.acquire().await?).await?)
@@ -266,7 +268,8 @@ impl Serving {
     /// Appends records to a topic of the built-in log in one transaction. Creates the topic with this number of
     /// partitions if it does not exist.
     ///
-    /// # Errors Fails without appending anything if the database cannot be reached or a record is too large.
+    /// # Errors
+    /// Fails without appending anything if the database cannot be reached or a record is too large.
     #[boxed]
     pub async fn produce(&self, topic: &str, partitions: i16, records: &[NewRecord]) -> TaskResult<()> {
         let mut tx = self.pool.begin().await?;

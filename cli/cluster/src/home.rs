@@ -44,7 +44,7 @@ pub struct Home {
     address: Address,
 }
 
-/// How clients connect to the server.
+/// The address at which clients connect to the server.
 #[derive(Debug)]
 enum Address {
     Socket,
@@ -189,8 +189,9 @@ impl Home {
 
 /// Access to `<data_dir>/postgres` for the server's programs.
 ///
-/// The account of the server often has no permission for the parent folders: root's home and every `mktemp -d` are
-/// 0700. So this process opens the folder and the programs inherit the handle, and no permissions have to be widened.
+/// The account of the server often has no permission for the parent folders, such as root's home or a `mktemp -d`
+/// folder (0700). So this process opens the folder and the programs inherit the handle, and no permissions have to be
+/// widened.
 pub(crate) struct Passage {
     root: PathBuf,
     _handle: Option<File>,

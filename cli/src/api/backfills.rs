@@ -15,7 +15,7 @@ type Moment = DateTime<Utc>;
 /// Maximum number of dates of a backfill that are read.
 const MOST_DATES: usize = 10_000;
 
-/// What a backfill would do for a date.
+/// A date of a planned backfill, and what the backfill would do for it.
 #[derive(Debug, Clone)]
 pub(crate) struct PlannedDate {
     pub(crate) logical_date: DateTime<Utc>,

@@ -25,7 +25,7 @@ pub(crate) struct ClearRequest {
     pub(crate) latest: bool,
 }
 
-/// What a request would clear in a run.
+/// The instances that a request would clear in a run.
 #[derive(Debug)]
 pub(crate) struct WouldClear {
     /// At most the first thousand instances.

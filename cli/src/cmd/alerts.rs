@@ -13,7 +13,7 @@ use orch_store::list::Search;
 use serde_json::json;
 use std::time::{Duration, Instant};
 
-/// A receiver has ten seconds, and senders look every few seconds.
+/// Timeout for a test alert. A receiver has 10 s to respond, and senders poll every few seconds.
 const PATIENCE: Duration = Duration::from_secs(20);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 

@@ -27,7 +27,7 @@ impl Checks {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let api = cx.api().await?;
         let known = api.assets_called(&self.asset).await?;
-        // A contract may be about data that no DAG names: it is found by its URI all the same.
+        // No DAG needs to refer to the data of a contract, so the argument is used as a URI if no asset matches.
         let uri = known.first().map_or(&self.asset, |asset| &asset.uri);
         let mut own = vec![("uri".to_owned(), uri.clone())];
         own.extend(self.outcome.map(|outcome| ("outcome".to_owned(), outcome.to_string())));

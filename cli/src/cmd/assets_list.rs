@@ -140,7 +140,7 @@ impl ShowAssetDetails {
     }
 }
 
-/// In a word; nothing where nobody promised anything.
+/// Returns the freshness of an asset. `None` if no freshness was promised.
 fn freshness(asset: &AssetRow) -> Option<&'static str> {
     asset.fresh_within_ms.map(|_| if asset.stale_since.is_some() { "stale" } else { "fresh" })
 }

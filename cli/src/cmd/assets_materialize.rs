@@ -1,4 +1,4 @@
-//! `orch assets materialize`: runs the one DAG that produces an asset.
+//! `orch assets materialize`: starts a run of the only DAG that produces an asset.
 
 use super::assets_list::AssetFlags;
 use crate::cx::Cx;

@@ -45,7 +45,7 @@ pub(crate) struct WaitForBackfill {
     timeout: TimeoutFlag,
 }
 
-/// A look counts what a backfill has: this is soon enough for a person.
+/// Poll interval. A poll counts all dates of the backfill, and users do not need faster updates.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 impl PauseBackfill {

@@ -1,4 +1,4 @@
-//! `orch backfill create`, and `orch dags backfill` as it was spelt in Airflow 2.
+//! `orch backfill create`, and `orch dags backfill`, the form of Airflow 2.
 
 use super::backfill_list::listing;
 use crate::api::PlannedDate;
@@ -185,7 +185,7 @@ impl CreateBackfill {
         listing(&[row]).print(self.output.format)
     }
 
-    /// A range of dates of a DAG whose schedule has no dates.
+    /// Returns the failure for a range of dates if the schedule of the DAG has no dates.
     fn without_schedule(&self, dag_id: &str) -> Failure {
         let hint = if self.is_dags_backfill {
             format!(

@@ -67,7 +67,7 @@ impl ShowBackfill {
     }
 }
 
-/// How it stands, in a word.
+/// Returns the state of a backfill.
 pub(super) fn state(row: &BackfillRow) -> &'static str {
     match () {
         () if row.is_cancelled => "cancelled",
@@ -78,7 +78,7 @@ pub(super) fn state(row: &BackfillRow) -> &'static str {
     }
 }
 
-/// `running, 3 of 10 dates are over, 1 failed`.
+/// Returns the progress, such as `running, 3 of 10 dates are over, 1 failed`.
 pub(super) fn describe_progress(row: &BackfillRow) -> String {
     let failed = if row.failed > 0 { format!(", {} failed", row.failed) } else { String::new() };
     format!("{}, {} of {} dates are over{failed}", state(row), row.over(), row.total())

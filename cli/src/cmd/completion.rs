@@ -91,8 +91,8 @@ async fn dags_of_server(cx: &Cx, prefix: &str) -> Result<Vec<Candidate>, Failure
     Ok(dags.iter().map(|dag| Candidate::new(&dag.dag_id, &dag.description)).collect())
 }
 
-/// Returns whether a server is named or the standalone of the data folder runs. Other commands start the database of a
-/// stopped standalone, which takes longer than a user waits for completions.
+/// Returns true if a server is configured or the standalone of the data folder runs. Other commands start the database
+/// of a stopped standalone, which takes longer than a user waits for completions.
 fn is_server_running(cx: &Cx) -> Result<bool, Failure> {
     let config = cx.config()?;
     if config.api_url()?.is_some() || config.database_url.is_some() {

@@ -1,4 +1,4 @@
-//! `orch config list` and `orch config get-value`: every setting, its value and where it comes from.
+//! `orch config list` and `orch config get-value`: every setting with its value and its source.
 
 use crate::cx::Cx;
 use crate::standalone::PAUSED_AT_CREATION;

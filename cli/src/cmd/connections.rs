@@ -1,4 +1,5 @@
-//! `orch connections list`, `get`, `export` and `import`. Airflow and the backend for files read the same files.
+//! `orch connections list`, `get`, `export` and `import`. The file formats are those of Airflow and of the file backend
+//! for secrets.
 
 use super::kept::{ShowFlags, export, get, import, no_such};
 use crate::api::{ListFlags, connection_of};
@@ -135,7 +136,7 @@ impl ImportConnections {
     }
 }
 
-/// With the place that has it, and the session that a command with no server of its own began.
+/// Looks a connection up as tasks do. Also returns the name of its source, and the session if one was opened.
 pub(super) async fn as_tasks_find_it(cx: &Cx, id: &str) -> Result<(Connection, String, Option<Session>), Failure> {
     let (secrets, session) = cx.sources().await?;
     let (found, place) = secrets.connection_and_place(id).await.map_err(|error| {
@@ -145,7 +146,7 @@ pub(super) async fn as_tasks_find_it(cx: &Cx, id: &str) -> Result<(Connection, S
     Ok((found, place, session))
 }
 
-/// A connection under the titles of the list.
+/// Returns the properties of a connection with the column names of the list.
 fn properties(connection: &Connection, from: &str, look: SecretVisibility) -> [(&'static str, Value); 11] {
     let (shown, uri) = match look {
         SecretVisibility::Open => (connection.clone(), connection.to_uri()),
@@ -166,7 +167,7 @@ fn properties(connection: &Connection, from: &str, look: SecretVisibility) -> [(
     ]
 }
 
-/// With `***` as it is, and without `extra`.
+/// Returns the URI without `extra`, and with `***` instead of secrets.
 fn masked_uri(connection: &Connection) -> String {
     let masked = Connection { extra: Map::new(), ..connection.masked() };
     masked.to_uri().replace("%2A%2A%2A", MASK)

@@ -1,5 +1,5 @@
-//! `orch connections add`, with Airflow's flags. What is secret had better not stand on a command line: each flag that
-//! may hold a secret reads it from standard input when it is `-`.
+//! `orch connections add`, with Airflow's flags. Secrets should not be on a command line, so each flag that may contain
+//! one reads it from standard input if it is `-`.
 
 use crate::api::connection_body;
 use crate::cx::Cx;
@@ -59,7 +59,7 @@ impl AddConnection {
         Ok(Exit::Done)
     }
 
-    /// The values of flags that may hold a secret.
+    /// Returns the values of the flags that may contain a secret.
     fn secret_flags(&self) -> [Option<&str>; 4] {
         [&self.conn_password, &self.conn_uri, &self.conn_json, &self.conn_extra].map(Option::as_deref)
     }

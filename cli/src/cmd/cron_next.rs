@@ -1,4 +1,4 @@
-//! `orch cron next`: when an expression fires, as the scheduler sees it.
+//! `orch cron next`: the next times at which a cron expression fires, computed as in the scheduler.
 
 use crate::clock::now;
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -8,7 +8,7 @@ use orch_binary::names::moment;
 use orch_binary::output::print;
 use orch_spec::schedule::{CronExpr, parse_timezone, ticks};
 
-/// Enough to see a pattern; more is a loop of the caller's.
+/// Maximum number of times per call.
 const MOST_TICKS: u32 = 10_000;
 
 /// Print the next times a cron expression fires, in its timezone

@@ -1,4 +1,4 @@
-//! `orch dags export` and `orch dags schema`: DAGs as files, and what may stand in such a file.
+//! `orch dags export` and `orch dags schema`: DAGs as files, and the JSON schema of these files.
 
 use crate::cx::Cx;
 use orch_binary::failure::{Failure, Outcome};

@@ -24,7 +24,7 @@ const COLUMNS: [&str; 14] = [
     "max_active_runs",
     "registered_at",
 ];
-/// As many as fit beside each other.
+/// Default columns, which fit in a terminal.
 const SHOWN: [&str; 7] = ["dag_id", "is_paused", "schedule", "next_run_after", "owners", "fileloc", "bundle_name"];
 
 /// List the DAGs that the server knows, or those of this binary
@@ -98,7 +98,7 @@ impl ListDags {
 }
 
 fn row(dag: &DagRow) -> [Value; COLUMNS.len()] {
-    // The API tells neither the number of a version nor aliases.
+    // The list of the API contains neither version numbers nor aliases.
     let is_told = dag.version_number > 0;
     [
         json!(dag.dag_id),

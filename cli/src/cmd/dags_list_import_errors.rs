@@ -1,4 +1,4 @@
-//! `orch dags list-import-errors`: DAG files that cannot be taken.
+//! `orch dags list-import-errors`: problems of DAG files.
 
 use crate::api::ListFlags;
 use crate::cx::Cx;

@@ -1,4 +1,4 @@
-//! `orch dags list-runs`, and the list that `orch runs list` shares with it.
+//! `orch dags list-runs`, and its list, which `orch runs list` also uses.
 
 use crate::api::{Api, FIRST_HUNDRED, ListFlags};
 use crate::cx::Cx;
@@ -61,7 +61,7 @@ impl WhichRuns {
             .and(self.end_date.map(|at| by::RUN_AFTER.compare(Compare::AtMost, at)));
         let columns = ["dag_id", "run_id", "state", "run_type", "run_after", "logical_date", "start_date", "end_date"];
         let mut listing = Listing::new(columns, empty);
-        // One more than asked for tells whether there are more.
+        // Request one more row than needed, to detect whether there are more.
         let asked = self.list.query_with(&search.parameters())?;
         let most = asked.most;
         let runs = api.runs(dag_id.as_deref(), asked.most(most.saturating_add(1))).await?;

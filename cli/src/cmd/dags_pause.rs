@@ -1,4 +1,4 @@
-//! `orch dags pause` and `orch dags unpause`: one DAG, or all that an expression matches.
+//! `orch dags pause` and `orch dags unpause`: DAGs by name, or all that match a regular expression.
 
 use crate::api::{Api, ListQuery};
 use crate::cx::Cx;
@@ -64,7 +64,7 @@ impl WhichDags {
 
     async fn ids(&self, api: &Api, verb: &str) -> Result<Vec<String>, Failure> {
         if !self.treat_dag_id_as_regex {
-            // All names are resolved first, so a wrong one changes nothing.
+            // Resolve all names first, so that an unknown one changes nothing.
             let mut ids = Vec::new();
             for name in &self.dag_ids {
                 ids.push(api.dag_id(name).await?);
@@ -90,7 +90,7 @@ impl WhichDags {
     }
 }
 
-/// Compiles a regular expression that matches whole ids only.
+/// Compiles a regular expression that matches only complete ids.
 fn whole_id(text: &str) -> Result<Regex, Failure> {
     Regex::new(&format!("^(?:{text})$")).map_err(|error| {
         Failure::new(format!("`{text}` is not a regular expression: {error}"))

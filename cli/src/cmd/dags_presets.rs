@@ -1,4 +1,4 @@
-//! `orch dags presets`: sets of params under a name.
+//! `orch dags presets`: named sets of params.
 
 use crate::api::ListFlags;
 use crate::cx::Cx;

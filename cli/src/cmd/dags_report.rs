@@ -1,4 +1,4 @@
-//! `orch dags report`: how long reading each DAG file takes.
+//! `orch dags report`: the time that reading each DAG file takes.
 
 use crate::cx::Cx;
 use orch_binary::config::FolderFlags;

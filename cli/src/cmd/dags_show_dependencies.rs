@@ -1,4 +1,4 @@
-//! `orch dags show-dependencies`: which DAGs produce what others wait for, start others or wait for them.
+//! `orch dags show-dependencies`: DAGs that depend on each other by assets, by starting runs or by waiting for runs.
 
 use crate::cx::Cx;
 use orch_binary::failure::{Exit, Failure, Outcome};
@@ -50,16 +50,16 @@ impl ShowDependencies {
     }
 }
 
-/// From where to where, as data and runs go, and what kind of way it is; each once.
+/// An edge in the direction of data and runs. Duplicates are merged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Edge<'a> {
     from: &'a str,
     to: &'a str,
-    /// `schedule`, `outlet`, `inlet`; `trigger` and `wait` between DAGs.
+    /// `schedule`, `outlet` or `inlet` for assets; `trigger` or `wait` between DAGs.
     kind: &'a str,
 }
 
-/// What is drawn.
+/// The graph to draw.
 struct Graph<'a> {
     assets: BTreeSet<&'a str>,
     edges: BTreeSet<Edge<'a>>,

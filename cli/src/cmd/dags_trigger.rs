@@ -60,7 +60,7 @@ impl Trigger {
         let conf = self.conf.read()?;
         let api = cx.api().await?;
         let mut dag_id = self.dag_id.clone();
-        // Read only where it is needed: the request itself takes an alias, and says when there is no such DAG.
+        // Request the DAG only if needed: triggering accepts an alias and reports an unknown DAG itself.
         if self.wait || self.preset.is_some() || self.same_as.is_some() {
             let dag = api.dag(&dag_id).await?;
             if self.wait {
@@ -129,7 +129,7 @@ impl Trigger {
     }
 }
 
-/// Some waits have no end.
+/// Fails if the wait would never end.
 fn refuse_to_wait(DagRow { dag_id, is_paused, .. }: &DagRow, api: &Api) -> Result<(), Failure> {
     if *is_paused {
         return Err(Failure::new(format!("dag `{dag_id}` is paused: its run would not begin"))

@@ -1,4 +1,4 @@
-//! `orch dags versions` and `orch dags diff`: how the structure of a DAG came to be what it is.
+//! `orch dags versions` and `orch dags diff`: the history of the structure of a DAG.
 
 use crate::cx::Cx;
 use orch_binary::failure::{Exit, Failure, Outcome};
@@ -36,7 +36,7 @@ pub(crate) struct Diff {
     local: bool,
 }
 
-/// Enough to tell hashes apart.
+/// Length of a displayed hash, enough to distinguish versions.
 const SHORT_HASH: usize = 12;
 
 impl Versions {
@@ -83,7 +83,7 @@ impl Diff {
     }
 }
 
-/// The error for a registered DAG that neither this binary nor the folder of DAG files contains.
+/// Returns the failure for a registered DAG that neither this binary nor the folder of DAG files contains.
 fn not_local(dag_id: &str) -> Failure {
     Failure::new(format!("neither this binary nor the folder of DAG files contains dag `{dag_id}`")).hint(format!(
         "the DAGs of a project are in its own binary: start its worker, then compare the two newest versions with `orch dags diff {dag_id}`"

@@ -1,4 +1,4 @@
-//! `orch db backup`: all that orch knows, in a file.
+//! `orch db backup`: writes the metadata of orch to a file.
 
 use crate::backup::{Copier, listed};
 use crate::cx::Cx;
@@ -41,7 +41,8 @@ impl Backup {
         let (taken, left) = self.choose(other_schemas(&mut session.db).await?)?;
         let names: Vec<String> = taken.iter().map(|schema| schema.name.clone()).collect();
         let copier = Copier::new(&mut session).await?;
-        // Before it is written: it holds the hashes of passwords, so also one that breaks off is told.
+        // Recorded before the backup, because it contains password hashes: a backup that fails halfway must be audited
+        // too.
         let extra = json!({ "file": self.file.display().to_string(), "schemas": names });
         session.did(&Deed { event: "backup_db", extra: Some(extra), ..Deed::default() }).await?;
         let bytes = copier.dump(&self.file, &names).await?;
@@ -69,7 +70,7 @@ impl Backup {
         print_line(&self.file.display().to_string())
     }
 
-    /// Of the schemas that are not orch's: which go along, and which do not.
+    /// Splits the schemas that do not belong to orch into those to back up and the others.
     fn choose(&self, others: Vec<OtherSchema>) -> Result<(Vec<OtherSchema>, Vec<OtherSchema>), Failure> {
         let missing = self.schemas.iter().find(|name| !others.iter().any(|other| other.name == **name));
         if let Some(name) = missing {

@@ -1,4 +1,4 @@
-//! `orch db check`: whether the database can be reached and fits this binary.
+//! `orch db check`: checks that the database can be reached and its schema is compatible with this binary.
 
 use crate::cx::Cx;
 use orch_binary::failure::{Exit, Outcome};
@@ -28,7 +28,7 @@ impl CheckDatabase {
                     eprintln!("the database is reachable and its schema fits");
                     return Ok(Exit::Done);
                 }
-                // A check that finds something wrong was carried out.
+                // A failed check means exit code 1; code 2 is for checks that could not run.
                 Err(failure) if left == 0 => {
                     failure.tell(Style::of_stderr());
                     return Ok(Exit::Failed);

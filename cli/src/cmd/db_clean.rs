@@ -1,4 +1,5 @@
-//! `orch db clean`, `export-archived` and `drop-archived`: old rows go, into tables beside the others first.
+//! `orch db clean`, `export-archived` and `drop-archived`: deletes old rows, by default after it has moved them to
+//! archive tables.
 
 use crate::cx::Cx;
 use chrono::{DateTime, Utc};
@@ -137,7 +138,7 @@ impl Clean {
     }
 }
 
-/// `task_instance, week of 2026-08-17: archived`
+/// Returns a line such as `task_instance, week of 2026-08-17: archived`.
 fn words(cleaned: &Cleaned) -> String {
     let week = cleaned.week.map_or_else(String::new, |week| format!(", week of {week}"));
     let rows = cleaned.rows.map_or_else(String::new, |rows| format!(", {}", counted(rows, "row")));
@@ -188,7 +189,7 @@ impl ExportArchived {
     }
 }
 
-/// `table 3 of 12, archived__log_chunk_2026w41__7 (34.5 MB): 4 s`
+/// Returns a line such as `table 3 of 12, archived__log_chunk_2026w41__7 (34.5 MB): 4 s`.
 fn exporting(archived: &Archived, number: usize, all: usize, took: Duration) -> String {
     let size = archived.bytes as f64 / 1e6;
     format!("table {number} of {all}, {} ({size:.1} MB): {} s", archived.name, took.as_secs())

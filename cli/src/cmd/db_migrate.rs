@@ -1,4 +1,4 @@
-//! `orch db migrate`: brings the schema up to this binary's.
+//! `orch db migrate`: migrates the schema to the version of this binary.
 
 use crate::cx::Cx;
 use orch_binary::failure::{Exit, Outcome};

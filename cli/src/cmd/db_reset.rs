@@ -1,4 +1,4 @@
-//! `orch db reset`: everything orch knows is deleted.
+//! `orch db reset`: deletes all data of orch.
 
 use crate::cx::Cx;
 use orch_binary::failure::{Exit, Failure, Outcome};

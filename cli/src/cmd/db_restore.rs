@@ -1,4 +1,4 @@
-//! `orch db restore`: a backup takes the place of what the database holds.
+//! `orch db restore`: replaces the content of the database by a backup.
 
 use crate::backup::{Copier, listed};
 use crate::cx::Cx;
@@ -108,7 +108,7 @@ impl Restore {
     }
 }
 
-/// What is there now and would be replaced. `more`: schemas that are not orch's.
+/// Describes the existing data that would be replaced. `more` contains schemas that do not belong to orch.
 async fn held(session: &mut Session, more: &[String]) -> Result<String, Failure> {
     let held = match guard::read_schema(&mut session.db).await? {
         Schema::Fits => {

@@ -1,4 +1,4 @@
-//! `orch db shell`: psql at the database that commands would ask.
+//! `orch db shell`: runs `psql` on the database that other commands use.
 
 use crate::cx::Cx;
 use orch_binary::failure::{Exit, Failure, Outcome};
@@ -22,7 +22,7 @@ pub(crate) struct Shell {
 impl Shell {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let config = cx.config_of_database()?;
-        // A private server that nobody runs is started for as long as the shell is open.
+        // A private server that is not running is started while the shell is open.
         let session = Session::open_unchecked(&config).await?;
         let (url, password) = split_password(&session.url);
         let mut psql = Command::new("psql");
@@ -30,7 +30,7 @@ impl Shell {
         if let Some(password) = password {
             psql.env("PGPASSWORD", password);
         }
-        // Ctrl-C is psql's: it ends a query there, and must not end us.
+        // Ctrl-C is for `psql`, where it cancels a query. It must not end this process.
         let interrupts = signal(SignalKind::interrupt()).map_err(Failure::io("cannot listen to signals"))?;
         let ended = psql.status().await;
         drop((interrupts, session));

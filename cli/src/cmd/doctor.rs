@@ -1,4 +1,4 @@
-//! `orch doctor`: is everything well, and if not, what to do.
+//! `orch doctor`: checks the installation and suggests fixes.
 
 mod history;
 
@@ -18,21 +18,24 @@ use orch_store::worker::{WorkerRow, list_workers};
 use orch_web::{is_alive, is_worker_alive};
 use serde_json::json;
 
-/// A clock that is further off makes logs of several machines hard to read. Nothing is decided by it.
+/// Maximum clock difference. A larger one makes logs of several machines hard to read; no decision depends on this
+/// clock.
 const CLOCK_SECS: f64 = 1.0;
-/// Schedulers make partitions four weeks ahead.
+/// Minimum number of future partitions in weeks. Schedulers create them four weeks ahead.
 const FEWEST_WEEKS: i64 = 2;
-/// An idle worker takes what is claimable at once; one that is busy takes longer.
+/// Maximum age of a task that is ready to run. An idle worker claims it immediately, a busy one later.
 const READY_SECS: f64 = 60.0;
-/// Schedulers fold what is left over twice a second.
+/// Maximum age of an outcome that was not applied. Schedulers apply (fold) leftover outcomes twice a second.
 const UNFOLDED_SECS: f64 = 10.0;
-/// And wake what waits within a look.
+/// Maximum delay of a due timer. Schedulers wake waiting tasks within one poll.
 const OVERDUE_SECS: f64 = 15.0;
-/// An open transaction keeps dead rows: the hot tables grow by thousands of them each second.
+/// Maximum age of an open transaction. It prevents the removal of dead rows, of which the hot tables produce thousands
+/// per second.
 const TRANSACTION_SECS: f64 = 30.0;
-/// More names would not fit into a line.
+/// Maximum number of streams whose names fit in a line.
 const MOST_STREAMS: i64 = 5;
-/// It is done once an hour; a first pass into an archive may take many.
+/// Maximum age of the last retention pass in hours. A pass runs every hour, but the first one into an archive may take
+/// many hours.
 const CLEANED_HOURS: i64 = 26;
 
 /// Check the database, the processes and whether anything is left lying
@@ -50,7 +53,7 @@ pub(crate) struct Doctor {
     json: bool,
 }
 
-/// What is checked, whether it is well, what was found, and what to do if not.
+/// Result of a check: its name, whether it passed, what was found, and what to do if it failed.
 struct Finding(&'static str, bool, String, &'static str);
 
 impl Doctor {
@@ -183,7 +186,7 @@ async fn of_processes(session: &mut Session) -> Result<Vec<Finding>, Failure> {
     ])
 }
 
-/// Whether what was kept long enough goes. Nothing is lost when it does not, until the disk is full.
+/// Checks that old data is deleted. If it is not, nothing is lost until the disk is full.
 fn of_retention(passes: Option<Passes>, now: DateTime<Utc>) -> Finding {
     let secs = |since: DateTime<Utc>| (now - since).num_seconds().max(0);
     let (is_well, found) = match passes {

@@ -1,4 +1,4 @@
-//! `orch info`: this binary and where it looks, for questions and bug reports.
+//! `orch info`: this binary, its paths and its server, for questions and bug reports.
 
 use crate::cx::Cx;
 use orch_binary::failure::Outcome;

@@ -1,4 +1,4 @@
-//! `orch jobs check`: whether a scheduler, a worker or a web server lives, for scripts and probes.
+//! `orch jobs check`: checks that a scheduler, a worker or a web server is alive, for scripts and probes.
 
 use crate::cx::Cx;
 use orch_binary::failure::{Exit, Failure, Outcome};
@@ -79,7 +79,7 @@ impl CheckJobs {
     }
 }
 
-/// Airflow's words.
+/// Reports the number with the messages of Airflow.
 fn report_alive_jobs(alive: usize, allow_multiple: bool) -> Exit {
     match alive {
         0 => eprintln!("No alive jobs found."),

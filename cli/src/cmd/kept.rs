@@ -1,4 +1,4 @@
-//! What commands for pools, connections and variables have in common: reading and deleting one, and files of them.
+//! Shared code of the commands for pools, connections and variables: get, delete, import and export.
 
 use crate::api::{Api, ApiObject};
 use crate::cx::Cx;
@@ -34,7 +34,7 @@ impl ShowFlags {
     }
 }
 
-/// A line for each, with these columns: the title and the field.
+/// Returns a listing with a row per object. Each column is a title and a field.
 pub(super) fn listing<const N: usize>(
     seen: &[ApiObject],
     columns: [(&'static str, &'static str); N],
@@ -77,7 +77,7 @@ pub(super) fn no_such(noun: &Noun, name: &str) -> Failure {
         .hint(format!("list all with `orch {} list`", noun.many))
 }
 
-/// Adds the entries of a file, and says how many were added. `existing`: how entries that are there already are treated.
+/// Adds the entries of a file and reports their number. `existing` defines what happens to entries that exist already.
 pub(super) async fn import<K: ImportFile>(cx: &Cx, file: &Path, existing: Existing) -> Outcome {
     let (noun, text) = (K::NOUN, read(file)?);
     let document = match K::USUAL_FORMAT.filter(|_| FileFormat::of(file).is_none()) {
@@ -124,7 +124,8 @@ pub(super) fn pretty(value: &Value) -> String {
     serde_json::to_string_pretty(value).expect("JSON values can be written as JSON") + "\n"
 }
 
-/// To standard output, or to a file that only its owner can read, even if the file existed before.
+/// Writes to standard output, or to a file that only its owner can read. The permissions of an existing file are
+/// changed.
 pub(super) fn write_privately(path: &Path, text: &str) -> Result<(), Failure> {
     if path.as_os_str() == "-" {
         output::print(text)?;

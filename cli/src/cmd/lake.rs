@@ -14,15 +14,15 @@ use orch_store::run::{NewRun, RunDetails};
 use serde_json::{Map, Value, json};
 
 const UPKEEP: &str = "lake_upkeep";
-/// The task of it whose output is what was done.
+/// Task of `lake_upkeep` whose output describes what was done.
 const REPORT: &str = "report";
 const MERGE: &str = "lake_merge";
 const COMMIT: &str = "commit_merge";
 const ROLLBACK: &str = "lake_rollback";
 const ADOPT: &str = "lake_adopt";
-/// The task of it whose output names both owners.
+/// Task of `lake_adopt` whose output contains both owners.
 const ADOPTION: &str = "adopt_warehouse";
-/// Snapshots that `show` tells.
+/// Number of snapshots that `show` prints.
 const NEWEST: usize = 10;
 const HOUR: u64 = 3_600;
 
@@ -168,7 +168,7 @@ impl ListTables {
     }
 }
 
-/// What `show` tells of a table, in this order.
+/// The fields of a table that `show` prints, in this order.
 const FIELDS: [&str; 10] = [
     "location",
     "format_version",
@@ -215,7 +215,7 @@ impl ShowTable {
     }
 }
 
-/// A field of a table on one line.
+/// Formats a field of a table on one line.
 fn in_words(field: &str, value: &Value) -> String {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let list = |words: &dyn Fn(&Value) -> String| {
@@ -325,7 +325,7 @@ impl LakeTableArgs {
     }
 }
 
-/// A run to its end. What was not asked for is left to the DAG.
+/// Starts a run and waits until it is finished. Settings that are not in `conf` use the defaults of the DAG.
 async fn run_of(api: &Api, dag_id: &str, conf: Value, timeout: TimeoutFlag) -> Result<RunDetails, Failure> {
     api.check_at_work("start it with `orch standalone`")?;
     let dags = api.dags(ListQuery::all()).await?;

@@ -1,4 +1,4 @@
-//! `orch new`: a project to begin with.
+//! `orch new`: creates a project.
 
 use crate::project::{Dependency, files, git, refuse_name};
 use orch_binary::failure::{Exit, Failure, Outcome};
@@ -98,7 +98,7 @@ fn parent(folder: &Path) -> Option<PathBuf> {
     folder.parent()?.canonicalize().ok()
 }
 
-/// Nothing of anybody's is written over.
+/// Fails if the folder is not empty, because existing files must not be overwritten.
 fn refuse_used(folder: &Path) -> Result<(), Failure> {
     let inside = match std::fs::read_dir(folder) {
         Ok(mut entries) => entries.next().is_some(),

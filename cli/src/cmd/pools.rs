@@ -102,7 +102,7 @@ impl SetPool {
         let bad_name = |why: &str| Failure::new(format!("`{}` cannot be a pool: {why}", self.name.escape_debug()));
         check_pool_name(&self.name).map_err(bad_name)?;
         let mut body = json!({ "name": self.name, "slots": self.slots, "include_deferred": self.include_deferred });
-        // That of the default pool cannot be changed.
+        // The description of the default pool cannot be changed.
         if self.name != DEFAULT_POOL {
             body["description"] = json!(self.description);
         }

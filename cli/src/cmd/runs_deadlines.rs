@@ -1,4 +1,4 @@
-//! `orch runs deadlines`: by when runs are to be over, and how they stand with that.
+//! `orch runs deadlines`: deadlines of runs, and whether they were met.
 
 use crate::api::{FIRST_HUNDRED, ListFlags};
 use crate::cx::Cx;

@@ -1,4 +1,4 @@
-//! `orch runs move`: a run goes on in another version of its DAG.
+//! `orch runs move`: continues a run in another version of its DAG.
 
 use crate::cx::Cx;
 use orch_binary::failure::{Exit, Outcome};

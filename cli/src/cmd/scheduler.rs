@@ -29,7 +29,7 @@ impl Scheduler {
         roles::start_process(&config)?;
         parts::block_on(async {
             let (url, _) = roles::connect_checked(&config, "orch scheduler").await?;
-            // Only now: a process that still waits for its database ends at the first signal.
+            // Handle signals only from here on: while the process waits for its database, the first signal ends it.
             let mut signals = Signals::hear()?;
             let mut parts = Parts::new(&url, "orch scheduler", roles::SCHEDULER_CONNECTIONS)?;
             let scheduler = roles::scheduler(&config, &url)?;

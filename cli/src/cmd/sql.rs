@@ -1,4 +1,4 @@
-//! `orch sql`: a question to the lake. Asked of a server if one is named, else of the lake itself.
+//! `orch sql`: queries the lake, through a server if one is configured, otherwise directly.
 
 use crate::api::SqlAnswer;
 use crate::cx::{Cx, block_on, block_on_value};
@@ -57,7 +57,7 @@ enum SqlOutputFormat {
 }
 
 impl SqlOutputFormat {
-    /// `None`: no list.
+    /// Returns the format of a listing. `None` for CSV, which is not a listing.
     fn format(self) -> Option<Format> {
         match self {
             SqlOutputFormat::Table => Some(Format::Table),
@@ -69,7 +69,7 @@ impl SqlOutputFormat {
     }
 }
 
-/// Asks from a shell shall not fill the memory.
+/// Maximum number of rows in all formats except CSV, because these rows are kept in memory.
 const MOST_ROWS: usize = 100_000;
 
 impl Sql {
@@ -108,7 +108,7 @@ impl Sql {
         }
     }
 
-    /// Directly, by the connections of this machine.
+    /// Queries the lake directly, with the connections of this machine.
     async fn ask(&self, cx: &Cx, query: Query) -> Outcome {
         let config = cx.config_of_database()?;
         let (secrets, session) = cx.sources().await?;
@@ -132,7 +132,7 @@ impl Sql {
         self.tell(SqlAnswer { columns: rows.columns().to_vec(), rows: kept, more: rows.is_cut() })
     }
 
-    /// Row by row: however many there are, few are in memory.
+    /// Prints CSV in chunks, so that memory does not grow with the number of rows.
     async fn csv(&self, rows: &mut dyn QueryRows) -> Outcome {
         print(&csv_head(rows.columns()))?;
         while let Some(chunk) = rows.next().await? {

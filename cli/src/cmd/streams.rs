@@ -140,7 +140,7 @@ impl ListStreams {
     }
 }
 
-/// What is told of a stream, in this order.
+/// The fields of a stream that are printed, in this order.
 const FIELDS: [&str; 21] = [
     "name",
     "state",
@@ -180,7 +180,7 @@ impl ShowStream {
     }
 }
 
-/// Where a stream is in each partition, and the worker that reads it.
+/// Returns the position of a stream in each partition, and the worker that reads it.
 fn in_words(partitions: &Value) -> Value {
     let said = partitions.as_array().into_iter().flatten().map(|one| {
         let worker = one["process"].as_str().and_then(|process| process.rsplit_once(':'));

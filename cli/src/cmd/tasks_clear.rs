@@ -1,4 +1,4 @@
-//! `orch tasks clear`: instances that are over begin anew, those that run are stopped and begin anew.
+//! `orch tasks clear`: reruns task instances. Running ones are stopped first.
 
 use crate::api::{Api, ClearRequest, ListQuery, WouldClear};
 use crate::cx::Cx;
@@ -94,14 +94,14 @@ fn regex(text: &str) -> Result<Regex, String> {
     Regex::new(text).map_err(|error| format!("{error}: write for example `^load_`"))
 }
 
-/// A run with what would be cleared in it.
+/// A run and the instances to clear in it.
 struct Planned {
     run: RunDetails,
     request: ClearRequest,
     would: WouldClear,
 }
 
-/// The ids of the tasks of versions: by the DAG and the number.
+/// Task ids of each DAG version, by DAG id and version number.
 type TaskIds = HashMap<(String, i32), Vec<String>>;
 
 impl Clear {
@@ -161,7 +161,7 @@ impl Clear {
             Search::default().and(from).and(to.map(|at| column.compare(Compare::AtMost, at)))
         };
         let Some(run) = named else {
-            // A run without a logical date counts by the time from which it could start.
+            // A run without a logical date is selected by the earliest time at which it could start.
             let by_date = between(by::LOGICAL_DATE, self.start_date, self.end_date);
             let mut runs = api.runs(Some(dag_id), ListQuery::of(&by_date)).await?;
             if self.start_date.is_some() || self.end_date.is_some() {
@@ -174,7 +174,7 @@ impl Clear {
         if !self.around.past && !self.around.future {
             return Ok(vec![run]);
         }
-        // The named one first, then the others, the earliest first.
+        // Returns the given run first, then the others, earliest first.
         let (column, date) = place_in_time(&run);
         let search = between(column, (!self.around.past).then_some(date), (!self.around.future).then_some(date));
         let mut runs = api.runs(Some(dag_id), ListQuery::of(&search.by(column.descending()))).await?;
@@ -201,7 +201,7 @@ impl Clear {
         Ok((would.count > 0).then_some(Planned { run, request, would }))
     }
 
-    /// Those that the expression finds in the run's version; without one all tasks are meant.
+    /// Returns the tasks in the run's version that match the regular expression. `None` selects all tasks.
     async fn task_ids(&self, api: &Api, known: &mut TaskIds, run: &RunDetails) -> Result<Option<Vec<String>>, Failure> {
         let Some(regex) = &self.task_regex else { return Ok(None) };
         let version = (run.dag_id.clone(), run.version_number);
@@ -215,7 +215,7 @@ impl Clear {
         Ok(Some(found))
     }
 
-    /// The message for an empty list, with the flags that restrict it.
+    /// Returns the message for an empty result, with the flags that restrict it.
     fn nothing(&self) -> String {
         let run = self.run_id.as_ref().map(|run| format!("`--run-id {run}`"));
         let tasks = self.task_regex.as_ref().map(|regex| format!("`--task-regex '{}'`", regex.as_str()));

@@ -1,4 +1,4 @@
-//! `orch tasks logs`: what a try of a task said, now or as it says it.
+//! `orch tasks logs`: the log of an attempt, complete or followed live.
 
 use crate::api::{Api, LogPlace, OldLog, TaskTry};
 use crate::cx::Cx;
@@ -12,7 +12,7 @@ use serde_json::Value;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Workers ship what was said several times a second.
+/// Poll interval. Workers write logs to the database several times a second.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// Print the log of a task
@@ -47,7 +47,7 @@ impl Logs {
         let mut place = LogPlace::Start;
         let mut reading: Option<Uuid> = None;
         loop {
-            // Looked at before the lines are read: what was said before the end is not missed.
+            // Read the state of the attempt before its lines, so that no line before its end is missed.
             let found = self.find(api.tries(&run, &instance).await?);
             if let Some(found) = &found {
                 if reading != Some(found.attempt_id) {
@@ -66,7 +66,7 @@ impl Logs {
             }
             tokio::time::sleep(LOOK_AGAIN).await;
             if reading.is_none() {
-                // Before its first try a task may turn out to have elements.
+                // Until its first attempt, a task may still be expanded into mapped elements.
                 instance = api.instance(&run, &self.task_id, self.map_index).await?;
             }
         }
@@ -85,7 +85,7 @@ impl Logs {
             .hint(format!("see its state with `orch tasks state {} {} {}`", run.dag_id, self.task_id, run.run_id))
     }
 
-    /// Prints all there is so far.
+    /// Prints all lines that exist so far.
     async fn print_from(
         &self,
         api: &Api,
@@ -124,7 +124,7 @@ fn say_where(old: OldLog) -> Result<(), Failure> {
     }
 }
 
-/// What a failed try ended with is no line of its log.
+/// Prints the error of a failed attempt, which is not a line of its log.
 fn say_failure(found: &TaskTry) -> Exit {
     if let Some(kind) = &found.failure
         && found.state != Some(TaskState::Success)

@@ -1,4 +1,5 @@
-//! `orch tasks mark` and `orch tasks cancel`: somebody says how task instances ended; what runs is stopped.
+//! `orch tasks mark` and `orch tasks cancel`: sets the final state of task instances manually. Running ones are
+//! stopped.
 
 use crate::api::{Instance, MarkRequest};
 use crate::cx::Cx;

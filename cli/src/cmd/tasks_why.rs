@@ -1,4 +1,4 @@
-//! `orch tasks why`, and the same in Airflow's words: `orch tasks failed-deps`.
+//! `orch tasks why`, and its alias in Airflow: `orch tasks failed-deps`.
 
 use crate::cx::Cx;
 use orch_binary::failure::Outcome;

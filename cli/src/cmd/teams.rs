@@ -1,4 +1,4 @@
-//! `orch teams`: what there is none of, and what does its work.
+//! `orch teams`: explains that orch has no teams, and what to use instead.
 
 use orch_binary::failure::{Failure, Outcome};
 

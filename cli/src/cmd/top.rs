@@ -1,4 +1,4 @@
-//! `orch top`: processes and running runs, drawn again and again in the terminal.
+//! `orch top`: processes and running runs, refreshed periodically in the terminal.
 
 use crate::cx::Cx;
 use orch_binary::failure::Outcome;
@@ -20,7 +20,7 @@ pub(crate) struct Top {
     once: bool,
 }
 
-/// Runs that fit below the processes.
+/// Maximum number of runs, which fit below the processes.
 const MOST_RUNS: usize = 20;
 
 impl Top {

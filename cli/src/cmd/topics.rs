@@ -68,7 +68,7 @@ struct Size {
 }
 
 impl Size {
-    /// What was said.
+    /// Returns the settings that were given on the command line.
     fn body(&self) -> Map<String, Value> {
         let said = [
             ("partitions", self.partitions.map(Value::from)),

@@ -1,4 +1,4 @@
-//! `orch topics produce`: appends lines of standard input to a topic, or one record.
+//! `orch topics produce`: appends a record, or each line of standard input, to a topic.
 
 use super::kept::no_such;
 use crate::api::TopicsAt;
@@ -34,7 +34,7 @@ pub(crate) struct Produce {
     at: TopicsAt,
 }
 
-/// Records of one request, and bytes of their values: a body has about a megabyte.
+/// Maximum number of records in a request, and of bytes in their values. A request body may have about 1 MB.
 const MOST_RECORDS: usize = 1_000;
 const MOST_BYTES: usize = 512 * 1024;
 

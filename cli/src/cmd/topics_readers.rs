@@ -1,4 +1,4 @@
-//! `orch topics readers`, `seek` and `forget`: tasks that read topics, and from where they go on.
+//! `orch topics readers`, `seek` and `forget`: tasks that read topics, and the offsets at which they continue.
 
 use super::kept::listing;
 use super::streams::To;

@@ -1,4 +1,4 @@
-//! `orch topics tail`: the newest records of a topic, and those that come.
+//! `orch topics tail`: the newest records of a topic, and with `-f` also new ones.
 
 use super::kept::no_such;
 use crate::api::{Api, ApiObject, ReadFrom, Records, TopicsAt};
@@ -42,9 +42,10 @@ pub(crate) struct Tail {
     at: TopicsAt,
 }
 
-/// Of one read while following.
+/// Maximum number of records per read while following.
 const BATCH: i64 = 1_000;
-/// Seconds that a read waits for a record. With several partitions one of them is waited for at a time.
+/// Maximum time that a read waits for a record, in seconds. With several partitions, only one of them is waited for at
+/// a time.
 const WAIT: u32 = 10;
 const WAIT_ONE_OF_MANY: u32 = 1;
 
@@ -69,14 +70,14 @@ impl Tail {
         if self.follow { self.go_on(&api, &wanted, next).await } else { Ok(Exit::Done) }
     }
 
-    /// Until the command is ended.
+    /// Follows the partitions until the command is ended.
     async fn go_on(&self, api: &Api, partitions: &[i64], mut next: Vec<i64>) -> Outcome {
         let patience = if partitions.len() == 1 { WAIT } else { WAIT_ONE_OF_MANY };
         let mut turn = 0;
         loop {
             let mut is_quiet = true;
             for (place, &partition) in partitions.iter().enumerate() {
-                // All are asked; the one whose turn it is waits, once nothing was new anywhere.
+                // Poll all partitions. If none has new records, the next read waits at one partition, in rotation.
                 let from = ReadFrom { partition, offset: Some(next[place]), limit: BATCH, ..ReadFrom::default() };
                 let found = self.read(api, &from).await?;
                 is_quiet &= found.records.is_empty();
@@ -100,7 +101,7 @@ impl Tail {
     }
 }
 
-/// `0:17 2026-11-22T13:00:00Z London {"temp": 11}`
+/// Returns a line such as `0:17 2026-11-22T13:00:00Z London {"temp": 11}`.
 fn line(record: &ApiObject) -> String {
     let text = |name: &str| record.get(name).and_then(Value::as_str);
     let number = |name: &str| record.get(name).and_then(Value::as_i64).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! What is done to a user: `orch users set-role`, `reset-password`, `disable`, `enable`, `delete`. Passwords are typed,
-//! piped in or made up; they stand neither on a command line, which others can read, nor in the audit log.
+//! `orch users set-role`, `reset-password`, `disable`, `enable` and `delete`. Passwords are typed, piped or generated.
+//! They appear neither on a command line, which others can read, nor in the audit log.
 
 use crate::cx::Cx;
 use crate::web_role;
@@ -52,7 +52,7 @@ impl PasswordFlags {
     }
 }
 
-/// Prints a password that was made up: the only thing on standard output.
+/// Prints a generated password as the only text on standard output.
 pub(super) fn tell(password: &Password) -> Outcome {
     output::print(&format!("{}\n", password.reveal()))
 }
@@ -167,7 +167,7 @@ async fn carry_out(cx: &Cx, name: &str, deed: UserDeed<'_>) -> Result<(), Failur
     }
 }
 
-/// The person at the terminal.
+/// Returns the user at the terminal, who has all permissions.
 pub(super) fn at_command_line() -> Actor {
     Actor { name: person::name().into(), from: None, may_start_runs: true, is_admin: true, through: TriggeredBy::Cli }
 }

@@ -12,7 +12,7 @@ use orch_store::user::get_user;
 use orch_web::FreshToken;
 use sqlx::Connection as _;
 
-/// As on the page of the account.
+/// Maximum length of a token's name, as on the account page.
 const MAX_NAME_CHARS: usize = 100;
 
 /// Create an API token for a user and print it; it is shown only once

@@ -76,7 +76,7 @@ impl RevokeToken {
     }
 }
 
-/// Returns the name of the user as it was created; names match in any case.
+/// Returns the name of the user as it was created. Names are not case-sensitive.
 async fn canonical_name(db: &mut PgConnection, name: &str) -> Result<String, Failure> {
     let user = get_user(db, name).await?;
     let unknown = || Failure::new(format!("there is no user `{name}`")).hint("`orch users list` names all");

@@ -1,4 +1,5 @@
-//! `orch variables set`, `list`, `get`, `export` and `import`. Airflow and the backend for files read the same files.
+//! `orch variables set`, `list`, `get`, `export` and `import`. The file formats are those of Airflow and of the file
+//! backend for secrets.
 
 use super::kept::{ShowFlags, export, import, no_such, pretty};
 use crate::api::ListFlags;

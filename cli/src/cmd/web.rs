@@ -45,7 +45,7 @@ impl Web {
                 eprintln!("user admin, password {} (told once)", password.reveal());
             }
             drop(db);
-            // Only now: a process that still waits for its database ends at the first signal.
+            // Handle signals only from here on: while the process waits for its database, the first signal ends it.
             let mut signals = Signals::hear()?;
             let address = listener.local_addr().map_err(Failure::io("cannot listen"))?;
             let listener = TcpListener::from_std(listener).map_err(Failure::io("cannot listen"))?;

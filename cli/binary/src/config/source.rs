@@ -256,8 +256,8 @@ fn wrong_type(field: &Field, value: &toml::Value, place: &str) -> Failure {
     Failure::new(format!("`{key}` in {place} is {shown}, not {expected}")).hint(hint)
 }
 
-/// Returns the line number of a key in a TOML file, counted from 1. `None` for a key that is not written as `key =
-/// value`.
+/// Returns the line number of a key in a TOML file, counted from 1. `None` for a key that is not written as
+/// `key = value`.
 fn line_of(file: &str, key: &str) -> Option<usize> {
     let mut lines = file.lines().take_while(|line| !line.trim_start().starts_with('['));
     let index = lines.position(|line| line.split_once('=').is_some_and(|(name, _)| name.trim() == key))?;

@@ -22,9 +22,9 @@ impl Candidate {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Completions<'a> {
-    /// All candidates
+    /// All candidates.
     Words(Vec<Candidate>),
-    /// Ids of DAGs, which the caller must request
+    /// Ids of DAGs, which the caller must request.
     DagIds(DagIds<'a>),
 }
 

@@ -1,5 +1,5 @@
-//! `orch doctor --verify-history`: every run once more through the engine's own functions, and what is stored but does not
-//! follow.
+//! `orch doctor --verify-history`: recomputes every run with the functions of the engine and reports stored values that
+//! differ.
 
 use crate::cx::Cx;
 use chrono::{DateTime, Utc};
@@ -26,7 +26,7 @@ pub(super) struct HistoryFlags {
     since: Option<DateTime<Utc>>,
 }
 
-/// What was looked at so far.
+/// Counts of the verification so far.
 #[derive(Default)]
 struct Tally {
     runs: i64,
@@ -78,7 +78,7 @@ impl Tally {
         }
     }
 
-    /// One line that is written over; only for somebody who watches.
+    /// Overwrites the progress line, if standard error is a terminal.
     fn show(&self, total: i64) -> Result<(), Failure> {
         if !is_watched() {
             return Ok(());
