@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 /// Default name of the folder, in the data folder.
 const USUAL: &str = "dags";
 
-/// Returns the folder that a setting names, otherwise the default one if it exists.
+/// Returns the folder that a setting names, otherwise the default one if it exists. Fails if the named one is missing.
 pub fn folder(config: &Config) -> Result<Option<PathBuf>, Failure> {
     match &config.dags_folder {
         Some(named) if named.is_dir() => Ok(Some(named.clone())),

@@ -121,8 +121,7 @@ pub(crate) fn full_disk(output: &str) -> Option<&str> {
 }
 
 /// Returns the lines of an output that report errors, because Postgres also prints the failed statement, which may have
-/// hundreds of lines. Short outputs are returned completely. Of a long output without such lines, the last lines are
-/// returned.
+/// hundreds of lines. Short outputs are returned completely. If a long output has no such lines, returns its end.
 pub(crate) fn error_lines(output: &str) -> String {
     let lines: Vec<&str> = output.trim().lines().collect();
     if lines.len() <= MAX_OUTPUT_LINES {

@@ -299,7 +299,7 @@ fn a_server_that_cannot_start_says_why() {
 #[test]
 fn an_ordinary_user_runs_the_server_himself() {
     if !geteuid().is_root() {
-        return; // all other tests have run as an ordinary user
+        return; // all other tests already run as an ordinary user
     }
     let folder = TempDir::new_in("/tmp").unwrap();
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();

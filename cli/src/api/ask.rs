@@ -32,7 +32,7 @@ const ALL: &str = "~";
 pub(crate) struct Obstacle {
     pub(crate) name: String,
     pub(crate) reason: String,
-    /// The DAGs, runs or tasks that hold what the instance waits for.
+    /// The task instances that hold what the instance waits for.
     pub(crate) in_the_way: Vec<String>,
 }
 
