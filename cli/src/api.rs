@@ -59,14 +59,12 @@ const UNKNOWN_TOKEN: &str = "Token was revoked";
 /// Start of the message of a server that does not test connections.
 const SWITCHED_OFF: &str = "Testing connections is disabled";
 
-/// Client of one server or database.
 pub(crate) struct Api {
     door: Door,
     /// Name of the server in messages.
     base: String,
 }
 
-/// Transport of the requests.
 enum Door {
     /// Over HTTP, with the value of the `Authorization` header.
     Http(ureq::Agent, Option<String>),

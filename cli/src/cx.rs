@@ -25,7 +25,6 @@ impl Cx {
         Cx { of_binary, command_line }
     }
 
-    /// Returns all commands with their flags.
     pub(crate) fn command_line(&self) -> clap::Command {
         (self.command_line)()
     }

@@ -145,9 +145,7 @@ impl Cx {
 /// Purpose of reading secrets.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum ReadSecrets<'a> {
-    /// Show the listed objects.
     Show(&'a [ApiObject]),
-    /// Export all objects to a file.
     Export(&'a Path),
 }
 

@@ -28,7 +28,6 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// continue in the newest version.
 const MOST_RETIRING: usize = 8;
 
-/// Environment of the workers.
 pub(crate) struct WorkerEnvironment {
     pub(crate) database_url: String,
     /// Settings of the command line as environment variables.
@@ -119,7 +118,6 @@ enum Duty {
     Stopping,
 }
 
-/// Result of starting a worker.
 enum Started {
     AtWork,
     Ended(ExitStatus),

@@ -50,14 +50,12 @@ pub(crate) const PAUSED_AT_CREATION: (&str, &str) = ("paused_at_creation", "fals
 /// The binary with the pipelines that orch ships.
 const PIPELINES: &str = "orch-pipelines";
 
-/// Whether to run a web server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Web {
     Served,
     Absent,
 }
 
-/// Which DAGs to run.
 pub(crate) enum Work {
     /// The DAGs of this binary, in this process, and those of the bundle beside it, in a child process that gets these
     /// settings of the command line.
@@ -72,7 +70,6 @@ enum Workforce {
     Project(Project, Vec<(&'static str, String)>),
 }
 
-/// Runs a standalone until it ends.
 pub(crate) fn run_standalone(cx: &Cx, config: &Config, web: Web, work: Work) -> Outcome {
     roles::start_process(config)?;
     let phases = Phases { began: cx.began };

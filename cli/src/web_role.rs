@@ -13,7 +13,6 @@ use sqlx::{Connection as _, PgConnection};
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use tokio::net::TcpListener;
 
-/// Adds the web server to a process.
 pub(crate) fn add(parts: &mut Parts, config: WebConfig, listener: TcpListener) {
     let (hints, stop) = (parts.hints(), parts.stop_token());
     parts.add(async move { orch_web::serve(config, hints, listener, stop).await.map_err(failure) });

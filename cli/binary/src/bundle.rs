@@ -15,7 +15,6 @@ use orch_workers::BodyOf;
 /// Builds the DAGs of a binary under the name of its bundle.
 type Build = Box<dyn FnOnce(&str) -> Result<Bundle, Vec<Problem>> + Send>;
 
-/// Returns true if the DAG with this id is an example.
 type IsExample = fn(&str) -> bool;
 
 /// Name and content of a dashboard file.

@@ -120,7 +120,6 @@ impl Failure {
         self.problems.iter().map(|said| said.message.as_str()).collect::<Vec<_>>().join("; ")
     }
 
-    /// Prints the problems to standard error.
     pub fn tell(&self, style: crate::style::Style) {
         for FailureMessage { message, hint } in &self.problems {
             eprintln!("{} {message}", style.error("error:"));

@@ -73,7 +73,6 @@ impl Listing {
         Listing { cells: Cells::Whole, ..self }
     }
 
-    /// Sets the message for a listing without rows.
     #[must_use]
     pub fn when_empty(self, empty: &str) -> Listing {
         Listing { empty: empty.into(), ..self }
@@ -173,7 +172,6 @@ pub fn print(text: &str) -> Outcome {
     if std::io::stdout().is_terminal() { write(&terminal::escape_except_colors(text)) } else { write(text) }
 }
 
-/// Clears the terminal of standard output.
 pub fn clear_screen() -> Outcome {
     write("\x1b[H\x1b[2J")
 }

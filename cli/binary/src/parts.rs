@@ -33,7 +33,6 @@ const FEWEST_THREADS: usize = 2;
 /// Timeout for work that is still running when the process ends.
 const RUNTIME_PATIENCE: Duration = Duration::from_millis(500);
 
-/// The parts of a process, which run until it stops.
 pub struct Parts {
     url: String,
     cold: PgPool,
@@ -52,7 +51,6 @@ impl Parts {
         Ok(Parts { cold, url, hints, stop, retired, running: JoinSet::new() })
     }
 
-    /// Returns the token that stops all parts.
     pub fn stop_token(&self) -> CancellationToken {
         self.stop.clone()
     }
@@ -244,7 +242,6 @@ impl Signals {
     }
 }
 
-/// Builds the runtime of a server process.
 pub fn runtime() -> Result<Runtime, Failure> {
     let threads = std::thread::available_parallelism().map_or(FEWEST_THREADS, |cores| cores.get().max(FEWEST_THREADS));
     tokio::runtime::Builder::new_multi_thread()

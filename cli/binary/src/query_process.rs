@@ -39,7 +39,6 @@ use tokio_util::sync::CancellationToken;
 const LISTS: usize = 2;
 /// Maximum time that a request waits for a free slot before it is rejected with the advice to retry.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Timeout for requests that are not queries.
 const LIST_TIME: Duration = Duration::from_secs(30);
 /// A query ends itself at its time limit and reports that. After this extra time its process is killed.
 const GRACE: Duration = Duration::from_millis(500);

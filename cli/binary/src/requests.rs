@@ -42,7 +42,6 @@ impl RequestTally {
     }
 }
 
-/// Adds a layer that counts requests.
 pub(crate) fn counted(app: Router, tally: Arc<RequestTally>) -> Router {
     app.layer(from_fn_with_state(tally, count))
 }

@@ -211,7 +211,6 @@ async fn hide(db: &mut PgConnection, bundle: &Bundle, offers: &mut Offers) -> Re
     Ok(())
 }
 
-/// Returns the configuration for watching a folder of DAG files.
 pub fn folder(config: &Config, path: PathBuf, body_of: BodyOf) -> FolderConfig {
     FolderConfig { path, body_of, paused_at_creation: config.paused_at_creation, was_read: Arc::default() }
 }

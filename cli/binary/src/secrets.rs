@@ -122,7 +122,6 @@ pub fn sources(config: &Config) -> Result<SecretsConfig, Failure> {
     Ok(sources)
 }
 
-/// Returns the role of the setting `task_role`.
 pub(crate) fn task_role(config: &Config) -> Option<TaskRole> {
     let password = config.task_password.as_ref().map(|password| password.reveal().to_owned());
     config.task_role.clone().map(|name| TaskRole { name, password })

@@ -206,7 +206,6 @@ impl ServedAt {
     }
 }
 
-/// Context of a server.
 pub struct Serving {
     /// True if only the web server of this installation can connect.
     pub is_behind_web: bool,
@@ -222,7 +221,6 @@ pub struct Serving {
 }
 
 impl Serving {
-    /// Returns the pool of orch's database.
     pub fn pool(&self) -> &PgPool {
         &self.pool
     }

@@ -27,7 +27,6 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// An open connection to a database whose schema this binary supports.
 pub struct Session {
     pub db: PgConnection,
-    /// URL of the database.
     pub url: String,
     /// A server that was started for this command. No scheduler or worker uses it.
     private: Option<Cluster>,
@@ -99,12 +98,10 @@ pub struct Server {
 }
 
 impl Server {
-    /// Opens another connection to the server.
     pub async fn session(&self) -> Result<Session, Failure> {
         Ok(Session::of(connect::one(&self.url, NAME).await?, &self.url))
     }
 
-    /// Returns true if the server runs only for this command.
     pub fn is_alone(&self) -> bool {
         self.private.is_some()
     }

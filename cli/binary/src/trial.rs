@@ -22,7 +22,6 @@ use uuid::Uuid;
 /// Grace period of tasks at the end. No other worker takes over unfinished tasks.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Connection and hints of a trial.
 pub(crate) struct Trial {
     pub session: Session,
     hints: Hints,

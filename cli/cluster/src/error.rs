@@ -19,11 +19,9 @@ pub enum ClusterError {
     #[error("the database in `{}` was made by Postgres {major}, which is not installed", data_dir.display())]
     OtherVersion { data_dir: PathBuf, major: u32 },
 
-    /// A client program is missing or older than the server.
     #[error("no `{program}` of Postgres {major} or newer is installed")]
     NoClient { program: &'static str, major: u32 },
 
-    /// Another process has locked the data folder.
     #[error("the data folder `{}` is in use by {}", data_dir.display(), holder(*pid))]
     InUse { data_dir: PathBuf, pid: Option<u32> },
 

@@ -44,7 +44,6 @@ pub struct Home {
     address: Address,
 }
 
-/// The address at which clients connect to the server.
 #[derive(Debug)]
 enum Address {
     Socket,
@@ -124,7 +123,6 @@ impl Home {
         self.data_dir.join("postgres/data")
     }
 
-    /// Returns the path of the server's log.
     pub fn log(&self) -> PathBuf {
         self.data_dir.join("postgres.log")
     }

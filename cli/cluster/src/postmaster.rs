@@ -118,7 +118,6 @@ impl Postmaster {
     }
 }
 
-/// The content of `postmaster.pid`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PidFile {
     pub(crate) pid: u32,

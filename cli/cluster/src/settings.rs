@@ -42,7 +42,6 @@ impl Settings {
         self.durable
     }
 
-    /// Returns the content of `orch.conf`.
     pub(crate) fn render(&self) -> String {
         let max_connections = self.max_connections.to_string();
         let durability = if self.durable { "on" } else { "off" };

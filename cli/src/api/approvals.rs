@@ -23,7 +23,6 @@ pub(crate) struct ApprovalRequest {
     pub(crate) by: Option<String>,
 }
 
-/// The answer to an approval request of a task instance.
 pub(crate) struct ApprovalAnswer {
     pub(crate) dag_id: String,
     pub(crate) run_id: String,

@@ -26,7 +26,6 @@ pub(crate) struct AssetDetails {
     pub(crate) lineage: Vec<String>,
 }
 
-/// An update of an asset, and the runs that it started.
 #[derive(Debug, Clone)]
 pub(crate) struct Update {
     pub(crate) at: DateTime<Utc>,
@@ -40,7 +39,6 @@ pub(crate) struct Update {
     pub(crate) runs: Vec<String>,
 }
 
-/// Result of a check of a data contract.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Check {
     pub(crate) at: Moment,

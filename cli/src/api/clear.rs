@@ -25,7 +25,6 @@ pub(crate) struct ClearRequest {
     pub(crate) latest: bool,
 }
 
-/// The instances that a request would clear in a run.
 #[derive(Debug)]
 pub(crate) struct WouldClear {
     /// At most the first thousand instances.

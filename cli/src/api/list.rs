@@ -34,7 +34,6 @@ pub(crate) struct ListFlags<const IS_CUT: bool = false> {
     output: FormatFlag,
 }
 
-/// Maximum number of rows.
 #[derive(Debug, Clone, Copy)]
 struct Most(usize);
 

@@ -42,7 +42,6 @@ pub(crate) enum LogPlace {
     End,
 }
 
-/// A part of a log.
 #[derive(Debug)]
 pub(crate) struct LogPart {
     pub(crate) old: Option<OldLog>,

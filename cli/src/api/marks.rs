@@ -29,7 +29,6 @@ impl MarkRequest {
     }
 }
 
-/// A task instance and its current state.
 #[derive(Debug, Clone)]
 pub(crate) struct Instance {
     pub(crate) dag_id: String,

@@ -9,7 +9,6 @@ use std::time::Duration;
 /// Time for the request and the response, in addition to the timeout of the query.
 const WAY_THERE: Duration = Duration::from_secs(10);
 
-/// Result of a query.
 pub(crate) struct SqlAnswer {
     pub(crate) columns: Vec<ResultColumn>,
     pub(crate) rows: Vec<Vec<Value>>,

@@ -8,7 +8,6 @@ use orch_spec::check::FileProblem;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// A version with its runs and workers.
 pub(crate) struct VersionLine {
     pub(crate) number: i32,
     pub(crate) hash: String,
@@ -56,7 +55,6 @@ impl Api {
         Ok(versions.into_iter().map(line).collect())
     }
 
-    /// Returns the structure of a version.
     pub(crate) async fn version(&self, dag_id: &str, number: i32) -> Result<DagSpec, Failure> {
         let query = Query::default().with("version_number", number);
         match self.get_extra(&format!("dags/{}/structure{}", encoded(dag_id), query.0)).await? {

@@ -67,7 +67,6 @@ impl ShowBackfill {
     }
 }
 
-/// Returns the state of a backfill.
 pub(super) fn state(row: &BackfillRow) -> &'static str {
     match () {
         () if row.is_cancelled => "cancelled",

@@ -59,7 +59,6 @@ struct Edge<'a> {
     kind: &'a str,
 }
 
-/// The graph to draw.
 struct Graph<'a> {
     assets: BTreeSet<&'a str>,
     edges: BTreeSet<Edge<'a>>,

@@ -22,7 +22,6 @@ const ROLLBACK: &str = "lake_rollback";
 const ADOPT: &str = "lake_adopt";
 /// Task of `lake_adopt` whose output contains both owners.
 const ADOPTION: &str = "adopt_warehouse";
-/// Number of snapshots that `show` prints.
 const NEWEST: usize = 10;
 const HOUR: u64 = 3_600;
 

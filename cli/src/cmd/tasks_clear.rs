@@ -94,7 +94,6 @@ fn regex(text: &str) -> Result<Regex, String> {
     Regex::new(text).map_err(|error| format!("{error}: write for example `^load_`"))
 }
 
-/// A run and the instances to clear in it.
 struct Planned {
     run: RunDetails,
     request: ClearRequest,

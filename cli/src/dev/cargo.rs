@@ -10,7 +10,6 @@ use tokio::process::Command;
 /// A package that contains a binary.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Project {
-    /// Name of the binary.
     pub(crate) name: String,
     pub(crate) root: PathBuf,
     /// Folders of the packages in its workspace.

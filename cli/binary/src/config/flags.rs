@@ -22,7 +22,6 @@ impl Field {
         format!("--{}", self.key.replace('_', "-"))
     }
 
-    /// Returns the help text of the flag.
     pub(super) fn help(about: &'static str, env: &str, default: &str) -> String {
         let default = if default.is_empty() { String::new() } else { format!(" [default: {default}]") };
         format!("{}{default} [env: {env}]", about.trim())
@@ -66,11 +65,8 @@ macro_rules! config {
         #[derive(Debug, Clone)]
         pub struct Config {
             $($( #[doc = $about] pub $name: $type, )+)+
-            /// Source of each value.
             pub sources: std::collections::BTreeMap<&'static str, LoadedFrom>,
-            /// Default connections of the binary.
             pub connections: orch_sdk::task::DefaultConnections,
-            /// Lake of the binary.
             pub lake: orch_store::lake_view::LakeSource,
             /// Source that opens archives in object stores instead of folders.
             pub archives: orch_store::archive::ArchiveSource,

@@ -17,7 +17,6 @@ const NO_FLAGS: [&str; 2] = ["secret_key", "vault_token"];
 /// Name of the configuration file in the data folder.
 const FILE_NAME: &str = "orch.toml";
 
-/// Source of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LoadedFrom {
     Default,

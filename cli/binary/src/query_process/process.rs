@@ -28,7 +28,6 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Panic messages of a process whose query exceeds the memory limit or the maximum size of a column.
 const TOO_LARGE: [&str; 3] = ["memory allocation of", "capacity overflow", "offset overflow"];
 
-/// The binary that runs queries.
 #[derive(Debug)]
 pub(super) enum Program {
     Own,

@@ -26,7 +26,6 @@ pub(super) struct HistoryFlags {
     since: Option<DateTime<Utc>>,
 }
 
-/// Counts of the verification so far.
 #[derive(Default)]
 struct Tally {
     runs: i64,
