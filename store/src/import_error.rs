@@ -5,6 +5,7 @@ use crate::list::List;
 use crate::{StoreError, StoreResult, boxed};
 use chrono::{DateTime, Utc};
 use orch_spec::check::FileProblem;
+use orch_spec::text::JsonText;
 use serde_json::Value;
 use sqlx::FromRow;
 use sqlx::postgres::PgConnection;
@@ -83,8 +84,8 @@ pub async fn set_import_errors(
     let files: Vec<String> = broken.keys().cloned().collect();
     let problems: Vec<String> = broken
         .values()
-        // Postgres cannot store a NUL in text.
-        .map(|problems| serde_json::to_string(problems).expect("problems are texts").replace("\\u0000", "?"))
+        // Postgres cannot extract a JSON string that contains NUL.
+        .map(|problems| JsonText::new(serde_json::to_string(problems).expect("problems are texts")).into_string())
         .collect();
     sqlx::query!(
         "with gone as (delete from import_error where bundle = $1 and file <> all($2::text[]))

@@ -1,10 +1,13 @@
 //! Values that do not fit, and rows that cannot be read: each is one item's trouble, never everybody's.
 
 use crate::fixture::{Hands, chain, check_run, database, later, number, one, register, states, trigger};
+use orch_spec::check::FileProblem;
 use orch_spec::state::TaskState;
 use orch_spec::text::JsonText;
 use orch_store::doctor::vitals;
 use orch_store::hot::{Hot, PgHot};
+use orch_store::import_error::{IMPORT_ERRORS, set_import_errors};
+use orch_store::list::Search;
 use orch_store::locks::Locks;
 use orch_store::refold::{Keep, fold_run};
 use orch_store::run::{EndRun, cancel_run};
@@ -15,6 +18,7 @@ use orch_store::worker::reap;
 use orch_store::{StoreError, guard};
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
+use std::collections::BTreeMap;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -219,4 +223,22 @@ async fn a_database_without_its_tables_is_no_item_to_go_round() {
     let error = store.park(Uuid::nil(), "why").await.unwrap_err();
     assert_eq!(error.policy(), orch_store::Policy::Stop, "{error}");
     assert!(matches!(error, StoreError::Sql(_)));
+}
+
+#[tokio::test]
+async fn import_errors_keep_escapes_and_lose_nul() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    let problem = |message: &str| FileProblem {
+        file: "a.yaml".into(),
+        line: 1,
+        column: 1,
+        message: message.into(),
+        hint: String::new(),
+    };
+    let problems = vec![problem(r"`\u0000` is not a name"), problem("`a\0b` is not a name")];
+    set_import_errors(&mut db, "folder", &BTreeMap::from([("a.yaml".to_string(), problems)])).await.unwrap();
+    let stored = IMPORT_ERRORS.rows(&mut db, &Search::default()).await.unwrap();
+    let messages: Vec<&str> = stored[0].problems.iter().map(|problem| problem.message.as_str()).collect();
+    assert_eq!(messages, [r"`\u0000` is not a name", "`a\u{FFFD}b` is not a name"]);
 }
