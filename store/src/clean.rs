@@ -26,6 +26,7 @@ pub(crate) use archived::{columns, count_rows};
 pub(crate) use record::{Mark, RowDisposal};
 pub(crate) use weeks::{Change, leaf_is_there, patiently};
 
+use crate::connect::restore_statement_timeout;
 use crate::{StoreError, StoreResult, boxed};
 use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::postgres::PgConnection;
@@ -90,8 +91,7 @@ pub struct Cleaned {
 pub async fn clean(db: &mut PgConnection, wish: &CleanRequest, tell: &mut Tell<'_>) -> StoreResult<()> {
     begin(db).await?;
     let cleaned = carry_out(db, wish, tell).await;
-    end(db).await?;
-    cleaned
+    first_error(cleaned, end(db).await)
 }
 
 /// Receives each finished part.
@@ -130,11 +130,24 @@ pub async fn take_time(db: &mut PgConnection) -> StoreResult<()> {
     Ok(())
 }
 
+/// Undoes [`take_time`].
+async fn reset_time(db: &mut PgConnection) -> StoreResult<()> {
+    restore_statement_timeout(db).await?;
+    sqlx::query("reset synchronize_seqscans").execute(db).await?;
+    Ok(())
+}
+
+/// Undoes [`begin`].
 pub(crate) async fn end(db: &mut PgConnection) -> StoreResult<()> {
-    sqlx::query("reset statement_timeout").execute(&mut *db).await?;
-    sqlx::query("reset synchronize_seqscans").execute(&mut *db).await?;
+    reset_time(db).await?;
     sqlx::query("select pg_advisory_unlock($1)").bind(CLEAN_LOCK).execute(db).await?;
     Ok(())
+}
+
+/// Returns the result of the work, or the error of the cleanup after it if only the cleanup failed. If the connection
+/// is lost, both fail, and the first error contains the cause.
+fn first_error<T>(work: StoreResult<T>, cleanup: StoreResult<()>) -> StoreResult<T> {
+    work.and_then(|done| cleanup.map(|()| done))
 }
 
 /// Returns the time of the database.

@@ -104,6 +104,14 @@ async fn connected(options: &PgConnectOptions, told: &SessionSettings) -> StoreR
     }
 }
 
+/// Restores the statement timeout of orch's sessions after a change. `reset` would restore the default of the server,
+/// which usually has none.
+pub(crate) async fn restore_statement_timeout(db: &mut PgConnection) -> StoreResult<()> {
+    let text = format!("set statement_timeout = {}", STATEMENT_TIMEOUT.as_millis());
+    sqlx::query(AssertSqlSafe(text)).execute(db).await?;
+    Ok(())
+}
+
 /// Maximum number of prepared statements of a hot session.
 const HOT_STATEMENTS: usize = 400;
 /// A session that was idle for longer is pinged before it is used: a restarted server is noticed without a failed

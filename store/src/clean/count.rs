@@ -2,7 +2,7 @@
 
 use super::rows::filter;
 use super::table::Table;
-use super::{CleanRequest, take_time};
+use super::{CleanRequest, first_error, reset_time, take_time};
 use crate::{StoreResult, boxed, partition::PARENTS};
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
@@ -13,10 +13,15 @@ pub struct Count {
     pub rows: i64,
 }
 
-/// Counts the rows, which takes as long as reading them.
+/// Counts the rows, which takes as long as reading them. Raises the statement timeout of the session meanwhile.
 #[boxed]
 pub async fn count_old(db: &mut PgConnection, wish: &CleanRequest) -> StoreResult<Vec<Count>> {
     take_time(db).await?;
+    let counts = count_tables(db, wish).await;
+    first_error(counts, reset_time(db).await)
+}
+
+async fn count_tables(db: &mut PgConnection, wish: &CleanRequest) -> StoreResult<Vec<Count>> {
     let mut counts = Vec::new();
     for &table in &wish.tables {
         match table {

@@ -3,7 +3,7 @@
 use super::archived::{self, Archived, archived_by};
 use super::record::{Mark, RowDisposal};
 use super::weeks::{self, Change, patiently};
-use super::{CleanRequest, Cleaned, Goes, Table, begin, carry_out, end};
+use super::{CleanRequest, Cleaned, Goes, Table, begin, carry_out, end, first_error};
 use crate::{
     StoreResult,
     archive::{Archive, export},
@@ -81,8 +81,7 @@ pub async fn retire_each(
     };
     report("recalled_log", rollover::forget_recalled(db).await.map(|()| Vec::new()));
     report("cleanup", forget_cleanups(db).await.map(|()| Vec::new()));
-    end(db).await?;
-    ended
+    first_error(ended, end(db).await)
 }
 
 async fn drop_all(db: &mut PgConnection, keep: &Retention, report: &mut Report<'_>) -> StoreResult<()> {

@@ -31,6 +31,29 @@ fn runs_before(before: &str, goes: Goes) -> CleanRequest {
     CleanRequest { batch: 7, ..CleanRequest::of(&[Table::DagRun], at(before), goes, "ada") }
 }
 
+async fn session_settings(db: &mut PgConnection) -> (String, String) {
+    let settings = "select current_setting('statement_timeout'), current_setting('synchronize_seqscans')";
+    sqlx::query_as(settings).fetch_one(db).await.expect("settings")
+}
+
+/// After the session was terminated, the settings cannot be reset either. That second error is not reported.
+#[tokio::test]
+async fn the_first_error_of_a_lost_session_is_reported() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    sqlx::raw_sql(
+        "create function terminate_session() returns trigger language plpgsql as
+          $$ begin perform pg_terminate_backend(pg_backend_pid()); return null; end $$;
+        create trigger terminate_session before delete on progress for each statement execute function terminate_session()",
+    )
+    .execute(&mut db)
+    .await
+    .unwrap();
+    let wish = CleanRequest::of(&[Table::Progress], at(WEDNESDAY), Goes::Dropped, "ada");
+    let error = clean(&mut db, &wish, &mut |_| {}).await.unwrap_err();
+    assert!(matches!(&error, StoreError::Unreachable(sqlx::Error::Database(_))), "{error:?}");
+}
+
 #[tokio::test]
 async fn whole_weeks_are_cut_off_and_the_rest_is_moved() {
     let database = database().await;
@@ -39,11 +62,14 @@ async fn whole_weeks_are_cut_off_and_the_rest_is_moved() {
     old_runs(&mut db, "a", NEXT_MONDAY, 30).await;
     old_runs(&mut db, "a", "2024-08-15T00:00:00Z", 3).await;
     let wish = runs_before(WEDNESDAY, Goes::Archived);
+    let before = session_settings(&mut db).await;
     let counted = count_old(&mut db, &wish).await.unwrap();
+    assert_eq!(session_settings(&mut db).await, before);
     let rows = |table: &str, rows| Count { table: table.into(), rows };
     assert_eq!(counted[..2], [rows("dag_run", 50), rows("task_instance", 100)]);
     assert_eq!(there_and_archived(&mut db, "dag_run").await, (53, 0), "counting takes nothing");
     let done = cleaned(&mut db, &wish).await;
+    assert_eq!(session_settings(&mut db).await, before);
     assert!(done.contains(&"task_instance 2024-08-05 archived".into()), "{done:?}");
     assert!(done.contains(&"task_instance archived".into()), "{done:?}");
     // An empty partition is worth no archive.
