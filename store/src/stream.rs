@@ -171,7 +171,8 @@ pub struct StreamCheckpoint {
 /// Returns the stored progress of a stream.
 ///
 /// # Errors
-/// Returns `StoreError::FenceLost` if this epoch no longer owns the stream.
+/// Returns `StoreError::FenceLost` if this epoch no longer owns the stream, and `StoreError::Corrupt` if its stored
+/// position cannot be parsed.
 #[boxed]
 pub async fn left_behind(db: &mut PgConnection, lease: &Lease) -> StoreResult<StreamCheckpoint> {
     let row = sqlx::query!(
@@ -185,8 +186,11 @@ pub async fn left_behind(db: &mut PgConnection, lease: &Lease) -> StoreResult<St
         lease.epoch
     );
     let row = row.fetch_optional(db).await?.ok_or(StoreError::FenceLost)?;
-    let reset_to = row.reset_to.map(serde_json::from_value).transpose().map_err(|_| StoreError::FenceLost)?;
-    let capture = row.capture.map(serde_json::from_value).transpose();
+    let broken = |column: &str, error: &serde_json::Error| {
+        StoreError::corrupt(format!("`{column}` of stream `{}`: {error}", lease.name))
+    };
+    let reset_to = row.reset_to.map(serde_json::from_value).transpose().map_err(|e| broken("reset_to", &e))?;
+    let capture = row.capture.map(serde_json::from_value).transpose().map_err(|e| broken("capture", &e))?;
     let positions = row.partitions.into_iter().zip(row.offsets).collect();
     Ok(StreamCheckpoint {
         created_at: row.created_at,
@@ -195,7 +199,7 @@ pub async fn left_behind(db: &mut PgConnection, lease: &Lease) -> StoreResult<St
         positions,
         watermarks: row.timed.into_iter().zip(row.watermarks).collect(),
         closed_before: row.closed_before,
-        capture: capture.map_err(|error| StoreError::Sql(sqlx::Error::Decode(error.into())))?,
+        capture,
     })
 }
 

@@ -227,6 +227,20 @@ async fn a_reset_is_taken_once() {
 }
 
 #[tokio::test]
+async fn a_damaged_position_is_not_reported_as_a_lost_lease() {
+    let (_database, mut db, streams) = with_streams(&["a"]).await;
+    let lease = take(&mut db, "one", &streams).await;
+    // `reset_to` is read first, so its error is returned in the second round.
+    for column in ["capture", "reset_to"] {
+        let damage = sqlx::AssertSqlSafe(format!("update stream set {column} = '7'"));
+        sqlx::query(damage).execute(&mut db).await.unwrap();
+        let error = left_behind(&mut db, &lease).await.unwrap_err();
+        let start = format!("stored data cannot be read: `{column}` of stream `a`: ");
+        assert!(error.to_string().starts_with(&start), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn what_a_bundle_no_longer_declares_is_left_and_can_be_deleted() {
     let (_database, mut db, streams) = with_streams(&["a", "b"]).await;
     let held = beat_of(&mut db, "one", &streams[..1], &[], LONG).await.taken;
