@@ -93,13 +93,19 @@ fn from_upstream(dag: &Checked<'_>, task: &TaskSpec, source: &Source, rule: Trig
     }
 }
 
+/// Returns `T` of the type `outer<T>`. `None` if the type has another name.
+fn argument_of<'a>(outer: &str, type_name: &'a str) -> Option<&'a str> {
+    type_name.strip_prefix(outer)?.strip_prefix('<')?.strip_suffix('>')
+}
+
 fn optional_hint(input: &InputSpec) -> String {
     let InputSpec { name, type_name, source, .. } = input;
     if type_name.is_empty() {
         return format!("mark the input `{name}` as optional, or use the trigger rule all_success");
     }
-    if let Some(inner) = type_name.strip_prefix("Option<").filter(|_| matches!(source, Source::Collected(_))) {
-        let element = inner.trim_start_matches("Vec<").trim_end_matches('>');
+    if let (Source::Collected(_), Some(list)) = (source, argument_of("Option", type_name)) {
+        let element = argument_of("Vec", list).unwrap_or(list);
+        let element = argument_of("Option", element).unwrap_or(element);
         return format!("give the `Mapped` itself and make the parameter `{name}: Vec<Option<{element}>>`");
     }
     match (source, type_name.strip_prefix("Vec<")) {

@@ -243,7 +243,10 @@ fn every_upstream_exists_and_none_is_its_own() {
         json!({ "inputs": input(json!({ "output": "extract" })) }),
         "t: it waits for `extract`, which does not exist / add that task, or remove the edge",
     );
-    check_task(json!({ "after": ["t"] }), "t: it is in a cycle of dependencies: `t` → `t` / remove one of these dependencies, for example that of `t` on `t`");
+    check_task(
+        json!({ "after": ["t"] }),
+        "t: it is in a cycle of dependencies: `t` → `t` / remove one of these dependencies, for example that of `t` on `t`",
+    );
     let edge = |up: &str| json!({ "after": [up] });
     let two = dag(
         &[("a", edge("c")), ("b", edge("a")), ("c", edge("b")), ("d", edge("e")), ("e", edge("d")), ("f", edge("a"))],
@@ -260,7 +263,12 @@ fn every_upstream_exists_and_none_is_its_own() {
         &[("g.a", json!({ "group_id": "g" }))],
         json!({ "groups": [{ "group_id": "g", "map": { "each": { "outputs": "g.a" } } }] }),
     );
-    assert_eq!(problem_lines(&own_list), ["g.a: it is in a cycle of dependencies: `g.a` → `g.a` / remove one of these dependencies, for example that of `g.a` on `g.a`"]);
+    assert_eq!(
+        problem_lines(&own_list),
+        [
+            "g.a: it is in a cycle of dependencies: `g.a` → `g.a` / remove one of these dependencies, for example that of `g.a` on `g.a`"
+        ]
+    );
     let order = dag(&[("a", edge("b")), ("b", json!({}))], json!({}));
     assert_eq!(problem_lines(&order), ["a: it stands before `b`, which it waits for / list upstreams first"]);
 }
@@ -378,14 +386,27 @@ fn a_lenient_rule_needs_optional_inputs() {
     let element = json!({ "element": { "group": null, "part": null } });
     let mut mapped = lenient(element, "Rows");
     merge(&mut mapped, json!({ "map": { "each": { "outputs": "m" } } }));
-    let collected = json!({ "trigger_rule": "all_done", "inputs": [{ "name": "x", "type": "Option<Vec<Rows>>", "optional": true, "source": { "collected": "m" } }] });
+    let collected = |type_name: &str| json!({ "trigger_rule": "all_done", "inputs": [{ "name": "x", "type": type_name, "optional": true, "source": { "collected": "m" } }] });
+    let upstream = json!({ "map": over });
+    let tasks = [("m", upstream.clone()), ("t", mapped), ("u", collected("Option<Vec<Rows>>"))];
     assert_eq!(
-        problem_lines(&dag(&[("m", json!({ "map": over })), ("t", mapped), ("u", collected)], json!({}))),
+        problem_lines(&dag(&tasks, json!({}))),
         [
             "t: it may run although `x` has no value / make the parameter `x: Option<Rows>`",
             "u: it may run although `x` has no value / give the `Mapped` itself and make the parameter `x: Vec<Option<Rows>>`",
         ]
     );
+    for (type_name, element) in [
+        ("Option<Vec<Vec<Rows>>>", "Vec<Rows>"),
+        ("Option<Vec<HashMap<String, Vec<u8>>>>", "HashMap<String, Vec<u8>>"),
+        ("Option<Vec<Option<Rows>>>", "Rows"),
+    ] {
+        let problem = format!(
+            "u: it may run although `x` has no value / give the `Mapped` itself and make the parameter `x: Vec<Option<{element}>>`"
+        );
+        let tasks = [("m", upstream.clone()), ("u", collected(type_name))];
+        assert_eq!(problem_lines(&dag(&tasks, json!({}))), [problem]);
+    }
 }
 
 #[test]
