@@ -305,6 +305,9 @@ mod tests {
             error(&"1,".repeat(500_000)),
             "cron `1,1,1,1,1,1,1,1,1,1,…` is longer than 1000 characters\nhint: name less: ranges and steps are shorter than lists"
         );
+        // Characters are counted, not bytes.
+        assert!(error(&"é".repeat(1_000)).contains("is neither a cron expression nor a preset"));
+        assert!(error(&"é".repeat(1_001)).contains("is longer than 1000 characters"));
     }
 
     #[test]

@@ -124,7 +124,7 @@ impl Field {
 }
 
 pub(super) fn parse(text: &str) -> Result<CronExpr, CronError> {
-    if text.len() > MAX_CHARS {
+    if text.chars().count() > MAX_CHARS {
         let start: String = text.chars().take(20).collect();
         let message = format!("cron `{start}…` is longer than {MAX_CHARS} characters");
         return Err(CronError::new(message, "name less: ranges and steps are shorter than lists"));
