@@ -27,33 +27,39 @@ pub(crate) struct Recent {
 
 #[derive(Debug, Default)]
 struct Values {
-    by_run: HashMap<Uuid, HashMap<(TaskIdx, i32), Arc<Value>>>,
-    /// Keys and sizes in insertion order, including entries that are already forgotten.
-    order: VecDeque<(Key, usize)>,
+    by_run: HashMap<Uuid, HashMap<(TaskIdx, i32), Entry>>,
+    /// Keys and entry numbers in insertion order. Includes stale ones, whose entries are removed or replaced.
+    order: VecDeque<(Key, u64)>,
+    /// Length of `order` beyond which stale entries are removed from it.
+    max_order: usize,
+    next_number: u64,
+    /// Bytes of all cached entries.
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    value: Arc<Value>,
+    /// Unique number, which distinguishes this entry from earlier ones of the same key in `Values::order`.
+    number: u64,
     bytes: usize,
 }
 
 const MOST_BYTES: usize = 32 * 1024 * 1024;
+/// Overhead of an entry.
+const ENTRY_BYTES: usize = 128;
+/// Number of stale entries that `Values::order` may always have.
+const MIN_STALE: usize = 1_024;
 
 impl Recent {
     /// Caches a value. `bytes` is its approximate size as text.
     pub(crate) fn remember(&self, key: Key, value: Arc<Value>, bytes: usize) {
-        let bytes = bytes + 128; // overhead of an entry
-        let mut values = self.values.lock().expect("nothing panics while holding it");
-        values.forget(&key);
-        values.by_run.entry(key.0).or_default().insert((key.1, key.2), value);
-        values.order.push_back((key, bytes));
-        values.bytes += bytes;
-        while values.bytes > MOST_BYTES {
-            let Some((old, bytes)) = values.order.pop_front() else { return };
-            values.forget(&old);
-            values.bytes -= bytes;
-        }
+        self.values.lock().expect("nothing panics while holding it").insert(key, value, bytes + ENTRY_BYTES);
     }
 
     /// Removes the outputs of a finished run, which are not read again.
     pub(crate) fn forget_run(&self, run: Uuid) {
-        self.values.lock().expect("nothing panics while holding it").by_run.remove(&run);
+        self.values.lock().expect("nothing panics while holding it").forget_run(run);
     }
 
     /// Removes a value whose outcome did not count.
@@ -67,17 +73,50 @@ impl Recent {
     }
 
     fn get(&self, key: &Key) -> Option<Arc<Value>> {
-        self.values.lock().expect("nothing panics while holding it").by_run.get(&key.0)?.get(&(key.1, key.2)).cloned()
+        let values = self.values.lock().expect("nothing panics while holding it");
+        values.entry(key).map(|entry| entry.value.clone())
     }
 }
 
 impl Values {
+    fn entry(&self, key: &Key) -> Option<&Entry> {
+        self.by_run.get(&key.0)?.get(&(key.1, key.2))
+    }
+
+    fn insert(&mut self, key: Key, value: Arc<Value>, bytes: usize) {
+        self.forget(&key);
+        let number = self.next_number;
+        self.next_number += 1;
+        self.by_run.entry(key.0).or_default().insert((key.1, key.2), Entry { value, number, bytes });
+        self.order.push_back((key, number));
+        self.bytes += bytes;
+        while self.bytes > MOST_BYTES {
+            let Some((oldest, number)) = self.order.pop_front() else { return };
+            if self.entry(&oldest).is_some_and(|entry| entry.number == number) {
+                self.forget(&oldest);
+            }
+        }
+        if self.order.len() > self.max_order {
+            let mut order = std::mem::take(&mut self.order);
+            order.retain(|(key, number)| self.entry(key).is_some_and(|entry| entry.number == *number));
+            self.max_order = 2 * order.len() + MIN_STALE;
+            self.order = order;
+        }
+    }
+
     fn forget(&mut self, key: &Key) {
         let Some(of_run) = self.by_run.get_mut(&key.0) else { return };
-        of_run.remove(&(key.1, key.2));
+        if let Some(entry) = of_run.remove(&(key.1, key.2)) {
+            self.bytes -= entry.bytes;
+        }
         if of_run.is_empty() {
             self.by_run.remove(&key.0);
         }
+    }
+
+    fn forget_run(&mut self, run: Uuid) {
+        let of_run = self.by_run.remove(&run).unwrap_or_default();
+        self.bytes -= of_run.values().map(|entry| entry.bytes).sum::<usize>();
     }
 }
 
@@ -311,5 +350,42 @@ mod tests {
         let error = input_error("all", &StoreError::TooManyBytes(TooManyBytes { max_bytes: 256 << 20 }));
         assert!(matches!(&error, TaskError::Fatal { causes } if causes[1].contains("more than 256 MB")), "{error}");
         assert!(matches!(input_error("all", &StoreError::FenceLost), TaskError::Retryable { .. }));
+    }
+    /// Caches a value of a third of the limit.
+    fn remember_third(recent: &Recent, key: Key, value: i32) {
+        recent.remember(key, Arc::new(value.into()), MOST_BYTES / 3 - ENTRY_BYTES);
+    }
+
+    fn cached(recent: &Recent, run: Uuid) -> Vec<Option<i64>> {
+        (0..3).map(|task| recent.get(&(run, task, -1)).and_then(|value| value.as_i64())).collect()
+    }
+
+    #[test]
+    fn a_value_that_is_cached_again_is_the_newest_and_counts_once() {
+        let (recent, run) = (Recent::default(), Uuid::nil());
+        for (task, value) in [(0, 1), (1, 2), (0, 3), (2, 4)] {
+            remember_third(&recent, (run, task, -1), value);
+        }
+        assert_eq!(cached(&recent, run), [Some(3), Some(2), Some(4)]);
+        remember_third(&recent, (run, 3, -1), 5);
+        assert_eq!(cached(&recent, run), [Some(3), None, Some(4)]);
+        // A forgotten value leaves a stale entry in the order, too.
+        recent.forget(&(run, 0, -1));
+        remember_third(&recent, (run, 0, -1), 6);
+        remember_third(&recent, (run, 1, -1), 7);
+        assert_eq!(cached(&recent, run), [Some(6), Some(7), None]);
+    }
+
+    #[test]
+    fn finished_runs_leave_nothing_in_the_cache() {
+        let recent = Recent::default();
+        for number in 0..10_000 {
+            let run = Uuid::from_u128(number);
+            recent.remember((run, 0, -1), Arc::new(Value::Null), 4);
+            recent.forget_run(run);
+        }
+        let values = recent.values.lock().unwrap();
+        assert_eq!((values.bytes, values.by_run.len()), (0, 0));
+        assert!(values.order.len() <= MIN_STALE + 2, "{}", values.order.len());
     }
 }
