@@ -42,6 +42,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 const UNRECORDABLE: &str = "what was waited for cannot be recorded: it does not fit the database";
 /// Maximum number of instances that one statement makes claimable.
 const WAKE: i64 = 1_000;
+/// Maximum number of log lines that are kept while the database does not store them.
+const MAX_LINES: usize = 1_000;
 
 /// Polls conditions until `stop`, for `worker` and its queues.
 pub(crate) struct Watch {
@@ -52,8 +54,12 @@ pub(crate) struct Watch {
     todo: VecDeque<Question>,
     looks: Looks,
     answers: Vec<WatchedOutcome>,
-    /// Lines of pokes for the logs of the attempts that wait.
+    /// True if waits have ended and their instances may not be claimable yet.
+    has_ended: bool,
+    /// Lines of pokes for the logs of the attempts that wait. Without `answers`, they are lines that could not be stored.
     lines: Vec<NewChunk>,
+    /// Earliest time of the next attempt to store lines.
+    append_at: Instant,
     /// Arrival time of the first entry of `answers`.
     answered_at: Instant,
     kept_at: Instant,
@@ -72,7 +78,9 @@ impl Watch {
             todo: VecDeque::new(),
             looks: Looks::default(),
             answers: Vec::new(),
+            has_ended: false,
             lines: Vec::new(),
+            append_at: Instant::now(),
             answered_at: Instant::now(),
             kept_at: Instant::now(),
             take_at: Instant::now(),
@@ -102,15 +110,18 @@ impl Watch {
                 self.note(looked);
             }
         }
+        self.append_at = Instant::now();
         // Results that are not written are polled again by another watcher.
         if let Err(error) = self.say().await {
-            tracing::debug!(%error, "the last answers of the watcher were not heard");
+            tracing::debug!(%error, "the last results of the watcher were not written");
         }
     }
 
     /// Writes results, takes due conditions and starts pokes. Returns the time until there is something else to do.
     async fn round(&mut self) -> StoreResult<Duration> {
-        if !self.answers.is_empty() && (self.looks.is_empty() || self.answered_at.elapsed() >= GATHER) {
+        let is_gathered = self.looks.is_empty() || self.answered_at.elapsed() >= GATHER;
+        let has_results = self.has_ended || (!self.answers.is_empty() && is_gathered);
+        if has_results || (self.keeps_lines() && Instant::now() >= self.append_at) {
             self.say().await?;
         }
         let has_room = self.todo.is_empty() && self.looks.len() < MOST_LOOKS && self.answers.is_empty();
@@ -135,6 +146,9 @@ impl Watch {
         }
         if !self.looks.is_empty() {
             next = next.min(self.kept_at + LEASE / 3);
+        }
+        if self.keeps_lines() {
+            next = next.min(self.append_at);
         }
         Ok(next.saturating_duration_since(now))
     }
@@ -165,13 +179,19 @@ impl Watch {
         }
     }
 
+    /// True if lines are left whose results are written.
+    fn keeps_lines(&self) -> bool {
+        self.answers.is_empty() && !self.lines.is_empty()
+    }
+
     /// Writes all results. Instances whose wait has ended are claimable afterwards.
     async fn say(&mut self) -> StoreResult<()> {
-        if self.answers.is_empty() {
+        if self.answers.is_empty() && self.lines.is_empty() && !self.has_ended {
             return Ok(());
         }
         let mut db = self.cold.acquire().await?;
-        let ended = self.answers.iter().any(|answer| matches!(answer.found, ConditionOutcome::End(_)));
+        // Kept until the instances are woken, because the next statements may fail after the results were written.
+        self.has_ended |= self.answers.iter().any(|answer| matches!(answer.found, ConditionOutcome::End(_)));
         let again = self.answers.iter().filter_map(|answer| match answer.found {
             ConditionOutcome::NotYet { next_ms } | ConditionOutcome::Error { next_ms, .. } => Some(next_ms),
             ConditionOutcome::End(_) => None,
@@ -180,16 +200,36 @@ impl Watch {
             let due = Instant::now() + Duration::from_millis(soonest.max(0).unsigned_abs());
             self.take_at = self.take_at.min(due.max(self.took_at + BETWEEN));
         }
-        write(&mut db, self.watcher.worker, &mut self.answers).await?;
-        orch_store::log::append(&mut db, &std::mem::take(&mut self.lines)).await?;
-        while ended && due::wake_waiting(&mut db, WAKE).await? >= WAKE as u64 {}
-        drop(db);
-        if ended {
+        if !self.answers.is_empty() {
+            write(&mut db, self.watcher.worker, &mut self.answers).await?;
+        }
+        if self.has_ended {
+            while due::wake_waiting(&mut db, WAKE).await? >= WAKE as u64 {}
+            self.has_ended = false;
             self.hints.give(Hint::Ready);
             // Instances behind a gate must be admitted again.
             self.hints.give(Hint::Due);
         }
+        if Instant::now() >= self.append_at {
+            self.append_lines(&mut db).await;
+        }
         Ok(())
+    }
+
+    /// Stores the lines. After an error they are kept for another attempt, and polling continues meanwhile.
+    async fn append_lines(&mut self, db: &mut PgConnection) {
+        match orch_store::log::append(db, &self.lines).await {
+            Ok(()) => self.lines.clear(),
+            Err(error) if error.passes() && self.lines.len() <= MAX_LINES => {
+                tracing::debug!(%error, "log lines of waiting attempts could not be stored and are kept");
+                self.append_at = Instant::now() + PAUSE;
+            }
+            Err(error) => {
+                let (lines, cause) = (self.lines.len(), error.source_text());
+                tracing::warn!(%error, cause, lines, "log lines of waiting attempts could not be stored and are lost");
+                self.lines.clear();
+            }
+        }
     }
 }
 

@@ -517,3 +517,31 @@ async fn who_waits_gives_its_slot_of_a_pool_back_and_takes_one_to_go_on() {
     assert_eq!(world.end_of("pooled", &run).await, "success", "{}", world.dump().await);
     world.end().await;
 }
+
+/// No scheduler runs here, so only the watcher can end the wait.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn waits_end_while_log_lines_cannot_be_stored() {
+    let gates: Vec<String> = (0..16).map(|n| format!("unlogged {n}")).collect();
+    put(&gates[0], Behind::Value(json!(1)));
+    gates[1..].iter().for_each(|gate| put(gate, Behind::Error("no route")));
+    let unlogged = dag("unlogged").condition(Gate).build(|d| {
+        d.map(gates.clone(), pass);
+    });
+    let world = World::new(vec![unlogged], 1).await;
+    let mut db = world.db.connect().await;
+    let refuse = "create function refuse() returns trigger language plpgsql as
+          $$ begin raise exception 'refused' using errcode = '40001'; end $$;
+        create trigger refuse before insert on log_chunk for each row when (new.body like '%looking at what%')
+          execute function refuse()";
+    sqlx::raw_sql(refuse).execute(&mut db).await.unwrap();
+    let run = world.trigger("unlogged", None).await;
+    world.until("select count(*) from task_instance where state = 'success' and map_index = 0", |n| n == 1).await;
+    let lines = "select count(*) from log_chunk where body like '%looking at what%'";
+    assert_eq!(world.number(lines).await, 0);
+    sqlx::raw_sql("drop trigger refuse on log_chunk").execute(&mut db).await.unwrap();
+    world.until(lines, |n| n == 15).await;
+    gates.iter().for_each(|gate| put(gate, Behind::Value(json!(1))));
+    // On a slow machine, the other waits may have failed before.
+    world.end_of("unlogged", &run).await;
+    world.end().await;
+}
