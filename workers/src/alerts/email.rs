@@ -86,13 +86,17 @@ fn tls(connection: &Connection, host: &str) -> Result<TlsParameters, String> {
     builder.build().map_err(|error| chain(&error))
 }
 
-/// Reads the certificates in `file`, which users choose: only a regular file, up to `MOST_CERTIFICATE_BYTES`.
+/// Reads the certificates in `file`, which users choose. Rejects files that are not regular, or larger than
+/// `MOST_CERTIFICATE_BYTES`.
 fn certificates(file: &str) -> std::io::Result<Vec<u8>> {
     if !std::fs::metadata(file)?.is_file() {
         return Err(std::io::Error::other("it is not a file"));
     }
     let mut pem = Vec::new();
-    std::fs::File::open(file)?.take(MOST_CERTIFICATE_BYTES).read_to_end(&mut pem)?;
+    std::fs::File::open(file)?.take(MOST_CERTIFICATE_BYTES + 1).read_to_end(&mut pem)?;
+    if pem.len() as u64 > MOST_CERTIFICATE_BYTES {
+        return Err(std::io::Error::other(format!("the file is larger than {} MiB", MOST_CERTIFICATE_BYTES >> 20)));
+    }
     Ok(pem)
 }
 
@@ -142,4 +146,23 @@ impl Header for Key {
 fn chain(error: &dyn Error) -> String {
     let causes = std::iter::successors(Some(error), |error| (*error).source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_file_of_certificates_is_rejected_as_a_whole() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("ca.pem");
+        let read = |bytes: u64| {
+            std::fs::write(&file, vec![b'a'; usize::try_from(bytes).expect("it is small")]).expect("a file");
+            certificates(file.to_str().expect("a path"))
+        };
+        let whole = read(MOST_CERTIFICATE_BYTES).expect("it is read");
+        assert_eq!(whole.len() as u64, MOST_CERTIFICATE_BYTES);
+        let error = read(MOST_CERTIFICATE_BYTES + 1).expect_err("it is too large");
+        assert_eq!(error.to_string(), "the file is larger than 1 MiB");
+    }
 }
