@@ -26,10 +26,11 @@ use board::Board;
 use orch_spec::metrics::Text;
 use orch_store::StoreError;
 use orch_store::hint::Hints;
-use rounds::{Shared, drive};
+use rounds::{Shared, Work as _, drive};
 use sqlx::PgPool;
+use std::collections::HashMap;
 use std::sync::Arc;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 #[derive(Debug, thiserror::Error)]
@@ -71,35 +72,80 @@ impl Scheduler {
         let stop = stop.child_token();
         let _end = stop.clone().drop_guard();
         let shared = Shared { config: config.clone(), cold, hints, board: board.clone(), stop: stop.clone() };
-        let mut loops: JoinSet<&'static str> = JoinSet::new();
-        loops.spawn(lookout::run_lookout(shared.clone()));
-        loops.spawn(drive(runs::TimeOut::default(), shared.clone()));
-        loops.spawn(drive(runs::Create::default(), shared.clone()));
-        loops.spawn(drive(runs::Start::default(), shared.clone()));
-        loops.spawn(drive(runs::Pace::default(), shared.clone()));
-        loops.spawn(assets::listen(shared.clone()));
-        loops.spawn(drive(assets::Assets::default(), shared.clone()));
-        loops.spawn(drive(wake::Wake, shared.clone()));
-        loops.spawn(drive(admit::Admit::default(), shared.clone()));
-        loops.spawn(drive(deadlines::Deadlines::default(), shared.clone()));
-        loops.spawn(drive(mend::Mend::default(), shared.clone()));
-        loops.spawn(retire::run_retire_loop(shared.clone()));
-        loops.spawn(drive(upkeep::Upkeep::default(), shared));
+        let mut loops = LoopSet::default();
+        loops.spawn("lookout", lookout::run_lookout(shared.clone()));
+        loops.spawn(runs::TimeOut::NAME, drive(runs::TimeOut::default(), shared.clone()));
+        loops.spawn(runs::Create::NAME, drive(runs::Create::default(), shared.clone()));
+        loops.spawn(runs::Start::NAME, drive(runs::Start::default(), shared.clone()));
+        loops.spawn(runs::Pace::NAME, drive(runs::Pace::default(), shared.clone()));
+        loops.spawn("asset hints", assets::listen(shared.clone()));
+        loops.spawn(assets::Assets::NAME, drive(assets::Assets::default(), shared.clone()));
+        loops.spawn(wake::Wake::NAME, drive(wake::Wake, shared.clone()));
+        loops.spawn(admit::Admit::NAME, drive(admit::Admit::default(), shared.clone()));
+        loops.spawn(deadlines::Deadlines::NAME, drive(deadlines::Deadlines::default(), shared.clone()));
+        loops.spawn(mend::Mend::NAME, drive(mend::Mend::default(), shared.clone()));
+        loops.spawn("retire", retire::run_retire_loop(shared.clone()));
+        loops.spawn(upkeep::Upkeep::NAME, drive(upkeep::Upkeep::default(), shared));
         let result = tokio::select! {
             stuck = board.watch(config.stuck_after) => Err(stuck),
-            ended = loops.join_next() => match ended {
-                Some(Ok(_)) | None => Ok(()),
-                Some(Err(error)) => Err(SchedulerError::LoopEnded { name: "unknown", why: error.to_string() }),
-            },
+            ended = loops.wait_for_end() => ended,
         };
         if let Err(error) = &result {
             tracing::error!(%error, "the scheduler gives up");
         }
         stop.cancel();
-        let farewell = async { while loops.join_next().await.is_some() {} };
+        let farewell = async { while loops.running.join_next().await.is_some() {} };
         if tokio::time::timeout(config.farewell, farewell).await.is_err() {
-            loops.abort_all();
+            loops.running.abort_all();
         }
         result
+    }
+}
+
+/// The running loops of a scheduler. A panic is reported with the id of its task only, so names are stored by id.
+#[derive(Debug, Default)]
+struct LoopSet {
+    running: JoinSet<&'static str>,
+    names: HashMap<Id, &'static str>,
+}
+
+impl LoopSet {
+    fn spawn(&mut self, name: &'static str, work: impl Future<Output = &'static str> + Send + 'static) {
+        let id = self.running.spawn(work).id();
+        self.names.insert(id, name);
+    }
+
+    /// Waits until a loop ends.
+    ///
+    /// # Errors
+    /// Returns `SchedulerError::LoopEnded` if the loop panicked.
+    async fn wait_for_end(&mut self) -> Result<(), SchedulerError> {
+        match self.running.join_next().await {
+            Some(Ok(_)) | None => Ok(()),
+            Some(Err(error)) => {
+                let name = self.names.get(&error.id()).copied().unwrap_or("unknown");
+                Err(SchedulerError::LoopEnded { name, why: error.to_string() })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn broken() -> &'static str {
+        tokio::task::yield_now().await;
+        panic!("out of range")
+    }
+
+    #[tokio::test]
+    async fn the_error_names_the_loop_that_panicked() {
+        let mut loops = LoopSet::default();
+        loops.spawn("lookout", std::future::pending::<&'static str>());
+        loops.spawn("mend", broken());
+        let error = loops.wait_for_end().await.unwrap_err().to_string();
+        assert!(error.starts_with("the scheduler's loop `mend` ended: "), "{error}");
+        assert!(error.contains("out of range"), "{error}");
     }
 }
