@@ -12,7 +12,7 @@ pub enum Role {
     Viewer,
     /// Triggers, clears and marks.
     User,
-    /// Changes connections, variables and pools.
+    /// Changes connections, variables, pools, topics and streams, queries the lake and deletes runs.
     Op,
     /// Everything, users included.
     Admin,
@@ -26,7 +26,9 @@ impl Role {
         match self {
             Role::Viewer => "sees everything but secrets",
             Role::User => "triggers, clears and marks",
-            Role::Op => "also changes connections and variables, deletes runs",
+            Role::Op => {
+                "also changes connections, variables, pools, topics and streams, queries the lake, deletes runs"
+            }
             Role::Admin => "everything, users included",
         }
     }
