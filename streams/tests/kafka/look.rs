@@ -112,6 +112,12 @@ async fn a_read_of_large_records_ends_at_its_size() {
     world.produce(0, [large.as_str(); 8]).await;
     let found = read(&world, Some(0), WhichRecords::From(0), 50).await.unwrap();
     assert_eq!((found.records.len(), found.next), (5, 5));
+
+    let keyed = || NewRecord { value: Some(large.clone().into()), ..NewRecord::default() }.key("user");
+    world.producer.produce(&world.topic, &[keyed(), keyed(), keyed(), keyed(), keyed(), keyed()]).await.unwrap();
+    let found = read(&world, None, WhichRecords::Key("user".into()), 50).await.unwrap();
+    assert_eq!(found.records.iter().map(|record| record.offset).collect::<Vec<_>>(), [10, 11, 12, 13]);
+    assert_eq!(found.next, 14);
 }
 
 #[tokio::test]

@@ -109,11 +109,20 @@ impl ClusterInspector {
 
     fn bounds(&self, topic: &str) -> LakeResult<Vec<Bounds>> {
         let topic = self.settings.topic(topic);
+        self.bounds_of(topic, &self.partition_ids(topic)?)
+    }
+
+    /// Returns all partitions, including those without a leader. `topic` is the name in the cluster.
+    fn partition_ids(&self, topic: &str) -> LakeResult<Vec<i32>> {
         let found = partitions(&self.consumer, topic).map_err(|error| self.lake_error(&error))?;
-        let found = found.ok_or_else(|| {
+        found.ok_or_else(|| {
             LakeError::NotFound(format!("Kafka at `{}` has no topic `{topic}`", self.settings.brokers()))
-        })?;
-        let all: Vec<_> = found.into_iter().map(|partition| (topic, partition)).collect();
+        })
+    }
+
+    /// Returns the bounds of the partitions that have a leader. `topic` is the name in the cluster.
+    fn bounds_of(&self, topic: &str, partition_ids: &[i32]) -> LakeResult<Vec<Bounds>> {
+        let all: Vec<_> = partition_ids.iter().map(|&partition| (topic, partition)).collect();
         Ok(self.ends(&all)?.into_iter().map(|(_, bounds)| bounds).collect())
     }
 
@@ -143,19 +152,11 @@ impl ClusterInspector {
     }
 
     fn read(&self, topic: &str, from: &ReadAt) -> LakeResult<ClusterRecords> {
-        let partitions = self.bounds(topic)?;
         let topic = self.settings.topic(topic);
-        let of_key = |key: &str| {
-            let many = i16::try_from(partitions.len()).unwrap_or(i16::MAX);
-            partition_of(key.as_bytes(), many).into()
-        };
-        let partition = from.partition.unwrap_or_else(|| match &from.which {
-            WhichRecords::Key(key) => of_key(key),
-            _ => 0,
-        });
-        let Some(&bounds) = partitions.iter().find(|bounds| bounds.partition == partition) else {
-            return Err(LakeError::NotFound(no_such_partition(partition.into(), partitions.len())));
-        };
+        let partition_ids = self.partition_ids(topic)?;
+        let partitions = self.bounds_of(topic, &partition_ids)?;
+        let bounds = bounds_to_read(from, &partition_ids, &partitions)?;
+        let partition = bounds.partition;
         let back = |most: i64| bounds.first.max(bounds.next - most);
         let begin = match &from.which {
             WhichRecords::From(offset) if *offset < bounds.first => {
@@ -196,11 +197,9 @@ impl ClusterInspector {
                     match &from.which {
                         WhichRecords::Key(key) if message.key() != Some(key.as_bytes()) => {}
                         WhichRecords::Key(_) => {
+                            bytes += message.payload_len() + message.key_len();
                             found.push_back(row(&message));
-                            // Keep only the newest.
-                            if found.len() > from.most {
-                                found.pop_front();
-                            }
+                            keep_newest(&mut found, &mut bytes, from.most);
                         }
                         _ => {
                             bytes += message.payload_len() + message.key_len();
@@ -268,6 +267,35 @@ impl ClusterInspector {
     }
 }
 
+/// Returns the bounds of the partition to read. `known` has the bounds of the partitions with a leader.
+fn bounds_to_read(from: &ReadAt, partition_ids: &[i32], known: &[Bounds]) -> LakeResult<Bounds> {
+    let partition = match (from.partition, &from.which) {
+        (Some(partition), _) => partition,
+        // Producers hash keys over all partitions, including those without a leader.
+        (None, WhichRecords::Key(key)) => {
+            let count = i16::try_from(partition_ids.len()).unwrap_or(i16::MAX);
+            partition_of(key.as_bytes(), count).into()
+        }
+        (None, WhichRecords::From(_) | WhichRecords::At(_) | WhichRecords::Newest) => 0,
+    };
+    match known.iter().find(|bounds| bounds.partition == partition) {
+        Some(bounds) => Ok(*bounds),
+        None if partition_ids.contains(&partition) => Err(LakeError::Unavailable(format!(
+            "partition {partition} has no leader\nhint: check that the brokers with its replicas run, and try again"
+        ))),
+        None => Err(LakeError::NotFound(no_such_partition(partition.into(), partition_ids.len()))),
+    }
+}
+
+/// Drops the oldest records until at most `max_records` remain and their keys and values fit into [`MOST_BYTES`]. The
+/// newest record is kept even if it is larger. `bytes` is the size of all keys and values in `found`.
+fn keep_newest(found: &mut VecDeque<RecordRow>, bytes: &mut usize, max_records: usize) {
+    while found.len() > max_records || (*bytes > MOST_BYTES && found.len() > 1) {
+        let Some(oldest) = found.pop_front() else { return };
+        *bytes -= oldest.key.as_ref().map_or(0, Vec::len) + oldest.value.as_ref().map_or(0, Vec::len);
+    }
+}
+
 fn row(message: &BorrowedMessage<'_>) -> RecordRow {
     let text = |value: Option<&[u8]>| value.map(|value| Value::from(String::from_utf8_lossy(value)));
     let headers = message.headers().map(|headers| {
@@ -280,5 +308,69 @@ fn row(message: &BorrowedMessage<'_>) -> RecordRow {
         key: message.key().map(<[u8]>::to_vec),
         value: message.payload().map(<[u8]>::to_vec),
         headers,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bounds(partition: i32) -> Bounds {
+        Bounds { partition, first: 0, next: 10 }
+    }
+
+    fn at(partition: Option<i32>, which: WhichRecords) -> ReadAt {
+        ReadAt { partition, which, most: 10 }
+    }
+
+    #[test]
+    fn a_key_is_looked_up_in_its_partition_while_another_has_no_leader() {
+        let known = [bounds(0), bounds(2)];
+        for number in 0..100 {
+            let key = number.to_string();
+            let partition = i32::from(partition_of(key.as_bytes(), 3));
+            let found = bounds_to_read(&at(None, WhichRecords::Key(key)), &[0, 1, 2], &known);
+            if partition == 1 {
+                let Err(LakeError::Unavailable(message)) = found else { panic!("{found:?}") };
+                assert!(message.starts_with("partition 1 has no leader"), "{message}");
+            } else {
+                assert_eq!(found, Ok(bounds(partition)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_partition_without_a_leader_is_told_from_one_that_does_not_exist() {
+        let find = |partition, which| bounds_to_read(&at(partition, which), &[0, 1], &[bounds(1)]);
+        assert_eq!(find(Some(1), WhichRecords::From(3)), Ok(bounds(1)));
+        let no_leader = find(None, WhichRecords::Newest);
+        assert!(matches!(no_leader, Err(LakeError::Unavailable(_))), "{no_leader:?}");
+        let missing = LakeError::NotFound("there is no partition 2: the topic has 2, from 0".into());
+        assert_eq!(find(Some(2), WhichRecords::Newest), Err(missing));
+    }
+
+    #[test]
+    fn the_newest_records_of_a_key_are_kept_within_both_limits() {
+        let kept = |sizes: &[usize], max_records| {
+            let (mut found, mut bytes) = (VecDeque::new(), 0);
+            for (offset, size) in (0..).zip(sizes) {
+                let value = Some(vec![0; size - 1]);
+                found.push_back(RecordRow {
+                    offset,
+                    at: DateTime::default(),
+                    key: Some(vec![0]),
+                    value,
+                    headers: None,
+                });
+                bytes += size;
+                keep_newest(&mut found, &mut bytes, max_records);
+            }
+            let offsets: Vec<i64> = found.iter().map(|record| record.offset).collect();
+            (offsets, bytes)
+        };
+        assert_eq!(kept(&[10, 20, 30], 2), (vec![1, 2], 50));
+        assert_eq!(kept(&[MOST_BYTES / 2; 4], 10), (vec![2, 3], MOST_BYTES));
+        assert_eq!(kept(&[5, MOST_BYTES + 1], 10), (vec![1], MOST_BYTES + 1));
+        assert_eq!(kept(&[MOST_BYTES + 1, 5], 10), (vec![1], 5));
     }
 }
