@@ -16,7 +16,7 @@ const BROKERS: &str = "bootstrap.servers";
 const TOPICS: &str = "topics";
 
 /// Settings that a connection must not contain, each with the reason for the error message.
-const DECIDED: [(&str, &str); 17] = [
+const DECIDED: [(&str, &str); 18] = [
     ("group.id", "streams join no consumer group"),
     ("group.instance.id", "streams join no consumer group"),
     ("group.protocol", "streams join no consumer group"),
@@ -30,6 +30,7 @@ const DECIDED: [(&str, &str); 17] = [
     ("request.required.acks", "a record is produced when all replicas have it"),
     ("enable.idempotence", "a record that is sent again is written once"),
     ("transactional.id", "each capture has its own, so that only one process at a time writes its changes"),
+    ("partitioner", "a key has the same partition for all producers"),
     ("client.id", "it is `orch`"),
     // A connection is data: it may not name code to load.
     ("plugin.library.paths", "libraries are not loaded"),
@@ -304,6 +305,9 @@ mod tests {
             assert!(problem.contains(&format!("sets `{name}`")) && problem.contains(instead), "{problem}");
             assert!(problem.contains("hint: "), "{problem}");
         }
+        // Lookups by key compute the partition with murmur2.
+        let partitioner = refused(&connection(json!({ "partitioner": "consistent_random" })));
+        assert!(partitioner.contains("sets `partitioner`"), "{partitioner}");
         let other = refused(&Connection { conn_type: "http".into(), ..connection(json!({})) });
         assert!(other.contains("needs type `kafka`"), "{other}");
     }
