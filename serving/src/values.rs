@@ -103,15 +103,14 @@ pub(crate) fn read_value(param: &Param, text: &str) -> Result<SqlValue, Problem>
     }
 }
 
-/// Converts the result of a default's query to the type of its parameter. Returns an error if the query returned a
-/// value of another type.
+/// Converts the result of a default's query to the type of its parameter. Returns `LakeError::Refused` if the query
+/// returned a value that the parameter does not allow, because the endpoint is wrong and no connection has failed.
 pub(crate) fn read_default(param: &Param, found: &serde_json::Value) -> Result<SqlValue, LakeError> {
     if found.is_null() {
         return Ok(SqlValue::Null);
     }
-    read_value(param, &text_of(found)).map_err(|problem| {
-        LakeError::Unavailable(format!("the default of `{}` is `{found}`: {}", param.name, problem.msg))
-    })
+    read_value(param, &text_of(found))
+        .map_err(|problem| LakeError::Refused(format!("the default of `{}` is `{found}`: {}", param.name, problem.msg)))
 }
 
 fn within(param: &Param, number: f64) -> Result<(), Problem> {
@@ -198,6 +197,16 @@ columns: [{name: x, type: integer}]
         );
         // The default from a table is queried later.
         assert!(!read(&endpoint(), "day=2026-11-20").unwrap().values.contains_key("at"));
+    }
+
+    #[test]
+    fn a_default_of_another_type_is_a_mistake_in_the_endpoint() {
+        let endpoint = endpoint();
+        let at = endpoint.params.iter().find(|param| param.name == "at").unwrap();
+        assert_eq!(read_default(at, &json!(null)), Ok(SqlValue::Null));
+        let wrong = read_default(at, &json!("noon"));
+        let Err(LakeError::Refused(message)) = &wrong else { panic!("{wrong:?}") };
+        assert!(message.starts_with("the default of `at` is `\"noon\"`: Input should be"), "{message}");
     }
 
     #[test]
