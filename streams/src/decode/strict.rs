@@ -29,8 +29,8 @@ pub(super) struct Strict<'a> {
     schema: &'a Schema,
     /// Names in quotes, as a record contains them.
     watched: Vec<(Finder<'static>, Kind)>,
-    /// Finds escapes: a name that is written with escapes is not found by `watched`.
-    escape: Finder<'static>,
+    /// Finders of escapes: `watched` does not find a name that is written with other escapes.
+    escapes: Vec<Finder<'static>>,
 }
 
 impl<'a> Strict<'a> {
@@ -39,7 +39,13 @@ impl<'a> Strict<'a> {
         for field in schema.fields() {
             watch(field.name(), field, &mut watched);
         }
-        Strict { schema, watched, escape: Finder::new(b"\\u") }
+        let mut escapes = vec![Finder::new(b"\\u")];
+        // `/` is the only other character that JSON can contain with and without an escape. Names rarely contain it, but
+        // some writers escape the `/` of every URL, so it is searched only for such names.
+        if watched.iter().any(|(name, _)| name.needle().contains(&b'/')) {
+            escapes.push(Finder::new(br"\/"));
+        }
+        Strict { schema, watched, escapes }
     }
 
     /// Returns why a record does not fit. Returns `None` for invalid JSON, because the decoder reports that.
@@ -47,7 +53,8 @@ impl<'a> Strict<'a> {
         let is_doubtful = self.watched.iter().any(|(name, kind)| {
             name.find_iter(record).any(|at| kind.doubts(value_behind(&record[at + name.needle().len()..])))
         });
-        if !is_doubtful && (self.watched.is_empty() || self.escape.find(record).is_none()) {
+        let has_no_escape = || self.escapes.iter().all(|escape| escape.find(record).is_none());
+        if !is_doubtful && (self.watched.is_empty() || has_no_escape()) {
             return None;
         }
         of_object(self.schema.fields(), std::str::from_utf8(record).ok()?)
@@ -214,6 +221,7 @@ mod tests {
             Field::new("temp", DataType::Float64, true),
             Field::new("inner", DataType::Struct(vec![inner].into()), true),
             Field::new_list("sizes", Field::new_list_field(DataType::Int64, true), true),
+            Field::new("in/out", DataType::Int64, true),
         ])
     }
 
@@ -225,6 +233,8 @@ mod tests {
             (r#"{"age":9007199254740993.0}"#, "`age` is 9007199254740993.0, which is not a whole number"),
             (r#"{ "temp" : 3.5 , "age" : -0.5 }"#, "`age` is -0.5, which is not a whole number"),
             (r#"{"\u0061ge":3.7}"#, "`age` is 3.7, which is not a whole number"),
+            (r#"{"in\/out":3.7}"#, "`in/out` is 3.7, which is not a whole number"),
+            (r#"{"in/out":3.7}"#, "`in/out` is 3.7, which is not a whole number"),
             (r#"{"inner":{"count":1.5}}"#, "`count` is 1.5, which is not a whole number"),
             (r#"{"sizes":[1,2.5]}"#, "`sizes` is 2.5, which is not a whole number"),
             (r#"{"price":3.777}"#, "`price` is 3.777, and the field has 2 digits after the point"),
@@ -249,6 +259,7 @@ mod tests {
             r#"{"note":"\"age\":3.7","more":{"age":3.7}}"#,
             r#"{"note":"age","age":1}"#,
             r#"{"note":"\u00e9","age":1}"#,
+            r#"{"note":"http:\/\/h","in\/out":1}"#,
             "{\"age\":",
             "[1.5]",
         ] {
