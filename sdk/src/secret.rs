@@ -135,18 +135,28 @@ pub fn mask_sensitive(value: &mut Value, is_secret: bool) {
 }
 
 /// Returns a variable as users may see it: `***` if its key marks a secret, otherwise with the secrets inside its JSON
-/// masked.
+/// or the password of an address masked.
 pub fn masked_variable(key: &str, value: &str) -> String {
     if is_sensitive(key) {
         return MASK.into();
     }
-    let Some(read) = json_in(value) else { return value.into() };
+    let Some(read) = json_in(value) else {
+        let address = Some(value).filter(|value| value.contains("://"));
+        return address.and_then(masked_address).unwrap_or_else(|| value.into());
+    };
     let mut masked = read.clone();
     mask_sensitive(&mut masked, false);
     if masked == read { value.into() } else { masked.to_string() }
 }
 
-/// Returns the value to store when a user edits a masked variable: each unchanged `***` gets its stored value.
+/// Returns true if a variable is an address, not JSON, whose password is `***`.
+pub fn has_masked_password(value: &str) -> bool {
+    value.contains("://") && json_in(value).is_none() && password_of(value) == Some(MASK)
+}
+
+/// Returns the value to store when a user edits a masked variable: each unchanged `***` gets its stored value. The
+/// password of an address is restored only if the rest of the address is unchanged. Otherwise, a user who cannot see
+/// the password could send it to another host.
 pub fn restored_variable(key: &str, sent: &str, stored: &str) -> String {
     if sent == masked_variable(key, stored) {
         return stored.into();
@@ -220,6 +230,12 @@ mod tests {
             r#"{"host":"h","n":[{"token":"***"}],"password":"***"}"#
         );
         assert_eq!(shown("broken", r#"{"password": "hu"#), r#"{"password": "hu"#);
+        assert_eq!(shown("db", "postgres://me:hush@h/db"), "postgres://me:***@h/db");
+        assert_eq!(shown("db", r#""postgres://me:hush@h/db""#), r#""postgres://me:***@h/db""#);
+        assert_eq!(shown("broken", r#"{"db": "postgres://me:hush@h/db"#), r#"{"db": "postgres://me:***@h/db"#);
+        for plain in ["https://h:8080/a", "postgres://me@h/db", "me:x@h", "a: b@c"] {
+            assert_eq!(shown("plain", plain), plain);
+        }
     }
 
     #[test]
@@ -234,5 +250,13 @@ mod tests {
         assert_eq!(back("plain"), "plain");
         assert_eq!(restored_variable("token", "***", "hush"), "hush");
         assert_eq!(restored_variable("token", "new", "hush"), "new");
+        let address = |sent: &str| restored_variable("db", sent, "postgres://me:hush@h/db");
+        assert_eq!(address("postgres://me:***@h/db"), "postgres://me:hush@h/db");
+        let elsewhere = address("postgres://me:***@evil.example/db");
+        assert_eq!(elsewhere, "postgres://me:***@evil.example/db");
+        assert!(has_masked_password(&elsewhere));
+        for other in ["postgres://me:hush@h/db", "***", "me:***@h", r#"{"db": "postgres://me:***@h/db"}"#] {
+            assert!(!has_masked_password(other), "{other}");
+        }
     }
 }

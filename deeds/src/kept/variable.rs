@@ -2,7 +2,7 @@
 
 use super::{Change, DESCRIPTION, ExportFile, ImportFile, Kept, MASKS, NAMED, Refused, checked};
 use orch_document::kept::{BadDocument, Document, FileFormat, Serialization, WrittenVariable, write_variables};
-use orch_sdk::secret::{MASK, is_sensitive, masked_variable, restored_variable};
+use orch_sdk::secret::{MASK, has_masked_password, is_sensitive, masked_variable, restored_variable};
 use orch_spec::ids::{MAX_ID_CHARS, check_variable_key};
 use orch_store::kept::{self, Record, Table};
 use orch_store::list::Column;
@@ -66,7 +66,15 @@ impl Kept for Variable {
             columns.retain(|(column, sent)| !(*column == "value" && sent == MASK && is_sensitive(&name)));
             for (column, sent) in &mut columns {
                 if let Some(text) = sent.as_str().filter(|text| *column == "value" && text.contains(MASK)) {
-                    *sent = restored_variable(&name, text, &value(old, keys)?).into();
+                    let stored = value(old, keys)?;
+                    let restored = restored_variable(&name, text, &stored);
+                    if restored != stored && has_masked_password(&restored) {
+                        return Err(Refused::Rule(
+                            "value: the address was changed, but its password is `***`; enter the password again"
+                                .into(),
+                        ));
+                    }
+                    *sent = restored.into();
                 }
             }
         }

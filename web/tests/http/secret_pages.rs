@@ -135,6 +135,18 @@ async fn variables_are_added_changed_and_deleted_by_their_form() {
     let changed = [("value", "{\"n\": 2, \"password\": \"***\"}"), ("json", "on")];
     went(&browser.submit(edit, edit, &changed).await, "/variables");
     assert_eq!(value(&web, "a/b&c").await, r#"{"n":2,"password":"hush2"}"#);
+    let (edit, shown) = ("/variables/edit?key=warehouse", "postgres://me:***@h/db");
+    let address = [("key", "warehouse"), ("value", "postgres://me:hush3@h/db")];
+    went(&browser.submit(new, new, &address).await, "/variables");
+    for path in ["/variables", edit] {
+        let page = browser.get(path).await;
+        assert!(page.has(shown) && !page.has("hush"), "{path}: {}", page.html);
+    }
+    assert_eq!(web.get("/api/v2/variables/warehouse").await.body["value"], shown);
+    went(&browser.submit(edit, edit, &[("value", shown), ("description", "d")]).await, "/variables");
+    let page = browser.submit(edit, edit, &[("value", "postgres://me:***@evil.example/db")]).await;
+    assert!(page.has("enter the password again") && !page.has("hush"), "{}", page.html);
+    assert_eq!(value(&web, "warehouse").await, "postgres://me:hush3@h/db");
     for (fields, words) in [
         ([("key", "new"), ("value", "{\n,"), ("json", "on")], "The value is not JSON: see line 2"),
         ([("key", ""), ("value", "x"), ("json", "")], "The key cannot be taken"),
