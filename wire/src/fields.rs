@@ -5,8 +5,8 @@ use crate::body::{Body, FieldType};
 use crate::problem::Problem;
 use serde_json::{Map, Value};
 
-/// Bound for integers that are written as floats. Below it, the conversion to `i64` cannot overflow.
-const MOST_WHOLE: f64 = 9e18;
+/// From this number on (2^53), a float may represent a different integer than the one that was written.
+const FIRST_INEXACT: f64 = 9_007_199_254_740_992.0;
 
 /// All mistakes in a request.
 #[derive(Debug)]
@@ -137,10 +137,11 @@ pub fn flag(value: &Value) -> Result<bool, Problem> {
     value.as_bool().ok_or_else(unlike)
 }
 
-/// Accepts integers that are written with a decimal point, too: `3.0` is 3.
-#[expect(clippy::cast_possible_truncation, reason = "it is whole, and below `MOST_WHOLE`")]
+/// Returns an integer. It may be written as a float (`3.0`) if its absolute value is less than 2^53: larger floats may be
+/// rounded already. `None` for other values.
+#[expect(clippy::cast_possible_truncation, reason = "the number is whole and less than `FIRST_INEXACT`")]
 pub fn integer(value: &Value) -> Option<i64> {
-    let whole = |number: &f64| number.fract() == 0.0 && number.abs() < MOST_WHOLE;
+    let whole = |number: &f64| number.fract() == 0.0 && number.abs() < FIRST_INEXACT;
     value.as_i64().or_else(|| value.as_f64().filter(whole).map(|number| number as i64))
 }
 
@@ -158,5 +159,32 @@ pub fn text(value: &Value) -> Result<String, Problem> {
     match value {
         Value::String(text) => Ok(text.clone()),
         _ => Err(Problem::new("string_type", "Input should be a valid string").with_input(value)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_integer_that_was_rounded_is_not_accepted() {
+        for (sent, expected) in [
+            ("3", Some(3)),
+            ("3.0", Some(3)),
+            ("-3e2", Some(-300)),
+            ("9007199254740991.0", Some(9_007_199_254_740_991)),
+            ("9007199254740993", Some(9_007_199_254_740_993)),
+            ("9223372036854775807", Some(i64::MAX)),
+            // This is read as 9007199254740992.
+            ("9007199254740993.0", None),
+            ("-9007199254740993.0", None),
+            ("1e18", None),
+            ("9223372036854775808", None),
+            ("3.5", None),
+            (r#""3""#, None),
+        ] {
+            let value: Value = serde_json::from_str(sent).expect("JSON");
+            assert_eq!(integer(&value), expected, "{sent}");
+        }
     }
 }
