@@ -322,8 +322,12 @@ fn plain(text: &str) -> Value {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     let looks_like_a_number = digits.starts_with(|c: char| c.is_ascii_digit() || c == '.')
         && digits.chars().all(|c| c.is_ascii_digit() || "+-.eE".contains(c));
-    let number = if let Some(hex) = text.strip_prefix("0x") {
-        i64::from_str_radix(hex, 16).ok().map(Number::from)
+    let prefixes = [("0x", 16), ("0o", 8)];
+    let prefixed = prefixes.into_iter().find_map(|(prefix, radix)| Some((text.strip_prefix(prefix)?, radix)));
+    let number = if let Some((digits, radix)) = prefixed {
+        // `from_str_radix` accepts a sign, but YAML does not accept one behind the prefix.
+        let unsigned = Some(digits).filter(|digits| !digits.starts_with(['+', '-']));
+        unsigned.and_then(|digits| i64::from_str_radix(digits, radix).ok()).map(Number::from)
     } else if !looks_like_a_number {
         None
     } else if let Ok(whole) = text.parse::<i64>() {
@@ -372,5 +376,15 @@ mod tests {
     fn anchors_and_aliases_within_the_limits_are_read() {
         let read = read("a.yaml", b"a: &a {k: [1, x]}\nb: [*a, *a]\n").expect("it is YAML");
         assert_eq!(read[0].json().to_string(), r#"{"a":{"k":[1,"x"]},"b":[{"k":[1,"x"]},{"k":[1,"x"]}]}"#);
+    }
+
+    #[test]
+    fn numbers_are_those_of_the_core_schema_of_yaml_1_2() {
+        for (text, number) in [("0o17", 15), ("0x1F", 31), ("017", 17), ("-3", -3)] {
+            assert_eq!(plain(text), Value::from(number), "{text}");
+        }
+        for text in ["0o8", "0o", "0x", "0o-7", "0x+f", "-0o17", "0O17", "0b11"] {
+            assert_eq!(plain(text), Value::from(text), "{text}");
+        }
     }
 }
