@@ -294,7 +294,7 @@ async fn waits(db: &mut PgConnection, run: &RunDetails, now: ZonedNow) -> Result
     } else if run.run_after > now.at {
         format!("It waits for its time: {}.", now.written(run.run_after, "%-d %b %H:%M:%S"))
     } else if places.running >= most {
-        format!("It waits: {most} runs of the DAG are active, its maximum.")
+        format!("It waits for the end of another run: the maximum of active runs of this DAG is {most}.")
     } else {
         "It starts when a scheduler next looks for queued runs.".into()
     }))
