@@ -6,7 +6,9 @@ alter table dag_run add column idle_micros bigint not null default 0;
 -- The duration of a run in seconds, null until the run has ended. The same as `active_time` in store/src/run/active.rs.
 create function active_seconds(started_at timestamptz, ended_at timestamptz, idle_micros bigint) returns float8
     language sql immutable as $$
-    select extract(epoch from ended_at - started_at)::float8 - idle_micros::float8 / 1000000
+    select case when ended_at >= started_at
+        then greatest(extract(epoch from ended_at - started_at)::float8 - idle_micros::float8 / 1000000, 0)
+        when ended_at < started_at then 0 end
 $$;
 
 update schema_guard set version = 44;

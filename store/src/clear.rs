@@ -207,8 +207,10 @@ pub async fn clear_instances(
         "update dag_run set state = 'running', started_at = coalesce(started_at, now()), ended_at = null,
           idle_micros = idle_micros + case when started_at <= ended_at
             then greatest(extract(epoch from now() - ended_at) * 1000000, 0)::bigint else 0 end,
+          timeout_at = case when ended_at is null then timeout_at else now() + $2::bigint * interval '1 millisecond' end,
           clear_number = least(clear_number::integer + 1, 32767) where id = $1",
-        run
+        run,
+        version.plan.spec.run_timeout_ms.map(|ms| ms.min(i64::MAX as u64) as i64)
     )
     .execute(&mut *tx)
     .await?;

@@ -193,3 +193,18 @@ async fn a_run_that_ended_before_it_started_has_no_idle_time() {
     let open = run_by_uuid(&mut db, run).await.unwrap().unwrap();
     assert_eq!((open.started_at.is_some(), open.idle.num_microseconds()), (true, Some(0)));
 }
+
+#[tokio::test]
+async fn a_run_that_timed_out_has_its_whole_timeout_again_after_a_clear() {
+    let database = database().await;
+    let (mut db, mut versions) = (one(&database).await, Versions::default());
+    let spec =
+        dag(json!({ "dag_id": "d", "run_timeout_ms": 3_600_000, "tasks": [{ "task_id": "t", "kind": "rust" }] }));
+    let version = register(&mut db, &[spec]).await[0].version_id;
+    let run = trigger(&mut db, &mut versions, "d").await.id;
+    Hands::new(&database, &[version], LEASE).await.work_off().await;
+    sqlx::query("update dag_run set timeout_at = now() - interval '1 hour'").execute(&mut db).await.unwrap();
+    clear(&mut db, run, &[Selected { task: 0, index: None }]).await;
+    let left = number(&mut db, "select (extract(epoch from timeout_at - now()) / 60)::bigint from dag_run").await;
+    assert!((59..=60).contains(&left), "{left} minutes");
+}

@@ -137,13 +137,24 @@ impl ClusterInspector {
     }
 
     fn offsets(&self, partitions: &[(&str, i32)], which: Offset) -> LakeResult<BTreeMap<(String, i32), i64>> {
+        // librdkafka rejects an empty list.
+        if partitions.is_empty() {
+            return Ok(BTreeMap::new());
+        }
         let mut list = TopicPartitionList::with_capacity(partitions.len());
         let added = partitions.iter().try_for_each(|(topic, partition)| {
             // Kafka accepts these two values instead of a timestamp.
             list.add_partition_offset(topic, *partition, which)
         });
         let asked = added.and_then(|()| self.consumer.offsets_for_times(list, ANSWER_WITHIN));
-        let found = asked.map_err(|error| self.lake_error(&plain(error)))?;
+        let found = match asked {
+            Ok(found) => found,
+            // None of the partitions has a leader.
+            Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnknownPartition) => {
+                return Ok(BTreeMap::new());
+            }
+            Err(error) => return Err(self.lake_error(&plain(error))),
+        };
         let found = found.elements().into_iter().filter_map(|one| match (one.error(), one.offset()) {
             (Ok(()), Offset::Offset(offset)) => Some(((one.topic().to_owned(), one.partition()), offset)),
             _ => None,
