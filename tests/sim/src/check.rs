@@ -1,5 +1,6 @@
-//! What must hold after every commit. Kept apart from the tables: who was given what, and what the pure core makes of the
-//! outcomes that were accepted. A mistake in the store shows as a difference between the two.
+//! Invariants that must hold after every commit. They are checked against separate records: which worker holds which
+//! instance, and the state that the pure core computes from the accepted outcomes. A bug in the store shows up as a
+//! difference between the two.
 
 mod bodies;
 mod books;
@@ -22,7 +23,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-/// An instance in somebody's hands.
+/// The lease of a worker on an instance.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Grant {
     pub(crate) attempt: Uuid,
@@ -30,7 +31,7 @@ pub(crate) struct Grant {
     pub(crate) worker: i32,
 }
 
-/// Without the attempt: its id is random, and a violation replays to the letter.
+/// Omits the attempt: its id is random, and the message of a violation must be identical on replay.
 impl fmt::Debug for Grant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "worker {} with lease {}", self.worker, self.lease_no)
@@ -40,20 +41,20 @@ impl fmt::Debug for Grant {
 pub(crate) struct Books {
     pub(crate) violation: Option<String>,
     pub(crate) bodies: Bodies,
-    /// When something last went on.
+    /// Last time that anything made progress.
     pub(crate) progress: Instant,
     models: BTreeMap<Uuid, Model>,
     grants: BTreeMap<Key, Grant>,
-    /// The highest lease of each attempt, and the highest try of each instance.
+    /// The highest lease number of each attempt, and the highest try number of each instance.
     leases: HashMap<Uuid, i32>,
     tries: HashMap<Key, i16>,
-    /// Outcomes as they were accepted.
+    /// Accepted outcomes.
     outcomes: BTreeMap<Key, Outcome>,
-    /// How a run ended because somebody said so.
+    /// Final states that users set on finished runs.
     said: BTreeMap<Uuid, RunState>,
-    /// Runs that people have changed: they do not go as undisturbed ones do.
+    /// Runs that users have changed. They are not compared with undisturbed runs.
     touched: BTreeSet<Uuid>,
-    /// Instances whose state somebody else set than the body.
+    /// Instances whose state was not set by their task function.
     set: BTreeSet<Key>,
 }
 
@@ -74,7 +75,7 @@ impl Books {
         }
     }
 
-    /// The first violation counts; what follows it follows from it.
+    /// Records a violation. Only the first one is kept, because later ones are usually its consequences.
     pub(crate) fn fail(&mut self, what: String) {
         self.violation.get_or_insert(what);
     }
@@ -87,7 +88,7 @@ impl Books {
         self.outcomes.iter()
     }
 
-    /// A run began; `run` is its row's ledger.
+    /// Records the start of a run. Reports a violation if the stored run `run` differs from the model.
     pub(crate) fn began(&mut self, id: Uuid, model: Model, run: &Run) {
         if model.run != *run {
             self.fail(format!("run {id} began as {run:?}, not as {:?}", model.run));
@@ -96,7 +97,7 @@ impl Books {
         self.models.insert(id, model);
     }
 
-    /// An instance was given to a worker.
+    /// Records that an instance was leased to a worker.
     pub(crate) fn granted(&mut self, key: Key, grant: Grant, try_no: i16) {
         self.progress = Instant::now();
         self.set.remove(&key);
@@ -113,7 +114,7 @@ impl Books {
         }
     }
 
-    /// A worker's word about an instance was accepted.
+    /// Records that a worker's report about an instance was accepted.
     pub(crate) fn accepted(&mut self, key: Key, grant: Grant) {
         self.progress = Instant::now();
         match self.grants.remove(&key) {
@@ -122,7 +123,7 @@ impl Books {
         }
     }
 
-    /// An instance was taken from a worker that is gone.
+    /// Records that an instance was taken away from a lost worker.
     pub(crate) fn taken_away(&mut self, key: Key, worker: i32) {
         self.progress = Instant::now();
         match self.grants.remove(&key) {
@@ -137,7 +138,7 @@ impl Books {
         }
     }
 
-    /// A ledger moved because of these events: so must the core's.
+    /// Applies the events to the core's model of the run, which must then equal the stored run `to`.
     pub(crate) fn moved(&mut self, id: Uuid, events: &[Event], to: &Run) {
         self.progress = Instant::now();
         let Some(model) = self.models.get_mut(&id) else {
@@ -153,7 +154,7 @@ impl Books {
     }
 }
 
-/// Tells the core what happened.
+/// Applies the events to the model.
 fn follow(model: &mut Model, events: &[Event]) -> Result<(), String> {
     let stopped: Vec<(TaskIdx, i32)> = events
         .iter()
@@ -173,7 +174,7 @@ fn follow(model: &mut Model, events: &[Event]) -> Result<(), String> {
     if let Some((task, index)) = heard.into_iter().find(|at| !model.ready.contains(at)) {
         return Err(format!("it heard of the end of [{task}, {index}], which is not in flight"));
     }
-    // The model checks itself: nothing is ready or decided twice.
+    // The model panics if an instance becomes ready or is decided twice.
     let told = catch_unwind(AssertUnwindSafe(|| {
         ended.iter().for_each(|(task, index, outcome)| model.note_end(*task, *index, outcome));
         stopped.iter().for_each(|(task, index)| model.note_stop(*task, *index));
@@ -182,7 +183,7 @@ fn follow(model: &mut Model, events: &[Event]) -> Result<(), String> {
     told.map_err(|_| format!("the core cannot follow {events:?}"))
 }
 
-/// A legal step of an instance's state; `None` before it has a row.
+/// Returns true if the state transition of an instance is legal. `from` is `None` before the row exists.
 pub(crate) fn is_legal(from: Option<TaskState>, to: TaskState) -> bool {
     use TaskState as S;
     match from {
@@ -195,7 +196,7 @@ pub(crate) fn is_legal(from: Option<TaskState>, to: TaskState) -> bool {
     }
 }
 
-/// Where an instance is, when it is in flight.
+/// Returns in which tables each in-flight instance has a row.
 fn in_flight(tables: &Tables, run: Uuid) -> BTreeMap<(TaskIdx, i32), Vec<&'static str>> {
     let mut places: BTreeMap<(TaskIdx, i32), Vec<&'static str>> = BTreeMap::new();
     let mut put = |key: Key, place| {

@@ -1,8 +1,8 @@
-//! The database, played: rows, row locks, statements and transactions that take their time, and calls that go wrong.
+//! A simulated database: rows, row locks, statements and transactions that take time, and calls that fail.
 //!
-//! As weak as Postgres at READ COMMITTED, not an atomic toy: each statement of a transaction sees what was committed
-//! when it began, waits for locks, then looks again. What a statement writes becomes visible at its commit. A statement
-//! that has reached the server is carried out, whatever becomes of its client meanwhile.
+//! It gives only the guarantees of Postgres at READ COMMITTED: each statement of a transaction sees what was
+//! committed when the statement began, waits for locks, then reads the locked rows again. Writes become visible at
+//! commit. A statement that has reached the server is executed even if its client is gone.
 
 pub(crate) mod admission;
 mod claim;
@@ -49,18 +49,18 @@ pub(crate) struct State {
 
 pub(crate) struct Database {
     state: Mutex<State>,
-    /// A lock was freed, a network was mended.
+    /// Notified when a lock is released or a network is repaired.
     freed: Notify,
-    /// Instances are just being taken from somebody who is lost.
+    /// Notified while instances are being taken from a lost worker.
     pub(crate) taking: Notify,
     server: Mutex<JoinSet<()>>,
 }
 
-/// What a statement knows when it begins.
+/// The view of the data that a statement has when it begins.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Snapshot {
     pub(crate) commits: u64,
-    /// `now()`: when its transaction began.
+    /// `now()`: the start time of the transaction.
     pub(crate) now: Instant,
     pub(crate) txn: u64,
 }
@@ -87,7 +87,8 @@ impl Database {
     }
 
     pub(crate) fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
-        // A check that panicked has said why; what others still have to say must not hide it.
+        // A check that panicked has already reported its failure. Ignoring the poison keeps the other reports
+        // visible.
         act(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -95,17 +96,17 @@ impl Database {
         Session { db: self.clone(), who: who.into(), node, pulse: false, under_way: Arc::default() }
     }
 
-    /// Faults have changed: whoever hangs looks again.
+    /// Wakes all calls that hang, because the faults have changed.
     pub(crate) fn mended(&self) {
         self.freed.notify_waiters();
     }
 
-    /// Ends what the server still does.
+    /// Aborts all statements that the server still executes.
     pub(crate) fn shut_down(&self) {
         self.server.lock().expect("nothing panics while holding it").abort_all();
     }
 
-    /// Done by the server, whatever becomes of the client.
+    /// Runs the work on the server, even if the client disappears.
     fn serve(&self, work: impl Future<Output = ()> + Send + 'static) {
         let mut server = self.server.lock().expect("nothing panics while holding it");
         while let Some(done) = server.try_join_next() {
@@ -118,7 +119,7 @@ impl Database {
         server.spawn(work);
     }
 
-    /// Waits for a row's lock.
+    /// Waits for the lock of a row.
     async fn lock(&self, txn: u64, lock: &Lock, deadline: Instant) -> StoreResult<()> {
         loop {
             let freed = self.freed.notified();
@@ -146,8 +147,8 @@ impl Database {
         }
     }
 
-    /// A statement that is a transaction by itself. It takes `locks`, then what `pick` finds and locks without waiting;
-    /// `pick` says what to wait for besides.
+    /// Executes a statement that is its own transaction. It takes `locks`, then the rows that `pick` finds and locks
+    /// without waiting; `pick` also returns further locks to wait for.
     async fn execute<P, T>(
         &self,
         locks: Vec<Lock>,
@@ -158,7 +159,7 @@ impl Database {
         self.lock_all(seen, locks).await?;
         let (picked, more) = self.with(|s| pick(s, seen));
         self.lock_all(seen, more).await?;
-        // Its writes are there and nobody sees them, until the disk has them.
+        // The writes stay invisible until they are flushed to disk.
         let flush = self.with(|s| {
             s.locks.xid(seen.txn);
             s.flush()
@@ -172,7 +173,7 @@ impl Database {
         result
     }
 
-    /// All of them, or the transaction ends.
+    /// Takes all locks, or ends the transaction.
     async fn lock_all(&self, seen: Snapshot, locks: Vec<Lock>) -> StoreResult<()> {
         for lock in locks {
             if let Err(error) = self.lock(seen.txn, &lock, seen.now + STATEMENT_TIMEOUT).await {
@@ -216,7 +217,7 @@ impl State {
         } else {
             Fate::Fine
         };
-        // Mostly quick, sometimes as slow as can be.
+        // Delays are mostly short; one in ten can be as long as `slowest`.
         let delay = |rng: &mut Rng| {
             let most = if rng.chance(100) { slowest } else { slowest.min(3) };
             rng.millis(0, most)
@@ -224,7 +225,7 @@ impl State {
         (fate, delay(&mut self.rng), delay(&mut self.rng))
     }
 
-    /// How long a commit takes: now and then a disk is slow.
+    /// Returns the duration of a commit: 6 % of commits hit a slow disk.
     fn flush(&mut self) -> Duration {
         let slowest = if self.rng.chance(60) { self.faults.slowest.as_millis() as u64 } else { 2 };
         self.rng.millis(0, slowest)
@@ -238,13 +239,13 @@ impl State {
         self.mutant == Some(mutant)
     }
 
-    /// A line of the trace.
+    /// Writes a line to the trace.
     pub(crate) fn say(&mut self, who: &str, what: std::fmt::Arguments<'_>) {
         self.trace.say(format_args!("{who:<4} {what}"));
     }
 }
 
-/// Sleeps, unless there is nothing to sleep for.
+/// Sleeps, but does not yield if `time` is zero.
 pub(crate) async fn pause(time: Duration) {
     if !time.is_zero() {
         tokio::time::sleep(time).await;

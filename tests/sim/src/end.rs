@@ -1,5 +1,5 @@
-//! What must hold when all is over: nothing left behind, outcomes as the script says, and the states of an undisturbed
-//! run wherever the order of things decides nothing.
+//! Checks at the end of a simulation: nothing is left over, outcomes match the script, and final states equal those
+//! of an undisturbed run where they do not depend on the order of events.
 
 use crate::database::State;
 use crate::database::tables::{Key, RunRow, Tables};
@@ -14,12 +14,12 @@ use orch_store::step::UNRECORDABLE;
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
-/// Undisturbed runs that must agree before the disturbed one is asked to.
+/// Number of undisturbed runs, in random orders, that must agree before the simulated run is compared with them.
 const ORDERS: u64 = 4;
 
 type States = BTreeMap<(TaskIdx, i32), TaskState>;
 
-/// What keeps the world from being quiet, for people.
+/// Returns a readable list of the unfinished work.
 pub(crate) fn left(tables: &Tables) -> String {
     let open = tables.runs.iter().filter(|(_, r)| !r.run.state.is_finished());
     let runs: Vec<String> = open.map(|(_, r)| format!("run {} {} rev {}", r.number, r.run.state, r.rev)).collect();
@@ -35,7 +35,7 @@ pub(crate) fn left(tables: &Tables) -> String {
     )
 }
 
-/// What is left although every run is over.
+/// Returns what is left over although every run has finished; `None` if nothing is.
 pub(crate) fn left_at_home(tables: &Tables) -> Option<String> {
     let empty = tables.ready.is_empty() && tables.waiting.is_empty() && tables.unfolded.is_empty();
     let running = tables.instances.values().any(|i| i.state == TaskState::Running);
@@ -44,7 +44,7 @@ pub(crate) fn left_at_home(tables: &Tables) -> Option<String> {
     (!empty || running || alive > 0 || held).then(|| format!("{alive} workers alive; {}", left(tables)))
 }
 
-/// Gives how many runs could be compared with undisturbed ones.
+/// Returns the number of runs that could be compared with undisturbed ones.
 pub(crate) fn compare(state: &State) -> Result<usize, String> {
     let mut compared = 0;
     for (id, row) in &state.tables.runs {
@@ -65,14 +65,16 @@ pub(crate) fn compare(state: &State) -> Result<usize, String> {
     Ok(compared)
 }
 
-/// Whether a task had come to have elements before it was known that none of them can run is a matter of order.
+/// Replaces the indices of tasks whose elements are all `UpstreamFailed` by -1. Whether such a task was expanded
+/// before it was certain that no element can run depends on the order of events.
 fn as_one(states: States) -> States {
     let runs: BTreeSet<TaskIdx> =
         states.iter().filter(|(_, s)| **s != TaskState::UpstreamFailed).map(|(at, _)| at.0).collect();
     states.into_iter().map(|((task, index), s)| ((task, if runs.contains(&task) { index } else { -1 }), s)).collect()
 }
 
-/// What ran ended as the script says and left what it gave, unless it was lost too often or cut short by the clock.
+/// Checks that each instance ended as its script says and stored the scripted output, unless its worker was lost too
+/// often or a timeout cut it short.
 fn as_scripted(state: &State, id: Uuid, row: &RunRow) -> Result<(), String> {
     let tables = &state.tables;
     for (key, instance) in tables.instances_of(id).filter(|(_, i)| i.try_no > 0) {
@@ -90,7 +92,7 @@ fn as_scripted(state: &State, id: Uuid, row: &RunRow) -> Result<(), String> {
         if state.books.bodies.was_disturbed(key) {
             continue;
         }
-        // Tries of an instance that was cleared go on counting.
+        // Cleared instances continue their try numbers.
         let plan = &row.version.plan;
         let first = instance.max_tries as u32 + 1 - plan.task(key.1).retries;
         let (wanted, mut value) = state.script().end(plan, row.number, key.1, key.2, first);
@@ -107,13 +109,14 @@ fn as_scripted(state: &State, id: Uuid, row: &RunRow) -> Result<(), String> {
     Ok(())
 }
 
-/// The states of undisturbed runs with the same outcomes, if they agree whatever the order.
+/// Returns the final states of undisturbed runs with the same outcomes; `None` if they depend on the order of events.
 fn undisturbed(state: &State, id: Uuid, row: &RunRow) -> Option<States> {
     let plan = &row.version.plan;
     if state.books.is_touched(id) {
         return None;
     }
-    // Whether its list is there when it begins, and who is told not to run before it has begun, are matters of order.
+    // An eager mapped task may start before its list exists, and a skip may arrive before or after the skipped task
+    // starts. Both depend on the order of events.
     let told = |(key, outcome): (&Key, &Outcome)| match outcome {
         Outcome::Success { skip, .. } | Outcome::Skipped { skip } => key.0 == id && !skip.is_empty(),
         Outcome::Failed => false,
@@ -134,7 +137,7 @@ fn undisturbed(state: &State, id: Uuid, row: &RunRow) -> Option<States> {
             let (task, index) = rng.pick(&ready);
             model.finish(task, index, outcome(task, index));
         }
-        // What is skipped may be so because it was skipped first.
+        // A task may be skipped only because a skip arrived first.
         if model.states.values().any(|s| *s == TaskState::Skipped) {
             return None;
         }

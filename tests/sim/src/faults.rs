@@ -1,34 +1,34 @@
-//! What may go wrong, how often, and what becomes of a single call. And the mutants: mistakes planted in the model of
-//! the database, to prove that the simulation notices such mistakes.
+//! The faults, their frequency, and the fate of a single call. Also the mutants: bugs planted in the model of the
+//! database to prove that the simulation detects such bugs.
 
 use crate::rng::Rng;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// How often things go wrong, in a thousand calls.
+/// Frequencies of faults, per thousand calls.
 #[derive(Debug, Clone)]
 pub(crate) struct Faults {
-    /// Nothing was done and the caller hears so.
+    /// The call is not executed and returns an error.
     pub(crate) refused: u32,
-    /// The database took it back: try again.
+    /// The database aborts the transaction; the caller should retry.
     pub(crate) again: u32,
-    /// It was done, and the caller hears that the connection is gone.
+    /// The call is executed, but the caller gets a connection error.
     pub(crate) unheard: u32,
-    /// The caller hears that the connection is gone, and it is done a while later.
+    /// The caller gets a connection error, and the call is executed some time later.
     pub(crate) late: u32,
-    /// A client stands still between two statements of its transaction.
+    /// A client pauses between two statements of its transaction.
     pub(crate) stumbles: u32,
-    /// Rows that a claim passes over, as if somebody else were just taking them.
+    /// A claim skips rows as if another transaction had locked them.
     pub(crate) passed_over: u32,
     pub(crate) slowest: Duration,
-    /// Nodes that reach nobody for a while, with all their connections or only that of their pulse.
+    /// Nodes that are temporarily cut off: `cut` with all connections, `mute` with the heartbeat connection only.
     pub(crate) cut: BTreeSet<usize>,
     pub(crate) mute: BTreeSet<usize>,
-    /// Nodes that reach nobody any more.
+    /// Nodes that are cut off permanently.
     pub(crate) severed: BTreeSet<usize>,
 }
 
-/// Calls answer in a moment even when all is well.
+/// Maximum delay of a call without faults.
 const CALM: Duration = Duration::from_millis(2);
 
 impl Faults {
@@ -47,7 +47,7 @@ impl Faults {
         }
     }
 
-    /// Mild or wild; wild more often than not where a planted mistake is to show.
+    /// Returns random frequencies. With a mutant they are higher on average, so that its bug shows up.
     pub(crate) fn random(rng: &mut Rng, mutant: Option<Mutant>) -> Faults {
         let wild: u32 = if mutant.is_some() { rng.pick(&[1, 4, 4]) } else { rng.pick(&[0, 1, 1, 4]) };
         let mut often = |most: u64| rng.between(0, most) as u32 * wild;
@@ -57,7 +57,7 @@ impl Faults {
         Faults { refused, again, unheard, late, stumbles, passed_over, slowest, ..Faults::none() }
     }
 
-    /// All is well from now on, except for nodes that are cut off for good.
+    /// Ends all faults, except that severed nodes stay cut off.
     pub(crate) fn heal(&mut self) {
         *self = Faults { severed: std::mem::take(&mut self.severed), ..Faults::none() };
     }
@@ -67,7 +67,7 @@ impl Faults {
     }
 }
 
-/// What becomes of one call.
+/// The fate of one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
     Fine,
@@ -75,72 +75,73 @@ pub(crate) enum Fate {
     Again,
     Unheard,
     Late,
-    /// The caller's node is cut off: it waits.
+    /// The node of the caller is cut off, so the call hangs.
     Hung(Lost),
 }
 
-/// What is lost when a network is cut.
+/// The message that is lost when a network is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lost {
-    /// What was not said yet: it is said when the network carries again, if anybody is left to say it.
+    /// The request was not sent. It is sent when the network works again, if the sender still exists.
     Words,
-    /// What is under way: it arrives when the network carries again, whether anybody waits for the answer or not.
+    /// The request is under way. It arrives when the network works again, even if the caller no longer waits for the
+    /// response.
     Question,
-    /// It was done.
+    /// The request was executed, and the response is lost.
     Answer,
 }
 
-/// A mistake in the database's statements.
+/// A bug in the statements of the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mutant {
-    /// An outcome is recorded whatever lease it comes with.
+    /// Records an outcome without checking its lease number.
     NoFence,
-    /// The ledger is written whatever its revision.
+    /// Writes the ledger without checking its revision.
     RevisionIgnored,
-    /// A fold does not lock its run and takes nothing back when somebody was faster.
+    /// Folds without locking the run, and does not roll back when another fold was faster.
     FoldWithoutLock,
-    /// A lost worker's instances are looked up, then given away, without a lock and a second look between.
+    /// Looks up the instances of a lost worker, then requeues them without locking and rereading them.
     ReapWithoutLock,
-    /// A worker is given up although it was heard of after it was looked up.
+    /// Gives up a worker although it sent a heartbeat after it was looked up.
     ReapWithoutSecondLook,
-    /// An outcome that lost its race is not kept aside.
+    /// Does not store an outcome as unfolded when it lost its race.
     NothingUnfolded,
-    /// A fold takes outcomes of transactions that are not over yet for folded.
+    /// A fold treats outcomes of open transactions as folded.
     FoldHorizonTooHigh,
     /// The same row can be claimed twice.
     ClaimLeavesRow,
-    /// A lost try is requeued with the lease it had.
+    /// Requeues a lost try with its old lease number.
     SameLeaseAgain,
-    /// A worker goes on while the server still carries out what it said on a connection that broke.
+    /// A worker resumes while the server still executes statements from its broken connection.
     ResumedTooSoon,
-    /// A worker that lost its connection does not give back what it was given without hearing so.
+    /// A worker that lost its connection does not give back instances whose assignment it never received.
     KeepsUnheard,
-    /// Who brings a run to rest looks once.
+    /// Brings a run to rest in one round instead of repeating until nothing changes.
     QuietInOneRound,
-    /// Who ends a run does not hear of what was recorded while he brought it to rest.
+    /// Ends a run without folding the outcomes recorded while it was brought to rest.
     EndUnheard,
-    /// Who ends a run does not lock it.
+    /// Ends a run without locking it.
     EndWithoutLock,
-    /// Nobody tells the worker of a try that was cleared.
+    /// A clear does not order the worker to stop a running try.
     ClearWithoutOrder,
-    /// A clear does not grow the number that tells workers to leave the run to its lock.
+    /// A clear does not increase the number that makes workers leave the run to its lock.
     ClearUncounted,
-    /// A run is moved although something of it runs.
+    /// Moves a run while some of its instances run.
     MoveWhileRunning,
-    /// Tries are let in without the lock of admission.
+    /// Admits tries without the admission lock.
     AdmitsWithoutLock,
-    /// Who counts slots anew does not look at what may be claimed.
+    /// A recount of slots ignores claimable tries.
     RecountForgetsReady,
-    /// Nor at what is being stopped.
+    /// A recount of slots ignores tries that are being stopped.
     RecountForgetsStopped,
-    /// Nobody frees slots.
+    /// Slots are never released.
     SlotsStay,
-    /// `lease_no` is a `smallint`: 32,767 looks of a sensor, and its end cannot be written.
+    /// `lease_no` is a `smallint`, so after 32,767 pokes the end of a sensor cannot be written.
     NarrowLeases,
 }
 
 impl Mutant {
-    /// It shows only where people change runs.
+    /// Returns true if the bug shows up only when users change runs.
     pub(crate) fn is_of_people(self) -> bool {
         use Mutant as M;
         matches!(
@@ -155,13 +156,13 @@ impl Mutant {
         )
     }
 
-    /// It shows only where tasks have gates.
+    /// Returns true if the bug shows up only when tasks have gates.
     pub(crate) fn is_of_gates(self) -> bool {
         use Mutant as M;
         matches!(self, M::AdmitsWithoutLock | M::RecountForgetsReady | M::RecountForgetsStopped | M::SlotsStay)
     }
 
-    /// Each of them is noticed by one of two thousand seeds.
+    /// All mutants. Each one is detected by at least one of 2,000 seeds.
     pub const ALL: [Mutant; 22] = [
         Mutant::NoFence,
         Mutant::RevisionIgnored,

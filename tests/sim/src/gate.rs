@@ -1,5 +1,5 @@
-//! What lets the threads of a process go on, or not. Closed, everything behind a gate stands still, while what it has sent
-//! arrives and the time goes on.
+//! Gates suspend the threads of a simulated process. While a gate is closed, messages that were sent still arrive and
+//! time passes.
 
 use crate::database::pause;
 use std::collections::BTreeSet;
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-/// Of a process: of its driver and its bodies, and of its pulse.
+/// The gates of a process: one for its driver and task functions, one for its heartbeat thread (pulse).
 #[derive(Clone, Default)]
 pub(crate) struct Gates {
     pub(crate) driver: Arc<Gate>,
@@ -18,7 +18,7 @@ pub(crate) struct Gates {
     unaware: Arc<AtomicBool>,
 }
 
-/// One thread has heard from the other by then.
+/// Time for the two threads to exchange what they know after a thaw.
 const HEARD: Duration = Duration::from_millis(1);
 
 impl Gates {
@@ -28,20 +28,20 @@ impl Gates {
         self.pulse.close(why);
     }
 
-    /// It was frozen; one thread goes on after the other.
+    /// Thaws the process: one thread resumes after the other.
     pub(crate) async fn thaw(&self, driver_first: bool, between: Duration) {
         let both = [&self.driver, &self.pulse];
         let [first, second] = if driver_first { both } else { [both[1], both[0]] };
         first.open(PauseReason::Frozen);
         pause(between).await;
-        // Frozen again meanwhile, it is so with both threads.
+        // If the process was frozen again in the meantime, both threads stay frozen.
         if !first.stands(PauseReason::Frozen) {
             second.open(PauseReason::Frozen);
         }
         self.come_to().await;
     }
 
-    /// The driver stands still from now on, until that is over; the pulse beats.
+    /// Blocks the driver for `time`, starting immediately. The heartbeat thread continues.
     pub(crate) fn busy(self, time: Duration) -> impl Future<Output = ()> {
         self.unaware.store(true, Ordering::Relaxed);
         self.driver.close(PauseReason::Busy);
@@ -52,12 +52,12 @@ impl Gates {
         }
     }
 
-    /// Whatever kept it busy is over.
+    /// Unblocks the driver.
     pub(crate) fn be_idle(&self) {
         self.driver.open(PauseReason::Busy);
     }
 
-    /// It stands still or has just stood still: it may not know that it was given up.
+    /// Returns true if the process is suspended or has just resumed, so it may not have noticed that it was given up.
     pub(crate) fn is_unaware(&self) -> bool {
         self.unaware.load(Ordering::Relaxed)
     }
@@ -71,18 +71,18 @@ impl Gates {
     }
 }
 
-/// Why a thread stands still.
+/// The reason why a thread is suspended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum PauseReason {
-    /// Its process does.
+    /// The process is frozen.
     Frozen,
-    /// A body keeps its turn to itself.
+    /// A task function blocks the thread.
     Busy,
-    /// Its process does, for good.
+    /// The process is frozen permanently.
     Gone,
 }
 
-/// Lets a thread go on, or not.
+/// Suspends a thread while it is closed.
 #[derive(Default)]
 pub(crate) struct Gate(Mutex<Standing>);
 
@@ -101,7 +101,7 @@ impl Gate {
         self.standing().why.insert(why);
     }
 
-    /// This is no reason any more; another one may be left.
+    /// Removes a reason. The gate opens when none is left.
     fn open(&self, why: PauseReason) {
         let mut standing = self.standing();
         standing.why.remove(&why);
@@ -126,7 +126,7 @@ impl Gate {
     }
 }
 
-/// A part of a thread.
+/// A future that makes progress only while its gate is open.
 pub(crate) struct Gated<F> {
     gate: Arc<Gate>,
     work: Pin<Box<F>>,

@@ -1,9 +1,9 @@
-//! A simulation of workers and schedulers over a database that is played, in simulated time: crashes, lost answers,
-//! frozen processes, cut networks, all from one seed, and after each commit a look at what must hold.
+//! A simulation of workers and schedulers over a simulated database, in simulated time. All crashes, lost responses,
+//! frozen processes and network failures follow from one seed, and invariants are checked after each commit.
 //!
-//! The workers' loops are the real ones (`orch_workers::sim`); the statements of `orch-store` are played with their
-//! exact meaning (`database`), and what schedulers do is as simple as their statements allow. A run of a seed can be
-//! repeated line by line: `cargo run -p orch-sim -- --seed 42 --trace`.
+//! The worker loops are the real ones (`orch_workers::sim`). The statements of `orch-store` are reimplemented with
+//! the same semantics (`database`), and the scheduler loop is as simple as its statements allow. A seed can be
+//! replayed exactly: `cargo run -p orch-sim -- --seed 42 --trace`.
 
 mod check;
 mod database;
@@ -26,12 +26,12 @@ pub use world::{Report, SimulationOptions, simulate};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// Simulates many seeds on all cores and gives what came of those that went wrong, by seed.
+/// Simulates many seeds on all cores and returns the reports of those with a violation, by seed.
 pub fn simulate_many(seeds: Range<u64>, mutant: Option<Mutant>) -> Vec<Report> {
     on_all_cores(seeds, mutant, &AtomicBool::new(false), |_| {})
 }
 
-/// The same until one goes wrong.
+/// Like `simulate_many`, but stops at the first violation.
 pub fn simulate_until_wrong(seeds: Range<u64>, mutant: Option<Mutant>) -> Option<Report> {
     let stop = AtomicBool::new(false);
     on_all_cores(seeds, mutant, &stop, |_| stop.store(true, Ordering::Relaxed)).into_iter().next()

@@ -50,5 +50,5 @@ fn print(report: &Report) {
     let verdict = violation.as_deref().unwrap_or("all is well");
     let line = format!("\nseed {seed}: {events} events in {took:?} of its time, hash {hash:016x}: {verdict}\n");
     text.push_str(&line);
-    out.write_all(text.as_bytes()).ok(); // whoever listened has gone
+    out.write_all(text.as_bytes()).ok(); // the reader may have closed the pipe
 }

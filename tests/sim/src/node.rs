@@ -1,6 +1,6 @@
-//! A worker's process: registers, lives, begins again after a loss, as `workers::drive_worker` does. It can be frozen: everything in
-//! it stands still, while what it has sent arrives and the time goes on. When it thaws, its two threads go on one after
-//! the other. Or a body keeps all but the pulse from going on.
+//! A worker process: it registers, works, and restarts after a loss, like `workers::drive_worker`. It can be frozen:
+//! both threads stop while sent messages still arrive and time passes, and on thaw they resume one after the other. A
+//! task function can also block everything except the heartbeat thread.
 
 use crate::database::{Session, pause};
 use crate::gate::{Gates, gated};
@@ -21,10 +21,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// The queue all tasks are in.
+/// The queue of all tasks.
 pub(crate) const QUEUE: i32 = 1;
 
-/// What a process is started with.
+/// The configuration of a process.
 #[derive(Clone)]
 pub(crate) struct Program {
     pub(crate) node: usize,
@@ -39,7 +39,7 @@ pub(crate) struct Program {
     pub(crate) gates: Gates,
 }
 
-/// Runs a worker until it is told to stop.
+/// Runs a worker until `stop` is cancelled.
 pub(crate) async fn process(program: Program, mut rng: Rng, stop: CancellationToken) {
     let gate = program.gates.driver.clone();
     let offers = Arc::new(program.offers());

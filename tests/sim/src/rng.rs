@@ -1,8 +1,8 @@
-//! The one source of chance. The same seed gives the same numbers, so a whole simulation follows from one `u64`.
+//! The only source of randomness. The same seed gives the same numbers, so a `u64` determines the whole simulation.
 
 use std::time::Duration;
 
-/// `SplitMix64`: small, and good enough to roll dice.
+/// `SplitMix64`: small, with sufficient quality for a simulation.
 #[derive(Debug, Clone)]
 pub(crate) struct Rng(u64);
 
@@ -11,7 +11,8 @@ impl Rng {
         Rng(seed)
     }
 
-    /// A source of its own for a part of the world: what the part asks for does not shift what others get.
+    /// Returns an independent generator, so that the number of values one part draws does not change those of other
+    /// parts.
     pub(crate) fn fork(&mut self) -> Rng {
         Rng(self.number())
     }
@@ -21,12 +22,12 @@ impl Rng {
         mix(self.0)
     }
 
-    /// Less than `end`; 0 when `end` is 0.
+    /// Returns a number below `end`, or 0 if `end` is 0.
     pub(crate) fn below(&mut self, end: usize) -> usize {
         if end == 0 { 0 } else { (self.number() % end as u64) as usize }
     }
 
-    /// Both ends are possible.
+    /// Returns a number between `low` and `high`, both inclusive.
     pub(crate) fn between(&mut self, low: u64, high: u64) -> u64 {
         low + self.number() % (high - low + 1)
     }
@@ -35,7 +36,7 @@ impl Rng {
         Duration::from_millis(self.between(low, high))
     }
 
-    /// True that many times in a thousand.
+    /// Returns true with a probability of `per_mille` / 1000.
     pub(crate) fn chance(&mut self, per_mille: u32) -> bool {
         self.number() % 1000 < u64::from(per_mille)
     }
@@ -45,7 +46,7 @@ impl Rng {
     }
 }
 
-/// Spreads the bits of a number over all of it.
+/// Spreads the bits of a number over all 64 bits.
 pub(crate) fn mix(number: u64) -> u64 {
     let mut z = number;
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

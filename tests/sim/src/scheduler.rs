@@ -1,5 +1,6 @@
-//! What schedulers do for the runs of workers: reap the lost, sweep orphans, fold for the dead, wake what waits, let in who
-//! waits at gates, begin queued runs. A loop as simple as can be; each of its statements may fail, and it may die at any of them.
+//! The scheduler: it reaps lost workers, sweeps orphans, folds for dead workers, wakes waiting tries, admits tries at
+//! gates and starts queued runs. The loop is as simple as possible; each statement may fail, and the scheduler may
+//! die at any of them.
 
 use crate::database::{Session, pause};
 use crate::rng::Rng;
@@ -11,14 +12,14 @@ use orch_store::refold::Keep;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// A round each so often, give or take.
+/// Range of the pause between two rounds.
 const ROUND_MS: (u64, u64) = (200, 300);
-/// What workers would have folded by now.
+/// Age at which the scheduler folds an outcome. Live workers fold earlier.
 const LEFT_FOR: Duration = Duration::from_millis(300);
-/// A scheduler is no worker.
+/// Worker id of a scheduler, which is not a worker.
 const NOBODY: i32 = 0;
 
-/// Does its duties until it is killed.
+/// Runs rounds until it is killed.
 pub(crate) async fn scheduler(session: Session, dags: Vec<String>, hints: Hints, mut rng: Rng) {
     loop {
         pause(rng.millis(ROUND_MS.0, ROUND_MS.1)).await;

@@ -1,4 +1,5 @@
-//! What bodies do, and what they say that no column takes as it is: a pure function of run, task, element and try, so that a try that is done again does the same again.
+//! The script of task functions: a pure function of run, task, element and try number, so that a repeated try behaves
+//! the same. Some scripted outputs are values that no column accepts.
 
 use crate::rng::{Rng, mix};
 use orch_core::plan::{Plan, TaskIdx};
@@ -10,7 +11,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Script(pub u64);
 
-/// How a try ends.
+/// The end of a try.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Act {
     Give(Value),
@@ -22,20 +23,20 @@ pub(crate) enum Act {
     Hang,
 }
 
-/// What a try does.
+/// The behavior of a try.
 #[derive(Debug, Clone)]
 pub(crate) struct Play {
     pub(crate) act: Act,
     pub(crate) takes: Duration,
-    /// How often a sensor sees nothing before it ends so.
+    /// Number of unsuccessful pokes of a sensor before it ends with `act`.
     pub(crate) looks: u32,
 }
 
 impl Script {
-    /// `run` is its number, not its id.
+    /// Returns the behavior of a try. `run` is the number of the run, not its id.
     pub(crate) fn play(self, plan: &Plan, run: u64, task: TaskIdx, index: i32, try_no: u32) -> Play {
         let spec = &plan.spec.tasks[usize::from(task)];
-        // Not its place, which is another in another version.
+        // The task index would not do: it differs between versions of the DAG.
         let name = spec.task_id.bytes().fold(0_u64, |name, byte| name.wrapping_mul(31).wrapping_add(u64::from(byte)));
         let place = (run << 48) ^ (u64::from(index as u32) << 8) ^ u64::from(try_no);
         let mut rng = Rng::new(mix(self.0 ^ mix(place) ^ mix(name)));
@@ -53,7 +54,7 @@ impl Script {
         let takes = match rng.below(20) {
             0..=7 => Duration::ZERO,
             16..=18 if spec.options.timeout_ms.is_none() => rng.millis(100, 900),
-            // Longer than a lease: only a heartbeat keeps it alive.
+            // Longer than a lease, so only heartbeats keep the lease.
             19 if spec.options.timeout_ms.is_none() => rng.millis(2_000, 5_000),
             _ => rng.millis(1, 60),
         };
@@ -61,13 +62,13 @@ impl Script {
         Play { act, takes, looks }
     }
 
-    /// How many looks of a sensor one look counts for: in some worlds leases get the numbers that weeks of looks would give
-    /// them.
+    /// Returns how many pokes one poke of a sensor counts for. In some worlds it is large, so that lease numbers
+    /// reach the values of weeks of poking.
     pub(crate) fn looks_at_once(self) -> i32 {
         if mix(self.0).is_multiple_of(4) { 20_000 } else { 1 }
     }
 
-    /// How an instance ends when nothing disturbs it, and what it gives, from its try number `first` on.
+    /// Returns the state and output of an undisturbed instance, starting with try number `first`.
     pub(crate) fn end(self, plan: &Plan, run: u64, task: TaskIdx, index: i32, first: u32) -> (TaskState, Value) {
         for try_no in first..=first + plan.task(task).retries {
             match self.play(plan, run, task, index, try_no).act {
@@ -81,7 +82,7 @@ impl Script {
     }
 }
 
-/// Mostly a number; now and then what makes trouble elsewhere.
+/// Returns a number, or in some cases a value that causes trouble elsewhere.
 fn given(dice: u64, name: u64) -> Value {
     match dice % 16 {
         0 => json!("a\0b"),

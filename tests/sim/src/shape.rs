@@ -1,5 +1,5 @@
 //! Random DAGs: every trigger rule, maps over lists and outputs, mapped groups, setups and teardowns, short circuits,
-//! sensors, retries, limits; in some worlds pools and limits over all runs.
+//! sensors, retries and limits. In some worlds also pools and limits across all runs.
 
 use crate::rng::Rng;
 use orch_spec::{DagSpec, GroupSpec, Limit, MapSpec, OnLost, Options, Role, Source, TaskSpec, TriggerRule};
@@ -14,10 +14,10 @@ enum RandomTaskKind {
     InGroup,
 }
 
-/// A DAG that can be planned.
+/// Returns a random DAG that can be planned.
 pub(crate) fn random_dag(dag_id: &str, gated: bool, rng: &mut Rng) -> DagSpec {
     let mut dag: DagSpec = serde_json::from_value(json!({ "dag_id": dag_id, "tasks": [] })).expect("a spec");
-    // Now and then a wide one: it fills slots, and several workers work on the same run.
+    // Some DAGs are wide, so that they fill the slots and several workers work on the same run.
     let wide = rng.chance(150);
     let many = if wide { rng.between(8, 20) } else { rng.between(1, 10) } as usize;
     dag.max_active_tasks = rng.chance(250).then(|| rng.between(1, 4) as u32);
@@ -69,7 +69,7 @@ pub(crate) fn random_dag(dag_id: &str, gated: bool, rng: &mut Rng) -> DagSpec {
     dag
 }
 
-/// Another version of a DAG: one task more, somewhere.
+/// Returns another version of the DAG, with one more task at a random index.
 pub(crate) fn with_one_more(dag: &DagSpec, gated: bool, rng: &mut Rng) -> DagSpec {
     let mut dag = dag.clone();
     let mut task: TaskSpec = serde_json::from_value(json!({ "task_id": "more", "kind": "rust" })).expect("a task");
@@ -120,10 +120,10 @@ fn kind(i: usize, named: &[usize], kinds: &[RandomTaskKind], rng: &mut Rng) -> R
     }
 }
 
-/// A limit that tasks of all DAGs share.
+/// Maximum of the limit that tasks of all DAGs share.
 const LIMIT: u32 = 2;
 
-/// Pools that there may be, with most slots that a task takes of them.
+/// Names of the pools, with the maximum number of slots that a task takes.
 pub(crate) const POOLS: [(&str, u32); 2] = [("wide", 2), ("narrow", 1)];
 
 fn options(role: Role, gated: bool, rng: &mut Rng) -> Options {
@@ -151,7 +151,7 @@ fn options(role: Role, gated: bool, rng: &mut Rng) -> Options {
     }
 }
 
-/// The DAG for people who read a trace.
+/// Describes the DAG for readers of a trace.
 pub(crate) fn lines(dag: &DagSpec) -> Vec<String> {
     let limit = dag.max_active_tasks.map_or(String::new(), |n| format!(", {n} tasks at a time"));
     let groups = dag.groups.iter().map(|g| format!("{} group {} over {:?}", dag.dag_id, g.group_id, g.map));

@@ -1,4 +1,4 @@
-//! Bodies, played as their script says, on a stage that sees who runs beside whom.
+//! Runs task functions as their script says, and records which ones overlap.
 
 use crate::check::takes_of;
 use crate::database::tables::Key;
@@ -14,10 +14,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// What comes from outside may hold what no column takes.
+/// The error message of failed tries. It contains a NUL, which no column accepts, because messages come from outside.
 const WHY: &str = "the script says so\0";
 
-/// A body is a part of its process too, although a task of its own.
+/// Returns the task function. It is suspended with its process, although it is a separate future.
 pub(crate) fn body(
     program: Program,
     version: Arc<Version>,
@@ -28,12 +28,12 @@ pub(crate) fn body(
     Box::pin(gated(&gate, perform(program, version, task, ctx)))
 }
 
-/// On the stage while it runs, however it ends.
+/// Guard that records a task function as running until it is dropped.
 struct OnStage {
     session: Session,
     ticket: u64,
     key: Key,
-    /// When its timeout cuts it short, if its script does not wait for that.
+    /// The time of the timeout, unless the script ends with the timeout anyway.
     cut_short: Option<Instant>,
 }
 

@@ -1,5 +1,5 @@
-//! The store over the played database: the same calls as `store::hot::PgHot` and the worker's heart, statement by
-//! statement, and what schedulers say besides.
+//! The store over the simulated database: the calls of `store::hot::PgHot`, of the worker's heartbeat and of
+//! schedulers, statement by statement.
 
 mod admission;
 mod users;
@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// One connection of a worker or a scheduler.
+/// A connection of a worker or a scheduler.
 #[derive(Clone)]
 pub(crate) struct MemStore {
     pub(crate) session: Session,
@@ -40,7 +40,7 @@ impl Hot for MemStore {
         if nothing {
             return Ok(Reply::default());
         }
-        // Run rows first: the lock order everywhere is run, then instances.
+        // Lock order: run before instance.
         let mut locks: Vec<Lock> = step.moves.iter().map(|m| Lock::Run(m.run)).collect();
         locks.extend(step.ended.iter().map(|e| Lock::Instance((e.lease.run, e.lease.task, e.lease.map_index))));
         let step = step.clone();
@@ -161,7 +161,7 @@ impl Hot for MemStore {
         self.session.admit(Turn::Wait).await
     }
 
-    /// The default pool has no size here.
+    /// Does nothing: the default pool is unlimited in the simulation.
     fn set_default_pool(&mut self, _has_size: bool) {}
 
     async fn resume(&mut self, worker: i32, has: &[Uuid]) -> StoreResult<Vec<Uuid>> {
@@ -175,7 +175,7 @@ impl Hot for MemStore {
         self.session.give_back(worker, has).await
     }
 
-    /// Nothing here is unreadable.
+    /// Returns an error, because no run is unreadable in the simulation.
     async fn park(&mut self, run: Uuid, why: &str) -> StoreResult<()> {
         Err(StoreError::corrupt(format!("run `{run}` was parked: {why}")))
     }
@@ -183,19 +183,19 @@ impl Hot for MemStore {
     fn know(&mut self, _version: Arc<Version>) {}
 }
 
-/// A locked run and what it has not heard of yet (`run_lock::lock`).
+/// A locked run and its unfolded events (`run_lock::lock`).
 struct LockedRun {
     version: Arc<Version>,
     rev: i32,
     clear_number: i16,
     ledger: Run,
-    /// Ids of what it takes; deleted at the commit.
+    /// Ids of the unfolded rows, which are deleted at the commit.
     taken: Vec<u64>,
     events: Vec<Event>,
     fold_xmin: u64,
 }
 
-/// `unlocked`: the mistake of not locking it.
+/// Locks a run. If the mutant `unlocked` is active, it reads the run without a lock.
 async fn lock_run(tx: &mut Transaction, run: Uuid, unlocked: Option<Mutant>) -> StoreResult<Option<LockedRun>> {
     let row = tx.lock(
         move |s, _| {
@@ -234,7 +234,7 @@ async fn decide(
     }
 }
 
-/// A worker's heart.
+/// Sends the heartbeats of a worker.
 pub(crate) struct MemHeart {
     pub(crate) session: Session,
     pub(crate) worker: i32,
@@ -258,7 +258,7 @@ impl Heart for MemHeart {
     }
 }
 
-/// What schedulers and starting workers say.
+/// Calls of schedulers and starting workers.
 impl Session {
     pub(crate) async fn register(&self, queues: Vec<i32>, versions: Vec<i32>, lease: Duration) -> StoreResult<i32> {
         let who = self.who.clone();
@@ -283,7 +283,7 @@ impl Session {
         self.take_away(tx, vec![worker], TakeAwayReason::NeverBegun { has: has.to_vec() }).await
     }
 
-    /// `store::worker::reap`. Gives the runs to fold; `None`: nobody is lost.
+    /// `store::worker::reap`. Returns the runs to fold, or `None` if no worker is lost.
     pub(crate) async fn reap(&self) -> StoreResult<Option<Vec<Uuid>>> {
         let mut tx = self.begin();
         let lost = tx.lock(

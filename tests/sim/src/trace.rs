@@ -1,11 +1,11 @@
-//! What happened, line by line, and the hash of all of it: two runs of a seed are the same when their hashes are.
+//! The trace of all events, and its hash. Two simulations of a seed are identical if their hashes are.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-/// Lines kept when nobody asked for all of them: enough to see what led to a violation.
+/// Number of lines kept without `--trace`: enough to see what led to a violation.
 const LAST: usize = 80;
 
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub(crate) struct Trace {
     count: u64,
     lines: VecDeque<String>,
     whole: bool,
-    /// Attempt ids are random; in a trace they are numbered as they come up.
+    /// Numbers for attempts in order of appearance, because attempt ids are random.
     attempts: HashMap<Uuid, usize>,
 }
 

@@ -1,5 +1,5 @@
-//! A world from a seed: workers, schedulers and runs, a time of trouble, then peace. In peace everything must end, soon,
-//! and as the core says.
+//! A simulated world from a seed: workers, schedulers and runs, a period of faults, then a period without faults. In
+//! the second period every run must finish soon, and with the result of the core.
 
 mod trouble;
 mod users;
@@ -26,39 +26,39 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// As all tests have it.
+/// The same lease as in all other tests.
 pub(crate) const LEASE: Duration = Duration::from_secs(2);
-/// Whatever happened, work goes on so much later than a lease.
+/// Maximum time after the end of a lease until work continues, whatever happened.
 const RECOVERY: Duration = Duration::from_secs(2);
-/// Whatever was sent in trouble has arrived by then.
+/// Maximum time until all messages sent during the faults have arrived.
 const LATEST: Duration = Duration::from_secs(5);
-/// Longer than anything takes in peace.
+/// Timeout for the period without faults; longer than any work takes.
 const PEACE: Duration = Duration::from_mins(5);
 
-/// What to simulate.
+/// Options of a simulation.
 #[derive(Debug, Clone, Default)]
 pub struct SimulationOptions {
     pub seed: u64,
-    /// Keep every line of the trace.
+    /// Keeps every line of the trace.
     pub whole_trace: bool,
     pub mutant: Option<Mutant>,
 }
 
-/// What came of it.
+/// The result of a simulation.
 #[derive(Debug)]
 pub struct Report {
     pub seed: u64,
-    /// Of the whole trace.
+    /// Hash of the whole trace.
     pub hash: u64,
     pub events: u64,
     pub violation: Option<String>,
     pub trace: Vec<String>,
-    /// In simulated time.
+    /// Duration in simulated time.
     pub took: Duration,
     pub compared: usize,
 }
 
-/// Simulates a seed. The same wish gives the same report.
+/// Simulates a seed. The same options give the same report.
 pub fn simulate(wish: &SimulationOptions) -> Report {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.expect("a runtime without any driver but the clock can be made");
@@ -79,7 +79,7 @@ pub fn simulate(wish: &SimulationOptions) -> Report {
     })
 }
 
-/// A machine with a worker on it.
+/// A machine that runs one worker.
 struct Node {
     gates: Gates,
     stop: CancellationToken,
@@ -95,12 +95,12 @@ struct World {
     nodes: Vec<Node>,
     schedulers: Vec<Option<AbortHandle>>,
     tasks: JoinSet<()>,
-    /// One process for all, or each in its own and out of earshot.
+    /// `Some` if all workers and schedulers share hints, as in one process; `None` if hints do not cross processes.
     shared_hints: Option<Hints>,
     runs_to_come: u64,
-    /// People change runs while they go.
+    /// True if users change runs while they run.
     busy_people: bool,
-    /// Nodes that do not come back in peace: dead, frozen or cut off for good.
+    /// Nodes that stay dead, frozen or cut off in the period without faults.
     gone: BTreeSet<usize>,
 }
 
@@ -126,7 +126,7 @@ impl World {
                 s.tables.dags.insert(version.dag_id.clone(), Dag { version: version.clone(), max_active_runs });
             }
         });
-        // Each DAG has another version that nobody begins runs of.
+        // Each DAG has a second version in which no run starts; runs are moved to it.
         let one_more =
             |(id, of): (i32, &Arc<Version>)| version(&db, id, 2, with_one_more(&of.plan.spec, gated, &mut rng));
         let others: Vec<_> = (many + 1..).zip(&versions).map(one_more).collect();
@@ -195,7 +195,7 @@ impl World {
         }
         self.runs_to_come -= 1;
         let dag_id = self.dag_ids[self.rng.below(self.dag_ids.len())].clone();
-        // Whoever asked for it and heard nothing asks again or not; the run is there or not.
+        // The response may be lost; then the run exists or it does not, and no retry follows.
         if self.db.session("api".into(), None).create_run(&dag_id).await.is_ok()
             && let Some(hints) = &self.shared_hints
         {
@@ -203,12 +203,12 @@ impl World {
         }
     }
 
-    /// Everything is well again, but for what is gone; the rest must bring all to its end.
+    /// Ends all faults. Everything must finish on the nodes that are left.
     async fn peace(&mut self) {
         while self.runs_to_come > 0 && !self.violated() {
             self.create_run().await;
         }
-        // One at least is there.
+        // At least one node stays.
         let alive = self.rng.below(self.nodes.len());
         for node in (0..self.nodes.len()).filter(|n| *n != alive) {
             if self.rng.chance(300) {
@@ -271,7 +271,7 @@ impl World {
         }
     }
 
-    /// Workers are told to stop and do; nothing is left of anybody.
+    /// Stops all workers, and checks that nothing is left over.
     async fn go_home(&mut self) {
         self.nodes.iter().for_each(|n| n.stop.cancel());
         let until = Instant::now() + LEASE + RECOVERY + Duration::from_secs(3);
@@ -289,7 +289,7 @@ impl World {
         }
     }
 
-    /// Nobody may have panicked.
+    /// Reports tasks that panicked.
     fn look_after(&mut self) {
         while let Some(ended) = self.tasks.try_join_next() {
             if let Err(error) = ended

@@ -1,8 +1,8 @@
-//! The simulation over many seeds; each planted mistake is noticed; a seed replays to the letter.
+//! Simulates many seeds without violation, detects each planted bug, and replays a seed identically.
 
 use orch_sim::{Mutant, Report, SimulationOptions, simulate, simulate_many, simulate_until_wrong};
 
-/// 500 take some seconds on two cores.
+/// 500 seeds take some seconds on two cores.
 fn seeds() -> u64 {
     #[expect(clippy::disallowed_methods, reason = "what a test run may take is said by the environment")]
     let long = std::env::var("ORCH_TEST_LONG").is_ok();

@@ -1,5 +1,6 @@
-//! Which bodies run, and where. No two of one instance at the same time: a worker that lost its lease must have stopped
-//! what it ran before anybody else begins it. And no more than limits allow, with those that are being stopped. Only a process that stands still cannot know, so what it runs is not counted.
+//! Tracks which task functions run, and on which node. Two executions of one instance never overlap: a worker that
+//! lost its lease must stop the function before another worker starts it. Limits also count functions that are being
+//! stopped. A frozen process cannot notice that its lease is gone, so its functions are not counted.
 
 use super::limits::{Takes, exceeded};
 use crate::database::tables::Key;
@@ -11,9 +12,9 @@ use uuid::Uuid;
 pub(crate) struct Bodies {
     running: BTreeMap<u64, Body>,
     next: u64,
-    /// How often each instance was looked at, for sensors.
+    /// Number of pokes of each sensor instance.
     looks: BTreeMap<Key, u32>,
-    /// Instances whose try was cut short by the clock: their end is not that of the script.
+    /// Number of tries of each instance that a timeout cut short, so that they did not end as scripted.
     disturbed: BTreeMap<Key, u32>,
 }
 
@@ -22,15 +23,16 @@ struct Body {
     key: Key,
     node: usize,
     takes: Vec<Takes>,
-    /// Its process has stood still, and may not know that it was given up.
+    /// The process was frozen and may not have noticed that it lost its lease.
     excused: bool,
-    /// Somebody has said how it ended, and its process has yet to hear of it.
+    /// The outcome was set elsewhere, and the process has not been notified yet.
     over: bool,
 }
 
 impl Bodies {
-    /// A body begins; gives its ticket, and what is wrong with that: another one of the same instance still runs, or a limit
-    /// is exceeded. However long a process stood still, it knows what it runs itself.
+    /// Records the start of a task function. Returns its ticket, and a violation if the same instance still runs or a
+    /// limit is exceeded. Two functions of one instance on the same node are always a violation, even if the process
+    /// was frozen.
     pub(crate) fn enter(&mut self, key: Key, node: usize, excused: bool, takes: Vec<Takes>) -> (u64, Option<String>) {
         let counts = |b: &&Body| b.key == key && !b.over && (b.node == node || !(b.excused || excused));
         let other = self.running.values().find(counts).map(|b| b.node);
@@ -48,29 +50,30 @@ impl Bodies {
         self.running.remove(&ticket);
     }
 
-    /// Whatever runs on this node runs on without knowing the time.
+    /// Marks all functions on this node as excused, because the node was frozen or busy.
     pub(crate) fn excuse(&mut self, node: usize) {
         self.running.values_mut().filter(|b| b.node == node).for_each(|b| b.excused = true);
     }
 
-    /// Somebody has said how this instance ended.
+    /// Records that the outcome of this instance was set.
     pub(crate) fn ended(&mut self, key: Key) {
         self.running.values_mut().filter(|b| b.key == key).for_each(|b| b.over = true);
     }
 
-    /// Tasks of a run stand elsewhere; none of it runs as far as the database knows.
+    /// Applies the task renumbering of a run that moves to another version. None of its functions run any more as far
+    /// as the database is concerned.
     pub(crate) fn renumber(&mut self, run: Uuid, places: &[Option<TaskIdx>]) {
         self.running.values_mut().filter(|b| b.key.0 == run).for_each(|b| b.over = true);
         self.looks = super::users::renumber(std::mem::take(&mut self.looks), run, places);
         self.disturbed = super::users::renumber(std::mem::take(&mut self.disturbed), run, places);
     }
 
-    /// Does somebody work who may?
+    /// Returns true if a function runs on a node that is not gone.
     pub(crate) fn any_awake(&self, gone: impl Fn(usize) -> bool) -> bool {
         self.running.values().any(|b| !gone(b.node))
     }
 
-    /// Counts a look of a sensor and gives how many came before.
+    /// Counts a sensor poke and returns the number of earlier pokes.
     pub(crate) fn look(&mut self, key: Key) -> u32 {
         let looks = self.looks.entry(key).or_default();
         *looks += 1;

@@ -1,4 +1,4 @@
-//! The comparison of a run's rows with what the books say of it.
+//! Compares the rows of a run with the records of the checks.
 
 use super::{Books, in_flight};
 use crate::database::tables::{Key, Tables};
@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 impl Books {
-    /// Everything that must hold for a run between two commits.
+    /// Checks all invariants of a run. Must be called between commits.
     pub(crate) fn check(&mut self, tables: &Tables, run: Uuid) {
         if self.violation.is_some() {
             return;
@@ -46,7 +46,8 @@ impl Books {
         self.wrong_states(tables, run, model).or_else(|| wrong_counts(model))
     }
 
-    /// Finished rows, but for those whose end is not folded, are what the core says; running ones are somebody's.
+    /// Checks that finished rows equal the core's states, except rows with unfolded outcomes, and that exactly the
+    /// running rows have a grant.
     fn wrong_states(&self, tables: &Tables, run: Uuid, model: &Model) -> Option<String> {
         let late: BTreeSet<Key> = tables.unfolded.iter().map(|u| u.key).collect();
         let mut finished: BTreeSet<(TaskIdx, i32)> = BTreeSet::new();
@@ -70,7 +71,7 @@ impl Books {
     }
 }
 
-/// The ledger's counters are the sums of the rows.
+/// Checks that the counters in the ledger equal the sums over the instances.
 fn wrong_counts(model: &Model) -> Option<String> {
     let Model { plan, run, states, ready, .. } = model;
     if run.in_flight() as usize != ready.len() {

@@ -1,4 +1,4 @@
-//! Limits: what is in at once, by the rows and by what really runs.
+//! Checks of limits, both for the rows and for the task functions that really run.
 
 use super::Books;
 use crate::database::tables::{Key, Tables};
@@ -6,7 +6,7 @@ use orch_core::gates::{Gates, Of};
 use orch_spec::state::TaskState;
 use std::collections::BTreeMap;
 
-/// What something takes of a limit, and how much there is of that.
+/// The slots that an instance takes of a limit, and the maximum of that limit.
 #[derive(Debug, Clone)]
 pub(crate) struct Takes {
     pub(crate) limit: String,
@@ -28,7 +28,7 @@ impl Takes {
     }
 }
 
-/// The first limit that is exceeded.
+/// Returns a message about the first limit that is exceeded.
 pub(super) fn exceeded<'a>(all: impl IntoIterator<Item = &'a Takes>) -> Option<String> {
     let mut sums: BTreeMap<&str, (i64, i64)> = BTreeMap::new();
     for takes in all {
@@ -40,7 +40,7 @@ pub(super) fn exceeded<'a>(all: impl IntoIterator<Item = &'a Takes>) -> Option<S
 }
 
 impl Books {
-    /// What may be claimed, runs or is being stopped keeps to every limit.
+    /// Checks that claimable, running and stopping instances together respect every limit.
     pub(crate) fn check_limits(&mut self, tables: &Tables) {
         if self.violation.is_some() || tables.pools.is_empty() {
             return;
@@ -55,7 +55,7 @@ impl Books {
     }
 }
 
-/// What an instance takes while it is in.
+/// Returns the slots that an instance takes while it is admitted.
 pub(crate) fn takes_of(tables: &Tables, key: Key) -> Vec<Takes> {
     let run = tables.runs.get(&key.0);
     run.map_or_else(Vec::new, |run| Takes::of(&run.version.plan.task(key.1).gates, tables))

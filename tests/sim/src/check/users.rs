@@ -1,4 +1,4 @@
-//! What people do to a run, told to the books: they make of it what the core does.
+//! Records what users do to a run. The model applies the same changes with the core.
 
 use super::Books;
 use crate::database::tables::Key;
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 impl Books {
-    /// Somebody ended a run that had heard of `events` just before.
+    /// Records that a user ended a run, after the run had folded `events`.
     pub(crate) fn run_ended(
         &mut self,
         (id, plan): (Uuid, &Arc<Plan>),
@@ -48,7 +48,7 @@ impl Books {
         self.said.insert(id, end.run_state());
     }
 
-    /// Somebody said of a run that was over how it ended.
+    /// Records that a user set the final state of a finished run.
     pub(crate) fn run_marked(&mut self, id: Uuid, state: RunState) {
         self.touched.insert(id);
         self.said.insert(id, state);
@@ -57,7 +57,8 @@ impl Books {
         }
     }
 
-    /// These begin anew at once; `running` when they have stopped.
+    /// Records a clear: the instances in `over` restart immediately, those in `running` restart when they have
+    /// stopped.
     pub(crate) fn cleared(
         &mut self,
         id: Uuid,
@@ -84,7 +85,7 @@ impl Books {
         }
     }
 
-    /// The run goes on by another version of its DAG.
+    /// Records that the run moved to another version of its DAG.
     pub(crate) fn relocated(&mut self, id: Uuid, from: &Plan, to: &Arc<Plan>) {
         self.progress = Instant::now();
         self.touched.insert(id);
@@ -115,14 +116,14 @@ impl Books {
         self.set.contains(key)
     }
 
-    /// The state that somebody said stays.
+    /// Returns a message if the run does not have the state that a user set.
     pub(super) fn unsaid(&self, id: Uuid, run: &Run) -> Option<String> {
         let said = self.said.get(&id)?;
         (run.state != *said).then(|| format!("it is {} although somebody said {said}", run.state))
     }
 }
 
-/// The rows of a run at the new places of its tasks; what has none goes.
+/// Renumbers the rows of a run by the new task indices, and drops rows of tasks that no longer exist.
 pub(crate) fn renumber<T>(rows: BTreeMap<Key, T>, run: Uuid, places: &[Option<TaskIdx>]) -> BTreeMap<Key, T> {
     let moved = |(key, row): (Key, T)| {
         if key.0 == run { Some(((run, places[usize::from(key.1)]?, key.2), row)) } else { Some((key, row)) }

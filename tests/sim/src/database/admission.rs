@@ -1,4 +1,4 @@
-//! Gates: what is taken, who waits for it, who is let in (`store::admission`, statement by statement).
+//! Gates: taken slots, waiting tries and admission (`store::admission`, statement by statement).
 
 use super::locks::Lock;
 use super::tables::{PendingTry, PendingTryKey, Slot};
@@ -13,13 +13,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// Tries of one line that one round looks at.
+/// Maximum number of tries of one line that a round considers.
 const MOST_OF_LINE: usize = 1_000;
 
-/// Slots of a try.
+/// A slot that is held by a try that no longer lives: its attempt and the limit.
 pub(crate) type StaleSlot = (Uuid, String);
 
-/// A try that waits to be let in.
+/// A try that waits for admission.
 #[derive(Debug, Clone)]
 pub(crate) struct AtGate {
     seq: u64,
@@ -28,7 +28,7 @@ pub(crate) struct AtGate {
     pub(crate) holds: Vec<String>,
 }
 
-/// One that goes, and what it takes.
+/// A try that is admitted, and the slots it takes.
 pub(crate) type Goes = (AtGate, Vec<Need>);
 
 impl State {
@@ -36,12 +36,12 @@ impl State {
         self.tables.ready.values().any(|(_, t)| t.queue < 0)
     }
 
-    /// Takes the one lock of admission if nobody has it.
+    /// Takes the single admission lock if it is free.
     pub(crate) fn try_admission(&mut self, seen: Snapshot) -> bool {
         self.locks.take_if_free(seen.txn, &Lock::Admission)
     }
 
-    /// `recount.sql`: what tries hold that live no more.
+    /// `recount.sql`: returns the slots of tries that no longer live.
     pub(crate) fn recount(&self) -> Vec<StaleSlot> {
         let t = &self.tables;
         if self.is_mutant(Mutant::SlotsStay) {
@@ -62,7 +62,7 @@ impl State {
         t.slots.iter().filter(|((attempt, _), slot)| !lives(*attempt, slot)).map(|(gone, _)| gone.clone()).collect()
     }
 
-    /// `house.sql`, after `gone` went.
+    /// `house.sql`, as if the slots in `gone` had been deleted.
     pub(crate) fn house(&self, gone: &[StaleSlot]) -> House {
         let mut house = House { now: DateTime::<Utc>::UNIX_EPOCH, ..House::default() };
         house.pools.extend(self.tables.pools.iter().map(|(name, slots)| (name.clone(), *slots)));
@@ -72,7 +72,8 @@ impl State {
         house
     }
 
-    /// `waiting.sql`: the first of each line, as far as there may be room; and `holders.sql`, if `holders`.
+    /// `waiting.sql`: the first tries of each line, as many as there may be free slots for. With `holders`, also
+    /// `holders.sql`.
     pub(crate) fn at_gates(&self, house: &House, holders: bool) -> Vec<AtGate> {
         let mut lines: BTreeMap<i32, Vec<AtGate>> = BTreeMap::new();
         for (seq, (_, of)) in self.tables.ready.iter().filter(|(_, (_, of))| of.queue < 0) {
@@ -94,7 +95,7 @@ impl State {
         found
     }
 
-    /// Of these the ones that nobody just takes away; nobody can from now on.
+    /// Returns the tries whose rows are unchanged and not locked by another transaction, and locks these rows.
     pub(crate) fn take_at_gates(&mut self, goes: Vec<Goes>, seen: Snapshot) -> Vec<Goes> {
         let still = |s: &Self, one: &AtGate| s.tables.ready.get(&one.seq).is_some_and(|(_, t)| *t == one.of);
         let free = |(one, _): &Goes| {
@@ -103,7 +104,7 @@ impl State {
         goes.into_iter().filter(free).collect()
     }
 
-    /// `let_in.sql`, and the slots that are free again.
+    /// `let_in.sql`; also releases the slots in `gone`.
     pub(crate) fn let_in(&mut self, goes: &[Goes], gone: &[StaleSlot]) -> usize {
         self.tables.slots.retain(|key, _| !gone.contains(key));
         let mut many = 0;
@@ -124,7 +125,7 @@ impl State {
         many
     }
 
-    /// What a try held is free.
+    /// Releases the slots of an attempt.
     pub(crate) fn free(&mut self, attempt: Uuid) {
         if !self.is_mutant(Mutant::SlotsStay) {
             self.tables.slots.retain(|(of, _), _| *of != attempt);

@@ -1,5 +1,5 @@
-//! The claim within a step: the most urgent rows that nobody else is taking, and the runs they belong to as the
-//! statement's snapshot shows them, which may be older than their rows are by now.
+//! The claim within a step: the most urgent rows that no other transaction has locked, and their runs as the
+//! statement's snapshot shows them. The snapshot may be older than the rows.
 
 use super::locks::Lock;
 use super::tables::{PendingTry, PendingTryKey};
@@ -15,9 +15,9 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 impl State {
-    /// The rows that a claim takes; nobody else can take them from now on. And what to wait for: an earlier try's row.
+    /// Picks and locks the rows of a claim. Also returns the locks to wait for: the row of an earlier try.
     pub(crate) fn pick(&mut self, claim: Option<&Claim>, worker: i32, seen: Snapshot) -> (Vec<u64>, Vec<Lock>) {
-        // As the statement's snapshot shows it: it may have been given up since.
+        // The snapshot may be stale: the worker may have been given up since.
         let runs = self.tables.workers.get(&worker).is_some_and(|w| w.since.is_none_or(|at| at > seen.commits));
         let Some(claim) = claim.filter(|c| c.most > 0 && runs) else { return (Vec::new(), Vec::new()) };
         let fits = |t: &PendingTry| claim.queues.contains(&t.queue) && claim.versions.contains(&t.version);
@@ -46,7 +46,7 @@ impl State {
         (picked, earlier)
     }
 
-    /// The priority of the most urgent try that waits for a claim like this one.
+    /// Returns the priority of the most urgent try that a claim like this one could take.
     pub(super) fn most_urgent(&self, claim: &Claim, seen: Snapshot) -> Option<i32> {
         let fits = |t: &PendingTry| claim.queues.contains(&t.queue) && claim.versions.contains(&t.version);
         let seen = self.tables.ready.values().filter(|(since, t)| *since <= seen.commits && fits(t));
@@ -93,7 +93,7 @@ impl State {
             version: shown.version,
             clear_number: shown.clear_number,
             format: LEDGER_FORMAT,
-            // What can be claimed belongs to a run that runs.
+            // Only runs in state `Running` have claimable rows.
             ledger: Run { state: RunState::Running, ..shown.run },
             facts: Arc::new(RunFacts {
                 partition_key: None,

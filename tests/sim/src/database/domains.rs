@@ -1,5 +1,6 @@
-//! What the columns take. Rust holds texts and numbers here that Postgres refuses, and with them everything that their
-//! statement would have written. Bodies say such things, and leases come near the ends of their types (`script`).
+//! Limits of the column types. Rust accepts strings and numbers that Postgres rejects, and a rejection undoes
+//! everything the statement would have written. Task functions return such values, and lease numbers get close to the
+//! limits of their types (`script`).
 
 use super::State;
 use super::step::key_of;
@@ -10,11 +11,11 @@ use orch_store::step::EndedTry;
 use orch_store::{StoreError, StoreResult};
 use serde_json::Value;
 
-/// A row of an index is no longer than a third of its page.
+/// Maximum size of an index row: a third of a page.
 const MOST_KEY_BYTES: usize = 2_704;
 
 impl State {
-    /// Whether everything fits that the end of a try writes.
+    /// Returns an error if a value that the end of a try writes does not fit its column.
     pub(crate) fn fits(&self, end: &EndedTry) -> StoreResult<()> {
         for (key, value) in &end.outputs {
             text(key.as_str())?;
@@ -28,7 +29,8 @@ impl State {
         if is_same_try { self.lease_can_grow(&key_of(&end.lease), self.script.looks_at_once()) } else { Ok(()) }
     }
 
-    /// `task_instance.lease_no`, and that of all tables that a lease goes to from there.
+    /// Checks that `task_instance.lease_no` can grow by `by`. All other tables that store a lease number have the
+    /// same type.
     pub(crate) fn lease_can_grow(&self, key: &Key, by: i32) -> StoreResult<()> {
         let most = if self.is_mutant(Mutant::NarrowLeases) { i32::from(i16::MAX) } else { i32::MAX };
         match self.tables.instances.get(key).map(|row| row.lease_no.checked_add(by)) {
@@ -38,18 +40,19 @@ impl State {
     }
 }
 
-/// No text holds a NUL.
+/// Rejects strings with NUL, as Postgres does.
 fn text(text: &str) -> StoreResult<()> {
     if text.contains('\0') { Err(refused("22021: a text with a NUL")) } else { Ok(()) }
 }
 
-/// JSON, and not so deep that its readers end before it does. An escaped NUL is refused only where it is read out.
+/// Rejects invalid JSON, and JSON nested deeper than the parser's limit. An escaped NUL is accepted here; Postgres
+/// rejects it only when it extracts the value.
 fn json(value: &str) -> StoreResult<()> {
     text(value)?;
     serde_json::from_str::<Value>(value).map(drop).map_err(|error| refused(&format!("22P02: {error}")))
 }
 
-/// The value is to blame, whatever the statement was (`orch_store::error::Policy::Isolate`).
+/// Returns an error that blames the value and not the statement (`orch_store::error::Policy::Isolate`).
 fn refused(why: &str) -> StoreError {
     StoreError::Sql(sqlx::Error::Encode(why.into()))
 }

@@ -1,4 +1,4 @@
-//! Row locks, as Postgres keeps them: held until the transaction ends, waited for in turn, with a look for deadlocks.
+//! Row locks as in Postgres: held until the transaction ends, granted in turn, with deadlock detection.
 
 use super::tables::{Key, PendingTryKey};
 use orch_store::connect::HOT_IDLE_IN_TRANSACTION;
@@ -14,22 +14,22 @@ pub(crate) enum Lock {
     Instance(Key),
     /// A row of `ready`, `waiting` or `held`.
     Place(PendingTryKey),
-    /// The one row of `admission`.
+    /// The single row of `admission`.
     Admission,
 }
 
-/// A transaction under way.
+/// An open transaction.
 #[derive(Debug, Default)]
 struct Txn {
     locks: BTreeSet<Lock>,
     waits_for: Option<Lock>,
     xid: Option<u64>,
-    /// Since when its client has said nothing.
+    /// Time since which its client has sent nothing.
     idle_since: Option<Instant>,
 }
 
 impl Txn {
-    /// When the server ends it, if its client says nothing until then.
+    /// Returns the time at which the server ends the transaction if its client stays idle.
     fn evict_at(&self) -> Option<Instant> {
         self.idle_since.map(|since| since + HOT_IDLE_IN_TRANSACTION)
     }
@@ -46,13 +46,15 @@ pub(crate) struct Locks {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum LockOutcome {
     Yes,
-    /// Somebody holds it; look again by then at the latest, for its holder may be ended.
+    /// Another transaction holds the lock. Check again at this time at the latest, because the server may end the
+    /// holder.
     Busy(Option<Instant>),
-    /// `expected`: with somebody who brings a run to rest, who takes locks as he finds them.
+    /// `expected` if a transaction that brings a run to rest is involved, because it takes locks in the order in
+    /// which it finds rows.
     Deadlock {
         expected: bool,
     },
-    /// The transaction that asks is no more.
+    /// The requesting transaction no longer exists.
     Gone,
 }
 
@@ -63,7 +65,7 @@ impl Locks {
         self.next_txn
     }
 
-    /// Ends a transaction; `false`: it had been ended.
+    /// Ends a transaction. Returns false if it had already ended.
     pub(crate) fn close(&mut self, txn: u64) -> bool {
         let Some(closed) = self.txns.remove(&txn) else { return false };
         for lock in closed.locks {
@@ -110,7 +112,7 @@ impl Locks {
         self.txns.get(&txn).is_some_and(|t| t.locks.iter().any(|lock| matches!(lock, Lock::Place(_))))
     }
 
-    /// Takes it if nobody has it, as `skip locked` does.
+    /// Takes the lock if it is free, like `skip locked`.
     pub(crate) fn take_if_free(&mut self, txn: u64, lock: &Lock) -> bool {
         let now = Instant::now();
         let holder = self.holders.get(lock).filter(|&&holder| holder != txn);
@@ -133,7 +135,7 @@ impl Locks {
         false
     }
 
-    /// The transaction writes: it gets its id.
+    /// Assigns a transaction id at the first write.
     pub(crate) fn xid(&mut self, txn: u64) -> u64 {
         let next = self.next_xid + 1;
         let Some(txn) = self.txns.get_mut(&txn) else { return 0 };
@@ -143,12 +145,12 @@ impl Locks {
         })
     }
 
-    /// All older transactions are over.
+    /// Returns the oldest id still in use: all transactions with a smaller id have ended.
     pub(crate) fn xmin(&self) -> u64 {
         self.txns.values().filter_map(|t| t.xid).min().unwrap_or(self.next_xid + 1)
     }
 
-    /// The first id nobody has had.
+    /// Returns the first id that has not been assigned.
     pub(crate) fn xmax(&self) -> u64 {
         self.next_xid + 1
     }

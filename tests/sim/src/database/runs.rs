@@ -1,4 +1,4 @@
-//! Runs that come to be and begin, outcomes that wait for their fold, tries that wait for their time.
+//! Creation and start of runs, outcomes that wait for their fold, and tries that wait for their time.
 
 use super::locks::Lock;
 use super::tables::{Instance, Key, PendingTry, PendingTryKey, RunRow};
@@ -16,11 +16,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// A v7 uuid of some day in 2025.
+/// A UUID v7 with a timestamp in 2025.
 const FIRST_RUN: u128 = 0x019a_9f60_8c00_7000_8000_0000_0000_0000;
 
 impl State {
-    /// `store::run::create_run`, under the lock of its DAG.
+    /// `store::run::create_run`. The caller holds the lock of the DAG.
     pub(crate) fn create_run(&mut self, dag_id: &str) {
         let number = self.tables.runs.len() as u64 + 1;
         let id = Uuid::from_u128(FIRST_RUN + u128::from(number));
@@ -36,14 +36,14 @@ impl State {
         self.books.check(&self.tables, id);
     }
 
-    /// Ids of the runs that may begin now, oldest first.
+    /// Returns the ids of the queued runs that may start now, oldest first.
     pub(crate) fn queued_runs(&self, dag_id: &str) -> Vec<Uuid> {
         let room = self.tables.dags[dag_id].max_active_runs.saturating_sub(self.tables.running_runs(dag_id));
         let queued = |r: &RunRow| r.version.dag_id == dag_id && r.run.state == RunState::Queued;
         self.tables.runs.iter().filter(|(_, r)| queued(r)).map(|(id, _)| *id).take(room).collect()
     }
 
-    /// `store::run::start_queued_runs`, under the lock of the DAG and its runs.
+    /// `store::run::start_queued_runs`. The caller holds the locks of the DAG and its runs.
     pub(crate) fn start_queued_runs(&mut self, dag_id: &str) -> usize {
         let begin = self.queued_runs(dag_id);
         for &id in &begin {
@@ -79,8 +79,8 @@ impl State {
         }
     }
 
-    /// `run_lock::take_unfolded`: what a fold would take, and up to which transaction it has seen all. They are deleted at
-    /// its commit.
+    /// `run_lock::take_unfolded`: returns the rows that a fold takes, their events, and the transaction id below
+    /// which everything is folded. The rows are deleted when the fold commits.
     pub(crate) fn unfolded_of(&mut self, run: Uuid) -> (Vec<u64>, Vec<Event>, u64) {
         let from = self.tables.runs.get(&run).map_or(0, |r| r.fold_xmin);
         let taken = self.tables.unfolded.iter().filter(|u| u.key.0 == run && u.xid >= from);
@@ -104,7 +104,7 @@ impl State {
         (ids, events, if high { self.locks.xmax() } else { self.locks.xmin() })
     }
 
-    /// The same without what the transaction has taken before.
+    /// Like `unfolded_of`, without the rows that the transaction has already taken.
     pub(crate) fn unheard_of(&mut self, run: Uuid, taken: &[u64]) -> (Vec<u64>, Vec<Event>) {
         let (ids, events, _) = self.unfolded_of(run);
         ids.into_iter().zip(events).filter(|(id, _)| !taken.contains(id)).unzip()
@@ -114,8 +114,8 @@ impl State {
         self.tables.unfolded.retain(|u| !ids.contains(&u.id));
     }
 
-    /// `run_lock::elements`: finished and folded, or taken by the fold that asks; and what is in flight or held, which
-    /// counts in a run that somebody changed.
+    /// `run_lock::elements`: instances that are finished and folded, or taken by the calling fold. In a run that a
+    /// user changed, in-flight and held instances count too.
     pub(crate) fn elements(
         &self,
         plan: &Plan,
@@ -144,14 +144,14 @@ impl State {
         found.into_iter().filter(|(key, _)| asked(key)).map(|(key, state)| (key.1, key.2, state)).collect()
     }
 
-    /// Runs with outcomes that nobody has folded for a moment.
+    /// Returns runs with outcomes that stayed unfolded for longer than `older_than`.
     pub(crate) fn left_unfolded(&self, older_than: Duration, seen: Snapshot) -> Vec<Uuid> {
         let old = self.tables.unfolded.iter().filter(|u| seen.now.duration_since(u.recorded) > older_than);
         let runs: BTreeSet<Uuid> = old.map(|u| u.key.0).collect();
         runs.into_iter().collect()
     }
 
-    /// Rows that have waited for their time and that nobody else is taking.
+    /// Returns waiting rows whose time has come and that no other transaction has locked, and locks them.
     pub(crate) fn due(&mut self, seen: Snapshot) -> Vec<Key> {
         let due: Vec<Key> =
             self.tables.waiting.iter().filter(|(_, w)| w.wake_at <= seen.now).map(|(key, _)| *key).collect();
@@ -160,7 +160,7 @@ impl State {
             .collect()
     }
 
-    /// What waited for its time is claimable.
+    /// Makes these waiting instances claimable.
     pub(crate) fn wake(&mut self, due: &[Key]) -> usize {
         for key in due {
             if let Some(waiting) = self.tables.waiting.remove(key) {

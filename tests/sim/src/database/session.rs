@@ -1,4 +1,4 @@
-//! A connection of somebody: statements sent and heard, if the network allows.
+//! A connection of a client: it sends statements and receives responses while the network works.
 
 use super::locks::Lock;
 use super::transaction::Transaction;
@@ -12,25 +12,25 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
-/// A peer that answers nothing is given up after so long (`store::connect`: `tcp_user_timeout`).
+/// A peer that does not respond is given up after this time (`store::connect`: `tcp_user_timeout`).
 const DEAD_PEER: Duration = Duration::from_secs(15);
 
-/// A connection of somebody.
+/// A database connection of one client.
 #[derive(Clone)]
 pub(crate) struct Session {
     pub(crate) db: Arc<Database>,
-    /// For the trace.
+    /// Name of the client in the trace.
     pub(crate) who: Arc<str>,
-    /// The node it comes from; schedulers are not cut off.
+    /// The node of the client. Schedulers have none and are never cut off.
     pub(crate) node: Option<usize>,
-    /// Of the pulse, whose connection may break alone.
+    /// True for the heartbeat connection, which can break on its own.
     pub(crate) pulse: bool,
-    /// What the server still does for it.
+    /// Statements that the server still executes for this connection.
     pub(crate) under_way: Arc<UnderWay>,
 }
 
 impl Session {
-    /// Sends one statement and hears its answer, if the network allows.
+    /// Sends one statement and returns its response.
     pub(crate) async fn statement<T: Send + 'static>(
         &self,
         locks: Vec<Lock>,
@@ -39,7 +39,7 @@ impl Session {
         self.statement_with(locks, |_, _| ((), Vec::new()), |s, seen, ()| apply(s, seen)).await
     }
 
-    /// The same with rows that it takes if nobody else is taking them.
+    /// Like `statement`, but `pick` also takes rows that are not locked.
     pub(crate) async fn statement_with<P: Send + 'static, T: Send + 'static>(
         &self,
         locks: Vec<Lock>,
@@ -100,7 +100,7 @@ impl Session {
         }
     }
 
-    /// Waits until the network carries again; `false`: the peer was given up before.
+    /// Waits until the network works again. Returns false if the peer was given up first.
     async fn until_whole(&self, given_up: Instant) -> bool {
         loop {
             let freed = self.db.freed.notified();
@@ -112,7 +112,7 @@ impl Session {
         }
     }
 
-    /// Returns when nothing of what was said on this connection is under way any more.
+    /// Waits until the server has finished all statements of this connection.
     pub(crate) async fn renewed(&self) {
         loop {
             let none = self.under_way.none.notified();
@@ -123,21 +123,21 @@ impl Session {
         }
     }
 
-    /// Begins a transaction of several statements.
+    /// Starts a transaction of several statements.
     pub(crate) fn begin(&self) -> Transaction {
         let seen = self.db.with(State::open);
         Transaction::new(self.clone(), seen)
     }
 }
 
-/// What the server still does for a connection.
+/// Statements that the server still executes for a connection.
 #[derive(Debug, Default)]
 pub(crate) struct UnderWay {
     many: AtomicUsize,
     none: Notify,
 }
 
-/// One thing of that.
+/// Guard of one such statement.
 struct Doing(Arc<UnderWay>);
 
 impl Doing {

@@ -1,4 +1,4 @@
-//! The statement of `store::step`, part by part in the order of its text: all of it or nothing.
+//! The statement of `store::step`, part by part in the order of its SQL. It is applied completely or not at all.
 
 use super::tables::{Instance, Key, PendingTry, Unfolded, Waiting, in_a_while};
 use super::{Snapshot, State, unreachable};
@@ -12,8 +12,8 @@ use std::collections::BTreeSet;
 use uuid::Uuid;
 
 impl State {
-    /// `folded`: what the ledgers of a locked step were computed from, besides its own outcomes.
-    /// `picked`: what its claim takes.
+    /// Applies a step. `folded` are the events from which a locked step computed its ledgers, besides the step's own
+    /// outcomes; `picked` are the rows that its claim takes.
     pub(crate) fn step(
         &mut self,
         step: &WorkerStep,
@@ -70,7 +70,7 @@ impl State {
         same || self.is_mutant(Mutant::NoFence)
     }
 
-    /// What a primary key forbids.
+    /// Returns a new try whose primary key already exists.
     fn twice(&self, step: &WorkerStep, moved: &BTreeSet<Uuid>) -> Option<Key> {
         let t = &self.tables;
         let new = |n: &&NewTry| moved.contains(&n.run);
@@ -113,7 +113,7 @@ impl State {
         }
     }
 
-    /// Also of decided and requeued instances.
+    /// Sets the state of an instance, including decided and requeued ones. An illegal transition is a violation.
     pub(crate) fn set_state(&mut self, key: Key, to: TaskState) {
         let Some(row) = self.tables.instances.get_mut(&key) else { return };
         if !is_legal(Some(row.state), to) {
@@ -181,7 +181,7 @@ impl State {
         self.tables.ready.insert(seq, (self.commits, new));
     }
 
-    /// Tries that come to be, and instances that end without one.
+    /// Inserts new tries, and instances that end without a try.
     fn put(&mut self, step: &WorkerStep, moved: &BTreeSet<Uuid>, worker: i32) {
         for new in step.keep.iter().filter(|n| moved.contains(&n.run)) {
             let taken = first_try(new);
@@ -214,7 +214,7 @@ impl State {
         }
     }
 
-    /// The first try of an instance, but in a run that was cleared perhaps the next one.
+    /// Returns the first try of an instance. In a cleared run, the numbering continues after the earlier tries.
     fn next_try(&self, new: &NewTry, cleared: bool) -> PendingTry {
         let mut next = first_try(new);
         let before = self.tables.instances.get(&next.key).filter(|_| cleared).map_or(0, |row| row.try_no);
@@ -238,7 +238,7 @@ impl State {
         self.tables.instances.insert(key, row);
     }
 
-    /// A worker has it from now on.
+    /// Leases the try to the worker.
     pub(crate) fn give(&mut self, taken: &PendingTry, worker: i32) {
         let grant = Grant { attempt: taken.attempt, lease_no: taken.lease_no, worker };
         self.books.granted(taken.key, grant, taken.try_no);
@@ -262,7 +262,6 @@ pub(crate) fn key_of(lease: &Lease) -> Key {
     (lease.run, lease.task, lease.map_index)
 }
 
-/// The first try of an instance.
 pub(crate) fn first_try(new: &NewTry) -> PendingTry {
     PendingTry {
         key: (new.run, new.task, new.map_index),

@@ -1,4 +1,4 @@
-//! The rows, as the migrations declare them, without what only people read.
+//! The rows as the migrations declare them, without columns that only users read.
 
 use orch_core::gates::Gates;
 use orch_core::plan::{Plan, TaskIdx};
@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-/// (run, task, `map_index`).
+/// Key of an instance: (run, task, `map_index`).
 pub(crate) type Key = (Uuid, TaskIdx, i32);
 
 #[derive(Debug)]
@@ -23,18 +23,18 @@ pub(crate) struct Dag {
 
 #[derive(Debug)]
 pub(crate) struct RunRow {
-    /// First, second, …: what scripts know it by.
+    /// Sequence number from 1; scripts identify a run by it.
     pub(crate) number: u64,
     pub(crate) version: Arc<Version>,
     pub(crate) rev: i32,
     pub(crate) clear_number: i16,
     pub(crate) run: Run,
     pub(crate) fold_xmin: u64,
-    /// What older snapshots see.
+    /// Older versions of the row, for older snapshots.
     pub(crate) past: Vec<RunRowVersion>,
 }
 
-/// A run's row as it was since some commit.
+/// A version of a run's row, visible from commit `since`.
 #[derive(Debug, Clone)]
 pub(crate) struct RunRowVersion {
     pub(crate) since: u64,
@@ -53,7 +53,7 @@ pub(crate) struct Instance {
     pub(crate) max_tries: i16,
     pub(crate) lease_no: i32,
     pub(crate) lost_no: i16,
-    /// `TaskState::None`: cleared.
+    /// `TaskState::None` if the instance is cleared.
     pub(crate) state: TaskState,
 }
 
@@ -78,10 +78,10 @@ pub(crate) struct Slot {
     pub(crate) key: Key,
 }
 
-/// Which row of those an instance waits in.
+/// Identifies the row of `ready`, `waiting` or `held` in which an instance waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum PendingTryKey {
-    /// By `seq`.
+    /// `seq` of the row.
     Ready(u64),
     Waiting(Key),
     Held(Key),
@@ -125,7 +125,7 @@ pub(crate) enum WorkerState {
 pub(crate) struct WorkerRow {
     pub(crate) state: WorkerState,
     pub(crate) expires_at: Instant,
-    /// The commit since which it is not running.
+    /// The commit that ended it; `None` while it runs.
     pub(crate) since: Option<u64>,
     pub(crate) queues: Vec<i32>,
     pub(crate) versions: Vec<i32>,
@@ -142,13 +142,13 @@ pub(crate) struct Tables {
     pub(crate) waiting: BTreeMap<Key, Waiting>,
     pub(crate) unfolded: Vec<Unfolded>,
     pub(crate) workers: BTreeMap<i32, WorkerRow>,
-    /// `attempt`: tries that a retry superseded.
+    /// Tries that a retry superseded (table `attempt`).
     pub(crate) history: BTreeSet<(Key, Uuid)>,
-    /// Why tries failed: (attempt, lease), kind.
+    /// Kinds of failures by attempt and lease number.
     pub(crate) failures: BTreeMap<(Uuid, i32), &'static str>,
     pub(crate) outputs: BTreeMap<Key, String>,
     pub(crate) orders: Vec<Order>,
-    /// Slots by name; none where nobody has gates.
+    /// Slots by pool name. Empty in worlds without gates.
     pub(crate) pools: BTreeMap<String, i32>,
     pub(crate) lines: BTreeMap<i32, Arc<Gates>>,
     /// By attempt and limit.
@@ -157,7 +157,7 @@ pub(crate) struct Tables {
 }
 
 impl Tables {
-    /// The next number of whatever is numbered.
+    /// Returns the next number of the sequence that all tables share.
     pub(crate) fn next(&mut self) -> u64 {
         self.next += 1;
         self.next
@@ -167,7 +167,7 @@ impl Tables {
         self.instances.range((run, 0, i32::MIN)..=(run, TaskIdx::MAX, i32::MAX))
     }
 
-    /// Where instances of a run wait.
+    /// Returns the rows in which instances of a run wait.
     pub(crate) fn places_of(&self, run: Uuid) -> Vec<(PendingTryKey, PendingTry)> {
         let ready = self.ready.iter().map(|(seq, (_, t))| (PendingTryKey::Ready(*seq), t));
         let waiting = self.waiting.iter().map(|(key, w)| (PendingTryKey::Waiting(*key), &w.of));
@@ -176,7 +176,7 @@ impl Tables {
         all.map(|(place, t)| (place, t.clone())).collect()
     }
 
-    /// Ids of the lines in which tries of a plan wait; those that are new come to be.
+    /// Returns the ids of the lines in which tries of a plan wait, and creates missing lines.
     pub(crate) fn lines_of(&mut self, plan: &Plan) -> Vec<i32> {
         let mut line = |gates: &Gates| {
             let known = self.lines.iter().find(|(_, known)| ***known == *gates).map(|(id, _)| *id);
@@ -193,7 +193,7 @@ impl Tables {
         self.workers.get(&worker).is_some_and(|w| matches!(w.state, WorkerState::Running | WorkerState::Draining))
     }
 
-    /// Nothing is left to do.
+    /// Returns true if nothing is left to do.
     pub(crate) fn is_quiet(&self) -> bool {
         let over = |r: &RunRow| r.run.state.is_finished();
         self.runs.values().all(over) && self.unfolded.is_empty()
@@ -205,11 +205,11 @@ impl Tables {
     }
 }
 
-/// Versions of a run's row: older ones are in nobody's snapshot.
+/// Maximum number of versions kept of a run's row. No snapshot needs older ones.
 const PAST: usize = 64;
 
 impl RunRow {
-    /// The row as it is, visible from commit `since` on.
+    /// Stores the current row as the version that is visible from commit `since`.
     pub(crate) fn remember(&mut self, since: u64) {
         if self.past.len() == PAST {
             self.past.remove(0);
@@ -218,7 +218,7 @@ impl RunRow {
         self.past.push(RunRowVersion { since, rev, version, clear_number, run: self.run.clone() });
     }
 
-    /// As a snapshot taken after commit `seen` shows it.
+    /// Returns the row that a snapshot taken after commit `seen` shows.
     pub(crate) fn as_of(&self, seen: u64) -> RunRowVersion {
         let old = self.past.iter().rev().find(|past| past.since <= seen);
         old.cloned().unwrap_or_else(|| RunRowVersion {
@@ -231,7 +231,7 @@ impl RunRow {
     }
 }
 
-/// So that a row that waits no longer than it should can be told from one that was forgotten.
+/// Returns the time `millis` after `now`; negative values count as 0.
 pub(crate) fn in_a_while(now: Instant, millis: i64) -> Instant {
     now + Duration::from_millis(u64::try_from(millis).unwrap_or(0))
 }

@@ -1,4 +1,4 @@
-//! Several statements, one commit.
+//! Transactions of several statements with one commit.
 
 use super::locks::Lock;
 use super::{Database, Session, Snapshot, State, pause, unreachable};
@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Several statements, one commit. Writes are made at the commit, under the locks taken before; dropped, it is rolled back.
+/// A transaction of several statements. It writes at the commit, under the locks taken before. Dropping it rolls it
+/// back.
 pub(crate) struct Transaction {
     session: Session,
     txn: u64,
@@ -21,7 +22,7 @@ impl Transaction {
         Transaction { session, txn: seen.txn, now: seen.now, over: false }
     }
 
-    /// One statement that only looks.
+    /// Executes one statement that only reads.
     pub(crate) async fn read<T: Send + 'static>(
         &mut self,
         look: impl FnOnce(&mut State, Snapshot) -> T + Send + 'static,
@@ -29,12 +30,13 @@ impl Transaction {
         self.lock(|_, _| (Vec::new(), ()), |s, seen, ()| look(s, seen)).await
     }
 
-    /// Now and then whoever is in the midst of it stands still.
+    /// Sometimes pauses the client in the middle of its transaction.
     async fn stumble(&self) {
         self.pause_at(1).await;
     }
 
-    /// At a place where it matters more: so many times as often.
+    /// Pauses the client `times` times as often as `stumble`, at points where a pause is more likely to reveal a
+    /// race.
     pub(crate) async fn pause_at(&self, times: u32) {
         let time = self.session.db.with(|s| {
             let often = s.faults.stumbles * times;
@@ -43,7 +45,8 @@ impl Transaction {
         pause(time).await;
     }
 
-    /// One statement that locks rows: finds them in what is committed when it begins, and reads them when it has them all.
+    /// Executes one statement that locks rows: it finds them in the data committed when it begins, and reads them
+    /// once it holds all locks.
     pub(crate) async fn lock<F: Send, T: Send + 'static>(
         &mut self,
         find: impl FnOnce(&mut State, Snapshot) -> (Vec<Lock>, F) + Send + 'static,
@@ -77,7 +80,7 @@ impl Transaction {
         self.session.call((fate, there, back), || {}, work).await
     }
 
-    /// Writes and ends.
+    /// Writes and commits.
     pub(crate) async fn commit<T: Send + 'static>(
         mut self,
         apply: impl FnOnce(&mut State, Snapshot) -> StoreResult<T> + Send + 'static,
@@ -105,13 +108,13 @@ impl Transaction {
             result
         };
         let session = self.session.clone();
-        // Once it is sent, the server carries it out; until then the client's end ends the transaction.
+        // Once the commit is sent, the server executes it. Before that, the transaction ends with its client.
         let over = &mut self.over;
         session.call((fate, there, back), || *over = true, work).await
     }
 }
 
-/// Ends a transaction with the statement that was to end it, though that never arrives.
+/// Ends a transaction when its commit is dropped, even if the commit never reaches the server.
 struct Ending {
     db: Arc<Database>,
     txn: u64,

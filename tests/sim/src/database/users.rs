@@ -1,5 +1,6 @@
-//! What people change in a run: its end (`store::run::end`), cleared instances (`store::clear`), another version of its DAG
-//! (`store::run::relocate`). Here is what their commits write; `store::users` is what leads there.
+//! Changes that users make to a run: ending it (`store::run::end`), clearing instances (`store::clear`) and moving it
+//! to another version of its DAG (`store::run::relocate`). This module contains the writes of the commits;
+//! `store::users` contains the statements before them.
 
 use super::locks::Lock;
 use super::tables::{Instance, Key, Order, PendingTry, PendingTryKey, Waiting};
@@ -18,14 +19,14 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-/// What waited where; a waiting one with its time.
+/// A row in which an instance waited; the time is set for rows of `waiting`.
 pub(crate) type Waited = (PendingTryKey, PendingTry, Option<Instant>);
 
 /// A run at rest (`store::run::quiet`).
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Quiet {
     pub(crate) waited: Vec<Waited>,
-    /// Rows of instances that are not over; locked.
+    /// Locked rows of unfinished instances.
     pub(crate) open: Vec<(Key, Instance)>,
 }
 
@@ -36,7 +37,7 @@ impl Quiet {
     }
 }
 
-/// A clear about to be committed.
+/// A clear that is about to be committed.
 #[derive(Debug)]
 pub(crate) struct Clearing {
     pub(crate) over: Vec<(TaskIdx, i32)>,
@@ -45,14 +46,14 @@ pub(crate) struct Clearing {
 }
 
 impl State {
-    /// Where instances of a run wait, without those that are taken already, and the locks on that.
+    /// Returns the rows in which instances of a run wait, except those already taken, and their locks.
     pub(crate) fn waits(&self, run: Uuid, taken: &[PendingTryKey]) -> (Vec<Lock>, Vec<(PendingTryKey, PendingTry)>) {
         let found: Vec<_> =
             self.tables.places_of(run).into_iter().filter(|(place, _)| !taken.contains(place)).collect();
         (found.iter().map(|(place, _)| Lock::Place(*place)).collect(), found)
     }
 
-    /// Of these what still is as it was.
+    /// Returns the rows that have not changed since they were found.
     pub(crate) fn still_waits(&self, found: Vec<(PendingTryKey, PendingTry)>) -> Vec<Waited> {
         let t = &self.tables;
         let still = |(place, was): (PendingTryKey, PendingTry)| {
@@ -66,7 +67,7 @@ impl State {
         found.into_iter().filter_map(still).collect()
     }
 
-    /// Rows of instances that are not over.
+    /// Returns the rows of unfinished instances.
     pub(crate) fn open_rows(&self, run: Uuid) -> Vec<(Key, Instance)> {
         self.tables.instances_of(run).filter(|(_, i)| !i.state.is_finished()).map(|(k, i)| (*k, i.clone())).collect()
     }
@@ -81,7 +82,7 @@ impl State {
         }
     }
 
-    /// Ends a run. `ledger` and `effects`: after it has heard of `events`.
+    /// Ends a run. `ledger` and `effects` are the result of folding `events`.
     pub(crate) fn end_run(
         &mut self,
         run: Uuid,
@@ -96,7 +97,7 @@ impl State {
         if !over {
             for (key, was) in &at_rest.open {
                 let runs = matches!(was.state, TaskState::Running | TaskState::Restarting);
-                // Cleared, and no instance any more.
+                // It was cleared and is not an instance of the task any more.
                 if was.state == TaskState::None && !is_instance(&version, ledger, *key) {
                     continue;
                 }
@@ -109,7 +110,7 @@ impl State {
             }
         }
         for key in effects.decided.iter().map(|d| (run, d.0, d.1)).filter(|_| !over) {
-            // Written over: it was skipped with what was open.
+            // These were skipped above with the open instances; their real state is written now.
             if let Some(row) = self.tables.instances.get_mut(&key) {
                 row.state = TaskState::None;
             }
@@ -140,7 +141,7 @@ impl State {
         self.books.check(&self.tables, run);
     }
 
-    /// Says of a run that is over how it ended.
+    /// Sets the final state of a finished run.
     pub(crate) fn mark_run(&mut self, run: Uuid, state: RunState) {
         let Some(row) = self.tables.runs.get(&run).filter(|r| r.run.state.is_finished()) else { return };
         let to = Run { state, ..row.run.clone() };
@@ -158,7 +159,7 @@ impl State {
         }
     }
 
-    /// Rows of the selected tasks that are over or run, as they are once `decided` is written.
+    /// Returns finished and running rows of the selected tasks, as they will be once `decided` is written.
     pub(crate) fn to_clear(
         &self,
         run: Uuid,
@@ -175,7 +176,7 @@ impl State {
         rows.into_iter().filter(|(at, s)| meant(at) && clearable(*s)).map(|((t, i), s)| (t, i, s)).collect()
     }
 
-    /// Clears, after `fold` has put out what the run had not heard of, if there was anything.
+    /// Clears instances, after writing `fold`, the outcomes that the run had not folded yet.
     pub(crate) fn clear(
         &mut self,
         run: Uuid,
@@ -217,13 +218,13 @@ impl State {
         self.step(step, 0, &[], Vec::new(), seen).map(drop)
     }
 
-    /// A worker has stopped what was cleared while it ran (`store::clear::restarted`).
+    /// Returns true if this attempt was cleared while it ran (`store::clear::restarted`).
     pub(crate) fn is_restarting(&self, key: Key, attempt: Uuid) -> bool {
         let row = self.tables.instances.get(&key);
         row.is_some_and(|row| row.state == TaskState::Restarting && row.attempt == attempt)
     }
 
-    /// `run_lock::elements` of a run at rest whose tasks have gone to their places in another version.
+    /// `run_lock::elements` of a run at rest whose tasks are renumbered for another version.
     pub(crate) fn elements_at(
         &self,
         to: &Version,
@@ -239,7 +240,7 @@ impl State {
         moved.filter(|(t, i, _)| members.contains(t) && missing.index.is_none_or(|index| index == *i)).collect()
     }
 
-    /// A run that waits goes over to another version.
+    /// Moves a queued run to another version.
     pub(crate) fn set_version(&mut self, run: Uuid, to: &Arc<Version>, ledger: Run) {
         if let Some(row) = self.tables.runs.get_mut(&run) {
             (row.version, row.run) = (to.clone(), ledger);
@@ -247,7 +248,7 @@ impl State {
         self.books.check(&self.tables, run);
     }
 
-    /// A run at rest goes over to another version; `step` writes its ledger.
+    /// Moves a run at rest to another version; `step` writes its ledger.
     pub(crate) fn relocate(
         &mut self,
         run: Uuid,
@@ -286,7 +287,7 @@ impl State {
     }
 }
 
-/// Has the ledger, of a task that is not over, such an instance?
+/// Returns true if the ledger has this instance and its task is not finished.
 fn is_instance(version: &Version, ledger: &Run, (_, task, index): Key) -> bool {
     let len = ledger.len(version.plan.task(task)).unwrap_or(0);
     !ledger.task(task).is_finished() && if len > 0 { (0..len).contains(&index) } else { index == -1 }

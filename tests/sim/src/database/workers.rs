@@ -1,4 +1,4 @@
-//! Workers' rows: registration, heartbeat, and what becomes of the instances of one that is gone (`store::worker`).
+//! Rows of workers: registration, heartbeat, and recovery of the instances of lost workers (`store::worker`).
 
 use super::locks::Lock;
 use super::tables::{Instance, Key, Order, PendingTry, Unfolded, WorkerRow, WorkerState};
@@ -15,15 +15,15 @@ use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-/// An instance that its worker no longer has, as it was when it was locked.
+/// An instance that is taken from its worker, as it was when it was locked.
 pub(crate) type LockedInstance = (Key, Instance);
 
-/// Why instances are taken from a worker.
+/// The reason why instances are taken from a worker.
 #[derive(Debug, Clone)]
 pub(crate) enum TakeAwayReason {
     Lost,
     Released,
-    /// It does not know of them: all but these attempts.
+    /// The worker has no record of these instances: all except the attempts in `has`.
     NeverBegun {
         has: Vec<Uuid>,
     },
@@ -72,13 +72,13 @@ impl State {
         HeartbeatAnswer { stop_orders: orders.collect(), ready_waiting, ..HeartbeatAnswer::default() }
     }
 
-    /// Workers whose lease is over.
+    /// Returns the workers whose lease has expired.
     pub(crate) fn expired(&self, seen: Snapshot) -> Vec<i32> {
         let over = |(id, w): &(&i32, &WorkerRow)| self.tables.is_alive(**id) && w.expires_at < seen.now;
         self.tables.workers.iter().filter(over).map(|(id, _)| *id).collect()
     }
 
-    /// Of these the ones that still are, now that their rows are locked.
+    /// Returns the workers that are still expired now that their rows are locked.
     pub(crate) fn still_expired(&self, workers: Vec<i32>, seen: Snapshot) -> Vec<i32> {
         if self.is_mutant(Mutant::ReapWithoutSecondLook) {
             return workers;
@@ -87,7 +87,7 @@ impl State {
         workers.into_iter().filter(|w| now.contains(w)).collect()
     }
 
-    /// These stopped, or are given up.
+    /// Marks workers as stopped or lost.
     pub(crate) fn worker_gone(&mut self, workers: &[i32], why: &TakeAwayReason) {
         let state = match why {
             TakeAwayReason::Lost => WorkerState::Lost,
@@ -109,7 +109,7 @@ impl State {
         }
     }
 
-    /// Workers that have instances and are not there.
+    /// Returns workers that have instances but are not alive.
     pub(crate) fn orphaned(&self) -> Vec<i32> {
         let running = |run: &Uuid| self.tables.runs.get(run).is_some_and(|r| r.run.state == RunState::Running);
         let held = self.tables.instances.iter().filter(|(key, i)| runs(i.state) && running(&key.0));
@@ -117,7 +117,7 @@ impl State {
         workers.into_iter().filter(|w| !self.tables.is_alive(*w)).collect()
     }
 
-    /// The runs in which these workers have something.
+    /// Returns the runs in which these workers have instances.
     pub(crate) fn runs_of(&self, workers: &[i32]) -> Vec<Uuid> {
         let runs: BTreeSet<Uuid> = self.instances_of_workers(workers).map(|(key, _)| key.0).collect();
         let running = |id: &Uuid| self.tables.runs.get(id).is_some_and(|r| r.run.state == RunState::Running);
@@ -129,7 +129,7 @@ impl State {
         self.tables.instances.iter().filter(move |(_, i)| theirs(i))
     }
 
-    /// What they have in these runs, and the locks on it.
+    /// Returns the workers' instances in these runs, and their locks.
     pub(crate) fn to_take(
         &self,
         runs: &[Uuid],
@@ -150,7 +150,7 @@ impl State {
         (locks, found)
     }
 
-    /// Of these the ones that still are as they were, now that they are locked.
+    /// Returns the instances that have not changed before they were locked.
     pub(crate) fn still_theirs(&self, mut found: Vec<LockedInstance>) -> Vec<LockedInstance> {
         let same = |now: &Instance, was: &Instance| {
             now.state == was.state && now.worker == was.worker && now.lease_no == was.lease_no
@@ -159,7 +159,8 @@ impl State {
         found
     }
 
-    /// What was cleared while it ran has ended: the try becomes history, and the rule is asked again.
+    /// Ends an instance that was cleared while it ran: the try becomes history, and the trigger rule is evaluated
+    /// again.
     pub(crate) fn restart(&mut self, key: Key, seen: Snapshot) {
         let Some(row) = self.tables.instances.get_mut(&key) else { return };
         (row.state, row.worker, row.lease_no) = (TaskState::None, None, row.lease_no + 1);
@@ -181,13 +182,13 @@ impl State {
         self.books.check(&self.tables, key.0);
     }
 
-    /// Whether the leases of all these can grow; otherwise the statement writes nothing.
+    /// Checks that all lease numbers can grow. Otherwise the statement writes nothing.
     pub(crate) fn can_take_away(&self, found: &[LockedInstance]) -> StoreResult<()> {
         found.iter().try_for_each(|(key, _)| self.lease_can_grow(key, 1))
     }
 
-    /// Gives instances to others: the same try with a new lease, or failed if it was lost too often. Gives the runs with
-    /// something to fold.
+    /// Takes instances away: each is requeued as the same try with a new lease, or fails if it was lost too often.
+    /// Returns the runs that need a fold.
     pub(crate) fn take_away(&mut self, found: Vec<LockedInstance>, why: &TakeAwayReason, seen: Snapshot) -> Vec<Uuid> {
         let lost = matches!(why, TakeAwayReason::Lost);
         let mut failed = BTreeSet::new();

@@ -1,4 +1,4 @@
-//! How tries are let in at gates: the transaction of `store::admission`, statement by statement.
+//! Admission of tries at gates: the transaction of `store::admission`, statement by statement.
 
 use crate::database::Session;
 use crate::database::admission::Goes;
@@ -7,17 +7,17 @@ use crate::faults::Mutant;
 use orch_core::admission::{Verdict, Waiting, decide};
 use orch_store::StoreResult;
 
-/// For the one lock of admission.
+/// How a caller takes the single admission lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Turn {
-    /// Whoever freed slots or stood somebody into a line.
+    /// Waits for the lock: for callers that released slots or queued a try.
     Wait,
-    /// Schedulers, who also count anew.
+    /// Skips the round if the lock is taken: for schedulers, which also recount the slots.
     Try,
 }
 
 impl Session {
-    /// `store::admission::{admit, admit_and_recount}`: how many went.
+    /// `store::admission::{admit, admit_and_recount}`: returns the number of admitted tries.
     pub(crate) async fn admit(&self, turn: Turn) -> StoreResult<usize> {
         if !self.statement(vec![], |s, _| Ok(s.is_anybody_at_gates())).await? {
             return Ok(0);

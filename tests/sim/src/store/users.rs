@@ -1,4 +1,4 @@
-//! What people say to the store about a run, statement by statement: `store::run::{end, relocate}` and `store::clear`.
+//! Changes that users make to a run, statement by statement: `store::run::{end, relocate}` and `store::clear`.
 
 use super::{LockedRun, MemStore, decide, lock_run};
 use crate::database::locks::Lock;
@@ -22,12 +22,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// As often as the store tries.
+/// Number of attempts; the store uses the same number.
 const TRIES: usize = 5;
 const MOST_ROUNDS: usize = 50;
 
 impl Session {
-    /// `store::run::set_run_state`, and with another word cancelling and running out of time. `false`: it was over.
+    /// `store::run::set_run_state`; with other arguments also cancellation and run timeouts. Returns false if the run
+    /// had already finished.
     pub(crate) async fn end_run(&self, run: Uuid, end: RunEnd, why: &'static str) -> StoreResult<bool> {
         for _ in 1..TRIES {
             match self.try_end(run, end, why).await {
@@ -76,7 +77,7 @@ impl Session {
         ended.await
     }
 
-    /// `store::run::set_run_state` of a run that is over.
+    /// `store::run::set_run_state` for a finished run.
     pub(crate) async fn mark_over(&self, run: Uuid, state: RunState) -> StoreResult<()> {
         let marked = self.statement(vec![Lock::Run(run)], move |s, _| {
             s.mark_run(run, state);
@@ -85,7 +86,7 @@ impl Session {
         marked.await
     }
 
-    /// `store::clear::clear_instances`. Gives how many.
+    /// `store::clear::clear_instances`. Returns the number of cleared instances.
     pub(crate) async fn clear(
         &self,
         (run, meant): (Uuid, i32),
@@ -100,7 +101,7 @@ impl Session {
         }
         let revived = before.state.is_finished();
         let wanted = selection.resolve(&version.plan);
-        // What is recorded while it waits for the rows is put out too.
+        // Outcomes recorded while the transaction waits for row locks are folded as well.
         let (mut ledger, effects, mut found) = loop {
             let (to, effects) = decide(&mut tx, &version, run, &before, &events, &taken).await?;
             let found = rows_to_clear(&mut tx, run, &wanted, &effects.decided).await?;
@@ -113,7 +114,7 @@ impl Session {
             events.extend(more);
         };
         let empty = || WorkerStep { mode: Mode::Locked { fold_xmin }, cleared: true, ..WorkerStep::default() };
-        // What the fold puts out is there before the clear looks.
+        // Rows that the fold writes exist before the clear reads them.
         let put_out: Vec<(TaskIdx, i32, TaskState)> = if revived { Vec::new() } else { put_out(&effects) };
         let mut fold = None;
         if !events.is_empty() && !revived {
@@ -163,7 +164,7 @@ impl Session {
         done.await
     }
 
-    /// `store::run::move_run`. `true`: it moved.
+    /// `store::run::move_run`. Returns true if the run moved.
     pub(crate) async fn move_run(&self, run: Uuid, to: &Arc<Version>) -> StoreResult<bool> {
         let mut store = MemStore { session: self.clone() };
         for _ in 0..TRIES {
@@ -223,7 +224,7 @@ impl Session {
     }
 }
 
-/// Rows of the selected tasks that are over or run, locked.
+/// Locks and returns the finished and running rows of the selected tasks.
 async fn rows_to_clear(
     tx: &mut Transaction,
     run: Uuid,
@@ -244,7 +245,7 @@ async fn rows_to_clear(
     found.await
 }
 
-/// The rows that effects come to.
+/// Returns the rows that the effects write.
 fn put_out(effects: &Effects) -> Vec<(TaskIdx, i32, TaskState)> {
     let waits = effects.ready.iter().chain(&effects.hold).map(|(task, index)| (*task, *index, TaskState::Queued));
     effects.decided.iter().copied().chain(waits).collect()
@@ -287,7 +288,7 @@ fn same_row(a: &(Key, Instance), b: &(Key, Instance)) -> bool {
     a.0 == b.0 && a.1.attempt == b.1.attempt && a.1.worker == b.1.worker && runs(a.1.state) == runs(b.1.state)
 }
 
-/// A task of which every element is cleared is cleared as a whole.
+/// Selects a task as a whole if all its elements are cleared.
 fn selected(version: &Version, ledger: &Run, over: &[(TaskIdx, i32)]) -> Vec<Selected> {
     let mut by_task: BTreeMap<TaskIdx, Vec<i32>> = BTreeMap::new();
     over.iter().for_each(|(task, index)| by_task.entry(*task).or_default().push(*index));

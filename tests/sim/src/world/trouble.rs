@@ -1,4 +1,4 @@
-//! What befalls processes while there is trouble: killed, frozen, kept busy, cut off, told to stop, started again.
+//! Faults of processes: they are killed, frozen, blocked, cut off, told to stop and restarted.
 
 use super::{LEASE, World};
 use crate::database::{Database, pause};
@@ -8,7 +8,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 impl World {
-    /// Faults, until it is enough.
+    /// Causes random faults for a random time.
     pub(super) async fn trouble(&mut self) {
         let until = Instant::now() + self.rng.millis(1_000, 12_000);
         while Instant::now() < until && !self.violated() {
@@ -37,7 +37,7 @@ impl World {
         }
     }
 
-    /// It does not come back: dead, frozen, or cut off.
+    /// Loses the node permanently: it is killed, frozen or cut off.
     pub(super) fn lose(&mut self, node: usize) {
         self.gone.insert(node);
         match self.rng.below(3) {
@@ -66,7 +66,7 @@ impl World {
         self.say(format_args!("node {node} is frozen"));
     }
 
-    /// A body keeps the driver and all bodies from going on; the pulse is another thread.
+    /// A task function blocks the driver and all other functions; the heartbeat thread continues.
     fn keep_busy(&mut self, node: usize) {
         self.db.with(|s| s.books.bodies.excuse(node));
         self.say(format_args!("node {node} is busy"));
@@ -74,14 +74,14 @@ impl World {
         self.tasks.spawn(gates.busy(time));
     }
 
-    /// It wakes up just when it is given up, and says what it has to say.
+    /// Freezes the node until about the time at which it is given up, so that it then sends stale reports.
     fn freeze_for_a_lease(&mut self, node: usize) {
         self.freeze(node);
         let moment = self.about_a_lease();
         self.thaw_after(node, moment);
     }
 
-    /// When a lease is about to be over, or what it was for is just being taken away.
+    /// Waits until a lease is about to expire, or until its instances are being taken away.
     fn about_a_lease(&mut self) -> impl Future<Output = ()> + Send + use<> {
         let (db, taken) = (self.db.clone(), self.rng.chance(500));
         let (time, reaction) = (LEASE.mul_f64(0.8) + self.rng.millis(0, 1_200), self.rng.millis(0, 40));
@@ -99,7 +99,7 @@ impl World {
         self.thaw_after(node, std::future::ready(()));
     }
 
-    /// One thread after the other, whichever comes first.
+    /// Thaws the node after `moment`; either thread may resume first.
     fn thaw_after(&mut self, node: usize, moment: impl Future<Output = ()> + Send + 'static) {
         let (gates, db, between) = (self.nodes[node].gates.clone(), self.db.clone(), self.rng.millis(0, 30));
         let driver_first = self.rng.chance(700);
@@ -115,7 +115,8 @@ impl World {
         self.say(format_args!("node {node} is cut off"));
     }
 
-    /// Whatever it said last arrives when it is about to be given up, or just was.
+    /// Cuts the network until about the time at which the node is given up, so that its last messages arrive around
+    /// then.
     fn cut_for_a_lease(&mut self, node: usize) {
         if self.rng.chance(500) {
             self.cut(node);

@@ -1,4 +1,5 @@
-//! What people do meanwhile: they cancel runs or say how these ended, clear instances, move runs to another version.
+//! Changes by users during the simulation: they cancel runs or set their final state, clear instances, and move runs
+//! to another version.
 
 use super::World;
 use crate::database::tables::RunRow;
@@ -10,7 +11,7 @@ use orch_store::hint::{Hint, Hints};
 use uuid::Uuid;
 
 impl World {
-    /// Somebody changes some run. Who hears nothing does not ask again.
+    /// Changes a random run. A lost response is not retried.
     pub(super) fn change_a_run(&mut self) {
         let runs: Vec<Uuid> = self.db.with(|s| s.tables.runs.keys().copied().collect());
         if runs.is_empty() {
