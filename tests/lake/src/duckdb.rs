@@ -1,4 +1,4 @@
-//! DuckDB beside orch: it has a catalog over HTTP attached, and reads.
+//! DuckDB with a catalog attached over HTTP, as a reader of orch's tables.
 
 use crate::python::Python;
 use crate::rows::Rows;
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 const ANSWER: &str = include_str!("duckdb/answer.py");
 
-/// A database in memory.
+/// An in-memory DuckDB.
 #[derive(Debug)]
 pub struct DuckDb {
     python: Python,
@@ -18,7 +18,7 @@ pub struct DuckDb {
 }
 
 impl DuckDb {
-    /// With the catalog that answers at this address, for the owner of a token.
+    /// Attaches the catalog at this address, authenticated with `token`.
     pub fn attach(uri: &str, token: &str) -> Self {
         let extensions = tempfile::tempdir().expect("a temporary folder can be made");
         let folder = extensions.path().display().to_string();
@@ -32,7 +32,7 @@ impl Reader for DuckDb {
         "DuckDB"
     }
 
-    /// It does not know the names of states.
+    /// DuckDB cannot read a table by the name of a branch or tag.
     fn reads(&self, at: &At) -> bool {
         !matches!(at, At::Ref(_))
     }

@@ -1,4 +1,4 @@
-//! Snapshots as a client with its own writer makes them: their files may be anywhere.
+//! Snapshots as clients with their own writer commit them: their files can have any path.
 
 use iceberg::spec::{
     DataContentType, DataFileBuilder, DataFileFormat, ManifestListWriter, ManifestWriterBuilder, Operation, Snapshot,
@@ -7,8 +7,8 @@ use iceberg::spec::{
 use orch_lake::Table;
 use std::collections::HashMap;
 
-/// Writes a manifest and a list into the folder of the table, and returns a snapshot that has one Parquet file at `path`. The file need
-/// not exist, and the table is not changed.
+/// Writes a manifest and a manifest list into the folder of the table, and returns a snapshot with one Parquet file
+/// at `path`. The file need not exist, and the table is not changed.
 pub async fn snapshot_naming(table: &Table, path: &str) -> Snapshot {
     let (metadata, io) = (table.metadata(), table.lake().io());
     let id = metadata.last_sequence_number() + 1_000;

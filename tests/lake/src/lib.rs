@@ -1,6 +1,5 @@
-//! Servers for the tests of the data plane: MariaDB, an S3 protocol server, PyIceberg, DuckDB, Spark,
-//! Trino. Started on loopback, stopped
-//! when dropped.
+//! Servers and clients for the tests of the data plane: MariaDB, an S3 protocol server, PyIceberg, DuckDB, Spark and
+//! Trino. They run on loopback and stop when dropped.
 
 mod duckdb;
 mod foreign;

@@ -1,5 +1,5 @@
-//! MariaDB for tests: one server for all tests of a binary, a database for each; or a server of one's own, to be
-//! killed. Data lives in a temporary folder and nothing waits for the disk.
+//! MariaDB for tests: one server shared by all tests of a binary, with a database for each test, or a private server
+//! that a test can kill. Data is in a temporary folder and is not flushed to disk on commit.
 
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder};
@@ -18,7 +18,6 @@ const START_TIMEOUT: Duration = Duration::from_mins(1);
 const ACCOUNT: &str = "retail";
 const PASSWORD: &str = "pa@ss:w/rd";
 
-/// A running server.
 #[derive(Debug)]
 pub struct MariaDb {
     guard: Guarded,
@@ -26,25 +25,25 @@ pub struct MariaDb {
     folder: TempDir,
 }
 
-/// The server that all tests of this binary share.
+/// Returns the server that all tests of this binary share.
 pub async fn mariadb() -> &'static MariaDb {
     static SERVER: OnceCell<MariaDb> = OnceCell::const_new();
     SERVER.get_or_init(MariaDb::start).await
 }
 
-/// One with a binlog of rows, which all tests of this binary share.
+/// Returns a server with a row-based binlog, which all tests of this binary share.
 pub async fn mariadb_with_changes() -> &'static MariaDb {
     static SERVER: OnceCell<MariaDb> = OnceCell::const_new();
     SERVER.get_or_init(|| MariaDb::with_changes(77)).await
 }
 
 impl MariaDb {
-    /// A server of one's own: about two seconds.
+    /// Starts a private server, which takes about two seconds.
     pub async fn start() -> MariaDb {
         MariaDb::start_with(vec!["--skip-log-bin".into()]).await
     }
 
-    /// With a binlog of rows, and this number.
+    /// Starts a private server with a row-based binlog and this server id.
     pub async fn with_changes(server_id: u32) -> MariaDb {
         let set = ["--log-bin=binlog", "--binlog-format=ROW", "--log-slave-updates"].map(String::from);
         MariaDb::start_with([&set[..], &[format!("--server-id={server_id}")]].concat()).await
@@ -76,7 +75,7 @@ impl MariaDb {
         }
     }
 
-    /// The certificate of the server, which is its own root. It is for the name `db.example`.
+    /// Returns the path of the server's self-signed certificate, which is for the name `db.example`.
     pub fn certificate(&self) -> PathBuf {
         self.folder.path().join("cert.pem")
     }
@@ -85,7 +84,7 @@ impl MariaDb {
         self.port
     }
 
-    /// An empty database, and a connection to it by the id `retail_mysql`.
+    /// Creates an empty database and returns a connection to it with the id `retail_mysql`.
     pub async fn database(&self) -> Connection {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
@@ -93,7 +92,7 @@ impl MariaDb {
         self.connection(&name)
     }
 
-    /// A connection to a database.
+    /// Returns a connection to a database.
     pub fn connection(&self, database: &str) -> Connection {
         Connection {
             id: "retail_mysql".into(),
@@ -107,7 +106,7 @@ impl MariaDb {
         }
     }
 
-    /// A session at a database.
+    /// Opens a session in a database.
     pub async fn session(&self, connection: &Connection) -> Conn {
         let opts = OptsBuilder::default()
             .ip_or_hostname("127.0.0.1")
@@ -118,7 +117,7 @@ impl MariaDb {
         Conn::new(opts).await.expect("the server answers")
     }
 
-    /// Statements, with `;` at the end of each line that ends one.
+    /// Runs statements. A `;` at the end of a line ends a statement.
     pub async fn run_statements(&self, connection: &Connection, statements: &str) {
         let mut conn = self.session(connection).await;
         for statement in statements.split(";\n").filter(|statement| !statement.trim().is_empty()) {
@@ -142,7 +141,7 @@ fn prepare(set: &[String]) -> MariaDb {
     let made = Command::new(&install)
         .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"])
         .arg(format!("--datadir={}", data.display()))
-        // Two that are made at once have temporary tables of the same names.
+        // Two concurrent installations would use the same names for their temporary tables.
         .arg(format!("--tmpdir={}", folder.path().display()))
         .args(&account)
         .output()
@@ -153,7 +152,7 @@ fn prepare(set: &[String]) -> MariaDb {
     for (path, pem) in [(&cert, certificate.cert.pem()), (&key, certificate.signing_key.serialize_pem())] {
         std::fs::write(path, pem).expect("it can be written");
     }
-    // Free now; the server takes it in a moment.
+    // The port is free now, and the server binds it shortly afterwards.
     let port =
         TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port is free").port();
     let mut server = Command::new(program(&["mariadbd", "mysqld"]));
@@ -172,7 +171,7 @@ fn prepare(set: &[String]) -> MariaDb {
     MariaDb { guard: Guarded::start(folder.path(), &server), port, folder }
 }
 
-/// The server does not run as root: then it is somebody else, who needs the folder.
+/// Returns the option that sets the server's user, and gives that user the folder. The server refuses to run as root.
 fn account(folder: &Path) -> Vec<String> {
     if !Uid::effective().is_root() {
         return Vec::new();
@@ -183,7 +182,7 @@ fn account(folder: &Path) -> Vec<String> {
     vec![format!("--user={}", user.name)]
 }
 
-/// The first of these that is installed; the server stands where only root looks for programs.
+/// Returns the path of the first installed program. The folder of the server is often only in root's `PATH`.
 fn program(names: &[&str]) -> String {
     let folders = ["/usr/sbin", "/usr/local/sbin", "/usr/bin", "/usr/local/bin", "/opt/homebrew/bin"];
     let mut found = names.iter().flat_map(|name| folders.iter().map(move |folder| format!("{folder}/{name}")));

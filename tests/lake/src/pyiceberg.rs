@@ -1,4 +1,4 @@
-//! PyIceberg beside orch, on the same catalog and the same files: one Python process that is asked line by line.
+//! PyIceberg on the same catalog and files as orch: one Python process that answers requests line by line.
 
 use serde_json::{Value, json};
 
@@ -11,24 +11,24 @@ use orch_lake::table::maintain::Compaction;
 
 const ANSWER: &str = include_str!("pyiceberg/answer.py");
 
-/// The URL of a Postgres as Python wants it.
+/// Returns the URL of a Postgres in the form that SQLAlchemy requires.
 pub fn uri(postgres: &str) -> String {
     postgres.replacen("postgresql://", "postgres://", 1).replacen("postgres://", "postgresql+psycopg2://", 1)
 }
 
-/// A Python process with a catalog open.
+/// A Python process with an open catalog.
 #[derive(Debug)]
 pub struct PyIceberg(Python);
 
 impl PyIceberg {
-    /// Opens a catalog that is in the schema `lake` of this Postgres.
+    /// Opens a catalog in the schema `lake` of this Postgres.
     pub fn open(postgres: &str, catalog: &str, warehouse: &str) -> Self {
         let uri = uri(postgres);
         let uri = format!("{uri}{}options=-csearch_path%3Dlake", if uri.contains('?') { '&' } else { '?' });
         Self::open_with(catalog, &json!({"type": "sql", "uri": uri, "warehouse": warehouse}))
     }
 
-    /// Opens a catalog that these properties lead to.
+    /// Opens a catalog with these PyIceberg properties.
     pub fn open_with(catalog: &str, properties: &Value) -> Self {
         let command = Python::command(&orch_test_support::data_python(), ANSWER, &[]);
         let mut python = Self(Python::start(command));
@@ -37,17 +37,17 @@ impl PyIceberg {
     }
 
     /// # Panics
-    /// With what Python says, if it cannot do it.
+    /// Panics with Python's traceback if the request fails.
     pub fn ask(&mut self, question: &Value) -> Value {
         self.0.ask(question)
     }
 
-    /// The answer, or the trace of Python's error.
+    /// Sends a request. Returns the response, or the traceback of Python's error.
     pub fn try_ask(&mut self, question: &Value) -> Result<Value, String> {
         self.0.try_ask(question)
     }
 
-    /// All rows of a table, or those of a `ref`, a `snapshot` or a `filter`; sorted.
+    /// Returns all rows of a table, sorted. `more` can restrict them by `ref`, `snapshot` or `filter`.
     pub fn rows(&mut self, table: &str, more: &Value) -> Rows {
         let mut question = json!({"ask": "rows", "table": table});
         for (key, value) in more.as_object().into_iter().flatten() {
@@ -61,10 +61,11 @@ impl PyIceberg {
         serde_json::from_value(self.ask(&json!({"ask": "plan", "table": table}))).expect("paths")
     }
 
-    /// The rows of the scan that was planned last, sorted, or the trace of Python's error. The catalog is not asked again.
+    /// Returns the sorted rows of the last planned scan, or the traceback of Python's error. It does not load the
+    /// table from the catalog again.
     ///
     /// # Errors
-    /// A file of the plan cannot be read.
+    /// Returns the traceback if a file of the plan cannot be read.
     pub fn read_planned(&mut self) -> Result<Rows, String> {
         Ok(sorted_rows(self.try_ask(&json!({"ask": "read planned"}))?["rows"].take()))
     }
@@ -91,10 +92,11 @@ impl Reader for PyIceberg {
     }
 }
 
-/// PyIceberg makes the table and does all that it can do with one; orch reads, and both write by turns.
+/// Lets PyIceberg create the table and run all its operations on it. orch reads after each one, and later both write
+/// in turn.
 ///
 /// # Panics
-/// If it cannot be done, or one of both reads other rows.
+/// Panics if an operation fails, or if either of the two reads other rows than expected.
 pub async fn pyiceberg_writes(shared: &mut Shared<'_, PyIceberg>, history: History) {
     let table = shared.name.to_string();
     shared.reader.ask(&json!({
@@ -129,7 +131,7 @@ pub async fn pyiceberg_writes(shared: &mut Shared<'_, PyIceberg>, history: Histo
     shared.check("overwrite", &[again, three, five]).await;
 
     if history == History::InCatalog {
-        // Such a catalog, Nessie, refuses new schemas of PyIceberg, which do not say the ids of their columns.
+        // Nessie rejects schema changes by PyIceberg, which does not send the ids of the columns.
         return;
     }
     shared.reader.ask(&json!({ "ask": "tag", "table": table, "name": "v1" }));
@@ -144,7 +146,7 @@ pub async fn pyiceberg_writes(shared: &mut Shared<'_, PyIceberg>, history: Histo
     shared.check_at(At::Ref("v1".into()), &then).await;
     shared.check_at(At::Snapshot(first), &[one, two, "3 - - -"]).await;
 
-    // Now orch goes on, and PyIceberg after it.
+    // From here on orch writes first, then PyIceberg.
     let six = "6 Rome 6000000000 new";
     shared.upsert(&[], lines("id city quantity note", &["5 Rome 51 old", six])).await;
     shared.check("upsert by orch", &[again, three, "5 Rome 51 old", six]).await;

@@ -1,4 +1,4 @@
-//! A Python process that is asked line by line: one line of JSON is a question, one line of JSON its answer.
+//! A Python process that answers requests line by line: each request and each response is one line of JSON.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
@@ -7,10 +7,10 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use crate::rows::Rows;
 use serde_json::{Value, json};
 
-/// What all of them begin with.
+/// Start of every script.
 const ASKED: &str = include_str!("python/asked.py");
 
-/// It ends with its standard input.
+/// The process ends when its standard input is closed.
 #[derive(Debug)]
 pub(crate) struct Python {
     child: Child,
@@ -19,7 +19,7 @@ pub(crate) struct Python {
 }
 
 impl Python {
-    /// A Python that answers as this script does.
+    /// Returns the command of a Python process that runs this script.
     pub(crate) fn command(program: &Path, answer: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
         command.args(["-c", &format!("{ASKED}\n\n{answer}")]).args(arguments);
@@ -38,7 +38,7 @@ impl Python {
     }
 
     /// # Panics
-    /// With what Python says, if it cannot do it.
+    /// Panics with Python's traceback if the request fails.
     pub(crate) fn ask(&mut self, question: &Value) -> Value {
         match self.try_ask(question) {
             Ok(answer) => answer,
@@ -46,15 +46,15 @@ impl Python {
         }
     }
 
-    /// The rows of a statement, sorted.
+    /// Returns the rows of a statement, sorted.
     ///
     /// # Panics
-    /// With what Python says, if it cannot do it.
+    /// Panics with Python's traceback if the statement fails.
     pub(crate) fn rows(&mut self, statement: &str) -> Rows {
         sorted_rows(self.ask(&json!({ "sql": statement })))
     }
 
-    /// The answer, or the trace of Python's error.
+    /// Sends a request. Returns the response, or the traceback of Python's error.
     pub(crate) fn try_ask(&mut self, question: &Value) -> Result<Value, String> {
         let questions = self.questions.as_mut().expect("it is open until it is dropped");
         writeln!(questions, "{question}").unwrap_or_else(|error| panic!("Python hears nothing: {error}"));

@@ -1,14 +1,14 @@
-//! Rows as text, so that tables are compared by what a reader prints, whoever wrote and reads them.
+//! Rows as text, so that tables can be compared regardless of which program writes and reads them.
 
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
-/// In the order of the columns; null as `None`.
+/// Rows with cells in the order of the columns; null is `None`.
 pub type Rows = Vec<Vec<Option<String>>>;
 
-/// The rows of these batches, sorted.
+/// Returns the rows of these batches, sorted.
 pub fn printed(batches: &[RecordBatch]) -> Rows {
     let mut rows = Rows::new();
     for batch in batches {
@@ -26,7 +26,7 @@ pub fn printed(batches: &[RecordBatch]) -> Rows {
     rows
 }
 
-/// A batch of text: tables take it as what their columns are.
+/// Returns a batch of string columns. Tables convert them to the types of their columns.
 pub fn batch<S: AsRef<str>>(columns: &[S], rows: &Rows) -> RecordBatch {
     let column =
         |place: usize| Arc::new(rows.iter().map(|row| row[place].as_deref()).collect::<StringArray>()) as ArrayRef;
@@ -34,7 +34,7 @@ pub fn batch<S: AsRef<str>>(columns: &[S], rows: &Rows) -> RecordBatch {
     RecordBatch::try_from_iter_with_nullable(columns).expect("columns of one length")
 }
 
-/// `1 Oslo -` as a row, `-` for null.
+/// Parses a row like `1 Oslo -`; `-` is null.
 pub fn row(text: &str) -> Vec<Option<String>> {
     text.split_whitespace().map(|cell| (cell != "-").then(|| cell.to_owned())).collect()
 }

@@ -1,4 +1,5 @@
-//! An S3 protocol server in this process: buckets are folders of a temporary folder. It can be slow, and refuse requests.
+//! An in-process S3 protocol server whose buckets are subfolders of a temporary folder. It can delay and reject
+//! requests.
 
 use hyper::service::service_fn;
 use hyper::{Request, StatusCode};
@@ -19,10 +20,10 @@ use tokio::task::JoinSet;
 const ACCESS_KEY: &str = "test-key";
 const SECRET_KEY: &str = "test-secret";
 
-/// What a busy server says.
+/// Response of an overloaded server.
 const SLOW_DOWN: &str = "<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>";
 
-/// Serves until it is dropped, or its runtime is.
+/// A server that runs until it or its runtime is dropped.
 #[derive(Debug)]
 pub struct S3Server {
     endpoint: String,
@@ -40,8 +41,8 @@ struct Behaviour {
 }
 
 impl Behaviour {
-    /// Counts a request, and says how long it takes and whether it is refused: those that are refused are spread as if at
-    /// random, and are the same in every test.
+    /// Counts a request, and returns its delay and whether it is rejected. Rejections look random but are the same in
+    /// every test.
     fn meet(&mut self) -> (Duration, bool) {
         self.requests += 1;
         let refused = mixed(self.requests) % 100 < self.refused_percent;
@@ -55,7 +56,7 @@ impl S3Server {
         S3Server::start_for(ACCESS_KEY, SECRET_KEY).await
     }
 
-    /// With keys of one's own.
+    /// Starts a server with these keys.
     pub async fn start_for(access_key: &str, secret_key: &str) -> S3Server {
         let folder = tempfile::Builder::new().prefix("orch-s3-").tempdir().expect("a temporary folder can be made");
         let files = FileSystem::new(folder.path()).expect("a folder can be served");
@@ -74,38 +75,38 @@ impl S3Server {
         &self.endpoint
     }
 
-    /// Where the objects of its buckets are as files.
+    /// Returns the folder that contains the buckets.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// By the id `buckets`.
+    /// Returns a connection with the id `buckets`.
     pub fn connection(&self) -> Connection {
         let uri = format!("s3://{ACCESS_KEY}:{SECRET_KEY}@{}", self.endpoint.trim_start_matches("http://"));
         Connection::from_uri("buckets", &uri).expect("a URI")
     }
 
-    /// A bucket, made beside the protocol.
+    /// Creates a bucket without using the protocol.
     pub fn make_bucket(&self, name: &str) {
         std::fs::create_dir(self.folder().join(name)).expect("buckets are folders");
     }
 
-    /// From now on each request waits this long before anything is done.
+    /// Delays each later request by this time before it is processed.
     pub fn delay(&self, delay: Duration) {
         self.behaviour().delay = delay;
     }
 
-    /// From now on so many of a hundred requests are answered 503.
+    /// Rejects `percent` of later requests with status 503.
     pub fn refuse(&self, percent: u64) {
         self.behaviour().refused_percent = percent;
     }
 
-    /// How many requests came, refused ones too.
+    /// Returns the number of requests, including rejected ones.
     pub fn requests(&self) -> u64 {
         self.behaviour().requests
     }
 
-    /// How many of them were refused.
+    /// Returns the number of rejected requests.
     pub fn refused(&self) -> u64 {
         self.behaviour().refused
     }
@@ -134,7 +135,7 @@ async fn serve(listener: TcpListener, service: S3Service, behaviour: Arc<Mutex<B
     }
 }
 
-/// `SplitMix64`: numbers that look random, from those that follow each other.
+/// `SplitMix64`: maps consecutive numbers to numbers that look random.
 fn mixed(number: u64) -> u64 {
     let mut mixed = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

@@ -1,4 +1,5 @@
-//! A session of Spark beside orch, with catalogs of tables open: one Python process that is asked line by line.
+//! A Spark session with open catalogs, as a reader of orch's tables: one Python process that answers requests line by
+//! line.
 
 use serde_json::{Value, json};
 
@@ -10,15 +11,16 @@ use orch_lake::table::At;
 
 const ANSWER: &str = include_str!("spark/answer.py");
 
-/// The quick compiler, with room for what it makes. Java writes its own warnings to where answers go.
+/// Uses only the fast compiler, with a sufficient code cache. Without `-Xlog:disable`, Java writes warnings to standard
+/// output, which carries the responses.
 const JAVA: &str = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=128m -Xlog:disable";
 
-/// In the process of its driver.
+/// A Spark session in the process of its driver.
 #[derive(Debug)]
 pub struct SparkSession(Python);
 
 impl SparkSession {
-    /// Opens these catalogs of Iceberg: their names, and the settings of each.
+    /// Opens these Iceberg catalogs, given by name and settings.
     pub fn open(catalogs: &[(&str, Value)]) -> Self {
         let mut settings = json!({
             "spark.jars": orch_test_support::iceberg_jars().join(","),
@@ -32,7 +34,7 @@ impl SparkSession {
             for (key, value) in catalog.as_object().into_iter().flatten() {
                 settings[format!("{catalog_key}.{key}")] = value.clone();
             }
-            // What others have committed is seen at once.
+            // Without the cache, commits of other programs are visible immediately.
             settings[format!("{catalog_key}.cache-enabled")] = json!("false");
             settings[catalog_key] = json!("org.apache.iceberg.spark.SparkCatalog");
         }
@@ -42,16 +44,16 @@ impl SparkSession {
         Self(Python::start(command))
     }
 
-    /// The rows of a statement, sorted.
+    /// Returns the rows of a statement, sorted.
     ///
     /// # Panics
-    /// With what Spark says, if it cannot do it.
+    /// Panics with Spark's message if the statement fails.
     pub fn run(&mut self, statement: &str) -> Rows {
         self.0.rows(statement)
     }
 }
 
-/// One of its catalogs.
+/// A catalog of a session.
 #[derive(Debug)]
 pub struct SparkCatalog<'a> {
     pub session: &'a mut SparkSession,
@@ -74,7 +76,7 @@ impl Reader for SparkCatalog<'_> {
     }
 }
 
-/// An earlier state, as SQL has it.
+/// Returns the SQL clause that selects an earlier state.
 pub(crate) fn version_of(at: Option<&At>, words: &str) -> String {
     match at {
         None => String::new(),
@@ -84,7 +86,7 @@ pub(crate) fn version_of(at: Option<&At>, words: &str) -> String {
     }
 }
 
-/// The only cell of an answer.
+/// Returns the single cell of a result.
 pub(crate) fn number(rows: &Rows) -> u64 {
     rows[0][0].as_deref().and_then(|text| text.parse().ok()).expect("a number")
 }

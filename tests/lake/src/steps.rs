@@ -1,5 +1,5 @@
-//! A table that orch and another program have open: what it goes through, one operation after the other, and that both read the same after
-//! each of them.
+//! A sequence of operations on a table that orch and another program have open. After each operation, both must read
+//! the same rows.
 
 use crate::rows::{Rows, batch, printed, row};
 use arrow::array::RecordBatch;
@@ -10,24 +10,24 @@ use orch_lake::table::evolve::{Columns, Evolution, Naming, Partition, Properties
 use orch_lake::table::maintain::{Compaction, Expiry};
 use orch_lake::{Batches, Change, Filter, Lake, Table, TableDef, TableName};
 
-/// The other program.
+/// Another program that reads tables of orch.
 pub trait Reader {
-    /// As people call it.
+    /// The usual name of the program.
     fn program(&self) -> &'static str;
 
-    /// Whether it can read this state.
+    /// Returns true if the program can read this state.
     fn reads(&self, _: &At) -> bool {
         true
     }
 
-    /// The rows of a table as they are, or as they were; sorted.
+    /// Returns the sorted rows of a table, now or at an earlier state.
     fn rows(&mut self, table: &TableName, at: Option<&At>) -> Rows;
 
-    /// How many files say which rows are deleted.
+    /// Returns the number of delete files.
     fn delete_files(&mut self, table: &TableName) -> u64;
 }
 
-/// The table.
+/// A table that both programs have open.
 #[derive(Debug)]
 pub struct Shared<'a, R> {
     pub lake: &'a Lake,
@@ -40,7 +40,7 @@ impl<R: Reader> Shared<'_, R> {
         self.lake.table(&self.name).await.expect("the table is there")
     }
 
-    /// The snapshot of a change, if it made one.
+    /// Commits a change. Returns the id of its snapshot, or 0 if it made none.
     pub async fn commit(&self, change: Change) -> i64 {
         let committed = change.commit(self.lake).await.expect("it is committed");
         committed.snapshot_id.unwrap_or_default()
@@ -50,7 +50,7 @@ impl<R: Reader> Shared<'_, R> {
         self.commit(self.table().await.append(Batches::from(rows)).await.expect("files are written")).await
     }
 
-    /// By these columns, or by the key of the table.
+    /// Upserts by these columns, or by the key of the table if there are none.
     pub async fn upsert(&self, key: &[&str], rows: RecordBatch) -> i64 {
         self.commit(self.table().await.upsert(key, Batches::from(rows)).await.expect("files are written")).await
     }
@@ -61,15 +61,15 @@ impl<R: Reader> Shared<'_, R> {
         changed.unwrap_or_else(|error| panic!("{evolution:?}: {error}"));
     }
 
-    /// Files that are deleted with it.
+    /// Compacts the table, and returns the number of delete files that were removed.
     pub async fn compact(&self, compaction: &Compaction) -> u64 {
         self.lake.compact(&self.name, compaction).await.expect("it is compacted").deletes
     }
 
-    /// Both read these rows.
+    /// Checks that both programs read these rows.
     ///
     /// # Panics
-    /// If one of them reads others.
+    /// Panics if either program reads other rows.
     pub async fn check(&mut self, after: &str, expected: &[&str]) {
         let (program, expected) = (self.reader.program(), sorted(expected));
         let found = self.table().await.scan().collect().await.expect("it can be read");
@@ -77,10 +77,11 @@ impl<R: Reader> Shared<'_, R> {
         assert_eq!(self.reader.rows(&self.name, None), expected, "{program}, after {after}");
     }
 
-    /// Both read these rows of an earlier state, as far as the other program can.
+    /// Checks that both programs read these rows at an earlier state. Skips the other program if it cannot read that
+    /// state.
     ///
     /// # Panics
-    /// If one of them reads others.
+    /// Panics if either program reads other rows.
     pub async fn check_at(&mut self, at: At, expected: &[&str]) {
         let (program, expected) = (self.reader.program(), sorted(expected));
         if self.reader.reads(&at) {
@@ -97,7 +98,7 @@ fn sorted(texts: &[&str]) -> Rows {
     rows
 }
 
-/// Lines of text as a batch with these columns.
+/// Returns a batch with these columns and a row for each line of text.
 pub fn lines(columns: &str, rows: &[&str]) -> RecordBatch {
     let columns: Vec<_> = columns.split_whitespace().collect();
     batch(&columns, &rows.iter().map(|text| row(text)).collect())
@@ -105,7 +106,7 @@ pub fn lines(columns: &str, rows: &[&str]) -> RecordBatch {
 
 const COLUMNS: &str = "id city count day at price";
 const NEW_COLUMNS: &str = "id city quantity at price note";
-/// What [`orch_writes`] leaves.
+/// Rows of the table after [`orch_writes`].
 pub const LEFT: [&str; 5] = [
     "1 Oslo 11 2025-01-01T11:00:00Z 1.75 -",
     "3 - - - - -",
@@ -114,19 +115,19 @@ pub const LEFT: [&str; 5] = [
     "7 Oslo 7 2025-01-07T10:00:00Z 7.50 -",
 ];
 
-/// Who keeps the earlier states of tables.
+/// The keeper of the earlier states of tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum History {
-    /// Each table has its own.
+    /// Each table keeps its own snapshots.
     InTables,
-    /// The catalog does, in a way of its own: tables have no tags, and nothing in them expires.
+    /// The catalog keeps them in its own format: tables have no tags, and their snapshots do not expire.
     InCatalog,
 }
 
-/// Orch makes the table and does all that it can do with one; the other program reads.
+/// Lets orch create the table and run all its operations on it. The other program reads after each one.
 ///
 /// # Panics
-/// If it cannot be done, or one of both reads other rows.
+/// Panics if an operation fails, or if either program reads other rows than expected.
 pub async fn orch_writes<R: Reader>(shared: &mut Shared<'_, R>, history: History) {
     let definition = TableDef::new()
         .required("id", PrimitiveType::Long)
@@ -196,7 +197,7 @@ pub async fn orch_writes<R: Reader>(shared: &mut Shared<'_, R>, history: History
     if history == History::InCatalog {
         return;
     }
-    // Time travel sees the columns of that time.
+    // Time travel returns the columns that the table had at that time.
     let audited = At::Ref("audited".into());
     shared.check_at(At::Snapshot(first), &[oslo, rome, nowhere]).await;
     shared.check_at(audited.clone(), &[again, moved, nowhere]).await;

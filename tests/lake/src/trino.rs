@@ -1,4 +1,4 @@
-//! A session of Trino beside orch: its client for Python, asked line by line.
+//! A Trino session as a reader of orch's tables: Trino's Python client, which answers requests line by line.
 
 use crate::python::{Python, sorted_rows};
 use crate::rows::Rows;
@@ -12,7 +12,7 @@ use serde_json::json;
 const ANSWER: &str = include_str!("trino/answer.py");
 const CLIENT: [&str; 1] = ["trino==0.340.0"];
 
-/// In one catalog.
+/// A session in one catalog.
 #[derive(Debug)]
 pub struct TrinoSession(Python);
 
@@ -23,13 +23,13 @@ impl TrinoSession {
         Self(Python::start(command))
     }
 
-    /// The rows of a statement, sorted.
+    /// Returns the rows of a statement, sorted.
     ///
     /// # Panics
-    /// With what Trino says, if it cannot do it.
+    /// Panics with Trino's message if the statement fails.
     pub fn run(&mut self, statement: &str) -> Rows {
         let question = json!({ "sql": statement });
-        // In its first seconds a server does not know that it is a worker, too.
+        // In its first seconds, a server has not registered itself as a worker yet.
         let answer = until("a worker of Trino", || match self.0.try_ask(&question) {
             Err(trace) if trace.contains("NO_NODES_AVAILABLE") => Err(trace),
             answer => Ok(answer),

@@ -1,5 +1,5 @@
-//! Lakes in catalogs that other projects wrote: all that orch can do with a table is done there, and PyIceberg reads and writes it beside orch.
-//! Their servers are large; `make torture` runs these tests.
+//! Tests orch with catalogs of other projects: every table operation works there, and PyIceberg reads and writes the
+//! same tables. The servers are large, so only `make torture` runs these tests.
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
 use iceberg::spec::PrimitiveType;
@@ -18,7 +18,7 @@ const KEYS: (&str, &str) = ("test-key", "test-secret");
 const WRITERS: i64 = 4;
 const ROWS_EACH: i64 = 4;
 
-/// Where files are, if they are in a bucket of moto.
+/// Storage options for a bucket in moto.
 fn options(moto: &Moto) -> Options {
     Options {
         endpoint: Some(moto.endpoint()),
@@ -29,7 +29,7 @@ fn options(moto: &Moto) -> Options {
     }
 }
 
-/// As PyIceberg and the reference server call them.
+/// The same options under the names of PyIceberg and the reference server.
 fn properties(endpoint: &str) -> [(&str, &str); 5] {
     [
         ("s3.endpoint", endpoint),
@@ -40,7 +40,7 @@ fn properties(endpoint: &str) -> [(&str, &str); 5] {
     ]
 }
 
-/// A catalog whose address is this does what the guide says. The lake behind it.
+/// Checks that orch and PyIceberg work with the catalog at this address as the guide says. Returns the lake.
 async fn works(uri: &str, storage: Option<&Moto>, history: History) -> Lake {
     let connection = json!({ "conn_type": "iceberg", "host": uri });
     let connection = Connection::parse("lake", &connection.to_string()).unwrap();
@@ -64,7 +64,8 @@ async fn works(uri: &str, storage: Option<&Moto>, history: History) -> Lake {
     lake
 }
 
-/// Several writers append at once, and no row is lost. The table has a row before: Nessie takes every commit to an empty table and keeps the last.
+/// Checks that concurrent appends lose no row. The table must not be empty: Nessie accepts all commits to an empty
+/// table and keeps only the last.
 async fn many_write(lake: &Lake) {
     let name: TableName = "retail.counted".parse().unwrap();
     lake.create(&name, &TableDef::new().required("id", PrimitiveType::Long)).await.unwrap();
@@ -99,7 +100,7 @@ async fn nessie_keeps_the_tables_of_orch() {
     many_write(&works(&nessie.uri(), Some(&moto), History::InCatalog).await).await;
 }
 
-/// Orch and PyIceberg speak REST with a bridge, which speaks Thrift with the metastore.
+/// Orch and PyIceberg use REST with a bridge, which uses Thrift with the metastore.
 #[tokio::test(flavor = "multi_thread")]
 async fn hive_metastore_keeps_the_tables_of_orch() {
     let hive = HiveMetastore::start().await;
@@ -110,7 +111,7 @@ async fn hive_metastore_keeps_the_tables_of_orch() {
     many_write(&works(&format!("http://{}", bridge.address()), None, History::InTables).await).await;
 }
 
-/// The same before AWS Glue, which moto stands for. It does not notice that another writer was faster, so one writes at a time.
+/// moto simulates AWS Glue. It does not detect conflicting commits, so only one program writes at a time.
 #[tokio::test(flavor = "multi_thread")]
 async fn glue_keeps_the_tables_of_orch() {
     let moto = Moto::start(BUCKET);

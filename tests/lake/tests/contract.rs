@@ -1,4 +1,4 @@
-//! What contracts find, one line a case: the declaration, the rows, and each finding in its words.
+//! Tests of contracts, one case per line: the declaration, the rows, and the text of each finding.
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
 use arrow::array::{Array, AsArray, RecordBatch};
@@ -19,7 +19,7 @@ fn facts() -> Facts {
     Facts::at("2026-11-20T06:00:00Z".parse().unwrap())
 }
 
-/// `id:int,day:date/1,2026-11-19/2,`: the header says the types, a slash ends a line.
+/// Parses rows like `id:int,day:date/1,2026-11-19/2,`. The header contains the types, and a slash ends a line.
 fn rows(text: &str) -> RecordBatch {
     let (header, lines) = text.split_once('/').unwrap_or((text, ""));
     let fields = header.split(',').map(|column| {
@@ -44,7 +44,7 @@ fn rows(text: &str) -> RecordBatch {
     reader.next().unwrap().unwrap()
 }
 
-/// Each finding as `name: outcome bad/rows sample`, then how many rows passed and were put aside.
+/// Returns each finding as `name: outcome bad/rows sample`, then the number of passed and quarantined rows.
 fn said(report: &Report) -> Vec<String> {
     let findings = report.findings.iter().map(|one| {
         let sample = if one.sample.is_empty() { String::new() } else { format!(" {}", one.sample) };
@@ -59,14 +59,14 @@ fn check(contract: &Contract, facts: &Facts, text: &str, expected: &[&str]) {
     let whole = contract.check(std::slice::from_ref(&all), facts).unwrap();
     assert_eq!(said(&whole), expected, "{text}");
     assert_eq!(whole.rows_passed() + whole.rows_quarantined(), all.num_rows(), "rows in are rows out: {text}");
-    // The same rows one by one: the same findings.
+    // Checking the rows one by one must produce the same findings.
     let cut: Vec<RecordBatch> = (0..all.num_rows()).map(|row| all.slice(row, 1)).collect();
     if !cut.is_empty() {
         let row_by_row = contract.check(&cut, facts).unwrap();
         assert_eq!(said(&row_by_row), expected, "row by row: {text}");
         let (mut written, mut row_by_row) = (on_the_way(contract, facts, cut), row_by_row);
         if row_by_row.ok().is_err() {
-            // The writer gets only what comes before the first row that breaks the contract.
+            // The writer gets only the rows before the first one that breaks the contract.
             for report in [&mut written, &mut row_by_row] {
                 report.passed.clear();
             }
@@ -75,7 +75,7 @@ fn check(contract: &Contract, facts: &Facts, text: &str, expected: &[&str]) {
     }
 }
 
-/// The same report of rows that were checked on their way.
+/// Returns the report of rows that are checked while they are streamed.
 fn on_the_way(contract: &Contract, facts: &Facts, batches: Vec<RecordBatch>) -> Report {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let _entered = runtime.enter();
@@ -279,7 +279,7 @@ fn uniqueness() {
         "id:int,day:date/1,2026-01-01/1,2026-01-02/1,2026-01-01",
         &["id, day is unique: fail 1/3 id 1: id 1, day 2026-01-01 came before", "3 passed, 0 aside"],
     );
-    // A row that is put aside for another reason is no first: the good one passes.
+    // A row that is quarantined for another reason does not count as the first with its key, so the good row passes.
     let both = by(&["id"], Policy::Quarantine).at_least("n", 1).or(Policy::Quarantine);
     check(
         &both,
@@ -485,7 +485,7 @@ fn a_long_lot_comes_in_batches_and_little_is_remembered() {
     let told = facts();
     let mut checker = contract.begin(&told).unwrap();
     let (mut passed, mut aside) = (0, 0);
-    // Each id twice, the second time a lap later.
+    // Each id occurs twice, the second time in the second lap.
     for lap in 0..2_i64 {
         for from in (0..100_000_i64).step_by(10_000) {
             let ids = arrow::array::Int64Array::from_iter_values(from..from + 10_000);

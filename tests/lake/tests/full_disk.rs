@@ -1,5 +1,5 @@
-//! A disk that is full, which a limit on the size of files stands for: writes fail in the middle. A binary of its own, for the limit
-//! holds for all of the process.
+//! Writes that fail in the middle because the disk is full, simulated by a limit on the file size. The limit applies
+//! to the whole process, so this test has its own binary.
 
 use arrow::array::{Int64Array, RecordBatch};
 use nix::sys::resource::{Resource, setrlimit};
@@ -14,7 +14,8 @@ const LIMIT: u64 = 1 << 20;
 
 #[test]
 fn what_does_not_fit_on_the_disk_is_told_and_leaves_nothing() {
-    // Without this the signal ends the process before the write can fail; threads take it over from this one.
+    // Without the mask, the signal would kill the process before the write can fail. Threads started later inherit
+    // the mask.
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGXFSZ);
     signals.thread_block().expect("a thread may ignore a signal");
@@ -22,7 +23,7 @@ fn what_does_not_fit_on_the_disk_is_told_and_leaves_nothing() {
     let folder = TempDir::new().expect("a folder");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime starts");
     runtime.block_on(write_too_much(folder.path()));
-    // What an upload leaves is removed by a thread of the runtime, which is waited for here.
+    // A runtime thread removes what the upload left. Dropping the runtime waits for that thread.
     drop(runtime);
     let left = std::fs::read_dir(folder.path()).expect("a folder").map(|entry| entry.expect("an entry").file_name());
     assert_eq!(left.collect::<Vec<_>>(), ["kept"]);
@@ -36,7 +37,7 @@ async fn write_too_much(folder: &std::path::Path) {
     let put = told(&bucket.put("kept", large).await.expect_err("there is no room").into());
     assert!(put.contains("cannot write `file://") && put.contains("/kept`"), "{put}");
     assert_eq!(bucket.get("kept").await.expect("the old one"), "old");
-    // Numbers that no compression makes smaller.
+    // These numbers do not compress.
     let batch = |part: i64| {
         let numbers = (0..50_000).map(|n: i64| (n + part * 50_000).wrapping_mul(0x9E37_79B9_7F4A_7C15_u64 as i64));
         let column = Arc::new(Int64Array::from_iter_values(numbers));

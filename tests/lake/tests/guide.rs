@@ -1,5 +1,5 @@
-//! Runs the examples of `docs/guides/lake-tables.md`. The Rust examples are copied here and compared with the guide. The Python example
-//! is read from the guide, and reads the table that the Rust examples create.
+//! Runs the examples of `docs/guides/lake-tables.md`. The Rust examples are copied here and compared with the guide.
+//! The Python example is read from the guide, and reads the table that the Rust examples create.
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 #![expect(clippy::needless_borrow, clippy::redundant_closure_for_method_calls, reason = "as the guide reads best")]
 
@@ -39,7 +39,7 @@ async fn the_examples_of_the_guide_do_what_they_say() {
     follow(&Lake::open(config).unwrap()).await.unwrap();
 
     let script = examples(&guide("lake-tables"), "python").into_iter().map(|(_, example)| example).collect::<String>();
-    // The retail pipeline, which makes the table of the guide, does not run here.
+    // The retail pipeline, which creates the table of the guide, does not run here.
     let script = script.replace("retail.orders_fact", "shop.orders");
     let uri = orch_test_lake::pyiceberg::uri(&db.url());
     let mut command = Command::new(orch_test_support::data_python());
@@ -49,14 +49,14 @@ async fn the_examples_of_the_guide_do_what_they_say() {
     assert_eq!(said.0.trim(), "3", "{}", said.1);
 }
 
-/// As the connection `lake` of an installation: it does not name its catalog.
+/// Returns the connection `lake` as an installation has it, without the name of a catalog.
 fn connection(db: &TestDb, warehouse: &str) -> Connection {
     let mut connection = Connection::from_uri("lake", &db.url()).unwrap();
     connection.extra.insert("warehouse".into(), warehouse.into());
     connection
 }
 
-/// The name of the catalog in each setting for Spark.
+/// Returns the name of the catalog in each Spark setting.
 fn catalogs_of_spark() -> Vec<String> {
     let settings = examples(&guide("lake-tables"), "properties").into_iter().map(|(_, example)| example);
     let settings = settings.collect::<String>();

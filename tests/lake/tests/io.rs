@@ -1,5 +1,5 @@
-//! Sources, formats, buckets and sinks against real servers: MariaDB, Postgres, an S3 protocol server, an HTTP server
-//! that fails.
+//! Tests sources, formats, buckets and sinks with real servers: MariaDB, Postgres, an S3 protocol server, and an HTTP
+//! server that fails.
 
 #[path = "io/bucket.rs"]
 mod bucket;

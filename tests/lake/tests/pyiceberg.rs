@@ -1,4 +1,4 @@
-//! PyIceberg and orch on the same tables: after every operation of either both read the same, current or as it was.
+//! PyIceberg and orch on the same tables. After every operation, both must read the same current and earlier rows.
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
 use std::path::Path;
@@ -14,7 +14,7 @@ use orch_test_support::TestDb;
 
 const TABLE: &str = "retail.orders";
 
-/// A lake that both have open.
+/// A lake that both programs have open.
 struct World {
     lake: Lake,
     python: PyIceberg,
@@ -73,8 +73,8 @@ async fn a_scan_that_pyiceberg_planned_before_an_expiry_reads_its_files_until_th
     assert_eq!(planned.len(), 4, "three data files and the positions of a replaced row: {planned:?}");
     let there = || planned.iter().filter(|path| Path::new(path.trim_start_matches("file://")).exists()).count();
 
-    // The upkeep compacts the table and expires all snapshots but the last. It also removes every other file that the table does not
-    // reference, however young.
+    // The upkeep compacts the table and expires all snapshots but the last. It also removes every other file that the
+    // table does not reference, regardless of its age.
     shared.append(lines("id city", &["5 Kyiv"])).await;
     let upkeep = |now| {
         let upkeep = Upkeep {

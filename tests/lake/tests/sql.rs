@@ -1,4 +1,4 @@
-//! SQL over real tables: answers, pruning, time travel, limits, refusals, and the lake as its pages see it.
+//! SQL over real tables: results, pruning, time travel, limits, rejected queries, and the data behind the lake pages.
 
 #[path = "sql/clock.rs"]
 mod clock;

@@ -1,4 +1,4 @@
-//! The same tests on a folder and on an S3 protocol server.
+//! Runs the same tests on a folder and on an S3 protocol server.
 
 use crate::support::words;
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// A folder and a server, and a test for each.
+/// Runs a test on a bucket in a folder and on a bucket of a server.
 async fn on_both<F: Future<Output = ()>>(test: impl Fn(Bucket) -> F) {
     let folder = TempDir::new().expect("a folder");
     let files = Connection::from_uri("buckets", &format!("file://{}", folder.path().display())).expect("a URI");
@@ -63,7 +63,7 @@ async fn who_writes_if_absent_is_told_whether_he_was_first() {
         assert_eq!(bucket.get("once").await.expect("it is there"), "one");
     })
     .await;
-    // The server of this test asks first and writes then; folders decide by one call of the system.
+    // The test server checks and then writes, which is not atomic. Folders decide with a single system call.
     let folder = TempDir::new().expect("a folder");
     let bucket = Bucket::open(&format!("file://{}", folder.path().display()), &Options::default()).expect("a folder");
     let all = (0..8).map(|number: u8| {
@@ -157,14 +157,14 @@ async fn wrong_keys_and_absent_servers_are_told_without_the_keys() {
     let error = Buckets::of(&wrong).expect("buckets").bucket("raw").expect("a name").ensure().await;
     let error = words(&error.expect_err("the key is wrong").into());
     assert!(error.contains("s3://raw") && error.contains("hint:") && !error.contains("hush"), "{error}");
-    // Nobody listens on the port of a server that was stopped.
+    // The server was stopped, so no process listens on its port.
     drop(server);
     let bucket = Buckets::of(&good).expect("buckets").bucket("raw").expect("a name");
     let error = words(&bucket.get("x").await.expect_err("nobody is there").into());
     assert!(error.contains("cannot read `s3://raw/x`"), "{error}");
 }
 
-/// At the wire: a server that says 404 to everything but what makes a bucket, and remembers how that was asked.
+/// The raw server responds with 404 to everything except the creation of a bucket, and records that request.
 #[tokio::test]
 async fn a_bucket_is_made_by_a_request_that_says_its_length() {
     for (region, length) in [(None, 0), (Some("eu-north-1"), 154)] {

@@ -1,4 +1,4 @@
-//! Objects of each format, whole and broken.
+//! Reads intact and corrupt objects of each format.
 
 use crate::support::{field, is_fatal, lines, sales, sales_schema, schema, words};
 use arrow::datatypes::{DataType, Field, SchemaRef, TimeUnit};

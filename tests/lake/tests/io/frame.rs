@@ -1,4 +1,4 @@
-//! Between polars and arrow, both ways.
+//! Conversions between Polars and Arrow in both directions.
 
 use crate::support::{field, lines, sales, sales_schema, schema, words};
 use arrow::array::{AsArray, Int64Array, RecordBatch};
@@ -88,7 +88,7 @@ async fn a_computation_that_nobody_waits_for_ends_at_its_next_step() {
         _ = work => panic!("it ends only when it is dropped"),
         begun = is_begun => begun.expect("it begins"),
     }
-    // The pool's thread is free again: as many computations as there are threads go through.
+    // The thread of the pool is free again: more computations than the pool has threads finish.
     let cores = std::thread::available_parallelism().expect("a number").get();
     let all = futures::future::join_all((0..cores * 4).map(|n| blocking(move |_| Ok(n)))).await;
     assert!(all.into_iter().all(|result| result.is_ok()));

@@ -1,4 +1,4 @@
-//! HTTP against a server that does what a script says.
+//! HTTP requests to a scripted server.
 
 use crate::support::{is_fatal, words};
 use futures::TryStreamExt;
@@ -13,8 +13,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-/// Answers one request after the other with what it was given, each on a session of its own; then nobody listens any
-/// more.
+/// A server that answers one request per connection with the next scripted response, and stops listening after the
+/// last one.
 struct Server {
     address: String,
     asked: Arc<Mutex<Vec<String>>>,

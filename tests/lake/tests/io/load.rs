@@ -1,4 +1,4 @@
-//! Loads into Postgres: what is there after them, beside them, and when they fail.
+//! Loads into Postgres: the resulting rows, concurrent sessions, and failures.
 
 use crate::support::{ask, database, execute_sql, field, is_fatal, sales, sales_schema, schema, words};
 use arrow::array::{ArrayRef, Int16Array, RecordBatch};
@@ -105,7 +105,7 @@ async fn only_what_differs_is_sent() {
 async fn rows_may_come_in_any_order() {
     let connection = database().await;
     let db = connect(&connection).await.expect("the server answers");
-    // 1 and 9 go, 3 changes, 5 stays, 4 is new.
+    // 1 and 9 are deleted, 3 is changed, 5 is unchanged, 4 is new.
     let before = [(1, None, 1), (3, None, 1), (5, None, 1), (9, None, 1)];
     for most_ahead in [1, 2, 1_000] {
         let load = || load().most_ahead(most_ahead);
@@ -119,7 +119,7 @@ async fn rows_may_come_in_any_order() {
             let again = replace(load(), &connection, &rows).await;
             assert_eq!((again.rows, again.written), (3, 0), "{after:?}, {most_ahead}");
         }
-        // A key that comes twice is refused, wherever it stands and whether its row is there or not.
+        // A duplicate key is rejected at every position, whether or not the table has a row with it.
         for twice in [[3, 3, 4], [4, 4, 5], [3, 4, 3], [5, 3, 5], [9, 5, 9], [7, 7, 7]] {
             for price in [1, 2] {
                 let rows = [(twice[0], None, 1), (twice[1], None, 1), (twice[2], None, price)];
@@ -163,7 +163,7 @@ async fn keys_of_several_columns_and_of_texts_are_compared_too() {
     assert_eq!(ask(&db, there).await, ["7 -1", "5 0", "6 1"]);
 }
 
-/// Else a row could be changed after it was found to be as it should be.
+/// Without the lock, a row could change after it was found to be up to date.
 #[tokio::test]
 async fn writers_wait_while_rows_are_compared() {
     let connection = database().await;
@@ -218,7 +218,7 @@ async fn readers_see_the_old_rows_without_waiting_until_the_new_ones_are_there()
     replace(load(), &connection, &[(1, None, 100), (2, None, 200)]).await;
     let reader = connect(&connection).await.expect("the server answers");
     execute_sql(&reader, "set lock_timeout = '1s'").await;
-    // The load is in the middle of its rows while the reader looks.
+    // The reader runs while the load is in the middle of its rows.
     let (go_on, gate) = tokio::sync::oneshot::channel::<()>();
     let (begun, is_begun) = tokio::sync::oneshot::channel::<()>();
     let rows = futures::stream::once(async move {
@@ -231,7 +231,7 @@ async fn readers_see_the_old_rows_without_waiting_until_the_new_ones_are_there()
     let looking = async {
         is_begun.await.expect("the load begins");
         assert_eq!(ask(&reader, ALL).await.len(), 2);
-        // One that looks twice sees the same twice, whatever happens between.
+        // A repeatable-read transaction sees the same rows twice, even if the load commits in between.
         execute_sql(&reader, "begin isolation level repeatable read").await;
         assert_eq!(ask(&reader, ALL).await.len(), 2);
         go_on.send(()).expect("the load waits");
@@ -254,7 +254,7 @@ async fn a_load_that_fails_changes_nothing() {
     let twice = load().replace(&connection, some(&[(3, None, 1), (3, None, 2)])).await.expect_err("one key twice");
     assert!(words(&twice).contains("two rows for \"retail\".\"sales\" have the same key (id)"), "{}", words(&twice));
     assert!(is_fatal(twice));
-    // Dropped in the middle, as when its task is cancelled.
+    // The load is dropped in the middle, as when its task is cancelled.
     let endless = futures::stream::repeat_with(|| Ok(sales(&[(4, None, 1)]))).boxed();
     let rows = Batches::new(sales_schema(), endless);
     let cut = tokio::time::timeout(std::time::Duration::from_millis(200), load().replace(&connection, rows)).await;
@@ -366,7 +366,7 @@ async fn what_many_load_at_once_for_one_key_is_loaded_once() {
 async fn first_loads_of_many_tables_at_once_all_succeed() {
     for round in 0..5 {
         let connection = database().await;
-        // As separate tasks they race to make the database's first schema and its ledger.
+        // As separate tasks, the loads race to create the first schema of the database and its ledger.
         let mut all = JoinSet::new();
         for table in 0..10 {
             let connection = connection.clone();
@@ -413,7 +413,7 @@ async fn a_database_is_made_where_the_user_may_and_else_the_refusal_says_how() {
 async fn a_schema_that_another_session_is_making_is_no_failure() {
     let connection = database().await;
     let other = connect(&connection).await.expect("the server answers");
-    // In a transaction of its own the other one would see the same sessions again and again.
+    // Inside its open transaction, the other session would see the same snapshot of `pg_stat_activity` every time.
     let watcher = connect(&connection).await.expect("the server answers");
     execute_sql(&other, "begin; create schema retail").await;
     let (begun, is_begun) = tokio::sync::oneshot::channel::<()>();
@@ -425,7 +425,7 @@ async fn a_schema_that_another_session_is_making_is_no_failure() {
     let loaded = loading.replace(&connection, Batches::new(sales_schema(), rows));
     let committing = async {
         is_begun.await.expect("the load begins");
-        // `create schema if not exists` waits for the other session, and then finds the name taken.
+        // `create schema if not exists` waits for the other session, and then finds that the name is taken.
         let waits = "select count(*)::text from pg_stat_activity where datname = current_database() \
                      and wait_event_type = 'Lock'";
         while ask(&watcher, waits).await != ["1"] {}
@@ -439,7 +439,7 @@ async fn a_schema_that_another_session_is_making_is_no_failure() {
 async fn an_upsert_keeps_what_is_newer_in_whatever_order_it_comes() {
     let connection = database().await;
     let db = connect(&connection).await.expect("the server answers");
-    // The price is the version here.
+    // The price is used as the version.
     let upsert = |rows: &'static [Sale<'static>]| {
         let connection = connection.clone();
         async move { load().version("price").upsert(&connection, some(rows)).await.expect("it can be loaded").written }

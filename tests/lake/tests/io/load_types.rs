@@ -1,4 +1,4 @@
-//! Loads into Postgres: what becomes of the types of rows.
+//! Loads into Postgres: the mapping of column types.
 
 use crate::support::{ask, database, execute_sql, sales, sales_schema};
 use arrow::array::{

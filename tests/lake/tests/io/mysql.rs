@@ -1,4 +1,4 @@
-//! MySQL as a source, on a MariaDB.
+//! MySQL as a source, tested with MariaDB.
 
 use crate::support::{is_fatal, lines, words};
 use arrow::datatypes::{DataType, TimeUnit};
@@ -138,7 +138,7 @@ async fn a_server_that_is_not_there_is_told_and_may_come_back() {
     assert!(!said.contains("hush") && !is_fatal(error), "{said}");
 }
 
-/// A million rows, made by the server.
+/// A query for a million rows that the server generates.
 const MILLION: &str = "select a.n * 1000 + b.n as id, a.n as part, 0.5e0 as price from
     (select seq as n from seq_0_to_999) a, (select seq as n from seq_0_to_999) b";
 
@@ -154,7 +154,7 @@ async fn a_million_rows_go_into_parquet_in_flat_memory() {
     let grown = resident_mb().saturating_sub(before);
     assert_eq!(written.rows, 1_000_000);
     assert_eq!(host.last_progress().0, 1_000_000);
-    // As a whole they would take 20 MB in arrow and ten times that as rows; other tests run beside this one.
+    // All rows together would take 20 MB in Arrow and ten times as much as rows. Other tests run in the same process.
     assert!(grown < 150, "{grown} MB more than before");
     let read = parquet::read(&bucket, "million.parquet").await.expect("it is there");
     assert_eq!(read.try_fold(0, |n, b| async move { Ok(n + b.num_rows()) }).await.expect("rows"), 1_000_000);
@@ -179,7 +179,7 @@ async fn a_session_is_encrypted_when_its_connection_says_so() {
     let ca = server.certificate().display().to_string();
     assert_eq!(cipher(&plain).await.expect("rows"), "0");
     assert_eq!(cipher(&with(json!({"ca": ca, "name": "db.example"}))).await.expect("its root is known"), "1");
-    // The certificate is for another name, and nobody known has signed it.
+    // The certificate is for another name, and its issuer is not trusted.
     for connection in [with(json!({"ca": ca})), with(json!(true))] {
         let error = cipher(&connection).await.expect_err("it cannot be trusted");
         assert!(words(&error).to_lowercase().contains("certificate"), "{}", words(&error));

@@ -1,4 +1,4 @@
-//! Operators and conditions as DAGs use them, from MySQL by a bucket into Postgres.
+//! Operators and conditions as DAGs use them, from MySQL through a bucket into Postgres.
 
 use crate::support::{ask, database, is_fatal, words};
 use chrono::{DateTime, Utc};
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Whoever looks, with some connections.
+/// The environment of a condition, with some connections.
 struct Looker(Vec<Connection>);
 
 impl Eyes for Looker {

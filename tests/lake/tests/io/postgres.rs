@@ -107,7 +107,7 @@ async fn a_server_without_changes_says_that_it_is_alive_when_asked() {
     let lsn = source.create_slot("quiet").await.expect("the slot is made");
     source.end_snapshot().await.expect("the snapshot ends");
     source.follow("quiet", "quiet", lsn).await.expect("the changes are followed");
-    // The server sends some messages when replication begins.
+    // The server sends some messages when replication starts.
     while tokio::time::timeout(Duration::from_secs(2), source.next()).await.is_ok() {}
     for _ in 0..3 {
         source.ask_whether_alive(lsn).await.expect("the server is asked");
@@ -130,7 +130,7 @@ async fn a_session_is_as_safe_as_its_sslmode_says() {
         path.display().to_string()
     };
     let (own_pem, other_pem) = (path("own.pem", own.cert.pem()), path("other.pem", other.cert.pem()));
-    // Written by the server, which wants its key to be its own and nobody else's to read.
+    // The server writes the files, because it requires a key that it owns and that no other user can read.
     let write = |name: &str, pem: &str| {
         let lines = format!("select unnest(string_to_array('{}', e'\\n'))", pem.trim());
         format!("copy ({lines}) to program 'umask 077; cat > {name}';")
@@ -146,7 +146,7 @@ async fn a_session_is_as_safe_as_its_sslmode_says() {
         let uri = server.url().replace("sslmode=disable", &format!("sslmode={mode}{root}"));
         Connection::from_uri("pg", &uri).expect("a URI")
     };
-    // The server takes a moment to read its settings.
+    // The server applies the new settings after a short delay.
     let encrypted = async {
         loop {
             if let Ok(db) = connect(&with("require", None)).await {
@@ -165,7 +165,7 @@ async fn a_session_is_as_safe_as_its_sslmode_says() {
         ("verify-ca", Some(&own_pem), Some("true")),
         ("verify-ca", Some(&other_pem), None),
         ("verify-ca", None, None),
-        ("verify-full", Some(&own_pem), None), // it is for another name
+        ("verify-full", Some(&own_pem), None), // the certificate is for another name
     ] {
         match (connect(&with(mode, root)).await, expected) {
             (Ok(db), Some(expected)) => assert_eq!(ask(&db, is_encrypted).await, [expected], "{mode} {root:?}"),

@@ -1,4 +1,4 @@
-//! What these tests share: small tables, a database of one's own, and how an error reads.
+//! Shared helpers: small tables, test databases, and the text of errors.
 
 use arrow::array::{Array, ArrayRef, Decimal128Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -8,12 +8,12 @@ use orch_test_support::postgres;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// An error with its causes, as a task's log has it.
+/// Returns the message of an error with its causes, as in a task log.
 pub(crate) fn words(error: &anyhow::Error) -> String {
     error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-/// Would a task that ends with it be tried again?
+/// Returns true if a task that fails with this error is not retried.
 pub(crate) fn is_fatal(error: anyhow::Error) -> bool {
     matches!(orch_sdk::task::TaskError::from(error), orch_sdk::task::TaskError::Fatal { .. })
 }
@@ -26,7 +26,7 @@ pub(crate) fn schema(fields: Vec<Field>) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
-/// Rows (id, name, price): names may be null.
+/// Returns rows of (id, name, price); names may be null.
 pub(crate) fn sales(rows: &[(i64, Option<&str>, i128)]) -> RecordBatch {
     let price = Decimal128Array::from_iter_values(rows.iter().map(|row| row.2));
     let columns: Vec<ArrayRef> = vec![
@@ -45,7 +45,8 @@ pub(crate) fn sales_schema() -> SchemaRef {
     ])
 }
 
-/// An empty database on the shared Postgres, by the id `retail_postgres`. It stays until that server ends.
+/// Creates an empty database on the shared Postgres and returns a connection with the id `retail_postgres`. The
+/// database exists until that server stops.
 pub(crate) async fn database() -> Connection {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let server = postgres().await;
@@ -55,7 +56,7 @@ pub(crate) async fn database() -> Connection {
     Connection::from_uri("retail_postgres", &server.url_of(&name)).expect("a URI")
 }
 
-/// A value of a column, as text; null is `-`.
+/// Returns a value as text; null is `-`.
 pub(crate) fn shown(column: &dyn Array, row: usize) -> String {
     if column.is_null(row) {
         return "-".into();
@@ -63,13 +64,13 @@ pub(crate) fn shown(column: &dyn Array, row: usize) -> String {
     arrow::util::display::array_value_to_string(column, row).expect("it can be shown")
 }
 
-/// Rows as lines.
+/// Returns each row as a line.
 pub(crate) fn lines(batch: &RecordBatch) -> Vec<String> {
     let row = |row| batch.columns().iter().map(|column| shown(column, row)).collect::<Vec<_>>().join(" | ");
     (0..batch.num_rows()).map(row).collect()
 }
 
-/// The first column of what a statement gives.
+/// Returns the first column of a query's result.
 pub(crate) async fn ask(db: &Session, sql: &str) -> Vec<String> {
     let rows = db.query(sql, &[]).await.unwrap_or_else(|e| panic!("`{sql}`: {e:?}"));
     rows.iter().map(|row| row.get(0)).collect()

@@ -1,4 +1,4 @@
-//! A catalog in memory that loses answers when it is told to: of a swap that was done, or of one that was not.
+//! An in-memory catalog that can fail a swap: it rejects the swap, or it loses the response after the swap.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -7,12 +7,12 @@ use async_trait::async_trait;
 use orch_lake::catalog::{Catalog, Located, NewTable, Properties, Swap, Swapped};
 use orch_lake::{LakeError, LakeResult, TableName};
 
-/// What becomes of the next swap.
+/// The failure of the next swap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// It is not done, and the caller hears of an error.
+    /// The swap is not done, and the caller gets an error.
     Refused,
-    /// It is done, and the caller hears of an error.
+    /// The swap is done, but the caller gets an error.
     AnswerLost,
 }
 
@@ -27,7 +27,7 @@ impl MemoryCatalog {
         *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
     }
 
-    /// Nothing is lost any more.
+    /// Ends all faults.
     pub(crate) fn heal(&self) {
         *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }

@@ -1,10 +1,10 @@
-//! The table as it should be: rows as text, columns by an id that outlives their names.
+//! The expected content of a table: rows as text, and columns with ids that survive renames.
 
 use std::collections::BTreeMap;
 
 use orch_test_lake::rows::Rows;
 
-/// What a column of the model holds.
+/// The type of a column in the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ModelColumnType {
     Int,
@@ -17,14 +17,14 @@ pub(crate) enum ModelColumnType {
 pub(crate) struct Column {
     pub(crate) name: String,
     pub(crate) kind: ModelColumnType,
-    /// Outlives the name.
+    /// Id that survives renames.
     pub(crate) id: u32,
 }
 
-/// Values by the ids of their columns; what is not there is null.
+/// Values by column id; missing values are null.
 pub(crate) type Row = BTreeMap<u32, String>;
 
-/// All rows by their key, which is the column `id`.
+/// The columns and all rows by key. The key is the column `id`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Content {
     pub(crate) columns: Vec<Column>,
@@ -32,7 +32,7 @@ pub(crate) struct Content {
 }
 
 impl Content {
-    /// As a reader of the columns of that time prints it, sorted.
+    /// Returns the rows as a reader with these columns prints them, sorted.
     pub(crate) fn printed(&self) -> Rows {
         let rows = self.rows.iter().map(|(id, row)| {
             let id = std::iter::once(Some(id.to_string()));

@@ -1,8 +1,8 @@
-//! Random sequences of everything that can be done to a table, beside a model of it in memory. After each step both hold
-//! the same; no snapshot that is still there reads otherwise than when it was made; after a clean-up exactly the files
-//! that somebody reaches are there. Commits race, answers are lost, writes are left half done.
+//! Runs random sequences of table operations and compares the table with an in-memory model. After each step both
+//! have the same rows; every remaining snapshot reads as it did when it was committed; after a cleanup exactly the
+//! referenced files exist. Commits race, responses are lost, and writes are abandoned.
 //!
-//! A failure prints its seed: `ORCH_MODEL_SEED=7 cargo test --workspace --test model` does the same again.
+//! A failure prints its seed: `ORCH_MODEL_SEED=7 cargo test --workspace --test model` repeats the sequence.
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
 mod catalog;
@@ -16,10 +16,10 @@ use steps::CityStep;
 use world::World;
 
 const SEQUENCES: u64 = 20;
-/// With `ORCH_TEST_LONG`.
+/// Number of sequences with `ORCH_TEST_LONG`.
 const MANY_SEQUENCES: u64 = 500;
 const STEPS: usize = 25;
-/// Each second table begins with this partition.
+/// Initial partition of every second table.
 const BY_CITY: (&str, Transform) = ("city", Transform::Identity);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -51,7 +51,7 @@ async fn whatever_is_done_the_table_holds_what_the_model_holds() {
     assert!(sequences < SEQUENCES || beside_reader > 0, "no snapshot expired that a planned query had not read");
 }
 
-/// A step in one city beside a step in another, for all pairs of steps. For each pair, the common base snapshot
+/// Races a step in one city with a step in another, for all pairs of steps. For each pair, the common base snapshot
 /// expires once before the second commits.
 #[tokio::test(flavor = "multi_thread")]
 async fn changes_in_two_partitions_both_commit() {
@@ -64,7 +64,7 @@ async fn changes_in_two_partitions_both_commit() {
         for (place, kinds) in pairs.enumerate() {
             let raced = sequence.world.race_in_two_cities(kinds, (place + seed) % 2 == 0).await;
             let is_separate = raced.unwrap_or_else(|error| panic!("{error:?}"));
-            // Which cities a share of the compaction has is not known before.
+            // The cities of a compaction share are not known in advance.
             let compacts = kinds.map(|kind| kind == CityStep::Compact);
             assert!(is_separate || compacts != [false, false], "{kinds:?} touch each other");
             for (count, compacts) in compactions.iter_mut().zip(compacts) {
@@ -81,7 +81,7 @@ async fn changes_in_two_partitions_both_commit() {
     );
 }
 
-/// Says what was done when a sequence fails.
+/// Prints the steps if a sequence fails.
 struct SequenceUnderTest {
     seed: u64,
     world: World,

@@ -1,5 +1,5 @@
-//! Which changes must both commit although they were made of the same state of the table. Found by the files that they name, and
-//! not as orch does.
+//! Decides which changes must both commit although they are based on the same state of the table. It compares the
+//! files that they reference, independently of orch's own conflict check.
 
 use std::collections::BTreeSet;
 
@@ -9,15 +9,15 @@ use orch_lake::table::File;
 
 use super::steps::{ModelStep, RowPredicate, Write};
 
-/// A step and the change that was made of it.
+/// A step and its prepared change.
 pub(crate) type Racer<'a> = (&'a ModelStep, &'a Change);
 
-/// Whether the second must commit after the first: they touch no common file, and no file that the first adds can hold a row
-/// that the second has read.
+/// Returns true if the second change must commit after the first: they share no file, and no file that the first adds
+/// can contain a row that the second read.
 pub(crate) fn are_separate((one, first): Racer<'_>, (other, second): Racer<'_>) -> bool {
     match (one, other) {
         (ModelStep::Evolve(_), ModelStep::Evolve(_)) => return false,
-        // A change of columns or partitions touches no rows.
+        // Changes of columns or partitions affect no rows.
         (ModelStep::Evolve(_), _) | (_, ModelStep::Evolve(_)) => return true,
         _ => {}
     }
@@ -32,12 +32,12 @@ pub(crate) fn are_separate((one, first): Racer<'_>, (other, second): Racer<'_>) 
         return false;
     }
     match (one, other) {
-        // The rows that it writes were there before.
+        // A compaction only rewrites existing rows.
         (ModelStep::Compact(_), _) => true,
         (_, ModelStep::Write(Write::Delete { which } | Write::Overwrite { which, .. })) => {
             data.iter().all(|file| !can_hold(which, &file.data, second))
         }
-        // Rows that the first wrote again are in a file that it removed.
+        // Rows that the first change rewrote are in a file that it removed.
         (ModelStep::Write(one), ModelStep::Write(Write::Upsert { rows })) => {
             one.rows().iter().all(|(new, _)| rows.iter().all(|(key, _)| key != new))
         }

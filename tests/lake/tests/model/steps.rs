@@ -1,4 +1,4 @@
-//! What is done to a table, drawn at random from what it is now.
+//! The steps of a sequence, drawn at random from the current content.
 
 use iceberg::spec::{PrimitiveType, Transform, Type};
 use orch_lake::Filter;
@@ -11,17 +11,17 @@ use proptest::test_runner::{RngAlgorithm, TestRng};
 use super::catalog::Fault;
 use super::content::{Column, Content, ModelColumnType, Row};
 
-/// Names with all that paths and filters could stumble over.
+/// Names with characters that are special in paths and filters.
 const CITIES: [&str; 6] = ["Oslo", "New York", "Köln", "a/b=c%20d", "São Paulo & co", "東京"];
 
 #[derive(Debug, Clone)]
 pub(crate) enum ModelStep {
     Write(Write),
-    /// Files that are written and never committed.
+    /// Writes files and never commits them.
     Abandon(Write),
     Evolve(Evolve),
     Compact(Compaction),
-    /// What becomes of files of which some rows go.
+    /// Sets how files are treated when some of their rows are deleted.
     Mode(&'static str),
     MergeManifests,
     Expire {
@@ -31,21 +31,21 @@ pub(crate) enum ModelStep {
     Tag,
     DropTag,
     RollBack,
-    /// Onto a branch; then `main` takes it over, or the branch is dropped.
+    /// Writes to a branch. Then `main` is moved to it, or the branch is dropped.
     Audit {
         write: Write,
         publish: bool,
     },
-    /// Both are made of the same state of the table; one commits after the other. With `expire` the snapshot that they were
-    /// made of expires in between.
+    /// Prepares both changes on the same state of the table and commits one after the other. With `expire`, the
+    /// snapshot of that state expires in between.
     Race {
         first: Box<ModelStep>,
         second: Box<ModelStep>,
         expire: bool,
     },
-    /// Appends that commit at the same time.
+    /// Appends that commit concurrently.
     Crowd(Vec<Write>),
-    /// The answer to the commit is lost.
+    /// The commit of the step fails, or its response is lost.
     Lost(Fault, Box<ModelStep>),
 }
 
@@ -80,7 +80,7 @@ impl CityStep {
     ];
 }
 
-/// Rows that are meant, by a column's id so that a rename changes nothing.
+/// Selects rows. Columns are given by id, so that renames have no effect.
 #[derive(Debug, Clone)]
 pub(crate) enum RowPredicate {
     Below(i64),
@@ -121,7 +121,7 @@ impl RowPredicate {
 }
 
 impl Write {
-    /// The rows that it brings.
+    /// Returns the rows that the step inserts.
     pub(crate) fn rows(&self) -> &[(i64, Row)] {
         match self {
             Write::Append { rows } | Write::Upsert { rows } | Write::Overwrite { rows, .. } => rows,
@@ -129,7 +129,7 @@ impl Write {
         }
     }
 
-    /// What becomes of the content.
+    /// Applies the step to the content.
     pub(crate) fn apply(&self, content: &mut Content) {
         if let Write::Delete { which } | Write::Overwrite { which, .. } = self {
             content.rows.retain(|id, row| !which.holds(*id, row));
@@ -186,7 +186,7 @@ impl ModelColumnType {
     }
 }
 
-/// Draws steps. The same seed draws the same.
+/// Draws random steps. The same seed draws the same steps.
 pub(crate) struct Dice {
     rng: TestRng,
     next_key: i64,
@@ -249,14 +249,14 @@ impl Dice {
         }
     }
 
-    /// Two cities, for steps that touch no common file if the table is partitioned by city.
+    /// Draws two cities, for steps that share no file if the table is partitioned by city.
     pub(crate) fn two_cities(&mut self) -> [&'static str; 2] {
         let first = self.below(CITIES.len());
         let second = (first + 1 + self.below(CITIES.len() - 1)) % CITIES.len();
         [CITIES[first], CITIES[second]]
     }
 
-    /// New rows of a city.
+    /// Draws new rows of a city.
     pub(crate) fn city_rows(&mut self, content: &Content, city: &str) -> Vec<(i64, Row)> {
         let mut rows = self.rows(content);
         rows.iter_mut().for_each(|(_, row)| drop(row.insert(content.columns[0].id, city.to_owned())));
@@ -271,7 +271,7 @@ impl Dice {
         let one = self.of(&there);
         ModelStep::Write(match kind {
             CityStep::Compact => {
-                // A share has whole partitions.
+                // A share consists of whole partitions.
                 let share = Share { number: self.below(2) as u32, of: 2 };
                 return ModelStep::Compact(Compaction::new().min_files(2).share(share));
             }
@@ -295,7 +295,7 @@ impl Dice {
         let compaction = Compaction::new().min_files(2 + self.below(3));
         ModelStep::Compact(match self.below(3) {
             0 => compaction,
-            // Deletes that stay beside their files, and files that wait for the next time.
+            // Some compactions leave deletes in place, and some leave files for a later one.
             1 => compaction.ignore_deletes(),
             _ => compaction.min_deletes(2).max_bytes(3_000),
         })
@@ -318,7 +318,7 @@ impl Dice {
             6..9 => Write::Delete { which: self.which(content) },
             _ => {
                 let (which, mut rows) = (self.which(content), self.rows(content));
-                // Rows that come are of those that go, or others could not tell what is replaced.
+                // New rows satisfy the predicate. Otherwise other writers could not know what is replaced.
                 if let RowPredicate::Is { column, value, .. } = &which {
                     rows.iter_mut().for_each(|(_, row)| drop(row.insert(*column, value.clone())));
                 } else {
@@ -376,7 +376,7 @@ impl Dice {
     fn evolve(&mut self, content: &Content) -> Option<Evolve> {
         self.next_column += 1;
         let id = self.next_column;
-        // The first column is a partition now and then: it is neither dropped nor widened.
+        // The first column may be a partition column, so it is neither dropped nor widened.
         let column = self.of(content.columns.get(1..).unwrap_or_default());
         match self.below(6) {
             0 | 1 => {
@@ -401,7 +401,7 @@ impl Dice {
     }
 }
 
-/// Rows as a batch has them.
+/// Returns the rows as text with all columns of the content.
 pub(crate) fn texts(content: &Content, rows: &[(i64, Row)]) -> Rows {
     let text = |(id, row): &(i64, Row)| {
         let columns = content.columns.iter().map(|column| row.get(&column.id).cloned());

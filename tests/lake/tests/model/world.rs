@@ -1,4 +1,4 @@
-//! A table, what it should hold, and what is done to both.
+//! A table, its expected content, and the steps that are applied to both.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -25,7 +25,7 @@ pub(crate) struct World {
     catalog: Arc<MemoryCatalog>,
     name: TableName,
     content: Content,
-    /// What each snapshot held when it was made.
+    /// Content of each snapshot when it was committed.
     seen: BTreeMap<i64, Content>,
     tags: BTreeMap<String, i64>,
     folder: tempfile::TempDir,
@@ -34,11 +34,11 @@ pub(crate) struct World {
     /// Number of expiries of a snapshot that a planned query had not read yet.
     pub(crate) expiries_beside_reader: usize,
     pub(crate) dice: Dice,
-    /// What was done, for whoever reads a failure.
+    /// Steps so far, printed on failure.
     pub(crate) trace: Vec<String>,
 }
 
-/// What a commit does to the content.
+/// The effect of a commit on the content.
 #[derive(Clone)]
 enum Effect {
     None,
@@ -47,7 +47,7 @@ enum Effect {
 }
 
 impl World {
-    /// With an empty table, which `partition` divides at first.
+    /// Creates an empty table, initially partitioned by `partition`.
     pub(crate) async fn new(seed: u64, partition: Option<(&str, Transform)>) -> LakeResult<Self> {
         let folder = tempfile::Builder::new().prefix("orch-model-").tempdir().unwrap();
         let warehouse = format!("file://{}", folder.path().display());
@@ -139,7 +139,7 @@ impl World {
         Ok(())
     }
 
-    /// The files of a step, and what it does once it is committed.
+    /// Prepares the change of a step, and returns it with its effect on the content after the commit.
     async fn prepare(&self, step: &ModelStep, table: &Table) -> LakeResult<(Change, Effect)> {
         let (change, effect) = match step {
             ModelStep::Write(write) => (self.write(write, table).await?, Effect::Write(write.clone())),
@@ -147,7 +147,7 @@ impl World {
             ModelStep::Compact(compaction) => (table.compact(compaction).await?, Effect::None),
             other => unreachable!("{other:?} does not race"),
         };
-        // One that found nothing to do was done when it looked.
+        // An empty change has no effect.
         let effect = if change.is_empty() { Effect::None } else { effect };
         Ok((change, effect))
     }
@@ -186,7 +186,7 @@ impl World {
         Ok(())
     }
 
-    /// Write, audit, publish.
+    /// Writes to a branch, checks it, and publishes or drops it.
     async fn audit(&mut self, write: &Write, publish: bool, table: &Table) -> LakeResult<()> {
         if table.current_snapshot().is_none() {
             return Ok(());
@@ -209,10 +209,11 @@ impl World {
         Ok(())
     }
 
-    /// Returns whether the second had to commit, because it touches nothing that the first touches, and both changed something.
+    /// Returns true if the second change had to commit because it is separate from the first, and neither change is
+    /// empty.
     async fn race(&mut self, one: &ModelStep, other: &ModelStep, expire: bool) -> LakeResult<bool> {
         let table = self.table().await?;
-        // Planned, with no file opened.
+        // The scan is planned, but has opened no file.
         let reader = table.scan().stream().await?;
         let planned = self.content.printed();
         let (first, effect) = self.prepare(one, &table).await?;
@@ -229,7 +230,7 @@ impl World {
         }
         match (second.commit(&self.lake).await, one, later) {
             (Ok(committed), ModelStep::Evolve(evolve), Effect::Write(write)) => {
-                // It found its rows before the columns changed.
+                // The write selected its rows before the columns changed.
                 self.content = before;
                 write.apply(&mut self.content);
                 evolve.apply(&mut self.content);
@@ -255,10 +256,11 @@ impl World {
         Ok(is_counted)
     }
 
-    /// Appends to two cities, and lets a step in one of them race with a step in the other. Returns what [`Self::race`] returns.
+    /// Appends to two cities, and lets a step in one of them race with a step in the other. Returns the result of
+    /// [`Self::race`].
     pub(crate) async fn race_in_two_cities(&mut self, kinds: [CityStep; 2], expire: bool) -> LakeResult<bool> {
         let cities = self.dice.two_cities();
-        // Two files of each city are worth a compaction.
+        // A compaction needs two files of each city.
         for _ in 0..2 {
             let appends = cities.map(|city| self.dice.city_rows(&self.content, city));
             self.act(&ModelStep::Write(Write::Append { rows: appends.concat() })).await?;
@@ -285,7 +287,7 @@ impl World {
             committed.push(committing?);
             write.apply(&mut self.content);
         }
-        // In which order they came is their sequence; only what the last one saw is known to be all of it.
+        // Sequence numbers show the order of the commits. Only the last snapshot is known to contain all rows.
         let sequence = |committed: &&Committed| {
             let id = committed.snapshot_id.unwrap_or_default();
             committed.table.metadata().snapshot_by_id(id).map(|snapshot| snapshot.sequence_number())
@@ -296,7 +298,7 @@ impl World {
         Ok(())
     }
 
-    /// A lost answer is found out about; a commit that was not done is done.
+    /// Commits a step although the swap fails or its response is lost: the writer retries, or finds its commit.
     async fn lost(&mut self, fault: Fault, step: &ModelStep, table: &Table) -> LakeResult<()> {
         let (change, effect) = self.prepare(step, table).await?;
         self.catalog.lose(fault);
@@ -306,7 +308,7 @@ impl World {
         Ok(())
     }
 
-    /// Removes what nobody reaches, and looks whether that is all that is left and nothing that is needed.
+    /// Removes orphans, and checks that exactly the referenced files are left.
     pub(crate) async fn clean(&mut self) -> LakeResult<()> {
         self.lake.remove_orphans(&self.name, &Orphans::new().nobody_writes(), far()).await?;
         let table = self.table().await?;
@@ -344,7 +346,7 @@ impl World {
         Ok(())
     }
 
-    /// Every snapshot that is still there reads as it did, and every tag.
+    /// Checks that every remaining snapshot and every tag reads as it did before.
     pub(crate) async fn check_all(&self) -> LakeResult<()> {
         for id in self.live().await? {
             self.check_snapshot(id).await?;
@@ -360,12 +362,13 @@ impl World {
     }
 }
 
-/// After everything that a test does.
+/// Returns a timestamp after everything that a test does.
 fn far() -> chrono::DateTime<chrono::Utc> {
     chrono::DateTime::from_timestamp(4_000_000_000, 0).unwrap()
 }
 
-/// What the table needs, found by reading it as the specification says and not as orch does.
+/// Returns the paths of the files that the table needs, found by following the Iceberg specification and not orch's
+/// code.
 async fn reached(table: &Table) -> LakeResult<BTreeSet<String>> {
     let (iceberg, metadata) = (table.iceberg(), table.metadata());
     let mut paths: BTreeSet<String> = metadata.metadata_log().iter().map(|log| log.metadata_file.clone()).collect();

@@ -1,4 +1,4 @@
-//! Queries that ask for the present time, and the order of nulls: both mean what they mean in Spark.
+//! Queries that use the current time, and the order of nulls. Both must behave as in Spark.
 
 use crate::world::{World, named, world};
 use arrow::array::TimestampMicrosecondArray;
@@ -107,13 +107,13 @@ fn texts(values: &[&str]) -> ArrayRef {
     Arc::new(StringArray::from(values.to_vec()))
 }
 
-/// So many hours from now, without a time zone.
+/// Returns timestamps without time zone, given in hours from now.
 fn hours(values: &[i64]) -> ArrayRef {
     let at = values.iter().map(|hours| (now() + Duration::hours(*hours)).timestamp_micros());
     Arc::new(TimestampMicrosecondArray::from_iter_values(at))
 }
 
-/// So many days ago.
+/// Returns dates, given in days before today.
 fn days(values: &[i64]) -> ArrayRef {
     let epoch = NaiveDate::default();
     let day = |ago: &i64| (now().date_naive() - Duration::days(*ago) - epoch).num_days() as i32;

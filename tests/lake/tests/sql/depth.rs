@@ -1,4 +1,4 @@
-//! The depth of a query is bounded.
+//! Deeply nested queries must not exhaust the stack.
 
 use crate::world::world;
 use orch_store::lake_view::{MOST_SQL_BYTES, QueryLimits};
@@ -20,10 +20,10 @@ async fn queries_at_the_bound_of_their_depth_are_planned_and_run() {
     }
 }
 
-/// Given to the process that runs the queries, beside the name of its test.
+/// Argument of the child process that runs the queries, next to the name of its test.
 const CHILD: &str = "in-a-process-of-its-own";
 
-/// What a query is made of: a head, an opening piece many times, a middle, a closing piece as many times, and a tail.
+/// Parts of a query: head, opening part (repeated), middle, closing part (repeated as often), and tail.
 const KINDS: [[&str; 5]; 46] = [
     ["select 1", "+1", "", "", ""],
     ["select 1", "*1", "", "", ""],
@@ -90,7 +90,7 @@ async fn no_text_overflows_a_stack_however_long_its_chains_are() {
 
 const ALL_ASKED: &str = "all kinds were asked";
 
-/// Whether it answers or refuses does not matter here, only that it does, and that the next one is answered, too.
+/// Each query may succeed or be rejected, but it must return, and the next query must succeed.
 async fn ask_all_kinds() {
     let world = world().await;
     let limits = QueryLimits { time: Duration::from_secs(20), ..QueryLimits::default() };

@@ -1,4 +1,4 @@
-//! Numbers that do not fit their type are an error, never another number.
+//! Numeric overflow is an error and never returns a wrong number.
 
 use crate::world::{World, world};
 use orch_store::lake_view::LakeError;
@@ -9,7 +9,7 @@ const MOST: &str = "9223372036854775807";
 async fn whole_numbers_that_do_not_fit_are_refused() {
     let world = World::with_orders().await;
     for sql in [
-        // Of constants, which are computed before the query runs.
+        // Constants, which are computed before the query runs.
         format!("select {MOST} + 1"),
         format!("select -{MOST} - 2"),
         format!("select {MOST} * 2"),
@@ -20,7 +20,7 @@ async fn whole_numbers_that_do_not_fit_are_refused() {
         "select cast(1e30 as bigint)".into(),
         "select cast(127 as tinyint) + cast(1 as tinyint)".into(),
         "select cast(0 as int unsigned) - cast(1 as int unsigned)".into(),
-        // Of columns.
+        // Columns.
         format!("select id + {MOST} from retail.orders order by 1"),
         format!("select id from retail.orders where id * {MOST} > 1"),
         format!("select -(id - {MOST} - 1) from retail.orders where id = 0"),
@@ -28,7 +28,7 @@ async fn whole_numbers_that_do_not_fit_are_refused() {
         format!("select count(*) from retail.orders a join retail.orders b on a.id * {MOST} = b.id"),
         format!("select max(id) over (order by id * {MOST}) from retail.orders"),
         format!("select id from retail.orders where id in (select b.id * {MOST} from retail.orders b)"),
-        // Of sums: of all rows, of groups, of different values, of windows.
+        // Sums over all rows, groups, distinct values and windows.
         format!("select sum(id + {MOST} - 899) from retail.orders"),
         format!("select state, sum(id + {MOST} - 899) from retail.orders group by 1"),
         format!("select sum(distinct id + {MOST} - 899) from retail.orders"),

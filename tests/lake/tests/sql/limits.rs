@@ -1,4 +1,4 @@
-//! Queries end: by rows, bytes, time and memory, and when somebody says so.
+//! Limits of queries: rows, bytes, time, memory and cancellation.
 
 use crate::world::{World, world_with};
 use orch_lake_sql::SqlLimits;
@@ -6,7 +6,7 @@ use orch_store::lake_view::{LakeError, LakeView as _, Query, QueryLimits};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-/// Computes for minutes, without anything to read.
+/// A query that computes for minutes without reading any data.
 const ENDLESS: &str = "select count(*) from generate_series(1, 3000000) a, generate_series(1, 3000000) b \
                        where a.value * b.value % 7 = 3";
 

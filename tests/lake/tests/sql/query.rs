@@ -1,4 +1,4 @@
-//! What queries answer, and how much of a table they open for it.
+//! Results of queries, and the number of files that they open.
 
 use crate::world::{World, commit, named, orders};
 use iceberg::TableUpdate;
@@ -11,7 +11,8 @@ use serde_json::json;
 #[tokio::test]
 async fn sums_are_exact_to_the_cent() {
     let world = World::with_orders().await;
-    // Of the ids 0 to 899, a third each: 300 orders, and (0 + 3 + … + 897) = 134,550 cents, 300 and 600 more.
+    // The ids 0 to 899 are divided evenly among three states: 300 orders each, with 0 + 3 + … + 897 = 134,550 cents
+    // in the first state, and 300 and 600 cents more in the other two.
     let by_state = "select state, count(*), sum(amount), min(day), max(id) from retail.orders group by 1 order by 1";
     assert_eq!(
         world.lines(by_state).await,
@@ -57,18 +58,18 @@ async fn files_that_cannot_hold_a_row_of_the_answer_are_not_opened() {
     ] {
         let answer = world.ask(&format!("select id from retail.orders where {condition}")).await;
         let answer = answer.unwrap_or_else(|error| panic!("{condition}: {error}"));
-        // Rows are cut at a thousand, files are not.
+        // The result is cut after 1,000 rows, but all matching files are opened.
         assert_eq!((answer.rows.len(), answer.seen.of_files), (rows.min(1_000), 6), "{condition}");
         assert_eq!(answer.seen.files, files, "{condition}");
     }
     let plan = world.lines("explain select sum(amount) from retail.orders where state = 'NY' and id < 100").await;
     let plan = plan.join("\n");
     assert!(plan.contains("files=1/6") && plan.contains("columns=[id, state, amount]"), "{plan}");
-    // The manifests know how many rows there are.
+    // Manifests contain row counts, so no file needs to be opened.
     let plan = world.lines("explain select count(*) from retail.orders").await.join("\n");
     assert!(!plan.contains("files=6/6, snapshot") || plan.contains("PlaceholderRowExec"), "{plan}");
     assert_eq!(world.lines("select count(*) from retail.orders").await, ["1800"]);
-    // The first file is enough.
+    // The first file contains enough rows.
     assert_eq!(world.ask("select * from retail.orders limit 5").await.expect("five").seen.files, 1);
 }
 
@@ -151,7 +152,7 @@ async fn tables_are_listed_and_described() {
         ("SHOW TABLES FROM retail LIKE 'o%'", &["orders"]),
         ("SELECT count(iceberg.retail.orders.id) FROM iceberg.retail.orders", &["900"]),
         ("SELECT count(*) FROM iceberg.retail.orders a JOIN lake.retail.orders b ON a.id = b.id", &["900"]),
-        // It is one lake with two names.
+        // Both names refer to the same lake, so the table is listed once.
         ("SELECT count(*) FROM iceberg.information_schema.tables WHERE table_name = 'orders'", &["1"]),
     ] {
         assert_eq!(world.lines(sql).await, lines, "{sql}");

@@ -1,4 +1,4 @@
-//! Tables as they were: by snapshot, by time, by branch or tag; and what is known about them as tables.
+//! Tables at earlier states: by snapshot, time, branch or tag. Also the metadata tables.
 
 use crate::world::{World, commit, named, orders};
 use arrow::array::RecordBatch;
@@ -73,13 +73,13 @@ async fn nulls_are_counted_by_column_and_snapshot() {
     let name = named("retail.orders");
     let columns = Columns::new().add("note", Type::Primitive(PrimitiveType::String));
     let table = world.lake.evolve(&name, columns).await.expect("a column can be added");
-    // What was written before the column has no value of it.
+    // Files written before the column was added have only nulls in it.
     commit(&world.lake, &table, orders(900..930)).await;
     let lines = ["id 0 900", "note 900 900", "id 0 930", "note 930 930"];
     let asked = "select column_name, nulls, rows from retail.\"orders$nulls\" where column_name in ('id', 'note') \
                  order by rows, column_name";
     assert_eq!(world.lines(asked).await, lines);
-    // The state of a snapshot, and of those before it.
+    // The metadata of a snapshot covers this snapshot and its ancestors.
     let first = table.current_snapshot().expect("there is one").snapshot_id();
     let then = format!("select count(distinct snapshot_id) from retail.\"orders$nulls\" for version as of {first}");
     assert_eq!(world.lines(&then).await, ["1"]);

@@ -1,4 +1,4 @@
-//! The lake as its pages see it.
+//! The data behind the lake pages.
 
 use crate::world::{World, commit, named, orders};
 use orch_store::lake_view::{FileKind, LakeError, LakePage, LakeView as _, TableId};

@@ -1,4 +1,4 @@
-//! A lake with orders, and somebody who asks.
+//! A lake with orders, and SQL access to it.
 
 use arrow::array::{ArrayRef, Date32Array, Decimal128Array, Int64Array, RecordBatch, StringArray};
 use iceberg::spec::{PrimitiveType, Transform};
@@ -15,9 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) struct World {
     pub(crate) folder: TempDir,
-    /// For writing.
+    /// Used for writing.
     pub(crate) lake: Lake,
-    /// For looking.
+    /// Used for reading.
     pub(crate) sql: Arc<SqlLake>,
     _db: TestDb,
 }
@@ -44,7 +44,8 @@ pub(crate) async fn world_with(limits: SqlLimits) -> World {
 }
 
 impl World {
-    /// `retail.orders`, by state: 300 orders of each of three states, in three files, with the cents of their ids.
+    /// Creates `retail.orders`, partitioned by state: 300 orders in each of three states, in three files. The amount
+    /// in cents is the id.
     pub(crate) async fn with_orders() -> World {
         let world = world().await;
         world.fill().await;
@@ -66,7 +67,7 @@ impl World {
         collect_answer(self.sql.query(query, CancellationToken::new()).await?, began).await
     }
 
-    /// The rows of a query that must go well, a line for each: cells with a space between.
+    /// Returns the rows of a query that must succeed, one line per row with cells separated by spaces.
     pub(crate) async fn lines(&self, sql: &str) -> Vec<String> {
         let answer = self.ask(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
         let text = |cell: &serde_json::Value| cell.as_str().map_or_else(|| cell.to_string(), Into::into);
@@ -95,7 +96,7 @@ pub(crate) fn definition() -> TableDef {
         .partition("state", Transform::Identity)
 }
 
-/// Orders of CA, NY and TX in turn; the day is the id in tens, the amount the id in cents.
+/// Returns orders of CA, NY and TX in turn. Ten consecutive ids share a day, and the amount in cents is the id.
 pub(crate) fn orders(ids: std::ops::Range<i64>) -> RecordBatch {
     let states = ids.clone().map(|id| ["CA", "NY", "TX"][(id % 3) as usize]);
     let amount = Decimal128Array::from_iter_values(ids.clone().map(i128::from)).with_precision_and_scale(10, 2);

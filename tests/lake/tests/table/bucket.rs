@@ -1,4 +1,4 @@
-//! A warehouse in a bucket: the same tables behind the S3 protocol.
+//! Tables with a warehouse in a bucket, accessed over the S3 protocol.
 
 use crate::world::{by_state, named, orders, rows_of};
 use orch_lake::bucket::Options;
@@ -41,7 +41,7 @@ async fn tables_in_buckets_are_maintained_too() {
         table = table.append(rows).await.unwrap().commit(&lake).await.unwrap().table;
     }
     table = table.delete(Filter::eq("id", 2)).await.unwrap().commit(&lake).await.unwrap().table;
-    // What is written and never committed.
+    // These files are written and never committed.
     drop(table.append(orders(&[(99, "TX", 1, 1)])).await.unwrap());
     let before = rows_of(&table).await;
     let data = || files_below(&server.folder().join("lake/warehouse/retail/orders/data"));

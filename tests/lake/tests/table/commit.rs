@@ -1,4 +1,5 @@
-//! Commits: once and whole, whoever dies, whatever answer is lost, also as a part of a larger transaction.
+//! Commits are atomic and applied once, even if a process dies or a response is lost. They can also be part of a
+//! larger transaction.
 
 use crate::world::{named, open, orders, rows_of, world};
 use async_trait::async_trait;
@@ -23,7 +24,7 @@ async fn eight_writers_append_at_once_and_each_row_is_there_once() {
     world.orders().await;
     let mut writers = JoinSet::new();
     for writer in 0..8_i64 {
-        // Each as a process of its own: nothing is shared but Postgres and the folder.
+        // Each writer behaves like a separate process: only Postgres and the folder are shared.
         let lake = open(&world.db, &world.folder);
         writers.spawn(async move {
             for round in 0..4 {
@@ -45,12 +46,12 @@ async fn eight_writers_append_at_once_and_each_row_is_there_once() {
     assert_eq!(world.files("-m0.avro"), 32, "what lost a race was cleaned up");
 }
 
-/// A catalog that loses answers: the commit is done, and the caller sees a broken connection.
+/// A catalog that loses responses, so that the caller sees a broken connection.
 #[derive(Debug)]
 struct Lossy {
     inner: PgCatalog,
     losses: AtomicU32,
-    /// Whether the statement is carried out before its answer is lost.
+    /// True if the statement is executed before its response is lost.
     done: bool,
 }
 
@@ -116,12 +117,12 @@ async fn a_key_commits_once_however_often_it_is_tried() {
     let world = world().await;
     let table = world.orders().await;
     for round in 0..3 {
-        // Each try writes its files anew, from whatever state it found.
+        // Each try writes its files again, based on the state that it finds.
         let base = if round == 1 { table.clone() } else { table.refresh().await.unwrap() };
         let change = base.append(orders(&[(1, "CA", 1, 1)])).await.unwrap().once("2024-05-01/orders");
         let committed = change.commit(&world.lake).await.unwrap();
         assert_eq!(committed.already, round > 0);
-        // Others commit in between.
+        // Another writer commits in between.
         let other = committed.table.append(orders(&[(10 + round, "CA", 1, 1)])).await.unwrap();
         other.commit(&world.lake).await.unwrap();
     }
@@ -170,14 +171,14 @@ async fn a_step_is_laid_onto_what_others_committed_meanwhile() {
     let error = step.run(&mut transaction).await.unwrap_err();
     assert!(error.downcast_ref::<Outdated>().is_some(), "{error:#}");
     transaction.rollback().await.unwrap();
-    // The second time is as after a commit whose answer was lost.
+    // The second iteration simulates a retry after a commit whose response was lost.
     for _ in 0..2 {
         step.prepare().await.unwrap();
         let mut transaction = pool.begin().await.unwrap();
         step.run(&mut transaction).await.unwrap();
         transaction.commit().await.unwrap();
     }
-    // Whoever comes anew reads the files, not what this process remembers.
+    // A newly opened lake reads the files, not the cache of this process.
     let table = open(&world.db, &world.folder).table(&named("retail.orders")).await.unwrap();
     assert_eq!(rows_of(&table).await.len(), 2);
     assert_eq!(world.files("-m0.avro"), 2, "what was staged in vain is removed");
@@ -271,7 +272,7 @@ async fn a_catalog_in_another_database_is_refused_before_work_begins() {
         );
         assert!(matches!(TaskError::from(error), TaskError::Fatal { .. }), "no other try could end otherwise");
     }
-    // Asked as another user, by another session and another time zone.
+    // The identity must not depend on the user, the session or the time zone.
     let mut db = world.db.connect().await;
     sqlx::raw_sql("set time zone 'Asia/Tokyo'; set role orch_lake").execute(&mut db).await.unwrap();
     let home = identity(&mut db).await.unwrap();
@@ -291,7 +292,7 @@ async fn many_small_manifests_are_merged() {
     let list = table.iceberg().manifest_list_reader(snapshot).load().await.unwrap();
     assert!(list.entries().len() <= 5, "{} manifests", list.entries().len());
     assert_eq!(rows_of(&table).await.len(), 12);
-    // What came before is still told apart: a delete of an early file finds it.
+    // Merged manifests still keep the files apart: a delete finds an early file.
     let change = table.delete(orch_lake::Filter::eq("id", 0)).await.unwrap();
     let table = change.commit(&world.lake).await.unwrap().table;
     assert_eq!(rows_of(&table).await.len(), 11);

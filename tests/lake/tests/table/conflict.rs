@@ -1,4 +1,4 @@
-//! Two writers on one table: what may go on beside the other, and what is told that the table has changed.
+//! Two writers on one table: which changes can both commit, and which are reported as conflicts.
 
 use crate::world::{World, by_state, definition, many, orders, world};
 use chrono::DateTime;
@@ -12,7 +12,8 @@ async fn filled(world: &World, definition: orch_lake::TableDef) -> Table {
     change.commit(&world.lake).await.expect("nobody else is there").table
 }
 
-/// Commits both, made on the same state; says what became of the second.
+/// Commits two changes that are based on the same state. Returns the number of retries of the second, or the reason
+/// of its conflict.
 async fn both(world: &World, first: Change, second: Change) -> Result<u32, String> {
     first.commit(&world.lake).await.expect("nobody was faster than the first");
     match second.commit(&world.lake).await {
@@ -74,7 +75,7 @@ async fn work_on_other_partitions_goes_on() {
     assert_eq!(rows, ["2 NY 1970-01-12 2.50", "8 TX 1970-01-02 0.01", "9 CA 1970-01-02 0.01"]);
 }
 
-/// Files of expired snapshots do not count as new.
+/// Files of expired snapshots do not count as new files.
 #[tokio::test]
 async fn work_on_other_partitions_goes_on_after_an_expiry() {
     let world = world().await;
@@ -96,7 +97,7 @@ async fn work_on_other_partitions_goes_on_after_an_expiry() {
 async fn two_overwrites_of_one_partition_contradict_each_other() {
     let world = world().await;
     let table = filled(&world, by_state()).await;
-    // A partition that was not there before: nothing is removed, and yet both cannot be right.
+    // The partition did not exist before: neither change removes anything, and yet they conflict.
     let first = table.overwrite_partitions(orders(&[(9, "WA", 1, 1)])).await.unwrap();
     let second = table.overwrite_partitions(orders(&[(8, "WA", 1, 1)])).await.unwrap();
     let why = both(&world, first, second).await.unwrap_err();
@@ -108,7 +109,7 @@ async fn upserts_of_other_keys_go_on_and_of_the_same_keys_do_not() {
     for mode in ["copy-on-write", "merge-on-read"] {
         let world = world().await;
         let table = filled(&world, definition().property("write.merge.mode", mode)).await;
-        // New keys that lie between each other: no bounds tell them apart.
+        // The ranges of the new keys overlap, so column bounds cannot separate them.
         let first = table.upsert(&[], orders(&[(10, "CA", 1, 1), (12, "CA", 1, 1)])).await.unwrap();
         let second = table.upsert(&[], orders(&[(11, "CA", 1, 2), (13, "CA", 1, 2)])).await.unwrap();
         let third = table.upsert(&[], orders(&[(12, "CA", 1, 3)])).await.unwrap();
@@ -131,7 +132,7 @@ async fn a_delete_of_rows_in_a_file_that_is_rewritten_is_not_lost() {
     assert!(why.contains("were deleted"), "{why}");
     table = table.refresh().await.unwrap();
     assert_eq!(table.count().await.unwrap(), 30_002);
-    // The other way round the file is gone into which the position points.
+    // In the opposite order, the data file that the position delete references is gone.
     let world = crate::world::world().await;
     let table = world.table("retail.orders", definition()).await;
     let table = table.append(many(100, 30_000)).await.unwrap().commit(&world.lake).await.unwrap().table;

@@ -1,5 +1,5 @@
-//! Equality deletes, as Flink and other engines write them: orch reads a table that has them as the specification says, and its own
-//! writes and maintenance keep the deleted rows deleted.
+//! Equality deletes, as Flink and other engines write them. orch reads tables with such deletes as the specification
+//! requires, and its own writes and maintenance keep the deleted rows deleted.
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
 use crate::world::{World, by_state, definition, rows_of, world};
@@ -29,7 +29,7 @@ use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// Rows of the table: a line with a cell for each column, `-` for null. Missing cells at the end are null.
+/// Returns rows of the table from lines with a cell for each column; `-` is null. Missing cells at the end are null.
 fn lines(table: &Table, lines: &[&str]) -> RecordBatch {
     let schema = table.arrow_schema().unwrap();
     let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
@@ -46,7 +46,8 @@ async fn append(world: &World, table: &Table, rows: &[&str]) -> Table {
     change.commit(&world.lake).await.unwrap().table
 }
 
-/// Writes an equality delete file: each row deletes the rows with the same values in `columns`. It has the partition spec `spec_id`.
+/// Writes an equality delete file with the partition spec `spec_id`. Each row deletes the rows with the same values
+/// in `columns`.
 async fn delete_file(table: &Table, columns: &[&str], spec_id: i32, partition: Struct, rows: &[&str]) -> File {
     let metadata = table.metadata();
     let ids = columns.iter().map(|column| table.schema().field_id_by_name(column).unwrap()).collect();
@@ -68,7 +69,7 @@ async fn delete_file(table: &Table, columns: &[&str], spec_id: i32, partition: S
     File { data, spec_id }
 }
 
-/// A change with an equality delete file and new rows, as a checkpoint of Flink commits both.
+/// Returns a change with an equality delete file and new rows, like a Flink checkpoint.
 async fn checkpoint(table: &Table, columns: &[&str], deleted: &[&str], added: &[&str]) -> Change {
     let mut change = table.append(lines(table, added)).await.unwrap();
     let spec_id = table.metadata().default_partition_spec_id();
@@ -81,7 +82,8 @@ async fn delete(world: &World, table: &Table, columns: &[&str], deleted: &[&str]
     checkpoint(table, columns, deleted, &[]).await.commit(&world.lake).await.unwrap().table
 }
 
-/// Checks the rows, every count, and that a scan finds them without the columns that the deletes compare.
+/// Checks the rows and all counts, and that a scan is correct if it does not select the columns that the deletes
+/// compare.
 async fn check(table: &Table, expected: &[&str]) {
     let (mut found, mut wanted) = (rows_of(table).await, expected.to_vec());
     found.sort();
@@ -95,7 +97,7 @@ async fn check(table: &Table, expected: &[&str]) {
     assert_eq!(scan.iter().map(RecordBatch::num_rows).sum::<usize>(), expected.len());
 }
 
-/// The rows that a SQL query returns, a line for each.
+/// Returns the rows of a SQL query, one line per row.
 async fn query(world: &World, sql: &str) -> Vec<String> {
     let (lake, place) = (world.lake.clone(), world.folder.path().display().to_string());
     let opened = async move { Ok(Opened { lake, place }) };
@@ -126,7 +128,7 @@ async fn a_delete_applies_to_the_rows_before_it_and_to_no_later_ones() {
     assert_eq!(query(&world, "select id from retail.orders where state = 'CA' limit 5").await, [""; 0]);
 }
 
-/// A null in the delete matches null alone, and a value matches no null.
+/// A null in the delete matches only null, and a value matches no null.
 #[tokio::test]
 async fn null_equals_null_and_nothing_else() {
     let world = world().await;
@@ -153,7 +155,7 @@ async fn a_delete_by_two_columns_compares_both() {
     assert_eq!(query(&world, "select id from retail.orders where state is null").await, ["1"]);
 }
 
-/// Files that are older than a column have null in it.
+/// Files that are older than a column contain only nulls in it.
 #[tokio::test]
 async fn a_delete_by_a_column_that_older_files_lack_keeps_their_rows() {
     let world = world().await;
@@ -288,7 +290,8 @@ async fn a_delete_that_another_writer_commits_meanwhile_is_not_lost() {
     let table = append.commit(&world.lake).await.unwrap().table;
     check(&table, &["2 OR - -", "3 TX - -"]).await;
 
-    // An upsert that only notes positions replaces no file: its row comes after the delete.
+    // A merge-on-read upsert replaces no data file, so it does not conflict with the delete, and its row is newer
+    // than the delete.
     let noted = Properties::new().set("write.merge.mode", "merge-on-read");
     let table = world.lake.evolve(table.name(), noted).await.unwrap();
     let table = self::append(&world, &table, &["4 CA", "5 CA"]).await;
@@ -298,7 +301,7 @@ async fn a_delete_that_another_writer_commits_meanwhile_is_not_lost() {
     check(&table, &["2 OR - -", "3 TX - -", "4 WA - -"]).await;
 }
 
-/// A scan that may hold few keys reads its files several times, and returns each row once.
+/// A scan with little memory for keys reads its files several times, and still returns each row once.
 #[tokio::test]
 async fn more_keys_than_a_scan_may_hold_delete_the_same_rows() {
     let world = world().await;

@@ -1,5 +1,4 @@
-//! Tables of the lake, on a real Postgres and a folder: every write, what other writers do meanwhile, and what is left when
-//! an answer is lost.
+//! Tables of the lake on a real Postgres and a folder: every kind of write, concurrent writers, and lost responses.
 
 mod bucket;
 mod commit;

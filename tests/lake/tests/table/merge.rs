@@ -1,4 +1,4 @@
-//! Tables merged by shares that know nothing of each other: what they leave is what one upsert leaves.
+//! Merges in independent shares must have the same result as one upsert.
 
 use crate::world::{Order, World, by_state, definition, many, named, orders, rows_of, world};
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
@@ -16,13 +16,13 @@ async fn appended(world: &World, mut table: Table, batches: &[RecordBatch]) -> T
     table
 }
 
-/// Orders of these ids that no other function makes.
+/// Returns orders with these ids, and values that no other function creates.
 fn changed(ids: impl Iterator<Item = i64>) -> RecordBatch {
     let rows: Vec<Order<'_>> = ids.map(|id| (id, "WA", 1, 7)).collect();
     orders(&rows)
 }
 
-/// A table whose files overlap, one that begins beyond, and one with deletes.
+/// Creates a table with overlapping files, one file beyond their key range, and deletes.
 async fn target(world: &World, name: &str, definition: TableDef) -> Table {
     let table = world.table(name, definition).await;
     let odd = (1..200).step_by(2).map(|id| (id, "TX", 2, i128::from(id))).collect::<Vec<Order<'_>>>();
@@ -32,7 +32,8 @@ async fn target(world: &World, name: &str, definition: TableDef) -> Table {
     deleted.commit(&world.lake).await.expect("no other writer is there").table
 }
 
-/// The new rows: more of them beyond the keys of the other table, before its first and between its files.
+/// Creates a table of new rows. Some keys are before the first key of the target, between its files, or beyond its
+/// last.
 async fn source(world: &World, batches: &[RecordBatch]) -> Table {
     appended(world, world.table("staging.orders", definition()).await, batches).await
 }
@@ -41,7 +42,8 @@ fn news() -> [RecordBatch; 4] {
     [changed(-5..3), changed((100..250).step_by(3)), changed((101..330).step_by(3)), changed(490..520)]
 }
 
-/// What all shares wrote, as tasks of several processes give it to the one that commits.
+/// Returns the results of all shares after a round trip through JSON, as tasks of several processes pass them to the
+/// committing task.
 async fn written(merge: &Merge, of: u32) -> LakeResult<Vec<MergedShare>> {
     let shares = try_join_all((0..of).map(|number| merge.share(number))).await?;
     let texts = shares.iter().map(|share| serde_json::to_value(share).expect("it is JSON"));
@@ -112,7 +114,7 @@ async fn an_empty_table_takes_all_and_an_empty_one_changes_nothing() {
     let nothing = world.table("staging.nothing", definition()).await;
     let (change, ..) = merged(&into, &nothing, &[], 4).await.unwrap();
     assert!(change.is_empty());
-    // As it was before its first snapshot: there the new rows are in the way.
+    // At the state before the first snapshot, the rows added since then conflict with the merge.
     let (change, ..) = merged(&into.as_of(None).unwrap(), &from, &[], 2).await.unwrap();
     let error = change.commit(&world.lake).await.unwrap_err().to_string();
     assert!(error.contains("rows were added to what this change replaces"), "{error}");
@@ -129,7 +131,7 @@ async fn what_others_commit_in_the_meantime_stays_or_is_a_conflict() {
         let into = world.lake.table(&name).await.unwrap();
         let then = into.current_snapshot().unwrap().snapshot_id();
         appended(&world, into, &[changed(others.iter().copied())]).await;
-        // Another task reads what was pinned, long after.
+        // Another task reads the pinned snapshots much later.
         appended(&world, world.lake.table(from.name()).await.unwrap(), &[changed(1000..1001)]).await;
         let into = world.lake.table(&name).await.unwrap().as_of(Some(then)).unwrap();
         let from = world.lake.table(from.name()).await.unwrap().as_of(Some(pinned)).unwrap();
@@ -153,7 +155,7 @@ async fn what_others_commit_in_the_meantime_stays_or_is_a_conflict() {
 async fn a_key_that_is_there_twice_or_null_is_refused_by_its_share() {
     let world = world().await;
     let into = target(&world, "retail.orders", definition()).await;
-    // Beyond all keys of the other table, within its files, and in two files of the new rows.
+    // Duplicate keys: beyond all keys of the target, within its files, and across two files of the new rows.
     for (number, twice) in [vec![7000, 7000], vec![120, 120], vec![110]].into_iter().enumerate() {
         let name = format!("staging.twice_{number}");
         let new = [changed(100..115), changed(twice.into_iter())];

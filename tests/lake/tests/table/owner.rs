@@ -1,4 +1,4 @@
-//! Two catalogs with one warehouse folder, as two installations have them that were given the same path.
+//! Two catalogs with the same warehouse folder, as in two installations that were configured with the same path.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -15,7 +15,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 const MARKER: &str = "_orch_owner.json";
-/// Later than every file is written, and far enough for files to be orphans.
+/// Later than all writes, and late enough for unreferenced files to count as orphans.
 const DAYS_AHEAD: TimeDelta = TimeDelta::days(4);
 
 /// An installation: a catalog and what its tables contain.
@@ -32,7 +32,7 @@ impl Installation {
         Installation { db, lake, tables: BTreeMap::new() }
     }
 
-    /// The lake as a process has it that was just started.
+    /// Reopens the lake, as after a restart of the process.
     fn restart(&mut self, folder: &Path) {
         self.lake = opened(&self.db, folder);
     }
@@ -86,7 +86,7 @@ async fn a_warehouse_of_another_catalog_is_refused_until_it_is_adopted() {
         first.lake.purge(&name).await.map(drop),
     ];
     assert!(refusals.iter().all(|one| one.as_ref().is_err_and(is_foreign)), "{refusals:?}");
-    // Both tables are in one folder, and the one of the new owner is maintained.
+    // Both tables are in the same folder, and the new owner maintains its table.
     second.lake.remove_orphans(&name, &Orphans::new(), later).await.unwrap();
     first.tables.insert(name.clone(), [1].into());
     second.tables.insert(name, [2].into());
@@ -94,7 +94,7 @@ async fn a_warehouse_of_another_catalog_is_refused_until_it_is_adopted() {
     second.check("its upkeep").await;
 }
 
-/// The error of an unreadable marker names `orch lake adopt`, so that has to work.
+/// The error for an unreadable marker suggests `orch lake adopt`, so that has to work.
 #[tokio::test]
 async fn an_unreadable_marker_is_replaced_by_adopting() {
     let folder = tempfile::tempdir().unwrap();
@@ -130,7 +130,7 @@ async fn files_of_expired_snapshots_are_deleted_after_a_delay() {
     for id in 0..4 {
         write(&lake, &name, id).await.unwrap();
     }
-    // A query is planned, and the table is compacted and its old snapshots expire.
+    // A query is planned before the table is compacted and its old snapshots expire.
     let planned = lake.table(&name).await.unwrap();
     lake.compact(&name, &Compaction::new().min_files(2)).await.unwrap();
     let now = lake.now().await.unwrap() + DAYS_AHEAD;
@@ -166,7 +166,7 @@ async fn the_delay_of_a_table_is_its_property() {
     }
 }
 
-/// A crash between the list and the commit leaves a list of files that the table has.
+/// A crash between writing the list and the commit leaves a list of files that the table still references.
 #[tokio::test]
 async fn files_that_the_table_has_are_not_deleted_because_a_list_names_them() {
     let folder = tempfile::tempdir().unwrap();
@@ -193,7 +193,7 @@ async fn files_that_the_table_has_are_not_deleted_because_a_list_names_them() {
     assert_eq!(rows_of(&lake.table(&name).await.unwrap()).await.len(), 2);
 }
 
-/// The list of a dropped table is the only place that names its expired files.
+/// The list of a dropped table is the only record of its expired files.
 #[tokio::test]
 async fn a_purge_that_fails_keeps_the_list_of_files_that_it_did_not_delete() {
     let folder = tempfile::tempdir().unwrap();
@@ -207,7 +207,7 @@ async fn a_purge_that_fails_keeps_the_list_of_files_that_it_did_not_delete() {
     let stuck = folder.path().join("retail/orders/data/expired.parquet");
     std::fs::create_dir_all(list.parent().unwrap()).unwrap();
     std::fs::write(&list, serde_json::to_vec(&[format!("file://{}", stuck.display())]).unwrap()).unwrap();
-    // A folder cannot be deleted as a file.
+    // A folder cannot be deleted as a file, so the purge fails.
     std::fs::create_dir(&stuck).unwrap();
     lake.purge(&name).await.unwrap_err();
     assert!(list.exists());
@@ -218,7 +218,8 @@ async fn a_purge_that_fails_keeps_the_list_of_files_that_it_did_not_delete() {
     assert_eq!((stuck.exists(), list.exists()), (false, false));
 }
 
-/// 1,000 random steps of two installations with one warehouse, each with the clock of its upkeep four days ahead.
+/// Runs 1,000 random steps of two installations with one warehouse. The maintenance of each uses a clock that is four
+/// days ahead.
 #[tokio::test]
 async fn two_installations_delete_no_files_of_each_other() {
     let folder: TempDir = tempfile::tempdir().unwrap();
@@ -254,7 +255,7 @@ async fn two_installations_delete_no_files_of_each_other() {
                 None => Ok(()),
             },
             9 => {
-                // The process is started again: it checks the owner at its next commit.
+                // After a restart, the process checks the owner at its next commit.
                 installation.restart(folder.path());
                 Ok(())
             }

@@ -1,4 +1,4 @@
-//! Every transform: rows come back, and files that cannot hold a row of the filter are left out.
+//! Tests every partition transform: all rows are read back, and files that cannot match the filter are pruned.
 
 use crate::world::{definition, world};
 use arrow::array::{Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 const HOUR: i64 = 3_600_000_000;
 
-/// A row for each of so many hours from 1969-12-31 on, and one without any value.
+/// Returns one row for each of `hours` hours starting on 1969-12-31, and one row with nulls.
 fn events(hours: i64) -> RecordBatch {
     let numbers: Vec<_> = (0..hours).map(Some).chain([None]).collect();
     let times = numbers.iter().map(|hour| hour.map(|hour| (hour - 24) * HOUR));
@@ -37,7 +37,7 @@ async fn each_transform_prunes_and_loses_nothing() {
     let day = || Filter::ge("at", "1970-01-02").and(Filter::lt("at", "1970-01-03"));
     let hour = || Filter::ge("at", "1970-01-02T05:00:00Z").and(Filter::lt("at", "1970-01-02T06:00:00Z"));
     let cases = [
-        // hours, transform, column, filter, rows of it, files of it, files in all
+        // hours, transform, column, filter, matching rows, matching files, total files
         (1200, Transform::Identity, "name", Filter::eq("name", "city-3"), 171, 1, 8),
         (1200, Transform::Identity, "name", Filter::is_null("name"), 1, 1, 8),
         (1200, Transform::Identity, "name", Filter::is_in("name", ["city-1", "city-2"]), 344, 2, 8),
@@ -60,7 +60,7 @@ async fn each_transform_prunes_and_loses_nothing() {
         assert_eq!(table.scan().filter(filter.clone()).count().await.unwrap(), rows, "{transform}: {filter}");
         let read: usize = table.scan().collect().await.unwrap().iter().map(RecordBatch::num_rows).sum();
         assert_eq!(read as i64, hours + 1, "{transform}");
-        // What is deleted by the filter is exactly that.
+        // Deleting by the filter removes exactly the matching rows.
         let table = table.delete(filter.clone()).await.unwrap().commit(&world.lake).await.unwrap().table;
         assert_eq!(table.count().await.unwrap(), hours as u64 + 1 - rows, "{transform}: {filter}");
         assert_eq!(table.scan().filter(filter.clone()).count().await.unwrap(), 0, "{transform}: {filter}");

@@ -1,4 +1,4 @@
-//! Reading: columns, filters, states of the past.
+//! Reads with selected columns, filters and earlier states.
 
 use crate::world::{World, by_state, definition, many, named, orders, text, world};
 use arrow::array::{ArrayRef, AsArray as _, RecordBatch, StringArray};
@@ -32,7 +32,7 @@ async fn columns_come_in_the_order_in_which_they_are_asked() {
     );
 }
 
-/// iceberg takes columns of the same types in another order for columns that were renamed.
+/// The `iceberg` crate mistakes reordered columns of the same types for renamed ones.
 #[tokio::test]
 async fn columns_of_one_type_keep_their_values_in_any_order() {
     let world = world().await;

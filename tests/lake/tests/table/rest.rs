@@ -1,4 +1,4 @@
-//! Tables in a catalog of others: the reference server of Iceberg, over HTTP.
+//! Tables in an external catalog: the Iceberg reference server, over HTTP.
 
 use crate::world::{by_state, definition, many, named, orders, rows_of};
 use chrono::DateTime;
@@ -58,7 +58,7 @@ async fn tables_of_another_catalog_are_made_written_and_kept_up() {
     };
     lake.keep_up(&name, &upkeep, None, later).await.unwrap();
 
-    // What another process sees of it.
+    // Another process sees the same state.
     let other = lake_at(&server.address());
     let table = other.table(&name).await.unwrap();
     assert_eq!(table.metadata().snapshots().len(), 1);
@@ -105,7 +105,7 @@ async fn what_a_task_leaves_to_commit_is_there_once_for_its_try() {
     let name = named("retail.orders");
     let table = lake.create(&name, &definition()).await.unwrap();
     let (ctx, home) = (Ctx::test(), TestDb::new(&MIGRATOR).await);
-    // Rows go in and others come, in one step; the outcome is recorded in a database that knows nothing of the table.
+    // One step with two changes of the table. The outcome is recorded in a database that is not the catalog.
     let step = async |of_try: Option<&str>| {
         let changes =
             [table.append(orders(&[(1, "CA", 1, 100)])).await, table.append(orders(&[(2, "NY", 2, 200)])).await];
@@ -121,15 +121,16 @@ async fn what_a_task_leaves_to_commit_is_there_once_for_its_try() {
     assert_eq!(rows().await, 2);
     let mut tx = home.pool().begin().await.unwrap();
     first.run(&mut tx).await.unwrap();
-    // The transaction is rolled back, another step wants to prepare again, and then the worker is lost: another one does it all once more.
+    // The transaction is rolled back and the step prepared again. Then the worker is lost, and another worker repeats
+    // everything.
     tx.rollback().await.unwrap();
     first.prepare().await.unwrap();
     step(None).await.prepare().await.unwrap();
     assert_eq!(rows().await, 2);
-    // Another try is another one.
+    // A different try adds the rows again.
     step(Some("cleared")).await.prepare().await.unwrap();
     assert_eq!((rows().await, lake.table(&name).await.unwrap().metadata().snapshots().len()), (4, 4));
-    // What it relied on has changed: it is to be tried again.
+    // The rows that the change relied on have changed, so the error must lead to a retry.
     let deleting = table.refresh().await.unwrap().delete(Filter::eq("state", "CA")).await.unwrap().by(&ctx);
     appended(&table.refresh().await.unwrap(), &[(3, "CA", 1, 100)]).await;
     let mut late = CommitStep::new(&lake, vec![deleting.property("orch.attempt", "late")]);
@@ -159,7 +160,8 @@ async fn many_writers_at_another_catalog_lose_nothing() {
     assert_eq!((rows_of(&table).await.len(), table.metadata().snapshots().len()), (32, 32));
 }
 
-/// Hands requests on and counts commits, and loses answers to them, so that the client sees a connection that breaks; or refuses them.
+/// A proxy that counts commits. It can lose their responses, so that the client sees a broken connection, or reject
+/// the commits.
 struct Losing {
     address: String,
     to_commits: Arc<ToCommits>,
@@ -168,7 +170,7 @@ struct Losing {
 
 #[derive(Debug, Default)]
 struct ToCommits {
-    /// Answers that are still to be lost.
+    /// Number of responses that are still to be lost.
     losses: AtomicU32,
     is_refused: AtomicBool,
     count: AtomicU32,
@@ -195,7 +197,7 @@ impl Losing {
         self.to_commits.losses.store(answers, Ordering::Relaxed);
     }
 
-    /// Answers that were not lost yet, and commits that were sent.
+    /// Returns the number of responses still to be lost, and the number of commits sent.
     fn seen(&self) -> (u32, u32) {
         (self.to_commits.losses.load(Ordering::Relaxed), self.to_commits.count.load(Ordering::Relaxed))
     }
@@ -278,7 +280,7 @@ async fn tables_of_one_step_change_in_one_commit() {
         }
         found
     };
-    // Two changes of two tables; the answer is lost, and what was done is found.
+    // The step changes two tables. The response is lost, and the retry finds that the commit was done.
     losing.lose(1);
     let mut first = step("first").await;
     first.prepare().await.unwrap();
@@ -286,7 +288,8 @@ async fn tables_of_one_step_change_in_one_commit() {
     first.prepare().await.unwrap();
     step("first").await.prepare().await.unwrap();
     assert_eq!((found().await, losing.seen()), (vec![(2, 2); 2], (0, 1)));
-    // Others write one of the tables all the time: the step is laid onto what they leave, and both tables have it once.
+    // Other writers commit to one of the tables all the time. The step is rebased on their commits, and both tables
+    // contain it once.
     let mut writers = JoinSet::new();
     for writer in 0..4 {
         let lake = lake_at(&server.address());
@@ -302,7 +305,7 @@ async fn tables_of_one_step_change_in_one_commit() {
         done.unwrap();
     }
     assert_eq!(found().await, [(4, 4), (20, 20)]);
-    // What one of them relied on has changed: none is.
+    // The rows that one of the changes relied on have changed, so neither is committed.
     let deleting = tables[1].refresh().await.unwrap().delete(Filter::eq("state", "CA")).await.unwrap().by(&ctx);
     appended(&tables[1].refresh().await.unwrap(), &[(3, "CA", 1, 100)]).await;
     let append = tables[0].append(orders(&[(4, "CA", 1, 100)])).await.unwrap().by(&ctx);

@@ -1,5 +1,5 @@
-//! Six tables in a bucket, committed by one step: the server may be slow or refuse requests, and in the transaction it is
-//! not asked at all.
+//! Six tables in a bucket, committed by one step. The server may be slow or reject requests, and the transaction
+//! sends no requests to it.
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
 use crate::world::{by_state, named, orders};
@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 const TABLES: [&str; 6] = ["shop.a", "shop.b", "shop.c", "shop.d", "shop.e", "shop.f"];
 
-/// The transaction that swaps writes six rows of the catalog: some 3 ms on a quiet machine, and the bench holds 20 ms. Ten times
-/// that, and the median of twenty, so that other work on this machine does not decide.
+/// Maximum median duration of twenty transactions. Each writes six rows of the catalog, which takes about 3 ms on a
+/// quiet machine; the benchmark limit is 20 ms. Ten times that limit tolerates other load on the machine.
 const TRANSACTION: Duration = Duration::from_millis(200);
 
 struct World {
@@ -35,14 +35,14 @@ impl World {
         world
     }
 
-    /// As a worker that has just started: it knows no table.
+    /// Opens the lake as on a newly started worker, with an empty cache.
     fn lake(&self) -> Lake {
         let storage = Options::of(&self.server.connection());
         let warehouse = "s3://lake/warehouse".to_owned();
         Lake::open(LakeConfig { catalog: self.db.pool(), name: "orch".into(), warehouse, storage }).unwrap()
     }
 
-    /// A change of each table that adds rows and replaces some.
+    /// Prepares a change of each table that adds rows and replaces some.
     async fn changes(&self, lake: &Lake) -> Vec<Change> {
         let write = TABLES.map(async |name| {
             let table = lake.table(&named(name)).await.unwrap();
@@ -59,7 +59,7 @@ impl World {
     }
 }
 
-/// Gives how long the transaction took.
+/// Publishes the step, and returns the duration of the transaction.
 async fn publish(step: &mut CommitStep, world: &World) -> Duration {
     let asked = world.server.requests();
     let began = Instant::now();
@@ -76,10 +76,10 @@ async fn six_tables_on_a_slow_server_are_staged_together_and_published_without_i
     let world = World::start().await;
     let lake = world.lake();
     let changes = world.changes(&lake).await;
-    // So slow that a busy machine does not decide; the bench holds 3 s at 150 ms.
+    // The delay is long enough that a busy machine does not change the result; the benchmark allows 3 s at 150 ms.
     let delay = Duration::from_millis(400);
     world.server.delay(delay);
-    // Staged by another worker than wrote the files: nothing of the tables is known there.
+    // Another worker than the one that wrote the files stages them, so its cache is empty.
     let mut step = CommitStep::new(&world.lake(), changes);
     let (began, asked) = (Instant::now(), world.server.requests());
     step.prepare().await.unwrap();

@@ -1,4 +1,4 @@
-//! A table that is written each hour, looked after once a day: what is left does not grow with its age.
+//! A table with hourly commits and daily maintenance: the number of files does not grow with its age.
 
 use crate::world::{World, by_state, many, named, world};
 use chrono::DateTime;
@@ -6,7 +6,7 @@ use orch_lake::table::maintain::{Compacted, Compaction, Expiry, Orphans, Share, 
 use orch_lake::{Table, TableDef};
 
 const DAYS: i64 = 4;
-/// Of the property `history.expire.max-snapshot-age-ms`: here days pass in seconds, and all but the last snapshots are old.
+/// Value of `history.expire.min-snapshots-to-keep`. The maximum age of snapshots is 1 ms, so all others expire.
 const KEPT: usize = 3;
 
 fn everything(table: &Table) -> Upkeep {
@@ -53,8 +53,8 @@ async fn days_of_hourly_commits_leave_a_bounded_number_of_files() {
         assert!(!table.needs(&only_now, now).await.unwrap(), "what is done is done");
     }
     assert_eq!(table.count().await.unwrap(), 24 * 6 * DAYS as u64);
-    // The last snapshots keep their files: those of the day's commits, those that the compaction wrote, and from the second
-    // day on those of the compaction before it.
+    // The kept snapshots reference the files of the day's commits, the files that the compaction wrote, and from the
+    // second day on those of the previous compaction.
     assert!(left[1..].iter().all(|files| *files == left[1]), "{left:?}");
 }
 
@@ -96,7 +96,7 @@ async fn a_table_says_how_it_is_looked_after() {
     assert_eq!(few.usual_compaction().unwrap(), Compaction::new().min_files(2));
     let many = table("many", with("orch.upkeep.min-files", "some")).await;
     assert!(many.usual_compaction().unwrap_err().to_string().contains("a whole number"));
-    // Without a word of its own a table keeps twenty, however old.
+    // By default, a table keeps 20 snapshots of any age.
     let usual = world.lake.table(&named("retail.usual")).await.unwrap();
     assert_eq!(usual.usual_expiry(), Expiry::new().keep_last(20));
 }

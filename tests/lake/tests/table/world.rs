@@ -1,4 +1,4 @@
-//! A lake of one's own, and orders to put into it.
+//! A lake for each test, and orders to write into it.
 
 use arrow::array::{ArrayRef, Date32Array, Decimal128Array, Int64Array, RecordBatch, StringArray};
 use arrow::compute::{concat_batches, sort_to_indices, take_record_batch};
@@ -26,7 +26,7 @@ pub(crate) async fn world() -> World {
     World { db, folder, lake }
 }
 
-/// Another lake over the same: what a second process sees.
+/// Opens another lake over the same catalog and folder, as in a second process.
 pub(crate) fn open(db: &TestDb, folder: &TempDir) -> Lake {
     let warehouse = format!("file://{}", folder.path().display());
     let config = LakeConfig { catalog: db.pool(), name: "orch".into(), warehouse, storage: Options::default() };
@@ -42,12 +42,12 @@ impl World {
         self.lake.create(&named(name), &definition).await.expect("the table is made")
     }
 
-    /// The rows as text, in the order of their ids.
+    /// Returns the rows as text, ordered by id.
     pub(crate) async fn rows(&self, name: &str) -> Vec<String> {
         rows_of(&self.lake.table(&named(name)).await.expect("the table is there")).await
     }
 
-    /// What its folder holds, by the ends of file names.
+    /// Returns the number of files in the lake's folder whose names end with `end`.
     pub(crate) fn files(&self, end: &str) -> usize {
         fn count(folder: &std::path::Path, end: &str) -> usize {
             let entries = std::fs::read_dir(folder).expect("a folder").flatten();
@@ -90,7 +90,7 @@ pub(crate) fn orders(rows: &[Order<'_>]) -> RecordBatch {
     RecordBatch::try_from_iter(columns).expect("columns of one length")
 }
 
-/// So many orders, with ids from `first` on, of three states.
+/// Returns `count` orders in three states, with ids starting at `first`.
 pub(crate) fn many(first: i64, count: i64) -> RecordBatch {
     let rows: Vec<_> = (first..first + count)
         .map(|id| (id, ["CA", "NY", "TX"][id as usize % 3], id as i32 % 30, i128::from(id)))
@@ -102,7 +102,7 @@ pub(crate) async fn rows_of(table: &Table) -> Vec<String> {
     text(&table.scan().collect().await.expect("the table is read"))
 }
 
-/// `id state day amount`, a line for each row.
+/// Returns a line `id state day amount` for each row.
 pub(crate) fn text(batches: &[RecordBatch]) -> Vec<String> {
     let Some(first) = batches.first() else { return vec![] };
     let all = concat_batches(&first.schema(), batches).expect("batches of one schema");

@@ -1,4 +1,4 @@
-//! Append, overwrite, upsert, delete: what is in the table afterwards, and what became of its files.
+//! Append, overwrite, upsert and delete: the rows of the table afterwards, and its data files.
 
 use crate::world::{by_state, definition, many, named, orders, rows_of, text, world};
 use arrow::array::{Array, ArrayRef, Float32Array, Int32Array, Int64Array, LargeStringArray, RecordBatch, StringArray};
@@ -131,7 +131,7 @@ async fn an_upsert_replaces_by_key_and_adds_the_others() {
             let world = world().await;
             let table = world.table("retail.orders", definition.property("write.merge.mode", mode)).await;
             let table = filled(&world.lake, &table).await;
-            // The third moves to another partition; the fifth is new.
+            // Order 3 moves to another partition, and order 5 is new.
             let rows = orders(&[(1, "CA", 10, 101), (3, "WA", 12, 398), (5, "NY", 20, 7)]);
             let table = table.upsert(&[], rows).await.unwrap().commit(&world.lake).await.unwrap().table;
             let expected = [
@@ -143,7 +143,7 @@ async fn an_upsert_replaces_by_key_and_adds_the_others() {
             ];
             assert_eq!(rows_of(&table).await, expected, "{mode}");
             assert_eq!(table.count().await.unwrap(), 5, "{mode}");
-            // And again over what the first one left.
+            // The second upsert applies to the files of the first.
             let rows = orders(&[(1, "CA", 10, 102), (3, "WA", 12, 397)]);
             let table = table.upsert(&["id"], rows).await.unwrap().commit(&world.lake).await.unwrap().table;
             let again = rows_of(&table).await;
@@ -163,7 +163,7 @@ async fn a_small_part_of_a_large_file_is_noted_beside_it() {
     let table = change.commit(&world.lake).await.unwrap().table;
     assert_eq!(table.count().await.unwrap(), 50_000);
     assert_eq!(summary(&table, "total-position-deletes"), "2");
-    // Most of it: the file is written anew, and its deletes go with it.
+    // Deleting most of its rows rewrites the file, and its position deletes are removed.
     let change = table.delete(Filter::ge("id", 100)).await.unwrap();
     let table = change.commit(&world.lake).await.unwrap().table;
     assert_eq!(table.count().await.unwrap(), 100);
@@ -264,7 +264,8 @@ async fn more_partitions_than_open_files_are_written_within_bounds() {
     assert_eq!(again.plan(&Filter::lt("id", 20)).await.unwrap().files.len(), 2);
 }
 
-/// Rows that come day by day are not held until the last day is there, and those that come mixed go into one file each.
+/// Files of rows that arrive day by day are closed before the last day arrives. Rows that arrive mixed are written to
+/// one file per partition.
 #[tokio::test]
 async fn a_file_that_a_million_rows_went_past_is_closed() {
     let world = world().await;
@@ -280,7 +281,8 @@ async fn a_file_that_a_million_rows_went_past_is_closed() {
     }
 }
 
-/// Another engine widened a column: rows with the old type are still written. It renamed one: the error names both.
+/// Another engine widened a column: rows with the old type can still be written. If it renamed a column, the error
+/// contains both names.
 #[tokio::test]
 async fn columns_that_another_engine_changed_are_taken_over_or_named() {
     let world = world().await;
