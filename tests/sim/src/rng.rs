@@ -11,8 +11,8 @@ impl Rng {
         Rng(seed)
     }
 
-    /// Returns an independent generator, so that the number of values one part draws does not change those of other
-    /// parts.
+    /// Returns an independent generator: the number of values that one part of the world draws does not affect the
+    /// other parts.
     pub(crate) fn fork(&mut self) -> Rng {
         Rng(self.number())
     }

@@ -19,7 +19,7 @@ pub(crate) enum Act {
     Fatal,
     Skip,
     Panic,
-    /// Runs until its timeout.
+    /// Runs until it times out.
     Hang,
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-/// Number of lines kept without `--trace`: enough to see what led to a violation.
+/// Number of lines kept without `whole_trace`: enough to see what led to a violation.
 const LAST: usize = 80;
 
 #[derive(Debug)]

@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 /// The same lease as in all other tests.
 pub(crate) const LEASE: Duration = Duration::from_secs(2);
-/// Maximum time after the end of a lease until work continues, whatever happened.
+/// Maximum time after the end of a lease until work continues, after any fault.
 const RECOVERY: Duration = Duration::from_secs(2);
 /// Maximum time until all messages sent during the faults have arrived.
 const LATEST: Duration = Duration::from_secs(5);

@@ -31,8 +31,8 @@ struct Body {
 
 impl Bodies {
     /// Records the start of a task function. Returns its ticket, and a violation if the same instance still runs or a
-    /// limit is exceeded. Two functions of one instance on the same node are always a violation, even if the process
-    /// was frozen.
+    /// limit is exceeded. Two functions of one instance on the same node are a violation even if the process was
+    /// frozen.
     pub(crate) fn enter(&mut self, key: Key, node: usize, excused: bool, takes: Vec<Takes>) -> (u64, Option<String>) {
         let counts = |b: &&Body| b.key == key && !b.over && (b.node == node || !(b.excused || excused));
         let other = self.running.values().find(counts).map(|b| b.node);

@@ -12,7 +12,7 @@ pub(crate) enum Lock {
     Worker(i32),
     Run(Uuid),
     Instance(Key),
-    /// A row of `ready`, `waiting` or `held`.
+    /// Lock on a row of `ready`, `waiting` or `held`.
     Place(PendingTryKey),
     /// The single row of `admission`.
     Admission,

@@ -22,7 +22,7 @@ use uuid::Uuid;
 /// A row in which an instance waited; the time is set for rows of `waiting`.
 pub(crate) type Waited = (PendingTryKey, PendingTry, Option<Instant>);
 
-/// A run at rest (`store::run::quiet`).
+/// A run at rest: all rows of its waiting and unfinished instances are locked (`store::run::quiet`).
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Quiet {
     pub(crate) waited: Vec<Waited>,
@@ -110,7 +110,7 @@ impl State {
             }
         }
         for key in effects.decided.iter().map(|d| (run, d.0, d.1)).filter(|_| !over) {
-            // These were skipped above with the open instances; their real state is written now.
+            // The loop above also marked decided instances as skipped. Their real state is written below.
             if let Some(row) = self.tables.instances.get_mut(&key) {
                 row.state = TaskState::None;
             }

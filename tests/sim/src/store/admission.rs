@@ -7,7 +7,7 @@ use crate::faults::Mutant;
 use orch_core::admission::{Verdict, Waiting, decide};
 use orch_store::StoreResult;
 
-/// How a caller takes the single admission lock.
+/// The policy for taking the single admission lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Turn {
     /// Waits for the lock: for callers that released slots or queued a try.
