@@ -11,7 +11,7 @@ use orch_lake::table::maintain::Compaction;
 
 const ANSWER: &str = include_str!("pyiceberg/answer.py");
 
-/// Returns the URL of a Postgres in the form that SQLAlchemy requires.
+/// Returns the URL of a Postgres in the form that `sqlalchemy` requires.
 pub fn uri(postgres: &str) -> String {
     postgres.replacen("postgresql://", "postgres://", 1).replacen("postgres://", "postgresql+psycopg2://", 1)
 }

@@ -54,7 +54,7 @@ async fn days_of_hourly_commits_leave_a_bounded_number_of_files() {
     }
     assert_eq!(table.count().await.unwrap(), 24 * 6 * DAYS as u64);
     // The kept snapshots reference the files of the day's commits, the files that the compaction wrote, and from the
-    // second day on those of the previous compaction.
+    // second day on the files of the previous compaction.
     assert!(left[1..].iter().all(|files| *files == left[1]), "{left:?}");
 }
 
