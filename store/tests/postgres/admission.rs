@@ -1,4 +1,5 @@
-//! Gates over Postgres: who is let in, who frees what, what the dead leave behind.
+//! Admission gates in Postgres: which attempts are admitted, what frees their slots, and what lost workers leave
+//! behind.
 
 use crate::fixture::{Hands, dag, database, number, one, register, states, trigger};
 use orch_core::select::Selection;
@@ -25,13 +26,13 @@ use uuid::Uuid;
 
 const LEASE: Duration = Duration::from_mins(1);
 
-/// Slots of a pool: running, queued, scheduled, open.
+/// Returns the running, queued, scheduled and open slots of a pool.
 fn counted(pool: &Record) -> (i64, i64, i64, i64) {
     let slots = |column: &str| pool.whole(column);
     (slots("running_slots"), slots("queued_slots"), slots("scheduled_slots"), slots("open_slots"))
 }
 
-/// A database with DAGs, one worker by hand, and pools.
+/// A database with DAGs, pools and one worker that the test drives.
 struct House {
     database: TestDb,
     db: PgConnection,
@@ -73,12 +74,12 @@ impl House {
         }
     }
 
-    /// How many were let in.
+    /// Returns the number of admitted attempts.
     async fn admit(&mut self) -> usize {
         admit(&mut self.db, &Locks::begin().slots(), &self.versions).await.expect("an admission").many
     }
 
-    /// The same by a scheduler whose last count was a while ago.
+    /// Like `admit`, by a scheduler whose last recount is long ago.
     async fn recount(&mut self) -> usize {
         sqlx::query("update admission set recounted_at = '-infinity'").execute(&mut self.db).await.expect("an update");
         admit_and_recount(&mut self.db, &Locks::begin().slots(), &self.versions).await.expect("an admission").many
@@ -88,7 +89,7 @@ impl House {
         self.hands.claim(1_000).await
     }
 
-    /// Ends a try as its worker does: its slots are free with it.
+    /// Ends an attempt like its worker, which also frees its slots.
     async fn end(&mut self, claimed: &Claimed, state: TaskState) {
         self.end_with(claimed, state, None).await;
     }
@@ -102,12 +103,12 @@ impl House {
         self.hands.fold(claimed.lease.run).await;
     }
 
-    /// Minus the line in which tries of a DAG's first task wait.
+    /// Returns the place of the first task's attempts: minus the id of the line in which they wait.
     async fn place(&mut self, offer: usize) -> i32 {
         self.versions.get(&mut self.db, self.offers[offer]).await.expect("a version").place(0)
     }
 
-    /// Its worker says that it has stopped what it was told to stop.
+    /// Confirms with a heartbeat that the worker has obeyed all stop orders.
     async fn obey(&mut self) {
         let orders =
             sqlx::query_scalar("select attempt from stop_order").fetch_all(&mut self.db).await.expect("orders");
@@ -123,7 +124,7 @@ impl House {
     }
 }
 
-/// A DAG of one task, mapped over so many when that is not 0.
+/// A DAG with one task, which is mapped over `elements` elements unless `elements` is 0.
 #[expect(clippy::needless_pass_by_value, reason = "`json!(…)` reads better without a borrow")]
 fn lone(dag_id: &str, elements: i32, options: Value) -> Arc<DagSpec> {
     let mut task = json!({ "task_id": "t", "kind": "rust" });
@@ -202,7 +203,7 @@ async fn lines_beyond_those_of_one_round_have_their_turn() {
     house.pool("db", 1).await;
     house.trigger("d").await;
     house.trigger("full").await;
-    // Adds 4,000 lines of pools that do not exist, each with one try that waits.
+    // Adds 4,000 lines of pools that do not exist, each with one waiting attempt.
     let lines = "with more as (insert into line (queue, gates)
             select queue, replace(gates, '\"none\"', '\"none-' || n || '\"') from line, generate_series(1, 4000) n
             where gates like '%none%' returning id)
@@ -296,7 +297,7 @@ async fn a_deferred_try_keeps_its_slot_only_in_a_pool_that_counts_those() {
         let pool = get(&mut house.db, &POOL, "db").await.unwrap().unwrap();
         assert_eq!((pool.whole("deferred_slots"), pool.whole("occupied_slots")), (1, i64::from(counts)));
         assert_eq!(house.recount().await, usize::from(!counts), "the other one");
-        // Whoever serves its queue looks at what it waits for.
+        // A worker that serves the queue polls this condition.
         let condition = "update waiting set kind = 'probe', config = '{}', wake_at = now()";
         sqlx::query(condition).execute(&mut house.db).await.unwrap();
         let queues = vec![
@@ -305,7 +306,7 @@ async fn a_deferred_try_keeps_its_slot_only_in_a_pool_that_counts_those() {
         let watcher = Watcher { worker: house.hands.worker, queues, kinds: vec!["probe".into()], lease: LEASE };
         assert_eq!(take_due(&mut house.db, &watcher, 9).await.unwrap().len(), 1);
         sqlx::query("update waiting set kind = null, looked_by = null").execute(&mut house.db).await.unwrap();
-        // It wakes: with its slot at once, without one behind the other.
+        // The attempt wakes up: immediately if it kept its slot, otherwise after it is admitted again.
         sqlx::query("update waiting set wake_at = now()").execute(&mut house.db).await.unwrap();
         orch_store::due::wake_waiting(&mut house.db, 10).await.unwrap();
         assert_eq!(house.recount().await, usize::from(counts));
@@ -364,13 +365,13 @@ async fn what_is_cancelled_marked_or_cleared_frees_its_slot_when_it_has_stopped(
     assert!(cleared.unwrap().unwrap().stopping);
     assert_eq!(house.recount().await, 0, "their bodies still run");
     assert_eq!(house.slots().await, 3);
-    // At once, and not when somebody counts: what is restarting is freed by its restart.
+    // The worker's restart frees the slots, without a recount.
     house.obey().await;
     assert_eq!(house.slots().await, 1, "that which is restarting");
     assert_eq!(house.admit().await, 1);
 }
 
-/// Each of these was let in and not claimed yet, or waits with its slot.
+/// Each of these was admitted and is not claimed yet, or is deferred and keeps its slot.
 #[tokio::test]
 async fn what_never_begins_frees_its_slot_at_once() {
     for how in

@@ -1,5 +1,5 @@
-//! Who is told what: alerts are there exactly if their ends are, are sent by one at a time until they were taken, and
-//! deadlines ring once.
+//! Alerts exist exactly for recorded outcomes, one process at a time sends an alert until it is accepted, and each
+//! missed deadline raises one alert.
 
 use crate::fixture::{Hands, dag, database, number, one, register, trigger};
 use chrono::{DateTime, Utc};
@@ -133,7 +133,7 @@ async fn one_at_a_time_sends_an_alert_until_it_was_taken() {
     let first = claim_alerts(&mut db, 10).await.unwrap().remove(0);
     assert_eq!((first.id, first.tries), (id, 1));
     assert!(claim_alerts(&mut db, 10).await.unwrap().is_empty(), "somebody is at it");
-    // Whoever was at it died, and its lease ended.
+    // The sender died and its lease expired.
     let due = "update alert set due_at = now()";
     sqlx::query(due).execute(&mut db).await.unwrap();
     let second = claim_alerts(&mut db, 10).await.unwrap().remove(0);
@@ -143,13 +143,13 @@ async fn one_at_a_time_sends_an_alert_until_it_was_taken() {
     let row = all(&mut db).await.remove(0);
     assert_eq!((row.state, row.problem.as_deref(), row.tries), (AlertState::Waiting, Some("no answer"), 2));
     assert!(claim_alerts(&mut db, 10).await.unwrap().is_empty(), "not at once again");
-    // A day later nobody wants to hear of it.
+    // Alerts older than a day are not retried.
     sqlx::query("update alert set due_at = now(), at = now() - interval '25 hours'").execute(&mut db).await.unwrap();
     let late = claim_alerts(&mut db, 10).await.unwrap().remove(0);
     alert_not_sent(&mut db, &late, "no answer").await.unwrap();
     assert_eq!(all(&mut db).await[0].state, AlertState::Failed);
     assert!(claim_alerts(&mut db, 10).await.unwrap().is_empty());
-    // But somebody may ask for it.
+    // A user can still request a retry.
     assert_eq!(retry_alert(&mut db, id).await.unwrap(), Retry::Due);
     let asked = claim_alerts(&mut db, 10).await.unwrap().remove(0);
     alert_sent(&mut db, &asked).await.unwrap();
@@ -195,7 +195,7 @@ async fn an_alert_that_cannot_be_read_is_given_up_and_the_others_are_sent() {
         and problem = 'what is stored of this alert cannot be read'";
     assert_eq!(number(&mut db, given_up).await, 3);
     assert!(claim_alerts(&mut db, 10).await.unwrap().is_empty(), "they are not tried again");
-    // People see them, but for a kind that this binary does not know.
+    // Lists leave out kinds that this binary does not have.
     sqlx::query("delete from alert where kind = 'full_moon'").execute(&mut db).await.unwrap();
     let seen: Vec<_> = all(&mut db).await.into_iter().map(|row| (row.id, row.state)).collect();
     assert_eq!(seen, [(ids[0], AlertState::Failed), (ids[1], AlertState::Failed), (ids[3], AlertState::Waiting)]);
@@ -225,12 +225,12 @@ async fn a_deadline_rings_once_and_only_for_a_run_that_is_late() {
     assert_eq!(ring(&mut db, &versions, 100).await.unwrap().looked, 0, "and once");
     let told = kinds(&mut db).await;
     assert_eq!((told.len(), told[0]), (5, AlertKind::DeadlineMissed));
-    // What is over before its time is met, however late somebody looks.
+    // A deadline is met if its run ended in time, however late it is checked.
     Hands::new(&database, &[version], LEASE).await.work_off().await;
     sqlx::query("update deadline set due_at = now() where state = 'open'").execute(&mut db).await.unwrap();
     assert_eq!(ring(&mut db, &versions, 100).await.unwrap().missed, []);
     assert_eq!(number(&mut db, "select count(*) from deadline where state = 'met'").await, 2);
-    // As people see them: how each stands, which runs are late.
+    // The list that users read: the state of each deadline, and the runs that are late.
     let rows = DEADLINES.rows(&mut db, &Search::default().and(by::RUN.is(dateless.id))).await.unwrap();
     let told: Vec<_> = rows.iter().map(|row| (row.nth, row.words(), row.standing().as_str())).collect();
     let (queued, started) = ("1 ms after it was queued".to_string(), "1 ms after it started".to_string());

@@ -1,4 +1,5 @@
-//! Questions: there with their wait, answered once, timed out to their defaults, taken back with what asked them.
+//! Approvals: they exist together with their wait, accept one response, use their default after a timeout, and are
+//! withdrawn with the attempt that asked.
 
 use crate::fixture::{Hands, dag, database, later, number, one, register, states, trigger};
 use orch_core::alert::{TryAsks, of_question};
@@ -37,7 +38,7 @@ fn given(option: &str) -> ApprovalInput {
     ApprovalInput { chosen_options: vec![option.into()], params_input: Map::new() }
 }
 
-/// A wait for a week, with all that goes with it.
+/// A wait of one week, with its question and its alert.
 fn asking(lease: Lease, version: i32, question: &Question) -> EndedTry {
     let fallback = question.fallback().map(|given| serde_json::to_string(&given).expect("it is JSON"));
     let on_timeout = if fallback.is_some() { OnTimeout::Resume } else { OnTimeout::Fail };
@@ -71,7 +72,7 @@ async fn asked(database: &TestDb, question: &Question) -> (Hands, Uuid, Lease, i
     (hands, run, lease, version)
 }
 
-/// As if so much time had passed.
+/// Moves the timestamps back, as if `ms` milliseconds had passed.
 async fn pass(db: &mut PgConnection, ms: i64) {
     for sql in [
         "update waiting set give_up_at = give_up_at - $1 * interval '1 ms', wake_at = wake_at - $1 * interval '1 ms'",
@@ -115,7 +116,6 @@ async fn a_question_is_open_and_nobody_looks() {
         (any().and(by::STATE.any_of(["awaiting_input", "success"])), 1),
         (any().and(by::STATE.is("success")), 0),
         (any().and(by::ANSWERED_BY_ID.any_of(no_users)), 0),
-        // Since then the clock went on.
         (any().and(by::ASKED_AT.compare(Compare::AtLeast, row.asked_at)), 0),
         (any().and(by::ASKED_AT.compare(Compare::Below, row.asked_at)).and(by::RUN_ID.is(row.run_id)), 1),
     ] {
@@ -156,18 +156,18 @@ async fn who_is_asked_is_told_once_for_each_question() {
         (asked.assigned_users, asked.options),
         (vec!["ann".to_string()], vec!["Approve".into(), "Reject".into()])
     );
-    // Whoever says the same later, by a lease that is over, or again, tells nobody.
+    // A repeated record, or one with an expired lease, sends no alert.
     let mut stranger = asking(lease, version, &question());
     stranger.lease.lease_no += 7;
     stranger.alerts[0].key += "of a stranger";
     assert!(!hands.record(stranger).await && !hands.record(asking(lease, version, &question())).await);
     assert_eq!(told(&mut db).await.len(), 1);
-    // It is answered, the worker that takes it up is lost, and another one goes on: it is no new question.
+    // After the response, the resuming worker is lost and another one continues: the question is not asked again.
     assert!(answer_approval(&mut db, lease.attempt, &given("Approve"), "ann").await.unwrap().is_some());
     assert_eq!(wake_waiting(&mut db, 10).await.unwrap(), 1);
     let again = hands.claim(1).await[0].lease;
     assert_eq!((again.attempt, told(&mut db).await.len()), (lease.attempt, 1));
-    // But the try may have another one, and so may the next try.
+    // The same attempt may ask another question, and so may the next attempt.
     ask(&mut hands, again, version, &Question::approval("Really?")).await;
     assert_eq!(told(&mut db).await.len(), 2);
     let tasks = vec![Selected { task: 0, index: None }];
@@ -180,7 +180,7 @@ async fn who_is_asked_is_told_once_for_each_question() {
     let all = told(&mut db).await;
     let ids: Vec<_> = all.iter().filter_map(|row| row.facts.asked.as_ref()).map(|asked| asked.id).collect();
     assert_eq!(ids, [lease.attempt, lease.attempt, anew.attempt]);
-    // Its time stays what it is when it is sent once more.
+    // A repeated alert keeps the original deadline.
     retry_alert(&mut db, first.id).await.unwrap();
     let sent = claim_alerts(&mut db, 10).await.unwrap().into_iter().find(|one| one.id == first.id).expect("it is due");
     assert_eq!(sent.facts.asked.and_then(|asked| asked.until), row.give_up_at);
@@ -209,7 +209,7 @@ async fn questions_are_ordered_by_all_that_is_shown_of_them() {
         ("ti_id", "bac", "cab"),
         ("created_at", "bac", "cab"),
         ("subject", "abc", "cba"),
-        // What has no value comes last either way.
+        // Rows without a value are last in both orders.
         ("responded_at", "acb", "cab"),
         ("responded_by_user_name", "cab", "acb"),
         ("run_after", "bac", "cab"),
@@ -217,7 +217,7 @@ async fn questions_are_ordered_by_all_that_is_shown_of_them() {
         ("task_display_name", "bac", "cab"),
         ("rendered_map_index", "bac", "cab"),
         ("task_instance_operator", "bac", "cab"),
-        // awaiting_input, running, success
+        // The states are awaiting_input, running and success.
         ("task_instance_state", "bac", "cab"),
     ] {
         let column = APPROVALS.columns.iter().find(|column| column.is_sorted && column.name == name).unwrap();

@@ -1,4 +1,5 @@
-//! Assets: what registration knows of them, events that are there exactly if a success is, and runs that follow once.
+//! Assets: what registration stores about them, events that exist exactly if an attempt succeeded, and triggered runs
+//! that start once.
 
 use crate::fixture::{Hands, chain, dag, database, number, one, register, trigger};
 use orch_spec::DagSpec;
@@ -48,7 +49,7 @@ fn ended(claimed: &Claimed, state: TaskState, uris: &[&str]) -> EndedTry {
     EndedTry { touched: Some(Box::new(touched)), ..EndedTry::new(claimed.lease, state) }
 }
 
-/// Says updates from outside.
+/// Records updates from outside.
 async fn say(db: &mut PgConnection, uris: &str) {
     for word in uris.split_whitespace() {
         let (uri, key) = word.split_once('/').map_or((word, None), |(uri, key)| (uri, Some(key.to_string())));
@@ -59,7 +60,7 @@ async fn say(db: &mut PgConnection, uris: &str) {
     }
 }
 
-/// A round of a scheduler.
+/// One round of a scheduler.
 async fn round(db: &mut PgConnection, versions: &mut Versions) -> Result<Vec<RunRow>, StoreError> {
     distribute(db, 100).await?;
     let mut runs = Vec::new();
@@ -69,7 +70,7 @@ async fn round(db: &mut PgConnection, versions: &mut Versions) -> Result<Vec<Run
     Ok(runs)
 }
 
-/// Says updates, has a scheduler look, and gives the runs it began: how many events each consumed.
+/// Records updates, runs one scheduler round, and compares how many events each started run consumed.
 async fn check(db: &mut PgConnection, uris: &str, expected: &[usize]) {
     say(db, uris).await;
     let runs = round(db, &mut Versions::default()).await.expect("a round");
@@ -103,7 +104,7 @@ async fn a_registration_knows_where_assets_are_named() {
     let places: Vec<String> = uses.iter().map(|u| format!("{} {} {}", u.role, u.dag_id, u.task_id)).collect();
     assert_eq!(places, ["outlet p t", "schedule c ", "inlet p t"]);
 
-    // Said again it stays as it was, said otherwise it is otherwise.
+    // Registering the same DAG changes nothing; a changed DAG replaces its rows.
     register(&mut db, &both).await;
     assert_eq!(number(&mut db, "select count(*) from asset_use").await, 4);
     register(&mut db, &[spec(json!(["c"])), both[1].clone()]).await;
@@ -136,7 +137,7 @@ async fn dags_that_start_others_or_wait_for_them_are_listed() {
         found.iter().map(|d| format!("{} {} {}", d.dag_id, d.role, d.other)).collect()
     };
     assert_eq!(listed(&mut db).await, ["report trigger mail", "report wait orders", "report wait stock"]);
-    // Only what the newest version says.
+    // Only the newest version counts.
     register(&mut db, &[report(json!([task("stock", "wait_for_dag", json!({ "dag_id": "stock" }))]))]).await;
     assert_eq!(listed(&mut db).await, ["report wait stock"]);
 }
@@ -150,7 +151,7 @@ async fn an_event_is_there_exactly_if_the_success_is() {
     let mut hands = Hands::new(&database, &[version], LONG).await;
     let events = "select count(*) from asset_event";
 
-    // A failure and a retry say nothing.
+    // A failure or a retry records no event.
     let run = trigger(&mut db, &mut versions, "producer").await;
     let claimed = hands.claim(1).await.remove(0);
     let attempt = Uuid::now_v7();
@@ -159,10 +160,10 @@ async fn an_event_is_there_exactly_if_the_success_is() {
     assert!(hands.record(retry).await);
     assert_eq!(number(&mut db, events).await, 0);
     let again = hands.claim(1).await.remove(0);
-    // The old lease counts no more.
+    // The old lease no longer counts.
     assert!(!hands.record(ended(&claimed, TaskState::Success, &["a"])).await);
     assert_eq!(number(&mut db, events).await, 0);
-    // The success says both, and only the first time it is recorded.
+    // The success records both events, but only the first time.
     assert!(hands.record(ended(&again, TaskState::Success, &["a", "new"])).await);
     assert!(!hands.record(ended(&again, TaskState::Success, &["a", "new"])).await);
     assert_eq!(number(&mut db, events).await, 2);
@@ -173,7 +174,7 @@ async fn an_event_is_there_exactly_if_the_success_is() {
             .await
             .unwrap();
     assert_eq!(event, ("{\"rows\":3}".into(), Some(3), run.id, -1));
-    // One that nobody knew is known when it is distributed.
+    // Distribution registers an unknown asset.
     assert_eq!(number(&mut db, "select count(*) from asset_event where asset is null").await, 1);
     assert_eq!(distribute(&mut db, 10).await.unwrap(), 2);
     assert_eq!(distribute(&mut db, 10).await.unwrap(), 0);
@@ -212,14 +213,14 @@ async fn a_step_that_moves_and_keeps_writes_the_events_or_is_taken_back_with_the
     let at = orch_store::step::RunAt { run: run.id, rev: 0, run_type: orch_spec::state::RunType::Manual };
     orch_store::refold::carry_out(&mut step, &loaded, at, to, effects, keep);
     assert_eq!(step.keep.len(), 1);
-    // The same step with a revision that is over: the outcome and its event are recorded, nothing else.
+    // A step with an outdated revision records only the outcome and its event.
     let reply = stepper.send(&mut hands.db, &step, hands.worker).await.unwrap();
     assert_eq!((reply.moved.len(), number(&mut db, events).await), (1, 1));
     let twice = stepper.send(&mut hands.db, &step, hands.worker).await;
     assert!(matches!(twice, Err(StoreError::FenceLost)), "{twice:?}");
     assert_eq!(number(&mut db, events).await, 1);
 
-    // A race that was lost: the ledger has moved on, the success counts all the same, and so does its event.
+    // The step lost a race because the ledger has changed. The success and its event are recorded anyway.
     let other = trigger(&mut db, &mut versions, "producer").await;
     let claimed = hands.claim(1).await.remove(0);
     let ledger = orch_store::instance::ledger(&mut db, &mut versions, other.id).await.unwrap().unwrap().run;
@@ -261,7 +262,7 @@ async fn aliases_and_either_or() {
     let tree = json!({ "assets": { "any": [{ "alias": "daily" }, { "asset": { "uri": "b" } }] } });
     register(&mut db, &[consumer("c", &tree), consumer("d", &json!({ "assets": [{ "uri": "z" }] }))]).await;
     check(&mut db, "b b", &[2]).await;
-    // Through the alias a task updates what nobody knew; those that wait for the asset itself hear of it too.
+    // A task updates an unknown asset through the alias. DAGs that wait for the asset itself are triggered too.
     let through = "insert into asset_event (uri, alias) values ('y', 'daily'), ('z', 'daily')";
     sqlx::query(through).execute(&mut db).await.unwrap();
     check(&mut db, "", &[2, 1]).await;
@@ -318,7 +319,7 @@ async fn what_a_dag_waits_for_no_more_is_dropped() {
     register(&mut db, &[consumer("c", &json!({ "assets": [{ "uri": "b" }, { "uri": "z" }] }))]).await;
     assert_eq!(number(&mut db, "select count(*) from asset_queue").await, 0);
     check(&mut db, "b", &[]).await;
-    // The new condition holds by what is queued already.
+    // The events that are already queued satisfy the new condition.
     register(&mut db, &[consumer("c", &json!({ "assets": [{ "uri": "b" }] }))]).await;
     check(&mut db, "", &[1]).await;
 }
@@ -347,7 +348,7 @@ async fn what_is_promised_and_does_not_come_is_stale() {
     );
 }
 
-/// Rounds on connections that somebody cuts at any moment, until told to stop and nothing is left.
+/// Runs rounds on connections that are cut at random times, until it is stopped and nothing is left.
 async fn scheduler(database: &TestDb, enough: &AtomicBool) {
     let mut versions = Versions::default();
     loop {

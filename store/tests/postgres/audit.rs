@@ -1,4 +1,4 @@
-//! The audit log grows, and is cleaned in one way: Postgres refuses the others.
+//! The audit log is append-only: Postgres rejects every deletion outside of `clean_audit`.
 
 use crate::fixture::{database, number, one};
 use orch_store::audit::{Deed, record};
@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 
 const ROWS: &str = "select count(*) from audit";
 
-/// A row of today, and two of long ago.
+/// Adds one row of today and two old rows.
 async fn fill(db: &mut PgConnection) {
     record(db, &Deed { actor: "ada", event: "pause_dag", dag_id: Some("d"), ..Deed::default() })
         .await
@@ -37,7 +37,7 @@ async fn a_row_of_the_audit_log_is_neither_changed_nor_deleted() {
         assert_eq!(error.code().as_deref(), Some("OR002"), "{statement}: {error}");
     }
     assert_eq!(number(&mut db, "select count(*) from audit where actor = 'ada'").await, 3);
-    // The way of retention is open in there only, not for what follows in the same transaction.
+    // `clean_audit` permits deletions only inside itself, not for later statements of the same transaction.
     let mut tx = sqlx::Connection::begin(&mut db).await.unwrap();
     let gone = "select count(*) from clean_audit('2025-01-01', 1, '{}', '{}')";
     assert_eq!(number(&mut tx, gone).await, 1);

@@ -1,4 +1,4 @@
-//! Backfills: dates that are there from the beginning, runs that come a few at a time, and people who change their minds.
+//! Backfills: all dates exist from the start, runs are created a few at a time, and users can change their minds.
 
 use crate::fixture::{Hands, dag, database, hot, number, one, register, states, trigger};
 use chrono::{DateTime, Utc};
@@ -24,7 +24,7 @@ fn at(day: u32) -> DateTime<Utc> {
     format!("2026-01-{day:02}T00:00:00Z").parse().expect("a date")
 }
 
-/// A DAG with a run a day, `a -> b`.
+/// A DAG with one run per day, `a -> b`.
 fn daily(more: &Value) -> Value {
     let mut spec = json!({ "dag_id": "d", "schedule": { "cron": { "expression": "0 0 * * *", "timezone": "UTC" } },
         "end": "2025-01-01T00:00:00Z",
@@ -62,7 +62,7 @@ async fn create(db: &mut PgConnection, new: &NewBackfill) -> i32 {
     }
 }
 
-/// As a scheduler does until nothing is due.
+/// Runs scheduler rounds until no backfill is due.
 async fn go(db: &mut PgConnection) {
     for _ in 0..100 {
         let due = due_backfills(db, 100).await.expect("a list");
@@ -80,7 +80,7 @@ async fn row(db: &mut PgConnection, id: i32) -> BackfillRow {
     get_backfill(db, id).await.expect("a row").expect("a backfill")
 }
 
-/// `1 success, 2 running, 3 planned`.
+/// Returns the states of all dates, for example `1 success, 2 running, 3 planned`.
 async fn said(db: &mut PgConnection, id: i32) -> String {
     let dates = list_dates(db, id, 0, 1_000).await.expect("dates");
     let one = |d: &orch_store::backfill::BackfillDate| {
@@ -95,7 +95,7 @@ async fn runs_come_a_few_at_a_time_and_the_end_is_noted() {
     let database = database().await;
     let (mut db, mut versions) = (one(&database).await, Versions::default());
     let version = register(&mut db, &[dag(daily(&json!({ "max_active_runs": 1 })))]).await[0].version_id;
-    // The DAG itself is full: that is not the backfill's business.
+    // The limit of the DAG itself does not apply to a backfill.
     let live = trigger(&mut db, &mut versions, "d").await;
     assert!(live.started);
     let id = create(&mut db, &NewBackfill { conf: Some(json!({ "x": 1 })), ..new(1, 5) }).await;
@@ -103,7 +103,7 @@ async fn runs_come_a_few_at_a_time_and_the_end_is_noted() {
     assert_eq!(said(&mut db, id).await, "1 running, 2 running, 3 planned, 4 planned, 5 planned");
     let run = get_run(&mut db, "d", "backfill__2026-01-01T00:00:00+00:00").await.unwrap().expect("it is there");
     assert_eq!((run.run_type, run.logical_date, run.conf), (RunType::Backfill, Some(at(1)), Some(json!({ "x": 1 }))));
-    // And the backfill is not the DAG's: another live run waits for the first one only.
+    // Runs of the backfill do not count against the DAG's limit: another live run waits only for the first live run.
     assert!(!trigger(&mut db, &mut versions, "d").await.started);
     let mut hands = Hands::new(&database, &[version], LEASE).await;
     let first = hands.claim(1).await;
@@ -142,7 +142,7 @@ async fn what_is_there_is_left_or_run_again_as_one_of_the_backfill() {
     let mut hands = Hands::new(&database, &[version], LEASE).await;
     create(&mut db, &NewBackfill { max_active_runs: 9, ..new(1, 3) }).await;
     go(&mut db).await;
-    // The first fails, the second goes well, the third runs on.
+    // The first run fails, the second succeeds, and the third is still running.
     let runs: Vec<Uuid> =
         sqlx::query_scalar("select id from dag_run order by logical_date").fetch_all(&mut db).await.unwrap();
     cancel_run(&mut db, &Locks::begin().runs(), &mut versions, runs[0]).await.unwrap();
@@ -271,7 +271,7 @@ async fn cancelled_it_gets_no_more_runs_and_what_runs_goes_on_or_is_stopped() {
     assert_eq!(number(&mut db, "select count(*) from dag_run").await, 4);
 }
 
-/// Schedulers that pace at the same time, some of which are killed wherever they are: their connection goes.
+/// Several schedulers pace at the same time, and some of them lose their connection at arbitrary points.
 #[tokio::test]
 async fn schedulers_that_die_in_the_middle_neither_lose_nor_double_a_run() {
     let database = database().await;
@@ -289,13 +289,13 @@ async fn schedulers_that_die_in_the_middle_neither_lose_nor_double_a_run() {
             schedulers.spawn(async move {
                 let work = async {
                     for id in ids {
-                        // Two that meet are told to try again, as the loop of a scheduler does.
+                        // Conflicting schedulers get an error that the scheduler loop retries.
                         let paced = pace(&mut db, Locks::begin(), &mut Versions::default(), id, 3).await;
                         assert!(paced.as_ref().is_ok_and(|_| true) || paced.is_err_and(|e| e.passes()));
                     }
                 };
                 let dies_after = Duration::from_micros(u64::from(scheduler * 700 + round % 9 * 150));
-                // Dropped in the middle of a statement or of a transaction.
+                // Dropping the future cuts a statement or transaction in the middle.
                 drop(tokio::time::timeout(if scheduler == 0 { LEASE } else { dies_after }, work).await);
             });
         }

@@ -1,4 +1,4 @@
-//! What contracts found and how far tries are: kept, read, and gone with the runs of their time.
+//! Contract results and the progress of attempts are stored, read, and deleted together with their runs.
 
 use crate::fixture::{database, number, one};
 use orch_sdk::task::{Ctx, MemoryHost, RunFacts, TryFacts};
@@ -88,7 +88,7 @@ async fn they_go_with_the_runs_of_their_time() {
     assert_eq!(number(&mut db, "select count(*) from progress").await, 1);
 }
 
-/// Forty assets, a hundred looks at each, 25 checks a look; every look but the newest has a finding.
+/// 40 assets with 100 runs of 25 checks each. Every run but the newest has a warning.
 async fn much_was_checked(db: &mut PgConnection) {
     let fill = "insert into asset_check (uri, name, kind, policy, outcome, rows, bad, run, dag_id, run_id, task_id,
             map_index, try_no, attempt)
@@ -97,7 +97,7 @@ async fn much_was_checked(db: &mut PgConnection) {
         from generate_series(1, 100) look, generate_series(1, 40) asset, generate_series(1, 25) number,
             lateral (select format('lake://ns/t%s', asset)) named (uri)
         order by look, asset, number";
-    // 100,000 rows took more than the 5 seconds that the server has for a statement on a busy machine.
+    // Inserting 100,000 rows exceeded the statement timeout of 5 seconds on a busy machine.
     sqlx::query("set statement_timeout = '60s'").execute(&mut *db).await.expect("a setting of the session");
     sqlx::query(fill).execute(&mut *db).await.expect("rows as a contract keeps them");
     sqlx::query("analyze asset_check").execute(&mut *db).await.expect("the planner learns of them");

@@ -1,4 +1,4 @@
-//! Old rows go: as whole weeks and a few at a time, archived or not, killed or not.
+//! Cleaning deletes old rows, whole weeks or in batches, archived or not, and survives kills.
 
 use crate::fixture::{chain, database, number, one, register, trigger};
 use crate::old::{MONDAY, NEXT_MONDAY, at, old_runs, there_and_archived};
@@ -14,7 +14,7 @@ use sqlx::postgres::PgConnection;
 use std::time::Duration;
 
 const WEDNESDAY: &str = "2024-08-14T00:00:00Z";
-/// Of the session that cleans.
+/// Advisory lock of the session that cleans.
 const CLEAN_LOCK: i64 = 0x6f72_6368_636c;
 
 async fn cleaned(db: &mut PgConnection, wish: &CleanRequest) -> Vec<String> {
@@ -36,7 +36,7 @@ async fn session_settings(db: &mut PgConnection) -> (String, String) {
     sqlx::query_as(settings).fetch_one(db).await.expect("settings")
 }
 
-/// After the session was terminated, the settings cannot be reset either. That second error is not reported.
+/// After the session was terminated, resetting the settings fails too. That second error is not reported.
 #[tokio::test]
 async fn the_first_error_of_a_lost_session_is_reported() {
     let database = database().await;
@@ -72,7 +72,7 @@ async fn whole_weeks_are_cut_off_and_the_rest_is_moved() {
     assert_eq!(session_settings(&mut db).await, before);
     assert!(done.contains(&"task_instance 2024-08-05 archived".into()), "{done:?}");
     assert!(done.contains(&"task_instance archived".into()), "{done:?}");
-    // An empty partition is worth no archive.
+    // An empty partition is not archived.
     assert!(done.contains(&"attempt 2024-08-05 dropped".into()), "{done:?}");
     for (table, there, archived) in [
         ("dag_run", 3, 50),
@@ -91,7 +91,7 @@ async fn whole_weeks_are_cut_off_and_the_rest_is_moved() {
     assert_eq!((moved.actor.as_str(), moved.how.as_str(), moved.rows), ("ada", "archived", Some(50)));
 }
 
-/// Rows of logs and of progress go with their runs, and by their own age too: into one archived table each.
+/// Log and progress rows are archived with their runs and by their own age, both into the same table.
 #[tokio::test]
 async fn all_tables_are_archived_at_once_and_the_next_time_too() {
     let database = database().await;
@@ -120,7 +120,7 @@ async fn all_tables_are_archived_at_once_and_the_next_time_too() {
     }
 }
 
-/// What was said of it today is as old as its last try, not as its first.
+/// The age of today's log counts from the last attempt of the run, not from the first.
 #[tokio::test]
 async fn an_old_run_that_was_cleared_lately_keeps_its_log_and_itself() {
     let database = database().await;
@@ -170,10 +170,10 @@ async fn a_cleaning_that_is_killed_anywhere_goes_on_and_loses_nothing() {
     loop {
         let mut own = one(&database).await;
         let mut tell = |_: &Cleaned| {};
-        // What is dropped in the middle of a statement leaves a connection that ends.
         let ended = tokio::time::timeout(Duration::from_millis(millis), clean(&mut own, &wish, &mut tell)).await;
         drop(own);
-        // The server may still be at the last statement of a session that is gone, and ends it: rows are counted after that.
+        // The server may still be running the last statement of the closed session. Rows are counted after that session
+        // has ended.
         sqlx::query("select pg_advisory_lock($1)").bind(CLEAN_LOCK).execute(&mut db).await.unwrap();
         for (table, all) in [("dag_run", 120), ("task_instance", 240), ("log_chunk", 360), ("output", 120)] {
             let (there, archived) = there_and_archived(&mut db, table).await;
@@ -195,7 +195,7 @@ async fn a_transaction_takes_so_many_rows_and_no_run_in_two() {
     let database = database().await;
     let mut db = one(&database).await;
     old_runs(&mut db, "a", NEXT_MONDAY, 60).await;
-    // Elements of the runs by their number: small ones, then some of which two fit, then one that is too large.
+    // Elements per run: few at first, then half a batch, then more than one batch.
     let more = "insert into task_instance (run, attempt, map_index, task, try_no, max_tries, lease_no, state)
         select r.id, r.id, i, 1, 1, 1, 1, 'success' from (select id, row_number() over (order by id) as n from dag_run) r,
           generate_series(0, case when n between 20 and 24 then 19999 when n = 30 then 59999 else -1 end) i";
@@ -204,7 +204,7 @@ async fn a_transaction_takes_so_many_rows_and_no_run_in_two() {
     cleaned(&mut db, &wish).await;
     assert_eq!(there_and_archived(&mut db, "task_instance").await, (0, 120 + 5 * 20_000 + 60_000));
     let [archived] = &list_archived(&mut db, &["task_instance".into()]).await.unwrap()[..] else { panic!("one table") };
-    // Rows of one transaction have its number.
+    // Rows with the same `xmin` were written by the same transaction.
     let text = format!(
         "select array_agg(rows order by first_run) from (select count(*) as rows, min(run::text) as first_run
           from {} group by xmin::text) t",

@@ -1,4 +1,4 @@
-//! Cleared instances begin anew, and nothing else does.
+//! A clear restarts the selected instances and no others.
 
 use crate::fixture::{Hands, chain, check_run, dag, database, later, number, one, register, states, trigger};
 use orch_core::select::Selection;
@@ -44,7 +44,7 @@ async fn an_element_in_flight_is_not_begun_anew_when_what_let_it_begin_is_cleare
     let first = hands.claim(10).await;
     assert!(hands.end(first[0].lease, TaskState::Success).await);
     assert!(hands.end(first[1].lease, TaskState::Success).await);
-    // One element of `b` runs, the other one is ready.
+    // One element of `b` is running, the other one is ready.
     assert_eq!(hands.claim(1).await.len(), 1);
     let both = [0, 1].map(|index| Selected { task: 0, index: Some(index) });
     assert_eq!(clear(&mut db, run, &both).await.instances.len(), 2);
@@ -74,7 +74,7 @@ async fn what_is_no_instance_any_more_stays_without_a_state_when_its_run_ends() 
     cancel_run(&mut db, &Locks::begin().runs(), &mut Versions::default(), run).await.unwrap();
     check_run(&mut db, run).await;
     assert_eq!(states(&mut db, run).await, ["list skipped", "each skipped"]);
-    // And the next clear finds only instances.
+    // The cancelled map is not expanded, so the clear finds two instances.
     assert_eq!(clear(&mut db, run, &all).await.instances.len(), 2);
     let list = hands.claim(10).await[0].lease;
     assert!(hands.end_with(list, TaskState::Success, Some(2)).await);
@@ -154,7 +154,7 @@ async fn the_time_between_the_end_of_a_run_and_its_clear_is_not_in_its_duration(
     let (run, other) = (trigger(&mut db, &mut versions, "d").await.id, trigger(&mut db, &mut versions, "d").await.id);
     let mut hands = Hands::new(&database, &[version], LEASE).await;
     hands.work_off().await;
-    // One hour, and one hour until it is cleared. The other run takes 90 minutes.
+    // The cleared run took one hour before the clear. The other run took 90 minutes.
     for (run, minutes) in [(run, 60), (other, 90)] {
         let took = "update dag_run set started_at = now() - interval '2 hours',
             ended_at = now() - interval '2 hours' + $2 * interval '1 minute' where id = $1";
@@ -176,7 +176,7 @@ async fn the_time_between_the_end_of_a_run_and_its_clear_is_not_in_its_duration(
     assert_eq!(mark.active_time(ended), cleared.active_time(ended));
     let longest_first = RUNS.rows(&mut db, &Search::default().by(by::DURATION.descending()).page(0, 10)).await.unwrap();
     assert_eq!(longest_first.iter().map(|run| run.id).collect::<Vec<_>>(), [other, run]);
-    // The shorter of two is the median.
+    // The median of two values is the smaller one.
     assert_eq!(usual_run(&mut db, "d").await.unwrap().unwrap().num_minutes(), 60);
 }
 

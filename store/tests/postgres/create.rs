@@ -1,4 +1,4 @@
-//! Registering DAGs, creating runs and beginning those that wait.
+//! Registering DAGs, creating runs and starting queued runs.
 
 use crate::fixture::{chain, dag, database, hot, number, one, register, trigger};
 use orch_spec::ids::RunId;
@@ -166,7 +166,7 @@ async fn runs_of_a_paused_dag_wait_and_begin_when_it_is_unpaused() {
     let run = trigger(&mut db, &mut versions, "d").await;
     assert_eq!((run.started, run.state), (false, RunState::Queued));
     assert!(start_queued_runs(&mut db, Locks::begin(), &mut versions, "d").await.unwrap().is_empty());
-    // Its beginning is that of the version the DAG has by then.
+    // A queued run starts with the version that its DAG has at that time.
     register(&mut db, &[chain("d", 5)]).await;
     unpause(&mut db, Locks::begin(), &["d".into()]).await.unwrap();
     assert_eq!(start_queued_runs(&mut db, Locks::begin(), &mut versions, "d").await.unwrap(), [run.id]);
@@ -207,7 +207,7 @@ async fn partitions_of_a_transaction_that_was_rolled_back_are_created_again() {
     }
     let mut versions = Versions::default();
     let mut tx = db.begin().await.unwrap();
-    // The second run finds the partitions that the first one created, also in a savepoint.
+    // The second run finds the partitions that the first one created, also inside a savepoint.
     trigger(&mut tx, &mut versions, "d").await;
     trigger(&mut tx, &mut versions, "d").await;
     let mut savepoint = tx.begin().await.unwrap();
@@ -219,7 +219,7 @@ async fn partitions_of_a_transaction_that_was_rolled_back_are_created_again() {
     assert_eq!(number(&mut db, "select count(*) from dag_run").await, 1);
 }
 
-/// Statements lock several DAGs in the order of their ids. DAGs that became stale were locked in the order of their rows.
+/// Statements lock several DAGs in the order of their ids. Stale DAGs used to be locked in row order.
 #[tokio::test]
 async fn dags_that_are_paused_and_become_stale_at_the_same_time_do_not_deadlock() {
     let database = database().await;

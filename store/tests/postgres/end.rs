@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 const LEASE: Duration = Duration::from_mins(1);
 
-/// `a` gives a list of five, three of whose elements are running, and `side` runs.
+/// `list` returned five elements, of which three are running, and `side` is running.
 async fn half_done(database: &TestDb) -> (PgConnection, Hands, Uuid) {
     let mut db = one(database).await;
     let spec = dag(json!({ "dag_id": "d", "max_active_tasks": 4, "tasks": [
@@ -62,7 +62,7 @@ async fn a_cancelled_run_is_over_at_once_and_late_ends_do_not_count() {
     running.sort();
     assert_eq!(told, running);
     assert!(answer.stop_orders.iter().all(|o| o.why == "cancelled"));
-    // Said again until obeyed.
+    // Each heartbeat repeats the stop orders until they are obeyed.
     assert_eq!(heartbeat(&mut db, hands.worker, 2, LEASE, &told[..1]).await.unwrap().stop_orders.len(), 1);
     assert_eq!(heartbeat(&mut db, hands.worker, 2, LEASE, &told).await.unwrap().stop_orders, []);
     let again = cancel_run(&mut db, &Locks::begin().runs(), &mut Versions::default(), run).await.unwrap();
@@ -117,7 +117,7 @@ async fn an_outcome_that_nobody_folded_yet_counts_in_a_cancelled_run() {
     assert_eq!(number(&mut db, "select count(*) from unfolded").await, 0);
 }
 
-/// Workers claim and end while somebody cancels: whoever comes first, nothing is left behind.
+/// Workers claim and end instances while a run is cancelled. In any order, nothing is left behind.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_cancel_in_the_midst_of_work_leaves_nothing_behind() {
     let database = database().await;
@@ -146,7 +146,7 @@ async fn a_cancel_in_the_midst_of_work_leaves_nothing_behind() {
             });
         }
         start.wait().await;
-        // Not waited for but hit: each round cancels at another moment of the work.
+        // Each round cancels at a different point of the work.
         for _ in 0..round {
             number(&mut db, "select 1::bigint").await;
         }
@@ -193,7 +193,7 @@ async fn a_dag_that_keeps_failing_is_paused_by_the_transaction_that_ends_its_las
     assert!(is_paused(&mut db).await);
 }
 
-/// DAGs are locked before runs, so a transaction that has locked a run never waits for a DAG.
+/// Lock order: DAGs before runs. A transaction that has locked a run never waits for a DAG.
 #[tokio::test]
 async fn a_run_that_pauses_its_dag_ends_later_while_the_dag_is_locked() {
     let database = database().await;

@@ -1,4 +1,4 @@
-//! A database of one's own with a registered DAG, and a worker that needs no bodies.
+//! A test database with registered DAGs, and a worker that runs no task functions.
 
 use orch_core::select::Selection;
 use orch_core::transition::Selected;
@@ -34,12 +34,12 @@ pub(crate) async fn one(db: &TestDb) -> PgConnection {
     connect::one(&db.url(), "test").await.expect("the server is there")
 }
 
-/// A DAG from its JSON; what is not said has its default.
+/// Parses a DAG from JSON; missing fields have their defaults.
 pub(crate) fn dag(spec: Value) -> Arc<DagSpec> {
     Arc::new(serde_json::from_value(spec).expect("a spec"))
 }
 
-/// A DAG of tasks in a row.
+/// A DAG whose tasks form a chain.
 pub(crate) fn chain(dag_id: &str, tasks: usize) -> Arc<DagSpec> {
     let task = |i: usize| {
         let after = if i == 0 { json!([]) } else { json!([format!("t{}", i - 1)]) };
@@ -53,7 +53,7 @@ pub(crate) async fn register(db: &mut PgConnection, dags: &[Arc<DagSpec>]) -> Ve
     register_bundle(db, &bundle, false).await.expect("it registers")
 }
 
-/// Creates a run by hand; it must come to be.
+/// Creates a manual run. Panics if no run is created.
 pub(crate) async fn trigger(db: &mut PgConnection, versions: &mut Versions, dag_id: &str) -> RunRow {
     match create_run(db, Locks::begin(), versions, &NewRun::manual(dag_id, TriggeredBy::Test))
         .await
@@ -64,18 +64,18 @@ pub(crate) async fn trigger(db: &mut PgConnection, versions: &mut Versions, dag_
     }
 }
 
-/// One number that SQL gives.
+/// Returns the number that a query selects.
 pub(crate) async fn number(db: &mut PgConnection, sql: &'static str) -> i64 {
     sqlx::query_scalar(sql).fetch_one(db).await.expect("a number")
 }
 
-/// What goes on in an hour, or when a wait ends.
+/// The next attempt: in an hour, or when `wait` ends.
 pub(crate) fn later(attempt: Uuid, version: i32, wait: Option<NewWait>) -> NextTry {
     let wake_in_ms = if wait.is_some() { 1 } else { 3_600_000 };
     NextTry { attempt, wake_in_ms, version, queue: 1, priority: 1, wait: wait.map(Box::new) }
 }
 
-/// A worker by hand: claims and ends instances as it is told.
+/// A worker that claims and ends instances when the test calls it.
 pub(crate) struct Hands {
     pub(crate) db: PgConnection,
     pub(crate) worker: i32,
@@ -86,7 +86,7 @@ pub(crate) struct Hands {
 }
 
 impl Hands {
-    /// `lease`: how long it is trusted without a heartbeat.
+    /// The worker expires after `lease` without a heartbeat.
     pub(crate) async fn new(database: &TestDb, offers: &[i32], lease: Duration) -> Hands {
         let mut db = hot(database).await;
         let queues: Vec<i32> =
@@ -115,7 +115,7 @@ impl Hands {
         claimed
     }
 
-    /// Records an end if it still counts, and folds the run. Whether it counted.
+    /// Records the end of an attempt and folds the run. Returns false if the lease no longer counts.
     pub(crate) async fn end(&mut self, lease: Lease, state: TaskState) -> bool {
         self.end_with(lease, state, None).await
     }
@@ -126,7 +126,7 @@ impl Hands {
         counted
     }
 
-    /// Its try goes on in a while, as `state` says: when this wait ends.
+    /// Defers the attempt in `state` until `wait` ends.
     pub(crate) async fn wait(&mut self, lease: Lease, version: i32, state: TaskState, wait: NewWait) -> bool {
         self.record(EndedTry { next: Some(later(lease.attempt, version, Some(wait))), ..EndedTry::new(lease, state) })
             .await
@@ -151,7 +151,7 @@ impl Hands {
         .expect("a fold");
     }
 
-    /// Claims and ends well until nothing is left.
+    /// Claims instances and ends them with success until none are left.
     pub(crate) async fn work_off(&mut self) {
         loop {
             let claimed = self.claim(100).await;
@@ -165,7 +165,7 @@ impl Hands {
     }
 }
 
-/// The instances of a run in words: `task[index] state`.
+/// Returns the instances of a run as `task[index] state`.
 pub(crate) async fn states(db: &mut PgConnection, run: Uuid) -> Vec<String> {
     let listed = list_instances(db, &mut Versions::default(), run, &InstanceFilter::default(), 1000).await;
     let word = |i: InstanceRow| match i.map_index {
@@ -175,7 +175,7 @@ pub(crate) async fn states(db: &mut PgConnection, run: Uuid) -> Vec<String> {
     listed.expect("a list").expect("a run").into_iter().map(word).collect()
 }
 
-/// What must hold of a run at any moment: counters are what rows say, and what is over stays over.
+/// Checks the invariants of a run: its counters match its rows, and finished instances stay finished.
 pub(crate) async fn check_run(db: &mut PgConnection, run: Uuid) {
     let ledger = ledger(db, &mut Versions::default(), run).await.expect("a ledger").expect("a run");
     let counts = state_counts(db, run).await.expect("counts");

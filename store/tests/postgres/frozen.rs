@@ -1,4 +1,4 @@
-//! A process that stands still in the middle of a transaction keeps nobody waiting for long.
+//! A process that freezes inside a transaction blocks other processes only briefly.
 
 use crate::fixture::{chain, database, hot, one, register, trigger};
 use orch_store::connect::{HOT_IDLE_IN_TRANSACTION, cold};
@@ -24,7 +24,7 @@ async fn the_lock_of_a_scheduler_that_is_frozen_in_a_fold_is_free_soon() {
     free_soon(&db, pool.acquire().await.expect("it connects").detach()).await;
 }
 
-/// Before a lease and two seconds are over.
+/// Checks that a lock of the frozen session is released within `HOT_IDLE_IN_TRANSACTION` plus one second.
 async fn free_soon(db: &TestDb, mut frozen: PgConnection) {
     let mut other = one(db).await;
     register(&mut other, &[chain("frozen", 1)]).await;
@@ -32,7 +32,7 @@ async fn free_soon(db: &TestDb, mut frozen: PgConnection) {
 
     let mut fold = frozen.begin().await.expect("it begins");
     run_lock::lock(&mut fold, &Locks::begin().runs(), run).await.expect("the run is locked").expect("the run exists");
-    // And here it stands still.
+    // The process freezes here.
     let began = Instant::now();
     let mut tx = other.begin().await.expect("it begins");
     run_lock::lock(&mut tx, &Locks::begin().runs(), run).await.expect("the run is locked").expect("the run exists");

@@ -1,4 +1,5 @@
-//! Elements of a mapped task that end near each other are one alert, each end is in exactly one, and nobody waits for anybody.
+//! Ends of mapped elements that are close in time are gathered into one alert. Each end is in exactly one alert, and
+//! writers do not block each other.
 
 use crate::alerts::ended;
 use crate::fixture::{Hands, dag, database, number, one, register, trigger};
@@ -22,7 +23,7 @@ use std::time::Duration;
 
 const LEASE: Duration = Duration::from_mins(1);
 
-/// `each` over so many elements, and `last`, which keeps the run from being over.
+/// `each` is mapped over `elements` elements; `last` keeps the run from finishing.
 fn mapped(elements: usize, notifier: &Value) -> Arc<DagSpec> {
     let list: Vec<usize> = (0..elements).collect();
     let each = json!({ "task_id": "each", "kind": "rust", "map": { "each": { "value": list } }, "on_lost": "fail",
@@ -37,7 +38,7 @@ struct World {
     spec: Arc<DagSpec>,
     run: RunRow,
     hands: Hands,
-    /// Elements at work.
+    /// Claimed elements.
     held: Vec<Claimed>,
 }
 
@@ -52,7 +53,7 @@ impl World {
         World { database, db, spec, run, hands, held: Vec::new() }
     }
 
-    /// So many elements fail.
+    /// Ends `many` elements with a failure.
     async fn fail(&mut self, many: usize) {
         for _ in 0..many {
             if self.held.is_empty() {
@@ -122,7 +123,7 @@ async fn elements_that_fail_near_each_other_are_one_message_and_later_ones_the_n
     assert_eq!((elements.count, elements.first, first.facts.map_index), (7, vec![0, 1, 2, 3, 4], None));
     assert_eq!((first.run_id.as_deref(), first.state), (Some(world.run.run_id.as_str()), AlertState::Waiting));
 
-    // While it is on its way what it tells of stays; what ends meanwhile waits, however long.
+    // An alert that is being sent does not change. Later ends wait until it is sent.
     world.fail(2).await;
     world.pass(3_600).await;
     assert_eq!(gather_alerts(&mut world.db).await.unwrap(), 0);
@@ -138,7 +139,7 @@ async fn elements_that_fail_near_each_other_are_one_message_and_later_ones_the_n
     assert_eq!(gather_alerts(&mut world.db).await.unwrap(), 1);
     world.send_all().await;
 
-    // One alone is told as it is, after a longer pause.
+    // A single end is sent as an ordinary alert, after a longer pause.
     world.fail(1).await;
     world.pass(15).await;
     assert_eq!(gather_alerts(&mut world.db).await.unwrap(), 0, "two messages were sent: the pause has doubled twice");
@@ -153,7 +154,7 @@ async fn elements_that_fail_near_each_other_are_one_message_and_later_ones_the_n
     let of_task = Search::default().and(by::TASK_ID.is("each")).and(by::RUN.is(world.run.id));
     assert_eq!(ALERTS.count(&mut world.db, &of_task).await.unwrap(), 3);
 
-    // When the run is over nothing more comes.
+    // A finished run gets no further alerts.
     world.send_all().await;
     world.fail(2).await;
     assert_eq!(gather_alerts(&mut world.db).await.unwrap(), 0);
@@ -175,7 +176,7 @@ async fn whoever_wants_each_is_told_of_each_and_an_end_that_does_not_count_tells
     stranger.lease.lease_no += 1;
     assert!(!world.hands.record(stranger).await);
     assert_eq!(number(&mut world.db, "select count(*) from alert_part").await, 0);
-    // A lost worker is an end like any other.
+    // The end of an instance on a lost worker counts like any other end.
     sqlx::query("update worker set expires_at = now() - interval '1 second'").execute(&mut world.db).await.unwrap();
     reap(&mut world.db, &Locks::begin().runs(), &mut Versions::default()).await.unwrap();
     assert_eq!(number(&mut world.db, "select count(*) from alert_part where map_index in (0, 1)").await, 2);
@@ -190,7 +191,7 @@ async fn every_end_is_in_exactly_one_alert_whoever_gathers() {
         let mut db = one(&world.database).await;
         gatherers.spawn(async move {
             loop {
-                // Time passes; whoever makes it pass waits for nobody, or these three would wait for one another.
+                // `skip locked` keeps the three tasks from waiting for each other.
                 let passes = "update alert set at = at - interval '1 hour', ended_at = ended_at - interval '1 hour'
                     where id = any(array(select id from alert for update skip locked))";
                 sqlx::query(passes).execute(&mut db).await.unwrap();

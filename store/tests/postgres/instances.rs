@@ -1,4 +1,4 @@
-//! Task instances as people see them.
+//! Task instances as users see them.
 
 use crate::fixture::{Hands, dag, database, one, register, trigger};
 use orch_spec::state::TaskState;

@@ -1,5 +1,5 @@
-//! Old rows and logs go into an archive by a process that is killed again and again: before and after everything it says to
-//! the database, before and after each object it writes. At any moment each row is in one place, and a log reads as ever.
+//! Old rows and logs are archived by a process that is killed repeatedly: before and after each message to the database
+//! and each object that it writes. At any time each row is in exactly one place, and logs read the same.
 
 use crate::fixture::{database, one};
 use crate::old::{MONDAY, NEXT_MONDAY, old_runs, there_and_archived};
@@ -28,17 +28,17 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 const DAY: Duration = Duration::from_hours(24);
-/// Rows of each table before anything goes: two weeks of eight runs of two tasks.
+/// Rows of each table before cleaning: two weeks with eight runs of two tasks.
 const ALL: [(&str, i64); 5] =
     [("dag_run", 16), ("task_instance", 32), ("log_chunk", 48), ("output", 16), ("dag_run_detail", 16)];
-/// An ordinary test passes over some of the steps; `ORCH_TEST_LONG=1` kills at each.
+/// By default the test skips some steps; `ORCH_TEST_LONG=1` kills at each step.
 const STRIDE: i64 = 6;
 
-/// Counts what leaves the process, and kills it at one of these.
+/// Counts the messages of the process and kills it at one of them.
 #[derive(Debug)]
 struct Fate {
     left: AtomicI64,
-    /// What is on its way then still arrives.
+    /// Whether the last message before the kill still arrives.
     arrives: bool,
     killed: Notify,
 }
@@ -53,7 +53,7 @@ impl Fate {
     }
 }
 
-/// Stands between the process and the server.
+/// Relays messages between the process and the server.
 async fn relay(listener: TcpListener, server: impl AsyncRead + AsyncWrite + Send, fate: Arc<Fate>) -> io::Result<()> {
     let (client, _) = listener.accept().await?;
     client.set_nodelay(true)?;
@@ -71,7 +71,7 @@ async fn relay(listener: TcpListener, server: impl AsyncRead + AsyncWrite + Send
                 }
                 to_server.write_all(&said[..bytes]).await?;
                 if dies {
-                    // It is carried out, and nobody hears of it.
+                    // The server executes the statement, but its response is lost.
                     let heard = from_server.read(&mut answered).await?;
                     fate.killed.notify_one();
                     return if heard == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) };
@@ -88,7 +88,7 @@ async fn relay(listener: TcpListener, server: impl AsyncRead + AsyncWrite + Send
     }
 }
 
-/// An archive whose writer may die before an object is there, or after.
+/// An archive whose writer may be killed before or after an object exists.
 struct Deadly {
     folder: Folder,
     fate: Arc<Fate>,
@@ -123,7 +123,7 @@ impl Archive for Deadly {
     }
 }
 
-/// A pass of a process that dies at a step. `None`: it did.
+/// Runs one cleaning pass. Returns `None` if the process was killed at a step.
 async fn pass(database: &TestDb, archive: &Path, fate: Arc<Fate>) -> Option<StoreResult<Vec<Cleaned>>> {
     let real: PgConnectOptions = database.url().parse().expect("our own URL parses");
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
@@ -148,7 +148,7 @@ async fn pass(database: &TestDb, archive: &Path, fate: Arc<Fate>) -> Option<Stor
         let mut db = orch_store::connect::one(&url, "test").await?;
         retire_to(&mut db, &keep, &archive).await
     };
-    // Whoever is killed says no good-bye: what it was at is dropped.
+    // A killed process does not shut down: its pending work is dropped.
     tokio::select! {
         biased;
         () = fate.killed.notified() => None,
@@ -156,7 +156,7 @@ async fn pass(database: &TestDb, archive: &Path, fate: Arc<Fate>) -> Option<Stor
     }
 }
 
-/// Of a file under gzip, which has to be whole.
+/// Returns the number of lines of a gzip file, which must be complete.
 fn lines_of(path: &Path) -> i64 {
     let packed = std::fs::read(path).expect("it is there");
     let mut text = String::new();
@@ -164,8 +164,8 @@ fn lines_of(path: &Path) -> i64 {
     text.lines().count() as i64
 }
 
-/// Rows of a table in what was exported for good: with a manifest, and no longer in the database. Each part is what the
-/// manifest says of it.
+/// Counts exported rows of a table: in folders with a manifest that are no longer in the database. Each part must match
+/// its manifest.
 fn exported(archive: &Path, of: &str, here: &[String]) -> i64 {
     let Ok(folders) = std::fs::read_dir(archive.join("tables")) else { return 0 };
     let mut rows = 0;
@@ -188,7 +188,7 @@ fn exported(archive: &Path, of: &str, here: &[String]) -> i64 {
     rows
 }
 
-/// Chunks of logs in the archive, of weeks whose partition they are no longer in.
+/// Counts log chunks in the archive whose weekly partition no longer holds them.
 fn rolled_over(archive: &Path) -> i64 {
     let mut chunks = 0;
     for week in std::fs::read_dir(archive.join("logs")).into_iter().flatten() {
@@ -196,7 +196,7 @@ fn rolled_over(archive: &Path) -> i64 {
             for object in std::fs::read_dir(run.expect("an entry").path()).expect("a folder") {
                 let path = object.expect("an entry").path();
                 if path.extension().is_none_or(|ending| ending != "gz") {
-                    continue; // of one who was killed while he wrote it
+                    continue; // a writer was killed while writing it
                 }
                 chunks += lines_of(&path);
             }
@@ -205,7 +205,7 @@ fn rolled_over(archive: &Path) -> i64 {
     chunks
 }
 
-/// A log as a page reads it: fetched from the archive if it is there, and forgotten again.
+/// Reads a log like a page does: recalls it from the archive if necessary, and deletes the recalled copy.
 async fn read(db: &mut PgConnection, archive: &Path, run: Uuid) -> (LogStorage, Vec<Chunk>) {
     let now: DateTime<Utc> = sqlx::query_scalar("select now()").fetch_one(&mut *db).await.expect("a row");
     let kept = recall(db, &ArchiveDoor::folder(archive), run, run, now).await.expect("the archive is read");
@@ -214,13 +214,13 @@ async fn read(db: &mut PgConnection, archive: &Path, run: Uuid) -> (LogStorage, 
     (kept, chunks)
 }
 
-/// Each row is in one place.
+/// Checks that each row is in exactly one place.
 async fn check(db: &mut PgConnection, archive: &Path, step: &str) {
     let here: Vec<String> = list_archived(db, &[]).await.expect("a list").into_iter().map(|found| found.name).collect();
     for (table, all) in ALL {
         let (there, archived) = there_and_archived(db, table).await;
         let exported = exported(archive, table, &here);
-        // A week of logs is in its partition until that is empty; then it is where it was rolled over to.
+        // Logs of a week count as being in their partition until that is empty, and as rolled over afterwards.
         let rolled = if table == "log_chunk" { gone(db).await } else { 0 };
         assert_eq!(
             there + archived + exported + rolled,
@@ -230,7 +230,7 @@ async fn check(db: &mut PgConnection, archive: &Path, step: &str) {
     }
 }
 
-/// Chunks that `cleanup` says were rolled over.
+/// Returns the number of chunks that `cleanup` records as rolled over.
 async fn gone(db: &mut PgConnection) -> i64 {
     let text = "select coalesce(sum(rows), 0)::bigint from cleanup where how = 'rolled over'";
     sqlx::query_scalar(text).fetch_one(db).await.expect("a number")
@@ -263,7 +263,7 @@ async fn whoever_archives_and_is_killed_at_any_step_loses_nothing_and_doubles_no
 
     let (mut step, mut kills, mut recalled) = (1, 0, 0);
     loop {
-        // What is told of a step that was cut off both ways, in turn.
+        // Alternates between losing the message and losing only its response.
         let arrives = kills % 2 == 1;
         let name = format!("step {step}, {}", if arrives { "after" } else { "before" });
         let ended = pass(&database, home.path(), Fate::at(step, arrives)).await;
@@ -276,10 +276,10 @@ async fn whoever_archives_and_is_killed_at_any_step_loses_nothing_and_doubles_no
         match ended {
             None => {
                 kills += 1;
-                // Both ways at each place, more or less: what was done is not done again.
+                // A stride covers both cases at about the same step, because finished work is not repeated.
                 step += if arrives { stride() } else { 0 };
             }
-            // The server has not noticed yet that the other one is gone.
+            // The server has not yet noticed that the killed process is gone.
             Some(Err(StoreError::CleaningElsewhere)) => {}
             Some(Err(error)) => panic!("{name}: {error}: {}", error.source_text()),
             Some(Ok(_)) => break,

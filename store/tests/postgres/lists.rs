@@ -1,4 +1,4 @@
-//! Lists for people: versions, counts of runs, outputs, the audit log, instances of many runs.
+//! Lists for users: versions, run counts, outputs, the audit log, and instances of many runs.
 
 use crate::fixture::{Hands, chain, dag, database, one, register, trigger};
 use orch_spec::state::{RunState, TaskState};
@@ -92,7 +92,7 @@ async fn outputs_are_read_up_to_a_number_of_bytes() {
     let version = register(&mut db, &[chain("a", 2)]).await[0].version_id;
     let run = trigger(&mut db, &mut Versions::default(), "a").await.id;
     let mut hands = Hands::new(&database, &[version], Duration::from_mins(1)).await;
-    // A text and a list that are both kept in parts.
+    // A string and a list, both large enough to be stored in parts.
     let values = [json!("x".repeat(300_000)), json!(vec![7; 2_000])];
     for value in &values {
         let lease = hands.claim(1).await[0].lease;
@@ -112,7 +112,7 @@ async fn a_page_has_a_maximum_of_bytes() {
     let database = database().await;
     let mut db = one(&database).await;
     let large = "insert into audit (actor, event, extra) select 'ada', 'large', to_json(repeat('x', 45 << 20)) from generate_series(1, 3)";
-    // 135 MB took more than the 5 seconds that the server has for a statement on a busy machine.
+    // 135 MB exceeded the statement timeout of 5 seconds on a busy machine.
     sqlx::query("set statement_timeout = '60s'").execute(&mut db).await.unwrap();
     sqlx::query(large).execute(&mut db).await.unwrap();
     assert_eq!(AUDIT.rows(&mut db, &Search::default().page(0, 2)).await.unwrap().len(), 2);

@@ -35,7 +35,7 @@ async fn a_map_that_is_too_long_fails_with_its_reason_and_its_run_can_be_cancell
     for claimed in claimed.iter().filter(|claimed| claimed.lease.task < 3) {
         assert!(hands.end_with(claimed.lease, TaskState::Success, Some(1_000)).await);
     }
-    // It takes milliseconds. A thousand million elements would take hours.
+    // The check takes milliseconds. Expanding 10^9 elements would take hours.
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     check_run(&mut db, run.id).await;
     let found = first_failures(&mut db, &[("d".into(), run.run_id.clone())]).await.unwrap();
@@ -73,7 +73,7 @@ async fn a_map_that_is_too_long_from_the_start_has_its_reason_too() {
     }
 }
 
-/// A million rows in one statement exceed the statement timeout. Here both are smaller.
+/// A million rows in one statement exceed the statement timeout. This test uses smaller numbers for both.
 #[tokio::test]
 async fn a_run_of_very_many_elements_is_cancelled_and_deleted_in_batches() {
     const ELEMENTS: i32 = 200_000;

@@ -1,4 +1,4 @@
-//! Instances of which somebody says how they ended.
+//! Instances that a user marks as success or failed.
 
 use crate::fixture::{Hands, chain, check_run, dag, database, number, one, register, states, trigger};
 use orch_core::plan::TaskIdx;
@@ -142,7 +142,7 @@ async fn what_a_limit_keeps_aside_is_marked_too() {
     let mut versions = Versions::default();
     let run = trigger(&mut db, &mut versions, "d").await.id;
     let mut hands = Hands::new(&database, &[version], LEASE).await;
-    // Of two that could run the limit keeps one aside.
+    // The limit keeps one of two runnable instances waiting.
     let aside = mark_instance(&mut db, &Locks::begin().runs(), &mut versions, (run, None), (1, -1), TaskState::Success)
         .await
         .unwrap();
@@ -169,7 +169,8 @@ async fn what_a_limit_keeps_aside_is_marked_too() {
     check_run(&mut db, run).await;
 }
 
-/// What was cleared begins anew, also when somebody says how it ended before it began: the try before is history as it was.
+/// A cleared instance is a new attempt, even if it is marked before it starts. The previous attempt stays in the
+/// history.
 #[tokio::test]
 async fn what_was_cleared_and_then_marked_is_a_new_try() {
     let database = database().await;
@@ -179,7 +180,8 @@ async fn what_was_cleared_and_then_marked_is_a_new_try() {
     let run = trigger(&mut db, &mut versions, "d").await.id;
     let mut hands = Hands::new(&database, &[version], LEASE).await;
     hands.work_off().await;
-    // The first is claimable again, the second waits for it: that first, or it would follow from the other.
+    // The first task is claimable again and the second waits for it. The second is marked first, because otherwise its
+    // state would follow from the first.
     clear(&mut db, run, &[0, 1]).await;
     for task in [1, 0] {
         let marked =
@@ -195,7 +197,7 @@ async fn what_was_cleared_and_then_marked_is_a_new_try() {
         check_run(&mut db, run).await;
     }
     assert_eq!(run_by_uuid(&mut db, run).await.unwrap().unwrap().state, RunState::Failed);
-    // And once more: numbers go on.
+    // After another clear, attempt numbers continue.
     clear(&mut db, run, &[0]).await;
     hands.work_off().await;
     let found = tries(&mut db, run, 0, -1).await.unwrap();
@@ -213,7 +215,7 @@ async fn what_was_cleared_and_decided_without_a_try_is_marked_as_a_new_try() {
     let mut hands = Hands::new(&database, &[version], LEASE).await;
     hands.work_off().await;
     clear(&mut db, run, &[0, 1]).await;
-    // The second follows from the first: it is upstream_failed without a try of its own.
+    // The second task becomes upstream_failed because of the first, without an attempt.
     for (task, to) in [(0, TaskState::Failed), (1, TaskState::Success)] {
         mark_instance(&mut db, &Locks::begin().runs(), &mut versions, (run, None), (task, -1), to).await.unwrap();
     }
@@ -289,7 +291,7 @@ async fn many_elements_are_marked_as_one_change_of_their_run() {
     assert_eq!(many(Mark::Same), 1, "it had failed");
     assert_eq!(many(Mark::NoSuchInstance), 1);
     assert_eq!(many(Mark::Marked(TaskState::Running)), 9);
-    // Elements from 1,025 on are beyond the window.
+    // Elements from index 1,025 on are beyond the window.
     assert_eq!(many(Mark::Marked(TaskState::Queued)), 390 + 425);
     assert_eq!(many(Mark::Marked(TaskState::Scheduled)), 175);
     assert_eq!(number(&mut db, "select rev::bigint from dag_run").await, rev + 1);

@@ -1,5 +1,5 @@
-//! The store does what the model does: random DAGs, two workers that claim, end, try again, fall silent and come late, and
-//! after every step the rows say what the model says.
+//! Compares the store with a model: random DAGs and two workers that claim, end, retry, fall silent and come late.
+//! After every step the rows must match the model.
 
 use crate::fixture::{Hands, database, one, register};
 use crate::shapes::{Shape, outcome, shapes, spec};
@@ -28,7 +28,7 @@ use uuid::Uuid;
 type Instance = (TaskIdx, i32);
 
 const LEASE: Duration = Duration::from_mins(10);
-/// Some 20 s on a busy machine; `ORCH_TEST_LONG` times as many in long runs.
+/// Takes about 20 s on a busy machine. `ORCH_TEST_LONG` multiplies the number of cases.
 const CASES: u32 = 30;
 
 #[test]
@@ -44,7 +44,7 @@ fn rows_say_what_the_model_says() {
         Ok(())
     });
     outcome.unwrap_or_else(|failure| panic!("{failure}"));
-    // On the runtime that its connections belong to.
+    // The connections must be dropped on their runtime.
     runtime.block_on(async { drop(database) });
 }
 
@@ -56,13 +56,13 @@ struct ModelCase<'a> {
     model: Model,
     workers: Vec<Hands>,
     stepper: Stepper,
-    /// What the workers hold.
+    /// Claimed instances and their worker.
     held: Vec<(usize, Claimed)>,
-    /// Leases that are over, one way or the other.
+    /// Leases that have ended.
     late: Vec<(usize, Lease)>,
-    /// Recorded and not yet folded.
+    /// Outcomes that are recorded and not yet folded.
     unfolded: Vec<(TaskIdx, i32, Outcome)>,
-    /// A ledger as some worker remembers it, perhaps outdated.
+    /// A ledger as a worker caches it, perhaps outdated.
     remembered: (i32, Run),
 }
 
@@ -85,7 +85,8 @@ impl<'a> ModelCase<'a> {
 
     async fn play(mut self, picks: &[u8]) {
         self.check("at the beginning").await;
-        // Chance first; then steadily, for a run of which nobody folds anything, or that is lost again and again, never ends.
+        // Random actions come first. A fixed sequence follows, because a run that is never folded or is lost repeatedly
+        // would not end.
         let chance = picks.chunks_exact(2).map(|two| (two[0], two[1]));
         let steady = (0..400_u32).map(|turn| ([0, 7, 7, 10][turn as usize % 4], 253));
         for (action, pick) in chance.chain(steady) {
@@ -115,7 +116,7 @@ impl<'a> ModelCase<'a> {
         due::wake_waiting(&mut self.db, 100).await.expect("a wake");
         let claimed = self.workers[worker].claim(i32::from(pick / 8) + 1).await;
         if !claimed.is_empty() {
-            // A claim shows the run as it is: nobody remembers one that is older than what it holds.
+            // A claim returns the current run, so no worker caches an older one.
             self.remember().await;
         }
         for claimed in &claimed {
@@ -131,7 +132,7 @@ impl<'a> ModelCase<'a> {
         Some((worker, claimed))
     }
 
-    /// As a worker that is sure of itself: outcome, ledger and what follows in one statement.
+    /// Records outcome, ledger and follow-up work in one statement, as a worker with an up-to-date ledger does.
     async fn end_fast(&mut self, pick: u8) {
         let Some((worker, claimed)) = self.take(pick) else { return };
         let (outcome, end) = ended(claimed.lease, pick);
@@ -154,7 +155,7 @@ impl<'a> ModelCase<'a> {
         }
     }
 
-    /// As a worker that lost a race and died before it folded.
+    /// Records an outcome like a worker that lost a race and died before it folded.
     async fn end_and_leave(&mut self, pick: u8) {
         let Some((worker, claimed)) = self.take(pick) else { return };
         let (outcome, end) = ended(claimed.lease, pick);
@@ -182,14 +183,14 @@ impl<'a> ModelCase<'a> {
         }
     }
 
-    /// What is over for a worker is not its to say any more, however it says it.
+    /// A worker cannot record anything under an ended lease, by any method.
     async fn end_late(&mut self, pick: u8) {
         let Some(place) = usize::from(pick).checked_rem(self.late.len()) else { return };
         let (worker, lease) = self.late[place];
         self.end_too_late(worker, lease, pick).await;
     }
 
-    /// An instance runs again: those that ran it before come late.
+    /// The instance runs again, so earlier workers are late.
     async fn end_late_of(&mut self, now: Lease) {
         let same = |l: &&(usize, Lease)| l.1.task == now.task && l.1.map_index == now.map_index;
         for (worker, lease) in self.late.iter().filter(same).copied().collect::<Vec<_>>() {
@@ -206,7 +207,7 @@ impl<'a> ModelCase<'a> {
         assert!(matches!(strict, Err(StoreError::FenceLost)), "{strict:?}");
     }
 
-    /// A worker is lost; another takes its place.
+    /// Lets a worker expire and replaces it.
     async fn fall_silent(&mut self, pick: u8) {
         let worker = usize::from(pick % 2);
         let id = self.workers[worker].worker;
@@ -222,13 +223,13 @@ impl<'a> ModelCase<'a> {
         self.held = kept;
         self.workers.push(Hands::new(self.database, &[self.version], LEASE).await);
         let new = self.workers.len() - 1;
-        // The lost one stays at hand, to come late.
+        // The lost worker is kept so that it can come late.
         self.workers.swap(worker, new);
         self.late.iter_mut().filter(|l| l.0 == worker).for_each(|l| l.0 = new);
         self.late.extend(lost.into_iter().map(|(_, claimed)| (new, claimed.lease)));
     }
 
-    /// Those that were lost too often fail, three times being the default.
+    /// Fails the instances that were lost three times, which is the default limit.
     fn lost_for_good(&mut self, lost: &[(usize, Claimed)]) -> usize {
         let failed = lost.iter().filter(|(_, c)| c.lost_no >= 3).map(|(_, c)| (c.lease.task, c.lease.map_index));
         let failed: Vec<_> = failed.map(|(task, index)| (task, index, Outcome::Failed)).collect();
@@ -274,7 +275,7 @@ impl<'a> ModelCase<'a> {
                 "running" => assert!(flying.insert(instance), "{when}: {instance:?} runs and waits"),
                 "waits" => assert!(flying.insert(instance), "{when}: {instance:?} waits twice"),
                 "held" => assert!(held.insert(instance)),
-                // The row of the try before.
+                // This is the row of the previous attempt.
                 "queued" | "up_for_retry" | "up_for_reschedule" => {}
                 word if unfolded.contains(&instance) => {
                     assert!(word.parse::<TaskState>().expect("a state").is_finished());
@@ -288,7 +289,7 @@ impl<'a> ModelCase<'a> {
         self.verify(when).await;
     }
 
-    /// What came about by itself is what an audit says follows.
+    /// Checks that verification finds no differences in the history.
     async fn verify(&mut self, when: &str) {
         let which = WhichHistory { dag_id: Some(self.model.plan.spec.dag_id.clone()), since: None };
         let found = verify_history(&mut self.db, &mut self.workers[0].versions, &which, None).await.expect("an audit");

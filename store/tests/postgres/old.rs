@@ -1,10 +1,10 @@
-//! Rows from long ago, as if runs had come and gone back then.
+//! Rows that look as if runs had started and finished long ago.
 
 use crate::fixture::{chain, register};
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
 
-/// Week 32 of 2024 is whole, week 33 has no end for whoever cleans up to its Wednesday.
+/// A cleaning up to the Wednesday of week 33 of 2024 removes week 32 as a whole and week 33 in part.
 pub(crate) const MONDAY: &str = "2024-08-05T00:00:00Z";
 pub(crate) const NEXT_MONDAY: &str = "2024-08-12T00:00:00Z";
 
@@ -12,7 +12,7 @@ pub(crate) fn at(text: &str) -> DateTime<Utc> {
     text.parse().expect("a moment")
 }
 
-/// Runs of a DAG of two tasks that ended well, a minute after the other, each with its rows in every table.
+/// Inserts successful runs of a DAG with two tasks, one minute apart, with rows in every table.
 pub(crate) async fn old_runs(db: &mut PgConnection, dag_id: &str, from: &str, many: i32) {
     register(db, &[chain(dag_id, 2)]).await;
     sqlx::query("select make_partitions($1)").bind(at(from)).execute(&mut *db).await.expect("partitions");
@@ -45,7 +45,7 @@ pub(crate) async fn old_runs(db: &mut PgConnection, dag_id: &str, from: &str, ma
     }
 }
 
-/// Rows of a table that are there, and rows of its archives.
+/// Returns the number of rows in a table and in its archives.
 pub(crate) async fn there_and_archived(db: &mut PgConnection, table: &str) -> (i64, i64) {
     let count = async |db: &mut PgConnection, table: &str| -> i64 {
         let text = sqlx::AssertSqlSafe(format!("select count(*) from {table}"));

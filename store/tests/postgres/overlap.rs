@@ -1,4 +1,5 @@
-//! Runs for which there is no place: they wait, are skipped, or others make way, by DAG and by the value of a param.
+//! Overlapping runs above a limit wait, are skipped, or replace older runs; limits apply per DAG and per value of a
+//! param.
 
 use crate::fixture::{Hands, dag, database, hot, number, one, register, states};
 use orch_spec::state::{RunState, TaskState, TriggeredBy};

@@ -1,4 +1,4 @@
-//! What pages read: sessions, and the overview of all DAGs.
+//! Queries of pages: sessions, and the overview of all DAGs.
 
 use crate::fixture::{chain, database, one, register, trigger};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -44,7 +44,7 @@ async fn a_session_lasts_until_it_is_closed_or_over_or_its_user_is_gone() {
     assert!(close_session(&mut db, b"one").await.unwrap());
     assert!(!close_session(&mut db, b"one").await.unwrap());
     open_session(&mut db, &new(b"two", 0)).await.unwrap();
-    // The next one sweeps what is over.
+    // Opening a session deletes expired ones.
     open_session(&mut db, &new(b"three", 61)).await.unwrap();
     assert_eq!(get_session(&mut db, b"two").await.unwrap(), None);
     assert_eq!(delete_user(&mut db, "ada").await.unwrap(), UserChange::Done);
@@ -170,7 +170,7 @@ async fn a_window_of_a_log_begins_with_the_chunk_that_holds_the_line() {
         let places: Vec<_> = found.chunks.iter().map(|chunk| (chunk.lease_no, chunk.seq)).collect();
         assert_eq!((found.before, places), (before, seqs), "from {first}, {most} bytes");
     }
-    // However long lines are, those that were asked for come.
+    // The requested lines are returned, however long they are.
     let found = window(&mut db, run, attempt, 9, 8, 1).await.unwrap();
     assert_eq!((found.before, found.chunks.iter().map(|chunk| chunk.lines).collect::<Vec<_>>()), (0, vec![10, 5, 20]));
     for (end, most, before, seqs) in [

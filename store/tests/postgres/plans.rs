@@ -1,4 +1,4 @@
-//! The hot statements keep their plans on tables that are empty, filled behind the planner's back, and analysed.
+//! The hot statements keep good plans on tables that are empty, filled without statistics, and analysed.
 
 use crate::fixture::{Hands, dag, database, hot, one, register, trigger};
 use orch_store::leaf::Leaf;
@@ -11,7 +11,7 @@ use sqlx::postgres::PgConnection;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Tables that grow with what is run.
+/// Tables that grow with the number of runs.
 const GROWING: [&str; 13] = [
     "alert",
     "alert_part",
@@ -36,7 +36,7 @@ async fn hot_statements_never_scan_a_growing_table() {
     let version = register(&mut db, &[spec]).await[0].version_id;
     let run = trigger(&mut db, &mut Versions::default(), "d").await.id;
     let leaf = Leaf::of(run);
-    // One session lives through all of it, as a worker's does: its plans are made on empty tables and kept.
+    // One session is used throughout, like a worker's: its plans are made on empty tables and cached.
     let mut old = hot(&database).await;
     prepare(&mut old, leaf).await;
     check(&mut old, "on empty tables").await;
@@ -50,14 +50,15 @@ async fn hot_statements_never_scan_a_growing_table() {
     time_a_step(&database, version).await;
 }
 
-/// Runs that wait behind one another, of one DAG among others with a long history.
+/// Runs of one DAG that wait in its queue, among others with a long history.
 const QUEUED: &str =
     "insert into dag_run (id, version, ledger_format, state, run_type, ledger, counters, dag_id, run_id,
       run_after, triggered_by)
     select overlay(uuid_of_moment(now())::text placing lpad(to_hex(n), 12, '0') from 25)::uuid, $1, 1,
       case when n % 2 = 0 then 'queued' else 'success' end::run_state, 'manual', '{5}', '{1024,0,0}', 'd', 'many_' || n,
       now() - interval '1 minute', 'test' from generate_series(1, 40000) n";
-/// Pages that a start may read: those of the runs that begin, of indexes and of the catalog. All runs have over 3,000.
+/// Maximum number of pages that a start may read: pages of the starting runs, of indexes and of the catalog. All runs
+/// have over 3,000.
 const MOST_PAGES: i64 = 1_000;
 
 #[tokio::test]
@@ -93,7 +94,7 @@ async fn queued_runs_begin_and_are_looked_for_without_reading_those_that_wait() 
     }
 }
 
-/// As Postgres takes it: `as "name!"` is for the macro.
+/// Removes the markers of the sqlx macro (`as "name!"`), which Postgres does not accept.
 fn without_marks(text: &str) -> String {
     text.replace(['!', '?'], "")
 }
@@ -107,7 +108,7 @@ async fn prepare(db: &mut PgConnection, leaf: Leaf) {
     }
 }
 
-/// With the leaf in the text, and for a batch that spans weeks without.
+/// Returns the text for one leaf partition, and the text for a batch that spans weeks.
 fn variants(leaf: Leaf) -> Vec<String> {
     text_variants(Some(leaf)).into_iter().chain(text_variants(None)).collect()
 }
@@ -123,7 +124,7 @@ async fn check(db: &mut PgConnection, when: &str) {
     }
 }
 
-/// Scans of growing tables, and nested loops over two lists of parameters, which are quadratic.
+/// Returns scans of growing tables, and nested loops over two parameter lists, which are quadratic.
 fn wrong_in(plan: &Value) -> Vec<String> {
     let mut wrong = Vec::new();
     let node = plan["Node Type"].as_str().unwrap_or_default();
@@ -140,7 +141,7 @@ fn wrong_in(plan: &Value) -> Vec<String> {
     wrong
 }
 
-/// What a busy day leaves behind, in the same week.
+/// Inserts the rows of a busy day, all in the same week.
 async fn fill(db: &mut PgConnection, version: i32) {
     for sql in [
         "insert into dag_run (id, version, ledger_format, state, run_type, ledger, counters, dag_id, run_id, run_after,
@@ -163,7 +164,7 @@ async fn fill(db: &mut PgConnection, version: i32) {
     }
 }
 
-/// A claim finds its rows by the index, however many others there are.
+/// Checks that a claim works among many other rows, which it finds by index.
 async fn time_a_step(database: &TestDb, version: i32) {
     let mut hands = Hands::new(database, &[version], Duration::from_mins(1)).await;
     assert_eq!(hands.claim(100).await.len(), 100);

@@ -1,4 +1,4 @@
-//! Pools: what one caller leaves behind, the next one does not find.
+//! A cancelled use of a connection pool leaves no state for the next caller.
 
 use crate::fixture::{database, number, one};
 use orch_store::connect;
@@ -6,7 +6,7 @@ use sqlx::postgres::PgPool;
 use std::future::{Future as _, poll_fn};
 use std::task::Poll;
 
-/// Looks up a few times and goes away, as a request does whose client is gone.
+/// Polls `begin` a few times and drops it, like a request whose client disconnected.
 async fn begin_and_leave(pool: &PgPool, looks: usize) {
     let mut begin = Box::pin(pool.begin());
     for _ in 0..looks {

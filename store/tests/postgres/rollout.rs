@@ -1,4 +1,4 @@
-//! A new binary beside an old one: which versions count, and what the old one still has to go on with.
+//! A rollout runs a new binary next to an old one: which DAG versions count, and which runs the old binary must finish.
 
 use crate::fixture::{Hands, chain, database, number, one, register, trigger};
 use orch_core::transition::RunEnd;
@@ -27,7 +27,7 @@ async fn a_worker_that_steps_back_keeps_what_runs_need_and_nobody_else_has() {
     assert_eq!(needed_versions(&mut db, old.worker, &ids).await.unwrap(), [ids[0], ids[1]], "nobody else is there");
     let new = Hands::new(&database, &new_ids, LEASE).await;
     assert_eq!(needed_versions(&mut db, old.worker, &ids).await.unwrap(), [ids[0]], "`b` is left, `c` has no runs");
-    // Of two that step back neither leaves a run to the other.
+    // If both workers drain, neither leaves its runs to the other.
     for worker in [old.worker, new.worker] {
         set_worker_state(&mut db, worker, WorkerState::Draining).await.unwrap();
     }

@@ -1,4 +1,5 @@
-//! Connections and variables at rest: sealed, bound to their place, sealed anew when keys change, in no dump.
+//! Connections and variables are encrypted at rest, bound to their row, re-encrypted when keys change, and absent from
+//! dumps.
 
 use crate::fixture::{database, one};
 use orch_sdk::task::Connection;

@@ -1,4 +1,5 @@
-//! Streams: one process each, offsets that move with a commit of the newest epoch or not at all, and what people say in between.
+//! Each stream runs in one process. Its offsets move only with a commit of the newest epoch, and users can steer it in
+//! between.
 
 use crate::fixture::{database, one};
 use chrono::{DateTime, Utc};
@@ -19,7 +20,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 pub(crate) const LONG: Duration = Duration::from_hours(1);
-/// It is over when the next statement begins.
+/// A lease that has expired when the next statement starts.
 pub(crate) const OVER: Duration = Duration::ZERO;
 
 fn stream(name: &str, version: &str) -> NewStream {
@@ -35,7 +36,7 @@ pub(crate) async fn with_streams(names: &[&str]) -> (TestDb, PgConnection, Vec<N
     (database, db, streams)
 }
 
-/// A beat of a process that has room for one more.
+/// Sends the heartbeat of a process with capacity for one more stream.
 async fn beat_of(
     db: &mut PgConnection,
     process: &str,
@@ -46,7 +47,7 @@ async fn beat_of(
     beat(db, &Beat { bundle: "shop", process, offered, held, room: 1, lease }).await.expect("it beats")
 }
 
-/// The only stream there is, taken by `process`.
+/// Takes the only stream for `process`.
 pub(crate) async fn take(db: &mut PgConnection, process: &str, offered: &[NewStream]) -> Lease {
     let mut taken = beat_of(db, process, offered, &[], LONG).await.taken;
     assert_eq!(taken.len(), 1, "it is free");
@@ -60,7 +61,7 @@ pub(crate) async fn start(db: &mut PgConnection, lease: &Lease, partitions: i32)
     assert_eq!(placed, (0..partitions).map(|partition| (partition, 0)).collect::<Vec<_>>());
 }
 
-/// In a transaction that is kept only if the commit is.
+/// Commits offsets in a transaction, which is rolled back if the commit fails.
 async fn commit(db: &mut PgConnection, lease: &Lease, covered: &[(i32, i64, i64)]) -> Result<(), StoreError> {
     use sqlx::Connection as _;
     let mut tx = db.begin().await.expect("the server is there");
@@ -140,7 +141,7 @@ async fn two_processes_never_hold_one_stream() {
     held.dedup();
     assert_eq!(held.len(), taken.len(), "each is held once: {taken:?}");
     assert!(!taken.is_empty());
-    // Those that were passed over, since another process had them locked, are taken by the next beat.
+    // Streams that another process had locked were skipped; the next heartbeat takes them.
     let late = Beat { bundle: "shop", process: "late", offered: &streams, held: &[], room: 9, lease: LONG };
     let rest = beat(&mut db, &late).await.unwrap().taken;
     assert_eq!(taken.len() + rest.len(), names.len());
@@ -325,7 +326,7 @@ async fn a_window_is_known_until_it_is_closed() {
     commit_windows(&mut db, "a", &changes(&[(1, 15)], Some(10))).await.unwrap();
     assert_eq!((starts(&mut db, "x").await, starts(&mut db, "y").await), (vec![10], vec![]));
     commit_windows(&mut db, "a", &changes(&[], Some(7))).await.unwrap();
-    // What is written again is replaced, what was merged is gone.
+    // Rewritten windows are replaced and merged windows are deleted.
     let written = vec![OpenWindow { end: at(40), ..window("x", 10) }, window("x", 30)];
     commit_windows(&mut db, "a", &WindowChanges { written, ..changes(&[], None) }).await.unwrap();
     let merged = vec![("x".to_owned(), at(30))];
@@ -333,7 +334,7 @@ async fn a_window_is_known_until_it_is_closed() {
     assert_eq!(starts(&mut db, "x").await, [10]);
     let left = left_behind(&mut db, &lease).await.unwrap();
     assert_eq!((left.watermarks, left.closed_before), (vec![(0, at(100)), (1, at(15))], Some(at(10))));
-    // Moved by a person, it knows nothing of windows.
+    // Moving the stream manually deletes its windows.
     let to = StartAt { partition: 0, offset: 3, end_offset: 100, moves: true };
     start_stream(&mut db, &lease, "log:1", &[to]).await.unwrap();
     assert_eq!(starts(&mut db, "x").await, Vec::<i64>::new());

@@ -1,4 +1,5 @@
-//! Roles with fewer privileges than the owner: the role of tasks on a database that a setting names, and logins that cannot read the tables.
+//! Roles with fewer privileges than the owner: the role of the `task_role` setting, and logins that cannot read the
+//! tables.
 
 use crate::fixture::{database, one};
 use orch_store::database_url::with_login;
@@ -12,7 +13,7 @@ async fn sql(db: &mut PgConnection, statements: &str) {
     sqlx::raw_sql(AssertSqlSafe(statements)).execute(db).await.expect(statements);
 }
 
-/// SQLSTATE of a statement that may not be run.
+/// Returns the SQLSTATE of a statement that must fail.
 async fn refused(db: &mut PgConnection, statement: &str) -> String {
     let error = sqlx::raw_sql(AssertSqlSafe(statement)).execute(db).await.expect_err(statement);
     error.as_database_error().expect(statement).code().expect(statement).into_owned()

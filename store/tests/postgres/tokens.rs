@@ -1,4 +1,4 @@
-//! Tokens of users.
+//! API tokens of users.
 
 use crate::fixture::{database, number, one};
 use chrono::{DateTime, Utc};

@@ -1,4 +1,4 @@
-//! The schema itself: its guard, its partitions, its way back.
+//! The schema: version guard, partitions, migrations and their reversal.
 
 use crate::fixture::{chain, database, number, one, register, trigger};
 use orch_core::transition::RunEnd;
@@ -20,7 +20,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// By the owner of the database, who is no superuser.
+/// The owner of the database, who is not a superuser, runs the migrations.
 #[tokio::test]
 async fn the_schema_goes_up_and_down_and_up_again() {
     let database = database().await;
@@ -38,7 +38,7 @@ async fn the_schema_goes_up_and_down_and_up_again() {
     assert_eq!(number(&mut db, "select count(*) from pg_proc where pronamespace = 'public'::regnamespace").await, 0);
     guard::migrate(&mut db).await.unwrap();
     assert_eq!(guard::read_schema(&mut db).await.unwrap(), Schema::Fits);
-    // Even on a Sunday, and before a scheduler has started.
+    // Partitions for the coming week exist even on a Sunday and before a scheduler has started.
     let weeks = "select count(*) from pg_inherits where inhparent = 'task_instance'::regclass";
     assert!(number(&mut db, weeks).await > 2);
 }
@@ -107,7 +107,7 @@ async fn binaries_and_schemas_that_do_not_fit_are_told_apart() {
             .await
             .unwrap();
     };
-    // A newer schema that still carries this binary.
+    // A newer schema that is still compatible with this binary.
     set(&mut db, SCHEMA_VERSION + 1, SCHEMA_VERSION).await;
     assert!(guard::check(&mut db).await.is_ok() && guard::migrate(&mut db).await.is_ok());
     set(&mut db, SCHEMA_VERSION + 2, SCHEMA_VERSION + 1).await;
@@ -144,7 +144,7 @@ async fn old_weeks_go_with_their_runs_unless_one_of_them_is_not_over() {
     assert_eq!(number(&mut db, leaves).await, 5);
     register(&mut db, &[chain("d", 1)]).await;
     let run = trigger(&mut db, &mut versions, "d").await.id;
-    // As if it were made long ago.
+    // Makes the run look old.
     let old = Uuid::parse_str("0190a000-0000-7000-8000-000000000000").unwrap();
     for sql in [
         "select make_partitions('2024-07-11'), make_partitions('2024-08-11')",
@@ -256,7 +256,7 @@ async fn a_gap_stands_for_the_chunks_that_are_left_out_and_grows() {
     let text: Vec<&str> = left.iter().filter(|c| c.lease_no == 1).map(|c| c.body.as_str()).collect();
     assert_eq!(text, ["0", "1", "2", "4 are left out", "7", "8"]);
     assert_eq!(left.iter().filter(|c| c.lease_no == 2).count(), 9);
-    // What comes after it keeps its numbers.
+    // Later lines keep their numbers.
     let found = log::window(&mut db, run, attempt, 8, 1, 1).await.unwrap();
     assert_eq!((found.before, found.total, found.chunks[0].body.as_str()), (7, 18, "7"));
 }

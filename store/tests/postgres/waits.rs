@@ -1,4 +1,4 @@
-//! What deferred tries wait for: taken by one, answered once, kept through everything that happens to a run.
+//! Conditions of deferred attempts: one watcher takes each, it is answered once, and it survives changes of the run.
 
 use crate::fixture::{Hands, dag, database, number, one, register, states, trigger};
 use orch_sdk::task::{OnTimeout, WaitEnd};
@@ -35,7 +35,7 @@ fn watcher(worker: i32, lease: Duration) -> Watcher {
     Watcher { worker, queues: vec![1], kinds: vec!["file".into()], lease }
 }
 
-/// Rows are due a moment after they came.
+/// Takes conditions, which become due shortly after they are inserted.
 async fn take(db: &mut PgConnection, watcher: &Watcher) -> Vec<Watched> {
     loop {
         let taken = take_due(db, watcher, 10).await.expect("the server is there");
@@ -69,7 +69,7 @@ async fn a_condition_is_in_one_hand_and_late_answers_do_not_count() {
     let (first, second) = (watcher(1, Duration::ZERO), watcher(2, LEASE));
     let early = take(&mut db, &first).await.remove(0);
     assert_eq!((early.kind.as_str(), early.config.as_deref()), ("file", Some(r#"{"path":"/x"}"#)));
-    // Its lease is over at once, so another one has it.
+    // The lease of the first watcher expires immediately, so the second one takes the condition.
     let taken = take(&mut db, &second).await.remove(0);
     assert!(take_due(&mut db, &watcher(3, LEASE), 10).await.unwrap().is_empty());
     assert!(next_due(&mut db, &second).await.unwrap().is_some_and(|due| due > LEASE / 2));
