@@ -116,6 +116,7 @@ async fn a_question_is_open_and_nobody_looks() {
         (any().and(by::STATE.any_of(["awaiting_input", "success"])), 1),
         (any().and(by::STATE.is("success")), 0),
         (any().and(by::ANSWERED_BY_ID.any_of(no_users)), 0),
+        // `pass` has moved `asked_at` back since `row` was read.
         (any().and(by::ASKED_AT.compare(Compare::AtLeast, row.asked_at)), 0),
         (any().and(by::ASKED_AT.compare(Compare::Below, row.asked_at)).and(by::RUN_ID.is(row.run_id)), 1),
     ] {

@@ -195,7 +195,7 @@ async fn a_transaction_takes_so_many_rows_and_no_run_in_two() {
     let database = database().await;
     let mut db = one(&database).await;
     old_runs(&mut db, "a", NEXT_MONDAY, 60).await;
-    // Elements per run: few at first, then half a batch, then more than one batch.
+    // Elements per run: few at first, then 20,000 (two runs fit into a batch), then 60,000 (more than a batch).
     let more = "insert into task_instance (run, attempt, map_index, task, try_no, max_tries, lease_no, state)
         select r.id, r.id, i, 1, 1, 1, 1, 'success' from (select id, row_number() over (order by id) as n from dag_run) r,
           generate_series(0, case when n between 20 and 24 then 19999 when n = 30 then 59999 else -1 end) i";
