@@ -1,5 +1,5 @@
-//! Who may do what, asked of the server itself: every route of the table by everybody there is; and that looking changes
-//! nothing, that a question about one DAG touches no other, that no secret is kept in the clear.
+//! Access control, tested against the server: every route with every role. Also: GET requests change nothing, requests
+//! about one DAG touch no other DAG, and no secret is stored in plain text.
 
 use crate::browser::Browser;
 use crate::fixture::{PASSWORD, Web, chain};
@@ -9,16 +9,16 @@ use orch_web::{Access, Door, Role, Rule, rules};
 use sqlx::{PgConnection, Row};
 use std::collections::BTreeMap;
 
-/// What becomes of somebody at a route.
+/// The result of the access check of a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
-    /// Whatever the answer is, it is that of the route.
+    /// Access is granted, whatever the route responds.
     In,
     LogIn,
     Forbidden,
 }
 
-/// By the list of routes.
+/// Returns the outcome that the list of routes requires.
 fn expected(rule: &Rule, role: Option<Role>) -> Outcome {
     match (rule.access, role) {
         (Access::Open, _) => Outcome::In,
@@ -48,14 +48,14 @@ async fn by_browser(browser: &mut Browser<'_>, rule: &Rule, path: &str) -> Outco
     };
     match page.status {
         StatusCode::FORBIDDEN => Outcome::Forbidden,
-        // Whoever logged out is led to the login too.
+        // A logout without a session also redirects to the login page.
         StatusCode::SEE_OTHER if rule.path == "/logout" && !browser.cookies.contains_key("orch") => Outcome::In,
         StatusCode::SEE_OTHER if page.location().starts_with("/login") => Outcome::LogIn,
         _ => Outcome::In,
     }
 }
 
-/// An answer that goes on for as long as somebody listens, or until a run is over that nobody works on.
+/// True for responses that last until the client disconnects, or until a run finishes that no worker runs.
 fn never_ends(rule: &Rule) -> bool {
     rule.path.ends_with("/events") || rule.path.ends_with("/wait")
 }
@@ -77,7 +77,7 @@ async fn every_route_lets_in_whom_its_rule_names_and_nobody_else() {
         let mut browser = Browser::new(&web);
         let mut token = None;
         for rule in rules() {
-            // Some routes end the login they are asked with.
+            // Some routes end the session that the request uses.
             if let Some(name) = &name {
                 let is_in = browser.get("/account").await.status == StatusCode::OK;
                 if !is_in {
@@ -88,14 +88,14 @@ async fn every_route_lets_in_whom_its_rule_names_and_nobody_else() {
                 }
             }
             if never_ends(&rule) && role.is_some() {
-                continue; // by its door it is as all others
+                continue; // its access check is the same as for other routes
             }
             let path = path_of(&rule);
             let outcome = match rule.door {
                 Door::Api => by_token(&web, &rule, &path, token.as_deref()).await,
                 Door::Page => by_browser(&mut browser, &rule, &path).await,
             };
-            // A login that is wrong is told so; that is no gate.
+            // A failed login looks like a missing login, but no access check rejected it.
             let is_login =
                 rule.access == Access::Open && outcome == Outcome::LogIn || (rule.path == "/logout" && role.is_none());
             assert!(
@@ -111,7 +111,7 @@ async fn every_route_lets_in_whom_its_rule_names_and_nobody_else() {
     }
 }
 
-/// What every table holds, in a few bytes each.
+/// Returns a digest of the contents of each table.
 async fn digests(db: &mut PgConnection) -> BTreeMap<String, String> {
     let names =
         sqlx::query("select tablename::text from pg_tables where schemaname = 'public'").fetch_all(&mut *db).await;
@@ -174,7 +174,7 @@ async fn a_question_about_one_dag_neither_shows_nor_changes_one_of_a_like_name()
     for rule in rules().into_iter().filter(|rule| rule.path.contains("{dag_id}") && !never_ends(rule)) {
         let path = rule.path.replace("{dag_id}", "a").replace("{dag_run_id}", "run-0").replace("{task_id}", "t0");
         let path = path.replace("{map_index}", "-1").replace(['{', '}'], "");
-        // Runs of the others are not found below `a` either.
+        // Runs of other DAGs must not be found below `a` either.
         for path in [path.clone(), path.replace("run-0", "run-1")] {
             let text = match rule.door {
                 Door::Page if rule.method == Method::GET => browser.get(&path).await.html,
@@ -229,7 +229,7 @@ async fn no_table_holds_a_secret_in_the_clear() {
     for secret in [PASSWORD, canary, "canary-wrong", &token, &jwt, &cookie, &form_token] {
         assert!(!all.contains(secret) && !lines.contains(secret), "`{secret}` is kept or logged");
     }
-    // Pages and answers show no hash, and no secret but to the one who made it.
+    // Pages and responses contain no hash, and a secret only when its owner creates it.
     for path in ["/", "/users", "/users/ada", "/account", "/audit", "/workers"] {
         let page = browser.get(path).await;
         for secret in [PASSWORD, canary, &token, &jwt, &cookie, &hash, "argon2"] {

@@ -1,4 +1,4 @@
-//! Users, roles and tokens as admins and their owners manage them, and how soon what is taken away is gone.
+//! Users, roles and tokens as admins and their owners manage them, and how soon a revoked right ends.
 
 use crate::browser::Browser;
 use crate::fixture::{PASSWORD, Web};
@@ -12,7 +12,7 @@ use serde_json::json;
 
 const DAGS: &str = "/api/v2/dags";
 
-/// A password that a page shows once.
+/// Returns the password or token that a page shows once.
 fn shown(html: &str) -> String {
     let from = html.split("<code>").nth(1).expect("something is shown");
     from.split("</code>").next().expect("it ends").to_string()
@@ -165,7 +165,7 @@ async fn a_token_is_shown_once_and_works_until_it_is_revoked_or_over() {
     assert_eq!(kept.len(), 32);
     let page = browser.get("/account").await;
     assert!(page.has("export") && !page.has(&token));
-    // By the same door it cannot be logged out, and in a URL or a cookie it is nothing.
+    // An API token cannot be logged out, and is not accepted in a URL or a cookie.
     assert_eq!(web.send(Method::POST, "/auth/logout", Some(&token), None).await.status, StatusCode::BAD_REQUEST);
     let in_url = format!("{DAGS}?token={token}");
     assert_eq!(web.send(Method::GET, &in_url, None, None).await.status, StatusCode::UNAUTHORIZED);
@@ -180,7 +180,7 @@ async fn a_token_is_shown_once_and_works_until_it_is_revoked_or_over() {
     let path = page.html.split('"').find(|part| part.ends_with("/revoke")).expect("a form").to_string();
     assert_eq!(browser.submit("/account", &path, &[]).await.location(), "/account");
     assert_eq!(status(&web, &endless).await, StatusCode::UNAUTHORIZED);
-    // Nobody revokes a token of somebody else.
+    // Users cannot revoke the tokens of other users.
     web.add_user("ada", "admin").await;
     let mut ada = Browser::new(&web);
     ada.log_in("ada", PASSWORD, "/").await;

@@ -1,4 +1,4 @@
-//! Alerts by the API and on their page: what is shown, what is refused, what is sent again.
+//! Alerts in the API and on their page: which are shown, which requests are rejected, and which alerts are sent again.
 
 use crate::browser::Browser;
 use crate::fixture::{PASSWORD, Web};

@@ -1,4 +1,4 @@
-//! What operators announce: over the API, and on the home page as long as it holds.
+//! Announcements of operators: over the API, and on the home page until they expire.
 
 use crate::browser::Browser;
 use crate::fixture::Web;

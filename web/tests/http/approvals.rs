@@ -1,4 +1,5 @@
-//! What tasks ask people, by Airflow's paths and on pages: who sees it, who answers it, and who is told to be late.
+//! Approvals by Airflow's paths and on pages: who sees them, who can respond, and who gets the message that it is too
+//! late.
 
 use crate::browser::Browser;
 use crate::fixture::{PASSWORD, Web, dag};
@@ -27,7 +28,7 @@ fn question() -> Question {
     Question { body: Some(body), params, ..Question::approval("Publish it?") }
 }
 
-/// A run whose one task asks; its id.
+/// Starts a run whose only task asks a question. Returns the run id.
 pub(crate) async fn ask(web: &Web, db: &mut PgConnection, question: &Question) -> String {
     let asks = dag(json!({ "dag_id": "asks", "paused_at_creation": false,
         "tasks": [{ "task_id": "t", "kind": "approval", "doc": "Asks **everybody**." }] }));
@@ -125,7 +126,7 @@ async fn the_time_that_a_question_waits_is_shown_on_the_page_of_its_run() {
     assert!(task.has("It waits for an answer.") && !task.has("next poll"), "{}", task.html);
 }
 
-/// Everybody there is: one of each role, asked by name or not.
+/// At least one user per role, with names that a question may or may not assign.
 const PEOPLE: [(&str, &str); 6] =
     [("eve", "viewer"), ("vic", "viewer"), ("ann", "user"), ("uwe", "user"), ("olga", "op"), ("adam", "admin")];
 
@@ -158,7 +159,7 @@ async fn who_is_named_answers_whatever_the_role_else_whoever_may_start_runs() {
             let may = may_answer(name, role, named);
             let (status, told) = answer(&web, &token, &run_id, yes()).await;
             assert_eq!(status, if may { 200 } else { 403 }, "{name} of {named:?}: {told}");
-            // Nobody may do more than that.
+            // The permission to respond grants nothing else.
             let clear = json!({ "dry_run": true, "dag_run_id": run_id }).to_string();
             let place = "/api/v2/dags/asks/clearTaskInstances";
             let cleared = web.send(Method::POST, place, Some(&token), Some(clear)).await;

@@ -1,4 +1,4 @@
-//! Assets over the API: Airflow's operations in Airflow's shape, and freshness and lineage beyond them.
+//! Assets over the API: Airflow's operations with Airflow's response shapes, and orch's own freshness and lineage.
 
 use crate::browser::Browser;
 use crate::fixture::{Web, dag};
@@ -79,7 +79,7 @@ async fn web() -> Web {
     web
 }
 
-/// As a scheduler does.
+/// Runs one scheduler round.
 async fn go(web: &Web) {
     let mut db = web.db().await;
     distribute(&mut db, 100).await.expect("it distributes");
@@ -278,7 +278,7 @@ const CHECK: &[(&str, &str)] = &[
     ("at", "time"),
 ];
 
-/// Three lots: two pass, the third has a row that does not fit.
+/// Records three batches: two pass, and the third has a row that violates a check.
 async fn checked(web: &Web) {
     let result = |name: &str, policy, bad| CheckResult {
         name: name.into(),
@@ -341,7 +341,7 @@ async fn pages_say_who_waits_for_what_and_what_is_stale() {
     for text in ["orders", "lake://orders", "lake://lines", "never"] {
         assert!(list.has(text), "{text}");
     }
-    // It promises to be fresh, and nobody knows whether it is.
+    // The asset declares a freshness limit, but has no event yet.
     assert!(!list.has("</svg>fresh<"), "{}", list.html);
     let orders = format!("/assets/{}", id(&web, "orders").await);
     assert!(list.has(&orders));
@@ -396,7 +396,7 @@ async fn lineage_is_drawn_across_dags() {
         assert_eq!(drawn.collect::<Vec<_>>(), expected, "{query}: {}", page.html);
     }
     assert!(browser.get("/assets/lineage?of=%3Cb%3E").await.has("Nothing is known of “&#60;b&#62;”"));
-    // Each box leads to what is around it, and the one that is looked at to its page.
+    // Each box of the lineage links to its neighbourhood, and the selected one to its page.
     let orders = format!("/assets/{}", id(&web, "orders").await);
     let page = browser.get("/assets/lineage?of=orders").await;
     assert!(page.has("href=\"/assets/lineage?of=lake%3A%2F%2Fraw\""), "{}", page.html);

@@ -1,4 +1,4 @@
-//! The audit log and the processes, as people look at them.
+//! The audit log and the processes, as users see them.
 
 use crate::browser::Browser;
 use crate::fixture::{PASSWORD, Web};

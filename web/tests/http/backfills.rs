@@ -1,4 +1,4 @@
-//! Backfills over the API: Airflow's operations in Airflow's shape, and what there is beyond them.
+//! Backfills over the API: Airflow's operations with Airflow's response shapes, and orch's own ones.
 
 use crate::browser::Browser;
 use crate::fixture::{JsonReply, Web};
@@ -9,13 +9,13 @@ use orch_store::locks::Locks;
 use orch_store::version::Versions;
 use serde_json::{Value, json};
 
-/// Three days of the DAG `params`, which runs each day at two.
+/// Three days of the DAG `params`, which runs daily at 02:00.
 fn three_days() -> Value {
     json!({ "dag_id": "params", "from_date": "2026-01-01T00:00:00Z", "to_date": "2026-01-03T12:00:00Z",
         "max_active_runs": 2, "dag_run_conf": { "table": "orders" } })
 }
 
-/// As a scheduler does.
+/// Runs scheduler rounds.
 async fn go(web: &Web) {
     let mut db = web.db().await;
     for _ in 0..10 {
@@ -88,7 +88,7 @@ async fn several_of_a_dag_go_on_side_by_side_and_are_listed() {
     assert_eq!(web.get("/api/v2/backfills").await.status, StatusCode::UNPROCESSABLE_ENTITY);
     go(&web).await;
     let own = web.get("/api/orch/v1/backfills?active=true").await.body;
-    // All dates of the second and the third are in flight or done by the first.
+    // The first backfill has runs, active or finished, for all dates of the second and the third.
     assert_eq!(
         own["backfills"].as_array().expect("a list").len(),
         own["total_entries"].as_u64().expect("a number") as usize
@@ -217,7 +217,7 @@ async fn dates_of_backfills_are_in_the_zone_of_the_page() {
     assert!(preview.has("2 new runs.") && preview.has("2026-01-01 07:30:00"), "{}", preview.html);
     let late = [("from", "2026-01-01 07:31"), ("to", "2026-01-02"), ("most", "2"), ("do", "preview")];
     assert!(browser.submit(place, place, &late).await.has("1 new run."), "a time is in the zone of the page");
-    // A date without a time is the whole day, also among single dates.
+    // A date without a time means the whole day, also in a list of single dates.
     let each = [("each", "2026-01-05, 2026-01-07 07:30"), ("most", "2"), ("do", "preview")];
     let preview = browser.submit(place, place, &each).await;
     assert!(preview.has("2 new runs.") && preview.has("2026-01-05 07:30:00"), "{}", preview.html);
@@ -229,7 +229,7 @@ async fn dates_of_backfills_are_in_the_zone_of_the_page() {
     let page = browser.get("/backfills/1").await;
     assert!(page.has("<dt>From</dt><dd>2026-01-01</dd><dt>To</dt><dd>2026-01-02</dd>"), "{}", page.html);
     assert!(page.has(r#"aria-label="2026-01-01 07:30:00: no status""#), "{}", page.html);
-    // In another zone the same range does not begin and end with a day.
+    // In another zone the same range does not begin and end at midnight.
     browser.cookies.insert("zone".into(), "UTC".into());
     let page = browser.get("/backfills").await;
     assert!(page.has("2025-12-31 18:30:00 to 2026-01-02 18:29:59"), "{}", page.html);

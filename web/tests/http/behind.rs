@@ -23,7 +23,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// In the place of the bundle: its servers respond with what they were sent.
+/// A fake bundle whose servers respond with the request that they received.
 struct Bundle {
     folder: TempDir,
     state: Arc<BundleState>,
@@ -33,10 +33,11 @@ struct Bundle {
 #[derive(Default)]
 struct BundleState {
     requests: AtomicUsize,
-    /// The server of the bundle has the head of a request to `/late`. Its body is read once `may_read` is notified.
+    /// Notified when the bundle has received the head of a request to `/late`. The body is read after `may_read` is
+    /// notified.
     arrived: Notify,
     may_read: Notify,
-    /// The client has closed the response of `/endless`.
+    /// Cancelled when the client has closed the response of `/endless`.
     hung_up: CancellationToken,
 }
 
@@ -115,7 +116,7 @@ async fn ask(web: &Web, path: &str, headers: &[(&str, &str)]) -> JsonReply {
     web.answer(request(Method::GET, path, headers, Body::empty())).await
 }
 
-/// A new token of the admin.
+/// Creates a token of the admin.
 async fn api_token(web: &Web, scope: &str) -> String {
     let mut browser = Browser::logged_in(web).await;
     let made = browser.submit("/account", "/account/tokens", &[("name", scope), ("scope", scope)]).await;
@@ -123,7 +124,7 @@ async fn api_token(web: &Web, scope: &str) -> String {
     from.split_once("</code>").unwrap().0.to_owned()
 }
 
-/// A body of 16 kB pieces, and how many of its bytes were read.
+/// Returns a body of 16 KiB chunks and a counter of the bytes that were read.
 fn counted_body(bytes: usize) -> (Body, Arc<AtomicUsize>) {
     const PIECE: usize = 16 << 10;
     let read = Arc::<AtomicUsize>::default();
@@ -180,7 +181,7 @@ async fn the_server_behind_gets_a_token_of_its_own_and_no_credential() {
     assert_eq!(web.send(Method::POST, "/serving/docs", None, None).await.status, StatusCode::METHOD_NOT_ALLOWED);
 }
 
-/// A page of another site can send forms with the cookie of a person who is logged in, but no header.
+/// A page of another site can send forms with the cookie of a logged-in user, but no header.
 #[tokio::test]
 async fn a_cookie_reads_the_catalog_and_changes_nothing() {
     let bundle = Bundle::start();
@@ -218,7 +219,7 @@ async fn little_is_read_of_callers_without_an_identity() {
     web.answer(request(Method::GET, "/serving/v1/other", &[], body)).await;
     read.push(of_serving.load(Ordering::SeqCst));
     assert!(read.iter().all(|read| *read <= 128 << 10), "{read:?}");
-    // The length alone is enough.
+    // The `content-length` header alone is enough to reject the request.
     let asked = bundle.requests();
     let large = request(Method::POST, "/catalog/v1/silent", &[], vec![b'x'; 65 << 10].into());
     assert_eq!(web.answer(large).await.status, StatusCode::PAYLOAD_TOO_LARGE);
@@ -227,7 +228,7 @@ async fn little_is_read_of_callers_without_an_identity() {
     let large = vec![b'x'; 65 << 20].into();
     let large = request(Method::POST, "/catalog/v1/silent", &[("authorization", &bearer)], large);
     assert_eq!(web.answer(large).await.status, StatusCode::PAYLOAD_TOO_LARGE);
-    // From here on time passes while the request waits.
+    // From here on time advances automatically while the request waits.
     tokio::time::pause();
     let waits = web.answer(request(Method::GET, "/serving/v1/silent", &[], Body::empty()));
     let late = tokio::time::timeout(Duration::from_secs(20), waits).await.expect("it ends by itself");
@@ -292,7 +293,7 @@ async fn a_bundle_cannot_set_cookies_or_run_scripts_beside_the_pages() {
         let moved = ask("/serving/v1/moved").await;
         let location = moved.headers().get(header::LOCATION).map(|location| location.to_str().unwrap());
         assert_eq!(location, (base == "/orch").then_some("/orch/serving/v1/there?a=1"), "only below its own prefix");
-        // The only page with scripts comes from this server.
+        // The only page with scripts loads them from this server.
         let asked = bundle.requests();
         for file in ["docs", "docs.js", "docs.css"] {
             let page = ask(&format!("/serving/{file}")).await;

@@ -1,4 +1,4 @@
-//! A browser: keeps cookies, sends forms with the token of their page.
+//! A test browser that keeps cookies and sends forms with the CSRF token of their page.
 
 use crate::fixture::{PASSWORD, Web};
 use axum::body::Body;
@@ -19,7 +19,7 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    /// Where it sends the browser.
+    /// Returns the `location` header of a redirect.
     pub(crate) fn location(&self) -> &str {
         self.headers.get(header::LOCATION).map_or("", |place| place.to_str().expect("ASCII"))
     }
@@ -28,7 +28,7 @@ impl Page {
         self.html.contains(text)
     }
 
-    /// All addresses of this server that it links to.
+    /// Returns all links of the page to this server.
     pub(crate) fn links(&self) -> Vec<String> {
         let parts = self.html.split(r#"href=""#).skip(1).filter_map(|rest| rest.split('"').next());
         let links =
@@ -36,7 +36,7 @@ impl Page {
         links.map(|link| link.split('#').next().expect("a part").to_string()).collect()
     }
 
-    /// The token of its forms.
+    /// Returns the CSRF token of the page's forms.
     pub(crate) fn token(&self) -> String {
         let after =
             self.html.split(r#"name="form_token" value=""#).nth(1).unwrap_or_else(|| panic!("no form: {}", self.html));
@@ -45,7 +45,7 @@ impl Page {
 }
 
 impl Browser<'_> {
-    /// Nobody is logged in.
+    /// A browser without a login.
     pub(crate) fn new(web: &Web) -> Browser<'_> {
         Browser { web, cookies: BTreeMap::new() }
     }
@@ -65,7 +65,7 @@ impl Browser<'_> {
         self.send(Method::GET, path, String::new(), &[]).await
     }
 
-    /// The parameters that an address reads, as it says to one that it does not; none: it takes any.
+    /// Returns the query parameters that a path accepts, from the error for an unknown one. `None` if it accepts any.
     pub(crate) async fn reads(&mut self, path: &str) -> Option<Vec<String>> {
         let page = self.get(&format!("{path}?nonsense=1")).await;
         let said = page.html.split("this address reads ").nth(1)?;
@@ -74,7 +74,7 @@ impl Browser<'_> {
         Some(names.split(", ").filter(|name| !name.is_empty()).map(String::from).collect())
     }
 
-    /// A form of the page at `from`, with its token.
+    /// Submits a form of the page `from`, with its CSRF token.
     pub(crate) async fn submit(&mut self, from: &str, to: &str, fields: &[(&str, &str)]) -> Page {
         let token = self.get(from).await.token();
         let mut fields = fields.to_vec();
@@ -106,7 +106,7 @@ impl Browser<'_> {
         Page { status: answer.status, headers: answer.headers, html }
     }
 
-    /// What it would send.
+    /// Builds the request that the browser would send.
     pub(crate) fn request(&self, method: Method, path: &str, body: String, headers: &[(&str, &str)]) -> Request<Body> {
         let mut request = Request::builder().method(method).uri(path).header("host", "localhost:8080");
         let cookies: Vec<_> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -119,10 +119,10 @@ impl Browser<'_> {
     }
 }
 
-/// Elements in a line of text: a new line between two of them is a space.
+/// Inline elements: a line break between two of them is rendered as a space.
 const INLINE: [&str; 12] = ["a", "abbr", "b", "code", "em", "i", "kbd", "mark", "small", "span", "strong", "time"];
 
-/// Elsewhere between two elements, and within a tag, a new line of a template says nothing.
+/// Removes the line breaks of templates that are not rendered: those inside tags and between other elements.
 fn joined(html: &str) -> String {
     let is_inline = |tag: &str| {
         let name = tag.trim_start_matches(['<', '/']);

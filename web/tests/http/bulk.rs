@@ -1,5 +1,5 @@
-//! What is done with several runs, instances or DAGs at once: a page says first what will change, the button repeats how
-//! many, and none of it needs JavaScript.
+//! Bulk changes of runs, instances or DAGs: a page shows what will change, its button repeats the number, and
+//! everything works without JavaScript.
 
 use crate::browser::{Browser, Page};
 use crate::fixture::Web;
@@ -15,7 +15,7 @@ async fn states(db: &mut PgConnection) -> Vec<String> {
     sqlx::query_scalar("select state::text from dag_run order by id").fetch_all(db).await.unwrap()
 }
 
-/// The last run has failed in its second task.
+/// Fails the second task of the last run.
 async fn fail_last(db: &mut PgConnection) {
     for text in [
         "delete from ready where run = (select max(id::text)::uuid from dag_run)",
@@ -37,7 +37,7 @@ fn query(do_what: &str, ids: &[Uuid]) -> String {
     ids.iter().fold(format!("do={do_what}&back=/runs?state=all"), |query, id| format!("{query}&run={id}"))
 }
 
-/// The hidden fields of the last form, and its button.
+/// Submits the last form of a page, with its hidden fields and its button.
 async fn press(browser: &mut Browser<'_>, from: &str, to: &str, value: &str) -> Page {
     let page = browser.get(from).await;
     assert_eq!(page.status, StatusCode::OK, "{}", page.html);
@@ -108,7 +108,7 @@ async fn runs_are_cleared_marked_and_deleted_together() {
     assert!(browser.get(&ask).await.has(">Delete 1 run</button>"));
     press(&mut browser, &ask, "/runs/change", "delete").await;
     assert_eq!(states(&mut db).await, ["success"]);
-    // What is gone meanwhile is left out.
+    // Deleted runs are left out.
     assert!(browser.get(&ask).await.has("No run is chosen"));
     assert_eq!(browser.get("/runs/change?run=x").await.status, StatusCode::BAD_REQUEST);
 }
@@ -145,7 +145,7 @@ async fn chosen_instances_are_cleared_and_marked_and_runs_beside_theirs_too() {
     assert_eq!(browser.get(&format!("{run}/clear?pick=x")).await.status, StatusCode::BAD_REQUEST);
     let page = browser.get(&format!("{run}/clear?pick=1.-1&pick=2.-1&chosen=yes")).await;
     assert!(page.has("--task-regex &#39;^(t1|t2)$&#39;"), "{}", page.html);
-    // The page from which they were chosen was of a version that the run has left.
+    // The selection was made on a page of a version that the run has left.
     for path in ["clear", "mark-chosen"] {
         let page = browser.get(&format!("{run}/{path}?pick=1.-1&version=999999")).await;
         assert_eq!(page.status, StatusCode::CONFLICT, "{}", page.html);
@@ -174,7 +174,7 @@ async fn dags_are_paused_and_switched_on_together() {
         "{}",
         page.html
     );
-    // The states of their last runs. `mapped` has none.
+    // The page shows the states of the last runs. `mapped` has no runs.
     assert!(page.has("</svg>running</span>") && page.has("</svg>no status</span>"), "{}", page.html);
     assert!(!page.has("</svg>success</span>"), "{}", page.html);
     let done = press(&mut browser, ask, "/dags/change", "pause").await;

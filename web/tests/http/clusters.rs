@@ -1,5 +1,6 @@
-//! Topics of a cluster by page and by API: who may see them, where they may be, and what is written down. What a real cluster answers is
-//! tested with the client (`streams`) and with the process that has it (`dags`).
+//! Topics of a Kafka cluster on pages and in the API: who may see them, which addresses are allowed, and what is
+//! audited. Responses of a real cluster are tested with the client (`streams`) and with the process that has it
+//! (`dags`).
 
 use crate::browser::Browser;
 use crate::fixture::{PASSWORD, Web};
@@ -23,7 +24,7 @@ const PARTITIONS: [Bounds; 2] =
 
 type QuestionLog = Arc<Mutex<Vec<ClusterQuestion>>>;
 
-/// A cluster with the topic `weather`, and what it was asked.
+/// A cluster with the topic `weather`, and a log of its requests.
 fn door() -> (ClusterDoor, QuestionLog) {
     let asked = QuestionLog::default();
     let heard = asked.clone();
@@ -130,13 +131,13 @@ async fn what_cannot_be_asked_is_refused_with_the_reason() {
         let answer = web.get(&format!("/api/orch/v1/connections/{path}")).await;
         assert_eq!((answer.status.as_u16(), &answer.body["detail"]), (status, &json!(words)), "{path}");
     }
-    // One that a person has added leads to no place beside the server.
+    // The address of a connection that a user added must not be next to the server.
     let inside = json!({ "connection_id": "inside", "conn_type": "kafka", "host": "127.0.0.1" });
     assert_eq!(web.change(Method::POST, "/api/v2/connections", &inside).await.status.as_u16(), 201);
     let refused = web.get("/api/orch/v1/connections/inside/topics").await;
     let words = refused.body["detail"].as_str().unwrap_or_default();
     assert!(refused.status.as_u16() == 503 && words.contains("its address is not public"), "{refused:?}");
-    // Neither does a cluster that sends its clients there.
+    // A public cluster must not redirect its clients to such an address either.
     asked.lock().unwrap().clear();
     let outside = json!({ "connection_id": "outside", "conn_type": "kafka", "host": "8.8.8.8" });
     assert_eq!(web.change(Method::POST, "/api/v2/connections", &outside).await.status.as_u16(), 201);
@@ -144,7 +145,7 @@ async fn what_cannot_be_asked_is_refused_with_the_reason() {
     let words = refused.body["detail"].as_str().unwrap_or_default();
     assert!(refused.status.as_u16() == 503 && words.starts_with("169.254.169.254:80: its address is not"), "{words}");
     assert!(matches!(asked.lock().unwrap()[..], [ClusterQuestion::Brokers]), "no other question was sent");
-    // Operators cannot tell the reasons apart.
+    // Operators cannot distinguish the reasons.
     let unknown = json!({ "connection_id": "unknown", "conn_type": "kafka", "host": "no-such-host.invalid" });
     assert_eq!(web.change(Method::POST, "/api/v2/connections", &unknown).await.status.as_u16(), 201);
     web.add_user("ann", "op").await;

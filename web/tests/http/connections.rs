@@ -1,4 +1,4 @@
-//! Connections by the API: what goes in, what is told to whom, what `***` does, and what is written down.
+//! Connections in the API: accepted input, who sees what, the meaning of `***`, and what is audited.
 
 use crate::browser::Browser;
 use crate::fixture::{PASSWORD, Web};
@@ -58,7 +58,7 @@ async fn what_was_shown_as_stars_and_comes_back_stays_as_it_is() {
     again["description"] = json!("other");
     assert_eq!(change(&web, Method::PATCH, path, &again, 200).await, again);
     assert_eq!(stored(&web).await.secrets(), before.secrets());
-    // Only what stands in the body is changed, and of that only what the mask lets through.
+    // Only fields that are in the body and in the update mask change.
     let part = json!({ "connection_id": "sales", "conn_type": "mysql", "password": "hush4", "host": null });
     let done = change(&web, Method::PATCH, &format!("{path}?update_mask=password"), &part, 200).await;
     assert_eq!((&done["conn_type"], &done["host"]), (&json!("postgres"), &shown["host"]));
@@ -376,7 +376,7 @@ async fn connections_are_tried_where_that_is_allowed() {
         let mut seen = Vec::new();
         for status in ["200 OK", "401 Unauthorized", "200 OK", "401 Unauthorized", "401 Unauthorized"] {
             let (mut stream, _) = listener.accept().await.unwrap();
-            // The one that was only opened and closed comes first.
+            // The connection that was only opened and closed comes first.
             let mut text = vec![0; 4096];
             let mut read = tokio::io::AsyncReadExt::read(&mut stream, &mut text).await.unwrap();
             if read == 0 {

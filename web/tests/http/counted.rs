@@ -1,4 +1,4 @@
-//! A way to the database on which statements are counted.
+//! A proxy in front of the database that counts statements.
 
 use sqlx::postgres::PgConnectOptions;
 use std::str::FromStr as _;
@@ -15,7 +15,7 @@ pub(crate) struct Counted {
 }
 
 impl Counted {
-    /// To the server of this URL, which listens at a socket of this machine.
+    /// Listens for the server of this URL, which uses a Unix socket on this machine.
     pub(crate) async fn way_to(url: &str) -> Counted {
         let to = PgConnectOptions::from_str(url).expect("it is a URL");
         let folder = to.get_socket().expect("it has a socket");
@@ -36,7 +36,7 @@ impl Counted {
         Counted { url, statements, _running: running }
     }
 
-    /// How many there were since the last time.
+    /// Returns the number of statements since the last call.
     pub(crate) fn count(&self) -> usize {
         self.statements.swap(0, Ordering::SeqCst)
     }
@@ -46,12 +46,12 @@ async fn carry(client: TcpStream, server: UnixStream, statements: Arc<AtomicUsiz
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
     let forth = async {
-        // The first message has no kind.
+        // The first message has no type byte.
         let mut is_first = true;
         loop {
             let mut message = vec![0; if is_first { 4 } else { 5 }];
             from_client.read_exact(&mut message).await?;
-            // Execute, or a query without parameters.
+            // An `Execute` message, or a query without parameters.
             if !is_first && matches!(message[0], b'E' | b'Q') {
                 statements.fetch_add(1, Ordering::SeqCst);
             }
@@ -64,6 +64,6 @@ async fn carry(client: TcpStream, server: UnixStream, statements: Arc<AtomicUsiz
         }
     };
     let back = tokio::io::copy(&mut from_server, &mut to_client);
-    // Whoever hangs up ends it.
+    // The proxied connection ends when either side closes it.
     let _end: std::io::Result<u64> = tokio::select! { end = forth => end, end = back => end };
 }

@@ -1,4 +1,4 @@
-//! Runs as lists and one by one.
+//! Lists of runs, and single runs.
 
 use crate::fixture::Web;
 use crate::shapes::{RUN, VERSION, assert_shape};

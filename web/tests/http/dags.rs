@@ -1,4 +1,4 @@
-//! DAGs as lists and one by one.
+//! Lists of DAGs, and single DAGs.
 
 use crate::fixture::Web;
 use crate::shapes::{DAG, assert_shape};

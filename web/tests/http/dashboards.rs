@@ -1,5 +1,5 @@
-//! Dashboards by page, as files and by the API: what they draw, for whom, what a value of the address can do, and that an answer is
-//! computed once until a table changes.
+//! Dashboards on pages, as files and in the API: what they draw and for whom, the effect of URL parameters, and results
+//! that are cached until a table changes.
 
 use crate::browser::{Browser, Page};
 use crate::fake_lake::FakeLake;
@@ -97,7 +97,7 @@ async fn an_answer_is_computed_once_until_a_table_has_a_new_snapshot() {
     let (web, lake) = with_shop("CO").await;
     let mut browser = Browser::logged_in(&web).await;
     let page = browser.get(PAGE).await;
-    // Those that the lake can be asked for.
+    // The lake is queried once for each panel whose query it can run.
     assert_eq!(asked(&lake), 5);
     for _ in 0..3 {
         browser.get(PAGE).await;
@@ -109,7 +109,7 @@ async fn an_answer_is_computed_once_until_a_table_has_a_new_snapshot() {
     next_of(&mut stream, "changed").await;
     browser.get(PAGE).await;
     assert_eq!(asked(&lake), 10);
-    // Declared otherwise, it is drawn otherwise.
+    // A changed declaration changes the page.
     declare(&web, "test", &[("shop.dashboard.yaml", &SHOP.replace("Best state", "Best of all"))]).await;
     next_of(&mut stream, "changed").await;
     wants(&browser.get(PAGE).await, &["Best of all"]);
@@ -175,7 +175,7 @@ async fn a_dashboard_is_for_those_with_its_role() {
     for path in [PAGE, "/dashboards/shop/rows/export", "/dashboards/shop/events"] {
         assert_eq!(vera.get(path).await.status, 403, "{path}");
     }
-    // Two bundles have no dashboard of one name.
+    // Two bundles cannot have dashboards with the same name.
     let spec = json!({ "name": "shop", "title": "Mine", "panels": [] });
     let mine = [NewDashboard { name: "shop".into(), file: "mine.dashboard.yaml".into(), spec }];
     let taken = set_dashboards(&mut web.db().await, "other", &mine).await.expect("it can be asked");

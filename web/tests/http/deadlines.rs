@@ -1,5 +1,5 @@
-//! By when runs are to be over: on the pages of the run and of its DAG, in the list of runs, and by the API; and the way from a run
-//! and a task to who was told of it.
+//! Deadlines of runs: on the pages of the run and its DAG, in the list of runs and in the API; and the links from a run
+//! and a task to their alerts.
 
 use crate::browser::Browser;
 use crate::fixture::{Web, dag};
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-/// `night`: two deadlines, and a mapped task of which somebody is told.
+/// Starts a run of `night`, which has two deadlines and a mapped task with a notifier.
 async fn night(web: &Web, db: &mut PgConnection) -> (String, Uuid) {
     let chat = json!([{ "connection": "team_chat" }]);
     let spec = dag(json!({
@@ -31,7 +31,7 @@ async fn sql(db: &mut PgConnection, text: &'static str) {
     sqlx::query(text).execute(db).await.unwrap();
 }
 
-/// State and description of each, in order.
+/// Returns state and description of each deadline, in order.
 fn told(page: &Value) -> Vec<String> {
     let one = |row: &Value| format!("{} {}", row["state"].as_str().unwrap(), row["description"].as_str().unwrap());
     page["deadlines"].as_array().unwrap().iter().map(one).collect()
@@ -76,7 +76,7 @@ async fn a_run_says_how_it_stands_with_its_deadlines() {
     );
     assert!(browser.get("/dags/night/details").await.has("1 h after it was queued, tells team_chat"));
 
-    // Over, late by five minutes and a half, and kept the other one.
+    // The run finishes five and a half minutes late for one deadline, and meets the other.
     sql(
         &mut db,
         "update dag_run set state = 'success', ended_at = now() + interval '30 seconds' where dag_id = 'night'",

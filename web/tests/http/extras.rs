@@ -1,4 +1,4 @@
-//! Outputs, the audit log, jobs, settings, and the lists that are empty here.
+//! Outputs, the audit log, jobs, settings, and lists that are always empty in orch.
 
 use crate::browser::Browser;
 use crate::fixture::{Web, dag};
@@ -125,7 +125,7 @@ async fn settings_are_for_admins_and_what_is_not_here_is_an_empty_list() {
     let expected = json!({ "sections": [{ "name": "core", "options": [{ "key": "dags_folder", "value": "/dags" }] }] });
     assert_eq!(web.get("/api/v2/config/section/core/option/dags_folder").await.body, expected);
     assert_eq!(web.get("/api/v2/config/section/orch/option/nothing").await.status, StatusCode::NOT_FOUND);
-    // The audit log has each reader of settings, with the names of single ones.
+    // The audit log records each reader of settings, and the names of settings that were read one by one.
     assert_eq!(web.get("/api/v2/config/section/orch/option/log").await.status, StatusCode::OK);
     let read = "select actor, extra ->> 'option' from audit where event = 'read_settings' order by id";
     let read: Vec<(String, Option<String>)> = sqlx::query_as(read).fetch_all(&mut web.db().await).await.unwrap();

@@ -1,11 +1,11 @@
-//! What is known of a DAG: details, tasks, versions, structure, tags, counts; and changes of it.
+//! Facts about a DAG: details, tasks, versions, structure, tags and counts; and changes of a DAG.
 
 use crate::fixture::Web;
 use crate::shapes::{DAG, VERSION, assert_shape};
 use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-/// What the details have beside the fields of a DAG.
+/// Fields of the details beyond those of a DAG.
 const MORE: &[(&str, &str)] = &[
     ("catchup", "flag"),
     ("dag_run_timeout", "text?"),

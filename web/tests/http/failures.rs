@@ -1,4 +1,4 @@
-//! Why it failed: what pages and the API say of a run and of a task that did not end well, and that it is so.
+//! The reasons of failures that pages and the API show for a run and for a task, and that they are right.
 
 use crate::browser::Browser;
 use crate::fixture::{Web, dag};

@@ -1,4 +1,4 @@
-//! A lake with one table and few rows, for pages and routes: the real one is tested where it lives.
+//! A fake lake with one table and few rows, for pages and routes. The real lake is tested in its own crate.
 
 use chrono::DateTime;
 use orch_sdk::task::BoxFuture;
@@ -15,11 +15,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio_util::sync::CancellationToken;
 
-/// Texts of its data are `words`.
+/// The string values of its data.
 #[derive(Default)]
 pub(crate) struct FakeLake {
     pub(crate) words: &'static str,
-    /// What it was asked, and how often its tables were changed.
+    /// The received queries, and the number of commits to its tables.
     pub(crate) asked: Mutex<Vec<Query>>,
     pub(crate) commits: AtomicUsize,
 }
@@ -29,7 +29,7 @@ impl FakeLake {
         FakeLake::shared(words).1
     }
 
-    /// The same with the lake itself.
+    /// Returns the door together with the lake itself.
     pub(crate) fn shared(words: &'static str) -> (Arc<FakeLake>, LakeDoor) {
         let lake = Arc::new(FakeLake { words, ..FakeLake::default() });
         let shown: Arc<dyn LakeView> = lake.clone();
@@ -158,7 +158,8 @@ impl LakeView for FakeLake {
         Box::pin(ready(found))
     }
 
-    /// `broken` cannot be read, `missing` is of a table that is not there, all else of one that is.
+    /// `broken` cannot be parsed, `missing` reads a table that does not exist, and all other queries read an existing
+    /// table.
     fn sources(&self, queries: Vec<Query>) -> BoxFuture<LakeResult<Vec<LakeResult<Sources>>>> {
         let commits = self.commits.load(Ordering::SeqCst);
         let sources = |query: Query| match query.sql.split_whitespace().next() {
@@ -172,7 +173,8 @@ impl LakeView for FakeLake {
         Box::pin(ready(Ok(queries.into_iter().map(sources).collect())))
     }
 
-    /// `wait` goes on until somebody stops it; `wrong …` is refused; all else has three rows, or as many as are wanted.
+    /// `wait` runs until it is cancelled, `wrong …` is rejected, and all other queries return three rows or the
+    /// requested number.
     fn query(&self, query: Query, stop: CancellationToken) -> BoxFuture<LakeResult<Box<dyn QueryRows>>> {
         let words = self.words;
         self.asked.lock().expect("no test panicked").push(query.clone());
@@ -206,7 +208,7 @@ impl LakeView for FakeLake {
     }
 }
 
-/// As `$nulls` has them, the newest snapshot first: of one column none, of the other more and more.
+/// Rows of `$nulls`, newest snapshot first: one column has no nulls, the other has more in each snapshot.
 fn nulls_of(words: &str) -> Vec<Vec<Cell>> {
     let of = |snapshot: usize, nulls: usize| {
         let at = format!("2026-11-2{snapshot}T06:00:00Z");

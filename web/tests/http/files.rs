@@ -1,4 +1,4 @@
-//! Files in the binary, and how answers are sent.
+//! Static files in the binary, and how they are sent.
 
 use crate::browser::Browser;
 use crate::fixture::Web;
@@ -30,7 +30,7 @@ async fn files_are_kept_for_ever_under_the_name_of_what_they_hold() {
     }
 }
 
-/// No page loads more scripts, before they are compressed.
+/// Maximum size of the scripts of a page, uncompressed.
 const MOST_SCRIPT_BYTES: usize = 19 * 1024;
 
 #[tokio::test]
@@ -63,7 +63,7 @@ async fn no_page_loads_more_script_than_it_needs() {
             names.push(script.rsplit('/').next().unwrap().to_string());
         }
         assert!(names.contains(&"app.js".to_string()) && bytes <= MOST_SCRIPT_BYTES, "{path}: {bytes} of {names:?}");
-        // Whoever names a stream loads what follows it.
+        // A page that names a stream also loads the script that follows it.
         for (attribute, script) in
             [("data-changes=", "changes.js"), ("data-live=", "live.js"), ("data-roving", "grid.js")]
         {

@@ -1,4 +1,4 @@
-//! Lists on pages take what the API's lists take, and keep it from page to page.
+//! Lists on pages accept the filters of the API's lists, and keep them across pages.
 
 use crate::browser::Browser;
 use crate::dashboards::declare;
@@ -75,7 +75,7 @@ async fn lists_in_memory_and_versions_are_narrowed_and_sorted_too() {
         values ('lake://gold/sales', 'sales', 60000, now(), now())";
     sqlx::query(late).execute(&mut db).await.unwrap();
     let mut browser = Browser::logged_in(&web).await;
-    // The second of two rows is the one that fits the filter.
+    // The filter matches the second of two rows.
     for (list, filter, column, [low, high]) in [
         ("/streams", "name_pattern=ORD", "name", ["/streams/clicks", "/streams/orders"]),
         ("/lake", "name=orders", "name", ["/lake/retail/broken", "/lake/retail/orders"]),

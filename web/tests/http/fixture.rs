@@ -1,4 +1,4 @@
-//! A server over a database of its own, with DAGs that nobody runs, and somebody who is logged in.
+//! A server on its own database, with DAGs that no worker runs, and a logged-in user.
 
 use crate::log;
 use argon2::password_hash::PasswordHasher;
@@ -56,8 +56,8 @@ pub(crate) struct Bytes {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// Of `PASSWORD`, of the kind that a server makes but with next to no work: every test logs in, and the usual work was a third of
-/// the processor time of all of them.
+/// Returns a hash of `PASSWORD` with minimal cost. Every test logs in, and hashing with the usual cost took a third of
+/// the CPU time of all tests.
 fn quick_hash() -> String {
     let least = Params::new(Params::MIN_M_COST, Params::MIN_T_COST, 1, None).expect("they are in range");
     let hasher = Argon2::new(Algorithm::Argon2id, Version::V0x13, least);
@@ -66,8 +66,8 @@ fn quick_hash() -> String {
 }
 
 impl Web {
-    /// DAGs: `chain` of five tasks, `params` with a schema, `paused`, `mapped` over an upstream's list; `chain` is also
-    /// called `old_chain`.
+    /// The DAGs are `chain` with five tasks, `params` with a schema, `paused`, and `mapped` over the list of an
+    /// upstream task. `chain` has the alias `old_chain`.
     pub(crate) async fn new() -> Web {
         log::capture();
         let database = TestDb::new(&MIGRATOR).await;
@@ -86,17 +86,17 @@ impl Web {
         web
     }
 
-    /// Goes on with another server.
+    /// Sends the next requests to another server.
     pub(crate) fn use_router(&mut self, router: Router) {
         self.router = router;
     }
 
-    /// Goes on with the other of two servers.
+    /// Swaps the current server with another one.
     pub(crate) fn swap_router(&mut self, other: &mut Router) {
         std::mem::swap(&mut self.router, other);
     }
 
-    /// Goes on with a server that was told something else.
+    /// Restarts the server with a changed configuration.
     pub(crate) fn restart(&mut self, change: impl FnOnce(&mut WebConfig)) {
         let mut config = WebConfig { clock: self.clock.clone(), ..WebConfig::new(self.database.url()) };
         change(&mut config);
@@ -104,7 +104,7 @@ impl Web {
         self.router = router(&self.app);
     }
 
-    /// A second one on the same database, which remembers for itself.
+    /// Starts a second server on the same database, with its own caches.
     pub(crate) fn another_server(&self) -> Router {
         let config = WebConfig { clock: self.clock.clone(), ..WebConfig::new(self.database.url()) };
         router(&App::new(config, self.hints.clone()).expect("the configuration is right"))
@@ -114,7 +114,7 @@ impl Web {
         connect::one(&self.database.url(), "test").await.expect("the server is there")
     }
 
-    /// Somebody with the admin's password: the hash is what the database keeps.
+    /// Adds a user with the admin's password, by copying its hash.
     pub(crate) async fn add_user(&self, name: &str, role: &str) {
         let mut db = self.db().await;
         let admin = get_user(&mut db, ADMIN).await.expect("it can be read").expect("there is one");
@@ -129,7 +129,7 @@ impl Web {
         assert_eq!(reset, UserChange::Done);
     }
 
-    /// What no door allows: the last admin goes.
+    /// Deletes the last admin, which no API allows.
     pub(crate) async fn drop_admin(&self) {
         let gone = sqlx::query("delete from api_user where name = $1").bind(ADMIN).execute(&mut self.db().await).await;
         assert_eq!(gone.expect("it can be deleted").rows_affected(), 1);
@@ -148,7 +148,7 @@ impl Web {
         self.send(Method::GET, path, Some(&self.token), None).await
     }
 
-    /// A page of a list: a field of each entry, and how many fit in all, as in `a, b of 7`.
+    /// Returns one field of each entry of a list, and the total, as in `a, b of 7`.
     pub(crate) async fn page_of(&self, path: &str, list: &str, field: &str) -> String {
         let page = self.get(path).await.body;
         let entries = page[list].as_array().unwrap_or_else(|| panic!("{path}: {page}"));
@@ -160,7 +160,7 @@ impl Web {
         self.send(Method::POST, path, Some(&self.token), Some(body.to_string())).await
     }
 
-    /// A worker that claims one instance of a run, and goes on with it.
+    /// Claims one instance of a run with a new worker.
     pub(crate) async fn claim(&self, db: &mut PgConnection, run: Uuid) -> Lease {
         let found = run_by_uuid(db, run).await.expect("it can be read").expect("it is there");
         let version = load(db, found.version).await.expect("it has a version");
@@ -182,7 +182,7 @@ impl Web {
         reply.claimed.first().expect("something is ready").lease
     }
 
-    /// Records how a try ended, as its worker would, and folds its run.
+    /// Records the end of an attempt like its worker, and folds its run.
     pub(crate) async fn end(&self, db: &mut PgConnection, lease: Lease, state: TaskState, causes: &[&str]) {
         let causes: Vec<_> = causes.iter().map(|cause| (*cause).into()).collect();
         let failure = (!causes.is_empty()).then_some(Failure { kind: "retryable", causes });
@@ -207,13 +207,14 @@ impl Web {
         self.post(path, &body).await
     }
 
-    /// Any other method, with or without a body.
+    /// Sends a request with any other method, with or without a body.
     pub(crate) async fn change(&self, method: Method, path: &str, body: &Value) -> JsonReply {
         let body = if body.is_null() { None } else { Some(body.to_string()) };
         self.send(method, path, Some(&self.token), body).await
     }
 
-    /// What the audit log holds of the API's changes but triggers and logins, in order; all of it says from where.
+    /// Returns the audited changes of the API in order, except triggers and logins. Checks that each row contains the
+    /// client address.
     pub(crate) async fn deeds(&self) -> Vec<String> {
         let mut rows = AUDIT.rows(&mut self.db().await, &newest(1_000)).await.expect("the log can be read");
         rows.reverse();
@@ -226,7 +227,7 @@ impl Web {
         .collect()
     }
 
-    /// A run of `dag_id` that must come to be; its id.
+    /// Triggers a run of `dag_id`, which must succeed. Returns the run id.
     pub(crate) async fn trigger(&self, dag_id: &str) -> String {
         let path = format!("/api/v2/dags/{dag_id}/dagRuns");
         let answer = self.post(&path, &json!({ "logical_date": null })).await;
@@ -255,14 +256,14 @@ impl Web {
         JsonReply { status, headers, body }
     }
 
-    /// An answer that may go on for long.
+    /// Sends a request without waiting for the whole body of the response.
     pub(crate) async fn open(&self, request: Request<Body>) -> axum::response::Response {
         self.router.clone().oneshot(request).await.expect("a router never fails")
     }
 
     pub(crate) async fn bytes(&self, request: Request<Body>) -> Bytes {
         let (parts, body) = self.open(request).await.into_parts();
-        // A stream of events has no end to wait for.
+        // An event stream has no end to wait for.
         let is_stream = parts.headers.get("content-type").is_some_and(|kind| kind == "text/event-stream");
         let body = if is_stream { Body::empty() } else { body };
         let bytes = read_body(body).await.expect("the body can be read");

@@ -1,4 +1,4 @@
-//! Health for probes and people.
+//! Health for probes and users.
 
 use crate::fixture::Web;
 use axum::http::{Method, StatusCode};
@@ -31,7 +31,7 @@ async fn a_server_with_its_database_is_alive_and_ready() {
     assert_eq!(health.body, expected);
 }
 
-/// The process answers before anybody can log in: probes and people wait until they can.
+/// The process responds before users can log in. Until they can, probes and users must wait.
 #[tokio::test]
 async fn a_server_that_is_not_set_up_yet_is_starting() {
     let mut web = Web::new().await;
@@ -84,7 +84,7 @@ async fn files_that_the_bundle_reads_are_reported_and_do_not_count() {
     assert_eq!(read["stream_files"], json!({ "status": "read", "read_at": "2999-01-01T00:00:00Z" }));
 }
 
-/// Disk, memory, connections: nothing that the one who asks did wrong, and nothing that is over in a second.
+/// Disk, memory or connections are used up: not a mistake of the client, and not over within a second.
 #[tokio::test]
 async fn a_database_that_is_full_is_no_failure_of_the_server() {
     let web = Web::new().await;

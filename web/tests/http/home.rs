@@ -1,4 +1,4 @@
-//! The first page: what it counts among what needs its reader, and where it says to begin.
+//! The home page: what it counts as needing attention, and the first steps that it suggests.
 
 use crate::approvals::ask;
 use crate::browser::Browser;
@@ -38,7 +38,7 @@ async fn home_counts_approvals_and_runs_that_wait() {
     ] {
         assert!(page.has(text), "{text}: {}", page.html);
     }
-    // Who may not start runs is not asked.
+    // A user who may not start runs gets no questions.
     web.add_user("vera", "viewer").await;
     let mut viewer = Browser::new(&web);
     viewer.log_in("vera", PASSWORD, "/").await;

@@ -1,12 +1,14 @@
-//! Whatever stands in a field of a body, it is taken or refused in words: never is it the server that is broken.
+//! Any value in a field of a request body is accepted or rejected with a message. It never causes an internal server
+//! error.
 
 use crate::fixture::Web;
 use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-/// JSON texts, for any field: what Postgres does not keep, what no number or reader holds, what no index takes.
+/// JSON texts for any field: strings that Postgres cannot store, numbers out of range, deep nesting, and values too
+/// large for an index.
 fn hostile() -> Vec<String> {
-    // No compression makes it shorter.
+    // Random letters, which do not compress.
     let noise = |bytes: usize| {
         let mut state = 7_u64;
         let mut letter = || {
@@ -49,7 +51,7 @@ fn hostile() -> Vec<String> {
     all
 }
 
-/// Bodies that are right, where they go, and which of their fields can be anything.
+/// Valid bodies with their paths, and the fields that accept any value.
 fn bodies(run: &str) -> Vec<(Method, String, Value)> {
     let range = json!({ "dag_id": "params", "from_date": "2026-01-01T00:00:00Z", "to_date": "2026-01-01T00:00:00Z",
         "run_backwards": false, "max_active_runs": 1, "dag_run_conf": { "table": "a" }, "reprocess_behavior": "none" });
@@ -130,7 +132,7 @@ async fn no_field_of_a_body_breaks_the_server() {
         }
     }
     assert_eq!(broken, [""; 0], "{} of them", broken.len());
-    // And what was taken can be read.
+    // Accepted values can be read.
     for path in
         ["variables", "connections", "pools", "dags/~/dagRuns", "backfills?dag_id=params", "assets/events", "eventLogs"]
     {

@@ -1,4 +1,4 @@
-//! Task instances marked and cleared, with what that does to those around them; and why one waits.
+//! Task instances that are marked and cleared, the effect on other instances, and why an instance waits.
 
 use crate::fixture::Web;
 use crate::shapes::{INSTANCE, assert_shape};
@@ -38,7 +38,7 @@ async fn a_marked_instance_counts_as_told_and_the_run_goes_on() {
     assert_eq!((now[1].as_str(), &now[2..]), ("t1[-1] failed", &rest[..]));
     let over = web.get(&format!("/api/v2/dags/chain/dagRuns/{run}")).await.body;
     assert_eq!((&over["state"], over["end_date"].is_string()), (&json!("failed"), true));
-    // What failed because of it is asked anew.
+    // Instances that failed because of it are evaluated again.
     web.change(Method::PATCH, &format!("{path}/t1"), &json!({ "new_state": "success" })).await;
     let now = states(&web, "chain", &run).await;
     assert_eq!(now[1..], ["t1[-1] success", "t2[-1] queued", "t3[-1] none", "t4[-1] none"].map(String::from));

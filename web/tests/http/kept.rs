@@ -1,11 +1,11 @@
-//! What holds for every noun and every list: fields are columns, and lists are sorted and filtered by what their tables say.
+//! Rules for every resource and list: fields are columns, and sorting and filters match the table definitions.
 
 use crate::fake_lake::FakeLake;
 use crate::fixture::Web;
 use orch_deeds::NOUNS;
 use serde_json::Value;
 
-/// Lists without an `~` for what their paths name.
+/// Lists whose path accepts no `~`.
 const OF_ONE: [&str; 4] = ["/xcomEntries", "/listMapped", "/assets/{asset_id}/", "/tasks"];
 
 #[tokio::test]
@@ -42,7 +42,7 @@ async fn every_order_and_filter_of_every_list_is_taken_and_others_are_refused() 
     assert!(lists > 15, "{lists} lists were found");
 }
 
-/// Some that fit a schema: all words where it names them.
+/// Returns values that match a schema: all values of an enum, otherwise some.
 fn values(schema: &Value) -> Vec<String> {
     let schema = if schema["type"] == "array" { &schema["items"] } else { schema };
     if let Some(words) = schema["enum"].as_array() {

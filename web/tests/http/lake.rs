@@ -1,4 +1,5 @@
-//! The lake's pages, the console and their API: what they show, who may ask, what is written down, how a query ends.
+//! The lake's pages, the SQL console and their API: what they show, who may query, what is audited, and how a query
+//! ends.
 
 use crate::browser::{Browser, Page};
 use crate::fake_lake::FakeLake;
@@ -30,7 +31,7 @@ async fn history(web: &Web) -> Vec<QueryRow> {
     QUERIES.rows(&mut web.db().await, &search).await.expect("it can be read")
 }
 
-/// Looks until the newest query is in that state.
+/// Polls until the newest query is in this state.
 async fn newest_is(web: &Web, state: &str) -> QueryRow {
     for _ in 0..400 {
         if let Some(row) = history(web).await.into_iter().next().filter(|row| row.state == state) {
@@ -249,7 +250,7 @@ async fn a_query_is_cancelled_by_its_owner_at_any_server_or_by_whoever_asked_goi
     assert_eq!((answer.status.as_u16(), &answer.body["detail"]), (409, &json!("the query was cancelled")));
     newest_is(&web, "cancelled").await;
     assert_eq!(cancelled_again(&web, id).await, 404);
-    // Nobody waits for the answer any more.
+    // The client no longer waits for the response.
     let gone = tokio::time::timeout(Duration::from_millis(200), web.post(SQL, &json!({ "sql": "wait" }))).await;
     assert!(gone.is_err(), "it waits");
     let row = newest_is(&web, "cancelled").await;

@@ -1,4 +1,4 @@
-//! Pages that are kept up to date: what their stream says, when it ends, and that it goes on where it was.
+//! Live pages: the events of their streams, when a stream ends, and that it resumes where it stopped.
 
 use crate::browser::Browser;
 use crate::fixture::Web;
@@ -14,14 +14,14 @@ use serde_json::json;
 use sqlx::PgConnection;
 use std::time::Duration;
 
-/// The next event; none at the end of the stream.
+/// Returns the next event, or `None` at the end of the stream.
 pub(crate) async fn next(stream: &mut Body) -> Option<String> {
     let frame = tokio::time::timeout(Duration::from_secs(20), stream.frame()).await.expect("something happens");
     let bytes = frame?.expect("it can be read").into_data().expect("data");
     Some(String::from_utf8(bytes.to_vec()).expect("text"))
 }
 
-/// The next event of a kind; others may come before it.
+/// Returns the next event of a kind, skipping others.
 pub(crate) async fn next_of(stream: &mut Body, kind: &str) -> String {
     loop {
         let event = next(stream).await.unwrap_or_else(|| panic!("the stream ended before `{kind}`"));
@@ -43,7 +43,7 @@ async fn follow(web: &Web, browser: &Browser<'_>, run: &str) -> Body {
     open(web, browser, &format!("/dags/chain/runs/{run}/events"), "").await
 }
 
-/// A run whose first task runs; its path and the lease.
+/// Starts a run and claims its first task. Returns the path of the run and the lease.
 pub(crate) async fn running(web: &Web, db: &mut PgConnection) -> (String, Lease) {
     let run_id = web.trigger("chain").await.replace('+', "%2B");
     let run = sqlx::query_scalar("select id from dag_run").fetch_one(&mut *db).await.unwrap();
@@ -57,7 +57,7 @@ pub(crate) async fn say(db: &mut PgConnection, lease: &Lease, seq: i32, texts: &
     append(db, &[NewChunk { run, attempt, lease_no, seq, lines: texts.len() as i32, body }]).await.unwrap();
 }
 
-/// Where the page of the task says that it is kept up to date.
+/// Returns the address of the event stream of a task page.
 async fn stream_of(browser: &mut Browser<'_>, page: &str) -> String {
     let html = browser.get(page).await.html;
     let after = html.split(r#"data-live=""#).nth(1).unwrap_or_else(|| panic!("it is not live: {html}"));
@@ -89,7 +89,7 @@ async fn only_a_page_that_is_connected_has_a_live_mark() {
     let page = browser.get(&format!("{run}/tasks/t0")).await;
     let sign = "data-live-sign data-time-zone=\"Asia/Kolkata\" role=\"status\" hidden";
     assert!(page.has(sign) && page.has("data-log-total"), "{}", page.html);
-    // Without a script, and without a connection, a mark is not green.
+    // Without a script or a connection, a mark is not green.
     let css = page.links().into_iter().find(|link| link.ends_with("/app.css")).expect("the page has styles");
     let css = browser.get(&css).await.html;
     let green: Vec<&str> =
@@ -122,7 +122,7 @@ async fn lines_come_as_they_are_written_and_from_where_the_page_was() {
     say(&mut db, &lease, 0, &["one", "two"]).await;
     let page = format!("{run}/tasks/t0");
     let path = stream_of(&mut browser, &page).await;
-    // Said after the page was drawn and before its stream was opened.
+    // These lines are logged after the page was rendered and before its stream is opened.
     say(&mut db, &lease, 1, &["three <b>"]).await;
     let mut stream = open(&web, &browser, &path, "").await;
     let lines = next_of(&mut stream, "lines").await;
@@ -132,7 +132,7 @@ async fn lines_come_as_they_are_written_and_from_where_the_page_was() {
     let lines = next_of(&mut stream, "lines").await;
     assert!(lines.starts_with("id: 1.2.5\n") && lines.contains("five") && !lines.contains("three"), "{lines}");
     drop(stream);
-    // Another server, after a restart: the browser says what it saw last.
+    // After a restart of the server, the browser sends the id of the last event that it saw.
     say(&mut db, &lease, 3, &["six"]).await;
     let mut web = web;
     web.use_router(web.another_server());
@@ -153,7 +153,7 @@ async fn whoever_reads_too_slowly_gets_the_end_and_holds_up_nobody() {
     let path = stream_of(&mut browser, &format!("{run}/tasks/t0")).await;
     let (mut quick, mut slow) = (open(&web, &browser, &path, "").await, open(&web, &browser, &path, "").await);
     next(&mut slow).await;
-    // More than one look shows, and more looks than a queue holds.
+    // More lines than one poll returns, and more polls than a queue holds.
     let long = "x".repeat(1_500);
     for seq in 1..=12 {
         let texts: Vec<String> = (0..30).map(|line| format!("{seq}.{line} {long}")).collect();
@@ -196,7 +196,7 @@ async fn a_list_hears_of_runs_that_come() {
     next_of(&mut stream, "changed").await;
 }
 
-/// The stream of the API, after its greeting.
+/// Opens the event stream of the API and skips its greeting.
 async fn listen(web: &Web, query: &str, last: Option<&str>) -> Body {
     let mut request = axum::http::Request::get(format!("/api/orch/v1/events{query}"));
     request = request.header("host", "localhost").header("authorization", format!("Bearer {}", web.token));
@@ -208,7 +208,7 @@ async fn listen(web: &Web, query: &str, last: Option<&str>) -> Body {
     stream
 }
 
-/// The id of the last event of a frame.
+/// Returns the id of the last event of a frame.
 fn id_of(frame: &str) -> String {
     let id = frame.lines().rev().find_map(|line| line.strip_prefix("id: "));
     id.unwrap_or_else(|| panic!("it has no id: {frame}")).to_owned()
@@ -267,7 +267,7 @@ async fn programs_hear_of_runs_and_tasks_that_come_into_another_state() {
         events += &next(&mut all).await.expect("it goes on");
     }
     assert_eq!(events.matches(r#""state":"success""#).count(), 1, "{events}");
-    // Troubles with data are told to whoever follows all.
+    // Problems with data are sent to clients that follow all events.
     crate::quality::look(&web, [2, 0, 0]).await;
     sqlx::query("insert into asset (uri, name, stale_since) values ('lake://late', 'late', now())")
         .execute(&mut db)
@@ -327,10 +327,10 @@ async fn the_grid_and_the_graph_of_a_dag_hear_of_its_tasks_and_go_on_while_somet
         let page = browser.get(page).await;
         assert!(page.has(r#"data-changes="/dags/chain/events""#) && page.has("/changes.js"), "{}", page.html);
     }
-    // By an alias too.
+    // An alias works too.
     let mut stream = open(&web, &browser, "/dags/old_chain/events", "").await;
     let first = next_of(&mut stream, "changed").await;
-    // Nothing is recorded meanwhile: a try may have begun, and times grow.
+    // The event is repeated without new records, because an attempt may have started and durations grow.
     assert_eq!(next_of(&mut stream, "changed").await, first);
     web.end(&mut db, lease, TaskState::Success, &[]).await;
     loop {
@@ -357,7 +357,7 @@ async fn pages_of_backfills_hear_when_one_is_over() {
     assert!(next(&mut stream).await.is_some());
     sqlx::raw_sql("update backfill set completed_at = now()").execute(&mut db).await.unwrap();
     next_of(&mut stream, "changed").await;
-    // What the page puts in the place of its buttons has none.
+    // The part that replaces the buttons of the page has no buttons.
     let over = browser.get(&format!("/backfills/{id}")).await;
     assert!(over.has(r#"<div class="actions" data-part="actions"></div>"#) && !over.has("Pause"), "{}", over.html);
     assert!(over.has(r#"<div data-part="end"></div>"#), "{}", over.html);

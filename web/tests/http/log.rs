@@ -1,4 +1,4 @@
-//! Everything that any test of this binary made the server log, down to the finest level.
+//! Everything that the server logs during the tests of this binary, at the finest level.
 
 use std::io::Write;
 use std::sync::{Mutex, Once, PoisonError};
@@ -24,7 +24,7 @@ impl Write for Lines {
 
 pub(crate) fn capture() {
     ONCE.call_once(|| {
-        // The tests read pages with it; it tells each letter.
+        // The tests parse pages with `html5ever`, which logs each character.
         let targets = Targets::new().with_default(LevelFilter::TRACE).with_target("html5ever", LevelFilter::OFF);
         let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(|| Lines);
         tracing_subscriber::registry().with(targets).with(lines).init();

@@ -1,4 +1,4 @@
-//! Tokens: who gets one, what it is good for, and until when.
+//! Tokens: who gets one, what it permits, and when it expires.
 
 use crate::browser::Browser;
 use crate::fixture::{PASSWORD, Web};
@@ -35,7 +35,7 @@ async fn a_right_password_gives_a_token_and_a_wrong_one_says_nothing_more() {
     }
 }
 
-/// Each login and its end: who, what, how.
+/// Returns user, event and method of each login and logout.
 async fn logins(web: &Web) -> Vec<[String; 3]> {
     let mut rows = AUDIT.rows(&mut web.db().await, &newest(100)).await.unwrap();
     rows.reverse();
@@ -64,7 +64,7 @@ async fn logins_that_succeed_or_fail_and_their_ends_are_in_the_audit_log() {
     browser.log_in(ADMIN, PASSWORD, "/").await;
     let out = browser.submit("/account", "/logout", &[]).await;
     assert_eq!(out.status, StatusCode::SEE_OTHER);
-    // What is throttled is not tried, and not written down: the log cannot be filled so.
+    // Throttled logins are neither tried nor audited, so they cannot fill the log.
     for _ in 0..10 {
         web.log_in("bob", SECRET).await.unwrap_err();
     }
@@ -124,7 +124,7 @@ async fn a_call_without_a_good_token_is_not_let_in() {
     for token in [&format!("{head}{other}"), head, "", "x.y.z", &web.token.replacen('.', "", 1)] {
         not_let_in(status_with(&web, token).await, "Invalid JWT token");
     }
-    // Not in a URL, not by another scheme.
+    // A token is not accepted in a URL or with another scheme.
     let in_url = format!("{RUNS}?access_token={0}&token={0}", web.token);
     assert_eq!(web.send(Method::GET, &in_url, None, None).await.status, StatusCode::UNAUTHORIZED);
     let basic = Request::builder().uri(RUNS).header("host", "localhost").header("authorization", "Basic YTpi");
@@ -182,7 +182,7 @@ async fn after_five_failures_a_login_waits_even_with_the_right_password() {
     assert!(web.log_in(ADMIN, PASSWORD).await.is_ok());
 }
 
-/// Of each kind.
+/// Number of attempts for the known and for the unknown user.
 const TRIES: usize = 24;
 
 #[tokio::test]
@@ -192,14 +192,14 @@ async fn an_unknown_user_takes_as_long_as_a_wrong_password() {
     web.reset_admin_password("as long as any other").await;
     let (mut known, mut unknown) = (Vec::new(), Vec::new());
     for i in 0..TRIES {
-        // Past the limit of failed logins each time.
+        // Each attempt starts after the throttling of failed logins has expired.
         web.clock.advance(TimeDelta::minutes(16));
         let timed = async |name: &str| {
             let begun = Instant::now();
             drop(web.log_in(name, "wrong").await.unwrap_err());
             begun.elapsed().as_secs_f64()
         };
-        // In turns, and each of them first as often as second: whatever disturbs the machine disturbs both.
+        // Both kinds alternate, and each is first equally often, so that disturbances of the machine affect both.
         let nobody = format!("nobody{i}");
         if i % 2 == 0 {
             known.push(timed(ADMIN).await);
@@ -277,7 +277,7 @@ async fn no_log_line_holds_a_password_or_a_token() {
     drop(web.log_in("ada\nadmin", "canary-wrong").await);
     drop(web.log_in(ADMIN, PASSWORD).await);
     web.trigger("chain").await;
-    // A request that fails inside.
+    // This request fails inside the server.
     let mut db = web.db().await;
     sqlx::raw_sql("alter table dag_run rename to gone").execute(&mut db).await.unwrap();
     let failed = web.get(RUNS).await;

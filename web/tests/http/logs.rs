@@ -1,4 +1,4 @@
-//! The log of a task instance as a page: windows of it, what is searched for, levels, groups, one line whole.
+//! The log of a task instance as a page: windows, search, levels, groups, and single long lines.
 
 use crate::browser::{Browser, Page};
 use crate::fixture::Web;
@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 const CHUNKS: i32 = 60;
 const LINES_OF_CHUNK: i32 = 100;
 
-/// A chunk of lines with these levels.
+/// Appends a chunk of lines with these levels.
 async fn say_at(db: &mut PgConnection, lease: &Lease, seq: i32, lines: &[(&str, &str)]) {
     let line = |(level, text): &(&str, &str)| json!({ "level": level, "event": text }).to_string() + "\n";
     let body = lines.iter().map(line).collect();
@@ -22,7 +22,7 @@ async fn say_at(db: &mut PgConnection, lease: &Lease, seq: i32, lines: &[(&str, 
     append(db, &[NewChunk { run, attempt, lease_no, seq, lines: lines.len() as i32, body }]).await.unwrap();
 }
 
-/// A log of 6,000 lines; every thousandth is an error, two lines have the word.
+/// Appends a log of 6,000 lines. Every thousandth line is an error, and two lines contain the word.
 async fn long_log(db: &mut PgConnection, lease: &Lease) {
     let Lease { run, attempt, lease_no, .. } = *lease;
     let line = |number: i32| {
@@ -44,7 +44,7 @@ fn numbers(page: &Page) -> Vec<i64> {
     lines.map(|rest| rest.split('"').next().unwrap().parse().unwrap()).collect()
 }
 
-/// The address behind a link of the page, without its fragment.
+/// Returns the address of a link of the page, without its fragment.
 fn link(page: &Page, text: &str) -> Option<String> {
     let before = page.html.split(text).next().filter(|before| before.len() < page.html.len())?;
     let href = before.rsplit(r#"href=""#).next()?.split('"').next()?;
@@ -71,13 +71,13 @@ async fn a_long_log_is_read_window_by_window_from_its_end() {
         page = browser.get(&format!("{task}{}", earlier.replace(' ', "%20"))).await;
     }
     assert_eq!(seen, (1..=6_000).collect::<Vec<_>>());
-    // A line keeps its address, and a page that shows it goes on from there.
+    // A line keeps its address, and paging continues from there.
     let page = browser.get(&format!("{task}?try=1&from=2492")).await;
     let shown = numbers(&page);
     assert_eq!((shown[0], page.has(r#"href="?try=1&#38;from=2492#L2500""#)), (2_492, true), "{}", page.html);
     let page = browser.get(&format!("{task}{}", link(&page, ">Later lines<").unwrap())).await;
     assert_eq!(numbers(&page)[0], shown.last().unwrap() + 1);
-    // Whoever reads in the middle is not sent what is said at the end.
+    // A reader in the middle of the log receives no new lines from its end.
     assert!(!page.has("data-log-end") && !page.has("&#38;at="), "{}", page.html);
     assert_eq!(browser.get(&format!("{task}?from=x")).await.status, StatusCode::UNPROCESSABLE_ENTITY);
 }
@@ -98,7 +98,7 @@ async fn a_search_goes_through_the_whole_log_and_leads_from_line_to_line() {
     assert!(second.has(">2 of 2<") && second.has("line 5990 <mark>Needle</mark>"), "{}", second.html);
     assert!(second.has(r#"href="?try=1&#38;q=needle&#38;hit=1#L50" rel="prev""#), "{}", second.html);
     assert!(browser.get(&format!("{task}?q=nothing")).await.has(">0 found<"));
-    // Levels, out of the whole log too.
+    // Level filters also search the whole log.
     let errors = browser.get(&format!("{task}?level=error")).await;
     assert_eq!(numbers(&errors), [1_000, 2_000, 3_000, 4_000, 5_000, 6_000]);
     assert!(errors.has(r#"href="?try=1&#38;from=992#L1000""#), "{}", errors.html);
@@ -127,7 +127,7 @@ async fn a_level_shows_what_is_graver_too_out_of_the_whole_log() {
         let places: BTreeSet<i64> = shown.iter().map(|number| (number - 1) % 5).collect();
         let wanted = if level == "error" { vec![3, 4] } else { vec![2, 3, 4] };
         assert_eq!(places.into_iter().collect::<Vec<_>>(), wanted, "{level}");
-        // Counted are the lines of the whole log, of which a page shows some.
+        // The counts cover the whole log, while the page shows only a part.
         assert!(page.has(r#"Error <span class="n">800</span>"#) && page.has(r#"Warn <span class="n">400</span>"#));
         assert!(shown.len() <= kept && shown.last() == Some(&2_000), "{level}: {}", shown.len());
         assert_eq!(page.html.matches(r#"data-level=""#).count(), 4);
@@ -180,7 +180,7 @@ async fn a_traceback_is_one_block_with_its_error_as_the_title() {
     assert_eq!(numbers(&page), [1, 2, 3, 4, 5]);
     let block = page.html.split("<details open>").nth(1).unwrap().split("</details>").next().unwrap();
     assert!(block.contains("id=\"L2\"") && block.contains("id=\"L4\"") && !block.contains("id=\"L5\""), "{block}");
-    // Among the lines of a level, too.
+    // The group is also shown in a list of one level.
     let page = browser.get(&format!("{run}/tasks/t0?level=warn")).await;
     assert!(page.has(title) && numbers(&page) == [2, 3, 4], "{}", page.html);
 }
@@ -198,7 +198,7 @@ async fn a_log_says_where_its_try_began_again() {
     let (before, after) = (page.html.find(">before<"), page.html.find(">after<"));
     let mark = page.html.find("Its worker was lost. The try began again here.");
     assert!(before < mark && mark < after && mark.is_some(), "{}", page.html);
-    // Why, and the picture of the run, say it too.
+    // The panel "Why" and the picture of the run show it too.
     assert!(page.has("In try 1, its worker was lost, and it began again."), "{}", page.html);
     let gantt = browser.get(&run).await;
     assert!(gantt.has("1 worker lost"), "{}", gantt.html);
@@ -225,7 +225,7 @@ async fn groups_are_folded_long_lines_are_cut_and_what_is_left_out_is_said() {
         "{}",
         page.html
     );
-    // The numbers of what comes behind the gap stay.
+    // Lines after the gap keep their numbers.
     assert_eq!(numbers(&page), [1, 2, 3, 5, 6, 7, 8, 12, 13]);
     assert!(page.has("13 lines") && page.has("4 lines are left out here") && !page.has("the end"), "{}", page.html);
     let whole = link(&page, ">… 8008 bytes more<").unwrap_or_else(|| panic!("{}", page.html));

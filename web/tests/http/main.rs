@@ -1,5 +1,5 @@
-//! The server as its clients meet it: every status code and shape, on a real database, without a network but where the
-//! network is what is tested.
+//! HTTP tests of the server on a real database: every status code and shape. Only tests of the network itself use a
+//! network.
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
 mod access;

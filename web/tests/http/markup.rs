@@ -1,5 +1,5 @@
-//! Every page read as a browser reads it: whatever people and programs wrote into names, notes, logs and queries, it is text
-//! there, or the value of an attribute that does nothing.
+//! Parses every page like a browser. Strings from users and programs, in names, notes, logs and queries, must be plain
+//! text or harmless attribute values.
 
 use crate::browser::Browser;
 use crate::fixture::{Web, dag};
@@ -14,10 +14,10 @@ use serde_json::json;
 use sqlx::PgConnection;
 use std::cell::RefCell;
 
-/// Attributes that a browser follows or sends to.
+/// Attributes that contain an address which a browser follows.
 const ADDRESSES: [&str; 5] = ["href", "src", "action", "formaction", "data-live"];
 
-/// What is wrong with a page.
+/// Collects the problems of a page.
 #[derive(Default)]
 struct Reader {
     problems: RefCell<Vec<String>>,
@@ -63,7 +63,7 @@ impl TokenSink for Reader {
         match token {
             Token::TagToken(tag) if tag.kind == TagKind::StartTag => {
                 self.look(&tag);
-                // As the parser of a browser tells its tokenizer.
+                // Switches the tokenizer like the parser of a browser does.
                 match &*tag.name {
                     "script" => {
                         *self.in_script.borrow_mut() = true;
@@ -114,7 +114,7 @@ fn a_reader_finds_what_an_attack_would_leave() {
     assert_eq!(problems(fine), Vec::<String>::new());
 }
 
-/// All that can hold a text from outside holds an attack.
+/// Stores an attack in every field that can hold a string from outside.
 pub(crate) async fn poison(web: &Web, db: &mut PgConnection) -> String {
     let evil = dag(json!({ "dag_id": "evil", "description": EVIL, "tags": [EVIL], "owners": [EVIL], "aliases": [],
         "tasks": [{ "task_id": "a", "kind": EVIL, "doc": EVIL }],
@@ -164,7 +164,8 @@ async fn whatever_is_written_into_a_page_it_stays_text() {
         let plain = real("chain", "t0");
         let mut paths = vec![plain.clone(), real("evil", "a"), attacked, of_user, format!("{plain}?{evil}={evil}")];
         let names = browser.reads(&plain).await.unwrap_or_default();
-        // Alone, as what one of them says may hide another, and those together that take any text.
+        // Each parameter is tested alone, because one error may hide another, and then all parameters that accept any
+        // text together.
         paths.extend(names.iter().map(|name| format!("{plain}?{name}={evil}")));
         let mut taken = Vec::new();
         for name in &names {

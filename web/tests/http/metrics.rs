@@ -1,12 +1,12 @@
-//! How many series `/metrics` has: they follow what processes and pools there are, and never DAGs or runs.
+//! The number of series of `/metrics` depends on processes and pools, and never on DAGs or runs.
 
 use crate::fixture::Web;
 
-/// In one statement each, as copies of a row that the server made.
+/// The statements copy a row that the server created.
 const DAGS: &str = "insert into dag select made.* from dag d, generate_series(1, 2000) n,
     lateral jsonb_populate_record(null::dag, to_jsonb(d) || jsonb_build_object('dag_id', 'bounded_' || n)) made
     where d.dag_id = 'chain'";
-/// Every second one has failed.
+/// Every second run has failed.
 const RUNS: &str = "insert into dag_run select made.* from dag_run r, dag d,
     lateral jsonb_populate_record(null::dag_run, to_jsonb(r) || jsonb_build_object('dag_id', d.dag_id,
       'id', left(r.id::text, 24) || left(md5(d.dag_id), 12),
@@ -16,7 +16,7 @@ const POOLS: &str = "insert into pool (name, slots) select 'pool_' || n, 1 from 
 const PROCESSES: &str =
     "insert into process (role, hostname, pid) select 'web', 'host_' || n, n from generate_series(1, 1500) n";
 
-/// Lines that are no comments.
+/// Returns the lines that are not comments.
 async fn series(web: &Web) -> Vec<String> {
     let text = web.get("/metrics").await.body;
     let lines = text.as_str().expect("it is text").lines();

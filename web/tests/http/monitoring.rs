@@ -1,4 +1,4 @@
-//! The page that sums up how all of it goes: what it says where nothing was done yet, and of what was.
+//! The monitoring page, without any runs and with some.
 
 use crate::browser::Browser;
 use crate::fixture::{PASSWORD, Web, dag};
@@ -79,7 +79,7 @@ async fn an_asset_without_updates_is_not_called_fresh() {
     assert!(browser.get("/quality").await.has("</svg>fresh"));
 }
 
-/// Weeks are by UTC: Monday in UTC is still Sunday in New York.
+/// Weeks are in UTC: Monday in UTC is still Sunday in New York.
 #[tokio::test]
 async fn a_week_has_the_name_of_its_monday_in_every_zone() {
     let web = Web::new().await;

@@ -1,4 +1,4 @@
-//! Logs that rolled over to an archive, as pages and programs read them; and what is said of cleanings.
+//! Archived logs, as pages and programs read them, and the report of cleanings.
 
 use crate::browser::Browser;
 use crate::fixture::Web;
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 const OLD: &str = "0190a000-0000-7000-8000-000000000000";
 
-/// A run of two years ago whose first task said two lines, both in the archive by now.
+/// Inserts a run of two years ago whose first task logged two lines, which are archived.
 async fn old_log(web: &Web, db: &mut PgConnection, archive: &Path) -> String {
     let (run, lease) = running(web, db).await;
     say(db, &lease, 0, &["loaded the needle", "done"]).await;

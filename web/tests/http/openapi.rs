@@ -1,4 +1,4 @@
-//! `/openapi.json` against the routes, the answers and the bodies that handlers take.
+//! Compares `/openapi.json` with the routes, the responses and the bodies that handlers accept.
 
 use crate::fixture::{JsonReply, Web};
 use axum::http::Method;
@@ -13,7 +13,7 @@ fn resolve<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
     }
 }
 
-/// Enough of JSON Schema for what stands in the document.
+/// Validates a value against the subset of JSON Schema that the document uses.
 fn fits(document: &Value, schema: &Value, value: &Value) -> Result<(), String> {
     let schema = resolve(document, schema);
     if let Some(choices) = schema["anyOf"].as_array() {
@@ -196,7 +196,7 @@ async fn answers_are_as_described() {
     is_as_described(&document, ("post", clear), &cleared);
 }
 
-/// An answer of a route has the shape that the document says.
+/// Checks that the response of a route has the documented shape.
 pub(crate) fn is_as_described(document: &Value, (method, route): (&str, &str), answer: &JsonReply) {
     assert_eq!(answer.status, 200, "{route}: {}", answer.body);
     let schema = &document["paths"][route][method]["responses"]["200"]["content"]["application/json"]["schema"];
@@ -226,7 +226,7 @@ async fn every_field_of_a_described_body_is_taken_and_no_other() {
             let answer = web.change(rule.method.clone(), &path, &Value::Object(body)).await;
             answer.body["detail"].to_string()
         };
-        // All at once, each of a type that none takes: what is not known is named as one too many.
+        // All fields have a type that none accepts. The error would report an unknown field as extra.
         let all = properties.keys().map(|name| (name.clone(), json!({ "odd": [] }))).collect();
         let said = send(all).await;
         assert!(!said.contains("extra_forbidden"), "{} {}: {said}", rule.method, rule.path);

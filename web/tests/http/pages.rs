@@ -1,4 +1,4 @@
-//! Pages: what they show, that every link of theirs leads somewhere, and that nothing they show becomes markup.
+//! Pages: their contents, that all their links work, and that no content becomes markup.
 
 use crate::browser::{Browser, Page};
 use crate::fixture::{Web, dag};
@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 pub(crate) const EVIL: &str = "\"><svg onload=x>'</script>";
 
-/// A run of `chain` whose first task failed with a log, and the second waits.
+/// Creates a run of `chain` whose first task failed with a log and whose second task waits.
 pub(crate) async fn failed_run(web: &Web, db: &mut PgConnection, words: &str) -> String {
     let run_id = web.trigger("chain").await;
     let run: Uuid =
@@ -317,14 +317,13 @@ async fn the_trigger_form_says_what_is_wrong_and_loses_nothing() {
     assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert!(refused.has("This is a string, not an integer.") && refused.has("This is missing"), "{}", refused.html);
     assert!(refused.has(r#"value="many""#) && refused.has("&#34;&#62;&#60;svg onload=x&#62;"));
-    // To JSON and back.
+    // The form is converted to JSON and back.
     let json = browser.submit(to, to, &[("as", "form"), ("do", "json"), ("p.table", "orders"), ("p.limit", "7")]).await;
     assert!(json.has("&#34;table&#34;: &#34;orders&#34;") && json.has("&#34;limit&#34;: 7"), "{}", json.html);
     let wrong = browser.submit(to, to, &[("as", "json"), ("do", "form"), ("conf", "{\"table\": ")]).await;
     assert!(wrong.has("the conf is not JSON") && wrong.has("{&#34;table&#34;: "), "{}", wrong.html);
     let back = browser.submit(to, to, &[("as", "json"), ("do", "form"), ("conf", "{\"table\": \"orders\"}")]).await;
     assert!(back.has(r#"name="p.table" type="text" value="orders""#));
-    // And off it goes.
     let typed = [
         ("as", "form"),
         ("do", "trigger"),

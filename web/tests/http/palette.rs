@@ -1,4 +1,4 @@
-//! What the command palette finds by words, in which order, and for whom.
+//! Results of the command palette: what a search finds, in which order, and for whom.
 
 use crate::browser::{Browser, Page};
 use crate::fake_lake::FakeLake;
@@ -14,7 +14,8 @@ panels:
   - {title: Totals, type: figure, sql: select state}
 ";
 
-/// With a DAG `retail` that makes a table, a DAG that is called nearly as one of its tasks, and many others.
+/// Registers a DAG `retail` that produces a table, a DAG with nearly the same name as one of its tasks, and many
+/// others.
 async fn with_shop() -> Web {
     let mut web = Web::new().await;
     web.restart(|config| config.lake = FakeLake::door("x"));
@@ -68,7 +69,7 @@ async fn words_in_any_order_find_what_has_all_of_them_and_the_best_comes_first()
     for kind in [r#"aria-label="Tasks""#, r#"aria-label="Assets""#, r#"aria-label="Tables""#, "task of retail"] {
         assert!(found.has(kind), "{kind}: {}", found.html);
     }
-    // A DAG's name finds the DAG, and not each of its tasks.
+    // The name of a DAG finds the DAG, and not each of its tasks.
     let found = browser.get("/palette?q=retail").await;
     let place = places(&found)[0];
     assert!(place == "/dags/retail" && !found.has("graph?task="), "{}", found.html);

@@ -1,4 +1,4 @@
-//! A run that cannot be moved on says so on its page, and what to do; also where its state cannot be read.
+//! A run that cannot be folded shows the reason and the remedy on its page, even if its state cannot be read.
 
 use crate::browser::Browser;
 use crate::fixture::Web;
@@ -41,7 +41,7 @@ async fn a_parked_run_says_why_since_when_and_what_to_do() {
         assert!(page.has(words), "{words} {}", page.html);
     }
 
-    // Also where it cannot be read: the page says so, and shows nothing of its state.
+    // If the ledger cannot be read, the page reports that and shows no state.
     for (harm, words) in [
         ("ledger = '{77}'", "1 tasks"),
         ("ledger = '{1,1,1,1,77}'", "unknown state 77"),

@@ -1,4 +1,4 @@
-//! What pictures of a DAG show: groups that are folded, the way to what failed, and what is chosen beside the grid.
+//! Pictures of a DAG: folded groups, the path to a failed task, and the selection next to the grid.
 
 use crate::browser::Browser;
 use crate::failures::{encoded, key_of};
@@ -8,7 +8,7 @@ use orch_store::registry::{NewBundle, register_bundle};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
-/// A task, and three groups of fifteen that wait for it.
+/// Registers a task and three groups of fifteen tasks that wait for it.
 async fn register_large(db: &mut PgConnection) {
     let task = |id: String, after: &[String], group: Option<&str>| -> Value {
         json!({ "task_id": id, "kind": "rust", "after": after, "group_id": group })

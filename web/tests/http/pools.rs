@@ -1,4 +1,4 @@
-//! Pools by the API and by page: shapes, counters, what is refused, what is written down.
+//! Pools in the API and on pages: shapes, counters, rejected requests, and the audit log.
 
 use crate::browser::Browser;
 use crate::fixture::{PASSWORD, Web};

@@ -1,4 +1,4 @@
-//! Presets: params under a name, kept from the form or over the API, and begun with.
+//! Presets: named params that are saved from the form or over the API, and used to trigger runs.
 
 use crate::browser::Browser;
 use crate::fixture::Web;

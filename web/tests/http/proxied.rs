@@ -1,4 +1,4 @@
-//! The server behind a proxy: below a path, told who its clients are, and reached by https.
+//! The server behind a proxy: below a path, with forwarded client addresses, and over HTTPS.
 
 use crate::browser::Browser;
 use crate::fixture::{PASSWORD, Web};
@@ -10,7 +10,7 @@ use orch_store::hint::Hints;
 use orch_web::{App, Peer, WebConfig, router};
 use std::net::IpAddr;
 
-/// What a proxy at 10.0.0.1 asks.
+/// Sends a request from a proxy at 10.0.0.1.
 async fn ask(
     web: &Web,
     method: Method,
@@ -106,13 +106,13 @@ async fn below_a_path_every_address_is_below_it() {
                 assert!(address.starts_with("orch/"), "{path}: {attribute}=\"/{address:.60}");
             }
         }
-        // Each file of the page is there.
+        // The page's static files exist below the prefix.
         for address in page.split("=\"/orch/static/").skip(1).take(2) {
             let file = format!("/orch/static/{}", address.split(['"', '#']).next().unwrap());
             assert_eq!(ask(&web, Method::GET, &file, &[], "").await.0, StatusCode::OK, "{file}");
         }
     }
-    // The API is there too, and a proxy may take the path off itself.
+    // The API is also served there, and a proxy may strip the prefix itself.
     assert_eq!(ask(&web, Method::GET, "/orch/api/v2/version", &[], "").await.0, StatusCode::OK);
     assert_eq!(ask(&web, Method::GET, "/dags", &[("cookie", &session)], "").await.0, StatusCode::OK);
     assert_eq!(ask(&web, Method::GET, "/orchid", &[("cookie", &session)], "").await.0, StatusCode::NOT_FOUND);
@@ -159,7 +159,8 @@ async fn a_proxy_says_who_the_client_is_and_nobody_else() {
     assert_eq!(ask(&web, Method::POST, "/orch/dags/chain/paused", &with_cookie, &form).await.0, StatusCode::SEE_OTHER);
     let rows = AUDIT.rows(&mut web.db().await, &newest(1)).await.unwrap();
     assert_eq!(rows[0].extra.as_ref().unwrap()["from"], "198.51.100.7");
-    // Another name, a plain request of the proxy's client, a stranger who writes the same headers.
+    // Rejected: another host name, a plain HTTP request of the proxy's client, and the same headers from an untrusted
+    // address.
     let other = [("x-forwarded-host", "evil.example")];
     assert_eq!(ask(&web, Method::GET, "/login", &other, "").await.0, StatusCode::MISDIRECTED_REQUEST);
     let plain = [("x-forwarded-proto", "http")];
@@ -202,7 +203,7 @@ async fn a_caller_who_asks_too_much_waits_and_others_do_not() {
     assert!(web.log_in("ada", PASSWORD).await.is_ok());
     let again = web.log_in("ada", PASSWORD).await.expect_err("a login is dear, and nobody has little");
     assert_eq!(again.status, StatusCode::TOO_MANY_REQUESTS);
-    // More than twenty pass on a slow machine: time goes on meanwhile.
+    // On a slow machine more than twenty pass, because the limit refills meanwhile.
     let mut passed = 0;
     let refused = loop {
         let answer = dags(&admin).await;
@@ -240,7 +241,7 @@ async fn unknown_credentials_cost_their_address_before_they_are_looked_up() {
         number += 1;
         assert!(number < 100, "nothing is refused");
     }
-    // Also when the look-up of a second ago no longer counts.
+    // This holds even when the cached look-up has expired.
     web.clock.advance(TimeDelta::seconds(2));
     assert_eq!((dags(&web.token).await, page(&session).await), (StatusCode::OK, StatusCode::OK));
     let rename = "alter table api_token rename to gone; alter table web_session rename to gone_too";

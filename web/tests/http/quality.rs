@@ -1,5 +1,5 @@
-//! How good the data is, on its page, on the first page and over the API: what nobody promised, what keeps its promise, and
-//! what is stale, strange or broken.
+//! Data quality on its page, on the home page and in the API: assets without checks, assets that pass, and assets that
+//! are stale, anomalous or failing.
 
 use crate::browser::Browser;
 use crate::fake_lake::FakeLake;
@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 const URI: &str = "lake://retail/orders";
 
-/// One try looked, and found so many bad rows by each of three checks.
+/// Records the results of one attempt: the numbers of bad rows of three checks.
 pub(crate) async fn look(web: &Web, [failed, aside, warned]: [u64; 3]) {
     let result = |name: &str, kind: &str, policy, bad: u64| CheckResult {
         name: name.into(),
@@ -51,7 +51,7 @@ async fn the_newest_look_counts_and_what_is_broken_needs_somebody() {
         assert!(home.has(text), "{text}: {}", home.html);
     }
 
-    // The next try mended that, and put rows aside.
+    // The next attempt passes the failed check and quarantines rows.
     look(&web, [0, 3, 1]).await;
     let page = browser.get("/quality").await;
     for text in [

@@ -1,4 +1,4 @@
-//! Lists of what tasks ask people: Airflow's filters and orders, and that they cost the same however many runs ask.
+//! Lists of approvals: Airflow's filters and orders, with a constant number of statements however many runs ask.
 
 use crate::approvals::{ALL, ask};
 use crate::counted::Counted;
@@ -16,7 +16,7 @@ async fn list(web: &Web, query: &str) -> Value {
     answer.body
 }
 
-/// The subjects that are found, in their order.
+/// Checks the subjects that a query finds, in order.
 async fn check(web: &Web, query: &str, expected: &[&str]) {
     let found = list(web, query).await;
     let subjects: Vec<_> = found["hitl_details"].as_array().unwrap().iter().map(|one| one["subject"].clone()).collect();
@@ -91,7 +91,7 @@ async fn questions_are_found_by_all_that_airflow_asks_for() {
     ] {
         assert_eq!(web.get(&format!("{ALL}?{query}")).await.status, status, "{query}");
     }
-    // Of one DAG, of one run, of what is not there.
+    // The counts of one DAG, of one run, and of a DAG without approvals.
     let count = async |address: &str| web.get(address).await.body["total_entries"].clone();
     assert_eq!(count("/api/v2/dags/asks/dagRuns/~/hitlDetails").await, 3);
     assert_eq!(count("/api/v2/dags/chain/dagRuns/~/hitlDetails").await, 0);
@@ -102,7 +102,7 @@ async fn questions_are_found_by_all_that_airflow_asks_for() {
     }
 }
 
-/// 500 runs of ten elements each, all of which wait for an answer.
+/// Inserts 500 runs with ten elements each, all of which wait for a response.
 async fn fill(db: &mut PgConnection, version: i32) {
     for sql in [
         "insert into dag_run (id, version, ledger_format, state, run_type, ledger, counters, dag_id, run_id, run_after,
@@ -133,13 +133,13 @@ async fn a_page_of_five_thousand_questions_of_five_hundred_runs_costs_a_dozen_st
         { "task_id": "t", "kind": "approval", "map": { "each": { "value": [0, 1, 2, 3, 4, 5, 6, 7, 8, 9] } } }] }));
     let bundle = NewBundle { name: "many".into(), dags: vec![many] };
     let version = register_bundle(&mut db, &bundle, false).await.expect("it registers")[0].version_id;
-    // With the first run comes the partition of its week.
+    // The first run creates the partition of its week.
     web.trigger("chain").await;
     fill(&mut db, version).await;
     let statements = Counted::way_to(&web.database.url()).await;
     web.restart(|config| config.database_url.clone_from(&statements.url));
     for query in ["", "state=awaiting_input", "state=awaiting_input&state=success&order_by=-task_instance_state"] {
-        // The first one reads the structure, which is kept.
+        // The first request reads the structure, which is then cached.
         list(&web, &format!("limit=1&{query}")).await;
         statements.count();
         list(&web, &format!("limit=1&{query}")).await;
@@ -151,7 +151,7 @@ async fn a_page_of_five_thousand_questions_of_five_hundred_runs_costs_a_dozen_st
         assert_eq!((found.len(), &page["total_entries"]), (100, &json!(5_000)), "{query}");
         assert!(runs.len() > 20, "{query}: only {} runs", runs.len());
         assert!(found.iter().all(|one| one["task_instance"]["state"] == "awaiting_input"), "{query}: {page}");
-        // What is asked once in a while, whoever lists, may come between.
+        // Periodic statements of the server may be counted too.
         let few = 3..=12;
         assert!(few.contains(&of_one) && few.contains(&of_many), "{query}: {of_one} statements, then {of_many}");
     }

@@ -1,4 +1,4 @@
-//! Routes and who may use them, route by route.
+//! Access rules, route by route.
 
 use crate::browser::Browser;
 use crate::fixture::Web;
@@ -9,13 +9,13 @@ use orch_web::{Access, Door, Role, Rule, rules};
 use serde_json::json;
 use std::collections::BTreeSet;
 
-/// The page of a topic leaves the records out where the reader may not see them.
+/// The page of a topic hides its records from users who may not read them. This is the API route of the records.
 const RECORDS: &str = "/api/orch/v1/topics/{topic_name}/records";
 
-/// Topics of a cluster, which is not ours.
+/// Topics of a Kafka cluster, which other teams may share.
 const CLUSTER: &str = "/connections/{connection_id}/topics";
 
-/// What a route asks for by what it does; a rule that asks for another role is named here, with thought.
+/// The default role of a route. Rules that require another role are listed here deliberately.
 fn usual(rule: &Rule) -> Role {
     let (path, method) = (rule.path, &rule.method);
     let below = |start: &str| path == start || path.strip_prefix(start).is_some_and(|rest| rest.starts_with('/'));
@@ -40,15 +40,15 @@ fn usual(rule: &Rule) -> Role {
         || of_operators.into_iter().any(below)
         || path.contains("/xcomEntries");
     match *method {
-        // A cluster may have topics of other teams: only those who manage connections see it.
+        // A cluster may have topics of other teams, so only users who manage connections see it.
         _ if path.contains(CLUSTER) || below("/clusters") => Role::Op,
-        // Settings and users are nobody else's.
+        // Settings and users are only for admins.
         _ if below("/users") || below("/api/orch/v1/users") || below("/api/v2/config") => Role::Admin,
         Method::DELETE if path == "/api/v2/dags/{dag_id}" => Role::Admin,
         _ if path == "/dags/{dag_id}/delete" => Role::Admin,
-        // A viewer has favourites too.
+        // Viewers have favourites too.
         Method::POST if path.ends_with("/favorite") => Role::Viewer,
-        // A dashboard says itself who may read it.
+        // Each dashboard declares who may read it.
         Method::GET if below("/dashboards") => Role::Viewer,
         Method::GET if asks(path) => {
             if keeps {
@@ -57,31 +57,31 @@ fn usual(rule: &Rule) -> Role {
                 Role::User
             }
         }
-        // They read data, as SQL does.
+        // These routes read data, like SQL.
         Method::GET if path.ends_with("/sample") || path.ends_with("/nulls") || path == RECORDS => Role::Op,
         Method::GET => Role::Viewer,
-        // Who may start a run may append a record.
+        // A user who may start a run may append a record.
         Method::POST if path.ends_with("/{topic_name}/records") => Role::User,
         Method::POST | Method::PATCH if is_own && !(path.ends_with("/list") && *method == Method::PATCH) => {
             Role::Viewer
         }
-        // A question says itself whom it asks: whom it names may answer, whatever the role.
+        // A question declares whom it asks. Those users may respond, whatever their role.
         _ if path.ends_with("/hitlDetails") || path == "/approvals/{approval_id}" => Role::Viewer,
         _ if keeps => Role::Op,
-        // What waits for an asset is taken back, and a preset, by whoever may start the run itself.
+        // A user who may start the run may also delete its queued asset events and presets.
         Method::DELETE if path.ends_with("/queuedEvents") || path.contains("/presets/") => Role::User,
         Method::DELETE => Role::Op,
         _ => Role::User,
     }
 }
 
-/// A page that only asks what to change is for those who may change it.
+/// True for pages with a form for a change, which require the role for the change.
 fn asks(path: &str) -> bool {
     let words = ["change", "cancel", "clear", "mark", "mark-chosen", "trigger", "edit", "delete", "import", "export"];
     !path.starts_with("/api/") && path.rsplit('/').next().is_some_and(|word| words.contains(&word))
 }
 
-/// All that may ever be open.
+/// All paths that may be open without a login.
 const MAY_BE_OPEN: [&str; 10] = [
     "/api/v2/auth/",
     "/healthz",
@@ -89,7 +89,7 @@ const MAY_BE_OPEN: [&str; 10] = [
     "/login",
     "/auth/",
     "/static",
-    // The servers behind these ask for a key.
+    // The servers behind these paths require a key.
     "/catalog",
     "/serving",
     "/api/v2/monitor/health",
@@ -109,7 +109,7 @@ async fn every_route_asks_for_the_role_that_such_routes_ask_for() {
         let answer = web.send(rule.method.clone(), &path, None, None).await;
         if rule.access == Access::Open {
             assert!(MAY_BE_OPEN.iter().any(|open| rule.path.starts_with(open)), "{} is open", rule.path);
-            // A login that is wrong says the same.
+            // A failed login has the same status.
             assert!(answer.status != StatusCode::UNAUTHORIZED || rule.path == "/login", "{}", rule.path);
         } else if rule.door == Door::Page {
             assert_eq!(answer.status, StatusCode::SEE_OTHER, "{} {}", rule.method, rule.path);
@@ -120,7 +120,7 @@ async fn every_route_asks_for_the_role_that_such_routes_ask_for() {
     }
 }
 
-/// Postgres keeps no NUL in a text, so a name with one is nobody's, wherever it stands in an address.
+/// Postgres stores no NUL in text, so a name with a NUL exists nowhere in any address.
 #[tokio::test]
 async fn a_nul_in_an_address_is_a_mistake_of_the_client_on_every_route() {
     let web = Web::new().await;
@@ -144,8 +144,8 @@ async fn a_nul_in_an_address_is_a_mistake_of_the_client_on_every_route() {
     }
 }
 
-/// What stands in their queries is not for this server to judge: for servers behind it, for monitors, who may add what they like, and
-/// for dashboards, which declare their filters themselves.
+/// Routes that accept any query parameter: servers behind this one, monitors, which may add their own, and dashboards,
+/// which declare their filters themselves.
 const READ_ANYTHING: [&str; 11] = [
     "/catalog/{*path}",
     "/dashboards/{dashboard_name}",
@@ -160,7 +160,7 @@ const READ_ANYTHING: [&str; 11] = [
     "/static/{hash}/{name}",
 ];
 
-/// Those of the API are asked by `openapi.rs`.
+/// `openapi.rs` tests the routes of the API.
 #[tokio::test]
 async fn no_page_ignores_a_parameter() {
     let web = Web::new().await;
@@ -184,7 +184,7 @@ async fn no_page_ignores_a_parameter() {
         } else {
             open.insert(rule.path);
         }
-        // Never ends, where it begins.
+        // An event stream never ends.
         if rule.door == Door::Api || rule.method != Method::GET || path.ends_with("/events") {
             continue;
         }
@@ -235,7 +235,7 @@ async fn a_word_that_means_nothing_to_a_page_is_refused_with_those_that_do() {
     assert_eq!((refused.status, &refused.body["error_code"]), (StatusCode::BAD_REQUEST, &json!(400)));
 }
 
-/// The path with a NUL in the `nth` of its names, and an ordinary text in the others.
+/// Returns the path with a NUL in its `nth` parameter and ordinary text in the others.
 fn with_nul(path: &str, nth: usize) -> String {
     let mut names = 0;
     let part = |part: &str| {
@@ -248,7 +248,7 @@ fn with_nul(path: &str, nth: usize) -> String {
     path.split('/').map(part).collect::<Vec<_>>().join("/")
 }
 
-/// Method, path and word of each row of a table.
+/// Returns method, path and word of each row of a Markdown table.
 fn rows(text: &str) -> Vec<(String, String, String)> {
     let cells = |line: &str| line.split('|').map(|cell| cell.trim().trim_matches('`').to_string()).collect::<Vec<_>>();
     let rows = text.lines().filter(|line| line.contains("`/api/v2/")).map(cells);

@@ -1,4 +1,4 @@
-//! Changes of runs: marked, noted, cleared, deleted, waited for; and the list that is asked for in a body.
+//! Changes of runs: mark, note, clear, delete and wait; and the list that takes its filters in a body.
 
 use crate::browser::Browser;
 use crate::fixture::{Web, dag, read_body};
@@ -192,7 +192,7 @@ async fn whoever_logged_out_does_not_hear_of_the_end() {
     let waiting = format!("{path}/wait?interval=0.1");
     let request = axum::http::Request::builder().uri(&waiting).header("host", "localhost");
     let request = request.header("authorization", format!("Bearer {token}"));
-    // The login counts by the time the answer begins. The run never ends.
+    // The login is checked when the response starts. The run never ends.
     let answer = web.open(request.body(axum::body::Body::empty()).unwrap()).await;
     assert_eq!(answer.status(), StatusCode::OK);
     let gone = web.send(Method::POST, "/auth/logout", Some(&token), None).await;
@@ -269,7 +269,7 @@ async fn the_duration_of_a_run_is_the_sum_of_its_active_periods() {
     let web = Web::new().await;
     let mut db = web.db().await;
     let (cleared, other) = (web.trigger("chain").await, web.trigger("chain").await);
-    // 20 of 120 minutes: it was cleared 100 minutes after its end.
+    // 20 of 120 minutes: the run was cleared 100 minutes after its end.
     for (run, ended, idle) in [(&cleared, "12:00", 6_000_000_000_i64), (&other, "10:30", 0)] {
         sqlx::query(
             "update dag_run set started_at = '2026-01-05 10:00+00', ended_at = ('2026-01-05 ' || $2 || '+00')::timestamptz,

@@ -1,4 +1,4 @@
-//! The pages of connections and variables: what a person may do there, and that no secret is ever in a page.
+//! The pages of connections and variables: what users may do there, and that no page contains a secret.
 
 use crate::browser::{Browser, Page};
 use crate::fixture::{PASSWORD, Web};
@@ -56,7 +56,7 @@ async fn a_connection_is_added_changed_and_deleted_by_its_form() {
         assert!(page.has(part), "{part}: {}", page.html);
     }
     assert!(!page.has("hush"), "{}", page.html);
-    // As the page was, with one change.
+    // The form as the page had it, with one change.
     let again = [
         ("id", "sales"),
         ("conn_type", "postgres"),
@@ -175,7 +175,7 @@ async fn files_of_airflow_go_in_and_come_out_without_secrets() {
         let kept = format!("attachment; filename=\"connections.{format}\"");
         assert_eq!(file.headers["content-disposition"], kept.as_str());
         assert!(!file.has("hush") && file.has("***") && file.has("sales"), "{}", file.html);
-        // What came out goes in again, and changes nothing.
+        // An exported file can be imported again, and changes nothing.
         let before = [stored(&web, "sales").await, stored(&web, "api").await];
         let fields = [("text", file.html.as_str()), ("format", format), ("overwrite", "on")];
         let page = browser.submit(import, import, &fields).await;

@@ -1,4 +1,4 @@
-//! The server with a network: connections that stay, that dawdle, and that must end.
+//! The server with a network: keep-alive connections, slow clients, and connections that must be closed.
 
 use crate::fixture::Web;
 use orch_store::hint::Hints;

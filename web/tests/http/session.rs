@@ -1,4 +1,4 @@
-//! Logging in with a browser, and what keeps others from using the session.
+//! Browser logins, and the protection of sessions against others.
 
 use crate::browser::Browser;
 use crate::fixture::{PASSWORD, Web};
@@ -61,14 +61,14 @@ async fn a_login_leads_to_pages_of_this_server_only() {
 #[tokio::test]
 async fn a_session_ends_at_logout_with_a_new_password_with_its_user_and_with_time() {
     let web = Web::new().await;
-    // Logout: what was copied of the cookie is worth nothing.
+    // After a logout, a copy of the cookie is invalid.
     let mut browser = Browser::logged_in(&web).await;
     let stolen = browser.cookies.clone();
     let out = browser.submit("/", "/logout", &[]).await;
     assert_eq!((out.location(), browser.cookies.len()), ("/login", 0));
     browser.cookies = stolen;
     assert_eq!(browser.get("/").await.location(), "/login");
-    // A new login has a new cookie and ends the one before.
+    // A new login sets a new cookie and ends the previous session.
     let mut browser = Browser::logged_in(&web).await;
     let old = browser.cookies.clone();
     browser.log_in(ADMIN, PASSWORD, "/").await;
@@ -77,17 +77,17 @@ async fn a_session_ends_at_logout_with_a_new_password_with_its_user_and_with_tim
     assert_eq!(browser.get("/").await.location(), "/login");
     browser.cookies = new;
     assert_eq!(browser.get("/").await.status, StatusCode::OK);
-    // A new password.
+    // A new password ends the session.
     web.reset_admin_password("another").await;
     web.clock.advance(TimeDelta::seconds(1));
     assert_eq!(browser.get("/").await.location(), "/login");
-    // Time.
+    // The session expires after seven days.
     assert_eq!(browser.log_in(ADMIN, "another", "/").await.location(), "/");
     web.clock.advance(TimeDelta::days(7) - TimeDelta::seconds(1));
     assert_eq!(browser.get("/").await.status, StatusCode::OK);
     web.clock.advance(TimeDelta::seconds(2));
     assert_eq!(browser.get("/").await.location(), "/login");
-    // Its user.
+    // The deletion of its user ends the session.
     assert_eq!(browser.log_in(ADMIN, "another", "/").await.location(), "/");
     web.drop_admin().await;
     web.clock.advance(TimeDelta::seconds(1));
@@ -103,7 +103,7 @@ async fn the_database_cannot_be_used_to_log_in() {
     assert!(!String::from_utf8_lossy(&kept).contains(&browser.cookies["orch"]) && kept.len() == 32);
 }
 
-/// Each form of the table, with what an attacker could send.
+/// Sends each form of the list of routes with what an attacker could send.
 #[tokio::test]
 async fn no_form_is_taken_without_its_token_or_from_another_site() {
     let web = Web::new().await;

@@ -1,8 +1,8 @@
-//! The fields that Airflow's own clients insist on: a missing one, or one of another type, fails their strict models.
+//! The fields that Airflow's own clients require: a missing field or a wrong type fails their strict models.
 
 use serde_json::Value;
 
-/// Field and type; `?`: or null.
+/// Field and type; `?` means nullable.
 pub(crate) const RUN: &[(&str, &str)] = &[
     ("dag_run_id", "text"),
     ("dag_id", "text"),
@@ -138,7 +138,7 @@ pub(crate) const DAG: &[(&str, &str)] = &[
     ("file_token", "text"),
 ];
 
-/// The value has exactly these fields, of these types.
+/// Checks that the value has exactly these fields with these types.
 pub(crate) fn assert_shape(value: &Value, fields: &[(&str, &str)]) {
     let object = value.as_object().unwrap_or_else(|| panic!("an object, not {value}"));
     for (name, expected) in fields {

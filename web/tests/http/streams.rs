@@ -1,5 +1,5 @@
-//! Streams by the API, in the shapes of Kafka Connect, and by page. No process runs them here: what one would do is written by the
-//! functions that it uses.
+//! Streams in the API, with the shapes of Kafka Connect, and on pages. No process runs them here: the tests call the
+//! store functions that such a process uses.
 
 use crate::browser::Browser;
 use crate::fake_lake::FakeLake;
@@ -25,14 +25,14 @@ fn stream(name: &str, topic: &str) -> NewStream {
     NewStream { name: name.into(), version: "1".into(), spec }
 }
 
-/// Takes all that it may.
+/// Takes all streams that a process may take.
 async fn take(db: &mut PgConnection, offered: &[NewStream]) -> Vec<Lease> {
     let process = Beat { bundle: "shop", process: "worker-1@host", offered, held: &[], room: 9, lease: LONG };
     beat(db, &process).await.expect("it beats").taken
 }
 
-/// `running` reads two partitions of the topic `weather` and is 3 records behind, `broken` has failed with two lines, `calm` is of a
-/// bundle without a worker, and no bundle declares `gone`.
+/// `running` reads two partitions of the topic `weather` and lags 3 records behind, `broken` has failed with a two-line
+/// error, `calm` belongs to a bundle without a worker, and no bundle declares `gone`.
 async fn with_streams() -> (Web, PgConnection, Lease) {
     let web = Web::new().await;
     let mut db = web.db().await;
@@ -206,7 +206,7 @@ async fn a_table_with_rows_of_another_stream_is_not_emptied() {
     assert_eq!(web.post(&path, &json!({ "to": "earliest" })).await.status, StatusCode::OK);
 }
 
-/// It has the log of a database in the place of a topic: its lag is in bytes, and a reset is a new snapshot.
+/// A capture reads the log of a database instead of a topic: its lag is in bytes, and a reset takes a new snapshot.
 #[tokio::test]
 async fn a_capture_says_where_it_is_and_begins_anew_or_not_at_all() {
     let web = Web::new().await;
@@ -357,7 +357,7 @@ async fn the_tasks_of_a_stream_are_its_shares() {
     let info = web.get("/connectors/wide").await.body;
     let tasks = json!([{ "connector": "wide", "task": 0 }, { "connector": "wide", "task": 1 }]);
     assert_eq!((&info["config"]["tasks.max"], &info["tasks"]), (&json!("2"), &tasks));
-    // Of one share the process lets go, and the other reads on.
+    // The process releases one share, and continues to read the other.
     let path = "/connectors/wide/tasks/1/restart";
     assert_eq!(web.send(Method::POST, path, Some(&web.token), None).await.status, StatusCode::NO_CONTENT);
     let status = web.get("/connectors/wide/status").await.body;
@@ -378,7 +378,7 @@ async fn the_tasks_of_a_stream_are_its_shares() {
     assert_eq!(none.status, StatusCode::CONFLICT, "{}", none.body);
     let none = web.send(Method::POST, "/connectors/wide/tasks/2/restart", Some(&web.token), None).await;
     assert_eq!(none.body, json!({ "error_code": 404, "message": "Unknown task: the stream has the tasks 0 to 1" }));
-    // Where it does not run, all of it begins anew.
+    // If the stream is not running, all of it restarts.
     fail_stream(&mut db, &lease, "the disk is full", None).await.unwrap();
     let failed = web.get("/connectors/wide/status").await.body;
     assert_eq!(
@@ -462,7 +462,7 @@ async fn the_page_of_a_topic_names_what_reads_it() {
     assert!(!page.has("/streams/broken"), "it reads another topic");
 }
 
-/// Those of the guide, each with a kind before its samples.
+/// The metrics match those of the guide, and each has its type before its samples.
 #[tokio::test]
 async fn metrics_are_those_of_the_guide_in_the_format_of_prometheus() {
     let (web, ..) = with_streams().await;
@@ -488,7 +488,7 @@ async fn metrics_are_those_of_the_guide_in_the_format_of_prometheus() {
         }
     }
     let guide = include_str!("../../../docs/guides/monitoring.md");
-    // What other processes tell of themselves follows.
+    // The metrics that other processes serve themselves follow.
     let (guide, _) = guide.split_once("can also be asked themselves").unwrap();
     let told = guide.lines().filter(|line| line.starts_with("| `orch_")).flat_map(|line| {
         let names = line.split('|').nth(1).unwrap();
@@ -501,7 +501,7 @@ async fn metrics_are_those_of_the_guide_in_the_format_of_prometheus() {
     for word in shown.iter().flat_map(|file| file.split(|c: char| c != '_' && !c.is_ascii_lowercase())) {
         assert!(!word.starts_with("orch_") || names.contains(word), "{word} is no metric");
     }
-    // The dashboard shows what the alert `OrchTransactionStaysOpen` is about.
+    // The dashboard shows the metric of the alert `OrchTransactionStaysOpen`.
     assert!(shown.iter().all(|file| file.contains("orch_database_oldest_transaction_seconds")));
     for series in [
         "orch_stream_records_total{stream=\"running\"} 2",
@@ -533,7 +533,7 @@ async fn a_stream_of_an_empty_topic_names_a_topic_that_has_records() {
     assert!(page.has("Did you mean `weather`"), "{}", page.html);
 }
 
-/// Tools that know the connector which a stream replaces find the stream by the name of the connector.
+/// Tools that use the name of the replaced connector find the stream by that name.
 #[tokio::test]
 async fn a_stream_has_a_second_name_in_the_api_of_kafka_connect() {
     let (web, mut db, _) = with_streams().await;

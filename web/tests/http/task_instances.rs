@@ -82,7 +82,7 @@ async fn elements_are_listed_one_by_one_once_there_are_any() {
     assert_eq!(web.get(&format!("{path}/later/-1")).await.status, StatusCode::OK);
 }
 
-/// Airflow's filters of the run that instances belong to: as query, and whether the run matches.
+/// Airflow's filters for the run of an instance: the query, and whether the run matches.
 const OF_THE_RUN: [(&str, bool); 26] = [
     ("run_after_gte=2026-11-02", true),
     ("run_after_gte=2099-01-01", false),

@@ -1,4 +1,4 @@
-//! The server's own https: by files that may change while it runs, for one version of HTTP and the other.
+//! The server's own HTTPS: certificate files that may change while it runs, for HTTP/1.1 and HTTP/2.
 
 use crate::fixture::Web;
 use crate::server::{HEALTHZ, SOON, TestServer, ask};
@@ -16,7 +16,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-/// Writes a new certificate for `localhost`; in PEM.
+/// Writes a new certificate for `localhost`. Returns it as PEM.
 fn certify(folder: &Path) -> String {
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_string()]).unwrap();
     std::fs::write(folder.join("key.pem"), signing_key.serialize_pem()).unwrap();
@@ -58,11 +58,11 @@ async fn https_is_spoken_with_a_certificate_that_may_change() {
     assert!(answer.contains("set-cookie: __Host-orch=") && answer.contains("; Path=/; "), "{answer}");
     let h2 = connect(&running, &first, b"h2").await.expect("it is trusted");
     assert_eq!(h2.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
-    // Plain http is not answered at that port.
+    // Plain HTTP gets no response at that port.
     let mut plain = running.connect().await;
     assert!(!ask(&mut plain, HEALTHZ).await.starts_with("HTTP/1.1 200"));
 
-    // A broken one is not taken, the next good one is; what is open stays.
+    // A broken certificate is ignored and the next valid one is used. Open connections stay open.
     std::fs::write(folder.path().join("cert.pem"), "broken").unwrap();
     let second = certify(folder.path());
     let taken = async {

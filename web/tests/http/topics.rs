@@ -1,4 +1,4 @@
-//! Topics by the API and by page: records go in and come out, in order, and what is secret in them is masked.
+//! Topics in the API and on pages: records are appended and read in order, and secrets in them are masked.
 
 use crate::browser::Browser;
 use crate::fixture::{JsonReply, Web};
@@ -190,7 +190,7 @@ async fn a_reader_that_waits_is_answered_when_a_record_comes() {
     let mut closed = before.begin().await.unwrap();
     sqlx::query("lock table topic_record").execute(&mut *closed).await.unwrap();
     let (page, _) = tokio::join!(read(&web, "t", "offset=0&wait=20"), async {
-        // The reader looks now, and will find nothing.
+        // Waits until the reader reads, which finds nothing.
         let looks = "select exists (select from pg_stat_activity where datname = current_database()
             and wait_event_type = 'Lock' and query like '-- Records of a partition%')";
         while !sqlx::query_scalar::<_, bool>(looks).fetch_one(&mut db).await.unwrap() {}

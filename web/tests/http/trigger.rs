@@ -1,4 +1,4 @@
-//! Triggering: what comes of a good request, and what each bad one is told.
+//! Triggering: the results of valid requests, and the error of each invalid one.
 
 use crate::browser::Browser;
 use crate::fixture::Web;
@@ -138,7 +138,7 @@ async fn a_conf_is_judged_by_the_params_of_the_dag() {
     }
 }
 
-/// Body and what is wrong with it: types of problems and where.
+/// Each case is a body and its problems, with type and location.
 #[tokio::test]
 async fn each_bad_body_is_told_what_is_wrong_with_it() {
     let web = Web::new().await;
@@ -245,7 +245,7 @@ async fn a_body_over_a_conf_of_a_megabyte_is_too_large_however_it_comes() {
     let body = |size: usize| json!({ "logical_date": null, "conf": { "a": "x".repeat(size) } }).to_string();
     let answer = web.send(Method::POST, CHAIN, Some(&web.token), Some(body(1_200_000))).await;
     assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
-    // In pieces, without a length that gives it away.
+    // The body is sent in chunks, without a `content-length`.
     let pieces = body(1_200_000).into_bytes();
     let pieces: Vec<Result<Vec<u8>, std::io::Error>> = pieces.chunks(65_536).map(|piece| Ok(piece.to_vec())).collect();
     let request = Request::post(CHAIN).header("host", "localhost").header("content-type", "application/json");
@@ -258,7 +258,8 @@ async fn a_body_over_a_conf_of_a_megabyte_is_too_large_however_it_comes() {
     assert_eq!(runs["total_entries"], 1);
 }
 
-/// Each request holds one connection at a time. A request that held one and waited for another would block here until the timeout.
+/// Each request holds one connection at a time. A request that held one and waited for another would block here until
+/// the timeout.
 #[tokio::test]
 async fn one_connection_of_each_pool_is_enough() {
     let mut web = Web::new().await;

@@ -1,4 +1,4 @@
-//! Ways of looking: the tabs of a DAG, the graph's query, the zone of times, the keys.
+//! Views: the tabs of a DAG, the query of the graph, the time zone, and the keyboard shortcuts.
 
 use crate::browser::Browser;
 use crate::fixture::{Web, dag};
@@ -7,7 +7,7 @@ use orch_store::registry::{NewBundle, register_bundle};
 use serde_json::json;
 use sqlx::PgConnection;
 
-/// A second version of `chain`, with a task more and one less.
+/// Registers a second version of `chain`, with one task added and two removed.
 pub(crate) async fn change_chain(db: &mut PgConnection) {
     let task = |id: &str, after: &[&str]| json!({ "task_id": id, "kind": "rust", "after": after });
     let tasks = [task("t0", &[]), task("t1", &["t0"]), task("t2", &["t1"]), task("report", &["t2"])];
@@ -30,7 +30,7 @@ async fn what_is_usual_is_the_same_number_on_every_page() {
     for _ in 0..27 {
         web.trigger("chain").await;
     }
-    // The newest one runs; twelve before it took ten seconds, and those before them a minute.
+    // The newest run is running, the twelve before it took ten seconds, and the older ones a minute.
     let ended = "update dag_run d set state = case when n = 1 then 'running' else 'success' end::run_state,
         ended_at = case when n > 1 then now() end,
         started_at = now() - make_interval(secs => case when n = 1 then 5 when n <= 13 then 10 else 60 end)
@@ -80,7 +80,7 @@ async fn the_calendar_shows_each_day_and_leads_to_bad_ones() {
         "{}",
         page.html
     );
-    // One each day back from today; the third one failed, and one is about a day before that on which it ran.
+    // One run per day back from today. The third one failed, and the logical date of one lies days before its run.
     for _ in 0..4 {
         web.trigger("chain").await;
     }

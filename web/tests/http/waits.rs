@@ -1,4 +1,4 @@
-//! Runs that are triggered and waited for in one request, and what a key that is sent twice means.
+//! Requests that trigger a run and wait for it, and repeated idempotency keys.
 
 use crate::fixture::Web;
 use axum::body::Body;
@@ -75,7 +75,7 @@ async fn a_key_belongs_to_the_body_it_was_first_sent_with() {
     let first = send(&web, path, Some("k"), &body("x")).await;
     let again = send(&web, path, Some("k"), &json!({ "note": "x", "conf": { "a": 1 }, "logical_date": null })).await;
     assert_eq!((again.status, &again.body["dag_run_id"]), (StatusCode::OK, &first.body["dag_run_id"]));
-    // The note too: it is none of what becomes of a run, but it was asked for.
+    // The note counts too: it does not affect the run, but it is part of the request.
     let other = send(&web, path, Some("k"), &body("y")).await;
     assert_eq!(other.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", other.body);
     assert_ne!(send(&web, path, Some("k2"), &body("y")).await.body["dag_run_id"], first.body["dag_run_id"]);

@@ -1,4 +1,4 @@
-//! Why an instance waits at a gate: the same by the API and on its page.
+//! Why an instance waits at an admission gate: the API and the page report the same reason.
 
 use crate::browser::Browser;
 use crate::fixture::{Web, dag};

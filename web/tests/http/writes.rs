@@ -1,4 +1,4 @@
-//! What many things at once, task groups, notes, favorites and outputs by people do; and lists by cursor.
+//! Bulk changes, task groups, notes, favorites and manual outputs; and lists with cursors.
 
 use crate::fixture::{Web, dag};
 use axum::http::{Method, StatusCode};
@@ -183,7 +183,7 @@ async fn people_write_outputs_but_not_those_that_are_mapped_over() {
     assert_eq!(refused.status, StatusCode::CONFLICT, "{}", refused.body);
     let deeds = web.deeds().await;
     assert_eq!(deeds[..3], ["create", "patch", "delete"].map(|verb| format!("{verb}_xcom chain {run} t0")));
-    // A task that ends replaces what people wrote.
+    // A task that ends replaces outputs that users wrote.
     let path = format!("/api/v2/dags/chain/dagRuns/{run}/taskInstances/t0/xcomEntries");
     assert_eq!(web.post(&path, &json!({ "key": "return_value", "value": "mine" })).await.status, StatusCode::CREATED);
     let mut db = web.db().await;
