@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 /// The result of the access check of a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
-    /// Access is granted, whatever the route responds.
+    /// Access is granted; the route decides about the response.
     In,
     LogIn,
     Forbidden,

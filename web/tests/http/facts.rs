@@ -5,7 +5,7 @@ use crate::shapes::{DAG, VERSION, assert_shape};
 use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-/// Fields of the details beyond those of a DAG.
+/// Fields that only the details of a DAG have.
 const MORE: &[(&str, &str)] = &[
     ("catchup", "flag"),
     ("dag_run_timeout", "text?"),

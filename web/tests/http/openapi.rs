@@ -226,7 +226,7 @@ async fn every_field_of_a_described_body_is_taken_and_no_other() {
             let answer = web.change(rule.method.clone(), &path, &Value::Object(body)).await;
             answer.body["detail"].to_string()
         };
-        // All fields have a type that none accepts. The error would report an unknown field as extra.
+        // All fields have a type that none accepts. A field that the handler lacks would be `extra_forbidden`.
         let all = properties.keys().map(|name| (name.clone(), json!({ "odd": [] }))).collect();
         let said = send(all).await;
         assert!(!said.contains("extra_forbidden"), "{} {}: {said}", rule.method, rule.path);

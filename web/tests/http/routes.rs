@@ -65,7 +65,7 @@ fn usual(rule: &Rule) -> Role {
         Method::POST | Method::PATCH if is_own && !(path.ends_with("/list") && *method == Method::PATCH) => {
             Role::Viewer
         }
-        // A question declares whom it asks. Those users may respond, whatever their role.
+        // A question names the users who may respond, independently of their role.
         _ if path.ends_with("/hitlDetails") || path == "/approvals/{approval_id}" => Role::Viewer,
         _ if keeps => Role::Op,
         // A user who may start the run may also delete its queued asset events and presets.

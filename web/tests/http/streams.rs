@@ -462,7 +462,7 @@ async fn the_page_of_a_topic_names_what_reads_it() {
     assert!(!page.has("/streams/broken"), "it reads another topic");
 }
 
-/// The metrics match those of the guide, and each has its type before its samples.
+/// The metrics match the guide, and each has its type before its samples.
 #[tokio::test]
 async fn metrics_are_those_of_the_guide_in_the_format_of_prometheus() {
     let (web, ..) = with_streams().await;
