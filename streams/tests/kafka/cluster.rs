@@ -1,4 +1,4 @@
-//! Several brokers, one of which dies.
+//! A cluster with several brokers, one of which is killed.
 
 use super::world::{MANY, PATIENCE, connection, record};
 use orch_sdk::task::Connection;
@@ -35,7 +35,7 @@ async fn the_death_of_a_leader_costs_no_record_and_doubles_none() {
         if batch == 3 {
             let leader = leader(&addresses.join(",")).await;
             let dies = brokers.iter_mut().find(|broker| i32::try_from(broker.id()).unwrap() == leader).unwrap();
-            // The batch is on its way while the broker dies.
+            // The broker dies while the batch is being sent.
             let (produced, ()) = futures::join!(produced, async { tokio::task::block_in_place(|| dies.kill()) });
             produced.unwrap();
         } else {
@@ -45,7 +45,7 @@ async fn the_death_of_a_leader_costs_no_record_and_doubles_none() {
         let mut records = Records::default();
         while read.len() + records.len() < wanted.len() {
             assert!(Instant::now() < until, "{} of {} records came", read.len() + records.len(), wanted.len());
-            // Two brokers of three are no failure.
+            // Two of three brokers are enough to read.
             reader.read(&mut records, MANY, until).await.unwrap();
         }
         read.extend(records.iter().map(|record| String::from_utf8(record.value.unwrap().to_vec()).unwrap()));

@@ -1,4 +1,4 @@
-//! What is told when a topic cannot be read, and which errors need a person.
+//! Error messages of topics that cannot be read, and which of the errors are fatal.
 
 use super::world::{MANY, PATIENCE, World, connection, encrypted, failed_read, positions, read, record, seek};
 use orch_sdk::task::{Connection, TaskError};
@@ -9,7 +9,7 @@ use orch_test_support::Kafka;
 use serde_json::json;
 use tokio::time::Instant;
 
-/// The error is final and says all of that.
+/// Checks that the error is fatal and its message contains all parts.
 fn assert_fatal(error: &TaskError, parts: &[&str]) {
     assert!(matches!(error, TaskError::Fatal { .. }), "{error:?}");
     let text = error.to_string();
@@ -38,7 +38,7 @@ async fn an_offset_that_was_dropped_is_fatal_and_named() {
     assert_fatal(&error, &parts);
     assert_fatal(&failed_read(&mut reader).await, &parts);
     assert_eq!(positions(&reader), [(0, 0), (1, 1)]);
-    // The way out.
+    // A seek to existing offsets resolves the error.
     seek(&mut reader, &[(0, 0), (1, 3)]).await;
     assert_eq!(read(&mut reader, 1).await, [(1, 3, "d".into())]);
 }

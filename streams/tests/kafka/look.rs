@@ -1,4 +1,4 @@
-//! What people are shown of a cluster.
+//! The view of a cluster that users get.
 
 use super::world::{End, World, connection, encrypted, record};
 use chrono::TimeDelta;
@@ -10,7 +10,7 @@ use orch_test_support::kafka;
 use serde_json::{Map, json};
 use std::sync::Arc;
 
-/// The way that web servers have, without the process between.
+/// Returns the door that web servers use, without the process in between.
 fn door() -> ClusterDoor {
     let streams = orch_streams::source(Vec::new, &[], |_| unreachable!("no stream runs"));
     let find = |_: &str| unreachable!("a connection is given");
@@ -51,7 +51,7 @@ async fn records_are_found_by_offset_by_time_and_by_key() {
     let all = read(&world, Some(0), WhichRecords::From(0), 10).await.unwrap();
     assert_eq!(values(&all), ["a", "b", "c", "d"]);
     let third = all.records[2].at;
-    // Perhaps all were sent within a millisecond.
+    // All records may have been sent within the same millisecond.
     let older = all.records.iter().filter(|record| record.at < third).count();
     for (which, expected) in [
         (WhichRecords::Newest, &["c", "d"][..]),
@@ -97,7 +97,7 @@ async fn of_transactions_what_was_committed_is_shown() {
     drop(world.transaction(&["a", "b"], End::Commit).await);
     drop(world.transaction(&["c"], End::Abort).await);
     let open = world.transaction(&["d"], End::StaysOpen).await;
-    // Offsets 2, 4 and those of aborted records hold nothing to see.
+    // Offsets 2 and 4 are markers, and the offsets of aborted records have no visible record.
     let found = read(&world, Some(0), WhichRecords::From(0), 10).await.unwrap();
     assert_eq!(values(&found), ["a", "b"]);
     assert_eq!((found.next, found.bounds.next), (5, 5));
@@ -145,7 +145,7 @@ async fn a_cluster_that_does_not_answer_tells_nothing_else() {
         Err(LakeError::Unavailable(text)) => text,
         other => panic!("{other:?}"),
     };
-    // A port where something else listens, one where nothing does, and a wrong password.
+    // A port with a different server, a closed port, and a wrong password.
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let silent = Connection { port: Some(listener.local_addr().unwrap().port()), ..connection(broker) };
     let closed = Connection { port: Some(1), ..connection(broker) };

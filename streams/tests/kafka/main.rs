@@ -1,4 +1,4 @@
-//! Topics of a real Kafka: how they are read, what is told when they cannot be, and how records get there.
+//! Topics of a real Kafka: reading, error messages, and writing.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 

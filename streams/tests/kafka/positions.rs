@@ -1,4 +1,4 @@
-//! Where partitions begin and end, where a reader is, and which topic it is.
+//! Bounds of partitions, positions of readers, and the identity of a topic.
 
 use super::world::{End, MANY, PATIENCE, World, connection, positions, read, record, told};
 use chrono::{DateTime, TimeDelta};
@@ -29,7 +29,7 @@ async fn positions_pass_over_markers_and_aborted_records() {
         reader.read(&mut nothing, MANY, Instant::now() + Duration::from_millis(20)).await.unwrap();
     }
     assert!(nothing.is_empty());
-    // From a position behind a marker nothing is read twice, nothing is left out.
+    // A reader that starts behind a marker neither repeats nor skips records.
     world.produce(0, ["d"]).await;
     let mut other = world.reader(&[(0, end)]).await;
     assert_eq!(super::world::read(&mut other, 1).await, [(0, end, "d".into())]);
@@ -103,10 +103,11 @@ async fn a_topic_that_is_created_again_while_it_is_read_has_another_identity() {
     let identity = reader.identity().await.unwrap();
     world.delete_topic().await;
     assert!(world.producer.create_topic(&world.topic, 1).await.unwrap());
-    // Another producer: the first one counts on after the records of the old topic.
+    // A new producer, because the first one continues its sequence after the records of the old topic.
     let records = ["x", "y", "z"].map(|value| record(0, value));
     KafkaProducer::open(&connection(world.broker)).unwrap().produce(&world.topic, &records).await.unwrap();
-    // Offset 2 is there again, and is not the record that follows `b`. Whether librdkafka notices depends on what it asks for first.
+    // Offset 2 exists again, but is not the record that followed `b`. Whether librdkafka notices depends on its first
+    // request.
     let mut more = Records::default();
     match reader.read(&mut more, MANY, Instant::now() + PATIENCE).await {
         Ok(()) => assert_eq!(told(&more), [(0, 2, "z".into())]),

@@ -1,4 +1,4 @@
-//! Records that are written, and topics that are created.
+//! Writing records and creating topics.
 
 use super::world::{End, PATIENCE, World, connection, read, record, seek};
 use orch_sdk::task::{Connection, TaskError};

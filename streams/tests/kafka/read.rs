@@ -1,4 +1,4 @@
-//! What reads bring, and when.
+//! The records that reads return, and when they return.
 
 use super::world::{End, MANY, PATIENCE, World, positions, read, record, seek, told};
 use futures::poll;
@@ -25,7 +25,7 @@ async fn partitions_are_read_from_the_offsets_that_were_said() {
     assert!(records.iter().all(|(partition, offset, value)| *value == format!("{partition}/{offset}")));
     assert_eq!(positions(&reader), [(0, 5), (2, 5)]);
 
-    // Again, and of the partition that was not read.
+    // Seeks back in one partition, and forward in the partition that was not read.
     seek(&mut reader, &[(0, 4), (1, 4)]).await;
     assert_eq!(positions(&reader), [(0, 4), (1, 4)]);
     assert_eq!(values(&read(&mut reader, 2).await), ["0/4", "1/4"]);
@@ -130,7 +130,7 @@ async fn records_of_a_transaction_are_read_after_its_commit() {
     world.produce(0, ["after"]).await;
     let mut reader = world.reader(&[(0, 0)]).await;
     assert_eq!(values(&read(&mut reader, 1).await), ["before"]);
-    // What is behind an open transaction waits for it too, so that offsets are read in order.
+    // Records behind an open transaction wait for it too, so that offsets are read in order.
     let mut records = Records::default();
     reader.read(&mut records, MANY, Instant::now() + Duration::from_millis(300)).await.unwrap();
     assert_eq!((told(&records), positions(&reader)), (vec![], vec![(0, 1)]));

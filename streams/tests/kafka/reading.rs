@@ -1,4 +1,4 @@
-//! Tasks that read topics of Kafka: offsets are orch's, and markers of transactions count.
+//! Tasks that read topics of Kafka: orch stores the offsets, and transaction markers occupy offsets.
 
 use super::world::{End, World, connection};
 use orch_sdk::task::{MemoryHost, TaskError, TaskResult};
@@ -51,16 +51,16 @@ async fn a_task_reads_to_the_end_and_its_success_moves_the_reader() {
     world.transaction(&["a", "b"], End::Commit).await;
     world.transaction(&["x"], End::Abort).await;
     world.produce(1, ["c", "d", "e"]).await;
-    // Two tries at once: nothing has moved between them.
+    // Two concurrent attempts read the same, because neither has moved the reader yet.
     let (one, other) = (reading(&world, &db, 1_000).await.unwrap(), reading(&world, &db, 1_000).await.unwrap());
     assert_eq!((&one.values, &one.covered), (&other.values, &other.covered));
     assert_eq!(one.values, ["a", "b", "c", "d", "e"]);
-    // Two records, a marker, one that was aborted, a marker.
+    // Partition 0 has two records, a marker, an aborted record and a marker.
     assert_eq!(one.covered, BTreeMap::from([(0, 0..5), (1, 0..3)]));
     succeed(&db, one).await.unwrap();
     let refused = succeed(&db, other).await.unwrap_err();
     assert!(refused.to_string().contains("was moved while this try read"), "{refused}");
-    // An open transaction is not waited for: what is behind it is for a later run.
+    // A read does not wait for an open transaction: records behind it are left to a later run.
     world.produce(0, ["f"]).await;
     let open = world.transaction(&["g"], End::StaysOpen).await;
     world.produce(0, ["h"]).await;

@@ -1,4 +1,4 @@
-//! Topics on the broker that all tests here share, and what is asked of them again and again.
+//! Topics on the broker that all tests of this binary share, and helpers for them.
 
 use orch_sdk::task::{Connection, TaskError};
 use orch_store::topic::NewRecord;
@@ -16,11 +16,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Much more than anything here takes.
+/// Much longer than any step of these tests takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) const MANY: Most = Most { records: 100_000, bytes: 64 << 20 };
 
-/// A topic of one test.
+/// The topic of one test.
 pub(crate) struct World {
     pub(crate) broker: &'static Kafka,
     pub(crate) topic: String,
@@ -41,7 +41,7 @@ impl World {
         KafkaTopic::open(&connection(self.broker), &self.topic).unwrap()
     }
 
-    /// A reader of these partitions from these offsets on.
+    /// Returns a reader of these partitions, starting at these offsets.
     pub(crate) async fn reader(&self, positions: &[(i32, i64)]) -> KafkaTopic {
         let mut reader = self.open();
         seek(&mut reader, positions).await;
@@ -53,7 +53,7 @@ impl World {
         self.producer.produce(&self.topic, &records).await.unwrap();
     }
 
-    /// One transaction of partition 0.
+    /// Writes one transaction to partition 0.
     pub(crate) async fn transaction(&self, values: &[&str], end: End) -> OpenTransaction {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let id = format!("transaction-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
@@ -72,7 +72,7 @@ impl World {
         assert!(deleted.iter().all(Result::is_ok), "{deleted:?}");
     }
 
-    /// Records below this offset are dropped, as retention does.
+    /// Deletes the records below an offset, like retention does.
     pub(crate) async fn delete_records(&self, partition: i32, before: i64) {
         let mut offsets = TopicPartitionList::new();
         offsets.add_partition_offset(&self.topic, partition, Offset::Offset(before)).unwrap();
@@ -85,7 +85,7 @@ impl World {
     }
 }
 
-/// How a transaction ends.
+/// The end of a transaction.
 #[derive(Clone, Copy)]
 pub(crate) enum End {
     Commit,
@@ -93,7 +93,7 @@ pub(crate) enum End {
     StaysOpen,
 }
 
-/// It is aborted by the broker a minute after it was dropped.
+/// The broker aborts it one minute after it was dropped.
 pub(crate) struct OpenTransaction(BaseProducer);
 
 impl OpenTransaction {
@@ -111,7 +111,7 @@ fn transaction((bootstrap, id): (&str, &str), topic: &str, values: &[String], en
         let record: BaseRecord<'_, [u8], String> = BaseRecord::to(topic).partition(0).payload(value);
         producer.send(record).map_err(|(error, _)| error).unwrap();
     }
-    // What is only in the producer's queue leaves no trace when it is aborted.
+    // Records that are only in the producer's queue leave no trace when the transaction is aborted.
     producer.flush(PATIENCE).unwrap();
     match end {
         End::Commit => producer.commit_transaction(PATIENCE).unwrap(),
@@ -126,7 +126,7 @@ pub(crate) fn connection(broker: &Kafka) -> Connection {
     Connection { id: "events".into(), conn_type: "kafka".into(), host, port, ..Connection::default() }
 }
 
-/// To the side of the broker that asks for a login.
+/// Returns a connection to the TLS listener of the broker, which requires a login.
 pub(crate) fn encrypted(broker: &Kafka, password: &str) -> Connection {
     let (host, port) = address(&broker.encrypted_address());
     let (login, password) = (Some(Kafka::ACCOUNT.0.into()), Some(password.into()));
@@ -152,7 +152,7 @@ pub(crate) fn positions(reader: &KafkaTopic) -> Vec<(i32, i64)> {
     reader.positions().iter().map(|position| (position.partition, position.offset)).collect()
 }
 
-/// Reads until there are so many, as (partition, offset, value), by partition and offset.
+/// Reads until there are `count` records. Returns (partition, offset, value), sorted by partition and offset.
 pub(crate) async fn read(reader: &mut KafkaTopic, count: usize) -> Vec<(i32, i64, String)> {
     let (mut records, until) = (Records::default(), Instant::now() + PATIENCE);
     while records.len() < count {
@@ -169,7 +169,7 @@ pub(crate) fn told(records: &Records) -> Vec<(i32, i64, String)> {
     records.iter().map(|record| (record.partition, record.offset, value(record.value.unwrap()))).collect()
 }
 
-/// The error of a read, as it is stored.
+/// Returns the error of a failed read, as it is stored.
 pub(crate) async fn failed_read(reader: &mut KafkaTopic) -> TaskError {
     let until = Instant::now() + PATIENCE;
     let mut records = Records::default();

@@ -1,4 +1,4 @@
-//! Changes of a real Postgres, and of a real MariaDB, come to topics, each once, whatever ends in the middle.
+//! Changes of a real Postgres and a real MariaDB reach their topics exactly once, after any interruption.
 
 mod by_mirrors;
 mod copies;
@@ -25,10 +25,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Nothing that these tests wait for takes so long.
+/// Longer than anything that these tests wait for.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// A database with tables, and a stream that captures them.
+/// A database with tables, and a world with the stream that captures them.
 pub(super) struct Shop<S = PrivateServer> {
     world: World,
     source: S,
@@ -46,7 +46,7 @@ pub(super) struct CapturedRecord {
     headers: Option<Value>,
 }
 
-/// Another number each time, the same in each run.
+/// A pseudo-random generator with the same sequence in each run.
 struct Dice(u64);
 
 impl Dice {
@@ -62,12 +62,12 @@ fn items<S: Source>() -> Stream {
     capture(S::capture(&["item"]))
 }
 
-/// Worlds know their stream by this name.
+/// `World` finds its stream by this name.
 pub(super) fn capture(what: Capture) -> Stream {
     Stream::new("readings").capture(what).commit_every(COMMIT)
 }
 
-/// A Postgres.
+/// A shop with a Postgres source.
 pub(super) async fn shop(tables: &str) -> Shop {
     shop_at(PrivateServer::with_changes().await, tables).await
 }
@@ -81,7 +81,7 @@ async fn shop_at(source: PrivateServer, tables: &str) -> Shop {
 }
 
 impl Shop {
-    /// The session of the stream that ended may not have noticed yet.
+    /// The session of the ended stream may still hold the slot, so the drop is retried.
     async fn drop_slot(&self) {
         let mut db = self.source.session().await;
         let drop = "select pg_drop_replication_slot('orch_readings')";
@@ -90,12 +90,12 @@ impl Shop {
 }
 
 impl<S: Source> Shop<S> {
-    /// Statements at the source.
+    /// Runs statements at the source.
     async fn run_statements(&self, sql: &str) {
         S::run(&mut self.source.session().await, sql).await;
     }
 
-    /// What was told until an item that is inserted now.
+    /// Inserts a last item, and returns the changes up to it.
     async fn until_the_end(&self) -> Vec<CapturedRecord> {
         self.run_statements("insert into item values (-1, 0, 'the end')").await;
         self.until_last("item", |told| is_of(told, -1)).await
@@ -103,7 +103,7 @@ impl<S: Source> Shop<S> {
 }
 
 impl<S> Shop<S> {
-    /// What the topic of a table has, partition by partition.
+    /// Returns the records of a table's topic, partition by partition.
     async fn told(&self, table: &str) -> Vec<CapturedRecord> {
         let mut db = self.world.db().await;
         let Some(topic) = get_topic(&mut db, &format!("{SOURCE}.{table}")).await.unwrap() else { return Vec::new() };
@@ -129,8 +129,8 @@ impl<S> Shop<S> {
         told
     }
 
-    /// Until something holds of the stream or of what it told. It is looked at whenever the stream commits or fails, and what failed is
-    /// tried at once.
+    /// Waits until `holds` returns a value for the stream. It is checked whenever the stream commits or fails, and
+    /// failures are retried immediately.
     async fn until<T>(&self, what: &str, mut holds: impl AsyncFnMut(&StreamRow) -> Option<T>) -> T {
         let mut moved = PgListener::connect(&self.world.db.url()).await.unwrap();
         moved.listen("moved").await.unwrap();
@@ -150,7 +150,7 @@ impl<S> Shop<S> {
         }
     }
 
-    /// Until the topic of a table ends with such a record.
+    /// Waits until the topic of a table ends with such a record.
     async fn until_last(&self, table: &str, is_last: impl Fn(&CapturedRecord) -> bool) -> Vec<CapturedRecord> {
         self.until("the last record", async |_| {
             let told = self.told(table).await;
@@ -163,17 +163,17 @@ impl<S> Shop<S> {
         self.until("so many records", async |row| (row.records >= many).then(|| row.clone())).await
     }
 
-    /// The first line of why the stream waits for a person.
+    /// Waits for such an error of the stream, and returns it.
     async fn failure(&self, is_it: impl Fn(&str) -> bool) -> String {
         self.until("a failure", async |row| row.error.clone().filter(|error| is_it(error))).await
     }
 
-    /// The rows were read, and changes are followed.
+    /// Waits until the snapshot is finished and changes are followed.
     async fn until_following(&self) {
         self.until("the snapshot", async |row| (row.capture.as_ref()?["phase"] == "changes").then_some(())).await;
     }
 
-    /// So many snapshots were begun, the last one is over, and changes are followed.
+    /// Waits until `many` snapshots have started, the last one is finished, and changes are followed.
     async fn until_snapshot(&self, many: u64) {
         self.until("another snapshot", async |row| (row.capture.as_ref()?["snapshots"] == many).then_some(())).await;
         self.until_following().await;
@@ -213,7 +213,7 @@ impl CapturedRecord {
         }
     }
 
-    /// Operation, key, and the row as it is, or as it was.
+    /// Returns the operation, the key, and the new row, or the old one after a deletion.
     fn line(&self) -> String {
         let row = if self.after.is_null() { &self.before } else { &self.after };
         format!("{} {} {row}", self.op, self.key.as_deref().unwrap_or("-"))
@@ -224,7 +224,8 @@ pub(super) fn lines(told: &[CapturedRecord]) -> Vec<String> {
     told.iter().map(CapturedRecord::line).collect()
 }
 
-/// What a reader has who follows the records. Each has to fit what was there: a change that is missing, or is there twice, does not.
+/// Returns the rows that a reader of the records gets. Each change must fit the previous row, which detects missing and
+/// duplicate changes.
 pub(super) fn replay(told: &[CapturedRecord]) -> BTreeMap<String, Value> {
     let mut rows: BTreeMap<String, Value> = BTreeMap::new();
     for one in told {

@@ -1,4 +1,4 @@
-//! Recorded events of Debezium, in five of its configurations: the tables come to what those of the source were at the end.
+//! Recorded events of Debezium in five of its configurations: the tables must end equal to the source tables.
 
 use crate::world::{COMMIT, WAREHOUSE, World, named, world};
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
@@ -38,7 +38,7 @@ fn events_of(source: &str, variant: &str, table: &str) -> Vec<NewRecord> {
 
 const MICROS: TimeUnit = TimeUnit::Microsecond;
 
-/// Columns that say the same in every configuration. `iv`, `tz` and `p` have other texts in each.
+/// Columns with the same values in every configuration. `iv`, `tz` and `p` have a different text in each.
 fn columns(table: &str) -> Vec<(&'static str, DataType, PrimitiveType)> {
     let long = |name| (name, DataType::Int64, PrimitiveType::Long);
     let text = |name| (name, DataType::Utf8, PrimitiveType::String);
@@ -105,7 +105,7 @@ fn mirror(variant: &str, table: &str) -> Stream {
     )
 }
 
-/// By key, the columns as texts that are equal exactly if the values are.
+/// Rows by key. Two texts of a column are equal exactly if their values are.
 type State = BTreeMap<String, BTreeMap<&'static str, String>>;
 
 async fn found(world: &World, table: &str) -> State {
@@ -128,7 +128,7 @@ async fn found(world: &World, table: &str) -> State {
     state
 }
 
-/// After so many blanks.
+/// Splits a line at its nth blank, where n is `blanks`.
 fn split(line: &str, blanks: usize) -> (&str, &str) {
     let (at, _) = line.match_indices(' ').nth(blanks - 1).unwrap();
     (&line[..at], &line[at + 1..])
@@ -152,7 +152,7 @@ fn wanted(table: &str) -> State {
 fn plain(column: &str, value: &Value) -> String {
     match (column, value) {
         (_, Value::Null) => "-".into(),
-        // No calendar has these moments, and no decimal is NaN.
+        // The calendar of the table has no infinite dates, and decimals have no NaN.
         ("picked" | "dropped" | "d", Value::String(text)) if text.ends_with("infinity") => "-".into(),
         ("tip", Value::String(text)) if text == "NaN" => "-".into(),
         ("picked", Value::String(text)) if text.ends_with("BC") => "-0043-03-15T00:00:00Z".into(),
@@ -168,10 +168,10 @@ fn plain(column: &str, value: &Value) -> String {
     }
 }
 
-/// What a configuration loses at the source: no reader can know it.
+/// Removes what a configuration loses at the source, which no reader can recover.
 fn lose(variant: &str, table: &str, state: &mut State) {
     match (variant, table) {
-        // Milliseconds.
+        // Precision below milliseconds.
         ("double", "trips") => {
             for row in state.values_mut() {
                 for column in ["dropped", "t"] {
@@ -183,7 +183,7 @@ fn lose(variant: &str, table: &str, state: &mut State) {
                 }
             }
         }
-        // The column was renamed after these rows were told, and only the incremental snapshot tells them again.
+        // The column was renamed after these rows were recorded, and only the incremental snapshot repeats them.
         ("plain" | "schema" | "double" | "flat", "late") => {
             for id in ["1", "2", "3", "4", "5", "9000000000"] {
                 state.get_mut(id).unwrap().insert("w", "-".into());
@@ -211,7 +211,8 @@ async fn comes_to_the_end(variant: &str, table: &str) {
     let world = world().await;
     ensure_topic(&mut world.db().await, "readings", 1).await.unwrap();
     let stream = mirror(variant, table);
-    // At once; then from a record in the middle once more, as after a restart of Debezium, each record in a commit of its own.
+    // First all events together. Then the second half again, as after a restart of Debezium, with each record in its
+    // own commit.
     world.produce(&events).await;
     let host = world.host(&stream);
     let row = world.until(|row| row.records == all).await;
@@ -257,7 +258,7 @@ async fn tables_are_mirrored_when_decimals_are_numbers_and_times_are_millisecond
     all_come_to_the_end("double").await;
 }
 
-/// The row that had the old key goes in one commit, and the one with the new key comes in a later one.
+/// One commit removes the row with the old key, and a later commit adds the row with the new key.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_with_another_key_keeps_what_the_source_does_not_tell() {
     let events = events("plain", "trips");
@@ -327,7 +328,7 @@ async fn a_table_of_postgres_is_mirrored_as_well() {
         world.until(|row| row.records == all).await;
         let rows = async || sqlx::query_scalar::<_, String>(select).fetch_all(&mut world.db().await).await.unwrap();
         assert_eq!(rows().await, lines, "{table}");
-        // From a record in the middle once more. A value that the source does not tell is left as it is.
+        // The second half again. A value that is missing from the event is left as it is.
         let again = &events[events.len() / 2..];
         world.produce(again).await;
         world.until(|row| row.records == all + i64::try_from(again.len()).unwrap()).await;
@@ -361,7 +362,7 @@ fn change(partition: i16, key: &str, value: &str) -> NewRecord {
     NewRecord { key: Some(key.into()), value, partition: Some(partition), ..NewRecord::default() }
 }
 
-/// Each change is a row; checks hold for rows that the source has.
+/// Each change becomes a row; checks apply to rows that the source has.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_done_is_a_row_each_and_what_is_no_change_is_put_aside() {
     let world = world().await;
@@ -435,8 +436,9 @@ async fn truncate_is_put_aside_where_rows_are_in_several_partitions() {
     host.end().await;
 }
 
-/// By hand from the statements that the connector was told of. A column that is added, dropped or renamed is told with the next change of
-/// a row, so `xtra` of row `1 a` is not known; and 18446744073709551615 is told as -1 unless the connector is asked for more.
+/// Written manually from the statements that the connector received. An added, dropped or renamed column appears with
+/// the next change of a row, so `xtra` of row `1 a` is unknown. Without a special setting the connector sends
+/// 18446744073709551615 as -1.
 #[tokio::test(flavor = "multi_thread")]
 async fn tables_of_mariadb_are_mirrored() {
     let orders = ["1000 7 99.99 2025-03-30 ins -1", "11 21 - - - -", "12 2 - - - -"];

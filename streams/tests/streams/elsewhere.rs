@@ -1,4 +1,4 @@
-//! Streams into a lake whose catalog is not in the database of orch: another Postgres, or a server over HTTP.
+//! Streams into a lake whose catalog is outside of orch's database: in another Postgres, or on a server over HTTP.
 
 use crate::once::{answers_are_lost, poison, tombstones, users_that_may_go, whatever_breaks};
 use crate::steer::{reads_again, reset};
@@ -74,7 +74,7 @@ async fn windows_have_each_record_once_whatever_breaks() {
     assert_eq!(lines, expected);
 }
 
-/// What the table says of how far it has read the topic.
+/// Returns the read position in the topic that the table's properties contain.
 async fn read(world: &World) -> Value {
     let table = world.lake().table(&named("test.readings")).await.expect("it is there");
     serde_json::from_str(table.property(READ).expect("the stream has claimed it")).expect("it is JSON")
@@ -94,12 +94,12 @@ async fn a_process_that_has_lost_the_table_publishes_nothing() {
     let row = world.until(|row| row.records == 10).await;
     let before = read(&world).await;
     assert_eq!((&before["epoch"], &before["next"]), (&json!(row.epoch), &json!({"0": 5, "1": 5})));
-    // As if another process had claimed it, of which the database of orch does not know.
+    // Simulates another process that has claimed the table without orch's database.
     let mut taken = before.clone();
     taken["epoch"] = json!(1_000_000);
     set_read(&world, &taken).await;
     world.produce_ids(10..20).await;
-    // It neither publishes with the epoch that it has nor begins with one that is lower.
+    // The stream neither publishes with its old epoch nor starts with a lower one.
     let row = world.until(|now| now.epoch > row.epoch + 1).await;
     assert_eq!((row.records, world.ids().await.len()), (10, 10));
     set_read(&world, &before).await;
@@ -114,7 +114,7 @@ async fn a_catalog_that_was_put_back_is_noticed() {
     world.topic().await;
     let host = world.host(&readings());
     world.produce_ids(0..10).await;
-    // A lot without a row moves the table, too.
+    // A batch without rows also moves the position of the table.
     world.produce(&[text("[]", 0)]).await;
     world.until(|row| row.records == 11).await;
     let mut back = read(&world).await;
@@ -139,7 +139,7 @@ async fn a_table_that_another_stream_keeps_is_not_touched() {
     world.produce_ids(0..10).await;
     world.until(|row| row.records == 10).await;
     host.end().await;
-    // Forgotten and declared anew, it has the same name and is another one.
+    // A stream that was deleted and declared again has the same name but is a different stream.
     sqlx::query("delete from stream").execute(&mut world.db().await).await.unwrap();
     let host = world.host(&readings());
     let row = world.until(|row| row.state() == StreamState::Failed).await;

@@ -1,4 +1,4 @@
-//! Recorded records as a topic.
+//! A file of recorded records as a topic.
 
 use crate::world::{World, world};
 use flate2::Compression;
@@ -28,7 +28,7 @@ fn values(records: &Records) -> Vec<String> {
 }
 
 impl World {
-    /// What a task reads, which succeeds.
+    /// Returns what a successful task reads.
     async fn replayed(&self, extra: &Value) -> TaskResult<Vec<String>> {
         let host = MemoryHost::new().with_connection(connection(extra)).with_database(self.db.pool());
         let ctx = host.ctx();
@@ -60,7 +60,7 @@ async fn lines_are_values_and_a_file_may_grow() {
     let extra = json!({ "path": path });
     let missing = world.replayed(&extra).await.unwrap_err();
     assert!(format!("{missing:#}").contains("cannot be read"), "{missing:#}");
-    // The last line is not whole yet, and offsets are numbers of lines.
+    // The last line is incomplete. Offsets are line numbers.
     append(&path, "{\"n\": 1}\r\n\n{\"n\": 2}\n{\"n\":");
     assert_eq!(world.replayed(&extra).await.unwrap(), ["0:0 {\"n\": 1}", "0:2 {\"n\": 2}"]);
     assert!(world.replayed(&extra).await.unwrap().is_empty());

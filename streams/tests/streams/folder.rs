@@ -1,4 +1,4 @@
-//! Streams that are files.
+//! Streams that are declared in files.
 
 use crate::world::{World, readings, text, world};
 use orch_store::stream::{StreamState, get_stream};
@@ -35,7 +35,7 @@ impl Files {
 }
 
 impl World {
-    /// Until what is wrong with the files has these words, or nothing is wrong.
+    /// Waits until the import errors contain `words`, or until there are no errors if `words` is empty.
     async fn until_told(&self, words: &str) {
         self.until_so(async |world: &World| {
             let told = world.import_errors().await;
@@ -60,7 +60,7 @@ async fn a_stream_of_a_file_follows_its_file() {
     assert_eq!(world.lines("test.readings", &["id", "city"]).await, ["1 OSLO"], "the others do not fit");
     assert_eq!(world.lines("test.readings_quarantine", &["partition", "offset"]).await, ["0 1", "1 1"]);
 
-    // Another field is another version of the stream, and another column of the table.
+    // Another field makes another version of the stream, and another column of the table.
     let before = row;
     let with_town = CITIES.replace("{id: integer, city: text}", "{id: integer, city: text, town: text}");
     files.write("readings.stream.yaml", &with_town.replace("upper(city)}", "upper(city), town: town}"));
@@ -69,14 +69,14 @@ async fn a_stream_of_a_file_follows_its_file() {
     world.until(|row| row.records == 5).await;
     assert_eq!(world.lines("test.readings", &["id", "city", "town"]).await, ["1 OSLO -", "3 OSLO Sagene"]);
 
-    // A mistake takes nothing away.
+    // A mistake in the file keeps the previous version running.
     files.write("readings.stream.yaml", &with_town.replace("upper(city)", "uper(city)"));
     world.until_told("`city`: ").await;
     world.produce(&[text(r#"{"id":4,"city":"Bergen"}"#, 0)]).await;
     let still = world.until(|row| row.records == 6).await;
     assert_eq!((&still.version, still.epoch), (&row.version, row.epoch), "it runs on");
 
-    // A process that begins now cannot read the file, and declares no other stream in its place.
+    // A process that starts now cannot read the file, and does not remove its stream when it declares others.
     host.end().await;
     let beside = CITIES.replace("name: readings", "name: beside").replace("test.readings", "test.beside");
     files.write("beside.stream.yaml", &beside);
@@ -89,7 +89,7 @@ async fn a_stream_of_a_file_follows_its_file() {
     let waiting = world.row().await.unwrap();
     assert_eq!((&waiting.version, waiting.state()), (&row.version, StreamState::Unassigned));
 
-    // Without its file it ends, and it goes on where it was when the file comes back.
+    // Without its file the stream ends. It continues at its last offset when the file comes back.
     std::fs::remove_file(files.path("readings.stream.yaml")).unwrap();
     world.until(|row| row.version.is_none() && row.state() == StreamState::Unassigned).await;
     world.until_told("").await;

@@ -1,4 +1,4 @@
-//! Maintenance of a table that grows never holds up its stream.
+//! Maintenance of a growing table never delays its stream.
 
 use crate::hostile::is_long;
 use crate::world::{COMMIT, World, named, readings, stream, world};
@@ -15,7 +15,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 const MAX_GAP: Duration = Duration::from_secs(1).saturating_add(COMMIT);
-/// Beside other tests, everything takes longer.
+/// Next to other tests, everything takes longer.
 const MAX_GAP_SHORT: Duration = Duration::from_secs(4);
 
 /// Number of commits of a short test. Maintenance starts after 100.
@@ -79,7 +79,7 @@ async fn commits_of_appended_rows_follow_each_other() {
     check_gaps(&readings(), |nth| nth).await;
 }
 
-/// Rows are replaced again and again, so maintenance competes with publishing for the same files.
+/// Rows are replaced repeatedly, so maintenance competes with publishing for the same files.
 #[tokio::test(flavor = "multi_thread")]
 async fn commits_of_replaced_rows_follow_each_other() {
     let fields = [Field::new("id", DataType::Int64, false), Field::new("city", DataType::Utf8, true)];

@@ -1,4 +1,5 @@
-//! Random records of which most cannot be kept as they are. Each is in the table with its value, or in the quarantine, and no stream stops.
+//! Random records, most of which cannot be kept as they are. Each is in the table with its value or in the quarantine,
+//! and no stream stops.
 
 use crate::world::{COMMIT, WAREHOUSE, World, named, stream, text, world};
 use arrow::array::{Array as _, AsArray as _};
@@ -142,7 +143,8 @@ pub(crate) async fn postgres_rows(world: &World, table: &str) -> Rows {
     found.into_iter().map(|(id, city, n, x, at, amount)| (id, [city, n, x, at, amount])).collect()
 }
 
-/// Compares rows with the JSON of their values, whose index is the id. `quarantined` has the ids of records that are in no table.
+/// Compares rows with the JSON of their values, whose index is the id. `quarantined` has the ids of records that are in
+/// no table.
 pub(crate) fn check(values: &[Vec<u8>], rows: &Rows, quarantined: &BTreeSet<i64>) {
     for (id, value) in (0_i64..).zip(values) {
         let shown = String::from_utf8_lossy(&value[..value.len().min(300)]);
@@ -270,7 +272,7 @@ async fn delays_of_a_neighbor(values: &[Vec<u8>]) -> Vec<Duration> {
     delays
 }
 
-/// Finding the records that the database refuses takes a statement for each.
+/// Finding the records that the database rejects takes one statement per record.
 #[tokio::test(flavor = "multi_thread")]
 async fn hostile_records_delay_no_other_stream() {
     let records = |is_hostile| {
@@ -287,7 +289,7 @@ async fn hostile_records_delay_no_other_stream() {
         delays.sort();
         delays[delays.len() / 2]
     });
-    // Beside other tests, medians of few delays differ by half.
+    // Next to other tests, medians of few delays differ by half.
     let max_ratio = if is_long() { 1.5 } else { 3.0 };
     assert!(
         hostile <= valid.mul_f64(max_ratio),

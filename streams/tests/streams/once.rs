@@ -1,4 +1,4 @@
-//! Each record is in the table once, whatever ends in the middle.
+//! Each record is in the table exactly once, after any interruption.
 
 use crate::world::{Elsewhere, WAREHOUSE, World, named, readings, stream, text, world};
 use arrow::datatypes::{DataType, Field, Schema};
@@ -36,7 +36,7 @@ async fn each_record_is_there_once_whatever_breaks_of_a_stream_in_shares() {
     whatever_breaks(world().await, &readings().shares(2)).await;
 }
 
-/// Of 4,000 records none is lost and none is there twice, and the snapshots cover the offsets without a hole.
+/// None of the records is lost or duplicated, and the snapshots cover the offsets without a gap.
 pub(crate) async fn whatever_breaks(world: World, stream: &Stream) {
     let records = world.break_while(stream, World::produce_ids).await;
     assert_eq!(world.ids().await, (0..records).collect::<Vec<_>>());
@@ -50,11 +50,11 @@ async fn each_record_is_there_once_when_answers_to_commits_are_lost() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_record_is_there_once_when_answers_to_a_stream_in_shares_are_lost() {
-    // A lot takes twice as many transactions.
+    // A batch takes twice as many transactions as without shares.
     answers_are_lost(world().await, &readings().shares(2), 4).await;
 }
 
-/// A stream that gets no answer to its commit does not know whether it was done. It begins again where the database says.
+/// A stream whose commit gets no response cannot know whether it succeeded. It restarts at the offset in the database.
 pub(crate) async fn answers_are_lost(mut world: World, stream: &Stream, one_in: usize) {
     const LOTS: i64 = 40;
     const LOT: i64 = 20;
@@ -73,7 +73,7 @@ pub(crate) async fn answers_are_lost(mut world: World, stream: &Stream, one_in: 
         assert_eq!(published.await.records, lot * LOT, "what the stream counts");
     }
     host.end().await;
-    // The lake in another database is asked to swap without a transaction.
+    // The catalog in another database swaps the metadata with a statement outside of a transaction.
     let catalog = match &world.elsewhere {
         Some(Elsewhere::Database(_, proxy)) => proxy.as_ref(),
         _ => None,
@@ -90,7 +90,7 @@ pub(crate) async fn answers_are_lost(mut world: World, stream: &Stream, one_in: 
     assert_covered(&world, LOTS * LOT).await;
 }
 
-/// From the history of the table alone: ranges follow each other, and together they are all records.
+/// Checks in the history of the table that the offset ranges are contiguous and cover all records.
 async fn assert_covered(world: &World, records: i64) {
     let table = world.lake().table(&named("test.readings")).await.expect("it is there");
     let mut next: BTreeMap<String, i64> = BTreeMap::new();
@@ -169,7 +169,8 @@ async fn a_table_with_a_key_has_the_newest_row_of_each() {
     world.until(|row| row.records == 6).await;
     let lines = || world.lines("test.readings", &["id", "age", "name"]);
     assert_eq!(lines().await, ["1 7 newest", "2 - undated", "3 1 stays"]);
-    // Held against what the table has: an older one loses, an equal one that comes later wins, any date beats none.
+    // Compared with the row in the table, an older record loses, a later one with the same value wins, and any value
+    // beats null.
     world
         .produce(&[user("1", "6", "older"), user("2", "0", "dated"), user("3", "1", "same"), user("4", "9", "new")])
         .await;
@@ -179,7 +180,7 @@ async fn a_table_with_a_key_has_the_newest_row_of_each() {
     host.end().await;
 }
 
-/// Users by id, the oldest of each by age, in the lake and in Postgres.
+/// Users by id with the greatest age of each, in the lake and in Postgres.
 pub(crate) fn users_that_may_go() -> [Stream; 2] {
     let fields = [Field::new("id", DataType::Utf8, true), Field::new("age", DataType::Int64, true)];
     let users = stream().json(Schema::new(fields.to_vec())).delete_on_tombstone();
@@ -210,7 +211,7 @@ pub(crate) async fn tombstones(world: World, users: &Stream, lines: impl AsyncFn
     };
     world.produce(&[user(1, 5), user(2, 7), user(3, 1), user(5, 5)]).await;
     world.until(|row| row.records == 4).await;
-    // What comes after a tombstone is a new row, however old.
+    // A record after a tombstone is a new row, however old it is.
     world
         .produce(&[
             tombstone(Some("1")),
@@ -224,21 +225,21 @@ pub(crate) async fn tombstones(world: World, users: &Stream, lines: impl AsyncFn
         .await;
     let row = world.until(|row| row.records == 11).await;
     assert_eq!((row.quarantined, row.failures), (1, 0), "{:?}", row.error);
-    // A lot of tombstones alone.
+    // A batch that contains only tombstones.
     world.produce(&[tombstone(Some("3"))]).await;
     world.until(|row| row.records == 12).await;
     assert_eq!(lines(&world).await, ["1 2", "5 5"]);
     host.end().await;
 }
 
-/// How many commits follow each other: a day of one a second in the long tests.
+/// Number of consecutive commits. Long tests use as many as one per second for a day.
 #[expect(clippy::disallowed_methods, reason = "it says how long a test takes")]
 fn commits() -> i64 {
     if std::env::var_os("ORCH_TEST_LONG").is_some() { 86_400 } else { 2_000 }
 }
 
-/// Two records make a commit, and the next follows immediately. Maintenance runs beside them and has to keep up: files, manifests and
-/// snapshots stay few, and the last commits take no longer than the first.
+/// Each commit has two records, and the next follows immediately. Maintenance runs concurrently and must keep up: the
+/// numbers of files, manifests and snapshots stay small, and the last commits take no longer than the first.
 #[tokio::test(flavor = "multi_thread")]
 async fn many_small_commits_leave_few_files_and_take_no_longer() {
     const STEP: i64 = 100;

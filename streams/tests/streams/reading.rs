@@ -1,4 +1,4 @@
-//! Tasks that read topics: what succeeds moves the reader, and nothing else does.
+//! Tasks that read topics: only a successful attempt moves the reader.
 
 use crate::world::{World, text, world};
 use orch_sdk::task::{Connection, Ctx, MemoryHost, TaskError};
@@ -10,7 +10,7 @@ use sqlx::Connection as _;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// What a try has read, and what it leaves for the moment of its success.
+/// The records that an attempt has read, and the completion steps for its success.
 struct LogReadAttempt {
     ids: Vec<String>,
     covered: BTreeMap<i32, Range<i64>>,
@@ -85,13 +85,13 @@ async fn a_try_that_fails_is_read_again_and_a_success_moves_on() {
     let world = world().await;
     world.topic().await;
     world.numbers(0..10).await;
-    // It failed, or its worker was killed: its step never ran.
+    // This attempt failed or its worker was killed, so its step never ran.
     let failed = world.reading(None).await.unwrap();
     assert_eq!(sorted(&failed), all(0..10));
     let again = world.reading(None).await.unwrap();
     assert_eq!((sorted(&again), &again.covered), (all(0..10), &failed.covered), "the same offsets, so the same names");
     assert_eq!(again.covered, BTreeMap::from([(0, 0..5), (1, 0..5)]));
-    // What comes after the try has read is the next one's.
+    // Records that arrive after the attempt has read are left to the next one.
     world.numbers(10..14).await;
     world.succeed(again).await.unwrap();
     let next = world.reading(None).await.unwrap();
@@ -105,7 +105,7 @@ async fn a_try_that_fails_is_read_again_and_a_success_moves_on() {
     assert_eq!((told, rows[0].task_id.as_str()), (vec![(0, 7, 7), (1, 7, 7)], "test"));
 }
 
-/// A step that is rolled back has moved nothing: the fence of the try comes after it.
+/// A rolled-back step has moved nothing. The fence of the attempt is checked after its step, in the same transaction.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_rolled_back_has_not_moved_the_reader() {
     let world = world().await;
@@ -126,7 +126,7 @@ async fn of_two_tries_at_once_one_moves_the_reader() {
     let world = world().await;
     world.topic().await;
     world.numbers(0..6).await;
-    // The first two of a reader, and two later ones.
+    // The first two attempts of a reader, and two later ones.
     for ids in [0..6, 6..9] {
         let (one, other) = (world.reading(None).await.unwrap(), world.reading(None).await.unwrap());
         assert_eq!((sorted(&one), sorted(&other)), (all(ids.clone()), all(ids)));
@@ -180,17 +180,17 @@ async fn a_person_moves_a_reader_and_the_try_at_work_does_not_move_it_back() {
     assert!(world.succeed(at_work).await.is_err());
     let anew = world.reading(None).await.unwrap();
     assert_eq!(sorted(&anew), all(0..12));
-    // Until a try succeeds it is still to go there.
+    // The seek remains pending until an attempt succeeds.
     assert_eq!(sorted(&world.reading(None).await.unwrap()), all(0..12));
     world.succeed(anew).await.unwrap();
     assert!(world.reading(None).await.unwrap().ids.is_empty());
     assert_eq!(world.readers().await[0].seek_to, None);
-    // One partition.
+    // A seek of one partition.
     world.seek(ResetTo::Offset(4), Some(1)).await;
     let read = world.reading(None).await.unwrap();
     assert_eq!(read.covered, BTreeMap::from([(1, 4..6)]));
     world.succeed(read).await.unwrap();
-    // Past the end.
+    // A seek past the end.
     world.seek(ResetTo::Offset(400), Some(1)).await;
     let refused = world.reading(None).await.err().unwrap();
     assert!(
@@ -205,7 +205,7 @@ async fn a_person_moves_a_reader_and_the_try_at_work_does_not_move_it_back() {
     world.numbers(14..16).await;
     let read = world.reading(None).await.unwrap();
     assert_eq!(sorted(&read), all(14..16));
-    // One that was forgotten meanwhile comes not back by what it has read.
+    // A deleted reader is not created again by an attempt that has read before.
     world.seek(ResetTo::Latest, None).await;
     let late = world.reading(None).await.unwrap();
     assert!(delete_reader(&mut world.db().await, "archive").await.unwrap());
@@ -221,7 +221,7 @@ async fn another_topic_and_missing_records_are_for_a_person() {
     world.numbers(0..10).await;
     world.succeed(world.reading(Some(4)).await.unwrap()).await.unwrap();
     let mut db = world.db().await;
-    // What retention does.
+    // Deletes records like retention does.
     sqlx::query("update topic_partition set first_offset = 5").execute(&mut db).await.unwrap();
     sqlx::query("delete from topic_record where record_offset < 5").execute(&mut db).await.unwrap();
     let refused = world.reading(None).await.err().unwrap();

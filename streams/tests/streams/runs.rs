@@ -1,4 +1,4 @@
-//! Streams that start runs: each record has its run once, and no more are started than a DAG has room for.
+//! Streams that start runs: each record gets one run, and the number of open runs respects the limit of the DAG.
 
 use crate::world::{World, stream, text, world};
 use orch_store::dag::pause;
@@ -12,7 +12,7 @@ use orch_streams::{Runs, Stream};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// More than any test starts, so that nothing waits.
+/// More than any test starts, so that the limit never blocks.
 const ALL: u32 = 100_000;
 
 fn starts(per: Runs) -> Stream {
@@ -20,7 +20,7 @@ fn starts(per: Runs) -> Stream {
 }
 
 impl World {
-    /// A DAG of one task, which no worker runs.
+    /// Registers a DAG with one task, which no worker runs.
     async fn dag(&self, more: Value) {
         let mut spec = json!({ "dag_id": "process", "max_active_runs": 100_000,
             "tasks": [{ "task_id": "a", "kind": "rust" }] });
@@ -29,7 +29,7 @@ impl World {
         register_bundle(&mut self.db().await, &bundle, false).await.unwrap();
     }
 
-    /// What the runs were started with, in the order of their names.
+    /// Returns the confs of the runs, ordered by run id.
     async fn confs(&self) -> Vec<Value> {
         let confs = "select d.conf from dag_run r join dag_run_detail d on d.run = r.id order by r.run_id";
         sqlx::query_scalar(confs).fetch_all(&mut self.db().await).await.unwrap()
@@ -47,7 +47,7 @@ impl World {
     }
 }
 
-/// (partition, offset) of all records that runs were started for, with those that are there twice.
+/// Returns (partition, offset) of all records that runs were started for, including duplicates.
 fn offsets(confs: &[Value]) -> Vec<(i64, i64)> {
     let mut offsets = Vec::new();
     for conf in confs {
@@ -84,7 +84,7 @@ async fn each_record_starts_a_run_and_a_topic_that_is_read_again_none() {
     let of_key = confs.iter().find(|conf| conf["offset"] == 10).unwrap();
     assert_eq!((&of_key["key"], &of_key["value"]), (&json!("k"), &json!({ "id": 20 })));
     assert!(of_key["timestamp"].as_str().unwrap().ends_with('Z'), "{of_key}");
-    // What is no JSON is beside the topic, with the reason.
+    // An invalid record is in the quarantine topic, with the reason.
     let mut db = world.db().await;
     let topic = get_topic(&mut db, "readings_quarantine").await.unwrap().unwrap();
     let from = ReadFrom { partition: 0, offset: 0, most: 10, most_bytes: i64::MAX };
@@ -96,12 +96,12 @@ async fn each_record_starts_a_run_and_a_topic_that_is_read_again_none() {
     world.again().await;
     world.until(|row| row.records == 44).await;
     assert_eq!(world.confs().await.len(), 21);
-    // Also when it was forgotten that they were started.
+    // The run names prevent duplicates even without the table of started runs.
     sqlx::query("delete from stream_started").execute(&mut db).await.unwrap();
     world.again().await;
     world.until(|row| row.records == 66).await;
     assert_eq!(world.confs().await.len(), 21);
-    // Another topic of the name has other records at these offsets.
+    // A new topic with the same name has other records at these offsets.
     sqlx::query("delete from topic where name = 'readings'").execute(&mut db).await.unwrap();
     world.topic().await;
     world.produce_ids(0..4).await;
@@ -132,11 +132,11 @@ async fn a_run_for_a_batch_or_a_key_has_all_of_its_records_once() {
             per == Runs::PerBatch || records.iter().all(|record| record["key"] == conf["key"])
         };
         assert!(confs.iter().all(fits), "{per:?}: {confs:?}");
-        // The whole topic at once would be other batches.
+        // Reading the whole topic at once would form other batches.
         world.again().await;
         world.until(|row| row.records == 80).await;
         assert_eq!(world.confs().await.len(), confs.len(), "{per:?}");
-        // From the middle of a batch on, the names of runs would be other ones.
+        // A start in the middle of a batch would give the runs other names.
         let to = Reset { partition: None, to: ResetTo::Offset(3), empty_table: false };
         reset_stream(&mut world.db().await, "readings", &to).await.unwrap();
         world.steered();
@@ -146,7 +146,7 @@ async fn a_run_for_a_batch_or_a_key_has_all_of_its_records_once() {
     }
 }
 
-/// Connections break, the stream is restarted, processes come and go.
+/// Connections break, the stream is restarted, and processes start and end.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_record_has_its_run_once_whatever_breaks() {
     let world = world().await;

@@ -1,4 +1,4 @@
-//! Several processes read one stream side by side.
+//! Several processes read one stream in parallel.
 
 use crate::world::{World, named, readings, world};
 use iceberg::spec::PrimitiveType;
@@ -7,7 +7,7 @@ use orch_lake::contract::{Contract, Policy};
 use orch_store::stream::partitions_of_stream;
 use std::collections::BTreeSet;
 
-/// Who reads the two partitions, when processes read both and there are so many of them.
+/// Waits until `processes` processes read the two partitions. Returns their names.
 async fn until_read_by(world: &World, processes: usize) -> BTreeSet<String> {
     let by = async |world: &World| {
         let partitions = partitions_of_stream(&mut world.db().await, "readings").await.expect("they are read");
@@ -38,13 +38,13 @@ async fn shares_are_spread_over_the_processes_that_are_there() {
     let alone = until_read_by(&world, 1).await;
     world.produce_ids(0..500).await;
     world.until(|row| row.records == 500).await;
-    // One that comes later gets its part, without a record that is read twice.
+    // A process that starts later takes its part, and no record is read twice.
     let second = world.host(&stream);
     let both = until_read_by(&world, 2).await;
     assert!(both.is_superset(&alone), "{both:?} {alone:?}");
     world.produce_ids(500..1_000).await;
     world.until(|row| row.records == 1_000).await;
-    // One that goes leaves its part to the other.
+    // A process that ends leaves its part to the other.
     first.end().await;
     let left = until_read_by(&world, 1).await;
     assert!(left.is_disjoint(&alone), "{left:?} {alone:?}");
@@ -80,7 +80,7 @@ async fn a_stream_fails_with_any_of_its_shares() {
     assert_eq!(world.ids().await, (0..600).collect::<Vec<_>>());
 }
 
-/// Files that were written for a table without a column are a part of it when it has one.
+/// Files that were written before a column was added stay part of the table.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_column_that_is_added_later_is_empty_in_earlier_files() {
     let world = in_shares().await;

@@ -1,4 +1,4 @@
-//! What people do to a stream, and what a topic does to it.
+//! Commands of users to a stream, and changes of its topic.
 
 use crate::world::{World, named, readings, text, world};
 use iceberg::spec::{PrimitiveType, Transform};
@@ -46,19 +46,19 @@ pub(crate) async fn reads_again(world: World) {
     let host = world.host(&readings());
     world.produce_ids(0..10).await;
     world.until(|row| row.records == 10).await;
-    // An append reads again what it has: that is what was asked.
+    // An append stream reads its records again and duplicates the rows, as requested.
     reset(&world, ResetTo::Earliest, false).await;
     world.until(|row| row.records == 20).await;
     assert_eq!(world.ids().await.len(), 20);
     reset(&world, ResetTo::Earliest, true).await;
     world.until(|row| row.records == 30).await;
     assert_eq!(world.ids().await, (0..10).collect::<Vec<_>>());
-    // From an offset on, in both partitions.
+    // A reset to an offset applies to both partitions.
     reset(&world, ResetTo::Offset(4), true).await;
     let row = world.until(|row| row.records == 32).await;
     assert_eq!((row.reset_to, row.lag), (None, 0));
     assert_eq!(world.ids().await, [8, 9]);
-    // To an offset that the topic does not have.
+    // The topic does not have this offset.
     reset(&world, ResetTo::Offset(400), false).await;
     let row = world.until(|row| row.state() == StreamState::Failed).await;
     assert!(row.error.as_ref().unwrap().contains("cannot go to 400"), "{row:?}");
@@ -104,7 +104,7 @@ async fn records_that_were_dropped_unread_are_no_silent_hole() {
     world.steered();
     world.produce_ids(10..20).await;
     let mut db = world.db().await;
-    // What retention does.
+    // Deletes records like retention does.
     sqlx::query("update topic_partition set first_offset = 8").execute(&mut db).await.unwrap();
     sqlx::query("delete from topic_record where record_offset < 8").execute(&mut db).await.unwrap();
     resume_stream(&mut db, "readings").await.unwrap();
@@ -147,7 +147,7 @@ async fn a_transformation_that_panics_fails_the_stream_alone() {
     assert!(world.lake().table(&named("test.readings")).await.unwrap().current_snapshot().is_none());
 }
 
-/// DAGs may wait for the table; the update is there if and only if the rows are.
+/// DAGs may wait for the table; the update exists if and only if the rows do.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_is_an_update_of_the_table() {
     let world = world().await;
@@ -184,14 +184,14 @@ async fn a_stream_that_runs_again_forgets_its_error() {
     sqlx::raw_sql(sqlx::AssertSqlSafe(failed("1 second"))).execute(&mut db).await.unwrap();
     let row = world.row().await.unwrap();
     assert_eq!((row.failures, row.error.as_deref()), (3, Some("the broker was away")), "it may fail again at once");
-    // No record comes, so nothing is committed.
+    // The error is cleared although no record arrives and nothing is committed.
     sqlx::raw_sql(sqlx::AssertSqlSafe(failed("2 minutes"))).execute(&mut db).await.unwrap();
     let row = world.until(|row| row.error.is_none()).await;
     assert_eq!((row.failures, row.failed_at, row.state()), (0, None, StreamState::Running));
     host.end().await;
 }
 
-/// The kind, the notifier's connection and the facts of all alerts.
+/// Returns kind, connection of the notifier, and facts of all alerts.
 async fn alerts(world: &World) -> Vec<(String, String, Value)> {
     let alerts = "select kind, notifier->>'connection', facts::jsonb from alert order by id";
     sqlx::query_as(alerts).fetch_all(&mut world.db().await).await.unwrap()
@@ -220,7 +220,7 @@ async fn a_stream_that_stops_sends_an_alert_with_its_records_and_the_command() {
         (&json!("readings"), &json!("readings"), &json!("partition 1, offset 5"), &json!(true))
     );
     assert!(sent[0].2["reason"].as_str().is_some_and(|reason| reason.contains("between")), "{sent:?}");
-    // A restart without a change stops it again: that is another outage.
+    // A restart without a change fails again, which is a new outage.
     assert!(restart_stream(&mut world.db().await, "readings").await.unwrap());
     world.steered();
     world.until(|row| row.waits_for_restart).await;
@@ -263,7 +263,7 @@ async fn a_skipped_record_is_quarantined_and_the_stream_continues() {
     assert_eq!((row.quarantined, row.failures, row.error), (1, 0, None));
     let quarantine = || world.lines("test.readings_quarantine", &["partition", "offset", "value", "quarantine_reason"]);
     assert_eq!(quarantine().await, [r#"1 5 {"id":700} skipped by ada"#]);
-    // A replay skips it again.
+    // A replay skips the record again.
     reset(&world, ResetTo::Earliest, true).await;
     world.until(|row| row.records == 24).await;
     host.end().await;

@@ -1,5 +1,5 @@
-//! Values that a field, a window, a folder or a table cannot hold. Their records are quarantined with the reason, all others are in the
-//! table, and the stream keeps running.
+//! Values that a field, a window, a folder or a table cannot hold. Their records are quarantined with the reason, all
+//! others are in the table, and the stream keeps running.
 
 use crate::steer::reset;
 use crate::world::{WAREHOUSE, World, named, readings, stream, text, world};
@@ -24,7 +24,7 @@ async fn published(world: &World, stream: &Stream, values: &[String], aside: i64
     let many = i64::try_from(values.len()).unwrap();
     let row = world.until(|row| row.records == many).await;
     assert_eq!((row.quarantined, row.failures), (aside, 0), "{:?}", row.error);
-    // What follows is published too.
+    // The next record is published too.
     world.produce(&[text(LAST, 0)]).await;
     world.until(|row| row.records == many + 1).await;
     host.end().await;
@@ -49,7 +49,7 @@ async fn a_record_that_postgres_cannot_keep_stops_no_other() {
         Field::new("day", DataType::Date32, true),
     ];
     let stream = stream().json(Schema::new(fields.to_vec())).append_postgres(WAREHOUSE, "mart.readings");
-    // A table that people made takes less than the records have.
+    // A table that users created accepts less than the records contain.
     sqlx::raw_sql(
         "create schema mart; create table mart.readings (id bigint check (id between 1 and 99 and id <> 7), city text check (length(city) <= 20), day date)",
     )
@@ -356,7 +356,7 @@ async fn a_record_is_quarantined_once_however_often_it_is_read() {
     }
 }
 
-/// A table that exists may require what the records need not have.
+/// An existing table may require a column that records may lack.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_the_lake_cannot_keep_stops_no_other() {
     let world = world().await;

@@ -1,4 +1,4 @@
-//! Windows of time, and tables of Postgres.
+//! Time windows, and tables in Postgres.
 
 use crate::world::{COMMIT, WAREHOUSE, World, named, readings, stream, text, world};
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-/// Readings with a moment: `{"id": 7, "city": "c0", "at": "2026-01-01T00:00:07Z"}`.
+/// Readings with a timestamp: `{"id": 7, "city": "c0", "at": "2026-01-01T00:00:07Z"}`.
 fn timed() -> Stream {
     let at = DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into()));
     let record = [
@@ -21,7 +21,7 @@ fn timed() -> Stream {
     stream().json(Schema::new(record.to_vec()))
 }
 
-/// One a second, each partition with its seconds in another order: out of order by 20 s at most.
+/// Produces one reading per second. Each partition has its seconds in another order, out of order by at most 20 s.
 pub(crate) async fn produce_timed(world: &World, ids: std::ops::Range<i64>) {
     let records: Vec<_> = ids.map(|id| text(&reading(id, moment(id)), id)).collect();
     world.produce(&records).await;
@@ -36,7 +36,7 @@ fn reading(id: i64, second: i64) -> String {
     format!(r#"{{"id":{id},"city":"c{}","at":"{}"}}"#, id % 3, at.to_rfc3339())
 }
 
-/// Of the readings of all ids, by minute: `city minute count sum`.
+/// Returns the expected windows of these ids, one line per city and minute: `city minute count sum`.
 pub(crate) fn by_minute(ids: std::ops::Range<i64>) -> String {
     let mut windows: BTreeMap<(String, i64), (i64, i64)> = BTreeMap::new();
     for id in ids {
@@ -56,7 +56,7 @@ async fn minutes(world: &World) -> String {
     sqlx::query_scalar(lines).fetch_one(&mut world.db().await).await.expect("there is a table")
 }
 
-/// How many readings a city has in each minute, and the sum of their ids.
+/// Number of readings and sum of their ids per city and minute.
 pub(crate) fn of_minutes() -> Stream {
     let windows = Windows::tumbling(Duration::from_mins(1)).by(&["city"]).at("at").allow_late(Duration::from_mins(1));
     timed().windows(windows.count("n").sum("id", "total"))
@@ -74,7 +74,7 @@ async fn windows_in_postgres_have_each_record_once_whatever_breaks() {
     let mut db = world.db().await;
     let open: i64 = sqlx::query_scalar("select count(*) from stream_window").fetch_one(&mut db).await.unwrap();
     assert!((1..=15).contains(&open), "windows that are closed are forgotten: {open} are known");
-    // The topic from its beginning once more gives the same.
+    // A replay of the topic from its start has the same result.
     let host = world.host(&minutes_in_postgres());
     let to = Reset { partition: None, to: ResetTo::Earliest, empty_table: false };
     reset_stream(&mut db, "readings", &to).await.unwrap();
@@ -123,7 +123,7 @@ async fn windows_wait_for_partitions_that_have_records_to_read() {
     let commit = CommitAt { records: 100, ..CommitAt::default() };
     let host = world.host(&minutes_in_postgres().commit_at(commit));
     world.until(|row| row.is_leased && row.partitions == 2).await;
-    // The same seconds in both partitions.
+    // Both partitions have the same seconds.
     let records: Vec<_> = (0..2_000).map(|id| text(&reading(id, id % 1_000), id / 1_000)).collect();
     world.produce(&records).await;
     let row = world.until(|row| row.records == 2_000).await;
@@ -134,7 +134,7 @@ async fn windows_wait_for_partitions_that_have_records_to_read() {
     host.end().await;
 }
 
-/// A visit is what a city does without a break of ten seconds.
+/// A visit is a session window: readings of a city without a gap of ten seconds.
 fn visits() -> Stream {
     let table = TableDef::new()
         .required("city", PrimitiveType::String)
@@ -175,7 +175,7 @@ async fn a_database_that_was_put_back_is_noticed() {
     let host = world.host(&readings().append_postgres(WAREHOUSE, "mart.readings"));
     world.produce_ids(0..10).await;
     world.until(|row| row.records == 10).await;
-    // As a backup of an hour ago has it.
+    // Simulates a restored backup of the table that is older than the stream.
     let mut db = world.db().await;
     sqlx::query("delete from mart.readings where id >= 4").execute(&mut db).await.unwrap();
     sqlx::query(r#"update mart.orch_stream set offsets = '{"0": 2, "1": 2}'"#).execute(&mut db).await.unwrap();
@@ -204,7 +204,7 @@ async fn a_table_that_another_stream_keeps_is_not_touched() {
     world.produce_ids(0..10).await;
     world.until(|row| row.records == 10).await;
     host.end().await;
-    // Forgotten and declared anew, it has the same name and is another one.
+    // A stream that was deleted and declared again has the same name but is a different stream.
     let mut db = world.db().await;
     sqlx::query("delete from stream").execute(&mut db).await.unwrap();
     let host = world.host(&stream);

@@ -25,7 +25,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Nothing that a test waits for takes so long.
+/// Longer than anything that a test waits for.
 const PATIENCE: Duration = Duration::from_mins(1);
 pub(crate) const COMMIT: Duration = Duration::from_millis(20);
 
@@ -37,20 +37,20 @@ pub(crate) const SOURCE: &str = "shop";
 
 pub(crate) struct World {
     pub(crate) db: TestDb,
-    /// The catalog of the lake, if it is not in that database.
+    /// The catalog of the lake, if it is not in `db`.
     pub(crate) elsewhere: Option<Elsewhere>,
     folder: TempDir,
     hints: Hints,
-    /// Between processes and the database, if anything is.
+    /// The proxy between processes and the database, if there is one.
     pub(crate) proxy: Option<Proxy>,
-    /// Besides the warehouse and the built-in log.
+    /// Connections in addition to the warehouse and the built-in log.
     pub(crate) connections: Vec<Connection>,
-    /// Where files with streams are.
+    /// Folder of the stream files.
     pub(crate) files: Option<PathBuf>,
 }
 
 pub(crate) enum Elsewhere {
-    /// With what is between it and processes, if anything is.
+    /// With the proxy between the database and processes, if there is one.
     Database(TestDb, Option<Proxy>),
     Server(IcebergCatalog),
 }
@@ -63,7 +63,7 @@ pub(crate) struct Host {
 
 pub(crate) async fn world() -> World {
     let db = TestDb::new(&MIGRATOR).await;
-    // A stream commits without telling anyone, so the database does.
+    // Streams commit without a notification, so a trigger sends one.
     sqlx::raw_sql(
         "create function tell() returns trigger language plpgsql as $$ begin notify moved; return null; end $$;
         create trigger tell after insert or update on stream for each statement execute function tell();
@@ -103,13 +103,13 @@ fn lake_at(address: &str) -> Lake {
 }
 
 impl World {
-    /// The catalog of its lake is in a database of its own.
+    /// Puts the catalog of the lake into a separate database.
     pub(crate) async fn with_catalog_elsewhere(mut self) -> World {
         self.elsewhere = Some(Elsewhere::Database(TestDb::new(&MIGRATOR).await, None));
         self
     }
 
-    /// Its lake is in a catalog that answers over HTTP.
+    /// Puts the catalog of the lake onto an HTTP server.
     pub(crate) async fn with_catalog_over_http(mut self) -> World {
         self.elsewhere = Some(Elsewhere::Server(IcebergCatalog::start().await));
         self
@@ -123,7 +123,7 @@ impl World {
         }
     }
 
-    /// From now on processes get no answer to one in so many of their writes, here and in the catalog.
+    /// From now on, one in `many` writes of the processes gets no response, here and in the catalog.
     pub(crate) async fn cut_one_in(&mut self, many: usize) {
         let proxy = async |db: &TestDb| Proxy::start(&db.url(), Rng::new(0x5eed)).await;
         self.proxy.insert(proxy(&self.db).await).cut_one_in(many);
@@ -136,12 +136,12 @@ impl World {
         self.db.connect().await
     }
 
-    /// Starts a process that has this stream.
+    /// Starts a process with this stream.
     pub(crate) fn host(&self, stream: &Stream) -> Host {
         self.host_of(vec![stream.clone()])
     }
 
-    /// Starts a process that has these streams, and those of the folder of files.
+    /// Starts a process with these streams and the streams of the files.
     pub(crate) fn host_of(&self, streams: Vec<Stream>) -> Host {
         let url = self.proxy.as_ref().map_or_else(|| self.db.url(), Proxy::url);
         let (warehouse, others) = (url.clone(), self.connections.clone());
@@ -202,15 +202,15 @@ impl World {
         self.hints.give(Hint::Topic);
     }
 
-    /// Of these ids, spread over the partitions.
+    /// Produces readings with these ids, spread over the partitions.
     pub(crate) async fn produce_ids(&self, ids: std::ops::Range<i64>) {
         let records: Vec<NewRecord> =
             ids.map(|id| text(&format!(r#"{{"id":{id},"city":"c{}"}}"#, id % 7), id)).collect();
         self.produce(&records).await;
     }
 
-    /// Connections break in the middle of statements and commits, people restart the stream, processes end and others begin, while
-    /// 4,000 records come. Gives how many came, when all are published.
+    /// Breaks connections in the middle of statements and commits, restarts the stream, and ends and starts processes
+    /// while 4,000 records arrive. Returns the number of records once all are published.
     pub(crate) async fn break_while(
         &self,
         stream: &Stream,
@@ -229,7 +229,7 @@ impl World {
             produce(self, lot * LOT..(lot + 1) * LOT).await;
             match lot % 4 {
                 0 => {
-                    // Of the catalog, of the streams, and of the session at the table's database.
+                    // Ends the sessions of the catalog, of the streams, and at the database of the table.
                     sqlx::query(
                         "select pg_terminate_backend(pid) from pg_stat_activity
                         where datname in (current_database(), $1) and pid <> pg_backend_pid() and application_name like 'orch%'",
@@ -264,7 +264,7 @@ impl World {
         row.records
     }
 
-    /// What failed is tried at once: tests are not about how long it waits.
+    /// Retries failures immediately, because tests do not cover the retry delay.
     pub(crate) async fn try_again(&self) {
         let again = "update stream set retry_at = null where retry_at is not null and retry_at < 'infinity'";
         sqlx::query(again).execute(&mut self.db().await).await.expect("it works");
@@ -275,7 +275,7 @@ impl World {
         self.hints.give(Hint::Stream);
     }
 
-    /// A run, as a scheduler tells it.
+    /// Sends the hint that a run has ended, like a scheduler does.
     pub(crate) fn ended(&self) {
         self.hints.give(Hint::Run);
     }
@@ -284,13 +284,13 @@ impl World {
         get_stream(&mut self.db().await, "readings").await.expect("it works")
     }
 
-    /// Until the stream is as the test wants it.
+    /// Waits until the stream satisfies the condition.
     #[track_caller]
     pub(crate) fn until(&self, holds: impl Fn(&StreamRow) -> bool) -> impl Future<Output = StreamRow> {
         self.until_so(async move |world: &World| world.row().await.filter(|row| holds(row)))
     }
 
-    /// Until there is what the test wants: it is asked for whenever a stream or an import error moves.
+    /// Waits until `find` returns a value. It is called whenever a stream or an import error changes.
     #[track_caller]
     pub(crate) fn until_so<T>(&self, find: impl AsyncFn(&World) -> Option<T>) -> impl Future<Output = T> {
         let caller = std::panic::Location::caller();
@@ -308,7 +308,7 @@ impl World {
         }
     }
 
-    /// What is wrong with files, as people read it.
+    /// Returns the import errors of files, as users see them.
     pub(crate) async fn import_errors(&self) -> String {
         let told = sqlx::query_scalar("select coalesce(string_agg(problems::text, ' '), '') from import_error");
         told.fetch_one(&mut self.db().await).await.expect("it works")
@@ -321,7 +321,7 @@ impl World {
         }
     }
 
-    /// In their order.
+    /// Returns the ids, sorted.
     pub(crate) async fn ids(&self) -> Vec<i64> {
         let rows = self.rows("test.readings").await;
         let mut ids: Vec<i64> = rows
@@ -332,7 +332,7 @@ impl World {
         ids
     }
 
-    /// As text, a line each, in order.
+    /// Returns rows as text, one line each, sorted.
     pub(crate) async fn lines(&self, table: &str, columns: &[&str]) -> Vec<String> {
         let mut lines = Vec::new();
         for rows in self.rows(table).await {

@@ -1,4 +1,5 @@
-//! A capture leaves the snapshot to the mirrors: they copy the table, and carry out on it what was changed since the mark.
+//! A capture that leaves the snapshot to the mirrors: they copy the table, and apply the changes since the mark to the
+//! copy.
 
 use super::scenes::{update, writers};
 use super::source::Source as _;
@@ -11,7 +12,7 @@ use orch_store::stream::{get_stream, restart_stream};
 use orch_streams::{Capture, Changes, OP, Stream};
 use orch_test_support::PrivateServer;
 
-/// Large values are told only where they change.
+/// A record contains a large value only if it changed.
 const ITEMS: &str = "create table item (id integer primary key, n integer not null, note text);
     alter table item alter note set storage external;";
 
@@ -39,7 +40,7 @@ impl Shop {
         self.world.host_of(vec![capture_of_items(partitions), mirror().snapshot_from(SOURCE, "item")])
     }
 
-    /// Rows of the source, as those of a table of the lake are shown.
+    /// Returns the rows of the source in the format of the lake's rows.
     async fn items(&self) -> Vec<String> {
         let sql = "select concat_ws(' ', id, n, coalesce(note, '-')) from item";
         let mut items: Vec<String> = sqlx::query_scalar(sql).fetch_all(&mut self.source.session().await).await.unwrap();
@@ -57,7 +58,7 @@ impl Shop {
     }
 }
 
-/// Some rows get another key, and most changes do not tell the large value.
+/// Some statements change the key of a row, and most changes lack the large value.
 fn statement(dice: &mut Dice, writer: u64) -> String {
     let mut own = || dice.below(400) * 2 + writer;
     let (id, other) = (own(), own());
@@ -77,14 +78,15 @@ async fn the_copy_and_the_changes_make_the_table_whatever_breaks() {
     a_copy_and_changes_make_the_table(&shop(ITEMS).await, 1).await;
 }
 
-/// A row that gets another key goes to another partition, in no order with its changes, so these tell all of it.
+/// A row with a new key moves to another partition, where it is not ordered with its earlier changes. The full replica
+/// identity puts whole rows into the changes.
 #[tokio::test(flavor = "multi_thread")]
 async fn changes_of_a_copied_table_are_spread_over_partitions() {
     let items = format!("{ITEMS} alter table item replica identity full;");
     a_copy_and_changes_make_the_table(&shop(&items).await, 2).await;
 }
 
-/// Others write all the time; sessions break, processes end, the slot is lost and the capture begins anew.
+/// Others write continuously; sessions break, processes end, the slot is lost and the capture restarts.
 async fn a_copy_and_changes_make_the_table(shop: &Shop, partitions: i16) {
     shop.run_statements("insert into item select id, 0, repeat(id::text, 2000) from generate_series(0, 599) id").await;
     let (writers, stop) = writers(shop, statement).await;
@@ -112,7 +114,7 @@ async fn a_copy_and_changes_make_the_table(shop: &Shop, partitions: i16) {
         shop.world.try_again().await;
         shop.until_records(told + 100).await;
         if turn % 4 == 3 && turn < 11 {
-            // The changes of that time are lost, and the next copy has what they left.
+            // The changes of that time are lost, and the next copy contains their result.
             hosts.remove(0).end().await;
             hosts.remove(0).end().await;
             shop.drop_slot().await;
@@ -135,7 +137,7 @@ async fn a_copy_and_changes_make_the_table(shop: &Shop, partitions: i16) {
     }
 }
 
-/// Values are the same by the copy and by the topic.
+/// The copy and the topic have the same values.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_has_the_values_that_records_would_tell() {
     let shop = shop(
@@ -199,7 +201,8 @@ async fn a_copy_has_the_values_that_records_would_tell() {
     host.end().await;
 }
 
-/// Those that keep all changes have none of it; mirrors that cannot copy say so, and so do columns that the copy cannot give.
+/// Streams that append all changes ignore the mark. Mirrors that cannot copy the table report an error, also for a
+/// column that the copy cannot provide.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mark_is_for_mirrors_that_know_the_table() {
     let shop = shop(ITEMS).await;

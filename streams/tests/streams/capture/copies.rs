@@ -1,4 +1,4 @@
-//! A copy that is made of the records alone is the table, whatever broke meanwhile.
+//! A copy that is built from the records alone equals the table, after any interruption.
 
 use super::source::Source as _;
 use super::{scenes, shop};

@@ -1,5 +1,6 @@
-//! Debezium reads a real Postgres and a real MariaDB into a real Kafka, and streams follow its topics. It tells again what it told, it
-//! is killed, and so is what reads it: the tables are those of the sources, and the trail has each record once.
+//! Debezium reads a real Postgres and a real MariaDB into a real Kafka, and streams follow its topics. Debezium repeats
+//! records, and both it and the readers are killed: the tables still equal the sources, and the trail contains each
+//! record once.
 
 use super::source::{Source, transaction};
 use super::{CapturedRecord, Dice, Shop, is_of, mysql, replay};
@@ -34,7 +35,7 @@ struct Followed<S: Source> {
     reader: KafkaTopic,
     /// The changes read from the topic so far, with their offsets.
     told: Vec<(i64, CapturedRecord)>,
-    /// How many records they were, tombstones among them.
+    /// Number of records read, including tombstones.
     records: i64,
 }
 
@@ -42,7 +43,7 @@ fn broker(kafka: &Kafka) -> Connection {
     Connection::from_uri(BROKER, &format!("kafka://{}", kafka.address())).unwrap()
 }
 
-/// What the topic tells, as a row each; and the table that it tells of. Worlds know the latter by its name.
+/// Two streams: one appends each change as a row, and one mirrors the table. `World` finds the mirror by its name.
 fn streams(topic: &str) -> Vec<Stream> {
     let row = ["id", "n"].map(|name| Field::new(name, DataType::Int64, true));
     let row = Schema::new([&row[..], &[Field::new("note", DataType::Utf8, true)]].concat());
@@ -110,14 +111,14 @@ impl<S: Source> Followed<S> {
         self.shop.world.try_again().await;
     }
 
-    /// An item that comes and goes is in the topic, and so is all before it.
+    /// Waits until the topic contains the deletion of a temporary item, and so all earlier changes.
     async fn until_told_to(&mut self, connect: &Connect, id: i64) {
         S::run(&mut self.session, &format!("insert into item values ({id}, 0, 'm')")).await;
         S::run(&mut self.session, &format!("delete from item where id = {id}")).await;
         self.until_told(connect, |told| told.iter().any(|(_, told)| told.op == "d" && is_of(told, id))).await;
     }
 
-    /// Reads on in the topic until its changes are as the test wants them.
+    /// Reads on in the topic until its changes satisfy the condition.
     async fn until_told(&mut self, connect: &Connect, holds: impl Fn(&[(i64, CapturedRecord)]) -> bool) {
         let until = Instant::now() + PATIENCE;
         while !holds(&self.told) {
@@ -125,7 +126,8 @@ impl<S: Source> Followed<S> {
             let silence = Instant::now() + SILENCE;
             self.reader.read(&mut records, Most { records: 100_000, bytes: 64 << 20 }, silence).await.unwrap();
             if records.is_empty() {
-                // A session at MariaDB that is cut in the middle of an event ends its task until a person comes.
+                // If a MariaDB session is cut in the middle of an event, the task of the connector stays failed until
+                // it is restarted.
                 connect.restart(self.connector, "&onlyFailed=true").await;
             }
             for record in records.iter() {
@@ -139,12 +141,12 @@ impl<S: Source> Followed<S> {
         }
     }
 
-    /// Nothing is missing, and nothing is there twice. Gives how many records told what was told before.
+    /// Checks that no record is missing or duplicated. Returns the number of records that Debezium repeated.
     async fn ends_right(mut self, connect: &Connect) -> usize {
         self.until_told_to(connect, -1).await;
         self.until_told(connect, |told| told.last().is_some_and(|(_, told)| told.op == "d" && is_of(told, -1))).await;
         let (told, records) = (self.told, self.records);
-        // Each change once. `replay` holds each against the row as it was, so a change that is missing is noticed.
+        // Each change once. `replay` compares each change with the previous row, so it detects missing changes.
         let mut known = BTreeSet::new();
         let first =
             told.iter().filter(|(_, told)| known.insert((told.source_position(), told.op.clone(), told.key.clone())));
@@ -182,13 +184,13 @@ impl<S: Source> Followed<S> {
 }
 
 impl CapturedRecord {
-    /// Where the change is in the log of its source, as text.
+    /// Returns the position of the change in the log of its source, as text.
     fn source_position(&self) -> String {
         ["lsn", "file", "pos", "row"].map(|name| self.source[name].to_string()).join(" ")
     }
 }
 
-/// What is the same for both kinds of source.
+/// Adds the settings that both kinds of source share.
 fn config(own: Value) -> Value {
     let mut all = json!({
         "skipped.operations": "none",
@@ -238,7 +240,7 @@ async fn mariadb(connect: &Connect) -> Followed<mysql::Maria> {
     Followed::new(shop, "mariadb", format!("mariadb.{database}.item"), connect, config).await
 }
 
-/// How many transactions each source has: in the long tests, as many as when the figures of the guide were measured.
+/// Number of transactions per source. Long tests use the number of the measurements in the guide.
 #[expect(clippy::disallowed_methods, reason = "it says how long a test takes")]
 fn transactions() -> usize {
     if std::env::var_os("ORCH_TEST_LONG").is_some() { 10_000 } else { 2_500 }
@@ -254,14 +256,16 @@ async fn what_debezium_tells_again_and_again_makes_the_tables_of_the_sources() {
             tokio::join!(postgres.trouble(&connect), mariadb.trouble(&connect));
         }
         if nth % 1_250 == 950 {
-            // It has told more than it has noted: those that are restarted note what they told.
+            // The worker is killed with uncommitted positions: restarted connectors commit the positions of all records
+            // that they sent.
             let marker = 1_000 + i64::try_from(nth).unwrap();
             tokio::join!(postgres.until_told_to(&connect, marker), mariadb.until_told_to(&connect, marker));
             connect.kill();
             connect.start_again().await;
         }
     }
-    // When a worker notes its positions is its own affair: one of the two may have noted all of them before each kill.
+    // A worker decides when it commits positions, so one of the two sources may have committed all of them before each
+    // kill.
     let again = postgres.ends_right(&connect).await + mariadb.ends_right(&connect).await;
     assert!(again > 100, "a worker that is killed tells much again, but only {again} records were");
 }

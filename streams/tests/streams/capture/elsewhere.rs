@@ -1,4 +1,4 @@
-//! Changes that come to topics of Apache Kafka: once more where something ends in the middle, and none is lost.
+//! Captures into topics of Apache Kafka: after an interruption, changes may be repeated and none is lost.
 
 use super::source::Source as _;
 use super::{items, shop};

@@ -1,4 +1,4 @@
-//! Hostile values in a captured table: each row is in the mirror with its values, or its change is in the quarantine.
+//! Hostile values in a captured table: each row is in the mirror with its values, or its change is quarantined.
 
 use super::source::Source;
 use super::{Shop, capture, mysql, shop};
@@ -10,7 +10,7 @@ use orch_streams::{Changes, Stream};
 use orch_test_support::rng::Rng;
 use std::collections::BTreeSet;
 
-/// SQL expressions of one column. A mirror can keep the first list.
+/// SQL expressions of one column: values that a mirror can keep, then values that it cannot keep.
 type Values = (&'static [&'static str], &'static [&'static str]);
 
 const IN_POSTGRES: [Values; 5] = [
@@ -28,7 +28,7 @@ const IN_MARIADB: [Values; 5] = [
     (&["12.34", "-0.5", "null", "99999999.99"], &["123456789012.5", "0.125"]),
 ];
 
-/// Rows of the source as SQL, and the ids of those that a mirror can keep.
+/// Returns rows as SQL, and the ids of rows that a mirror can keep.
 fn rows(rng: &mut Rng, columns: &[Values; 5]) -> (Vec<String>, BTreeSet<i64>) {
     let (mut rows, mut good) = (Vec::new(), BTreeSet::new());
     for id in 0..records() {
@@ -62,7 +62,8 @@ async fn until_mirrored(world: &World, many: i64) -> StreamRow {
     row
 }
 
-/// Half of the rows are in the snapshot, the others are inserted later, and then each third row gets values that the mirror can keep.
+/// Half of the rows are in the snapshot, the others are inserted later, and then each third row gets values that the
+/// mirror can keep.
 async fn captured<S: Source>(shop: &Shop<S>, mirror: Stream, columns: &[Values; 5]) -> BTreeSet<i64> {
     let (rows, mut good) = rows(&mut Rng::new(0xbad), columns);
     let insert = async |rows: &[String]| {
@@ -85,7 +86,7 @@ async fn captured<S: Source>(shop: &Shop<S>, mirror: Stream, columns: &[Values; 
     good
 }
 
-/// `reported` has the JSON of the records in the quarantine: of a change, or of its row.
+/// `reported` contains the JSON of the quarantined records: of a change, or of its row.
 fn check_mirror(source: &[String], rows: &Rows, reported: &[String], good: &BTreeSet<i64>) {
     let id = |json: &String| -> i64 {
         let (_, id) = json.split_once("\"id\":").unwrap_or_else(|| panic!("no id: {json}"));

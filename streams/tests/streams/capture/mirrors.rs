@@ -1,5 +1,5 @@
-//! Mirrors of a captured table whose source has what the records do not say: values that an update left alone, and the default of a
-//! new column.
+//! Mirrors of a captured table that need values which the records lack: large values that an update did not change, and
+//! the default of a new column.
 
 use super::source::Source as _;
 use super::{Shop, capture, shop};
@@ -10,7 +10,7 @@ use orch_lake::TableDef;
 use orch_store::stream::{StreamRow, get_stream};
 use orch_streams::{Capture, Changes, Start, Stream};
 
-/// A large value is in a change only if it changed.
+/// A change contains a large value only if it changed.
 const ITEMS: &str = "create table item (id integer primary key, n integer not null, note text);
     alter table item alter note set storage external;";
 
@@ -18,7 +18,7 @@ fn captured() -> Stream {
     capture(Capture::postgres(SOURCE).tables(["item"]))
 }
 
-/// A mirror with these columns beside `id`.
+/// A mirror with these columns and `id`.
 fn mirror(columns: &[(&str, DataType, PrimitiveType)]) -> Stream {
     let id = Field::new("id", DataType::Int64, true);
     let others = columns.iter().map(|(name, of, _)| Field::new(*name, of.clone(), true));

@@ -1,4 +1,5 @@
-//! Changes of a real MariaDB. MySQL itself is in no package here; what is its own is tested as far as it is pure.
+//! Captures of a real MariaDB. No package here provides MySQL; code that is specific to MySQL is tested where it needs
+//! no server.
 
 mod copies;
 mod states;
@@ -15,7 +16,7 @@ use orch_test_lake::{MariaDb, mariadb_with_changes};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// A database at a server, and how it is reached.
+/// A database on a server, and the connection to it.
 pub(super) struct Database<S> {
     server: S,
     connection: Connection,
@@ -35,14 +36,14 @@ fn of(tables: &[&str]) -> Stream {
     capture(Maria::capture(tables))
 }
 
-/// At the server of all tests.
+/// Creates a database on the server that all tests share.
 async fn shop(tables: &str) -> Shared {
     let server = mariadb_with_changes().await;
     let connection = server.database().await;
     at(server, connection, tables).await
 }
 
-/// At a server that a test may set and restart as it likes.
+/// Creates a database on a server that the test may configure and restart.
 pub(super) async fn own_shop(tables: &str) -> Own {
     let server = MariaDb::with_changes(77).await;
     let connection = server.database().await;
@@ -60,7 +61,7 @@ async fn at<S: AsRef<MariaDb>>(server: S, connection: Connection, tables: &str) 
 
 impl<S: AsRef<MariaDb>> Source for Database<S> {
     type Session = Conn;
-    /// File, place and row.
+    /// File, position and row.
     type Position = (String, Option<u64>, Option<u64>);
 
     const ITEMS: &str = "create table item (id int primary key, n int not null, note text)";
@@ -90,7 +91,7 @@ impl<S: AsRef<MariaDb>> Source for Database<S> {
         let sql = "select id from information_schema.processlist where command like 'Binlog Dump%'";
         let sessions: Vec<u64> = db.query(sql).await.unwrap();
         for session in sessions {
-            // It may have ended by itself.
+            // The session may have ended by itself.
             drop(db.query_drop(format!("kill {session}")).await);
         }
     }

@@ -1,4 +1,4 @@
-//! What holds of every kind of source.
+//! Scenes that every kind of source must pass.
 
 use super::source::{Source, transaction};
 use super::{CapturedRecord, Dice, Shop, capture, is_of, items, lines, replay};
@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// Processes that run a stream, and what happens to them.
+/// Processes that run a stream, and the disturbances that they get.
 struct Trouble<'a, S> {
     shop: &'a Shop<S>,
     stream: Stream,
@@ -40,7 +40,7 @@ impl<S: Source> Trouble<'_, S> {
     }
 }
 
-/// Sessions at both ends break, people restart the stream and processes end, and no change is missing or there twice.
+/// Sessions at both ends break, the stream is restarted and processes end. No change is missing or duplicated.
 pub(super) async fn each_change_is_told_once<S: Source>(shop: &Shop<S>) -> Vec<CapturedRecord> {
     let (mut dice, stream) = (Dice(0x5eed), items::<S>());
     let hosts = vec![shop.host(&stream), shop.host(&stream)];
@@ -74,8 +74,8 @@ pub(super) async fn each_change_is_told_once<S: Source>(shop: &Shop<S>) -> Vec<C
     told
 }
 
-/// Two sessions that write all the time until they are stopped. They have rows of their own, so that none waits for the other. Gives how many
-/// statements each has run.
+/// Starts two sessions that write until they are stopped, to separate rows, so that neither waits for the other.
+/// Returns the number of statements of each.
 pub(super) async fn writers<S: Source>(
     shop: &Shop<S>,
     statement: fn(&mut Dice, u64) -> String,
@@ -95,12 +95,12 @@ pub(super) async fn writers<S: Source>(
     (writers, stop)
 }
 
-/// A transaction in which a row has another number for a while.
+/// A transaction in which a row temporarily has another number.
 pub(super) fn update(id: u64, n: u64) -> String {
     format!("begin; update item set n = n + 1 where id = {id}; update item set n = {n} where id = {id}; commit")
 }
 
-/// Of the rows that were there and of the changes none is missing, and none is told by both.
+/// No existing row and no change is missing, and none is in both the snapshot and the changes.
 pub(super) async fn the_snapshot_and_the_changes_fit<S: Source>(shop: &Shop<S>) {
     shop.run_statements(&format!("insert into item select id, 0, 'old' from {}", S::ids(0, 4_999))).await;
     let (writers, stop) = writers(shop, |dice, writer| {
@@ -121,7 +121,8 @@ pub(super) async fn the_snapshot_and_the_changes_fit<S: Source>(shop: &Shop<S>) 
     let told = shop.until_the_end().await;
     assert_eq!(replay(&told), shop.source.rows("item").await);
     let read: Vec<_> = told.iter().filter(|one| one.op == "r").collect();
-    // Writers delete as many rows as they insert again, so that half of the rows is left to a snapshot that begins late.
+    // Writers delete as many rows as they insert again, so about half of the rows are left even for a snapshot that
+    // starts late.
     assert!(read.len() > 1_000, "{} rows were read", read.len());
     assert!(told[..read.len()].iter().all(|one| one.op == "r"), "the snapshot comes first");
     let snapshot: BTreeSet<_> = read[..read.len() - 1].iter().map(|one| one.source["snapshot"].as_str()).collect();
@@ -129,7 +130,7 @@ pub(super) async fn the_snapshot_and_the_changes_fit<S: Source>(shop: &Shop<S>) 
     host.end().await;
 }
 
-/// A transaction of 100,000 changes is published in parts; cut off in the middle of it, the stream goes on there.
+/// A transaction of 100,000 changes is published in parts. After a cut in the middle, the stream continues there.
 pub(super) async fn a_large_transaction_is_told_in_parts<S: Source>(shop: &Shop<S>) {
     let host = shop.host(&items::<S>());
     shop.until_following().await;
@@ -173,7 +174,7 @@ pub(super) async fn a_key_stays_in_its_partition<S: Source>(shop: &Shop<S>) {
     host.end().await;
 }
 
-/// Cut off, a snapshot begins again, and the copies end as the table is.
+/// An interrupted snapshot restarts, and the copies end equal to the table.
 pub(super) async fn a_snapshot_that_is_cut_off_begins_again<S: Source>(shop: &Shop<S>) {
     shop.run_statements(&format!("insert into item select id, id, repeat('y', 200) from {}", S::ids(1, 60_000))).await;
     let host = shop.host(&items::<S>());
@@ -194,7 +195,7 @@ pub(super) async fn a_snapshot_that_is_cut_off_begins_again<S: Source>(shop: &Sh
     host.end().await;
 }
 
-/// The first two items are in the topic, and the log was lost behind them.
+/// The first two items are in the topic, and the log behind them was lost.
 pub(super) async fn a_reset_recovers_from<S: Source>(shop: &Shop<S>, lost: &str) {
     let host = shop.host(&items::<S>());
     let error = shop.failure(|error| error.contains(lost)).await;
@@ -206,7 +207,7 @@ pub(super) async fn a_reset_recovers_from<S: Source>(shop: &Shop<S>, lost: &str)
     shop.until_snapshot(2).await;
     shop.run_statements("insert into item values (5, 5, null)").await;
     let told = shop.until_last("item", |told| is_of(told, 5)).await;
-    // What was there is gone from the copies first: one of the rows is no longer there.
+    // A truncation removes the old rows from the copies first, because one of them no longer exists.
     assert_eq!(told.iter().position(|one| one.op == "t"), Some(2), "{:?}", lines(&told));
     assert_eq!(replay(&told), shop.source.rows("item").await);
     host.end().await;

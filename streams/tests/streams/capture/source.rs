@@ -1,4 +1,4 @@
-//! A database whose changes are captured: what the scenes need of it, in its own SQL.
+//! A database whose changes are captured: the SQL that the scenes need, per database.
 
 use super::{CapturedRecord, Dice};
 use orch_streams::Capture;
@@ -10,12 +10,12 @@ use std::fmt::Debug;
 
 pub(crate) trait Source: Sized {
     type Session: Send + 'static;
-    /// Where a change is in the log. Later changes have later ones.
+    /// Position of a change in the log. Later changes have greater positions.
     type Position: Ord + Debug;
 
-    /// Two integers and a text by a key, told with the old row.
+    /// A table with a key, an integer and a text, whose changes include the old row.
     const ITEMS: &str;
-    /// The log goes on in another file.
+    /// Switches the log to another file.
     const NEXT_FILE: &str;
 
     fn capture(tables: &[&str]) -> Capture;
@@ -24,22 +24,22 @@ pub(crate) trait Source: Sized {
 
     fn run(db: &mut Self::Session, sql: &str) -> impl Future<Output = ()> + Send;
 
-    /// Rows of a table with the columns of `item`, each as one JSON object, by their keys.
+    /// Returns the rows of a table with the columns of `item`, each as one JSON object, by key.
     async fn rows(&self, table: &str) -> BTreeMap<String, Value>;
 
     /// Ends the sessions that send changes.
     async fn cut(&self);
 
-    /// The numbers from the first to the last, as `id` of a table for `from`.
+    /// A subquery for `from` with the numbers from `first` to `last` as `id`.
     fn ids(first: u32, last: u32) -> String;
 
-    /// Inserts an item, or gives the one with this key another number.
+    /// Inserts an item, or updates the number of the item with this key.
     fn upsert(id: u64, n: u64) -> String;
 
-    /// An item gets the key of another one, if that is free.
+    /// Gives an item the key `other`, if that is free.
     fn move_key(id: u64, other: u64) -> String;
 
-    /// What only this kind of database has.
+    /// A statement that only this kind of database has.
     fn own_statement(id: u64, n: u64) -> String;
 
     fn position(told: &CapturedRecord) -> Self::Position;
@@ -47,7 +47,7 @@ pub(crate) trait Source: Sized {
     fn transaction_of(told: &CapturedRecord) -> String;
 }
 
-/// Some statements on five keys; parts of it, or all, are undone.
+/// Returns a transaction of several statements on five keys; parts of it, or all, are rolled back.
 pub(super) fn transaction<S: Source>(dice: &mut Dice) -> String {
     if dice.below(40) == 0 {
         return "truncate item".into();
@@ -126,7 +126,7 @@ impl Source for PrivateServer {
         "truncate item".into()
     }
 
-    /// Last commit, and the place of the change.
+    /// The last commit, and the position of the change.
     fn position(told: &CapturedRecord) -> Vec<u64> {
         let both: Vec<String> = serde_json::from_str(told.source["sequence"].as_str().unwrap()).unwrap();
         both.iter().map(|lsn| lsn.parse().unwrap()).collect()

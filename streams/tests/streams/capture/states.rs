@@ -1,4 +1,4 @@
-//! What stops a capture has a name and a way out.
+//! Errors that stop a capture name the cause and the remedy.
 
 use super::source::Source as _;
 use super::{capture, items, scenes, shop};
@@ -9,7 +9,8 @@ use orch_test_support::PrivateServer;
 
 const ITEMS: &str = PrivateServer::ITEMS;
 
-/// Nothing is passed over: the changes between are lost, and a person reads all anew.
+/// The changes in between are lost and are not silently skipped: a user must reset the stream, which takes a new
+/// snapshot.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slot_that_is_gone_is_said_and_a_reset_recovers() {
     let shop = shop(ITEMS).await;
@@ -22,7 +23,7 @@ async fn a_slot_that_is_gone_is_said_and_a_reset_recovers() {
     scenes::a_reset_recovers_from(&shop, "gone from the server").await;
 }
 
-/// A slot that another reader has moved, or that was made anew by its name, is found out.
+/// A slot that another reader has advanced, or that was recreated with the same name, is detected.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slot_that_another_one_moved_is_said() {
     let shop = shop(ITEMS).await;
@@ -45,7 +46,7 @@ async fn a_snapshot_that_is_cut_off_begins_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_tells_of_no_changes_says_what_to_set() {
     let mut world = world().await;
-    // The server of all tests writes as little log as it can.
+    // The server that all tests share uses the minimal WAL level.
     world.connections.push(Connection::from_uri(SOURCE, &world.db.url()).unwrap());
     let host = world.host(&items::<PrivateServer>());
     let row = world.until(|row| row.error.is_some()).await;
@@ -55,7 +56,8 @@ async fn a_server_that_tells_of_no_changes_says_what_to_set() {
     host.end().await;
 }
 
-/// Tables that are missing, cannot be told apart or belong to others are named; once that is mended the stream goes on by itself.
+/// Tables that are missing, have no replica identity or belong to others are reported. The stream continues by itself
+/// once that is fixed.
 #[tokio::test(flavor = "multi_thread")]
 async fn tables_that_cannot_be_captured_are_named() {
     let shop = shop("create table bare (a integer)").await;
@@ -67,7 +69,7 @@ async fn tables_that_cannot_be_captured_are_named() {
     shop.run_statements("create table bare (a integer primary key); insert into bare values (1)").await;
     shop.until_records(1).await;
     host.end().await;
-    // One that was created again is another table, and one that is gone takes nothing with it.
+    // A table that was created again is another table, and a dropped table removes no records.
     shop.run_statements("drop table bare").await;
     let host = shop.host(&capture(Capture::postgres(SOURCE).tables(["bare"])));
     shop.until("it goes on", async |row| (row.capture.as_ref()?["missing"][0] == "public.bare").then_some(())).await;
@@ -78,13 +80,13 @@ async fn tables_that_cannot_be_captured_are_named() {
     host.end().await;
 }
 
-/// An account that may read and nothing else needs the publication of its tables' owner. Its password is asked for.
+/// An account that may only read needs a publication by the owner of its tables. The server requires its password.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_with_a_password_captures_what_is_published() {
     let mut shop = shop(ITEMS).await;
     shop.run_statements("create role reader login replication password 'secret'; grant select on item to reader; insert into item values (1, 1, null)").await;
     let file: String = sqlx::query_scalar("show hba_file").fetch_one(&mut shop.source.session().await).await.unwrap();
-    // The server names its folder by a file that it has open.
+    // The path of the server's folder is a file descriptor of the server below `/proc/self/`.
     let file = file.replace("/proc/self/", &format!("/proc/{}/", shop.source.pid().unwrap()));
     let others = std::fs::read_to_string(&file).unwrap();
     let with_password =

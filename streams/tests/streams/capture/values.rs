@@ -1,4 +1,4 @@
-//! What records say of rows.
+//! Values of rows in records.
 
 use super::{CapturedRecord, capture, lines, shop};
 use crate::world::SOURCE;
@@ -9,7 +9,7 @@ fn all(tables: &[&str]) -> orch_streams::Stream {
     capture(Capture::postgres(SOURCE).tables(tables.iter().copied()))
 }
 
-/// The snapshot and the changes write a value in one way.
+/// Snapshot and changes write values in the same format.
 #[tokio::test(flavor = "multi_thread")]
 async fn values_are_written_as_debezium_does() {
     let shop = shop(
@@ -55,7 +55,7 @@ async fn values_are_written_as_debezium_does() {
     host.end().await;
 }
 
-/// Another key is another row; a value that is out of line is not told again unless it changes.
+/// A changed key makes another row. A TOASTed value is not in the change unless it changes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_changes_and_large_values_that_do_not() {
     let shop = shop(
@@ -108,7 +108,7 @@ async fn columns_come_and_go_and_are_renamed() {
     let shop = shop("create table item (id integer primary key, a text); alter table item replica identity full; insert into item values (1, 'x')").await;
     let host = shop.host(&all(&["item"]));
     shop.until_following().await;
-    // Changes of before, as they are read after the key was renamed.
+    // Earlier changes are read after the key was renamed.
     let ended = host;
     ended.end().await;
     shop.run_statements(
@@ -133,7 +133,7 @@ async fn columns_come_and_go_and_are_renamed() {
     host.end().await;
 }
 
-/// Rows without a key have records without one, in one partition; a truncation of two tables is told of both.
+/// Rows without a key have records without a key, in one partition. A truncation of two tables is recorded for both.
 #[tokio::test(flavor = "multi_thread")]
 async fn tables_without_a_key_and_truncations_stay_in_order() {
     let shop = shop(

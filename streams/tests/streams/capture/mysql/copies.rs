@@ -1,4 +1,4 @@
-//! A copy that is made of the records alone is the table, whatever broke meanwhile.
+//! A copy that is built from the records alone equals the table, after any interruption.
 
 use super::super::source::{Source as _, transaction};
 use super::super::{Dice, is_of, key, replay, scenes};
@@ -33,7 +33,7 @@ async fn a_key_of_a_binlog_stays_in_its_partition() {
     scenes::a_key_stays_in_its_partition(&shop(ITEMS).await).await;
 }
 
-/// A replica that takes the place of its server has other files; the stream goes on by the numbers of the transactions.
+/// A promoted replica has different binlog files than the old primary; the stream continues by GTID.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_that_is_promoted_is_followed_by_gtid() {
     use mysql_async::prelude::Queryable as _;
@@ -44,7 +44,7 @@ async fn a_replica_that_is_promoted_is_followed_by_gtid() {
     let begun: String = shop.source.session().await.query_first("select @@gtid_binlog_pos").await.unwrap().unwrap();
     let database = shop.source.connection.schema.clone().unwrap();
     Maria::run(&mut db, &format!("create database {database}; use {database}; {ITEMS}; reset master")).await;
-    // Its files are others, so that no place is the same.
+    // Two flushes give the replica other file numbers, so that no position is the same.
     Maria::run(&mut db, &format!("set global gtid_slave_pos = '{begun}'; flush binary logs; flush binary logs")).await;
     let primary = shop.source.connection.clone();
     Maria::run(
@@ -80,7 +80,7 @@ async fn a_replica_that_is_promoted_is_followed_by_gtid() {
     running.end().await;
 }
 
-/// Streams that read the topic keep a table of the lake and one of Postgres as the source is.
+/// Streams that read the topic keep a table of the lake and a table of Postgres equal to the source.
 #[tokio::test(flavor = "multi_thread")]
 async fn mirrors_in_the_lake_and_in_postgres_end_as_the_source_is() {
     let shop = shop(ITEMS).await;
@@ -104,7 +104,7 @@ async fn mirrors_in_the_lake_and_in_postgres_end_as_the_source_is() {
     shop.until_the_end().await;
     capturing.end().await;
     let expected: BTreeSet<String> = shop.source.rows("item").await.into_keys().collect();
-    // One after the other, by the name that worlds know.
+    // The streams run one after the other, because `World` finds its stream by name.
     let (stream, table) = mirror("readings");
     let own = "delete from stream_partition; delete from stream";
     sqlx::raw_sql(own).execute(&mut shop.world.db().await).await.unwrap();

@@ -1,4 +1,4 @@
-//! What stops a capture of a binlog is named, with the way out.
+//! Errors that stop a capture of a binlog name the cause and the remedy.
 
 use super::super::source::Source as _;
 use super::super::{is_of, key, lines, replay, scenes};
@@ -9,7 +9,7 @@ use orch_sdk::task::Connection;
 use orch_streams::Capture;
 use orch_test_lake::mariadb;
 
-/// What the stream says is one that is tried again, and it goes on by itself once that is mended.
+/// Checks that the stream reports a retryable error with this hint, and continues by itself after the repair.
 async fn is_mended(shop: &Own, says: &str, hint: &str, mend: &str) {
     let error = shop.failure(|error| error.contains(says)).await;
     assert!(error.contains(hint), "{error}");
@@ -37,7 +37,7 @@ async fn settings_of_the_server_that_do_not_fit_are_said() {
     )
     .await;
     shop.until_following().await;
-    // One session goes its own way: what it has done cannot be read, and is not passed over.
+    // One session uses its own settings: its changes cannot be read, and are not skipped.
     shop.run_statements("insert into item values (1, 1, 'a')").await;
     shop.run_statements("set session binlog_row_image = 'MINIMAL'; update item set n = 2 where id = 1").await;
     let error = shop.failure(|error| error.contains("parts of rows")).await;
@@ -75,7 +75,7 @@ async fn a_server_without_a_binlog_and_a_sample_say_so() {
     host.end().await;
 }
 
-/// Changes that the server has thrown away are lost; a reset reads all anew, and copies end as the table is.
+/// Changes that the server has purged are lost. A reset takes a new snapshot, and copies end equal to the table.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_binlog_that_was_purged_is_said_and_a_reset_recovers() {
     let shop = own_shop(ITEMS).await;
@@ -86,7 +86,7 @@ async fn a_binlog_that_was_purged_is_said_and_a_reset_recovers() {
     host.end().await;
     shop.run_statements("delete from item where id = 1; insert into item values (3, 3, null); flush binary logs").await;
     shop.run_statements("insert into item values (6, 6, null); flush binary logs").await;
-    // A session that still reads keeps its file.
+    // A session that still reads keeps its file from being purged.
     let mut db = shop.source.session().await;
     loop {
         shop.source.cut().await;
@@ -97,7 +97,7 @@ async fn a_binlog_that_was_purged_is_said_and_a_reset_recovers() {
         }
     }
     scenes::a_reset_recovers_from(&shop, "changes are lost").await;
-    // A log that begins anew has files of the same names.
+    // After `reset master`, the new log has the same file names.
     shop.run_statements("reset master").await;
     shop.run_statements("insert into item values (7, 7, null)").await;
     let host = shop.host(&items());
@@ -110,7 +110,7 @@ async fn a_snapshot_of_a_binlog_that_is_cut_off_begins_again() {
     scenes::a_snapshot_that_is_cut_off_begins_again(&shop(ITEMS).await).await;
 }
 
-/// A wrong password and missing rights are named, and tried again.
+/// A wrong password and missing privileges are reported, and the stream retries.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_needs_two_rights() {
     let mut shop = own_shop(ITEMS).await;
@@ -141,7 +141,8 @@ async fn an_account_needs_two_rights() {
     host.end().await;
 }
 
-/// A table that is missing is waited for. One that goes takes its rows along, and one that comes in its place is told from its beginning.
+/// The capture waits for a missing table. A dropped table takes its rows with it, and a table that replaces it is read
+/// from its start.
 #[tokio::test(flavor = "multi_thread")]
 async fn tables_that_come_go_and_change_their_names() {
     let shop = shop(ITEMS).await;
@@ -175,7 +176,7 @@ async fn tables_that_come_go_and_change_their_names() {
     host.end().await;
 }
 
-/// Rows are named as they were when they were written, also by a stream that comes to them later.
+/// Columns have the names of the time when the row was written, even for a stream that reads the row later.
 #[tokio::test(flavor = "multi_thread")]
 async fn columns_of_a_binlog_come_and_go_and_are_renamed() {
     let shop = shop("create table item (id int primary key, a text); insert into item values (1, 'x')").await;
@@ -187,7 +188,7 @@ async fn columns_of_a_binlog_come_and_go_and_are_renamed() {
     .await;
     shop.until_last("item", |told| told.after["a"] == "z").await;
     host.end().await;
-    // What comes now is read when the columns are others again; the log names none of them.
+    // These changes are read after the columns have changed again, and the log contains no column names.
     shop.run_statements("update item set b = 4000000000; alter table item drop b, add c date first").await;
     shop.run_statements("update item set c = '2026-11-23'").await;
     let host = shop.host(&items());
@@ -201,7 +202,8 @@ async fn columns_of_a_binlog_come_and_go_and_are_renamed() {
     ];
     assert_eq!(lines(&told), expected);
     host.end().await;
-    // Two changes at once: the catalog knows the last one only. Without names the rows between them cannot be told.
+    // After two changes, the catalog has only the last columns. Without names, the rows between the changes cannot be
+    // decoded.
     let two =
         "alter table item add d int; update item set d = 1; alter table item drop d, drop c; update item set a = 'w'";
     shop.run_statements(two).await;
@@ -242,7 +244,7 @@ async fn a_binlog_that_names_columns_is_exact() {
     host.end().await;
 }
 
-/// What the log cannot tell is never passed over.
+/// Changes that are missing from the log are reported, never skipped.
 #[tokio::test(flavor = "multi_thread")]
 async fn changes_that_the_log_does_not_tell_are_said() {
     let shop = shop(
@@ -266,7 +268,7 @@ async fn changes_that_the_log_does_not_tell_are_said() {
     host.end().await;
 }
 
-/// Two captures of one server have numbers of their own; one that is given is taken.
+/// Two captures of one server get different server ids; a declared server id is used.
 #[tokio::test(flavor = "multi_thread")]
 async fn captures_of_one_server_do_not_collide() {
     let (one, other) = (shop(ITEMS).await, shop(ITEMS).await);

@@ -1,4 +1,4 @@
-//! What records say of rows of MariaDB.
+//! Values of MariaDB rows in records.
 
 use super::super::key;
 use super::super::lines;
@@ -13,7 +13,7 @@ use orch_lake::source::mysql::{MysqlSource, read};
 use orch_streams::Capture;
 use serde_json::{Value, json};
 
-/// The table of the recordings of Debezium, with the same row.
+/// The table of the Debezium recordings, with the same row.
 const EVERY: &str = "create table item (id bigint primary key, cust int, total decimal(10,2), wide decimal(38,9), ts timestamp(6) null, dt datetime(6),
     d date, t time(6), y year, b1 tinyint(1), bits bit(12), e enum('a','b c'), s set('x','y','z'), doc json, txt text character set utf8mb4,
     bl blob, fl float, du double, ch char(5), vb varbinary(10), ub bigint unsigned, mi mediumint unsigned, u uuid, one bit(1), six inet6,
@@ -31,7 +31,7 @@ const ROWS: &str = r#"set time_zone = '+00:00'; set sql_mode = '';
     (3, -1, -0.05, 0, '0000-00-00 00:00:00', '0000-00-00 00:00:00', '0000-00-00', '-00:00:00.5', 0, 0, 0, '', '', '[]', '', '', 299.98, 1e300, '', '',
         0, 0, '6f1e7a3c-1111-4222-8333-444444444444', b'0', '::', '0.0.0.0', '', '', '', '-00:00:01', '1000-01-01 00:00:00', null, 32767, 0, null)"#;
 
-/// The snapshot and the changes write a value in one way, and it is Debezium's.
+/// Snapshot and changes write values in the same format, which is Debezium's.
 #[tokio::test(flavor = "multi_thread")]
 async fn values_of_mariadb_are_written_as_debezium_does() {
     let shop = shop(EVERY).await;
@@ -49,7 +49,7 @@ async fn values_of_mariadb_are_written_as_debezium_does() {
     }
     assert_eq!((of("r").len(), of("c").len()), (4, 4));
     assert_eq!(of("c")[3]["u"], "019ab4d6-1111-7222-8333-444444444444");
-    // As in the recordings of mdb_plain, but decimals as digits and the greatest number as it is.
+    // Equal to the recordings of `mdb_plain`, except that decimals are digits and the largest unsigned number is exact.
     let expected = json!({
         "id": 1, "cust": 7, "total": "12.50", "wide": "12345678901234567890123456789.123456789", "ts": "2025-03-30T01:59:59.123456Z",
         "dt": 1_743_299_999_123_456_i64, "d": 20_177, "t": -3_020_399_000_000_i64, "y": 2025, "b1": 1, "bits": "qgo=", "e": "b c", "s": "x,z",
@@ -94,7 +94,8 @@ async fn values_of_mariadb_are_written_as_debezium_does() {
     host.end().await;
 }
 
-/// Dates that are not in the calendar are null, also in columns that are not: in the snapshot, in the binlog and in a batch.
+/// Dates that do not exist in the calendar are null, even in columns that are `not null`: in the snapshot, in the
+/// binlog and in a batch.
 #[tokio::test(flavor = "multi_thread")]
 async fn zero_dates_are_null_in_a_snapshot_in_the_binlog_and_in_a_batch() {
     const NAMES: [&str; 5] = ["d", "day", "dt", "ts", "at"];
@@ -131,7 +132,8 @@ async fn zero_dates_are_null_in_a_snapshot_in_the_binlog_and_in_a_batch() {
     assert_eq!(contract.check(&[batch], &Facts::at(DateTime::UNIX_EPOCH)).unwrap().rows_quarantined(), 3);
 }
 
-/// Another key is another row; what is left out is in no record, and rows without a key have records without one.
+/// A changed key makes another row. Excluded columns are in no record, and rows without a key have records without a
+/// key.
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_and_columns_that_are_left_out() {
     let shop = shop(
@@ -165,7 +167,8 @@ async fn keys_and_columns_that_are_left_out() {
     host.end().await;
 }
 
-/// A log that MariaDB compresses has the same changes; a charset that is not read is named, and may be left out.
+/// A log that MariaDB compresses has the same changes. An unsupported charset is reported, and its column can be
+/// excluded.
 #[tokio::test(flavor = "multi_thread")]
 async fn compressed_logs_are_read_and_odd_letters_are_named() {
     let shop =
