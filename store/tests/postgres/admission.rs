@@ -1,5 +1,4 @@
-//! Admission gates in Postgres: which attempts are admitted, what frees their slots, and what lost workers leave
-//! behind.
+//! Admission gates in Postgres: which attempts are admitted, what frees slots, and what lost workers leave behind.
 
 use crate::fixture::{Hands, dag, database, number, one, register, states, trigger};
 use orch_core::select::Selection;
@@ -365,7 +364,7 @@ async fn what_is_cancelled_marked_or_cleared_frees_its_slot_when_it_has_stopped(
     assert!(cleared.unwrap().unwrap().stopping);
     assert_eq!(house.recount().await, 0, "their bodies still run");
     assert_eq!(house.slots().await, 3);
-    // The worker's restart frees the slots, without a recount.
+    // A confirmed stop frees its slot without a recount. A restarting attempt keeps its slot until it restarts.
     house.obey().await;
     assert_eq!(house.slots().await, 1, "that which is restarting");
     assert_eq!(house.admit().await, 1);

@@ -1,5 +1,4 @@
-//! Assets: what registration stores about them, events that exist exactly if an attempt succeeded, and triggered runs
-//! that start once.
+//! Assets: what registration stores, events that exist only if an attempt succeeded, and runs that are triggered once.
 
 use crate::fixture::{Hands, chain, dag, database, number, one, register, trigger};
 use orch_spec::DagSpec;

@@ -172,8 +172,8 @@ async fn a_cleaning_that_is_killed_anywhere_goes_on_and_loses_nothing() {
         let mut tell = |_: &Cleaned| {};
         let ended = tokio::time::timeout(Duration::from_millis(millis), clean(&mut own, &wish, &mut tell)).await;
         drop(own);
-        // The server may still be running the last statement of the closed session. Rows are counted after that session
-        // has ended.
+        // The server may still run the last statement of the closed session. Rows are counted once that session has
+        // ended.
         sqlx::query("select pg_advisory_lock($1)").bind(CLEAN_LOCK).execute(&mut db).await.unwrap();
         for (table, all) in [("dag_run", 120), ("task_instance", 240), ("log_chunk", 360), ("output", 120)] {
             let (there, archived) = there_and_archived(&mut db, table).await;

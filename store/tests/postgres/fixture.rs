@@ -39,7 +39,6 @@ pub(crate) fn dag(spec: Value) -> Arc<DagSpec> {
     Arc::new(serde_json::from_value(spec).expect("a spec"))
 }
 
-/// A DAG whose tasks form a chain.
 pub(crate) fn chain(dag_id: &str, tasks: usize) -> Arc<DagSpec> {
     let task = |i: usize| {
         let after = if i == 0 { json!([]) } else { json!([format!("t{}", i - 1)]) };
@@ -64,7 +63,6 @@ pub(crate) async fn trigger(db: &mut PgConnection, versions: &mut Versions, dag_
     }
 }
 
-/// Returns the number that a query selects.
 pub(crate) async fn number(db: &mut PgConnection, sql: &'static str) -> i64 {
     sqlx::query_scalar(sql).fetch_one(db).await.expect("a number")
 }

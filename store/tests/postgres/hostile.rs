@@ -167,7 +167,7 @@ async fn what_was_restored_from_another_cluster_is_folded() {
     let version = register(&mut db, &[chain("d", 2)]).await[0].version_id;
     let mut worker = Hands::new(&database, &[version], LONG).await;
     let run = unfolded(&mut worker, &mut db).await;
-    // `pg_dump` restores such transaction ids from a server with a higher counter.
+    // A dump from a server with a higher transaction counter restores such a value.
     say(&mut db, "update dag_run set fold_xmin = '900000000000'".into()).await;
     say(&mut db, "update setting set value = '1' where key = 'cluster'".into()).await;
     say(&mut db, "insert into setting values ('cluster', '1') on conflict do nothing".into()).await;

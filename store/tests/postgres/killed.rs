@@ -38,7 +38,7 @@ const STRIDE: i64 = 6;
 #[derive(Debug)]
 struct Fate {
     left: AtomicI64,
-    /// Whether the last message before the kill still arrives.
+    /// True if the last message before the kill still arrives.
     arrives: bool,
     killed: Notify,
 }

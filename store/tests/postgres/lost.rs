@@ -48,7 +48,7 @@ async fn what_a_lost_worker_ran_is_run_by_another_as_the_same_try() {
 }
 
 /// Workers could not renew their leases while the scheduler or the server was paused. After the pause, each worker gets
-/// one lease of its own length, and the check returns when the pause grace ends.
+/// one lease of its usual length, and `poll_due` returns when the shortest of these leases ends.
 #[tokio::test]
 async fn after_a_pause_a_worker_is_trusted_for_one_lease_of_its_own() {
     let database = database().await;

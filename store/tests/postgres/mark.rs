@@ -169,8 +169,7 @@ async fn what_a_limit_keeps_aside_is_marked_too() {
     check_run(&mut db, run).await;
 }
 
-/// A cleared instance is a new attempt, even if it is marked before it starts. The previous attempt stays in the
-/// history.
+/// A cleared instance is a new attempt, even if it is marked before it starts. The history keeps the previous attempt.
 #[tokio::test]
 async fn what_was_cleared_and_then_marked_is_a_new_try() {
     let database = database().await;

@@ -85,8 +85,7 @@ impl<'a> ModelCase<'a> {
 
     async fn play(mut self, picks: &[u8]) {
         self.check("at the beginning").await;
-        // Random actions come first. A fixed sequence follows, because a run that is never folded or is lost repeatedly
-        // would not end.
+        // Random actions first, then fixed ones: a run that is never folded or is lost repeatedly would not end.
         let chance = picks.chunks_exact(2).map(|two| (two[0], two[1]));
         let steady = (0..400_u32).map(|turn| ([0, 7, 7, 10][turn as usize % 4], 253));
         for (action, pick) in chance.chain(steady) {

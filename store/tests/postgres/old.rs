@@ -45,7 +45,6 @@ pub(crate) async fn old_runs(db: &mut PgConnection, dag_id: &str, from: &str, ma
     }
 }
 
-/// Returns the number of rows in a table and in its archives.
 pub(crate) async fn there_and_archived(db: &mut PgConnection, table: &str) -> (i64, i64) {
     let count = async |db: &mut PgConnection, table: &str| -> i64 {
         let text = sqlx::AssertSqlSafe(format!("select count(*) from {table}"));

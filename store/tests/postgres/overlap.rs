@@ -1,5 +1,4 @@
-//! Overlapping runs above a limit wait, are skipped, or replace older runs; limits apply per DAG and per value of a
-//! param.
+//! Runs above an overlap limit wait, are skipped, or replace older runs. Limits apply per DAG and per value of a param.
 
 use crate::fixture::{Hands, dag, database, hot, number, one, register, states};
 use orch_spec::state::{RunState, TaskState, TriggeredBy};

@@ -57,8 +57,7 @@ const QUEUED: &str =
     select overlay(uuid_of_moment(now())::text placing lpad(to_hex(n), 12, '0') from 25)::uuid, $1, 1,
       case when n % 2 = 0 then 'queued' else 'success' end::run_state, 'manual', '{5}', '{1024,0,0}', 'd', 'many_' || n,
       now() - interval '1 minute', 'test' from generate_series(1, 40000) n";
-/// Maximum number of pages that a start may read: pages of the starting runs, of indexes and of the catalog. All runs
-/// have over 3,000.
+/// Maximum number of pages that a start may read, including indexes and the catalog. All runs have over 3,000.
 const MOST_PAGES: i64 = 1_000;
 
 #[tokio::test]

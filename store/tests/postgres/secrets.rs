@@ -1,5 +1,4 @@
-//! Connections and variables are encrypted at rest, bound to their row, re-encrypted when keys change, and absent from
-//! dumps.
+//! Connections and variables at rest: encrypted, bound to their row, re-encrypted with new keys, and in no dump.
 
 use crate::fixture::{database, one};
 use orch_sdk::task::Connection;

@@ -1,5 +1,4 @@
-//! Each stream runs in one process. Its offsets move only with a commit of the newest epoch, and users can steer it in
-//! between.
+//! Each stream runs in one process, its offsets move only with a commit of the newest epoch, and users can steer it.
 
 use crate::fixture::{database, one};
 use chrono::{DateTime, Utc};

@@ -1,5 +1,4 @@
-//! Roles with fewer privileges than the owner: the role of the `task_role` setting, and logins that cannot read the
-//! tables.
+//! Roles with fewer privileges than the owner: the role `task_role`, and logins that cannot read the tables.
 
 use crate::fixture::{database, one};
 use orch_store::database_url::with_login;

@@ -1,5 +1,4 @@
-//! The built-in log: offsets follow the order of commits without gaps, even with concurrent writers; and retention of
-//! records.
+//! The built-in log: offsets follow the order of commits without gaps, even with concurrent writers; and retention.
 
 use crate::fixture::{database, number, one};
 use chrono::{DateTime, Utc};

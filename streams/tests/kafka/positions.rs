@@ -106,8 +106,7 @@ async fn a_topic_that_is_created_again_while_it_is_read_has_another_identity() {
     // A new producer, because the first one continues its sequence after the records of the old topic.
     let records = ["x", "y", "z"].map(|value| record(0, value));
     KafkaProducer::open(&connection(world.broker)).unwrap().produce(&world.topic, &records).await.unwrap();
-    // Offset 2 exists again, but is not the record that followed `b`. Whether librdkafka notices depends on its first
-    // request.
+    // Offset 2 exists again with another record. Whether librdkafka notices depends on its first request.
     let mut more = Records::default();
     match reader.read(&mut more, MANY, Instant::now() + PATIENCE).await {
         Ok(()) => assert_eq!(told(&more), [(0, 2, "z".into())]),

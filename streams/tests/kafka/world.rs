@@ -41,7 +41,6 @@ impl World {
         KafkaTopic::open(&connection(self.broker), &self.topic).unwrap()
     }
 
-    /// Returns a reader of these partitions, starting at these offsets.
     pub(crate) async fn reader(&self, positions: &[(i32, i64)]) -> KafkaTopic {
         let mut reader = self.open();
         seek(&mut reader, positions).await;
@@ -85,7 +84,6 @@ impl World {
     }
 }
 
-/// The end of a transaction.
 #[derive(Clone, Copy)]
 pub(crate) enum End {
     Commit,

@@ -67,7 +67,6 @@ pub(super) fn capture(what: Capture) -> Stream {
     Stream::new("readings").capture(what).commit_every(COMMIT)
 }
 
-/// A shop with a Postgres source.
 pub(super) async fn shop(tables: &str) -> Shop {
     shop_at(PrivateServer::with_changes().await, tables).await
 }
@@ -90,7 +89,6 @@ impl Shop {
 }
 
 impl<S: Source> Shop<S> {
-    /// Runs statements at the source.
     async fn run_statements(&self, sql: &str) {
         S::run(&mut self.source.session().await, sql).await;
     }
@@ -224,8 +222,7 @@ pub(super) fn lines(told: &[CapturedRecord]) -> Vec<String> {
     told.iter().map(CapturedRecord::line).collect()
 }
 
-/// Returns the rows that a reader of the records gets. Each change must fit the previous row, which detects missing and
-/// duplicate changes.
+/// Returns the rows that result from the records. Panics on missing and duplicate changes, which do not fit the row.
 pub(super) fn replay(told: &[CapturedRecord]) -> BTreeMap<String, Value> {
     let mut rows: BTreeMap<String, Value> = BTreeMap::new();
     for one in told {

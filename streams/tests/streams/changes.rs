@@ -211,8 +211,8 @@ async fn comes_to_the_end(variant: &str, table: &str) {
     let world = world().await;
     ensure_topic(&mut world.db().await, "readings", 1).await.unwrap();
     let stream = mirror(variant, table);
-    // First all events together. Then the second half again, as after a restart of Debezium, with each record in its
-    // own commit.
+    // First all events together, then the second half again, as after a restart of Debezium, with one record per
+    // commit.
     world.produce(&events).await;
     let host = world.host(&stream);
     let row = world.until(|row| row.records == all).await;

@@ -169,8 +169,8 @@ async fn a_table_with_a_key_has_the_newest_row_of_each() {
     world.until(|row| row.records == 6).await;
     let lines = || world.lines("test.readings", &["id", "age", "name"]);
     assert_eq!(lines().await, ["1 7 newest", "2 - undated", "3 1 stays"]);
-    // Compared with the row in the table, an older record loses, a later one with the same value wins, and any value
-    // beats null.
+    // Compared with the stored row: a smaller value loses, an equal one that comes later wins, and any value beats
+    // null.
     world
         .produce(&[user("1", "6", "older"), user("2", "0", "dated"), user("3", "1", "same"), user("4", "9", "new")])
         .await;

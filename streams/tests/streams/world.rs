@@ -45,12 +45,11 @@ pub(crate) struct World {
     pub(crate) proxy: Option<Proxy>,
     /// Connections in addition to the warehouse and the built-in log.
     pub(crate) connections: Vec<Connection>,
-    /// Folder of the stream files.
     pub(crate) files: Option<PathBuf>,
 }
 
 pub(crate) enum Elsewhere {
-    /// With the proxy between the database and processes, if there is one.
+    /// The catalog database, and the proxy between it and processes, if there is one.
     Database(TestDb, Option<Proxy>),
     Server(IcebergCatalog),
 }
@@ -136,7 +135,6 @@ impl World {
         self.db.connect().await
     }
 
-    /// Starts a process with this stream.
     pub(crate) fn host(&self, stream: &Stream) -> Host {
         self.host_of(vec![stream.clone()])
     }
@@ -284,7 +282,6 @@ impl World {
         get_stream(&mut self.db().await, "readings").await.expect("it works")
     }
 
-    /// Waits until the stream satisfies the condition.
     #[track_caller]
     pub(crate) fn until(&self, holds: impl Fn(&StreamRow) -> bool) -> impl Future<Output = StreamRow> {
         self.until_so(async move |world: &World| world.row().await.filter(|row| holds(row)))

@@ -1,5 +1,4 @@
-//! Approvals by Airflow's paths and on pages: who sees them, who can respond, and who gets the message that it is too
-//! late.
+//! Approvals by Airflow's paths and on pages: who sees them, who can respond, and what a late response gets.
 
 use crate::browser::Browser;
 use crate::fixture::{PASSWORD, Web, dag};

@@ -1,5 +1,5 @@
-//! Servers of the bundle under `/serving` and `/catalog`: the headers that they receive, the bytes that are read of a body, and the
-//! headers of their responses that reach a browser.
+//! The bundle's servers under `/serving` and `/catalog`: the headers that they receive, the bytes that are read of a
+//! body, and the headers of their responses that reach a browser.
 
 use crate::browser::Browser;
 use crate::fixture::{JsonReply, Web, read_body};
@@ -33,8 +33,7 @@ struct Bundle {
 #[derive(Default)]
 struct BundleState {
     requests: AtomicUsize,
-    /// Notified when the bundle has received the head of a request to `/late`. The body is read after `may_read` is
-    /// notified.
+    /// Notified when the head of a request to `/late` has arrived. The body is read after `may_read` is notified.
     arrived: Notify,
     may_read: Notify,
     /// Cancelled when the client has closed the response of `/endless`.
@@ -116,7 +115,6 @@ async fn ask(web: &Web, path: &str, headers: &[(&str, &str)]) -> JsonReply {
     web.answer(request(Method::GET, path, headers, Body::empty())).await
 }
 
-/// Creates a token of the admin.
 async fn api_token(web: &Web, scope: &str) -> String {
     let mut browser = Browser::logged_in(web).await;
     let made = browser.submit("/account", "/account/tokens", &[("name", scope), ("scope", scope)]).await;

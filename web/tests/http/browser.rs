@@ -19,7 +19,6 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    /// Returns the `location` header of a redirect.
     pub(crate) fn location(&self) -> &str {
         self.headers.get(header::LOCATION).map_or("", |place| place.to_str().expect("ASCII"))
     }
@@ -45,7 +44,6 @@ impl Page {
 }
 
 impl Browser<'_> {
-    /// A browser without a login.
     pub(crate) fn new(web: &Web) -> Browser<'_> {
         Browser { web, cookies: BTreeMap::new() }
     }
@@ -106,7 +104,6 @@ impl Browser<'_> {
         Page { status: answer.status, headers: answer.headers, html }
     }
 
-    /// Builds the request that the browser would send.
     pub(crate) fn request(&self, method: Method, path: &str, body: String, headers: &[(&str, &str)]) -> Request<Body> {
         let mut request = Request::builder().method(method).uri(path).header("host", "localhost:8080");
         let cookies: Vec<_> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();

@@ -1,6 +1,5 @@
-//! Topics of a Kafka cluster on pages and in the API: who may see them, which addresses are allowed, and what is
-//! audited. Responses of a real cluster are tested with the client (`streams`) and with the process that has it
-//! (`dags`).
+//! Topics of a Kafka cluster on pages and in the API: access, allowed addresses and the audit log. Responses of a real
+//! cluster are tested with the client (`streams`) and with the process that has it (`dags`).
 
 use crate::browser::Browser;
 use crate::fixture::{PASSWORD, Web};

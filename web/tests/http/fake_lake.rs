@@ -158,8 +158,7 @@ impl LakeView for FakeLake {
         Box::pin(ready(found))
     }
 
-    /// `broken` cannot be parsed, `missing` reads a table that does not exist, and all other queries read an existing
-    /// table.
+    /// `broken` cannot be parsed, `missing` reads a table that does not exist, and others read an existing table.
     fn sources(&self, queries: Vec<Query>) -> BoxFuture<LakeResult<Vec<LakeResult<Sources>>>> {
         let commits = self.commits.load(Ordering::SeqCst);
         let sources = |query: Query| match query.sql.split_whitespace().next() {
@@ -173,8 +172,7 @@ impl LakeView for FakeLake {
         Box::pin(ready(Ok(queries.into_iter().map(sources).collect())))
     }
 
-    /// `wait` runs until it is cancelled, `wrong …` is rejected, and all other queries return three rows or the
-    /// requested number.
+    /// `wait` runs until it is cancelled, `wrong …` is rejected, and others return three rows or the requested number.
     fn query(&self, query: Query, stop: CancellationToken) -> BoxFuture<LakeResult<Box<dyn QueryRows>>> {
         let words = self.words;
         self.asked.lock().expect("no test panicked").push(query.clone());

@@ -86,17 +86,14 @@ impl Web {
         web
     }
 
-    /// Sends the next requests to another server.
     pub(crate) fn use_router(&mut self, router: Router) {
         self.router = router;
     }
 
-    /// Swaps the current server with another one.
     pub(crate) fn swap_router(&mut self, other: &mut Router) {
         std::mem::swap(&mut self.router, other);
     }
 
-    /// Restarts the server with a changed configuration.
     pub(crate) fn restart(&mut self, change: impl FnOnce(&mut WebConfig)) {
         let mut config = WebConfig { clock: self.clock.clone(), ..WebConfig::new(self.database.url()) };
         change(&mut config);
@@ -213,8 +210,7 @@ impl Web {
         self.send(method, path, Some(&self.token), body).await
     }
 
-    /// Returns the audited changes of the API in order, except triggers and logins. Checks that each row contains the
-    /// client address.
+    /// Returns the audited API changes in order, except triggers and logins. Each row must contain the client address.
     pub(crate) async fn deeds(&self) -> Vec<String> {
         let mut rows = AUDIT.rows(&mut self.db().await, &newest(1_000)).await.expect("the log can be read");
         rows.reverse();

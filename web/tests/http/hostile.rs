@@ -1,5 +1,4 @@
-//! Any value in a field of a request body is accepted or rejected with a message. It never causes an internal server
-//! error.
+//! Any value in a request body is accepted or rejected with a message, without an internal server error.
 
 use crate::fixture::Web;
 use axum::http::{Method, StatusCode};

@@ -1,5 +1,4 @@
-//! The lake's pages, the SQL console and their API: what they show, who may query, what is audited, and how a query
-//! ends.
+//! The lake's pages, the SQL console and their API: contents, access, the audit log, and how a query ends.
 
 use crate::browser::{Browser, Page};
 use crate::fake_lake::FakeLake;

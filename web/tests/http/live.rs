@@ -208,7 +208,6 @@ async fn listen(web: &Web, query: &str, last: Option<&str>) -> Body {
     stream
 }
 
-/// Returns the id of the last event of a frame.
 fn id_of(frame: &str) -> String {
     let id = frame.lines().rev().find_map(|line| line.strip_prefix("id: "));
     id.unwrap_or_else(|| panic!("it has no id: {frame}")).to_owned()

@@ -164,8 +164,7 @@ async fn whatever_is_written_into_a_page_it_stays_text() {
         let plain = real("chain", "t0");
         let mut paths = vec![plain.clone(), real("evil", "a"), attacked, of_user, format!("{plain}?{evil}={evil}")];
         let names = browser.reads(&plain).await.unwrap_or_default();
-        // Each parameter is tested alone, because one error may hide another, and then all parameters that accept any
-        // text together.
+        // Each parameter alone, because one error may hide another, then all parameters together that accept any text.
         paths.extend(names.iter().map(|name| format!("{plain}?{name}={evil}")));
         let mut taken = Vec::new();
         for name in &names {

@@ -16,7 +16,6 @@ const POOLS: &str = "insert into pool (name, slots) select 'pool_' || n, 1 from 
 const PROCESSES: &str =
     "insert into process (role, hostname, pid) select 'web', 'host_' || n, n from generate_series(1, 1500) n";
 
-/// Returns the lines that are not comments.
 async fn series(web: &Web) -> Vec<String> {
     let text = web.get("/metrics").await.body;
     let lines = text.as_str().expect("it is text").lines();

@@ -14,8 +14,7 @@ panels:
   - {title: Totals, type: figure, sql: select state}
 ";
 
-/// Registers a DAG `retail` that produces a table, a DAG with nearly the same name as one of its tasks, and many
-/// others.
+/// Registers a DAG `retail` that produces a table, a DAG named nearly like one of its tasks, and many others.
 async fn with_shop() -> Web {
     let mut web = Web::new().await;
     web.restart(|config| config.lake = FakeLake::door("x"));

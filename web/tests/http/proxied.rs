@@ -159,8 +159,7 @@ async fn a_proxy_says_who_the_client_is_and_nobody_else() {
     assert_eq!(ask(&web, Method::POST, "/orch/dags/chain/paused", &with_cookie, &form).await.0, StatusCode::SEE_OTHER);
     let rows = AUDIT.rows(&mut web.db().await, &newest(1)).await.unwrap();
     assert_eq!(rows[0].extra.as_ref().unwrap()["from"], "198.51.100.7");
-    // Rejected: another host name, a plain HTTP request of the proxy's client, and the same headers from an untrusted
-    // address.
+    // Rejected: another host name, a plain HTTP request of the client, and the same headers from an untrusted address.
     let other = [("x-forwarded-host", "evil.example")];
     assert_eq!(ask(&web, Method::GET, "/login", &other, "").await.0, StatusCode::MISDIRECTED_REQUEST);
     let plain = [("x-forwarded-proto", "http")];

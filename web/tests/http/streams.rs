@@ -25,7 +25,6 @@ fn stream(name: &str, topic: &str) -> NewStream {
     NewStream { name: name.into(), version: "1".into(), spec }
 }
 
-/// Takes all streams that a process may take.
 async fn take(db: &mut PgConnection, offered: &[NewStream]) -> Vec<Lease> {
     let process = Beat { bundle: "shop", process: "worker-1@host", offered, held: &[], room: 9, lease: LONG };
     beat(db, &process).await.expect("it beats").taken

@@ -1,5 +1,4 @@
-//! A capture that leaves the snapshot to the mirrors: they copy the table, and apply the changes since the mark to the
-//! copy.
+//! A capture without a snapshot: mirrors copy the table, and apply the changes since the mark to the copy.
 
 use super::scenes::{update, writers};
 use super::source::Source as _;
@@ -78,8 +77,8 @@ async fn the_copy_and_the_changes_make_the_table_whatever_breaks() {
     a_copy_and_changes_make_the_table(&shop(ITEMS).await, 1).await;
 }
 
-/// A row with a new key moves to another partition, where it is not ordered with its earlier changes. The full replica
-/// identity puts whole rows into the changes.
+/// A row with a new key moves to another partition, out of order with its earlier changes, so changes contain whole
+/// rows.
 #[tokio::test(flavor = "multi_thread")]
 async fn changes_of_a_copied_table_are_spread_over_partitions() {
     let items = format!("{ITEMS} alter table item replica identity full;");

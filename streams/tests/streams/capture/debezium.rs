@@ -126,8 +126,8 @@ impl<S: Source> Followed<S> {
             let silence = Instant::now() + SILENCE;
             self.reader.read(&mut records, Most { records: 100_000, bytes: 64 << 20 }, silence).await.unwrap();
             if records.is_empty() {
-                // If a MariaDB session is cut in the middle of an event, the task of the connector stays failed until
-                // it is restarted.
+                // The task of the connector fails until a restart if its MariaDB session is cut in the middle of an
+                // event.
                 connect.restart(self.connector, "&onlyFailed=true").await;
             }
             for record in records.iter() {
@@ -256,16 +256,14 @@ async fn what_debezium_tells_again_and_again_makes_the_tables_of_the_sources() {
             tokio::join!(postgres.trouble(&connect), mariadb.trouble(&connect));
         }
         if nth % 1_250 == 950 {
-            // The worker is killed with uncommitted positions: restarted connectors commit the positions of all records
-            // that they sent.
+            // The worker is killed with uncommitted positions. Restarted connectors would commit theirs.
             let marker = 1_000 + i64::try_from(nth).unwrap();
             tokio::join!(postgres.until_told_to(&connect, marker), mariadb.until_told_to(&connect, marker));
             connect.kill();
             connect.start_again().await;
         }
     }
-    // A worker decides when it commits positions, so one of the two sources may have committed all of them before each
-    // kill.
+    // The worker commits positions at its own times, so one of the sources may have had none uncommitted at each kill.
     let again = postgres.ends_right(&connect).await + mariadb.ends_right(&connect).await;
     assert!(again > 100, "a worker that is killed tells much again, but only {again} records were");
 }

@@ -1,5 +1,4 @@
-//! Captures of a real MariaDB. No package here provides MySQL; code that is specific to MySQL is tested where it needs
-//! no server.
+//! Captures of a real MariaDB. No package here provides MySQL; its own features are tested where they need no server.
 
 mod copies;
 mod states;

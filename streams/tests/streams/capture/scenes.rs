@@ -121,8 +121,7 @@ pub(super) async fn the_snapshot_and_the_changes_fit<S: Source>(shop: &Shop<S>) 
     let told = shop.until_the_end().await;
     assert_eq!(replay(&told), shop.source.rows("item").await);
     let read: Vec<_> = told.iter().filter(|one| one.op == "r").collect();
-    // Writers delete as many rows as they insert again, so about half of the rows are left even for a snapshot that
-    // starts late.
+    // Writers delete and insert equally often, so half of the rows are left even for a snapshot that starts late.
     assert!(read.len() > 1_000, "{} rows were read", read.len());
     assert!(told[..read.len()].iter().all(|one| one.op == "r"), "the snapshot comes first");
     let snapshot: BTreeSet<_> = read[..read.len() - 1].iter().map(|one| one.source["snapshot"].as_str()).collect();

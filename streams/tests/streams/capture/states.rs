@@ -9,8 +9,7 @@ use orch_test_support::PrivateServer;
 
 const ITEMS: &str = PrivateServer::ITEMS;
 
-/// The changes in between are lost and are not silently skipped: a user must reset the stream, which takes a new
-/// snapshot.
+/// The changes in between are lost, which is never skipped silently: a user must reset the stream.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slot_that_is_gone_is_said_and_a_reset_recovers() {
     let shop = shop(ITEMS).await;

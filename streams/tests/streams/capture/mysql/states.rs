@@ -141,8 +141,8 @@ async fn an_account_needs_two_rights() {
     host.end().await;
 }
 
-/// The capture waits for a missing table. A dropped table takes its rows with it, and a table that replaces it is read
-/// from its start.
+/// The capture waits for a missing table. A dropped table takes its rows along, and its replacement is read from the
+/// start.
 #[tokio::test(flavor = "multi_thread")]
 async fn tables_that_come_go_and_change_their_names() {
     let shop = shop(ITEMS).await;
@@ -202,8 +202,7 @@ async fn columns_of_a_binlog_come_and_go_and_are_renamed() {
     ];
     assert_eq!(lines(&told), expected);
     host.end().await;
-    // After two changes, the catalog has only the last columns. Without names, the rows between the changes cannot be
-    // decoded.
+    // After two changes the catalog has only the last columns, so the rows in between cannot be decoded without names.
     let two =
         "alter table item add d int; update item set d = 1; alter table item drop d, drop c; update item set a = 'w'";
     shop.run_statements(two).await;

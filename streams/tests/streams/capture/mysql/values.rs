@@ -94,8 +94,7 @@ async fn values_of_mariadb_are_written_as_debezium_does() {
     host.end().await;
 }
 
-/// Dates that do not exist in the calendar are null, even in columns that are `not null`: in the snapshot, in the
-/// binlog and in a batch.
+/// Dates that are not in the calendar are null, even in `not null` columns: in snapshot, binlog and batch.
 #[tokio::test(flavor = "multi_thread")]
 async fn zero_dates_are_null_in_a_snapshot_in_the_binlog_and_in_a_batch() {
     const NAMES: [&str; 5] = ["d", "day", "dt", "ts", "at"];
@@ -132,8 +131,7 @@ async fn zero_dates_are_null_in_a_snapshot_in_the_binlog_and_in_a_batch() {
     assert_eq!(contract.check(&[batch], &Facts::at(DateTime::UNIX_EPOCH)).unwrap().rows_quarantined(), 3);
 }
 
-/// A changed key makes another row. Excluded columns are in no record, and rows without a key have records without a
-/// key.
+/// A changed key makes another row. Excluded columns are in no record, and rows without a key make records without one.
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_and_columns_that_are_left_out() {
     let shop = shop(
@@ -167,8 +165,7 @@ async fn keys_and_columns_that_are_left_out() {
     host.end().await;
 }
 
-/// A log that MariaDB compresses has the same changes. An unsupported charset is reported, and its column can be
-/// excluded.
+/// A log that MariaDB compresses has the same changes. An unsupported charset is reported and can be excluded.
 #[tokio::test(flavor = "multi_thread")]
 async fn compressed_logs_are_read_and_odd_letters_are_named() {
     let shop =
