@@ -43,7 +43,7 @@ pub struct Entry {
     pub key: String,
     pub bytes: u64,
     pub modified: DateTime<Utc>,
-    /// Changes when the object is written again. `None` if the store has no ETags.
+    /// Changes when the object is written again. `None` if the store has no `ETag`.
     pub e_tag: Option<String>,
 }
 

@@ -55,7 +55,7 @@ async fn values_are_written_as_debezium_does() {
     host.end().await;
 }
 
-/// A changed key makes another row. A TOASTed value is not in the change unless it changes.
+/// A changed key makes another row. A `TOAST`ed value is not in the change unless it changes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_changes_and_large_values_that_do_not() {
     let shop = shop(
