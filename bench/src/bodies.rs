@@ -1,7 +1,7 @@
-//! The bodies of the measured tasks, and what they note about themselves: when each began and ended.
+//! The measured task functions, and the notes of when each one started and ended.
 //!
-//! Notes stay in memory, since a file or a row would be part of what is measured; the DAG `bench_dump` writes them to
-//! a file when the driver asks, and forgets them. Bodies of the throughput rows are only counted.
+//! Notes stay in memory, because writing a file or a row would change the measurement. The DAG `bench_dump` writes the
+//! notes to a file on request of the driver and clears them. Task functions of the throughput rows are only counted.
 
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -11,9 +11,10 @@ use orch::prelude::*;
 
 use crate::clock;
 
-/// Where dumps go. Without it nothing is noted: then this is an ordinary orch.
+/// Variable with the folder for dumps. If it is not set, nothing is noted and this is an ordinary orch.
 pub(crate) const FOLDER_VARIABLE: &str = "ORCH_BENCH_FOLDER";
-/// A dump between two rows keeps far below it; past it the driver is not there or does not ask.
+/// Maximum number of notes in memory. Rows dump their notes well below it; it bounds memory if no driver requests a
+/// dump.
 const MOST_NOTES: usize = 200_000;
 
 static NOTES: Mutex<Vec<Note>> = Mutex::new(Vec::new());
@@ -21,7 +22,7 @@ static COUNTED: AtomicU64 = AtomicU64::new(0);
 static FIRST_START: AtomicU64 = AtomicU64::new(u64::MAX);
 static LAST_END: AtomicU64 = AtomicU64::new(0);
 
-/// One body, by the machine's clock.
+/// Start and end of one call of a task function, in nanoseconds of [`clock::now`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Note {
     pub(crate) run_id: String,
@@ -30,7 +31,7 @@ pub(crate) struct Note {
     pub(crate) end: u64,
 }
 
-/// Bodies of which only the number is known.
+/// Totals of task functions that are only counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Counted {
     pub(crate) count: u64,
@@ -38,7 +39,6 @@ pub(crate) struct Counted {
     pub(crate) last_end: u64,
 }
 
-/// What a dump holds.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Dump {
     pub(crate) notes: Vec<Note>,
@@ -228,7 +228,7 @@ fn folder() -> Option<&'static PathBuf> {
     FOLDER.get_or_init(|| std::env::var_os(FOLDER_VARIABLE).map(PathBuf::from)).as_ref()
 }
 
-/// Names come from a conf, that is from anybody who may trigger: none leads out of the folder.
+/// Rejects names that could lead out of the folder: they come from a conf, so from any user who may trigger a run.
 fn is_file_name(name: &str) -> bool {
     (1..=100).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }

@@ -1,9 +1,9 @@
-//! One clock for all processes of this machine, in nanoseconds: the driver notes when it asked, a body in another
-//! process when it began, and the difference means something.
+//! A monotonic clock shared by all processes of this machine, so that times noted by the driver and by task functions
+//! in other processes can be compared.
 
 use nix::time::{ClockId, clock_gettime};
 
-/// Nanoseconds since the machine started.
+/// Returns the nanoseconds since the machine started.
 pub(crate) fn now() -> u64 {
     let time = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("every system that runs orch has this clock");
     time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64

@@ -1,26 +1,26 @@
-//! The DAGs that are measured, each named by the row it serves. None of them moves data: what they cost is orch.
+//! The measured DAGs, each named after its row. They move no data, so the measured cost is that of orch.
 
 use orch::prelude::*;
 use orch::{Call, DagBuilder};
 
 use crate::bodies;
 
-/// A [`Beside`] as JSON, from the driver.
+/// Variable in which the driver passes a [`Beside`] as JSON.
 pub(crate) const BESIDE_VARIABLE: &str = "ORCH_BENCH_BESIDE";
-/// Finite, and more slots than a chain takes: what is measured is the way through the gate, not a queue before it.
+/// Pool with more slots than a chain takes: the gated row measures admission to the pool, not queueing for it.
 pub(crate) const POOL: &str = "bench";
-/// The rows measure orch, not its limits: all runs of a row may be under way at the same time.
+/// Concurrency limit that no row reaches, so that all its runs can be active at the same time.
 const NO_LIMIT: u32 = 1_000_000;
 const FAN_WIDTH: u32 = 1_000;
 const IDLE_CHAIN: u32 = 5;
 const ASSET: &str = "bench://asset";
 
-/// DAGs that are there besides those of the rows.
+/// Additional DAGs beside the measured ones.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(crate) struct Beside {
-    /// They wait for their day.
+    /// Number of DAGs that have no due run.
     pub(crate) idle: u32,
-    /// They have a run each minute, all at the same instant.
+    /// Number of DAGs that have a run each minute, all at the same instant.
     pub(crate) ticking: u32,
 }
 
@@ -97,7 +97,7 @@ fn step<'d>(body: Body) -> Call<'d, ()> {
     }
 }
 
-/// Plain tasks, not a map: a DAG of 1,002 tasks.
+/// Builds a DAG of 1,002 plain tasks, without a map.
 fn fan(dag_id: &str) -> Dag {
     described(dag_id, "One task, 1,000 at once, one again").build(|d| {
         let first = d.add(bodies::noop().id("first"));
@@ -121,7 +121,7 @@ fn dump(dag_id: &str) -> Dag {
     })
 }
 
-/// Half of the idle DAGs have a schedule, as in a real installation most have.
+/// Half of the idle DAGs have a schedule, as most DAGs of a real installation do.
 fn idle_dag(number: u32) -> Dag {
     let dag = described(&format!("idle_{number:03}"), "Waits for its day");
     let dag = if number.is_multiple_of(2) { dag.schedule(cron("0 3 * * *")).start("2025-01-01") } else { dag };

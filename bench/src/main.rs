@@ -1,5 +1,5 @@
-//! `orch-bench`: the engine measured. `orch-bench measure` is the driver; every other word is an ordinary orch command over
-//! the DAGs that are measured.
+//! `orch-bench`, the benchmark of the engine. `orch-bench measure` runs the driver; every other argument is an ordinary
+//! orch command with the measured DAGs.
 
 use std::process::ExitCode;
 

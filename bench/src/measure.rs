@@ -1,5 +1,5 @@
-//! The driver: one temporary installation, the rows in an order that keeps them out of each other's way, a table and
-//! `results.json` in the end.
+//! The driver: measures the rows in one temporary installation, in an order in which they do not disturb each other,
+//! then prints a table and writes `results.json`.
 
 mod api;
 mod big_log;
@@ -55,14 +55,14 @@ struct Options {
     data_root: Option<PathBuf>,
 }
 
-/// A figure as it was measured.
+/// A measured value.
 #[derive(Debug, Clone)]
 pub struct Figure {
     pub name: &'static str,
     pub value: f64,
-    /// Repetitions behind the value.
+    /// Number of repetitions behind the value.
     pub n: usize,
-    /// What else a reader of the figure should know.
+    /// Additional data for readers of the result.
     pub detail: BTreeMap<&'static str, serde_json::Value>,
 }
 
@@ -71,7 +71,7 @@ impl Figure {
         Figure { name, value, n, detail: BTreeMap::new() }
     }
 
-    /// The middle one of the repetitions.
+    /// Builds a figure from the median of the sample.
     pub fn median(name: &'static str, sample: &[f64]) -> Self {
         Figure::new(name, stats::median(sample), sample.len())
     }
@@ -83,31 +83,32 @@ impl Figure {
     }
 }
 
-/// Rows that are measured together, and how.
+/// Rows that are measured together.
 #[derive(Debug, Clone, Copy)]
 pub struct Group {
     pub rows: &'static [&'static str],
     pub measure: fn(&mut Bench) -> Result<Vec<Figure>>,
 }
 
-/// Rows with one binary behind them.
+/// The rows that one binary measures.
 #[derive(Debug, Clone, Copy)]
 pub struct Suite {
-    /// Of the binary.
+    /// Name of the binary.
     pub name: &'static str,
     pub targets: &'static [Target],
-    /// In the order in which they are measured.
+    /// Groups in measuring order.
     pub groups: &'static [Group],
-    /// Rows that others are held against: measured whichever are asked for.
+    /// Rows that others are compared with. They are always measured.
     pub floor: &'static [&'static str],
     /// Measures each group in a separate process with a new installation. A process does not release all of its memory, and an earlier
     /// group may have changed the installation, for example paused its DAGs.
     pub is_apart: bool,
-    /// What the binary is to whoever does not measure.
+    /// Entry point for every command except `measure`.
     pub orch: fn() -> ExitCode,
 }
 
-/// In this order: first what wants a machine at rest, the map in a process that has done nothing else.
+/// Groups in measuring order: rows that need an idle machine come first, and the map comes early because its process
+/// must have done nothing else.
 pub const ENGINE: [Group; 20] = [
     Group { rows: &["idle_rss_mb", "idle_cpu_percent", "idle_queries_per_min"], measure: idle::measure },
     Group { rows: &["start_to_healthy_ms"], measure: startup::measure },
@@ -130,10 +131,10 @@ pub const ENGINE: [Group; 20] = [
     Group { rows: &["page_p95_ms", "page_kb"], measure: pages::measure },
     Group { rows: &["schedules200_tick_p99_ms"], measure: ticks::measure },
 ];
-/// Every ratio needs these.
+/// Rows that every ratio is computed from.
 pub const FLOOR: [&str; 2] = ["commit_p50_ms", "claim_batch_per_s"];
 
-/// What the rows share.
+/// State shared by the rows.
 #[derive(Debug)]
 pub struct Bench {
     quick: bool,
@@ -147,12 +148,12 @@ impl Bench {
         &self.data
     }
 
-    /// One number when there is time, a smaller one when there is not.
+    /// Returns `full`, or `quick` with `--quick`.
     pub fn times(&self, full: usize, quick: usize) -> usize {
         if self.quick { quick } else { full }
     }
 
-    /// The installation, started if it does not run.
+    /// Returns the installation and starts it if it is not running.
     pub fn running(&mut self) -> Result<&mut Server> {
         if self.server.is_none() {
             self.server = Some(Server::start(&self.data, Beside::default())?);
@@ -160,7 +161,7 @@ impl Bench {
         self.server.as_mut().ok_or_else(|| anyhow::anyhow!("the installation was just started"))
     }
 
-    /// The installation in a process that has done nothing yet.
+    /// Restarts the installation, so that its process has done nothing yet.
     pub fn fresh(&mut self) -> Result<&mut Server> {
         self.stop()?;
         self.running()
@@ -183,7 +184,7 @@ pub(crate) fn main(suite: &Suite) -> ExitCode {
     }
 }
 
-/// Whether everything that was asked for was measured and keeps its promise.
+/// Returns true if all requested rows were measured and meet their targets.
 fn run_suite(suite: &Suite, options: &Options) -> Result<bool> {
     let wanted = wanted(suite, &options.rows)?;
     pause::listen()?;
@@ -203,7 +204,7 @@ fn run_suite(suite: &Suite, options: &Options) -> Result<bool> {
             Ok(measured) => figures.extend(measured),
             Err(error) if pause::interrupted() => return Err(error.context("nothing was written")),
             Err(error) => {
-                // The server may be what failed: the next row gets a new one.
+                // The server may have caused the failure, so the next row gets a new one.
                 bench.server = None;
                 eprintln!("  failed: {error:#}");
                 failures.push(group.rows.join(", "));
@@ -222,7 +223,7 @@ fn run_suite(suite: &Suite, options: &Options) -> Result<bool> {
     Ok(kept && failures.is_empty())
 }
 
-/// Measures each group by another process of this program. Each prints its own table and adds to the same file.
+/// Measures each group in a separate process of this program. Each process prints its table and adds to the same file.
 fn each_apart<'a>(groups: impl Iterator<Item = &'a Group>, wanted: &[&'static str], options: &Options) -> Result<bool> {
     let mut is_well = true;
     for group in groups {

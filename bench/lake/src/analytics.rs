@@ -1,4 +1,4 @@
-//! The analytics over a month of three million trips, by its DAG; and which zone a point of the city lies in.
+//! The analytics DAG over a month of three million trips, and the lookup of the zone that contains a point.
 
 use crate::place::folder;
 use crate::{peers, taxi};
@@ -18,10 +18,11 @@ const DAG: &str = "comprehensive_analytics_pipeline";
 const FIRST_DAY: &str = "2025-02-01";
 const LAST_DAY: &str = "2025-02-28";
 const DAYS: u32 = 28;
-/// A box around all zones: where longitude and latitude begin, and how many degrees they go on.
+/// Bounding box of all zones: minimum and extent in degrees, for longitude and latitude.
 const CITY: [(f64, f64); 2] = [(-74.26, 0.56), (40.49, 0.43)];
 
-/// The DAGs of trips and weather fill the lake from their samples; then a run of the analytics over all days of the month.
+/// Measures the analytics DAG over all days of a month. The DAGs of trips and weather fill the lake from their samples
+/// first.
 pub(crate) fn month(bench: &mut Bench) -> Result<Vec<Figure>> {
     let (times, trips) = (bench.times(3, 1), bench.times(3_000_000, 100_000));
     bench.stop()?;
@@ -51,7 +52,7 @@ pub(crate) fn month(bench: &mut Bench) -> Result<Vec<Figure>> {
     ])
 }
 
-/// Points spread evenly over the city, by one thread.
+/// Measures lookups of points spread evenly over the city, in one thread.
 pub(crate) fn points(bench: &mut Bench) -> Result<Vec<Figure>> {
     let (times, count) = (bench.times(5, 2), bench.times(5_000_000, 500_000));
     let zones = zones()?;

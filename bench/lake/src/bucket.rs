@@ -1,5 +1,5 @@
-//! Six tables in a bucket, committed as a task commits them: staged together, then swapped in one transaction. The server
-//! answers each request after a delay, as one in another data centre does.
+//! Commits of six tables in a bucket, as a task does them: staged together, then swapped in one transaction. The server
+//! delays each response like one in another data center.
 
 use crate::place::{catalog, on_runtime};
 use crate::tables::{batches, rows, table};
@@ -16,7 +16,8 @@ const TABLES: [&str; 6] = ["s3.a", "s3.b", "s3.c", "s3.d", "s3.e", "s3.f"];
 const ROWS: i64 = 1_000;
 const DELAYS: [(&str, u64); 3] = [("commit6_s3_0ms_s", 0), ("commit6_s3_50ms_s", 50), ("commit6_s3_150ms_s", 150)];
 
-/// Seconds from the end of the body to the commit, by a worker that has just started. The data files are written before.
+/// Measures the seconds from the end of the task function to the commit, by a worker that has just started. The data
+/// files are written before.
 pub(crate) fn commits(bench: &mut Bench) -> Result<Vec<Figure>> {
     let times = bench.times(15, 3);
     let url = catalog(bench)?;
@@ -45,7 +46,7 @@ pub(crate) fn commits(bench: &mut Bench) -> Result<Vec<Figure>> {
                     transactions.push(staged.elapsed().as_secs_f64() * 1e3);
                 }
             }
-            // By our clock: what the server takes is a part of it.
+            // Measured by the client's clock, because the time of the server is part of the result.
             let transaction = Figure::median(row, &transactions).value;
             let figure = Figure::median(row, &took)
                 .with("transaction_ms", transaction)
@@ -62,7 +63,7 @@ fn lake(server: &S3Server, pool: &PgPool) -> Result<Lake> {
     Ok(Lake::open(LakeConfig { catalog: pool.clone(), name: "bench-s3".into(), warehouse, storage })?)
 }
 
-/// Rows for every table.
+/// Writes data files for every table.
 async fn written(lake: &Lake, time: i64) -> Result<Vec<Change>> {
     let mut changes = vec![];
     for name in TABLES {

@@ -1,4 +1,4 @@
-//! The catalog over HTTP: one client that commits, and a long namespace that is listed.
+//! The catalog over HTTP: one client that commits, and the listing of a long namespace.
 
 use crate::place::{catalog, lake_called, on_runtime};
 use crate::serving::{KEY, LAKE, Server, add_key};
@@ -73,7 +73,7 @@ pub(crate) fn requests(bench: &mut Bench) -> Result<Vec<Figure>> {
     ])
 }
 
-/// Names alone: a list opens no table.
+/// Inserts only the names, because a listing does not open the tables.
 async fn add_tables(url: &str) -> Result<()> {
     let mut db = PgConnection::connect(url).await?;
     let add = "insert into lake.iceberg_tables (catalog_name, table_namespace, table_name, metadata_location)
@@ -83,7 +83,7 @@ async fn add_tables(url: &str) -> Result<()> {
     Ok(())
 }
 
-/// One more snapshot, of the files of the last one.
+/// Returns a new snapshot with the files of the current one.
 fn next(metadata: &Value) -> Result<Value> {
     let current = &metadata["current-snapshot-id"];
     let snapshots = metadata["snapshots"].as_array().context("snapshots")?;

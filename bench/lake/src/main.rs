@@ -1,5 +1,5 @@
-//! `orch-bench-lake`: the data plane measured, on a MariaDB and a Postgres of its own beside it. `orch-bench-lake measure` is
-//! the driver; every other word is an ordinary `orch` with all DAGs of this repository.
+//! `orch-bench-lake`, the benchmark of the data plane, with its own MariaDB and Postgres. `orch-bench-lake measure`
+//! runs the driver; every other argument is an ordinary `orch` command with all DAGs of this repository.
 
 #![expect(clippy::cast_precision_loss, reason = "figures of some digits are made from counts and nanoseconds")]
 
@@ -20,7 +20,7 @@ use orch_bench::targets::{Target, memory, speed, time};
 use orch_bench::{Group, Suite};
 use std::process::ExitCode;
 
-/// What is promised, for two cores with the servers beside.
+/// Targets for two cores that also run the database servers.
 const TARGETS: [Target; 43] = [
     memory("stream10m_rss_mb", 512.0),
     speed("mysql_parquet_rows_per_s", 1_500_000.0),

@@ -1,12 +1,12 @@
-//! Others at the same work, on the same servers and files, right after orch did it. Asked for by a Python that has them
-//! (`bench/peers/install.sh lake`); what they print goes to the table of `bench/peers/table.py`.
+//! Runs other tools on the same task, servers and files directly after orch. They run if a Python that has them is set
+//! (`bench/peers/install.sh lake`); `bench/peers/table.py` tabulates their output.
 
 use anyhow::{Context, Result, bail};
 use std::ffi::OsString;
 use std::fs::File;
 use std::process::{Command, Stdio};
 
-/// The Python, and the file with what it printed.
+/// Variables with the path of the Python, and of the file that collects its output.
 const PYTHON: &str = "ORCH_BENCH_LAKE_PYTHON";
 const RESULTS: &str = "ORCH_BENCH_LAKE_RESULTS";
 
@@ -15,12 +15,12 @@ fn asked() -> Option<(OsString, OsString)> {
     Some((std::env::var_os(PYTHON)?, std::env::var_os(RESULTS)?))
 }
 
-/// Whether files for peers are worth writing.
+/// Returns true if peers are requested, so that their input files are needed.
 pub(crate) fn are_asked() -> bool {
     asked().is_some()
 }
 
-/// Runs one part of `bench/peers/run_lake.py`, if peers are asked for.
+/// Runs one part of `bench/peers/run_lake.py` if peers are requested.
 pub(crate) fn run_peer(part: &str, arguments: &[&str]) -> Result<()> {
     let Some((python, results)) = asked() else { return Ok(()) };
     let results = File::options().create(true).append(true).open(&results).context("cannot keep what peers print")?;

@@ -19,7 +19,7 @@ use std::time::Instant;
 
 const MYSQL: &str = "ORCH_CONN_RETAIL_MYSQL";
 
-/// CSV files → frames → silver → gold, in memory. What it costs to write them is in the other rows.
+/// Measures CSV files → frames → silver → gold in memory. Other rows measure the writes.
 pub(crate) fn silver_gold(bench: &mut Bench) -> Result<Vec<Figure>> {
     let times = bench.times(15, 3);
     let (small, large) = (folder(bench, "csv1")?, folder(bench, "csv")?);
@@ -73,7 +73,7 @@ pub(crate) fn full_run(bench: &mut Bench) -> Result<Vec<Figure>> {
     Ok(vec![Figure::median("retail_full_run_s", &took)])
 }
 
-/// The same for a shop twenty times as large. The memory is that of the process in which its tasks run.
+/// Measures the DAG with a shop 20 times as large. The memory is that of the process in which its tasks run.
 pub(crate) fn large_run(bench: &mut Bench) -> Result<Vec<Figure>> {
     let (times, scale) = (bench.times(3, 1), bench.times(LARGE as usize, 1));
     let shop = shop_of(bench, u32::try_from(scale)?)?;
@@ -87,7 +87,7 @@ pub(crate) fn large_run(bench: &mut Bench) -> Result<Vec<Figure>> {
     Ok(vec![seconds, Figure::new("retail_x20_rss_mb", peak, times).with("scale", scale)])
 }
 
-/// The pipelines by their SQL texts, on each engine.
+/// Measures the pipelines that are written in SQL, on each engine.
 pub(crate) fn engines(bench: &mut Bench) -> Result<Vec<Figure>> {
     let times = bench.times(3, 1);
     let shop = shop_of(bench, 1)?;
@@ -116,7 +116,7 @@ fn shop_of(bench: &Bench, scale: u32) -> Result<Shop> {
     })
 }
 
-/// Seconds from before a trigger until its run has ended: of the first one, and of those after it.
+/// Returns the seconds from before the trigger until the end of the run, for the first run and for the later ones.
 fn runs(bench: &mut Bench, environment: &[(&str, &str)], dag: &'static str, times: usize) -> Result<(f64, Vec<f64>)> {
     bench.stop()?;
     let server = Server::start_with(bench.data(), environment)?;

@@ -1,4 +1,5 @@
-//! Published queries over a month of three million trips: requests come at their own pace, whether or not those before are answered.
+//! Published queries over a month of three million trips. Requests are sent at a fixed rate, independent of the
+//! responses.
 
 use crate::place::{catalog, folder, lake_called};
 use crate::taxi;
@@ -12,11 +13,11 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 pub(crate) const KEY: &str = "orch_bench_serving";
-/// As `standalone` calls its lake.
+/// Catalog name that `standalone` uses.
 pub(crate) const LAKE: &str = "orch";
-/// Clients, each with a connection: more than are ever at work at once.
+/// Number of clients, each with one connection: more than are ever busy at the same time.
 const CLIENTS: usize = 32;
-/// Every request of the first load asks the same.
+/// All requests of the first load are identical.
 const CACHED_PER_S: usize = 200;
 const DISTINCT_PER_S: usize = 20;
 
@@ -69,7 +70,7 @@ pub(crate) async fn add_key(url: &str, scope: &str) -> Result<()> {
     Ok(())
 }
 
-/// A server of the bundle over the running installation: `serving` or `catalog`.
+/// A server of the bundle on the running installation: `serving` or `catalog`.
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: String,
@@ -97,7 +98,8 @@ impl Server {
         ask(&agent(), &format!("{}{path}", self.address))
     }
 
-    /// So many requests at this rate; how many milliseconds after its time each was answered.
+    /// Sends `count` requests at this rate. Returns the milliseconds from the scheduled time of each request to its
+    /// response.
     fn requests(&self, per_second: usize, count: usize, path: impl Fn(usize) -> String + Sync) -> Result<Vec<f64>> {
         let start = Instant::now() + Duration::from_millis(100);
         let client = |first: usize| -> Result<Vec<f64>> {

@@ -1,4 +1,4 @@
-//! The source: the retail sample in a MariaDB, and as CSV files. Twenty times its size where a copy must take seconds.
+//! The source: the retail sample in a MariaDB and as CSV files, 20 times as large where a copy must take seconds.
 
 use anyhow::Result;
 use orch::Connection;
@@ -13,21 +13,20 @@ use orch_test_lake::MariaDb;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-/// As in MySQL; also what `deploy/` gives to people with Docker.
+/// The table definitions for MySQL, which `deploy/` also uses in Docker.
 const TABLES: &str = include_str!("../../../deploy/mysql/1-tables.sql");
 pub(crate) const LARGE: u32 = 20;
 
-/// A server with one database.
 pub(crate) struct Shop {
     pub(crate) connection: Connection,
-    /// Ends when it is dropped.
+    /// Stops the server on drop.
     _server: MariaDb,
 }
 
-/// The CSV files of all tables in a folder.
+/// Writes the CSV files of all tables to a folder.
 pub(crate) async fn files(folder: &Path, scale: u32) -> Result<Bucket> {
     std::fs::create_dir_all(folder)?;
-    // The server that loads them may be somebody else.
+    // The server that loads the files may run as another user.
     std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755))?;
     let bucket = Bucket::open(&format!("file://{}", folder.display()), &Options::default())?;
     for table in &RAW {

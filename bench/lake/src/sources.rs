@@ -1,4 +1,4 @@
-//! From MySQL to files and tables: rows a second, and the memory that many rows take.
+//! Copies from MySQL to files and tables: rows per second, and the memory for many rows.
 
 use crate::peers;
 use crate::place::{catalog, folder, lake, on_runtime};
@@ -12,13 +12,13 @@ use orch_lake::source::mysql::{MysqlSource, read};
 use orch_lake::{Filter, TableDef};
 use std::time::Instant;
 
-/// The narrow table: 172,198 rows of six numbers, twenty times.
+/// A narrow table: 172,198 rows of six numbers, 20 times.
 const TABLE: &str = "order_items";
-/// That many times over it is ten million rows.
+/// Triples the table to about ten million rows.
 const THRICE: &str =
     "select i.* from order_items i cross join (select 1 n union all select 2 union all select 3) times";
 
-/// MySQL → an Iceberg table, each way once before it counts.
+/// Measures MySQL → an Iceberg table. Each method has one warm-up run.
 pub(crate) fn copy(bench: &mut Bench) -> Result<Vec<Figure>> {
     let times = bench.times(5, 1);
     let (url, files, target) = (catalog(bench)?, folder(bench, "csv")?, folder(bench, "copy")?);
@@ -57,7 +57,8 @@ fn items() -> MysqlSource {
     MysqlSource::table(TABLE).money()
 }
 
-/// Ten million rows through this process, which has done nothing else.
+/// Measures peak memory (RSS) while about ten million rows are copied from MySQL to an Iceberg table. It must run in a
+/// process that has done nothing else, or earlier allocations inflate the peak.
 pub(crate) fn stream(bench: &mut Bench) -> Result<Vec<Figure>> {
     let (url, files, target) = (catalog(bench)?, folder(bench, "csv")?, folder(bench, "stream")?);
     on_runtime(async {

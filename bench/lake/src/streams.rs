@@ -1,4 +1,4 @@
-//! Streams of this process, as a worker runs them.
+//! Streams in this process, run as a worker runs them.
 
 pub(crate) mod changes;
 mod debezium;
@@ -65,7 +65,7 @@ impl World {
         RunningStreams { running, stop }
     }
 
-    /// Until the stream has read so many records since it is there.
+    /// Waits until the stream has read `records` records since its creation.
     async fn until(&self, name: &str, records: u64) -> Result<StreamRow> {
         loop {
             let row = get_stream(&mut *self.pool.acquire().await?, name).await?;
@@ -77,7 +77,8 @@ impl World {
         }
     }
 
-    /// Records a second from the moment at which the stream is taken to its last commit, when it has read `all`.
+    /// Returns the records per second from the time at which the stream is claimed to its last commit, when it has read
+    /// `all`.
     async fn rate(&self, stream: &Stream, all: u64, records: u64) -> Result<f64> {
         let (name, running) = (stream.name(), self.start(vec![stream.clone()]));
         let row = self.until(name, all).await?;

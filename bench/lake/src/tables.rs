@@ -1,4 +1,4 @@
-//! Iceberg tables: what a commit costs, an upsert, a compaction, a scan.
+//! Iceberg tables: the cost of a commit, an upsert, a compaction and a scan.
 
 use crate::peers;
 use crate::place::{catalog, folder, lake, on_runtime};
@@ -14,14 +14,14 @@ use orch_lake::{Lake, Table, TableDef};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// As many as the retail database has items of orders.
+/// Number of order items in the retail database.
 const ROWS: i64 = 172_198;
 const UPSERTED: i64 = 1_000;
-/// Files that are packed into one.
+/// Number of files that are compacted into one.
 const SMALL_FILES: i64 = 100;
 const ROWS_OF_SMALL: i64 = 20_000;
 
-/// Rows of a narrow table: a key, two numbers, an amount.
+/// Returns rows of a narrow table: a key, two numbers, an amount.
 pub(crate) fn rows(keys: impl Iterator<Item = i64>, salt: i64) -> Result<RecordBatch> {
     let keys: Vec<i64> = keys.collect();
     let numbers = |factor: i64| -> ArrayRef {
@@ -50,7 +50,7 @@ pub(crate) fn batches(batch: RecordBatch) -> Batches {
     Batches::of(batch.schema(), vec![batch])
 }
 
-/// Times are those of the whole call: the files are written, the commit is done, the next reader sees it.
+/// Measures whole calls: writing the files and committing, until the next reader sees the result.
 pub(crate) fn commits(bench: &mut Bench) -> Result<Vec<Figure>> {
     let (appends, upserts) = (bench.times(60, 10), bench.times(20, 5));
     let (url, folder) = (catalog(bench)?, folder(bench, "commits")?);

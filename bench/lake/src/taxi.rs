@@ -1,5 +1,5 @@
-//! The taxi pipeline: a month of three million trips from a file into the table, and what a day more costs where the
-//! table is ten times as large.
+//! The taxi pipeline: loading a month of three million trips from a file, and the cost of one more day in a table that
+//! is ten times as large.
 
 use crate::peers;
 use crate::place::{catalog, folder, lake_called, on_runtime};
@@ -21,10 +21,10 @@ use std::path::Path;
 use std::time::Instant;
 
 const TABLES: [&str; 3] = ["trips", "daily_summary", "trips_quarantine"];
-/// Of a busy month in the city.
+/// A busy month.
 pub(crate) const MONTH: &str = "2025-02";
 const FIRST: &str = "2015-01";
-/// Months of the small table and of the large one.
+/// Number of months in the small and the large table.
 const SIZES: [u32; 2] = [3, 30];
 
 fn bucket(folder: &Path) -> Result<Bucket> {
@@ -33,13 +33,13 @@ fn bucket(folder: &Path) -> Result<Bucket> {
     Ok(Bucket::open(&format!("file://{}", files.display()), &Options::default())?)
 }
 
-/// A file of the city in the bucket.
+/// Writes a sample file to the bucket.
 async fn file(bucket: &Bucket, month: Month, trips: u64) -> Result<RawFile> {
     let source_file = format!("yellow_tripdata_{month}");
     let key = format!("{source_file}.parquet");
     let rows = Sample { trips, ..Sample::default() }.file(month)?;
     let written = parquet::write(bucket, &key, rows).await?;
-    // Nobody asks whether this content came before.
+    // The checksum is not needed, because no duplicate is detected here.
     Ok(RawFile { source_file, month, key, bytes: written.bytes, sha256: String::new(), from: written.location })
 }
 
@@ -52,7 +52,7 @@ async fn loaded(lake: &Lake, bucket: &Bucket, file: &RawFile) -> Result<(f64, u6
     let loaded = load(&ctx, lake, &mut publisher, bucket, file).await?;
     publisher.publish()?;
     let mut db = lake.catalog().postgres().context("the catalog is in Postgres")?.pool().begin().await?;
-    // The results of checks need the database of orch, which this bench does not have.
+    // Storing check results needs orch's database, which this benchmark does not have.
     for mut step in left(&host).into_iter().filter(|step| step.name().starts_with("commit ")) {
         step.prepare().await?;
         step.run(&mut db).await?;
@@ -61,7 +61,7 @@ async fn loaded(lake: &Lake, bucket: &Bucket, file: &RawFile) -> Result<(f64, u6
     Ok((start.elapsed().as_secs_f64(), loaded.trips))
 }
 
-/// The trips of a month in their table.
+/// Loads the trips of a month into their table.
 pub(crate) async fn one_month(lake: &Lake, folder: &Path, month: Month, trips: u64) -> Result<()> {
     let bucket = bucket(folder)?;
     let file = file(&bucket, month, trips).await?;
@@ -100,7 +100,7 @@ pub(crate) fn month(bench: &mut Bench) -> Result<Vec<Figure>> {
     })
 }
 
-/// A day's file into each table by turns: what one costs more than the other is told as their ratio.
+/// Loads a day's file into each table alternately and reports the ratio of their costs.
 pub(crate) fn increment(bench: &mut Bench) -> Result<Vec<Figure>> {
     let (times, trips) = (bench.times(11, 3), bench.times(300_000, 20_000) as u64);
     let (url, folder) = (catalog(bench)?, folder(bench, "taxi-days")?);

@@ -1,4 +1,4 @@
-//! The public API as a client uses it: a token, then triggers and questions over one connection that is kept.
+//! A client of the public API: gets a token, then sends all requests over one keep-alive connection.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::pause;
 
 const REQUEST_PATIENCE: Duration = Duration::from_secs(30);
 
-/// One client; it keeps one connection.
+/// An API client with one connection.
 #[derive(Debug)]
 pub(crate) struct Api {
     agent: ureq::Agent,
@@ -17,7 +17,7 @@ pub(crate) struct Api {
     authorization: String,
 }
 
-/// A run that was asked for.
+/// A triggered run.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct RunHandle {
     pub(crate) dag_id: &'static str,
@@ -33,7 +33,7 @@ impl Api {
         Ok(api)
     }
 
-    /// The same user over a connection of its own.
+    /// Returns a client of the same user with a separate connection.
     pub(crate) fn another(&self) -> Self {
         Api { agent: agent(), url: self.url.clone(), authorization: self.authorization.clone() }
     }
@@ -49,19 +49,18 @@ impl Api {
         Ok(RunHandle { dag_id, run_id: run_id.to_owned() })
     }
 
-    /// A pool of so many slots.
     pub(crate) fn make_pool(&self, name: &str, slots: u32) -> Result<()> {
         self.post("/api/v2/pools", &json!({ "name": name, "slots": slots }))?;
         Ok(())
     }
 
-    /// How many runs of a DAG ended well.
+    /// Returns the number of successful runs of a DAG.
     pub(crate) fn ended_well(&self, dag_id: &str) -> Result<u64> {
         let answer = self.get(&format!("/api/v2/dags/{dag_id}/dagRuns?state=success&limit=1"))?;
         answer["total_entries"].as_u64().context("the answer has no `total_entries`")
     }
 
-    /// Whether a run ended well; an error when it ended badly.
+    /// Returns true if a run succeeded, and an error if it failed.
     pub(crate) fn is_over(&self, run: &RunHandle) -> Result<bool> {
         let path = format!("/api/v2/dags/{}/dagRuns/{}", run.dag_id, encode(&run.run_id));
         let answer = self.get(&path)?;
@@ -72,7 +71,7 @@ impl Api {
         }
     }
 
-    /// Waits for a run without disturbing it: nothing is asked before `quiet` is over, then every 20 ms.
+    /// Waits for a run without disturbing it: sends no request during `quiet`, then polls every 20 ms.
     pub(crate) fn wait(&self, run: &RunHandle, quiet: Duration, patience: Duration) -> Result<()> {
         pause::pause(quiet)?;
         let what = format!("waiting for run `{}` of `{}`", run.run_id, run.dag_id);
@@ -84,7 +83,7 @@ impl Api {
         read(path, request.call())
     }
 
-    /// What Prometheus is told of the whole installation.
+    /// Returns the response of `/metrics`.
     pub(crate) fn metrics(&self) -> Result<String> {
         let request = self.agent.get(format!("{}/metrics", self.url)).header("authorization", &self.authorization);
         text("/metrics", request.call())
@@ -100,7 +99,7 @@ impl Api {
     }
 }
 
-/// Whether the server answers `/healthz` with 200.
+/// Returns true if `/healthz` responds with 200.
 pub(crate) fn is_healthy(agent: &ureq::Agent, url: &str) -> bool {
     agent.get(format!("{url}/healthz")).call().is_ok_and(|answer| answer.status() == 200)
 }
@@ -121,7 +120,7 @@ fn read(path: &str, answer: Result<ureq::http::Response<ureq::Body>, ureq::Error
 
 fn text(path: &str, answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<String> {
     let mut answer = answer.with_context(|| path.to_owned())?;
-    // Read to the end, or the connection cannot be used again.
+    // The body must be read to its end, or the connection cannot be reused.
     let text = answer.body_mut().read_to_string().with_context(|| path.to_owned())?;
     if !answer.status().is_success() {
         bail!("{path}: {} {text}", answer.status());
@@ -129,7 +128,7 @@ fn text(path: &str, answer: Result<ureq::http::Response<ureq::Body>, ureq::Error
     Ok(text)
 }
 
-/// Run ids hold `+` and `:`.
+/// Percent-encodes a path segment. Run ids contain `+` and `:`.
 pub(crate) fn encode(segment: &str) -> String {
     use std::fmt::Write as _;
     let mut encoded = String::new();

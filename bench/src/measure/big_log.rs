@@ -1,5 +1,5 @@
-//! A log of a gigabyte with a line of 100 MB, said in the worker and on the standard output of a process: what it costs in
-//! memory, and how long its end takes to be shown.
+//! Memory for a log of 1 GB with a line of 100 MB, written in the worker and on the standard output of a process, and
+//! the time until the end of the log is shown.
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ pub(crate) fn measure(bench: &mut Bench) -> Result<Vec<Figure>> {
         Figure::new("big_log_tail_p95_ms", stats::percentile(&tails, 0.95), tails.len())
             .with("search_ms", stats::median(&searches))
             .with("page_kb", largest as f64 / 1_000.0),
-        // The line of 100 MB is made by the task itself, in this process.
+        // The task builds the line of 100 MB in this process.
         Figure::new("big_log_rss_mb", peak, 1).with("log_mb", mb).with("line_mb", line_mb),
     ])
 }

@@ -1,5 +1,5 @@
-//! What Postgres alone can do on this machine, now: one durable commit, and claiming and completing in batches with
-//! the tables of orch and nothing of its logic. The other rows are read against these two.
+//! What Postgres alone achieves on this machine at this time: one durable commit, and claiming and completing batches
+//! in orch's tables without its logic. The other rows are compared with these two.
 
 use std::str::FromStr as _;
 use std::time::Instant;
@@ -13,14 +13,14 @@ use uuid::Uuid;
 use super::{Bench, Figure, stats};
 use crate::clock;
 
-/// A database of its own, so that nothing of orch looks at its rows.
+/// A separate database, so that orch does not process its rows.
 const DATABASE: &str = "bench_floor";
-/// As many as a worker has slots.
+/// Same as the number of slots of a worker.
 const BATCH: i32 = 256;
 const TASKS_OF_A_RUN: usize = 1_000;
-/// The ceiling is the best of these.
+/// Numbers of connections to try. The best result is the ceiling.
 const CONNECTIONS: [usize; 3] = [1, 2, 4];
-/// As orch's own hot connections are set.
+/// Same settings as orch's hot connections.
 const HOT_SETTINGS: [(&str, &str); 4] = [
     ("plan_cache_mode", "force_generic_plan"),
     ("enable_seqscan", "off"),
@@ -62,7 +62,7 @@ async fn prepare(url: &str) -> Result<()> {
     Ok(())
 }
 
-/// One row, one transaction, one connection, again and again.
+/// Measures one-row transactions on one connection.
 async fn commit(url: &str, times: usize) -> Result<Figure> {
     let mut db = PgConnection::connect_with(&options(url)?).await?;
     let mut took = Vec::with_capacity(times);
@@ -77,10 +77,10 @@ async fn commit(url: &str, times: usize) -> Result<Figure> {
     Ok(Figure::new("commit_p50_ms", stats::median(&took), times).with("p95", stats::percentile(&took, 0.95)))
 }
 
-/// How many tasks per second go through `ready` and `task_instance` when nobody decides anything.
+/// Measures the tasks per second that pass through `ready` and `task_instance` without any scheduling decisions.
 async fn claim(url: &str, tasks: usize) -> Result<Figure> {
     let mut figure = Figure::new("claim_batch_per_s", 0.0, tasks).with("batch", BATCH);
-    // Not counted: the first round makes the files grow.
+    // The first round is a warm-up in which the files grow.
     claim_all(url, tasks / 5, 1).await?;
     for connections in CONNECTIONS {
         let per_second = claim_all(url, tasks, connections).await?;
@@ -135,7 +135,7 @@ async fn fill(db: &mut PgConnection, tasks: usize) -> Result<()> {
     Ok(())
 }
 
-/// Ends one batch and claims the next, as the step of a worker does.
+/// Returns the statement that ends one batch and claims the next, like the step of a worker.
 fn statement(leaf: &str) -> String {
     format!(
         "with f as materialized (select * from unnest($1::uuid[], $2::integer[], $3::uuid[]) as f (run, map_index, attempt)),

@@ -1,5 +1,5 @@
-//! What many open pages cost: 500 followers of a live log and of its run, 50 of them so slow that they read nothing, while
-//! chains of tasks run as in the row without them.
+//! The cost of many open pages: 500 followers of a live log and of its run, 50 of which read almost nothing, while
+//! chains run as in the row without followers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -20,7 +20,7 @@ use super::{Bench, Figure, api, latency, pause, stats};
 const FOLLOWERS: usize = 500;
 const SLOW: usize = 50;
 const OF_ONE_USER: usize = 50;
-/// Pages that somebody opens meanwhile.
+/// Number of page requests that are measured meanwhile.
 const PAGES: usize = 40;
 
 #[derive(Default)]
@@ -55,7 +55,7 @@ pub(crate) fn measure(bench: &mut Bench) -> Result<Vec<Figure>> {
     let heard = Arc::new(FollowerCounters::default());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let mut followers = JoinSet::new();
-    // A user may have so many streams at a time.
+    // The number of streams per user is limited.
     let people = (0..FOLLOWERS / OF_ONE_USER).map(|number| person(bench, number)).collect::<Result<Vec<_>>>()?;
     for number in 0..FOLLOWERS {
         let path = if number % 2 == 0 { log.clone() } else { format!("{run}/events") };
@@ -85,12 +85,12 @@ pub(crate) fn measure(bench: &mut Bench) -> Result<Vec<Figure>> {
             .with("without_followers_ms", alone)
             .with("events_heard", lines)
             .with("home_p95_ms", stats::percentile(&took, 0.95)),
-        // All roles are in this process: web alone has less.
+        // All roles run in this process; the web role alone needs less memory.
         Figure::new("followers500_rss_mb", peak, 1).with("mb_read", heard.bytes.load(Ordering::Relaxed) / 1_000_000),
     ])
 }
 
-/// Creates a viewer and logs in; the session cookie.
+/// Creates a viewer, logs in and returns the session cookie.
 fn person(bench: &mut Bench, number: usize) -> Result<String> {
     let name = format!("follower{number}");
     let words = ["users", "create", "-u", &name, "-r", "viewer", "--use-random-password"];
@@ -100,7 +100,7 @@ fn person(bench: &mut Bench, number: usize) -> Result<String> {
     Ok(Browser::log_in_as(&name, &bench.running()?.url, password.trim())?.cookie().to_owned())
 }
 
-/// A stream that is read as it comes, or hardly at all.
+/// Reads an event stream, immediately or very slowly.
 async fn follow(host: &str, path: &str, cookie: &str, slow: bool, heard: &FollowerCounters) -> Result<()> {
     let mut stream = TcpStream::connect(host).await?;
     let head = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\ncookie: {cookie}\r\naccept: text/event-stream\r\n\r\n");

@@ -1,5 +1,5 @@
-//! HTTP as a browser speaks it, and no more of it than is measured: one connection, a session in a cookie, bytes as they
-//! came over the wire.
+//! A minimal HTTP client that behaves like a browser: one connection, a session cookie, and the size of responses as
+//! sent over the wire.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -11,20 +11,20 @@ use crate::clock;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A browser that is logged in.
+/// A logged-in browser.
 pub(crate) struct Browser {
     stream: BufReader<TcpStream>,
     host: String,
     cookie: String,
 }
 
-/// An answer, and how long it took until its last byte was there.
+/// A response, and the time until its last byte.
 pub(crate) struct Page {
     pub(crate) status: u16,
-    /// As they were sent: packed.
+    /// Compressed size.
     pub(crate) bytes: usize,
     pub(crate) took_ms: f64,
-    /// As it was sent.
+    /// Compressed body, if the server compressed it.
     pub(crate) body: Vec<u8>,
 }
 
@@ -50,7 +50,7 @@ impl Browser {
         Ok(browser)
     }
 
-    /// The same browser after a while: idle connections are closed.
+    /// Reconnects, because the server closes idle connections.
     pub(crate) fn reconnect(&mut self) -> Result<()> {
         self.stream = connect(&self.host)?;
         Ok(())
@@ -68,7 +68,7 @@ impl Browser {
         self.ask(path, "gzip")
     }
 
-    /// The page as text.
+    /// Returns an uncompressed page as text.
     pub(crate) fn text(&mut self, path: &str) -> Result<String> {
         let page = self.ask(path, "identity")?;
         ensure!(page.status == 200, "{path} was answered with {}", page.status);
@@ -132,7 +132,7 @@ fn connect(host: &str) -> Result<BufReader<TcpStream>> {
     Ok(BufReader::new(stream))
 }
 
-/// The part of a text between two others.
+/// Returns the part of a text between two markers.
 pub(crate) fn between<'a>(text: &'a str, before: &str, after: &str) -> Result<&'a str> {
     let Some((_, rest)) = text.split_once(before) else { bail!("there is no `{before}`") };
     Ok(rest.split(after).next().unwrap_or_default())

@@ -1,7 +1,7 @@
-//! What orch costs while nothing is to be done: 200 DAGs, half of them scheduled, all roles in one process.
+//! The cost of an idle installation: 200 DAGs, half of them scheduled, all roles in one process.
 //!
-//! Statements are counted in the server's log, which is told to hold them all for the time: transactions as
-//! `pg_stat_database` counts them hold those of autovacuum too and hide what one transaction sends.
+//! Statements are counted in the server's log, which holds all of them during the measurement. Transactions in
+//! `pg_stat_database` include those of autovacuum and hide the number of statements in each transaction.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use crate::dags::Beside;
 use crate::measure::server::{DataDir, Server};
 
 const IDLE_DAGS: u32 = 200;
-/// Statements of which a reader hears.
+/// Number of most frequent statements to report.
 const TOLD: usize = 5;
 
 pub(crate) fn measure(bench: &mut Bench) -> Result<Vec<Figure>> {
@@ -33,17 +33,17 @@ pub(crate) fn measure(bench: &mut Bench) -> Result<Vec<Figure>> {
     ])
 }
 
-/// What an installation costs while nothing is asked of it.
+/// Resource usage of an idle installation.
 #[derive(Debug)]
 pub struct IdleUsage {
     pub rss_mb: f64,
-    /// Of one core.
+    /// Percent of one core.
     pub cpu_percent: f64,
     pub postgres_cpu_percent: f64,
     pub statements_per_min: f64,
 }
 
-/// Looks on for so many seconds, after so many in which the installation comes to rest.
+/// Waits `settle` seconds, then measures for `seconds` seconds.
 pub fn stand_still(data: &DataDir, server: &Server, settle: u64, seconds: u64) -> Result<IdleUsage> {
     let log_file = data.data().join("postgres.log");
     pause::pause(Duration::from_secs(settle))?;
@@ -76,7 +76,7 @@ pub fn stand_still(data: &DataDir, server: &Server, settle: u64, seconds: u64) -
     })
 }
 
-/// Tells the server to log every statement, or not any more.
+/// Enables or disables the logging of all statements in the server.
 fn log_statements(database_url: &str, all: bool) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {

@@ -1,7 +1,7 @@
-//! How long it takes: chains, a fan, many small runs, from the trigger to the first instruction of a body.
+//! Latencies of chains, a fan and many small runs, from the trigger to the first instruction of a task function.
 //!
-//! A total is from before the request is written until the last body has ended, a gap from the last instruction of a
-//! body to the first of the next one. Each row runs once before it is measured.
+//! A total is measured from before the request is written until the last task function has ended, a gap from the last
+//! instruction of a task function to the first of the next one. Each row has one warm-up run.
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
@@ -47,7 +47,7 @@ pub(crate) fn chain100(bench: &mut Bench) -> Result<Vec<Figure>> {
     Ok(vec![figure("chain100_gap_p50_ms", &p50), figure("chain100_gap_p95_ms", &p95)])
 }
 
-/// The median gap of each of some runs of a DAG that is a chain of a hundred.
+/// Returns the median gap of each run of a DAG that is a chain of 100 tasks.
 pub(crate) fn chain_gaps(bench: &mut Bench, dag_id: &'static str, repetitions: usize) -> Result<Vec<f64>> {
     let mut p50 = Vec::new();
     for number in 0..=repetitions {
@@ -59,7 +59,7 @@ pub(crate) fn chain_gaps(bench: &mut Bench, dag_id: &'static str, repetitions: u
     Ok(p50)
 }
 
-/// The chain again, beside the one whose tasks take a slot of a pool: each of them parks and is let in.
+/// Measures the chain beside a chain whose tasks take a slot of a pool: each of them is parked and then admitted.
 pub(crate) fn gated_chain(bench: &mut Bench) -> Result<Vec<Figure>> {
     let repetitions = bench.times(15, 5);
     bench.running()?.api.make_pool(POOL, POOL_SLOTS)?;
@@ -68,7 +68,8 @@ pub(crate) fn gated_chain(bench: &mut Bench) -> Result<Vec<Figure>> {
     Ok(vec![Figure::new("gated_chain_gap_p50_ms", gated, repetitions).with("without_pool_ms", plain)])
 }
 
-/// From the end of a body that updates an asset to the first instruction of the run that waited for it.
+/// Measures the time from the end of a task function that updates an asset to the first instruction of the triggered
+/// run.
 pub(crate) fn asset_to_start(bench: &mut Bench) -> Result<Vec<Figure>> {
     let repetitions = bench.times(50, 15);
     let server = bench.running()?;
@@ -82,7 +83,7 @@ pub(crate) fn asset_to_start(bench: &mut Bench) -> Result<Vec<Figure>> {
     let of = |task: &str| notes.iter().filter(|note| note.task_id == task).collect::<Vec<_>>();
     let (updated, followed) = (of("update"), of("follow"));
     ensure!(updated.len() == followed.len(), "{} updates, {} runs followed", updated.len(), followed.len());
-    // The first one meets a scheduler that has seen no version of the DAG.
+    // In the first run, the scheduler has not yet loaded the version of the DAG.
     let pairs = updated.iter().zip(&followed).skip(1);
     let took: Vec<f64> = pairs.map(|(update, follow)| clock::millis_between(update.end, follow.start)).collect();
     let figure = Figure::new("asset_to_start_p50_ms", stats::median(&took), repetitions);
@@ -181,7 +182,7 @@ fn totals(
     Ok(totals)
 }
 
-/// One run alone on the machine: when it was asked for, and its bodies in the order of their starts.
+/// Runs a DAG alone on the machine. Returns the time of the request and the notes in the order of their starts.
 fn run_undisturbed(bench: &mut Bench, dag_id: &'static str, tasks: usize, quiet_ms: u64) -> Result<(u64, Vec<Note>)> {
     let (asked, run) = bench.running()?.trigger_until_ended(dag_id, &json!({}), quiet_ms)?;
     let mut notes = dump(bench)?.notes;

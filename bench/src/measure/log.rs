@@ -1,20 +1,20 @@
-//! Log files of the installation: their ends for people, and the statements the server was asked to log.
+//! Reads log files of the installation: their last lines for error messages, and the logged statements.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// What a failed start says in the end.
+/// Returns the last lines of a file.
 pub(crate) fn tail(path: &Path, lines: usize) -> String {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let all: Vec<&str> = text.lines().collect();
     all[all.len().saturating_sub(lines)..].join("\n")
 }
 
-/// The statements in a part of the server's log, each with how often it was sent.
+/// Counts the statements in a part of the server's log.
 pub(crate) fn statements(log: &str) -> BTreeMap<String, usize> {
     let mut found = BTreeMap::new();
     for line in log.lines() {
-        // `LOG:  statement: select 1` or `LOG:  execute sqlx_s_7: select 1`; further lines of a text are indented.
+        // `LOG:  statement: select 1` or `LOG:  execute sqlx_s_7: select 1`; continuation lines are indented.
         let Some((_, message)) = line.split_once("LOG:  ") else { continue };
         let text = message.strip_prefix("statement: ").or_else(|| {
             let (_, text) = message.strip_prefix("execute ")?.split_once(": ")?;

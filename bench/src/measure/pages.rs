@@ -1,5 +1,5 @@
-//! How long pages take in a large installation: a million task instances, 2,000 DAGs, one map of 100,000 elements. Each page
-//! is asked for over HTTP with a session, as a browser does, and measured until its last byte.
+//! Response times of pages in a large installation: a million task instances, 2,000 DAGs, one map of 100,000 elements.
+//! Each page is requested over HTTP with a session, as a browser does, and measured until its last byte.
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
@@ -10,7 +10,7 @@ use super::server::{PASSWORD, Server};
 use super::{Bench, Figure, api, stats};
 use crate::dags::Beside;
 
-/// Name and address; what stands in braces is filled in. A page that does not exist yet in this version is left out.
+/// Name and path; placeholders are in braces. Pages that do not exist in this version are skipped.
 const PAGES: &[(&str, &str)] = &[
     ("home", "/"),
     ("dags", "/dags"),
@@ -31,7 +31,6 @@ const PAGES: &[(&str, &str)] = &[
     ("large dag grid", "/dags/fan1000"),
     ("large dag graph", "/dags/fan1000/graph"),
     ("wide dag grid", "/dags/map"),
-    // The page of a run is its tasks over time.
     ("wide run", "/dags/map/runs/{wide}"),
     ("wide run, tasks", "/dags/map/runs/{wide}/tasks"),
     ("wide run, one task", "/dags/map/runs/{wide}?task=element"),
@@ -121,7 +120,7 @@ pub(crate) fn measure(bench: &mut Bench) -> Result<Vec<Figure>> {
     Ok(vec![p95.with("pages", all), size])
 }
 
-/// The run with the wide map, and the rest of the installation.
+/// Prepares the installation. Returns the id of the run with the wide map, and the seeded data.
 fn prepare(server: &Server, quick: bool) -> Result<(String, Seeded)> {
     server.trigger_until_ended("idle_000", &json!({}), 100)?;
     server.trigger_until_ended("fan1000", &json!({}), 200)?;

@@ -1,5 +1,5 @@
-//! Waiting. The driver has no events of orch to wait for: it sees what any client sees, so it looks again and again.
-//! Ctrl-C ends every wait, so that the installation is stopped and its folder removed.
+//! Waiting. The driver receives no events from orch, so it polls like any client. Ctrl-C ends every wait, so that the
+//! installation is stopped and its folder removed.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-/// Longer waits are made of pieces of this length.
+/// Longer waits are split into pieces of this length, to notice Ctrl-C.
 const PIECE: Duration = Duration::from_millis(100);
 
-/// From now on Ctrl-C and SIGTERM are noted instead of ending this process.
+/// Records Ctrl-C and SIGTERM from now on instead of ending this process.
 pub fn listen() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name("signals".into()).spawn(move || {
@@ -29,7 +29,7 @@ pub fn interrupted() -> bool {
     INTERRUPTED.load(Ordering::Relaxed)
 }
 
-/// Waits, unless interrupted.
+/// Waits, or fails when interrupted.
 pub fn pause(time: Duration) -> Result<()> {
     let until = Instant::now() + time;
     loop {
@@ -45,7 +45,7 @@ pub fn pause(time: Duration) -> Result<()> {
     }
 }
 
-/// Asks every `interval` until there is an answer.
+/// Polls every `interval` until `ask` returns a value.
 pub fn until<T>(
     what: &str,
     interval: Duration,

@@ -1,14 +1,13 @@
-//! What the operating system knows of a process and its children, Postgres left out. From `/proc`: Linux only.
+//! Memory and CPU time of a process and its children, with Postgres counted separately. Reads `/proc`, so Linux only.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-/// In which `/proc` counts time, on every Linux that orch runs on.
+/// Unit of times in `/proc`; the same on every Linux that orch supports.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// The processes of an installation.
 #[derive(Debug)]
 pub struct Processes {
     orch: Vec<u32>,
@@ -16,13 +15,13 @@ pub struct Processes {
 }
 
 impl Processes {
-    /// A process and everything it started.
+    /// Finds a process and all its descendants.
     pub fn of(pid: u32) -> Result<Self> {
         let mut children: BTreeMap<u32, Vec<(u32, String)>> = BTreeMap::new();
         let entries = Path::new("/proc").read_dir().context("this row needs /proc")?;
         for entry in entries.flatten() {
             let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-            // Gone meanwhile: then it is no part of what stands still.
+            // The process has ended meanwhile, so it does not belong to the idle installation.
             let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
             if let Some((name, parent)) = name_and_parent(&stat) {
                 children.entry(parent).or_default().push((pid, name.to_owned()));
@@ -40,29 +39,29 @@ impl Processes {
         Ok(found)
     }
 
-    /// Memory in use by orch itself.
+    /// Returns the resident memory of orch without Postgres.
     pub fn rss_mb(&self) -> Result<f64> {
         self.orch.iter().map(|pid| status_mb(*pid, "VmRSS:")).sum()
     }
 
-    /// The most memory that was in use since the last [`forget_peak`].
+    /// Returns the peak resident memory of orch since the last [`forget_peak`].
     pub fn peak_mb(&self) -> Result<f64> {
         self.orch.iter().map(|pid| status_mb(*pid, "VmHWM:")).sum()
     }
 
-    /// Time on a processor so far: of orch, of Postgres.
+    /// Returns the CPU time so far, of orch and of Postgres.
     pub fn cpu_seconds(&self) -> (f64, f64) {
         let sum = |pids: &[u32]| pids.iter().map(|pid| cpu_seconds(*pid)).sum::<f64>();
         (sum(&self.orch), sum(&self.postgres))
     }
 }
 
-/// The most memory that one process had, without its children.
+/// Returns the peak resident memory of one process, without its children.
 pub fn peak_of(pid: u32) -> Result<f64> {
     status_mb(pid, "VmHWM:")
 }
 
-/// The peak is counted from now on.
+/// Resets the peak resident memory of a process.
 pub fn forget_peak(pid: u32) -> Result<()> {
     let path = format!("/proc/{pid}/clear_refs");
     std::fs::write(&path, "5").with_context(|| format!("cannot write `{path}`"))
@@ -85,11 +84,11 @@ fn status_mb(pid: u32, field: &str) -> Result<f64> {
     Ok(kilobytes / 1024.0)
 }
 
-/// Of all threads, also those that ended: `schedstat` is finer and forgets them.
+/// Returns the CPU time of all threads. `schedstat` is more precise but does not count threads that have ended.
 fn cpu_seconds(pid: u32) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    // User and system time, the 14th and 15th word of the file.
+    // User and system time: fields 14 and 15 of the file.
     let ticks = after_name.split_whitespace().skip(11).take(2).filter_map(|word| word.parse::<u32>().ok());
     f64::from(ticks.sum::<u32>()) / TICKS_PER_SECOND
 }

@@ -1,5 +1,5 @@
-//! How fast a long queue of runs drains: 50,000 runs of a DAG with one task, of which 16 may run at a time. What it costs
-//! to begin one must not grow with those that wait behind it.
+//! How fast a long queue of runs drains: 50,000 runs of a DAG with one task, of which 16 may run at a time. The cost of
+//! starting a run must not grow with the number of queued runs.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ const RUNS: usize = 50_000;
 const RUNS_QUICK: usize = 10_000;
 const PATIENCE: Duration = Duration::from_mins(10);
 
-/// Copies of a run that really ran; what it is when it begins is written then.
+/// Inserts queued copies of a run that was really executed; its remaining rows are written when it starts.
 const QUEUE: &str = "insert into dag_run (id, version, ledger_format, state, run_type, ledger, counters, dag_id, run_id,
     run_after, triggered_by)
   select overlay(uuid_of_moment(now())::text placing lpad(to_hex(n), 12, '0') from 25)::uuid, r.version, r.ledger_format,
@@ -43,7 +43,7 @@ pub(crate) fn measure(bench: &mut Bench) -> Result<Vec<Figure>> {
     Ok(vec![figure.with("runs", runs).with("seconds", seconds)])
 }
 
-/// All at once, and none of them before.
+/// Inserts all runs in one transaction, so that none of them starts earlier.
 async fn queue(db: &mut PgConnection, runs: usize) -> Result<()> {
     sqlx::query("set statement_timeout = 0").execute(&mut *db).await?;
     let mut tx = db.begin().await?;

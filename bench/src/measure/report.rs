@@ -1,5 +1,5 @@
-//! The table on stdout and the file beside it. A figure replaces the one of the same name; what was not measured now
-//! stays as it was.
+//! Prints the table and merges the results into a file. A new value replaces the one of the same name; other rows are
+//! kept.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -13,18 +13,18 @@ use super::Figure;
 use super::settings::Settings;
 use super::targets::{Better, Ceiling, SLOW_COMMIT_MS, Target, Verdict};
 
-/// A figure as `results.json` holds it.
+/// A row of `results.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Row {
     name: String,
     value: f64,
     unit: String,
-    /// Latencies in one-row commits, throughput as a share of what bare SQL does; from the same run.
+    /// Latency in one-row commits, or throughput as a share of bare SQL, both measured in the same run.
     ratio: Option<f64>,
     settings: serde_json::Map<String, Value>,
 }
 
-/// Prints the table and says whether every promise is kept.
+/// Prints the table. Returns true if all targets are met.
 pub(crate) fn print(targets: &[Target], figures: &[Figure]) -> Result<bool> {
     let commit = value_of(figures, "commit_p50_ms");
     let mut kept = true;
@@ -69,7 +69,7 @@ pub(crate) fn print(targets: &[Target], figures: &[Figure]) -> Result<bool> {
     Ok(kept)
 }
 
-/// Merges the figures into a file.
+/// Merges the results into a file.
 pub(crate) fn write(targets: &[Target], path: &Path, figures: &[Figure], settings: &Settings) -> Result<()> {
     let mut rows: Vec<Row> = match std::fs::read(path) {
         Ok(content) => serde_json::from_slice(&content).with_context(|| format!("`{}` is damaged", path.display()))?,
@@ -120,7 +120,7 @@ fn value_of(figures: &[Figure], name: &str) -> Option<f64> {
     figures.iter().find(|figure| figure.name == name).map(|figure| figure.value)
 }
 
-/// Four digits say all there is to say.
+/// Rounds to four significant digits.
 fn round(value: f64) -> f64 {
     let digits = 3 - value.abs().max(1e-9).log10().floor() as i32;
     let factor = 10f64.powi(digits);

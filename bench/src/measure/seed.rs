@@ -1,17 +1,17 @@
-//! A large installation, made by SQL out of runs that really ran: 2,000 DAGs, a million task instances over five weeks,
-//! failures with their causes, logs, assets with events and checks, backfills, alerts, questions.
+//! Creates a large installation by copying really executed runs in SQL: 2,000 DAGs, a million task instances over five
+//! weeks, failures with their causes, logs, assets with events and checks, backfills, alerts, approvals.
 
 use anyhow::{Result, ensure};
 use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 
-/// Each a chain of five tasks.
+/// Number of DAGs, each a chain of five tasks.
 pub(crate) const DAGS: u32 = 2_000;
-/// Of each DAG: with the wide map a million instances.
+/// Number of runs per DAG. Together with the wide map, this makes a million instances.
 const RUNS: i32 = 90;
 const RUNS_QUICK: i32 = 9;
 
-/// What the pages are asked about.
+/// Ids that the measured pages need.
 #[derive(Debug)]
 pub(crate) struct Seeded {
     pub(crate) instances: i64,
@@ -19,19 +19,19 @@ pub(crate) struct Seeded {
     pub(crate) failed_run_id: String,
     pub(crate) asset: i32,
     pub(crate) backfill: i32,
-    /// A question that is open.
+    /// Id of an open approval.
     pub(crate) approval: String,
 }
 
-/// A uuid of version 7 of a moment, as orch makes them.
+/// Returns a version 7 UUID for a timestamp, in orch's format.
 const FUNCTIONS: &str =
     "create or replace function pg_temp.uuid_at(moment timestamptz) returns uuid language sql volatile as $$
     select (left(uuid_of_moment(moment)::text, 14) || '7' || substr(r, 1, 3) || '-8' || substr(r, 4, 3) || '-'
         || substr(r, 7, 12))::uuid from (select md5(random()::text || clock_timestamp()::text) as r) made $$";
 
-/// A run of each idle DAG every eight hours; one in twenty failed at its fourth task, the first task of some took two
-/// tries. No worker executes runs that are in flight: pages show them as they are. Rows are written in the order of time,
-/// as schedulers write them.
+/// Inserts a run of each idle DAG every eight hours. One in twenty failed at its fourth task, and the first task of
+/// some took two attempts. No worker executes runs that are in flight, so pages show them unchanged. Rows are inserted
+/// in chronological order, as schedulers do.
 const RUNS_SQL: &str = "insert into dag_run (id, rev, version, ledger_format, state, run_type, ledger, counters, dag_id,
     run_id, logical_date, interval_start, interval_end, run_after, created_at, started_at, ended_at, triggered_by)
   select pg_temp.uuid_at(at), 5, d.version, t.ledger_format,
@@ -63,7 +63,7 @@ const FAILURES_SQL: &str = "insert into failure (run, attempt, lease_no, kind, c
   select t.run, t.attempt, 1, 'fatal', array['the source is empty', 'no file of that day']
   from task_instance t where t.state = 'failed' on conflict do nothing";
 
-/// A log of eight megabytes for one instance, and a short one for each that failed.
+/// Inserts a log of 8 MB for one instance, and a short one for each failed instance.
 const LOGS_SQL: &str = "insert into log_chunk (run, attempt, lease_no, seq, lines, body)
   select t.run, t.attempt, 1, seq, 400, string_agg(json_build_object('timestamp', '2026-11-20T05:37:52.004Z',
     'level', case when line % 97 = 0 then 'warning' else 'info' end, 'logger', 'task',
@@ -84,7 +84,7 @@ const AUDIT_SQL: &str = "insert into audit (at, actor, event, dag_id, run_id, ex
     'idle_' || lpad((n % 2000)::text, 3, '0'), 'manual__' || n, '{\"from\":\"127.0.0.1\"}'
   from generate_series(1, 50000) as n";
 
-/// A thousand tables in lines of ten: each DAG reads one and writes the next.
+/// Inserts a thousand tables in chains of ten: each DAG reads one and writes the next.
 const ASSETS_SQL: &str = "insert into asset (uri, name, last_event_at)
   select 'lake://bench/table_' || n, 'table_' || n, now() from generate_series(0, 999) as n on conflict do nothing";
 
@@ -96,7 +96,7 @@ const ASSET_USES_SQL: &str = "insert into asset_use (dag_id, role, task_id, asse
   where u.next = 0 or d.n % 10 < 9
   on conflict do nothing";
 
-/// They were given to who waits for them: schedulers have nothing to do.
+/// Inserts events that are already distributed, so that schedulers have nothing to do.
 const ASSET_EVENTS_SQL: &str = "insert into asset_event (asset, uri, rows, source_run, source_dag_id, source_run_id,
     source_task_id, at, distributed)
   select a.id, a.uri, 1000 + abs(hashtext(r.run_id)) % 1000, r.id, r.dag_id, r.run_id, u.task_id, r.ended_at, true
@@ -120,7 +120,7 @@ const CHECKS_SQL: &str =
     as outcome) c
   where r.run_type = 'scheduled' and r.state = 'success' and r.run_after > now() - interval '1 week'";
 
-/// Of every fourth DAG one, over all dates that it has: they are over.
+/// Inserts a finished backfill over all dates for every fourth DAG.
 const BACKFILLS_SQL: &str =
     "insert into backfill (dag_id, from_date, to_date, run_backwards, reprocess, max_active_runs,
     latest, created_by, completed_at)
@@ -144,7 +144,7 @@ const ALERTS_SQL: &str =
     case when abs(hashtext(r.run_id || r.dag_id)) % 10 = 0 then 'failed' else 'sent' end, 1, r.ended_at, r.ended_at
   from dag_run r where r.run_type = 'scheduled' and r.state = 'failed' on conflict do nothing";
 
-/// Five thousand that were answered, and five hundred that wait for people.
+/// Inserts 5,000 answered approvals and 500 open ones.
 const ANSWERED_SQL: &str = "insert into approval (attempt, run, task_id, map_index, try_no, question, asked_at, ended_at,
     given, given_by)
   select t.attempt, t.run, 'step_002', -1, 1, '{\"subject\":\"May it go on?\",\"options\":[\"Approve\",\"Reject\"]}',

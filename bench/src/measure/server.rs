@@ -1,4 +1,4 @@
-//! The installation under test: a temporary data folder and this binary in it as `standalone`.
+//! The installation under test: a temporary data folder with this binary running in it as `standalone`.
 
 use std::fs::File;
 use std::net::TcpListener;
@@ -19,16 +19,16 @@ use crate::bodies::{Dump, FOLDER_VARIABLE};
 use crate::clock;
 use crate::dags::{BESIDE_VARIABLE, Beside};
 
-/// Of an installation that nobody else reaches and that lives for minutes.
+/// Password of an installation that only this machine can reach and that lives for minutes.
 pub(crate) const PASSWORD: &str = "orch-bench-0123456789";
-/// The first start makes a cluster; on a slow disk that takes a while.
+/// Timeout for a start. The first start creates a cluster, which is slow on a slow disk.
 const START_PATIENCE: Duration = Duration::from_mins(1);
 const STOP_PATIENCE: Duration = Duration::from_mins(1);
 const HEALTH_INTERVAL: Duration = Duration::from_millis(2);
-/// `/var/tmp` is kept over a restart, so it is on a disk; `/tmp` often is not, and a commit there costs nothing.
+/// `/var/tmp` survives a reboot, so it is on a disk. `/tmp` is often in memory, where a commit costs nothing.
 const DATA_ROOT: &str = "/var/tmp";
 
-/// A data folder that is removed in the end.
+/// A data folder that is removed on drop.
 #[derive(Debug)]
 pub struct DataDir {
     folder: TempDir,
@@ -49,7 +49,7 @@ impl DataDir {
         Ok(data)
     }
 
-    /// What `--data-dir` is given.
+    /// Returns the value of `--data-dir`.
     pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
@@ -66,7 +66,7 @@ impl DataDir {
         self.folder.path().join("standalone.log")
     }
 
-    /// This binary as an orch over this folder.
+    /// Returns an orch command of this binary on this data folder.
     pub fn command(&self, words: &[&str]) -> Result<Command> {
         let mut command = Command::new(std::env::current_exe()?);
         #[expect(clippy::disallowed_methods, reason = "names are removed, so that nobody's settings are measured")]
@@ -74,14 +74,13 @@ impl DataDir {
             command.env_remove(name);
         }
         command.args(words).arg("--data-dir").arg(self.data());
-        // One client of the bench is as quick as many people.
+        // One client of the benchmark sends as many requests as many users.
         command.env("ORCH_RATE_LIMIT", "0").env("ORCH_CONNECTIONS_PER_ADDRESS", "2000");
         command.env("ORCH_ADMIN_PASSWORD", PASSWORD).env(FOLDER_VARIABLE, self.dumps()).stdin(Stdio::null());
         Ok(command)
     }
 }
 
-/// A running `orch standalone`.
 #[derive(Debug)]
 pub struct Server {
     child: Child,
@@ -89,7 +88,7 @@ pub struct Server {
     pub(crate) api: Api,
     pub url: String,
     pub database_url: String,
-    /// From the start of the process to the first good answer.
+    /// Time from the start of the process to the first successful response.
     pub healthy_after_ms: f64,
 }
 
@@ -98,7 +97,7 @@ impl Server {
         Server::start_with(data, &[(BESIDE_VARIABLE, &serde_json::to_string(&beside)?)])
     }
 
-    /// With these words in its environment.
+    /// Starts the server with additional environment variables.
     pub fn start_with(data: &DataDir, environment: &[(&str, &str)]) -> Result<Self> {
         let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
         let url = format!("http://127.0.0.1:{port}");
@@ -130,7 +129,7 @@ impl Server {
         self.child.id()
     }
 
-    /// Triggers a run and waits for it; gives the moment before the trigger.
+    /// Triggers a run and waits for it. Returns the time before the trigger.
     pub(crate) fn trigger_until_ended(
         &self,
         dag_id: &'static str,
@@ -143,18 +142,17 @@ impl Server {
         Ok((asked, run))
     }
 
-    /// Triggers a run and waits until it has succeeded.
     pub fn succeed(&self, dag_id: &'static str) -> Result<()> {
         self.trigger_until_ended(dag_id, &json!({}), 1).map(drop)
     }
 
-    /// The same with a conf, as of a moment.
+    /// Triggers a run with a logical date and a conf, and waits until it has succeeded.
     pub fn succeed_at(&self, dag_id: &'static str, date: Option<&str>, conf: &Value) -> Result<()> {
         let run = self.api.trigger_at(dag_id, date, conf)?;
         self.api.wait(&run, Duration::from_millis(1), Duration::from_mins(5))
     }
 
-    /// What bodies noted since the last dump.
+    /// Returns the notes of the task functions since the last dump.
     pub(crate) fn dump(&self, number: &mut u32) -> Result<Dump> {
         *number += 1;
         let file = format!("dump_{number}");
@@ -165,7 +163,7 @@ impl Server {
         Ok(serde_json::from_slice(&content)?)
     }
 
-    /// Stops it as a person would and waits for its end.
+    /// Stops the server with SIGTERM and waits until it has exited.
     pub fn stop(mut self) -> Result<()> {
         kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGTERM)?;
         let status = pause::until("waiting for `standalone` to stop", Duration::from_millis(5), STOP_PATIENCE, || {
@@ -184,14 +182,15 @@ impl Drop for Server {
     }
 }
 
-/// What `standalone.json` says once everything is up; it answers before its DAGs are registered.
+/// Reads the database URL from `standalone.json`, which is written when everything is running. The server responds
+/// before its DAGs are registered.
 fn database_url(data_dir: &Path, pid: u32) -> Option<String> {
     let file = std::fs::read(data_dir.join("standalone.json")).ok()?;
     let said: Value = serde_json::from_slice(&file).ok()?;
     (said["pid"] == pid).then(|| said["url"].as_str().map(ToOwned::to_owned))?
 }
 
-/// A child that does not outlive a failure to start it.
+/// Stops the child on drop if the start fails.
 struct Reaped(Option<Child>);
 
 impl Reaped {
@@ -212,7 +211,7 @@ impl Drop for Reaped {
     }
 }
 
-/// Asks a child to stop and waits for it: a killed one would leave its Postgres to be stopped by its watchdog.
+/// Stops a child with SIGTERM and waits for it. After SIGKILL, only the watchdog would stop its Postgres.
 fn end(child: &mut Child) {
     if child.try_wait().is_ok_and(|ended| ended.is_some()) {
         return;

@@ -1,4 +1,4 @@
-//! Under which circumstances the figures came to be: kept beside each of them.
+//! The environment of a measurement, stored with each result.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -33,7 +33,7 @@ pub(crate) fn of_machine(data: &DataDir, quick: bool) -> Settings {
     ])
 }
 
-/// What the server says of itself.
+/// Reads the version and settings of the server.
 pub(crate) fn of_server(server: &Server) -> Result<Settings> {
     let words = ["server_version", "fsync", "synchronous_commit", "full_page_writes", "shared_buffers"];
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -49,7 +49,7 @@ pub(crate) fn of_server(server: &Server) -> Result<Settings> {
     })
 }
 
-/// Processes that wanted to run during the last minute.
+/// Returns the load average of the last minute.
 fn load() -> f64 {
     let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or(0.0)
@@ -61,7 +61,7 @@ fn cpu_model() -> String {
     model.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.trim().to_owned())
 }
 
-/// The commit that was built, marked when files differ from it.
+/// Returns the commit of the build, marked with `+` if files differ from it.
 fn revision() -> String {
     let git = |arguments: &[&str]| {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
@@ -69,12 +69,12 @@ fn revision() -> String {
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
     let Some(revision) = git(&["rev-parse", "--short", "HEAD"]) else { return "unknown".into() };
-    // The figures themselves are in a file of the repository.
+    // The results are in a file of the repository, which always changes.
     let changed = git(&["status", "--porcelain", "--untracked-files=no", "--", ":!bench/results.json"]);
     if changed.is_some_and(|files| !files.is_empty()) { format!("{revision}+") } else { revision }
 }
 
-/// Whether a commit reaches a disk at all.
+/// Returns the type of the file system, which shows if commits reach a disk.
 fn filesystem(data: &DataDir) -> String {
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let folder = data.root().canonicalize().unwrap_or_else(|_| data.root().to_owned());

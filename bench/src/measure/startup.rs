@@ -1,4 +1,4 @@
-//! From the start of the process to the first good answer, on a cluster that exists.
+//! Time from the start of the process to the first successful response, on an existing cluster.
 
 use anyhow::Result;
 

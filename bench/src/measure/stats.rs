@@ -1,6 +1,6 @@
 //! Percentiles of small samples.
 
-/// The value below which a share of the sample lies (nearest rank). Zero of nothing.
+/// Returns a percentile of the sample (nearest rank), or 0 if it is empty.
 pub fn percentile(sample: &[f64], share: f64) -> f64 {
     let mut sorted = sample.to_vec();
     sorted.sort_by(f64::total_cmp);

@@ -1,15 +1,14 @@
-//! What is promised: every row with its unit, the figure that must be met and the one that is aimed at.
+//! The targets: every row with its unit, the value that it must meet and the value that it aims at.
 
-/// A row of the table.
 #[derive(Debug, Clone, Copy)]
 pub struct Target {
     pub name: &'static str,
     pub unit: &'static str,
     pub better: Better,
-    /// Must be met, or the bench fails.
+    /// The benchmark fails if this value is not met.
     pub must: Option<f64>,
     pub aim: Option<f64>,
-    /// Commits that the figure may cost.
+    /// Limit in commits of the same run.
     pub commits: Commits,
     pub ceiling: Ceiling,
 }
@@ -20,17 +19,17 @@ pub enum Better {
     Higher,
 }
 
-/// How a figure is bound to the time of one commit of the same run.
+/// Limit of a value in one-row commits of the same run.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Commits {
     Free,
-    /// Must hold besides the figure, and instead of it on a slow disk.
+    /// Must hold in addition to the absolute limit, and instead of it on a slow disk.
     Always(f64),
-    /// Must hold instead of the figure on a slow disk.
+    /// Must hold instead of the absolute limit on a slow disk.
     OnSlowDisk(f64),
 }
 
-/// What the ratio of a row is taken of.
+/// Value that the ratio of a row is computed from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ceiling {
     None,
@@ -38,7 +37,7 @@ pub enum Ceiling {
     ClaimBatch,
 }
 
-/// A disk whose one-row commit takes longer is slow.
+/// A disk is slow if a one-row commit takes longer than this.
 pub const SLOW_COMMIT_MS: f64 = 0.25;
 
 const fn latency(name: &'static str, unit: &'static str, must: f64, aim: f64) -> Target {
@@ -55,17 +54,17 @@ const fn rate(name: &'static str, must: Option<f64>, aim: Option<f64>) -> Target
     Target { name, unit, better: Better::Higher, must, aim, commits: Commits::Free, ceiling: Ceiling::ClaimBatch }
 }
 
-/// Time that must not be exceeded, held against nothing but itself.
+/// Returns a maximum time without a ratio.
 pub const fn time(name: &'static str, unit: &'static str, must: f64) -> Target {
     Target { aim: None, ceiling: Ceiling::None, ..latency(name, unit, must, 0.0) }
 }
 
-/// Rows a second, at least.
+/// Returns a minimum number of rows per second.
 pub const fn speed(name: &'static str, must: f64) -> Target {
     Target { ceiling: Ceiling::None, ..rate(name, Some(must), None) }
 }
 
-/// Memory that must not be exceeded.
+/// Returns a maximum memory size.
 pub const fn memory(name: &'static str, must: f64) -> Target {
     size(name, "MB", must, None)
 }
@@ -106,16 +105,16 @@ pub const ENGINE: [Target; 31] = [
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Nothing is promised.
+    /// The row has no target.
     Told,
-    /// What must be is, and what is aimed at too.
+    /// Meets both the required value and the aim.
     Reached,
     Kept,
     Missed,
 }
 
 impl Target {
-    /// Judges a figure; `commit_ms` is that of the same run.
+    /// Judges a value; `commit_ms` is the commit time of the same run.
     pub fn judge(&self, value: f64, commit_ms: Option<f64>) -> Verdict {
         let meets = |limit: f64| match self.better {
             Better::Lower => value <= limit,

@@ -1,5 +1,5 @@
-//! How much: tasks per second over at least ten seconds, what an answer to Prometheus takes, and one very wide map with the memory it
-//! takes.
+//! Throughput: tasks per second over at least ten seconds, the cost of a Prometheus scrape, and the time and memory of
+//! one very wide map.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -13,20 +13,20 @@ use super::{Bench, Figure, pause, stats};
 use crate::bodies::Counted;
 use crate::clock;
 
-/// Keeps an installation busy for a time and says how many tasks that were.
+/// Keeps an installation busy for a time and returns the number of tasks.
 type Load = fn(&Server, Duration) -> Result<u64>;
 
 const WIDE: u32 = 100_000;
 const MAP_ELEMENTS: u32 = 20_000;
-/// Runs under way: enough that one that ends leaves no hole.
+/// Number of concurrent runs: enough to keep the workers busy when one ends.
 const MAPS_AT_ONCE: usize = 3;
-/// Each over a connection of its own: one request after the other would measure the requests.
+/// Number of clients, each with its own connection. Sequential requests would measure the requests instead.
 const CHAIN_CLIENTS: usize = 4;
 const CHAIN_TASKS: u64 = 10;
-/// Chains under way per client, so that the backlog stays bounded.
+/// Maximum number of active chains per client, which bounds the backlog.
 const CHAINS_AT_ONCE: usize = 500;
 const PATIENCE: Duration = Duration::from_mins(2);
-/// As in the guide of monitoring.
+/// Scrape interval from the monitoring guide.
 const SCRAPE_EVERY: Duration = Duration::from_secs(15);
 
 pub(crate) fn map100k(bench: &mut Bench) -> Result<Vec<Figure>> {
@@ -40,7 +40,7 @@ pub(crate) fn map100k(bench: &mut Bench) -> Result<Vec<Figure>> {
         totals.push(sized(bench, WIDE)?);
         peaks.push(Processes::of(pid)?.peak_mb()?);
     }
-    // The worst: memory that is only sometimes needed is needed.
+    // Memory that is needed only sometimes must still be available, so the maximum counts.
     let peak = peaks.iter().copied().fold(0.0, f64::max);
     Ok(vec![
         Figure::new("map100k_total_s", stats::median(&totals), repetitions),
@@ -48,7 +48,7 @@ pub(crate) fn map100k(bench: &mut Bench) -> Result<Vec<Figure>> {
     ])
 }
 
-/// One map of so many elements; seconds from the trigger to the end of the task after it.
+/// Runs one map of `elements` elements. Returns the seconds from the trigger to the end of the task after the map.
 fn sized(bench: &mut Bench, elements: u32) -> Result<f64> {
     let server = bench.running()?;
     let (asked, run) = server.trigger_until_ended("map", &json!({ "elements": elements }), 200)?;
@@ -74,11 +74,11 @@ pub(crate) fn noop(bench: &mut Bench) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
-/// What Prometheus costs: the time on processors that an answer takes, of orch and of Postgres, as a share of what there is until the
-/// next question. Throughput with and without questions cannot tell: two windows without any differ by a fifth.
+/// Measures the CPU time of a scrape in orch and in Postgres, as a share of the CPU time available until the next one.
+/// Comparing throughput with and without scrapes is too noisy: two windows without any scrape differ by a fifth.
 pub(crate) fn metrics(bench: &mut Bench) -> Result<Vec<Figure>> {
     let answers = bench.times(500, 100);
-    // So that there is something to tell of.
+    // Creates the data that the metrics report.
     sustained(bench, maps, Duration::from_secs(5))?;
     let server = bench.running()?;
     server.api.metrics()?;
@@ -101,7 +101,7 @@ fn per_second(counted: &Counted) -> f64 {
     counted.count as f64 / clock::seconds_between(counted.first_start, counted.last_end)
 }
 
-/// Puts load on for a time, waits for the rest of it, and gives what ran. All of it must have run.
+/// Applies load for a time, waits for all remaining tasks and returns their count. Fails if any task did not run.
 fn sustained(bench: &mut Bench, load: Load, time: Duration) -> Result<Counted> {
     bench.running()?;
     let Bench { server, dumps, .. } = bench;
@@ -112,7 +112,7 @@ fn sustained(bench: &mut Bench, load: Load, time: Duration) -> Result<Counted> {
     Ok(counted)
 }
 
-/// Several maps at once, one more whenever one ends.
+/// Keeps several maps running and starts another one whenever one ends.
 fn maps(server: &Server, time: Duration) -> Result<u64> {
     let start = Instant::now();
     let conf = json!({ "elements": MAP_ELEMENTS });
@@ -136,7 +136,7 @@ fn maps(server: &Server, time: Duration) -> Result<u64> {
     Ok(tasks)
 }
 
-/// Short chains, submitted by several clients as fast as they are accepted.
+/// Triggers short chains from several clients as fast as they are accepted.
 fn chains(server: &Server, time: Duration) -> Result<u64> {
     let clients: Vec<_> = (0..CHAIN_CLIENTS).map(|_| server.api.another()).collect();
     let submitted = std::thread::scope(|scope| {

@@ -1,8 +1,8 @@
-//! How late runs come when 200 schedules fire at the same instant: `* * * * *`, everything in one process, on a cluster of
-//! its own, so that no other row has runs in it.
+//! How late runs start when 200 schedules fire at the same instant (`* * * * *`), all roles in one process, on a
+//! separate cluster without runs of other rows.
 //!
-//! Late is a run from the instant at which it was due until the transaction that creates it began, by the database's
-//! clock. When its task was claimed is told besides: by then the run was there for everybody.
+//! Lateness is the time from the instant at which a run was due until the transaction that creates it began, by the
+//! database clock. The time when its task was claimed is reported in addition; by then the run is visible to all.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::dags::Beside;
 
 const DAGS: u32 = 200;
 
-/// A row for each run: created so many milliseconds late, its task claimed so many.
+/// For each run, the delay in milliseconds until it was created and until its task was claimed.
 const LATE: &str = "select (extract(epoch from r.created_at - r.run_after) * 1000)::float8,
     (extract(epoch from t.started_at - r.run_after) * 1000)::float8
   from dag_run r join task_instance t on t.run = r.id
@@ -41,7 +41,7 @@ pub(crate) fn measure(bench: &mut Bench) -> Result<Vec<Figure>> {
     ])
 }
 
-/// Waits for the runs of the next ticks; those of the tick before the start, which are due at once, do not count.
+/// Waits for the runs of the next ticks. Runs of the tick before the start, which are due immediately, do not count.
 fn late(database_url: &str, ticks: usize) -> Result<Vec<(f64, f64)>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut db = runtime.block_on(orch_store::connect::one(database_url, "orch bench"))?;

@@ -1,5 +1,5 @@
-//! How fast the built-in log takes records: 200,000 of them with 100 bytes each, 500 in a transaction, to four partitions; and what
-//! that does to the gap of a chain beside it, at the pace that is promised.
+//! How fast the built-in log accepts records: 200,000 records of 100 bytes, 500 per transaction, in four partitions;
+//! and how the promised rate affects the gap of a chain that runs at the same time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -16,7 +16,7 @@ use super::{Bench, Figure, latency, stats};
 const RECORDS: usize = 200_000;
 const RECORDS_QUICK: usize = 20_000;
 const BATCH: usize = 500;
-/// Records a second, beside a chain.
+/// Records per second while a chain runs.
 const PACE: f64 = 20_000.0;
 const TOPIC: &str = "insert into topic (name, partitions) values ('bench', 4) on conflict do nothing";
 
@@ -53,7 +53,7 @@ async fn append(db: &mut PgConnection) -> Result<()> {
     Ok(())
 }
 
-/// Appends at a pace, on a thread of its own.
+/// Appends records at a fixed rate in a separate thread.
 struct Producer {
     over: Arc<AtomicBool>,
     thread: std::thread::JoinHandle<Result<()>>,
@@ -81,7 +81,7 @@ impl Producer {
         Producer { over, thread, appended, began }
     }
 
-    /// Records a second that it came to.
+    /// Stops the producer and returns the records per second that it achieved.
     fn stop(self) -> Result<f64> {
         let seconds = self.began.elapsed().as_secs_f64();
         self.over.store(true, Ordering::Release);

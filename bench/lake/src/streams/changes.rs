@@ -1,5 +1,6 @@
-//! Changes of a table of Postgres, captured and applied to a table of the lake by streams, without Kafka and Debezium. In a group of their
-//! own: the same rows and changes, read by Debezium into a topic of Kafka, which is the first half of that.
+//! Captures changes of a Postgres table and applies them to a table of the lake, without Kafka and Debezium. A separate
+//! group measures how Debezium reads the same rows and changes into a Kafka topic, which is the first half of that
+//! work.
 
 use super::World;
 use super::debezium::Debezium;
@@ -16,16 +17,16 @@ use sqlx::postgres::PgConnection;
 use sqlx::{Connection as _, Executor as _};
 use std::time::{Duration, Instant};
 
-/// The connection of the database.
+/// Connection id of the database.
 const SOURCE: &str = "shop_db";
 const CAPTURE: &str = "shop";
 const MIRROR: &str = "shop_orders";
-/// A capture whose topic has the rows of the snapshot, and a mirror that reads them there.
+/// A capture that writes the rows of the snapshot to its topic, and a mirror that reads them there.
 const TOLD: &str = "told";
 const MIRROR_OF_TOLD: &str = "told_orders";
-/// Updates of one transaction.
+/// Updates per transaction.
 const A_TRANSACTION: u64 = 1_000;
-/// Of the changes whose delay is measured.
+/// Updates per second while the delay is measured.
 const A_SECOND: u64 = 5_000;
 const TICK: Duration = Duration::from_millis(100);
 const COMMIT: Duration = Duration::from_millis(250);
@@ -44,7 +45,7 @@ pub(crate) fn rows(bench: &mut Bench) -> Result<Vec<Figure>> {
         let told = world.rates(through_the_topic(), rows, rows).await?;
         db.execute("select pg_drop_replication_slot('orch_told')").await?;
         forget_peak(std::process::id())?;
-        // Their one record is the mark.
+        // The first record is the marker of the snapshot.
         let copied = world.rates(by_the_mirror(), 1, rows).await?;
         update(&mut db, rows, changes).await?;
         let changed = world.rates(by_the_mirror(), 1 + changes, changes).await?;
@@ -116,7 +117,7 @@ fn mirror(name: &str, topics: &str) -> Stream {
     stream.mirror(format!("bench.{name}").parse().expect("it is a name"), table, &["id"])
 }
 
-/// Rows of all parts of the table.
+/// Updates rows spread over the whole table.
 async fn update(db: &mut PgConnection, rows: u64, changes: u64) -> Result<()> {
     let sql = "update orders set total = total + 1, note = 'changed ' || id
         where id in (select 1 + (n * ($1 / $3) + $2) % $1 from generate_series(0, $3 - 1) n)";
@@ -129,7 +130,8 @@ async fn update(db: &mut PgConnection, rows: u64, changes: u64) -> Result<()> {
 }
 
 impl World {
-    /// Rows a second into the topic, and from the database into the table of the lake, until a capture and its mirror have read `all`.
+    /// Returns the rows per second into the topic, and from the database into the table of the lake, until a capture
+    /// and its mirror have read `all`.
     async fn rates(&self, streams: [Stream; 2], all: u64, rows: u64) -> Result<(f64, f64)> {
         let [capture, mirror] = streams.each_ref().map(|stream| stream.name().to_owned());
         let running = self.start(streams.to_vec());
@@ -145,7 +147,8 @@ impl World {
         Ok((rate(capture.last_commit_at)?, rate(mirror.last_commit_at)?))
     }
 
-    /// From a commit at the source until the change is in the table, in milliseconds, while changes come all the time.
+    /// Returns the milliseconds from a commit at the source until the change is in the table, under a constant rate of
+    /// changes.
     async fn delays(&self, db: &mut PgConnection, (rows, before): (u64, u64), seconds: u64) -> Result<Vec<f64>> {
         let running = self.start(by_the_mirror().to_vec());
         let a_tick = A_SECOND * TICK.as_millis() as u64 / 1_000;
@@ -163,7 +166,7 @@ impl World {
             tokio::time::sleep(at.saturating_duration_since(Instant::now())).await;
         }
         running.end().await;
-        // The first one waited for the streams to begin.
+        // The first value includes the start of the streams.
         took.remove(0);
         Ok(took)
     }

@@ -1,4 +1,4 @@
-//! Debezium beside: how fast it brings a table of Postgres, and changes of it, into a topic of Kafka.
+//! Debezium for comparison: how fast it copies a Postgres table, and its changes, into a Kafka topic.
 
 use super::LOOK_EVERY;
 use anyhow::{Context as _, Result};
@@ -19,7 +19,7 @@ pub(super) struct Debezium {
 }
 
 impl Debezium {
-    /// A broker, Connect, and a connector that begins with a snapshot.
+    /// Starts a broker, Kafka Connect, and a connector that starts with a snapshot.
     pub(super) async fn start(source: &Connection) -> Result<Debezium> {
         let broker = Kafka::start().await;
         let topics = Connection::from_uri("topics", &format!("kafka://{}", broker.address()))?;
@@ -42,7 +42,7 @@ impl Debezium {
         Ok(Debezium { connect, topics, _broker: broker })
     }
 
-    /// Records a second, from the first one after `before` to the last of so many.
+    /// Returns the records per second, from the first one after `before` to the last of `many`.
     pub(super) async fn rate(&self, before: u64, many: u64) -> Result<f64> {
         self.until(before + 1).await?;
         let start = Instant::now();
@@ -50,7 +50,7 @@ impl Debezium {
         Ok(many as f64 / start.elapsed().as_secs_f64())
     }
 
-    /// The same for changes that come while it is stopped.
+    /// Stops the connector, makes the changes, and measures the records per second after its restart.
     pub(super) async fn catches_up(
         self,
         before: u64,
@@ -70,7 +70,7 @@ impl Debezium {
             if bounds.first().context("it has a partition")?.next >= records as i64 {
                 return Ok(());
             }
-            // A broker tells no end offsets by itself, and reading the records would take time from what is measured.
+            // Brokers do not push end offsets, and reading the records would slow down what is measured.
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }

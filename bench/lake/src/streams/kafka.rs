@@ -1,4 +1,4 @@
-//! From a topic of Kafka to tables of the lake, with the broker beside them on the same machine.
+//! From a Kafka topic to tables of the lake, with the broker on the same machine.
 
 use super::World;
 use crate::peers;
@@ -23,12 +23,12 @@ use std::time::{Duration, Instant};
 
 const TOPIC: &str = "readings";
 const PARTITIONS: i32 = 4;
-/// Records that are handed to the broker at once.
+/// Number of records handed to the broker together.
 const LOT: u64 = 50_000;
-/// Rows of the table that is kept by key.
+/// Number of rows of the table with a key.
 const KEYS: u64 = 1_000_000;
 
-/// As in Rust, without a contract's checks in words of files.
+/// The stream as a YAML file, with the same fields and contract checks as the one in Rust.
 const IN_YAML: &str = "name: of_a_file
 topic: readings
 fields: {id: integer, city: text, celsius: number, at: timestamp}
@@ -47,7 +47,8 @@ pub(crate) fn rows(bench: &mut Bench) -> Result<Vec<Figure>> {
         let kafka = Kafka::start().await;
         let topics = Connection::from_uri("topics", &format!("kafka://{}", kafka.address()))?;
         let world = World::new(url, warehouse, vec![topics.clone()]).await?;
-        // By another process: this one is to have read nothing and written nothing before its memory is looked at.
+        // A separate process fills the topic: this one must not have read or written anything before its memory is
+        // measured.
         let filled =
             Command::new(std::env::current_exe()?).args([FILL, &kafka.address(), &records.to_string()]).status()?;
         ensure!(filled.success(), "the topic is not filled: {filled}");
@@ -75,7 +76,7 @@ pub(crate) fn rows(bench: &mut Bench) -> Result<Vec<Figure>> {
     })
 }
 
-/// The program that this one runs to fill the topic, by this word.
+/// Argument with which this program runs itself to fill the topic.
 pub(crate) const FILL: &str = "fill-topic";
 
 pub(crate) fn fill(address: &str, records: &str) -> ExitCode {
@@ -140,7 +141,7 @@ async fn produce(
     Ok(())
 }
 
-/// Reads and parses, and does nothing else: what there is to be had of this client on this machine.
+/// Only reads and parses records: the upper bound of this client on this machine.
 async fn bare(connection: &Connection, wanted: u64) -> Result<f64> {
     let mut topic = KafkaTopic::open(connection, TOPIC)?;
     let from: Vec<Position> = (0..PARTITIONS).map(|partition| Position { partition, offset: 0 }).collect();
@@ -162,7 +163,7 @@ async fn bare(connection: &Connection, wanted: u64) -> Result<f64> {
 }
 
 impl World {
-    /// New values for keys that are there, in no order.
+    /// Measures updates of existing keys in random order.
     async fn upserts(&self, producer: &KafkaProducer, records: u64) -> Result<f64> {
         const TOPIC: &str = "upserts";
         producer.create_topic(TOPIC, PARTITIONS).await?;
@@ -175,7 +176,7 @@ impl World {
         self.rate(&stream, KEYS + records, records).await
     }
 
-    /// From the moment at which a record is acknowledged until it is in the table, in milliseconds.
+    /// Returns the milliseconds from the acknowledgement of a record until it is in the table.
     async fn freshness(&self, producer: &KafkaProducer, tries: usize) -> Result<Vec<f64>> {
         const TOPIC: &str = "fresh";
         producer.create_topic(TOPIC, PARTITIONS).await?;
@@ -190,7 +191,7 @@ impl World {
             took.push(start.elapsed().as_secs_f64() * 1e3);
         }
         running.end().await;
-        // The first one waited for the stream to begin.
+        // The first value includes the start of the stream.
         took.remove(0);
         Ok(took)
     }

@@ -1,4 +1,5 @@
-//! What streams cost while nothing comes: an installation in which all DAGs and streams are paused, and the same with files of streams.
+//! The cost of idle streams: an installation in which all DAGs and streams are paused, and the same one with stream
+//! files.
 
 use anyhow::{Result, ensure};
 use orch_bench::server::Server;
@@ -8,15 +9,15 @@ use std::time::Duration;
 
 const STREAMS: usize = 20;
 const SETTLE_SECONDS: u64 = 20;
-/// Files are read within a second or two, and streams begin one after the other.
+/// Files are read within two seconds, and streams start one after the other.
 const PATIENCE: Duration = Duration::from_mins(1);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 pub(crate) fn rows(bench: &mut Bench) -> Result<Vec<Figure>> {
     bench.stop()?;
-    // A quiet stream looks at its topic each five minutes.
+    // An idle stream checks its topic every five minutes.
     let seconds = bench.times(600, 30) as u64;
-    // Streams run in the process of a bundle, which this program is, too.
+    // Streams run in the process of a bundle, and this program is also one.
     let bundle = std::env::current_exe()?;
     let server = Server::start_with(bench.data(), &[("ORCH_BUNDLE", &bundle.to_string_lossy())])?;
     let steer = |sql: &'static str| -> Result<i64> {
