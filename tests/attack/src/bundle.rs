@@ -1,5 +1,5 @@
-//! The bundle of the attacked installation: the lake with its catalog, published queries and stream files. It has no DAGs of
-//! its own, so no schedule disturbs a measurement.
+//! The bundle of the attacked installation: the lake with its catalog, published queries and stream files. It has no
+//! DAGs, so no schedule disturbs a measurement.
 
 use orch::{Connection, TaskResult};
 use orch_dags::common::connections::{BUCKETS, LAKE, defaults};

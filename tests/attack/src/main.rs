@@ -1,4 +1,4 @@
-//! The control plane of the attacked installation. It starts the bundle that is beside it.
+//! The control plane of the attacked installation. It starts the bundle binary from its own folder.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! Callers without an identity, who send large bodies and heads slowly to every path that is open to them.
+//! Unauthenticated clients that slowly send large bodies and heads to every path that needs no login.
 
 use crate::client::send;
 use crate::installation::Installation;
@@ -22,11 +22,11 @@ const MAX_RISE_MB: u64 = 64;
 /// The part of a request after its first line and the header `host`.
 #[derive(Debug, Clone, Copy)]
 enum Payload {
-    /// A body with its length.
+    /// A body with a `content-length`.
     Body,
-    /// A body of chunks.
+    /// A chunked body.
     Chunks,
-    /// A head that never ends.
+    /// An endless head.
     Head,
 }
 
@@ -49,7 +49,7 @@ impl Payload {
     }
 }
 
-/// Sends as much as the server reads, and then holds the connection open.
+/// Sends as much as the server reads, then holds the connection open.
 async fn push(address: SocketAddr, first_line: String, payload: Payload) {
     let Ok(mut stream) = TcpStream::connect(address).await else { return };
     let head = format!("{first_line}\r\nhost: localhost\r\n{}", payload.head());
@@ -69,7 +69,7 @@ async fn push(address: SocketAddr, first_line: String, payload: Payload) {
     }
 }
 
-/// Method and path of each route that needs no login.
+/// Returns the method and path of each route that needs no login.
 fn open_paths() -> BTreeSet<(String, String)> {
     let open = rules().into_iter().filter(|rule| rule.access == Access::Open);
     let paths = open.flat_map(|rule| {
@@ -93,7 +93,7 @@ async fn anonymous_callers_cost_little_memory_on_every_open_path() {
     let (address, processes) = (installation.address, installation.processes());
     let paths = open_paths();
     assert!(paths.len() > 15 && paths.iter().all(|(_, path)| !path.contains('{')), "{paths:?}");
-    // The first request to a path loads and caches what later ones use.
+    // Warm-up: the first request to a path loads and caches what later requests use.
     for (method, path) in &paths {
         send(address, format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").as_bytes())
             .await

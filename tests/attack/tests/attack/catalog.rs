@@ -1,4 +1,4 @@
-//! Clients of the catalog, who name files outside of the warehouse, and roles on its routes.
+//! Attacks on the catalog: clients that name files outside of the warehouse, and the role that each route requires.
 
 use crate::client::{JSON, Login, Reply};
 use crate::installation::Installation;
@@ -8,12 +8,12 @@ use std::fs::{self, File, FileTimes};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-/// Each route of the catalog with the lowest role that it serves.
+/// Each route of the catalog with the lowest role that may use it.
 const RIGHTS: &str = include_str!("catalog_rights.txt");
 const SECRET: &str = "canary-7d02aa";
-/// Folders of the test beside the warehouse `data/lake`.
+/// Folders that the test creates beside the warehouse `data/lake`.
 const OUTSIDE: [&str; 3] = ["outside", "data/outside", "data/lake-evil"];
-/// Names of namespaces, tables and views as parts of a path.
+/// Hostile names of namespaces, tables and views.
 const NAMES: [&str; 7] = [
     "..",
     "%2e%2e",
@@ -29,7 +29,7 @@ struct Canaries {
     home: PathBuf,
     before: BTreeMap<PathBuf, (Vec<u8>, FileState)>,
     entries: Vec<PathBuf>,
-    /// The file system records reads, so a read of a canary is noticed.
+    /// True if the file system updates access times, so that a read of a canary is detected.
     records_reads: bool,
 }
 
@@ -44,7 +44,7 @@ fn state(path: &Path) -> FileState {
     FileState { accessed: metadata.accessed().unwrap(), modified: metadata.modified().unwrap() }
 }
 
-/// An access time before the time of the change: with `relatime` the next read updates it.
+/// Sets the access time before the modification time: with `relatime`, the next read updates it.
 fn forget_reads(path: &Path) {
     let days = |days: u64| SystemTime::UNIX_EPOCH + Duration::from_hours(24 * days);
     let times = FileTimes::new().set_accessed(days(1)).set_modified(days(2));
@@ -88,7 +88,7 @@ impl Canaries {
         Canaries { home: home.to_owned(), before, entries: Canaries::entries(home), records_reads }
     }
 
-    /// All that is in the folders beside the warehouse and above it.
+    /// Lists the entries of the folders beside and above the warehouse.
     fn entries(home: &Path) -> Vec<PathBuf> {
         let mut entries = [sorted_entries(home), sorted_entries(&home.join("data"))].concat();
         for folder in OUTSIDE.map(|folder| home.join(folder)) {
@@ -155,7 +155,7 @@ fn view_version() -> Value {
         "default-namespace": ["retail"], "representations": [sql] })
 }
 
-/// Changes of a table that name a path.
+/// Returns changes of a table that name `path`.
 fn table_updates(path: &str) -> Vec<Value> {
     let file = json!({ "snapshot-id": 1, "statistics-path": path, "file-size-in-bytes": 1,
         "file-footer-size-in-bytes": 1, "blob-metadata": [] });
@@ -175,10 +175,10 @@ fn table_updates(path: &str) -> Vec<Value> {
     updates
 }
 
-/// Bodies that name `path`, for a route that takes a body.
+/// Returns request bodies that name `path`, or nothing if the route takes no body.
 ///
 /// # Panics
-/// The route is new.
+/// Panics if the route is new.
 fn bodies(route: &str, path: &str) -> Vec<Value> {
     let new = || json!({ "name": "new", "location": null, "schema": schema(), "view-version": view_version(), "properties": {} });
     let located = |properties: Value, location: Option<&str>| {
@@ -239,12 +239,12 @@ fn bodies(route: &str, path: &str) -> Vec<Value> {
     }
 }
 
-/// Requests that may succeed: what they name is only text, and no file is at that place.
+/// Returns true for requests that may succeed, because the server stores the path as text and does not open it.
 fn is_text_only(route: &str) -> bool {
     route.ends_with("/properties") || route.ends_with("/metrics") || route == "/v1/namespaces"
 }
 
-/// Method and path of each route, as the catalog lists them.
+/// Returns the method and path of each route that the catalog lists.
 async fn routes(installation: &Installation, login: &Login) -> Vec<(String, String)> {
     let config = installation.get("/catalog/v1/config", login).await.json();
     let endpoints = config["endpoints"].as_array().unwrap_or_else(|| panic!("{config}"));
@@ -289,7 +289,7 @@ async fn no_route_of_the_catalog_touches_a_file_outside_of_the_warehouse() {
                 assert!(!reply.body.contains(SECRET), "{route} {body}: {reply:?}");
             }
         }
-        // The property `location` of a namespace moves no table.
+        // The property `location` of a namespace does not move its tables.
         let inside = json!({ "name": "inside", "schema": schema() });
         let reply = send("POST", "/catalog/v1/namespaces/retail/tables", &inside).await;
         let location = reply.json()["metadata"]["location"].as_str().unwrap_or_default().to_owned();
@@ -319,7 +319,7 @@ async fn no_route_of_the_catalog_touches_a_file_outside_of_the_warehouse() {
         }
     }
     canaries.assert_untouched();
-    // The table that was attacked is as it was.
+    // The attacked table is unchanged.
     let loaded = installation.get("/catalog/v1/namespaces/retail/tables/orders", &op).await;
     assert_eq!((loaded.status, &loaded.json()["metadata"]), (200, &metadata), "{loaded:?}");
     let purged = send("DELETE", "/catalog/v1/namespaces/retail/tables/orders?purgeRequested=true", &Value::Null).await;

@@ -1,16 +1,16 @@
-//! Requests as bytes, so that a test can send what no client library would.
+//! A client that sends raw bytes, so that tests can send requests that no client library sends.
 
 use orch_test_support::attack::{ask, encoded, status_of};
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Maximum time of a request, also of a hostile one.
+/// Timeout for every request, including hostile ones.
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) const JSON: &str = "application/json";
 pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
 
-/// A user with a token for the API, and a session with its form token for pages.
+/// A logged-in user: a token for the API, and a session with its form token for pages.
 #[derive(Debug, Clone)]
 pub(crate) struct Login {
     pub(crate) token: String,
@@ -19,7 +19,7 @@ pub(crate) struct Login {
 }
 
 impl Login {
-    /// The body of a form with its token.
+    /// Encodes a form, including its token.
     pub(crate) fn form(&self, fields: &[(String, Vec<u8>)]) -> Vec<u8> {
         let token = format!("form_token={}", encoded(&self.form_token));
         let fields = fields.iter().map(|(name, value)| format!("{}={}", encoded(name), encoded_bytes(value)));
@@ -67,7 +67,7 @@ impl Reply {
     }
 }
 
-/// The text of a chunked body.
+/// Decodes a chunked body.
 fn joined(mut chunked: &str) -> String {
     let mut body = String::new();
     while let Some((size, rest)) = chunked.split_once("\r\n") {
@@ -79,7 +79,7 @@ fn joined(mut chunked: &str) -> String {
     body
 }
 
-/// The bytes of a request, with both the token and the session of `login`.
+/// Builds a request with both the token and the session of `login`.
 pub(crate) fn request(method: &str, path: &str, login: Option<&Login>, kind: &str, body: &[u8]) -> Vec<u8> {
     let identity = login.map_or_else(String::new, |Login { token, cookie, .. }| {
         format!("authorization: Bearer {token}\r\ncookie: {cookie}\r\nsec-fetch-site: same-origin\r\n")

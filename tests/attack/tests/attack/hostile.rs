@@ -1,5 +1,5 @@
-//! Random hostile values through every way into an installation: no process ends, every request is answered in time and without
-//! an error of the server, memory stays within a budget, and tasks of another DAG keep their pace.
+//! Random hostile values through every input of an installation. No process may end, every request must get a response
+//! in time that is not a server error, memory must stay within a budget, and tasks of another DAG must keep their pace.
 
 mod chain;
 mod doors;
@@ -14,16 +14,16 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use values::Values;
 
-/// Seed of `make test`. Long runs take another one each time, which they print; `TORTURE_SEED` sets it.
+/// Seed of `make test`. Long runs use a random seed and print it; `TORTURE_SEED` overrides it.
 const USUAL_SEED: u64 = 58;
-/// Cases of one round. A third of them are files, which the installation has read before the next round.
+/// Number of cases per round. A third of them are files, which the installation reads before the next round starts.
 const ROUND: usize = 120;
 const FILES: usize = ROUND / 6;
 /// Budget for the memory of the server, its bundle and their queries, beyond what they have before the first hostile value.
 const MAX_RISE_MB: u64 = 256;
-/// Bound for the median gap between two tasks of the chain, as a multiple of the median during ordinary values.
+/// Maximum median gap between two tasks of the chain, as a multiple of the median with ordinary values.
 const MAX_RATIO: f64 = 1.5;
-/// The same bound in `make test`, where each median is of some hundred gaps, and builds may run during one of them.
+/// The limit for `make test`, where each median is of a few hundred gaps and builds may run at the same time.
 const MAX_RATIO_OF_SHORT_TESTS: f64 = 3.0;
 
 #[expect(clippy::disallowed_methods, reason = "tests have no other settings, and each long run uses another seed")]
@@ -41,7 +41,7 @@ struct Phase<'a> {
     login: &'a Login,
     doors: &'a Doors,
     values: Values,
-    /// Requests that were not answered, or with an error of the server.
+    /// Requests without a response, or with a server error.
     failures: Vec<String>,
 }
 
@@ -73,7 +73,7 @@ impl Phase<'_> {
                     self.installation.put(&name, bytes);
                 }
             }
-            // The folder is read in the order of the names, so these are the last.
+            // The folder is read in the order of the names, so these files come last.
             let sentinel = format!("zz_{kind}_{round}");
             let dag = json!({ "dag_id": sentinel, "tasks": { "a": { "value": 1 } } });
             self.installation.put("zz.json", dag.to_string());
@@ -92,7 +92,7 @@ impl Phase<'_> {
             });
             is_read.await;
             std::fs::remove_file(self.installation.dags_folder().join(&file)).unwrap();
-            // A hostile file can be a valid DAG, which is run here.
+            // A hostile file can be a valid DAG, so its runs are triggered here.
             let triggers = (0..FILES).map(|slot| {
                 let path = format!("/api/v2/dags/file_{slot}/dagRuns");
                 self.doors.case("POST", &path, JSON, br#"{"logical_date":null}"#)
@@ -147,7 +147,7 @@ async fn hostile_values_harm_nothing_but_their_own_request() {
         }
         before = processes.resident_mb();
     }
-    // Runs with hostile params end like others. Some are for a date in the future.
+    // Runs with hostile params must finish like others. Runs for a future date are excluded.
     let open =
         "select count(*) from dag_run where dag_id = $1 and state in ('queued', 'running') and run_after <= now()";
     let ended = installation.eventually("the runs with hostile params end", async || {

@@ -20,11 +20,11 @@ use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
 
 const PASSWORD: &str = "correct horse battery staple";
-/// Timeout for what an installation does by itself: starting, reading a file, ending a run.
+/// Timeout for what an installation does in the background: start, read a file, finish a run.
 const PATIENCE: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Tests measure memory and time, so one of them runs at a time.
+/// Tests measure memory and time, so they run one at a time.
 static ALONE: Mutex<()> = Mutex::const_new(());
 
 pub(crate) struct Installation {
@@ -36,7 +36,7 @@ pub(crate) struct Installation {
 }
 
 impl Installation {
-    /// `orch standalone` with its bundle, once both respond.
+    /// Starts `orch standalone` with its bundle and waits until both respond.
     pub(crate) async fn start() -> Installation {
         let arguments = ["standalone", "--port", "0", "--admin-password", PASSWORD];
         let installation = Installation::spawn(&arguments, "http://").await;
@@ -52,12 +52,12 @@ impl Installation {
         installation
     }
 
-    /// The web server alone: only its requests write to the database.
+    /// Starts only the web server, so that only its requests write to the database.
     pub(crate) async fn start_web() -> Installation {
         Installation::spawn(&["web", "--port", "0", "--admin-password", PASSWORD], "orch web is up: http://").await
     }
 
-    /// The address of the server follows `up` in its output.
+    /// Starts a server. Its address follows `up` in its output.
     async fn spawn(arguments: &[&str], up: &str) -> Installation {
         let alone = ALONE.lock().await;
         let db = TestDb::new(&MIGRATOR).await;
@@ -72,7 +72,7 @@ impl Installation {
         }
         command.env("HOME", home.path()).env("ORCH_DATA_DIR", home.path().join("data"));
         command.env("ORCH_SECRET_KEY", Keyring::generate());
-        // An attacker with many addresses is not limited either.
+        // Disables the rate limit, because an attacker may have many addresses.
         command.env("ORCH_DATABASE_URL", db.url()).env("ORCH_RATE_LIMIT", "0").args(arguments);
         command.stdin(Stdio::null()).stdout(said.try_clone().unwrap()).stderr(said);
         let child = command.spawn().unwrap();
@@ -88,7 +88,6 @@ impl Installation {
         self.home.path().join("data/dags")
     }
 
-    /// Writes a file into the folder of DAG files.
     pub(crate) fn put(&self, name: &str, bytes: impl AsRef<[u8]>) {
         fs::write(self.dags_folder().join(name), bytes).unwrap();
     }
@@ -97,12 +96,12 @@ impl Installation {
         ProcessTree { server: self.child.id() }
     }
 
-    /// The output of the server, for tests that fail.
+    /// Returns the output of the server, for failure messages.
     pub(crate) fn said(&self) -> String {
         fs::read_to_string(self.home.path().join("said")).unwrap_or_default()
     }
 
-    /// Adds a user who is called like the role, and returns a login of this user.
+    /// Adds a user named after the role, and returns a login of this user.
     pub(crate) async fn add_user(&self, role: &str) -> Login {
         let password_hash = hash_password(Password::new(PASSWORD)).await.unwrap();
         let name = format!("a-{role}");
@@ -129,7 +128,7 @@ impl Installation {
         login
     }
 
-    /// Sends a request that the server must respond to in time.
+    /// Sends a request and panics if no response arrives in time.
     pub(crate) async fn ask(&self, method: &str, path: &str, login: Option<&Login>, kind: &str, body: &[u8]) -> Reply {
         let bytes = request(method, path, login, kind, body);
         send(self.address, &bytes).await.unwrap_or_else(|why| panic!("{method} {path}: {why}\n{}", self.said()))
@@ -173,7 +172,7 @@ impl Installation {
     }
 
     /// # Panics
-    /// The server has ended.
+    /// Panics if the server has ended.
     pub(crate) fn assert_alive(&mut self) {
         let ended = self.child.try_wait().unwrap();
         assert!(ended.is_none(), "the server ended with {ended:?}:\n{}", self.said());

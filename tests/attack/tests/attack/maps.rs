@@ -1,11 +1,11 @@
-//! A map that is longer than any run may have instances.
+//! A map with more elements than a run may have instances.
 
 use crate::installation::Installation;
 use serde_json::{Value, json};
 use sqlx::types::chrono::{DateTime, Utc};
 use std::time::Duration;
 
-/// Limit from the last output until the mapped task has failed.
+/// Maximum time from the last output until the mapped task has failed.
 const MAX_DELAY: Duration = Duration::from_secs(1);
 const REASON: &str = "has 1,000,000,000 elements; the maximum is 1,000,000";
 

@@ -1,28 +1,27 @@
-//! Resident memory of a server and of the processes that it started.
+//! Resident memory of a server and its child processes.
 
 use orch_test_support::attack::status_mb;
 use std::fs;
 use std::time::Duration;
 
 const BUNDLE: &str = "orch-bundle-under-attack";
-/// The command of a process that runs one query and ends.
+/// Command of a process that runs one query and exits.
 const QUERY: &str = "answer-queries";
 const SAMPLE_EVERY: Duration = Duration::from_millis(50);
 
-/// A server with its descendants.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ProcessTree {
     pub(crate) server: u32,
 }
 
 impl ProcessTree {
-    /// Resident memory in MB, without the pages of program files: the system can drop them at any time, and each first use of
-    /// some code would count.
+    /// Returns the resident memory in MB without file-backed pages: the system can drop them at any time, and the first
+    /// use of any code adds some.
     pub(crate) fn resident_mb(self) -> u64 {
         self.pids().into_iter().filter_map(|pid| status_mb(pid, "RssAnon:")).sum()
     }
 
-    /// The bundle beside the server.
+    /// Returns the bundle process of the server.
     pub(crate) fn bundle(self) -> Option<u32> {
         let command = |pid: u32| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         self.pids().into_iter().find(|pid| {
@@ -50,7 +49,7 @@ impl ProcessTree {
         tree
     }
 
-    /// Returns what `work` returns, and the peak in MB while it ran.
+    /// Returns the result of `work`, and the peak memory in MB while it ran.
     pub(crate) async fn peak_during<T>(self, work: impl Future<Output = T>) -> (T, u64) {
         let mut peak = self.resident_mb();
         tokio::pin!(work);

@@ -8,12 +8,13 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Limit for a request whose conf is checked against such a schema.
+/// Maximum time of a request whose conf is checked against such a schema.
 const MAX_CHECK: Duration = Duration::from_millis(100);
-/// The fastest of several requests counts: builds may run beside this test.
+/// Number of requests. The fastest one counts, because builds may run at the same time.
 const ATTEMPTS: usize = 5;
 
-/// A link of a chain has one of two kinds, and the next link. Without bounds each link doubles the work.
+/// Returns a DAG with a recursive schema: a link has one of two kinds, and the next link. Without bounds, each link
+/// doubles the work of the check.
 fn recursive_dag() -> DagSpec {
     let next = json!({ "$ref": "#/$defs/any" });
     let link = |kind: &str| json!({ "type": "object", "properties": { "kind": { "const": kind }, "next": next } });

@@ -1,5 +1,5 @@
-//! Routes and roles: what each route requires is in `rights.txt`, so that a lowered right shows up in a review, and a caller
-//! below that role is refused and changes nothing.
+//! Routes and roles. `rights.txt` lists what each route requires, so that a lowered requirement is visible in a review.
+//! A caller below the required role must be rejected and must change nothing.
 
 use crate::client::{FORM, JSON, Login, Reply};
 use crate::installation::Installation;
@@ -10,9 +10,9 @@ use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Role, method and path of each route, in the order of the paths; then the role for deletions by a body, if it differs.
+/// Role, method and path of each route, sorted by path; then the role for deletions by a body, if it differs.
 const RIGHTS: &str = include_str!("rights.txt");
-/// Tables in which the server records who is logged in and who was refused.
+/// Tables in which the server records logins and rejected requests.
 const RECORDS: [&str; 2] = ["audit", "web_session"];
 
 fn right(rule: &Rule) -> String {
@@ -37,12 +37,12 @@ fn the_rights_of_all_routes_are_those_of_the_list() {
     assert_eq!(rights, RIGHTS, "only in the table of routes:\n{new}\nonly in `rights.txt`:\n{gone}");
 }
 
-/// An event stream, or the wait for the end of a run that no worker works on.
+/// Returns true for event streams, and for the wait for the end of a run that no worker processes.
 fn never_ends(rule: &Rule) -> bool {
     rule.path.ends_with("/events") || rule.path.ends_with("/wait")
 }
 
-/// The path with the names of what exists.
+/// Fills the path with existing names.
 fn existing(rule: &Rule, run: &str) -> String {
     let path = rule.path.replace("{dag_id}", "target").replace("{dag_run_id}", run).replace("{task_id}", "a");
     let path =
@@ -52,7 +52,7 @@ fn existing(rule: &Rule, run: &str) -> String {
     path.replace("{*path}", "v1/config").replace(['{', '}'], "")
 }
 
-/// The path with names of nothing.
+/// Fills the path with names that do not exist.
 fn missing(rule: &Rule) -> String {
     let path = rule.path.replace("{map_index}", "0").replace("{login_id}", "0").replace("{token_id}", "0");
     path.replace("{*path}", "v1/missing").replace(['{', '}'], "")
@@ -74,13 +74,13 @@ async fn ask(installation: &Installation, rule: &Rule, path: &str, login: Option
     }
 }
 
-/// The caller has to log in, or lacks the role.
+/// Returns true if the caller has to log in or lacks the role.
 fn is_refused(reply: &Reply) -> bool {
     let leads_to_login = reply.header("location").is_some_and(|location| location.starts_with("/login"));
     matches!(reply.status, 401 | 403) || reply.status == 303 && leads_to_login
 }
 
-/// The rows of every table as digests.
+/// Returns a digest of the rows of every table.
 async fn digests(db: &mut PgConnection) -> BTreeMap<String, String> {
     let names = "select tablename::text from pg_tables where schemaname = 'public'";
     let mut digests = BTreeMap::new();
@@ -135,7 +135,7 @@ async fn a_caller_below_the_role_of_a_route_is_refused_and_changes_nothing() {
     for rule in rules().into_iter().filter(|rule| !never_ends(rule)) {
         let Access::Login(needed) = rule.access else { continue };
         let login = if rule.path.ends_with("/logout") {
-            // This route ends the login that it is sent.
+            // This route ends the login of its sender, so it gets a new one.
             Some(installation.log_in(&format!("a-{needed}")).await)
         } else {
             callers.iter().find(|(role, _)| *role == Some(needed)).and_then(|(_, login)| login.clone())

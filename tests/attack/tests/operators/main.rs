@@ -1,5 +1,6 @@
-//! Requests of operators and of strangers over real HTTP. No other test runs in the process of the server, so the memory of the
-//! process is the memory of the server. A new attack is a row of `table`. Queries of the lake are attacked in `dags/tests/dags/queries.rs`.
+//! Attacks by operators and unauthenticated clients over real HTTP. The server runs in the process of this test, which
+//! is the only one, so the memory of the process is that of the server. To add an attack, add a row to `table`. Attacks
+//! by lake queries are in `dags/tests/dags/queries.rs`.
 
 use orch_sdk::task::Connection;
 use orch_store::connection::{columns, open};
@@ -126,7 +127,7 @@ impl AttackedServer {
         ask(self.address, request.as_bytes()).await
     }
 
-    /// The operator, with a token and a session.
+    /// Returns the server with a token and a session of the operator.
     async fn target(&self) -> Target {
         let login = json!({ "username": "op", "password": PASSWORD }).to_string();
         let answer = self.post("/auth/token", "application/json", &login).await;
@@ -158,7 +159,7 @@ fn between(text: &str, begin: &str, end: &str) -> String {
 fn a_server_withstands_operators_and_strangers() {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("it starts");
-    // One after the other: the memory of the process is measured.
+    // Sequential, because the memory of the process is measured.
     runtime.block_on(async {
         operators().await;
         strangers_who_log_in().await;
@@ -176,7 +177,8 @@ async fn operators() {
     running.end().await;
 }
 
-/// Hundreds at once: few are compared at a time, some wait, the rest is asked to come back.
+/// Hundreds of concurrent logins: few passwords are compared at a time, some requests wait, and the rest get an error
+/// that asks to retry.
 async fn strangers_who_log_in() {
     let running = AttackedServer::new(|config| config.rate_limit = 0).await;
     let mut asked = JoinSet::new();
@@ -196,7 +198,8 @@ async fn strangers_who_log_in() {
     running.end().await;
 }
 
-/// Two addresses with as many connections as they get, each with an answer that it never reads: a third one is served.
+/// Two addresses open the maximum number of connections and never read the responses. A third address must still be
+/// served.
 async fn strangers_who_never_read() {
     let running = AttackedServer::new(|_| {}).await;
     let mut held = Vec::new();
@@ -222,7 +225,7 @@ async fn strangers_who_never_read() {
     running.end().await;
 }
 
-/// From another address of this machine.
+/// Connects from the loopback address `127.0.0.LAST`.
 async fn connected(last: u8, to: SocketAddr) -> std::io::Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
     socket.bind(SocketAddr::from(([127, 0, 0, last], 0)))?;

@@ -19,8 +19,9 @@ pub(crate) async fn register(installation: &Installation, login: &Login) {
     installation.until_registered(DAG, login).await;
 }
 
-/// Runs the chain again and again until `stop`. Returns the times from the end of a task to the end of the next one in milliseconds,
-/// in ascending order. A task takes no time itself, and it may start in the transaction that ends the one before.
+/// Runs the chain repeatedly until `stop`. Returns the times from the end of a task to the end of the next one in
+/// milliseconds, in ascending order. The tasks do nothing, and a task may start in the transaction that ends its
+/// predecessor.
 pub(crate) async fn gaps(installation: &Installation, login: &Login, stop: &AtomicBool) -> Vec<f64> {
     let mut gaps = Vec::new();
     while !stop.load(Ordering::SeqCst) || gaps.is_empty() {

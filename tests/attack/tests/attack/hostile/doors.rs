@@ -1,5 +1,5 @@
-//! The ways by which values reach an installation: params, outputs, DAG files, stream files, bodies of the catalog, and every
-//! route that writes.
+//! The inputs of an installation: params, outputs, DAG files, stream files, catalog requests, and every route that
+//! writes.
 
 use super::values::Values;
 use crate::client::{FORM, JSON, Login, request};
@@ -8,32 +8,31 @@ use orch_web::{Door, Rule, rules};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-/// The DAG that runs with the values as its params.
+/// The DAG whose params are set to the values.
 pub(crate) const TARGET: &str = "target";
-/// The DAG that routes write to. They may pause it, or fail its runs.
+/// The DAG that routes write to. Requests may pause it or fail its runs.
 const ROUTED: &str = "routed";
-/// Routes that end the login that sends them, or the one with the number 1.
+/// Routes that end the login of their sender, or the login with id 1.
 const NOT_SENT: [&str; 3] = ["/auth/logout", "/logout", "/account/logins/{login_id}/end"];
-/// Levels of a body that is made from its schema.
+/// Maximum depth of a body that is generated from its schema.
 const MAX_SCHEMA_DEPTH: usize = 6;
 
 /// A request with a description for failures.
 pub(crate) struct Case {
     pub(crate) label: String,
     pub(crate) bytes: Vec<u8>,
-    /// It sends a name and a password, which are wrong.
+    /// True if the request sends a wrong name and password.
     pub(crate) is_login: bool,
 }
 
 pub(crate) struct Doors {
     login: Login,
-    /// A run of each of the two DAGs.
     run_of_target: String,
     run_of_routed: String,
     /// Routes that write, with the schema of the body.
     routes: Vec<(Rule, Value)>,
     openapi: Value,
-    /// The names of fields of all forms.
+    /// Names of the fields of all forms.
     fields: Vec<String>,
     catalog: Vec<(&'static str, &'static str, Value)>,
 }
@@ -85,7 +84,7 @@ impl Doors {
         doors
     }
 
-    /// A path of a route with the names of what exists; `other` stands for all other names.
+    /// Fills the path of a route with existing names. `other` replaces all other parameters.
     fn filled(&self, rule: &Rule, other: &str) -> String {
         // A route that deletes a DAG gets the DAG of a hostile file.
         let deletes = rule.method == "DELETE" || rule.path.ends_with("/delete");
@@ -101,7 +100,7 @@ impl Doors {
         parts.collect::<Vec<_>>().join("/")
     }
 
-    /// Returns a request. The number of the case selects the way.
+    /// Returns a request. The number of the case selects the input.
     pub(crate) fn request(&self, number: usize, values: &mut Values) -> Case {
         match number % 4 {
             0 => {
@@ -124,15 +123,15 @@ impl Doors {
         }
     }
 
-    /// A request to one of the routes that write.
+    /// Returns a request to a random route that writes.
     fn write(&self, values: &mut Values) -> Case {
         let (rule, schema) = values.rng.pick(&self.routes).clone();
         let other = if values.rng.one_in(3) { values.path_part() } else { "1".into() };
         let mut path = self.filled(&rule, &other).replace("{*path}", "v1/namespaces");
         match rule.path {
-            // Without it the route pauses the chain too.
+            // Without the pattern, the route also pauses the chain.
             "/api/v2/dags" => path += "?dag_id_pattern=routed",
-            // Without it the route waits 30 s for the end of the run.
+            // Without `wait=0`, the route waits up to 30 s for the end of the run.
             "/api/orch/v1/dags/{dag_id}/trigger" => path += "?wait=0",
             _ => {}
         }
@@ -153,7 +152,7 @@ impl Doors {
         Case { label, bytes: request(method, path, Some(&self.login), kind, body), is_login }
     }
 
-    /// A value that fits a schema of the API.
+    /// Returns a value that fits a schema of the API.
     fn sample(&self, schema: &Value, depth: usize) -> Value {
         if depth > MAX_SCHEMA_DEPTH {
             return Value::Null;
@@ -184,7 +183,7 @@ impl Doors {
     }
 }
 
-/// Requests to the catalog with bodies that are right.
+/// Returns valid requests to the catalog.
 fn catalog_bodies() -> Vec<(&'static str, &'static str, Value)> {
     let schema = json!({ "type": "struct", "schema-id": 0,
         "fields": [{ "id": 1, "name": "id", "required": false, "type": "long" }] });
@@ -233,7 +232,7 @@ fn catalog_bodies() -> Vec<(&'static str, &'static str, Value)> {
     ]
 }
 
-/// A DAG file `file_SLOT`: its name and bytes.
+/// Returns the name and bytes of a DAG file `file_SLOT`.
 pub(crate) fn dag_file(slot: usize, values: &mut Values) -> (String, Vec<u8>) {
     let right = json!({
         "dag_id": format!("file_{slot}"), "description": "a", "tags": ["x"], "max_active_runs": 2, "owners": ["ada"],
@@ -264,7 +263,7 @@ fn doubled_aliases() -> String {
     ["a0: &a0 x\n".to_owned()].into_iter().chain(lines).collect()
 }
 
-/// A stream file `stream_SLOT`: its name and bytes.
+/// Returns the name and bytes of a stream file `stream_SLOT`.
 pub(crate) fn stream_file(slot: usize, values: &mut Values) -> (String, Vec<u8>) {
     let right = json!({
         "description": "a", "topic": format!("topic_{slot}"), "partitions": 1,

@@ -1,5 +1,5 @@
-//! Values for any place of a body, a file or a form: what Postgres does not store, what no number or reader holds, what is
-//! long or deep.
+//! Hostile values for bodies, files and forms: text that Postgres cannot store, numbers that no type or parser can
+//! hold, very long and deeply nested values.
 
 use crate::client::encoded_bytes;
 use orch_test_support::rng::Rng;
@@ -9,7 +9,7 @@ const LONG_BYTES: usize = 10 << 20;
 const DEPTH: usize = 10_000;
 const MARKER: &str = "here it is";
 
-/// Text that JSON can hold, so that it also reaches what is behind a reader.
+/// Text that is valid in JSON, so that it gets past the parser.
 const TEXTS: [&str; 20] = [
     "",
     " ",
@@ -33,7 +33,7 @@ const TEXTS: [&str; 20] = [
     "~",
 ];
 
-/// JSON that no value of a program holds, or that is not JSON.
+/// Text that is not JSON, or JSON that no program can represent.
 const RAW: [&str; 30] = [
     r#""\ud800""#,
     r#""\udfff\ud800""#,
@@ -75,7 +75,7 @@ pub(crate) struct Values {
 }
 
 impl Values {
-    /// The bytes of a JSON value. Hostile ones need not be JSON, nor UTF-8.
+    /// Returns the bytes of a JSON value. Hostile ones may be invalid JSON or invalid UTF-8.
     pub(crate) fn json(&mut self) -> Vec<u8> {
         if !self.are_hostile {
             let good = [json!("a"), json!(1), json!([1, 2]), json!({ "a": "b" }), json!(0.5), json!(true)];
@@ -97,7 +97,7 @@ impl Values {
         }
     }
 
-    /// The bytes of a text.
+    /// Returns the bytes of a text.
     pub(crate) fn text(&mut self) -> Vec<u8> {
         if !self.are_hostile {
             let good = ["a", "1", "orders", "2026-01-01", "true"];
@@ -113,14 +113,14 @@ impl Values {
         }
     }
 
-    /// A part of a path. A server refuses long paths, so these are short.
+    /// Returns a part of a path. It is short because servers reject long paths.
     pub(crate) fn path_part(&mut self) -> String {
         let mut text = self.text();
         text.truncate(300);
         if text.is_empty() { "a".into() } else { encoded_bytes(&text) }
     }
 
-    /// A text that no compression makes shorter, beyond what an index entry or a name may have.
+    /// Returns text that does not compress and is longer than an index entry or a name may be.
     fn noise(&mut self) -> String {
         let bytes = *self.rng.pick(&[250, 2_000, 4_000, 100_000]);
         let letters = b"0123456789abcdefghijklmnopqrstuvwxyz";
@@ -141,7 +141,7 @@ impl Values {
         format!("{{{}}}", fields.join(",")).into_bytes()
     }
 
-    /// A body with one value in it replaced. An ordinary body stays as it is.
+    /// Replaces one value in a body. Ordinary values leave it unchanged.
     pub(crate) fn spoil(&mut self, right: &Value) -> Vec<u8> {
         if !self.are_hostile {
             return right.to_string().into_bytes();
