@@ -1,4 +1,5 @@
-//! A small bundle: its one DAG says in which process it runs, and waits until a socket is closed if its run names one.
+//! A small bundle. Its only DAG logs its process id, and waits until a socket is closed if the conf of its run names
+//! one.
 
 use orch::prelude::*;
 use std::process::ExitCode;
@@ -8,7 +9,8 @@ use tokio::net::UnixStream;
 #[task]
 async fn tell(ctx: Ctx) -> TaskResult<()> {
     ctx.info(format!("the bundle is process {}", std::process::id()));
-    // Nothing is sent: the end of the connection is the event, and where nobody listens any more it has come.
+    // The end of the connection is the event; nothing is sent. If nothing listens on the socket, the event has already
+    // happened.
     if let Some(socket) = ctx.conf()["until"].as_str()
         && let Ok(mut connection) = UnixStream::connect(socket).await
     {

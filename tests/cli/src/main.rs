@@ -1,10 +1,10 @@
-//! The binary that the tests beside it run: the examples, and DAGs that end in other ways.
+//! The binary that the tests of this package run: the example DAGs, and test DAGs that fail, wait or leak secrets.
 
 use orch::prelude::*;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Longer than any test waits.
+/// Longer than the timeout of any test.
 const FOR_EVER: Duration = Duration::from_mins(10);
 
 /// Says what it is given.
@@ -54,7 +54,7 @@ async fn talk(ctx: Ctx) -> TaskResult<()> {
     Ok(())
 }
 
-/// Where the gates are that some wait for.
+/// Returns the path of a gate: a file that tasks wait for.
 fn gate(ctx: &Ctx, name: &str) -> String {
     format!("{}/gate-{name}", ctx.conf()["folder"].as_str().unwrap_or_default())
 }
@@ -187,7 +187,7 @@ fn children() -> Dag {
     })
 }
 
-/// What a body might say of a text that it should not.
+/// Returns a secret in several forms in which a task could reveal it.
 fn forms(secret: &str) -> Vec<String> {
     let hex = secret.bytes().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
     let percent = secret.bytes().fold(String::new(), |url, byte| format!("{url}%{byte:02X}"));
@@ -240,7 +240,7 @@ async fn tell_in_panic(ctx: Ctx) -> TaskResult<u32> {
 async fn tell_in_child(ctx: Ctx) -> TaskResult<u32> {
     let secret = say_secrets(&ctx).await?;
     for form in forms(&secret) {
-        // So long that it is cut in the middle of the secret.
+        // So long that the line is cut in the middle of the secret.
         let long = "x".repeat(60 * 1024 - 3);
         std::io::Write::write_all(&mut std::io::stdout(), format!("printed {form}\n{long}{form}\n").as_bytes())?;
         std::io::Write::write_all(&mut std::io::stderr(), format!("printed {form}\n").as_bytes())?;
@@ -345,13 +345,13 @@ async fn sign(ctx: Ctx) -> TaskResult<()> {
     Ok(())
 }
 
-/// Two binaries, as it were: a test says which one this process is.
+/// Returns the name of the DAG shape that a test selected. Two shapes stand for two binaries.
 #[expect(clippy::disallowed_methods, reason = "this binary has no other settings")]
 fn shape() -> Option<String> {
     std::env::var("TEST_SHAPE").ok()
 }
 
-/// The second shape has a task more than the first, before the end.
+/// Builds a DAG whose second shape has an additional task before the end.
 fn shaped() -> Dag {
     dag("test_shaped").describe("Is of the shape that its process was given").tags(["test"]).build(|d| {
         let opened = d.add(wait_for_opening());
@@ -364,7 +364,7 @@ fn shaped() -> Dag {
     })
 }
 
-/// Only tests that ask for it find a connection that this binary brings.
+/// Returns true if the binary must provide a connection, which only some tests need.
 #[expect(clippy::disallowed_methods, reason = "this binary has no other settings")]
 fn brings_connections() -> bool {
     std::env::var_os("TEST_BRINGS_CONNECTIONS").is_some()

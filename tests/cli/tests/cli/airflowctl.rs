@@ -1,4 +1,4 @@
-//! airflowctl, Airflow's command line for its API, against orch: its models must accept every answer. It is installed
+//! airflowctl, the command line of Airflow's API, against orch: its models must accept every response. It is installed
 //! once, below the target folder; without Python or the package index the test fails with the command that is missing.
 
 use crate::binary::run;
@@ -10,10 +10,11 @@ use std::process::Command;
 
 const PACKAGE: &str = "apache-airflow-ctl==0.1.5";
 
-/// Arguments, and a part of what is printed. `{orders}` and `{archive}` are the ids of an asset and of an alias.
+/// Arguments, and a part of the expected output. `{orders}` and `{archive}` are replaced by the ids of an asset and of
+/// an alias.
 type Row = (&'static [&'static str], &'static str);
 
-/// One after the other, for each needs what those before it made.
+/// Commands in order: each one needs the results of the previous ones.
 const DONE: &[Row] = &[
     (&["auth", "list-envs"], "\"status\": \"authenticated\""),
     (&["version"], "'airflowctl_version': '0.1.5'"),
@@ -44,7 +45,7 @@ const DONE: &[Row] = &[
     (&["dags", "unpause", "example_chain"], "Dag unpause successful example_chain"),
     (&["dags", "update", "example_chain", "--is-paused"], "\"is_paused\": \"True\""),
     (&["dags", "update", "example_chain", "--no-is-paused"], "\"is_paused\": \"False\""),
-    // It makes a list of the letters of the id: a fault of its own.
+    // A bug of airflowctl: it splits the id into a list of letters.
     (&["dags", "get-stats", "example_chain"], "[]"),
     (&["dags", "trigger", "example_chain", "--dag-run-id", "second", "--note", "hi"], "\"note\": \"hi\""),
     (&["dags", "trigger", "example_chain", "--logical-date", "2024-01-01T00:00:00Z"], "2024-01-01T00:00:00Z"),
@@ -82,7 +83,7 @@ const DONE: &[Row] = &[
     (&["variables", "update", "--key", "limit", "--value", "43"], "\"value\": \"43\""),
     (&["variables", "get", "limit"], "\"is_encrypted\": \"True\""),
     (&["variables", "import", "variables.json"], "Import successful!"),
-    // It asks for fifty at a time.
+    // airflowctl requests pages of 50.
     (&["variables", "list"], "\"key\": \"many-059\""),
     (&["variables", "delete", "limit"], "\"entity\": \"limit\""),
     (&["assets", "list"], "\"name\": \"orders\""),
@@ -93,7 +94,7 @@ const DONE: &[Row] = &[
     (&["assets", "get-queued-events", "{orders}"], "\"example_asset_consumer\""),
     (&["assets", "get-dag-queued-events", "example_asset_consumer", "2999-01-01T00:00:00Z"], "\"asset_id\""),
     (&["assets", "get-dag-queued-event", "example_asset_consumer", "{orders}"], "\"asset_id\""),
-    // Dates without a zone are in UTC.
+    // Dates without a time zone are in UTC.
     (
         &["backfill", "create", "--dag-id", "example_hello", "--from-date", "2024-01-01", "--to-date", "2024-01-03"],
         "\"from_date\": \"2024-01-01T00:00:00Z\"",
@@ -103,7 +104,7 @@ const DONE: &[Row] = &[
     (&["dags", "delete", "example_retry"], "\"entity\": \"example_retry\""),
 ];
 
-/// What orch refuses as Airflow does, and at the end what airflowctl can do with no server.
+/// Commands that orch rejects like Airflow, and at the end commands that airflowctl cannot run with any server.
 const REFUSED: &[Row] = &[
     (&["dags", "get", "nothing"], "The Dag with ID: `nothing` was not found"),
     (&["dags", "trigger", "nothing"], "The Dag with ID: `nothing` was not found"),
@@ -120,13 +121,13 @@ const REFUSED: &[Row] = &[
     (&["assets", "get", "999999"], "The Asset with ID: `999999` was not found"),
     // orch has no sample connections.
     (&["connections", "create-defaults"], "Method Not Allowed"),
-    // It asks with an empty limit.
+    // A bug of airflowctl: it sends an empty limit.
     (&["dagrun", "list"], "unable to parse string as an integer"),
-    // It prints tags as if they were objects.
+    // A bug of airflowctl: it prints tags as if they were objects.
     (&["dags", "get-tags"], "To tabulate non-dictionary data"),
-    // The run begins, and then it cannot print it.
+    // A bug of airflowctl: the run starts, but it cannot print the run.
     (&["assets", "materialize", "{orders}"], "has no attribute 'output'"),
-    // It reads the dates as a backfill.
+    // A bug of airflowctl: it parses the dates as a backfill.
     (
         &[
             "backfill",
@@ -140,17 +141,17 @@ const REFUSED: &[Row] = &[
         ],
         "Field required",
     ),
-    // It sends POST where Airflow has PUT.
+    // A bug of airflowctl: it sends POST where Airflow has PUT.
     (&["backfill", "pause", "1"], "Method Not Allowed"),
     (&["backfill", "unpause", "1"], "Method Not Allowed"),
     (&["backfill", "cancel", "1"], "Method Not Allowed"),
-    // It asks for paths that are not there.
+    // A bug of airflowctl: it requests paths that do not exist.
     (&["assets", "delete-queued-events", "{orders}"], "API route not found"),
     (&["assets", "delete-queued-event", "example_asset_consumer", "{orders}"], "API route not found"),
     (&["assets", "delete-dag-queued-events", "example_asset_consumer", "2999-01-01T00:00:00Z"], "API route not found"),
 ];
 
-/// The program, and the folder where it looks for files. Its own home is below, since there it takes each JSON file for
+/// The program and its working folder. `AIRFLOW_HOME` is a subfolder, because airflowctl reads each JSON file there as
 /// a server.
 struct Airflowctl {
     program: PathBuf,
@@ -158,11 +159,11 @@ struct Airflowctl {
 }
 
 impl Airflowctl {
-    /// Its exit code, and what it printed and said.
+    /// Returns the exit code, and stdout followed by stderr.
     fn ask(&self, arguments: &[&str]) -> (Option<i32>, String) {
         let mut command = Command::new(&self.program);
         command.args(arguments).current_dir(&self.home).env("AIRFLOW_HOME", self.home.join("airflow"));
-        // Its word for tokens in a file: a keyring would be that of the person who runs the tests.
+        // Debug mode stores tokens in a file. Otherwise they would go to the keyring of the user who runs the tests.
         command.env("AIRFLOW_CLI_DEBUG_MODE", "true").env("AIRFLOW_CLI_API_RETRIES", "1").env("no_proxy", "*");
         command.env_remove("AIRFLOW_CLI_TOKEN").env_remove("AIRFLOW_CLI_ENVIRONMENT");
         let ended = command.output().expect("it runs");
@@ -170,7 +171,7 @@ impl Airflowctl {
         (ended.status.code(), format!("{out}\n{err}"))
     }
 
-    /// The id of what a list calls by that name.
+    /// Returns the id of the entry with that name in a list.
     fn id(&self, list: &[&str], name: &str) -> String {
         let (_, said) = self.ask(list);
         let line = said.lines().find(|line| line.starts_with('[')).expect("a list");
@@ -180,7 +181,7 @@ impl Airflowctl {
     }
 }
 
-/// What its imports read.
+/// Writes the files that airflowctl imports.
 fn write_files(home: &Path) {
     let many: Map<String, Value> = (0..60).map(|number| (format!("many-{number:03}"), json!("1"))).collect();
     for (name, held) in [

@@ -1,7 +1,7 @@
-//! Schemathesis against `/openapi.json` of a real server, with data that fits and data that does not: no answer is a failure
-//! of the server, and every answer is as it is described. It is installed once, below the target folder; without Python or
-//! the package index the test fails with the command that is missing. It takes minutes on one core, so that its module has a name by
-//! which it begins among the first: begun late, it runs on when no other test is left.
+//! Schemathesis against `/openapi.json` of a real server, with valid and invalid data: no response may be a server
+//! error, and every response must match its schema. It is installed once, below the target folder; without Python or
+//! the package index the test fails with the command that is missing. It takes minutes on one core, and the name of
+//! this module makes it one of the first tests to start, so that it does not run alone at the end.
 
 use crate::binary::run;
 use crate::remote::{PASSWORD, token};
@@ -10,9 +10,9 @@ use std::path::Path;
 use std::process::Command;
 
 const PACKAGE: &str = "schemathesis==4.32.5";
-/// Cases of each operation, beside those that cover its schema one by one.
+/// Random cases per operation, in addition to those that cover its schema systematically.
 const EXAMPLES: u32 = 4;
-/// So many times more with `ORCH_TEST_LONG`.
+/// Factor for the number of cases with `ORCH_TEST_LONG`.
 const LONGER: u32 = 10;
 
 #[test]

@@ -1,5 +1,5 @@
-//! People are asked by a task of a DAG file, and take a week: real processes, a worker that is killed, a new version of the
-//! file, answers over HTTP, and defaults for whoever did not answer.
+//! Approvals of a task in a DAG file that take a week: real processes, a killed worker, a new version of the file,
+//! responses over HTTP, and defaults for users who did not respond.
 
 use crate::binary::{CommandOutput, command};
 use crate::live::{free_port, web};
@@ -22,7 +22,7 @@ tasks:
 ";
 const HOUR: i64 = 3_600;
 
-/// The clock of all who wait goes on.
+/// Moves the timestamps of all waiting tasks into the past, as if time had passed.
 async fn pass(db: &mut PgConnection, seconds: i64) {
     for text in [
         "update waiting set give_up_at = give_up_at - $1 * interval '1 s', wake_at = wake_at - $1 * interval '1 s'",
@@ -75,7 +75,7 @@ async fn an_approval_waits_a_week_through_restarts_and_a_new_version_without_a_s
     let other = world.run(&["dags", "trigger", "example_chain", "--run-id", "free", "--wait"]);
     assert_eq!(other.code, 0, "the one slot is free: {other:?}");
 
-    // Everything goes down, the file changes, and all but an hour of the week is over.
+    // All processes stop, the file changes, and all but an hour of the week passes.
     world.kill(pid);
     world.kill(scheduler);
     pass(&mut db, 7 * 24 * HOUR - HOUR).await;
@@ -118,7 +118,7 @@ async fn an_approval_waits_a_week_through_restarts_and_a_new_version_without_a_s
     assert_eq!(ended("late"), "none", "its time is not over");
     assert_eq!(asked(&remote(&open)), 1);
 
-    // A viewer who is named answers, and nobody else does, whatever the role.
+    // Only the named user may respond, even though she is a viewer; no other role may.
     assert_eq!(world.run(&["dags", "trigger", "asks_eve", "--run-id", "r"]).code, 0);
     world.wait_for(&open, |ended| ended.out.contains("Will you, Eve?"));
     for name in ["vic", "admin"] {

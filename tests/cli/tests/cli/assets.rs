@@ -1,4 +1,4 @@
-//! Assets on the command line, with a worker and a scheduler in processes of their own.
+//! Asset commands, with a worker and a scheduler in separate processes.
 
 use crate::world::World;
 use orch_store::identity::identity;

@@ -1,9 +1,9 @@
-//! What commands give out or replace as a whole is in the audit log, with who did it.
+//! Commands that reveal secrets or replace whole objects are recorded in the audit log, with their user.
 
 use crate::world::World;
 use serde_json::{Value, json};
 
-/// What was done of these kinds, in order.
+/// Returns the matching audit events in order.
 async fn deeds(world: &World, like: &str) -> Vec<(String, Value)> {
     let rows: Vec<(String, String, Option<String>)> =
         sqlx::query_as("select actor, event, extra::text from audit where event ~ $1 order by id")
@@ -27,7 +27,7 @@ async fn secrets_that_are_given_out_are_in_the_audit_log_without_their_values() 
     assert!(world.run(&["variables", "list", "--show-values", "-o", "json"]).done().contains("se-cret"));
     assert!(world.run(&["connections", "get", "sales", "--show-values"]).done().contains("se-cret"));
     assert_eq!(world.run(&["variables", "get", "token"]).done(), "se-cret\n");
-    // Nothing secret of the database is shown by these.
+    // These commands reveal no secrets of the database.
     world.set("ORCH_VAR_TOKEN_OF_ENV", "se-cret");
     world.run(&["variables", "get", "token_of_env"]).done();
     world.run(&["variables", "set", "limit", "3"]).done();

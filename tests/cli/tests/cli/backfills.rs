@@ -1,4 +1,4 @@
-//! Backfills, marks and presets at a command line, with a scheduler and a worker at work.
+//! Commands for backfills, marks and presets, with a running scheduler and worker.
 
 use crate::world::World;
 
@@ -16,7 +16,7 @@ async fn a_backfill_is_looked_at_first_created_and_waited_for() {
     assert_eq!((waited.code, waited.err.as_str()), (0, "backfill 1: success, 2 of 2 dates are over\n"));
     let shown = world.run(&["backfill", "show", "1", "-o", "json"]).json();
     assert_eq!(shown[0]["run_id"], "backfill__2026-01-01T00:00:00+00:00");
-    // The same dates once more: there is nothing to do.
+    // The same dates again: all runs are skipped.
     assert_eq!(world.run(&wish).code, 0);
     world.wait_for(&["backfill", "wait", "2", "--timeout", "60s"], |ended| ended.code == 0);
     assert_eq!(world.run(&["backfill", "list", "-o", "json"]).json()[0]["skipped"], 2);
@@ -39,7 +39,7 @@ async fn one_task_is_stopped_and_its_process_ends() {
     let stopped = world.run(&[&["tasks", "cancel"][..], &task].concat());
     assert!(stopped.code == 0 && stopped.err.contains("is failed; it was running"), "{stopped:?}");
     assert_eq!(world.run(&["runs", "wait", "long", "--timeout", "30s"]).code, 1);
-    // The worker has obeyed: its body is gone.
+    // Waits until the worker has stopped the task.
     let mut db = world.db().await;
     let began = std::time::Instant::now();
     while sqlx::query_scalar::<_, i64>("select count(*) from stop_order").fetch_one(&mut db).await.unwrap() > 0 {
@@ -52,7 +52,7 @@ async fn one_task_is_stopped_and_its_process_ends() {
 #[tokio::test]
 async fn tasks_are_marked_and_cleared_over_later_runs() {
     let world = World::at_work().await;
-    // Runs are ordered by their logical dates, and not by the time when they were triggered.
+    // Runs are ordered by logical date, not by the time of the trigger.
     for day in ["2026-01-03", "2026-01-01", "2026-01-02"] {
         world.run(&["dags", "trigger", "example_chain", "--logical-date", day, "--run-id", day, "--wait"]).done();
     }

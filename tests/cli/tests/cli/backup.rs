@@ -1,4 +1,4 @@
-//! Backups: what was there is there again, on another server, with its secrets; and what goes wrong changes nothing.
+//! Backups: a restore on another server brings back all data and secrets, and a failed restore changes nothing.
 
 use crate::binary::{command, run};
 use crate::secrets;
@@ -32,7 +32,7 @@ fn a_standalone_is_backed_up_while_it_works_and_restored_in_an_empty_folder() {
     assert!(busy.contains("this database is in use: orch ") && busy.contains("hint: stop all"), "{busy}");
     drop(standalone);
 
-    // Another machine, with the key of the first.
+    // Another machine, with the key of the first one.
     let other = tempfile::Builder::new().prefix("orch-").tempdir().unwrap();
     let restored = run(other.path(), ["db", "restore", path(&file)]);
     assert_eq!(restored.code, 0, "an empty database is not asked about: {restored:?}");
@@ -45,7 +45,7 @@ fn a_standalone_is_backed_up_while_it_works_and_restored_in_an_empty_folder() {
     let exported = run(other.path(), ["connections", "get", "planted", "-o", "json"]);
     let log = run(other.path(), ["tasks", "logs", "example_chain", "step_1", "kept"]);
     assert!(log.code == 0 && exported.code == 0, "{log:?} {exported:?}");
-    // And it goes on from there.
+    // The restored installation is operational.
     let second = Standalone::start(other.path(), &["--no-web"]);
     assert_eq!(run(other.path(), ["dags", "trigger", "example_chain", "--wait"]).code, 0);
     let doctor = run(other.path(), ["doctor", "-o", "plain"]);
@@ -72,7 +72,7 @@ async fn what_is_restored_takes_the_place_of_all_or_of_nothing() {
     let other = world.path().join("other.backup");
     std::fs::write(&other, "no backup").unwrap();
     assert!(restore(&other).refused().contains("pg_restore` failed"));
-    // The end is missing, which is noticed when half of it is there.
+    // The end of the file is missing, which is detected when half of it is restored.
     let whole = std::fs::read(&file).unwrap();
     std::fs::write(&other, &whole[..whole.len() - 2_000]).unwrap();
     restore(&other).refused();
@@ -131,11 +131,11 @@ async fn what_pipelines_made_in_schemas_of_their_own_is_named_and_goes_along_whe
     assert!(all.code == 0 && !all.err.contains("nor what is not orch's"), "{all:?}");
 }
 
-/// What processes of this machine show of themselves to everybody: the pid of the parent, and the command line.
+/// Returns what all users of this machine can see of its processes: the pid of the parent, and the command line.
 fn command_lines() -> Vec<(u32, String)> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-        // One that has ended meanwhile shows nothing.
+        // The process has ended meanwhile.
         let Ok(line) = std::fs::read(entry.path().join("cmdline")) else { continue };
         let Ok(status) = std::fs::read_to_string(entry.path().join("status")) else { continue };
         let parent = status.lines().find_map(|line| line.strip_prefix("PPid:\t")?.parse().ok()).unwrap_or(0);
@@ -144,8 +144,8 @@ fn command_lines() -> Vec<(u32, String)> {
     found
 }
 
-/// Starts a command that knows the password by its environment, and looks at all processes until it has started `program`
-/// and that is enough, or until it has ended. Whether it has started it.
+/// Starts a command with the password in its environment and watches all processes until the command has started
+/// `program` (if `is_enough`) or has ended. Returns true if it started `program`.
 fn watch(world: &World, password: &str, arguments: &[&str], program: &str, is_enough: bool) -> (Child, bool) {
     let url = format!("{}&password={password}", world.url());
     let mut command = command(world.path());
@@ -170,7 +170,7 @@ async fn the_password_is_never_in_the_list_of_processes() {
     let world = World::new().await;
     let password = format!("hidden{}", std::process::id());
     let mut db = world.db().await;
-    // Both wait for a table that somebody has, for as long as it is looked at.
+    // Both programs wait for this table lock while the processes are watched.
     for text in ["begin", "lock table favorite in access exclusive mode"] {
         sqlx::query(text).execute(&mut db).await.unwrap();
     }

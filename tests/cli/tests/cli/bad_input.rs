@@ -1,4 +1,4 @@
-//! Whatever people type: one error that names the thing and the fix, exit code 2, nothing on standard output.
+//! Invalid input: one error that names the cause and the fix, exit code 2, nothing on standard output.
 
 use crate::binary::run;
 use crate::world::World;
@@ -6,7 +6,7 @@ use orch_store::database_url::with_login;
 use sqlx::AssertSqlSafe;
 use std::path::Path;
 
-/// Arguments and the whole of what is said.
+/// Arguments and the complete message.
 const OFFLINE: [(&[&str], &str); 8] = [
     (
         &["cron", "next", "61 * * * *"],
@@ -112,7 +112,7 @@ async fn what_a_server_is_asked_wrongly_is_refused_with_the_way_out() {
     );
     let task = world.run(&["tasks", "state", "example_chain", "stp_1", "nightly-1"]).refused();
     assert_eq!(task, "error: dag `example_chain` has no task `stp_1`\nhint: did you mean `step_1`?\n");
-    // By its date, too.
+    // The run can also be selected by its date.
     assert_eq!(world.run(&["dags", "state", "example_chain", "2026-01-01"]).code, 0);
 }
 
@@ -170,7 +170,7 @@ async fn a_database_that_refuses_is_not_one_that_cannot_be_reached() {
     assert_eq!(refused.matches("does not exist").count(), 1, "{refused}");
     assert!(!refused.contains("at line") && !refused.contains("reached"), "{refused}");
 
-    // Roles belong to the server, which other tests share.
+    // Roles belong to the server, which other tests share, so the name must be unique.
     let reader = format!("reader_cli_{}", std::process::id());
     let mut db = world.db().await;
     sqlx::raw_sql(AssertSqlSafe(format!("create role {reader} login"))).execute(&mut db).await.unwrap();

@@ -1,4 +1,4 @@
-//! A bundle beside a standalone: its DAGs run in its own process, which may be missing, be built later, or be killed.
+//! A bundle of a standalone: its DAGs run in a separate process, which may be missing, built later, or killed.
 
 use crate::binary::{CommandOutput, command, run, without_settings};
 use crate::live::Browser;
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 const BUNDLE: &str = env!("CARGO_BIN_EXE_orch-bundle-under-test");
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// A standalone that was told of a bundle, which may not be there.
+/// A standalone with the path of a bundle, which may not exist.
 struct StandaloneWithBundle {
     home: TempDir,
     standalone: Standalone,
@@ -39,7 +39,7 @@ impl StandaloneWithBundle {
         CommandOutput::of(&command.env("ORCH_BUNDLE", BUNDLE).args(arguments).output().unwrap())
     }
 
-    /// What a command says once it says this. Processes of their own send no events.
+    /// Polls a command until its output contains the word, because other processes send no events. Returns the output.
     fn says(&self, arguments: &[&str], word: &str) -> String {
         let began = Instant::now();
         loop {
@@ -59,7 +59,7 @@ impl StandaloneWithBundle {
         Browser::log_in(self.standalone.url.rsplit(':').next().unwrap().parse().unwrap())
     }
 
-    /// The processes of the bundle that a run has been in.
+    /// Returns the bundle processes in which a run has executed.
     fn processes(&self, run: &str) -> Vec<Pid> {
         let log = self.says(&["tasks", "logs", "test_bundled", "tell", run], "the bundle is process ");
         let told = log.lines().filter_map(|line| line.split_once("the bundle is process "));
@@ -67,7 +67,7 @@ impl StandaloneWithBundle {
     }
 }
 
-/// The home page soon says nothing of the bundle: its worker is there before the standalone knows that.
+/// Waits until the home page shows no problem of the bundle: its worker registers before the standalone notices.
 fn is_well(browser: &Browser) {
     let began = Instant::now();
     loop {
@@ -138,7 +138,7 @@ fn a_bundle_that_is_built_later_is_announced_and_joins() {
     std::fs::rename(&copied, &place).unwrap();
     both.joined();
     is_well(&browser);
-    // One that ends at once changes nothing: the one before it works on.
+    // A new bundle that exits immediately changes nothing: the previous one keeps running.
     std::fs::write(&copied, "#!/bin/sh\nexit 3\n").unwrap();
     std::fs::set_permissions(&copied, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     std::fs::rename(&copied, &place).unwrap();

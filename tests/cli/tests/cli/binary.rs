@@ -1,4 +1,4 @@
-//! Runs the binary and looks at what it did.
+//! Runs the binary under test and checks its results.
 
 use regex_lite::Regex;
 use std::ffi::OsStr;
@@ -7,7 +7,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-/// How a command ended. Compared as one text: the code, then what it printed, then what it said.
+/// Result of a command: exit code, stdout, stderr. Its debug format is used for comparisons.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct CommandOutput {
     pub(crate) code: i32,
@@ -28,27 +28,27 @@ impl CommandOutput {
         CommandOutput { code, out: text(&output.stdout), err: text(&output.stderr) }
     }
 
-    /// It did what was asked; what it printed.
+    /// Asserts success and returns stdout.
     #[track_caller]
     pub(crate) fn done(self) -> String {
         assert_eq!(self.code, 0, "{self:?}");
         self.out
     }
 
-    /// As `done`, from `-o json`.
+    /// Asserts success and parses stdout as JSON.
     #[track_caller]
     pub(crate) fn json(self) -> serde_json::Value {
         serde_json::from_str(&self.done()).unwrap()
     }
 
-    /// It could not be carried out; what it said, without times and names that differ from run to run.
+    /// Asserts exit code 2 and returns stderr, without times and names that differ between runs.
     #[track_caller]
     pub(crate) fn refused(self) -> String {
         assert_eq!((self.code, self.out.as_str()), (2, ""), "{self:?}");
         plain(&self.err)
     }
 
-    /// It was carried out and the thing failed.
+    /// Asserts exit code 1: the command ran, but its operation failed.
     #[track_caller]
     pub(crate) fn failed(self) -> CommandOutput {
         assert_eq!(self.code, 1, "{self:?}");
@@ -56,7 +56,7 @@ impl CommandOutput {
     }
 }
 
-/// The binary under test, with nothing of this machine's settings in its environment.
+/// Returns the binary under test, without the settings of this machine in its environment.
 pub(crate) fn command(home: &Path) -> Command {
     without_settings(Command::new(env!("CARGO_BIN_EXE_orch-under-test")), home)
 }
@@ -75,19 +75,19 @@ pub(crate) fn run<A: AsRef<OsStr>>(home: &Path, arguments: impl IntoIterator<Ite
     CommandOutput::of(&command(home).args(arguments).output().unwrap())
 }
 
-/// With something on standard input.
+/// Runs a command with `input` on standard input.
 pub(crate) fn run_with(home: &Path, environment: &[(&str, String)], input: &[u8], arguments: &[&str]) -> CommandOutput {
     let mut command = command(home);
     command.envs(environment.iter().map(|(name, value)| (name, value)));
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
-    // Who refuses early does not read to the end.
+    // A command that rejects its input early does not read to the end.
     let written = child.stdin.take().unwrap().write_all(input);
     assert!(written.is_ok() || input.len() > 1 << 16);
     CommandOutput::of(&child.wait_with_output().unwrap())
 }
 
-/// A text without what differs from run to run.
+/// Replaces everything that differs between runs.
 pub(crate) fn plain(text: &str) -> String {
     let path = format!(r"{}/\.?[^ `:,]+", regex_lite::escape(&std::env::temp_dir().display().to_string()));
     let rules = [

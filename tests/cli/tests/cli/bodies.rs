@@ -1,5 +1,5 @@
-//! Programs that tasks start: they end with their worker and at their limits, with everything that descends from them;
-//! what they say arrives whatever happens to the connection of the logs; and what they can find out is bounded.
+//! Child processes of tasks: they end with their worker and at their limits, with all their descendants; their output
+//! arrives even if the connection for logs breaks; and they can read only what they need.
 
 use crate::binary::{CommandOutput, command, plain, run};
 use crate::standalone::Standalone;
@@ -12,9 +12,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// On a quiet machine it is half a second.
+/// Usually takes half a second on an idle machine.
 const GONE_WITHIN: Duration = Duration::from_secs(5);
-/// Who writes down its process id.
+/// Processes that write their pid to a file of this name.
 const FAMILY: [&str; 3] = ["body", "child", "session"];
 
 /// Starts a child in the background and a grandchild in its own session. They and the shell ignore SIGTERM.
@@ -27,12 +27,12 @@ fn starts_family(folder: &Path) -> String {
     )
 }
 
-/// A shell that waits for its family.
+/// Returns a shell command that waits for its family.
 fn family(folder: &Path) -> String {
     format!("{} wait; sleep 300", starts_family(folder))
 }
 
-/// A worker, a scheduler and one file of DAGs, which are there.
+/// Starts a worker and a scheduler, and waits until they have registered one DAG file.
 async fn with_file(dag_id: &str, text: &str) -> (World, u32) {
     let mut world = World::new().await;
     let folder = world.path().join("dag-files");
@@ -58,7 +58,7 @@ async fn pids(folder: &Path) -> Vec<i32> {
     }
 }
 
-/// An exit code that was not asked for is no process.
+/// Returns the pids that are alive. Zombies do not count.
 fn living(pids: &[i32]) -> Vec<i32> {
     let lives = |pid: &&i32| fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
     pids.iter().filter(lives).copied().collect()
@@ -86,7 +86,7 @@ async fn a_killed_worker_takes_the_families_of_its_bodies_with_it() {
         world.run(&["dags", "trigger", "family", "--run-id", "one"]).done();
         let pids = pids(folder.path()).await;
         assert_eq!(living(&pids), pids, "{isolation}: all of them run");
-        // Without a successor: a new try would write other numbers.
+        // No new worker is started: another attempt would write other pids.
         world.kill(worker);
         all_end(&pids).await;
     }
@@ -96,7 +96,7 @@ async fn a_killed_worker_takes_the_families_of_its_bodies_with_it() {
 async fn a_program_that_succeeds_leaves_no_process_behind() {
     for isolation in ["in_process", "process"] {
         let folder = tempfile::tempdir().unwrap();
-        // The shell ends when all of them have started.
+        // The shell ends when all processes of the family have started.
         let session = folder.path().join("session");
         let wait = format!("while [ ! -s {} ]; do sleep 0.01; done", session.display());
         let command = format!("{} {wait}", starts_family(folder.path()));
@@ -220,7 +220,7 @@ async fn a_last_line_that_is_too_long_for_an_output_fails_the_task() {
     assert!(states.lines().any(|line| line.contains("fits") && line.contains("success")), "{states}");
 }
 
-/// Ends the connection of the worker's logs, as a database that restarts does.
+/// Terminates the connection that stores the worker's logs, like a restart of the database.
 async fn cut_logs(world: &World) {
     let mut db = world.db().await;
     let cut = "select count(pg_terminate_backend(pid)) from pg_stat_activity
@@ -269,7 +269,7 @@ async fn a_body_finds_no_secret_of_orch_in_any_environment() {
         ("ORCH_CONN_PLANTED", "x://me:planted-connection@h".to_owned()),
         ("ORCH_VAR_PLANTED_TOKEN", "planted-variable".to_owned()),
     ];
-    // Its own environment, those of all processes above it, and that of the database.
+    // Reads its own environment, those of all parent processes, and that of the database server.
     let look = format!(
         "env > {found}; p=$PPID; while [ \"$p\" -gt 1 ]; do cat /proc/$p/environ >> {found}; \
         p=$(sed -n 's/^PPid:[^0-9]*//p' /proc/$p/status); done; \
@@ -331,12 +331,13 @@ async fn the_role_of_default_connections_can_neither_read_the_metadata_nor_run_p
         let sqlx::Error::Database(error) = error else { panic!("{refused}: {error}") };
         assert_eq!(error.code().as_deref(), Some("42501"), "{refused}: {error}");
     }
-    // What the pipelines do by these connections.
+    // The pipelines need these statements.
     for allowed in ["create table lake.mine (n int)", "select * from lake.iceberg_tables", "create database beside"] {
         sqlx::raw_sql(allowed).execute(&mut db).await.expect(allowed);
     }
     db.close().await.unwrap();
-    // A role that may replicate could decode the changes of all tables, with `test_decoding` even without a publication.
+    // A role with `replication` could decode the changes of all tables, even without a publication, with
+    // `test_decoding`.
     let capture = lesser.replace("orch_tasks", "orch_capture");
     let error = PgConnection::connect(&capture).await.expect_err("it has the password hashes");
     let sqlx::Error::Database(error) = error else { panic!("{error}") };

@@ -1,5 +1,5 @@
-//! Every command does the same at a database and over the API: the same output, exit code and audit. A command that does not
-//! is in the table of `docs/ARCHITECTURE.md`, "How a command finds its server", with its reason.
+//! Every command must do the same with a database connection and over the API: same output, exit code and audit log.
+//! Exceptions are in the table of `docs/ARCHITECTURE.md`, "How a command finds its server", with their reasons.
 
 mod rows;
 mod seed;
@@ -17,7 +17,7 @@ use std::path::Path;
 
 const TABLE: &str = "## How a command finds its server";
 
-/// Commands that have no commands of their own, as people write them: `dags list`.
+/// Collects all commands without subcommands by their full name, such as `dags list`.
 fn leaves(of: &Command, words: &str, found: &mut Vec<(String, Command)>) {
     for inner in of.get_subcommands() {
         let words = format!("{words} {}", inner.get_name()).trim_start().to_owned();
@@ -31,7 +31,7 @@ fn all_leaves() -> Vec<(String, Command)> {
     found
 }
 
-/// The command of a line: the longest that it begins with.
+/// Returns the command of a line: the one with the longest matching name.
 fn leaf_of<'a>(line: &str, all: &'a [(String, Command)]) -> Option<&'a (String, Command)> {
     let begins = |name: &str| line == name || line.starts_with(&format!("{name} "));
     all.iter().filter(|(name, _)| begins(name)).max_by_key(|(name, _)| name.len())
@@ -41,7 +41,7 @@ fn has_option(command: &Command, long: &str) -> bool {
     command.get_arguments().any(|argument| argument.get_long() == Some(long))
 }
 
-/// A name of the first column, and what the second says about it.
+/// A row of the table of exceptions: its name and its second column.
 #[derive(Debug)]
 struct Exception {
     name: String,
@@ -49,7 +49,8 @@ struct Exception {
 }
 
 impl Exception {
-    /// What the name stands for: `db …` is a family, `variables list --show-values` an option of one command.
+    /// Returns the commands that the name covers: `db …` is a family, `variables list --show-values` an option of one
+    /// command.
     fn leaves<'a>(&self, all: &'a [(String, Command)]) -> Vec<&'a (String, Command)> {
         let (name, option) = self.name.split_once(" --").map_or((&*self.name, None), |(name, long)| (name, Some(long)));
         let is_meant = |leaf: &str| match name.strip_suffix(" …") {
@@ -64,7 +65,7 @@ impl Exception {
         self.over_api == "refused"
     }
 
-    /// Nothing is left to compare.
+    /// Returns true if the exception covers the whole command, so that no comparison remains.
     fn is_whole(&self) -> bool {
         self.is_refused() || ["asks no server", "tells of other processes"].contains(&&*self.over_api)
     }
@@ -152,9 +153,9 @@ impl Varies {
     }
 }
 
-/// A text without what the row says is another one each time.
+/// Replaces everything in the text that the row declares as varying.
 fn plain(text: &str, row: &Row, home: &str) -> String {
-    // An id of a run holds a time.
+    // Run ids contain a time, so they are replaced first.
     let mut rules: Vec<Varies> = row.varies.to_vec();
     rules.sort_by_key(|rule| *rule != Varies::RunIds);
     rules.into_iter().map(Varies::rule).fold(text.replace(home, "{home}"), |text, (pattern, word)| {
@@ -162,12 +163,12 @@ fn plain(text: &str, row: &Row, home: &str) -> String {
     })
 }
 
-/// What one way did, as a text to compare.
+/// Returns the result of a command as a text to compare.
 fn account(row: &Row, home: &Path, ended: &CommandOutput, audit: &[AuditLogRow]) -> String {
     plain(&format!("{ended:?}--- audit\n{audit:#?}"), row, home.to_str().unwrap())
 }
 
-/// The lines that are not in both.
+/// Returns the lines that only one of the texts has.
 fn difference(line: &str, expected: &str, told: &str) -> String {
     let only = |these: &str, those: &str| {
         let those: BTreeSet<&str> = those.lines().collect();
@@ -177,7 +178,7 @@ fn difference(line: &str, expected: &str, told: &str) -> String {
     format!("`orch {line}` only at the database:\n{here}only over the API:\n{there}")
 }
 
-/// What is wrong with a row that both ways agree on.
+/// Returns the problem of a row that behaves the same in both ways but not as declared.
 fn problem_of(row: &Row, ended: &CommandOutput, audit: &[AuditLogRow]) -> Option<String> {
     let is_expected = match row.kind {
         CommandEffect::Changes => !audit.is_empty(),
@@ -216,7 +217,7 @@ async fn every_command_does_the_same_both_ways() {
             let there: Vec<&str> = there.iter().map(String::as_str).collect();
             let (local, remote) = std::thread::scope(|scope| {
                 let remote = scope.spawn(|| pair.over_api(&there));
-                // What works on the database itself is not to be compared, and some of it would reset the database.
+                // Commands that need the database are not compared, and some of them would reset it.
                 let local = (row.kind != CommandEffect::NeedsDatabase).then(|| pair.local.run(&here));
                 (local, remote.join().unwrap())
             });

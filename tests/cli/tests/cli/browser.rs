@@ -1,6 +1,6 @@
-//! The pages as people meet them, in Chromium driven by Playwright: every page in light, in dark and on a phone, and the
-//! five daily flows by mouse, by keyboard and without JavaScript. Pictures of pages that are not right, or of all with
-//! `ORCH_TEST_PICTURES=1`, stay in `target/tmp/screens`.
+//! The pages in Chromium driven by Playwright: every page in light and dark mode and on a phone, and the five daily
+//! workflows by mouse, by keyboard and without JavaScript. Screenshots of failing pages, or of all with
+//! `ORCH_TEST_PICTURES=1`, are kept in `target/tmp/screens`.
 
 use crate::binary::run;
 use crate::remote::PASSWORD;
@@ -11,11 +11,11 @@ use orch_test_support::browser::drive;
 use orch_web::{Door, rules};
 use tempfile::TempDir;
 
-/// Nothing answers its query here: `dags/tests` looks at those that are drawn.
+/// A dashboard whose query gets no result here; `dags/tests` tests dashboards with data.
 const DASHBOARD: &str =
     "title: Orders\npanels:\n  - {title: Orders, type: figure, sql: select count(*) from retail.orders}\n";
 
-/// A standalone that has seen runs of every kind.
+/// A standalone with runs of every kind.
 struct World {
     home: TempDir,
     standalone: Standalone,
@@ -39,9 +39,9 @@ impl World {
         run(self.home.path(), arguments).code
     }
 
-    /// Enough runs for lists, bars and grids.
+    /// Creates enough runs for lists, bars and grids.
     fn with_history(self) -> World {
-        // It asks, and nobody answers.
+        // Creates an approval that stays open.
         assert_eq!(self.exit_code_of(&["dags", "trigger", "example_approval"]), 0);
         for dag in ["example_chain", "example_diamond", "example_map", "example_branch", "example_setup_teardown"] {
             for _ in 0..6 {
@@ -83,7 +83,7 @@ impl World {
         self
     }
 
-    /// Of one that runs there are minutes to draw.
+    /// Adds streams, one of them with minutes to draw.
     async fn with_streams(self) -> World {
         let mut db = db_of(self.home.path()).await;
         streams::seed(&mut db).await;
@@ -99,9 +99,9 @@ impl World {
     }
 }
 
-/// The routes that people look at.
+/// Returns the routes of pages.
 fn pages() -> Vec<&'static str> {
-    // A stream is no page, logs and the description of the API are downloaded, the palette is a part of others.
+    // Event streams are not pages, logs and the OpenAPI document are downloads, and the palette is part of other pages.
     let looked_at =
         |path: &str| !["/events", "/log", "/palette", "/export", ".json"].iter().any(|end| path.ends_with(end));
     let pages = rules().into_iter().filter(|rule| rule.door == Door::Page && rule.method == Method::GET);

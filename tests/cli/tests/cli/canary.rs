@@ -1,5 +1,5 @@
-//! Everything that can be fetched from a server after a run that says, returns and fails with secrets: every page that is
-//! linked to, every answer of the API, streams and downloads, as a viewer and as an admin. What is planted is nowhere.
+//! Fetches everything from a server after a run whose tasks log, return and raise secrets: every linked page, every
+//! response of the API, event streams and downloads, as a viewer and as an admin. None may contain a planted secret.
 
 use crate::secrets::{TYPED, is_clean, planted};
 use crate::world::World;
@@ -10,18 +10,18 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 const PASSWORD: &str = "correct horse";
-/// A stream is listened to for so long; all that it has to tell is told at once.
+/// Time to read an event stream; all existing events are sent immediately.
 const LISTENED: Duration = Duration::from_millis(700);
-/// Of a page with different queries.
+/// Maximum number of different queries per page.
 const SIGHTS: usize = 8;
 const NAMES: [&str; 2] = ["vera", "admin"];
 const TASKS: [&str; 9] =
     ["tell", "tell_in_error", "tell_in_panic", "tell_in_child", "miss", "look_around", "give", "take", "take_one"];
 
-/// Somebody who looks around.
+/// A client that fetches everything it can reach.
 struct Visitor {
     host: String,
-    /// A header: a cookie, or a token.
+    /// Authentication header: a cookie or a token.
     pass: String,
 }
 
@@ -32,7 +32,7 @@ struct RawResponse {
 }
 
 impl Visitor {
-    /// HTTP 1.0: the answer comes in one piece.
+    /// Uses HTTP 1.0, so that the response is not chunked.
     fn send(&self, request: &str, body: &str) -> RawResponse {
         let mut stream = TcpStream::connect(&self.host).unwrap();
         let is_stream = request.split(['?', ' ']).any(|part| part.ends_with("/events"));
@@ -78,7 +78,7 @@ impl Visitor {
     }
 }
 
-/// Addresses of this server that a page names, to be followed, loaded or listened to.
+/// Returns the addresses of this server in a page: links, resources and event streams.
 fn links(html: &str) -> Vec<String> {
     let mut links = Vec::new();
     for name in ["href=\"", "src=\"", "data-live=\"", "data-changes=\"", "data-palette=\""] {
@@ -88,13 +88,13 @@ fn links(html: &str) -> Vec<String> {
     links.into_iter().map(|link| link.split('#').next().unwrap_or_default().to_string()).collect()
 }
 
-/// Every page somebody comes to by links; all texts together.
+/// Fetches every page that is reachable by links. Returns all paths.
 fn walk(visitor: &Visitor, name: &str) -> BTreeSet<String> {
     let (mut seen, mut waiting) = (BTreeSet::new(), vec!["/".to_string(), "/palette?q=planted".into()]);
     waiting.extend(["/connections/export?format=env", "/connections/export?format=yaml"].map(String::from));
     let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
     while let Some(path) = waiting.pop() {
-        // Of other DAGs nothing knows a secret, and a page has more sights than anybody looks at.
+        // Other DAGs have no secrets, and a page has too many different queries to fetch them all.
         let of_another = path.starts_with("/dags/") && !path.starts_with("/dags/test_planted");
         let sights = kinds.entry(path.split('?').next().unwrap_or_default().into()).or_default();
         if of_another || *sights >= SIGHTS || !seen.insert(path.clone()) {
@@ -111,7 +111,7 @@ fn walk(visitor: &Visitor, name: &str) -> BTreeSet<String> {
     seen
 }
 
-/// Every question that the API knows, about all there is; how many were answered.
+/// Sends every GET request of the API for all existing objects. Returns the number of successful responses.
 fn ask(visitor: &Visitor, name: &str, world: &World) -> usize {
     let document: Value = serde_json::from_str(&visitor.get("/openapi.json").body).unwrap();
     let mut paths = BTreeSet::new();

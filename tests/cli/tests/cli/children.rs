@@ -1,4 +1,4 @@
-//! Tasks in processes of their own.
+//! Tasks in separate processes.
 
 use crate::binary::plain;
 use crate::world::World;
@@ -32,7 +32,7 @@ async fn a_worker_runs_few_children_at_a_time_and_others_run_beside_them() {
     assert_eq!(world.run(&["runs", "wait", "many", "--timeout", "60s"]).code, 0);
 
     let rows = world.run(&children).json();
-    // In UTC and of one form, so their order as text is that of time.
+    // All times are in UTC and in one format, so they sort as text.
     let at = |row: &serde_json::Value, name: &str| row[name].as_str().unwrap().to_string();
     let times: Vec<_> =
         rows.as_array().unwrap().iter().map(|row| (at(row, "start_date"), at(row, "end_date"))).collect();

@@ -1,4 +1,4 @@
-//! Old rows by command, psql, and whether processes live.
+//! Cleanup of old rows by the command, by psql and by the scheduler, also if processes are killed.
 
 use crate::binary::{CommandOutput, command};
 use crate::live::{Browser, free_port, web};
@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Runs of one DAG from an August long ago.
+/// Runs of one DAG in August 2024.
 const OLD_RUNS: &str = "insert into dag_run (id, version, ledger_format, state, run_type, ledger, counters, dag_id, run_id, run_after, triggered_by)
     select (substr(uuid_of_moment('2024-08-05 00:00+00'::timestamptz + n * interval '1 hour')::text, 1, 14) || '7000-8000-000000000000')::uuid,
       d.version, 1, 'success', 'manual', '{5}', '{}', 'old', 'run_' || n, '2024-08-05', 'test'
@@ -19,7 +19,7 @@ const OLD_RUNS: &str = "insert into dag_run (id, version, ledger_format, state, 
 const OLD_TASKS: &str = "insert into task_instance (run, attempt, map_index, task, try_no, max_tries, lease_no, state)
     select id, id, -1, 0, 1, 1, 1, 'success' from dag_run where dag_id = 'old'";
 
-/// The DAG `old` of one task, which nobody runs.
+/// Registers the DAG `old` with one task. No worker runs it.
 pub(crate) async fn register_old(db: &mut PgConnection) {
     let spec: DagSpec =
         serde_json::from_value(json!({ "dag_id": "old", "tasks": [{ "task_id": "t", "kind": "rust" }] })).unwrap();
@@ -114,14 +114,14 @@ async fn a_scheduler_rolls_old_logs_over_and_a_command_reads_them() {
     let recalled = world.wait_for(&logs, |ended| ended.err.contains("it was read from the archive"));
     assert_eq!(recalled.done(), before);
     assert!(world.path().join("archive/logs/2024w32").is_dir());
-    // Whoever was told of no archive is told where the log is.
+    // Without an archive in the settings, the message names the setting to use.
     world.sql("delete from recalled_log").await;
     world.set("ORCH_ARCHIVE", "");
     let refused = world.run(&logs).refused();
     assert!(refused.contains("name the archive with `ORCH_ARCHIVE`"), "{refused}");
 }
 
-/// Runs and tries that are in tables, in archived ones, or in files of tables that are gone.
+/// Counts the rows in tables, in archived tables, and in files of dropped tables.
 async fn where_rows_are(world: &World, archive: &Path, table: &str) -> [i64; 3] {
     let mut db = world.db().await;
     let text = "select relname::text from pg_class where relkind = 'r' and relname ~ ('^archived__' || $1 || '(_\\d{4}w\\d{2})?__')";
@@ -154,7 +154,8 @@ async fn a_scheduler_that_is_killed_while_it_archives_is_followed_by_one_that_go
     let mut db = world.db().await;
     let (mut kills, mut millis) = (0, 0);
     loop {
-        // Whoever comes next begins at once.
+        // Clears the time of the last retention pass, so that the next scheduler starts one immediately instead of
+        // within the hour.
         sqlx::query("delete from duty where name = 'retention'").execute(&mut db).await.unwrap();
         let scheduler = world.start(&["scheduler"]);
         let begun = "select exists (select from pg_stat_activity where application_name = 'orch scheduler retire')

@@ -8,14 +8,14 @@ use std::process::Command;
 /// Maximum size of all scripts that packages contain.
 const MAX_SCRIPT_BYTES: usize = 60_000;
 
-/// A shell in which the script of `orch completion bash` is loaded.
+/// A shell with the loaded script of `orch completion bash`.
 struct Bash<'a> {
     home: &'a Path,
     database_url: String,
 }
 
 impl Bash<'_> {
-    /// Returns what bash offers at the end of this line. Its words are separated as readline separates them.
+    /// Returns the completions that bash offers at the end of this line. Words are split as readline does.
     fn complete(&self, line: &str) -> Vec<String> {
         let orch = self.home.join("orch");
         if !orch.exists() {

@@ -1,4 +1,4 @@
-//! Where settings come from.
+//! The sources of settings.
 
 use crate::binary::{CommandOutput, command, run};
 

@@ -1,15 +1,15 @@
-//! DAG files from the folder to the ends of their runs, by the binary as people use it: dropped, edited, broken, deleted,
-//! and with the worker killed in the middle.
+//! DAG files from the folder to finished runs, with the real binary: added, edited, broken, deleted, and with the
+//! worker killed during a run.
 
 use crate::world::World;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// What the promise is on a machine that does nothing else is two seconds; tests share theirs.
+/// The promise is two seconds on an idle machine; tests share theirs.
 const LIVE_WITHIN: Duration = Duration::from_secs(6);
 
-/// A worker that watches a folder, and a scheduler.
+/// Starts a worker that watches a folder, and a scheduler.
 async fn watching() -> (World, PathBuf, u32) {
     let mut world = World::new().await;
     let folder = world.path().join("dag-files");
@@ -45,7 +45,7 @@ async fn a_file_is_live_soon_and_its_last_good_version_stays() {
     world.wait_for(&["dags", "export", "said"], |ended| ended.out.contains("echo second"));
     eprintln!("a change was live after {:?}", changed.elapsed());
     assert!(changed.elapsed() < LIVE_WITHIN, "{:?}", changed.elapsed());
-    // Back to what it was: the folder counts, not the number of the version.
+    // Back to the first content: the file decides, not the number of the version.
     put(&folder, "said.yaml", &saying("first"));
     world.wait_for(&["dags", "export", "said"], |ended| ended.out.contains("echo first"));
     put(&folder, "said.yaml", &saying("second"));
@@ -87,7 +87,7 @@ async fn a_file_is_live_soon_and_its_last_good_version_stays() {
 #[tokio::test]
 async fn a_deleted_dag_returns_while_its_file_exists() {
     let (mut world, folder, _) = watching().await;
-    // The second worker, too, claims tasks of the version that the first one registers.
+    // The second worker also claims tasks of the version that the first one registers.
     start_worker(&mut world);
     put(&folder, "said.yaml", &saying("first"));
     world.wait_for(&["dags", "export", "said"], |ended| ended.code == 0);
@@ -118,7 +118,7 @@ async fn a_dashboard_that_is_dropped_into_the_folder_is_there_and_its_last_good_
     const FILE: &str = "orders.dashboard.yaml";
     let (world, folder, _) = watching().await;
     let shop = |title: &str| format!("title: {title}\npanels:\n  - {{title: All, type: figure, sql: select 1}}\n");
-    // Registered before errors are told: once the other file is, the dashboard is too.
+    // Dashboards are registered before errors are reported: once the other file is registered, the dashboard is too.
     let titles = async || {
         let told = "select coalesce(string_agg(name || ' ' || (spec->>'title'), ',' order by name), '') from dashboard";
         sqlx::query_scalar::<_, String>(told).fetch_one(&mut world.db().await).await.unwrap()
@@ -139,7 +139,7 @@ async fn a_dashboard_that_is_dropped_into_the_folder_is_there_and_its_last_good_
     fs::write(folder.join("b.dashboard.yaml"), shop("Twice").replace("panels", "name: orders\npanels")).unwrap();
     let told = |ended: &crate::binary::CommandOutput| ended.out.contains("there is a dashboard `orders` already");
     world.wait_for(&["dags", "list-import-errors", "-o", "json"], told);
-    // Of two with one name the first by path has it.
+    // If two files have the same name, the first one by path wins.
     assert_eq!(titles().await, "orders Twice");
     fs::remove_file(folder.join("b.dashboard.yaml")).unwrap();
     world.wait_for(&["dags", "list-import-errors"], |ended| ended.code == 0);
@@ -162,7 +162,7 @@ async fn a_run_keeps_its_version_through_changes_and_deaths() {
     put(&folder, "slow.yaml", &text("new"));
     world.wait_for(&["dags", "export", "slow"], |ended| ended.out.contains("echo new"));
     world.kill(worker);
-    // Whoever comes next has never seen the old file.
+    // The next worker has never read the old file.
     start_worker(&mut world);
     fs::write(&gate, "").unwrap();
     let ended = world.run(&["runs", "wait", "slow", "one"]);
@@ -255,7 +255,7 @@ async fn two_thousand_files_are_there_within_seconds() {
     let last = format!("many_{}", FILES - 1);
     world.wait_for(&["dags", "export", &last], |ended| ended.code == 0);
     eprintln!("{FILES} files were registered in {:?}", began.elapsed());
-    // Unoptimised, beside other tests; the promise is five seconds.
+    // Unoptimized build, and other tests run at the same time; the promise is five seconds.
     assert!(began.elapsed() < Duration::from_secs(45), "{:?}", began.elapsed());
     let changed = put(&folder, "many_7.yaml", "dag_id: many_7\ntasks:\n  a: {bash: echo changed}\n");
     world.wait_for(&["dags", "export", "many_7"], |ended| ended.out.contains("changed"));

@@ -1,4 +1,4 @@
-//! Examples that are switched off: from the start, later, and on again. In the binary under test, the DAGs `example_…` are
+//! Disabled examples: from the start, later, and enabled again. In the binary under test, the DAGs `example_…` are
 //! examples, and the DAGs `test_…` are not.
 
 use crate::binary::run;
@@ -20,7 +20,7 @@ async fn without_examples_only_own_dags_and_files_are_listed_and_run() {
     let mut world = World::new().await;
     let folder = world.path().join("dag-files");
     std::fs::create_dir(&folder).unwrap();
-    // The id of an example is free while examples are switched off.
+    // The id of an example may be used while examples are disabled.
     std::fs::write(folder.join("own.yaml"), "dag_id: example_hello\ntasks:\n  say: {bash: echo mine}\n").unwrap();
     world.set(SWITCH, "false");
     world.begin_work();

@@ -1,4 +1,4 @@
-//! `docs/guides/first-day.md`, followed to the letter: its blocks are one script for a shell.
+//! Runs all code blocks of `docs/guides/first-day.md` as one shell script.
 
 use crate::binary::command;
 use orch_test_support::TestDb;

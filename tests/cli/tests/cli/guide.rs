@@ -1,4 +1,4 @@
-//! The examples of `docs/guides/rest-api.md`, run one after the other as they stand there.
+//! Runs the examples of `docs/guides/rest-api.md` in order.
 
 use crate::remote::PASSWORD;
 use crate::standalone::Standalone;

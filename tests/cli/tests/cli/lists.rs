@@ -1,4 +1,4 @@
-//! Lists of commands: what `--where`, `--order-by` and `--limit` leave, and what they refuse.
+//! Lists of commands: results of `--where`, `--order-by` and `--limit`, and their rejected values.
 
 use crate::world::World;
 use orch_spec::DagSpec;

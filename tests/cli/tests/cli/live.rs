@@ -1,5 +1,5 @@
-//! Pages over web servers that come and go: the runs do not notice, and a page goes on where it was. And a log that is larger
-//! than anybody reads.
+//! Live pages over restarts of the web server: runs are not affected, and a page resumes at its position. Also a log
+//! that is too large to read completely.
 
 use crate::remote::PASSWORD;
 use crate::world::World;
@@ -8,17 +8,17 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-/// Nothing a test waits for takes so long.
+/// Timeout for everything that a test waits for.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// A browser that keeps its cookie whatever becomes of the server.
+/// A browser that keeps its session cookie over restarts of the server.
 pub(crate) struct Browser {
     port: u16,
     cookie: String,
 }
 
 impl Browser {
-    /// When the server answers.
+    /// Logs in; waits until the server responds.
     pub(crate) fn log_in(port: u16) -> Browser {
         let mut browser = Browser { port, cookie: String::new() };
         let form = format!("username=admin&password={}&next=/", PASSWORD.replace(' ', "+"));
@@ -55,7 +55,7 @@ impl Browser {
         self.ask(&format!("GET {path} HTTP/1.1\r\n"), "")
     }
 
-    /// The page once it shows something. Processes of their own send no events.
+    /// Polls the page until it contains the word, because other processes send no events.
     pub(crate) fn get_when(&self, path: &str, word: &str) -> String {
         let began = Instant::now();
         loop {
@@ -67,7 +67,7 @@ impl Browser {
         }
     }
 
-    /// A stream from where the browser was.
+    /// Opens an event stream, from the last received event if there is one.
     fn follow(&self, path: &str, last: Option<&str>) -> Events {
         let last = last.map(|id| format!("last-event-id: {id}\r\n")).unwrap_or_default();
         let stream = self.send(&format!("GET {path} HTTP/1.1\r\n{last}"), "");
@@ -78,7 +78,7 @@ impl Browser {
 struct Events(std::io::Lines<BufReader<TcpStream>>);
 
 impl Events {
-    /// The numbers of the lines that came next, and where the log stands then; none when the stream ended.
+    /// Returns the numbers of the next lines and the event id after them, or `None` at the end of the stream.
     fn lines(&mut self) -> Option<(Vec<i64>, String)> {
         let (mut id, mut numbers) = (String::new(), Vec::new());
         loop {
@@ -124,7 +124,7 @@ async fn a_page_goes_on_where_it_was_when_the_web_server_comes_back_and_the_run_
     web(&mut world, port);
     let mut events = browser.follow(&live, Some(&id));
     let (numbers, _) = events.lines().unwrap();
-    // Nothing is missing, nothing comes twice: the session outlived the server too.
+    // No line is missing or repeated, and the session outlived the server.
     assert_eq!(numbers[0], seen.last().unwrap() + 1);
     assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{numbers:?}");
     assert_eq!(world.run(&["runs", "cancel", "test_talking", "long"]).code, 0);
@@ -139,7 +139,7 @@ async fn a_log_of_84_mb_with_a_line_of_20_mb_is_shown_from_its_end_and_costs_no_
     world.start(&["scheduler"]);
     let web = web(&mut world, port);
     world.wait_for(&["dags", "list", "-o", "plain"], |ended| ended.out.contains("test_shouting"));
-    // With the pages of the program, which are there before a log is.
+    // The baseline includes the pages of the program, which are loaded before any log is read.
     let peak_mb = |pid| status_mb(pid, "VmHWM:").unwrap();
     let without_log = [worker, web].map(|pid| (pid, peak_mb(pid)));
     assert_eq!(world.run(&["dags", "trigger", "test_shouting", "--run-id", "loud", "--wait"]).code, 0);
@@ -147,7 +147,7 @@ async fn a_log_of_84_mb_with_a_line_of_20_mb_is_shown_from_its_end_and_costs_no_
     let task = "/dags/test_shouting/runs/loud/tasks/shout";
     let page = browser.get_when(task, "the last line");
     assert!(page.len() < 1_000_000, "{} bytes", page.len());
-    // What was not kept is said.
+    // The page shows that lines were dropped.
     let gaps = browser.get(&format!("{task}?level=warn"));
     assert!(gaps.contains("lines were not kept: more than 1 MB/s"), "{gaps}");
     let start = browser.get(&format!("{task}?from=1"));

@@ -1,4 +1,4 @@
-//! The command line as people and scripts meet it: exit code, standard output, standard error.
+//! The command line as users and scripts see it: exit code, standard output, standard error.
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
 mod airflowctl;

@@ -1,4 +1,4 @@
-//! What each role tells Prometheus, read by Prometheus' own parser while tasks run.
+//! The metrics of each role, read with Prometheus' own parser while tasks run.
 
 use crate::remote::PASSWORD;
 use crate::world::World;
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 const GUIDE: &str = include_str!("../../../../docs/guides/monitoring.md");
 const WIDE: &str = "dag_id: wide\ntasks:\n  it: {map: [1, 2, 3, 4, 5, 6, 7, 8], value: '{{ element }}'}\n";
 
-/// Starts a role and gives where its metrics are.
+/// Starts a role and returns the address of its metrics.
 async fn start(world: &mut World, arguments: &[&str]) -> String {
     let told = "metrics are at ";
     let before = world.said().matches(told).count();
@@ -32,7 +32,7 @@ async fn every_role_tells_prometheus_how_it_is() {
     world.wait_for(&["dags", "export", "wide"], |ended| ended.code == 0);
     let token = ("ORCH_METRICS_TOKEN", "for prometheus");
     let (is_read, shared) = (AtomicBool::new(false), &world);
-    // Runs begin until the last answer is read, so that all of them are given under load.
+    // Runs start until the last response is read, so that all responses are sent under load.
     let (of_worker, of_scheduler, of_web, runs) = std::thread::scope(|scope| {
         let load = scope.spawn(|| {
             let begin = |run: &i32| shared.run(&["dags", "trigger", "wide", "--run-id", &format!("run-{run}")]).done();

@@ -1,5 +1,5 @@
-//! Ten million old rows go while people look at pages, programs ask the API and runs are triggered: over real HTTP, from
-//! processes as people start them. An ordinary test has 300,000; `ORCH_TEST_LONG=1` has them all.
+//! Deletes ten million old rows while clients load pages, call the API and trigger runs: over real HTTP, with real
+//! processes. By default it uses 300,000 rows; `ORCH_TEST_LONG=1` uses all.
 
 use crate::clean::register_old;
 use crate::live::{Browser, free_port, web};
@@ -11,18 +11,19 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
-/// Weeks of rows, the oldest first, each named by its Monday. Somebody reads while the last one goes.
+/// Weeks of rows, the oldest first, each named by its Monday. A reader holds the tables open while the last week is
+/// deleted.
 const WEEKS: [&str; 6] = ["2024-07-01", "2024-07-08", "2024-07-15", "2024-07-22", "2024-07-29", "2024-08-05"];
 const END_OF_ALL_BUT_ONE: &str = "2024-08-05";
 const END: &str = "2024-08-12";
 const RUNS_A_WEEK: i32 = 1_000;
-/// So much is asked before anything is cleaned: what is compared with.
+/// Number of requests before the cleanup, as the baseline.
 const BEFORE: usize = 300;
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
-/// So long somebody has the tables open.
+/// Seconds for which the reader holds the tables open.
 const READER_SECS: f64 = 5.0;
 
-/// What happens at the moment.
+/// Phases of the test.
 const QUIET: u8 = 0;
 const CLEANING: u8 = 1;
 const BESIDE_A_READER: u8 = 2;
@@ -40,7 +41,7 @@ fn rows() -> i64 {
     if is_long() { 10_000_000 } else { 300_000 }
 }
 
-/// Runs of a week, each with two tasks, the first with as many elements as make up the rest of the rows.
+/// Inserts runs of a week with two tasks each; the first task has enough elements for `rows` rows in total.
 async fn fill(db: &mut PgConnection, week: &str, rows: i64) {
     for text in [
         "insert into dag_run (id, version, ledger_format, state, run_type, ledger, counters, dag_id, run_id, run_after, created_at,
@@ -62,14 +63,14 @@ async fn fill(db: &mut PgConnection, week: &str, rows: i64) {
     }
 }
 
-/// How long something took, what it was, and when it was asked for.
+/// Duration of a request, its index, and the phase in which it was sent.
 struct Sample {
     phase: u8,
     what: usize,
     took: Duration,
 }
 
-/// Asks one thing after the other until it is over.
+/// Sends requests until the phase is `OVER`.
 fn keep_asking(phase: &AtomicU8, samples: &Mutex<Vec<Sample>>, mut ask: impl FnMut(usize) -> usize) {
     for number in 0.. {
         let began = (phase.load(Ordering::SeqCst), Instant::now());
@@ -81,7 +82,7 @@ fn keep_asking(phase: &AtomicU8, samples: &Mutex<Vec<Sample>>, mut ask: impl FnM
     }
 }
 
-/// The middle of each thing that was asked for in a phase, in ms.
+/// Returns the median of each request in a phase, in ms.
 fn middles(samples: &Mutex<Vec<Sample>>, phase: u8, most: usize) -> Vec<String> {
     let samples = samples.lock().unwrap();
     let of = |what: usize| {
@@ -93,7 +94,7 @@ fn middles(samples: &Mutex<Vec<Sample>>, phase: u8, most: usize) -> Vec<String> 
     (0..most).map(of).collect()
 }
 
-/// How many there are of a phase; the middle one, what 95 and 99 of a hundred are faster than, and the slowest, in ms.
+/// Returns the number of samples of a phase and their median, 95th and 99th percentile and maximum, in ms.
 fn figures(samples: &Mutex<Vec<Sample>>, phase: u8) -> (usize, [f64; 4]) {
     let samples = samples.lock().unwrap();
     let mut took: Vec<f64> =
@@ -105,7 +106,7 @@ fn figures(samples: &Mutex<Vec<Sample>>, phase: u8) -> (usize, [f64; 4]) {
     (took.len(), [at(50), at(95), at(99), at(100)])
 }
 
-/// What is looked at. Nobody looks at a run that goes.
+/// Returns the requested paths. Runs that are being deleted are not requested.
 fn addresses(token: &str) -> Vec<String> {
     let api = format!("authorization: Bearer {token}\r\n");
     [
@@ -125,7 +126,7 @@ fn addresses(token: &str) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_old_rows_go_while_pages_are_read_and_runs_are_triggered() {
     let mut world = World::new().await;
-    // The scheduler's own pass must not take the old weeks before the command does.
+    // The scheduler's own retention pass must not delete the old weeks before the command does.
     for setting in ["ORCH_RUN_RETENTION", "ORCH_LOG_RETENTION"] {
         world.set(setting, "36500d");
     }
@@ -156,7 +157,7 @@ async fn many_old_rows_go_while_pages_are_read_and_runs_are_triggered() {
         began.elapsed()
     };
     let (alone, beside) = std::thread::scope(|scope| {
-        // Whatever fails in here ends those who ask.
+        // Stops the clients even if an assertion fails.
         let over = EndsAsking(&phase);
         scope.spawn(|| {
             keep_asking(&phase, &pages, |number| {
@@ -228,11 +229,12 @@ async fn many_old_rows_go_while_pages_are_read_and_runs_are_triggered() {
         beside.as_secs_f64() > READER_SECS / 2.0,
         "it waited for the reader, and nobody waited behind it: {beside:?}"
     );
-    // How long things take is asked of a machine that does nothing else.
+    // Durations are only checked in long runs, which have the machine to themselves.
     for [before, meanwhile, beside] in [pages, runs].into_iter().filter(|_| is_long()) {
         assert!(before.0 >= 50 && beside.0 >= 50, "{} and {} were asked", before.0, beside.0);
         for (count, found) in [meanwhile, beside] {
-            // Cleaning has a share of the processors, and at most once a quarter of a second of everybody's time.
+            // The cleanup takes a share of the CPUs, and may block all requests once, for at most a quarter of a
+            // second.
             let limits = [3.0 * before.1[1] + 150.0, 3.0 * before.1[2] + 400.0, before.1[3] + 3_000.0];
             let is_well = found[1..].iter().zip(limits).all(|(found, limit)| *found <= limit);
             assert!(is_well || count == 0, "{found:?} of {count}, before {:?}", before.1);
@@ -240,7 +242,7 @@ async fn many_old_rows_go_while_pages_are_read_and_runs_are_triggered() {
     }
 }
 
-/// Tells those who ask that it is over, also when a test fails in between.
+/// Stops the clients, also when a test fails.
 struct EndsAsking<'a>(&'a AtomicU8);
 
 impl Drop for EndsAsking<'_> {

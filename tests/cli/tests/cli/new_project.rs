@@ -1,7 +1,7 @@
-//! From an empty folder to an edited pipeline, as somebody new goes: `orch new`, `orch dev`, an edit while a run is under way.
+//! From an empty folder to an edited pipeline, like a new user: `orch new`, `orch dev`, an edit during a run.
 //!
-//! Cargo's place is taken by a script that compiles the project with the crates which this test run was built with: cargo
-//! itself would build all of them once more, with the features that the project asks for, which takes minutes.
+//! A script replaces cargo: it compiles the project with the crates that this test run was built with. Real cargo would
+//! build all of them again with the features of the project, which takes minutes.
 
 use crate::binary::{CommandOutput, command, run};
 use nix::sys::signal::{Signal, kill};
@@ -14,7 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant, SystemTime};
 
-/// Compiling and linking the project takes some ten seconds beside other tests.
+/// Compiling and linking the project takes about ten seconds while other tests run.
 const PATIENCE: Duration = Duration::from_mins(3);
 
 #[test]
@@ -68,7 +68,7 @@ fn what_is_edited_runs_next_and_what_is_under_way_goes_on() {
     let orch = |arguments: &[&str]| run(home.path(), arguments);
     assert_eq!(orch(&["dags", "trigger", "daily_sales", "--run-id", "first", "--wait"]).code, 0);
 
-    // A task more, which waits until it is told.
+    // Adds a task that waits for the gate.
     let gate = home.path().join("gate");
     let hold = format!("until [ -e {} ]; do sleep 0.1; done", gate.display());
     edit(
@@ -89,11 +89,11 @@ fn what_is_edited_runs_next_and_what_is_under_way_goes_on() {
     edit(&project, "fn daily_sales() -> Dog {", "fn daily_sales() -> -> Dag {");
     let said = dev.hear("it does not build: my-pipelines-2 stays at work");
     assert!(said.iter().any(|line| line.starts_with("error: ") && line.contains("`->`")), "{said:#?}");
-    // The structure it had at first, with other words.
+    // The original structure, with another text.
     std::fs::write(project.join("src/main.rs"), first.replace("euros in {}", "EUR in {}")).unwrap();
     dev.hear("worker my-pipelines-3 is at work");
 
-    // The next run is of what was written last, while the one before is still under way.
+    // The next run uses the latest source while the previous run is still active.
     assert_eq!(orch(&["dags", "trigger", "daily_sales", "--run-id", "next", "--wait"]).code, 0);
     let log = |run: &str| orch(&["tasks", "logs", "daily_sales", "report", run]).out;
     assert!(log("next").contains("EUR in"), "{}", log("next"));
@@ -107,7 +107,7 @@ fn what_is_edited_runs_next_and_what_is_under_way_goes_on() {
     let newest: Vec<_> = versions.as_array().unwrap().iter().map(|version| version["newest"].clone()).collect();
     assert_eq!(newest, [false, true], "what it was and became again is one version: {versions}");
 
-    // Somebody's body ends its process: the worker is there again, and what is triggered meanwhile runs.
+    // A killed worker is restarted, and runs that are triggered meanwhile are executed.
     let pid = dev.workers()[0].split_whitespace().next().unwrap().parse().unwrap();
     kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
     orch(&["dags", "trigger", "daily_sales", "--run-id", "after-a-crash"]).done();
@@ -121,7 +121,7 @@ fn what_is_edited_runs_next_and_what_is_under_way_goes_on() {
     assert_eq!(left, 0, "copies of binaries go with their workers");
 }
 
-/// `orch dev`, and what it says.
+/// `orch dev` and its output.
 struct Dev {
     child: Child,
     lines: Receiver<String>,
@@ -146,7 +146,7 @@ impl Dev {
         Dev { child, lines }
     }
 
-    /// What it says, up to a line with these words.
+    /// Returns the output up to a line with these words.
     #[track_caller]
     fn hear(&mut self, words: &str) -> Vec<String> {
         let (began, mut said) = (Instant::now(), Vec::new());
@@ -160,7 +160,7 @@ impl Dev {
         panic!("it does not say {words:?}: {said:#?}");
     }
 
-    /// Its workers, each as its pid and its arguments.
+    /// Returns the pid and the arguments of each worker.
     fn workers(&self) -> Vec<String> {
         let pid = self.child.id().to_string();
         let listed = Command::new("ps").args(["-o", "pid=,args=", "--ppid", &pid]).output().unwrap();
@@ -168,7 +168,7 @@ impl Dev {
         text.lines().filter(|line| line.contains(" worker ")).map(str::to_owned).collect()
     }
 
-    /// As Ctrl-C does. The pids of workers that are left.
+    /// Stops it like Ctrl-C. Returns the pids of remaining workers.
     fn end(mut self) -> Vec<String> {
         let workers = self.workers();
         assert_eq!(workers.len(), 1, "{workers:?}");
@@ -190,11 +190,11 @@ impl Drop for Dev {
     }
 }
 
-/// Knows of cargo what `orch dev` asks: what the project is, and to build it.
+/// Writes a fake cargo with the two commands that `orch dev` uses: metadata and build.
 fn write_cargo(folder: &Path) {
     let deps = std::env::current_exe().unwrap().parent().unwrap().to_owned();
     let orch = libraries(&deps, "liborch-").pop().unwrap();
-    // Of each there may be several, built with other features: the one that this `orch` was built with is meant.
+    // Several builds with other features may exist: the one that `orch` was built with is needed.
     let fitting = |name: &str, derived: &str| {
         let found = libraries(&deps, &format!("lib{name}-"));
         found.into_iter().find(|library| fit(folder, &deps, &orch, (name, library), derived)).unwrap()
@@ -229,13 +229,13 @@ printf '{{"reason":"compiler-artifact","target":{{"name":"my-pipelines"}},"execu
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// Not the one that looks in a person's home for which one it is.
+/// Returns the compiler itself, not the rustup wrapper, which selects a toolchain by files in the user's home folder.
 fn rustc() -> PathBuf {
     let asked = Command::new("rustc").args(["--print", "sysroot"]).output().unwrap();
     Path::new(String::from_utf8(asked.stdout).unwrap().trim()).join("bin/rustc")
 }
 
-/// Whether a program that derives by this library fits `orch`.
+/// Returns true if a program that uses the derive macros of this library compiles with `orch`.
 fn fit(folder: &Path, deps: &Path, orch: &Path, (name, library): (&str, &Path), derived: &str) -> bool {
     std::fs::create_dir_all(folder).unwrap();
     let source = folder.join("probe.rs");
@@ -246,7 +246,7 @@ fn fit(folder: &Path, deps: &Path, orch: &Path, (name, library): (&str, &Path), 
     command.arg("-o").arg(folder.join("probe.rmeta")).arg(&source).output().unwrap().status.success()
 }
 
-/// The libraries of a name, that which was built last at the end.
+/// Returns the libraries of a name, the latest build last.
 fn libraries(folder: &Path, start: &str) -> Vec<PathBuf> {
     let found = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| {
         let name = path.file_name().unwrap().to_string_lossy();

@@ -1,5 +1,5 @@
-//! Airflow's own Python client against orch: its strict models must accept every answer. It is installed once, below the
-//! target folder; without Python or the package index the test fails with the command that is missing.
+//! Airflow's own Python client against orch: its strict models must accept every response. It is installed once, below
+//! the target folder; without Python or the package index the test fails with the command that is missing.
 
 use crate::remote::PASSWORD;
 use crate::standalone::Standalone;

@@ -1,4 +1,4 @@
-//! What needs no server.
+//! Commands that need no server.
 
 use crate::binary::{CommandOutput, command, plain, run};
 use orch_test_support::guide::{examples, guide};

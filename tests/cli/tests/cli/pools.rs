@@ -1,4 +1,4 @@
-//! Pools by command, Airflow's file of them, and why a task waits.
+//! Pool commands, Airflow's export file of pools, and the reason why a task waits.
 
 use crate::world::World;
 use orch_spec::DagSpec;
@@ -26,7 +26,7 @@ async fn pools_are_set_listed_exported_imported_and_deleted() {
     let file = path.to_string_lossy().into_owned();
     world.run(&["pools", "export", &file]).done();
     let written: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
-    // As `airflow pools export` writes it.
+    // The format of `airflow pools export`.
     assert_eq!(written["mysql"], json!({ "slots": 4, "description": "the shop", "include_deferred": true }));
     other.run(&["pools", "import", &file]).done();
     assert_eq!(other.run(&["pools", "get", "mysql", "-o", "json"]).json(), set);

@@ -1,5 +1,5 @@
-//! Random DAGs as DAG files, run by the binary as people use it, with tasks that take a moment of their own and programs
-//! whose exit codes are scripted: they end in the states that Airflow's own code gave.
+//! Random DAGs as DAG files, run with the real binary, with tasks that take a short time and programs with scripted
+//! exit codes: they must end in the states that Airflow's own code produced.
 
 use crate::recorded::{Cases, RecordedCase, file, is_otherwise_on_purpose, play, random, table};
 use crate::world::World;
@@ -10,12 +10,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::sync::Arc;
 
-/// One of so many of the recorded cases is run; with `ORCH_TEST_LONG` ten times as many.
+/// One in this many recorded cases is run; with `ORCH_TEST_LONG` ten times more.
 const ONE_OF: usize = 40;
-/// Orders of completions that are tried in the model.
+/// Number of completion orders that are tried in the model.
 const ORDERS: u64 = 60;
 
-/// A case and the DAG file of it, if it ends alike in any order of completions.
+/// Returns a case and its DAG file, if it ends in the same states for every order of completions.
 fn steady(case: RecordedCase, seed: u64) -> Option<(RecordedCase, String)> {
     if is_otherwise_on_purpose(&case) || case.otherwise.is_some() {
         return None;
@@ -28,7 +28,7 @@ fn steady(case: RecordedCase, seed: u64) -> Option<(RecordedCase, String)> {
     orders.all(|(end, too_late)| !too_late && end.states == case.result.states).then_some((case, text))
 }
 
-/// Of a run: the state of each instance, as `task[-1]`.
+/// Returns the state of each instance of a run, by names such as `task[-1]`.
 fn states(world: &World, case: &RecordedCase) -> BTreeMap<String, String> {
     let told = world.run(&["tasks", "states-for-dag-run", &case.id, "random", "-o", "json"]).done();
     let rows: Vec<Value> = serde_json::from_str(&told).expect("it is JSON");
@@ -75,6 +75,6 @@ async fn random_dag_files_end_as_in_airflow() {
         }
     }
     assert!(wrong.is_empty(), "{} of {} runs end otherwise:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
-    // Each decision of each run, once more from what is kept of it.
+    // Verifies each decision of each run from the stored history.
     world.run(&["doctor", "--verify-history"]).done();
 }

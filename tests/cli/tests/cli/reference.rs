@@ -1,14 +1,15 @@
-//! The references of commands and settings in `docs/` are written from the code: here it is seen that they are.
+//! The references of commands and settings in `docs/` are generated from the code; these tests check that they are up
+//! to date.
 
 use clap::Command;
 use orch_binary::config::Config;
 use std::fmt::Write as _;
 use std::path::Path;
 
-/// A shell of a usual width.
+/// Usual width of a terminal.
 const COLUMNS: usize = 110;
 
-/// Fails with the command that makes the file what it should be.
+/// Fails with the command that updates the file, if it differs from the text.
 fn is_written(file: &str, text: &str) {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
     if std::fs::read_to_string(docs.join(file)).unwrap_or_default() != text {

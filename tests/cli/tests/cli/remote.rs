@@ -1,4 +1,5 @@
-//! The same commands over the API: the same output, the same exit codes, the same hints; and what can go wrong on the way.
+//! Commands over the API must have the same output, exit codes and hints as with a database; and errors of the
+//! connection.
 
 pub(crate) mod alerts;
 mod changes;
@@ -17,7 +18,7 @@ use tempfile::TempDir;
 
 pub(crate) const PASSWORD: &str = "correct horse battery staple";
 
-/// A standalone, and somebody elsewhere with a token for it.
+/// A standalone, and a client in another folder with a token for it.
 struct World {
     home: TempDir,
     elsewhere: TempDir,
@@ -30,7 +31,7 @@ impl World {
         World::with_settings("")
     }
 
-    /// `settings`: what the file of settings says, to the server and to commands beside it.
+    /// Writes `settings` to the settings file, which the server and local commands read.
     fn with_settings(settings: &str) -> World {
         let home = tempfile::Builder::new().prefix("orch-").tempdir().unwrap();
         std::fs::create_dir(home.path().join("data")).unwrap();
@@ -40,7 +41,7 @@ impl World {
         World { home, elsewhere: tempfile::tempdir().unwrap(), standalone, token }
     }
 
-    /// With a folder of DAG files beside it: names and texts. Gives the folder too.
+    /// Starts a standalone with a folder of DAG files (name, content). Also returns the folder.
     fn with_dag_files(files: &[(&str, &str)]) -> (World, PathBuf) {
         let home = tempfile::Builder::new().prefix("orch-").tempdir().unwrap();
         let folder = home.path().join("dag-files");
@@ -54,12 +55,12 @@ impl World {
         (World { home, elsewhere: tempfile::tempdir().unwrap(), standalone, token }, folder)
     }
 
-    /// At the database.
+    /// Runs a command with a database connection.
     fn local(&self, arguments: &[&str]) -> CommandOutput {
         run(self.home.path(), arguments)
     }
 
-    /// Over the API, from a folder that knows no database.
+    /// Runs a command over the API, from a folder without a database.
     fn remote(&self, arguments: &[&str]) -> CommandOutput {
         self.with_token(&self.token, arguments)
     }
@@ -76,7 +77,7 @@ impl World {
         db_of(self.home.path()).await
     }
 
-    /// Both say the same, but for times that pass.
+    /// Asserts that both have the same result, except elapsed times.
     #[track_caller]
     fn both(&self, arguments: &[&str]) -> CommandOutput {
         let (local, remote) = (self.local(arguments), self.remote(arguments));
@@ -85,12 +86,12 @@ impl World {
     }
 }
 
-/// `POST /auth/token`, as a script would.
+/// Requests a token of the admin with `POST /auth/token`.
 pub(crate) fn token(url: &str) -> String {
     token_of(url, "admin")
 }
 
-/// Of somebody with the same password.
+/// Requests a token of a user with the same password.
 pub(crate) fn token_of(url: &str, name: &str) -> String {
     let host = url.strip_prefix("http://").unwrap();
     let body = format!("{{\"username\": \"{name}\", \"password\": \"{PASSWORD}\"}}");
@@ -108,7 +109,7 @@ pub(crate) fn token_of(url: &str, name: &str) -> String {
     body["access_token"].as_str().unwrap().to_owned()
 }
 
-/// A server that is no orch: gives one answer to one request, and what it was asked.
+/// Starts a server that is not orch: it sends one response and returns the request that it received.
 fn stranger(answer: &'static str) -> (String, JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -222,7 +223,7 @@ fn what_the_api_does_not_know_needs_the_database() {
         );
         assert_eq!(world.remote(&words).refused(), expected, "{asked}");
     }
-    // The nearer one wins, and two that are equally near do not guess.
+    // A flag overrides the environment; two flags that contradict each other are an error.
     let url = "postgres://nobody@127.0.0.1:1/none";
     let database = world.remote(&["dags", "list", "--database-url", url]).refused();
     assert!(database.starts_with("error: the database `postgres://nobody@127.0.0.1:1/none`"), "{database}");

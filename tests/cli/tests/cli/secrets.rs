@@ -1,4 +1,4 @@
-//! Connections, variables and the keys that seal them; and that nothing secret comes out anywhere.
+//! Connections, variables and the keys that encrypt them; no output may contain a secret.
 
 use crate::binary::CommandOutput;
 use crate::world::World;
@@ -11,17 +11,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// What a person typed into the conf of a run is shown as it was typed: it is nobody's secret.
+/// Values that a user types into the conf of a run are not secrets and are shown unchanged.
 pub(crate) const TYPED: &str = "typed-by-a-person";
 pub(crate) const PASSWORD: &str = "plänted/p@ssw%rd+1";
-/// As often as processes are looked at.
+/// Interval between samples of the processes.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 const API_KEY: &str = "planted-api-key-77";
 const TOKEN: &str = "planted token & more";
 const FROM_ENVIRONMENT: &str = "planted-in-the-environment";
 const NEVER_ASKED_FOR: &str = "planted-never-asked-for";
 
-/// With a key for secrets.
+/// Returns a world with a key for secrets.
 pub(crate) async fn world() -> World {
     let mut world = World::new().await;
     world.set("ORCH_SECRET_KEY", world.run(&["secrets", "generate-key"]).done().trim());
@@ -33,7 +33,7 @@ fn uri() -> String {
     format!("postgres://me:{password}@db.example.com:5432/sales?api_key={API_KEY}&sslmode=require\n")
 }
 
-/// Every way in which a secret may stand somewhere.
+/// Returns a secret in every encoding in which it may appear.
 fn forms(secret: &str) -> Vec<String> {
     let hex = secret.bytes().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
     let percent = |upper: bool, keep: &str| {
@@ -72,13 +72,13 @@ pub(crate) fn is_clean(place: &str, text: &str) {
     }
 }
 
-/// What anybody on this machine may read of its processes, and what those of the same user may read of children.
+/// Returns what all users of this machine can read of its processes, and what the same user can read of children.
 fn processes() -> String {
     let mut all = String::new();
     for process in std::fs::read_dir("/proc").unwrap().flatten() {
         let file = |name: &str| std::fs::read(process.path().join(name)).unwrap_or_default();
         let line = String::from_utf8_lossy(&file("cmdline")).into_owned();
-        // A process that was just started has its environment until it starts itself again without secrets.
+        // A process has its initial environment until it executes itself again without secrets.
         if line.contains("run-attempt") || line.contains("the shell is done") {
             all += &String::from_utf8_lossy(&file("environ"));
             all.push('\n');
@@ -89,7 +89,7 @@ fn processes() -> String {
     all
 }
 
-/// A run of tasks that say, return and fail with what is planted, from its start to its end.
+/// Runs tasks that log, return and raise planted secrets, until the run has finished.
 pub(crate) async fn planted() -> World {
     let mut world = world().await;
     world.set("ORCH_VAR_FROM_ENVIRONMENT_SECRET", FROM_ENVIRONMENT);
@@ -100,7 +100,7 @@ pub(crate) async fn planted() -> World {
     world.start(&["scheduler"]);
     world.wait_for(&["dags", "list", "-o", "plain"], |ended| ended.out.contains("test_planted"));
     let conf = format!("{{\"typed\": \"{TYPED}\"}}");
-    // A thread of its own looks: children live shorter than a command takes.
+    // A separate thread watches the processes: children live for a shorter time than a command takes.
     let over = Arc::new(AtomicBool::new(false));
     let is_over = over.clone();
     let watching = std::thread::spawn(move || {
@@ -223,7 +223,7 @@ async fn connections_come_from_files_then_the_environment_then_the_database() {
     assert!(
         world.run(&["connections", "get", "nowhere"]).refused().starts_with("error: there is no connection `nowhere`")
     );
-    // A file that is broken hides nothing of the others, and is named when nobody else has it.
+    // A broken file does not affect other sources, and is named in the error if no other source has the connection.
     std::fs::write(&files, "one: [hush").unwrap();
     assert_eq!(get(&world, "one")["host"], "environment");
     let refused = world.run(&["connections", "get", "nowhere"]).refused();
@@ -327,7 +327,7 @@ async fn exports_go_to_and_fro_in_every_format() {
     assert!(refused.starts_with("error: these variables are there already: limit, table, text"), "{refused}");
     let skipped = other.run(&["variables", "import", &file, "-a", "skip"]);
     assert!(skipped.err.starts_with("imported 0 of 3 variables"), "{skipped:?}");
-    // As Airflow wrote it.
+    // The format of Airflow's export.
     let airflow = r#"{"af": {"conn_type": "postgres", "description": null, "login": "me", "password": "p w", "host": "h",
         "port": 5432, "schema": "s", "extra": "{\"sslmode\": \"require\"}"}}"#;
     other.run(&["connections", "import", &write(&world.path().join("af.json"), airflow)]).done();
@@ -338,7 +338,7 @@ async fn exports_go_to_and_fro_in_every_format() {
     assert!(other.run(&["variables", "delete", "limit"]).refused().starts_with("error: there is no variable `limit`"));
 }
 
-/// A vault that knows two things, on a port of this machine.
+/// Starts a vault with two secrets on a port of this machine.
 async fn vault() -> String {
     use axum::extract::{Path, Request};
     use axum::http::StatusCode;
@@ -432,7 +432,7 @@ async fn what_the_binary_brings_is_found_last_and_shown_with_where_it_is_from() 
     let said = |ended: &crate::binary::CommandOutput| ended.out.contains("1,200,000 rows, 34.5 MB");
     world.wait_for(&["tasks", "logs", "test_counting", "count_rows", "one"], said);
 
-    // Anybody else goes before it.
+    // Every other source overrides the connections of the binary.
     world.run(&["connections", "add", "test_lake", "--conn-uri", "x://database"]).done();
     assert_eq!(
         (get(&world, "test_lake")["host"].as_str(), get(&world, "test_lake")["from"].as_str()),

@@ -1,4 +1,4 @@
-//! Questions to a server, and what they change there.
+//! Commands that query a server and change its data.
 
 use crate::binary::{CommandOutput, plain};
 use crate::remote::{PASSWORD, token_of};
@@ -62,7 +62,7 @@ async fn a_run_that_fails_is_exit_code_one_and_its_log_says_why() {
     assert_eq!(why, json!([{ "dependency": "Upstream", "reason": reason, "in_the_way": "" }]));
     assert_eq!(world.run(&["runs", "wait", "test_failing", "bad"]).code, 1);
 
-    // It fails again, in the same run.
+    // The cleared tasks fail again, in the same run.
     let cleared =
         world.run(&["tasks", "clear", "test_failing", "--run-id", "bad", "--only-failed", "--yes", "-o", "plain"]);
     assert_eq!(cleared.err, "2 task instances cleared\n");
@@ -126,7 +126,7 @@ async fn a_process_that_starts_before_its_database_waits_for_it() {
     let scheduler = world.start(&["scheduler"]);
     world.wait_until_said("waiting up to 60 s for the database").await;
     server.start().await;
-    // It has no schema yet, which is said instead of another wait.
+    // The database has no schema, which is reported as an error instead of waiting longer.
     world.wait_until_said("the database is there after").await;
     assert_eq!(world.wait_for_end(scheduler), Some(2));
     assert!(world.said().contains("orch db migrate"), "{}", world.said());
@@ -269,7 +269,7 @@ async fn the_doctor_names_what_does_not_follow_from_the_history() {
     for id in examples.iter().map(String::as_str).chain(["broken"]) {
         world.run(&["dags", "trigger", id, "--run-id", "one"]).done();
     }
-    // This one asks people, and its questions stay open.
+    // `example_approval` waits for approvals, which stay open.
     for id in examples.iter().filter(|id| *id != "example_approval") {
         assert!(world.run(&["runs", "wait", id, "one"]).code < 2);
     }
@@ -315,7 +315,7 @@ async fn processes_that_were_killed_do_not_count_as_alive() {
     };
     let doctor = world.run(&["doctor", "-o", "json"]);
     assert!(found(&doctor, "workers").starts_with("1 alive"), "{doctor:?}");
-    // Without a scheduler the state of a dead worker stays `running`.
+    // Without a scheduler, the state of a dead worker stays `running`.
     for pid in world.pids() {
         world.kill(pid);
     }

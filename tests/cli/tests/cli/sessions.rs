@@ -1,4 +1,4 @@
-//! Sessions at the database: how many a process has, and which poolers may stand between.
+//! Database sessions: their number per process, and the supported poolers.
 
 use crate::world::{World, read_until};
 use sqlx::postgres::PgConnectOptions;
@@ -20,7 +20,7 @@ tasks:
   all: {value: "{{ upstream.it.output | length }}"}
 "#;
 
-/// `pgbouncer` before the server of a test.
+/// `pgbouncer` in front of the server of a test.
 struct Pooler {
     bouncer: Child,
     port: u16,
@@ -56,7 +56,7 @@ impl Pooler {
     }
 }
 
-/// A port that leads to the socket of the server: who runs as another user may not open its folder.
+/// Forwards a TCP port to the socket of the server: `pgbouncer` runs as another user, who cannot open its folder.
 fn way_to(server: &PgConnectOptions, ways: &mut JoinSet<()>) -> u16 {
     let socket = server.get_socket().expect("test servers have sockets");
     let socket = socket.join(format!(".s.PGSQL.{}", server.get_port()));
@@ -74,7 +74,7 @@ fn way_to(server: &PgConnectOptions, ways: &mut JoinSet<()>) -> u16 {
     port
 }
 
-/// It refuses to run as root.
+/// Starts `pgbouncer`, which refuses to run as root.
 fn bouncer(settings: &Path) -> Child {
     let mut command = Command::new("pgbouncer");
     if nix::unistd::Uid::effective().is_root() {
@@ -89,7 +89,7 @@ fn bouncer(settings: &Path) -> Child {
 
 impl Drop for Pooler {
     fn drop(&mut self) {
-        self.bouncer.kill().ok(); // it may be gone
+        self.bouncer.kill().ok(); // the process may have ended
         self.bouncer.wait().ok();
     }
 }
@@ -119,7 +119,7 @@ async fn a_process_has_few_sessions_however_much_it_does() {
     let mut most = BTreeMap::new();
     let ended = "select count(*) from dag_run where state = 'success' and run_id in ('one', 'two', 'three')";
     loop {
-        // Looked at before the sessions: those of runs that ended in between are still in the pools.
+        // Counted before the sessions: sessions of runs that end in between are still in the pools.
         let ended: i64 = sqlx::query_scalar(ended).fetch_one(&mut db).await.unwrap();
         let sessions = "select case when application_name like 'orch worker%' then 'worker'
             when application_name like 'orch scheduler%' then 'scheduler'
@@ -133,7 +133,7 @@ async fn a_process_has_few_sessions_however_much_it_does() {
             break;
         }
     }
-    // With the one that hears hints a worker has 8 at most, a scheduler 6: docs/guides/database.md.
+    // Including the session for hints, a worker has at most 8 and a scheduler 6: docs/guides/database.md.
     assert!((3..=7).contains(&most["worker"]), "{most:?}");
     assert!((1..=5).contains(&most["scheduler"]), "{most:?}");
     assert_eq!(most["hints"], 2, "{most:?}");

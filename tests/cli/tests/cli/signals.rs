@@ -1,4 +1,4 @@
-//! Signals end a process at any time, also before it is up.
+//! Signals end a process at any time, also during its start.
 
 use crate::binary::command;
 use crate::world::World;
@@ -11,7 +11,7 @@ use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 const END_TIMEOUT: Duration = Duration::from_secs(5);
-/// After a second signal nothing is waited for.
+/// Maximum time for the exit after a second signal, which skips all waits.
 const SECOND_TIMEOUT: Duration = Duration::from_secs(2);
 const SIGNALS: [Signal; 2] = [Signal::SIGINT, Signal::SIGTERM];
 
@@ -75,7 +75,7 @@ async fn wait_until_locked(world: &World) {
 #[tokio::test]
 async fn a_signal_ends_a_worker_that_registers_its_dag_files() {
     for signal in SIGNALS {
-        // The session of a worker that has ended waits on, so each worker has its own database.
+        // The session of an ended worker keeps waiting for the lock, so each worker has its own database.
         let world = World::new().await;
         let folder = world.path().join("dag-files");
         std::fs::create_dir(&folder).unwrap();

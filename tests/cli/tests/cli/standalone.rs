@@ -1,4 +1,4 @@
-//! `orch standalone` from its first start to its last, with everything that happens to a process on the way.
+//! `orch standalone` from its first start to its last, with crashes, signals and restarts.
 
 use crate::binary::{CommandOutput, command, plain, run};
 use crate::remote::{PASSWORD, token};
@@ -13,14 +13,14 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// The private database of the standalone that runs in that folder.
+/// Connects to the private database of the standalone that runs in that folder.
 pub(crate) async fn db_of(home: &Path) -> PgConnection {
     let left = std::fs::read(home.join("data/standalone.json")).unwrap();
     let left: serde_json::Value = serde_json::from_slice(&left).unwrap();
     PgConnection::connect(left["url"].as_str().unwrap()).await.unwrap()
 }
 
-/// A standalone in a folder of its own; killed when the test ends before it does.
+/// A standalone in a folder; killed on drop.
 pub(crate) struct Standalone {
     child: Child,
     pub(crate) url: String,
@@ -32,7 +32,7 @@ impl Standalone {
         Standalone::start_by(command(home), arguments)
     }
 
-    /// With what the command's environment says.
+    /// Starts a standalone with the environment of the command.
     pub(crate) fn start_by(mut command: Command, arguments: &[&str]) -> Standalone {
         command.args(["standalone", "--port", "0", "--lease", "2s"]).args(arguments);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -53,7 +53,7 @@ impl Standalone {
         kill(self.pid(), signal).unwrap();
     }
 
-    /// Ends it and gives its exit code, none if it was killed, and what it still said.
+    /// Sends the signal and waits. Returns the exit code, `None` after a kill, and the remaining output.
     fn end(mut self, signal: Signal) -> (Option<i32>, String) {
         self.signal(signal);
         let code = self.child.wait().unwrap().code();
@@ -71,7 +71,7 @@ impl Drop for Standalone {
     }
 }
 
-/// The status line of a GET.
+/// Returns the status line of a GET.
 fn get(url: &str) -> String {
     use std::io::Write as _;
     let (host, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
@@ -108,7 +108,7 @@ fn it_starts_works_is_killed_recovers_and_stops() {
         hint: use the running instance, stop it with `<pid>`, or choose another `--data-dir`\n"
     );
 
-    // Nothing of it may do its last duties.
+    // SIGKILL, so that it cannot clean up.
     assert_eq!(first.end(Signal::SIGKILL).0, None);
     let alone = run(home.path(), ["dags", "list-runs", "example_chain", "-o", "json"]).json();
     assert_eq!(alone[0]["state"], "success", "a command reads the database of a dead standalone");
@@ -123,7 +123,7 @@ fn it_starts_works_is_killed_recovers_and_stops() {
     let third = Standalone::start(home.path(), &[]);
     assert!(!third.said.iter().any(|line| line.contains("password")), "{:?}", third.said);
     assert_eq!(run(home.path(), ["dags", "trigger", "example_diamond", "--wait"]).code, 0);
-    // What the killed one was running runs again when its lease is over.
+    // Tasks of the killed standalone run again when its lease has expired.
     let began = Instant::now();
     let taken_over = || {
         let doctor = run(home.path(), ["doctor", "-o", "plain"]);
@@ -139,9 +139,9 @@ fn it_starts_works_is_killed_recovers_and_stops() {
     assert!(said.ends_with("stopping: what runs is given time to end; once more stops at once\n"), "{said}");
     let postmaster = home.path().join("data/postgres/data/postmaster.pid");
     assert!(!postmaster.exists(), "the private server stops with its owner");
-    // A stopped one answers questions, too.
+    // Commands also work with a stopped standalone.
     let listed = run(home.path(), ["runs", "list", "--state", "success", "-o", "json"]).json();
-    // One DAG has a schedule, which may have come round meanwhile.
+    // One DAG has a schedule, which may have started a run meanwhile.
     let by_hand = |run: &&serde_json::Value| run["run_id"].as_str().unwrap().starts_with("manual__");
     assert_eq!(listed.as_array().unwrap().iter().filter(by_hand).count(), 2, "{listed}");
 }
@@ -182,7 +182,7 @@ fn a_second_signal_does_not_wait_for_the_database() {
     let began = Instant::now();
     let (_, said) = standalone.end(Signal::SIGINT);
     let took = began.elapsed();
-    // Its watchdog has told it to stop.
+    // The watchdog has sent the stop signal.
     kill(postmaster, Signal::SIGCONT).unwrap();
     while file.exists() {
         assert!(began.elapsed() < Duration::from_secs(30), "the server stops");
@@ -209,7 +209,7 @@ fn another_server_can_be_named() {
     let home = tempfile::Builder::new().prefix("orch-").tempdir().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let db = runtime.block_on(orch_test_support::TestDb::new(&orch_store::MIGRATOR));
-    // The server trusts its socket, so any password will do.
+    // The server trusts connections over its socket, so any password is accepted.
     let url = format!("{}&password=canary-url", db.url());
     let refused = run(home.path(), ["standalone", "--no-web", "--database-url", &url, "--task-role", "nobody_has_it"]);
     let refused = refused.refused();
@@ -223,7 +223,7 @@ fn another_server_can_be_named() {
     let found = std::fs::read_to_string(home.path().join("data/standalone.json")).unwrap();
     assert!(found.contains("user=orch_owner") && !found.contains("canary-url"), "{found}");
     assert!(!home.path().join("data/postgres").exists(), "no private server is made");
-    // Commands find the named server by the folder.
+    // Commands find the configured database by the folder.
     let ended: CommandOutput = run(home.path(), ["dags", "trigger", "example_chain", "--wait"]);
     assert_eq!(ended.code, 0, "{ended:?}");
     let second = run(home.path(), ["standalone", "--port", "0", "--database-url", &db.url()]).refused();
@@ -244,6 +244,6 @@ fn the_right_password_is_accepted_by_the_first_response() {
     until("the server to listen", || {
         std::net::TcpStream::connect(("127.0.0.1", port)).map_err(|error| error.to_string())
     });
-    // The server responds once it is up: requests that come earlier wait in its backlog.
+    // The server responds once it is ready: earlier requests wait in its backlog.
     assert!(!token(&standalone.url).is_empty(), "no token");
 }

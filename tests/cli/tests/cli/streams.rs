@@ -1,5 +1,5 @@
-//! Streams by command: listed, looked into, paused, restarted, moved and deleted. No process runs them here: what one would do is
-//! written by the functions that it uses.
+//! Stream commands: list, show, pause, restart, move and delete. No process runs streams here; the test calls the store
+//! functions that such a process uses.
 
 use crate::world::World;
 use orch_store::stream::{
@@ -28,7 +28,7 @@ pub(crate) async fn seed(db: &mut PgConnection) {
     fail_stream(db, broken, "table `shop.broken` cannot be read\nthe disk is full", None).await.unwrap();
 }
 
-/// From 0 to 20 in each of two partitions, up to 17 and 18.
+/// Reads offsets 0 to 20 of two partitions, up to 17 and 18.
 async fn progress(db: &mut PgConnection, lease: &Lease, topic: &str) {
     let at = [0, 1].map(|partition| StartAt { partition, offset: 0, end_offset: 20, moves: false });
     start_stream(db, lease, topic, &at).await.unwrap();

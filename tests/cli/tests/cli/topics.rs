@@ -1,11 +1,11 @@
-//! Topics by command: created, filled from a file, read from their end and as records come.
+//! Topic commands: create, append from a file, read from the end, and follow.
 
 use crate::world::World;
 use orch_store::topic::reader::{Move, MoveOf, move_reader};
 use serde_json::json;
 use sqlx::PgConnection;
 
-/// A task has read `weather` up to 3 of 5, and all of its other partition.
+/// Adds a reader that has read one partition of `weather` up to 3 of 5, and the other one completely.
 pub(crate) async fn seed_reader(db: &mut PgConnection) {
     let of = |partition, next_offset| MoveOf { partition, found: None, next_offset, end_offset: 5 };
     let to = Move {

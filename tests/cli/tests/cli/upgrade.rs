@@ -1,5 +1,5 @@
-//! The release before this one was killed with 205 runs in flight (tests/upgrade). This one is started on its database, and
-//! carries them to their ends: none is lost, no task leaves its effect twice.
+//! The previous release was killed with 205 runs in flight (tests/upgrade). This release starts on its database and
+//! finishes them: no run is lost, and no task has its effect twice.
 
 use crate::binary::{command, run};
 use crate::standalone::Standalone;
@@ -9,10 +9,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::time::{Duration, Instant};
 
-/// The whole way takes half a minute alone on this machine.
+/// Takes half a minute on this machine if nothing else runs.
 const PATIENCE: Duration = Duration::from_mins(4);
 
-/// DAGs, how many runs each has, and what each of them leaves when it is over.
+/// The DAGs, the number of their runs, and the effects of each finished run.
 const RUNS: [(&str, usize, &[&str]); 9] = [
     ("upgrade_queue", 40, &["hold", "last"]),
     ("upgrade_work", 50, &["first", "hold", "last"]),
@@ -25,7 +25,7 @@ const RUNS: [(&str, usize, &[&str]); 9] = [
     ("upgrade_over", 10, &["only"]),
 ];
 
-/// What is not over; each is a count.
+/// Counts of unfinished work.
 const LEFT: [(&str, &str); 5] = [
     ("runs", "select count(*) from dag_run where dag_id like 'upgrade%' and state in ('queued', 'running')"),
     ("backfills", "select count(*) from backfill where completed_at is null"),
@@ -34,7 +34,7 @@ const LEFT: [(&str, &str); 5] = [
     ("alerts", "select count(*) from alert where state = 'waiting'"),
 ];
 
-/// What is so after it; each is a count.
+/// Expected counts after the upgrade.
 const AFTER: [(&str, i64, &str); 10] = [
     (
         "well",
@@ -48,7 +48,7 @@ const AFTER: [(&str, i64, &str); 10] = [
         "select count(*) from dag_run where dag_id not in ('upgrade_failed', 'example_hello') and state <> 'success'",
     ),
     ("dates", 20, "select count(*) from backfill_run where state = 'success'"),
-    // The same tries, once in other hands.
+    // Attempts that another worker has taken over, once each.
     ("lost tries", 92, "select count(*) from task_instance where lost_no = 1"),
     ("lost twice", 0, "select count(*) from task_instance where lost_no > 1"),
     ("retries", 30, "select count(*) from attempt where try_no = 1"),
@@ -78,7 +78,7 @@ async fn runs_in_flight_go_through_an_upgrade_and_none_is_lost_or_done_twice() {
     let chat = format!(r#"{{"conn_type": "webhook", "host": "http://127.0.0.1:{}"}}"#, receiver.port());
     let mut command = command(home.path());
     command.env("ORCH_CONN_UPGRADE_CHAT", chat).env("ORCH_DATABASE_URL", database.url());
-    // However long ago the fixture was made.
+    // The age of the fixture must not matter.
     let kept = ["--run-retention", "36500d", "--log-retention", "36500d"];
     let _standalone = Standalone::start_by(command, &[&["--dags-folder", previous::DAGS], &kept[..]].concat());
     let say = |arguments: &[&str]| run(home.path(), arguments).done();
@@ -122,7 +122,7 @@ async fn runs_in_flight_go_through_an_upgrade_and_none_is_lost_or_done_twice() {
     effects.sort_unstable();
     assert_eq!(effects, expected, "each effect once, over before and after");
 
-    // What was to be told before the kill is told after it, and nothing a second time.
+    // Alerts that were pending before the kill are sent after it, and none is sent twice.
     let letters = receiver.letters();
     let keys: BTreeSet<&str> = letters.iter().map(|letter| letter.head["idempotency-key"].as_str()).collect();
     assert_eq!((letters.len(), keys.len()), (56, 56));

@@ -1,4 +1,4 @@
-//! `orch users`: who may log in, without any password where others could read it.
+//! `orch users`: manages the users who may log in, without passwords where others could read them.
 
 use crate::world::World;
 

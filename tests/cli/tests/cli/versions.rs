@@ -1,4 +1,4 @@
-//! Two binaries with other structures of the same DAG side by side, each with its own runs.
+//! Two binaries with different structures of the same DAG run side by side, each with its own runs.
 
 use crate::world::World;
 use nix::sys::signal::{Signal, kill};
@@ -40,7 +40,7 @@ async fn two_binaries_of_other_versions_work_side_by_side_on_their_own_runs() {
     let versions = ["dags", "versions", "test_shaped", "-o", "json"];
     world.wait_for(&versions, |ended| ended.out.contains("\"second\""));
     trigger(&world, "new");
-    // The first is asked to make room. It keeps what only it can go on with.
+    // The first worker is asked to retire. It keeps the runs that only it can continue.
     kill(Pid::from_raw(first.cast_signed()), Signal::SIGUSR1).unwrap();
     let listed = world.wait_for(&versions, |_| world.said().contains("retiring: ")).json();
     let line = |place: usize| {
@@ -72,9 +72,9 @@ async fn two_binaries_of_other_versions_work_side_by_side_on_their_own_runs() {
     let missing = world.run(&["dags", "diff", "test_shaped", "1", "9"]).refused();
     assert!(missing.starts_with("error: dag `test_shaped` has no version 9\nhint: "), "{missing}");
 
-    // Nothing is left for the first: it ends by itself, and well.
+    // No runs are left for the first worker, so it exits with code 0.
     assert_eq!(world.wait_for_end(first), Some(0), "{}", world.said());
-    // Somebody goes back to the older binary: its structure counts again, although the newer one still lives.
+    // A rollback to the older binary: its structure becomes the newest, although the newer worker is still alive.
     world.set("TEST_SHAPE", "first");
     world.start(&[&WORKER[..], &["third", "--take-over"]].concat());
     let newest = world.wait_for(&versions, |ended| ended.out.contains("\"third\"")).json();

@@ -1,13 +1,13 @@
-//! Ten thousand tasks that wait, real processes, and one that is killed.
+//! Ten thousand waiting tasks with real processes, one of which is killed.
 
 use crate::world::World;
 use orch_store::hint::Hint;
 use sqlx::PgConnection;
 use std::time::{Duration, Instant};
 
-/// Runs of a thousand tasks each.
+/// Number of runs, each with a thousand tasks.
 const RUNS: usize = 10;
-/// Each look of a task is three minutes after the last, or a little more: these are an hour.
+/// Polls per task, each at least three minutes after the previous one: about an hour in total.
 const MOVES: usize = 20;
 const PATIENCE: Duration = Duration::from_mins(3);
 
@@ -15,7 +15,7 @@ async fn number(db: &mut PgConnection, sql: &'static str) -> i64 {
     sqlx::query_scalar(sql).fetch_one(db).await.unwrap()
 }
 
-/// Returns when SQL gives this.
+/// Waits until the number that the query returns satisfies the condition.
 async fn until(db: &mut PgConnection, sql: &'static str, is_it: impl Fn(i64) -> bool) {
     let began = Instant::now();
     loop {
@@ -28,14 +28,15 @@ async fn until(db: &mut PgConnection, sql: &'static str, is_it: impl Fn(i64) -> 
     }
 }
 
-/// What the process made for itself: not the pages of its program, of which a debug build has hundreds of megabytes.
+/// Returns the anonymous memory of the process in MB, without the pages of its program: a debug build has hundreds of
+/// megabytes of them.
 fn memory_mb(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with("RssAnon")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
 }
 
-/// The clock of those who wait goes on by so much, and whoever looks at it hears of that.
+/// Moves the wake-up times of waiting tasks back by 200 s, and notifies the watcher.
 async fn pass(db: &mut PgConnection) {
     let moved = "update waiting set wake_at = wake_at - interval '200 seconds' where kind is not null";
     sqlx::query(moved).execute(&mut *db).await.unwrap();
@@ -46,7 +47,7 @@ async fn pass(db: &mut PgConnection) {
 const WAITING: &str = "select count(*) from waiting where state = 'deferred'";
 const LOOKED_AT: &str =
     "select count(*) from waiting where state = 'deferred' and looked_by is null and wake_at > now()";
-/// Other DAGs have their schedules.
+/// Only counts the test DAGs, because other DAGs have schedules.
 const RUNNING: &str = "select count(*) from task_instance t join dag_run r on r.id = t.run
     where r.dag_id like 'test_patient%' and t.state in ('running', 'restarting')";
 const COMMITS: &str = "select xact_commit from pg_stat_database where datname = current_database()";
@@ -74,7 +75,7 @@ async fn ten_thousand_tasks_wait_for_an_hour_without_a_slot_and_all_wake() {
         let moved = Instant::now();
         pass(&mut db).await;
         if step == MOVES / 3 {
-            // In the middle of its looks; what it has in hand is another's when the clock goes on.
+            // Killed while it polls; its claimed waits are taken over when the clock advances.
             until(&mut db, "select count(*) from waiting where looked_by is not null", |n| n > 0).await;
             world.kill(pid);
             pid = world.start(&worker);
@@ -94,7 +95,7 @@ async fn ten_thousand_tasks_wait_for_an_hour_without_a_slot_and_all_wake() {
         started.elapsed()
     );
     assert!(looks >= all * MOVES as i64, "{looks} looks");
-    // A batch of 500 costs a few statements, however many wait.
+    // A batch of 500 costs a few statements, independent of the number of waiting tasks.
     assert!(commits < looks / 20, "{commits} transactions for {looks} looks");
 
     for gate in 0..100 {

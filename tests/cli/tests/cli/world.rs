@@ -1,4 +1,4 @@
-//! A database of a test's own, with a worker and a scheduler on it where the test needs them.
+//! A database for one test, with an optional worker and scheduler.
 
 use crate::binary::{CommandOutput, command, run_with};
 use orch_test_support::{TestDb, until};
@@ -7,9 +7,9 @@ use std::process::Child;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// A dead worker is noticed after this.
+/// Lease of a worker, after which a dead one is detected.
 const LEASE: &str = "2s";
-/// Nothing a test waits for takes so long.
+/// Timeout for everything that a test waits for.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(crate) struct World {
@@ -20,20 +20,20 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// A migrated database and nobody at work.
+    /// Returns a migrated database without processes.
     pub(crate) async fn new() -> World {
         let db = TestDb::new(&orch_store::MIGRATOR).await;
         World { db, home: tempfile::tempdir().unwrap(), processes: Vec::new(), environment: Vec::new() }
     }
 
-    /// With a worker and a scheduler. All DAGs are registered and unpaused but those that say otherwise.
+    /// Starts a worker and a scheduler. All DAGs are registered, and unpaused unless they declare otherwise.
     pub(crate) async fn at_work() -> World {
         let mut world = World::new().await;
         world.begin_work();
         world
     }
 
-    /// For a world whose settings are not the usual ones.
+    /// Starts them in a world whose settings were changed.
     pub(crate) fn begin_work(&mut self) {
         self.start(&["worker", "--lease", LEASE, "--paused-at-creation=false"]);
         self.start(&["scheduler"]);
@@ -51,12 +51,12 @@ impl World {
         pid
     }
 
-    /// The processes that run.
+    /// Returns the pids of the running processes.
     pub(crate) fn pids(&self) -> Vec<u32> {
         self.processes.iter().map(Child::id).collect()
     }
 
-    /// As a person stops it: it may finish what it is at.
+    /// Stops a process gracefully: it may finish its current work.
     pub(crate) fn stop(&mut self, pid: u32) {
         let place = self.processes.iter().position(|child| child.id() == pid).unwrap();
         let mut child = self.processes.remove(place);
@@ -65,13 +65,13 @@ impl World {
         child.wait().unwrap();
     }
 
-    /// It ends by itself; with which code, none if it was killed.
+    /// Waits until a process exits. Returns its exit code, or `None` if it was killed.
     pub(crate) fn wait_for_end(&mut self, pid: u32) -> Option<i32> {
         let place = self.processes.iter().position(|child| child.id() == pid).unwrap();
         self.processes.remove(place).wait().unwrap().code()
     }
 
-    /// As a machine that fails stops it: in the middle of whatever it is at.
+    /// Kills a process immediately, like a crash of the machine.
     pub(crate) fn kill(&mut self, pid: u32) {
         let place = self.processes.iter().position(|child| child.id() == pid).unwrap();
         let mut child = self.processes.remove(place);
@@ -79,7 +79,7 @@ impl World {
         child.wait().unwrap();
     }
 
-    /// For processes and commands from now on.
+    /// Sets a variable for processes and commands from now on.
     pub(crate) fn set(&mut self, name: &'static str, value: impl Into<String>) {
         self.environment.push((name, value.into()));
     }
@@ -88,19 +88,20 @@ impl World {
         self.home.path().join("processes.log")
     }
 
-    /// What the processes said on standard output and standard error, in whole lines: a process writes one in pieces.
+    /// Returns the output of all processes (stdout and stderr), only complete lines: a process writes a line in several
+    /// pieces.
     pub(crate) fn said(&self) -> String {
         let mut said = std::fs::read_to_string(self.said_path()).unwrap_or_default();
         said.truncate(said.rfind('\n').map_or(0, |end| end + 1));
         said
     }
 
-    /// Processes of their own send no events.
+    /// Polls the output until it contains the words, because other processes send no events.
     pub(crate) async fn wait_until_said(&self, words: &str) {
         self.wait_until_said_often(words, 1).await;
     }
 
-    /// By so many of them, or so often by one.
+    /// Polls the output until it contains the words `times` times.
     pub(crate) async fn wait_until_said_often(&self, words: &str, times: usize) {
         let began = Instant::now();
         while self.said().matches(words).count() < times {
@@ -121,20 +122,20 @@ impl World {
         self.run_at(&["--database-url", &self.db.url()], arguments)
     }
 
-    /// `server`: the flags that name it.
+    /// Runs a command; `server` contains the flags that name the server.
     pub(crate) fn run_at(&self, server: &[&str], arguments: &[&str]) -> CommandOutput {
         let mut command = command(self.home.path());
         command.envs(self.environment.iter().cloned()).args(arguments).args(server);
         CommandOutput::of(&command.output().unwrap())
     }
 
-    /// Another one with the same settings over a copy of the database, and nobody at work.
+    /// Returns a world with the same settings on a copy of the database, without processes.
     pub(crate) async fn copy(&self) -> World {
         let (db, home) = (self.db.copy().await, tempfile::tempdir().unwrap());
         World { db, home, processes: Vec::new(), environment: self.environment.clone() }
     }
 
-    /// Starts a web server; where it is.
+    /// Starts a web server and returns its address.
     pub(crate) async fn serve(&mut self, admin_password: &str) -> String {
         self.start(&["web", "--port", "0", "--admin-password", admin_password]);
         let up = "orch web is up: ";
@@ -149,7 +150,7 @@ impl World {
         run_with(self.home.path(), &self.environment, input, &arguments)
     }
 
-    /// Runs a command until it says what is waited for.
+    /// Runs a command repeatedly until its result satisfies the condition.
     pub(crate) fn wait_for(&self, arguments: &[&str], is_it: impl Fn(&CommandOutput) -> bool) -> CommandOutput {
         until(&format!("what {arguments:?} is to say"), || {
             let ended = self.run(arguments);
@@ -157,7 +158,7 @@ impl World {
         })
     }
 
-    /// Somebody tampers with the database.
+    /// Changes rows of the database directly.
     pub(crate) async fn sql(&self, text: &'static str) {
         let done = sqlx::query(text).execute(&mut self.db.connect().await).await.unwrap();
         assert!(done.rows_affected() > 0, "{text}");
@@ -169,7 +170,7 @@ impl World {
 }
 
 impl Drop for World {
-    /// What a test starts ends with it, whatever happened.
+    /// Kills all processes of the test, even if it failed.
     fn drop(&mut self) {
         for child in &mut self.processes {
             let ended = child.kill().and_then(|()| child.wait());
@@ -178,7 +179,7 @@ impl Drop for World {
     }
 }
 
-/// Lines of a child, until one of them contains the word.
+/// Reads the lines of a child until one of them contains the word.
 pub(crate) fn read_until(source: impl std::io::Read, word: &str) -> Vec<String> {
     let mut lines = Vec::new();
     for line in BufReader::new(source).lines() {

@@ -15,10 +15,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The tables, and whether the commands of a table find a database with a scheduler and a worker.
+/// The tables. `true` if their commands find a database with a scheduler and a worker.
 const TABLES: [(&str, bool); 5] =
     [("dag_files", false), ("other_files", false), ("settings", false), ("connections", true), ("commands", true)];
-/// Commands that run at the same time.
+/// Number of concurrent commands.
 const THREADS: usize = 4;
 
 #[derive(Debug, Default)]
@@ -26,12 +26,12 @@ struct Case {
     name: String,
     command: String,
     files: Vec<(String, String)>,
-    /// Exit code and text, as in the table.
+    /// Exit code and output, in the format of the table.
     message: String,
 }
 
 impl Case {
-    /// The cases of a table.
+    /// Parses the cases of a table.
     fn read(table: &str) -> Vec<Case> {
         let mut cases: Vec<Case> = Vec::new();
         for line in table.lines() {
@@ -59,7 +59,7 @@ impl Case {
         cases
     }
 
-    /// The case as text of a table.
+    /// Formats the case for its table.
     fn write(&self, message: &str) -> String {
         let mut text = format!("### {}\n$ {}\n", self.name, self.command);
         for (name, content) in &self.files {
@@ -81,7 +81,7 @@ impl Case {
     }
 }
 
-/// A text that ends with one line end; an empty text stays empty.
+/// Returns the text with exactly one newline at the end; an empty text stays empty.
 fn one_end(text: &str) -> String {
     let text = text.trim_end();
     if text.is_empty() { String::new() } else { format!("{text}\n") }
@@ -93,7 +93,7 @@ struct Stage {
     folder: tempfile::TempDir,
     server: String,
     viewer_token: String,
-    /// Holds its port as long as the test runs.
+    /// Occupies its port until the test ends.
     taken: TcpListener,
 }
 
@@ -166,7 +166,7 @@ impl Stage {
         plain(&places.iter().fold(text.to_owned(), |text, (place, name)| text.replace(place, name)))
     }
 
-    /// The messages of the cases, in their order.
+    /// Returns the messages of the cases in order.
     fn run_all(&self, cases: &[(Case, bool)]) -> Vec<String> {
         let next = AtomicUsize::new(0);
         let work = || {

@@ -1,4 +1,4 @@
-//! Alerts from a DAG to those who are told: every kind of notifier, and what each receives.
+//! Alerts from a DAG to their receivers: every kind of notifier, and the content that each one receives.
 
 use crate::world::World;
 use orch::prelude::*;
@@ -28,7 +28,7 @@ async fn sleepy(ms: u64) -> TaskResult<u64> {
     Ok(ms)
 }
 
-/// As installations say it: the connections of the environment.
+/// Returns connections as installations set them, in the environment.
 fn connections(all: &[(&str, serde_json::Value)]) -> SecretsConfig {
     let named = |(id, connection): &(&str, serde_json::Value)| {
         (format!("ORCH_CONN_{}", id.to_uppercase()), connection.to_string())
@@ -40,7 +40,7 @@ fn sends(world: World, secrets: SecretsConfig) -> World {
     sends_with(world, secrets, "", "")
 }
 
-/// `programs` and `networks` as the settings have them.
+/// Starts to send alerts; `programs` and `networks` are in the format of the settings.
 fn sends_with(mut world: World, secrets: SecretsConfig, programs: &str, networks: &str) -> World {
     let public_url = "https://orch.example.com".into();
     let reach = Reach::also(networks.split(',').filter_map(|one| one.parse().ok()).collect());
@@ -67,7 +67,7 @@ async fn all_in(world: &World, many: usize, state: AlertState) -> Vec<AlertRow> 
     panic!("never: {many} alerts are {state}: {:#?}", alerts(world).await);
 }
 
-/// A program in the folder that writes what it is told to `told` there; as the settings name it.
+/// Writes a program that stores its input in the file `told`. Returns its name in the format of the settings.
 fn program(folder: &Path) -> String {
     let (to, path) = (folder.join("told"), folder.join("tell"));
     let to = to.display();
@@ -171,7 +171,7 @@ async fn people_are_told_that_they_are_asked() {
     assert_eq!((&body["link"], &body["deadline"], &body["run_id"]), (&json!(link), &json!(until), &json!(run)));
     assert_eq!((&body["body"], &body["asked"]), (&json!("It goes *to all*."), &json!(["ann", "bob"])));
     assert_eq!(told.facts.asked.unwrap().until, asked.give_up_at);
-    // Answered, it goes on, and nobody is told again.
+    // After the response the task continues, and no second alert is sent.
     let yes = serde_json::from_value(json!({ "chosen_options": ["Approve"] })).unwrap();
     assert!(answer_approval(&mut db, asked.attempt, &yes, "ann").await.unwrap().is_some());
     world.hints.give(Hint::Due);
@@ -312,7 +312,7 @@ async fn a_deadline_rings_within_two_seconds_of_its_time() {
     let world = sends(World::new(vec![dag], 1).await.watched(), secrets);
     let began = Instant::now();
     let run = world.trigger("slow", None).await;
-    // As whoever creates a run does.
+    // Sends the hint that the creation of a run sends.
     world.hints.give(orch_store::hint::Hint::Due);
     let letters = web.until("it rings", |all| !all.is_empty()).await;
     let rang = began.elapsed();
@@ -323,7 +323,7 @@ async fn a_deadline_rings_within_two_seconds_of_its_time() {
     world.end().await;
 }
 
-/// The problem of an alert that the receiver refused.
+/// Returns the problem of an alert that the receiver rejected.
 fn refused_by(web: &Receiver) -> String {
     format!(
         "`http://127.0.0.1:{}` responded with status 503\nhint: try again later; if it fails again, read the log of that server",

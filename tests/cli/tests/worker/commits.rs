@@ -1,4 +1,4 @@
-//! What a task commits with its outcome is there exactly if its success is, whatever goes wrong on the way.
+//! The completion steps of a task are committed if and only if its success is, whatever fails in between.
 
 use crate::world::World;
 use orch::CompletionStep;
@@ -16,13 +16,13 @@ use orch_store::version::Versions;
 use sqlx::PgConnection;
 use std::time::{Duration, Instant};
 
-/// Writes a row that says which try it was of; first it waits for whoever holds this lock.
+/// Inserts a row with its attempt number, after it has waited for the lock `GATE`.
 struct Publish {
     what: String,
     try_no: i32,
 }
 
-/// Any number: a test that holds it stops every `Publish` in the middle of its transaction.
+/// Advisory lock with an arbitrary id. A test that holds it stops every `Publish` in the middle of its transaction.
 const GATE: i64 = 77;
 
 impl CompletionStep for Publish {
@@ -106,7 +106,7 @@ async fn panics_late(ctx: Ctx) -> TaskResult<()> {
     ctx.commit(completion::step("fall over", |_| panic!("as it says")))
 }
 
-/// Prepares until it has done so often enough; then it publishes how often that was.
+/// Prepares until it has done so `enough` times, then publishes that number.
 struct Prepares {
     times: i32,
     enough: i32,
@@ -134,7 +134,7 @@ impl CompletionStep for Prepares {
     }
 }
 
-/// Never gets ready, in one way or another.
+/// A step whose preparation fails or never ends.
 struct Unready(fn() -> StepFuture<'static>);
 
 impl CompletionStep for Unready {
@@ -208,7 +208,7 @@ fn sql(name: &'static str, text: &'static str) -> impl CompletionStep {
     })
 }
 
-/// A DAG of one task, called like it.
+/// Builds a DAG with one task and the same name.
 macro_rules! one {
     ($task:ident) => {
         dag(stringify!($task)).build(|d| {
@@ -256,7 +256,7 @@ impl World {
         rows.fetch_all(&mut self.db.connect().await).await.unwrap()
     }
 
-    /// Why tries failed, in order: the causes as one text each.
+    /// Returns the causes of failed attempts in order, each as one text.
     async fn failures(&self) -> Vec<String> {
         let rows = sqlx::query_scalar("select array_to_string(causes, ': ') from failure order by created_at");
         rows.fetch_all(&mut self.db.connect().await).await.unwrap()
@@ -267,7 +267,7 @@ impl World {
         assert_eq!(self.end_of(dag_id, &run).await, state, "{}", self.dump().await);
     }
 
-    /// Steps that stand in the middle of their transaction.
+    /// Waits until a step is blocked in the middle of its transaction.
     async fn until_a_step_waits(&self, db: &mut PgConnection) {
         let waiting = "select exists (select from pg_stat_activity where datname = current_database()
             and application_name = 'orch worker completions' and wait_event_type = 'Lock')";
@@ -293,7 +293,7 @@ async fn steps_are_committed_with_the_success_and_what_follows_runs() {
     world.runs_to("publishing", "success").await;
     assert_eq!(world.published().await, ["a 1", "b 1"]);
     let mut db = world.db.connect().await;
-    // The outcome is that of any success: its output and its update are there.
+    // The outcome is complete: its output and its asset update exist.
     let output: i32 = sqlx::query_scalar("select (value #>> '{}')::integer from output where task = 1")
         .fetch_one(&mut db)
         .await
@@ -349,7 +349,7 @@ async fn steps_that_cannot_be_trusted_say_why_and_leave_nothing() {
         assert!(failures[at].contains(why), "{dag_id}: {failures:?}");
     }
     assert!(world.published().await.is_empty());
-    // The worker is none the worse for it.
+    // The worker still works.
     world.runs_to("publishing", "success").await;
     world.end().await;
 }
@@ -390,7 +390,7 @@ async fn steps_prepare_without_a_transaction_and_stop_with_their_try() {
     while !sqlx::query_scalar::<_, bool>(running).bind(&run).fetch_one(&mut db).await.unwrap() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    // Another one ends meanwhile, with all that a completion does.
+    // Another task completes meanwhile, including its steps.
     world.runs_to("publishing", "success").await;
     let sessions = "select count(*) from pg_stat_activity where datname = current_database()
         and application_name = 'orch worker completions' and state <> 'idle'";
@@ -401,11 +401,11 @@ async fn steps_prepare_without_a_transaction_and_stop_with_their_try() {
         .unwrap();
     world.hints.give(Hint::Stop);
     assert_eq!(world.end_of("prepares_for_ever", &run).await, "failed");
-    // It waits for its tries.
+    // The worker waits for its running attempts.
     world.end().await;
 }
 
-/// As when a worker was given up: the try is taken from it while its transaction is open.
+/// The attempt is taken from its worker while the transaction of its step is open, as if the lease had expired.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_try_that_is_lost_in_the_middle_publishes_nothing() {
     let world = world().await;
@@ -428,7 +428,7 @@ async fn a_try_that_is_lost_in_the_middle_publishes_nothing() {
     world.hints.give(Hint::Stop);
     open(&mut db).await;
     assert_eq!(world.end_of("publishing", &run).await, "failed");
-    // It may still be about to find out.
+    // The transaction may not have been rolled back yet.
     world.runs_to("plain", "success").await;
     let open_transactions = "select count(*) from pg_stat_activity where datname = current_database()
         and application_name = 'orch worker completions' and state <> 'idle'";
@@ -439,7 +439,7 @@ async fn a_try_that_is_lost_in_the_middle_publishes_nothing() {
     world.end().await;
 }
 
-/// The run's row moves on while the steps are under way; nothing of orch is locked by them.
+/// The row of the run changes while the steps run: they hold no locks on orch's tables.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_that_moves_on_meanwhile_loses_nothing() {
     let world = world().await;
@@ -466,7 +466,7 @@ async fn steps_run_again_when_their_connection_breaks() {
     let mut db = world.db.connect().await;
     shut(&mut db).await;
     let run = world.trigger("publishing", None).await;
-    // A session that was cut seems to wait for a moment longer.
+    // A terminated session still appears to wait for a short time.
     let cut = "select pid from (
           select pid, pg_terminate_backend(pid) as is_cut from pg_stat_activity
           where application_name = 'orch worker completions' and datname = current_database() and wait_event_type = 'Lock'

@@ -1,4 +1,4 @@
-//! A worker on a real database: runs end as the model says, whatever ends, waits or fails on the way.
+//! Workers on a real database: runs end as the model predicts, whatever finishes, waits or fails in between.
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
 mod alerts;
@@ -20,8 +20,8 @@ use world::World;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_example_ends_well() {
-    // Retries after a while need a scheduler to wake them, a test's binary cannot be a child (`cli/children.rs`), and nobody is
-    // here to be asked (`cli/approvals.rs`).
+    // Delayed retries need a scheduler, a test binary cannot run child processes (`cli/children.rs`), and no user
+    // responds to approvals here (`cli/approvals.rs`).
     let others = ["example_retry", "example_process", "example_alerts", "example_approval"];
     let dags = orch_examples::dags().into_iter().filter(|d| !others.contains(&d.spec().dag_id.as_str()));
     let dags: Vec<Dag> = dags.collect();
@@ -35,7 +35,7 @@ async fn every_example_ends_well() {
     world.end().await;
 }
 
-/// What one example updates the next one waits for, with what was said of it on the way.
+/// The asset update of one example triggers the next one, which receives the metadata of the update.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn examples_follow_each_other_by_their_assets() {
     let by_assets = |dag: &Dag| dag.spec().dag_id.starts_with("example_asset_");
@@ -44,7 +44,7 @@ async fn examples_follow_each_other_by_their_assets() {
     assert_eq!(world.end_of("example_asset_producer", &run).await, "success");
     let mut connection = world.db.connect().await;
     let (mut versions, mut begun) = (Versions::default(), Vec::new());
-    // As a scheduler does: the consumer first, then what follows from its own update.
+    // Does what a scheduler does: starts the consumer first, then the DAGs that its own update triggers.
     while begun.len() < 3 {
         orch_store::asset::distribute(&mut connection, 100).await.unwrap();
         for dag_id in orch_store::asset::dags_to_ask(&mut connection, 10).await.unwrap() {
@@ -112,7 +112,7 @@ async fn sleeps(ctx: Ctx) -> TaskResult<()> {
     std::future::pending().await
 }
 
-/// How often it began.
+/// Number of starts.
 static BEGUN: AtomicUsize = AtomicUsize::new(0);
 
 #[task(on_lost = OnLost::Fail)]
@@ -175,14 +175,14 @@ async fn long_lists_are_mapped_and_reduced_by_four_workers() {
     world.end().await;
 }
 
-/// A run is one row: who loses the race for it must not write it again and again.
+/// A run has one row: workers that lose the race for it must not write it repeatedly.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn four_workers_of_one_run_write_its_row_hardly_more_often_than_they_end_tasks() {
     let world = World::new(hard(), 4).await;
     let run = world.trigger("thousand", None).await;
     assert_eq!(world.end_of("thousand", &run).await, "success");
     let mut connection = world.db.connect().await;
-    // All that one statement records has the same time.
+    // All rows of one statement have the same time.
     let (writes, batches, workers): (i64, i64, i64) = sqlx::query_as(
         "select max(r.rev)::bigint, count(distinct (t.worker, t.ended_at)), count(distinct t.worker)
         from dag_run r join task_instance t on t.run = r.id where r.run_id = $1",
@@ -197,8 +197,8 @@ async fn four_workers_of_one_run_write_its_row_hardly_more_often_than_they_end_t
     world.end().await;
 }
 
-/// With one slot a worker goes on with its own chain for up to 100 ms, hundreds of tasks, unless something is more urgent. A busy
-/// machine hears of that some tasks later.
+/// With one slot, a worker stays on its own chain for up to 100 ms, which is hundreds of tasks, unless another task is
+/// more urgent. A busy machine is notified some tasks later.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_chain_makes_way_for_what_is_more_urgent() {
     let world = World::with(hard(), 1, |config| config.slots = 1).await;
@@ -223,7 +223,7 @@ async fn a_chain_makes_way_for_what_is_more_urgent() {
     world.end().await;
 }
 
-/// The lease holds, so nothing that runs begins again, and nothing that must not begin twice fails.
+/// The lease stays valid, so no running task restarts, and tasks that must not start twice do not fail.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_whose_connection_breaks_goes_on() {
     let world = World::new(hard(), 2).await;
@@ -340,7 +340,7 @@ async fn cleared_tasks_run_again_and_a_running_one_is_stopped_first() {
             .unwrap();
     assert!(cleared.revived && cleared.instances.len() == 3);
     world.hints.give(Hint::Ready);
-    assert_eq!(world.end_of("again", &run).await, "failed"); // its third try is over, the fourth fails and has no heirs
+    assert_eq!(world.end_of("again", &run).await, "failed"); // its third attempt is over; the fourth is the last
     world.end().await;
 }
 
@@ -356,7 +356,7 @@ async fn breaks(ctx: Ctx) -> TaskResult<u32> {
     Err(fatal("it breaks"))
 }
 
-/// A step into a line and out of it again costs the worker two more round trips, and nobody else is asked.
+/// Entering and leaving the queue of a pool costs the worker two additional round trips, and no scheduler is needed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn gated_tasks_follow_one_another_without_a_scheduler() {
     let chain = dag("chain").unpaused().build(|d| {
@@ -392,7 +392,7 @@ async fn a_dag_is_paused_by_the_transaction_that_ends_its_last_failure() {
     });
     let world = World::new(vec![failing], 1).await;
     let mut db = world.db.connect().await;
-    // The commit of each end contains these rows.
+    // The trigger writes these rows in the commit of each end.
     let notes = "create table ended (at timestamptz default clock_timestamp(), was_paused boolean);
         create function note() returns trigger language plpgsql as $$ begin
             insert into ended (was_paused) select is_paused from dag where dag_id = new.dag_id;

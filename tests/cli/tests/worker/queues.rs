@@ -1,4 +1,4 @@
-//! Queues say what a worker must have: a task names one, a worker serves as many as it can.
+//! Queues: a task names one, and a worker serves one or more.
 
 use crate::world::World;
 use orch::prelude::*;
@@ -15,7 +15,7 @@ async fn step() -> TaskResult<()> {
     Ok(())
 }
 
-/// The successful tasks with the name of their worker.
+/// Returns the successful tasks with the names of their workers.
 async fn who_ran(db: &mut PgConnection) -> Vec<(i16, String)> {
     let sql = "select t.task, w.name from task_instance t join worker w on w.id = t.worker where t.state = 'success'
         order by t.task";

@@ -1,4 +1,4 @@
-//! Records that a task produces are in the topic if and only if the task succeeded, once.
+//! Records that a task produces are in the topic exactly once if the task succeeded, and not at all otherwise.
 
 use crate::world::World;
 use orch::prelude::*;

@@ -1,4 +1,4 @@
-//! Tasks that wait for a condition: without a slot, whatever happens to them and to whoever looks.
+//! Tasks that wait for a condition without a slot, while tasks and watchers fail.
 
 use crate::world::World;
 use orch::prelude::*;
@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
-/// What stands behind a gate: nothing, something, or trouble.
+/// State of a gate.
 #[derive(Debug, Clone)]
 enum Behind {
     Nothing,
@@ -26,7 +26,7 @@ enum Behind {
     Panic,
 }
 
-/// Gates by name, and how often each was looked at.
+/// Gates by name, and the number of polls of each.
 static GATES: LazyLock<Mutex<HashMap<String, (Behind, u32)>>> = LazyLock::new(Mutex::default);
 
 fn put(gate: &str, behind: Behind) {
@@ -37,7 +37,7 @@ fn looks(gate: &str) -> u32 {
     GATES.lock().unwrap().get(gate).map_or(0, |gate| gate.1)
 }
 
-/// A condition of this test's own, as a lake or a queue would bring one.
+/// A custom condition of this test, like those that a lake or a queue provides.
 struct Gate;
 
 impl Condition for Gate {
@@ -89,12 +89,12 @@ fn gate_dag(dag_id: &str, gate: &str) -> Dag {
 }
 
 impl World {
-    /// One number that SQL gives.
+    /// Returns the number that a query returns.
     async fn number(&self, sql: &'static str) -> i64 {
         sqlx::query_scalar(sql).fetch_one(&mut self.db.connect().await).await.unwrap()
     }
 
-    /// Returns when SQL gives this.
+    /// Waits until the number that the query returns satisfies the condition.
     async fn until(&self, sql: &'static str, is_it: impl Fn(i64) -> bool) {
         for _ in 0..3000 {
             if is_it(self.number(sql).await) {
@@ -136,7 +136,7 @@ async fn a_task_waits_without_a_slot_and_goes_on_with_what_it_waited_for() {
     world.until("select count(*) from task_instance where state = 'success' and map_index >= 0", |n| n == 100).await;
     put("many 1", Behind::Value(json!([1, 2])));
     assert_eq!(world.end_of("many", &run).await, "success");
-    // The same try, in other hands.
+    // The same attempt, under a second lease.
     let odd = "select count(*) from task_instance t join dag_run r on r.id = t.run
         where r.dag_id = 'many' and (t.try_no, t.lease_no) <> (1, 2)";
     assert_eq!(world.number(odd).await, 0);
@@ -346,7 +346,7 @@ async fn a_sensor_may_wait_for_a_condition_before_it_looks_itself() {
     world.end().await;
 }
 
-/// Answers every request with what stands in `answer`.
+/// Starts a web server that sends `answer` as the response to every request.
 fn web(answer: Arc<Mutex<String>>) -> String {
     use std::io::{Read as _, Write as _};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -492,7 +492,7 @@ async fn a_task_of_another_dag_is_waited_for_by_date_or_by_freshness() {
     };
     let waits = create(&mut db, "after", date).await;
     world.until("select count(*) from waiting where state = 'deferred' and looks > 1", |n| n == 3).await;
-    // A run for no date is fresh, and none for this date.
+    // A run without a date ends the waits for a recent run, but not the wait for a run of this date.
     let fresh = create(&mut db, "child", None).await;
     assert_eq!(world.end_of("child", &fresh).await, "success");
     world.until("select count(*) from waiting where state = 'deferred'", |n| n == 1).await;
@@ -541,7 +541,7 @@ async fn waits_end_while_log_lines_cannot_be_stored() {
     sqlx::raw_sql("drop trigger refuse on log_chunk").execute(&mut db).await.unwrap();
     world.until(lines, |n| n == 15).await;
     gates.iter().for_each(|gate| put(gate, Behind::Value(json!(1))));
-    // On a slow machine, the other waits may have failed before.
+    // On a slow machine, the other waits may have failed earlier.
     world.end_of("unlogged", &run).await;
     world.end().await;
 }

@@ -1,4 +1,4 @@
-//! A database, workers and, where it is asked for, a scheduler, in this process.
+//! A database, workers and an optional scheduler, all in this process.
 
 use orch::Dag;
 use orch_scheduler::{Scheduler, SchedulerConfig};
@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// A database, a worker and what they need.
+/// A database, a worker and their shared state.
 pub(crate) struct World {
     pub(crate) db: TestDb,
     pub(crate) hints: Hints,
@@ -55,7 +55,7 @@ impl World {
         World { db, hints, stop, running }
     }
 
-    /// Retries and waits for a time need somebody who watches.
+    /// Starts a scheduler, which retries and timed waits need.
     pub(crate) fn watched(mut self) -> World {
         let config = SchedulerConfig::new(self.db.url());
         let (hints, stop) = (self.hints.clone(), self.stop.clone());
@@ -76,7 +76,7 @@ impl World {
         run.run_id
     }
 
-    /// The state the run ends in.
+    /// Waits for the end of a run and returns its state.
     pub(crate) async fn end_of(&self, dag_id: &str, run_id: &str) -> String {
         let mut connection = self.db.connect().await;
         for _ in 0..1500 {

@@ -1,34 +1,34 @@
-//! The table: at least one row for each command, in the order in which they are run. What a row needs is in the seed
-//! (`seed.rs`) or made by a row above it.
+//! The table: at least one row for each command, in the order of execution. A row depends only on the seed (`seed.rs`)
+//! and on rows above it.
 
-/// What a row is for.
+/// Expected effect of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CommandEffect {
-    /// Asked as it is written and with `-o json`, where the command has it. Nothing is written into the audit log.
+    /// Runs as written, and with `-o json` if the command supports it. Writes nothing to the audit log.
     Reads,
-    /// Something is written into the audit log.
+    /// Writes to the audit log.
     Changes,
-    /// Exit code 2, nothing on standard output, nothing written down.
+    /// Exit code 2, nothing on standard output, nothing in the audit log.
     Wrong,
-    /// Over the API: refused, because it works on the database itself.
+    /// Rejected over the API, because it needs direct access to the database.
     NeedsDatabase,
 }
 
-/// What of the output is another text each time.
+/// Parts of the output that differ between runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Varies {
     Times,
-    /// Ids of runs that nobody named.
+    /// Generated run ids.
     RunIds,
-    /// Made by chance.
+    /// Random keys.
     Keys,
     Durations,
 }
 
-/// A command line and what is known of it.
+/// A command line and its expected result.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Row {
-    /// Words with one space between them; `''` is an empty one, `{home}` is a folder of each world's own.
+    /// Words separated by one space; `''` is an empty word, `{home}` is the folder of each world.
     pub(super) line: &'static str,
     pub(super) kind: CommandEffect,
     pub(super) code: i32,
@@ -437,7 +437,7 @@ pub(super) const ROWS: &[Row] = &[
     changes("approvals answer asking approved asked Approve"),
     wrong("approvals answer asking approved asked Reject"),
     reads("approvals list --all").varies(&[Times]),
-    // What is said about this machine or computed here is the same whatever server is named.
+    // Commands without a server have the same result whichever server is named.
     reads("cron next @daily --after 2026-01-01T00:00:00Z -n 3"),
     wrong("cron next nothing"),
     reads("config get-value slots"),
@@ -447,7 +447,7 @@ pub(super) const ROWS: &[Row] = &[
     wrong("completion cmd"),
     wrong("teams list"),
     reads("secrets generate-key").varies(&[Keys]),
-    // These work on the database itself.
+    // These need direct access to the database.
     needs_database("secrets rotate"),
     wrong("users list --nothing"),
     needs_database("users create-token -u eve --name ci"),
@@ -470,7 +470,7 @@ pub(super) const ROWS: &[Row] = &[
     needs_database("db shell"),
     needs_database("jobs check"),
     needs_database("doctor"),
-    // The lake is asked by another process of the server, or of the command.
+    // The lake is queried in another process, of the server or of the command.
     wrong("sql select -o json"),
     wrong("sql select"),
     wrong("lake tables -o json"),
@@ -481,7 +481,7 @@ pub(super) const ROWS: &[Row] = &[
     wrong("lake orphans --dry-run"),
     wrong("lake rollback retail.orders 1"),
     wrong("lake adopt --yes"),
-    // What goes at last.
+    // Deletions come last.
     changes("dags delete more --yes"),
     wrong("dags delete more --yes"),
     wrong("dags delete example_chain --yes"),
@@ -491,7 +491,7 @@ pub(super) const ROWS: &[Row] = &[
     wrong("alerts list --kind nothing"),
     changes("alerts retry 1").varies(&[Times]),
     wrong("alerts retry 0"),
-    // From here on schedulers work on both databases: they send alerts.
+    // From here on, schedulers run on both databases and send alerts.
     changes("alerts test hook -o json").varies(&[Times]),
     wrong("alerts test hook --message {password}"),
 ];

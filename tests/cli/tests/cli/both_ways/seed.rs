@@ -1,5 +1,5 @@
-//! Two worlds that are equal to the byte: one is prepared with a worker and a scheduler at work, both are killed, and its
-//! database is copied. Commands of the one open the database; those of the other ask a web server over the copy.
+//! Two identical worlds: one is prepared with a running worker and scheduler, both are killed, and its database is
+//! copied. Commands of the local world open the database; those of the remote world use a web server over the copy.
 
 use crate::binary::CommandOutput;
 use crate::remote::alerts::receiver;
@@ -9,7 +9,7 @@ use crate::{streams, topics};
 use std::fs;
 use std::net::TcpListener;
 
-/// A second task comes with the second version.
+/// The second version of the file adds these tasks.
 const MORE: &str = "dag_id: more\ntasks:\n  say: {bash: echo hello}\n";
 const MORE_TASKS: &str = "  tell: {bash: echo hello}\n";
 const ASKING: &str = "dag_id: asking\ntasks:\n  approved: {approval: {subject: Publish it?}}\n";
@@ -19,14 +19,14 @@ const CHECKS: &str = "insert into asset_check (uri, name, kind, policy, outcome,
     select 'test://relayed', 'n is at least ' || n, 'range', 'warn', case when n = 2 then 'warn' else 'pass' end, 1200, 3,
         'id 7', gen_random_uuid(), 'd', 'r', 't', -1, 1, gen_random_uuid()
     from generate_series(1, 3) n";
-/// Longer than the test: nobody comes to take away what the killed worker ran.
+/// Longer than the test, so that the tasks of the killed worker are not taken over.
 const LEASE: &str = "10m";
 
 pub(super) struct Pair {
     pub(super) local: World,
     pub(super) remote: World,
     url: String,
-    /// Connections of both worlds lead here.
+    /// Target of the connections of both worlds.
     _open: TcpListener,
 }
 
@@ -35,7 +35,7 @@ impl Pair {
         let open = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut local = World::new().await;
         settings(&mut local);
-        // The same person at the terminal and behind the token: who did something is compared, too.
+        // The user of the terminal and of the token must be the same, because the audit log is compared too.
         let person = local.run(&["info", "-o", "json"]).json()["user"].as_str().unwrap().to_owned();
         local.run_with(PASSWORD.as_bytes(), &["users", "create", "-u", &person, "-r", "admin"]).done();
         prepare(&mut local, open.local_addr().unwrap().port()).await;
@@ -55,7 +55,7 @@ impl Pair {
         self.remote.run_at(&["--api-url", &self.url], arguments)
     }
 
-    /// They send alerts.
+    /// Starts the schedulers, which send alerts.
     pub(super) fn start_schedulers(&mut self) {
         self.local.start(&["scheduler"]);
         self.remote.start(&["scheduler"]);
@@ -75,7 +75,7 @@ fn put(world: &World, name: &str, text: &str) {
     fs::write(world.path().join(name), text).unwrap();
 }
 
-/// Everything that rows look for and do not make themselves.
+/// Creates everything that rows need and do not create themselves.
 async fn prepare(world: &mut World, open_port: u16) {
     put(world, "dag-files/more.yaml", MORE);
     put(world, "dag-files/asking.yaml", ASKING);

@@ -1,4 +1,4 @@
-//! Alerts and trials of connections, over the API and at the database.
+//! Test alerts and connection tests, over the API and with a database.
 
 use super::World;
 use crate::binary::{CommandOutput, command};
@@ -6,7 +6,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-/// Takes whatever it is told, once for each answer.
+/// Starts a server that accepts `answers` requests.
 pub(crate) fn receiver(answers: usize) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -14,7 +14,7 @@ pub(crate) fn receiver(answers: usize) -> u16 {
         for _ in 0..answers {
             let (mut stream, _) = listener.accept().unwrap();
             let mut text = Vec::new();
-            // The body is JSON in one line, and its end is the end of the request.
+            // The body is JSON in one line, so its last character ends the request.
             while !text.ends_with(b"}") {
                 let mut some = [0; 4096];
                 let read = stream.read(&mut some).unwrap();

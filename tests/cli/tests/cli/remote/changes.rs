@@ -1,4 +1,4 @@
-//! What commands change: the same output, exit code and audit at a database and over the API.
+//! Commands that change data: same output, exit code and audit log with a database and over the API.
 
 use super::World;
 use crate::binary::{CommandOutput, plain};
@@ -6,7 +6,7 @@ use serde_json::Value;
 use sqlx::postgres::PgConnection;
 use std::fs;
 
-/// A change, and what takes it back, so that it can be made both ways.
+/// A change and its inverse, so that it can be made in both ways.
 const CHANGES: [[&str; 2]; 11] = [
     ["pools set mysql 4 shop --include-deferred", "pools delete mysql"],
     ["pools set default_pool 64 smaller", "pools set default_pool -1 larger"],
@@ -23,7 +23,7 @@ const CHANGES: [[&str; 2]; 11] = [
 
 type AuditedChange = (String, Option<String>, Option<String>, Option<String>, Option<Value>);
 
-/// What was written down since the last time.
+/// Returns the audit rows since the last call.
 async fn written(db: &mut PgConnection, since: &mut i64) -> Vec<AuditedChange> {
     let text = "select event, dag_id, run_id, task_id, extra from audit where id > $1 order by id";
     let rows = sqlx::query_as(text).bind(*since).fetch_all(&mut *db).await.unwrap();
@@ -52,8 +52,8 @@ fn timeless(ended: CommandOutput) -> CommandOutput {
     CommandOutput { err: plain(&ended.err), ..ended }
 }
 
-/// Two DAGs of two versions each, paused: of the first of them each has two runs that are over and two that wait for their
-/// turn. The second version of `more` has a task more, that of `other` has another one.
+/// Starts orch with two paused DAGs that have two versions each. On version 1, each DAG has two finished and two queued
+/// runs. Version 2 of `more` adds the task `tell`; version 2 of `other` replaces `say` with `tell`.
 fn with_two_versions() -> World {
     let file = |dag_id: &str, tasks: &str| format!("dag_id: {dag_id}\ntasks:\n{tasks}");
     let (say, tell) = ("  say: {bash: echo hello}\n", "  tell: {bash: echo hello}\n");
@@ -91,10 +91,10 @@ async fn runs_come_to_another_version_the_same_both_ways() {
             format!("run `over-N` stays in its own version: {gone}\n1 task instance cleared\n"),
             1,
         ),
-        // The clear, and the move.
+        // The clear and the move are two audit rows.
         ("tasks clear more --run-on-latest-version --yes -i over-", "1 task instance cleared\n".to_owned(), 2),
     ] {
-        // Each way has a run of its own.
+        // Each way uses a separate run.
         let told = |way: &dyn Fn(&[&str]) -> CommandOutput, nth: &str| {
             let line = format!("{change}{nth}");
             let ended = way(&line.split(' ').collect::<Vec<_>>());

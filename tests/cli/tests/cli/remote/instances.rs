@@ -1,4 +1,4 @@
-//! Logs of task instances, and what a clear would do, over the API and at the database.
+//! Logs of task instances and dry runs of clears, over the API and with a database.
 
 use super::World;
 

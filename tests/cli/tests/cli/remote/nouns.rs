@@ -1,5 +1,5 @@
-//! Pools, presets, marks, assets and backfills over the API: what is changed there is seen at the database, and both say the
-//! same of it.
+//! Pools, presets, marks, assets and backfills over the API: changes are visible in the database, and both ways report
+//! the same.
 
 use super::World;
 use crate::binary::CommandOutput;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 impl World {
-    /// Asks at the database until it is so.
+    /// Polls a command with a database connection until the condition holds.
     pub(super) fn until(&self, arguments: &[&str], is_it: impl Fn(&CommandOutput) -> bool) {
         let began = Instant::now();
         loop {

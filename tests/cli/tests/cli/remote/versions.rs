@@ -1,4 +1,4 @@
-//! Deadlines, versions and DAG files over the API and at the database.
+//! Deadlines, versions and DAG files, over the API and with a database.
 
 use super::World;
 use std::fs;
