@@ -1,4 +1,5 @@
-//! Known vulnerabilities of the dependencies: `Cargo.lock` against the copy of the `RustSec` advisory database in `advisories.json`.
+//! Checks `Cargo.lock` for known vulnerabilities, against the copy of the `RustSec` advisory database in
+//! `advisories.json`.
 
 use std::process::Command;
 
@@ -6,12 +7,12 @@ use serde_json::Value;
 
 use crate::workspace::{assert_none, root, text};
 
-/// Numbers of a version and its pre-release, such as `rc.1`. Build metadata does not count.
+/// The three numbers of a version and its pre-release, such as `rc.1`. Build metadata is ignored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Version([u64; 3], Option<String>);
 
 impl Version {
-    /// Missing numbers are 0.
+    /// Parses a version; missing numbers are 0.
     fn parse(text: &str) -> Version {
         let text = text.trim().split('+').next().unwrap();
         let (numbers, pre) = text.split_once('-').map_or((text, None), |(numbers, pre)| (numbers, Some(pre.into())));
@@ -19,7 +20,7 @@ impl Version {
         Version(std::array::from_fn(|_| parts.next().unwrap_or(0)), pre)
     }
 
-    /// The lowest version that is not compatible with this one.
+    /// Returns the lowest version that is not compatible with this one.
     fn next_incompatible(&self) -> Version {
         let Version([major, minor, patch], _) = *self;
         let numbers = match (major, minor) {
@@ -30,7 +31,7 @@ impl Version {
         Version(numbers, None)
     }
 
-    /// Whether all comparators of a requirement such as `>= 1.2, < 2` accept this version.
+    /// Returns true if all comparators of a requirement such as `>= 1.2, < 2` accept this version.
     fn fits(&self, requirement: &str) -> bool {
         requirement.split(',').map(str::trim).all(|comparator| {
             let (operator, version) = comparator.split_at(comparator.find(|c: char| c.is_ascii_digit()).unwrap());
@@ -68,7 +69,7 @@ fn is_affected(version: &Version, advisory: &Value) -> bool {
     !fits_any("patched") && !fits_any("unaffected")
 }
 
-/// Advisories that affect a package: name, version, advisory.
+/// Returns the advisories that affect packages of the lock file: name, version, advisory.
 fn affected<'a>(lock: &'a str, advisories: &'a [Value]) -> Vec<(&'a str, &'a str, &'a Value)> {
     let mut found = Vec::new();
     for package in lock.split("[[package]]").skip(1).filter(|package| package.contains("\nsource = ")) {
@@ -93,8 +94,8 @@ fn advisories() -> Vec<Value> {
     copy["advisories"].as_array().unwrap().clone()
 }
 
-/// Packages that a build or a test compiles, as lines that start with `NAME vVERSION`. `Cargo.lock` also has packages of optional features
-/// that no build enables.
+/// Returns the packages that a build or a test compiles, as lines that start with `NAME vVERSION`. `Cargo.lock` also
+/// has packages of optional features that no build enables.
 fn compiled() -> String {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["tree", "--locked", "--workspace", "--edges=normal,build,dev", "--prefix=none"]);

@@ -1,10 +1,10 @@
-//! Which room may know which. The arrows point one way, and web, scheduler and workers meet in Postgres only.
+//! Allowed dependencies between packages. They have one direction, and web, scheduler and workers share only Postgres.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::workspace::{assert_none, members, metadata, packages, text};
 
-/// Every package and what of ours it may depend on. A new package gets a line here, with thought.
+/// Every package with the packages of this workspace that it may depend on. A new package needs a line here.
 const ARROWS: [(&str, &[&str]); 31] = [
     ("orch-spec", &[]),
     ("orch-core", &["orch-spec"]),
@@ -115,12 +115,12 @@ const ARROWS: [(&str, &[&str]); 31] = [
     ),
 ];
 
-/// Tests may use these from everywhere.
+/// Packages that every package may use as a dev-dependency.
 const FOR_TESTS: [&str; 3] = ["orch-test-support", "orch-test-lake", "orch-examples"];
-/// And these tests these: recorded runs are also played as DAG files.
+/// Additional dev-dependencies: recorded runs are also replayed as DAG files.
 const IN_TESTS: [(&str, &str); 1] = [("orch-core", "orch-document")];
 
-/// The packages that must build and test in seconds, and what would end that.
+/// Packages that must build and test in seconds. They must not depend on `HEAVY`.
 const ENGINE: [&str; 19] = [
     "orch-spec",
     "orch-core",
@@ -142,7 +142,7 @@ const ENGINE: [&str; 19] = [
     "orch-control",
     "orch-test-support",
 ];
-/// The archive of old logs may be in a bucket.
+/// Exceptions: the archive of old logs may be in a bucket.
 const ALLOWED: [(&str, &str); 1] = [("orch-control", "object_store")];
 const HEAVY: [&str; 8] = ["arrow", "polars", "iceberg", "rdkafka", "parquet", "datafusion", "object_store", "opendal"];
 
@@ -158,7 +158,7 @@ fn rooms_know_only_the_rooms_below_them() {
             offenders.push(format!("`{name}` has no place yet: add a line to ARROWS"));
             continue;
         };
-        // Packages below tests/ other than the two above drive the whole system.
+        // Other packages below tests/ drive the whole system, so they are not restricted.
         if in_tests && !arrows.contains_key(name) {
             continue;
         }

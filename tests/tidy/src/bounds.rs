@@ -1,4 +1,4 @@
-//! Reads whose size something bounds: a statement has a `limit`, or a reason stands here.
+//! Every read must be bounded: its statement has a `limit`, or the reason is listed here.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,7 +6,8 @@ use std::path::Path;
 use crate::literals::string_literals;
 use crate::workspace::{Text, assert_none, contains_word, texts};
 
-/// Statements that are fetched whole without a `limit`: why their rows are few, with the number of such statements in each file.
+/// Statements that are fetched completely without a `limit`: the reason why they return few rows, with the number of
+/// such statements in each file.
 const WITHOUT_LIMIT: [(&str, &[(&str, usize)]); 8] = [
     (
         "the text of the statement is composed elsewhere, with a `limit`",
@@ -137,7 +138,7 @@ fn statement_before(source: &str, end: usize) -> &str {
     &source[start..end]
 }
 
-/// Whether the statement in this source, or in the file that it names, has a `limit`.
+/// Returns true if the statement in this source, or in the file that it names, has a `limit`.
 fn has_limit(source: &str, path: &Path, queries: &BTreeMap<&Path, &Text>) -> bool {
     string_literals(source).into_iter().any(|(_, literal)| {
         let package = path.components().next().map(|part| Path::new(part.as_os_str()).join(literal));

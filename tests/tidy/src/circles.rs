@@ -1,11 +1,11 @@
-//! Circles of modules that import each other: they can be read only together. The largest of each crate may
-//! only shrink. What a file names without a `use` line is not seen.
+//! Import cycles between modules, which can only be understood together. The largest cycle of each crate may only
+//! shrink. Paths that a file uses without a `use` line are not detected.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::workspace::{Text, assert_none, texts};
 
-/// How many modules the largest circle of a crate has. The other crates have no circles.
+/// Number of modules in the largest import cycle of a crate. The other crates have no cycles.
 const LARGEST: [(&str, usize); 12] = [
     ("cli/binary", 3),
     ("cli/cluster", 3),
@@ -21,7 +21,7 @@ const LARGEST: [(&str, usize); 12] = [
     ("wire", 2),
 ];
 
-/// A file of a crate, by the names of its path.
+/// The path of a module within its crate.
 type Module = Vec<String>;
 
 #[test]
@@ -65,7 +65,7 @@ fn reach<'a>(from: &Module, edges: &'a BTreeMap<&Module, BTreeSet<Module>>) -> B
     seen
 }
 
-/// The modules that one imports by `use`. Those above and below it are left out: they are one thing with it.
+/// Returns the modules that a file imports with `use`, except its parents and children, which belong together.
 fn imported(from: &Module, file: &Text, modules: &BTreeMap<Module, &Text>) -> BTreeSet<Module> {
     let mut found = BTreeSet::new();
     for path in paths(file.product()) {
@@ -91,7 +91,7 @@ fn imported(from: &Module, file: &Text, modules: &BTreeMap<Module, &Text>) -> BT
     found
 }
 
-/// What a source imports, each by its whole path.
+/// Returns the full paths of all imports of a source.
 fn paths(source: &str) -> Vec<String> {
     let starts = ["\nuse ", "\npub use ", "\npub(crate) use ", "\npub(super) use "];
     let tree = |statement| starts.into_iter().find_map(|start| str::split_once(statement, start));

@@ -1,20 +1,20 @@
-//! Subjects of commits: people read them one below the other, so each says plainly what its change does, as an order.
+//! Subjects of commits: each one is in the imperative and states the change without the diff.
 
 use crate::words::STILTED;
 use crate::workspace::{assert_none, contains_word, root};
 use std::process::Command;
 
-/// Those up to this one were written before there was a test.
+/// Only commits after this one are checked; older ones predate this test.
 const SINCE: &str = "5dcabb7ef139d0ad2f6d348e41e0ec0edc550d02";
 const LONGEST: usize = 72;
-/// Orders that end like a participle.
+/// Imperatives that end like a participle.
 const ORDERS: [&str; 12] =
     ["bring", "embed", "exceed", "feed", "heed", "need", "ping", "proceed", "ring", "seed", "shed", "speed"];
-/// Participles that end otherwise.
+/// Irregular participles.
 const PARTICIPLES: [&str; 13] =
     ["broken", "built", "done", "given", "gone", "held", "kept", "made", "sent", "shown", "taken", "told", "written"];
 
-/// What git prints; nothing where it fails or is not installed.
+/// Runs git and returns its output, or `None` if it fails or is not installed.
 fn git(arguments: &[&str]) -> Option<String> {
     // The folder may belong to another user, as in a container.
     let mut command = Command::new("git");
@@ -23,7 +23,7 @@ fn git(arguments: &[&str]) -> Option<String> {
     ended.status.success().then(|| String::from_utf8_lossy(&ended.stdout).into_owned())
 }
 
-/// None in a tree without a repository. A shallow clone has some of them.
+/// Returns the subjects to check: none without a repository, and only some in a shallow clone.
 fn subjects() -> Vec<String> {
     if !root().join(".git").exists() {
         return Vec::new();
@@ -33,14 +33,13 @@ fn subjects() -> Vec<String> {
     let range = match (is_known, is_shallow) {
         (true, _) => format!("{SINCE}..HEAD"),
         (false, true) => "HEAD".to_string(),
-        // Another history, with rules of its own.
+        // An unrelated history, which has its own rules.
         (false, false) => return Vec::new(),
     };
     let printed = git(&["log", "--no-merges", "--format=%s", &range]).unwrap_or_default();
     printed.lines().map(String::from).collect()
 }
 
-/// What is wrong with a subject.
 fn problems(subject: &str) -> Vec<String> {
     let mut found = Vec::new();
     let length = subject.chars().count();

@@ -1,10 +1,10 @@
-//! What we take from others: under which licence, whether it is used, and that one table names its version.
+//! Rules for dependencies: permissive licence, used, and version set in one table.
 
 use std::path::Path;
 
 use crate::workspace::{assert_none, contains_word, members, packages, root, text, texts};
 
-/// Licences that ask for no more than a notice.
+/// Licences that require no more than a notice.
 const LICENCES: [&str; 15] = [
     "0BSD",
     "Apache-2.0",
@@ -20,10 +20,10 @@ const LICENCES: [&str; 15] = [
     "Unicode-3.0",
     "Unlicense",
     "Zlib",
-    "bzip2-1.0.6", // as BSD asks, in its own words
+    "bzip2-1.0.6", // like BSD, with its own wording
 ];
 
-/// Used without their name in the sources: (package, dependency), with the reason beside it.
+/// Dependencies whose name does not appear in the sources: (package, dependency), with the reason beside it.
 const USED_UNSEEN: [(&str, &str); 0] = [];
 
 /// The build of a project that uses `orch` must not depend on a database that `DATABASE_URL` names.
@@ -109,7 +109,7 @@ fn one_table_names_all_versions_and_lints() {
     assert_none("manifests that go their own way", &offenders);
 }
 
-/// Whether one of the alternatives of an SPDX expression is allowed. Old manifests write `MIT/Apache-2.0` for OR.
+/// Returns true if one alternative of an SPDX expression is allowed. Old manifests write `MIT/Apache-2.0` for OR.
 fn is_permissive(expression: &str) -> bool {
     let spaced = expression.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ").replace(" WITH ", "~WITH~");
     let words: Vec<String> = spaced.split_whitespace().map(|word| word.replace("~WITH~", " WITH ")).collect();

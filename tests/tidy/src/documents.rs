@@ -1,4 +1,4 @@
-//! What documents point to is there: files and headings behind links, and the targets of `make`.
+//! References in documents must exist: files and headings of links, and targets of `make`.
 
 use crate::parity::{document, functions, quoted};
 use crate::workspace::{Text, assert_none, root, texts};
@@ -10,7 +10,7 @@ fn documents() -> impl Iterator<Item = &'static Text> {
     texts().iter().filter(|file| file.path.extension().is_some_and(|ending| ending == "md"))
 }
 
-/// What stands in parentheses behind a word in brackets, with the number of its line. Code between fences has no links.
+/// Returns the link targets with their line numbers. Fenced code has no links.
 fn links(text: &str) -> Vec<(usize, &str)> {
     let mut is_code = false;
     let mut found = Vec::new();
@@ -22,7 +22,7 @@ fn links(text: &str) -> Vec<(usize, &str)> {
     found
 }
 
-/// As GitHub makes them of headings: small letters, digits and hyphens.
+/// Returns the anchors that GitHub generates for headings: lowercase letters, digits and hyphens.
 fn anchors(text: &str) -> BTreeSet<String> {
     let headings = text.lines().filter(|line| line.starts_with('#'));
     let kept = |letter: &char| letter.is_alphanumeric() || matches!(letter, '-' | '_' | ' ');
@@ -30,7 +30,7 @@ fn anchors(text: &str) -> BTreeSet<String> {
     headings.map(|heading| anchor(heading).to_lowercase().replace(' ', "-")).collect()
 }
 
-/// A path without `..`, as the texts are named.
+/// Resolves `..` in a path.
 fn plain(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
     for part in path.components() {
@@ -81,7 +81,7 @@ fn targets_that_documents_name_are_in_the_makefile() {
         let mut is_code = false;
         for (line, number) in file.content.lines().zip(1..) {
             is_code ^= line.trim_start().starts_with("```");
-            // In the text between backticks, and in code at the prompt of a shell or without it.
+            // Commands are between backticks, or in code blocks with or without a shell prompt.
             let typed = is_code.then_some(line.trim_start_matches("$ "));
             for command in line.split('`').skip(1).step_by(2).chain(typed) {
                 let mut words = command.split([' ', '#', '…']).filter(|word| !word.is_empty() && !word.contains('='));
@@ -109,7 +109,7 @@ fn what_high_availability_promises_is_tested_or_measured() {
         for name in quoted(proof).filter(|name| name.contains('_')) {
             seen += 1;
             match figures.get(name) {
-                // As people write it: two digits are enough.
+                // Documents round to two digits.
                 Some(measured) if said.is_none_or(|said| (said - measured).abs() > measured * 0.02) => {
                     offenders.push(format!("`{name}` is {measured} in bench/results.json: {row}"));
                 }
@@ -131,7 +131,7 @@ fn crates_in_code(text: &str) -> BTreeSet<&str> {
     names.filter(|name| name.starts_with("orch_") || ["arrow", "iceberg", "sqlx"].contains(name)).collect()
 }
 
-/// Returns the first text between quotes: the version or the path of a dependency.
+/// Returns the first quoted text: the version or the path of a dependency.
 fn first_value(line: &str) -> &str {
     line.split('"').nth(1).unwrap_or_default()
 }
@@ -169,7 +169,7 @@ fn crates_of_the_guides_have_their_lines_for_a_manifest() {
 #[test]
 fn a_word_of_the_glossary_is_defined_once() {
     let rows = document("docs/GLOSSARY.md").lines().filter_map(|line| line.strip_prefix("| **"));
-    // `**attempt**, **try**` are two; `**share** (of a stream)` is another word than `**share**`.
+    // `**attempt**, **try**` are two terms; `**share** (of a stream)` differs from `**share**`.
     let words = rows.filter_map(|row| row.split(" | ").next()).flat_map(|cell| cell.split(", **"));
     let mut seen = BTreeSet::new();
     let twice: Vec<String> = words.filter(|word| !seen.insert(*word)).map(|word| word.replace("**", "")).collect();

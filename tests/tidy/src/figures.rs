@@ -1,5 +1,5 @@
-//! Compares values in documents with committed result files: `bench/results.json` for orch, and `bench/peers/results/*.jsonl`
-//! for others.
+//! Compares numbers in documents with committed result files: `bench/results.json` for orch, and
+//! `bench/peers/results/*.jsonl` for other programs.
 
 use crate::parity::quoted;
 use crate::workspace::{assert_none, root, texts};
@@ -11,7 +11,7 @@ use std::path::Path;
 #[derive(Default)]
 struct Results {
     values: BTreeMap<(String, String), f64>,
-    /// The versions of all programs that were measured.
+    /// Versions of all measured programs.
     versions: BTreeSet<String>,
 }
 
@@ -34,7 +34,7 @@ fn results() -> Results {
     results
 }
 
-/// The program before the first number, and that number: `PyIceberg 18.6 ms`, `139,900 ms`, `28 M`.
+/// Returns the first number of a cell and the program before it: `PyIceberg 18.6 ms`, `139,900 ms`, `28 M`.
 fn figure(text: &str) -> Option<(String, f64)> {
     let words: Vec<&str> = text.split_whitespace().collect();
     let at = words.iter().position(|word| word.starts_with(|letter: char| letter.is_ascii_digit()))?;
@@ -43,7 +43,7 @@ fn figure(text: &str) -> Option<(String, f64)> {
     Some((words[..at].join(" ").to_lowercase(), number * factor))
 }
 
-/// The programs and values in one cell, in the order in which the first cell of the row names the rows.
+/// Returns the programs and values in one cell, in the order in which the first cell of the row names the rows.
 ///
 /// `orch: measured` and `Airflow 3.3.2: measured` have one value for each row; `others` has one value for each program.
 fn figures_of(column: &str, cell: &str, rows: &[&str]) -> Vec<(String, String, Option<f64>)> {
@@ -71,7 +71,7 @@ fn figures_in_documents_are_in_result_files() {
     let (mut offenders, mut seen) = (Vec::new(), 0);
     for name in ["README.md", "bench/README.md"] {
         let mut columns: Vec<&str> = Vec::new();
-        // Not a README of a folder.
+        // By full path, because folders may have a README with the same name.
         let document = texts().iter().find(|text| text.path == Path::new(name)).unwrap();
         for line in document.content.lines() {
             if line.starts_with("|-") {
@@ -97,7 +97,7 @@ fn figures_in_documents_are_in_result_files() {
                 for (program, row, said) in figures_of(column, cell, &rows) {
                     seen += 1;
                     let measured = results.values.get(&(program.clone(), row.clone())).copied();
-                    // Two digits are enough.
+                    // Documents round to two digits.
                     let is_close = said.zip(measured).is_some_and(|(said, one)| (said - one).abs() <= one * 0.03);
                     if !is_close {
                         offenders.push(format!("{name}: `{row}` of {program} is {measured:?}, not {said:?}"));

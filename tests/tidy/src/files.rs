@@ -1,8 +1,8 @@
-//! The shape of files: a header that says what the file owns, a size one can read, no `mod.rs`.
+//! Rules for files: a module comment, a maximum size, no `mod.rs`.
 
 use crate::workspace::{assert_none, texts};
 
-/// Past this a file has a noun or a verb to split by.
+/// Maximum number of lines of a file. Longer files must be split.
 const LONGEST_FILE: usize = 600;
 
 #[test]
@@ -29,10 +29,11 @@ fn modules_are_files_beside_their_folders() {
     assert_none("`foo/mod.rs`; call it `foo.rs`", &old.map(crate::workspace::Text::name).collect::<Vec<_>>());
 }
 
-/// Past this a line of a template is broken, where white space does not show or `{%-` and `-%}` take it away.
+/// Maximum length of a line in a template. Break longer lines where white space is not rendered, or where `{%-` and
+/// `-%}` remove it.
 const LONGEST_LINE: usize = 160;
 
-/// Elements that begin a line. What flows within text, as links and buttons do, stays in its line.
+/// Block elements, which start a line. Inline elements such as links and buttons stay in their line.
 const BLOCKS: [&str; 33] = [
     "div", "section", "article", "header", "footer", "nav", "main", "form", "table", "thead", "tbody", "tr", "td",
     "th", "ul", "ol", "li", "dl", "dt", "dd", "p", "h1", "h2", "h3", "h4", "label", "fieldset", "details", "summary",
@@ -53,7 +54,7 @@ fn lines_of_templates_are_short() {
     assert_none("long lines of templates; break them between elements, attributes or sentences", &offenders);
 }
 
-/// All lines of templates, and where they are.
+/// Returns all lines of templates with their locations.
 fn template_lines() -> impl Iterator<Item = (String, &'static str)> {
     let templates = texts().iter().filter(|file| file.name().starts_with("web/templates/"));
     templates.flat_map(|file| {
@@ -72,8 +73,8 @@ fn elements_that_begin_in_a_line_are_counted() {
     assert_eq!(blocks_in("<td class=\"num\"><a href=\"/\">{{ rows }}</a> <small>rows</small></td>"), 1);
 }
 
-/// These may not be: they take something with a lifetime of its own by value, or `sqlx` does not promise to be sent between
-/// threads there. Generic functions are compiled by their callers in any case.
+/// Functions that cannot return a boxed future: they take an argument with a lifetime by value, or `sqlx` futures are
+/// not `Send` there. Generic functions are compiled by their callers anyway.
 const UNBOXED: [&str; 6] = ["open", "create_output", "change_output", "delete_output", "fold_run", "reset"];
 
 #[test]

@@ -1,6 +1,6 @@
-//! House rules that neither the compiler nor clippy can check: which room may know which, circles of modules, licences,
-//! unused dependencies, words and SQL in the wrong place, file sizes. Each test names every offender and what to do
-//! instead.
+//! Repository rules that neither the compiler nor clippy can check: dependencies between packages, import cycles,
+//! licences, unused dependencies, words, SQL in the wrong package, file sizes. Each test lists all offenders and the
+//! fix.
 
 #![cfg(test)]
 

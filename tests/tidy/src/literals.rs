@@ -1,6 +1,6 @@
-//! The string literals of a Rust source, so that a rule about SQL does not stumble over comments and names.
+//! Finds the string literals of a Rust source, so that rules about SQL ignore comments and names.
 
-/// Every string literal with the number of the line where it starts. Escapes stay as they are written.
+/// Returns every string literal with the line number of its start. Escapes are not decoded.
 pub(crate) fn string_literals(source: &str) -> Vec<(usize, &str)> {
     let mut found = Vec::new();
     let mut at = 0;
@@ -23,7 +23,7 @@ pub(crate) fn string_literals(source: &str) -> Vec<(usize, &str)> {
     found
 }
 
-/// Start and end of the content, and where to go on.
+/// Returns the start and end of the content, and where to continue.
 fn string_at(rest: &str, before: Option<char>) -> Option<(usize, usize, usize)> {
     if let Some(body) = rest.strip_prefix('"') {
         let end = end_of_plain(body);
@@ -54,7 +54,7 @@ fn end_of_plain(body: &str) -> usize {
     body.len()
 }
 
-/// A character literal is skipped whole (it may be a quote); a lifetime is only a tick.
+/// Returns the length of a character literal, which may contain a quote; a lifetime is only the tick.
 fn character_at(rest: &str) -> usize {
     let body = &rest[1..];
     if body.starts_with('\\') {

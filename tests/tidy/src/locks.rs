@@ -1,4 +1,5 @@
-//! Transactions lock rows in one order (`store/src/locks.rs`). The types hold only if no function starts over in the middle of a transaction.
+//! Transactions lock rows in one order (`store/src/locks.rs`). The types guarantee it only if no function calls
+//! `Locks::begin` in the middle of a transaction.
 
 use crate::workspace::{assert_none, texts};
 

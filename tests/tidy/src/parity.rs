@@ -1,21 +1,21 @@
-//! `docs/airflow-parity.md` promises what tests show: every test and file that it names has to be there, and what it calls
-//! missing has to be missing.
+//! `docs/airflow-parity.md` must match the tests: every test and file that it names must exist, and every feature that
+//! it lists as missing must be missing.
 
 use crate::workspace::{assert_none, root, texts};
 use std::collections::BTreeSet;
 
-/// The text of a document.
+/// Returns the content of a document.
 pub(crate) fn document(path: &str) -> &'static str {
     let found = texts().iter().find(|file| file.path.ends_with(path));
     &found.unwrap_or_else(|| panic!("`{path}` is there")).content
 }
 
-/// What stands between backticks.
+/// Returns the texts between backticks.
 pub(crate) fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
 
-/// The part of a path that names the route: `state-store` of `…/state-store/{key}`.
+/// Returns the part of a path that names the route: `state-store` of `…/state-store/{key}`.
 fn last_word(path: &str) -> &str {
     path.rsplit('/').find(|part| !part.starts_with('{')).unwrap_or_default()
 }
@@ -27,7 +27,7 @@ fn what_is_not_here_yet_is_said_once_and_is_all() {
     let commands = document("docs/commands.md");
     let mut offenders = Vec::new();
     assert!(!missing.is_empty(), "the section has names");
-    // What a table says of Airflow in its first column is here, or is to stay different.
+    // A feature in the first column of a table exists or will stay different, so it cannot be listed as missing too.
     for row in tables.lines().filter(|line| line.starts_with("| ")) {
         let feature = row.split(" | ").next().unwrap_or_default();
         let twice = quoted(feature).filter(|name| missing.contains(name));
@@ -77,7 +77,7 @@ fn every_test_that_the_table_of_parity_names_is_there() {
     assert_none("docs/airflow-parity.md names tests that are not there", &offenders);
 }
 
-/// The names of all functions and modules of ours.
+/// Returns the names of all functions and modules of this repository.
 pub(crate) fn functions() -> BTreeSet<&'static str> {
     let sources = texts().iter().filter(|file| file.is_rust());
     let named = |line: &'static str| {
@@ -87,7 +87,7 @@ pub(crate) fn functions() -> BTreeSet<&'static str> {
     sources.flat_map(|file| file.content.lines().filter_map(named)).collect()
 }
 
-/// `a/{b,c}.rs` names two.
+/// Expands braces: `a/{b,c}.rs` names two files.
 fn paths(name: &str) -> impl Iterator<Item = String> {
     let (before, rest) = name.split_once('{').unwrap_or((name, ""));
     let (inside, after) = rest.split_once('}').unwrap_or(("", ""));

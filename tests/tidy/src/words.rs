@@ -1,11 +1,10 @@
-//! Words that do not belong where they stand: unfinished code, a second name for a state, SQL outside its rooms, paths
-//! of somebody's machine.
+//! Text in the wrong place: unfinished code, a second name for a state, SQL outside its packages, paths of one machine.
 
 use crate::literals::string_literals;
 use crate::workspace::{Text, assert_none, contains_word, texts};
 use std::path::Path;
 
-/// Never in a source of ours: (what, instead). Written in two halves, so that this file passes its own test.
+/// Banned in every source: (first half, second half, replacement). Split, so that this file passes its own test.
 const BANNED: [(&str, &str, &str); 8] = [
     ("todo", "!(", "write it, or leave the feature out"),
     ("unimplemented", "!(", "write it, or leave the feature out"),
@@ -17,11 +16,11 @@ const BANNED: [(&str, &str, &str); 8] = [
     ("panic(\"not ", "implemented", "write it, or leave the feature out"),
 ];
 
-/// Of one machine or one way of working; the repository stands alone.
+/// Paths of one machine, which the repository must not depend on.
 const FOREIGN_PATHS: [(&str, &str); 2] = [("/wor", "k/"), ("../sha", "red")];
 
-/// Only these rooms speak SQL: the store about our metadata, the cluster to create a database, lake and serving and the
-/// DAGs to their users' databases, as do the workers' clients of what is outside.
+/// Only these packages may contain SQL: the store for orch's metadata, the cluster to create a database, and the others
+/// for databases of users.
 const SQL_ROOMS: [&str; 7] = ["store", "cli/cluster", "lake", "serving", "dags", "bench", "workers/src/outside"];
 const SQL_STARTS: [&str; 14] = [
     "select ",
@@ -39,19 +38,19 @@ const SQL_STARTS: [&str; 14] = [
     "notify ",
     "listen ",
 ];
-/// Prose may begin like SQL; a statement also contains one of these.
+/// A statement also contains one of these; prose may start like SQL.
 const SQL_PROOFS: [&str; 9] =
     [" from ", " set ", " values", " into ", " as (", " table ", "select ", " schema ", " database "];
 
-/// Read as translated: say who does it, or leave the person out. The user `nobody` of a system is no person.
+/// Words that read as translated. Name the subject or omit it. The system user `nobody` is allowed.
 pub(crate) const STILTED: [&str; 3] = ["whoever", "nobody", "somebody"];
 
-/// What people count, as it reads behind a number: `counted` says `1 row`, where `{rows} rows` says `1 rows`.
+/// Plural nouns that may follow a number. `counted` returns `1 row`, where `{rows} rows` returns `1 rows`.
 const PLURALS: &str = "rows files tasks columns runs tables records DAGs panels partitions snapshots tries workers slots \
     assets streams checks elements versions queries topics users values lines times days hours pools connections variables \
     alerts";
 
-/// Before these stands a word, or a number that is never one: (file, text).
+/// Texts where a word or a number that is never 1 comes before the plural: (file, text).
 const NEVER_ONE: [(&str, &str); 6] = [
     ("web/src/api/dag_runs/trigger.rs", "{other} runs"),
     ("web/src/graph/svg.rs", "{tasks} tasks"),
@@ -61,7 +60,7 @@ const NEVER_ONE: [(&str, &str); 6] = [
     ("web/src/pages/run/gantt.rs", "{} tries"),
 ];
 
-/// The few files that may contain unsafe code, each with its reason.
+/// The only files that may contain unsafe code, each with its reason.
 const UNSAFE_FILES: [(&str, &str); 7] = [
     ("cli/binary/src/memory.rs", "glibc's `malloc_trim` and `mallopt` have no safe form"),
     ("cli/binary/src/query_process/inside.rs", "`nice` has no safe form"),
@@ -72,7 +71,8 @@ const UNSAFE_FILES: [(&str, &str); 7] = [
     ("workers/src/program/supervisor.rs", "what a program does between fork and exec has no safe form"),
 ];
 
-/// Documents and pages, which are read whole; of Rust sources it is the texts in them.
+/// Returns true for documents and pages, which are checked completely. Only the string literals of Rust sources are
+/// checked.
 fn is_read_by_people(file: &Text) -> bool {
     let name = file.name();
     let ends = |ending: &str| file.path.extension().is_some_and(|found| found == ending);
@@ -124,7 +124,8 @@ fn one_of_many_is_told_as_one() {
     assert_none("plurals behind a number that may be one", &offenders);
 }
 
-/// Plurals right behind a value in braces. What is called `many` is more than one, as are bounds, which are constants.
+/// Returns plurals directly after a value in braces. Values named `many` and constants (bounds) are always more than
+/// one.
 fn plurals(text: &str) -> Vec<String> {
     let is_constant = |value: &str| !value.is_empty() && value.chars().all(|c| c.is_ascii_uppercase() || c == '_');
     let behind = text.match_indices("} ").filter_map(|(at, _)| {
@@ -145,7 +146,7 @@ fn a_plural_behind_a_value_is_found() {
 #[test]
 fn nothing_is_left_unfinished() {
     let mut offenders = Vec::new();
-    // What must not compile is never run.
+    // Sources that must not compile are never run.
     let runs = |file: &&Text| file.is_rust() && !file.path.starts_with("orch/tests/compile_fail");
     for file in texts().iter().filter(runs) {
         for (first, second, instead) in BANNED {

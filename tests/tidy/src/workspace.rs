@@ -1,4 +1,4 @@
-//! What the rules look at: the workspace's text files, and what cargo knows of its packages.
+//! Input of the rules: the text files of the workspace, and cargo's metadata of its packages.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,9 +6,9 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
-/// Folders that hold nothing of ours.
+/// Folders without files of this repository.
 const FOREIGN_FOLDERS: [&str; 5] = ["target", "node_modules", "venv", ".venv", "__pycache__"];
-/// Hidden folders and files are left alone, but for these.
+/// Hidden files and folders to read; all others are skipped.
 const KNOWN_HIDDEN: [&str; 2] = [".ci", ".github"];
 const TEXT_ENDINGS: [&str; 15] =
     ["rs", "toml", "md", "sh", "sql", "yml", "yaml", "json", "py", "html", "css", "js", "txt", "conf", "service"];
@@ -29,19 +29,19 @@ impl Text {
         self.path.ends_with("Cargo.toml")
     }
 
-    /// Tests, their helpers and benchmarks: files that no product contains.
+    /// Returns true for tests, their helpers and benchmarks, which are not part of the product.
     pub(crate) fn is_test(&self) -> bool {
         self.path
             .components()
             .any(|part| ["tests", "tests.rs", "bench", "benches"].iter().any(|name| part.as_os_str() == *name))
     }
 
-    /// Sources that are wrong on purpose, to show what the compiler says.
+    /// Returns true for sources that deliberately do not compile, to check the compiler's messages.
     pub(crate) fn is_compile_fail_case(&self) -> bool {
         self.path.components().any(|part| ["compile_fail", "ui", "fail"].iter().any(|name| part.as_os_str() == *name))
     }
 
-    /// Without the unit tests, which stand at the end of a file.
+    /// Returns the content without the unit tests at the end of the file.
     pub(crate) fn product(&self) -> &str {
         let end = self.content.find("#[cfg(test)]\nmod ").filter(|start| self.content[*start..].contains('{'));
         &self.content[..end.unwrap_or(self.content.len())]
@@ -56,7 +56,7 @@ pub(crate) fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
-/// All text files of the repository.
+/// Returns all text files of the repository.
 pub(crate) fn texts() -> &'static [Text] {
     static TEXTS: OnceLock<Vec<Text>> = OnceLock::new();
     TEXTS.get_or_init(|| {
@@ -89,7 +89,7 @@ fn collect(folder: &Path, found: &mut Vec<Text>) {
     }
 }
 
-/// `cargo metadata` for this platform: the packages of the workspace and everything they depend on.
+/// Returns `cargo metadata` for this platform: the packages of the workspace and all their dependencies.
 pub(crate) fn metadata() -> &'static Value {
     static METADATA: OnceLock<Value> = OnceLock::new();
     METADATA.get_or_init(|| {
@@ -110,7 +110,7 @@ pub(crate) fn packages() -> impl Iterator<Item = &'static Value> {
     metadata()["packages"].as_array().unwrap().iter()
 }
 
-/// The packages of this repository.
+/// Returns the packages of this repository.
 pub(crate) fn members() -> impl Iterator<Item = &'static Value> {
     packages().filter(|package| package["source"].is_null())
 }
@@ -119,12 +119,12 @@ pub(crate) fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value[key].as_str().unwrap_or_default()
 }
 
-/// Fails with all offenders at once.
+/// Panics with a list of all offenders, if there are any.
 pub(crate) fn assert_none(rule: &str, offenders: &[String]) {
     assert!(offenders.is_empty(), "{rule}:\n  {}", offenders.join("\n  "));
 }
 
-/// Whether a text contains a name as a whole word.
+/// Returns true if the text contains the name as a whole word.
 pub(crate) fn contains_word(text: &str, word: &str) -> bool {
     let is_name = |c: char| c.is_alphanumeric() || c == '_';
     text.match_indices(word)
