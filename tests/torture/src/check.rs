@@ -1,4 +1,4 @@
-//! The verdict: what the database says, held against the outside ledger and the pure model.
+//! The verdict: compares the database with the outside ledger and with the pure model.
 
 mod history;
 mod recovery;
@@ -16,19 +16,19 @@ use std::time::Duration;
 pub struct Verdict {
     pub violations: Vec<String>,
     pub runs: usize,
-    /// Instances that ended with an accepted outcome of their own.
+    /// Instances with an accepted outcome.
     pub ended: usize,
-    /// Bodies that began.
+    /// Task functions that started.
     pub starts: usize,
-    /// Leases that began a body and did not end it.
+    /// Leases under which a task function started and did not end.
     pub lost: usize,
-    /// Ends of bodies that were not theirs to end any more.
+    /// Task functions that ended after their lease was taken over.
     pub stale_ends: usize,
-    /// From each kill of a worker that hit running bodies to the moment the last of them ran again.
+    /// For each kill of a worker with running task functions, the time until the last of them ran again.
     pub recoveries: Vec<Duration>,
-    /// From the last heal until every run was over.
+    /// Time from the repair of the last fault until all runs were finished.
     pub settled: Duration,
-    /// How often it was looked while things broke.
+    /// Number of snapshots taken while faults were injected.
     pub looks: usize,
 }
 
@@ -42,7 +42,7 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// All that must hold when everything is over.
+/// Checks everything that must hold when all runs are finished.
 pub async fn all(world: &World, settled: Duration) -> Verdict {
     let mut verdict = Verdict { settled, ..Verdict::default() };
     let entries = world.ledger();

@@ -1,27 +1,27 @@
-//! What is run while things break: small DAGs of every shape, each with an end that can be told beforehand.
+//! The DAGs that run while faults are injected: small, of every shape, each with a predictable end.
 //!
-//! The name of a task says how it ends, and `script` reads it there: `fail…`, `skip…`, `never…` (a timeout), `list…` (a
-//! list of `ELEMENTS`), `choose…`, `closed…`; every other one is a success, perhaps after some tries.
+//! The name of a task determines how it ends, and `script` reads it there: `fail…`, `skip…`, `never…` (a timeout),
+//! `list…` (a list of `ELEMENTS`), `choose…`, `closed…`; all other tasks succeed, some of them after several attempts.
 
 use crate::ledger::Mark;
 use orch::completion;
 use orch::prelude::*;
 use std::time::Duration;
 
-/// Elements of lists that tasks give.
+/// Number of elements of lists that tasks return.
 pub const ELEMENTS: u64 = 20;
-/// Width of the fan.
 const FAN: u32 = 50;
-/// A body that a kill should find at work runs so long.
+/// Durations of task functions that should be running when their worker is killed.
 const LONG_MS: [u64; 4] = [800, 500, 350, 200];
-/// Longer than a lease, and than what follows it until somebody else begins.
+/// Durations that exceed a lease plus the time until another worker takes the task over.
 const SLOW_MS: [u64; 3] = [4_000, 3_500, 3_000];
-/// More than twice what a worker has slots for.
+/// More than twice the number of slots of a worker.
 const ECHOES: u32 = 40;
-/// Looks of the sensor until it sees something; each has a lease of its own, as each lost worker adds one.
+/// Number of polls until the sensor succeeds. Each poll has its own lease, and each lost worker adds one.
 const LOOKS: i32 = 3;
 
-/// All DAGs but the scheduled one. Version 2 has another structure, into which runs of version 1 fit.
+/// Returns all DAGs except the scheduled one. Version 2 has another structure that is compatible with runs of version
+/// 1.
 pub fn all(version: u32) -> Vec<Dag> {
     let more = version > 1;
     vec![
@@ -41,12 +41,13 @@ pub fn all(version: u32) -> Vec<Dag> {
     ]
 }
 
-/// Where `publish` writes: a row of each try that was committed with its success. Several workers may begin at once.
+/// Creates the table that `publish` writes to: one row per attempt that was committed with its success. The lock
+/// serializes workers that start at the same time.
 pub const PUBLISHED: &str = "select pg_advisory_xact_lock(4711);
     create table if not exists lake.published (run uuid not null, task_id text not null, map_index integer not null,
         attempt uuid not null, lease_no integer not null)";
 
-/// DAGs for single scenarios, in which bodies outlive a lease.
+/// Returns DAGs for single scenarios in which task functions run longer than a lease.
 pub fn slow() -> Vec<Dag> {
     let slow = torture("slow").build(|d| {
         let start = d.add(work(10).id("start"));
@@ -54,7 +55,7 @@ pub fn slow() -> Vec<Dag> {
         let child = d.add(work(SLOW_MS[0]).id("child").isolation(Isolation::Process).after(start));
         d.add(work(5).id("join").after((wide, child)));
     });
-    // More than one worker has slots for: whoever is there takes some of the echoes.
+    // More tasks than a worker has slots, so that each live worker takes some of the echoes.
     let handover = torture("handover").build(|d| {
         let words = d.add(origin());
         let pause = d.add(work(SLOW_MS[2]).id("pause").after(words));
@@ -65,14 +66,14 @@ pub fn slow() -> Vec<Dag> {
     vec![slow, handover]
 }
 
-/// A run each second since `start`, also for those that were missed.
+/// Returns a DAG with a run for each second since `start`, including the missed ones.
 pub fn ticking(start: &str) -> Dag {
     torture("ticking").schedule(every(secs(1))).start(start).catchup().build(|d| {
         d.add(flaky(1).retry_delay(millis(50)).id("flaky"));
     })
 }
 
-/// Nothing here is paused, limited, or given up because its worker was lost too often.
+/// Returns a DAG that is never paused, limited, or failed because its worker was lost too often.
 pub(crate) fn torture(dag_id: &str) -> orch::DagBuilder {
     dag(dag_id).unpaused().max_active_runs(1_000).defaults(defaults().on_lost(OnLost::Retry(1_000)))
 }
@@ -208,7 +209,7 @@ async fn publish(ctx: Ctx, ms: u64) -> TaskResult<u64> {
         })
     });
     ctx.commit(insert)?;
-    // A kill should find it there.
+    // A second step that takes time, so that a kill can hit the transaction.
     ctx.commit(completion::step("linger", move |db| {
         Box::pin(async move {
             sqlx::query("select pg_sleep($1)").bind(ms as f64 / 1_000.0).execute(db).await?;
@@ -236,7 +237,7 @@ fn chain(more: bool) -> Dag {
     })
 }
 
-/// Every rule decides about a success, a failure and a skip.
+/// Every trigger rule has to handle a success, a failure and a skip.
 fn diamond(more: bool) -> Dag {
     torture("diamond").build(|d| {
         let start = d.add(work(10).id("start"));
@@ -278,7 +279,7 @@ fn mapped(more: bool) -> Dag {
     })
 }
 
-/// Three tasks for each element, joined within it; the elements of one of them are tried twice.
+/// Three tasks for each element, joined within it. One of them succeeds at its second attempt.
 fn mapped_group(more: bool) -> Dag {
     torture("mapped_group").build(|d| {
         let given = d.map_group("each", d.add(list()), |g, number| {
@@ -305,7 +306,7 @@ fn retries(more: bool) -> Dag {
     })
 }
 
-/// Bodies that a kill finds at work, one of them in a process of its own.
+/// Long task functions that are running when their worker is killed; one of them in a separate process.
 fn long(more: bool) -> Dag {
     torture("long").build(|d| {
         let start = d.add(work(10).id("start"));
@@ -347,7 +348,7 @@ fn choices(more: bool) -> Dag {
     })
 }
 
-/// Given up when its worker is lost: nobody may start it twice.
+/// A task that fails when its worker is lost: it must not start twice.
 fn fragile() -> Dag {
     torture("fragile").build(|d| {
         let start = d.add(work(5).id("start"));
@@ -355,7 +356,7 @@ fn fragile() -> Dag {
     })
 }
 
-/// Tasks whose work is seen outside exactly if they succeed; some of them lose the race for the run's row.
+/// Tasks with effects that must be visible if and only if they succeed; some of them lose the race for the run's row.
 fn publishing(more: bool) -> Dag {
     torture("publishing").build(|d| {
         let start = d.add(work(10).id("start"));
@@ -379,7 +380,7 @@ fn sensor_dag(more: bool) -> Dag {
     })
 }
 
-/// Who is downstream must be given the value of the lease that counts.
+/// Downstream tasks must receive the output of the accepted lease.
 fn echo_dag(more: bool) -> Dag {
     torture("echo").build(|d| {
         let words = d.add(origin());

@@ -1,7 +1,7 @@
-//! The outside ledger: what bodies did, written by themselves to a file that orch knows nothing of.
+//! The outside ledger: a file to which task functions append what they did, independent of orch.
 //!
-//! A line for each start and each end, appended in one write. It outlives whatever is killed, so it tells what really
-//! ran when the database and the workers have their own story.
+//! Each start and each end is one line, appended in one write. The file survives all kills, so it shows what really
+//! ran, even if the database or a worker recorded something else.
 
 use nix::time::{ClockId, clock_gettime};
 use orch::Ctx;
@@ -13,22 +13,22 @@ use std::sync::OnceLock;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Names the file. Without `ORCH_` in front, so that children of workers inherit it.
+/// Variable with the path of the file. It does not start with `ORCH_`, so that child processes of workers inherit it.
 pub const VARIABLE: &str = "TORTURE_LEDGER";
 
-/// Time since the machine started: the same clock in all processes.
+/// Returns the time since the machine started, by a clock that all processes share.
 pub fn now() -> Duration {
     let time = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("the machine has a clock");
     Duration::new(time.tv_sec().cast_unsigned(), time.tv_nsec() as u32)
 }
 
-/// What a body says of itself.
+/// Event that a task function records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Word {
     Start,
-    /// It returned a value, or said "not yet".
+    /// The task function returned a value or was deferred.
     End,
-    /// It returned an error.
+    /// The task function returned an error.
     Fail,
 }
 
@@ -42,7 +42,7 @@ impl Word {
     }
 }
 
-/// A line.
+/// A line of the ledger.
 #[derive(Debug, Clone)]
 pub struct Entry {
     pub run: Uuid,
@@ -53,12 +53,12 @@ pub struct Entry {
     pub try_no: i16,
     pub word: Word,
     pub pid: i32,
-    /// A body in a child process was started by this one.
+    /// For a child process, the pid of the process that started it.
     pub parent: i32,
     pub at: Duration,
 }
 
-/// One body from its start on. Dropped without a word it was ended from outside.
+/// A started task function. Dropped without an end if it was ended from outside.
 #[derive(Debug)]
 pub struct Mark<'a> {
     ctx: &'a Ctx,
@@ -105,10 +105,10 @@ fn open() -> File {
     OpenOptions::new().append(true).create(true).open(path).expect("the ledger can be opened")
 }
 
-/// All lines so far, in the order of their writing.
+/// Returns all lines so far, in the order in which they were written.
 pub fn read(path: &Path) -> Vec<Entry> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
-    // The last line may be under way.
+    // The last line may be incomplete.
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
     whole
         .lines()
@@ -138,10 +138,10 @@ fn parse(line: &str) -> Option<Entry> {
     })
 }
 
-/// An instance: run, task, element.
+/// Run, task and element.
 pub type Instance = (Uuid, String, i32);
 
-/// What happened to each instance, in order.
+/// Groups the lines by instance, in order.
 pub fn by_instance(entries: &[Entry]) -> BTreeMap<Instance, Vec<&Entry>> {
     let mut found: BTreeMap<Instance, Vec<&Entry>> = BTreeMap::new();
     for entry in entries {

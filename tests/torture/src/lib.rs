@@ -1,8 +1,10 @@
-//! Real processes on a real Postgres, killed, stopped and cut off while they work, and what must hold all the same.
+//! Fault injection: real processes on a real Postgres are killed, stopped and cut off while they work, and invariants
+//! must hold.
 //!
-//! Tests are the supervisors: they start the roles of this crate's binary, hurt them by a plan that follows from a seed
-//! alone (`TORTURE_SEED` gives it again, `ORCH_TEST_LONG=n` takes n of them and n times as much), heal everything, and
-//! hold the database against the outside ledger, which the bodies wrote, and the pure model.
+//! The tests are the supervisors. They start the roles of this crate's binary, inject faults by a plan that depends
+//! only on a seed (`TORTURE_SEED` repeats one, `ORCH_TEST_LONG=n` uses n seeds and n times as many faults), repair
+//! everything, and compare the database with the outside ledger, which the task functions wrote, and with the pure
+//! model.
 #![expect(clippy::missing_panics_doc, reason = "a harness fails by panicking")]
 
 pub mod check;

@@ -1,8 +1,8 @@
-//! DAGs whose tasks share pools, limits and keys, and who was in at the same moment by the outside ledger.
+//! DAGs whose tasks share pools, limits and keys, and the number of concurrent tasks according to the outside ledger.
 //!
-//! The name of a task says under what it stands: `pool_…` takes a slot of the pool, as does `flaky_1` again and again, and
-//! `two_…` two; `crm_…`, `customer_…`, `lonely` and `rate_…` stand under the limit of that name, and with `start` in the
-//! default pool, which has a size here; `in_order` waits for the run before.
+//! The name of a task determines its limits: `pool_…` takes a slot of the pool, as does each attempt of `flaky_1`, and
+//! `two_…` takes two; `crm_…`, `customer_…`, `lonely` and `rate_…` have the limit of that name, and together with
+//! `start` they use the default pool, which has a size here; `in_order` waits for the previous run.
 
 use crate::dags::{torture, works};
 use crate::ledger::{Entry, Mark, Word};
@@ -13,9 +13,9 @@ use std::time::Duration;
 
 pub const POOL: &str = "tight";
 pub const SLOTS: i32 = 4;
-/// Of the default pool: fewer than its tasks would take.
+/// Size of the default pool: fewer slots than its tasks would use.
 pub const DEFAULT_SLOTS: i32 = 6;
-/// How the names of those begin that name no pool.
+/// Prefixes of tasks without a named pool.
 pub const IN_DEFAULT: [&str; 5] = ["start", "crm_", "customer_", "lonely", "rate_"];
 pub const CRM: u32 = 2;
 pub const RATE: u32 = 6;
@@ -41,7 +41,7 @@ async fn at_second(ctx: Ctx) -> TaskResult<u32> {
 
 const WIDE: [u64; 6] = [50, 120, 200, 20, 300, 80];
 
-/// Two DAGs that want the same.
+/// Returns two DAGs that compete for the same slots.
 pub fn dags() -> Vec<Dag> {
     vec![dag_of("limited", 1), dag_of("limited_too", 5)]
 }
@@ -60,16 +60,16 @@ fn dag_of(dag_id: &str, priority: i32) -> Dag {
     })
 }
 
-/// A body from its beginning to its end, or to the death of its worker.
+/// A task function from its start to its end, or to the death of its worker.
 #[derive(Debug, Clone, Copy)]
 pub struct Stay<'a> {
     pub of: &'a Entry,
     pub until: Duration,
 }
 
-/// All bodies that began. A worker that nobody killed may have ended one itself, when a busy machine kept it from beating in
-/// time: that try stays, for it holds what it was given, until its next lease begins it again. One without an end, a death
-/// or a successor stays for ever.
+/// Returns all task functions that started. A worker that was not killed may have ended an attempt itself when a busy
+/// machine delayed its heartbeat: that attempt keeps its slots until its next lease starts it again. An attempt without
+/// an end, a killed worker or a successor never ends.
 pub fn stays<'a>(entries: &'a [Entry], kills: &[Kill]) -> Vec<Stay<'a>> {
     let (mut ends, mut begins) = (BTreeMap::new(), BTreeMap::new());
     for entry in entries {
@@ -88,13 +88,13 @@ pub fn stays<'a>(entries: &'a [Entry], kills: &[Kill]) -> Vec<Stay<'a>> {
         .collect()
 }
 
-/// The most that were in at one moment, each with its weight.
+/// Returns the maximum total weight of concurrent task functions.
 pub fn most_at_once<'a>(stays: impl Iterator<Item = (&'a Stay<'a>, i32)>) -> i32 {
     let mut moments: Vec<(Duration, i32)> = Vec::new();
     for (stay, weight) in stays {
         moments.extend([(stay.of.at, weight), (stay.until, -weight)]);
     }
-    // Who goes at the very moment makes room.
+    // At equal times, ends sort before starts, so that they free their slots first.
     moments.sort_unstable();
     let (mut now, mut most) = (0, 0);
     for (_, weight) in moments {

@@ -1,6 +1,6 @@
-//! The processes that are killed: a worker and a scheduler as an installation runs them, over the DAGs of this crate.
+//! The processes that are killed: a worker and a scheduler as in a real installation, with the DAGs of this crate.
 //!
-//! They live no longer than their supervisor: when the pipe on stdin closes, they are gone.
+//! They exit with their supervisor, when the pipe on stdin closes.
 
 use clap::{Args, Parser, Subcommand};
 use orch_scheduler::{Scheduler, SchedulerConfig};
@@ -18,7 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// Between two tries to reach the database at the start.
+/// Delay between two attempts to reach the database at the start.
 const AGAIN: Duration = Duration::from_millis(100);
 
 #[derive(Parser)]
@@ -76,7 +76,7 @@ struct SchedulerArgs {
 fn main() -> ExitCode {
     let role = Cli::parse().role;
     if matches!(role, Role::RunAttempt) {
-        // A child's stdin belongs to its worker.
+        // The stdin of a child belongs to its worker.
         return orch_workers::run_attempt(
             |dag_id| bundle(2, None).dag(dag_id).cloned(),
             |_| Err("no files here".into()),
@@ -107,7 +107,7 @@ fn main() -> ExitCode {
 fn die_with_the_supervisor() {
     let wait = || {
         let mut nothing = Vec::new();
-        drop(std::io::stdin().read_to_end(&mut nothing)); // however it ends, nobody is left to work for
+        drop(std::io::stdin().read_to_end(&mut nothing)); // an error also means that the supervisor is gone
         nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL).ok(); // cannot fail
     };
     drop(std::thread::Builder::new().name("supervisor".into()).spawn(wait));

@@ -1,5 +1,4 @@
-//! A process under torture: started, stopped, continued, killed, asked to end. Its words go to a file that a failing
-//! test shows.
+//! A process under test: start, stop, continue, kill, terminate. Its output goes to a file that a failing test shows.
 
 use crate::ledger;
 use nix::sys::signal::{Signal, kill};
@@ -10,7 +9,7 @@ use std::process::Stdio;
 use std::time::Duration;
 use tokio::process::{Child, ChildStdin, Command};
 
-/// Lines of a log that a failing test shows.
+/// Number of log lines that a failing test shows.
 const TAIL: usize = 30;
 
 #[derive(Debug)]
@@ -18,13 +17,14 @@ pub struct Role {
     pub name: String,
     pid: Pid,
     child: Child,
-    /// Open as long as we live; waiting for a child would close its own.
+    /// Stays open as long as this process lives. It is separate from the child because waiting for a child closes its
+    /// stdin.
     _lifeline: ChildStdin,
     log: PathBuf,
 }
 
 impl Role {
-    /// Starts `program` with these arguments; its log and the ledger are in `folder`.
+    /// Starts `program`; its log and the ledger are in `folder`.
     pub fn start(program: &str, name: &str, args: &[String], folder: &Path) -> Role {
         let log = folder.join(format!("{name}.log"));
         let file = File::create(&log).expect("a log can be created");
@@ -52,7 +52,7 @@ impl Role {
         kill(self.pid, signal).unwrap_or_else(|error| panic!("{signal} for `{}`: {error}", self.name));
     }
 
-    /// Ends it at once, and gives the moment at which that was asked for.
+    /// Kills it with SIGKILL and returns the time of the kill.
     pub async fn kill_9(&mut self) -> Duration {
         let at = ledger::now();
         self.send(Signal::SIGKILL);
@@ -60,7 +60,7 @@ impl Role {
         at
     }
 
-    /// Asks it to end and waits until it has.
+    /// Sends SIGTERM and waits until it has exited.
     pub async fn end(&mut self, limit: Duration) {
         self.send(Signal::SIGTERM);
         let Ok(status) = tokio::time::timeout(limit, self.child.wait()).await else {
@@ -70,12 +70,12 @@ impl Role {
         assert!(status.success(), "`{}` ended badly: {status}\n{}", self.name, self.tail());
     }
 
-    /// How it ended, if nobody asked it to.
+    /// Returns the exit status if it has exited.
     pub fn has_ended(&mut self) -> Option<std::process::ExitStatus> {
         self.child.try_wait().expect("a child can be asked for")
     }
 
-    /// The end of its log.
+    /// Returns the last lines of its log.
     pub fn tail(&self) -> String {
         let text = std::fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
@@ -90,13 +90,12 @@ impl Role {
     }
 }
 
-/// The file of the ledger.
 pub fn ledger_in(folder: &Path) -> PathBuf {
     folder.join("ledger")
 }
 
-/// Processes that know the ledger of this folder: our roles and the children of workers. Where there is no `/proc`, none
-/// are found.
+/// Returns the processes that use the ledger of this folder: roles and child processes of workers. Returns none without
+/// `/proc`.
 pub fn processes_of(folder: &Path) -> Vec<i32> {
     let variable = format!("{}={}", ledger::VARIABLE, ledger_in(folder).display());
     let Ok(processes) = Path::new("/proc").read_dir() else { return Vec::new() };

@@ -1,4 +1,4 @@
-//! How runs have to end: each DAG run to its end on the pure model, with the outcomes that the names of its tasks say.
+//! Predicts the end of runs: runs each DAG on the pure model, with the outcomes that the names of its tasks determine.
 
 use crate::dags::ELEMENTS;
 use orch_core::branch;
@@ -9,10 +9,10 @@ use orch_spec::state::TaskState;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// States of instances as the database has them.
+/// Observed states of instances in the database.
 pub type Observed = BTreeMap<(TaskIdx, i32), TaskState>;
 
-/// The run as it must have ended. Only whether a worker was lost under a fragile task is taken from what was seen.
+/// Returns the expected end of a run. Only the loss of a worker under a fragile task is taken from the observed states.
 pub fn ended(plan: &Arc<Plan>, seen: &Observed) -> Model {
     let mut model = Model::start(plan.clone());
     while let Some(&(task, index)) = model.ready.first() {
@@ -39,7 +39,7 @@ fn outcome(plan: &Plan, task: TaskIdx, index: i32, seen: Option<TaskState>) -> O
     }
 }
 
-/// At which try a task ends.
+/// Returns the number of the last attempt of a task.
 pub fn tries(plan: &Plan, task: TaskIdx) -> i16 {
     let name = name(plan, task);
     if name == "hangs_once" {
@@ -52,7 +52,7 @@ pub fn tries(plan: &Plan, task: TaskIdx) -> i16 {
     failures + 1
 }
 
-/// What a task must have given, if that can be told. `origin`: what the task of that name gave.
+/// Returns the expected output of a task if it is predictable. `origin` is the output of the task of that name.
 pub fn output(plan: &Plan, task: TaskIdx, index: i32, origin: Option<&str>) -> Option<String> {
     let name = name(plan, task);
     let elements = || 0..ELEMENTS;
@@ -67,7 +67,7 @@ pub fn output(plan: &Plan, task: TaskIdx, index: i32, origin: Option<&str>) -> O
     }
 }
 
-/// Without the names of groups.
+/// Returns the id of a task without its groups.
 fn name(plan: &Plan, task: TaskIdx) -> &str {
     let id = plan.task_id(task);
     id.rsplit('.').next().unwrap_or(id)

@@ -1,4 +1,4 @@
-//! A DAG that tells somebody of everything, and what must have been told in the end.
+//! A DAG that sends an alert for every event, and the alerts that must have been sent in the end.
 
 use crate::dags::{flaky, list, torture, work};
 use crate::ledger::Mark;
@@ -6,7 +6,7 @@ use orch::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub const TOLD: &str = "told";
-/// The connection over which it tells.
+/// Connection that receives the alerts.
 pub const TEAM: &str = "team";
 
 #[task]
@@ -23,13 +23,13 @@ pub fn dag() -> Dag {
     })
 }
 
-/// Of elements that are told of together: as many alerts as come about, each element in one.
+/// Kind of alert that can combine several elements: any number of alerts, but each element in exactly one.
 pub const TOGETHER: &str = "task_skipped";
 
-/// What each run tells besides, by kind.
+/// Kinds of the other alerts of each run.
 pub const OF_EACH_RUN: [&str; 4] = ["deadline_missed", "run_success", "task_retry", "task_success"];
 
-/// Keys of alerts by kind, each once.
+/// Returns the distinct keys of alerts by kind.
 pub fn by_kind(keys: &[String]) -> BTreeMap<String, BTreeSet<String>> {
     let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for key in keys {

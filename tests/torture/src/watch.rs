@@ -1,4 +1,5 @@
-//! Looks at the database again and again while things break: what is over stays as it is, what changes hands counts up.
+//! Takes snapshots of the database while faults are injected: finished instances must not change, and attempt and lease
+//! numbers must not decrease.
 
 use orch_spec::state::{RunState, TaskState};
 use sqlx::PgPool;
@@ -39,7 +40,7 @@ impl Watch {
         let watched = seen.clone();
         running.spawn(async move {
             loop {
-                // A server that is down is what some scenarios are about.
+                // In some scenarios the server is down.
                 if let Ok(look) = look(&pool).await {
                     watched.lock().expect("nothing panics while holding it").compare(look);
                 }
@@ -49,7 +50,7 @@ impl Watch {
         Watch { seen, running }
     }
 
-    /// What was wrong at some moment, and how often it looked.
+    /// Stops and returns the violations and the number of snapshots.
     pub fn end(mut self) -> (Vec<String>, usize) {
         self.running.abort_all();
         let mut seen = self.seen.lock().expect("nothing panics while holding it");
@@ -60,7 +61,7 @@ impl Watch {
 type StateSample = (Vec<(Uuid, RunState)>, Vec<((Uuid, i16, i32), Row)>);
 type Columns = (Uuid, i16, i32, Uuid, i16, i32, Option<String>);
 
-/// One statement for each table: rows of one are as of one moment.
+/// Takes a snapshot with one statement per table, so that the rows of a table are consistent.
 async fn look(pool: &PgPool) -> sqlx::Result<StateSample> {
     let mut db = pool.acquire().await?;
     let instances: Vec<Columns> = sqlx::query_as(
@@ -96,7 +97,7 @@ impl ObservedState {
     }
 }
 
-/// Nobody clears or marks anything here.
+/// Returns the violation between two snapshots. No scenario clears or marks instances.
 fn wrong(before: &Row, now: &Row) -> Option<&'static str> {
     if before.state.is_finished() && before != now {
         return Some("an accepted outcome changed");

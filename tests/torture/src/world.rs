@@ -1,4 +1,4 @@
-//! A database, processes around it, runs of the DAGs, and the way from the last fault to the verdict.
+//! A database, its processes, and runs of the DAGs, from the faults to the verdict.
 
 mod database;
 mod load;
@@ -21,66 +21,66 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// A worker that was not heard of for so long is lost.
+/// A worker without a heartbeat for this long is lost.
 pub const LEASE: Duration = Duration::from_secs(2);
-/// What was lost runs elsewhere after so long at most. Long runs have a machine to themselves; a gate shares one.
+/// Maximum time until lost tasks run on another worker. Long runs have the machine to themselves; `make test` shares
+/// it.
 #[expect(clippy::disallowed_methods, reason = "tests have no other settings")]
 pub fn recovery() -> Duration {
     Duration::from_secs(if std::env::var_os("ORCH_TEST_LONG").is_some() { 4 } else { 12 })
 }
 
-/// The longest way through one of the DAGs, on a busy machine.
+/// Maximum duration of a run on a busy machine.
 const LONGEST_RUN: Duration = Duration::from_secs(3);
-/// Something that must happen and does not.
+/// Timeout for everything that must happen.
 const NEVER: Duration = Duration::from_mins(1);
-/// For a process that is asked to end.
+/// Timeout for the exit of a process after SIGTERM.
 const FAREWELL: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(25);
 /// Counts in `World::faults` the workers that were killed after they committed an outcome and before any process folded it.
 pub const KILLED_BEFORE_FOLD: &str = "worker killed between commit and fold";
 
-/// How a worker differs from the others.
+/// Options of a worker that differ from the default.
 #[derive(Debug, Clone, Default)]
 pub struct WorkerOptions {
     pub version: Option<u32>,
     pub slots: Option<usize>,
     pub grace: Option<Duration>,
     pub ticking_since: Option<String>,
-    /// Instead of the world's: through a proxy of its own.
+    /// Database URL, if it differs from that of the world, for example of a proxy.
     pub url: Option<String>,
 }
 
-/// How a scheduler differs from the others.
+/// Options of a scheduler that differ from the default.
 #[derive(Debug, Clone, Default)]
 pub struct SchedulerOptions {
-    /// Versions that nobody offers are stale after so long.
+    /// Time after which a version without a worker is stale.
     pub stale_after: Option<Duration>,
     pub migrate: bool,
     pub at: Option<Duration>,
     pub url: Option<String>,
-    /// Also sends alerts, to this address.
+    /// Address that it sends alerts to.
     pub tell: Option<String>,
 }
 
-/// A run that was asked for.
+/// A triggered run.
 #[derive(Debug, Clone)]
 pub struct Triggered {
     pub id: Uuid,
     pub dag_id: String,
 }
 
-/// A process that was killed, and when.
 #[derive(Debug, Clone, Copy)]
 pub struct Kill {
     pub pid: i32,
     pub at: Duration,
 }
 
-/// What is allowed to happen in a scenario, for the verdict.
+/// Whether zombies are allowed in a scenario, for the verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Zombies {
     None,
-    /// A stopped or cut-off worker may end a body after its successor has begun it again.
+    /// A stopped or disconnected worker may end a task function after its successor has restarted it.
     Some,
 }
 
@@ -92,7 +92,7 @@ pub struct World {
     pub schedulers: Vec<Role>,
     pub triggered: Vec<Triggered>,
     pub kills: Vec<Kill>,
-    /// What was done to the world, for its report.
+    /// Number of injected faults by kind, for the report.
     pub faults: BTreeMap<String, usize>,
     pub zombies: Zombies,
     database: Database,
@@ -108,17 +108,17 @@ pub struct World {
 }
 
 impl World {
-    /// On a database of the shared server.
+    /// Creates a world on a database of the shared server.
     pub async fn new(program: &str, seed: u64) -> World {
         World::on(program, seed, Database::shared().await)
     }
 
-    /// On a server of its own, that can be killed.
+    /// Creates a world on a private server, which can be killed.
     pub async fn with_server(program: &str, seed: u64) -> World {
         World::on(program, seed, Database::private().await)
     }
 
-    /// On a server of its own, where nobody has made a schema.
+    /// Creates a world on a private server without a schema.
     pub async fn empty(program: &str, seed: u64) -> World {
         World::on(program, seed, Database::empty().await)
     }
@@ -230,7 +230,7 @@ impl World {
         format!("{role}_{}", self.started)
     }
 
-    /// Kills a worker with everything it runs, and starts another.
+    /// Kills a worker with all its children, and starts another one.
     pub async fn replace_worker(&mut self, at: usize, after: Duration, options: &WorkerOptions) {
         let mut worker = self.workers.remove(at);
         let pid = worker.pid();
@@ -243,7 +243,7 @@ impl World {
         self.worker(options);
     }
 
-    /// Returns whether the process recorded an outcome that is not folded.
+    /// Returns true if the process recorded an outcome that is not folded.
     async fn left_unfolded(&self, pid: i32) -> bool {
         sqlx::query_scalar(
             "select exists (select from unfolded u join task_instance t using (run, task, map_index)
@@ -255,7 +255,7 @@ impl World {
         .expect("the server answers")
     }
 
-    /// Kills a scheduler and starts another.
+    /// Kills a scheduler and starts another one.
     pub async fn replace_scheduler(&mut self, at: usize, after: Duration, options: &SchedulerOptions) {
         self.schedulers.remove(at).kill_9().await;
         self.fault("scheduler killed");
@@ -263,13 +263,13 @@ impl World {
         self.scheduler(options);
     }
 
-    /// Kills every process of the server and starts it again.
+    /// Kills every process of the server and restarts it.
     pub async fn crash_server(&mut self, down: Duration) {
         self.database.crash(down).await;
         self.fault("server crashed");
     }
 
-    /// Until this many workers have registered and live.
+    /// Waits until all workers of the world are registered and alive.
     pub async fn workers_are_up(&self) {
         let many = self.workers.len() as i64;
         let sql = "select count(*) from worker where state = 'running' and expires_at > now()";
@@ -284,12 +284,12 @@ impl World {
             .expect("the server answers")
     }
 
-    /// A number that the database knows.
+    /// Returns the number that a query returns.
     pub async fn number(&self, sql: &'static str) -> i64 {
         sqlx::query_scalar(sql).fetch_one(&self.pool).await.unwrap_or_else(|error| panic!("`{sql}`: {error}"))
     }
 
-    /// Waits for something that must come true; gives how long that took.
+    /// Waits until a condition holds. Returns the time that it took.
     pub async fn until<F: Future<Output = bool>>(&self, what: &str, mut holds: impl FnMut() -> F) -> Duration {
         let began = Instant::now();
         while !holds().await {
@@ -300,11 +300,11 @@ impl World {
         began.elapsed()
     }
 
-    /// All faults are over: waits until every run is over, ends all processes and gives the verdict.
+    /// Waits until all runs are finished, stops all processes and returns the verdict. Call it after the last fault.
     pub async fn finish(mut self) -> Verdict {
         let open = "select count(*) from dag_run where state in ('queued', 'running')";
         let settled = self.until("every run is over", || async { self.number(open).await == 0 }).await;
-        // A replaced process that is just starting shall not be asked to end before it can hear it.
+        // A replacement must have started before it is stopped, because it cannot handle the signal earlier.
         let pids: Vec<i32> = self.workers.iter().map(Role::pid).collect();
         self.until("every worker is up", || async { self.living(&pids).await == pids.len() as i64 }).await;
         for role in self.workers.iter_mut().chain(&mut self.schedulers) {
@@ -344,7 +344,7 @@ impl World {
         verdict
     }
 
-    /// What a person needs who looks for the cause.
+    /// Returns logs and rows to debug a failure.
     pub async fn dump(&self) -> String {
         let mut text: String = self.workers.iter().chain(&self.schedulers).map(Role::tail).collect();
         let queries = [

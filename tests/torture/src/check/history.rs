@@ -1,4 +1,4 @@
-//! Whatever broke, what is stored follows from what happened: as `orch doctor --verify-history` finds it.
+//! Verifies that the stored state follows from the stored history, like `orch doctor --verify-history`.
 
 use orch_store::doctor::{WhichHistory, verify_history};
 use orch_store::version::Versions;

@@ -1,4 +1,4 @@
-//! How long what a killed worker ran was nobody's.
+//! Checks how long it took until tasks of a killed worker ran again.
 
 use super::Verdict;
 use crate::ledger::{Entry, Instance, Word};
@@ -33,7 +33,7 @@ pub(super) fn check(world: &World, entries: &BTreeMap<Instance, Vec<&Entry>>, ve
     }
 }
 
-/// This line began a body in that process, or in a child of it, and none ended it.
+/// Returns true if this line starts a task function in the killed process, or in a child of it, and no line ends it.
 fn was_running(line: &Entry, lines: &[&Entry], kill: Kill) -> bool {
     let same = |other: &&&Entry| (other.attempt, other.lease_no) == (line.attempt, line.lease_no);
     let theirs = line.pid == kill.pid || line.parent == kill.pid;

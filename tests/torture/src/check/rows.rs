@@ -1,4 +1,4 @@
-//! The whole database as a verdict needs it.
+//! All rows of the database that a verdict needs.
 
 use orch_core::plan::TaskIdx;
 use orch_core::run::Run;
@@ -12,14 +12,14 @@ use uuid::Uuid;
 pub(super) struct Rows {
     pub(super) runs: Vec<RunRow>,
     pub(super) versions: HashMap<i32, Arc<Version>>,
-    /// By run.
+    /// Instances by run.
     pub(super) instances: HashMap<Uuid, BTreeMap<(TaskIdx, i32), InstanceRow>>,
-    /// Tries that were superseded, by run, task and element.
+    /// Superseded attempts, by run, task and element.
     pub(super) tries: HashMap<(Uuid, TaskIdx, i32), Vec<TryRow>>,
     pub(super) failures: HashSet<Uuid>,
-    /// JSON texts of what tasks gave, by run, task and element.
+    /// JSON of task outputs, by run, task and element.
     pub(super) outputs: HashMap<(Uuid, TaskIdx, i32), String>,
-    /// What was committed with an outcome: attempt and lease, by run, task and element.
+    /// Rows committed with an outcome (attempt and lease), by run, task and element.
     pub(super) published: HashMap<(Uuid, String, i32), Vec<(Uuid, i32)>>,
 }
 
@@ -119,7 +119,7 @@ impl Rows {
     }
 }
 
-/// What nobody may leave behind when all is over.
+/// Returns a message for each table with rows that must be gone when all runs are finished.
 pub(super) async fn left_behind(pool: &PgPool) -> Vec<String> {
     let questions = [
         ("claimable instances", "select count(*) from ready"),
@@ -150,7 +150,7 @@ pub(super) async fn left_behind(pool: &PgPool) -> Vec<String> {
     ];
     let mut left = Vec::new();
     for (what, sql) in questions {
-        // A session that was ended may take a moment to go.
+        // A terminated session may take a short time to disappear.
         let mut many = 0;
         for _ in 0..40 {
             many = sqlx::query_scalar::<_, i64>(sql).fetch_one(pool).await.unwrap_or_else(|e| panic!("{what}: {e}"));

@@ -1,5 +1,5 @@
-//! One run: its states are the model's, each outcome was really reached by the lease that is said to have reached it,
-//! and nothing ran before its time, twice under one lease, or after its successor.
+//! Checks one run: its states match the model, each outcome was reached by the lease that recorded it, and no task
+//! function ran too early, twice under one lease, or after its successor.
 
 use super::Verdict;
 use super::rows::{InstanceRow, Rows, RunRow, TryRow};
@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Counters of the run that depend on who did what when: the window only.
+/// Index of the only counter that depends on the order of events: the window.
 const WINDOW: usize = 0;
 
 struct Check<'a> {
@@ -126,7 +126,7 @@ impl Check<'_> {
         wrong
     }
 
-    /// What it gave is what the accepted lease gave, and what its upstreams really gave went into it.
+    /// Checks that the output is that of the accepted lease, computed from the accepted outputs of its upstream tasks.
     fn output(&self, task: TaskIdx, index: i32, row: &InstanceRow) -> Option<String> {
         if row.state != TaskState::Success {
             return None;
@@ -142,7 +142,8 @@ impl Check<'_> {
         wrong.then(|| format!("{} gave {given:?} instead of {expected:?}", self.name(task, index)))
     }
 
-    /// What it commits with its success is there once, by the try and the lease that count, or not at all.
+    /// Checks that the row committed with a success exists exactly once, for the accepted attempt and lease, or not at
+    /// all.
     fn published(&self, task: TaskIdx, index: i32, row: &InstanceRow) -> Option<String> {
         let id = self.plan.task_id(task);
         let commits = id.starts_with("publish") && row.state == TaskState::Success;
@@ -152,7 +153,7 @@ impl Check<'_> {
         wrong.then(|| format!("{} published {found:?} instead of {expected:?}", self.name(task, index)))
     }
 
-    /// One after the other, each failed but the last.
+    /// Checks that attempts follow one another, and that all but the last one failed.
     fn tries(&self, task: TaskIdx, row: &InstanceRow, before: &[TryRow], say: &mut impl FnMut(String)) {
         let expected = script::tries(self.plan, task);
         if row.try_no != expected {
@@ -170,7 +171,8 @@ impl Check<'_> {
         }
     }
 
-    /// No lease writes after the next one of its instance has begun, unless zombies are part of the scenario.
+    /// Checks that no lease writes after the next lease of its instance has started, unless the scenario allows
+    /// zombies.
     fn successions(
         &self,
         leases: &BTreeMap<(Uuid, i32), Vec<&Entry>>,
@@ -182,7 +184,7 @@ impl Check<'_> {
         for pair in in_order.windows(2) {
             let (old, new) = (pair[0].last().expect("a lease has lines"), pair[1][0]);
             if new.at < pair[0][0].at {
-                // A zombie may even begin late what it had taken before.
+                // A zombie may even start a task late that it had claimed before.
                 if self.zombies == Zombies::None {
                     say(format!("lease {} began before lease {}", new.lease_no, old.lease_no));
                 }
@@ -195,7 +197,7 @@ impl Check<'_> {
         }
     }
 
-    /// What it waits for was over before it began.
+    /// Checks that the upstream tasks had finished before the task started.
     fn order(&self, task: TaskIdx, index: i32) -> Vec<String> {
         let entries = self.of(task, index);
         let Some(began) = entries.iter().map(|e| e.at).min() else { return Vec::new() };
@@ -219,7 +221,7 @@ impl Check<'_> {
         if eager { vec![format!("{} began before anything was over", self.name(task, index))] } else { Vec::new() }
     }
 
-    /// The line of the body whose outcome counts.
+    /// Returns the line of the task function whose outcome was accepted.
     fn accepted(&self, task: TaskIdx, index: i32) -> Option<&Entry> {
         let row = self.instances.get(&(task, index))?;
         let word = if row.state == TaskState::Success { Word::End } else { Word::Fail };

@@ -1,4 +1,4 @@
-//! Where a world keeps its metadata: on the server that all tests share, or on one that may be killed.
+//! The server of a world's database: the one that all tests share, or a private one that can be killed.
 
 use orch_cluster::Settings;
 use orch_store::{MIGRATOR, connect, guard};
@@ -8,7 +8,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use std::str::FromStr;
 use std::time::Duration;
 
-/// Twenty schedulers with a few connections each.
+/// Enough for twenty schedulers with a few connections each.
 const MAX_CONNECTIONS: u16 = 300;
 
 #[derive(Debug)]
@@ -22,7 +22,7 @@ impl Database {
         Database::Shared(TestDb::new(&MIGRATOR).await)
     }
 
-    /// A killed process loses nothing that was committed, so nothing has to reach the disk.
+    /// A killed process loses no committed data, so commits need not wait for the disk.
     pub(super) async fn empty() -> Database {
         let settings = Settings::without_durability().max_connections(MAX_CONNECTIONS);
         Database::Private(PrivateServer::with(settings).await)
@@ -42,7 +42,7 @@ impl Database {
         }
     }
 
-    /// For questions of the supervisor, past every proxy.
+    /// Returns a pool for the supervisor that bypasses every proxy.
     pub(super) fn pool(&self) -> PgPool {
         let options = PgConnectOptions::from_str(&self.url()).expect("our own URL parses").application_name("torture");
         PgPoolOptions::new().max_connections(4).acquire_timeout(Duration::from_secs(5)).connect_lazy_with(options)

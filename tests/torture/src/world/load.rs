@@ -1,4 +1,4 @@
-//! Runs for the world: asked for as the API does it, again and again with the same key until the answer is known.
+//! Triggers runs like the API: retries with the same key until the result is known.
 
 use super::{Triggered, World};
 use crate::dags;
@@ -12,24 +12,24 @@ use serde_json::Value;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
-/// A trigger gives up after so long.
+/// Timeout for a trigger.
 const LIMIT: Duration = Duration::from_secs(30);
 
 impl World {
-    /// Asks for a run of each DAG.
+    /// Triggers a run of each DAG.
     pub async fn trigger_all(&mut self) {
         for dag in dags::all(1) {
             self.trigger(&dag.spec().dag_id).await;
         }
     }
 
-    /// Asks for runs of DAGs chosen by chance for so long, one in each `pause`.
+    /// Triggers random DAGs for the time `lasting`, one in each `pause`.
     pub async fn load(&mut self, lasting: Duration, pause: Duration, rng: &mut Rng) {
         let ids: Vec<String> = dags::all(1).iter().map(|d| d.spec().dag_id.clone()).collect();
         let until = Instant::now() + lasting;
         while Instant::now() < until {
             let next = Instant::now() + pause;
-            // Long ones more often, so that a kill finds somebody at work.
+            // Long runs are more frequent, so that kills hit running task functions.
             let dag_id = if rng.one_in(3) { "long".to_owned() } else { rng.pick(&ids).clone() };
             self.trigger(&dag_id).await;
             tokio::time::sleep_until(next.into()).await;
@@ -40,13 +40,13 @@ impl World {
         self.trigger_through(&self.url(), dag_id).await
     }
 
-    /// The same with a conf.
+    /// Triggers a run with a conf.
     pub async fn trigger_with(&mut self, dag_id: &str, conf: Value) -> Uuid {
         let new = NewRun { conf: Some(conf), ..NewRun::manual(dag_id, TriggeredBy::Test) };
         self.trigger_new(&self.url(), new).await
     }
 
-    /// The same through a proxy.
+    /// Triggers a run through a proxy.
     pub async fn trigger_through(&mut self, url: &str, dag_id: &str) -> Uuid {
         self.trigger_new(url, NewRun::manual(dag_id, TriggeredBy::Test)).await
     }

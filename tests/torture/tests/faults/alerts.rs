@@ -1,4 +1,5 @@
-//! Alerts while their receiver is down, their senders are killed and the server crashes: each arrives, and is one row.
+//! Alerts while their receiver is down, their senders are killed and the server crashes: each one arrives, and has one
+//! row.
 
 use super::{PROGRAM, seeds};
 use orch_test_support::{Manner, Receiver};
@@ -34,7 +35,7 @@ async fn every_alert_arrives_and_is_shown_once() {
         world.until("each is there and was tried", || async { number(&world, told).await == all }).await;
         assert_eq!(number(&world, count).await, all, "seed {seed}: each is one row");
         pass_an_hour(&world).await;
-        // A receiver that takes and says nothing, and whoever waits for its word is killed.
+        // The receiver accepts alerts but does not respond, and the senders that wait for its response are killed.
         receiver.is(Manner::IsSilent);
         receiver.come_up().await;
         pass_an_hour(&world).await;
@@ -43,7 +44,7 @@ async fn every_alert_arrives_and_is_shown_once() {
             world.replace_scheduler(victim, kills.millis(0, 300), &options).await;
         }
         receiver.is(Manner::Takes);
-        // What the dead had taken is free when its lease is over.
+        // Alerts claimed by the killed senders are free when their lease expires.
         let open = "select (select count(*) from alert where state <> 'sent')
             + (select count(*) from alert_part where alert is null)";
         world
@@ -76,12 +77,12 @@ async fn every_alert_arrives_and_is_shown_once() {
     }
 }
 
-/// The clock of alerts is the database's: the hour is taken from their rows.
+/// Moves the alerts one hour into the past, because they use the clock of the database.
 async fn pass_an_hour(world: &World) {
     sqlx::query(AN_HOUR_PASSES).execute(world.pool()).await.expect("the server answers");
 }
 
-/// A server that has just crashed may not answer yet.
+/// Returns the number that a query returns, or -1 if the server has just crashed and does not respond yet.
 async fn number(world: &World, sql: &'static str) -> i64 {
     sqlx::query_scalar(sql).fetch_one(world.pool()).await.unwrap_or(-1)
 }

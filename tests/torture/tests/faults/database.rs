@@ -1,4 +1,4 @@
-//! The server goes down with everything it is doing.
+//! The database server crashes under load.
 
 use super::{PAUSE, PROGRAM, length, seeds};
 use orch_torture::ledger::Word;
@@ -6,7 +6,7 @@ use orch_torture::world::{SchedulerOptions, WorkerOptions, World};
 use std::time::{Duration, Instant};
 
 const CRASHES: usize = 3;
-/// Everybody is back at work by themselves so long after the server is.
+/// Maximum time after the restart of the server until all processes work again.
 const RECONNECT: Duration = Duration::from_secs(5);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -31,7 +31,7 @@ async fn a_killed_server_loses_nothing_and_everybody_comes_back() {
         eprintln!("seed {seed}: back at work {slowest:.1?} after the server");
         assert!(slowest <= RECONNECT, "seed {seed}: back at work only {slowest:?} after the server");
         let verdict = world.finish().await;
-        // Nothing need be lost: workers whose lease is still good go on where they were.
+        // No task needs to be lost: workers with a valid lease continue.
         assert!(verdict.runs >= 20, "too little happened: {verdict}");
     }
 }

@@ -1,11 +1,11 @@
-//! A new version of the binary comes while runs of the old one are under way.
+//! A new version of the binary is deployed while runs of the old one are active.
 
 use super::{PROGRAM, seeds};
 use orch_torture::world::{SchedulerOptions, WorkerOptions, World};
 use std::time::Duration;
 
 const RUNS: usize = 200;
-/// Runs whose version nobody offers move on after so long.
+/// Time after which runs of a version without a worker move to another version.
 const STALE_AFTER: Duration = Duration::from_secs(1);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -25,7 +25,7 @@ async fn a_deployment_in_the_middle_of_two_hundred_runs_loses_none() {
         }
         let open = "select count(*) from dag_run where state = 'running'";
         let under_way = world.number(open).await;
-        // One after the other, as a rolling deployment goes.
+        // One worker after the other, as in a rolling deployment.
         for _ in 0..2 {
             let mut worker = world.workers.remove(0);
             worker.end(Duration::from_secs(10)).await;

@@ -1,6 +1,6 @@
-//! Pools, limits, keys and the past, while workers and schedulers are killed: never more than there may be, and all of it
-//! ends. Who was in when is what the bodies wrote down, not what the database says; but when a rate let somebody in, and
-//! that all there was was given away, only the database knows.
+//! Pools, limits, keys and past dates while workers and schedulers are killed: limits are never exceeded, and all runs
+//! finish. Concurrency is measured by the outside ledger, not by the database. Only the times of admission by a rate
+//! limit, and the full use of all slots, are read from the database.
 
 use super::{PROGRAM, length, seeds};
 use chrono::{DateTime, Utc};
@@ -93,7 +93,7 @@ async fn limits_are_never_exceeded_under_kills() {
     }
 }
 
-/// A run's task begins when that of the run before has ended.
+/// Checks that a run's task starts after the task of the previous run has ended.
 fn in_order(seed: u64, runs: &[Uuid], stays: &[Stay<'_>]) {
     let of = |run: &Uuid| stays.iter().filter(|s| s.of.run == *run && s.of.task_id == "in_order").collect::<Vec<_>>();
     for pair in runs.windows(2) {
@@ -103,11 +103,11 @@ fn in_order(seed: u64, runs: &[Uuid], stays: &[Stay<'_>]) {
     }
 }
 
-/// When a try was let in, when it ended, and whether anybody lost it meanwhile.
+/// Time of admission, end, and true if the attempt was lost or restarted.
 type SlotHold = (DateTime<Utc>, DateTime<Utc>, bool);
 
-/// The last tries of some tasks, recomputed from what the database remembers: when it let them in, by the clock that it
-/// decided by. A busy machine may begin them much later, and all at once.
+/// Returns the admission times of the last attempts of some tasks, by the clock of the database, which decided. A busy
+/// machine may start them much later, and all at the same time.
 async fn held(world: &World, tasks: &[&str]) -> Vec<SlotHold> {
     let dag = limited::dags().remove(0).into_bundle_dag().expect("the dag is right");
     let plan = Plan::new(dag.spec).expect("it can be planned");
@@ -121,7 +121,7 @@ async fn held(world: &World, tasks: &[&str]) -> Vec<SlotHold> {
     held
 }
 
-/// The most slots that were taken at one moment.
+/// Returns the maximum number of slots in use at the same time.
 fn most_held(held: &[SlotHold]) -> i32 {
     let mut moments: Vec<_> = held.iter().flat_map(|(from, until, _)| [(*from, 1), (*until, -1)]).collect();
     moments.sort_unstable();
@@ -132,7 +132,7 @@ fn most_held(held: &[SlotHold]) -> i32 {
     counts.max().unwrap_or(0)
 }
 
-/// What a lost worker had begun begins again without being let in by the rate again, so it is left out.
+/// Attempts of a lost worker restart without a new admission by the rate limit, so they are ignored.
 fn rate(seed: u64, held: &[SlotHold]) {
     let mut let_in: Vec<_> = held.iter().filter(|(.., lost)| !lost).map(|(at, ..)| *at).collect();
     let_in.sort_unstable();

@@ -1,5 +1,5 @@
-//! What must hold whatever is killed, stopped or cut off: one file for each kind of fault. Each test prints its seed;
-//! `TORTURE_SEED=n cargo test -p orch-torture NAME` does the same again.
+//! Invariants under faults: one file for each kind of fault. Each test prints its seed; `TORTURE_SEED=n cargo test -p
+//! orch-torture NAME` repeats it.
 
 mod alerts;
 mod database;
@@ -13,10 +13,10 @@ use orch_test_support::rng::Rng;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_orch-torture");
-/// One run is asked for in each pause.
+/// Time between two triggers.
 const PAUSE: Duration = Duration::from_millis(60);
 
-/// How much of it: 1 in an ordinary test, more by `ORCH_TEST_LONG`.
+/// Returns the number of repetitions: 1 by default, more with `ORCH_TEST_LONG`.
 #[expect(clippy::disallowed_methods, reason = "tests have no other settings")]
 fn length() -> usize {
     std::env::var("ORCH_TEST_LONG").ok().and_then(|long| long.parse().ok()).unwrap_or(1).max(1)

@@ -1,4 +1,4 @@
-//! Connections break at the worst moment, or fall silent.
+//! Connections break at the worst time, or stop delivering data.
 
 use super::{PROGRAM, length, seeds};
 use orch_test_support::proxy::{Cut, Network, Proxy, Statement};
@@ -6,14 +6,14 @@ use orch_torture::dags;
 use orch_torture::world::{LEASE, SchedulerOptions, WorkerOptions, World, Zombies};
 use std::time::Duration;
 
-/// About one in so many writes of each kind is cut.
+/// About one in this many writes of each kind is cut.
 const CUT_ONE_IN: usize = 12;
 const ROUNDS: usize = 40;
-/// Writes that a scenario cannot do without.
+/// Writes that occur in every scenario.
 const ALWAYS_SAID: [Statement; 5] =
     [Statement::Claim, Statement::Outcome, Statement::Commit, Statement::Heartbeat, Statement::CreateRun];
 
-/// Whoever is cut off between a commit and its answer does not know whether it was done.
+/// A client that is disconnected between a commit and its response does not know the result of the commit.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writes_of_unknown_fate_are_done_once() {
     for seed in seeds() {
@@ -54,7 +54,7 @@ async fn writes_of_unknown_fate_are_done_once() {
     }
 }
 
-/// Neither side hears that the other is gone: the worker must stop by itself before its successor begins.
+/// Neither side is notified that the other one is gone: the worker must stop by itself before its successor starts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_that_hears_nothing_stops_before_its_lease_ends() {
     for seed in seeds() {
@@ -67,7 +67,7 @@ async fn a_worker_that_hears_nothing_stops_before_its_lease_ends() {
         for _ in 0..length() {
             for _ in 0..2 {
                 world.trigger("slow").await;
-                // These end while nothing can be said about it.
+                // These tasks end while their outcome cannot be recorded.
                 world.trigger("long").await;
             }
             let began = "select count(*) from task_instance where state = 'running'";
@@ -86,7 +86,7 @@ async fn a_worker_that_hears_nothing_stops_before_its_lease_ends() {
             let mut gone = world.workers.remove(other);
             gone.end(Duration::from_secs(10)).await;
         }
-        // Without zombies: no body ran on when its successor had begun.
+        // Zombies are not allowed: no task function ran after its successor had started.
         assert_eq!(world.zombies, Zombies::None);
         let verdict = world.finish().await;
         assert!(verdict.lost > 0, "nothing ran when it fell silent: {verdict}");

@@ -1,4 +1,4 @@
-//! Schedulers die, or there are many of them.
+//! Schedulers are killed, or many of them run.
 
 use super::{PAUSE, PROGRAM, length, seeds};
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
@@ -21,7 +21,7 @@ async fn killed_schedulers_lose_nothing() {
         let (mut load, mut kills) = (world.rng.part("load"), world.rng.part("kills"));
         for _ in 0..KILLS * length() {
             world.load(kills.millis(300, 900), PAUSE, &mut load).await;
-            // Alone: until the next one is there, nobody wakes a retry.
+            // The only scheduler: until the next one starts, no retry is woken.
             world.replace_scheduler(0, kills.millis(0, 800), &options).await;
         }
         let verdict = world.finish().await;
@@ -29,13 +29,13 @@ async fn killed_schedulers_lose_nothing() {
     }
 }
 
-/// Each tick is one run, each wake-up one try, however many schedulers there are and whichever of them dies.
+/// Each tick creates one run and each wake-up one attempt, however many schedulers run and whichever of them is killed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn schedulers_side_by_side_do_everything_once() {
     for seed in seeds() {
         let mut world = World::new(PROGRAM, seed).await;
         let now: DateTime<Utc> = now(&world).await;
-        // Some ticks are missed already when the first scheduler comes.
+        // Some ticks are already missed when the first scheduler starts.
         let start = (now - TimeDelta::seconds(20)).trunc_subsecs(0);
         let ticking_since = Some(start.format("%Y-%m-%dT%H:%M:%SZ").to_string());
         world.start_workers(2, &WorkerOptions { ticking_since, ..WorkerOptions::default() });
@@ -65,7 +65,7 @@ async fn schedulers_side_by_side_do_everything_once() {
     }
 }
 
-/// On a server where nobody has been before.
+/// The server has no schema.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn twenty_schedulers_that_start_at_once_make_one_schema() {
     for seed in seeds() {

@@ -1,4 +1,4 @@
-//! Workers die, or stand still until others have taken their work.
+//! Workers are killed, or paused until others have taken over their tasks.
 
 use super::{PAUSE, PROGRAM, length, seeds};
 use nix::sys::signal::Signal;
@@ -35,11 +35,12 @@ async fn killed_workers_lose_nothing() {
         assert!(verdict.recoveries.len() >= KILLS * length() / 2, "too few kills hit something: {verdict}");
         assert!(verdict.lost >= KILLS && verdict.runs >= 30, "too little happened: {verdict}");
     }
-    // The time between commit and fold is some milliseconds, so a few kills may all be at other times.
+    // The time between commit and fold is a few milliseconds, so a few kills may all miss it.
     assert!(length() == 1 || before_fold > 0, "no worker was killed between commit and fold");
 }
 
-/// By the database's clock, and on a server that was only just started: nothing but the worker's own lease counts.
+/// Tasks of a killed worker must become claimable after its lease ends, at most 2 s later by the database clock. The
+/// server has just been started, and that must not extend the lease.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_killed_worker_ran_waits_for_others_no_longer_than_its_lease() {
     for seed in seeds() {
@@ -70,7 +71,7 @@ async fn what_a_killed_worker_ran_waits_for_others_no_longer_than_its_lease() {
     }
 }
 
-/// It wakes up long after its successor has begun, and may not change anything.
+/// It resumes long after its successor has started, and must not change anything.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_that_stood_still_cannot_overwrite_its_successor() {
     for seed in seeds() {
@@ -82,12 +83,12 @@ async fn a_worker_that_stood_still_cannot_overwrite_its_successor() {
         world.workers_are_up().await;
         let (mut rng, mut lost) = (world.rng.part("stop"), 0);
         for _ in 0..length() {
-            // Alone, so that all the long bodies are its own.
+            // The only worker, so that it runs all long tasks.
             for _ in 0..3 {
                 world.trigger("long").await;
             }
             world.trigger("handover").await;
-            // Its successor still runs it when the first one wakes up.
+            // Its successor is still running this task when the first worker resumes.
             world.trigger("slow").await;
             let began = "select count(*) from task_instance where state = 'running' and lease_no = 1";
             world.until("long bodies run", || async { world.number(began).await >= 14 }).await;
@@ -107,13 +108,13 @@ async fn a_worker_that_stood_still_cannot_overwrite_its_successor() {
             tokio::time::sleep((2 * LEASE).saturating_sub(stopped.elapsed()) + rng.millis(100, 500)).await;
             refuses(&world, &stale, seed).await;
             world.workers[0].send(Signal::SIGCONT);
-            // It notices by itself, and works again under another number.
+            // It detects the loss by itself, and works again under another id.
             let before = world.ledger().len();
             let works =
                 |world: &World| world.ledger()[before..].iter().any(|e| e.pid == frozen && e.word == Word::Start);
             let woke = std::time::Instant::now();
             while !works(&world) {
-                // The other one may be done with a run before this one is back.
+                // The other worker may finish a run before this one is back.
                 assert!(woke.elapsed() < Duration::from_mins(1), "seed {seed}: it never works again");
                 world.trigger("fan").await;
                 tokio::time::sleep(Duration::from_millis(200)).await;
@@ -129,16 +130,17 @@ async fn a_worker_that_stood_still_cannot_overwrite_its_successor() {
     }
 }
 
-/// Sessions that are in the middle of committing something together with an outcome.
+/// Counts sessions that are in the middle of committing a completion step.
 const COMMITTING: &str = "select count(*) from pg_stat_activity where datname = current_database()
     and application_name = 'orch worker completions' and wait_event = 'PgSleep'";
 
-/// What a task commits with its success is there once, or not at all (`check/run.rs`): also when the kill finds it there.
+/// Effects that a task commits with its success exist once or not at all (`check/run.rs`), even if the kill hits the
+/// commit.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_killed_in_the_middle_of_a_commit_publishes_nothing_twice() {
     for seed in seeds() {
         let mut world = World::new(PROGRAM, seed).await;
-        // Room for all that its predecessors left.
+        // Enough slots for everything that its predecessors left.
         let options = WorkerOptions { slots: Some(128), ..WorkerOptions::default() };
         world.worker(&options);
         world.scheduler(&SchedulerOptions::default());
@@ -157,7 +159,7 @@ async fn a_worker_killed_in_the_middle_of_a_commit_publishes_nothing_twice() {
     }
 }
 
-/// Its successor has published by the time it wakes up in the middle of its own transaction.
+/// Its successor has published when it resumes in the middle of its own transaction.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_that_stood_still_in_the_middle_of_a_commit_publishes_nothing() {
     for seed in seeds() {
@@ -182,7 +184,7 @@ async fn a_worker_that_stood_still_in_the_middle_of_a_commit_publishes_nothing()
     }
 }
 
-/// What that process runs, by the database.
+/// Returns the leases of a process according to the database.
 async fn leases_of(world: &World, pid: i32) -> Vec<Lease> {
     let rows: Vec<(Uuid, i16, i32, Uuid, i32)> = sqlx::query_as(
         "select t.run, t.task, t.map_index, t.attempt, t.lease_no from task_instance t join worker w on w.id = t.worker
@@ -202,7 +204,7 @@ async fn leases_of(world: &World, pid: i32) -> Vec<Lease> {
     rows.into_iter().map(lease).collect()
 }
 
-/// Says what the stopped worker would say: nothing of it is taken.
+/// Sends what the stopped worker would send, and checks that all of it is rejected.
 async fn refuses(world: &World, stale: &[Lease], seed: u64) {
     assert!(!stale.is_empty(), "seed {seed}: nothing ran when the worker was stopped");
     let mut store = PgHot::connect(&world.url(), "orch torture zombie").await.expect("the server answers");
