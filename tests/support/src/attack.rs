@@ -1,7 +1,7 @@
-//! Requests that try to harm a server, sent by real HTTP, with what it must withstand: it answers, says no planted secret, grows
-//! by a bounded amount of memory, gives that back, and is there for the next one.
+//! Sends harmful requests over real HTTP and checks that the server withstands them: it responds, reveals no planted
+//! secret, uses a bounded amount of additional memory, releases that memory, and stays healthy.
 //!
-//! A test brings a table of [`Attack`]s and the server as a [`Target`]; more attacks are more rows.
+//! A test provides a table of [`Attack`]s and the server as a [`Target`]; to add an attack, add a row.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -9,17 +9,17 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// A request may make a server grow by so much.
+/// Maximum growth of a server's memory during a request.
 const MOST_GROWTH_MB: u64 = 512;
-/// Two seconds after the answer it is back, but for what allocators keep of it.
+/// Time after the response until the memory must be released, except for what allocators keep.
 const BACK_WITHIN: Duration = Duration::from_secs(2);
 const MOST_KEPT_MB: u64 = 128;
-/// Processes of queries come and go, and keep no peak.
+/// Sampling interval. Query processes are short-lived and record no peak.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
-/// Machines that build beside it are slow; what hangs takes for ever.
+/// Timeout for a response. It must allow for machines that run builds at the same time.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// One request, and the statuses that may be its answer.
+/// A request, and the allowed statuses of its response.
 #[derive(Debug, Clone)]
 pub struct Attack {
     pub name: &'static str,
@@ -33,27 +33,27 @@ pub struct Attack {
 pub enum RequestBody {
     Nothing,
     Json(String),
-    /// Names and values; the token of the form comes by itself.
+    /// Names and values; the form token is added automatically.
     Form(Vec<(&'static str, String)>),
 }
 
-/// A server, and somebody who is logged in there.
+/// A server with a logged-in user.
 #[derive(Debug, Clone)]
 pub struct Target {
     pub address: SocketAddr,
-    /// Of the process whose memory counts.
+    /// Process whose memory is measured.
     pub pid: u32,
-    /// For `Authorization: Bearer …`.
+    /// Token for the header `Authorization: Bearer …`.
     pub token: String,
-    /// For pages: the header `Cookie`, and the token that forms carry.
+    /// For pages: the header `Cookie`, and the form token.
     pub cookie: String,
     pub form_token: String,
-    /// They must be in no answer.
+    /// Texts that no response may contain.
     pub secrets: Vec<String>,
 }
 
 impl Target {
-    /// Sends one after the other; panics at the first that does harm.
+    /// Sends the attacks in order and panics at the first one that does harm.
     pub async fn withstands(&self, attacks: &[Attack]) {
         for attack in attacks {
             self.withstands_one(attack).await;
@@ -109,7 +109,7 @@ impl Target {
         request
     }
 
-    /// Of the server, and of the processes that run its queries.
+    /// Returns the memory of the server and of its query processes.
     fn rss_mb(&self) -> u64 {
         self.status_mb("VmRSS:") + self.queries_mb()
     }
@@ -118,18 +118,18 @@ impl Target {
         status_mb(self.pid, line).expect("the server lives")
     }
 
-    /// Without the pages of the program's file, which are there once for all.
+    /// Returns the memory of the query processes without file-backed pages, which exist only once.
     fn queries_mb(&self) -> u64 {
         query_processes(self.pid).into_iter().filter_map(|pid| status_mb(pid, "RssAnon:")).sum()
     }
 
-    /// From now on the peak is that of what follows.
+    /// Resets the peak memory of the server.
     fn forget_peak(&self) {
         std::fs::write(format!("/proc/{}/clear_refs", self.pid), "5").expect("the process is ours");
     }
 }
 
-/// The processes that a server has started for queries.
+/// Returns the processes that a server has started for queries.
 pub fn query_processes(server: u32) -> Vec<u32> {
     let all = std::fs::read_dir("/proc").expect("there is a /proc").flatten();
     let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
@@ -142,14 +142,15 @@ fn is_query_process(pid: u32, server: u32) -> bool {
     read("cmdline").contains("answer-queries") && read("status").contains(&parent)
 }
 
-/// What a line of a process's status says. `None`: the process is gone.
+/// Returns the value of a line in the status of a process, in MB, or `None` if the process has ended.
 pub fn status_mb(pid: u32, line: &str) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|one| one.strip_prefix(line))?;
     line.split_whitespace().next()?.parse::<u64>().ok().map(|kb| kb / 1024)
 }
 
-/// Everything that is answered to a request that asks for `connection: close`. What cannot be written any more was refused.
+/// Returns the complete response to a request with `connection: close`. Write errors are ignored, because the server
+/// may reject a request before it has read it.
 pub async fn ask(address: SocketAddr, request: &[u8]) -> String {
     let asked = async {
         let stream = TcpStream::connect(address).await.expect("it listens");
@@ -170,7 +171,7 @@ pub fn status_of(answer: &str) -> Option<u16> {
     answer.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()
 }
 
-/// For the value of a form or of a query.
+/// Percent-encodes a value of a form or a query.
 pub fn encoded(text: &str) -> String {
     text.bytes().fold(String::with_capacity(text.len()), |mut encoded, byte| {
         if byte.is_ascii_alphanumeric() {

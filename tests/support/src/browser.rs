@@ -1,5 +1,6 @@
-//! Pages as people meet them, in Chromium driven by Playwright. Playwright and axe-core are installed once, below the target
-//! folder; what is missing fails the test with the command that installs it. Pictures stay in `target/tmp/screens`.
+//! Tests of pages in Chromium driven by Playwright. Playwright and axe-core are installed once, below the target
+//! folder; if a program is missing, the test fails with the command that installs it. Screenshots are kept in
+//! `target/tmp/screens`.
 
 use crate::shared::target;
 use std::fs::File;
@@ -16,8 +17,8 @@ const SCRIPTS: [(&str, &str); 5] = [
     ("flows.mjs", include_str!("../../browser/flows.mjs")),
 ];
 
-/// Runs a script of `tests/browser` against a server, as its admin. What it has to say against the pages fails the test.
-/// Its pictures are in a folder of their own, called `screens`.
+/// Runs a script of `tests/browser` against a server, logged in as admin. The test fails with the problems that the
+/// script reports. Its screenshots are in the folder `screens`.
 pub fn drive(
     script: &str,
     arguments: &[&str],
@@ -36,7 +37,8 @@ pub fn drive(
     assert!(ended.status.success(), "{out}\n{err}pictures: {}", screens.display());
 }
 
-/// Where the scripts lie beside what they import. Test processes that need them at the same time wait for the first.
+/// Returns the folder with the scripts and their dependencies. If several test processes need it, the first one
+/// installs it and the others wait.
 fn scripts() -> &'static Path {
     static INSTALLED: OnceLock<PathBuf> = OnceLock::new();
     INSTALLED.get_or_init(|| {

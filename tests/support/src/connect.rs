@@ -1,5 +1,5 @@
-//! Kafka Connect for tests, with the connectors of Debezium: a worker of one's own, to be killed. Its jars come by Maven, once below
-//! the target folder.
+//! Kafka Connect for tests, with the Debezium connectors: a worker for one test, which can be killed. Its jars are
+//! fetched by Maven, once below the target folder.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
@@ -18,7 +18,7 @@ const WORKER: [&str; 3] = [
     "org.apache.kafka:connect-json:4.3.1",
     "org.apache.logging.log4j:log4j-slf4j-impl:2.25.4",
 ];
-/// The newest of each that Maven has with all it needs.
+/// The newest version of each that Maven has with all dependencies.
 const POSTGRES: [&str; 1] = ["io.debezium:debezium-connector-postgres:3.7.0.Final"];
 const MARIADB: [&str; 1] = ["io.debezium:debezium-connector-mariadb:3.5.0.Final"];
 
@@ -26,10 +26,10 @@ const STARTED: &str = "Kafka Connect started";
 const PATIENCE: Duration = Duration::from_mins(1);
 const LOOK: Duration = Duration::from_millis(50);
 
-/// A worker, with the connectors that it was given. What they have read is in topics of its broker.
+/// A worker with its connectors. Their offsets are stored in topics of its broker.
 #[derive(Debug)]
 pub struct Connect {
-    /// `None` while it is down.
+    /// `None` while the worker is down.
     guard: Option<Guarded>,
     port: u16,
     folder: TempDir,
@@ -44,14 +44,15 @@ impl Connect {
         worker
     }
 
-    /// As a power cut does. What its connectors sent since they last noted their positions, they will send again.
+    /// Kills the worker, like a power failure. Its connectors will resend everything since their last committed
+    /// offsets.
     pub fn kill(&mut self) {
         if let Some(guard) = self.guard.take() {
             guard.kill();
         }
     }
 
-    /// At the same port, with the connectors it had.
+    /// Restarts the worker on the same port, with its connectors.
     pub async fn start_again(&mut self) {
         let mut worker = Command::new("java");
         worker.args(JAVA).arg("-Xmx256m");
@@ -64,35 +65,35 @@ impl Connect {
         self.guard = Some(guard);
     }
 
-    /// Gives the worker a connector with this configuration, a JSON object.
+    /// Creates or changes a connector; `config` is a JSON object.
     pub async fn put(&self, connector: &str, config: &str) {
         let begun = Instant::now();
         loop {
             let answer = self.ask("PUT", &format!("/connectors/{connector}/config"), config).await;
             match status_of(&answer) {
                 Some(201) => return,
-                // It assigns tasks at the moment, and no event tells when it has.
+                // A rebalance is in progress, and no event reports its end.
                 Some(409) if begun.elapsed() < PATIENCE => tokio::time::sleep(LOOK).await,
                 _ => panic!("{answer}\n{}", self.said()),
             }
         }
     }
 
-    /// Ends the tasks of a connector and starts them again, as people do; `&onlyFailed=true` leaves those that run.
+    /// Restarts the tasks of a connector with the REST API; `&onlyFailed=true` skips running tasks.
     pub async fn restart(&self, connector: &str, which: &str) {
         let path = format!("/connectors/{connector}/restart?includeTasks=true{which}");
         let answer = self.ask("POST", &path, "").await;
-        // 409: it is about to start them anyway.
+        // 409: a rebalance will start the tasks anyway.
         assert!(matches!(status_of(&answer), Some(202 | 204 | 409)), "{answer}\n{}", self.said());
     }
 
-    /// Lets a connector `stop`, its positions noted, or `resume`.
+    /// Stops a connector after it has committed its offsets (`stop`), or resumes it (`resume`).
     pub async fn steer(&self, connector: &str, word: &str) {
         let answer = self.ask("PUT", &format!("/connectors/{connector}/{word}"), "").await;
         assert!(matches!(status_of(&answer), Some(202 | 204)), "{answer}\n{}", self.said());
     }
 
-    /// What it says of a connector, and what it has written.
+    /// Returns the status of a connector and the output of the worker.
     pub async fn status(&self, connector: &str) -> String {
         let told = self.ask("GET", &format!("/connectors/{connector}/status"), "").await;
         format!("{told}\n{}", self.said())
@@ -113,7 +114,7 @@ impl Connect {
 fn prepare(broker: &str) -> Connect {
     let folder = tempfile::Builder::new().prefix("orch-connect-").tempdir().expect("a temporary folder can be made");
     let connectors = [("debezium-postgres", POSTGRES), ("debezium-mariadb", MARIADB)];
-    // A folder with a folder of jars is what the worker looks for.
+    // The plugin path contains one folder per connector.
     let connectors = connectors.map(|(name, artifacts)| {
         let jars = jars(name, &pom(&artifacts));
         jars.parent().expect("it is in a folder").display().to_string()
@@ -150,7 +151,7 @@ heartbeat.interval.ms=500
     Connect { guard: None, port, folder }
 }
 
-/// Of artifacts as `group:name:version`.
+/// Returns a POM for artifacts in the form `group:name:version`.
 fn pom(artifacts: &[&str]) -> String {
     let dependency = |artifact: &&str| {
         let parts: Vec<&str> = artifact.split(':').collect();

@@ -1,4 +1,5 @@
-//! Programs that end when this process is gone, however it went: a shell between us and a program waits for the end of its input.
+//! Child processes that end with this process, even after a crash: a shell between this process and the program waits
+//! until its stdin is closed.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -9,8 +10,8 @@ const START_TIMEOUT: Duration = Duration::from_mins(3);
 const LOOK: Duration = Duration::from_millis(20);
 const OUTPUT: &str = "output";
 
-/// `$1` is the folder, the rest the program. It ends when the other end of our input is closed or says something; when it was
-/// closed, the folder goes too.
+/// `$1` is the folder, the rest is the program. The program is killed when stdin is closed or receives a line; the
+/// folder is removed unless the line is `keep`.
 const GUARD: &str = r#"
 trap '' HUP INT TERM
 folder=$1
@@ -23,7 +24,7 @@ wait "$program"
 [ "$word" = keep ] || rm -rf "$folder"
 "#;
 
-/// A program that runs, and its folder. Both go when this is dropped.
+/// A running program and its folder. Dropping it ends the program and removes the folder.
 #[derive(Debug)]
 pub struct Guarded {
     shell: Child,
@@ -31,7 +32,7 @@ pub struct Guarded {
 }
 
 impl Guarded {
-    /// Starts it. Its output goes to a file of the folder.
+    /// Starts the program. Its output goes to a file in the folder.
     pub fn start(folder: &Path, program: &Command) -> Guarded {
         std::fs::write(folder.join(OUTPUT), "").expect("the folder can be written");
         let mut shell = Command::new("sh");
@@ -52,12 +53,12 @@ impl Guarded {
         Guarded { shell, folder: folder.to_owned() }
     }
 
-    /// Its output so far.
+    /// Returns the output so far.
     pub fn said(&self) -> String {
         std::fs::read_to_string(self.folder.join(OUTPUT)).unwrap_or_default()
     }
 
-    /// Waits until it has written these words. It is a process of its own and sends no events, so its output is looked at.
+    /// Waits until the output contains these words. It polls, because another process sends no events.
     pub async fn until_said(&self, words: &str) {
         let begun = Instant::now();
         while !self.said().contains(words) {
@@ -66,7 +67,7 @@ impl Guarded {
         }
     }
 
-    /// As a power cut does. The folder stays.
+    /// Kills the program, like a power failure. The folder is kept.
     pub fn kill(mut self) {
         self.shell.stdin.take().expect("it is a pipe").write_all(b"keep\n").expect("the guard reads");
     }
@@ -74,7 +75,7 @@ impl Guarded {
 
 impl Drop for Guarded {
     fn drop(&mut self) {
-        drop(self.shell.stdin.take()); // tells the guard
+        drop(self.shell.stdin.take()); // ends the guard
         self.shell.wait().expect("the guard ends");
     }
 }

@@ -1,14 +1,14 @@
-//! What guides show, for the tests that hold it against what is.
+//! Reads guides, for tests that compare them with the code.
 
 use std::path::Path;
 
-/// The text of `docs/guides/NAME.md`.
+/// Returns the content of `docs/guides/NAME.md`.
 pub fn guide(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/guides").join(name).with_extension("md");
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("`{}`: {error}", path.display()))
 }
 
-/// What stands between fences of a language, with the line where each begins.
+/// Returns the fenced code blocks of a language, with the line where each one starts.
 pub fn examples(text: &str, language: &str) -> Vec<(usize, String)> {
     let fence = format!("```{language}");
     let (mut found, mut open): (Vec<(usize, String)>, _) = (Vec::new(), false);
@@ -30,7 +30,7 @@ pub fn examples(text: &str, language: &str) -> Vec<(usize, String)> {
     found
 }
 
-/// A text without what a formatter may change.
+/// Removes the white space, which a formatter may change.
 pub fn words(text: &str) -> String {
     text.split_whitespace().collect()
 }

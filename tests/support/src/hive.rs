@@ -1,4 +1,4 @@
-//! A Hive Metastore for tests, with a database of its own. Its jars come by Maven, once below the target folder.
+//! A Hive Metastore for tests, with its own database. Its jars are fetched by Maven, once below the target folder.
 
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -16,14 +16,15 @@ const ARCHIVE: &str = "hive-standalone-metastore-3.1.3-bin.tar.gz";
 const HOME: &str = "apache-hive-metastore-3.1.3-bin";
 const EMPTY: &str = "empty-database";
 
-/// Two have no classes without the rest of Hive. A column of Iceberg that is dropped leaves its place to the next one.
+/// Two settings select classes that do not need the rest of Hive. The first one allows Iceberg to drop a column, after
+/// which the next column has its position.
 const SETTINGS: [(&str, &str); 3] = [
     ("metastore.disallow.incompatible.col.type.changes", "false"),
     ("metastore.expression.proxy", "org.apache.hadoop.hive.metastore.DefaultPartitionExpressionProxy"),
     ("metastore.task.threads.always", "org.apache.hadoop.hive.metastore.events.EventCleanerTask"),
 ];
 
-/// A metastore of one test.
+/// A metastore for one test.
 #[derive(Debug)]
 pub struct HiveMetastore {
     _guard: Guarded,
@@ -32,7 +33,7 @@ pub struct HiveMetastore {
 }
 
 impl HiveMetastore {
-    /// One that answers.
+    /// Starts a metastore and waits until it responds.
     pub async fn start() -> HiveMetastore {
         let jars = tokio::task::spawn_blocking(installed).await.expect("installing a metastore does not panic");
         let [port] = free_ports();
@@ -56,12 +57,12 @@ impl HiveMetastore {
         HiveMetastore { _guard: guard, port, folder }
     }
 
-    /// By its own protocol.
+    /// Returns the Thrift address.
     pub fn uri(&self) -> String {
         format!("thrift://127.0.0.1:{}", self.port)
     }
 
-    /// Where its tables are.
+    /// Returns the folder of its tables.
     pub fn warehouse(&self) -> PathBuf {
         self.folder.path().join("warehouse")
     }
@@ -74,7 +75,7 @@ fn installed() -> PathBuf {
     })
 }
 
-/// With its tables, which takes longer than to copy them.
+/// Creates the database with its tables. This takes longer than copying it.
 fn make_database(folder: &Path) {
     let mut java = Command::new("java");
     java.env("METASTORE_HOME", folder.join(HOME)).current_dir(folder);

@@ -1,4 +1,4 @@
-//! What Iceberg itself has for catalogs that answer by REST: its tests of them, and its reference server.
+//! Iceberg's own tools for REST catalogs: its compatibility tests, and its reference server.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -14,12 +14,12 @@ const KIT: &str = include_str!("iceberg/pom.xml");
 const BRIDGE: &str = include_str!("iceberg/bridge.xml");
 const STARTED: &str = "Started oejs.Server";
 
-/// The folder of the jars with both.
+/// Returns the folder with the jars of both.
 pub fn iceberg_kit() -> PathBuf {
     jars("iceberg-kit", KIT)
 }
 
-/// The reference server, with its tables in a folder unless they are said to be elsewhere.
+/// The reference server. It keeps its tables in a folder unless the properties name another catalog.
 #[derive(Debug)]
 pub struct IcebergCatalog {
     _guard: Guarded,
@@ -28,13 +28,13 @@ pub struct IcebergCatalog {
 }
 
 impl IcebergCatalog {
-    /// One that answers.
+    /// Starts a server and waits until it responds.
     pub async fn start() -> IcebergCatalog {
-        // Each session would have a database in memory of its own.
+        // Otherwise each session would get a separate in-memory database.
         Self::launch(iceberg_kit, &[("clients", "1")], &[]).await
     }
 
-    /// One that keeps its tables in the catalog that these properties lead to, such as that of Hive: a bridge to it.
+    /// Starts a server that stores its tables in the catalog with these properties, such as Hive: a bridge to it.
     pub async fn bridge(properties: &[(&str, &str)], environment: &[(&str, &str)]) -> IcebergCatalog {
         Self::launch(|| jars("iceberg-bridge", BRIDGE), properties, environment).await
     }
@@ -61,12 +61,12 @@ impl IcebergCatalog {
         IcebergCatalog { _guard: guard, port, folder }
     }
 
-    /// Host and port.
+    /// Returns host and port.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// Where its tables are.
+    /// Returns the folder of its tables.
     pub fn warehouse(&self) -> PathBuf {
         self.folder.path().join("warehouse")
     }

@@ -1,8 +1,8 @@
-//! Apache Kafka for tests: one broker for all tests of a binary, each with topics of its own; or a broker of one's own, to be
-//! killed. Data lives in a temporary folder.
+//! Apache Kafka for tests: one broker for all tests of a binary, where each test has its own topics; or a private
+//! broker that can be killed. Data is in a temporary folder.
 //!
-//! The jars come from Maven once and are kept below the target folder, with an archive of loaded classes that makes a
-//! start take two seconds.
+//! The jars are fetched by Maven once and kept below the target folder, with an archive of loaded classes (CDS) that
+//! reduces a start to two seconds.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,8 @@ const STARTED: &str = "Kafka Server started";
 const LOGIN: &str = "streams";
 const PASSWORD: &str = "pa@ss:w/rd";
 
-/// Little memory, the quick compiler and one thread for garbage: a broker for a few thousand records.
+/// Options for a small heap, fast startup and a single garbage collector thread: the broker holds a few thousand
+/// records.
 pub(crate) const JAVA: [&str; 7] = [
     "-Xms128m",
     "-Xmx128m",
@@ -38,12 +39,11 @@ pub(crate) const JAVA: [&str; 7] = [
     "-Djava.awt.headless=true",
 ];
 
-/// A broker.
 #[derive(Debug)]
 pub struct Kafka {
     id: usize,
     installed: Installed,
-    /// `None` while it is down.
+    /// `None` while the broker is down.
     guard: Option<Guarded>,
     ports: Ports,
     folder: TempDir,
@@ -56,22 +56,22 @@ struct Ports {
     controller: u16,
 }
 
-/// The broker that all tests of this binary share.
+/// Returns the broker that all tests of this binary share.
 pub async fn kafka() -> &'static Kafka {
     static BROKER: OnceCell<Kafka> = OnceCell::const_new();
     BROKER.get_or_init(Kafka::start).await
 }
 
 impl Kafka {
-    /// Login and password that the encrypted side asks for.
+    /// Login and password of the encrypted listener.
     pub const ACCOUNT: (&str, &str) = (LOGIN, PASSWORD);
 
-    /// A broker of one's own, which is a cluster of its own.
+    /// Starts a private broker, which is a cluster of one.
     pub async fn start() -> Kafka {
         Kafka::cluster(1).await.pop().expect("one was asked for")
     }
 
-    /// So many brokers, each with a copy of everything.
+    /// Starts `size` brokers with full replication.
     pub async fn cluster(size: usize) -> Vec<Kafka> {
         let prepared = tokio::task::spawn_blocking(move || prepare(size)).await;
         let mut brokers = prepared.expect("preparing brokers does not panic");
@@ -82,7 +82,7 @@ impl Kafka {
         brokers
     }
 
-    /// A broker with settings of one's own, which are told its folder and three ports: `address` is at the first.
+    /// Starts a broker with custom settings. They get its folder and three ports; `address` uses the first one.
     pub async fn configured(settings: impl FnOnce(&Path, [u16; 3]) -> String + Send + 'static) -> Kafka {
         let prepared = tokio::task::spawn_blocking(move || {
             let (installed, folder, ports) = (install(), temporary(), Ports::free());
@@ -98,41 +98,41 @@ impl Kafka {
         broker
     }
 
-    /// One of Kafka's own programs, by its class.
+    /// Returns a command for one of Kafka's own programs, by its class.
     pub fn program(&self, class: &str) -> Command {
         let mut program = java(&self.installed);
         program.arg(class);
         program
     }
 
-    /// As Kafka numbers it within its cluster.
+    /// Returns the id of the broker in its cluster.
     pub fn id(&self) -> usize {
         self.id
     }
 
-    /// Host and port, without encryption and login.
+    /// Returns host and port of the listener without encryption and login.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.ports.plain)
     }
 
-    /// Host and port of its encrypted side, which asks for a login by SASL PLAIN.
+    /// Returns host and port of the encrypted listener, which requires a SASL PLAIN login.
     pub fn encrypted_address(&self) -> String {
         format!("127.0.0.1:{}", self.ports.encrypted)
     }
 
-    /// The certificate of the encrypted side, which is its own root.
+    /// Returns the self-signed certificate of the encrypted listener.
     pub fn certificate(&self) -> PathBuf {
         self.folder.path().join("cert.pem")
     }
 
-    /// As a power cut does. Its data stay.
+    /// Kills the broker, like a power failure. Its data is kept.
     pub fn kill(&mut self) {
         if let Some(guard) = self.guard.take() {
             guard.kill();
         }
     }
 
-    /// At the same ports, with the data it had.
+    /// Restarts the broker on the same ports, with its data.
     pub async fn start_again(&mut self) {
         self.launch();
         self.wait_until_started().await;
@@ -152,7 +152,7 @@ impl Kafka {
     }
 }
 
-/// The jars, the archive of classes, and the storage of a broker that never ran.
+/// The jars, the class archive, and the formatted storage of a broker that has never run.
 #[derive(Debug, Clone)]
 struct Installed {
     folder: PathBuf,
@@ -164,7 +164,7 @@ impl Installed {
     }
 }
 
-/// Test processes that need it at the same time wait for the first.
+/// Installs Kafka. If several test processes need it, the first one installs it and the others wait.
 fn install() -> Installed {
     let folder = target().join("test-kafka").join(&hex(format!("{POM}{LOG4J}{JAVA:?}").as_bytes())[..8]);
     std::fs::create_dir_all(&folder).unwrap_or_else(|error| panic!("cannot make `{}`: {error}", folder.display()));
@@ -181,7 +181,7 @@ fn install() -> Installed {
     installed
 }
 
-/// One start and stop, in which Java writes down the classes that it loaded.
+/// Starts and stops a broker once to create Java's archive of loaded classes.
 fn archive_classes(installed: &Installed) {
     let folder = temporary();
     let ports = Ports::free();
@@ -215,7 +215,7 @@ fn format_storage(installed: &Installed, properties: &Path) {
     run_java(java(installed).args(words).arg(properties));
 }
 
-/// What is the same for each program of Kafka. The archive asks for the same class path.
+/// Returns the common part of all Kafka commands. The class archive requires an identical class path.
 fn java(installed: &Installed) -> Command {
     let mut command = Command::new("java");
     command.args(JAVA);

@@ -1,28 +1,30 @@
-//! Servers and databases for tests, on the Postgres that is installed here.
+//! Servers and databases for tests, on the installed Postgres.
 //!
-//! - [`TestDb::new`]: a database of one's own, cloned from a migrated template in some 20 ms. For nearly every test.
-//! - [`PrivateServer`]: a server of one's own, to be killed and started again.
-//! - [`TestDb::of_the_previous_release`]: a database that a test brings up, with runs in flight.
-//! - [`Receiver`]: a web server or a mail server that alerts are sent to, and that can be down.
+//! - [`TestDb::new`]: a database for one test, cloned from a migrated template in about 20 ms. Nearly every test uses
+//! it.
+//! - [`PrivateServer`]: a Postgres server for one test, which can be killed and restarted.
+//! - [`TestDb::of_the_previous_release`]: a database of the previous release with runs in flight.
+//! - [`Receiver`]: a web server or a mail server that receives alerts, and that can be down.
 //! - [`attack`]: requests that must not harm a server.
-//! - [`browser`]: pages in a real one.
-//! - [`Connect`]: Kafka Connect with the connectors of Debezium.
+//! - [`browser`]: pages in a real browser.
+//! - [`Connect`]: Kafka Connect with the Debezium connectors.
 //! - [`Guarded`]: a program that ends with this process.
-//! - [`guide`]: what guides show.
-//! - [`IcebergCatalog`], [`Nessie`], [`HiveMetastore`], [`Moto`]: catalogs of tables that others wrote.
-//! - [`Kafka`]: a broker of Apache Kafka, shared by the tests of a binary or one's own.
-//! - [`jars`]: programs of Java that others wrote.
-//! - [`Sail`]: a server of Spark Connect.
-//! - [`Spark`]: a master and a worker of Apache Spark.
-//! - [`Trino`]: a server of it, with one catalog of Iceberg.
-//! - [`proxy`]: a bad network before Postgres.
-//! - [`read_metrics`]: Prometheus' own parser, for what processes tell it.
-//! - [`rng`]: chance that a seed gives again.
-//! - [`until`]: what processes do comes, or the test fails.
-//! - [`data_python`], [`venv`]: a Python with packages, for clients that others wrote and for answers computed a second time.
+//! - [`guide`]: examples in guides.
+//! - [`IcebergCatalog`], [`Nessie`], [`HiveMetastore`], [`Moto`]: table catalogs of other projects.
+//! - [`Kafka`]: an Apache Kafka broker, shared by the tests of a binary or private.
+//! - [`jars`]: Java programs of other projects.
+//! - [`Sail`]: a Spark Connect server.
+//! - [`Spark`]: an Apache Spark master and worker.
+//! - [`Trino`]: a Trino server with one Iceberg catalog.
+//! - [`proxy`]: simulates a bad network in front of Postgres.
+//! - [`read_metrics`]: reads metrics with Prometheus' own parser.
+//! - [`rng`]: random numbers from a seed.
+//! - [`until`]: polls until a condition holds, or fails the test.
+//! - [`data_python`], [`venv`]: Python environments, for clients of other projects and to verify results independently.
 //!
-//! All test processes of one target folder share one server: the first that needs it starts it, and a watcher stops
-//! it a few seconds after the last one ended, however it ended. What cannot be set up fails the test with the remedy.
+//! All test processes of one target folder share one server: the first process that needs it starts it, and a watcher
+//! stops it a few seconds after the last process has ended, even if it was killed. If a setup fails, the test fails
+//! with the fix.
 
 pub mod attack;
 pub mod browser;

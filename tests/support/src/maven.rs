@@ -1,17 +1,17 @@
-//! Jars of servers that tests start, fetched by Maven once for each list of them.
+//! Jars of servers that tests start, fetched by Maven once for each POM.
 
 use crate::shared::{hex, target};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The folder with the jars that a POM names, and with what those need. Test processes that need them at the same time wait
-/// for the first.
+/// Returns the folder with the jars that a POM names, and their dependencies. If several test processes need it, the
+/// first one fetches them and the others wait.
 pub fn jars(what: &str, pom: &str) -> PathBuf {
     jars_with(what, pom, |_| {})
 }
 
-/// The same, and beside them what is made of them once, in the folder above.
+/// Like `jars`, but also runs `make` once in the parent folder, to derive other files from the jars.
 pub(crate) fn jars_with(what: &str, pom: &str, make: impl FnOnce(&Path)) -> PathBuf {
     let folder = target().join("test-jars").join(format!("{what}-{}", &hex(pom.as_bytes())[..8]));
     std::fs::create_dir_all(&folder).unwrap_or_else(|error| panic!("cannot make `{}`: {error}", folder.display()));
@@ -26,12 +26,12 @@ pub(crate) fn jars_with(what: &str, pom: &str, make: impl FnOnce(&Path)) -> Path
     folder.join("jars")
 }
 
-/// Puts what a POM names, and what that needs, into the folder `jars` of a folder. Without Maven the test fails with the
-/// command that installs it.
+/// Fetches the jars that a POM names, and their dependencies, into the subfolder `jars`. Without Maven the test fails
+/// with the command that installs it.
 pub(crate) fn fetch_jars(what: &str, pom: &str, folder: &Path) {
     let (path, jars) = (folder.join("pom.xml"), folder.join("jars"));
     std::fs::write(&path, pom).unwrap_or_else(|error| panic!("cannot write `{}`: {error}", path.display()));
-    // `-U`: Maven remembers for a day that something was missing.
+    // `-U`: Maven caches for a day that an artifact was missing.
     let install = format!(
         "mvn -q -B -U -f '{}' dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory='{}'",
         path.display(),
@@ -46,7 +46,7 @@ pub(crate) fn fetch_jars(what: &str, pom: &str, folder: &Path) {
     );
 }
 
-/// Takes these files, or all, out of an archive among the jars of a folder, which goes then.
+/// Extracts these files, or all, from an archive among the jars of a folder, then removes the archive.
 pub(crate) fn unpack(folder: &Path, archive: &str, files: &[&str]) {
     let archive = folder.join("jars").join(archive);
     let mut tar = Command::new("tar");
@@ -54,7 +54,7 @@ pub(crate) fn unpack(folder: &Path, archive: &str, files: &[&str]) {
     std::fs::remove_file(&archive).unwrap_or_else(|error| panic!("cannot remove `{}`: {error}", archive.display()));
 }
 
-/// Runs a program that must succeed.
+/// Runs a program and panics if it fails.
 pub(crate) fn run(what: &str, program: &mut Command) {
     let done = program.output().unwrap_or_else(|error| panic!("cannot run {what}: {error}"));
     let said = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));

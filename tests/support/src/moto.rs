@@ -1,5 +1,5 @@
-//! moto for tests: it answers in the place of AWS, here of S3 and of the Data Catalog of Glue, by their protocols. Its Glue takes an update
-//! without looking whether the table is still of the version that the update was made for.
+//! moto for tests: a fake of AWS, here of S3 and of the Glue Data Catalog. Unlike AWS, its Glue does not check the
+//! table version of an update.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -14,7 +14,7 @@ use crate::venv::venv;
 
 const PACKAGE: &str = "moto[glue,s3,server]==5.2.5";
 
-/// A server of one test.
+/// A server for one test.
 #[derive(Debug)]
 pub struct Moto {
     _guard: Guarded,
@@ -23,7 +23,7 @@ pub struct Moto {
 }
 
 impl Moto {
-    /// One that answers, with this bucket.
+    /// Starts a server with this bucket and waits until it responds.
     pub fn start(bucket: &str) -> Moto {
         let [port] = free_ports();
         let folder = tempfile::Builder::new().prefix("orch-moto-").tempdir().expect("a temporary folder can be made");

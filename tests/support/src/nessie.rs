@@ -1,4 +1,4 @@
-//! Nessie for tests: a catalog of Iceberg that another project wrote, over HTTP. It keeps what it knows in memory, and files in a bucket.
+//! Nessie for tests: an Iceberg REST catalog of another project. It keeps metadata in memory, and files in a bucket.
 
 use tempfile::TempDir;
 
@@ -11,17 +11,17 @@ const POM: &str = include_str!("nessie/pom.xml");
 const SERVER: &str = "nessie-quarkus-0.99.0-runner.jar";
 const STARTED: &str = "Listening on";
 
-/// Where its files are.
+/// Location of its files.
 #[derive(Debug, Clone, Copy)]
 pub struct NessieStorage<'a> {
     /// `s3://bucket/folder`
     pub warehouse: &'a str,
     pub endpoint: &'a str,
-    /// Login and password.
+    /// Access key and secret key.
     pub keys: (&'a str, &'a str),
 }
 
-/// A server of one test.
+/// A server for one test.
 #[derive(Debug)]
 pub struct Nessie {
     _guard: Guarded,
@@ -30,7 +30,7 @@ pub struct Nessie {
 }
 
 impl Nessie {
-    /// One that answers.
+    /// Starts a server and waits until it responds.
     pub async fn start(storage: NessieStorage<'_>) -> Nessie {
         let installed = tokio::task::spawn_blocking(|| (jars("nessie", POM), newer_java())).await;
         let (jars, mut java) = installed.expect("installing Nessie does not panic");
@@ -59,7 +59,7 @@ impl Nessie {
         Nessie { _guard: guard, port, _folder: folder }
     }
 
-    /// Below it is `/v1/config`.
+    /// Returns the base URL of the catalog, without `/v1/config`.
     pub fn uri(&self) -> String {
         format!("http://127.0.0.1:{}/iceberg", self.port)
     }

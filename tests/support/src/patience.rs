@@ -1,16 +1,16 @@
-//! Waiting for what processes of their own do.
+//! Waits for other processes.
 
 use std::time::{Duration, Instant};
 
-/// Nothing a test waits for takes so long.
+/// Timeout for everything that a test waits for.
 const PATIENCE: Duration = Duration::from_mins(3);
-/// Between two looks: each may be a process that starts.
+/// Delay between two polls. Each poll may start a process.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Looks until it is there; until then `look` says what it saw.
+/// Polls `look` until it returns a value; an error describes the state for the failure message.
 ///
 /// # Panics
-/// It does not come.
+/// Panics after the timeout.
 #[track_caller]
 #[expect(clippy::disallowed_methods, reason = "processes of their own send no events")]
 pub fn until<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {

@@ -1,5 +1,5 @@
-//! The database of the release before this one, with runs in flight, as its processes left it when they were killed
-//! (tests/upgrade/README.md).
+//! Test fixture: a dump of the previous release's database, taken after its processes were killed with runs in flight
+//! (see tests/upgrade/README.md).
 
 use crate::TestDb;
 use flate2::read::GzDecoder;
@@ -8,13 +8,13 @@ use sqlx::{AssertSqlSafe, PgConnection};
 use std::borrow::Cow;
 use std::io::Read as _;
 
-/// Where the DAG files of these runs are.
+/// Folder with the DAG files of these runs.
 pub const DAGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../upgrade/dags");
-/// The effects that their tasks had left.
+/// Effects of the tasks that had finished.
 pub const EFFECTS: &str = include_str!("../../upgrade/version-24.effects");
 static DUMP: &[u8] = include_bytes!("../../upgrade/version-24.sql.gz");
 
-/// Moments that something waits for or goes by.
+/// Timestamps that processes wait for or compare with the current time.
 const MOVED: [(&str, &str); 12] = [
     ("worker", "heartbeat_at"),
     ("worker", "expires_at"),
@@ -31,8 +31,8 @@ const MOVED: [(&str, &str); 12] = [
 ];
 
 impl TestDb {
-    /// That database, as if its processes had been killed an hour ago. Whatever year it is: a test must not depend on how old
-    /// the fixture is.
+    /// Restores the database and moves its timestamps, as if its processes had been killed an hour ago, so that tests
+    /// do not depend on the age of the fixture.
     pub async fn of_the_previous_release() -> TestDb {
         let nothing = Migrator { migrations: Cow::Borrowed(&[]), ..Migrator::DEFAULT };
         let database = TestDb::new(&nothing).await;
@@ -51,7 +51,7 @@ impl TestDb {
     }
 }
 
-/// What is sent is ours.
+/// Executes SQL of the fixture, which is trusted.
 async fn send(db: &mut PgConnection, text: String) {
     sqlx::raw_sql(AssertSqlSafe(text)).execute(db).await.expect("the fixture can be restored");
 }

@@ -1,4 +1,4 @@
-//! A server for one test alone: for killing it, and for settings that others must not share.
+//! A Postgres server for one test, which can be killed or have its own settings.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -11,12 +11,12 @@ use tempfile::TempDir;
 
 use crate::shared::fail;
 
-/// Whether commits wait for the disk.
+/// Durability of commits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
-    /// As in production. For faults that concern the machine, and for measurements.
+    /// Same as in production. For crashes of the machine, and for measurements.
     Full,
-    /// Faster. A killed process loses nothing either way.
+    /// Faster: commits do not wait for the disk. A killed process loses no data in both modes.
     None,
 }
 
@@ -39,28 +39,28 @@ pub async fn private_server(durability: Durability) -> PrivateServer {
 }
 
 impl PrivateServer {
-    /// The same with settings of one's own.
+    /// Starts a server with custom settings.
     pub async fn with(settings: Settings) -> Self {
         Self::in_folder("orch-", settings).await
     }
 
-    /// One that tells of the changes of its tables.
+    /// Starts a server with logical replication.
     pub async fn with_changes() -> Self {
         Self::with(changes()).await
     }
 
-    /// Such a one that is reached by TCP, for programs that know no sockets in folders.
+    /// Starts a server with logical replication over TCP, for programs that cannot use Unix sockets.
     pub async fn with_changes_over_tcp() -> Self {
         Self::in_folder(&long_name(), changes()).await
     }
 
-    /// One that is reached by TCP, with these settings of `postgresql.conf`.
+    /// Starts a server over TCP with these settings of `postgresql.conf`.
     pub async fn over_tcp_with(set: &[(&str, &str)]) -> Self {
         let settings = set.iter().fold(Settings::without_durability(), |all, (name, value)| all.set(name, value));
         Self::in_folder(&long_name(), settings).await
     }
 
-    /// One that is reached by TCP, as servers elsewhere are: the name of its folder is too long for a socket.
+    /// Starts a server over TCP, like a remote one: the name of its folder is too long for a socket.
     pub async fn over_tcp() -> Self {
         Self::in_folder(&long_name(), Settings::without_durability()).await
     }
@@ -75,7 +75,7 @@ impl PrivateServer {
         server
     }
 
-    /// The database `orch`, empty at first. The URL stays the same across restarts.
+    /// Returns the URL of the database `orch`, which is empty at first. The URL stays the same across restarts.
     pub fn url(&self) -> String {
         self.url_of("orch")
     }
@@ -84,12 +84,12 @@ impl PrivateServer {
         self.home.url(database)
     }
 
-    /// The pid of the postmaster; none while the server is down.
+    /// Returns the pid of the postmaster, or `None` while the server is down.
     pub fn pid(&self) -> Option<u32> {
         self.server.as_ref().map(Postmaster::pid)
     }
 
-    /// Starts the stopped or killed server and returns when it answers.
+    /// Starts the stopped or killed server and waits until it responds.
     pub async fn start(&mut self) {
         assert!(self.server.is_none(), "the server runs already");
         let home = Arc::clone(&self.home);
@@ -100,7 +100,7 @@ impl PrivateServer {
         self.server = Some(server);
     }
 
-    /// Stops the server in an orderly way, ending all connections.
+    /// Stops the server gracefully and closes all connections.
     pub async fn stop(&mut self) {
         let server = self.server.take().expect("the server runs");
         blocking(move || server.stop()).await.expect("the server can be waited for");
@@ -111,10 +111,10 @@ impl PrivateServer {
         self.start().await;
     }
 
-    /// Kills the server and every process of it at once, as a crash of the machine would. Nothing answers afterwards.
+    /// Kills all processes of the server, like a crash of the machine. No session responds afterwards.
     pub async fn kill_9(&mut self) {
         let mut server = self.server.take().expect("the server runs");
-        // Without its postmaster a busy process might still answer a statement or two.
+        // Without the postmaster, a busy backend might still respond to a statement or two.
         let processes = std::iter::once(server.pid()).chain(children_of(server.pid()));
         for pid in processes.collect::<Vec<_>>() {
             match kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL) {
@@ -130,7 +130,7 @@ fn changes() -> Settings {
     Settings::without_durability().set("wal_level", "logical")
 }
 
-/// Of a folder that no socket fits in.
+/// Returns a folder name that is too long for a socket path.
 fn long_name() -> String {
     format!("orch-{}-", "over-tcp".repeat(12))
 }

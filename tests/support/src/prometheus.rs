@@ -1,4 +1,4 @@
-//! Prometheus' own parser, for what processes tell it.
+//! Reads metrics with Prometheus' own parser.
 
 use crate::venv::venv;
 use std::collections::BTreeSet;
@@ -7,11 +7,11 @@ use std::process::Command;
 
 const PACKAGE: &str = "prometheus-client==0.26.0";
 
-/// The names that are told at an address. `secret`: what its door asks for, `ORCH_METRICS_TOKEN` of a process or `ORCH_PASSWORD` of
-/// the user `admin` of a web server, with its value.
+/// Returns the names of the metrics at a URL. `secret` is the variable with the credential and its value:
+/// `ORCH_METRICS_TOKEN` for a process, or `ORCH_PASSWORD` of the user `admin` for a web server.
 ///
 /// # Errors
-/// What the parser said.
+/// Returns the message of the parser if it rejects the metrics.
 pub fn read_metrics(url: &str, (kind, secret): (&str, &str)) -> Result<BTreeSet<String>, String> {
     let python = venv("prometheus", &[PACKAGE]).join("python");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/prometheus.py");

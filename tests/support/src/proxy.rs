@@ -1,8 +1,8 @@
-//! A bad network between our processes and Postgres: slow, silent, or cut at the moment that hurts most.
+//! A proxy that simulates a bad network between orch and Postgres: slow, silent, or cut at the worst time.
 //!
-//! It understands as much of the protocol as it needs to tell the end of a statement. `Cut::After` lets the server carry
-//! a write out, waits for its answer and throws that away: the client never learns whether it was done. `Cut::Before`
-//! throws the statement away: to the client the two look alike.
+//! It parses enough of the protocol to find the end of a statement. `Cut::After` lets the server execute a write, waits
+//! for its response and drops it, so the client does not know if the write was executed. `Cut::Before` drops the
+//! statement. The client cannot distinguish the two.
 
 mod message;
 mod statement;
@@ -27,9 +27,9 @@ use tokio::task::JoinSet;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Network {
     Good,
-    /// Every batch of statements takes so much longer.
+    /// Delays every batch of statements.
     Slow(Duration),
-    /// Nothing arrives and nothing says so. What was on its way arrives when the network is good again.
+    /// Delivers no data and reports no error. Delayed data is delivered when the network recovers.
     Silent,
 }
 
@@ -39,10 +39,10 @@ pub enum Cut {
     After,
 }
 
-/// How often each kind of write was cut.
+/// Number of cuts for each kind of write.
 pub type Cuts = BTreeMap<(Statement, Cut), usize>;
 
-/// Listens as long as it lives.
+/// Listens until it is dropped.
 #[derive(Debug)]
 pub struct Proxy {
     port: u16,
@@ -61,9 +61,9 @@ struct Shared {
 #[derive(Debug)]
 struct Cutting {
     rng: Rng,
-    /// About one in so many writes of each kind; 0: none.
+    /// About one in this many writes of each kind is cut; 0 disables cuts.
     one_in: usize,
-    /// How many more writes of a kind pass before one is cut.
+    /// Number of writes of a kind that pass before the next one is cut.
     left: BTreeMap<(Statement, Cut), usize>,
     done: Cuts,
 }
@@ -75,7 +75,7 @@ enum Upstream {
 }
 
 impl Proxy {
-    /// Stands before the server of this URL.
+    /// Starts a proxy in front of the server of this URL.
     pub async fn start(url: &str, rng: Rng) -> Proxy {
         let options = PgConnectOptions::from_str(url).expect("the URL of the server parses");
         let upstream = match options.get_socket() {
@@ -94,7 +94,7 @@ impl Proxy {
         Proxy { port, url: url.to_owned(), shared, _running: running }
     }
 
-    /// The same database through this proxy.
+    /// Returns the URL of the same database through this proxy.
     pub fn url(&self) -> String {
         let options = PgConnectOptions::from_str(&self.url).expect("it parsed before");
         if options.get_socket().is_none() {
@@ -108,7 +108,7 @@ impl Proxy {
         self.shared.network.send_replace(network);
     }
 
-    /// From now on about one in so many writes of each kind is cut, before or after; 0: none.
+    /// Cuts about one in `many` writes of each kind from now on, before or after the write; 0 disables cuts.
     pub fn cut_one_in(&self, many: usize) {
         self.shared.cutting.lock().expect("nothing panics while holding it").one_in = many;
     }
@@ -132,14 +132,14 @@ async fn listen(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-/// What both directions of a connection know: the batches that wait for an answer.
+/// Batches that wait for a response, shared by both directions of a connection.
 type Pending = Mutex<VecDeque<Option<Statement>>>;
 
 impl Shared {
     async fn connect(&self, client: TcpStream) {
-        client.set_nodelay(true).ok(); // it is only slower without
+        client.set_nodelay(true).ok(); // only reduces latency
         self.good_enough().await;
-        // A server that is down is a connection that closes at once.
+        // If the server is down, the connection of the client is closed immediately.
         match &self.upstream {
             Upstream::Socket(path) => {
                 let Ok(server) = UnixStream::connect(path).await else { return };
@@ -148,7 +148,7 @@ impl Shared {
             }
             Upstream::Port(host, port) => {
                 let Ok(server) = TcpStream::connect((host.as_str(), *port)).await else { return };
-                server.set_nodelay(true).ok(); // likewise
+                server.set_nodelay(true).ok(); // only reduces latency
                 let (read, write) = server.into_split();
                 self.carry(client, read, write).await;
             }
@@ -158,14 +158,15 @@ impl Shared {
     async fn carry(&self, client: TcpStream, from_server: impl AsyncRead + Unpin, to_server: impl AsyncWrite + Unpin) {
         let (from_client, to_client) = client.into_split();
         let pending = Pending::default();
-        // Whichever direction ends first, or is cut, ends both.
+        // If one direction ends or is cut, the other one ends too.
         tokio::select! {
             ended = self.requests(from_client, to_server, &pending) => drop(ended),
             ended = self.answers(from_server, to_client, &pending) => drop(ended),
         }
     }
 
-    /// From the client, a batch at a time.
+    /// Forwards messages from the client to the server, one complete batch at a time. Closes the connection instead of
+    /// sending a batch that the test wants cut.
     async fn requests(
         &self,
         from: impl AsyncRead + Unpin,
@@ -196,7 +197,7 @@ impl Shared {
         }
     }
 
-    /// From the server: answers to a batch are held back until they are whole.
+    /// Forwards messages from the server to the client. The response to a batch is held back until it is complete.
     async fn answers(
         &self,
         from: impl AsyncRead + Unpin,
@@ -235,7 +236,7 @@ impl Shared {
         if let Some(by) = slow {
             tokio::time::sleep(by).await;
         }
-        // The sender lives as long as we do.
+        // The sender lives as long as the proxy.
         network.wait_for(|n| *n != Network::Silent).await.ok();
     }
 
@@ -244,7 +245,8 @@ impl Shared {
         if cutting.one_in == 0 {
             return false;
         }
-        // The first one soon, so that the rare kinds are cut too; two places to be cut at for each write.
+        // The first cut is early, so that rare kinds are cut too. The interval is doubled because each write can be cut
+        // before or after it.
         let rng = &mut cutting.rng;
         let left = cutting.left.entry((statement, cut)).or_insert_with(|| rng.below(3));
         if *left > 0 {

@@ -1,4 +1,4 @@
-//! Whoever is told of alerts: a web server and a mail server of their own, that can be down, refuse, or fall silent.
+//! Receivers of alerts: an HTTP and an SMTP server that can be down, reject alerts, or not respond.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -13,30 +13,30 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
-/// What a receiver was told.
+/// A received alert.
 #[derive(Debug, Clone, Default)]
 pub struct Letter {
-    /// Names in lower case. Of a mail: its headers, with `from` and `to` of the envelope, and `auth`.
+    /// Headers with lowercase names. For a mail also `from` and `to` of the envelope, and `auth`.
     pub head: BTreeMap<String, String>,
     pub body: String,
 }
 
-/// What it does with whoever comes.
+/// Behavior towards clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Manner {
     Takes,
-    /// It says no: HTTP 503, SMTP 451.
+    /// Responds with HTTP 503 or SMTP 451.
     Refuses,
-    /// It takes what it is told and says nothing.
+    /// Reads the alert and sends no response.
     IsSilent,
 }
 
-/// What its connections share.
+/// State shared by the connections of a receiver.
 #[derive(Debug)]
 struct Shared {
     manner: Mutex<Manner>,
     letters: Mutex<Vec<Letter>>,
-    /// A mail server with it says nothing to whoever does not begin TLS.
+    /// A mail server with TLS rejects clients that do not start TLS.
     tls: Option<Tls>,
 }
 
@@ -72,7 +72,7 @@ impl Receiver {
         Receiver::new(Speaks::Smtp, None).await
     }
 
-    /// A mail server with STARTTLS for `localhost`, and its certificate as PEM.
+    /// Starts a mail server with STARTTLS for `localhost`. Also returns its certificate as PEM.
     pub async fn smtp_with_tls() -> (Receiver, String) {
         let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).expect("a certificate");
         let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
@@ -103,7 +103,7 @@ impl Receiver {
                 let Ok((stream, _)) = listener.accept().await else { return };
                 let shared = shared.clone();
                 talks.spawn(async move {
-                    // Whoever hangs up has said what it wanted.
+                    // Errors only mean that the client has closed the connection.
                     drop(if is_http { http(stream, &shared).await } else { smtp(stream, &shared).await });
                 });
                 while talks.try_join_next().is_some() {}
@@ -119,23 +119,23 @@ impl Receiver {
         *self.shared.manner.lock().unwrap_or_else(PoisonError::into_inner) = manner;
     }
 
-    /// Nobody listens there any more, and all talks break off.
+    /// Stops listening and closes all connections.
     pub async fn go_down(&mut self) {
         self.running.shutdown().await;
     }
 
-    /// Listens again where it did.
+    /// Listens on the same port again.
     pub async fn come_up(&mut self) {
         let listener = TcpListener::bind(self.address).await.expect("the port is still ours");
         self.listen(listener);
     }
 
-    /// All it was told, in order.
+    /// Returns all received alerts in order.
     pub fn letters(&self) -> Vec<Letter> {
         self.shared.letters.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Waits until it was told something like that.
+    /// Waits until the received alerts satisfy the condition.
     pub async fn until(&self, what: &str, holds: impl Fn(&[Letter]) -> bool) -> Vec<Letter> {
         for _ in 0..3_000 {
             let letters = self.letters();

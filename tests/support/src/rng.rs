@@ -1,8 +1,8 @@
-//! Where all chance of a scenario comes from: the same seed gives the same faults at the same moments.
+//! The only source of randomness of a scenario: the same seed produces the same faults at the same times.
 
 use std::time::Duration;
 
-/// Splitmix64: small, and good enough to choose victims.
+/// The generator `SplitMix64`: small, and sufficient to choose faults.
 #[derive(Debug, Clone)]
 pub struct Rng {
     state: u64,
@@ -13,7 +13,7 @@ impl Rng {
         Rng { state: seed }
     }
 
-    /// One of its own for a part of the scenario, so that a change elsewhere does not shift it.
+    /// Returns an independent generator for a part of the scenario, so that changes elsewhere do not shift its values.
     #[must_use]
     pub fn part(&self, name: &str) -> Rng {
         let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
@@ -28,12 +28,12 @@ impl Rng {
         z ^ (z >> 31)
     }
 
-    /// A number less than `end`.
+    /// Returns a number less than `end`.
     pub fn below(&mut self, end: usize) -> usize {
         (self.number() % end as u64) as usize
     }
 
-    /// Once in `many` times.
+    /// Returns true once in `many` calls on average.
     pub fn one_in(&mut self, many: usize) -> bool {
         self.below(many) == 0
     }

@@ -1,4 +1,4 @@
-//! Sail for tests: a server of Spark Connect without Java.
+//! Sail for tests: a Spark Connect server without Java.
 
 use std::net::TcpStream;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use crate::patience::until;
 use crate::ports::free_ports;
 use crate::venv::data_python;
 
-/// A server of one test.
+/// A server for one test.
 #[derive(Debug)]
 pub struct Sail {
     _guard: Guarded,
@@ -21,7 +21,7 @@ pub struct Sail {
 }
 
 impl Sail {
-    /// One that answers.
+    /// Starts a server and waits until it responds.
     pub fn start() -> Sail {
         let python = data_python();
         let [port] = free_ports();
@@ -33,7 +33,7 @@ impl Sail {
         Sail { _guard: guard, python, port, _folder: folder }
     }
 
-    /// A connection to it as JSON.
+    /// Returns a connection to the server as JSON.
     pub fn connection(&self) -> String {
         let (port, python) = (self.port, self.python.display());
         format!(

@@ -1,5 +1,5 @@
-//! The one server that all test processes of a target folder share. Who needs it registers its pid; the first starts
-//! the server under a file lock, and a watcher stops it when no registered process lives any more.
+//! The server that all test processes of a target folder share. Each process registers its pid; the first one starts
+//! the server under a file lock, and a watcher stops it when no registered process is alive.
 
 use std::fs::File;
 use std::os::unix::process::CommandExt as _;
@@ -12,12 +12,12 @@ use tokio::sync::OnceCell;
 
 use crate::database;
 
-/// Tests run on as many threads as there are cores, each with a few pools.
+/// Tests run on one thread per core, each with a few pools.
 const MAX_CONNECTIONS: u16 = 300;
 
-/// `$1` is the server's folder, `$2` its pid. Between two test binaries of one `cargo test` nobody is registered for
-/// a moment, hence three empty looks. A new user that registers after the last look finds the server gone and
-/// starts it again.
+/// `$1` is the server's folder, `$2` its pid. Between two test binaries of one `cargo test`, no process is registered
+/// for a short time, so the watcher checks three times. A process that registers after the last check finds the server
+/// stopped and starts it again.
 const WATCHER: &str = r#"
 trap '' HUP INT
 idle=0
@@ -32,13 +32,12 @@ done
 kill -INT "$2"
 "#;
 
-/// The shared server.
 #[derive(Debug)]
 pub struct Server {
     home: Home,
 }
 
-/// The shared server, started if it does not run yet.
+/// Returns the shared server, and starts it if it is not running.
 pub async fn postgres() -> &'static Server {
     static SERVER: OnceCell<Server> = OnceCell::const_new();
     SERVER
@@ -53,7 +52,7 @@ pub async fn postgres() -> &'static Server {
 }
 
 impl Server {
-    /// The URL of the maintenance database. Tests take a [`crate::TestDb`] and leave this one alone.
+    /// Returns the URL of the maintenance database. Tests should use a [`crate::TestDb`] instead.
     pub fn url(&self) -> String {
         self.url_of("postgres")
     }
@@ -62,7 +61,7 @@ impl Server {
         self.home.url(database)
     }
 
-    /// Registers a process as a user of the server in this folder and makes sure that the server runs.
+    /// Registers a process as a user of the server in this folder, and starts the server if it is not running.
     fn attach(folder: &Path, user: u32) -> Result<Self, ClusterError> {
         let users = folder.join("users");
         std::fs::create_dir_all(&users).and_then(|()| File::create(users.join(user.to_string()))).unwrap_or_else(
@@ -78,7 +77,7 @@ impl Server {
             return Ok(Self { home });
         }
         if home.was_interrupted() {
-            // Without fsync a machine that went down may have torn pages; a new cluster costs half a second.
+            // Without fsync, a crash of the machine may leave torn pages. Creating a new cluster takes half a second.
             std::fs::remove_dir_all(home.data()).unwrap_or_else(|error| {
                 panic!("cannot remove `{}`: {error}", home.data().display());
             });
@@ -90,7 +89,7 @@ impl Server {
     }
 }
 
-/// Any failure to set up is the failure of the test, with the remedy in its text.
+/// Fails the test with the error and its hint.
 pub(crate) fn fail(error: &ClusterError) -> ! {
     match error.hint() {
         Some(hint) => panic!("{error}\nhint: {hint}"),
@@ -99,25 +98,26 @@ pub(crate) fn fail(error: &ClusterError) -> ! {
 }
 
 fn settings() -> Settings {
-    // Nobody replicates from a test; less log is written.
+    // No test replicates from this server, so it can write less WAL.
     Settings::without_durability()
         .max_connections(MAX_CONNECTIONS)
         .set("wal_level", "minimal")
         .set("max_wal_senders", "0")
 }
 
-/// A folder in memory that `scripts/run_tests.py` makes and removes: most of the time of this server went into making and
-/// removing the files of databases on a disk.
+/// Variable with a folder in memory that `scripts/run_tests.py` creates and removes: most of the time of this server
+/// was spent on creating and removing database files on a disk.
 const MEMORY: &str = "ORCH_TEST_MEMORY";
 
-/// Other settings are another server.
+/// Returns the folder of the server. Other settings have another folder and server.
 #[expect(clippy::disallowed_methods, reason = "tests have no configuration")]
 fn folder() -> PathBuf {
     let place = std::env::var_os(MEMORY).map_or_else(target, PathBuf::from);
     place.join("test-postgres").join(&hex(format!("{:?}", settings()).as_bytes())[..8])
 }
 
-/// What tests share lies below the target folder, so that working copies do not meet and `cargo clean` removes it.
+/// Returns the target folder. Shared files of tests are below it, so that working copies do not share them and `cargo
+/// clean` removes them.
 pub(crate) fn target() -> PathBuf {
     let binary = std::env::current_exe().expect("the test has a binary");
     let target = binary.ancestors().find(|folder| folder.join("CACHEDIR.TAG").exists());
@@ -125,7 +125,7 @@ pub(crate) fn target() -> PathBuf {
 }
 
 fn watch(folder: &Path, pid: u32) {
-    // No pipe of ours is handed on: `cargo test | tee` must not wait for the watcher.
+    // The watcher must not inherit a pipe, or `cargo test | tee` would wait for it.
     let started = Command::new("/bin/sh")
         .args(["-c", WATCHER, "orch-test-watcher"])
         .arg(folder)
@@ -167,7 +167,7 @@ mod tests {
         }
         wait_for_end(&first);
 
-        // It comes back when somebody needs it again.
+        // The server is started again for the next user.
         let mut user = Command::new("sleep").arg("600").spawn().unwrap();
         let third = Server::attach(folder.path(), user.id()).unwrap();
         assert!(third.home.running().is_some_and(|again| again != pid));

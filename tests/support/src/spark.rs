@@ -1,6 +1,6 @@
 //! Apache Spark for tests: a standalone master and a worker, shared by the tests of a binary.
 //!
-//! Spark comes as the Python package, the jars it needs beside that by Maven, both once below the target folder.
+//! Spark is installed as a Python package and additional jars are fetched by Maven, both once below the target folder.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -13,15 +13,15 @@ use crate::maven::jars;
 use crate::ports::free_ports;
 use crate::venv::{package_of, venv};
 
-/// Of one that is newer there is no Iceberg yet.
+/// Iceberg does not support a newer version yet.
 const PACKAGE: &str = "pyspark==4.1.4";
 const POM: &str = include_str!("spark/pom.xml");
-/// Of the version of Spark: the tables of Iceberg, catalogs of them in Postgres, and files in buckets.
+/// For this version of Spark: Iceberg tables, Postgres catalogs, and files in buckets.
 const ICEBERG: &str = include_str!("spark/iceberg.xml");
 
 const REGISTERED: &str = "Successfully registered with master";
 
-/// Little memory, the quick compiler and one thread for garbage.
+/// Options for a small stack, fast startup and a single garbage collector thread.
 const JAVA: &str = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xss512k";
 
 /// A master and a worker.
@@ -36,18 +36,18 @@ pub struct Spark {
     _folder: TempDir,
 }
 
-/// The cluster that all tests of this binary share.
+/// Returns the cluster that all tests of this binary share.
 pub async fn spark() -> &'static Spark {
     static CLUSTER: OnceCell<Spark> = OnceCell::const_new();
     CLUSTER.get_or_init(Spark::start).await
 }
 
-/// The Python that has Spark.
+/// Returns the Python with Spark.
 pub fn spark_python() -> PathBuf {
     venv("spark", &[PACKAGE]).join("python")
 }
 
-/// The jars with which Spark reads and writes tables of Iceberg.
+/// Returns the jars that Spark needs to read and write Iceberg tables.
 pub fn iceberg_jars() -> Vec<String> {
     paths_of_jars("spark-iceberg", ICEBERG)
 }
@@ -65,7 +65,7 @@ impl Spark {
         format!("spark://127.0.0.1:{}", self.master)
     }
 
-    /// A connection to this cluster as JSON, for small jobs; `master` may be another one.
+    /// Returns a connection to this cluster as JSON, for small jobs; `master` may be another one.
     pub fn connection(&self, master: &str) -> String {
         let (home, python, jars) = (self.home.display(), self.python.display(), self.jars.join(","));
         format!(
@@ -77,18 +77,18 @@ impl Spark {
         )
     }
 
-    /// The processes of this cluster that work for an application, by their ids: executors.
+    /// Returns the pids of the executors of this cluster.
     pub fn executors(&self) -> Vec<u32> {
         processes(&[&format!("spark://Worker@127.0.0.1:{}", self.worker), "ExecutorBackend"])
     }
 
-    /// Drivers that were started with files below this word.
+    /// Returns the pids of drivers whose command line contains `of`.
     pub fn drivers(of: &str) -> Vec<u32> {
         processes(&["org.apache.spark.deploy.SparkSubmit", of])
     }
 }
 
-/// Those whose command lines have all of these words.
+/// Returns the processes whose command lines contain all of these words.
 fn processes(words: &[&str]) -> Vec<u32> {
     let listed = Command::new("ps").args(["-A", "-ww", "-o", "pid=,args="]).output();
     let listed = listed.unwrap_or_else(|error| panic!("cannot run `ps`: {error}\nhint: apt-get install procps"));

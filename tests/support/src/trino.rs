@@ -1,4 +1,5 @@
-//! Trino for tests: one process that is coordinator and worker. It comes by Maven, once below the target folder, and runs on a newer Java.
+//! Trino for tests: one process that is coordinator and worker. It is fetched by Maven, once below the target folder,
+//! and runs on a newer Java.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +16,7 @@ const HOME: &str = "trino-server-476";
 const PLUGIN: &str = "iceberg";
 const STARTED: &str = "SERVER STARTED";
 
-/// A server of one test.
+/// A server for one test.
 #[derive(Debug)]
 pub struct Trino {
     _guard: Guarded,
@@ -24,10 +25,10 @@ pub struct Trino {
 }
 
 impl Trino {
-    /// Of tables of Iceberg.
+    /// Name of the Iceberg catalog.
     pub const CATALOG: &str = "orch";
 
-    /// One that answers, with the catalog that these properties lead to.
+    /// Starts a server with a catalog of these properties, and waits until it responds.
     pub async fn start(catalog: &[(&str, &str)]) -> Trino {
         let installed = tokio::task::spawn_blocking(|| (home(), newer_java())).await;
         let (home, mut java) = installed.expect("installing Trino does not panic");
@@ -59,13 +60,13 @@ impl Trino {
         Trino { _guard: guard, port, _folder: folder }
     }
 
-    /// On loopback.
+    /// Returns the port on the loopback interface.
     pub fn port(&self) -> u16 {
         self.port
     }
 }
 
-/// The server without the plugins that are not for Iceberg, which are the most of it.
+/// Returns the folder of the server. Most of its plugins are not needed for Iceberg and are removed.
 fn home() -> PathBuf {
     let jars = jars_with("trino", POM, |folder| {
         unpack(folder, ARCHIVE, &[]);

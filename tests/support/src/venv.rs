@@ -1,5 +1,5 @@
-//! Python environments for tests, made once below the target folder. Other requirements are another environment, and
-//! test processes that need the same one wait for the first.
+//! Python environments for tests, created once below the target folder. Other requirements use another environment. If
+//! several test processes need the same one, the first one creates it and the others wait.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -7,8 +7,8 @@ use std::process::Command;
 
 use crate::shared::{hex, target};
 
-/// What tests in Python read and compute with. DuckDB is the newest whose extensions are packages,
-/// the client of Spark Connect the newest that Sail answers.
+/// Packages with which Python tests read and compute data. DuckDB is the newest version whose extensions are packages,
+/// and the Spark Connect client the newest that Sail supports.
 const DATA: [&str; 17] = [
     "duckdb==1.5.5",
     "duckdb-extension-avro==1.5.5",
@@ -29,13 +29,13 @@ const DATA: [&str; 17] = [
     "sqlalchemy==2.1.9",
 ];
 
-/// The Python of all tests that look at data: an environment of this size is worth making only once.
+/// Returns the Python of all tests that check data. They share one environment because of its size.
 pub fn data_python() -> PathBuf {
     venv("data", &DATA).join("python")
 }
 
-/// The folder with the programs of an environment that holds these requirements. Without Python or the package index
-/// the test fails with the command that makes it.
+/// Returns the folder with the programs of an environment with these requirements. Without Python or the package index,
+/// the test fails with the command that creates it.
 pub fn venv(name: &str, requirements: &[&str]) -> PathBuf {
     let wanted = requirements.join("\n");
     let folder = target().join("test-venv").join(format!("{name}-{}", &hex(wanted.as_bytes())[..8]));
@@ -56,7 +56,7 @@ pub fn venv(name: &str, requirements: &[&str]) -> PathBuf {
     programs
 }
 
-/// Where an environment has put a package.
+/// Returns the folder of an installed package.
 pub(crate) fn package_of(programs: &Path, package: &str) -> PathBuf {
     let lib = programs.with_file_name("lib");
     let found = std::fs::read_dir(&lib).into_iter().flatten().flatten();

@@ -1,4 +1,5 @@
-//! What other tests rely on: databases are migrated, isolated and gone afterwards; private servers come back from a kill.
+//! Tests of the test servers: databases are migrated, isolated and dropped afterwards; private servers recover from a
+//! kill.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 

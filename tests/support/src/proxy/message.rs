@@ -1,13 +1,13 @@
-//! Messages of the Postgres protocol, as far as their borders and a few kinds go.
+//! Parses the boundaries and a few kinds of messages of the Postgres protocol.
 
 use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt, BufReader};
 
-/// Larger than anything our processes send.
+/// Maximum length; larger than any message of orch.
 const LONGEST: usize = 1 << 28;
 
 pub(super) struct Message {
-    /// All of it, with kind and length.
+    /// The complete message, with kind and length.
     pub(super) bytes: Vec<u8>,
 }
 
@@ -20,7 +20,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         Reader { from: BufReader::new(from) }
     }
 
-    /// The first words of a client, which have no kind.
+    /// Reads the startup message of a client, which has no kind.
     pub(super) async fn startup(&mut self) -> io::Result<Vec<u8>> {
         let length = self.from.read_u32().await?;
         self.rest(length.to_be_bytes().to_vec(), length).await
@@ -53,12 +53,12 @@ impl Message {
         &self.bytes[5..]
     }
 
-    /// Query, sync, flush, password and good-bye: what came before goes out with them.
+    /// Returns true for query, sync, flush, password and terminate messages, after which the client flushes its batch.
     pub(super) fn ends_a_batch(&self) -> bool {
         matches!(self.kind(), b'Q' | b'S' | b'H' | b'p' | b'X')
     }
 
-    /// The server says that it is ready after these.
+    /// Returns true if the server sends `ReadyForQuery` after this message.
     pub(super) fn asks_for_an_answer(&self) -> bool {
         matches!(self.kind(), b'Q' | b'S')
     }
@@ -67,13 +67,13 @@ impl Message {
         self.kind() == b'Z'
     }
 
-    /// What was written until here is committed.
+    /// Returns true if no transaction is open, so all earlier writes are committed.
     pub(super) fn is_outside_transactions(&self) -> bool {
         self.body().first() == Some(&b'I')
     }
 }
 
-/// Whether one of these whole messages is an error.
+/// Returns true if one of these complete messages is an error.
 pub(super) fn has_error(mut messages: &[u8]) -> bool {
     while let [kind, a, b, c, d, ..] = *messages {
         if kind == b'E' {

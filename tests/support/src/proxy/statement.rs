@@ -1,24 +1,24 @@
-//! Which of our writes a batch carries out, by its text.
+//! Classifies the writes of a batch by the text of their SQL.
 
 use super::message::Message;
 use std::collections::HashMap;
 
-/// Writes whose fate a client may have to guess.
+/// Writes whose result a client may not learn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Statement {
-    /// A step that only takes.
+    /// A step that only claims tasks.
     Claim,
     /// A step that records outcomes.
     Outcome,
-    /// The end of a transaction: folds, reaping, registration, begins of runs.
+    /// The end of a transaction: folds, expired leases, registration, starts of runs.
     Commit,
     Heartbeat,
     Register,
-    /// The end of an old session, before a worker goes on.
+    /// Terminates the old session of a worker before the worker continues.
     Resume,
     CreateRun,
     Log,
-    /// Anything else that writes at once.
+    /// Any other write.
     Other,
 }
 
@@ -45,7 +45,7 @@ impl Statement {
     }
 }
 
-/// Names of prepared statements, and what the batch under way carries out.
+/// The prepared statements by name, and the write that the current batch executes.
 #[derive(Default)]
 pub(super) struct Names {
     prepared: HashMap<Vec<u8>, Option<Statement>>,
