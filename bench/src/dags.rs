@@ -1,4 +1,4 @@
-//! The measured DAGs, each named after its row. They move no data, so the measured cost is that of orch.
+//! The measured DAGs, each named after its row. They move no data, so only the cost of orch is measured.
 
 use orch::prelude::*;
 use orch::{Call, DagBuilder};

@@ -8,7 +8,7 @@ use sqlx::postgres::PgPoolOptions;
 use std::future::Future;
 use std::path::PathBuf;
 
-/// Runs the measurement on a runtime like that of a worker.
+/// Runs the measurement on a multi-threaded runtime, as a worker has.
 pub(crate) fn on_runtime<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
 }

@@ -73,7 +73,7 @@ pub(crate) fn full_run(bench: &mut Bench) -> Result<Vec<Figure>> {
     Ok(vec![Figure::median("retail_full_run_s", &took)])
 }
 
-/// Measures the DAG with a shop 20 times as large. The memory is that of the process in which its tasks run.
+/// Measures the DAG with a shop 20 times as large. The memory is measured in the process that runs its tasks.
 pub(crate) fn large_run(bench: &mut Bench) -> Result<Vec<Figure>> {
     let (times, scale) = (bench.times(3, 1), bench.times(LARGE as usize, 1));
     let shop = shop_of(bench, u32::try_from(scale)?)?;

@@ -1,5 +1,5 @@
-//! What Postgres alone achieves on this machine at this time: one durable commit, and claiming and completing batches
-//! in orch's tables without its logic. The other rows are compared with these two.
+//! The performance of Postgres alone on this machine at this time: one durable commit, and claiming and completing
+//! batches in orch's tables without its logic. The other rows are compared with these two.
 
 use std::str::FromStr as _;
 use std::time::Instant;

@@ -1,7 +1,7 @@
 //! The cost of an idle installation: 200 DAGs, half of them scheduled, all roles in one process.
 //!
 //! Statements are counted in the server's log, which holds all of them during the measurement. Transactions in
-//! `pg_stat_database` include those of autovacuum and hide the number of statements in each transaction.
+//! `pg_stat_database` include autovacuum and hide the number of statements in each transaction.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! How fast a long queue of runs drains: 50,000 runs of a DAG with one task, of which 16 may run at a time. The cost of
+//! Drain rate of a long queue of runs: 50,000 runs of a DAG with one task, of which 16 may run at a time. The cost of
 //! starting a run must not grow with the number of queued runs.
 
 use std::time::Duration;

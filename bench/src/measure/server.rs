@@ -74,7 +74,7 @@ impl DataDir {
             command.env_remove(name);
         }
         command.args(words).arg("--data-dir").arg(self.data());
-        // One client of the benchmark sends as many requests as many users.
+        // A benchmark client sends more requests than a user, so the limits per address are raised.
         command.env("ORCH_RATE_LIMIT", "0").env("ORCH_CONNECTIONS_PER_ADDRESS", "2000");
         command.env("ORCH_ADMIN_PASSWORD", PASSWORD).env(FOLDER_VARIABLE, self.dumps()).stdin(Stdio::null());
         Ok(command)

@@ -1,7 +1,7 @@
-//! How late runs start when 200 schedules fire at the same instant (`* * * * *`), all roles in one process, on a
-//! separate cluster without runs of other rows.
+//! Delay of runs when 200 schedules fire at the same instant (`* * * * *`), all roles in one process, on a separate
+//! cluster without runs of other rows.
 //!
-//! Lateness is the time from the instant at which a run was due until the transaction that creates it began, by the
+//! The delay is the time from the instant at which a run was due until the transaction that creates it began, by the
 //! database clock. The time when its task was claimed is reported in addition; by then the run is visible to all.
 
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! How fast the built-in log accepts records: 200,000 records of 100 bytes, 500 per transaction, in four partitions;
-//! and how the promised rate affects the gap of a chain that runs at the same time.
+//! Append rate of the built-in log: 200,000 records of 100 bytes, 500 per transaction, in four partitions; and the
+//! effect of the promised rate on the gap of a chain that runs at the same time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

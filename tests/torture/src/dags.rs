@@ -279,7 +279,7 @@ fn mapped(more: bool) -> Dag {
     })
 }
 
-/// Three tasks for each element, joined within it. One of them succeeds at its second attempt.
+/// Three tasks for each element, joined within it. `flaky_1` succeeds at its second attempt.
 fn mapped_group(more: bool) -> Dag {
     torture("mapped_group").build(|d| {
         let given = d.map_group("each", d.add(list()), |g, number| {

@@ -2,9 +2,9 @@
 //! must hold.
 //!
 //! The tests are the supervisors. They start the roles of this crate's binary, inject faults by a plan that depends
-//! only on a seed (`TORTURE_SEED` repeats one, `ORCH_TEST_LONG=n` uses n seeds and n times as many faults), repair
-//! everything, and compare the database with the outside ledger, which the task functions wrote, and with the pure
-//! model.
+//! only on a seed (`TORTURE_SEED` repeats one; `ORCH_TEST_LONG=n` uses n seeds and multiplies the number of faults by
+//! n), repair everything, and compare the database with the outside ledger, which the task functions wrote, and with
+//! the pure model.
 #![expect(clippy::missing_panics_doc, reason = "a harness fails by panicking")]
 
 pub mod check;

@@ -47,7 +47,7 @@ pub struct WorkerOptions {
     pub slots: Option<usize>,
     pub grace: Option<Duration>,
     pub ticking_since: Option<String>,
-    /// Database URL, if it differs from that of the world, for example of a proxy.
+    /// Database URL, for example of a proxy. `None`: the URL of the world.
     pub url: Option<String>,
 }
 

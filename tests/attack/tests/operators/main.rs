@@ -1,6 +1,6 @@
 //! Attacks by operators and unauthenticated clients over real HTTP. The server runs in the process of this test, which
-//! is the only one, so the memory of the process is that of the server. To add an attack, add a row to `table`. Attacks
-//! by lake queries are in `dags/tests/dags/queries.rs`.
+//! is the only one, so the process has the memory of the server. To add an attack, add a row to `table`. Attacks by
+//! lake queries are in `dags/tests/dags/queries.rs`.
 
 use orch_sdk::task::Connection;
 use orch_store::connection::{columns, open};

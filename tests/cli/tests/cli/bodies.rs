@@ -269,7 +269,7 @@ async fn a_body_finds_no_secret_of_orch_in_any_environment() {
         ("ORCH_CONN_PLANTED", "x://me:planted-connection@h".to_owned()),
         ("ORCH_VAR_PLANTED_TOKEN", "planted-variable".to_owned()),
     ];
-    // Reads its own environment, those of all parent processes, and that of the database server.
+    // Reads the environments of this process, of all parent processes, and of the database server.
     let look = format!(
         "env > {found}; p=$PPID; while [ \"$p\" -gt 1 ]; do cat /proc/$p/environ >> {found}; \
         p=$(sed -n 's/^PPid:[^0-9]*//p' /proc/$p/status); done; \

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::sync::Arc;
 
-/// One in this many recorded cases is run; with `ORCH_TEST_LONG` ten times more.
+/// Divisor: only a part of the recorded cases is run; with `ORCH_TEST_LONG` ten times more.
 const ONE_OF: usize = 40;
 /// Number of completion orders that are tried in the model.
 const ORDERS: u64 = 60;

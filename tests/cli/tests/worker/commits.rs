@@ -1,4 +1,4 @@
-//! The completion steps of a task are committed if and only if its success is, whatever fails in between.
+//! The completion steps of a task are committed if and only if its success is committed, also under failures.
 
 use crate::world::World;
 use orch::CompletionStep;

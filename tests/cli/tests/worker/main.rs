@@ -1,4 +1,4 @@
-//! Workers on a real database: runs end as the model predicts, whatever finishes, waits or fails in between.
+//! Workers on a real database: runs end as the model predicts, also with failures, waits and lost connections.
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
 mod alerts;

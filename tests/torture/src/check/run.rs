@@ -126,7 +126,8 @@ impl Check<'_> {
         wrong
     }
 
-    /// Checks that the output is that of the accepted lease, computed from the accepted outputs of its upstream tasks.
+    /// Checks that the output was returned by the accepted lease, computed from the accepted outputs of its upstream
+    /// tasks.
     fn output(&self, task: TaskIdx, index: i32, row: &InstanceRow) -> Option<String> {
         if row.state != TaskState::Success {
             return None;

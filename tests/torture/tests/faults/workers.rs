@@ -159,7 +159,7 @@ async fn a_worker_killed_in_the_middle_of_a_commit_publishes_nothing_twice() {
     }
 }
 
-/// Its successor has published when it resumes in the middle of its own transaction.
+/// Its successor has published when it resumes in the middle of a transaction.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_that_stood_still_in_the_middle_of_a_commit_publishes_nothing() {
     for seed in seeds() {

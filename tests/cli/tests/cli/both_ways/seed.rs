@@ -1,5 +1,5 @@
 //! Two identical worlds: one is prepared with a running worker and scheduler, both are killed, and its database is
-//! copied. Commands of the local world open the database; those of the remote world use a web server over the copy.
+//! copied. Commands of the local world open the database; commands of the remote world use a web server over the copy.
 
 use crate::binary::CommandOutput;
 use crate::remote::alerts::receiver;
