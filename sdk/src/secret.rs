@@ -7,6 +7,7 @@ mod views;
 pub use masker::Masker;
 
 use serde_json::Value;
+use std::ops::Range;
 
 /// Replacement for a secret.
 pub const MASK: &str = "***";
@@ -73,6 +74,80 @@ pub(crate) fn password_of(address: &str) -> Option<&str> {
     account.split_once(':').map(|(_, password)| password).filter(|password| !password.is_empty())
 }
 
+/// Returns the text with `***` in place of the password of each address. `None` if it contains no password.
+fn masked_addresses(text: &str) -> Option<String> {
+    let ranges = password_ranges(text);
+    if ranges.is_empty() {
+        return None;
+    }
+    let (mut masked, mut end) = (String::with_capacity(text.len()), 0);
+    for range in ranges {
+        masked.push_str(&text[end..range.start]);
+        masked.push_str(MASK);
+        end = range.end;
+    }
+    masked.push_str(&text[end..]);
+    Some(masked)
+}
+
+/// Returns the byte ranges of the passwords of all addresses in a text, such as `hush` in `GET https://me:hush@h/ 200`.
+/// An address ends at white space and quotes. The running time is linear, because records of topics can be large.
+fn password_ranges(text: &str) -> Vec<Range<usize>> {
+    let mut ranges = Vec::new();
+    let mut from = 0;
+    while let Some(found) = text[from..].find("://") {
+        let is_first = from == 0;
+        let start = from + found + "://".len();
+        let after = &text[start..];
+        let authority = before(after, |letter| ends_address(letter) || matches!(letter, '/' | '?' | '#'));
+        from = start;
+        let account = if authority.contains('@') {
+            authority
+        } else if has_plain_host(authority) {
+            continue;
+        } else {
+            // The password contains an unescaped special character, so it ends at the last `@` of the address.
+            let address = before(after, ends_address);
+            if address.contains('@') {
+                address
+            } else if is_first && is_scheme(text[..start - "://".len()].trim_start_matches(ends_address)) {
+                // The text starts with the address, so the special character can be white space or a quote.
+                after
+            } else {
+                from = start + address.len();
+                continue;
+            }
+        };
+        if let Some((account, _)) = account.rsplit_once('@')
+            && let Some((user, password)) = account.split_once(':')
+            && !password.is_empty()
+        {
+            from = start + account.len();
+            ranges.push(start + user.len() + 1..from);
+        }
+    }
+    ranges
+}
+
+fn ends_address(letter: char) -> bool {
+    letter.is_whitespace() || matches!(letter, '"' | '\'')
+}
+
+/// Returns the text before the first matching character.
+fn before(text: &str, is_end: impl Fn(char) -> bool) -> &str {
+    text.split(is_end).next().unwrap_or_default()
+}
+
+/// Returns true if an authority without `@` is a host with or without a port. A sentence may continue after it.
+fn has_plain_host(authority: &str) -> bool {
+    let port = authority.split_once(':').map_or("", |(_, port)| port.trim_end_matches([',', '.', ';', ')']));
+    authority.starts_with('[') || port.chars().all(|letter| letter.is_ascii_digit())
+}
+
+fn is_scheme(text: &str) -> bool {
+    text.chars().all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '+' | '-' | '.'))
+}
+
 /// Returns the secrets in a text, which may be JSON. The whole text is a secret if `is_secret` is true.
 pub fn secrets_in(is_secret: bool, text: &str) -> Vec<String> {
     let mut secrets = Vec::new();
@@ -87,10 +162,8 @@ pub(crate) fn collect(value: &Value, is_secret: bool, into: &mut Vec<String>) {
         Value::String(text) => {
             if is_secret {
                 into.push(text.clone());
-            } else if text.contains("://")
-                && let Some(password) = password_of(text)
-            {
-                into.push(password.to_owned());
+            } else {
+                into.extend(password_ranges(text).into_iter().map(|range| text[range].to_owned()));
             }
             if text.trim_start().starts_with(['{', '['])
                 && let Ok(inner) = serde_json::from_str::<Value>(text)
@@ -125,8 +198,8 @@ pub fn mask_sensitive(value: &mut Value, is_secret: bool) {
             }
         }
         other if is_secret => *other = MASK.into(),
-        Value::String(text) if text.contains("://") => {
-            if let Some(masked) = masked_address(text) {
+        Value::String(text) => {
+            if let Some(masked) = masked_addresses(text) {
                 *text = masked;
             }
         }
@@ -135,23 +208,22 @@ pub fn mask_sensitive(value: &mut Value, is_secret: bool) {
 }
 
 /// Returns a variable as users may see it: `***` if its key marks a secret, otherwise with the secrets inside its JSON
-/// or the password of an address masked.
+/// or the passwords of its addresses masked.
 pub fn masked_variable(key: &str, value: &str) -> String {
     if is_sensitive(key) {
         return MASK.into();
     }
     let Some(read) = json_in(value) else {
-        let address = Some(value).filter(|value| value.contains("://"));
-        return address.and_then(masked_address).unwrap_or_else(|| value.into());
+        return masked_addresses(value).unwrap_or_else(|| value.into());
     };
     let mut masked = read.clone();
     mask_sensitive(&mut masked, false);
     if masked == read { value.into() } else { masked.to_string() }
 }
 
-/// Returns true if a variable is an address, not JSON, whose password is `***`.
+/// Returns true if a variable is not JSON and contains an address whose password is `***`.
 pub fn has_masked_password(value: &str) -> bool {
-    value.contains("://") && json_in(value).is_none() && password_of(value) == Some(MASK)
+    json_in(value).is_none() && password_ranges(value).into_iter().any(|range| &value[range] == MASK)
 }
 
 /// Returns the value to store when a user edits a masked variable: each unchanged `***` gets its stored value. The
@@ -181,7 +253,7 @@ pub(crate) fn restore(sent: &mut Value, stored: &Value) {
             sent.iter_mut().zip(stored).for_each(|(value, stored)| restore(value, stored));
         }
         (sent, stored) if sent.as_str() == Some(MASK) => *sent = stored.clone(),
-        (Value::String(sent), Value::String(stored)) if masked_address(stored).as_ref() == Some(sent) => {
+        (Value::String(sent), Value::String(stored)) if masked_addresses(stored).as_ref() == Some(sent) => {
             sent.clone_from(stored);
         }
         _ => {}
@@ -236,6 +308,41 @@ mod tests {
         for plain in ["https://h:8080/a", "postgres://me@h/db", "me:x@h", "a: b@c"] {
             assert_eq!(shown("plain", plain), plain);
         }
+    }
+
+    #[test]
+    fn only_the_passwords_of_addresses_are_masked() {
+        for plain in [
+            "GET http://shop:8080/cart user=ada@example.com",
+            "see http://shop:8080, or ask ada@example.com",
+            "https://h:8443/x?mail=a@b.c",
+            "https://h/x?at=12:30&mail=a@b.c",
+            "http://[::1]:8080/x?mail=a@b.c",
+            "12:30 https://me@h/ a:b@c",
+            "https://me:@h/",
+        ] {
+            assert_eq!(masked_variable("line", plain), plain);
+            assert!(secrets_in(false, plain).is_empty(), "{plain}");
+            let json = serde_json::json!({ "line": plain }).to_string();
+            assert_eq!(masked_variable("line", &json), json);
+        }
+        for (text, shown) in [
+            ("get https://me:hush@h/x?mail=a@b.c ok", "get https://me:***@h/x?mail=a@b.c ok"),
+            ("x://a:hush@h1,x://b:hush@h2", "x://a:***@h1,x://b:***@h2"),
+            ("a='x://a:hush@h1' b=\"x://:hush@h2:1/d\"", "a='x://a:***@h1' b=\"x://:***@h2:1/d\""),
+            ("http://h:80/ \n x://a:hu@sh@h1", "http://h:80/ \n x://a:***@h1"),
+            ("got x://me:hu/sh#?@h/db for a@b", "got x://me:***@h/db for a@b"),
+            ("x://me:hu sh@h/db", "x://me:***@h/db"),
+            (" x://me:hu\"sh@h/db", " x://me:***@h/db"),
+            ("x://mé:hüsh@h/é", "x://mé:***@h/é"),
+        ] {
+            assert_eq!(masked_variable("line", text), shown);
+            assert_eq!(masked_variable("line", shown), shown);
+            assert_eq!(restored_variable("line", shown, text), text);
+            assert!(has_masked_password(shown) && !has_masked_password(text), "{shown}");
+        }
+        assert_eq!(secrets_in(false, "x://a:hush1@h x://b:hush2@h"), ["hush1", "hush2"]);
+        assert!(masked_variable("line", &"x://a:b".repeat(200_000)).ends_with("a:b"), "it ends in linear time");
     }
 
     #[test]

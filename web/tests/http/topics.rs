@@ -145,9 +145,10 @@ async fn records_are_read_from_an_offset_a_moment_or_a_key() {
 async fn secrets_in_records_are_masked_and_viewers_see_no_records() {
     let web = Web::new().await;
     create(&web, json!({ "name": "t" })).await;
-    produce(&web, "t", json!([{ "value": { "user": "ada", "password": "hush" } }])).await;
+    let request = "GET http://shop:8080/cart user=ada@example.com";
+    produce(&web, "t", json!([{ "value": { "user": "ada", "password": "hush" } }, { "value": request }])).await;
     let page = read(&web, "t", "").await.body;
-    assert_eq!(values(&page), ["{\"password\":\"***\",\"user\":\"ada\"}"]);
+    assert_eq!(values(&page), ["{\"password\":\"***\",\"user\":\"ada\"}", request]);
     for (name, role, reads, writes) in
         [("vera", "viewer", 403, 403), ("ulf", "user", 403, 201), ("otto", "op", 200, 201)]
     {
