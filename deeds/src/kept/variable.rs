@@ -77,6 +77,13 @@ impl Kept for Variable {
                     *sent = restored.into();
                 }
             }
+        } else {
+            let mut sent =
+                columns.iter().filter(|(column, _)| *column == "value").filter_map(|(_, sent)| sent.as_str());
+            if sent.any(|text| has_masked_password(text) || (text == MASK && is_sensitive(&name))) {
+                let why = format!("value: the secret of variable `{name}` is `***`; enter the secret");
+                return Err(Refused::Rule(why.into()));
+            }
         }
         Ok(Change::of(columns))
     }

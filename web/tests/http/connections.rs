@@ -268,6 +268,11 @@ async fn variables_are_masked_by_key_and_by_the_names_inside() {
     assert_eq!(web.get(&format!("{path}/a%2Fb%20c%3F")).await.body["value"], "odd key");
     let taken = change(&web, Method::POST, path, &json!({ "key": "limit", "value": "" }), 409).await;
     assert_eq!(taken, json!({ "detail": "The Variable with key: `limit` already exists" }));
+    for (key, value) in [("warehouse", "postgres://me:***@h/db"), ("new_token", "***")] {
+        let masked = change(&web, Method::POST, path, &json!({ "key": key, "value": value }), 400).await;
+        let detail = format!("value: the secret of variable `{key}` is `***`; enter the secret");
+        assert_eq!(masked, json!({ "detail": detail }));
+    }
 
     let db = format!("{path}/db");
     let changed = json!({ "key": "db", "value": "{\"host\":\"new\",\"password\":\"***\"}", "description": "d" });

@@ -161,6 +161,38 @@ async fn variables_are_added_changed_and_deleted_by_their_form() {
 }
 
 #[tokio::test]
+async fn a_form_with_an_error_repeats_no_secret_and_stores_no_mask() {
+    let web = Web::new().await;
+    let mut browser = Browser::logged_in(&web).await;
+    let (new, typed, shown) = ("/variables/edit", "postgres://me:hush1@h/db", "postgres://me:***@h/db");
+    went(&browser.submit(new, new, &[("key", "taken"), ("value", "x")]).await, "/variables");
+    let again = "Enter the value again";
+    for secret in [typed, r#"{"password": "hush1"}"#] {
+        let page = browser.submit(new, new, &[("key", "taken"), ("value", secret)]).await;
+        assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY);
+        assert!(page.has("already exists") && page.has(again), "{}", page.html);
+        assert!(page.has("placeholder=\"\" required>"), "{}", page.html);
+        assert!(!page.has("hush") && !page.has("***"), "{}", page.html);
+    }
+    let page = browser.submit(new, new, &[("key", "taken"), ("value", "no secret")]).await;
+    assert!(page.has("no secret") && !page.has(again), "{}", page.html);
+    for (key, masked) in [("free", shown), ("api_token", "***")] {
+        let page = browser.submit(new, new, &[("key", key), ("value", masked)]).await;
+        assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY, "{key}: {}", page.html);
+        assert!(page.has("enter the secret"), "{key}: {}", page.html);
+        assert!(get(&mut web.db().await, &VARIABLE, key).await.unwrap().is_none(), "{key}");
+    }
+    for (key, first, other) in [("db", typed, "postgres://me:hush2@h/db"), ("my_token", "hush1", "hush2")] {
+        let edit = format!("/variables/edit?key={key}");
+        went(&browser.submit(new, new, &[("key", key), ("value", first)]).await, "/variables");
+        let page = browser.submit(&edit, &edit, &[("value", other), ("json", "on")]).await;
+        assert!(page.has("is not JSON") && page.has(again), "{key}: {}", page.html);
+        assert!(!page.has("hush") && !page.has("***") && !page.has("kept; type"), "{key}: {}", page.html);
+        assert_eq!(value(&web, key).await, first);
+    }
+}
+
+#[tokio::test]
 async fn files_of_airflow_go_in_and_come_out_without_secrets() {
     let web = Web::new().await;
     let mut browser = Browser::logged_in(&web).await;

@@ -51,6 +51,8 @@ pub(crate) struct Input {
     pub(crate) is_required: bool,
     /// True if a value is stored and not shown.
     pub(crate) is_kept: bool,
+    /// True if a typed secret was left out, so the browser must not send the input empty.
+    pub(crate) must_be_filled: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -159,6 +161,7 @@ pub(crate) fn inputs<K: Pages>(name: &str, values: &Map<String, Value>) -> Vec<I
             help: if kind == InputKind::LongText && !is_kept && value.contains(MASK) { MASKS } else { help },
             kind,
             is_required: field.is_required,
+            must_be_filled: is_sealed::<K>(field) && values.contains_key(LEFT_OUT),
             ..Input::line(input_name::<K>(field), label, if kind == InputKind::Text { "optional" } else { "" }, value)
         };
         inputs.push(if is_kept { input.kept() } else { input });
@@ -175,6 +178,9 @@ pub(crate) const MASKS: &str = "What is secret stands here as ***, and stays as 
 
 /// Checkbox below a long text: the text must be JSON.
 const JSON: &str = "json";
+
+/// Key among the values of a form, set if typed secrets were left out.
+const LEFT_OUT: &str = "left_out";
 
 fn is_json(text: &str) -> bool {
     text.trim_start().starts_with(['{', '[']) && serde_json::from_str::<Value>(text).is_ok()
@@ -232,7 +238,12 @@ pub(crate) async fn submit<K: Pages>(
         Ok(()) => Ok(see_other(K::LIST)),
         Err(refusal) => match problem::<K>(&refusal) {
             Some(problem) => {
-                mask::<K>(&mut sent);
+                let problem = if leave_out_secrets::<K>(&mut sent) {
+                    sent.insert(LEFT_OUT.into(), true.into());
+                    format!("{}. Enter the value again: secrets are not repeated here.", problem.trim_end_matches('.'))
+                } else {
+                    problem
+                };
                 sent.insert(JSON.into(), is_json.into());
                 page::<K>(&app, shell, own, &sent, Some(problem))
             }
@@ -269,14 +280,21 @@ fn check_json<K: Pages>(sent: &NounBody) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Masks the typed secrets, because the form is shown again.
-fn mask<K: Pages>(sent: &mut Map<String, Value>) {
+/// Empties fields that contain typed secrets, because the form is shown again. Returns true if there were any. A mask
+/// in their place would keep the stored secret, or be stored itself, when the user submits the form again.
+fn leave_out_secrets<K: Pages>(sent: &mut Map<String, Value>) -> bool {
     let name = held(sent, K::NOUN.name().name);
+    let mut had_secrets = false;
     for field in K::NOUN.parts().filter(|field| is_sealed::<K>(field)) {
-        if let Some(Value::String(text)) = sent.get_mut(field.name) {
-            *text = K::masked(&name, text);
+        if let Some(Value::String(text)) = sent.get_mut(field.name)
+            && !text.is_empty()
+            && K::masked(&name, text) != *text
+        {
+            text.clear();
+            had_secrets = true;
         }
     }
+    had_secrets
 }
 
 /// Returns the message of an error that the user can correct in the form; `None` for other errors.
