@@ -10,7 +10,7 @@ use orch_binary::output::{self, Listing};
 use orch_binary::person;
 use orch_deeds::kept::{VARIABLE, Variable};
 use orch_document::kept::{FileFormat, Serialization};
-use orch_sdk::secret::{MASK, is_sensitive, masked_variable};
+use orch_sdk::secret::{MASK, has_masked_password, is_sensitive, masked_variable};
 use orch_spec::ids::check_variable_key;
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -121,7 +121,7 @@ impl GetVariable {
         check_variable_key(&self.key)?;
         let found = match cx.remote()? {
             Some(api) => match api.get_kept(VARIABLE, &self.key).await? {
-                Some(seen) if seen.get("value").is_none_or(|value| value == MASK) => {
+                Some(seen) if seen.get("value").is_none_or(is_masked) => {
                     let message = format!("the value of variable `{}` is not given over the API", self.key);
                     return Err(Failure::new(message).hint("it is a secret: ask where its database is"));
                 }
@@ -148,6 +148,11 @@ impl GetVariable {
             Err(_) => Err(Failure::new(format!("variable `{}` is not JSON", self.key)).hint("leave `--json` out")),
         }
     }
+}
+
+/// Returns true if the value of a response lacks its secret or the password of an address.
+fn is_masked(value: &Value) -> bool {
+    value == MASK || value.as_str().is_some_and(has_masked_password)
 }
 
 impl ExportVariables {

@@ -323,6 +323,10 @@ fn connections_and_variables_are_kept_over_the_api_and_no_secret_comes_back() {
         world.remote(&["variables", "get", "api_token"]).refused(),
         "error: the value of variable `api_token` is not given over the API\nhint: it is a secret: ask where its database is\n"
     );
+    world.remote(&["variables", "set", "warehouse", "postgres://me:hush5@h/db"]).done();
+    let refused = world.remote(&["variables", "get", "warehouse"]).refused();
+    assert!(refused.starts_with("error: the value of variable `warehouse` is not given over the API\n"), "{refused}");
+    assert_eq!(world.local(&["variables", "get", "warehouse"]).done(), "postgres://me:hush5@h/db\n");
     for missing in [
         &["connections", "get", "nowhere"][..],
         &["connections", "delete", "nowhere"],
