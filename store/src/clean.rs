@@ -26,7 +26,7 @@ pub(crate) use archived::{columns, count_rows};
 pub(crate) use record::{Mark, RowDisposal};
 pub(crate) use weeks::{Change, leaf_is_there, patiently};
 
-use crate::connect::restore_statement_timeout;
+use crate::connect::{first_error, restore_statement_timeout};
 use crate::{StoreError, StoreResult, boxed};
 use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::postgres::PgConnection;
@@ -142,12 +142,6 @@ pub(crate) async fn end(db: &mut PgConnection) -> StoreResult<()> {
     reset_time(db).await?;
     sqlx::query("select pg_advisory_unlock($1)").bind(CLEAN_LOCK).execute(db).await?;
     Ok(())
-}
-
-/// Returns the result of the work, or the error of the cleanup after it if only the cleanup failed. If the connection
-/// is lost, both fail, and the first error contains the cause.
-fn first_error<T>(work: StoreResult<T>, cleanup: StoreResult<()>) -> StoreResult<T> {
-    work.and_then(|done| cleanup.map(|()| done))
 }
 
 /// Returns the time of the database.

@@ -112,6 +112,12 @@ pub(crate) async fn restore_statement_timeout(db: &mut PgConnection) -> StoreRes
     Ok(())
 }
 
+/// Returns the result of the work, or the error of the cleanup after it if only the cleanup failed. If the connection
+/// is lost, both fail, and the first error contains the cause.
+pub(crate) fn first_error<T>(work: StoreResult<T>, cleanup: StoreResult<()>) -> StoreResult<T> {
+    work.and_then(|done| cleanup.map(|()| done))
+}
+
 /// Maximum number of prepared statements of a hot session.
 const HOT_STATEMENTS: usize = 400;
 /// A session that was idle for longer is pinged before it is used: a restarted server is noticed without a failed

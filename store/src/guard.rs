@@ -4,6 +4,7 @@
 mod amended;
 mod squashed;
 
+use crate::connect::{first_error, restore_statement_timeout};
 use crate::task_role::{INSUFFICIENT_PRIVILEGE, quoted};
 use crate::{MIGRATOR, StoreError, StoreResult, boxed, home, partition};
 use sqlx::migrate::MigrateError;
@@ -124,11 +125,16 @@ pub async fn migrate(db: &mut PgConnection) -> StoreResult<()> {
     }
     // Waiting for another migration, and migrating, may take longer than any ordinary statement.
     sqlx::query("set statement_timeout = 0").execute(&mut *db).await?;
+    let migrated = migrate_alone(db).await;
+    first_error(migrated, restore_statement_timeout(db).await)
+}
+
+/// Waits until no other session migrates, and migrates.
+async fn migrate_alone(db: &mut PgConnection) -> StoreResult<()> {
     sqlx::query("select pg_advisory_lock($1)").bind(MIGRATE_LOCK).execute(&mut *db).await?;
-    let done = migrate_locked(db).await;
-    sqlx::query("select pg_advisory_unlock($1)").bind(MIGRATE_LOCK).execute(&mut *db).await?;
-    sqlx::query("reset statement_timeout").execute(&mut *db).await?;
-    done
+    let migrated = migrate_locked(db).await;
+    let unlocked = sqlx::query("select pg_advisory_unlock($1)").bind(MIGRATE_LOCK).execute(db).await;
+    first_error(migrated, unlocked.map(drop).map_err(StoreError::from))
 }
 
 async fn migrate_locked(db: &mut PgConnection) -> StoreResult<()> {
@@ -144,13 +150,25 @@ async fn migrate_locked(db: &mut PgConnection) -> StoreResult<()> {
         let run = MIGRATOR.run_direct(None, db, false).await;
         run.map_err(|error| match error {
             MigrateError::Execute(error) => error.into(),
-            MigrateError::ExecuteMigration(source, version) => StoreError::Migration { version, source },
+            MigrateError::ExecuteMigration(source, version) => migration_error(version, source),
             other => StoreError::corrupt(format!("the record of migrations: {other}")),
         })?;
         // Created here, so that `orch doctor` finds them from the first start on. A scheduler checks once an hour.
         partition::make_ahead(db).await?;
     }
     check(db).await
+}
+
+/// Returns the error for a migration that failed. If the session was lost, returns `Unreachable`, because callers repeat
+/// the migration on another connection. A full disk stays an error of the migration.
+fn migration_error(version: i64, source: sqlx::Error) -> StoreError {
+    match StoreError::from(source) {
+        error @ StoreError::Unreachable(_) if !error.is_disk_full() => error,
+        StoreError::Unreachable(source) | StoreError::TryAgain(source) | StoreError::Sql(source) => {
+            StoreError::Migration { version, source }
+        }
+        other => other,
+    }
 }
 
 /// Returns an error if `migrate` cannot migrate a schema of that version.

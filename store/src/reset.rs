@@ -2,8 +2,10 @@
 
 use crate::{
     MIGRATOR, StoreError, StoreResult,
+    connect::{first_error, restore_statement_timeout},
     guard::{self, Schema},
 };
+use sqlx::migrate::MigrateError;
 use sqlx::postgres::PgConnection;
 
 /// Reverts all migrations and applies them again. Processes that use this database lose all their rows.
@@ -14,10 +16,10 @@ pub async fn reset(db: &mut PgConnection) -> StoreResult<()> {
     }
     sqlx::query("set statement_timeout = 0").execute(&mut *db).await?;
     let undone = MIGRATOR.undo(&mut *db, 0).await;
-    undone.map_err(|error| match error {
-        sqlx::migrate::MigrateError::Execute(error) => error.into(),
+    let undone = undone.map_err(|error| match error {
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => StoreError::from(error),
         other => StoreError::corrupt(format!("the record of migrations: {other}")),
-    })?;
-    sqlx::query("reset statement_timeout").execute(&mut *db).await?;
+    });
+    first_error(undone, restore_statement_timeout(db).await)?;
     guard::migrate(db).await
 }

@@ -2,8 +2,8 @@
 
 use super::rows::filter;
 use super::table::Table;
-use super::{CleanRequest, first_error, reset_time, take_time};
-use crate::{StoreResult, boxed, partition::PARENTS};
+use super::{CleanRequest, reset_time, take_time};
+use crate::{StoreResult, boxed, connect::first_error, partition::PARENTS};
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 

@@ -3,11 +3,12 @@
 use super::archived::{self, Archived, archived_by};
 use super::record::{Mark, RowDisposal};
 use super::weeks::{self, Change, patiently};
-use super::{CleanRequest, Cleaned, Goes, Table, begin, carry_out, end, first_error};
+use super::{CleanRequest, Cleaned, Goes, Table, begin, carry_out, end};
 use crate::{
     StoreResult,
     archive::{Archive, export},
     boxed,
+    connect::first_error,
     partition::Retention,
     rollover,
 };

@@ -8,6 +8,7 @@ use orch_store::guard::{self, SCHEMA_VERSION, Schema};
 use orch_store::locks::Locks;
 use orch_store::log::{self, LogCursor, NewChunk};
 use orch_store::partition::{Retention, make_ahead};
+use orch_store::reset::reset;
 use orch_store::run::set_run_state;
 use orch_store::setting::setting_or_insert;
 use orch_store::transaction::oldest_transaction;
@@ -93,6 +94,49 @@ async fn a_migration_that_fails_is_named() {
     sqlx::raw_sql("create table dag (id int)").execute(&mut db).await.unwrap();
     let error = guard::migrate(&mut db).await.unwrap_err();
     assert!(matches!(error, StoreError::Migration { version: 202_611_221_330, .. }), "{error}");
+}
+
+async fn statement_timeout(db: &mut sqlx::PgConnection) -> String {
+    sqlx::query_scalar("show statement_timeout").fetch_one(db).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_migration_and_a_reset_restore_the_statement_timeout() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    let before = statement_timeout(&mut db).await;
+    assert_ne!(before, "0");
+    MIGRATOR.undo(&mut db, 202_611_302_060).await.unwrap();
+    guard::migrate(&mut db).await.unwrap();
+    assert_eq!(statement_timeout(&mut db).await, before);
+    reset(&mut db).await.unwrap();
+    assert_eq!(statement_timeout(&mut db).await, before);
+}
+
+/// After the session was terminated, the lock cannot be released either. That second error is not reported.
+#[tokio::test]
+async fn the_first_error_of_a_migration_that_lost_its_session_is_reported() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    MIGRATOR.undo(&mut db, 202_611_302_060).await.unwrap();
+    // Each migration updates `schema_guard`.
+    sqlx::raw_sql(
+        "create function terminate_session() returns trigger language plpgsql as
+          $$ begin perform pg_terminate_backend(pg_backend_pid()); return null; end $$;
+        create trigger terminate_session before update on schema_guard for each statement execute function terminate_session()",
+    )
+    .execute(&mut db)
+    .await
+    .unwrap();
+    let error = guard::migrate(&mut db).await.unwrap_err();
+    assert!(matches!(&error, StoreError::Unreachable(sqlx::Error::Database(_))), "{error:?}");
+    // The caller repeats the migration on another connection.
+    let mut db = one(&database).await;
+    sqlx::query("alter table schema_guard disable trigger terminate_session").execute(&mut db).await.unwrap();
+    guard::migrate(&mut db).await.unwrap();
+    sqlx::query("alter table schema_guard enable trigger terminate_session").execute(&mut db).await.unwrap();
+    let error = reset(&mut db).await.unwrap_err();
+    assert!(matches!(&error, StoreError::Unreachable(sqlx::Error::Database(_))), "{error:?}");
 }
 
 #[tokio::test]
