@@ -44,6 +44,8 @@ const UNRECORDABLE: &str = "what was waited for cannot be recorded: it does not 
 const WAKE: i64 = 1_000;
 /// Maximum number of log lines that are kept while the database does not store them.
 const MAX_LINES: usize = 1_000;
+/// Maximum total size of these log lines. A line can contain an error of 64 KiB.
+const MAX_LINES_BYTES: usize = 4 << 20;
 
 /// Polls conditions until `stop`, for `worker` and its queues.
 pub(crate) struct Watch {
@@ -114,6 +116,10 @@ impl Watch {
         // Results that are not written are polled again by another watcher.
         if let Err(error) = self.say().await {
             tracing::debug!(%error, "the last results of the watcher were not written");
+        }
+        if !self.lines.is_empty() {
+            let lines = self.lines.len();
+            tracing::warn!(lines, "the watcher stops: log lines of waiting attempts were not stored and are lost");
         }
     }
 
@@ -216,13 +222,21 @@ impl Watch {
         Ok(())
     }
 
-    /// Stores the lines. After an error they are kept for another attempt, and polling continues meanwhile.
+    /// Stores the lines. After an error that passes, keeps the newest lines, and the next insert follows after `PAUSE`.
+    /// While another session holds a lock on `log_chunk`, each insert blocks the watcher for up to the statement timeout
+    /// of 10 s: running pokes continue, but no poke is started and no result is written meanwhile.
     async fn append_lines(&mut self, db: &mut PgConnection) {
         match orch_store::log::append(db, &self.lines).await {
             Ok(()) => self.lines.clear(),
-            Err(error) if error.passes() && self.lines.len() <= MAX_LINES => {
-                tracing::debug!(%error, "log lines of waiting attempts could not be stored and are kept");
+            Err(error) if error.passes() => {
                 self.append_at = Instant::now() + PAUSE;
+                let lines = drop_oldest(&mut self.lines);
+                if lines > 0 {
+                    let cause = error.source_text();
+                    tracing::warn!(%error, cause, lines, "the oldest log lines of waiting attempts are lost");
+                } else {
+                    tracing::debug!(%error, "log lines of waiting attempts are not stored yet");
+                }
             }
             Err(error) => {
                 let (lines, cause) = (self.lines.len(), error.source_text());
@@ -231,6 +245,18 @@ impl Watch {
             }
         }
     }
+}
+
+/// Removes the oldest lines beyond `MAX_LINES` and `MAX_LINES_BYTES`. Returns the number of removed lines.
+fn drop_oldest(lines: &mut Vec<NewChunk>) -> usize {
+    let mut bytes = 0;
+    let newest = lines.iter().rev().take(MAX_LINES).take_while(|line| {
+        bytes += line.body.len();
+        bytes <= MAX_LINES_BYTES
+    });
+    let removed = lines.len() - newest.count();
+    lines.drain(..removed);
+    removed
 }
 
 /// Writes results. A result that the database rejects is found by bisection and ends its wait; the others are written.
@@ -275,5 +301,63 @@ pub(crate) fn check(conditions: &Conditions, awaited: &orch_sdk::task::Awaited) 
     match kind.as_str() {
         "any" | "all" => wait::several(&awaited.config)?.iter().try_for_each(|one| check(conditions, one)),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secrets::Secrets;
+    use sqlx::postgres::PgPoolOptions;
+    use std::io;
+    use std::sync::{Arc, Mutex};
+    use uuid::Uuid;
+
+    fn line(seq: i32, bytes: usize) -> NewChunk {
+        NewChunk { run: Uuid::nil(), attempt: Uuid::nil(), lease_no: 1, seq, lines: 1, body: "x".repeat(bytes) }
+    }
+
+    #[test]
+    fn the_newest_lines_are_kept_up_to_a_number_and_a_size() {
+        // Number of lines, size of a line, number of removed lines.
+        let cases: [(i32, usize, i32); 5] =
+            [(0, 1, 0), (1_000, 1, 0), (1_003, 1, 3), (64, 64 * 1024, 0), (70, 64 * 1024, 6)];
+        for (count, bytes, removed) in cases {
+            let mut lines: Vec<NewChunk> = (0..count).map(|seq| line(seq, bytes)).collect();
+            assert_eq!(drop_oldest(&mut lines), removed as usize, "{count} lines of {bytes} bytes");
+            let left: Vec<i32> = lines.iter().map(|line| line.seq).collect();
+            assert_eq!(left, (removed..count).collect::<Vec<i32>>(), "{count} lines of {bytes} bytes");
+        }
+    }
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("no writer panicked").extend(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn lines_that_are_lost_at_the_stop_are_reported() {
+        let (log, stop) = (Log::default(), CancellationToken::new());
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        let _log = tracing::subscriber::set_default(subscriber);
+        let nowhere = PgPoolOptions::new().acquire_timeout(Duration::from_millis(50));
+        let nowhere = nowhere.connect_lazy("postgres://127.0.0.1:1/none").unwrap();
+        let outlook = Outlook { conditions: Arc::new(Conditions::default()), secrets: Secrets::none() };
+        let mut watch = Watch::new(&nowhere, 1, &QueueIds::default(), &outlook, &Hints::new());
+        watch.lines = vec![line(0, 1), line(1, 1)];
+        stop.cancel();
+        watch.watch_until_stopped(stop).await;
+        let log = String::from_utf8(log.0.lock().expect("no writer panicked").clone()).expect("text");
+        assert!(log.contains("were not stored and are lost") && log.contains("lines=2"), "{log}");
     }
 }
