@@ -49,7 +49,10 @@ async fn without_examples_the_maintenance_of_the_lake_and_own_files_are_left() {
         ("own.yaml", "dag_id: own\ntasks:\n  say: {bash: echo mine}\n"),
         ("own.stream.yaml", "topic: own\nfields: {city: text}\ntable: own.readings\n"),
         ("own.dashboard.yaml", "title: Own\npanels:\n  - {title: All, type: figure, sql: select 1}\n"),
-        ("own.endpoint.yaml", "path: /own\nabout: One\nsql: select 1 as n\ncolumns: [{name: n, type: integer}]\n"),
+        (
+            "own.endpoint.yaml",
+            "path: /own\nabout: Readings\nsql: select city from own.readings\ncolumns: [{name: city, type: text}]\n",
+        ),
     ] {
         std::fs::write(folder.join(file), text).unwrap();
     }

@@ -39,7 +39,7 @@ const NOT_RUN: [(&str, &str, &str); 10] = [
 /// Replacements in the scripts: guide, or `*` for all guides; text of the guide; text of the script. `{here}` is the
 /// folder of the guide, `{url}` the address of the web server, `{port}` a free port, `{web}` and `{mail}` are the ports
 /// of two receivers of alerts.
-const REPLACED: [(&str, &str, &str); 32] = [
+const REPLACED: [(&str, &str, &str); 33] = [
     // Addresses and paths.
     ("*", "http://localhost:8080", "{url}"),
     ("*", "http://127.0.0.1:9998", "http://127.0.0.1:{port}"),
@@ -69,6 +69,13 @@ const REPLACED: [(&str, &str, &str); 32] = [
         "streams",
         "skip logging_weather --partition 0 --offset 17",
         "skip -y logging_weather --partition 0 --offset 1000000",
+    ),
+    // The scheduler of the guide also deletes old rows when it starts, and only one process does so at a time.
+    (
+        "retention",
+        "orch db clean --clean-before-timestamp 2026-08-01 --dry-run",
+        "until_ok \"$BINARY\" db clean --clean-before-timestamp 2026-08-01 --yes; \
+         orch db clean --clean-before-timestamp 2026-08-01 --dry-run",
     ),
     // The line is from a crontab.
     ("backup", "0 2 * * * ", ""),

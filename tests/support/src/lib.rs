@@ -1,7 +1,7 @@
 //! Servers and databases for tests, on the installed Postgres.
 //!
 //! - [`TestDb::new`]: a database for one test, cloned from a migrated template in about 20 ms. Nearly every test uses
-//! it.
+//!   it.
 //! - [`PrivateServer`]: a Postgres server for one test, which can be killed and restarted.
 //! - [`TestDb::of_the_previous_release`]: a database of the previous release with runs in flight.
 //! - [`Receiver`]: a web server or a mail server that receives alerts, and that can be down.
