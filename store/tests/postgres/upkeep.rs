@@ -97,7 +97,7 @@ async fn a_migration_that_fails_is_named() {
 }
 
 async fn statement_timeout(db: &mut sqlx::PgConnection) -> String {
-    sqlx::query_scalar("show statement_timeout").fetch_one(db).await.unwrap()
+    sqlx::query_scalar("show statement_timeout").fetch_one(db).await.expect("a setting of the session")
 }
 
 #[tokio::test]
