@@ -182,7 +182,7 @@ fn a_bundle_tells_the_problems_of_all_its_dags_once() {
     );
     let text: String = wrong.expect_err("it is wrong").iter().map(|p| p.to_string() + "\n").collect();
     let expected = [
-        "dag `a`: cron `daily` has 1 field",
+        "dag `a`: `daily` is neither a cron expression nor a preset",
         "dag `b`: start `soon` is not a date",
         "dag `a`: dag id `a` is the id of the dag `a` at orch/tests/start_up.rs:",
         "dag `c`: alias `b` is the id of the dag `b` at orch/tests/start_up.rs:",

@@ -1,3 +1,5 @@
+//! Deletes the rows of a table that match a filter.
+
 use super::rewrite::Rewrite;
 use super::{Change, File, Filter, Region, Table};
 use crate::{boxed, error::LakeResult};
