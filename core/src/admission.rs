@@ -11,24 +11,24 @@ use crate::why::Reason;
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::{HashMap, HashSet};
 
-/// State of the pools and limits.
+/// Sizes and current usage of all pools and limits.
 #[derive(Debug, Clone, Default)]
 pub struct House {
     pub now: DateTime<Utc>,
-    /// Slots of the existing pools. A negative number means unlimited.
+    /// Number of slots per existing pool. A negative number means unlimited.
     pub pools: HashMap<String, i32>,
     /// Slots in use, by the name of the pool or limit (`Need::limit`).
     pub taken: HashMap<String, i64>,
-    /// Admissions under each rate limit: when they stop counting and their number, the earliest first.
+    /// Recent admissions under each rate limit: the time at which they stop counting and their number, earliest first.
     pub lately: HashMap<String, Vec<(DateTime<Utc>, i64)>>,
 }
 
 #[derive(Debug, Clone)]
 pub struct Waiting<'a> {
-    /// Needs of the attempt, computed from the `conf` of its run.
+    /// Slots that the attempt needs in pools and limits, computed from the `conf` of its run.
     pub needs: Vec<Need>,
-    /// Limits that the attempt already holds, because its worker was lost or because it was deferred in a pool that
-    /// counts deferred attempts.
+    /// Names of limits in which the attempt already holds slots, because its worker was lost or because it was deferred
+    /// in a pool that counts deferred attempts.
     pub holds: &'a [String],
     /// Reason why the previous run blocks this attempt. `None` if it does not.
     pub past: Option<Reason>,
@@ -36,18 +36,18 @@ pub struct Waiting<'a> {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// Needs to acquire. The attempt does not hold them yet.
+    /// The attempt may start. Contains the slots that it must acquire.
     Go(Vec<Need>),
     Stay(Vec<Reason>),
 }
 
-/// Decides about all attempts in order, so earlier ones in `waiting` take precedence.
+/// Decides about all waiting attempts in order. An earlier attempt in `waiting` takes precedence over later ones.
 pub fn decide(mut house: House, waiting: &[Waiting<'_>]) -> Vec<Verdict> {
     let mut closed = HashSet::new();
     waiting.iter().map(|one| house.one(one, &mut closed)).collect()
 }
 
-/// Returns the earliest time at which a rate limit admits one of the attempts that stay.
+/// Returns the earliest time at which a rate limit admits one of the rejected attempts.
 pub fn look_again(verdicts: &[Verdict]) -> Option<DateTime<Utc>> {
     let reasons = verdicts.iter().flat_map(|verdict| match verdict {
         Verdict::Stay(reasons) => reasons.as_slice(),
@@ -72,7 +72,7 @@ impl House {
             needs.iter().for_each(|need| self.take(need));
             return Verdict::Go(needs);
         }
-        // An attempt that is also blocked for another reason must not block the attempts behind it.
+        // An attempt that is also blocked for another reason must not block later attempts.
         if let ([need], [reason]) = (lacks.as_slice(), reasons.as_slice())
             && reason.passes()
         {
@@ -81,7 +81,8 @@ impl House {
         Verdict::Stay(reasons)
     }
 
-    /// Returns false for the default pool as long as it has no size.
+    /// Returns true if the usage of this pool or limit is counted. The default pool is not counted while it has no
+    /// size.
     fn counts(&self, need: &Need) -> bool {
         match &need.of {
             Of::Pool(pool) => {
@@ -95,7 +96,8 @@ impl House {
         self.taken.get(limit).copied().unwrap_or(0)
     }
 
-    /// Returns why the need cannot be met now. `closed`: an earlier attempt waits for the free slots of this limit.
+    /// Returns why the attempt cannot acquire these slots now. `closed` is true if an earlier attempt already waits for
+    /// this limit.
     fn refuses(&self, need: &Need, closed: bool) -> Option<Reason> {
         let taken = self.taken(&need.limit);
         let wants = need.slots;
@@ -123,7 +125,7 @@ impl House {
         }
     }
 
-    /// Returns when the rate limit admits the next attempt. `None`: now.
+    /// Returns when the rate limit admits the next attempt. `None` if it can admit one now.
     fn rate_opens(&self, limit: &str, most: i32) -> Option<DateTime<Utc>> {
         let lately = self.lately.get(limit)?;
         let mut inside: i64 = lately.iter().filter(|(until, _)| *until > self.now).map(|(_, many)| many).sum();
@@ -148,15 +150,15 @@ impl House {
         }
     }
 
-    /// Returns the maximum number of attempts of one line (attempts with equal gates) that can be admitted, as far as
-    /// their gates determine it. If the gates depend on the run, it is the number for each run. The caller can skip the
-    /// line if it is 0.
+    /// Returns an upper bound on the number of attempts that can be admitted from one queue of attempts with equal
+    /// gates. If the gates depend on the run, the bound applies to each run. The caller can skip the queue if the
+    /// result is 0.
     pub fn room(&self, gates: &Gates) -> usize {
         let rooms = gates.needs(None).into_iter().filter(|need| self.counts(need)).map(|need| {
             let left = |most: i32| match i64::from(most) - self.taken(&need.limit) {
                 left if left <= 0 => 0,
-                // An attempt that needs more slots than are free must still be seen, because it blocks the attempts
-                // behind it.
+                // An attempt that needs more slots than are free must still be returned, because it blocks later
+                // attempts.
                 left => (left / i64::from(need.slots.max(1))).max(1),
             };
             match &need.of {
@@ -165,11 +167,12 @@ impl House {
                     Some(slots) if *slots < 0 => i64::MAX,
                     Some(slots) => left(*slots),
                 },
-                // A run belongs to one group, and no group admits more. The usage of each group is not known here.
+                // Each run belongs to one group of the limit, and no group admits more than `most`. The usage per group
+                // is not known here.
                 Of::Limit { key: Some(_), most, .. } => i64::from(*most),
                 Of::Rate { key: Some(_), most, .. } => i64::from(*most) + 1,
                 Of::Limit { most, .. } | Of::Task { most, .. } => left(*most),
-                // Add one, so that an attempt reports when the rate limit opens.
+                // Add one, so that one rejected attempt reports when the rate limit admits again.
                 Of::Rate { most, .. } => {
                     let inside: i64 = self.lately.get(&need.limit).into_iter().flatten().map(|(_, many)| many).sum();
                     (i64::from(*most) - inside).max(0) + 1

@@ -24,19 +24,20 @@ use std::time::Duration;
 use std::{fmt, str::FromStr};
 use uuid::Uuid;
 
-/// Longer reasons are truncated.
+/// Maximum length of the reason in an alert, in characters. Longer reasons are truncated.
 const MOST_REASON_CHARS: usize = 1_000;
-/// Longer question bodies are truncated. The page where the question is answered shows the whole text.
+/// Maximum length of the question in an alert, in characters. The page where users answer shows the whole text.
 const MOST_BODY_CHARS: usize = 4_000;
 /// Delay after the first failed delivery. It doubles with each failure, up to `LONGEST_PAUSE`.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
-/// Elements that end within this time share one alert. If their run finishes earlier, the alert is sent then.
+/// Time window in which ended elements of a mapped task are combined into one alert. If their run finishes earlier, the
+/// alert is sent then.
 pub const GATHER_FOR: Duration = Duration::from_secs(10);
-/// Maximum time between two messages about one task. The time doubles up to this, so 10,000 elements that fail over a
-/// day cause about 150 messages.
+/// Maximum interval between two alerts about one mapped task. The interval doubles up to this maximum, so 10,000
+/// elements that fail over a day cause about 150 messages.
 pub const LONGEST_GATHER: Duration = Duration::from_mins(10);
-/// Alerts that are older than this are given up, because they are no longer useful.
+/// Age after which an undelivered alert is dropped, because it is no longer useful.
 pub const GIVE_UP_AFTER: Duration = Duration::from_hours(24);
 
 words! {
@@ -50,9 +51,9 @@ words! {
         DeadlineMissed = 7 "deadline_missed",
         AssetStale = 8 "asset_stale",
         CheckFailed = 9 "check_failed",
-        /// A user tests a notifier.
+        /// A user sends a test message through a notifier.
         Test = 10 "test",
-        /// An attempt asks users a question and starts to wait for the response.
+        /// A task attempt asks users a question and waits for their answer.
         TaskAwaitingInput = 11 "task_awaiting_input",
         /// A stream, capture or mirror fails repeatedly, or waits until a user restarts it.
         StreamStopped = 12 "stream_stopped",
@@ -61,15 +62,15 @@ words! {
 
 words! {
     AlertState {
-        /// To be sent, possibly after a failed delivery.
+        /// The alert must still be sent, possibly after a failed delivery.
         Waiting = 1 "waiting",
         Sent = 2 "sent",
-        /// Not delivered within `GIVE_UP_AFTER`.
+        /// The alert could not be delivered within `GIVE_UP_AFTER`.
         Failed = 3 "failed",
     }
 }
 
-/// Facts that an alert contains. The caller masks secrets.
+/// Facts about the event that an alert reports. The caller masks secrets.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Facts {
@@ -83,10 +84,10 @@ pub struct Facts {
     pub try_number: Option<i16>,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub state: String,
-    /// Error message or another explanation.
+    /// Error message or another explanation of the event.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub reason: String,
-    /// URI of the asset.
+    /// URI of the asset, if the alert is about an asset.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub asset: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -96,7 +97,8 @@ pub struct Facts {
     /// Public URL of the web server, which links start with. The sender sets it. If it is empty, links are paths.
     #[serde(skip)]
     pub address: String,
-    /// Elements of a mapped task that share this alert.
+    /// Elements of a mapped task that are combined into this alert. `None` if the alert is about a single instance or
+    /// none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub elements: Option<Elements>,
     /// The failed tasks of a failed run. The sender reads them when it claims the alert.
@@ -105,12 +107,12 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Returns the number of ended attempts that the alert is about.
+    /// Returns the number of ended task attempts that the alert combines.
     pub fn count(&self) -> i64 {
         self.elements.as_ref().map_or(1, |elements| elements.count)
     }
 
-    /// Returns the map indexes that the alert names. These may be a few of many.
+    /// Returns the map indexes that the alert lists. If the alert combines many elements, these are only the first few.
     pub fn map_indexes(&self) -> Vec<i32> {
         let few = self.elements.as_ref().map(|elements| elements.first.clone());
         few.unwrap_or_else(|| self.map_index.into_iter().collect())
@@ -121,19 +123,19 @@ impl Facts {
 #[serde(default)]
 pub struct StoppedStream {
     pub name: String,
-    /// Empty for a capture, which reads a database.
+    /// Topic that the stream reads. Empty for a capture, which reads a database.
     pub topic: String,
-    /// Records that the stream could not publish, such as `partition 0, offsets 17 to 20`. Empty if it failed before it
-    /// read any.
+    /// Records that the stream could not publish, such as `partition 0, offsets 17 to 20`. Empty if the stream failed
+    /// before it read a record.
     pub records: String,
-    /// Number of failures since its last commit.
+    /// Number of failures since the stream's last commit.
     pub failures: u32,
-    /// True if orch does not retry the stream, so a user must act.
+    /// True if orch does not retry the stream automatically, so a user must restart it.
     pub waits_for_restart: bool,
 }
 
 impl StoppedStream {
-    /// Returns the command that restarts the stream after the cause is removed.
+    /// Returns the command with which a user restarts the stream after fixing the cause.
     pub fn command(&self) -> String {
         format!("orch streams restart {}", self.name)
     }
@@ -142,14 +144,14 @@ impl StoppedStream {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct AlertQuestion {
-    /// Id of the attempt that asks. The answer is given under this id.
+    /// Id of the attempt that asks the question. The answer must contain this id.
     pub id: Uuid,
     pub subject: String,
     pub body: String,
     pub options: Vec<String>,
-    /// Empty if every user who may start runs can answer.
+    /// Users who may answer the question. Empty if every user who may start runs can answer.
     pub assigned_users: Vec<String>,
-    /// Deadline by the database clock. The statement that records the wait sets it.
+    /// Deadline for the answer, by the database clock. The SQL statement that records the wait sets it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<DateTime<Utc>>,
 }
@@ -160,7 +162,8 @@ pub struct NewAlert {
     pub kind: AlertKind,
     pub notifier: Notifier,
     pub facts: Facts,
-    /// Key that the elements sharing one alert have in common within their run. `None` if the alert is sent alone.
+    /// Key that identifies alerts of one run that are combined into a single alert. `None` if the alert is sent
+    /// separately.
     pub gather: Option<String>,
 }
 
@@ -170,12 +173,12 @@ pub struct TryEnd<'a> {
     pub try_number: i16,
     pub map_index: i32,
     pub state: TaskState,
-    /// Error causes, outermost first.
+    /// Messages of the error and its causes, outermost first.
     pub causes: &'a [Text],
 }
 
-/// Returns the alerts for the end of an attempt. Only attempts that ran have callbacks, as in Airflow: instances that
-/// end without running or that a user marks have none.
+/// Returns the alerts for the end of a task attempt. As in Airflow, an instance that never ran or that a user marked
+/// causes no alerts.
 pub fn of_try(dag_id: &str, task: &TaskSpec, end: TryEnd<'_>) -> Vec<NewAlert> {
     let of = &task.callbacks;
     let (kind, notifiers) = match end.state {
@@ -197,27 +200,28 @@ pub fn of_try(dag_id: &str, task: &TaskSpec, end: TryEnd<'_>) -> Vec<NewAlert> {
     let mut alerts = each(notifiers, kind, &end.attempt.to_string(), facts);
     if end.map_index >= 0 {
         for (nth, alert) in alerts.iter_mut().enumerate().filter(|(_, alert)| !alert.notifier.each) {
-            // The key contains the connection, because another DAG version may have a different notifier at this index.
+            // The key contains the connection id, because another version of the DAG may have a different notifier at
+            // this index.
             alert.gather = Some(format!("{kind}/{}/{nth}/{}", task.task_id, alert.notifier.connection));
         }
     }
     alerts
 }
 
-/// An attempt that starts to wait for an answer from users.
+/// A task attempt that starts to wait for an answer from users.
 #[derive(Debug, Clone, Copy)]
 pub struct TryAsks<'a> {
     pub attempt: Uuid,
-    /// Lease number of the attempt when it asks. It changes after an answer, so a second question of the same attempt
-    /// has its own alert.
+    /// Lease number of the attempt when it asks. The number changes after an answer, so a second question of the same
+    /// attempt has its own alert.
     pub lease_no: i32,
     pub try_number: i16,
     pub map_index: i32,
     pub question: &'a Question,
 }
 
-/// Returns the alerts for the start of a wait for users. No alert is created when a worker resumes or wakes the wait
-/// later.
+/// Returns the alerts to create when an attempt starts to wait for users. No further alert is created when a worker
+/// later resumes the wait.
 pub fn of_question(dag_id: &str, task: &TaskSpec, asks: TryAsks<'_>) -> Vec<NewAlert> {
     let question = asks.question;
     let facts = || Facts {
@@ -268,8 +272,8 @@ pub fn of_deadline(dag_id: &str, (nth, deadline): (usize, &Deadline), run: Uuid,
     each(&deadline.notify, AlertKind::DeadlineMissed, &format!("{run}/{nth}"), facts)
 }
 
-/// Returns the alerts for a stale asset that tasks of this DAG update. `since` distinguishes this stale period from the
-/// next.
+/// Returns the alerts for a stale asset that tasks of this DAG update. `since`, the start of the stale period, is part
+/// of the alert's key, so each stale period has its own alert.
 pub fn of_stale_asset(spec: &DagSpec, uri: &str, since: DateTime<Utc>) -> Vec<NewAlert> {
     let facts = || Facts {
         dag_id: spec.dag_id.clone(),
@@ -282,7 +286,7 @@ pub fn of_stale_asset(spec: &DagSpec, uri: &str, since: DateTime<Utc>) -> Vec<Ne
     each(&spec.callbacks.on_stale, AlertKind::AssetStale, &of, facts)
 }
 
-/// Returns the alerts of a stopped stream. `epoch` distinguishes one outage from the next.
+/// Returns the alerts for a stopped stream. `epoch` is part of the alert's key, so each outage has its own alert.
 pub fn of_stopped_stream(notifiers: &[Notifier], stream: &StoppedStream, epoch: i64, error: &str) -> Vec<NewAlert> {
     let facts = || Facts {
         state: if stream.waits_for_restart { "failed" } else { "retrying" }.into(),
@@ -320,14 +324,14 @@ pub fn of_failed_check(spec: &DagSpec, check: &FailedCheck) -> Vec<NewAlert> {
     each(&spec.callbacks.on_failed_check, AlertKind::CheckFailed, &check.id.to_string(), facts)
 }
 
-/// Builds the alert that tests a notifier.
+/// Builds an alert with a test message, which shows whether a notifier works.
 pub fn test(notifier: Notifier, id: Uuid, by: &str) -> NewAlert {
     let facts = Facts { reason: format!("{by} wanted to see whether it arrives"), ..Facts::default() };
     NewAlert { key: format!("test/{id}"), kind: AlertKind::Test, notifier, facts, gather: None }
 }
 
-/// Returns the delay before the next delivery after `tries` failed ones, for an alert created `age` ago. `None`: give
-/// up.
+/// Returns the delay before the next delivery of an alert after `tries` failed deliveries, given the alert's `age`.
+/// `None` if no further delivery is attempted.
 pub fn again_in(tries: i32, age: Duration) -> Option<Duration> {
     let doublings = u32::try_from(tries.saturating_sub(1)).unwrap_or(0).min(16);
     let pause = FIRST_PAUSE.saturating_mul(1 << doublings).min(LONGEST_PAUSE);
@@ -345,7 +349,7 @@ fn each(notifiers: &[Notifier], kind: AlertKind, of: &str, facts: impl Fn() -> F
     notifiers.iter().enumerate().map(alert).collect()
 }
 
-/// Truncates the text and removes NUL, which Postgres cannot store.
+/// Truncates a text and removes NUL characters, which Postgres cannot store.
 fn shortened(text: &str) -> String {
     text.chars().filter(|letter| *letter != '\0').take(MOST_REASON_CHARS).collect()
 }

@@ -1,4 +1,4 @@
-//! Consequences of asset updates: which runs start, and which assets are stale. Pure functions; schedulers call them
+//! Consequences of asset updates: which runs start, and which assets are stale. Pure: schedulers call these functions,
 //! and the store applies the result.
 
 mod freshness;

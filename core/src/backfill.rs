@@ -1,7 +1,7 @@
 //! Plans a backfill: the requested dates, the schedule and the existing runs determine the action for each date.
 //!
-//! The dry run, the stored plan and the scheduler that executes it all use this module, so they cannot disagree. The
-//! rules are Airflow's (`models/backfill.py`), extended by lists of single dates and DAGs without a schedule.
+//! The dry run, the stored plan and the scheduler that executes the plan all use this module, so their results agree.
+//! The rules are Airflow's (`models/backfill.py`), extended by lists of single dates and by DAGs without a schedule.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use orch_spec::schedule::{Bounds, Calendar, DataInterval};
@@ -11,17 +11,17 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::{fmt, str::FromStr};
 
-/// Maximum number of dates of one backfill: more than a year of hours.
+/// Maximum number of dates of one backfill. An hourly DAG can be backfilled for more than a year.
 pub const MOST_DATES: usize = 10_000;
 
 words! {
-    /// Which dates with a finished run are run again.
+    /// Which dates with a finished run are rerun.
     Reprocess {
-        /// Existing runs are not run again.
+        /// Finished runs are kept.
         None = 0 "none",
-        /// Failed runs are run again.
+        /// Only failed runs are rerun.
         Failed = 1 "failed",
-        /// All finished runs are run again.
+        /// All finished runs are rerun.
         Completed = 2 "completed",
     }
 }
@@ -47,7 +47,7 @@ impl Step {
 pub enum Dates {
     /// Dates of the schedule, or of `step` if the DAG has no schedule. Both bounds are inclusive.
     Range { from: DateTime<Utc>, to: DateTime<Utc>, step: Option<Step> },
-    /// Single dates.
+    /// A list of single dates.
     Each(Vec<DateTime<Utc>>),
 }
 
@@ -55,7 +55,7 @@ pub enum Dates {
 pub struct BackfillRequest {
     pub dates: Dates,
     pub reprocess: Reprocess,
-    /// The latest date runs first.
+    /// True to process the dates in descending order, the latest first.
     pub backwards: bool,
 }
 
@@ -74,7 +74,7 @@ pub enum Action {
 }
 
 impl Action {
-    /// Returns the action as text, and the reason if the date is skipped.
+    /// Returns the action as text. If the date is skipped, also returns the reason.
     pub fn words(self) -> (&'static str, Option<&'static str>) {
         match self {
             Action::Create => ("create", None),
@@ -85,7 +85,7 @@ impl Action {
 }
 
 words! {
-    /// Reason why a date is skipped, in Airflow's terms.
+    /// Reason why a backfill skips a date, named as in Airflow.
     Reason {
         AlreadyExists = 0 "already exists",
         InFlight = 1 "in flight",
@@ -117,7 +117,7 @@ pub enum CannotBackfill {
     TooMany,
 }
 
-/// Returns the action for one date. `there` is the state of its existing run.
+/// Returns the action for one date. `there` is the state of the existing run for that date, if there is one.
 pub fn action(there: Option<RunState>, reprocess: Reprocess) -> Action {
     match (there, reprocess) {
         (None, _) => Action::Create,
@@ -128,12 +128,13 @@ pub fn action(there: Option<RunState>, reprocess: Reprocess) -> Action {
     }
 }
 
-/// Returns the action for each date, in the order of execution. `there` has the existing runs of the DAG.
+/// Returns the action for each date, in the order of execution. `there` contains the existing runs of the DAG by date.
 pub fn plan(dates: &[Date], there: &BTreeMap<DateTime<Utc>, RunState>, reprocess: Reprocess) -> Vec<(Date, Action)> {
     dates.iter().map(|&date| (date, action(there.get(&date.logical_date).copied(), reprocess))).collect()
 }
 
-/// Returns the requested dates in the order of execution. A range omits dates whose interval has not ended by `now`.
+/// Returns the requested dates in the order of execution. Dates in a range whose data interval ends after `now` are
+/// omitted.
 pub fn dates(spec: &DagSpec, wish: &BackfillRequest, now: DateTime<Utc>) -> Result<Vec<Date>, CannotBackfill> {
     let dag_id = || spec.dag_id.clone();
     let calendar = match spec.schedule.time() {
@@ -174,7 +175,7 @@ pub fn dates(spec: &DagSpec, wish: &BackfillRequest, now: DateTime<Utc>) -> Resu
     Ok(if wish.backwards { found.into_iter().rev().collect() } else { found })
 }
 
-/// The start and end of the DAG do not apply between `from` and `to`, as in Airflow.
+/// Returns the scheduled dates between `from` and `to`. As in Airflow, the start and end date of the DAG are ignored.
 fn scheduled(
     calendar: &Calendar,
     from: DateTime<Utc>,
@@ -196,8 +197,8 @@ fn at_most<T>(dates: impl Iterator<Item = T>) -> Result<Vec<T>, CannotBackfill> 
     if found.len() > MOST_DATES { Err(CannotBackfill::TooMany) } else { Ok(found) }
 }
 
-/// Rejects a backfill in which a task depends on the previous run, if dates run in descending order or existing runs
-/// are kept.
+/// Rejects a backfill of a DAG with `depends_on_past` if its dates run in descending order or if existing runs are
+/// kept.
 fn depends_on_past(spec: &DagSpec, wish: &BackfillRequest) -> Result<(), CannotBackfill> {
     let asks = |o: &orch_spec::Options| o.depends_on_past == Some(true) || o.wait_for_downstream == Some(true);
     let Some(task) = spec.tasks.iter().find(|task| asks(&task.options)) else { return Ok(()) };

@@ -1,4 +1,4 @@
-//! The tasks that a branch, a short circuit or a condition skips. Like Airflow's `skip_all_except`.
+//! Determines the tasks that a branch, a short circuit or a condition skips, like Airflow's `skip_all_except`.
 
 use crate::plan::{Plan, TaskIdx};
 use crate::transition::Skip;
@@ -6,26 +6,26 @@ use orch_spec::{Condition, Source, TaskSpec, approval};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-/// Returns the tasks directly below a branch that it does not follow. Tasks that are also downstream of a followed task
-/// are not skipped.
+/// Returns the tasks directly downstream of a branch that the branch does not follow. Tasks that are also downstream of
+/// a followed task are not skipped.
 pub fn not_followed(plan: &Plan, task: TaskIdx, index: i32, followed: &[TaskIdx]) -> Vec<Skip> {
     let reached: BTreeSet<TaskIdx> =
         followed.iter().flat_map(|&t| below(plan, t)).chain(followed.iter().copied()).collect();
     direct(plan, task).filter(|t| !reached.contains(t)).map(|t| skip(plan, task, index, t)).collect()
 }
 
-/// Returns all tasks below a short circuit that stops, except teardowns.
+/// Returns the tasks to skip when a short circuit stops: all downstream tasks, except teardowns.
 pub fn everything_below(plan: &Plan, task: TaskIdx, index: i32) -> Vec<Skip> {
     let below = below(plan, task).into_iter().filter(|&t| !plan.task(t).is_teardown);
     below.map(|t| skip(plan, task, index, t)).collect()
 }
 
-/// Returns the tasks directly below a short circuit that stops and respects trigger rules.
+/// Returns the tasks to skip when a short circuit stops but respects trigger rules: only the tasks directly downstream.
 pub fn directly_below(plan: &Plan, task: TaskIdx, index: i32) -> Vec<Skip> {
     direct(plan, task).map(|t| skip(plan, task, index, t)).collect()
 }
 
-/// Returns the tasks whose conditions on this task's output are not met.
+/// Returns the tasks that have a condition on this task's output which the output does not meet.
 pub fn unmet(plan: &Plan, task: TaskIdx, index: i32, output: &Value) -> Vec<Skip> {
     let asked = plan.task_id(task);
     let holds = |c: &Condition| match &c.source {
@@ -39,8 +39,8 @@ pub fn unmet(plan: &Plan, task: TaskIdx, index: i32, output: &Value) -> Vec<Skip
         .collect()
 }
 
-/// Returns the tasks that are skipped because of this output of a task: by a condition, a branch or a short circuit.
-/// Fails if a branch names neither a task nor a task group.
+/// Returns the tasks that this output of a task skips, because of a condition, a branch or a short circuit. Fails if a
+/// branch names neither a task nor a task group.
 pub fn skips(plan: &Plan, task: TaskIdx, index: i32, output: &Value) -> Result<Vec<Skip>, String> {
     let spec = &plan.spec.tasks[usize::from(task)];
     let mut skips = unmet(plan, task, index, output);
@@ -71,8 +71,8 @@ pub fn skips(plan: &Plan, task: TaskIdx, index: i32, output: &Value) -> Result<V
     Ok(skips)
 }
 
-/// Finds the tasks with these ids, and the first tasks of task groups. A branch may name a task or group of the same
-/// group without the prefix of that group.
+/// Returns the tasks with these ids. The id of a task group stands for the first tasks of the group. A branch inside a
+/// group may omit the group's prefix.
 fn named<'a>(plan: &Plan, spec: &TaskSpec, ids: impl IntoIterator<Item = &'a str>) -> Result<Vec<TaskIdx>, String> {
     let mut found = Vec::new();
     for id in ids {
@@ -90,7 +90,7 @@ fn named<'a>(plan: &Plan, spec: &TaskSpec, ids: impl IntoIterator<Item = &'a str
     Ok(found)
 }
 
-/// Returns the tasks of a group, including nested groups, that have no upstream in the group. `None` if the group does
+/// Returns the tasks of a group, nested groups included, that have no upstream in the group. `None` if the group does
 /// not exist.
 fn roots(plan: &Plan, group: &str) -> Option<Vec<TaskIdx>> {
     plan.spec.groups.iter().find(|g| g.group_id == group)?;

@@ -1,4 +1,4 @@
-//! Compares a run with its deadline.
+//! Determines whether a run has met or missed its deadline.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use orch_spec::state::UnknownWord;
@@ -8,7 +8,7 @@ use std::{fmt, str::FromStr};
 
 words! {
     DeadlineState {
-        /// The deadline is in the future or has not been checked since it passed.
+        /// The deadline is in the future, or it has passed but has not been checked yet.
         Open = 1 "open",
         Met = 2 "met",
         Missed = 3 "missed",
@@ -17,18 +17,19 @@ words! {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// The deadline counts from the start of the run, which has not started.
+    /// The deadline is relative to the start of the run, and the run has not started.
     NoTimeYet,
-    /// Time until the deadline of a run that has not finished.
+    /// The run has not finished. Contains the time until its deadline.
     Left(TimeDelta),
-    /// Time by which the run finished early. `None` if the run met its deadline and was cleared later.
+    /// The run met its deadline. Contains the time between its end and the deadline; `None` if the run was cleared
+    /// later.
     Kept(Option<TimeDelta>),
-    /// Delay of the run, finished or not.
+    /// The run, finished or not, missed its deadline. Contains the delay.
     Missed(TimeDelta),
 }
 
-/// Returns the standing of a run with a deadline at `due`. `ended` is `None` if the run has not finished. A stored
-/// result stays valid after the run is cleared.
+/// Compares a run with its deadline `due`. `ended` is `None` if the run has not finished. A stored result stays valid
+/// after the run is cleared.
 pub fn standing(
     state: DeadlineState,
     due: Option<DateTime<Utc>>,
@@ -56,7 +57,7 @@ impl Standing {
         }
     }
 
-    /// Returns the remaining time, or by how much the deadline was met or missed.
+    /// Returns the time until the deadline, or the time by which the run met or missed it.
     pub fn by(self) -> Option<TimeDelta> {
         match self {
             Standing::NoTimeYet => None,

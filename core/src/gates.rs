@@ -1,14 +1,14 @@
-//! Gates of a task, which an attempt must pass after its upstreams before a worker may claim it: slots of its pool,
-//! slots under limits, and a successful previous run. Gates depend on the task alone, so attempts with equal gates wait
-//! in one line (queue).
+//! Gates of a task: slots of its pool, slots under limits, and a successful previous run. A worker can claim an attempt
+//! once its upstreams have finished and all its gates allow it. Gates depend on the task alone, so attempts with equal
+//! gates share one queue.
 
 use orch_spec::{Limit, TaskSpec};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Pool of tasks that do not set one. It always exists and is unlimited until a user sets its size.
+/// Pool of tasks that do not set a pool. It always exists and is unlimited until a user sets its size.
 pub const DEFAULT_POOL: &str = "default_pool";
-/// Maximum length in bytes of a key's value in the name of a limit. A longer value is replaced by a hash.
+/// Maximum length of a key's value in the name of a limit, in bytes. A longer value is replaced by a hash.
 const MOST_KEY: usize = 200;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -23,29 +23,29 @@ pub struct Gates {
     pub past: Option<PastDependency>,
 }
 
-/// A limit of a task in its stored form.
+/// A concurrency or rate limit of a task, as it is stored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Counted {
     pub name: String,
     pub most: i32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Key>,
-    /// Time window of a rate limit in milliseconds. `None` if the limit is on concurrent attempts.
+    /// Time window of a rate limit in milliseconds. `None` for a limit on concurrent attempts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub per_ms: Option<u64>,
 }
 
-/// Groups runs by a value of their conf. The limit applies to each group separately.
+/// Groups runs by a value of their conf. A limit with a key applies to each group separately.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Key {
-    /// Field names of the conf, separated by dots.
+    /// Path of the value in the conf: field names separated by dots.
     pub path: String,
-    /// Default from the schema of the params, for runs without a value.
+    /// Default of the param, used for runs whose conf has no value.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub default: Value,
 }
 
-/// Limit on concurrent instances of one task over all runs of its DAG.
+/// Limit on concurrent instances of one task across all runs of its DAG.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OverRuns {
     pub task: String,
@@ -63,7 +63,7 @@ pub enum PastDependency {
 /// Slots that an attempt needs from one pool or limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Need {
-    /// Name under which usage is counted: `pool:…`, `limit:…`, `rate:…` or `task:…`.
+    /// Name under which the usage is counted: `pool:…`, `limit:…`, `rate:…` or `task:…`.
     pub limit: String,
     pub slots: i32,
     pub of: Of,
@@ -97,18 +97,19 @@ impl Gates {
         }
     }
 
-    /// Returns true if nothing holds the task back while the default pool has no size.
+    /// Returns true if the task has no gates. The default pool does not count as a gate while it has no size.
     pub fn are_open(&self) -> bool {
         self.pool == DEFAULT_POOL && self.limits.is_empty() && self.over_runs.is_none() && self.past.is_none()
     }
 
-    /// Returns true if attempts of one line may belong to different groups or runs. A waiting attempt then says nothing
-    /// about the next one.
+    /// Returns true if the gates depend on the run, such as a limit with a key. If one attempt in the queue is blocked,
+    /// attempts of other runs may still pass.
     pub fn are_of_runs(&self) -> bool {
         self.past.is_some() || self.limits.iter().any(|limit| limit.key.is_some())
     }
 
-    /// Returns what an attempt of a run with this conf takes. `conf` is only needed if a limit has a key.
+    /// Returns the slots that an attempt needs in its pool and limits. `conf` is the conf of its run, required only if
+    /// a limit has a key.
     pub fn needs(&self, conf: Option<&Value>) -> Vec<Need> {
         let mut needs =
             vec![Need { limit: pool_limit(&self.pool), slots: self.slots, of: Of::Pool(self.pool.clone()) }];
@@ -122,10 +123,10 @@ impl Gates {
     }
 }
 
-/// Airflow's limit, in characters.
+/// Maximum length of a pool name in characters, as in Airflow.
 pub const MOST_POOL_NAME: usize = 256;
 
-/// Rejects an invalid pool name with the reason.
+/// Returns an error with the reason if a pool name is invalid.
 pub fn check_pool_name(name: &str) -> Result<(), &'static str> {
     match name {
         "" => Err("a pool has a name"),
@@ -136,7 +137,7 @@ pub fn check_pool_name(name: &str) -> Result<(), &'static str> {
     }
 }
 
-/// Returns the name under which the slots of a pool are counted.
+/// Returns the name under which the used slots of a pool are counted.
 pub fn pool_limit(pool: &str) -> String {
     format!("pool:{pool}")
 }
@@ -164,7 +165,7 @@ impl Counted {
 }
 
 impl Key {
-    /// Returns the group of a run. All runs without a value are one group.
+    /// Returns the name of the group that a run with this conf belongs to. All runs without a value form one group.
     fn of(&self, conf: Option<&Value>) -> String {
         let text = match at(conf, &self.path).unwrap_or(&self.default) {
             Value::Null => String::new(),

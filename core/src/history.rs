@@ -1,7 +1,7 @@
-//! Audits whether a stored run follows from its history. Nothing here makes decisions.
+//! Audits whether the stored state of a run follows from its recorded history. The audit changes nothing.
 //!
-//! `books` checks whether the ledger and its counters match the instance rows. `replay` checks whether the decisions in
-//! those rows follow from the recorded outcomes, by feeding the outcomes to the transition again.
+//! `books` checks whether the ledger and its counters match the instance rows. `replay` passes the recorded outcomes to
+//! the transition function again and checks whether it makes the stored decisions.
 
 mod books;
 mod replay;
@@ -13,10 +13,10 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
-/// Maximum number of elements of a map that is replayed in memory. Larger maps are only counted.
+/// Maximum number of elements of a map that is replayed in memory. For larger maps, only the counters are checked.
 const MOST_ELEMENTS: i32 = 2_000_000;
 
-/// Maximum number of reported differences per run. The others are counted.
+/// Maximum number of differences that are listed per run. Further differences are only counted.
 const MOST_DIFFERENCES: usize = 100;
 
 /// A task and the index of its element, or −1 if the task is not mapped.
@@ -26,30 +26,31 @@ pub type TaskElement = (TaskIdx, i32);
 pub struct History {
     pub rev: i32,
     pub run: Run,
-    /// An instance was cleared, so earlier decisions need not follow from later outcomes.
+    /// True if a user cleared an instance, so that earlier decisions need not follow from later outcomes.
     pub cleared: bool,
-    /// The run was cleared, moved to another version or marked, so a replay may differ although nothing is wrong.
+    /// True if a user cleared, marked or moved the run. Its replay may then differ although nothing is wrong.
     pub changed: bool,
-    /// Finished instances that are folded (applied to the ledger).
+    /// Finished instances whose outcomes have been applied to the ledger.
     pub over: BTreeMap<TaskElement, Over>,
-    /// Instances that are queued, running or waiting, or finished and not folded yet.
+    /// Instances that are queued, running or waiting, or that have finished but whose outcomes have not been applied
+    /// yet.
     pub in_flight: BTreeSet<TaskElement>,
-    /// Instances that a limit holds back.
+    /// Instances that a concurrency limit holds back.
     pub held: BTreeSet<TaskElement>,
-    /// Instances that are stored twice, such as in flight and finished. Always empty in a valid history.
+    /// Instances that are stored in two states, such as in flight and finished. Always empty in a valid history.
     pub twice: BTreeSet<TaskElement>,
-    /// Lengths of the lists that are mapped over, taken from the outputs.
+    /// Lengths of the output lists that other tasks are mapped over.
     pub list_lens: HashMap<TaskIdx, i32>,
-    /// Outputs that can cause other tasks to be skipped.
+    /// Outputs of tasks that can cause other tasks to be skipped, such as branches.
     pub outputs: HashMap<TaskElement, Value>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Over {
     pub state: TaskState,
-    /// True if a worker ran the instance, false if it ended without running.
+    /// True if a worker executed the instance, false if it ended without running.
     pub ran: bool,
-    /// Revision that the run got by this end, or had when the end was recorded.
+    /// Revision of the run that applied this end, or the revision at which the end was recorded.
     pub rev_end: Option<i32>,
     pub ended_at_us: i64,
 }
@@ -57,10 +58,10 @@ pub struct Over {
 /// A stored value that does not follow from the history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
-    /// `None` if the difference is about the whole run.
+    /// Task that the difference is about. `None` if it is about the whole run.
     pub task: Option<TaskIdx>,
     pub index: i32,
-    /// Name of the value, such as `state` or `counter success`.
+    /// Name of the stored value, such as `state` or `counter success`.
     pub what: String,
     pub stored: String,
     pub follows: String,
@@ -69,11 +70,12 @@ pub struct Difference {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Judgement {
     pub differences: Vec<Difference>,
-    /// False if the books are already wrong, a map is too large, or the run was changed and its replay differs.
+    /// True if the replay was evaluated. False if the ledger does not match the rows, a map is too large, or the run
+    /// was changed and its replay differs.
     pub replayed: bool,
 }
 
-/// Runs both checks. If the run was changed, differences of its replay are ignored.
+/// Checks the ledger and replays the run. If a user changed the run, differences of the replay are ignored.
 pub fn judge(plan: &Plan, history: &History) -> Judgement {
     let differences = books::check(plan, history);
     if !differences.is_empty() {
@@ -90,7 +92,7 @@ pub fn judge(plan: &Plan, history: &History) -> Judgement {
     Judgement { differences: first(differences), replayed: true }
 }
 
-/// Truncates the list: one error can cause thousands of differences.
+/// Truncates the list of differences, because one error can cause thousands of them.
 fn first(mut differences: Vec<Difference>) -> Vec<Difference> {
     let more = differences.len().saturating_sub(MOST_DIFFERENCES);
     if more > 0 {

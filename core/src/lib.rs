@@ -1,7 +1,7 @@
-//! Decides what happens next: in a run, at its gates, with alerts, after an asset update, in a backfill.
+//! Decides what happens next: in a run, at the gates of a task, with alerts, after an asset update, in a backfill.
 //!
-//! Pure: no I/O, no clock, no async runtime. Time is an argument and randomness a seed, so the same input gives the
-//! same result in a worker, a scheduler, a test and a replay.
+//! Pure: no I/O, no clock, no async runtime. The time and random seeds are arguments, so the same input has the same
+//! result in a worker, a scheduler, a test and a replay.
 
 pub mod admission;
 pub mod alert;

@@ -1,7 +1,7 @@
-//! In-memory model of a run: the pure transition with the instance rows that a database would store.
+//! In-memory model of a run: the pure transition function and the instance rows that a database would store.
 //!
-//! It does in plain code what the store does in SQL. Tests compare the store and the oracle's tables with it, and
-//! `orch::testing` runs whole DAGs on it.
+//! It does in plain code what the store does in SQL. Tests compare the store and recorded Airflow runs with the model,
+//! and `orch::testing` runs whole DAGs on it.
 
 use crate::plan::{Plan, TaskIdx};
 use crate::run::{Elements, Missing, Run};
@@ -16,11 +16,11 @@ use std::sync::Arc;
 pub struct Model {
     pub plan: Arc<Plan>,
     pub run: Run,
-    /// Finished instances.
+    /// States of finished instances.
     pub states: BTreeMap<(TaskIdx, i32), TaskState>,
-    /// Instances that may run.
+    /// Instances that may run now.
     pub ready: BTreeSet<(TaskIdx, i32)>,
-    /// Instances that a limit holds back.
+    /// Instances that a concurrency limit holds back.
     pub held: BTreeSet<(TaskIdx, i32)>,
 }
 
@@ -30,7 +30,7 @@ impl Model {
         Model::begun(plan, begun)
     }
 
-    /// Starts a run of only the chosen tasks.
+    /// Starts a run of only the chosen tasks of the DAG.
     pub fn start_some(plan: Arc<Plan>, chosen: &BTreeSet<TaskIdx>) -> Model {
         let begun = start_some(&plan, chosen);
         Model::begun(plan, begun)
@@ -42,7 +42,7 @@ impl Model {
         model
     }
 
-    /// Ends a ready instance.
+    /// Ends a ready instance with this outcome and applies the event.
     pub fn finish(&mut self, task: TaskIdx, index: i32, outcome: Outcome) {
         self.finish_all(&[(task, index, outcome)]);
     }
@@ -57,7 +57,7 @@ impl Model {
         self.apply(&events);
     }
 
-    /// Records the end of a ready instance. The caller must apply the event.
+    /// Records the end of a ready instance in the model. The caller must then apply the event.
     pub fn note_end(&mut self, task: TaskIdx, index: i32, outcome: &Outcome) {
         self.note_stop(task, index);
         let state = match outcome {
@@ -68,7 +68,7 @@ impl Model {
         self.states.insert((task, index), state);
     }
 
-    /// Records that a ready instance, cleared while it ran, has stopped. The caller must apply the event.
+    /// Records that a running instance, which a user cleared, has stopped. The caller must then apply the event.
     pub fn note_stop(&mut self, task: TaskIdx, index: i32) {
         assert!(self.ready.remove(&(task, index)), "{} [{index}] is not ready", self.plan.task_id(task));
     }
@@ -110,7 +110,7 @@ impl Model {
         self.carry_out(effects);
     }
 
-    /// Moves the run to another version of its DAG. `can_move` must allow it, and no instance may run.
+    /// Moves the run to another version of its DAG. No instance may be running, and `can_move` must succeed.
     pub fn move_to(&mut self, to: Arc<Plan>) {
         let from = std::mem::replace(&mut self.plan, to);
         let places = places(&from, &self.plan);
@@ -124,7 +124,7 @@ impl Model {
         self.carry_out(effects);
     }
 
-    /// Ends the run early, as a user would. `running` are the ready instances that run.
+    /// Ends the run early, as a user would. `running` contains the instances that are running.
     pub fn end(&mut self, running: &[(TaskIdx, i32)], end: RunEnd) {
         let ended = end_run(&self.plan, &self.run, running, end);
         let before = std::mem::replace(&mut self.run, ended);
@@ -146,7 +146,7 @@ impl Model {
         self.held.clear();
     }
 
-    /// Selects a task and everything below it.
+    /// Selects a task and all tasks downstream of it.
     pub fn with_downstream(&self, task: TaskIdx) -> Vec<Selected> {
         let (mut seen, mut todo) = (BTreeSet::from([task]), vec![task]);
         while let Some(t) = todo.pop() {

@@ -1,4 +1,4 @@
-//! IP networks such as `10.0.0.0/8`, and which addresses a connection test may reach. Pure: names are resolved
+//! IP networks such as `10.0.0.0/8`, and the addresses that a connection test may contact. Pure: names are resolved
 //! elsewhere.
 
 mod base_path;
@@ -55,7 +55,7 @@ impl fmt::Display for Network {
     }
 }
 
-/// Why a private address is not reached, and who can allow it. The host is named before this text.
+/// Reason why a private address is not contacted, and who can allow it. The message names the host before this text.
 pub const NOT_REACHED: &str = "its address is not public: an administrator allows private addresses with the setting \
     `test_networks` (`ORCH_TEST_NETWORKS=10.0.0.0/8`)";
 
@@ -68,7 +68,8 @@ pub fn shown_url(url: &str) -> String {
     format!("{scheme}{host}{path}")
 }
 
-/// Returns the scheme, host and port of a URL. The path of a webhook is a secret, so messages about it contain no more.
+/// Returns the scheme, host and port of a URL for messages. The rest is omitted, because the path of a webhook is a
+/// secret.
 pub fn shown_origin(url: &str) -> String {
     let url = shown_url(url);
     let start = url.find("://").map_or(0, |at| at + 3);
@@ -76,7 +77,7 @@ pub fn shown_origin(url: &str) -> String {
     url[..end].into()
 }
 
-/// Returns what to do after a server responded with a status that is not a success.
+/// Returns the hint for the user after a server responded with an error status.
 pub fn step_after_status(status: u16) -> &'static str {
     match status {
         300..=399 => "write the address that the server redirects to",
@@ -87,15 +88,15 @@ pub fn step_after_status(status: u16) -> &'static str {
     }
 }
 
-/// Addresses that may be reached on behalf of an operator: public ones, and the networks in the settings. Services next
-/// to this server (its database, a cloud's metadata service) trust this machine, not the operator.
+/// Addresses that orch may contact on behalf of an operator: public addresses, and the networks in the settings.
+/// Services next to this server (its database, a cloud's metadata service) trust this machine, not the operator.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reach {
     allowed: Vec<Network>,
 }
 
 impl Reach {
-    /// Allows public addresses and the networks in `allowed`.
+    /// Allows public addresses, and also the networks in `allowed`.
     pub fn also(allowed: Vec<Network>) -> Reach {
         Reach { allowed }
     }
@@ -128,12 +129,14 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
     !is_special
 }
 
-/// For notations that contain an IPv4 address (NAT64, 6to4), the inner address decides.
+/// Returns true for public IPv6 addresses. If the address contains an IPv4 address (NAT64, 6to4), the IPv4 address
+/// decides.
 fn is_public_v6(address: Ipv6Addr) -> bool {
     let inner = |high: u16, low: u16| is_public_v4(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)));
     match address.segments() {
         [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => inner(high, low),
-        // Global unicast, except Teredo, whose inner address is obfuscated.
+        // Global unicast addresses are public. Teredo addresses are not, because their inner IPv4 address is
+        // obfuscated.
         [0x2001, 0, ..] => false,
         [first, ..] => first & 0xe000 == 0x2000,
     }

@@ -1,18 +1,20 @@
-//! Decides whether a run may start while others run, by the DAG's limit, its concurrency keys and its overlap policy.
+//! Decides whether a run may start while other runs of its DAG are active, by the DAG's limit, its concurrency keys and
+//! its overlap policy.
 //!
 //! Code that creates or starts runs calls this under the DAG's lock (`store/src/run/policy.rs`). For a DAG without a
-//! policy, the SQL statements apply the limit.
+//! policy, SQL statements apply the limit.
 
 use orch_spec::{DagSpec, Overlap};
 use serde_json::Value;
 
-/// Values of a DAG's concurrency keys. A run without a value is not limited by that key.
+/// Values of a DAG's concurrency keys for one run. A key does not limit runs without a value.
 pub type Keys = Vec<Option<String>>;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActiveRun {
     pub keys: Keys,
-    /// Backfill runs count for the keys, but not for the limit of the DAG, and are never cancelled for another run.
+    /// True for backfill runs. They count against the limits of concurrency keys but not against the limit of the DAG,
+    /// and are never cancelled to make room for another run.
     pub is_backfill: bool,
 }
 
@@ -21,16 +23,17 @@ pub enum Begin {
     Now,
     Wait,
     Skip,
-    /// Cancel these runs first. The numbers are indexes in the list of running runs.
+    /// The new run may start after these runs are cancelled. The numbers are indexes in `running`.
     Cancel(Vec<usize>),
 }
 
-/// Returns true if the running runs must be loaded before a run of this DAG starts.
+/// Returns true if the active runs must be loaded before a run of this DAG starts.
 pub fn has_policy(spec: &DagSpec) -> bool {
     !spec.overlap.is_usual() || !spec.concurrency.is_empty()
 }
 
-/// Returns the values of the concurrency keys, with the defaults of the params.
+/// Returns the values of the DAG's concurrency keys for a run with this conf. Missing values are taken from the
+/// defaults of the params.
 pub fn keys(spec: &DagSpec, conf: Option<&Value>) -> Keys {
     let empty = Value::Object(serde_json::Map::new());
     let conf = conf.unwrap_or(&empty);
@@ -40,7 +43,8 @@ pub fn keys(spec: &DagSpec, conf: Option<&Value>) -> Keys {
     spec.concurrency.iter().map(|c| value(&c.key).map(ToString::to_string)).collect()
 }
 
-/// Decides about `new`. `running` is sorted oldest first. `most` is the DAG's limit, which ignores backfills.
+/// Decides whether `new` may start. `running` is sorted oldest first. `most` is the DAG's limit, which does not count
+/// backfill runs.
 pub fn begin(spec: &DagSpec, most: usize, running: &[ActiveRun], new: &ActiveRun) -> Begin {
     let mut cancelled: Vec<usize> = Vec::new();
     let mut blocked = false;

@@ -1,7 +1,7 @@
-//! A `DagSpec` prepared for decisions: indexes instead of names, edges in both directions, counter slots.
+//! A `DagSpec` prepared for fast decisions: indexes instead of names, edges in both directions, offsets of counters.
 //!
-//! Built once per DAG version and shared. The position of a task in `DagSpec::tasks` is its index here, in the ledger
-//! and in the database.
+//! Built once per DAG version and shared. The position of a task in `DagSpec::tasks` is its index in the plan, in the
+//! ledger and in the database.
 
 mod build;
 mod edges;
@@ -16,22 +16,22 @@ use orch_spec::{DagSpec, Isolation, OnLost, TriggerRule};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::{collections::HashMap, sync::Arc};
 
-/// Maximum number of elements of one map in flight, before the window of a run is widened.
+/// Initial limit on the elements of one map in flight. It grows when workers have free slots.
 pub const WINDOW: i32 = 1024;
 
 /// Default of the setting `max_map_elements`.
 pub const MAX_MAP_ELEMENTS: i32 = 1_000_000;
 
-/// Maximum number of elements of a map in plans that are built from now on.
+/// Current limit on the elements of a map, used by plans that are built from now on.
 static MAP_LIMIT: AtomicI32 = AtomicI32::new(MAX_MAP_ELEMENTS);
 
-/// Sets the maximum number of elements of a map for plans that are built later. A process calls it after it has read
-/// its settings.
+/// Sets the maximum number of elements of a map for plans that are built later. Each process calls this once it has
+/// read its settings.
 pub fn set_max_map_elements(max: i32) {
     MAP_LIMIT.store(max, Ordering::Relaxed);
 }
 
-/// Position of a task in its DAG.
+/// Index of a task in `DagSpec::tasks`.
 pub type TaskIdx = u16;
 
 #[derive(Debug)]
@@ -39,10 +39,11 @@ pub struct Plan {
     pub spec: Arc<DagSpec>,
     pub tasks: Vec<PlanTask>,
     pub domains: Vec<Domain>,
-    /// Counter index of the length of a task's output list, for tasks whose output is mapped over.
+    /// Index of the counter with the length of a task's output list, for tasks whose output other tasks are mapped
+    /// over.
     pub list_slots: HashMap<TaskIdx, usize>,
     pub counters: usize,
-    /// Maximum number of elements of one map. A task fails when its map expands to more.
+    /// Maximum number of elements of one map. A task fails if its map expands to more elements.
     pub max_map_elements: i32,
     by_id: HashMap<String, TaskIdx>,
 }
@@ -53,11 +54,11 @@ pub struct PlanTask {
     pub is_setup: bool,
     pub is_teardown: bool,
     pub up: Vec<Edge>,
-    /// Setups that the task needs although it does not name them.
+    /// Setup tasks that this task needs, although it does not name them as upstreams.
     pub setups: Vec<Edge>,
-    /// Tasks that must finish before a teardown, in addition to its upstreams.
+    /// Tasks that must finish before this teardown runs, in addition to its upstreams.
     pub scope: Vec<Edge>,
-    /// Tasks to check when this task ends: the reverse of `up`, `setups` and `scope`.
+    /// Tasks to check when this task ends: the reverse edges of `up`, `setups` and `scope`.
     pub down: Vec<Edge>,
     /// True if a failure of this task fails the run.
     pub leaf: bool,
@@ -69,13 +70,15 @@ pub struct PlanTask {
     pub queue: String,
     pub isolation: Isolation,
     pub on_lost: OnLost,
-    /// Tasks whose output the conditions of this task check. A task without output meets no condition.
+    /// Tasks whose output is checked by a condition of this task. The condition is not met if such a task has no
+    /// output.
     pub asks: Vec<Edge>,
     /// Tasks whose conditions check the output of this task.
     pub asked_by: Vec<TaskIdx>,
 }
 
-/// `same`: element i waits for element i. Otherwise it waits for the whole task.
+/// A dependency on another task. If `same` is true, element i waits only for element i of that task; otherwise it waits
+/// for the whole task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Edge {
     pub task: TaskIdx,
@@ -85,23 +88,24 @@ pub struct Edge {
 #[derive(Debug, Clone, Copy)]
 pub struct TaskMap {
     pub domain: usize,
-    /// Index of the first counter of the task.
+    /// Index of the first counter of this mapped task.
     pub slot: usize,
 }
 
-/// Tasks that are mapped together: element i of one belongs to element i of another.
+/// Tasks that are mapped over the same lists. Element i of one task belongs to element i of the others.
 #[derive(Debug)]
 pub struct Domain {
     pub lengths: Lengths,
     pub members: Vec<TaskIdx>,
-    /// True if a member joins several tasks at the same element, so decisions about it need the states of those tasks.
+    /// True if a task in this domain depends on several other tasks of it. Decisions about an element then need the
+    /// states of those tasks at its index.
     pub joins: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lengths {
     One(Length),
-    /// All must be equal.
+    /// Lists that are combined by index. All lengths must be equal.
     Zip(Vec<Length>),
     Cross(Vec<Length>),
 }
@@ -109,13 +113,13 @@ pub enum Lengths {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Length {
     Known(i32),
-    /// Length of the list that the task returns.
+    /// The number of elements equals the length of the list that this task returns.
     List(TaskIdx),
-    /// Number of elements of a mapped task.
+    /// The number of elements equals the number of elements of this mapped task.
     Elements(TaskIdx),
 }
 
-/// Reasons why a spec cannot be planned. `check::problems` reports the same earlier, with better messages.
+/// Reasons why a spec cannot be planned. `check::problems` reports the same problems earlier, with better messages.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum PlanError {
     #[error("task `{task}` waits for `{upstream}`, which is not in dag `{dag}`")]

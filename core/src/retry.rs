@@ -1,7 +1,7 @@
 //! Computes the delay before a retry with Airflow's formula, to the second.
 //!
-//! The jitter is a hash of the attempt, not a random number, so every process computes the same delay, also in a
-//! replay.
+//! The jitter is a hash of the attempt and not a random number, so every process and every replay computes the same
+//! delay.
 
 use chrono::{DateTime, Utc};
 use std::time::Duration;

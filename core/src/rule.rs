@@ -1,6 +1,7 @@
-//! The 13 trigger rules: the states of a task's upstreams determine what happens to the task.
+//! The 13 trigger rules: the states of a task's upstreams determine whether the task runs, waits or ends.
 //!
-//! It decides like Airflow 3.3, including eager decisions. Tests compare it with tables recorded from Airflow's code.
+//! The rules equal those of Airflow 3.3, including eager decisions. Tests compare them with tables recorded from
+//! Airflow's code.
 
 use orch_spec::TriggerRule;
 use orch_spec::state::TaskState;
@@ -14,7 +15,7 @@ pub struct Counts {
     pub failed: i32,
     pub upstream_failed: i32,
     pub removed: i32,
-    /// Number of setups among the above.
+    /// Number of setup tasks among the counted upstreams.
     pub setups: i32,
     pub setups_success: i32,
     pub setups_skipped: i32,
@@ -62,8 +63,8 @@ pub enum Decision {
 use Decision::{End, Run, Wait};
 use TaskState::{Removed, Skipped, UpstreamFailed};
 
-/// Applies a trigger rule. `map_index` is −1 if the task is not mapped. A decision never returns to `Wait` when more
-/// upstreams finish.
+/// Applies a trigger rule. `map_index` is −1 if the task is not mapped. Once the decision is not `Wait`, it never
+/// returns to `Wait` when more upstreams finish.
 pub fn decide(rule: TriggerRule, c: &Counts, map_index: i32) -> Decision {
     let done = c.all_done();
     let bad = c.failed + c.upstream_failed;
@@ -109,7 +110,8 @@ pub fn decide(rule: TriggerRule, c: &Counts, map_index: i32) -> Decision {
     }
 }
 
-/// Applies the states of the setups that a task needs without naming them. This comes before its own trigger rule.
+/// Decides by the setups that a task needs without naming them as upstreams. The caller applies this before the trigger
+/// rule.
 pub fn decide_setups(c: &Counts, map_index: i32) -> Decision {
     if c.failed + c.upstream_failed > 0 {
         End(UpstreamFailed)

@@ -1,32 +1,34 @@
-//! A run as data: one state per task and a few counters per mapped task, never an entry per element.
+//! State of a run as data: one state per task and a few counters per mapped task, never an entry per element.
 //!
-//! Exactly this is stored in the run's row, so a process that has the row can decide what happens next. The states of
-//! single elements are in separate rows; `Elements` has the few that a decision needs.
+//! The run's database row stores exactly this data, so a process that has read the row can decide what happens next.
+//! The states of single elements are in separate rows; `Elements` holds the few that a decision needs.
 
 use crate::plan::{Length, Lengths, Plan, PlanTask, TaskIdx, WINDOW};
 use crate::rule::Counts;
 use orch_spec::state::{RunState, TaskState};
 use std::collections::{HashMap, HashSet};
 
-/// Version of the meaning of `ledger` and `counters`, set when a run is created. The code reads this and the previous
-/// one.
+/// Version of the format of `ledger` and `counters`, set when a run is created. The code reads this version and the
+/// previous one.
 pub const LEDGER_FORMAT: i16 = 1;
 
-/// Number of counters of the run itself. They come first.
+/// Number of counters of the run as a whole. In `counters`, they precede the counters of mapped tasks.
 pub(crate) const RUN_COUNTERS: usize = 3;
-/// Maximum number of elements of one map in flight. Negative after an instance was marked or cleared or the run was
-/// moved: from then on the decisions do not follow from the rules alone.
+/// Index of the counter with the maximum number of elements of one map in flight. Its value is negative after a user
+/// marked or cleared an instance or moved the run: from then on, the trigger rules alone do not explain the state of
+/// the run.
 pub(crate) const RUN_WINDOW: usize = 0;
-/// Tasks that are not finished.
+/// Index of the counter of unfinished tasks.
 pub(crate) const RUN_OPEN: usize = 1;
-/// Instances in flight: queued, running, or waiting for a retry or an event.
+/// Index of the counter of instances in flight: queued, running, or waiting for a retry or an event.
 pub(crate) const RUN_FLIGHT: usize = 2;
 
-/// Number of counters of a mapped task, which start at its slot.
+/// Number of counters of one mapped task. They are contiguous and start at the task's `slot`.
 pub(crate) const TASK_COUNTERS: usize = 9;
-/// Number of elements, or −1 before the task is expanded.
+/// Index of the counter with the number of elements, whose value is −1 before the task is expanded.
 pub(crate) const LEN: usize = 0;
-/// Index of the next element to start, for a task that leads its domain.
+/// Index of the counter with the map index of the next element to start. Used by tasks whose elements do not wait for
+/// elements of another task.
 pub(crate) const NEXT: usize = 1;
 pub(crate) const FLIGHT: usize = 2;
 pub(crate) const SUCCESS: usize = 3;
@@ -34,16 +36,16 @@ pub(crate) const FAILED: usize = 4;
 pub(crate) const SKIPPED: usize = 5;
 pub(crate) const UPSTREAM_FAILED: usize = 6;
 pub(crate) const REMOVED: usize = 7;
-/// Elements that could start if no limit held them back.
+/// Index of the counter of elements that are ready but that a concurrency limit holds back.
 pub(crate) const HELD: usize = 8;
 
-/// Value of a counter that is not known yet.
+/// Value of a counter whose number is not known yet.
 pub(crate) const UNKNOWN: i32 = -1;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {
     pub state: RunState,
-    /// `TaskState` codes in the order of `Plan::tasks`.
+    /// State of each task as a `TaskState` code, in the order of `Plan::tasks`.
     pub ledger: Vec<i16>,
     pub counters: Vec<i32>,
 }
@@ -59,7 +61,7 @@ impl Run {
         Run { state: RunState::Queued, ledger: vec![TaskState::None.code(); plan.tasks.len()], counters }
     }
 
-    /// Checks that this is the ledger of a run of `plan` in a format that this code reads. Otherwise returns the
+    /// Checks that the ledger belongs to a run of `plan` and has a format that this code reads. Otherwise returns the
     /// reason.
     pub fn check(&self, format: i16, plan: &Plan) -> Result<(), String> {
         if !(LEDGER_FORMAT - 1..=LEDGER_FORMAT).contains(&format) {
@@ -83,7 +85,7 @@ impl Run {
         }
     }
 
-    /// Returns the state of a task. For a mapped task it is the state of all its elements together.
+    /// Returns the state of a task. A mapped task has one combined state for all its elements.
     pub fn task(&self, task: TaskIdx) -> TaskState {
         TaskState::from_code(self.ledger[usize::from(task)]).unwrap_or(TaskState::None)
     }
@@ -100,12 +102,12 @@ impl Run {
         self.counters[RUN_WINDOW] = if self.was_changed() { -window } else { window };
     }
 
-    /// Returns true if an instance was marked or cleared, or the run was moved to another version.
+    /// Returns true if a user marked or cleared an instance or moved the run to another version of its DAG.
     pub fn was_changed(&self) -> bool {
         self.counters[RUN_WINDOW] < 0
     }
 
-    /// Records that a user changes the run. Lookups of its elements must then include those in flight.
+    /// Records that a user changed the run. Lookups of its elements must then include elements in flight.
     pub fn set_changed(&mut self) {
         self.counters[RUN_WINDOW] = -self.window();
     }
@@ -116,7 +118,7 @@ impl Run {
         (len != UNKNOWN).then_some(len)
     }
 
-    /// Returns the number of an expanded task's elements in each state.
+    /// Returns, for each state, the number of elements of a mapped task. `None` before the task is expanded.
     pub fn element_counts(&self, task: &PlanTask) -> Option<[(TaskState, i32); 7]> {
         let (len, slot) = (self.len(task)?, task.map?.slot);
         let c = |at: usize| self.counters[slot + at];
@@ -132,7 +134,8 @@ impl Run {
         ])
     }
 
-    /// Returns the state of an instance without a row: it is not decided yet, or it waits for its turn in a window.
+    /// Returns the state of an instance without a database row: either undecided, or waiting until the window of its
+    /// map reaches it.
     pub fn without_a_row(&self, plan: &Plan, task: TaskIdx, index: i32) -> TaskState {
         let t = plan.task(task);
         let Some(map) = t.map.filter(|_| index >= 0 && self.len(t).is_some()) else {
@@ -142,11 +145,12 @@ impl Run {
         if leads && index >= self.counters[map.slot + NEXT] { TaskState::Scheduled } else { TaskState::None }
     }
 
-    /// Adds a whole upstream: each element of an expanded task, or the task itself.
+    /// Adds the states of an upstream task to `counts`: one per element if the task is expanded, otherwise the state of
+    /// the task.
     pub(crate) fn count(&self, plan: &Plan, upstream: TaskIdx, counts: &mut Counts) {
         let task = plan.task(upstream);
         match self.element_counts(task) {
-            // A task with zero elements was skipped itself, which counts once, as in Airflow.
+            // A task with zero elements was itself skipped and counts as one skipped instance, as in Airflow.
             Some(states) if self.len(task) != Some(0) => {
                 states.into_iter().for_each(|(state, many)| counts.add(state, many, task.is_setup));
             }
@@ -154,12 +158,13 @@ impl Run {
         }
     }
 
-    /// Returns the number of elements of a domain if the lengths of all its lists are known.
+    /// Returns the number of elements of a mapped task or group if the lengths of all its lists are known.
     pub(crate) fn domain_len(&self, plan: &Plan, lengths: &Lengths) -> DomainLen {
         let one = |length: Length| match length {
             Length::Known(len) => Some(len),
             Length::List(task) => Some(self.counters[plan.list_slots[&task]]).filter(|&len| len != UNKNOWN),
-            // The elements must be complete: an eager rule does not finish the task.
+            // Waits until the upstream task has finished: its list needs all elements, even if an eager trigger rule
+            // could decide earlier.
             Length::Elements(task) => self.len(plan.task(task)).filter(|_| self.task(task).is_finished()),
         };
         let all: Option<Vec<i32>> = lengths.all().map(one).collect();
@@ -175,7 +180,7 @@ impl Run {
     }
 }
 
-/// Checks the limit of the plan. `None`: the number of elements exceeds `i64`.
+/// Compares the number of elements with the limit of the plan. A `len` of `None` means that the number exceeds `i64`.
 fn within(plan: &Plan, len: Option<i64>) -> DomainLen {
     match len.and_then(|len| i32::try_from(len).ok()) {
         Some(known) if known <= plan.max_map_elements => DomainLen::Known(known),
@@ -185,24 +190,25 @@ fn within(plan: &Plan, len: Option<i64>) -> DomainLen {
 
 pub(crate) enum DomainLen {
     Known(i32),
-    /// More elements than the plan allows; `None` if their number exceeds `i64`.
+    /// The number of elements exceeds the limit of the plan. `None` if it exceeds `i64`.
     TooLong(Option<i64>),
     Unknown,
-    /// The lists of a zip have different lengths.
+    /// The number of elements is undefined, because the lists of a zip have different lengths.
     Unequal,
 }
 
-/// States of single elements that a decision requested. A state that is not loaded is reported as `Missing`.
+/// States of single elements that a decision requested. Looking up a state that is not loaded returns `Missing`.
 #[derive(Debug, Clone, Default)]
 pub struct Elements {
     states: HashMap<(TaskIdx, i32), TaskState>,
-    /// Elements in flight or held.
+    /// Elements that are in flight or held back by a limit.
     open: HashSet<(TaskIdx, i32)>,
     loaded: HashSet<(usize, i32)>,
     whole: HashSet<usize>,
 }
 
-/// Element states that a decision needs: all tasks of a domain, at one index or at all indexes (`None`).
+/// Element states that a decision needs: all tasks of a domain (tasks mapped together) at one index, or at all indexes
+/// if `index` is `None`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Missing {
     pub domain: usize,
@@ -210,8 +216,9 @@ pub struct Missing {
 }
 
 impl Elements {
-    /// Adds the finished and folded elements that `missing` requested. For a changed run (`Run::was_changed`), `states`
-    /// must also contain elements that are in flight or held, in any unfinished state.
+    /// Adds the element states that `missing` requested: finished elements whose outcome has been applied. If a user
+    /// changed the run (`Run::was_changed`), `states` must also contain elements that are in flight or held, in any
+    /// unfinished state.
     pub fn load(&mut self, missing: Missing, states: impl IntoIterator<Item = (TaskIdx, i32, TaskState)>) {
         for (task, index, state) in states {
             if state.is_finished() {
@@ -226,8 +233,8 @@ impl Elements {
         };
     }
 
-    /// Decides with the loaded states, and again after each load, until nothing is missing. For callers that have the
-    /// elements in memory; the store has its own version (`run_lock::deciding`).
+    /// Calls `decide` repeatedly and loads the element states that it reports as missing, until none is missing. For
+    /// callers with all elements in memory; the store has its own version (`run_lock::deciding`).
     pub(crate) fn deciding<T, I: IntoIterator<Item = (TaskIdx, i32, TaskState)>>(
         decide: impl Fn(&Elements) -> Result<T, Missing>,
         look_up: impl Fn(Missing) -> I,
@@ -257,7 +264,7 @@ impl Elements {
         self.states.get(&(task, index)).copied()
     }
 
-    /// Returns true if a loaded state exists.
+    /// Returns true if a state of this element was loaded.
     pub(crate) fn is_decided(&self, task: TaskIdx, index: i32) -> bool {
         self.states.contains_key(&(task, index)) || self.open.contains(&(task, index))
     }

@@ -1,24 +1,25 @@
-//! Selects the instances of a clear or a mark: tasks by name, the tasks upstream and downstream of them, and their
-//! setups and teardowns. Airflow's `find_relevant_relatives` and `partial_subset` have the same rules.
+//! Selects the instances that a clear or a mark applies to: tasks by name, optionally the tasks upstream and downstream
+//! of them, and their setups and teardowns. The rules are Airflow's (`find_relevant_relatives` and `partial_subset`).
 
 use crate::plan::{Plan, TaskIdx};
 use crate::transition::Selected;
 use std::collections::BTreeSet;
 
-/// Instances to clear, as specified in `orch tasks clear` and the API.
+/// Instances to clear, as requested by `orch tasks clear` or the API.
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
-    /// Whole tasks, or single elements of mapped tasks.
+    /// Selected tasks with all their elements, or single elements of mapped tasks.
     pub tasks: Vec<Selected>,
     pub upstream: bool,
     pub downstream: bool,
 }
 
 impl Selection {
-    /// Returns the selected instances in any state. The setups that a task depends on and the teardowns of these
-    /// setups are selected with the task, and the teardowns of a setup with the setup. The setup of a teardown is not.
+    /// Returns the selected instances in any state. A task is selected with its setups and with the teardowns of these
+    /// setups, and a setup with its teardowns. A teardown is selected without its setups.
     ///
-    /// With `upstream` and `downstream`, tasks downstream of upstream tasks are selected too, as in Airflow.
+    /// If both `upstream` and `downstream` are set, tasks downstream of the upstream tasks are selected too, as in
+    /// Airflow.
     pub fn resolve(&self, plan: &Plan) -> Vec<Selected> {
         let mut all: BTreeSet<Selected> = self.tasks.iter().copied().collect();
         for direction in [Direction::Up, Direction::Down] {
@@ -35,8 +36,9 @@ impl Selection {
     }
 }
 
-/// Returns the tasks that run in a run of only some tasks: the named ones, with their setups and teardowns. Unlike in a
-/// clear, the setups of a teardown are among them, because no teardown succeeds before its setups.
+/// Returns the tasks of a partial run (a run of only some tasks): the named tasks with their setups and teardowns. The
+/// setups of a named teardown are included, because no teardown succeeds before its setups. A clear does not include
+/// them.
 pub fn part(plan: &Plan, named: &[TaskIdx], upstream: bool) -> BTreeSet<TaskIdx> {
     let setups = |task: TaskIdx| {
         let t = plan.task(task);
@@ -47,7 +49,8 @@ pub fn part(plan: &Plan, named: &[TaskIdx], upstream: bool) -> BTreeSet<TaskIdx>
     selection.resolve(plan).into_iter().map(|s| s.task).collect()
 }
 
-/// Returns the tasks upstream and downstream of `tasks`, without `tasks` themselves unless one is upstream of another.
+/// Returns the tasks upstream and downstream of `tasks`. A task in `tasks` is included only if it is upstream or
+/// downstream of another one.
 pub fn relatives(plan: &Plan, tasks: &[TaskIdx], upstream: bool, downstream: bool) -> BTreeSet<TaskIdx> {
     let mut related = BTreeSet::new();
     if upstream {
@@ -65,8 +68,8 @@ enum Direction {
     Down,
 }
 
-/// Returns the instances in one direction of the selected ones. Tasks that are mapped together are related element by
-/// element.
+/// Returns the instances upstream or downstream of the selected ones. For tasks that are mapped together, an element is
+/// related only to the elements with the same index.
 fn related(plan: &Plan, seeds: &BTreeSet<Selected>, direction: Direction) -> BTreeSet<Selected> {
     let domain = |task: TaskIdx| plan.task(task).map.map(|map| map.domain);
     let (elements, tasks): (Vec<Selected>, Vec<Selected>) =
@@ -90,7 +93,8 @@ fn related(plan: &Plan, seeds: &BTreeSet<Selected>, direction: Direction) -> BTr
     related
 }
 
-/// Returns the tasks that Airflow's `partial_subset` adds to `tasks`: those in one direction, and setups and teardowns.
+/// Returns the tasks that Airflow's `partial_subset` adds to `tasks`: the tasks upstream or downstream, and the setups
+/// and teardowns that belong to them.
 fn companions(plan: &Plan, tasks: &BTreeSet<TaskIdx>, direction: Option<Direction>) -> BTreeSet<TaskIdx> {
     let mut found = direction.map(|to| reach(plan, tasks.iter().copied(), to)).unwrap_or_default();
     let mut served: BTreeSet<TaskIdx> = BTreeSet::new();
@@ -111,7 +115,8 @@ fn companions(plan: &Plan, tasks: &BTreeSet<TaskIdx>, direction: Option<Directio
     found
 }
 
-/// Returns the setups upstream of these tasks whose work the tasks are part of, with the teardowns of these setups.
+/// Returns the setups that serve one of these tasks, together with their teardowns. A setup serves the tasks between
+/// itself and its teardowns.
 fn setups_around(plan: &Plan, tasks: &BTreeSet<TaskIdx>) -> BTreeSet<TaskIdx> {
     let mut found = BTreeSet::new();
     for setup in (0..).zip(&plan.tasks).filter(|(_, t)| t.is_setup).map(|(task, _)| task) {
@@ -138,7 +143,7 @@ fn whole(task: TaskIdx) -> Selected {
     Selected { task, index: None }
 }
 
-/// Returns the tasks that name this one as upstream.
+/// Returns the tasks directly downstream of this one.
 fn below(plan: &Plan, task: TaskIdx) -> impl Iterator<Item = TaskIdx> + '_ {
     let named = move |t: &TaskIdx| plan.task(*t).up.iter().any(|e| e.task == task);
     plan.task(task).down.iter().map(|e| e.task).filter(named)
@@ -161,7 +166,7 @@ mod tests {
     use serde_json::{Value, json};
     use std::sync::Arc;
 
-    /// Plan of a mapped group (setup, work, teardown), followed by a mapped task and a plain one.
+    /// Returns a plan with a mapped group (setup, work, teardown), followed by a mapped task and a plain task.
     fn plan() -> Plan {
         let task = |id: &str, after: &[&str]| json!({ "task_id": id, "kind": "rust", "after": after });
         let in_group = |id: &str, role: &str, after: &[&str]| json!({ "task_id": id, "kind": "rust", "after": after, "group_id": "g", "role": role });

@@ -1,8 +1,8 @@
-//! Computes what happens next: from a run and its events, the new run and the effects to carry out.
+//! Computes what happens next in a run: takes a run and its events, returns the new run and the effects to execute.
 //!
-//! Total and pure. Workers call it when a task ends, schedulers when they fold (apply) the outcomes of lost workers,
-//! tests and audits in replays. Decisions flow only downstream and tasks are in topological order, so one pass over the
-//! affected tasks is enough.
+//! Total and pure. Workers call it when a task ends, schedulers when they apply the outcomes of lost workers, and tests
+//! and audits when they replay a run. Decisions only affect downstream tasks, and tasks are in topological order, so
+//! one pass over the affected tasks is enough.
 
 mod admit;
 mod clear;
@@ -24,22 +24,23 @@ use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
-    /// A task instance has ended permanently. `index` is −1 if the task is not mapped.
+    /// A task instance has finished. `index` is −1 if the task is not mapped.
     Finished { task: TaskIdx, index: i32, outcome: Outcome },
-    /// An instance that was cleared while it ran has stopped.
+    /// A running instance that a user cleared has stopped and can restart.
     Restarted { task: TaskIdx, index: i32 },
-    /// A user marked an instance. The instance has left the queue, wait or limit that it stood in.
+    /// A user marked an instance with a state. The instance is no longer queued, waiting or held by a limit.
     Marked { task: TaskIdx, index: i32, state: TaskState, stood: Stood },
-    /// The window of the run grows, because all elements in flight run and workers have free slots.
+    /// The number of elements that may be in flight increases, because all elements in flight are running and workers
+    /// have free slots.
     Widen { window: i32 },
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
     Success {
-        /// Length of the returned list, if a task is mapped over it.
+        /// Length of the list that the task returned, if another task is mapped over it.
         list_len: Option<i32>,
-        /// Tasks to skip: a branch that is not followed, a condition that is not met.
+        /// Tasks to skip because of this outcome: a branch did not follow them, or their condition was not met.
         skip: Vec<Skip>,
     },
     Failed,
@@ -53,31 +54,31 @@ pub enum Outcome {
 pub enum Stood {
     /// The instance was undecided or finished.
     Nowhere,
-    /// The instance was held by a limit.
+    /// A concurrency limit held the instance back.
     Held,
-    /// Queued, running, or waiting for a retry or an event.
+    /// The instance was queued, running, or waiting for a retry or an event.
     InFlight,
 }
 
-/// A task that must not run. `index` selects one element of a mapped task; `None` selects all.
+/// A task that must not run. `index` selects one element of a mapped task; `None` selects all elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Skip {
     pub task: TaskIdx,
     pub index: Option<i32>,
 }
 
-/// Effects of a transition. Indexes are −1 if the task is not mapped.
+/// Effects of a transition, to be executed by the caller. Indexes are −1 if the task is not mapped.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Effects {
     /// Instances that may run now.
     pub ready: Vec<(TaskIdx, i32)>,
-    /// Instances that could run if a limit did not hold them back.
+    /// Instances that are ready but that a concurrency limit holds back.
     pub hold: Vec<(TaskIdx, i32)>,
-    /// Number of held elements per task that may run now, lowest index first.
+    /// Number of held elements per task that may start now, lowest index first.
     pub admit: Vec<(TaskIdx, i32)>,
-    /// Instances that end without running.
+    /// Instances that end without running, with their final states.
     pub decided: Vec<(TaskIdx, i32, TaskState)>,
-    /// Reasons why tasks in `decided` failed as a whole.
+    /// Reasons why tasks in `decided` failed before any of their elements started.
     pub reasons: Vec<(TaskIdx, String)>,
 }
 
@@ -90,7 +91,7 @@ pub fn start(plan: &Plan) -> (Run, Effects) {
     fold.end()
 }
 
-/// Starts a run of some tasks. The others are removed, and tasks do not wait for them.
+/// Starts a run of only some tasks of the DAG. The other tasks get the state `removed`, and no task waits for them.
 pub fn start_some(plan: &Plan, chosen: &BTreeSet<TaskIdx>) -> (Run, Effects) {
     let before = Run::new(plan);
     let mut fold = Fold::new(plan, &before, &Elements::default());
@@ -110,9 +111,9 @@ pub fn start_some(plan: &Plan, chosen: &BTreeSet<TaskIdx>) -> (Run, Effects) {
     (run, effects)
 }
 
-/// Applies events to a run. `elements` holds what earlier calls reported missing: load it and call again. A mark in a
-/// finished run changes only the state of the marked instance: the run keeps its state, and no task runs. Other events
-/// have no effect on it.
+/// Applies events to a run. Returns `Missing` if it needs element states that `elements` does not contain: load them
+/// and call the function again. In a finished run, a mark changes only the state of the marked instance, and all other
+/// events are ignored.
 pub fn fold(plan: &Plan, run: &Run, events: &[Event], elements: &Elements) -> Result<(Run, Effects), Missing> {
     let mut fold = Fold::new(plan, run, elements);
     if run.state.is_finished() {
@@ -123,7 +124,7 @@ pub fn fold(plan: &Plan, run: &Run, events: &[Event], elements: &Elements) -> Re
         }
         return Ok((fold.run, Effects::default()));
     }
-    // The loaded rows may already contain these ends, but the instances were not finished before these events.
+    // The loaded rows may already contain the ends of these instances. They must count as unfinished before the events.
     for event in events {
         if let Event::Finished { task, index, .. } = event {
             fold.past.forget(*task, *index);
@@ -149,16 +150,16 @@ pub fn fold(plan: &Plan, run: &Run, events: &[Event], elements: &Elements) -> Re
 
 struct Fold<'a> {
     plan: &'a Plan,
-    /// The run before the events. Decisions that it contains are not made again.
+    /// State of the run before the events. Decisions that this state already contains are not repeated.
     before: &'a Run,
     past: Elements,
     run: Run,
     elements: Elements,
     effects: Effects,
-    /// Tasks to check again, in topological order: the whole task or some of its elements.
+    /// Tasks whose trigger rules must be applied again, in topological order: the whole task or some of its elements.
     concerned: BTreeMap<TaskIdx, Concern>,
-    /// Expanded mapped tasks that may be able to start more elements. `admit` checks their window and limits, and
-    /// starts what fits.
+    /// Expanded mapped tasks that may be able to start more elements. `admit` starts as many as the window and the
+    /// limits allow.
     refill: BTreeSet<TaskIdx>,
 }
 
@@ -166,9 +167,9 @@ struct Fold<'a> {
 struct Concern {
     whole: bool,
     elements: BTreeSet<i32>,
-    /// Cleared elements. Earlier decisions about them do not count.
+    /// Cleared elements, whose earlier decisions are ignored.
     anew: BTreeSet<i32>,
-    /// All elements, because the task has just been expanded.
+    /// True if all elements must be checked, because the task has just been expanded.
     every: bool,
 }
 
@@ -201,7 +202,7 @@ impl<'a> Fold<'a> {
         }
     }
 
-    /// Schedules a new check of all tasks that depend on this instance.
+    /// Schedules a check of all tasks that depend on this instance.
     fn concern_downstream(&mut self, task: TaskIdx, index: i32) {
         let plan = self.plan;
         for edge in &plan.task(task).down {
@@ -231,7 +232,8 @@ impl<'a> Fold<'a> {
         (self.run, self.effects)
     }
 
-    /// Returns true if no task after this one is part of the run, so its failure fails the run.
+    /// Returns true if a partial run (a run of only some tasks) has no task downstream of this one. The failure of such
+    /// a task fails the run.
     fn ends_a_part(&self, task: &crate::plan::PlanTask) -> bool {
         let mut work = task.down.iter().map(|edge| edge.task).filter(|&t| !self.plan.task(t).is_teardown).peekable();
         !task.is_teardown && work.peek().is_some() && work.all(|t| self.run.task(t) == TaskState::Removed)

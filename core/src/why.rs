@@ -1,16 +1,16 @@
-//! Reasons why a task instance does not run, and their texts. A reason has Airflow's name if Airflow has the same
-//! dependency.
+//! Reasons why a task instance does not run, and the messages for them. A reason has the name of Airflow's dependency
+//! if Airflow has the same one.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use orch_spec::state::{RunState, TaskState};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
-    // Gates (`admission`).
+    // Reasons from gates: pools, limits and the previous run (`admission`).
     PoolMissing {
         pool: String,
     },
-    /// The task needs more slots than the pool has.
+    /// The task needs more slots than the pool has in total, so it can never start.
     PoolTooSmall {
         pool: String,
         slots: i32,
@@ -22,7 +22,7 @@ pub enum Reason {
         taken: i64,
         wants: i32,
     },
-    /// `limit` is the name under which usage is counted.
+    /// A limit has no free slots. `limit` is the name under which its usage is counted.
     LimitFull {
         limit: String,
         name: String,
@@ -53,17 +53,17 @@ pub enum Reason {
         task_id: String,
         state: TaskState,
     },
-    /// Nothing blocks the attempt. The next admission pass starts it.
+    /// Nothing blocks the attempt, so the next admission pass starts it.
     Admitted,
 
-    // The run.
+    // Reasons that concern the whole run.
     DagPaused {
         dag_id: String,
     },
     RunNotRunning {
         state: RunState,
     },
-    /// The run waits for these runs to end.
+    /// The run waits until these other runs end.
     RunsActive {
         dag_id: String,
         most: i32,
@@ -77,17 +77,17 @@ pub enum Reason {
         why: String,
     },
 
-    // The structure of the DAG.
+    // Reasons from the structure of the DAG.
     Upstream {
         rule: &'static str,
         of: usize,
         open: Vec<(String, TaskState)>,
     },
-    /// Limit of the DAG on concurrent tasks.
+    /// The DAG's limit on concurrent tasks is reached.
     TasksActive {
         most: i32,
     },
-    /// Limit of the task on concurrent elements.
+    /// The task's limit on concurrent elements is reached.
     ElementsActive {
         most: i32,
     },
@@ -95,27 +95,27 @@ pub enum Reason {
         many: i32,
     },
 
-    // What the instance waits for.
+    // Events that the instance waits for.
     Retry {
         at: DateTime<Utc>,
     },
     Reschedule {
         at: DateTime<Utc>,
     },
-    /// Waits for a time, or for a condition that is polled next at `at`.
+    /// The attempt waits until a time, or for a condition that is polled next at `at`.
     Deferred {
         at: Option<DateTime<Utc>>,
         condition: Option<Condition>,
     },
-    /// Waits for an answer from users. If `asked` is empty, every user who may start runs can answer. `give_up_at` is
-    /// the deadline.
+    /// The attempt waits for an answer from the users in `asked`, or from any user who may start runs if `asked` is
+    /// empty. `give_up_at` is the deadline for the answer.
     Input {
         subject: String,
         asked: Vec<String>,
         give_up_at: Option<DateTime<Utc>>,
     },
 
-    // The workers.
+    // Reasons that concern workers.
     NoWorker {
         queue: String,
     },
@@ -151,7 +151,7 @@ impl Condition {
 }
 
 impl Reason {
-    /// Returns a short name. It is Airflow's name if Airflow has the same dependency.
+    /// Returns a short name of the reason. It is Airflow's name if Airflow has the same dependency.
     pub fn name(&self) -> &'static str {
         match self {
             Reason::PoolMissing { .. } | Reason::PoolTooSmall { .. } | Reason::PoolFull { .. } => {
@@ -177,7 +177,7 @@ impl Reason {
         }
     }
 
-    /// Returns the reason as a sentence.
+    /// Returns the reason as a sentence for users.
     pub fn words(&self) -> String {
         match self {
             Reason::PoolMissing { pool } => {
@@ -254,7 +254,7 @@ impl Reason {
         }
     }
 
-    /// Returns when the reason expires by itself.
+    /// Returns the time at which the instance is no longer blocked by this reason, if the time is known in advance.
     pub fn again_at(&self) -> Option<DateTime<Utc>> {
         match self {
             Reason::RateFull { again_at: at, .. } | Reason::Retry { at } | Reason::Reschedule { at } => Some(*at),
@@ -264,7 +264,7 @@ impl Reason {
         }
     }
 
-    /// Returns the name under which the attempts that block this one are counted.
+    /// Returns the name of the pool or limit whose slots are in use by other attempts.
     pub fn limit(&self) -> Option<String> {
         match self {
             Reason::PoolFull { pool, .. } => Some(crate::gates::pool_limit(pool)),
@@ -273,7 +273,8 @@ impl Reason {
         }
     }
 
-    /// Returns true if the attempt waits for slots that will become free. Attempts after it must then wait behind it.
+    /// Returns true if slots in the pool or limit will become free without a user's action. Later attempts must then
+    /// wait behind this one.
     pub(crate) fn passes(&self) -> bool {
         matches!(self, Reason::PoolFull { .. } | Reason::LimitFull { .. } | Reason::TaskFull { .. })
     }

@@ -1,4 +1,5 @@
-//! Calendar features of an hour. Hours are counted from 1970 in local wall-clock time, without a timezone.
+//! Calendar features of an hour. An hour is the number of hours since 1970 in local wall-clock time, without a time
+//! zone.
 
 use chrono::{Datelike as _, NaiveDate, TimeDelta, Weekday};
 
@@ -13,12 +14,12 @@ pub fn date(hour: i64) -> NaiveDate {
     NaiveDate::default() + TimeDelta::days(hour.div_euclid(DAY))
 }
 
-/// Returns the first hour of a day.
+/// Returns the number of the first hour of a day.
 pub fn midnight(day: NaiveDate) -> i64 {
     (day - NaiveDate::default()).num_days() * DAY
 }
 
-/// Returns the hour of the week, starting on Monday at midnight.
+/// Returns the hour of the week; 0 is Monday at midnight.
 pub fn hour_of_week(hour: i64) -> i64 {
     i64::from(date(hour).weekday().num_days_from_monday()) * DAY + hour_of_day(hour)
 }
@@ -27,8 +28,8 @@ pub fn is_weekend(day: NaiveDate) -> bool {
     matches!(day.weekday(), Weekday::Sat | Weekday::Sun)
 }
 
-/// Returns true for days with less work in the city: the federal holidays on which most offices are closed, Christmas
-/// Eve and New Year's Eve.
+/// Returns true for days on which the city works less: Christmas Eve, New Year's Eve, and the federal holidays on which
+/// most offices are closed.
 pub fn is_holiday(day: NaiveDate) -> bool {
     let week_of_month = day.day0() / 7 + 1;
     let is_last = day.month() != (day + TimeDelta::days(7)).month();

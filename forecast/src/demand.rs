@@ -1,4 +1,5 @@
-//! Trips by borough and pickup hour: fits a model, evaluates it on held-out weeks, and forecasts.
+//! Forecasts the number of trips by borough and pickup hour: fits a model, evaluates it on held-out weeks, and
+//! predicts.
 
 use crate::calendar::WEEK;
 use crate::features::{COUNT, HORIZON, NAMES, first_usable, naive, seen, training_origin};
@@ -9,24 +10,23 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// Minimum number of trips per hour for a series to be evaluated. With fewer, the value of a week ago predicts as
-/// well as any model.
+/// Minimum mean number of trips per hour for a borough to be evaluated. For quieter boroughs, repeating last week's
+/// count is as accurate as any model.
 pub const LEAST_TRIPS: f64 = 0.25;
 
-/// Few and small trees, because most of the remaining variation is noise.
+/// Few and shallow trees, because most of the variation that the calendar does not explain is noise.
 pub const SETTINGS: Settings =
     Settings { loss: Loss::Poisson, rounds: 80, depth: 3, rate: 0.07, leaf_rows: 60, ridge: 5.0 };
 
-/// Split of the hours into training, calibration and held-out hours.
+/// Splits a range of hours into training, calibration and held-out hours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
-    /// The first hour of training.
     pub first: i64,
-    /// The first unknown hour (exclusive end).
+    /// Exclusive end of the range: the first hour without data.
     pub end: i64,
-    /// Number of weeks before `end` that are held out to evaluate the model.
+    /// Number of weeks at the end of the range that are held out to evaluate the model.
     pub held_out_weeks: i64,
-    /// Number of weeks before the held-out weeks that set the width of the intervals.
+    /// Number of weeks before the held-out weeks whose errors determine the width of the prediction intervals.
     pub calibration_weeks: i64,
 }
 
@@ -45,31 +45,28 @@ impl Plan {
     }
 }
 
-/// Quality of a model on the held-out weeks.
+/// Quality metrics of a model, measured on the held-out weeks.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Judged {
     pub hours: usize,
-    /// Mean number of trips per hour.
     pub mean: f64,
-    /// Mean absolute error of the model.
     pub mae: f64,
     pub naive_mae: f64,
-    /// `mae / naive_mae`, where `naive_mae` is the error of the value one week earlier.
+    /// Mean absolute scaled error: `mae` divided by `naive_mae`, the error of repeating the count of one week earlier.
     pub mase: f64,
-    /// Mean absolute scaled error (Hyndman and Koehler): the error divided by the naive error in the training weeks.
+    /// Mean absolute scaled error after Hyndman and Koehler: `mae` divided by the naive error in the training weeks.
     pub mase_of_training: f64,
-    /// Share of hours inside the 80 % interval.
+    /// Fraction of hours whose actual count is inside the 80 % interval.
     pub coverage: f64,
 }
 
 impl Judged {
-    /// Returns true if the error is smaller than that of the naive forecast, the same hour one week before.
+    /// Returns true if the model's error is smaller than the error of repeating the count of one week earlier.
     pub fn is_good(&self) -> bool {
         self.mae < self.naive_mae
     }
 }
 
-/// The model of one borough.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Borough {
     pub trees: Trees,
@@ -77,42 +74,38 @@ pub struct Borough {
     pub judged: Judged,
 }
 
-/// The models of all boroughs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Model {
     pub features: Vec<String>,
     pub plan: Plan,
     pub boroughs: BTreeMap<String, Borough>,
-    /// Quality over all evaluated boroughs.
+    /// Quality over all evaluated boroughs together.
     pub judged: Judged,
 }
 
-/// Reasons why no model can be fitted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TooLittle {
-    /// There are fewer weeks than required before the held-out ones.
+    /// There are fewer training weeks than required.
     Weeks { known: i64, needed: i64 },
     /// No borough has enough trips to be evaluated.
     Trips,
 }
 
-/// Default number of held-out weeks, and of calibration weeks. Eight weeks contain a holiday, so the errors include
-/// one.
+/// Default number of weeks for evaluation, and also for calibration. Eight weeks usually contain a holiday, so the
+/// measured errors include one.
 pub const HELD_OUT_WEEKS: i64 = 8;
-/// Minimum number of training weeks.
 const LEAST_WEEKS: i64 = 8;
 
-/// The forecast of one hour.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Expected {
     pub mean: f64,
-    /// `None` if there are too few errors to estimate an interval.
+    /// `None` if there are too few past errors to estimate an interval.
     pub band: Option<Band>,
 }
 
 impl Expected {
-    /// Returns the forecast of a part, such as a zone of a borough. Its interval uses the error distribution of the
-    /// whole, scaled to the part's mean.
+    /// Returns the forecast for a fraction of the trips, such as the trips of one zone in a borough. The interval uses
+    /// the error distribution of the whole borough, scaled to the smaller mean.
     #[must_use]
     pub fn part(self, share: f64) -> Expected {
         Expected { mean: self.mean * share, ..self }
@@ -126,8 +119,8 @@ impl Expected {
         self.band.map(|band| band.of_99(self.mean))
     }
 
-    /// Returns the mean divided by the mean plus half the width of the 80 % interval: 1 if the interval is a point,
-    /// 0.5 if its half width equals the mean.
+    /// Returns a confidence from 0 to 1: the mean divided by the sum of the mean and half the width of the 80 %
+    /// interval. It is 1 if the interval has no width, and 0.5 if half the width equals the mean.
     pub fn confidence(&self) -> Option<f64> {
         let interval = self.of_80()?;
         let half = (interval.upper - interval.lower) / 2.0;
@@ -135,8 +128,8 @@ impl Expected {
     }
 }
 
-/// Returns the naive forecast, the value one week earlier, for each hour from `origin`. `None` if that hour is
-/// unknown. The intervals come from the eight weeks before `origin`.
+/// Returns the naive forecast for each hour from `origin`: the count one week earlier, or `None` if that count is
+/// unknown. The intervals are estimated from the eight weeks before `origin`.
 pub fn seasonal_naive(series: &Series, origin: i64) -> Vec<Option<Expected>> {
     let past = series.before(origin);
     let pairs = (origin - 8 * WEEK..origin).filter_map(|hour| Some((past.at(hour - WEEK)?, past.at(hour)?)));
@@ -146,8 +139,8 @@ pub fn seasonal_naive(series: &Series, origin: i64) -> Vec<Option<Expected>> {
 }
 
 impl Model {
-    /// Fits two models: one without the calibration and held-out weeks, to measure the quality, and one with all
-    /// weeks.
+    /// Fits the model twice: without the calibration and held-out weeks to measure its quality, and on all weeks for
+    /// the forecasts.
     ///
     /// # Errors
     /// Returns the reason if there is too little data.
@@ -171,7 +164,7 @@ impl Model {
             if judged.mean >= LEAST_TRIPS {
                 totals.add(&of);
             }
-            // All errors on hours that were not used for training.
+            // `pairs` contains only errors on hours that were not used for training.
             let pairs = [calibration.pairs(), held_out.pairs()].concat();
             let band = Band::of(Spread::of(&pairs), &pairs).unwrap_or(band);
             models.insert(name.clone(), Borough { trees: trees(series, first..plan.end), band, judged });
@@ -183,12 +176,12 @@ impl Model {
         Ok(Model { features, plan, boroughs: models, judged: totals.judged() })
     }
 
-    /// Returns true if the model is better than the naive forecast, the same hour one week before.
+    /// Returns true if the model's error is smaller than the error of repeating the count of one week earlier.
     pub fn is_good(&self) -> bool {
         self.judged.is_good()
     }
 
-    /// Returns the forecast of the `HORIZON` hours from `origin`. `None` if the model does not contain the borough.
+    /// Returns the forecasts for `HORIZON` hours from `origin`. `None` if the model does not contain the borough.
     pub fn forecast(&self, name: &str, series: &Series, origin: i64) -> Option<Vec<Expected>> {
         let borough = self.boroughs.get(name)?;
         let past = series.before(origin);
@@ -210,8 +203,8 @@ fn trees(series: &Series, hours: Range<i64>) -> Trees {
     Trees::fit(SETTINGS, &rows)
 }
 
-/// Predictions for unseen weeks, with the actual and the naive values. Each prediction uses only hours before its own
-/// week.
+/// Prediction, actual count and naive forecast of each hour in unseen weeks. Each prediction reads only hours before
+/// its week.
 #[derive(Debug, Default)]
 struct Tried(Vec<(f64, f64, Option<f64>)>);
 
@@ -237,14 +230,13 @@ impl Tried {
     }
 }
 
-/// Sums of errors.
 #[derive(Debug, Default)]
 struct Totals {
     hours: usize,
     trips: f64,
     errors: f64,
     naive_errors: f64,
-    /// Mean naive error in the training weeks, added once per hour.
+    /// Sum over the evaluated hours of the mean naive error in the training weeks.
     training_errors: f64,
     inside: usize,
 }
@@ -256,7 +248,8 @@ impl Totals {
         let of_training: f64 = if count > 0.0 { sum / count } else { 0.0 };
         let mut totals = Totals::default();
         for (mean, actual, naive) in &tried.0 {
-            // Hours without a naive value are skipped, so that both errors cover the same hours.
+            // Hours without a naive forecast are skipped, so that the model's error and the naive error cover the same
+            // hours.
             let Some(naive) = naive else { continue };
             totals.hours += 1;
             totals.trips += actual;
@@ -285,7 +278,7 @@ impl Totals {
             mean: by(self.trips, hours),
             mae: by(self.errors, hours),
             naive_mae: by(self.naive_errors, hours),
-            // A naive error of 0 cannot be improved.
+            // If the naive forecast has no error, no model can be better than it.
             mase: if self.naive_errors > 0.0 { self.errors / self.naive_errors } else { 1.0 },
             mase_of_training: by(self.errors, self.training_errors),
             coverage: by(self.inside as f64, hours),

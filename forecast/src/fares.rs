@@ -1,12 +1,12 @@
-//! Fares of trips, from what is known at the start plus the distance. The baseline is a linear model of the distance
-//! alone.
+//! Predicts the fare of a trip from what is known at its start and from the distance. The baseline is a linear model of
+//! the distance alone.
 
 use crate::interval::{Interval, LEAST_SCORES, quantile};
 use crate::trees::{Loss, Rows, Settings, Trees};
 use serde::{Deserialize, Serialize};
 
-/// Names of the columns, in order. The duration is excluded because it is known only at the end. Mean fares of other
-/// trips are excluded because in cells without other trips they would equal the trip's own fare.
+/// Names of the feature columns, in order. The duration is excluded because it is known only after the trip. Mean fares
+/// of other trips are excluded because in groups without other trips they would equal the trip's own fare.
 pub const NAMES: [&str; COUNT] = [
     "trip_distance",
     "zone_distance_km",
@@ -27,22 +27,20 @@ pub const COUNT: usize = 13;
 pub const SETTINGS: Settings =
     Settings { loss: Loss::Squared, rounds: 80, depth: 4, rate: 0.1, leaf_rows: 20, ridge: 5.0 };
 
-/// Minimum number of training trips.
 pub const LEAST_TRIPS: usize = 1_000;
-/// Maximum fare for training, in dollars. Larger fares are clipped, because a single meter error would distort the
-/// model.
+/// Maximum fare for training, in dollars. Larger fares are clipped to it, because a single wrong meter reading would
+/// distort the model.
 const MOST_LEARNT: f64 = 250.0;
-/// Minimum metered fare, in dollars. Errors are divided by the fare, but at least by this amount.
+/// Minimum metered fare in dollars. Relative errors divide by the fare, or by this amount if the fare is smaller.
 const LEAST_FARE: f64 = 2.5;
 
-/// A trip for training or evaluation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trip {
     pub features: [f64; COUNT],
     pub fare: f64,
 }
 
-/// Quality of a model on the held-out trips.
+/// Quality metrics of a model, measured on the held-out trips.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Judged {
     pub trips: usize,
@@ -52,7 +50,7 @@ pub struct Judged {
     pub coverage: f64,
 }
 
-/// Base fare and price per mile, in dollars.
+/// A linear fare model: base fare and price per mile, in dollars.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 struct MileFare {
     start: f64,
@@ -64,12 +62,12 @@ pub struct Model {
     pub features: Vec<String>,
     line: MileFare,
     trees: Trees,
-    /// Quantiles of the errors relative to the fare, for the 80 % and the 99 % interval.
+    /// Lower and upper quantile of the relative errors, for the 80 % and the 99 % interval.
     ends: [(f64, f64); 2],
     pub judged: Judged,
 }
 
-/// The predicted fare of a trip, with its intervals.
+/// The predicted fare of a trip with its prediction intervals.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Expected {
     pub mean: f64,
@@ -78,8 +76,8 @@ pub struct Expected {
 }
 
 impl Model {
-    /// Trains on `learnt`, sets the intervals from the errors on `calibration`, and evaluates on `held_out`. `None`
-    /// if there are too few trips.
+    /// Trains on `learnt`, sets the interval widths from the errors on `calibration`, and evaluates on `held_out`.
+    /// Returns `None` if there are too few trips.
     pub fn fit(learnt: &[Trip], calibration: &[Trip], held_out: &[Trip]) -> Option<Model> {
         if learnt.len() < LEAST_TRIPS || calibration.len() < LEAST_SCORES || held_out.len() < LEAST_SCORES {
             return None;
@@ -102,7 +100,7 @@ impl Model {
         Some(model)
     }
 
-    /// Returns true if the error is smaller than that of the linear baseline.
+    /// Returns true if the model's error is smaller than the error of the linear baseline.
     pub fn is_good(&self) -> bool {
         self.judged.mae < self.judged.baseline_mae
     }
@@ -128,7 +126,7 @@ impl Model {
 }
 
 impl MileFare {
-    /// Fits a line by least squares.
+    /// Fits base fare and price per mile by least squares.
     fn through(trips: &[Trip]) -> MileFare {
         let mean = |of: &dyn Fn(&Trip) -> f64| trips.iter().map(of).sum::<f64>() / trips.len() as f64;
         let (miles, fare) = (mean(&|trip| trip.features[0]), mean(&|trip| trip.fare.min(MOST_LEARNT)));

@@ -1,16 +1,17 @@
-//! Features of a future hour: the calendar, and the hours before the origin of the forecast.
+//! Computes the features of a future hour from the calendar and from counts before the forecast origin.
 
 use crate::calendar::{DAY, WEEK, date, hour_of_day, hour_of_week, is_holiday, is_weekend};
 use crate::series::{PastSeries, Series};
 use chrono::TimeDelta;
 
-/// Number of hours that a forecast covers. Within it, the same hour one week earlier is always known.
+/// Number of hours that a forecast covers. One week, so that the count of the same hour one week earlier is always
+/// before the origin.
 pub const HORIZON: i64 = WEEK;
-/// Maximum number of hours that a row looks back.
+/// Maximum number of hours before an hour that its features depend on.
 pub const LOOK_BACK: i64 = 9 * WEEK;
 
-/// Names of the columns, in order. They are stored in each model, so a model is used only with the features that it
-/// was fitted with.
+/// Names of the feature columns, in order. Each model stores these names, so a model is never applied to features that
+/// it was not trained on.
 pub const NAMES: [&str; COUNT] = [
     "hour_of_day",
     "hour_of_week",
@@ -30,15 +31,14 @@ pub const NAMES: [&str; COUNT] = [
 ];
 pub const COUNT: usize = 15;
 
-/// The features of one hour.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct HourFeatures {
     pub features: [f64; COUNT],
-    /// Logarithm of the weekly profile. The trees start from this value.
+    /// Logarithm of the mean count in the weekly profile, which the trees start from.
     pub start: f64,
 }
 
-/// Returns the features of an hour at or after the origin.
+/// Returns the features of an hour at or after the forecast origin.
 pub fn seen(past: &PastSeries<'_>, hour: i64) -> HourFeatures {
     let (origin, day) = (past.origin, date(hour));
     let known = |(sum, hours): (f64, f64)| if hours > 0.0 { sum / hours } else { f64::NAN };
@@ -54,7 +54,7 @@ pub fn seen(past: &PastSeries<'_>, hour: i64) -> HourFeatures {
     let level = known(past.over(origin - 4 * WEEK..origin));
     let last_week = known(past.over(origin - WEEK..origin));
     let against = known(past.over(origin - DAY..origin)) / known(past.over(origin - WEEK - DAY..origin - WEEK));
-    // Smooths the profile with one hour at the mean level, so that counts of 0 do not make it 0.
+    // Adds one pseudo-observation at the mean level, so that a profile of zero counts is not 0.
     let level_or_none = if level.is_nan() { 0.0 } else { level };
     let profile = (around.0 + level_or_none) / (around.1 + 1.0);
     let features = [
@@ -77,19 +77,19 @@ pub fn seen(past: &PastSeries<'_>, hour: i64) -> HourFeatures {
     HourFeatures { features, start: profile.max(1e-3).ln() }
 }
 
-/// Returns the naive forecast: the count of the same hour one week earlier. A model must be better than this.
+/// Returns the naive forecast: the count of the same hour one week earlier. `None` if it is unknown.
 pub fn naive(past: &PastSeries<'_>, hour: i64) -> Option<f64> {
     past.at(hour - WEEK)
 }
 
-/// Returns the forecast origin of a training hour. The horizons of consecutive hours, from 1 to 168 hours, are in mixed
-/// order, so a model learns all horizons from one row per hour.
+/// Returns the forecast origin that is assumed for a training hour. Consecutive hours get different horizons between 1
+/// and 168 hours, so one row per hour is enough to learn all horizons.
 pub fn training_origin(hour: i64) -> i64 {
-    // The multiplier is coprime to `HORIZON`, so neighboring hours get distant horizons.
+    // The multiplier is coprime to `HORIZON`, so every horizon occurs and neighboring hours get distant horizons.
     hour - (hour * 101).rem_euclid(HORIZON)
 }
 
-/// Returns the first hour with enough history.
+/// Returns the first hour that has enough history for a training row.
 pub fn first_usable(series: &Series) -> i64 {
     series.hours().start + 4 * WEEK + HORIZON
 }

@@ -1,12 +1,12 @@
-//! Prediction intervals by split conformal prediction: quantiles of errors on unseen hours, scaled by the expected
-//! spread of counts of that size.
+//! Prediction intervals by split conformal prediction: quantiles of the errors on unseen hours, scaled by the expected
+//! standard deviation of a count.
 
 use serde::{Deserialize, Serialize};
 
-/// Minimum number of errors for their quantiles to be meaningful.
+/// Minimum number of errors to estimate quantiles.
 pub const LEAST_SCORES: usize = 200;
 
-/// An interval around a forecast, inclusive at both ends.
+/// A prediction interval around a forecast, inclusive at both ends.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Interval {
     pub lower: f64,
@@ -19,14 +19,14 @@ impl Interval {
     }
 }
 
-/// Variance of counts around their mean: Poisson variance plus a share of the squared mean (overdispersion).
+/// Variance model for counts: the Poisson variance (the mean) plus a share of the squared mean (overdispersion).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
     share: f64,
 }
 
 impl Spread {
-    /// Estimates the overdispersion from pairs of mean and actual count.
+    /// Estimates the overdispersion from pairs of predicted mean and actual count.
     pub fn of(pairs: &[(f64, f64)]) -> Spread {
         let (mut beyond, mut squares) = (0.0, 0.0);
         for (mean, actual) in pairs {
@@ -37,7 +37,7 @@ impl Spread {
     }
 
     fn around(self, mean: f64) -> f64 {
-        // The constant 0.5 keeps the spread positive for means near 0.
+        // The constant 0.5 avoids a standard deviation near 0 for means near 0.
         (mean + self.share * mean * mean + 0.5).sqrt()
     }
 
@@ -46,16 +46,17 @@ impl Spread {
     }
 }
 
-/// Quantiles of the normalized errors of a model.
+/// Prediction interval of a model, as quantiles of its normalized errors.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Band {
     spread: Spread,
-    /// Lower and upper quantile of the 80 % and the 99 % interval.
+    /// Lower and upper quantile for the 80 % and the 99 % interval.
     ends: [(f64, f64); 2],
 }
 
 impl Band {
-    /// Returns `None` if there are fewer than `LEAST_SCORES` pairs.
+    /// Computes the error quantiles from pairs of mean and actual count. Returns `None` if there are fewer than
+    /// `LEAST_SCORES` pairs.
     pub fn of(spread: Spread, pairs: &[(f64, f64)]) -> Option<Band> {
         let mut scores: Vec<f64> = pairs.iter().map(|(mean, actual)| spread.score(*mean, *actual)).collect();
         scores.sort_by(f64::total_cmp);
@@ -63,24 +64,24 @@ impl Band {
         (scores.len() >= LEAST_SCORES).then(|| Band { spread, ends: [ends(0.80), ends(0.99)] })
     }
 
-    /// Returns the interval that contains 80 % of the hours.
+    /// Returns the interval that is expected to contain 80 % of the actual counts.
     pub fn of_80(&self, mean: f64) -> Interval {
         self.interval(mean, self.ends[0])
     }
 
-    /// Returns the interval that contains 99 % of the hours.
+    /// Returns the interval that is expected to contain 99 % of the actual counts.
     pub fn of_99(&self, mean: f64) -> Interval {
         self.interval(mean, self.ends[1])
     }
 
     fn interval(&self, mean: f64, (lower, upper): (f64, f64)) -> Interval {
         let around = self.spread.around(mean);
-        // The interval contains the forecast and is never negative.
+        // The clamps ensure that the interval contains the forecast and is never negative.
         Interval { lower: (mean + lower * around).clamp(0.0, mean), upper: (mean + upper * around).max(mean) }
     }
 }
 
-/// Returns a quantile of sorted values, with linear interpolation.
+/// Returns a quantile of sorted values, with linear interpolation between neighboring values.
 pub fn quantile(sorted: &[f64], share: f64) -> f64 {
     let place = share * (sorted.len().max(1) - 1) as f64;
     let (low, high) = (place.floor() as usize, place.ceil() as usize);

@@ -1,6 +1,7 @@
-//! Forecasts of hourly counts and of fares: features, fitting, prediction, intervals and evaluation.
+//! Forecasts hourly trip counts and trip fares: features, training, prediction, intervals and evaluation.
 //!
-//! All functions are pure and deterministic. They read no tables and no clock; the crate `dags` does that.
+//! All functions are pure and deterministic. They read neither tables nor the clock; the crate `dags` supplies the
+//! data.
 
 pub mod calendar;
 pub mod demand;

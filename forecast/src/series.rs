@@ -1,13 +1,13 @@
-//! Hourly counts of one place, and the view of them before the origin of a forecast.
+//! Hourly counts of one zone or borough, and a view that contains only the hours before the forecast origin.
 
 use std::ops::Range;
 
-/// Counts of consecutive hours. `None` for hours that were not loaded.
+/// Counts of consecutive hours. An hour is `None` if its data was not loaded.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Series {
     first: i64,
     counts: Vec<Option<u32>>,
-    /// Prefix sums of the counts and of the number of known hours. Integers, so that differences are exact.
+    /// Prefix sums of the counts, and of the number of known hours. They are integers, so that differences are exact.
     sums: Vec<(u64, u64)>,
 }
 
@@ -32,20 +32,20 @@ impl Series {
         self.counts.get(place).copied().flatten().map(f64::from)
     }
 
-    /// Returns the sum of a range of hours, and the number of known hours in it.
+    /// Returns the sum of the counts in a range of hours, and the number of known hours in the range.
     pub fn over(&self, hours: Range<i64>) -> (f64, f64) {
         let place = |hour: i64| (hour - self.first).clamp(0, self.counts.len() as i64) as usize;
         let (from, end) = (self.sums[place(hours.start)], self.sums[place(hours.end.max(hours.start))]);
         ((end.0 - from.0) as f64, (end.1 - from.1) as f64)
     }
 
-    /// Returns the view before hour `origin`.
+    /// Returns a view of the hours before `origin`.
     pub fn before(&self, origin: i64) -> PastSeries<'_> {
         PastSeries { series: self, origin }
     }
 }
 
-/// A series that hides `origin` and all later hours, so a forecast cannot read them.
+/// A view of a series that hides the forecast origin and all later hours, so that a forecast cannot read future data.
 #[derive(Debug, Clone, Copy)]
 pub struct PastSeries<'a> {
     series: &'a Series,

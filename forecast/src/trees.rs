@@ -1,39 +1,38 @@
-//! Gradient-boosted trees: small, single-threaded and deterministic, so the same rows build the same model.
+//! Gradient-boosted decision trees: small, single-threaded and deterministic, so the same rows always build the same
+//! model.
 //!
-//! Values are sorted into bins once. A tree splits at the border that reduces the loss most, by its first and second
-//! derivative. Missing values (NaN) sort below all others.
+//! Column values are sorted into bins once per fit. Each split is at the bin border that reduces the loss most,
+//! computed from the first and second derivatives of the loss. Missing values (NaN) sort below all other values.
 
 use serde::{Deserialize, Serialize};
 
-/// Target number of bins per column. More bins make the fit slower and hardly better.
+/// Target number of bins per column. More bins make training slower and hardly improve the model.
 const MOST_BINS: usize = 64;
-/// Maximum step of a leaf. For counts, a step multiplies the mean by at most e².
+/// Maximum change that a leaf adds to a prediction. For counts, which use a logarithmic scale, a leaf multiplies the
+/// mean by at most e².
 const MOST_STEP: f64 = 2.0;
 
-/// The loss function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Loss {
-    /// For counts. The sum of the trees is the logarithm of the mean.
+    /// For counts. The sum of the trees is the logarithm of the predicted mean.
     Poisson,
-    /// For amounts. The sum of the trees is the mean.
+    /// For amounts. The sum of the trees is the predicted mean.
     Squared,
 }
 
-/// Hyperparameters of a fit.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
     pub loss: Loss,
     pub rounds: usize,
     pub depth: usize,
     pub rate: f64,
-    /// Minimum number of rows per leaf.
+    /// Minimum number of training rows per leaf.
     pub leaf_rows: usize,
-    /// L2 regularization, added to the second derivative. Larger values make smaller steps.
+    /// L2 regularization, added to the second derivative of the loss. Larger values make leaf values smaller.
     pub ridge: f64,
 }
 
-/// A fitted model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Trees {
     pub settings: Settings,
@@ -44,7 +43,8 @@ pub struct Trees {
 #[serde(rename_all = "snake_case")]
 enum Node {
     Leaf(f64),
-    /// Continues with the next node if the value is less than `below` or missing, else with node `other`.
+    /// Continues with the next node if the value is missing or less than `below`; otherwise continues with node
+    /// `other`.
     Split {
         feature: usize,
         below: f64,
@@ -57,7 +57,7 @@ enum Node {
 pub struct Rows {
     pub columns: Vec<Vec<f64>>,
     pub targets: Vec<f64>,
-    /// Initial prediction of each row, before the trees (for counts, its logarithm).
+    /// Initial prediction of each row, to which the trees add. For counts, it is the logarithm of the initial mean.
     pub starts: Vec<f64>,
 }
 
@@ -89,12 +89,12 @@ impl Trees {
         Trees { settings, trees }
     }
 
-    /// Returns the sum of the trees for a row.
+    /// Returns the sum of all trees' leaf values for a row.
     fn sum(&self, features: &[f64]) -> f64 {
         self.trees.iter().map(|nodes| leaf(nodes, features)).sum()
     }
 
-    /// Returns the predicted mean of a row.
+    /// Returns the predicted mean for a row with initial prediction `start`.
     pub fn mean(&self, features: &[f64], start: f64) -> f64 {
         let score = start + self.sum(features);
         match self.settings.loss {
@@ -116,7 +116,7 @@ fn leaf(nodes: &[Node], features: &[f64]) -> f64 {
     }
 }
 
-/// Sums of the first and second derivative of the loss, and the number of rows.
+/// Sums of the first and second derivatives of the loss over some rows, and the number of rows.
 #[derive(Debug, Clone, Copy, Default)]
 struct Slope {
     first: f64,
@@ -135,7 +135,7 @@ impl Slope {
         Slope { first: self.first - other.first, second: self.second - other.second, rows: self.rows - other.rows }
     }
 
-    /// Returns the reduction of the loss by the optimal step.
+    /// Returns how much the loss falls if the rows get the optimal leaf value.
     fn fall(self, ridge: f64) -> f64 {
         self.first * self.first / (self.second + ridge)
     }
@@ -153,8 +153,8 @@ impl Loss {
     }
 }
 
-/// A column as bins. Bin 0 holds missing values; the bin of a value is the number of borders that it reaches, at
-/// least 1.
+/// A column whose values are replaced by bin numbers. Bin 0 holds missing values. All other values are in bin 1 or
+/// higher: the number of borders that are less than or equal to the value.
 struct Binned {
     borders: Vec<f64>,
     bins: Vec<u8>,
@@ -167,7 +167,7 @@ impl Binned {
         let step = (sorted.len() / MOST_BINS).max(1);
         let mut distinct = sorted.clone();
         distinct.dedup();
-        // A column with few distinct values has a border for each; other columns have borders at quantiles.
+        // A column with few distinct values gets one border per value. Other columns get borders at quantiles.
         let mut borders: Vec<f64> =
             if distinct.len() <= MOST_BINS { distinct } else { sorted.iter().copied().step_by(step).collect() };
         borders.dedup();
@@ -215,8 +215,8 @@ impl Grown<'_> {
         self.nodes.push(Node::Leaf(value));
     }
 
-    /// Returns the split that reduces the loss most: a feature, and the first bin of the right side. The first split
-    /// wins ties.
+    /// Returns the feature and the first bin of the right side for the split that reduces the loss most. If several
+    /// splits are equally good, the first one wins.
     fn best(&self, rows: &[u32], all: Slope) -> Option<(usize, usize)> {
         let (ridge, least) = (self.settings.ridge, self.settings.leaf_rows);
         let (mut best, mut most) = (None, all.fall(ridge) + 1e-9);
@@ -246,7 +246,7 @@ mod tests {
     const SETTINGS: Settings =
         Settings { loss: Loss::Squared, rounds: 60, depth: 3, rate: 0.3, leaf_rows: 5, ridge: 1.0 };
 
-    /// Rows with a step in one column, a slope in the other, and no randomness.
+    /// Returns deterministic rows: the target has a step in one column and a slope in the other.
     fn rows(missing: bool) -> Rows {
         let mut rows = Rows::default();
         for number in 0..2_000_u32 {

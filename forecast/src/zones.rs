@@ -1,14 +1,15 @@
-//! Shares of a borough's trips per pickup zone, by hour of the day, separately for working days and weekends.
+//! Splits the trips of a borough among its zones: the fraction of trips that start in each zone, by hour of the day,
+//! separately for working days and weekends.
 
 use crate::calendar::{DAY, date, hour_of_day, is_weekend};
 use std::ops::Range;
 
 const CLASSES: usize = 48;
-/// Weight of the prior, in trips of the borough. In classes with few trips, a zone's share is close to its overall
-/// share.
+/// Weight of the prior, as a number of trips in the borough. If an hour class has few trips, each zone's share is close
+/// to its overall share.
 const WEIGHT: f64 = 50.0;
 
-/// Shares per class and zone. They add up to 1 in each class.
+/// Fraction of the borough's trips by hour class and zone. The fractions of an hour class add up to 1.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Shares(Vec<Vec<f64>>);
 
@@ -18,7 +19,8 @@ fn class(hour: i64) -> usize {
 }
 
 impl Shares {
-    /// Computes the shares from the counts of these hours. Unknown hours are ignored.
+    /// Computes the fraction of trips per zone from the counts in a range of hours. Hours without a known count are
+    /// ignored.
     pub fn of(zones: usize, hours: Range<i64>, count: impl Fn(usize, i64) -> Option<f64>) -> Shares {
         let mut counted = vec![vec![0.0; zones]; CLASSES];
         for hour in hours {
@@ -27,7 +29,7 @@ impl Shares {
         }
         let of_zone: Vec<f64> = (0..zones).map(|zone| counted.iter().map(|class| class[zone]).sum()).collect();
         let all: f64 = of_zone.iter().sum();
-        // Smoothing keeps the share of zones without trips above 0.
+        // Additive smoothing ensures that zones without trips have a share above 0.
         let usual: Vec<f64> = of_zone.iter().map(|trips| (trips + 0.5) / (all + 0.5 * zones as f64)).collect();
         let shares = counted.iter().map(|class| {
             let sum: f64 = class.iter().sum();
@@ -47,8 +49,8 @@ mod tests {
 
     #[test]
     fn the_parts_of_a_borough_are_the_whole() {
-        // At night all trips start in the first zone; by day four times as many start in the second. The third has
-        // none.
+        // At night all trips start in the first zone. By day, four times as many trips start in the second zone as in
+        // the first. No trips start in the third zone.
         let count = |zone: usize, hour: i64| {
             let night = hour_of_day(hour) < 6;
             (hour < 336).then(|| if night { [100.0, 0.0, 0.0][zone] } else { [20.0, 80.0, 0.0][zone] })

@@ -1,5 +1,5 @@
-//! A stream of record batches with their schema: readers return it and writers take it, so that no one holds all rows
-//! in memory.
+//! Streams of record batches. Readers return a stream and writers consume it, so that no task holds all rows in
+//! memory.
 
 mod tee;
 
@@ -18,14 +18,14 @@ use std::task::{Context, Poll};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-/// Number of rows in a batch. Work that is done once per batch costs little, and a few batches take only some
-/// megabytes.
+/// Number of rows in a batch. It is large enough to make work per batch cheap, and small enough that a few batches
+/// take only some megabytes.
 pub const BATCH_ROWS: usize = 16_384;
 
-/// Number of batches that a reader may be ahead of the writer.
+/// Number of batches that a reader may be ahead of the writer (back-pressure).
 const AHEAD: usize = 2;
 
-/// A stream of record batches of one schema. It ends after an error, and may be polled again after its end.
+/// A stream of record batches of the same schema. It ends after an error. Polling it again after its end is allowed.
 pub struct Batches {
     schema: SchemaRef,
     stream: BoxStream<'static, TaskResult<RecordBatch>>,
@@ -36,7 +36,7 @@ impl Batches {
         Batches { schema, stream: stream.fuse().boxed() }
     }
 
-    /// Creates a stream of batches that are in memory.
+    /// Creates a stream from batches in memory.
     pub fn of(schema: SchemaRef, batches: Vec<RecordBatch>) -> Batches {
         Batches::new(schema, futures::stream::iter(batches.into_iter().map(Ok)))
     }
@@ -45,7 +45,8 @@ impl Batches {
         self.schema.clone()
     }
 
-    /// Starts a task that reads a few batches ahead. Dropping the batches ends the task.
+    /// Creates a stream whose batches are produced by a spawned task, a few batches ahead of the consumer. Dropping
+    /// the stream ends the task.
     pub fn read_ahead<R>(schema: SchemaRef, work: impl FnOnce(Taker) -> R) -> Batches
     where
         R: Future<Output = TaskResult<()>> + Send + 'static,
@@ -69,7 +70,7 @@ impl Batches {
         Batches::new(schema, stream)
     }
 
-    /// Starts a task that reads these batches ahead, as [`Batches::read_ahead`] does.
+    /// Moves the reading of this stream to a spawned task that reads a few batches ahead.
     #[must_use]
     pub fn ahead(mut self) -> Batches {
         Batches::read_ahead(self.schema(), |taker| async move {
@@ -82,13 +83,15 @@ impl Batches {
         })
     }
 
-    /// Returns the batches of an iterator. A thread of the pool computes each item while the previous one is written.
+    /// Creates a stream from an iterator. A thread of the pool computes the next item while the writer processes the
+    /// previous one.
     pub fn made<L>(schema: SchemaRef, mut lots: L) -> Batches
     where
         L: Iterator<Item = TaskResult<Vec<RecordBatch>>> + Send + 'static,
     {
         Batches::read_ahead(schema, |taker| async move {
-            // The thread is released while the channel is full, because the writer may need one to encode.
+            // The thread returns to the pool while the channel is full, because the writer may need a thread to
+            // encode batches.
             while let (back, Some(lot)) = blocking(move |_| lots.next().transpose().map(|lot| (lots, lot))).await? {
                 lots = back;
                 if !taker.take_all(lot).await {
@@ -99,7 +102,7 @@ impl Batches {
         })
     }
 
-    /// Returns all rows as one batch, for rows that are known to be few.
+    /// Collects all rows into one batch. Only for streams that are known to be short.
     ///
     /// # Errors
     /// Returns the error of the source.
@@ -110,14 +113,14 @@ impl Batches {
         Ok(concat_batches(&schema, &batches)?)
     }
 
-    /// Reports rows and bytes as the progress of the task. Returns an error when the task is cancelled, also while the
-    /// source is silent.
+    /// Reports the number of rows and bytes as progress of the task. If the task is cancelled, the stream returns an
+    /// error, even while it waits for the source.
     #[must_use]
     pub fn report_progress(self, ctx: &Ctx) -> Batches {
         self.report_progress_from(ctx, 0, 0)
     }
 
-    /// Reports progress like [`Batches::report_progress`], on top of rows and bytes that the task has read before.
+    /// Like [`Batches::report_progress`], but adds rows and bytes that the task has read before this stream.
     #[must_use]
     pub fn report_progress_from(self, ctx: &Ctx, rows: u64, bytes: u64) -> Batches {
         let schema = self.schema();
@@ -134,7 +137,7 @@ impl Batches {
                 bytes += bytes_of(batch);
                 ctx.progress(rows, bytes);
             } else {
-                // The stream must end after an error, and a completed future must not be polled again.
+                // Ends the stream after an error, and prevents a completed future from being polled again.
                 stream = futures::stream::empty().boxed();
                 stopped = Box::pin(std::future::pending());
             }
@@ -144,18 +147,18 @@ impl Batches {
     }
 }
 
-/// The sending half of a bounded channel through which a reader passes on batches.
+/// Sending half of a bounded channel, through which a reader passes batches to a writer.
 #[derive(Debug)]
 pub struct Taker(mpsc::Sender<RecordBatch>);
 
 impl Taker {
-    /// Waits for free capacity. Returns false if the receiver is gone.
+    /// Sends a batch, waiting for free capacity. Returns false if the receiver was dropped.
     #[boxed]
     pub async fn take(&self, batch: RecordBatch) -> bool {
         self.0.send(batch).await.is_ok()
     }
 
-    /// Sends all batches, as [`Taker::take`] does.
+    /// Sends all batches, waiting for free capacity. Returns false if the receiver was dropped.
     pub async fn take_all(&self, batches: Vec<RecordBatch>) -> bool {
         for batch in batches {
             if !self.take(batch).await {
@@ -166,7 +169,7 @@ impl Taker {
     }
 }
 
-/// Returns the size of the values of a batch, without the parts of its buffers outside its rows.
+/// Returns the memory size of the rows of a batch. Parts of shared buffers outside these rows are not counted.
 pub fn bytes_of(batch: &RecordBatch) -> u64 {
     let sizes = batch.columns().iter().map(|column| column.to_data().get_slice_memory_size().unwrap_or_default());
     sizes.sum::<usize>() as u64

@@ -1,5 +1,5 @@
-//! Catalogs map the name of a table to its current metadata file. A commit is a compare-and-swap of that location;
-//! everything else about a table is in immutable files.
+//! Catalogs map table names to the locations of current metadata files. A commit is a compare-and-swap of that
+//! location; all other information about a table is in immutable files.
 
 mod postgres;
 mod rest;
@@ -22,41 +22,41 @@ use std::fmt::Debug;
 /// A catalog of tables. Orch's own catalog is in Postgres; external ones use REST.
 #[async_trait]
 pub trait Catalog: Debug + Send + Sync {
-    /// Returns the name of the catalog. One Postgres database can hold several catalogs.
+    /// Returns the name of this catalog. One Postgres database can hold several catalogs.
     fn name(&self) -> &str;
 
-    /// Returns true if the catalog writes table metadata itself and decides its location. Otherwise the metadata is
-    /// written before the catalog is called.
+    /// Returns true if the catalog server writes table metadata itself and chooses its location. If false, the client
+    /// writes the metadata file before it calls the catalog.
     fn writes_metadata(&self) -> bool {
         false
     }
 
     async fn load(&self, table: &TableName) -> LakeResult<Option<Located>>;
 
-    /// Returns the metadata locations of several tables, in the order of the tables.
+    /// Returns the locations of the current metadata files of several tables, in the order of `tables`.
     async fn locations(&self, tables: &[TableName]) -> LakeResult<Vec<Option<String>>> {
         let location = async |table| Ok(self.load(table).await?.map(|found| found.location));
         try_join_all(tables.iter().map(location)).await
     }
 
-    /// Adds a table. The namespace need not exist.
+    /// Registers a new table. Its namespace need not exist.
     async fn create(&self, new: &NewTable<'_>) -> LakeResult<Located>;
 
-    /// Removes the name but not the files. Returns false if the table does not exist.
+    /// Removes the table from the catalog but keeps its files. Returns false if the table does not exist.
     async fn drop_table(&self, table: &TableName) -> LakeResult<bool>;
 
     async fn rename(&self, from: &TableName, to: &TableName) -> LakeResult<()>;
 
-    /// Lists the tables of one namespace or of all, sorted by name.
+    /// Lists the tables of the given namespace, sorted by name. `None` lists the tables of all namespaces.
     async fn tables(&self, namespace: Option<&str>) -> LakeResult<Vec<TableName>>;
 
-    /// Returns another table whose metadata is below the folder. Catalogs that assign the folders themselves return
-    /// `None`.
+    /// Returns another table whose metadata is below the given folder, if there is one. Catalogs that assign the
+    /// table folders themselves return `None`.
     async fn other_table_in(&self, _folder: &str, _table: &TableName) -> LakeResult<Option<TableName>> {
         Ok(None)
     }
 
-    /// Returns the declared namespaces and those that contain tables, with their properties.
+    /// Returns all namespaces, with their properties. A namespace exists if it was declared or contains tables.
     async fn namespaces(&self) -> LakeResult<BTreeMap<String, Properties>>;
 
     /// Creates a namespace, or sets properties of an existing one.
@@ -65,23 +65,25 @@ pub trait Catalog: Debug + Send + Sync {
     /// Removes the declaration of a namespace. Fails if the namespace is not empty.
     async fn drop_namespace(&self, namespace: &str) -> LakeResult<bool>;
 
-    /// Moves the table from `base` to `next`, if it is still at `base` (compare-and-swap).
+    /// Commits by compare-and-swap: changes the metadata location of the table from `base` to `next` if it is still
+    /// `base`.
     ///
     /// # Errors
-    /// After an error it is unknown whether the swap was done; load the table to find out.
+    /// After an error it is unknown whether the commit took effect. Reload the table to find out.
     async fn swap(&self, swap: &Swap<'_>) -> LakeResult<Swapped>;
 
-    /// Returns the catalog if it supports commits of several tables over HTTP.
+    /// Returns the REST catalog if it supports atomic commits to several tables.
     async fn transactions(&self) -> LakeResult<Option<&RestCatalog>> {
         Ok(None)
     }
 
-    /// Identifies the catalog among all that may write to a warehouse. `None` if its server decides who writes.
+    /// Returns an identifier that distinguishes this catalog from others that may write to the same warehouse. `None`
+    /// for REST catalogs, whose server decides who may write.
     async fn identity(&self) -> LakeResult<Option<String>> {
         Ok(None)
     }
 
-    /// Returns the catalog if its commits can be part of a Postgres transaction.
+    /// Returns the Postgres catalog if commits can be part of a Postgres transaction.
     fn postgres(&self) -> Option<&PgCatalog> {
         None
     }
@@ -89,18 +91,19 @@ pub trait Catalog: Debug + Send + Sync {
 
 pub type Properties = BTreeMap<String, String>;
 
-/// A table as returned by its catalog.
+/// A table as loaded from its catalog.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Located {
     /// Location of the metadata file.
     pub location: String,
-    /// `None` if the catalog does not return metadata; then it is in the file at `location`.
+    /// Table metadata from the catalog's response. `None` if the catalog does not return it; the metadata must then
+    /// be read from the file at `location`.
     pub metadata: Option<Box<TableMetadata>>,
-    /// Storage credentials that the catalog vends for the files of the table.
+    /// Storage credentials that the catalog issued for the files of the table.
     pub keys: Vec<LentKeys>,
 }
 
-/// Storage credentials for the files whose locations begin with `prefix`.
+/// Storage credentials for files whose location starts with `prefix`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LentKeys {
     pub prefix: String,
@@ -119,14 +122,14 @@ impl Located {
 pub struct NewTable<'a> {
     pub table: &'a TableName,
     pub metadata: &'a TableMetadata,
-    /// Location of the metadata file, for a catalog that does not write it.
+    /// Location of the metadata file. Ignored by catalogs that write it themselves.
     pub location: &'a str,
-    /// Folder for the files of the table; `None` for the default location.
+    /// Folder for the table's files. `None` selects the default location.
     pub folder: Option<&'a str>,
 }
 
-/// One commit for any kind of catalog: catalogs that store a location use `next`, those that write the metadata
-/// themselves (REST) use the updates.
+/// A commit in a form that all kinds of catalogs accept. Catalogs that store a metadata location use `next`. REST
+/// catalogs, which write the metadata themselves, use the updates.
 #[derive(Debug, Clone, Copy)]
 pub struct Swap<'a> {
     pub table: &'a TableName,
@@ -138,8 +141,10 @@ pub struct Swap<'a> {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Swapped {
-    /// Contains the new state of the table if the catalog writes the metadata itself; otherwise the table is at `next`.
+    /// The commit succeeded. Contains the new table state if the catalog writes the metadata itself; otherwise the
+    /// new state is at `next`.
     Done(Option<Located>),
-    /// The table was not at `base`: another writer committed first, or the table was dropped.
+    /// The commit lost the race: the metadata location was not `base`, because another writer committed first or the
+    /// table was dropped.
     Moved,
 }

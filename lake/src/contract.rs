@@ -1,9 +1,9 @@
-//! Contracts: requirements that a table must meet before its next snapshot is published.
+//! Data contracts: requirements that a table must meet before its next snapshot is published.
 //!
-//! A contract is declared once and checks record batches as they arrive, with bounded memory. The policy of each check
-//! decides about data that breaks it: the task fails, a warning is recorded, or the bad rows go to a sibling table with
-//! the reason (`quarantine_of`). The findings do not depend on how rows are cut into batches, and every incoming row is
-//! passed, quarantined or removed.
+//! A contract is declared once and checks record batches as they arrive, with bounded memory. Each check has a policy
+//! for data that violates it: fail the task, record a warning, or write the bad rows to a sibling table together with
+//! the reason (`quarantine_of`). The findings do not depend on how rows are split into batches, and every incoming
+//! row is passed, quarantined or removed.
 //!
 //! ```
 //! use orch_lake::contract::{Contract, Facts, Policy};
@@ -45,7 +45,8 @@ use rule::Rule;
 use std::fmt::Display;
 use std::time::Duration;
 
-/// A contract cannot be evaluated, because of its declaration or of missing facts rather than the data.
+/// The contract cannot be evaluated: its declaration is invalid, or required facts are missing. Not used for bad
+/// data.
 #[derive(Debug, thiserror::Error)]
 pub enum ContractError {
     #[error(
@@ -82,18 +83,18 @@ pub enum ContractError {
     Failed { report: String },
 }
 
-/// A rule, and the policy for data that breaks it.
+/// A rule together with the policy for data that violates it.
 #[derive(Debug, Clone)]
 pub struct Check {
     rule: Rule,
     policy: Policy,
-    /// Rows that break the rule are removed and counted; they are neither an error nor quarantined.
+    /// If true, rows that violate the rule are dropped and counted. They neither fail the task nor go to quarantine.
     removes: bool,
 }
 
 impl Check {
-    /// Returns true for an expression that neither fails the task nor quarantines rows. It is evaluated on all incoming
-    /// rows.
+    /// Returns true for a SQL rule that neither fails the task nor quarantines rows. Such a rule is evaluated on all
+    /// incoming rows.
     fn is_noted(&self) -> bool {
         self.policy == Policy::Warn && matches!(self.rule, Rule::Expression { .. })
     }
@@ -105,7 +106,7 @@ pub struct Contract {
     uri: String,
     key: Vec<String>,
     checks: Vec<Check>,
-    /// Number of checks added by the last call, to which `or` applies.
+    /// Number of checks that the last builder call added. The next call of `or` sets their policy.
     added: usize,
 }
 
@@ -115,7 +116,7 @@ impl Contract {
         Contract { uri: uri.into(), key: Vec::new(), checks: Vec::new(), added: 0 }
     }
 
-    /// Returns the same contract for another asset.
+    /// Returns a copy of this contract for the asset with another URI.
     #[must_use]
     pub fn about(self, uri: impl Into<String>) -> Contract {
         Contract { uri: uri.into(), ..self }
@@ -136,10 +137,11 @@ impl Contract {
         self
     }
 
-    /// Removes the rows that break the checks of the previous call, and counts them. They are not quarantined.
+    /// Drops the rows that violate the checks of the previous builder call, and counts them. They are not
+    /// quarantined.
     ///
-    /// Rules that remove and rules that warn see all rows, other checks only those that remain. A row that breaks
-    /// several rules counts for each.
+    /// Rules that drop rows or only warn are evaluated on all rows; other checks see only the rows that were not
+    /// dropped. A row that violates several rules is counted once for each.
     #[must_use]
     pub fn or_remove(mut self) -> Self {
         let from = self.checks.len() - self.added;
@@ -147,35 +149,35 @@ impl Contract {
         self
     }
 
-    /// Adds rules as SQL expressions over the columns of a row, each with a name: `("passengers", "passengers BETWEEN 1
-    /// AND 6")`. A row breaks a rule if the expression is false; null passes, as in a `CHECK` constraint.
+    /// Adds named rules. Each is a SQL expression over the columns of a row: `("passengers", "passengers BETWEEN 1
+    /// AND 6")`. A row violates a rule if the expression is false; null passes, as in a `CHECK` constraint.
     #[must_use]
     pub fn rules<N: Into<String>, S: Into<String>>(self, rules: impl IntoIterator<Item = (N, S)>) -> Self {
         self.add(rules.into_iter().map(|(name, sql)| Rule::Expression { name: name.into(), sql: sql.into() }))
     }
 
-    /// Requires these columns with these types. Other columns are allowed.
+    /// Requires that the table has these columns with these types. Additional columns are allowed.
     #[must_use]
     pub fn columns<C: Into<String>>(self, columns: impl IntoIterator<Item = (C, DataType)>) -> Self {
         let columns = columns.into_iter().map(|(name, of)| (name.into(), of)).collect();
         self.add([Rule::Schema { columns, exact: false }])
     }
 
-    /// Requires exactly the columns of the schema with its types, in any order.
+    /// Requires exactly the columns of the schema, with their types, in any order.
     #[must_use]
     pub fn schema(self, schema: &Schema) -> Self {
         let columns = schema.fields().iter().map(|field| (field.name().clone(), field.data_type().clone())).collect();
         self.add([Rule::Schema { columns, exact: true }])
     }
 
-    /// Requires values in these columns, with one check for each.
+    /// Requires non-null values in these columns. Adds one check per column.
     #[must_use]
     pub fn not_null<C: Into<String>>(self, columns: impl IntoIterator<Item = C>) -> Self {
         self.add(columns.into_iter().map(|column| Rule::NotNull { column: column.into() }))
     }
 
-    /// Requires numbers, dates or times in a closed range, with bounds in SQL notation: `.between("day", "2026-01-01",
-    /// "2026-12-31")`. Null passes.
+    /// Requires that numbers, dates or times are in a closed range. The bounds are in SQL notation: `.between("day",
+    /// "2026-01-01", "2026-12-31")`. Null passes.
     #[must_use]
     pub fn between(self, column: impl Into<String>, least: impl Display, most: impl Display) -> Self {
         self.range(column.into(), Some(least.to_string()), Some(most.to_string()))
@@ -191,8 +193,8 @@ impl Contract {
         self.range(column.into(), None, Some(most.to_string()))
     }
 
-    /// Requires unique values in these columns. The first of several equal rows passes; a row with a null is not
-    /// compared.
+    /// Requires that each combination of values in these columns is unique. Of several equal rows, the first one
+    /// passes. Rows with a null in one of the columns are not compared.
     #[must_use]
     pub fn unique<C: Into<String>>(self, columns: impl IntoIterator<Item = C>) -> Self {
         self.add([Rule::Unique { columns: columns.into_iter().map(Into::into).collect() }])
@@ -204,7 +206,7 @@ impl Contract {
         self.add([Rule::References { columns: columns.into_iter().map(Into::into).collect(), table: table.into() }])
     }
 
-    /// Requires the age of the newest value to be at most `within`.
+    /// Requires that the newest value in the column is at most `within` old.
     #[must_use]
     pub fn fresh(self, column: impl Into<String>, within: Duration) -> Self {
         self.add([Rule::Fresh { column: column.into(), within }])
@@ -229,20 +231,21 @@ impl Contract {
         self.add([Rule::Continuous { column: column.into(), every, by }])
     }
 
-    /// Rejects values far from the earlier ones (`Facts::history`). Without a history, all values pass.
+    /// Rejects values that are outliers compared with earlier values (`Facts::history`). If there is no history, all
+    /// values pass.
     #[must_use]
     pub fn no_outliers(self, column: impl Into<String>, method: Outliers) -> Self {
         self.add([Rule::Outliers { column: column.into(), method }])
     }
 
-    /// Limits the relative change of the number of rows since the last snapshot: `-0.5, 1.0` allows half to twice as
-    /// many. Passes without an earlier snapshot.
+    /// Limits the relative change of the row count since the last snapshot: `-0.5, 1.0` allows half to twice as many
+    /// rows. Passes if the table has no earlier snapshot.
     #[must_use]
     pub fn rows_change(self, least: f64, most: f64) -> Self {
         self.add([Rule::RowsChange { least, most }])
     }
 
-    /// Returns the name and policy of each check: `city is not null (quarantine)`.
+    /// Returns one line per check with its name and policy, such as `city is not null (quarantine)`.
     pub fn checks(&self) -> Vec<String> {
         self.checks.iter().map(|check| format!("{} ({})", check.rule.name(), check.policy)).collect()
     }
@@ -251,18 +254,18 @@ impl Contract {
         &self.uri
     }
 
-    /// Starts to check data that arrives in batches.
+    /// Starts a check of data that arrives in batches.
     ///
     /// # Errors
-    /// A check cannot be evaluated, or needs facts that are missing.
+    /// Returns an error if a check cannot be evaluated or needs facts that are missing.
     pub fn begin<'a>(&'a self, facts: &'a Facts) -> Result<Checker<'a>, ContractError> {
         Checker::new(self, facts)
     }
 
-    /// Checks data that is in memory.
+    /// Checks batches that are already in memory.
     ///
     /// # Errors
-    /// Same errors as `begin`. Data that breaks the contract is not an error here, see `Report`.
+    /// Returns the same errors as `begin`. Violations of the contract are not an error; they are in the `Report`.
     pub fn check(&self, batches: &[RecordBatch], facts: &Facts) -> Result<Report, ContractError> {
         let mut checker = self.begin(facts)?;
         let (mut passed, mut quarantined) = (Vec::new(), Vec::new());

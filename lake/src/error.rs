@@ -1,4 +1,4 @@
-//! Errors of the lake. A variant exists where callers act differently.
+//! Errors of the lake. Errors have separate variants only if callers handle them differently.
 
 use crate::table::TableName;
 use orch_sdk::task::fatal;
@@ -11,27 +11,27 @@ pub enum LakeError {
         "table `{table}` is in the lake already\nhint: open it with `lake.table(…)`, or let `lake.ensure(…)` do what is needed"
     )]
     TableExists { table: TableName },
-    /// The state that the change read has changed. The files of the change are useless; repeat the work on the current
-    /// table.
+    /// The data that a change has read was changed by another writer. The files of the change are useless; the caller
+    /// must repeat its work on the current table.
     #[error(
         "table `{table}` was changed by another writer meanwhile: {why}\nhint: run it again; it works on the table as it is now"
     )]
     Conflict { table: TableName, why: String },
-    /// Another writer committed between staging and the swap. The data that the change read may be unchanged, so stage
-    /// the change again.
+    /// Another writer committed between the staging of a commit and its compare-and-swap. The data that the change
+    /// read may be unchanged, so the caller should stage the change again.
     #[error(
         "table `{table}` moved after this commit was staged\nhint: roll back, stage the commit again, and repeat the transaction"
     )]
     Moved { table: TableName },
-    /// Invalid input: a name, a type, a row.
+    /// Invalid input, such as a name, a type or a row.
     #[error("{what}\nhint: {hint}")]
     Input { what: String, hint: String },
-    /// The source of the rows to be written failed.
+    /// The source of the rows failed while they were written.
     #[error("the rows to be written could not be read")]
     Source(#[source] anyhow::Error),
     #[error("the catalog of the lake did not answer as it should")]
     Catalog(#[source] sqlx::Error),
-    /// A REST catalog did not respond, or not as expected. The request may have been processed.
+    /// A REST catalog did not respond, or its response was unexpected. The request may have been processed.
     #[error("the catalog at `{address}` {why}\nhint: see whether it is up, and what its log says")]
     Unanswered { address: String, why: String },
     #[error("a file of the lake cannot be read or written")]
@@ -51,7 +51,7 @@ impl LakeError {
         LakeError::Input { what: what.into(), hint: hint.into() }
     }
 
-    /// Wraps an error of the source of rows; a `LakeError` stays as it is.
+    /// Wraps an error of a source of rows. A `LakeError` is returned unchanged.
     pub(crate) fn source(error: anyhow::Error) -> Self {
         error.downcast::<LakeError>().unwrap_or_else(LakeError::Source)
     }
@@ -60,13 +60,13 @@ impl LakeError {
         LakeError::Conflict { table: table.clone(), why: why.into() }
     }
 
-    /// Returns true if retries cannot succeed because the input is wrong. Other errors are transient: a concurrent
-    /// commit, an unreachable server, a full disk.
+    /// Returns true if a retry cannot succeed because the input is invalid. Other errors are transient, such as a
+    /// concurrent commit, an unreachable server or a full disk.
     pub fn is_fatal(&self) -> bool {
         matches!(self, LakeError::Input { .. } | LakeError::TableExists { .. })
     }
 
-    /// Converts to an error for a task, which is not retried if retries cannot succeed.
+    /// Converts the error to a task error. The task is not retried if the error is fatal.
     pub fn without_retry(self) -> anyhow::Error {
         if self.is_fatal() { fatal(self.to_string()) } else { self.into() }
     }

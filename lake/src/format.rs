@@ -1,5 +1,6 @@
-//! CSV, JSON lines and Parquet: converts between objects of a bucket and batches of a schema. Memory is bounded for
-//! objects of any size. Errors name the location, line and column, but never the value, which may be personal data.
+//! Converts between objects of a bucket and batches of a schema, in the formats CSV, JSON lines and Parquet. Memory
+//! is bounded for objects of any size. Errors name the location, line and column, but never the value, which may be
+//! personal data.
 
 pub mod csv;
 mod gzip;
@@ -26,11 +27,11 @@ pub struct WrittenObject {
 trait Encode: Send + Sized + 'static {
     fn batch(&mut self, batch: &RecordBatch) -> TaskResult<Bytes>;
 
-    /// Returns the bytes after the last batch.
+    /// Returns the bytes that follow the last batch, such as a footer.
     fn end(self) -> TaskResult<Bytes>;
 }
 
-/// Writes an object. The object appears only if all rows were written.
+/// Encodes batches and writes them to an object. The object is created only if all rows were written.
 async fn write(bucket: &Bucket, key: &str, mut batches: Batches, mut encode: impl Encode) -> TaskResult<WrittenObject> {
     let mut upload = bucket.upload(key)?;
     let mut rows = 0;
@@ -59,12 +60,12 @@ async fn write(bucket: &Bucket, key: &str, mut batches: Batches, mut encode: imp
     Ok(WrittenObject { location: bucket.location(key), rows, bytes: upload.finish().await? })
 }
 
-/// Decoder of a format. Its input is pieces that can end anywhere, followed by an empty piece.
+/// Decoder of a file format. It receives chunks that can end anywhere, and an empty chunk at the end.
 trait Decode: Send + Sized + 'static {
     fn piece(&mut self, piece: Bytes) -> TaskResult<Vec<RecordBatch>>;
 }
 
-/// Decodes ahead of the reader on a thread of the pool.
+/// Reads an object and decodes it on a thread of the pool, ahead of the consumer.
 fn read(
     schema: arrow::datatypes::SchemaRef,
     mut pieces: BoxStream<'static, crate::bucket::Result<Bytes>>,

@@ -1,5 +1,5 @@
-//! Polars next to Arrow: zero-copy conversion (`frame/bridge.rs`), the types of tables, and threads for long
-//! computations.
+//! Integrates polars with Arrow: zero-copy conversion (`frame/bridge.rs`), the column types of tables, and threads
+//! for long computations.
 
 mod bridge;
 pub mod sql;
@@ -16,19 +16,20 @@ use orch_sdk::task::{TaskResult, fatal};
 use polars::prelude::DataFrame;
 use std::sync::Arc;
 
-/// Converts a frame to batches of a schema, matching columns by name and casting them where needed. Text is copied
-/// once, because polars stores it as views; other columns are copied only if they are cast.
+/// Converts a data frame to batches of a schema. Columns are matched by name and cast if needed. Text columns are
+/// copied once because polars stores texts as views; other columns are copied only if they are cast.
 ///
 /// # Errors
-/// A column is missing or unknown, a value does not fit its type, or a column without nulls contains one.
+/// Returns an error if a column is missing or unknown, a value does not fit its type, or a required column contains a
+/// null.
 pub fn to_batches(frame: DataFrame, schema: &SchemaRef) -> TaskResult<Vec<RecordBatch>> {
     bridge::to_arrow(frame)?.into_iter().map(|batch| conform(&batch, schema)).collect()
 }
 
-/// Converts a frame to batches of its own types, with text as `Utf8` and every column nullable.
+/// Converts a data frame to batches with the types of its columns. Text becomes `Utf8`, and every column is nullable.
 ///
 /// # Errors
-/// Arrow does not have a type of the frame.
+/// Returns an error if Arrow has no equivalent of a column type.
 pub fn batches_of(frame: DataFrame) -> TaskResult<(SchemaRef, Vec<RecordBatch>)> {
     let batches = bridge::to_arrow(frame)?;
     let schema = batches.first().map_or_else(|| Arc::new(Schema::empty()), RecordBatch::schema);
@@ -38,10 +39,11 @@ pub fn batches_of(frame: DataFrame) -> TaskResult<(SchemaRef, Vec<RecordBatch>)>
     Ok((schema, batches))
 }
 
-/// Converts batches of one schema to a frame without copying. Without batches, the frame has no columns.
+/// Converts batches of the same schema to a data frame without copying. An empty list returns a frame without
+/// columns.
 ///
 /// # Errors
-/// Polars does not have a type of the batches.
+/// Returns an error if polars has no equivalent of a column type.
 pub fn from_batches(batches: &[RecordBatch]) -> TaskResult<DataFrame> {
     let mut frame = DataFrame::empty();
     for batch in batches {
@@ -50,15 +52,15 @@ pub fn from_batches(batches: &[RecordBatch]) -> TaskResult<DataFrame> {
     Ok(frame)
 }
 
-/// Returns a frame without rows that has the columns of a schema.
+/// Returns an empty data frame with the columns of a schema.
 ///
 /// # Errors
-/// Polars does not have a type of the schema.
+/// Returns an error if polars has no equivalent of a column type.
 pub fn empty_frame(schema: &SchemaRef) -> TaskResult<DataFrame> {
     bridge::from_arrow(&RecordBatch::new_empty(schema.clone()))
 }
 
-/// Returns a batch with the columns of a schema in its order, cast where needed.
+/// Returns a batch with the columns of a schema, in the schema's order and cast if needed.
 pub fn conform(batch: &RecordBatch, schema: &SchemaRef) -> TaskResult<RecordBatch> {
     if &batch.schema() == schema {
         return Ok(batch.clone());
@@ -90,7 +92,7 @@ fn fitted(column: &ArrayRef, field: &Field) -> TaskResult<ArrayRef> {
     {
         return Ok(decimals);
     }
-    // A `safe` cast would turn values that do not fit into nulls.
+    // The option `safe` would replace values that do not fit by nulls instead of returning an error.
     let options = CastOptions { safe: false, format_options: FormatOptions::default() };
     cast_with_options(column, field.data_type(), &options).map_err(|error| {
         let (name, from, to) = (field.name(), column.data_type(), field.data_type());
@@ -98,8 +100,8 @@ fn fitted(column: &ArrayRef, field: &Field) -> TaskResult<ArrayRef> {
     })
 }
 
-/// Converts to decimals, rounding half away from zero like Arrow's cast, but checks the range once for all values,
-/// which takes a third of the time. Returns `None` if a value does not fit.
+/// Converts floats to decimals, rounding half away from zero as Arrow's cast does. Checks the range once for all
+/// values, which takes a third of the time of Arrow's cast. Returns `None` if a value does not fit.
 fn decimals(values: &Float64Array, precision: u8, scale: i8) -> Result<Option<ArrayRef>, ArrowError> {
     let (factor, limit) = (10_f64.powi(scale.into()), 10_f64.powi(precision.into()));
     let fits = |value: Option<f64>| value.is_none_or(|value| (value * factor).round().abs() < limit);
@@ -111,7 +113,7 @@ fn decimals(values: &Float64Array, precision: u8, scale: i8) -> Result<Option<Ar
     Ok(Some(Arc::new(rounded.with_precision_and_scale(precision, scale)?)))
 }
 
-/// Returns the most widely supported type: text and bytes neither as views nor with 64-bit offsets.
+/// Returns the most widely supported variant of a type: text and binary types without views and with 32-bit offsets.
 fn plain_type(of: &DataType) -> DataType {
     match of {
         DataType::Utf8View | DataType::LargeUtf8 => DataType::Utf8,

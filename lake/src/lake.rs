@@ -1,4 +1,4 @@
-//! A lake: a catalog of tables, a warehouse for their files, and a cache of metadata.
+//! A lake consists of a catalog of tables, a warehouse that stores their files, and a cache of metadata.
 
 mod connection;
 pub(crate) mod home;
@@ -31,9 +31,9 @@ pub struct LakeConfig {
     /// Database whose schema `lake` holds the catalog. This is the metadata Postgres, so that commits can be part of a
     /// task's completion.
     pub catalog: PgPool,
-    /// Name of the catalog. PyIceberg and Spark must use the same.
+    /// Name of the catalog. Other clients, such as PyIceberg and Spark, must be configured with the same name.
     pub name: String,
-    /// Location of new tables: `file:///data/warehouse`, `s3://bucket/warehouse`.
+    /// Base location of new tables, such as `file:///data/warehouse` or `s3://bucket/warehouse`.
     pub warehouse: String,
     /// Options for the server of an `s3://` warehouse.
     pub storage: bucket::Options,
@@ -90,7 +90,7 @@ impl Lake {
         &self.0.io
     }
 
-    /// Opens the folder at a location, such as the folder of a table. Some catalogs write paths without `file://`.
+    /// Opens the storage folder at a location. Accepts paths without `file://`, because some catalogs omit it.
     pub(crate) fn bucket(&self, location: &str) -> bucket::Result<Bucket> {
         if location.starts_with('/') {
             return Bucket::open(&format!("file://{location}"), self.storage());
@@ -98,7 +98,7 @@ impl Lake {
         Bucket::open(location, &self.0.storages.options_at(location))
     }
 
-    /// Returns the options for the server of the files, if they are in a bucket.
+    /// Returns the storage options for table files in a bucket.
     pub fn storage(&self) -> &bucket::Options {
         self.0.storages.options()
     }
@@ -107,9 +107,10 @@ impl Lake {
         &self.0.warehouse
     }
 
-    /// Returns the folders in which the table with this metadata file may have files: the warehouse and, if its
-    /// metadata file is elsewhere, the folder of that file. Only tasks and admins can put it elsewhere. The content of
-    /// the metadata is not trusted, because its writer may be allowed to write only to the warehouse.
+    /// Returns the folders that may contain files of the table with this metadata file: the warehouse and, if the
+    /// metadata file is outside the warehouse, its folder. Only tasks and admins can place a metadata file outside.
+    /// The paths inside the metadata are not trusted, because their author may only have write access to the
+    /// warehouse.
     pub fn locations_of(&self, metadata_file: &str) -> Locations {
         if self.0.catalog.postgres().is_none() {
             return Locations::all();
@@ -126,7 +127,7 @@ impl Lake {
         &self.0.runtime
     }
 
-    /// Returns the identity of the catalog, queried once. `None` for catalogs over HTTP.
+    /// Returns the identity of the catalog, which is queried once and cached. `None` for REST catalogs.
     async fn catalog_identity(&self) -> LakeResult<Option<String>> {
         self.0.identity.get_or_try_init(|| self.0.catalog.identity()).await.cloned()
     }
@@ -140,7 +141,8 @@ impl Lake {
         *self.0.owner_checked.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
-    /// Returns the time of the catalog's database, or of this process for a REST catalog, which offers no clock.
+    /// Returns the current time of the catalog's database. REST catalogs offer no clock, so for them it is the local
+    /// time.
     #[boxed]
     pub async fn now(&self) -> LakeResult<DateTime<Utc>> {
         let Some(catalog) = self.0.catalog.postgres() else { return Ok(now()) };
@@ -212,7 +214,8 @@ impl Lake {
         }
     }
 
-    /// Writes the metadata of a new table and returns its location. The table has no name in the catalog yet.
+    /// Writes the metadata file of a new table and returns its location. The table is not registered in the catalog
+    /// yet.
     #[boxed]
     pub async fn write_new(&self, metadata: TableMetadata) -> LakeResult<String> {
         let location = MetadataLocation::new_with_metadata(metadata.location(), &metadata);
@@ -227,11 +230,12 @@ impl Lake {
         format!("{}/{}", self.0.warehouse, namespace.replace('.', "/"))
     }
 
-    /// Returns the folder of a new table, which no other table of the catalog has. A renamed table keeps its folder, so
-    /// a new table with its old name can get a different one.
+    /// Returns an unused folder for a new table. A renamed table keeps its folder, so a new table with the old name
+    /// may get a different folder.
     ///
     /// # Errors
-    /// The warehouse belongs to another catalog, or the wanted folder to another table.
+    /// Returns an error if the warehouse belongs to another catalog or another table already uses the folder
+    /// `wanted`.
     #[boxed]
     pub async fn folder_for(&self, name: &TableName, wanted: Option<&str>) -> LakeResult<String> {
         self.check_owner().await?;
@@ -250,13 +254,13 @@ impl Lake {
     /// Returns the table, creating it if it does not exist.
     ///
     /// # Errors
-    /// The existing table lacks a column of the definition, or has it with another type.
+    /// Returns an error if the existing table lacks a column of the definition or has it with another type.
     #[boxed]
     pub async fn ensure(&self, name: &TableName, definition: &TableDef) -> LakeResult<Table> {
         let table = match self.find(name).await? {
             Some(table) => table,
             None => match self.create(name, definition).await {
-                // Another process created it first.
+                // Another process has created the table in the meantime.
                 Err(LakeError::TableExists { .. }) => self.table(name).await?,
                 made => return made,
             },
@@ -265,23 +269,23 @@ impl Lake {
         Ok(table)
     }
 
-    /// Lists the tables of one namespace or of all, sorted by name.
+    /// Lists the tables of the given namespace, sorted by name. `None` lists the tables of all namespaces.
     #[boxed]
     pub async fn tables(&self, namespace: Option<&str>) -> LakeResult<Vec<TableName>> {
         self.0.catalog.tables(namespace).await
     }
 
-    /// Removes the table from the catalog and keeps its files. Returns false if the table does not exist.
+    /// Removes the table from the catalog without deleting its files. Returns false if the table does not exist.
     #[boxed]
     pub async fn drop(&self, name: &TableName) -> LakeResult<bool> {
         self.0.catalog.drop_table(name).await
     }
 
-    /// Removes the table from the catalog and deletes its files as [`Lake::delete_files`] does. Returns `false` if the
+    /// Removes the table from the catalog and deletes its files with [`Lake::delete_files`]. Returns `false` if the
     /// table does not exist.
     ///
     /// # Errors
-    /// The warehouse belongs to another catalog; then nothing is deleted.
+    /// Returns an error, without deleting anything, if the warehouse belongs to another catalog.
     #[boxed]
     pub async fn purge(&self, name: &TableName) -> LakeResult<bool> {
         let Some(table) = self.find(name).await? else { return Ok(false) };

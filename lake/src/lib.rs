@@ -1,4 +1,5 @@
-//! The data plane: object stores, Iceberg tables, sources and sinks, contracts. Engine crates never see it.
+//! Data plane of orch: object stores, Iceberg tables, sources and sinks, and contracts. Engine crates do not depend
+//! on it.
 
 pub mod batches;
 pub mod catalog;

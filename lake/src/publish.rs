@@ -1,8 +1,8 @@
 //! Publishes tables from a task.
 //!
-//! Each [`Layer`] is checked against its contract while it is written; rows that the contract quarantines go to a
-//! sibling table. Nothing is visible until the task succeeds: all tables change in the transaction that records its
-//! success, or none does.
+//! Each [`Layer`] holds the new rows of one table. Rows are checked against a contract while they are written; rows
+//! that the contract quarantines go to a sibling table. No change is visible until the task succeeds: all tables
+//! change in the transaction that records its success.
 
 use crate::batches::{Batches, write_both};
 use crate::bucket::Bucket;
@@ -38,8 +38,8 @@ pub struct Layer {
 }
 
 impl Layer {
-    /// Creates a layer whose rows replace the whole table. Their schema may have more columns than the declaration of
-    /// the table, if the table has them.
+    /// Creates a layer whose rows replace all rows of the table. The rows may have columns that the table has but its
+    /// declaration lacks.
     pub fn new(table: &TableSpec, rows: Batches) -> Layer {
         Layer {
             table: *table,
@@ -54,7 +54,7 @@ impl Layer {
         }
     }
 
-    /// Sets the contract. Default: [`TableSpec::contract`].
+    /// Sets the contract that checks the rows. Default: [`TableSpec::contract`].
     #[must_use]
     pub fn contract(self, contract: Contract) -> Layer {
         Layer { contract, ..self }
@@ -66,8 +66,8 @@ impl Layer {
         Layer { replaced, ..self }
     }
 
-    /// Replaces the rows that have the key of a new row, and keeps all others. `quarantine` selects the rows of the
-    /// quarantine that are replaced.
+    /// Upserts: each new row replaces the existing row with the same key, and all other rows are kept. `quarantine`
+    /// selects which rows of the quarantine table are replaced.
     #[must_use]
     pub fn upserting(self, quarantine: Filter) -> Layer {
         Layer { is_upsert: true, replaced: quarantine, ..self }
@@ -79,33 +79,34 @@ impl Layer {
         Layer { csv: Some((bucket.clone(), key)), ..self }
     }
 
-    /// Sets a `SELECT` from `rows` that runs on every few batches of the passing rows, such as partial sums or a newest
-    /// date. [`Written::tally`] has its results.
+    /// Sets a summary query, such as partial sums or the newest date. It is a `SELECT` from `rows` that is run on
+    /// groups of a few batches of rows that passed the checks. [`Written::tally`] contains the results.
     #[must_use]
     pub fn tally(self, statement: &'static str) -> Layer {
         Layer { tally: Some(statement), ..self }
     }
 
-    /// Sets the URIs that the rows come from, for lineage.
+    /// Records the URIs of the input data for lineage.
     #[must_use]
     pub fn sources<S: Into<String>>(self, sources: impl IntoIterator<Item = S>) -> Layer {
         Layer { sources: sources.into_iter().map(Into::into).collect(), ..self }
     }
 
-    /// Sets the folder of the table and its quarantine, if the table is created now. Default: below the warehouse.
+    /// Sets the folder in which the table and its quarantine table are created if they do not exist. Default: a
+    /// folder in the warehouse.
     #[must_use]
     pub fn below(self, folder: String) -> Layer {
         Layer { location: Some(folder), ..self }
     }
 }
 
-/// The outcome of one layer; its change is not visible yet.
+/// The result of writing one layer. The change is not visible to readers yet.
 #[derive(Debug)]
 pub struct Written {
     pub rows: u64,
     pub quarantined: u64,
     pub removed: Removed,
-    /// The results of [`Layer::tally`]. Without rows or a tally it has no columns.
+    /// The results of [`Layer::tally`]. Has no columns if no tally was set or there were no rows.
     pub tally: DataFrame,
 }
 
@@ -115,7 +116,7 @@ pub struct PublishedTable {
     pub rows: u64,
     #[serde(default, skip_serializing_if = "is_zero")]
     pub quarantined: u64,
-    /// Rows that break each rule; a row may break several.
+    /// Number of rows that violate each rule. A row that violates several rules is counted for each.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub rules: BTreeMap<String, u64>,
 }
@@ -125,19 +126,19 @@ fn is_zero(rows: &u64) -> bool {
     *rows == 0
 }
 
-/// The output of a task that publishes tables, by their names without a namespace.
+/// The output of a task that publishes tables, by table name without the namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Published {
     pub tables: BTreeMap<String, PublishedTable>,
 }
 
-/// Collects the changes of a task and publishes all of them at once.
+/// Collects the table changes of a task and publishes all of them atomically.
 pub struct Publisher<'a> {
     ctx: &'a Ctx,
     lake: &'a Lake,
-    /// The current time of the database, not the logical date of the run.
+    /// The current time of the database server. It is not the logical date of the run.
     pub now: DateTime<Utc>,
-    /// Keys and statistics that the contracts of the next layers refer to.
+    /// Keys and statistics that contracts of later layers refer to.
     pub facts: Facts,
     changes: Vec<Change>,
     events: Vec<AssetEvent>,
@@ -163,10 +164,10 @@ impl<'a> Publisher<'a> {
         self.lake.ensure(&spec.id()?, &definition).await.map_err(LakeError::without_retry)
     }
 
-    /// Checks and writes the rows of one table. They are not visible before [`Publisher::publish`].
+    /// Checks the rows of one table and writes them to files. They become visible with [`Publisher::publish`].
     ///
     /// # Errors
-    /// The rows break the contract, the source fails, or nothing can be written.
+    /// Returns an error if the rows violate the contract, the source fails, or the files cannot be written.
     pub async fn add(&mut self, layer: Layer) -> TaskResult<Written> {
         let Layer { table, rows, contract, replaced, is_upsert, csv, tally, sources, location } = layer;
         let target = self.table(&table, location.as_deref()).await?;
@@ -193,7 +194,8 @@ impl<'a> Publisher<'a> {
         report.ok().map_err(|broken| fatal(broken.to_string()))?;
         let change = written?;
         let quarantined = report.rows_quarantined() as u64;
-        // The rows of the change are not used, because an upsert also rewrites unchanged rows of the affected files.
+        // The row count of the table change cannot be used here, because an upsert also rewrites unchanged rows of
+        // the files that it touches.
         let rows = report.rows - report.removed.rows - quarantined;
         self.changes.push(change);
         self.quarantine(&table, &schema, replaced, report.quarantined, location.as_deref()).await?;
@@ -202,17 +204,17 @@ impl<'a> Publisher<'a> {
         Ok(written)
     }
 
-    /// Checks rows that are not published, and records the results for the pages of the asset.
+    /// Checks rows that are not published, and records the check results for the asset's page.
     ///
     /// # Errors
-    /// The rows break the contract in a way that must stop the task.
+    /// Returns an error if the rows violate a check whose policy is to fail the task.
     pub fn check(&self, contract: &Contract, rows: &[RecordBatch], facts: &Facts) -> TaskResult<()> {
         let report = contract.check(rows, facts)?;
         self.ctx.commit(report.trail(self.ctx))?;
         report.ok().map_err(|broken| fatal(broken.to_string()))
     }
 
-    /// Adds a property to the snapshot of a table that was added before.
+    /// Adds a snapshot property to a table that was already added to this publisher.
     pub fn property(&mut self, table: &TableSpec, name: &str, value: String) -> TaskResult<()> {
         let id = table.id()?;
         let change = self.changes.iter_mut().find(|change| *change.table() == id);
@@ -220,18 +222,16 @@ impl<'a> Publisher<'a> {
         Ok(())
     }
 
-    /// Adds details to the asset event of a table that was added before.
+    /// Adds details to the asset event of a table that was already added to this publisher.
     pub fn extra(&mut self, table: &TableSpec, extra: &Value) {
         let events = self.events.iter_mut().filter(|event| event.uri == table.uri());
         events.for_each(|event| event.extra = extra.clone());
     }
 
-    /// Adds another change of the lake.
     pub fn change(&mut self, change: Change) {
         self.changes.push(change.by(self.ctx));
     }
 
-    /// Adds a step to the transaction that publishes the tables.
     pub fn also(&self, step: impl CompletionStep) -> TaskResult<()> {
         self.ctx.commit(step)
     }
@@ -239,7 +239,7 @@ impl<'a> Publisher<'a> {
     /// Registers all changes for the transaction that records the success of the task.
     ///
     /// # Errors
-    /// The task already has a commit of tables.
+    /// Returns an error if a commit of tables is already registered for the task.
     pub fn publish(self) -> TaskResult<Published> {
         self.events.into_iter().try_for_each(|event| self.ctx.emit(event))?;
         self.ctx.commit(CommitStep::new(self.lake, self.changes))?;
@@ -269,7 +269,8 @@ impl<'a> Publisher<'a> {
         Ok(())
     }
 
-    /// Replaces the quarantined rows of the same filter, so that a rerun finds them again, or repaired.
+    /// Replaces the rows that an earlier run quarantined for the same filter. A rerun quarantines the rows that are
+    /// still bad, and drops those that have been repaired.
     async fn quarantine(
         &mut self,
         table: &TableSpec,

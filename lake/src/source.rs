@@ -1,5 +1,6 @@
-//! Sources: MySQL, Postgres, HTTP and files. Each returns [`Batches`](crate::batches::Batches) or a stream of bytes,
-//! has bounded memory, stops when it is dropped, and reports progress to its task (`Batches::report_progress`).
+//! Data sources: MySQL, Postgres, HTTP and files. Each source returns [`Batches`](crate::batches::Batches) or a
+//! stream of bytes, uses bounded memory, stops when it is dropped, and can report progress to its task
+//! (`Batches::report_progress`).
 
 mod builder;
 pub mod http;

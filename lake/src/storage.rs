@@ -1,5 +1,5 @@
-//! Storage of table files: local folders, and S3 buckets through the same client as all other objects. A file in a
-//! folder is synced when its writer is closed, so that the catalog never refers to a file that a power failure could
+//! Storage of table files: local folders, or S3 buckets through the same client as all other objects. A local file is
+//! synced to disk when its writer is closed, so that the catalog never refers to a file that a power failure could
 //! lose.
 
 mod lent;
@@ -47,11 +47,11 @@ impl Storages {
         self.lent.at(location).map_or_else(|| self.options.clone(), |lent| lent.keys.options)
     }
 
-    /// Uses these credentials instead of the lake's for files at their locations. A missing endpoint or region defaults
-    /// to the lake's.
+    /// Sets credentials for files below a location prefix, which are used instead of the lake's own. If they lack an
+    /// endpoint or a region, the lake's is used.
     ///
     /// # Errors
-    /// The prefix is not in a bucket.
+    /// Returns an error if the prefix is not in a bucket.
     pub(crate) fn lend(&self, mut keys: LentKeys) -> bucket::Result<()> {
         keys.options.endpoint = keys.options.endpoint.or_else(|| self.options.endpoint.clone());
         keys.options.region = keys.options.region.or_else(|| self.options.region.clone());
@@ -76,7 +76,7 @@ struct LakeStorage {
     lent: Lent,
     #[serde(skip)]
     folders: LocalFsStorage,
-    /// Open buckets by name.
+    /// Open buckets by bucket name.
     #[serde(skip)]
     buckets: Arc<Mutex<HashMap<String, Bucket>>>,
 }

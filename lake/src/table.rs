@@ -1,5 +1,5 @@
-//! Iceberg tables: read, append, overwrite, upsert, delete, evolve, maintain. A write creates files and returns a
-//! [`Change`]; committing the change publishes them.
+//! Iceberg tables: read, append, overwrite, upsert, delete, change the schema, maintain. A write creates files and
+//! returns a [`Change`]. Committing the change makes the files visible.
 
 mod append;
 pub(crate) mod cache;
@@ -62,15 +62,14 @@ use iceberg::spec::{
 };
 use std::sync::Arc;
 
-/// A table in the state in which it was loaded. Later commits of other writers are not visible until it is loaded
-/// again.
+/// A table in the state that was current when it was loaded. Later commits of other writers are not visible.
 #[derive(Debug, Clone)]
 pub struct Table {
     lake: Lake,
     name: TableName,
     location: Arc<str>,
     inner: iceberg::table::Table,
-    /// True if this is an older state than the catalog's.
+    /// True if this is an older state of the table than the catalog's.
     is_past: bool,
 }
 
@@ -94,13 +93,14 @@ impl Table {
         &self.lake
     }
 
-    /// Returns the table as a type of the iceberg crate.
+    /// Returns the table as a type of the `iceberg` crate.
     pub fn iceberg(&self) -> &iceberg::table::Table {
         &self.inner
     }
 
-    /// Returns the table for iceberg's own scan of the current snapshot. That scan uses the schema of the snapshot;
-    /// here the snapshot gets the current schema, so that columns added or renamed since can be read.
+    /// Returns the table for the scan of the `iceberg` crate. That scan uses the schema of the snapshot, so the
+    /// returned table's current snapshot has the current schema. Otherwise columns that were added or renamed since
+    /// could not be read.
     pub fn iceberg_now(&self) -> LakeResult<iceberg::table::Table> {
         let (metadata, schema_id) = (self.metadata(), self.metadata().current_schema_id());
         let written = metadata.current_snapshot().filter(|snapshot| snapshot.schema_id() != Some(schema_id));
@@ -122,7 +122,7 @@ impl Table {
         self.inner.metadata_ref()
     }
 
-    /// Returns the path of the current metadata file.
+    /// Returns the location of the metadata file from which the table was loaded.
     pub fn metadata_location(&self) -> &str {
         &self.location
     }
@@ -136,12 +136,12 @@ impl Table {
         Ok(Arc::new(schema_to_arrow_schema(self.schema())?))
     }
 
-    /// Returns the snapshot that readers see by default.
+    /// Returns the snapshot that readers use by default.
     pub fn current_snapshot(&self) -> Option<&SnapshotRef> {
         self.metadata().current_snapshot()
     }
 
-    /// Returns the column names of the key (the identifier fields).
+    /// Returns the names of the key columns (Iceberg's identifier fields).
     pub fn key(&self) -> Vec<String> {
         let schema = self.schema();
         let mut ids: Vec<_> = schema.identifier_field_ids().collect();
@@ -153,17 +153,17 @@ impl Table {
         self.metadata().properties().get(key).map(String::as_str)
     }
 
-    /// Loads the current state of the table.
+    /// Loads the current state of the table from the catalog.
     #[boxed]
     pub async fn refresh(&self) -> LakeResult<Table> {
         self.lake.table(&self.name).await
     }
 
-    /// Returns the table at a snapshot, with the current schema; `None` is the state before the first snapshot. A
-    /// change made from it is committed onto the current state.
+    /// Returns the table at a snapshot, with the current schema. `None` selects the empty state before the first
+    /// snapshot. A change that is based on the result is committed onto the current state.
     ///
     /// # Errors
-    /// The snapshot has expired.
+    /// Returns an error if the snapshot has expired.
     pub fn as_of(&self, snapshot_id: Option<i64>) -> LakeResult<Table> {
         if self.current_snapshot().map(|snapshot| snapshot.snapshot_id()) == snapshot_id {
             return Ok(self.clone());
@@ -185,14 +185,14 @@ impl Table {
         Ok(Table { is_past: true, ..then })
     }
 
-    /// Returns a function that fails if the table cannot keep some of the rows: a null in a required column, or a value
-    /// that does not fit. It reads no files.
+    /// Returns a function that checks whether rows can be stored in the table. It fails for a null in a required
+    /// column or a value that does not fit its column. It reads no files.
     pub fn row_check(&self) -> LakeResult<impl Fn(&RecordBatch) -> LakeResult<()> + use<>> {
         let schema = self.arrow_schema()?;
         Ok(move |rows: &RecordBatch| types::conform(rows, &schema).map(drop))
     }
 
-    /// Checks that the table has the columns of the definition, with their types or wider ones.
+    /// Checks that the table has the columns of the definition, with the same or wider types.
     pub(crate) fn check_columns(&self, definition: &TableDef) -> LakeResult<()> {
         for wanted in definition.fields() {
             let Some(there) = self.schema().field_by_name(&wanted.name) else {

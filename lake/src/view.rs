@@ -1,5 +1,5 @@
-//! Iceberg views: versioned SQL statements with names in the catalog. External engines create and read them; metadata
-//! files of views are written like metadata files of tables.
+//! Iceberg views: versioned SQL statements that are registered in the catalog. External engines create and read them.
+//! Metadata files of views are written in the same way as those of tables.
 
 use crate::{
     boxed,
@@ -15,10 +15,10 @@ use serde_json::Value;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
-/// Property with the folder of the metadata files. Default: `metadata` in the folder of the view.
+/// View property with the folder for metadata files. Default: `metadata` in the folder of the view.
 const METADATA_PATH: &str = "write.metadata.path";
 
-/// A view in the state in which it was loaded.
+/// A view in the state that was current when it was loaded.
 #[derive(Debug, Clone)]
 pub struct View {
     pub name: TableName,
@@ -27,8 +27,10 @@ pub struct View {
 }
 
 impl View {
+    /// Reads a view from its metadata file.
+    ///
     /// # Errors
-    /// The file cannot be read, or is not view metadata.
+    /// Returns an error if the file cannot be read or does not contain view metadata.
     #[boxed]
     pub async fn read(lake: &Lake, name: &TableName, location: &str) -> LakeResult<View> {
         let text = lake.io().new_input(location)?.read().await?;
@@ -36,7 +38,7 @@ impl View {
         Ok(View { name: name.clone(), location: location.to_owned(), metadata })
     }
 
-    /// Writes the metadata of a view, which is not in the catalog yet.
+    /// Writes the metadata file of a new view. The view is not registered in the catalog yet.
     #[boxed]
     pub async fn write(lake: &Lake, name: &TableName, metadata: ViewMetadata) -> LakeResult<View> {
         let own = || format!("{}/metadata", metadata.location().trim_end_matches('/'));
@@ -49,7 +51,7 @@ impl View {
         Ok(view)
     }
 
-    /// Returns the metadata as JSON for clients, with versions in the order of creation.
+    /// Returns the metadata as JSON for clients. Versions are in the order of their creation.
     pub fn json(&self) -> LakeResult<Value> {
         let mut json = serde_json::to_value(&self.metadata).map_err(iceberg::Error::from)?;
         if let Some(versions) = json["versions"].as_array_mut() {
@@ -58,23 +60,23 @@ impl View {
         Ok(json)
     }
 
-    /// Adds the view to the catalog in the caller's transaction. Returns false if the name is in use.
+    /// Registers the view in the catalog, in the caller's transaction. Returns false if the name is in use.
     #[boxed]
     pub async fn add_on(&self, db: &mut PgConnection, catalog: &PgCatalog) -> LakeResult<bool> {
         catalog.add_on(db, EntryType::View, &self.name, &self.location).await
     }
 
-    /// Returns the metadata with these changes, without writing it.
+    /// Returns the view's metadata after applying these updates. Writes nothing.
     ///
     /// # Errors
-    /// The changes contradict the view.
+    /// Returns an error if the updates contradict the view.
     pub fn changed(&self, updates: Vec<ViewUpdate>) -> LakeResult<ViewMetadata> {
         let builder = updates.into_iter().try_fold(self.metadata.clone().into_builder(), apply)?;
         Ok(builder.build()?.metadata)
     }
 
-    /// Replaces the view by its next version, which must already be written, in the caller's transaction. Returns false
-    /// if another writer committed first.
+    /// Replaces the view by its next version, in the caller's transaction. The metadata file of `next` must already
+    /// be written. Returns false if another writer committed first.
     #[boxed]
     pub async fn swap_on(&self, db: &mut PgConnection, catalog: &PgCatalog, next: &View) -> LakeResult<bool> {
         let swap =

@@ -1,5 +1,6 @@
-//! Admits task instances that wait at gates when no other process does so: after a process freed slots and died, when a
-//! rate limit opens, when a pool grows, and when a user marks the run that a waiting run depends on.
+//! Admits waiting task instances to free slots when no other process does it: after a process has freed slots and died,
+//! when a rate limit admits the next task, when a pool is enlarged, and when a user sets the state of a run that a
+//! waiting run depends on.
 
 use crate::board::Board;
 use crate::rounds::{RemainingWork, Shared, Work};

@@ -1,7 +1,8 @@
-//! Delivers asset events to the DAGs that wait for them, creates the runs that they trigger, marks stale assets, and
-//! records alerts for stale assets and failed checks.
+//! Processes asset events: notifies the DAGs that wait for them, creates the runs that they trigger, marks stale
+//! assets, and records alerts for stale assets and failed checks.
 //!
-//! A hint starts a round within milliseconds of an event. The lookout starts one as well when it finds something to do.
+//! A hint (a NOTIFY wake-up signal) starts a round within milliseconds of an event. The scheduler's poll also starts a
+//! round when it finds due work.
 
 use crate::board::Board;
 use crate::rounds::{RemainingWork, Shared, Work, item};
@@ -16,9 +17,9 @@ use serde_json::json;
 use sqlx::postgres::PgConnection;
 use tokio::sync::Notify;
 
-/// Maximum number of events per transaction.
+/// Maximum number of asset events per transaction.
 const EVENTS: i64 = 1_000;
-/// Maximum number per round: DAGs checked, assets marked stale, and failed checks reported.
+/// Maximum number of items per round, separately for checked DAGs, stale assets and failed checks.
 const BATCH: i64 = 200;
 
 #[derive(Default)]
@@ -77,7 +78,7 @@ impl Assets {
     }
 }
 
-/// Wakes the loop on each asset hint, so that events do not wait for the next poll of the lookout.
+/// Wakes the loop on each asset hint, so that events do not wait for the next poll.
 pub(crate) async fn listen(shared: Shared) -> &'static str {
     let mut hinted = shared.hints.on(Hint::Asset).notified();
     loop {

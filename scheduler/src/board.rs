@@ -1,4 +1,4 @@
-//! State shared by the loops: wake-up signals, and when each loop last started or finished a round.
+//! State that all scheduler loops share: wake-up signals, and when each loop last started or finished a round.
 
 use crate::SchedulerError;
 use chrono::{DateTime, Utc};
@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 #[derive(Debug, Default)]
 pub(crate) struct Board {
-    /// Notified after a loop changed something, because other work may now be due earlier.
+    /// Wakes the lookout after a loop changed something, because other work may now be due earlier.
     pub(crate) look: Notify,
     pub(crate) time_out: Notify,
     pub(crate) create: Notify,
@@ -25,11 +25,13 @@ pub(crate) struct Board {
     pub(crate) deadlines: Notify,
     pub(crate) upkeep: Notify,
     pub(crate) retire: Notify,
-    /// Start of the current period in which workers could renew their leases. `None` before the first poll.
+    /// Start of the current period without pauses, in which workers could renew their leases. `None` before the first
+    /// poll.
     awake_since: Mutex<Option<DateTime<Utc>>>,
-    /// True if that period has lasted for at least `stale_after`, so that DAGs without a worker may be marked stale.
+    /// True if the period without pauses has lasted at least `stale_after`. Only then may DAGs without a worker be
+    /// marked stale.
     may_mark_stale: AtomicBool,
-    /// Time at which a rate limit admits the next task.
+    /// Time at which a rate limit admits the next task. `None` if no task waits for a rate limit.
     gate_opens: Mutex<Option<Instant>>,
     progress: Mutex<BTreeMap<&'static str, Progress>>,
 }
@@ -65,7 +67,7 @@ impl Board {
         opens.map(|at| at.saturating_duration_since(Instant::now()))
     }
 
-    /// Sets when a rate limit admits the next task, and wakes the lookout if it may be sleeping for longer.
+    /// Sets the time at which a rate limit admits the next task. Wakes the lookout if it may be sleeping for longer.
     pub(crate) fn set_gate_opens(&self, again_in: Option<Duration>) {
         let opens = again_in.map(|wait| Instant::now() + wait);
         *self.gate_opens.lock().expect("no panic while it is held") = opens;
@@ -81,7 +83,7 @@ impl Board {
         (entry.busy, entry.last) = (true, Instant::now());
     }
 
-    /// Records that a loop finished a round, with the error if the round failed.
+    /// Records that a loop finished a round. `error` is set if the round failed.
     pub(crate) fn done(&self, name: &'static str, error: Option<String>) {
         let mut progress = self.progress.lock().expect("no panic while it is held");
         let rounds = progress.get(name).map_or(0, |p| p.rounds) + 1;
@@ -102,7 +104,7 @@ impl Board {
         Value::Object(loops.collect::<Map<_, _>>())
     }
 
-    /// Writes the metrics of the loops for Prometheus.
+    /// Writes the metrics of all loops in the Prometheus format.
     pub(crate) fn tell(&self, text: &mut Text) {
         let progress = self.progress.lock().expect("no panic while it is held");
         let mut rounds = text.counter("orch_scheduler_rounds_total", "Rounds that a loop has done.");
@@ -120,7 +122,7 @@ impl Board {
         }
     }
 
-    /// Returns an error when a loop has been busy with one round for longer than `most`.
+    /// Waits until a loop has been busy with one round for longer than `most`, and returns the error.
     pub(crate) async fn watch(&self, most: Duration) -> SchedulerError {
         loop {
             tokio::time::sleep(most / 10).await;

@@ -8,23 +8,25 @@ use std::time::Duration;
 #[derive(Debug, Clone)]
 pub struct SchedulerConfig {
     pub database_url: String,
-    /// Poll interval of the lookout if no hint arrives and nothing is due earlier. Each poll is also the heartbeat.
+    /// Poll interval of the lookout if no hint arrives and nothing is due earlier. Each poll also serves as the
+    /// heartbeat.
     pub look_every: Duration,
-    /// Time during which a recorded outcome is left to its worker to fold (apply to the state of its run).
+    /// Time that a worker has to fold an outcome that it recorded (apply it to the state of its run). Afterwards, a
+    /// scheduler folds it.
     pub fold_after: Duration,
-    /// A DAG that no worker has offered for this long is stale. Runs of a version that no worker has offered for this
+    /// Time after which a DAG that no worker offers is marked stale. Runs of a version that no worker offers for this
     /// long move to the newest version.
     pub stale_after: Duration,
-    /// Time in the queue after which a claimable attempt causes a warning.
+    /// Queueing time after which a claimable attempt causes a warning.
     pub queued_too_long: Duration,
     pub retention: Retention,
-    /// Archive for expired data. Without one, expired data is deleted.
+    /// Archive for expired data. Without an archive, expired data is deleted.
     pub archive: ArchiveDoor,
-    /// Interval of maintenance that no task waits for.
+    /// Interval of maintenance on which no task depends.
     pub upkeep_every: Duration,
-    /// A loop that is busy with one round for longer than this is stuck.
+    /// Time after which a loop that is still busy with the same round is considered stuck.
     pub stuck_after: Duration,
-    /// Time for the loops to finish their rounds after a stop.
+    /// Maximum time for the loops to finish their rounds when the scheduler stops.
     pub farewell: Duration,
     pub loops: Loops,
 }

@@ -1,4 +1,4 @@
-//! Detects runs that missed a deadline, once per deadline, and records the alerts that their DAGs request.
+//! Detects runs that missed a deadline, once per deadline, and records the alerts that their DAGs declare.
 
 use crate::board::Board;
 use crate::rounds::{RemainingWork, Shared, Work};
@@ -10,7 +10,7 @@ use orch_store::version::Versions;
 use sqlx::postgres::PgConnection;
 use tokio::sync::Notify;
 
-/// Maximum number of deadlines per transaction.
+/// Maximum number of deadlines that one transaction processes.
 const BATCH: i64 = 200;
 
 #[derive(Default)]
@@ -36,7 +36,7 @@ impl Work for Deadlines {
         if !rung.missed.is_empty() {
             shared.hints.give(Hint::Alert);
         }
-        // Runs that have started got their deadlines in this round, and these may be due soon.
+        // This round has computed the deadlines of newly started runs, which may be due before the next poll.
         shared.board.look.notify_one();
         Ok(if rung.looked as i64 == BATCH { RemainingWork::More } else { RemainingWork::Nothing })
     }

@@ -1,5 +1,5 @@
-//! The scheduler. Workers start the next tasks of a run themselves, without a scheduler. A scheduler creates scheduled
-//! runs, wakes waiting tasks, recovers the work of lost workers and does maintenance. Any number can run in parallel.
+//! The scheduler. Workers start the next tasks of a run themselves. A scheduler creates scheduled runs, wakes waiting
+//! tasks, recovers the work of lost workers and does maintenance. Any number of schedulers can run concurrently.
 //!
 //! One loop, the lookout, polls the database every few seconds and wakes the other loops when they have work. Each
 //! round of a loop is idempotent, starts from the state in the database and may be killed at any point.
@@ -35,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 
 #[derive(Debug, thiserror::Error)]
 pub enum SchedulerError {
-    /// The process must exit (exit code 70), and its supervisor must restart it.
+    /// A loop is stuck. The process must exit with code 70 so that its service manager restarts it.
     #[error("the scheduler's loop `{name}` has made no progress for {secs} s")]
     Stuck { name: &'static str, secs: u64 },
     #[error("the scheduler's loop `{name}` ended: {why}")]
@@ -44,7 +44,7 @@ pub enum SchedulerError {
     Store(#[from] StoreError),
 }
 
-/// Handle to the state of a scheduler's loops.
+/// Handle for reading the state of a scheduler's loops.
 #[derive(Debug, Clone, Default)]
 pub struct Loops(Arc<Board>);
 
@@ -58,7 +58,8 @@ impl Loops {
 pub struct Scheduler;
 
 impl Scheduler {
-    /// Runs the loops until `stop` is cancelled. Retries during database outages; the process should exit on an error.
+    /// Runs the loops until `stop` is cancelled. Retries after database outages. If it returns an error, the process
+    /// should exit.
     #[boxed]
     pub async fn run_loops(
         config: SchedulerConfig,
@@ -68,7 +69,7 @@ impl Scheduler {
     ) -> Result<(), SchedulerError> {
         let board = config.loops.0.clone();
         let config = Arc::new(config);
-        // Also cancelled when this future is dropped or a loop fails, so that no loop outlives it.
+        // Cancelled also when this future is dropped or a loop fails, so that no loop outlives this function.
         let stop = stop.child_token();
         let _end = stop.clone().drop_guard();
         let shared = Shared { config: config.clone(), cold, hints, board: board.clone(), stop: stop.clone() };
@@ -102,7 +103,7 @@ impl Scheduler {
     }
 }
 
-/// The running loops of a scheduler. A panic is reported with the id of its task only, so names are stored by id.
+/// The running loops of a scheduler. Tokio reports a panic only with the task id, so the names are stored by task id.
 #[derive(Debug, Default)]
 struct LoopSet {
     running: JoinSet<&'static str>,
@@ -115,7 +116,7 @@ impl LoopSet {
         self.names.insert(id, name);
     }
 
-    /// Waits until a loop ends.
+    /// Waits until any loop ends.
     ///
     /// # Errors
     /// Returns `SchedulerError::LoopEnded` if the loop panicked.

@@ -1,4 +1,4 @@
-//! The lookout: polls the database for work and wakes the loops that do it. An idle scheduler sends only this poll.
+//! The lookout polls the database for work and wakes the loops that do it. An idle scheduler sends no other query.
 
 use crate::pause::PauseDetector;
 use crate::rounds::{Link, Shared, limited};
@@ -13,11 +13,11 @@ use tokio::time::Instant;
 
 /// Minimum time between two polls, however many hints arrive.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
-/// Delay of the poll after a run hint. Runs end often, and the work that they leave is rarely urgent.
+/// Delay of the poll after a hint about a finished run. Runs end often, and the resulting work is rarely urgent.
 const AFTER_RUNS: Duration = Duration::from_millis(200);
-/// Poll interval while tasks wait at a gate, because a process may have freed a slot without sending a hint.
+/// Poll interval while tasks wait for slots, because a process may have freed a slot without sending a hint.
 pub(crate) const WHILE_PARKED: Duration = Duration::from_secs(1);
-/// Added to the time of the next due item, so that the item is due when the lookout polls.
+/// Added to the due time of the next item, so that the item is due when the poll runs.
 const SLACK: Duration = Duration::from_millis(1);
 
 pub(crate) async fn run_lookout(shared: Shared) -> &'static str {
@@ -56,7 +56,8 @@ pub(crate) async fn run_lookout(shared: Shared) -> &'static str {
 struct Lookout {
     process: Option<i32>,
     pauses: PauseDetector,
-    /// True if the last poll came after a pause. The next poll follows immediately and checks the leases again.
+    /// True if a pause of the scheduler or database preceded the last poll. The next poll follows immediately and
+    /// checks the leases again.
     paused: bool,
     slept: Duration,
 }
@@ -65,7 +66,7 @@ impl Lookout {
     async fn register_and_poll(&mut self, db: &mut PgConnection, shared: &Shared) -> StoreResult<Due> {
         let process = match self.process {
             Some(process) => process,
-            // Stored before anything else can fail, so that the row can be deleted at shutdown.
+            // Store the id before anything else can fail, so that the row can be deleted at shutdown.
             None => {
                 let process = register_process(db, Role::Scheduler, &hostname(), std::process::id()).await?;
                 *self.process.insert(process)
@@ -79,7 +80,7 @@ impl Lookout {
             awake: shared.board.awake_since(),
         };
         let due = poll_due(db, process, &shared.board.to_json(), &after).await?;
-        // Another scheduler may have deleted the row while this process could not reach the database.
+        // Another scheduler may have deleted the row while this scheduler had no database connection.
         self.process = due.known.then_some(process);
         Ok(due)
     }
@@ -119,7 +120,7 @@ impl Lookout {
         }
     }
 
-    /// Deletes this scheduler's row on a connection of the pool, or on a new connection if the first one has been cut.
+    /// Deletes this scheduler's row. Uses a connection of the pool, or a new connection if the first one was closed.
     async fn say_good_bye(&self, shared: &Shared) {
         let Some(process) = self.process else { return };
         let bye = async {
@@ -137,18 +138,19 @@ impl Lookout {
     }
 }
 
-/// Returns true if maintenance is due. The caller limits its rate, because a scheduler cannot fix all causes.
+/// Returns true if maintenance is needed. The caller limits the rate, because maintenance cannot fix every cause.
 fn needs_upkeep(due: &Due, shared: &Shared) -> bool {
     let by_workers = due.stale || due.stranded;
     due.retention || due.queued_long || due.orphans || (by_workers && shared.board.may_mark_stale())
 }
 
-/// `Duration::MAX` without living workers: there is no lease that a pause could end.
+/// Returns the shortest lease of a living worker, or `Duration::MAX` without living workers.
 fn shortest_lease(due: &Due) -> Duration {
     due.shortest_lease_secs.and_then(|secs| Duration::try_from_secs_f64(secs).ok()).unwrap_or(Duration::MAX)
 }
 
-/// Sleeps for `most`, or until an outcome that was recorded meanwhile is due because no worker has folded it.
+/// Sleeps for `most`. Ends earlier if an outcome is recorded meanwhile and no worker folds it (applies it to the run)
+/// within `fold_after`.
 async fn sleep_unless_recorded(most: Duration, fold_after: Duration, recorded: Notified<'_>) {
     let end = Instant::now() + most;
     tokio::select! {
@@ -163,7 +165,7 @@ fn until(due: &Due, most: Duration) -> Duration {
     next.clamp(BETWEEN_LOOKS, most)
 }
 
-/// Limits `sleep` to `WHILE_PARKED`, and to the time until the next gate opens.
+/// Limits `sleep` to `WHILE_PARKED` and to the time until a rate limit admits the next task.
 fn while_parked(sleep: Duration, opens_in: Option<Duration>) -> Duration {
     let next = opens_in.map_or(WHILE_PARKED, |wait| (wait + SLACK).min(WHILE_PARKED));
     sleep.min(next.max(BETWEEN_LOOKS))

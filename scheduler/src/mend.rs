@@ -1,4 +1,5 @@
-//! Completes work left by other processes: unfolded outcomes, instances of lost workers, rows of skipped instances.
+//! Completes work that other processes left unfinished: outcomes that were not folded (applied to their runs), task
+//! instances of lost workers, and rows of skipped task instances.
 
 use crate::board::Board;
 use crate::rounds::{RemainingWork, Shared, Work, item};
@@ -15,7 +16,7 @@ use sqlx::postgres::PgConnection;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-/// Maximum number of runs folded per round.
+/// Maximum number of runs that one round folds.
 const BATCH: i64 = 100;
 
 #[derive(Default)]
@@ -66,14 +67,14 @@ impl Mend {
     }
 }
 
-/// Folds a run as a worker would, and starts queued runs of its DAG if the run has finished.
+/// Folds the recorded outcomes of a run as a worker would. Starts queued runs of its DAG if the run has finished.
 pub(crate) async fn fold(
     db: &mut PgConnection,
     versions: &mut Versions,
     shared: &Shared,
     run: Uuid,
 ) -> StoreResult<()> {
-    // No worker has the id 0, so no attempt is kept for one: every attempt that becomes ready is queued.
+    // Worker ids start above 0, so no attempt is reserved for a worker: every attempt that becomes ready is queued.
     let (mut stepper, locks) = (Stepper::default(), Locks::begin().runs());
     let folding = fold_run(db, &locks, &mut stepper, versions, run, 0, Keep::NOTHING);
     let Some(Some(folded)) = item("fold a run", &run, folding).await? else { return Ok(()) };

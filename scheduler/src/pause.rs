@@ -1,18 +1,18 @@
-//! Detects pauses of the scheduler, the database or the machine, so that no worker is declared lost because of one. No
-//! worker could renew its lease during a pause, so each worker gets one more lease from the end of the pause
-//! (`worker::reap_since`).
+//! Detects pauses of the scheduler, the database or the machine. No worker can renew its lease during a pause, so after
+//! a pause each worker gets one more lease period before it is declared lost (`worker::reap_since`).
 
 use chrono::{DateTime, TimeDelta, Utc};
 use std::time::Duration;
 
-/// Minimum lease that the detection assumes: shorter pauses look like a slow response. Tests use leases this short.
+/// Minimum lease time that the detection assumes, because shorter pauses cannot be distinguished from a slow response.
+/// Tests use leases this short.
 const SHORTEST_LEASE: Duration = Duration::from_millis(300);
 
-/// Compares the database clock between polls.
+/// Detects pauses by comparing the database clock between polls.
 #[derive(Debug, Default)]
 pub(crate) struct PauseDetector {
     last: Option<DateTime<Utc>>,
-    /// End of the last pause.
+    /// Database time at the end of the last pause.
     ended: Option<DateTime<Utc>>,
 }
 
@@ -21,7 +21,8 @@ impl PauseDetector {
     /// scheduler intended to sleep, and `lease` is the shortest lease of a living worker.
     pub(crate) fn notices(&mut self, now: DateTime<Utc>, planned: Duration, lease: Duration) -> bool {
         let gap = self.last.replace(now).map(|last| now - last);
-        // With three heartbeats per lease, no lease expires within the planned sleep plus a third of the lease.
+        // With three heartbeats per lease, no lease expires if the time between polls exceeds the planned sleep by at
+        // most a third of the lease.
         let most = delta(planned.saturating_add(lease.max(SHORTEST_LEASE) / 3));
         let paused = gap.is_some_and(|gap| gap > most || gap < TimeDelta::zero());
         if paused {
@@ -31,8 +32,8 @@ impl PauseDetector {
         paused
     }
 
-    /// Returns the start of the current period in which workers could renew their leases: the later of the end of the
-    /// last pause and the start of the database server.
+    /// Returns the start of the current period without pauses, in which workers could renew their leases. This is the
+    /// end of the last pause or the start of the database server, whichever is later.
     pub(crate) fn awake_since(&self, server_started: DateTime<Utc>) -> DateTime<Utc> {
         self.ended.map_or(server_started, |ended| ended.max(server_started))
     }

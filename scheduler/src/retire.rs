@@ -1,7 +1,9 @@
-//! Deletes or archives expired data. A pass may take hours if it archives much, so the watchdog does not limit it and
-//! it has its own connection. A process that dies in a pass loses nothing: the next pass continues. A pass consists of
-//! duties (the records of topics, and each table), and each duty fails alone. A pass with failed duties is recorded as
-//! failed and retried with exponential backoff.
+//! Deletes or archives expired data.
+//!
+//! A pass may take hours if it archives much, so it has its own connection and the watchdog does not limit it. If a
+//! process dies during a pass, the next pass continues its work. A pass has one duty per table and one for the records
+//! of topics, and a failing duty does not affect the others. A pass with failed duties is recorded as failed and
+//! retried with exponential backoff.
 
 use crate::rounds::Shared;
 use orch_store::clean::{Cleaned, pass_begins, pass_failed, pass_went_well, retire_each};
@@ -11,7 +13,7 @@ use std::time::Duration;
 
 /// Maximum number of tables named in one log line.
 const MOST_NAMED: usize = 20;
-/// Retry delay after the first failure; doubled with each failure up to `LONGEST_PAUSE`, the normal interval.
+/// Retry delay after the first failure. Doubled after each further failure, up to `LONGEST_PAUSE`, the normal interval.
 const FIRST_PAUSE: Duration = Duration::from_mins(1);
 const LONGEST_PAUSE: Duration = Duration::from_hours(1);
 
@@ -31,9 +33,9 @@ pub(crate) async fn run_retire_loop(shared: Shared) -> &'static str {
     }
 }
 
-/// Runs one retention pass and records success, or the errors and the next attempt.
+/// Runs one retention pass. Records its success, or its errors and the time of the next attempt.
 async fn once(shared: &Shared) -> StoreResult<()> {
-    // Each statement uses a new connection, because a pass may break its connection or take hours.
+    // Open a new connection for each statement, because a pass may break its connection or take hours.
     let open = || connect::one(&shared.config.database_url, "orch scheduler retire");
     pass_begins(&mut open().await?).await?;
     let mut pass = Pass::default();
@@ -44,7 +46,7 @@ async fn once(shared: &Shared) -> StoreResult<()> {
         tracing::info!(many = pass.done.len(), ?what, "what was kept long enough is gone");
     }
     match pass.failed.as_slice() {
-        // The other process records how its pass ended.
+        // Another process runs a pass and will record its result.
         [] if pass.is_elsewhere => Ok(()),
         [] => pass_went_well(&mut open().await?).await,
         failed => pass_failed(&mut open().await?, &failed.join("; "), pause).await.map(drop),
@@ -55,7 +57,7 @@ async fn once(shared: &Shared) -> StoreResult<()> {
 #[derive(Default)]
 struct Pass {
     done: Vec<Cleaned>,
-    /// `DUTY: ERROR` of each failed duty.
+    /// Failed duties, formatted as `DUTY: ERROR`.
     failed: Vec<String>,
     /// True if another process is cleaning tables.
     is_elsewhere: bool,
@@ -116,7 +118,7 @@ fn pause(failures: i32) -> Duration {
     FIRST_PAUSE.saturating_mul(1 << doubled).min(LONGEST_PAUSE)
 }
 
-/// Formats a result as in `task_instance 2026-08-17 dropped`.
+/// Formats a result, such as `task_instance 2026-08-17 dropped`.
 fn words(done: &Cleaned) -> String {
     let week = done.week.map_or_else(String::new, |week| format!(" {week}"));
     format!("{}{week} {}", done.table, done.how)

@@ -1,4 +1,5 @@
-//! The common structure of all loops: wait for a wake-up, run rounds until no work is left, and retry after errors.
+//! The common structure of all scheduler loops: wait for a wake-up, run rounds until no work is left, retry after
+//! errors.
 
 use crate::board::Board;
 use crate::config::SchedulerConfig;
@@ -14,10 +15,10 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-/// Timeout of a round. Its connection is closed then, because a half-open one would never respond. Longer than any
-/// statement may take, shorter than the timeout of the watchdog.
+/// Timeout of a round. Afterwards its connection is closed, because a half-open connection would never respond. Longer
+/// than the statement timeout, shorter than the timeout of the watchdog.
 const ROUND: Duration = Duration::from_secs(20);
-/// Pause after the first error. It doubles with each error, up to `LONGEST_PAUSE`.
+/// Retry delay after the first error. It doubles with each error, up to `LONGEST_PAUSE`.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
@@ -36,14 +37,14 @@ pub(crate) enum RemainingWork {
     More,
 }
 
-/// The work of one loop.
+/// The work of one scheduler loop.
 pub(crate) trait Work: Send {
     const NAME: &'static str;
 
     /// Returns the signal that wakes the loop.
     fn called(board: &Board) -> &Notify;
 
-    /// Runs one idempotent step of bounded size, based on the state in the database.
+    /// Runs one idempotent step of bounded size, starting from the state in the database.
     fn round(
         &mut self,
         db: &mut PgConnection,
@@ -51,7 +52,7 @@ pub(crate) trait Work: Send {
     ) -> impl Future<Output = StoreResult<RemainingWork>> + Send;
 }
 
-/// Runs a loop until the scheduler stops, and returns the name of the loop.
+/// Runs a loop until the scheduler stops. Returns the name of the loop.
 pub(crate) async fn drive<W: Work>(mut work: W, shared: Shared) -> &'static str {
     let mut link = Link::new(W::NAME);
     loop {
@@ -62,7 +63,7 @@ pub(crate) async fn drive<W: Work>(mut work: W, shared: Shared) -> &'static str 
         loop {
             let Some(db) = link.begin(&shared).await else { break };
             let left = tokio::select! {
-                // The database rolls back the open transaction when the connection closes.
+                // When the connection closes, the database rolls back the open transaction.
                 () = shared.stop.cancelled() => return W::NAME,
                 left = limited(work.round(db, &shared)) => left,
             };
@@ -75,13 +76,13 @@ pub(crate) async fn drive<W: Work>(mut work: W, shared: Shared) -> &'static str 
     }
 }
 
-/// Fails a round that takes longer than `ROUND`.
+/// Returns an error if the round takes longer than `ROUND`.
 pub(crate) async fn limited<T>(round: impl Future<Output = StoreResult<T>>) -> StoreResult<T> {
     tokio::time::timeout(ROUND, round).await.unwrap_or(Err(StoreError::Unreachable(sqlx::Error::PoolTimedOut)))
 }
 
-/// Runs one item of a round. Returns `None` if the item has corrupt data, an SQL error or a panic: the problem is
-/// logged, and the round continues without the item.
+/// Processes one item of a round. Returns `None` if the item causes an SQL error, a panic or an error of corrupt data:
+/// the problem is logged, and the round continues with the other items.
 pub(crate) async fn item<T>(
     name: &'static str,
     of: &(dyn std::fmt::Display + Sync),
@@ -101,7 +102,7 @@ pub(crate) async fn item<T>(
     }
 }
 
-/// A loop's connection: borrowed from the pool for a round, closed after any error.
+/// A loop's database connection. It is borrowed from the pool for a round and closed after any error.
 #[derive(Debug)]
 pub(crate) struct Link {
     name: &'static str,
@@ -114,7 +115,7 @@ impl Link {
         Link { name, db: None, errors: 0 }
     }
 
-    /// Returns the connection for a round, or `None` if the scheduler is stopping.
+    /// Returns a connection for the next round, or `None` if the scheduler is stopping.
     pub(crate) async fn begin(&mut self, shared: &Shared) -> Option<&mut PgConnection> {
         while self.db.is_none() {
             shared.board.begin(self.name);
@@ -149,7 +150,7 @@ impl Link {
     async fn failed(&mut self, shared: &Shared, error: &StoreError) -> Option<()> {
         self.errors += 1;
         let cause = error.source_text();
-        // A single failure may be a lost race, so only repeated failures are logged as a warning.
+        // A single failure may be a lost race with another scheduler, so log a warning only after repeated failures.
         if self.errors == 3 {
             tracing::warn!(%error, cause, "the scheduler's loop `{}` keeps failing and is retried", self.name);
         } else {
@@ -163,7 +164,7 @@ impl Link {
     }
 }
 
-/// Exponential backoff with jitter: between half of the full pause and all of it.
+/// Exponential backoff with jitter: a random delay between half of the current maximum and the maximum.
 fn pause(errors: u32) -> Duration {
     let full = FIRST_PAUSE.saturating_mul(1 << errors.min(10)).min(LONGEST_PAUSE);
     let random = RandomState::new().build_hasher().finish() % 1_000;

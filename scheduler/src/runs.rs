@@ -1,5 +1,5 @@
-//! Creates scheduled runs and runs of backfills, starts queued runs, and ends runs that timed out. Each of these is a
-//! loop with its own connection and time limit, so a catch-up backlog does not delay the others.
+//! Creates scheduled runs and backfill runs, starts queued runs, and ends runs that timed out. Each duty is a loop with
+//! its own connection and time limit, so that a backlog in one does not delay the others.
 
 use crate::board::Board;
 use crate::rounds::{RemainingWork, Shared, Work, item};
@@ -13,11 +13,11 @@ use orch_store::version::Versions;
 use sqlx::postgres::PgConnection;
 use tokio::sync::Notify;
 
-/// Maximum number of DAGs, backfills or runs per round.
+/// Maximum number of DAGs, backfills or runs that one round processes.
 const BATCH: i64 = 200;
-/// Maximum number of runs created for one DAG per round, so that a backlog of years does not delay other DAGs.
+/// Maximum number of runs that one round creates for a DAG, so that a backlog of years does not delay other DAGs.
 const MOST_OF_ONE: usize = 32;
-/// Maximum number of dates of one backfill per transaction, which locks the row of its DAG.
+/// Maximum number of dates of a backfill that one transaction processes, because it locks the row of the DAG.
 const MOST_DATES: i64 = 32;
 
 #[derive(Default)]
@@ -35,13 +35,13 @@ pub(crate) struct Start {
     versions: Versions,
 }
 
-/// Creates the next runs of backfills.
+/// Loop that creates the next runs of backfills.
 #[derive(Default)]
 pub(crate) struct Pace {
     versions: Versions,
 }
 
-/// Wakes the lookout if this round changed runs, because further runs may be due.
+/// Wakes the scheduler's poll if this round changed runs, because further runs may now be due.
 fn look_again(many: usize, shared: &Shared) -> RemainingWork {
     if many > 0 {
         shared.board.look.notify_one();

@@ -1,5 +1,5 @@
-//! Maintenance that no task waits for: orphans, stale DAGs and stranded runs, partitions, retention passes, and
-//! warnings. Each duty runs at most once per interval across all schedulers.
+//! Maintenance on which no task depends: orphaned rows, stale DAGs, runs without a worker, partitions, retention
+//! passes, and warnings. Each duty runs at most once per interval across all schedulers.
 
 use crate::board::Board;
 use crate::mend::fold;
@@ -21,16 +21,16 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-/// Maximum number of runs moved per round.
+/// Maximum number of runs that one round moves to another version.
 const MOST_MOVES: i64 = 200;
 const RETENTION_EVERY: Duration = Duration::from_hours(1);
-/// Maximum size of `Upkeep::named`. It is cleared when it is full, so runs may then be logged again.
+/// Maximum size of `Upkeep::named`. When full, the set is cleared, so runs may then be logged again.
 const MOST_NAMED: usize = 10_000;
 
 #[derive(Default)]
 pub(crate) struct Upkeep {
     versions: Versions,
-    /// Runs that cannot be moved, so that each is logged once.
+    /// Runs that cannot be moved to another version and have been logged. Prevents logging them again.
     named: HashSet<Uuid>,
 }
 
@@ -42,7 +42,7 @@ impl Work for Upkeep {
     }
 
     async fn round(&mut self, db: &mut PgConnection, shared: &Shared) -> StoreResult<RemainingWork> {
-        // Slightly less than the interval of the calls. With the full interval, every second call would come too early.
+        // Slightly shorter than the interval of the calls. Otherwise, every second call would come too early.
         let every = shared.config.upkeep_every.mul_f64(0.9);
         if duty_due(db, "upkeep", every).await? {
             self.orphans(db, shared).await?;
@@ -57,7 +57,7 @@ impl Work for Upkeep {
             forget_gone(db).await?;
             process::forget_silent(db).await?;
         }
-        // A pass is due earlier if the last one failed or never recorded its end.
+        // Start a retention pass early if the last one failed or never recorded its end.
         if is_turn || pass_due(db).await? {
             shared.board.retire.notify_one();
         }

@@ -1,4 +1,4 @@
-//! Makes instances claimable when their wait ends: retries, and sensors between two pokes.
+//! Makes task instances claimable when their wait time ends: retries, and sensors between two pokes.
 
 use crate::board::Board;
 use crate::rounds::{RemainingWork, Shared, Work};
@@ -8,7 +8,7 @@ use orch_store::hint::Hint;
 use sqlx::postgres::PgConnection;
 use tokio::sync::Notify;
 
-/// Maximum number of rows per statement, which takes about 10 ms.
+/// Maximum number of rows per statement. A statement of this size takes about 10 ms.
 const BATCH: i64 = 1_000;
 
 pub(crate) struct Wake;

@@ -1,4 +1,4 @@
-//! Tests of schedulers against a real Postgres, alone and in parallel.
+//! Tests of one and of several concurrent schedulers against a real Postgres.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use orch_scheduler::{Scheduler, SchedulerConfig, SchedulerError};
@@ -22,11 +22,11 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// Timeout for every wait: longer than any step of these tests takes.
+/// Timeout of test waits. Longer than any step of these tests takes.
 const PATIENCE: Duration = Duration::from_secs(20);
 const LEASE: Duration = Duration::from_millis(300);
 
-/// A test database with a few schedulers.
+/// A test database with one or more schedulers.
 struct House {
     database: TestDb,
     db: PgConnection,
@@ -134,7 +134,7 @@ impl Hands {
         self.stepper.send(&mut self.db, &step, self.id).await.expect("a claim").claimed
     }
 
-    /// Records an outcome without folding it, like a worker that dies after the commit.
+    /// Records an outcome without folding it (applying it to the run), like a worker that dies after the commit.
     async fn record(&mut self, claimed: &Claimed, state: TaskState, next: Option<NextTry>) {
         let ended = EndedTry { next, ..EndedTry::new(claimed.lease, state) };
         let step = WorkerStep { ended: vec![ended], mode: Mode::Record, ..WorkerStep::default() };
@@ -282,7 +282,8 @@ async fn an_outcome_whose_worker_died_right_after_its_commit_is_folded_within_a_
         house.until("select count(*) from ready", 1).await;
         let mut hands = house.worker(version, PATIENCE).await;
         let claimed = hands.claim().await[0];
-        // Polls caused by other hints are finished after this second, so only the hint of the statement causes one.
+        // Polls that other hints have caused are finished after this second. Only the statement's own hint causes a
+        // poll then.
         tokio::time::sleep(Duration::from_secs(1)).await;
         hands.record(&claimed, TaskState::Success, None).await;
         drop(hands);
@@ -291,7 +292,7 @@ async fn an_outcome_whose_worker_died_right_after_its_commit_is_folded_within_a_
         quickest = quickest.min(recorded.elapsed());
         assert!(recorded.elapsed() < config.look_every / 2, "no hint came: {:?}", recorded.elapsed());
     }
-    // A busy machine may delay some outcomes, so only the fastest is checked.
+    // A busy machine may delay some outcomes, so check only the fastest one.
     assert!(quickest < Duration::from_secs(1), "{quickest:?}");
     house.until("select count(*) from dag_run where state = 'success'", 1).await;
     house.end().await;
@@ -311,7 +312,7 @@ async fn a_silent_worker_is_lost_and_its_work_goes_on() {
     let mut hands = house.worker(version, PATIENCE).await;
     let again = hands.claim().await[0];
     assert_eq!((again.lease.attempt, again.lost_no), (first.lease.attempt, 1));
-    // `frozen` is declared lost, wakes up and then claims a task.
+    // The worker `frozen` is declared lost, resumes, and then claims a task.
     house.until("select count(*) from worker where state = 'lost'", 2).await;
     house.trigger().await;
     frozen.claim().await;
@@ -353,7 +354,7 @@ async fn a_run_whose_version_nobody_offers_goes_on_in_the_newest() {
     house.until("select count(*) from dag_run r join dag d on d.version = r.version", 1).await;
     let claimed = hands.claim().await;
     assert_eq!(claimed.iter().map(|c| c.lease.task).collect::<Vec<_>>(), [2, 0]);
-    // No user requested the move, so the audit log must contain it.
+    // No user requested the move of the run to another version, so the audit log must contain it.
     house.until("select count(*) from audit where event = 'move_dag_run' and actor = 'scheduler'", 1).await;
     house.end().await;
 }
@@ -418,12 +419,12 @@ async fn an_update_of_an_asset_begins_a_run_at_once() {
         }
         fastest = fastest.min(began.elapsed());
     }
-    // Without the hint, runs would wait for the next poll. The fastest of ten shows the effect of the hint.
+    // Without the hint, each run would wait for the next poll. Checking the fastest of ten tolerates a busy machine.
     assert!(fastest < Duration::from_millis(100), "{fastest:?}");
     house.until("select count(*) from dag_run where run_type = 'asset_triggered'", 10).await;
-    // No further event arrives, so the asset becomes stale.
+    // The asset receives no further event and becomes stale.
     house.until("select count(*) from asset where stale_since is not null", 1).await;
-    // On a busy machine the asset may also have been stale between two updates. Each time is recorded once.
+    // On a busy machine, the asset may also have been stale between two updates. Each stale period is recorded once.
     let told_of_the_last = "select count(*) from audit where event = 'asset_stale'
         and extra->>'since' = (select max(extra->>'since') from audit where event = 'asset_stale')";
     house.until(told_of_the_last, 1).await;
@@ -469,7 +470,7 @@ async fn runs_that_cannot_be_created_do_not_keep_others_from_being_started_or_en
         .await;
     house.trigger().await;
     house.trigger().await;
-    // A backlog that uses all the time of a round has the same effect.
+    // The trigger has the same effect as a backlog that exceeds the time limit of a round.
     let refuse = "create function refuse() returns trigger language plpgsql as $$ begin
             raise exception 'too slow' using errcode = 'query_canceled';
         end $$;

@@ -1,5 +1,5 @@
-//! Test of many schedules that fire at the same instant, against a real Postgres. It is a separate test target because
-//! no other test may run in parallel.
+//! Test of many schedules that fire at the same instant, against a real Postgres. It is a separate test target so that
+//! no other test runs at the same time.
 
 use chrono::{DateTime, Utc};
 use orch_scheduler::{Scheduler, SchedulerConfig};
@@ -15,17 +15,18 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 const DAGS: i64 = 200;
-/// Shorter than a minute, to keep the test short. A run that is late by more than one period replaces the next run.
+/// Schedule interval. Shorter than a minute, to keep the test short. A run that is late by more than one interval
+/// replaces the next run.
 const PERIOD_MS: u64 = 4_000;
-/// Required number of good ticks, and the number of ticks in which they must occur. Other load on the machine spoils
-/// some ticks; a scheduler that is too slow spoils all.
+/// Required number of punctual ticks among `TICKS` ticks. Other load on the machine can delay some ticks, but a
+/// scheduler that is too slow delays all of them.
 const GOOD_TICKS: usize = 2;
 const TICKS: usize = 8;
-/// Maximum delay: less than a period, with a margin for other load on the machine. The bench limits
-/// `schedules200_tick_p99_ms` to one second.
+/// Maximum delay in seconds: less than the schedule interval, with a margin for other load on the machine. The bench
+/// limits `schedules200_tick_p99_ms` to one second.
 const MOST_SECS: f64 = 3.0;
 
-/// Per tick: the number of runs, and the 99th percentile of their delay in seconds.
+/// Query that returns, per tick, the number of runs and the 99th percentile of their delay in seconds.
 const LATE: &str = "select count(*), percentile_disc(0.99) within group (order by
     extract(epoch from created_at - run_after)::float8) from dag_run where run_after > $1 group by run_after
   order by run_after";
@@ -48,7 +49,7 @@ async fn two_hundred_schedules_that_fire_together_have_their_runs_before_the_nex
     let mut schedulers = JoinSet::new();
     schedulers.spawn(Scheduler::run_loops(config, cold, Hints::new(), stop.clone()));
 
-    // The tick before the start is due immediately, so it does not count.
+    // Do not count the tick before the start, which is due immediately.
     let since: DateTime<Utc> = sqlx::query_scalar("select now()").fetch_one(&mut db).await.expect("a time");
     let enough = Duration::from_millis(PERIOD_MS * TICKS as u64);
     let began = Instant::now();

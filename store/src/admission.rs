@@ -1,8 +1,9 @@
-//! Admits attempts that wait for slots of pools and limits (gates). All slots are taken under one lock, by decisions
+//! Admits attempts that wait for a slot of a pool or of a concurrency limit. All slots are assigned under one lock,
 //! from data that is read under that lock, so no limit is ever exceeded. The statement that records the end of an
-//! attempt releases its slots; slots that lost workers, cancels and clears leave behind are found by a recount.
+//! attempt releases its slots. A recount finds the slots that lost workers, cancels and clears leave behind.
 //!
-//! Workers admit after steps that released slots or enqueued attempts, schedulers every second while attempts wait.
+//! Workers run admission after steps that released slots or enqueued attempts. Schedulers run it every second while
+//! attempts wait.
 
 mod past;
 
@@ -29,26 +30,27 @@ use uuid::Uuid;
 /// Maximum number of lines that one round reads. A line is a queue of attempts with the same gates. If more lines have
 /// waiting attempts, the next round continues after the last line of this one, so that each line is read in turn.
 const MOST_LINES: usize = 2_000;
-/// Maximum number of attempts of one line, or of one run in it, that one round admits.
+/// Maximum number of attempts that one round admits from a line, or from one run in that line.
 const MOST_OF_LINE: usize = 1_000;
-/// Maximum number of rows that one round reads of a line whose attempts are decided run by run: some 20 ms.
+/// Maximum number of rows that one round reads from a line whose attempts are decided run by run. Reading them takes
+/// some 20 ms.
 const MOST_SEEN: i32 = 20_000;
-/// Maximum number of waiting attempts with slots that one round reads.
+/// Maximum number of waiting attempts that hold slots and are read in one round.
 const MOST_HOLDERS: i64 = 10_000;
-/// Maximum number of rounds per call. The next call continues.
+/// Maximum number of rounds (transactions) per call. The next call continues with the rest.
 const MOST_ROUNDS: usize = 64;
-/// Minimum interval between two recounts of slots, however often schedulers call this module.
+/// Minimum interval between two recounts of slots, independent of the number of schedulers.
 const RECOUNT_EVERY: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Admitted {
-    /// Attempts that became claimable. The caller sends `Hint::Ready` (a wake-up signal).
+    /// Number of attempts that became claimable. The caller sends `Hint::Ready` (a wake-up signal) if it is not 0.
     pub many: usize,
     /// Time until a rate limit admits another attempt.
     pub again_in: Option<Duration>,
 }
 
-/// Admits waiting attempts while slots are free. Blocks on the lock of admission.
+/// Admits waiting attempts while slots are free. Blocks until it gets the admission lock.
 #[boxed]
 pub async fn admit(db: &mut PgConnection, locks: &Locks<Slots>, versions: &Versions) -> StoreResult<Admitted> {
     let waiting = sqlx::query_scalar!(r#"select exists (select from ready where queue < 0) as "waiting!""#);
@@ -58,7 +60,8 @@ pub async fn admit(db: &mut PgConnection, locks: &Locks<Slots>, versions: &Versi
     rounds(db, locks, versions, Lock::Wait).await
 }
 
-/// Like [`admit`], and releases slots that lost attempts left behind. Does nothing if another process holds the lock.
+/// Like [`admit`], but also releases slots that lost attempts left behind. Does nothing if another process holds the
+/// lock.
 #[boxed]
 pub async fn admit_and_recount(
     db: &mut PgConnection,
@@ -97,11 +100,12 @@ async fn rounds(db: &mut PgConnection, locks: &Locks<Slots>, versions: &Versions
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum By {
     All,
-    /// Halves the batch to find attempts that cannot be written. They are logged and keep waiting.
+    /// The batch is halved until the attempts that cannot be written are isolated. They are logged and keep waiting.
     Halves,
 }
 
-/// Runs one transaction. Returns `None` if another process holds the lock. The flag is true if more may be admitted.
+/// Runs one round in a transaction. Returns `None` if another process holds the lock. The returned flag is true if
+/// another round may admit more.
 async fn round(
     db: &mut PgConnection,
     locks: &Locks<Slots>,
@@ -180,10 +184,10 @@ fn going(verdict: Verdict) -> Option<Vec<Need>> {
     }
 }
 
-/// Returns `None` if another process holds the lock, and true if slots must be recounted.
+/// Takes the admission lock. Returns `None` if another process holds it, and true if slots must be recounted.
 async fn take_lock(db: &mut PgConnection, _locks: &Locks<Slots>, lock: Lock) -> StoreResult<Option<bool>> {
-    // No WAL flush is needed at commit: a crash that loses this commit loses the slots together with the admission, and
-    // a claim that saw the admission is later in the WAL.
+    // The commit needs no WAL flush. A crash that loses it loses the slots and the admission together, and every claim
+    // of an admitted attempt comes later in the WAL.
     const ASYNC: &str = "off";
     let recount = match lock {
         Lock::Wait => {
@@ -209,12 +213,12 @@ async fn take_lock(db: &mut PgConnection, _locks: &Locks<Slots>, lock: Lock) -> 
     Ok(recount)
 }
 
-/// Converts the id of a line, or the slots of a pool (negative if unlimited).
+/// Converts the id of a line (a queue of attempts), or the number of slots of a pool (negative if unlimited).
 fn whole(number: i64) -> StoreResult<i32> {
     i32::try_from(number).map_err(|_| StoreError::corrupt(format!("{number} is no id and no number of slots")))
 }
 
-/// Reads the taken slots, and the ids of lines with waiting attempts, first those after the queue `after`.
+/// Reads the taken slots, and the ids of lines (queues) that have waiting attempts, starting after the line `after`.
 async fn read_house(db: &mut PgConnection, after: i32) -> StoreResult<(House, Vec<i32>)> {
     let rows = sqlx::query_file!("queries/admission/house.sql", MOST_LINES as i64, after).fetch_all(&mut *db).await?;
     let (mut house, mut ids) = (House::default(), Vec::new());
@@ -251,7 +255,7 @@ struct Candidate {
     holds: Vec<String>,
 }
 
-/// Returns the first attempts of each line, as far as slots may be free.
+/// Returns the first attempts of each line (queue), as many as could get a slot.
 async fn first_of(db: &mut PgConnection, house: &House, lines: &[Arc<QueueLine>]) -> StoreResult<Vec<Candidate>> {
     let (mut ids, mut most, mut by_run) = (Vec::new(), Vec::new(), Vec::new());
     for line in lines {
@@ -274,7 +278,7 @@ async fn holders(db: &mut PgConnection) -> StoreResult<Vec<Candidate>> {
 }
 
 struct Facts {
-    /// Slots that attempts need, by run and line, for lines whose limits have keys.
+    /// Slots that attempts need, by run and line. Only lines whose limits have a key are included.
     needs: HashMap<(Uuid, i32), Vec<Need>>,
     past: HashMap<(Uuid, i16), Reason>,
 }
@@ -313,8 +317,8 @@ impl Facts {
     }
 }
 
-/// Returns the slots that attempts of these runs need, by run and line. A `conf` can have 1 MB, so each one is dropped
-/// once it is evaluated.
+/// Returns the slots that attempts of these runs need, by run and line. A run configuration (`conf`) can have 1 MB, so
+/// it is dropped as soon as its limit keys are evaluated.
 async fn keyed_needs(
     db: &mut PgConnection,
     lines_of: &HashMap<Uuid, HashSet<i32>>,
@@ -345,7 +349,8 @@ async fn keyed_needs(
     Ok(needs)
 }
 
-/// Returns the number of admitted attempts. Skips those that another transaction removes meanwhile.
+/// Makes admitted attempts claimable, and returns their number. Skips attempts that another transaction removes
+/// meanwhile.
 async fn let_in(db: &mut PgConnection, now: DateTime<Utc>, goes: &[Going<'_>]) -> StoreResult<usize> {
     if goes.is_empty() {
         return Ok(0);
@@ -377,7 +382,7 @@ async fn let_in(db: &mut PgConnection, now: DateTime<Utc>, goes: &[Going<'_>]) -
     Ok(narrow::size(many.fetch_one(db).await?))
 }
 
-/// Returns the reasons why an instance waits for admission, as if it were the first in its line. `None` if it does not
+/// Returns the reasons why an instance waits for admission, as if it were the first in its queue. `None` if it does not
 /// wait for admission.
 pub(crate) async fn one_waiting(
     db: &mut PgConnection,
@@ -417,7 +422,7 @@ pub(crate) async fn runs_active(db: &mut PgConnection, dag_id: &str) -> StoreRes
     Ok((row.now, row.runs))
 }
 
-/// True if tasks without a pool must be admitted too.
+/// True if the default pool has a limit, so that tasks without a pool must be admitted too.
 pub(crate) async fn default_pool_has_size(db: &mut PgConnection) -> StoreResult<bool> {
     let size = sqlx::query_scalar!(r#"select slots >= 0 as "has_size!" from pool where name = $1"#, DEFAULT_POOL);
     Ok(size.fetch_optional(db).await?.unwrap_or(false))

@@ -1,6 +1,6 @@
-//! Outbox of alerts that are to be sent, are being sent, or were sent. A row is written in the transaction of the event
-//! that it reports. A sender takes a lease until `due_at` and records the outcome; the lease of a sender that dies
-//! expires.
+//! Outbox of alerts: those to be sent, being sent, and sent. A row is written in the transaction of the event that it
+//! reports. A sender takes a lease until `due_at` and records the outcome. If the sender dies, its lease expires and
+//! another sender takes over.
 
 mod failed;
 mod gather;
@@ -19,14 +19,14 @@ use sqlx::postgres::PgConnection;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Lease of a sender. When it has expired, another sender may send the alert.
+/// Lease of a sender. After it has expired, another sender may send the alert.
 pub const LEASE: Duration = Duration::from_mins(1);
-/// Maximum length of the error message of a receiver. The rest is cut.
+/// Maximum length of a receiver's error message in characters. The rest is cut off.
 const MOST_PROBLEM_CHARS: usize = 500;
 /// Error message of an alert whose row cannot be decoded.
 const UNREADABLE: &str = "what is stored of this alert cannot be read";
 
-/// An alert that this process sends.
+/// An alert that this process has claimed and sends.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Claimed {
     pub id: i64,
@@ -37,13 +37,13 @@ pub struct Claimed {
     pub run_id: Option<String>,
     pub logical_date: Option<DateTime<Utc>>,
     pub at: DateTime<Utc>,
-    /// Number of times that sending was started. It is the fencing token.
+    /// Number of attempts to send the alert. It is the fencing token.
     pub tries: i32,
     pub age: Duration,
 }
 
-/// Writes alerts, of a run or of none. Alerts whose key exists are left unchanged. The caller commits, and then sends
-/// `Hint::Alert` (a wake-up signal).
+/// Writes alerts. `run` is `None` for alerts that do not belong to a run. If an alert with the same key exists, it is
+/// left unchanged. The caller commits, and then sends `Hint::Alert` (a wake-up signal).
 #[boxed]
 pub async fn add_alerts(db: &mut PgConnection, run: Option<Uuid>, alerts: &[NewAlert]) -> StoreResult<()> {
     let (whole, parts): (Vec<&NewAlert>, Vec<&NewAlert>) = alerts.iter().partition(|alert| alert.gather.is_none());
@@ -72,7 +72,7 @@ pub async fn add_alerts(db: &mut PgConnection, run: Option<Uuid>, alerts: &[NewA
     Ok(())
 }
 
-/// Writes alerts of mapped elements that are reported together.
+/// Writes alerts of mapped elements, which are later merged into one alert.
 async fn add_parts(db: &mut PgConnection, run: Uuid, parts: &[&NewAlert]) -> StoreResult<()> {
     sqlx::query!(
         "insert into alert_part (key, gather, kind, notifier, facts, map_index, dag_id, run, run_id, logical_date)
@@ -93,8 +93,8 @@ async fn add_parts(db: &mut PgConnection, run: Uuid, parts: &[&NewAlert]) -> Sto
     Ok(())
 }
 
-/// Claims at most `most` alerts that are due, those with the fewest attempts first, so that one receiver that is down
-/// does not delay the others. An alert that cannot be decoded is given up for the same reason.
+/// Claims at most `most` due alerts. Alerts with the fewest attempts come first, so that a receiver that is down does
+/// not delay alerts to other receivers. For the same reason, an alert that cannot be decoded is given up.
 #[boxed]
 pub async fn claim_alerts(db: &mut PgConnection, most: i64) -> StoreResult<Vec<Claimed>> {
     let rows = sqlx::query!(
@@ -143,7 +143,7 @@ fn read<T: serde::de::DeserializeOwned>(id: i64, text: &str) -> StoreResult<T> {
     serde_json::from_str(text).map_err(|error| StoreError::corrupt(format!("alert {id}: {error}")))
 }
 
-/// Records that an alert was delivered, even if its lease expired meanwhile.
+/// Records that an alert was delivered. This is also accepted after its lease has expired.
 #[boxed]
 pub async fn alert_sent(db: &mut PgConnection, claimed: &Claimed) -> StoreResult<()> {
     sqlx::query!(
@@ -161,7 +161,7 @@ pub async fn alert_not_sent(db: &mut PgConnection, claimed: &Claimed, problem: &
     not_sent(db, (claimed.id, claimed.tries), problem, again_in(claimed.tries, claimed.age)).await
 }
 
-/// The fencing token is `tries`. If `again_in` is `None`, the alert is given up.
+/// Records a failed delivery, fenced by `tries`. If `again_in` is `None`, the alert is given up.
 async fn not_sent(
     db: &mut PgConnection,
     (id, tries): (i64, i32),
@@ -208,7 +208,7 @@ pub async fn retry_alert(db: &mut PgConnection, id: i64) -> StoreResult<Retry> {
     Ok(if there.fetch_one(db).await? { Retry::AlreadySent } else { Retry::NoSuchAlert })
 }
 
-/// Adds an alert without an event, to test whether its notifier works. Returns its id.
+/// Adds a test alert, which reports no event, to check whether its notifier works. Returns its id.
 #[boxed]
 pub async fn add_test_alert(db: &mut PgConnection, notifier: Notifier, by: &str) -> StoreResult<i64> {
     let new = orch_core::alert::test(notifier, Uuid::now_v7(), by);

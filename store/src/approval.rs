@@ -1,5 +1,6 @@
-//! Questions that attempts ask users, and the answers. A question is open while its wait exists (a row of kind `answer`
-//! in `waiting`): a clear, a mark or the end of the run withdraws it. The first answer wins, because it ends the wait.
+//! Questions that task attempts ask users, and the users' answers. A question is open while its wait exists (a row of
+//! kind `answer` in `waiting`). A clear, a mark or the end of the run deletes the wait, which withdraws the question.
+//! The first answer wins, because it ends the wait.
 
 mod search;
 
@@ -12,14 +13,14 @@ use orch_spec::approval::{ApprovalInput, Question};
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
-/// State of a question.
+/// State of a question that was asked to users.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stand {
     Open,
     Answered,
-    /// No user answered in time. The default answers were taken, if there are any.
+    /// No user answered in time. The default answers were used, if there are any.
     TimedOut,
-    /// The instance was cleared or marked, or its run ended.
+    /// The question was withdrawn, because its instance was cleared or marked, or its run ended.
     TakenBack,
 }
 
@@ -109,7 +110,7 @@ pub async fn approval(db: &mut PgConnection, attempt: Uuid) -> StoreResult<Optio
     APPROVALS.first(db, &Search::default().and(by::ATTEMPT.is(attempt))).await
 }
 
-/// Returns the question that an instance waits for now.
+/// Returns the question that an instance is waiting for now.
 #[boxed]
 pub async fn open_question(
     db: &mut PgConnection,
@@ -130,14 +131,14 @@ pub async fn open_question(
     }
 }
 
-/// An open question, without the attempt that asks it.
+/// An open question, without the id of the attempt that asks it.
 #[derive(Debug, Clone)]
 pub struct OpenQuestion {
     pub question: Question,
     pub asked_at: DateTime<Utc>,
 }
 
-/// Returns the newest open questions, newest first.
+/// Returns at most `most` open questions, newest first.
 #[boxed]
 pub async fn open_questions(db: &mut PgConnection, most: i64) -> StoreResult<Vec<OpenQuestion>> {
     let rows = sqlx::query!(

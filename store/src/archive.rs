@@ -1,5 +1,6 @@
-//! Archives of old logs and rows that the database no longer keeps: objects under keys, in a folder or in a store that
-//! the binary provides. This crate implements only folders; buckets are in the crate of their protocol.
+//! Archives of old logs and rows that the database no longer keeps. An archive stores objects under keys, in a folder
+//! or in a store that the binary provides. This crate implements only folders; buckets are in the crate of their
+//! protocol.
 
 mod export;
 mod folder;
@@ -25,7 +26,7 @@ pub type ArchiveResult<T> = Result<T, ArchiveError>;
 /// A store of objects. An object is either complete or does not exist, and it is durable once `put` has returned. Keys
 /// are relative, with `/` between their parts.
 pub trait Archive: Send + Sync {
-    /// Returns the location for messages, without secrets.
+    /// Returns the location of the archive without secrets, for messages.
     fn place(&self) -> String;
 
     /// Writes an object. An existing object is replaced.
@@ -33,13 +34,13 @@ pub trait Archive: Send + Sync {
 
     fn get(&self, key: String) -> BoxFuture<ArchiveResult<Vec<u8>>>;
 
-    /// Returns the sorted keys of the objects in a folder. Empty if the folder does not exist.
+    /// Returns the sorted keys of the objects in a folder. The list is empty if the folder does not exist.
     fn list(&self, folder: String) -> BoxFuture<ArchiveResult<Vec<String>>>;
 }
 
 type OpenBy = dyn Fn(String, Arc<FindConnection>) -> BoxFuture<ArchiveResult<Arc<dyn Archive>>> + Send + Sync;
 
-/// Opener of archives that are not folders, by URL, with connections that the running process looks up.
+/// Opens archives that are not folders by their URL. It uses connections that the running process looks up.
 #[derive(Clone, Default)]
 pub struct ArchiveSource(Option<Arc<OpenBy>>);
 
@@ -51,7 +52,7 @@ impl ArchiveSource {
     }
 }
 
-/// The archive of a process, if it has one. It is opened for each use, which is rare.
+/// A process's access to its archive. Empty if it has none. The archive is opened for each use, because uses are rare.
 #[derive(Clone, Default)]
 pub struct ArchiveDoor(Option<Way>);
 
@@ -62,7 +63,7 @@ enum Way {
 }
 
 impl ArchiveDoor {
-    /// Uses a folder of this machine, or one that is shared by all machines.
+    /// Uses a folder of this machine, or a folder that all machines share.
     pub fn folder(path: impl Into<PathBuf>) -> Self {
         ArchiveDoor(Some(Way::Folder(path.into())))
     }
@@ -70,7 +71,7 @@ impl ArchiveDoor {
     /// Parses the setting of an archive: `/folder`, `file:///folder`, or a URL that the binary can open.
     ///
     /// # Errors
-    /// Returns an error if the text is a URL and the binary has no way to open URLs.
+    /// Returns an error if the text is a URL and the binary cannot open URLs.
     pub fn to(text: &str, source: &ArchiveSource, find: Arc<FindConnection>) -> ArchiveResult<Self> {
         if let Some(path) = text.strip_prefix("file://") {
             return Ok(ArchiveDoor::folder(path));
@@ -91,7 +92,7 @@ impl ArchiveDoor {
         self.0.is_some()
     }
 
-    /// Returns `None` if no archive is configured.
+    /// Opens the archive. Returns `None` if no archive is configured.
     pub async fn open(&self) -> ArchiveResult<Option<Arc<dyn Archive>>> {
         match &self.0 {
             None => Ok(None),

@@ -1,8 +1,8 @@
 //! Assets: which DAGs use them, their events, and the DAGs that wait for them.
 //!
-//! The step of an attempt writes its events (`step/assets.rs`). `distribute` queues each event once for the DAGs that
-//! wait for it; `begin` evaluates their conditions and creates runs. Any number of schedulers may run both
-//! concurrently.
+//! The completion step of an attempt writes its events (`step/assets.rs`). `distribute` queues each event once for the
+//! DAGs that wait for it. `begin` evaluates the conditions of these DAGs and creates runs. Several schedulers may run
+//! `distribute` and `begin` concurrently.
 
 mod begin;
 mod check;

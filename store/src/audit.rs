@@ -1,4 +1,5 @@
-//! The audit log: which user did what. An action writes its row in its own transaction, if it has one.
+//! The audit log, which records the actions of users. An action that has a transaction writes its row in that
+//! transaction.
 
 mod search;
 
@@ -76,11 +77,11 @@ pub async fn record_all(db: &mut PgConnection, deeds: &[Deed<'_>]) -> StoreResul
 /// Actions that end runs or instances.
 const ENDINGS: [&str; 6] =
     ["cancel_run", "cancel_dag_run", "mark_run", "mark_dag_run", "mark_task_instance", "time_out_dag_run"];
-/// Maximum number of a DAG's newest actions that `endings` searches.
+/// Maximum number of a DAG's newest actions that [`endings`] searches.
 const LOOKED_BACK: i64 = 5_000;
 
-/// Returns the last action that ended each of these runs (DAG id, run id), or made an instance of them fail. With a
-/// task, only actions on it or on the whole run count.
+/// For each of these runs (DAG id, run id), returns the last action that ended the run or made one of its instances
+/// fail. If a task is given, only actions on that task or on the whole run count.
 #[boxed]
 pub async fn endings(
     db: &mut PgConnection,

@@ -1,17 +1,17 @@
-//! The contents of a metadata backup, and how a database makes way for a restored one. The caller copies the data with
-//! Postgres' own programs.
+//! Describes the contents of a metadata backup, and moves existing schemas out of the way of a restore. The caller
+//! copies the data with Postgres' own programs.
 //!
-//! Existing schemas are set aside, and come back if the restored data is not complete.
+//! Existing schemas are renamed, and renamed back if the restored data is not complete.
 
 use crate::{StoreResult, boxed, guard::SCHEMA_VERSION};
 use sqlx::AssertSqlSafe;
 use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 
-/// Schemas of orch: its tables, and the tables that completion steps write. Other schemas of the database belong to
-/// users, and are backed up only on request.
+/// Schemas of orch: one for its tables, and one for tables that completion steps write. Other schemas of the database
+/// belong to users, and are backed up only on request.
 pub const SCHEMAS: [&str; 2] = ["public", "lake"];
-/// Name prefix of schemas that were set aside for a restore.
+/// Name prefix of schemas that were renamed before a restore.
 const ASIDE: &str = "orch_aside_";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub struct Contents {
     pub variables: i64,
 }
 
-/// The schema must have the version of this binary.
+/// Counts the rows that a backup of this database would contain. The schema must have the version of this binary.
 #[boxed]
 pub async fn contents(db: &mut PgConnection) -> StoreResult<Contents> {
     let found = sqlx::query!(
@@ -43,7 +43,7 @@ pub async fn server_major(db: &mut PgConnection) -> StoreResult<u32> {
     Ok(number.fetch_one(db).await?.unsigned_abs())
 }
 
-/// A schema of the same database that is not orch's, such as one that pipelines created.
+/// A schema in the same database that does not belong to orch, such as one that pipelines created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OtherSchema {
     pub name: String,
@@ -51,7 +51,7 @@ pub struct OtherSchema {
     pub bytes: i64,
 }
 
-/// Returns the other schemas by name, without empty ones.
+/// Returns the schemas that do not belong to orch, by name. Empty ones are omitted.
 #[boxed]
 pub async fn other_schemas(db: &mut PgConnection) -> StoreResult<Vec<OtherSchema>> {
     let own = SCHEMAS.map(String::from);
@@ -67,7 +67,7 @@ pub async fn other_schemas(db: &mut PgConnection) -> StoreResult<Vec<OtherSchema
     Ok(found.fetch_all(db).await?)
 }
 
-/// True if these schemas contain nothing, of orch or of others.
+/// True if these schemas contain no objects, neither of orch nor of users.
 #[boxed]
 pub async fn is_empty(db: &mut PgConnection, schemas: &[String]) -> StoreResult<bool> {
     let found = sqlx::query_scalar!(
@@ -88,15 +88,17 @@ pub async fn who_is_here(db: &mut PgConnection) -> StoreResult<Vec<String>> {
     Ok(names.fetch_all(db).await?)
 }
 
-/// True if a schema of that name can be set aside: Postgres truncates names after 63 bytes.
+/// True if `set_aside` can rename the schema: with the prefix, its name must fit into the 63 bytes that Postgres
+/// allows.
 pub fn can_be_set_aside(schema: &str) -> bool {
     ASIDE.len() + schema.len() <= 63
 }
 
-/// Renames these schemas, orch's among them, to free their names. Drops schemas that were set aside before.
+/// Renames these schemas, which include orch's, to free their names for a restore. Drops schemas that an earlier
+/// restore renamed.
 #[boxed]
 pub async fn set_aside(db: &mut PgConnection, schemas: &[String]) -> StoreResult<()> {
-    // Renaming and dropping lock thousands of partitions.
+    // Renaming and dropping lock thousands of partitions, which can take longer than the statement timeout.
     sqlx::query("set statement_timeout = 0").execute(&mut *db).await?;
     let mut tx = db.begin().await?;
     drop_aside(&mut tx).await?;
@@ -113,7 +115,7 @@ pub async fn set_aside(db: &mut PgConnection, schemas: &[String]) -> StoreResult
     Ok(())
 }
 
-/// Restores the schemas that were set aside. They replace schemas of the same name.
+/// Gives the schemas that [`set_aside`] renamed their old names. Schemas that have these names now are dropped.
 #[boxed]
 pub async fn put_back(db: &mut PgConnection) -> StoreResult<()> {
     let mut tx = db.begin().await?;
@@ -141,7 +143,7 @@ async fn drop_aside(db: &mut PgConnection) -> StoreResult<()> {
     Ok(())
 }
 
-/// Names of schemas cannot be bound as parameters.
+/// Executes a statement that contains names of schemas, which cannot be bound as parameters.
 async fn change(db: &mut PgConnection, text: String) -> StoreResult<()> {
     sqlx::query(AssertSqlSafe(text)).execute(db).await?;
     Ok(())
@@ -151,8 +153,8 @@ fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// Drops the schemas that were set aside, and grants the restored ones to the role of completion steps. A backup does
-/// not contain that role, because roles belong to the server.
+/// Drops the schemas that [`set_aside`] renamed, and grants the restored ones to the role of completion steps. The
+/// grants are not in the backup, because roles belong to the server.
 #[boxed]
 pub async fn settle(db: &mut PgConnection) -> StoreResult<()> {
     let mut tx = db.begin().await?;

@@ -1,15 +1,15 @@
-//! Limits in bytes on what one process holds in memory.
+//! Limits the number of bytes that one process holds in memory.
 
 use futures::future::BoxFuture;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{Mutex, Notify};
 
-/// A number of bytes that several holders share.
+/// A budget of bytes that several holders share.
 #[derive(Debug)]
 pub struct ByteBudget {
     max_bytes: usize,
     used: AtomicUsize,
-    /// Held by the first waiter, so that waiters are served in order.
+    /// Locked by the first waiter, so that waiters are served in order.
     turn: Mutex<()>,
     released: Notify,
 }
@@ -23,16 +23,17 @@ impl ByteBudget {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Reserves `bytes` for a holder that already holds `held` bytes. A holder may hold as much as is left free, so n
-    /// busy holders get equal shares of n / (n + 1) of the budget, and a quiet holder always finds free bytes. Returns
-    /// false if there are too few.
+    /// Reserves `bytes` for a holder that already holds `held` bytes. Returns false if too few bytes are free. A holder
+    /// may hold at most as many bytes as remain free, so n busy holders get equal shares of n / (n + 1) of the budget,
+    /// and an idle holder always finds free bytes.
     #[must_use]
     pub fn try_reserve(&self, held: usize, bytes: usize) -> bool {
         let reserve = |used: usize| (used + held + bytes <= self.max_bytes).then_some(used + bytes);
         self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, reserve).is_ok()
     }
 
-    /// Waits until `bytes` are free, and reserves them. More than the whole budget counts as the whole budget.
+    /// Waits until `bytes` are free, and reserves them. A request for more than the whole budget reserves the whole
+    /// budget.
     pub fn reserve(&self, bytes: usize) -> BoxFuture<'_, Reserved<'_>> {
         let bytes = bytes.min(self.max_bytes);
         Box::pin(async move {
@@ -44,7 +45,7 @@ impl ByteBudget {
         })
     }
 
-    /// Adds bytes without a check, for a few bytes about what was left out.
+    /// Adds bytes without checking the limit. Meant for short notes about data that was left out.
     pub fn add(&self, bytes: usize) {
         self.used.fetch_add(bytes, Ordering::Relaxed);
     }
@@ -55,7 +56,7 @@ impl ByteBudget {
     }
 }
 
-/// Bytes of a budget, which are released on drop.
+/// Reserved bytes of a budget, which are released on drop.
 #[derive(Debug)]
 pub struct Reserved<'a> {
     budget: &'a ByteBudget,
@@ -68,7 +69,7 @@ impl Drop for Reserved<'_> {
     }
 }
 
-/// Items whose sizes have a maximum sum.
+/// A list of items with a maximum total size in bytes.
 #[derive(Debug)]
 pub struct Collected<T> {
     items: Vec<T>,
@@ -92,17 +93,17 @@ impl<T> Collected<T> {
     }
 
     /// # Errors
-    /// Returns an error if the items have more bytes than the maximum. The item is dropped.
+    /// Returns an error if the total size exceeds the maximum. The item is dropped.
     pub fn push(&mut self, item: T, bytes: usize) -> Result<(), TooManyBytes> {
         self.count(bytes)?;
         self.items.push(item);
         Ok(())
     }
 
-    /// Counts bytes that the caller holds beside the items, such as before they are read.
+    /// Counts bytes that are not part of an item, such as bytes of an item that is not read yet.
     ///
     /// # Errors
-    /// Returns an error if the items have more bytes than the maximum.
+    /// Returns an error if the total size exceeds the maximum.
     pub fn count(&mut self, bytes: usize) -> Result<(), TooManyBytes> {
         self.bytes = self.bytes.saturating_add(bytes);
         if self.bytes > self.max_bytes { Err(TooManyBytes { max_bytes: self.max_bytes }) } else { Ok(()) }
@@ -119,7 +120,7 @@ impl<T> Collected<T> {
 
 impl Collected<u8> {
     /// # Errors
-    /// Returns an error if there are more bytes than the maximum.
+    /// Returns an error if the total size exceeds the maximum.
     pub fn extend(&mut self, piece: &[u8]) -> Result<(), TooManyBytes> {
         self.count(piece.len())?;
         self.items.extend_from_slice(piece);

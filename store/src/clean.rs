@@ -1,9 +1,10 @@
-//! Cleaning removes old rows: whole weeks as partitions, the rest in batches. It does not touch active runs and does
-//! not block claims, and a killed cleaning loses nothing: each row is either still in its table or archived, and the
-//! next cleaning continues.
+//! Removes old rows: whole weeks as partitions, other rows in batches. Cleaning does not touch active runs and does not
+//! block claims. If it is killed, nothing is lost: each row is either still in its table or archived, and the next
+//! cleaning continues.
 //!
-//! Archived rows first stay in the database, in tables `archived__…`: a week is detached, other rows are moved by one
-//! statement. `archived.rs` manages these tables; `retire.rs` has the cleaning by schedulers.
+//! Archived rows first stay in the database, in tables `archived__…`. A whole week is detached as a partition; other
+//! rows are moved by the statement that deletes them. `archived.rs` manages these tables. `retire.rs` contains the
+//! cleaning that schedulers do.
 
 mod archived;
 mod count;
@@ -33,30 +34,30 @@ use sqlx::postgres::PgConnection;
 
 /// Advisory lock: only one process cleans at a time.
 const CLEAN_LOCK: i64 = 0x6f72_6368_636c;
-/// A lock request that waits blocks the statements behind it, so it is given up soon and repeated later.
+/// A waiting lock request blocks all later statements on the table, so it times out soon and is retried.
 pub(crate) const LOCK_TIMEOUT: &str = "set local lock_timeout = '250ms'";
 
 #[derive(Debug, Clone)]
 pub struct CleanRequest {
     pub before: DateTime<Utc>,
     pub tables: Vec<Table>,
-    /// Only rows of these DAGs. Empty means all DAGs.
+    /// Removes only rows of these DAGs. Empty means all DAGs.
     pub only: Vec<String>,
-    /// No rows of these DAGs.
+    /// Keeps the rows of these DAGs.
     pub except: Vec<String>,
-    /// Maximum number of runs cleaned up per transaction, or of rows in tables that do not belong to runs.
+    /// Maximum number of runs removed per transaction, or of rows in tables that do not belong to runs.
     pub batch: i64,
     pub goes: Goes,
-    /// The requesting user or process.
+    /// The user or process that requested the cleaning.
     pub actor: String,
 }
 
-/// The treatment of cleaned rows.
+/// The treatment of removed rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Goes {
-    /// They are moved into other tables of the database.
+    /// The rows are moved into other tables of the database.
     Archived,
-    /// They are deleted permanently.
+    /// The rows are deleted permanently.
     Dropped,
 }
 
@@ -66,27 +67,28 @@ impl CleanRequest {
         CleanRequest { before, tables: tables.to_vec(), only, except, batch: 1_000, goes, actor: actor.into() }
     }
 
-    /// True if rows of all DAGs are cleaned: weeks can be removed as a whole.
+    /// True if the request includes all DAGs, so that weeks can be removed as a whole.
     pub fn is_of_all(&self) -> bool {
         self.only.is_empty() && self.except.is_empty()
     }
 }
 
-/// A finished part of a cleaning.
+/// A finished part of a cleaning: a table, or one week of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cleaned {
     pub table: String,
     pub week: Option<NaiveDate>,
     pub how: &'static str,
-    /// An estimate of Postgres if the part is a whole week.
+    /// An estimate by Postgres if the part is a whole week.
     pub rows: Option<i64>,
     pub place: Option<String>,
 }
 
-/// Carries out a request, and reports each part when it is done.
+/// Removes the requested rows, and reports each part when it is finished.
 ///
 /// # Errors
-/// Returns an error if another process cleans, or if a partition was locked for a long time. Finished parts stay done.
+/// Returns an error if another process is cleaning, or if a partition was locked for a long time. Finished parts stay
+/// removed.
 #[boxed]
 pub async fn clean(db: &mut PgConnection, wish: &CleanRequest, tell: &mut Tell<'_>) -> StoreResult<()> {
     begin(db).await?;
@@ -94,12 +96,13 @@ pub async fn clean(db: &mut PgConnection, wish: &CleanRequest, tell: &mut Tell<'
     first_error(cleaned, end(db).await)
 }
 
-/// Receives each finished part.
+/// Callback that receives each finished part.
 pub type Tell<'a> = dyn FnMut(&Cleaned) + Send + 'a;
 
 async fn carry_out(db: &mut PgConnection, wish: &CleanRequest, tell: &mut Tell<'_>) -> StoreResult<()> {
     let stamp = now(db).await?.format("%Y%m%d%H%M%S%3f").to_string();
-    // One mover for all tables: log rows of removed runs and old logs go into the same archived table.
+    // All tables share one mover, because log rows of removed runs and other old log rows go into the same archived
+    // table.
     let mut mover = rows::Mover::new(wish, &stamp);
     for &table in &wish.tables {
         match table {
@@ -112,7 +115,7 @@ async fn carry_out(db: &mut PgConnection, wish: &CleanRequest, tell: &mut Tell<'
     mover.tidy(db).await
 }
 
-/// Takes the lock of cleaning, which Postgres releases when the session ends, and raises the statement timeout.
+/// Takes the cleaning lock, which Postgres releases when the session ends, and raises the statement timeout.
 pub(crate) async fn begin(db: &mut PgConnection) -> StoreResult<()> {
     let mine: bool = sqlx::query_scalar("select pg_try_advisory_lock($1)").bind(CLEAN_LOCK).fetch_one(&mut *db).await?;
     if !mine {
@@ -121,23 +124,24 @@ pub(crate) async fn begin(db: &mut PgConnection) -> StoreResult<()> {
     take_time(db).await
 }
 
-/// Raises the statement timeout of this session to the time that reading a large table takes.
+/// Raises the statement timeout of this session, because reading a large table takes longer than other statements.
 #[boxed]
 pub async fn take_time(db: &mut PgConnection) -> StoreResult<()> {
     sqlx::query("set statement_timeout = '30min'").execute(&mut *db).await?;
-    // Rows of a table are then always read in the same order, so that a repeated export writes the same objects.
+    // Makes scans read the rows of a table in the same order each time, so that a repeated export writes identical
+    // objects.
     sqlx::query("set synchronize_seqscans = off").execute(db).await?;
     Ok(())
 }
 
-/// Undoes [`take_time`].
+/// Restores the session settings that [`take_time`] changed.
 async fn reset_time(db: &mut PgConnection) -> StoreResult<()> {
     restore_statement_timeout(db).await?;
     sqlx::query("reset synchronize_seqscans").execute(db).await?;
     Ok(())
 }
 
-/// Undoes [`begin`].
+/// Restores the session settings and releases the cleaning lock.
 pub(crate) async fn end(db: &mut PgConnection) -> StoreResult<()> {
     reset_time(db).await?;
     sqlx::query("select pg_advisory_unlock($1)").bind(CLEAN_LOCK).execute(db).await?;

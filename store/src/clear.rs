@@ -1,5 +1,6 @@
-//! Clears instances of a run: finished ones restart, running ones are stopped first and then restart, and waiting ones
-//! (for a time or a condition) restart instead of continuing. Claimable ones start anyway.
+//! Clears instances of a run, so that they run again. Finished instances restart. Running ones are stopped first.
+//! Instances that wait for a time or a condition restart instead of continuing. Claimable ones are left alone, because
+//! they start anyway.
 
 use crate::{
     StoreError, StoreResult, boxed,
@@ -28,9 +29,9 @@ const CLEARED: [TaskState; 4] = [TaskState::Success, TaskState::Failed, TaskStat
 #[derive(Debug, Clone, Default)]
 pub struct ClearScope {
     pub selection: Selection,
-    /// The version of the task indexes in `selection`. `None` means the version of the run.
+    /// DAG version that the task indexes in `selection` belong to. `None` means the version of the run.
     pub version: Option<i32>,
-    /// Only instances in these states. Empty means all that have finished, run or wait.
+    /// Clears only instances in these states. Empty means all instances that have finished, run or wait.
     pub states: Vec<TaskState>,
 }
 
@@ -41,18 +42,18 @@ impl ClearScope {
     }
 }
 
-/// Result or preview of a clear.
+/// Result of a clear, or its preview.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cleared {
-    /// Instances that restart, with their previous state.
+    /// Instances that restart, each with its previous state.
     pub instances: Vec<(TaskIdx, i32, TaskState)>,
-    /// Some instances run and are being stopped, so workers must check their stop orders.
+    /// True if some instances are running and are being stopped. Workers must then check for stop orders.
     pub stopping: bool,
-    /// The run had finished and runs again.
+    /// True if the run had finished and runs again.
     pub revived: bool,
 }
 
-/// Returns what a clear would do, or `None` if the run does not exist.
+/// Previews a clear. Returns `None` if the run does not exist.
 #[boxed]
 pub async fn would_clear(
     db: &mut PgConnection,
@@ -63,17 +64,17 @@ pub async fn would_clear(
     let Some((version, revived)) = version_of(db, run).await? else { return Ok(None) };
     wish.is_of(version)?;
     let version = versions.get(db, version).await?;
-    // A preview takes no locks: they would stop a run with 100,000 elements.
+    // A preview takes no locks, because locking 100,000 elements would stall their run.
     let instances = instances(db, run, &wish.selection.resolve(&version.plan), &wish.states, None).await?;
     let stopping = instances.iter().any(|i| i.2 == TaskState::Running);
     Ok(Some(Cleared { instances, stopping, revived }))
 }
 
-/// Preview of a clear, in numbers.
+/// Preview of a clear, as counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClearCount {
     pub count: usize,
-    /// The first of these instances.
+    /// The first of the instances that would restart.
     pub first: Vec<(TaskIdx, i32, TaskState)>,
     pub stopping: bool,
     pub revived: bool,
@@ -141,7 +142,8 @@ pub async fn count_clear(
     Ok(Some(would))
 }
 
-/// Counts the instances of whole tasks that would restart, from the ledger. `None` if the run has not finished.
+/// Counts the instances that would restart in tasks that are selected as a whole, from the ledger. `None` if the run
+/// has not finished.
 fn count_over(ledger: &Ledger, selected: &[Selected], states: &[TaskState]) -> Option<usize> {
     let clears = |state: &TaskState| CLEARED.contains(state) && (states.is_empty() || states.contains(state));
     let mut all = 0;
@@ -152,8 +154,8 @@ fn count_over(ledger: &Ledger, selected: &[Selected], states: &[TaskState]) -> O
     Some(all)
 }
 
-/// Clears instances. The caller sends `Hint::Ready`, and `Hint::Stop` if some of them are being stopped (wake-up
-/// signals). Returns `None` if the run does not exist.
+/// Clears instances. Returns `None` if the run does not exist. The caller sends the wake-up signal `Hint::Ready`, and
+/// also `Hint::Stop` if some instances are being stopped.
 #[boxed]
 pub async fn clear_instances(
     db: &mut PgConnection,
@@ -225,7 +227,8 @@ pub async fn clear_instances(
     Ok(Some(Cleared { instances: found, stopping, revived }))
 }
 
-/// Records that a worker has stopped a cleared instance, whose trigger rule the next fold evaluates again.
+/// Records that a worker has stopped an instance that was cleared while it ran. The next fold evaluates the trigger
+/// rule of the instance again.
 #[boxed]
 pub async fn restarted(db: &mut PgConnection, _locks: &Locks<Runs>, lease: crate::step::Lease) -> StoreResult<()> {
     let mut tx = db.begin().await?;
@@ -255,7 +258,8 @@ async fn version_of(db: &mut PgConnection, run: Uuid) -> StoreResult<Option<(i32
     Ok(row.fetch_optional(db).await?.map(|row| (row.version, row.is_over)))
 }
 
-/// Returns the instances of the selected tasks that have finished, run or wait. With `lock`, also locks them.
+/// Returns the instances of the selected tasks that have finished, run or wait. If `lock` is set, also locks their
+/// rows.
 async fn instances(
     db: &mut PgConnection,
     run: Uuid,
@@ -305,7 +309,8 @@ async fn instances(
     Ok(found)
 }
 
-/// Selects a task as a whole if all of its elements are cleared: its list may have another length next time.
+/// Groups cleared elements by task. If all elements of a task are cleared, the task is selected as a whole, because its
+/// list may have another length the next time.
 fn selected(version: &Version, ledger: &Run, over: &[&(TaskIdx, i32, TaskState)]) -> Vec<Selected> {
     let mut by_task: BTreeMap<TaskIdx, Vec<i32>> = BTreeMap::new();
     over.iter().for_each(|(task, index, _)| by_task.entry(*task).or_default().push(*index));

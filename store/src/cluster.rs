@@ -1,5 +1,5 @@
-//! Reads and writes topics of a cluster such as Kafka, for users. Clients of clusters are only in bundles: a process of
-//! the bundle executes each request, and receives the connection with it.
+//! Reads and writes topics of a broker cluster such as Kafka, on behalf of users. Only bundles contain client libraries
+//! of brokers: a process of the bundle executes each request, and receives the connection with it.
 
 use crate::boxed;
 use crate::lake_view::{FindConnection, LakeError, LakeResult};
@@ -17,7 +17,7 @@ pub const KAFKA: &str = "kafka";
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum ClusterQuestion {
-    /// The addresses that the brokers advertise, as `host:port`. Only brokers that the connection names are queried.
+    /// The addresses that the brokers advertise, as `host:port`. Only brokers that the connection lists are queried.
     Brokers,
     Topics,
     Bounds(String),
@@ -39,19 +39,19 @@ pub struct Bounds {
     pub next: i64,
 }
 
-/// Selects the records to read.
+/// Selects which records to read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WhichRecords {
     From(i64),
     At(DateTime<Utc>),
     Newest,
-    /// The newest records with that key.
+    /// The newest records with this key.
     Key(String),
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ReadAt {
-    /// `None` for the partition of the key, or the first partition.
+    /// Partition to read. `None` selects the partition of the key, or the first partition if no key is given.
     pub partition: Option<i32>,
     pub which: WhichRecords,
     pub most: usize,
@@ -64,7 +64,7 @@ pub struct ClusterRecords {
     /// Bounds of the partition that was read.
     pub bounds: Bounds,
     pub records: Vec<RecordRow>,
-    /// Offset at which the next read continues.
+    /// Offset from which the next read continues.
     pub next: i64,
 }
 
@@ -76,10 +76,10 @@ pub struct ClusterPlace {
     pub at: DateTime<Utc>,
 }
 
-/// Sends a request to the bundle. Returns the JSON of the result of the method of `ClusterDoor`.
+/// Sends a request to the bundle. Returns the result of the corresponding method of `ClusterDoor` as JSON.
 pub type AskCluster = dyn Fn(Connection, ClusterQuestion) -> BoxFuture<LakeResult<Value>> + Send + Sync;
 
-/// Access of a process to clusters, if it has any.
+/// A process's access to clusters. Empty if the process has none.
 #[derive(Clone, Default)]
 pub struct ClusterDoor(Option<(Arc<FindConnection>, Arc<AskCluster>)>);
 
@@ -96,7 +96,7 @@ impl ClusterDoor {
         })
     }
 
-    /// Returns the connection to a cluster, as streams and tasks find it.
+    /// Looks up the connection to a cluster in the same way as streams and tasks do.
     ///
     /// # Errors
     /// Returns an error if the connection does not exist or its type is not `kafka`.
@@ -121,13 +121,13 @@ impl ClusterDoor {
         self.ask(at, ClusterQuestion::Brokers).await
     }
 
-    /// Returns the topics, by name.
+    /// Returns the topics, sorted by name.
     #[boxed]
     pub async fn topics(&self, at: Connection) -> LakeResult<Vec<ClusterTopic>> {
         self.ask(at, ClusterQuestion::Topics).await
     }
 
-    /// Returns the bounds of all partitions, by number.
+    /// Returns the bounds of all partitions, sorted by partition number.
     #[boxed]
     pub async fn bounds(&self, at: Connection, topic: &str) -> LakeResult<Vec<Bounds>> {
         self.ask(at, ClusterQuestion::Bounds(topic.into())).await
@@ -138,7 +138,7 @@ impl ClusterDoor {
         self.ask(at, ClusterQuestion::Read(topic.into(), from)).await
     }
 
-    /// Returns the offsets in the order of the records. After an error some records may have been written.
+    /// Writes records, and returns their offsets in the same order. After an error, some records may have been written.
     #[boxed]
     pub async fn produce(&self, at: Connection, topic: &str, records: Vec<NewRecord>) -> LakeResult<Vec<ClusterPlace>> {
         self.ask(at, ClusterQuestion::Produce(topic.into(), records)).await
@@ -157,7 +157,8 @@ impl fmt::Debug for ClusterDoor {
     }
 }
 
-/// Returns the cluster's name of a topic. The extra of the connection can map the names of streams and tasks to it.
+/// Returns the name that a topic has in the cluster. The extra field `topics` of the connection can map the names that
+/// streams and tasks use.
 pub fn name_at<'a>(connection: &'a Connection, topic: &'a str) -> &'a str {
     let names = connection.extra.get("topics").and_then(|names| names.get(topic));
     names.and_then(Value::as_str).unwrap_or(topic)

@@ -1,6 +1,6 @@
 //! Steps that a task commits together with its outcome, in the transaction that records it. The transaction is atomic:
-//! an attempt that was lost meanwhile, that is too slow, or whose worker dies has published nothing. Steps prepare
-//! before the transaction begins; in it they only publish what they have prepared.
+//! an attempt publishes nothing if it was lost, is too slow, or its worker dies. Slow work happens in `prepare`, before
+//! the transaction begins. Inside the transaction, steps only publish what they have prepared.
 
 mod prepare;
 mod transaction;
@@ -39,11 +39,12 @@ pub trait CompletionStep: Send + 'static {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// Publishes what was prepared. The error [`Outdated`] requests a new preparation.
+    /// Publishes the prepared work. If it returns the error [`Outdated`], all steps prepare again.
     fn run<'a>(&'a mut self, db: &'a mut PgConnection) -> StepFuture<'a>;
 
-    /// True if the step also runs when the attempt fails, in the transaction that records the failure. For steps that
-    /// describe the attempt, such as the results of checks; never for steps that publish its work.
+    /// True if the step also runs when the attempt fails, in the transaction that records the failure. Meant for steps
+    /// that describe the attempt, such as the results of checks. Steps that publish the attempt's work must return
+    /// false.
     fn on_failure(&self) -> bool {
         false
     }
@@ -54,19 +55,19 @@ pub trait CompletionStep: Send + 'static {
     }
 }
 
-/// Error of a step whose preparation no longer fits what the transaction found. The transaction is rolled back, and all
-/// steps prepare again before the next one.
+/// Error of a step whose prepared work no longer matches the data that the transaction sees. The transaction is rolled
+/// back, and all steps prepare again before the next one.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Outdated(pub String);
 
-/// Adds `ctx.commit(step)`.
+/// Extension of `Ctx` that adds `ctx.commit(step)`.
 pub trait Commit {
     /// Adds a step to the transaction that records the success of this attempt. Steps run in the order in which they
     /// were added. If the attempt fails, only those with `CompletionStep::on_failure` run.
     ///
     /// # Errors
-    /// Returns a fatal error in a child process, which cannot pass a step on.
+    /// Returns a fatal error in a child process, because a step cannot be passed to its parent process.
     fn commit(&self, step: impl CompletionStep) -> TaskResult<()>;
 }
 
@@ -77,10 +78,11 @@ impl Commit for Ctx {
     }
 }
 
-/// Returns the database that records the outcome of the task, for data of tasks in orch, such as topics.
+/// Returns a pool for the database in which the outcome of the task is recorded. Meant for data that tasks store in
+/// orch, such as topics.
 ///
 /// # Errors
-/// Returns a fatal error if the outcome is not recorded, or not by this process.
+/// Returns a fatal error if the outcome is not recorded, or is recorded by another process.
 pub fn database(ctx: &Ctx) -> TaskResult<PgPool> {
     let given = ctx.host().database()?.downcast::<PgPool>();
     given.map(|pool| *pool).map_err(|_| fatal("the database of this task's host is no pool of Postgres"))
@@ -92,7 +94,7 @@ pub fn as_step(left: Box<dyn Any + Send>) -> TaskResult<Box<dyn CompletionStep>>
     step.map(|step| *step).map_err(|_| fatal("what this task left for its end is no step of `ctx.commit`"))
 }
 
-/// Returns the steps that tasks added in a test, in order.
+/// Returns the steps that tasks added during a test, in order.
 pub fn left(host: &MemoryHost) -> Vec<Box<dyn CompletionStep>> {
     host.take_left().into_iter().filter_map(|left| as_step(left).ok()).collect()
 }
@@ -103,7 +105,8 @@ impl fmt::Debug for dyn CompletionStep {
     }
 }
 
-/// Creates a step of ordinary SQL: `ctx.commit(step("move the offset", move |db| Box::pin(async move { … })))?`.
+/// Creates a step from a function that executes SQL: `ctx.commit(step("move the offset", move |db| Box::pin(async move
+/// { … })))?`.
 pub fn step<F>(name: impl Into<String>, run: F) -> impl CompletionStep
 where
     F: for<'a> FnMut(&'a mut PgConnection) -> StepFuture<'a> + Send + 'static,

@@ -1,4 +1,5 @@
-//! Connections: the settings of every session, and more settings for sessions of the hot path.
+//! Opens Postgres connections and pools, and configures their sessions. Sessions of the hot path (the statements that
+//! workers run for every task) get extra settings.
 
 use crate::{StoreResult, boxed};
 use orch_sdk::task::{Connection as Outside, TaskResult, fatal};
@@ -11,24 +12,25 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Both kernels detect a dead peer within about 15 s.
+/// TCP keepalive settings of the server. It detects a dead client within about 15 s.
 const KEEPALIVES: [(&str, &str); 4] = [
     ("tcp_keepalives_idle", "5"),
     ("tcp_keepalives_interval", "3"),
     ("tcp_keepalives_count", "3"),
     ("tcp_user_timeout", "15000"),
 ];
-/// Timeout of statements. No statement of orch takes that long: one that does is stuck, and blocks its loop.
+/// Timeout of each statement. No statement of orch should take this long: one that does is stuck, and blocks the loop
+/// that sent it.
 pub const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
-/// A session that is idle in a transaction for longer is ended, which releases its locks.
+/// Postgres ends a session that stays idle in a transaction for longer, which releases its locks.
 const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(30);
-/// A worker that freezes while it folds holds the lock of a run, which the workers that take over its work need: the
-/// lock must be released about when its lease ends. The same applies to a scheduler that freezes in a round.
+/// Idle timeout for transactions whose locks must not outlive a lease. A worker that freezes in a fold holds the run's
+/// lock, which the workers that take over its attempts need. A scheduler can freeze with locks in the same way.
 pub const HOT_IDLE_IN_TRANSACTION: Duration = Duration::from_secs(2);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Planner settings for the hot statements: their plans stay good on fresh, growing and filled tables (measured in
-/// docs/DECISIONS.md).
+/// Planner settings for the statements of the hot path. With them, plans stay good on fresh, growing and filled tables
+/// (measured in docs/DECISIONS.md).
 const HOT_SETTINGS: [(&str, &str); 4] = [
     ("plan_cache_mode", "force_generic_plan"),
     ("enable_seqscan", "off"),
@@ -36,8 +38,8 @@ const HOT_SETTINGS: [(&str, &str); 4] = [
     ("jit", "off"),
 ];
 
-/// Returns the address and name of a session. Settings are sent by a statement once it is open ([`SessionSettings`]),
-/// because a pooler rejects them in the startup message.
+/// Returns options that contain only the address and the application name. Other settings are sent in a statement after
+/// connecting ([`SessionSettings`]), because poolers reject them in the startup message.
 pub fn options(url: &str, name: &str) -> StoreResult<PgConnectOptions> {
     Ok(PgConnectOptions::from_str(url)?.application_name(name).extra_float_digits(None).disable_statement_logging())
 }
@@ -50,7 +52,7 @@ impl SessionSettings {
         SessionSettings::with(IDLE_IN_TRANSACTION, &[])
     }
 
-    /// For loops whose locks others wait for.
+    /// Settings for loops that hold locks which other sessions wait for.
     fn of_rounds() -> SessionSettings {
         SessionSettings::with(HOT_IDLE_IN_TRANSACTION, &[])
     }
@@ -63,7 +65,7 @@ impl SessionSettings {
         let limits = [
             ("statement_timeout", STATEMENT_TIMEOUT.as_millis().to_string()),
             ("idle_in_transaction_session_timeout", idle_in_transaction.as_millis().to_string()),
-            // Rows are read as JSON (`kept`), and the database may have a different default format for bytes.
+            // The module `kept` reads rows as JSON and expects bytes in hex. The database may have another default.
             ("bytea_output", "hex".into()),
         ];
         let limits = limits.iter().map(|(name, value)| format!("set {name} = {value};"));
@@ -76,7 +78,7 @@ impl SessionSettings {
     }
 }
 
-/// Opens a connection with the settings of the hot path. Prepared statements live as long as it does.
+/// Opens a connection with the settings of the hot path. It caches prepared statements until it is closed.
 #[boxed]
 pub async fn hot(url: &str, name: &str) -> StoreResult<PgConnection> {
     connected(
@@ -86,7 +88,7 @@ pub async fn hot(url: &str, name: &str) -> StoreResult<PgConnection> {
     .await
 }
 
-/// Opens an ordinary connection.
+/// Opens a connection without the settings of the hot path.
 #[boxed]
 pub async fn one(url: &str, name: &str) -> StoreResult<PgConnection> {
     connected(&options(url, name)?, &SessionSettings::ordinary()).await
@@ -104,38 +106,39 @@ async fn connected(options: &PgConnectOptions, told: &SessionSettings) -> StoreR
     }
 }
 
-/// Restores the statement timeout of orch's sessions after a change. `reset` would restore the default of the server,
-/// which usually has none.
+/// Restores the statement timeout after a caller has changed it. `reset` would restore the server's default, which
+/// usually is no timeout.
 pub(crate) async fn restore_statement_timeout(db: &mut PgConnection) -> StoreResult<()> {
     let text = format!("set statement_timeout = {}", STATEMENT_TIMEOUT.as_millis());
     sqlx::query(AssertSqlSafe(text)).execute(db).await?;
     Ok(())
 }
 
-/// Returns the result of the work, or the error of the cleanup after it if only the cleanup failed. If the connection
-/// is lost, both fail, and the first error contains the cause.
+/// Returns the result of `work`, or the error of `cleanup` if only `cleanup` failed. If the connection is lost, both
+/// fail, and the error of `work` contains the cause.
 pub(crate) fn first_error<T>(work: StoreResult<T>, cleanup: StoreResult<()>) -> StoreResult<T> {
     work.and_then(|done| cleanup.map(|()| done))
 }
 
-/// Maximum number of prepared statements of a hot session.
+/// Maximum number of prepared statements that a session of the hot path caches.
 const HOT_STATEMENTS: usize = 400;
-/// A session that was idle for longer is pinged before it is used: a restarted server is noticed without a failed
-/// request, and a busy session pays nothing.
+/// A pooled session that was idle for longer is pinged before use. This detects a restarted server before a request
+/// fails, and costs busy sessions nothing.
 const PING_AFTER: Duration = Duration::from_secs(1);
 
-/// Returns a small pool with the settings of the hot path, for rare work that must be fast. Its connections stay open.
+/// Returns a small pool with the settings of the hot path, for infrequent statements that need low latency. Its
+/// connections stay open.
 pub fn hot_pool(url: &str, name: &str, size: u32) -> StoreResult<PgPool> {
     let pool = small(size, SessionSettings::hot(IDLE_IN_TRANSACTION)).idle_timeout(None).max_lifetime(None);
     Ok(pool.connect_lazy_with(options(url, name)?.statement_cache_capacity(HOT_STATEMENTS)))
 }
 
-/// Returns a small pool that connects when first used.
+/// Returns a small pool that connects on first use.
 pub fn pool(url: &str, name: &str, size: u32) -> StoreResult<PgPool> {
     Ok(small(size, SessionSettings::ordinary()).connect_lazy_with(options(url, name)?))
 }
 
-/// Returns the pool of a process, for work that is not hot and may wait for connections.
+/// Returns the pool of a process, for work outside the hot path that can wait for a free connection.
 pub fn cold(url: &str, name: &str, size: u32) -> StoreResult<PgPool> {
     Ok(small(size, SessionSettings::of_rounds()).connect_lazy_with(options(url, name)?))
 }
@@ -167,17 +170,18 @@ pub fn pool_options() -> PgPoolOptions {
     PgPoolOptions::new().after_release(|db, _| Box::pin(is_outside_of_transactions(db)))
 }
 
-/// Returns false in the middle of a transaction, so that the connection is closed. sqlx 0.9 returns such a connection
-/// if the future that begins a transaction is dropped after `begin` was sent: later work on it would never be
-/// committed, and its locks would stay.
+/// Returns false if the connection is inside a transaction, so that the pool closes it. sqlx 0.9 returns such a
+/// connection to the pool if the future that begins a transaction is dropped after `begin` was sent. Later statements
+/// on the connection would never be committed, and their locks would stay.
 ///
-/// A statement outside of a transaction starts when its own transaction does, if it is sent as one message.
+/// Outside a transaction, `now()` equals the start of the statement, provided that the statement is sent as one
+/// message.
 async fn is_outside_of_transactions(db: &mut PgConnection) -> sqlx::Result<bool> {
     sqlx::raw_sql("select now() = statement_timestamp()").fetch_one(db).await?.try_get(0)
 }
 
-/// A connection that returns to its pool only through `give_back`. Otherwise it is closed, because a statement may be
-/// running.
+/// A pooled connection that returns to its pool only through `give_back`. If it is dropped instead, it is closed,
+/// because a statement may still be running on it.
 #[derive(Debug)]
 pub struct Loan(Option<PoolConnection<Postgres>>);
 
@@ -208,15 +212,15 @@ impl DerefMut for Loan {
 
 impl Drop for Loan {
     fn drop(&mut self) {
-        drop(self.0.take().map(PoolConnection::detach)); // closed, not pooled
+        drop(self.0.take().map(PoolConnection::detach)); // closes the connection instead of returning it to the pool
     }
 }
 
-/// True if two client sessions share one server session, so that settings of one affect the other. Uses simple
-/// statements, which every pooler accepts.
+/// True if two client sessions share one server session, as behind a transaction pooler. A setting of one client then
+/// affects the other. Uses the simple protocol, which every pooler accepts.
 #[boxed]
 pub async fn is_shared(url: &str, name: &str) -> StoreResult<bool> {
-    // A pooler without a free session blocks the second one.
+    // A pooler that has no free server session would block the second connection forever.
     let asked = tokio::time::timeout(CONNECT_TIMEOUT, have_one_backend(options(url, name)?));
     asked.await.unwrap_or_else(|_| Err(sqlx::Error::PoolTimedOut.into()))
 }
@@ -224,7 +228,8 @@ pub async fn is_shared(url: &str, name: &str) -> StoreResult<bool> {
 async fn have_one_backend(options: PgConnectOptions) -> StoreResult<bool> {
     let mut sessions = [PgConnection::connect_with(&options).await?, PgConnection::connect_with(&options).await?];
     let mut first = None;
-    // Alternates, because a pooler passes idle sessions on; more than once, because other clients may interfere.
+    // Alternates between the sessions, because a pooler reassigns idle server sessions. Repeats, because other clients
+    // may interfere.
     for turn in 0..8 {
         let pid: i32 =
             sqlx::raw_sql("select pg_backend_pid()").fetch_one(&mut sessions[turn % 2]).await?.try_get_unchecked(0)?;
@@ -237,10 +242,10 @@ async fn have_one_backend(options: PgConnectOptions) -> StoreResult<bool> {
     Ok(false)
 }
 
-/// Address and login of a user database, for any client. The environment of this process is not used.
+/// Address and login of a user's database, for any client library. Ignores the environment of this process.
 #[derive(Clone)]
 pub struct Database {
-    /// A path is the folder of a socket.
+    /// Host name, or the folder of a Unix socket.
     pub host: String,
     pub port: u16,
     pub login: String,
@@ -251,7 +256,7 @@ pub struct Database {
 }
 
 impl Database {
-    /// Reads a connection. Fields that do not fit into a URI may be in its query, as in libpq:
+    /// Converts a stored connection. Fields that do not fit into a URI may be in its query, as in libpq:
     /// `postgres:///shop?host=/run/postgresql&port=5433`.
     ///
     /// # Errors
@@ -290,7 +295,7 @@ impl Database {
         })
     }
 
-    /// Returns the options of a session in this database.
+    /// Returns the options for a session in this database.
     pub fn options(&self) -> PgConnectOptions {
         let options = PgConnectOptions::new_without_pgpass();
         let options = if self.host.starts_with('/') { options.socket(&self.host) } else { options.host(&self.host) };
@@ -308,7 +313,7 @@ impl Database {
     }
 }
 
-/// Digits in the query of a URI are parsed as a number.
+/// Returns an extra field as text. A value in the query of a URI that consists of digits was parsed as a number.
 fn extra_text(connection: &Outside, name: &str) -> Option<String> {
     match connection.extra_field(name)? {
         Value::String(text) => Some(text.clone()),
@@ -317,7 +322,7 @@ fn extra_text(connection: &Outside, name: &str) -> Option<String> {
     }
 }
 
-/// Returns the options of a session in a user database.
+/// Returns the options for a session in a user's database.
 ///
 /// # Errors
 /// Returns the errors of [`Database::of`].

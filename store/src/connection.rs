@@ -1,4 +1,4 @@
-//! Converts stored connections for tasks and users, and connections into columns.
+//! Converts stored connections into connections for tasks and users, and connections into columns.
 
 use crate::kept::{Columns, Record};
 use crate::seal::{Keyring, Seat, SecretError};
@@ -18,7 +18,8 @@ pub fn open_extra(record: &Record, keys: &Keyring) -> Result<Map<String, Value>,
     serde_json::from_str(&text).map_err(|_| SecretError::Damaged { seat: seat.to_string() })
 }
 
-/// Returns the connection for users, with `***` for secrets. Decrypts `extra`, to list its fields that are not secret.
+/// Returns the connection for users, with `***` for secrets. Decrypts `extra`, in order to list its fields that are not
+/// secret.
 pub fn masked(record: &Record, keys: &Keyring) -> Result<Connection, SecretError> {
     Ok(Connection { extra: open_extra(record, keys)?, password: mask(record), ..without_secrets(record) }.masked())
 }
@@ -29,14 +30,14 @@ pub fn closed(record: &Record) -> Connection {
     Connection { extra, password: mask(record), ..without_secrets(record) }.masked()
 }
 
-/// Returns the fields that can be read without a key.
+/// Returns the connection with only the fields that can be read without a key.
 pub fn without_secrets(record: &Record) -> Connection {
     let mut connection = Connection { id: record.name().into(), ..Connection::default() };
     record.plain().for_each(|(column, value)| set(&mut connection, column, value));
     connection
 }
 
-/// A column, and its conversion from and to a field of a connection.
+/// A column of the table, and its conversion from and to a field of a connection.
 struct Column {
     name: &'static str,
     value: fn(&Connection) -> Value,

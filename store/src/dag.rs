@@ -1,4 +1,4 @@
-//! DAGs: lists, names, pause and delete. The structure of a DAG is in its versions.
+//! Lists, names, pauses and deletes DAGs. The structure of a DAG is stored in its versions.
 
 mod calendar;
 mod dependency;
@@ -29,7 +29,7 @@ use sqlx::postgres::PgConnection;
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct DagRow {
     pub dag_id: String,
-    /// Id of the newest version.
+    /// Id of the newest version of the DAG.
     pub version: i32,
     pub version_number: i32,
     pub description: String,
@@ -39,9 +39,9 @@ pub struct DagRow {
     pub bundle: String,
     pub file: String,
     pub is_paused: bool,
-    /// No living worker has offered the DAG for a while.
+    /// True if no live worker has offered the DAG for a while.
     pub is_stale: bool,
-    /// Human-readable schedule.
+    /// Human-readable description of the schedule.
     pub schedule_text: String,
     pub max_active_runs: i32,
     pub max_consecutive_failed_runs: i32,
@@ -66,13 +66,13 @@ pub enum DeleteDag {
         runs: usize,
     },
     NoSuchDag,
-    /// Some of its runs are running: cancel them first.
+    /// Some runs of the DAG are still running and must be cancelled first.
     Running,
 }
 
 /// Maximum number of runs deleted per transaction.
 const DELETE_RUNS: i64 = 50;
-/// Maximum number of names that are compared with a mistyped one.
+/// Maximum number of existing names that are compared with a mistyped one.
 const MOST_NAMES: i64 = 5_000;
 
 #[boxed]
@@ -98,7 +98,7 @@ pub async fn resolve(db: &mut PgConnection, name: &str) -> StoreResult<Option<St
     Ok(id.fetch_optional(db).await?)
 }
 
-/// Returns existing names that are similar to `name`, the most likely first.
+/// Returns existing DAG names that are similar to `name`, the most similar first.
 #[boxed]
 pub async fn did_you_mean(db: &mut PgConnection, name: &str) -> StoreResult<Vec<String>> {
     let names = sqlx::query_scalar!(
@@ -117,7 +117,7 @@ pub async fn did_you_mean(db: &mut PgConnection, name: &str) -> StoreResult<Vec<
     Ok(near.into_iter().take(3).map(|(_, known)| known).collect())
 }
 
-/// Returns the Levenshtein distance.
+/// Returns the Levenshtein distance of two names.
 fn edits(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
@@ -132,13 +132,14 @@ fn edits(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
-/// Pauses DAGs, and returns the ids of those that were not paused. Their runs continue, and no new ones start.
+/// Pauses DAGs: their runs continue, but no new ones start. Returns the ids of the DAGs that were not paused before.
 #[boxed]
 pub async fn pause(db: &mut PgConnection, _locks: &Locks<Dags>, dag_ids: &[String]) -> StoreResult<Vec<String>> {
     set_paused(db, dag_ids, true).await
 }
 
-/// Unpauses DAGs, and returns those that were paused. The caller starts their queued runs and wakes the schedulers.
+/// Unpauses DAGs, and returns the locks of those that were paused. The caller starts their queued runs and wakes the
+/// schedulers.
 #[boxed]
 pub async fn unpause(db: &mut PgConnection, locks: Locks<Dags>, dag_ids: &[String]) -> StoreResult<Vec<DagLock>> {
     let unpaused = set_paused(db, dag_ids, false).await?;
@@ -182,7 +183,7 @@ pub async fn run_counts(db: &mut PgConnection, dag_id: &str) -> StoreResult<Vec<
     rows.into_iter().map(|row| Ok(RunCount { state: run::word(&row.state)?, count: row.count })).collect()
 }
 
-/// Returns the counts of these DAGs, or of all DAGs without `dag_ids`.
+/// Returns the run counts of these DAGs. `None` means all DAGs.
 #[boxed]
 pub async fn run_counts_of(
     db: &mut PgConnection,
@@ -206,8 +207,9 @@ pub async fn run_counts_of(
     Ok(found)
 }
 
-/// Deletes a DAG with all its runs, in batches. Call it outside of a transaction, so that a failed deletion can be
-/// repeated. A DAG that a worker still offers returns without history when the worker registers again.
+/// Deletes a DAG with all its runs, in batches. Call it outside of a transaction, so that a failed deletion keeps its
+/// progress and can be repeated. If a worker still has the DAG, the DAG returns without its history when that worker
+/// registers again.
 #[boxed]
 pub async fn delete_dag(db: &mut PgConnection, locks: Locks<Dags>, dag_id: &str) -> StoreResult<DeleteDag> {
     let dag = lock_dag(db, locks, dag_id).await?;

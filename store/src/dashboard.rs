@@ -1,4 +1,4 @@
-//! Dashboards that bundles declare. Their content is data, so that no page needs the code of a bundle.
+//! Dashboards that bundles declare. Their content is stored as data, so that pages do not need the code of a bundle.
 
 use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
@@ -9,7 +9,7 @@ use sqlx::postgres::PgConnection;
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewDashboard {
     pub name: String,
-    /// File of the declaration.
+    /// File that declares the dashboard.
     pub file: String,
     pub spec: Value,
 }
@@ -23,7 +23,8 @@ pub struct DashboardRow {
     pub updated_at: DateTime<Utc>,
 }
 
-/// Replaces the dashboards of a bundle. Names that another bundle has are left to it, and returned with that bundle.
+/// Replaces the dashboards of a bundle. A dashboard whose name another bundle already uses is not stored. Such names
+/// are returned, each with the other bundle.
 #[boxed]
 pub async fn set_dashboards(
     db: &mut PgConnection,
@@ -56,7 +57,7 @@ pub async fn set_dashboards(
     Ok(taken.into_iter().map(|row| (row.name, row.bundle)).collect())
 }
 
-/// Returns all dashboards, by name.
+/// Returns all dashboards, sorted by name.
 #[boxed]
 pub async fn list_dashboards(db: &mut PgConnection) -> StoreResult<Vec<DashboardRow>> {
     let rows = sqlx::query_as!(

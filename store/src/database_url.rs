@@ -1,11 +1,12 @@
-//! Logins in the URLs of Postgres databases. A URL has its login before the host or, for a socket, in the query.
+//! Reads and replaces the login in the URL of a Postgres database. The login is before the host or, for a socket, in
+//! the query.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-/// Everything but the unreserved characters of RFC 3986.
+/// All characters except the unreserved ones of RFC 3986.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The parts of a URL.
+/// The parts of a database URL.
 struct DatabaseUrl<'a> {
     scheme: &'a str,
     user: Option<&'a str>,
@@ -55,14 +56,14 @@ impl<'a> DatabaseUrl<'a> {
     }
 }
 
-/// Returns the URL with another login. A text that is not a URL is returned unchanged.
+/// Returns the URL with another login. Text that is not a URL is returned unchanged.
 pub fn with_login(url: &str, user: &str, password: Option<&str>) -> String {
     let encoded = |text: &str| utf8_percent_encode(text, RESERVED).to_string();
     DatabaseUrl::parse(url)
         .map_or_else(|| url.into(), |parsed| parsed.with(Some(&encoded(user)), password.map(encoded).as_deref()))
 }
 
-/// Returns the URL without its password, and the password. A text that is not a URL is returned unchanged.
+/// Returns the URL without its password, and the password. Text that is not a URL is returned unchanged.
 pub fn split_password(url: &str) -> (String, Option<String>) {
     let Some(parsed) = DatabaseUrl::parse(url) else { return (url.into(), None) };
     let password = parsed.password.map(|password| percent_decode_str(password).decode_utf8_lossy().into_owned());

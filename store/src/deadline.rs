@@ -1,5 +1,5 @@
-//! Deadlines of runs. Their rows are created with the run. When a deadline is due, a scheduler checks once whether the
-//! run is late, and writes the alerts of its DAG in the same transaction.
+//! Deadlines of runs. Their rows are created together with the run. When a deadline is due, a scheduler checks once
+//! whether the run is late. If so, the scheduler writes the alerts of the DAG in the same transaction.
 
 mod list;
 
@@ -17,7 +17,7 @@ use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
-/// Creates the deadlines of a new run, except those that count from a date that the run does not have.
+/// Creates the deadlines of a new run. Deadlines that count from a date that the run does not have are left out.
 pub(crate) async fn set(db: &mut PgConnection, version: &Version, run: Uuid) -> StoreResult<()> {
     let deadlines = &version.plan.spec.deadlines;
     sqlx::query!(
@@ -40,7 +40,7 @@ pub(crate) async fn set(db: &mut PgConnection, version: &Version, run: Uuid) -> 
 pub struct Rung {
     /// Number of deadlines that were checked.
     pub looked: usize,
-    /// Runs that are late, as DAG id and run id.
+    /// Late runs, each as DAG id and run id.
     pub missed: Vec<(String, String)>,
 }
 
@@ -78,7 +78,7 @@ pub async fn ring(db: &mut PgConnection, versions: &Versions, most: i64) -> Stor
         }
         let version = versions.get(&mut tx, one.version).await?;
         let nth = usize::try_from(one.nth).unwrap_or_default();
-        // A run that moved to another version may have fewer deadlines.
+        // A run that was moved to another DAG version may have fewer deadlines.
         if let Some(deadline) = version.plan.spec.deadlines.get(nth) {
             let alerts = of_deadline(&one.dag_id, (nth, deadline), one.run, word(&one.state)?);
             add_alerts(&mut tx, Some(one.run), &alerts).await?;

@@ -1,4 +1,4 @@
-//! Health checks of a database: the server's limits, and work that should have been picked up long ago.
+//! Health checks of a database: limits of the server, and work that should have been picked up long ago.
 
 mod history;
 
@@ -12,39 +12,40 @@ use crate::{
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
 
-/// Results of the checks. Times are times of the database.
+/// Results of the health checks. All timestamps are times of the database.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Vitals {
     pub now: DateTime<Utc>,
     pub server_version: String,
     pub connections: i64,
     pub max_connections: i64,
-    /// Number of weeks without a gap that have partitions, including this week.
+    /// Number of consecutive weeks that have partitions, including the current week.
     pub weeks_ahead: i64,
-    /// Steps of `ctx.commit` run as a role that cannot read orch's tables.
+    /// True if steps of `ctx.commit` run as a role that cannot read orch's tables.
     pub steps_have_a_role: bool,
-    /// Number of claimable attempts, and the age of the oldest.
+    /// Number of claimable attempts, and the age of the oldest one in seconds.
     pub ready: i64,
     pub oldest_ready_secs: Option<f64>,
-    /// Queues with claimable attempts and no living worker.
+    /// Queues that have claimable attempts but no live worker.
     pub queues_without_worker: Vec<String>,
-    /// Number of outcomes that are recorded but not in the ledger of their run, and the age of the oldest.
+    /// Number of outcomes that are recorded but not in the ledger of their run, and the age of the oldest one in
+    /// seconds.
     pub unfolded: i64,
     pub oldest_unfolded_secs: Option<f64>,
-    /// Number of waits whose time has come, and how long the oldest has been due.
+    /// Number of waits whose wake-up time or timeout has passed, and how many seconds ago the earliest one passed.
     pub overdue: i64,
     pub oldest_overdue_secs: Option<f64>,
-    /// Age of the oldest open transaction, which keeps dead rows from being removed, and its session. `None` if no
-    /// transaction is open.
+    /// Age of the oldest open transaction, which prevents Postgres from removing dead rows, and the session that opened
+    /// it. `None` if no transaction is open.
     pub oldest_transaction_secs: Option<f64>,
     pub oldest_transaction_of: Option<String>,
-    /// Running runs without anything that is running, claimable, held, waiting or unfolded.
+    /// Running runs that cannot progress: they have nothing that is running, claimable, held, waiting or unfolded.
     pub stranded: Vec<String>,
-    /// Runs that cannot continue, and why.
+    /// Runs that cannot continue, each with the reason.
     pub parked: Vec<ParkedRun>,
 }
 
-/// Maximum number of runs that are named.
+/// Maximum number of stranded runs that are returned.
 const MOST_STRANDED: i64 = 20;
 
 #[boxed]
@@ -97,7 +98,8 @@ pub async fn vitals(db: &mut PgConnection) -> StoreResult<Vitals> {
     })
 }
 
-/// Returns stranded runs, without those that started less than a minute ago: they may be between two states.
+/// Returns stranded runs. Runs that started less than a minute ago are left out, because they may be between two
+/// states.
 async fn stranded(db: &mut PgConnection) -> StoreResult<Vec<String>> {
     let runs = sqlx::query_scalar!(
         r#"select r.dag_id || ' ' || r.run_id as "run!" from dag_run r

@@ -1,4 +1,5 @@
-//! Work of schedulers: one statement returns which kinds of work there are, and each kind has its function.
+//! Work of schedulers. `poll_due` returns in one statement which kinds of work are due, and each kind has its own
+//! function.
 
 mod stale;
 mod tick;
@@ -13,16 +14,16 @@ use sqlx::postgres::PgConnection;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Kinds of work that exist now.
+/// The kinds of work that are due.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is one answer of the look")]
 pub struct Due {
-    /// Time of the database.
+    /// Current time of the database.
     pub now: DateTime<Utc>,
     pub server_started: DateTime<Utc>,
-    /// The scheduler's own row exists.
+    /// True if the scheduler's own row exists.
     pub known: bool,
-    /// A schedule is due, and its DAG may have another run.
+    /// A schedule is due, and the limit of its DAG allows another run.
     pub dags: bool,
     /// An event is not distributed, a condition over assets must be evaluated, an asset has become stale, or a check
     /// failed.
@@ -32,47 +33,48 @@ pub struct Due {
     /// A backfill can continue.
     pub backfills: bool,
     pub timed_out: bool,
-    /// A deadline is due, or a run has started from whose start a deadline counts.
+    /// A deadline is due, or a run has started whose deadline counts from its start.
     pub deadlines: bool,
     pub waiting: bool,
-    /// An outcome was recorded a while ago and no worker folded it, or rows of skipped instances are not written.
+    /// An outcome was recorded a while ago but not folded (applied to its run), or rows of skipped instances are
+    /// missing.
     pub unfolded: bool,
     /// The lease of a worker has expired.
     pub workers: bool,
-    /// A lost worker may have claimed attempts when it woke up.
+    /// A DAG exists that no worker offers any more, and it is not marked as stale yet.
     pub orphans: bool,
-    /// No worker offers some DAG any more.
+    /// A DAG exists that no worker offers any more.
     pub stale: bool,
-    /// No worker offers the version of some run any more.
+    /// A run exists whose DAG version no worker offers any more.
     pub stranded: bool,
-    /// An attempt has been claimable for very long.
+    /// An attempt has been claimable for longer than [`After::queued`].
     pub queued_long: bool,
     /// An attempt waits for slots.
     pub parked: bool,
-    /// Slots were not recounted for a while.
+    /// The last recount of slots is too long ago.
     pub recount: bool,
     /// A retention pass is due, which creates partitions and removes old rows.
     pub retention: bool,
-    /// Shortest lease of the living workers. `None` if there are none.
+    /// Shortest lease of the live workers. `None` if there are no live workers.
     pub shortest_lease_secs: Option<f64>,
-    /// When the next of these kinds of work is due.
+    /// Time at which more work becomes due.
     pub next_at: Option<DateTime<Utc>>,
 }
 
-/// Time limits after which there is work.
+/// Delays after which a condition counts as work for schedulers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct After {
-    /// Time for which outcomes are left to the workers that recorded them.
+    /// Delay before schedulers fold outcomes. Until then they are left to the workers that recorded them.
     pub fold: Duration,
-    /// Time after which a DAG that no worker offers is stale.
+    /// Delay after which a DAG that no worker offers is marked as stale.
     pub stale: Duration,
-    /// Time after which an unclaimed attempt is reported.
+    /// Delay after which an unclaimed attempt is reported.
     pub queued: Duration,
-    /// End of the last time in which workers could not renew their leases, as far as the scheduler knows.
+    /// End of the last period in which workers could not renew their leases, as far as the scheduler knows.
     pub awake: Option<DateTime<Utc>>,
 }
 
-/// Renews a scheduler's heartbeat, and returns which kinds of work there are.
+/// Renews a scheduler's heartbeat, and returns the kinds of work that are due.
 #[boxed]
 pub async fn poll_due(db: &mut PgConnection, process: i32, progress: &Value, after: &After) -> StoreResult<Due> {
     let due = sqlx::query_file_as!(
@@ -89,13 +91,13 @@ pub async fn poll_due(db: &mut PgConnection, process: i32, progress: &Value, aft
     Ok(due.fetch_one(db).await?)
 }
 
-/// Makes at most `most` waiting attempts claimable whose time has come, and returns their number.
+/// Makes at most `most` attempts claimable that waited for a time which has passed. Returns their number.
 #[boxed]
 pub async fn wake_waiting(db: &mut PgConnection, most: i64) -> StoreResult<u64> {
     Ok(sqlx::query_file!("queries/due/wake.sql", most).execute(db).await?.rows_affected())
 }
 
-/// Returns DAGs with a queued run that is due and may start.
+/// Returns DAGs that have a queued run which is due and may start.
 #[boxed]
 pub async fn dags_with_room(db: &mut PgConnection, most: i64) -> StoreResult<Vec<String>> {
     let dags = sqlx::query_scalar!(

@@ -1,11 +1,11 @@
-//! Periodic duties, each done by the first scheduler that finds it due.
+//! Periodic duties of schedulers. Each is done by the first scheduler that finds it due.
 
 use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
 use std::time::Duration;
 
-/// True if it is this caller's turn: the last turn was at least `every` ago, and no other caller took this one.
+/// True if the caller must do the duty now: it was last done at least `every` ago, and no other caller took this turn.
 #[boxed]
 pub async fn duty_due(db: &mut PgConnection, name: &str, every: Duration) -> StoreResult<bool> {
     let turn = sqlx::query_scalar!(
@@ -18,7 +18,7 @@ pub async fn duty_due(db: &mut PgConnection, name: &str, every: Duration) -> Sto
     Ok(turn.fetch_optional(db).await?.is_some())
 }
 
-/// Returns when each duty was done last, by name.
+/// Returns the time at which each duty was last done, sorted by name.
 #[boxed]
 pub async fn list_duties(db: &mut PgConnection) -> StoreResult<Vec<(String, DateTime<Utc>)>> {
     let rows = sqlx::query!("select name, done_at from duty where done_at > '-infinity' order by name limit 100");

@@ -1,4 +1,4 @@
-//! Errors of statements and connections, with a variant for each that a caller handles differently.
+//! Errors of statements and connections, with one variant for each kind that callers handle differently.
 
 mod message;
 
@@ -11,7 +11,7 @@ const FENCE_LOST: &str = "OR001";
 /// SQLSTATE: a lock was not available within `lock_timeout`.
 const LOCK_NOT_AVAILABLE: &str = "55P03";
 
-/// How to handle an error of Postgres, by its SQLSTATE. This is the only place that decides it.
+/// How to handle a Postgres error. Chosen by its SQLSTATE, and only here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Policy {
     /// The connection is lost or the server is unavailable: resume on another connection.
@@ -20,7 +20,7 @@ pub enum Policy {
     TryAgain,
     /// A value cannot be written or read: find the item it belongs to, and continue with the others.
     Isolate,
-    /// The schema is not the one of this binary: stop and report it.
+    /// The schema does not fit this binary: stop and report it.
     Stop,
     /// Any other error: a user must decide.
     Fail,
@@ -31,9 +31,9 @@ impl Policy {
         match sqlstate {
             // Deadlock, serialization failure, lock timeout, or a statement that exceeded `connect::STATEMENT_TIMEOUT`.
             "40P01" | "40001" | "57014" | LOCK_NOT_AVAILABLE => Policy::TryAgain,
-            // The session was idle in a transaction; the server is temporarily read-only.
+            // The session was idle in a transaction for too long, or the server is temporarily read-only.
             "25P03" | "25006" => Policy::Resume,
-            // Damaged data or a damaged index: other items may not touch it.
+            // Corrupt pages of a table or an index. Other items may not need these pages.
             "XX001" | "XX002" => Policy::Isolate,
             // Undefined table, column, function, type or schema.
             "42P01" | "42703" | "42883" | "42704" | "3F000" => Policy::Stop,
@@ -51,7 +51,8 @@ impl Policy {
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// A lease was lost: record the outcomes one by one, to find those that still count.
+    /// A lease in the batch was lost. The caller records the outcomes one by one, to find those whose lease is still
+    /// valid.
     #[error("an outcome of this batch is no longer this worker's to record")]
     FenceLost,
     /// The server rolled the statement back; the same statement may be sent again.
@@ -66,7 +67,7 @@ pub enum StoreError {
     Migration { version: i64, source: sqlx::Error },
     #[error("{}", message::summary(.0))]
     Sql(#[source] sqlx::Error),
-    /// The login may not read the tables of orch, although they exist.
+    /// The tables of orch exist, but the login may not read them.
     #[error("{message}\nhint: {hint}")]
     Privilege { message: String, hint: String },
     /// The database considers this worker lost, or the worker could not renew its lease.
@@ -74,21 +75,22 @@ pub enum StoreError {
     WorkerLost,
     #[error("stored data cannot be read: {what}")]
     Corrupt { what: String },
-    /// The archive of old rows and logs cannot be used. Nothing was dropped.
+    /// The archive for old rows and logs cannot be used. No row was dropped.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
-    /// The rows together have more bytes than the caller reads.
+    /// The rows exceed the number of bytes that the caller reads.
     #[error(transparent)]
     TooManyBytes(#[from] TooManyBytes),
-    /// Task indexes were given for another version.
+    /// The caller passed task indexes of another DAG version than the run has now.
     #[error("the run moved to another DAG version after you loaded it\nhint: reload and retry")]
     OtherVersion,
-    /// Another process cleans.
+    /// Another process is removing old rows from this database.
     #[error(
         "another process cleans this database at the moment\nhint: wait until it is done: `select * from cleanup` says how far it is"
     )]
     CleaningElsewhere,
-    /// A session has used a table for longer than others can be made to wait for it. Nothing was changed.
+    /// A long transaction of another session uses the table, and waiting for the table's lock would block other
+    /// sessions too long. Nothing was changed.
     #[error(
         "`{table}` cannot be taken away while {by}\nhint: it is retried; to go on now, end that transaction: `select pg_terminate_backend(…)`"
     )]
@@ -134,7 +136,8 @@ impl StoreError {
         matches!(self, StoreError::TryAgain(_) | StoreError::Unreachable(_))
     }
 
-    /// Returns the resource that the server has run out of, or `None` if it can be used or fails for another reason.
+    /// Returns the resource (such as disk or memory) that the server has run out of, or `None` if the error has another
+    /// cause.
     pub fn shortage(&self) -> Option<&'static str> {
         match self {
             StoreError::Unreachable(error) => message::shortage(error),
@@ -152,7 +155,7 @@ impl StoreError {
         }
     }
 
-    /// Returns the next step if the error of Postgres or TLS has a known one.
+    /// Returns advice for users, if the error is a Postgres or TLS error with a known remedy.
     pub fn hint(&self) -> Option<String> {
         match self {
             StoreError::Unreachable(error) | StoreError::Sql(error) | StoreError::Migration { source: error, .. } => {
@@ -162,7 +165,6 @@ impl StoreError {
         }
     }
 
-    /// Returns how to handle this error.
     pub fn policy(&self) -> Policy {
         match self {
             StoreError::TryAgain(_) => Policy::TryAgain,
@@ -178,7 +180,7 @@ impl StoreError {
         }
     }
 
-    /// True if a single item is the cause, so the others can be processed.
+    /// True if a single item of the batch causes the error, so that the other items can be processed.
     pub fn is_of_one_item(&self) -> bool {
         self.policy() == Policy::Isolate
     }

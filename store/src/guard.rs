@@ -1,5 +1,6 @@
-//! Decides which binaries may work on which schema: a binary refuses if it is older than the row's `min_binary`, or
-//! newer than the schema, until that is migrated. Between the two it works, but never migrates.
+//! Decides which binaries may work on which schema version. A binary refuses to work if it is older than `min_binary`
+//! of the row in `schema_guard`. It also refuses if it is newer than the schema, until the schema is migrated. All
+//! other binaries work, but never migrate.
 
 mod amended;
 mod squashed;
@@ -13,7 +14,7 @@ use sqlx::postgres::PgConnection;
 /// Schema version that this binary migrates to.
 pub const SCHEMA_VERSION: i32 = 44;
 
-/// An arbitrary number, the same in all binaries.
+/// Advisory lock of migrations: an arbitrary number that is the same in all binaries.
 const MIGRATE_LOCK: i64 = 0x6f72_6368_6462;
 
 const UNDEFINED_TABLE: &str = "42P01";
@@ -25,7 +26,7 @@ pub enum Schema {
     Empty,
     /// This binary can work with the schema.
     Fits,
-    /// This binary is newer: migrate first.
+    /// The schema is older than this binary and must be migrated first.
     Old { version: i32 },
     /// A newer binary has migrated the schema, and this one can no longer work with it.
     TooNew { version: i32, min_binary: i32 },
@@ -37,7 +38,7 @@ pub enum Schema {
 /// Returns `StoreError::Privilege` if the login may not read the schema.
 #[boxed]
 pub async fn read_schema(db: &mut PgConnection) -> StoreResult<Schema> {
-    // Not checked at compile time: the table may not exist.
+    // This query is not checked at compile time, because the table may not exist.
     let row = sqlx::query_as("select version, min_binary from schema_guard").fetch_optional(&mut *db).await;
     let row: Option<(i32, i32)> = match row {
         Ok(row) => row,
@@ -96,7 +97,8 @@ async fn missing_privilege(db: &mut PgConnection) -> StoreResult<Option<StoreErr
     }))
 }
 
-/// Checks the schema. Every process calls this once, before it does anything else.
+/// Returns an error if this binary cannot work with the schema. Every process calls this once, before it does anything
+/// else.
 #[boxed]
 pub async fn check(db: &mut PgConnection) -> StoreResult<()> {
     let needed = SCHEMA_VERSION;
@@ -129,7 +131,7 @@ pub async fn migrate(db: &mut PgConnection) -> StoreResult<()> {
     first_error(migrated, restore_statement_timeout(db).await)
 }
 
-/// Waits until no other session migrates, and migrates.
+/// Waits until no other session is migrating, and then migrates.
 async fn migrate_alone(db: &mut PgConnection) -> StoreResult<()> {
     sqlx::query("select pg_advisory_lock($1)").bind(MIGRATE_LOCK).execute(&mut *db).await?;
     let migrated = migrate_locked(db).await;
@@ -153,14 +155,15 @@ async fn migrate_locked(db: &mut PgConnection) -> StoreResult<()> {
             MigrateError::ExecuteMigration(source, version) => migration_error(version, source),
             other => StoreError::corrupt(format!("the record of migrations: {other}")),
         })?;
-        // Created here, so that `orch doctor` finds them from the first start on. A scheduler checks once an hour.
+        // Creates partitions immediately, so that `orch doctor` finds them after the first start. Later, a scheduler
+        // checks once an hour.
         partition::make_ahead(db).await?;
     }
     check(db).await
 }
 
-/// Returns the error for a migration that failed. If the session was lost, returns `Unreachable`, because callers repeat
-/// the migration on another connection. A full disk stays an error of the migration.
+/// Returns the error for a failed migration. If the session was lost, it is `Unreachable`, because callers retry the
+/// migration on another connection. A full disk is reported as an error of the migration.
 fn migration_error(version: i64, source: sqlx::Error) -> StoreError {
     match StoreError::from(source) {
         error @ StoreError::Unreachable(_) if !error.is_disk_full() => error,

@@ -1,5 +1,6 @@
-//! Hints: wake-up signals to poll now instead of later. They are only an optimization and may be lost. Only `Recorded`
-//! is sent inside a hot transaction, at most once in [`RECORDED_EVERY`] per worker.
+//! Hints are wake-up signals that make a process poll now instead of later. They are only an optimization and may be
+//! lost. `Recorded` is the only hint sent inside a transaction of the hot path, at most once in [`RECORDED_EVERY`] per
+//! worker.
 //!
 //! Within a process a hint is a `Notify`. Between processes it is a NOTIFY on a separate connection, at most one every
 //! few milliseconds however often it is sent: NOTIFY takes a cluster-wide lock at commit.
@@ -15,38 +16,40 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 pub(crate) const CHANNEL: &str = "orch";
-/// Sender name of a process that only sends.
+/// Sender name of a process that sends hints and does not receive any.
 pub(crate) const ANONYMOUS: &str = "-";
-/// Hints within this time are sent together.
+/// Hints that are sent within this time share one NOTIFY.
 const GATHER: Duration = Duration::from_millis(5);
-/// A listening session behind a broken network would wait forever, so it is pinged.
+/// Interval of pings on the listening session. Without them, it would wait forever behind a broken network.
 const PING_EVERY: Duration = Duration::from_secs(15);
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
 const RECONNECT: Duration = Duration::from_millis(500);
 
-/// Kinds of changes to poll for.
+/// The change that a hint reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u16)]
 pub enum Hint {
     /// An attempt can be claimed.
     Ready = 1,
-    /// An attempt waits for a time, or a run for a free slot: schedulers check what is due.
+    /// An attempt waits for a time, or a run waits for a free slot. Schedulers check what is due.
     Due = 2,
-    /// A run changed its state.
+    /// The state of a run changed.
     Run = 4,
     /// A worker must stop an attempt.
     Stop = 8,
-    /// An asset was updated: schedulers check which DAGs it concerns.
+    /// An asset was updated. Schedulers check which DAGs depend on it.
     Asset = 16,
-    /// A task waits for a condition: workers evaluate it.
+    /// A task waits for a condition. Workers evaluate it.
     Watch = 32,
     /// An alert must be sent.
     Alert = 64,
     /// Records were appended to a topic.
     Topic = 128,
-    /// A user changed a stream, or its shares are open: processes that run streams check what they may run.
+    /// A user changed a stream, or the shares of a stream (groups of partitions, each read by one process) were opened.
+    /// Processes that run streams check what they may run.
     Stream = 256,
-    /// A share of a stream has written files, or some were published: the other side checks.
+    /// Files of a stream were written, and the leader of the stream must publish them. Or the leader has published
+    /// files, and the processes that wrote them may continue.
     Lot = 512,
     /// An outcome was recorded and is not yet folded. The recording statement sends this hint, so that schedulers fold
     /// the outcome even if its worker dies right after the commit.
@@ -90,7 +93,7 @@ struct Inner {
     stream: Notify,
     lot: Notify,
     recorded: Notify,
-    /// Hints that were sent here and not yet to other processes, as bits of `Hint`.
+    /// Hints of this process that were not sent to other processes yet, as bits of `Hint`.
     untold: AtomicU16,
     tell: Notify,
 }
@@ -100,7 +103,8 @@ impl Hints {
         Hints::default()
     }
 
-    /// Returns the signal to wait for: create its future, check the data, then await the future.
+    /// Returns the signal to wait for. To miss no hint, create its future first, then check the data, then await the
+    /// future.
     pub fn on(&self, hint: Hint) -> &Notify {
         match hint {
             Hint::Ready => &self.inner.ready,
@@ -117,7 +121,7 @@ impl Hints {
         }
     }
 
-    /// Wakes the waiters of a hint, in this process immediately and in others soon.
+    /// Wakes the waiters of a hint, in this process immediately and in other processes within milliseconds.
     pub fn give(&self, hint: Hint) {
         self.on(hint).notify_waiters();
         if self.inner.untold.fetch_or(hint as u16, Ordering::AcqRel) & hint as u16 == 0 {
@@ -129,7 +133,8 @@ impl Hints {
         ALL.into_iter().filter(|hint| bits & *hint as u16 != 0).for_each(|hint| self.on(hint).notify_waiters());
     }
 
-    /// Exchanges hints with other processes until `stop`. Without it, hints stay in this process.
+    /// Exchanges hints with other processes until `stop` is cancelled. While this does not run, hints stay in this
+    /// process.
     #[boxed]
     pub async fn carry(&self, url: &str, cold: &PgPool, stop: CancellationToken) -> StoreResult<()> {
         let me = Uuid::new_v4().simple().to_string();
@@ -156,7 +161,7 @@ impl Hints {
         let mut listener = PgListener::connect_with(pool).await?;
         listener.ignore_pool_close_event(true);
         listener.listen(CHANNEL).await?;
-        self.wake(u16::MAX); // hints that were sent before this session listened
+        self.wake(u16::MAX); // covers hints that were sent before this session listened
         loop {
             match tokio::time::timeout(PING_EVERY, listener.try_recv()).await {
                 Ok(Ok(Some(told))) => {
@@ -174,7 +179,7 @@ impl Hints {
                         Ok(done) => {
                             done?;
                         }
-                        Err(_) => return Ok(()), // half open
+                        Err(_) => return Ok(()), // half-open connection: the ping got no response
                     }
                 }
             }
@@ -192,7 +197,8 @@ impl Hints {
         }
     }
 
-    /// Sends the hints of this process to others now, for a process that ends soon and does not run `carry`.
+    /// Sends the pending hints of this process to other processes immediately. Meant for a process that ends soon and
+    /// does not run `carry`.
     #[boxed]
     pub async fn tell_now(&self, db: &mut PgConnection) -> StoreResult<()> {
         self.tell_as(db, ANONYMOUS).await

@@ -1,5 +1,5 @@
-//! The dozen operations that a worker uses while it works. A trait, so that the same loop runs over Postgres and, in
-//! the simulation, over a model with faults.
+//! Operations that a worker needs while it executes tasks (the hot path). They are a trait, so that the same loop runs
+//! on Postgres and, in the simulation, on a model with injected faults.
 
 mod session;
 
@@ -21,10 +21,11 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 pub trait Hot: Send {
-    /// Carries out a step for `worker`, atomically.
+    /// Executes a step of `worker` as one atomic statement.
     fn step(&mut self, step: &WorkerStep, worker: i32) -> impl Future<Output = StoreResult<Reply>> + Send;
 
-    /// Folds recorded outcomes into the ledger, under the run's lock. `worker` keeps some attempts that become ready.
+    /// Folds recorded outcomes into the ledger of a run (applies them to its state), under the run's lock. Some
+    /// attempts that become ready are assigned to `worker` directly.
     fn fold_run(
         &mut self,
         run: Uuid,
@@ -32,7 +33,8 @@ pub trait Hot: Send {
         keep: Keep<'_>,
     ) -> impl Future<Output = StoreResult<Option<Folded>>> + Send;
 
-    /// Folds events into a cached run. Reads the states of elements that the decision needs.
+    /// Folds events into a cached run (applies them to its state). Reads the states of mapped elements that the
+    /// decision needs.
     fn decide(
         &mut self,
         version: &Version,
@@ -41,30 +43,33 @@ pub trait Hot: Send {
         events: &[Event],
     ) -> impl Future<Output = StoreResult<(Run, Effects)>> + Send;
 
-    /// Records that an instance has stopped that was cleared while it ran here. The next fold evaluates its rule again.
+    /// Records that this worker has stopped an instance that was cleared while it ran. The next fold evaluates the
+    /// instance's trigger rule again.
     fn restarted(&mut self, lease: Lease) -> impl Future<Output = StoreResult<()>> + Send;
 
     /// Starts queued runs of a DAG after one of its runs has ended. Returns their number.
     fn start_queued_runs(&mut self, dag_id: &str) -> impl Future<Output = StoreResult<usize>> + Send;
 
-    /// Admits waiting attempts after slots were released or attempts were added. Returns how many became claimable.
+    /// Admits waiting attempts. Called after slots were released or attempts were added. Returns the number of attempts
+    /// that became claimable.
     fn admit(&mut self) -> impl Future<Output = StoreResult<usize>> + Send;
 
-    /// Sets whether the default pool has a size. If so, attempts of tasks without a pool must be admitted.
+    /// Sets whether the default pool has a limit. If it has, attempts of tasks without a pool must be admitted.
     fn set_default_pool(&mut self, has_size: bool);
 
-    /// Replaces a broken connection: statements sent on the old one are not executed after this. Attempts that `worker`
-    /// holds in the database, but that are not in `has`, are given to others. Returns the runs to fold.
+    /// Replaces a broken connection. Statements that were sent on the old connection are not executed after this
+    /// returns. Attempts that `worker` holds in the database, but that are not in `has`, are released to other workers.
+    /// Returns the runs to fold.
     fn resume(&mut self, worker: i32, has: &[Uuid]) -> impl Future<Output = StoreResult<Vec<Uuid>>> + Send;
 
-    /// Parks a claimed run that cannot be read: it is reported to users, and this worker ignores its attempts.
+    /// Parks a claimed run that cannot be read. The run is reported to users, and this worker ignores its attempts.
     fn park(&mut self, run: Uuid, why: &str) -> impl Future<Output = StoreResult<()>> + Send;
 
-    /// Caches a version that this worker has.
+    /// Adds a DAG version that this worker has to the cache.
     fn know(&mut self, version: Arc<Version>);
 }
 
-/// Uses one connection with the settings of the hot path.
+/// Implements the hot path on one Postgres connection.
 #[derive(Debug)]
 pub struct PgHot {
     pub db: PgConnection,
@@ -81,7 +86,7 @@ impl PgHot {
         let mut db = connect::hot(url, name).await?;
         let session = ServerSession::of(&mut db).await?;
         let versions = Versions::default();
-        // From now on the heartbeat reports it.
+        // Later changes of the default pool's size are reported by the heartbeat.
         versions.set_default_pool(admission::default_pool_has_size(&mut db).await?);
         versions.will_be_told();
         let (url, name) = (url.to_string(), name.to_string());

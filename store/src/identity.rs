@@ -1,11 +1,12 @@
-//! Identifies the database of a connection. At any time, two connections to one database get the same identity, and two
-//! databases get different ones, on one server or on two, even if one is a copy of the other.
+//! Identifies the database of a connection. At any time, two connections to the same database get the same identity.
+//! Two databases get different identities, on one server or on two, even if one is a copy of the other.
 
 use crate::{StoreResult, boxed};
 use sqlx::postgres::PgConnection;
 
 /// Returns the start time of the server and the number of the database. The server's own identifier is not enough,
-/// because a copy of its files has the same. No privilege is needed, and nothing is stored that a backup would contain.
+/// because a copy of the server's files has the same one. Needs no privilege, and stores nothing that a backup would
+/// contain.
 ///
 /// Do not store the identity: it changes with each restart of the server.
 #[boxed]

@@ -1,5 +1,5 @@
-//! DAG files that cannot be loaded, one row per file. Workers that watch a folder write them; pages, the API and
-//! commands show them.
+//! Errors of DAG files that cannot be loaded, one row per file. Workers that watch a folder write them. Pages, the API
+//! and commands show them.
 
 use crate::list::List;
 use crate::{StoreError, StoreResult, boxed};
@@ -22,7 +22,7 @@ pub struct ImportErrorRow {
 }
 
 impl ImportErrorRow {
-    /// Returns all problems, as commands print them.
+    /// Returns all problems of the file, as commands print them.
     pub fn text(&self) -> String {
         self.problems.iter().fold(String::new(), |mut text, problem| {
             writeln!(text, "{problem}").expect("writing to a string cannot fail");
@@ -65,16 +65,16 @@ pub static IMPORT_ERRORS: List<ImportErrorRow> = List {
     },
 };
 
-/// The name under which import errors of stream files are stored.
+/// The bundle name under which import errors of stream files are stored.
 pub const STREAM_FILES: &str = "streams-folder";
-/// The name under which import errors of endpoints are stored.
+/// The bundle name under which import errors of endpoints are stored.
 pub const ENDPOINT_FILES: &str = "published-queries";
 
 /// Maximum number of broken files that are read.
 const MOST_IMPORT_ERRORS: i64 = 1_000;
 
-/// Records that a folder was read, and that these files of it are broken and no others. A file that is broken as before
-/// keeps its id and time.
+/// Replaces the import errors of a folder that was just read with the given ones. A file whose problems have not
+/// changed keeps its id and time.
 #[boxed]
 pub async fn set_import_errors(
     db: &mut PgConnection,
@@ -84,7 +84,7 @@ pub async fn set_import_errors(
     let files: Vec<String> = broken.keys().cloned().collect();
     let problems: Vec<String> = broken
         .values()
-        // Postgres cannot extract a JSON string that contains NUL.
+        // Cleaned by `JsonText`, because Postgres cannot extract a JSON string that contains NUL.
         .map(|problems| JsonText::new(serde_json::to_string(problems).expect("problems are texts")).into_string())
         .collect();
     sqlx::query!(
@@ -104,7 +104,7 @@ pub async fn set_import_errors(
     Ok(())
 }
 
-/// When folders were last read. `None` means never.
+/// Times at which folders were last read. `None` means never.
 #[derive(Debug, Clone, Copy, Default, FromRow)]
 pub struct FoldersRead {
     pub stream_files: Option<DateTime<Utc>>,
@@ -120,7 +120,7 @@ pub async fn folders_read(db: &mut PgConnection) -> StoreResult<FoldersRead> {
     Ok(read.bind(STREAM_FILES).bind(ENDPOINT_FILES).fetch_one(db).await?)
 }
 
-/// Returns the broken files, with their bundles.
+/// Returns the broken files, each with its bundle.
 #[boxed]
 pub async fn broken_files(db: &mut PgConnection) -> StoreResult<HashSet<(String, String)>> {
     let rows = sqlx::query!("select bundle, file from import_error limit $1", MOST_IMPORT_ERRORS);

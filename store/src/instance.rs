@@ -1,5 +1,6 @@
-//! Task instances of a run, for users. Instances that run or ran have a row; waiting ones are in `ready`, `waiting` or
-//! `held`; undecided ones have none and are derived from the ledger and the structure.
+//! Task instances of a run, as users see them. Instances that run or ran have a row. Waiting ones have a row in
+//! `ready`, `waiting` or `held`. Undecided ones have no row: they are derived from the run's ledger and the structure
+//! of the DAG.
 
 mod of_runs;
 mod page;
@@ -24,15 +25,15 @@ use uuid::Uuid;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct InstanceRow {
-    /// Id of the current attempt, or a derived id if there is none.
+    /// Id of the current attempt. If there is no attempt, an id that is derived from the instance.
     pub id: Uuid,
     pub task: TaskIdx,
     pub task_id: String,
     /// −1 if the task is not mapped, or not expanded yet.
     pub map_index: i32,
-    /// `TaskState::None` means no status.
+    /// `TaskState::None` if the instance has no state yet.
     pub state: TaskState,
-    /// 0 before the first attempt.
+    /// Number of the current attempt. It is 0 before the first attempt.
     pub try_no: i16,
     pub max_tries: i16,
     pub lease_no: i32,
@@ -43,7 +44,7 @@ pub struct InstanceRow {
     pub queued_at: Option<DateTime<Utc>>,
     pub started_at: Option<DateTime<Utc>>,
     pub ended_at: Option<DateTime<Utc>>,
-    /// When it continues, if it waits for a time.
+    /// Time at which the instance continues, if it waits for a time.
     pub wake_at: Option<DateTime<Utc>>,
 }
 
@@ -71,13 +72,13 @@ impl InstanceRow {
     }
 }
 
-/// A run's ledger with its version.
+/// The ledger of a run (the states of its tasks), with the run's DAG version.
 #[derive(Debug, Clone)]
 pub struct Ledger {
     pub version: Arc<Version>,
     pub rev: i32,
     pub run: Run,
-    /// False if the run is parked. `run` then contains only its state.
+    /// False if the run is parked, because its ledger cannot be read. `run` then contains only the state of the run.
     is_readable: bool,
 }
 
@@ -87,7 +88,7 @@ pub struct InstanceFilter {
     pub states: Vec<TaskState>,
     pub task_ids: Option<Vec<String>>,
     pub map_index: Option<i32>,
-    /// Continues after this instance, in the order of the DAG.
+    /// Starts after this instance, in DAG order.
     pub after: Option<(TaskIdx, i32)>,
 }
 
@@ -100,7 +101,7 @@ pub async fn ledger(db: &mut PgConnection, versions: &mut Versions, run: Uuid) -
     Ok(ledgers(db, versions, &[run]).await?.pop().map(|(_, ledger)| ledger))
 }
 
-/// Returns the ledgers of many runs, in the order of the runs' ids.
+/// Returns the ledgers of many runs, in the order of the run ids.
 #[boxed]
 pub async fn ledgers(
     db: &mut PgConnection,
@@ -122,7 +123,7 @@ pub async fn ledgers(
         let mut run = Run { state, ledger: row.ledger, counters: row.counters };
         let is_readable = run.check(row.ledger_format, &version.plan).is_ok();
         if !is_readable {
-            // The run is parked with a reason. A list must still show the other runs.
+            // The ledger cannot be read, so the run is parked with a reason. A list must still show the other runs.
             run = Run { state, ..Run::new(&version.plan) };
         }
         found.push((row.id, Ledger { version, rev: row.rev, run, is_readable }));
@@ -152,7 +153,7 @@ pub async fn list_instances(
     while found.len() < most {
         let page: Vec<(TaskIdx, i32)> = places.by_ref().take(MOST_INSTANCES).collect();
         let (Some(&first), Some(&last)) = (page.first(), page.last()) else { break };
-        // No limit, because there may also be rows that were cleared and no longer belong to an instance.
+        // No limit, because there may be additional rows of cleared instances that no longer exist.
         let most = isize::MAX.unsigned_abs();
         let range = Range { from: Some((first.0, first.1 - 1)), to: Some(last), tasks: tasks.as_deref(), most };
         let any_state = InstanceFilter { map_index: filter.map_index, ..Default::default() };
@@ -183,8 +184,8 @@ pub async fn get_instance(
     Ok(list_instances(db, versions, run, &filter, 1).await?.and_then(|mut found| found.pop()))
 }
 
-/// Counts the instances of a run, or of one of its tasks, by state. For a finished run it reads no row, only the
-/// ledger.
+/// Counts the instances of a run, or of one of its tasks, by state. For a finished run, it reads only the ledger and no
+/// rows of instances.
 #[boxed]
 pub async fn count_states(
     db: &mut PgConnection,
@@ -204,7 +205,7 @@ pub async fn count_states(
     Ok(counts)
 }
 
-/// Returns the counts of the ledger, or `None` if the run has not finished or its ledger cannot be read.
+/// Returns the counts in the ledger of a finished run. `None` if the run has not finished or its ledger cannot be read.
 pub(crate) fn counts_when_over(ledger: &Ledger, only: Option<TaskIdx>) -> Option<BTreeMap<TaskState, i64>> {
     let (run, plan) = (&ledger.run, &ledger.version.plan);
     if !ledger.is_readable || !run.state.is_finished() || run.in_flight() > 0 {
@@ -223,7 +224,7 @@ pub(crate) fn counts_when_over(ledger: &Ledger, only: Option<TaskIdx>) -> Option
     Some(counts)
 }
 
-/// Counts the instances of each task by state, from rows only. Instances without a row are counted in the run's ledger.
+/// Counts the rows of instances by task and state. Instances without a row are counted only in the run's ledger.
 #[boxed]
 pub async fn state_counts(db: &mut PgConnection, run: Uuid) -> StoreResult<Vec<(TaskIdx, TaskState, i64)>> {
     let rows = sqlx::query!(
@@ -241,8 +242,8 @@ pub async fn state_counts(db: &mut PgConnection, run: Uuid) -> StoreResult<Vec<(
     rows.into_iter().map(|row| Ok((row.task as TaskIdx, run::word(&row.state)?, row.count))).collect()
 }
 
-/// Returns the most important state of each task in these runs, from rows, for a grid of unfinished runs. For several
-/// elements, it is the state that needs most attention.
+/// Returns one state per task for a grid of unfinished runs, from rows. If a task has several elements, it is the state
+/// that needs most attention.
 #[boxed]
 pub async fn loudest_states(db: &mut PgConnection, runs: &[Uuid]) -> StoreResult<Vec<(Uuid, TaskIdx, TaskState)>> {
     let rows = sqlx::query!(
@@ -267,9 +268,9 @@ fn has_a_row(state: TaskState) -> bool {
 }
 
 struct Range<'a> {
-    /// Exclusive.
+    /// Exclusive lower bound.
     from: Option<(TaskIdx, i32)>,
-    /// Inclusive.
+    /// Inclusive upper bound.
     to: Option<(TaskIdx, i32)>,
     tasks: Option<&'a [TaskIdx]>,
     most: usize,
@@ -325,7 +326,7 @@ async fn rows(
         .collect()
 }
 
-/// All instances of a run according to its ledger, in order.
+/// Iterates over all instances of a run according to its ledger, in DAG order.
 struct Places<'a> {
     ledger: &'a Ledger,
     tasks: Option<&'a [TaskIdx]>,
@@ -341,12 +342,12 @@ impl<'a> Places<'a> {
 }
 
 impl Places<'_> {
-    /// Returns the next task with its instances from here on, as a half-open range.
+    /// Returns the next task that has remaining instances, with the half-open range of their map indexes.
     fn next_task(&mut self) -> Option<(TaskIdx, i32, i32)> {
         loop {
             let (task, index) = self.next;
             let planned = self.ledger.version.plan.tasks.get(usize::from(task))?;
-            // Without elements, the task itself is listed as one instance.
+            // A task without elements is listed as one instance.
             let (lowest, end) = match self.ledger.run.len(planned).filter(|&len| len > 0) {
                 Some(len) => (0, len),
                 None => (-1, 0),
@@ -362,7 +363,7 @@ impl Places<'_> {
     }
 }
 
-/// `count` and `nth` skip over the elements of a map, which may have millions.
+/// `count` and `nth` skip the elements of a mapped task without iterating over them, because a task may have millions.
 impl Iterator for Places<'_> {
     type Item = (TaskIdx, i32);
 

@@ -20,24 +20,24 @@ use futures::stream::BoxStream;
 use serde_json::Value;
 use sqlx::postgres::PgConnection;
 
-/// A table of named objects. Its fields are inserted into SQL as they are: they must never come from a caller.
+/// A table of named objects. Its fields are inserted into SQL without escaping, so they must never come from a caller.
 #[derive(Debug)]
 pub struct Table {
     pub name: &'static str,
-    /// The column with the name of an object.
+    /// The column that contains the name of an object.
     pub key: &'static str,
-    /// The source of reads, called `r`: the table, or a query that adds counts.
+    /// SQL source of reads, with the alias `r`: the table itself, or a query that adds counts.
     pub from: &'static str,
-    /// Columns with sealed values.
+    /// Columns whose values are sealed (encrypted).
     pub sealed: &'static [&'static str],
-    /// The table has `created_at` and `updated_at`.
+    /// True if the table has the columns `created_at` and `updated_at`.
     pub has_moments: bool,
 }
 
-/// Maximum number of rows of a page.
+/// Maximum number of rows in a page.
 const MAX_PAGE: i64 = 10_000;
 
-/// Maximum size of the rows of a table that are read together, as JSON.
+/// Maximum total size of the rows that are read together, as JSON.
 const MAX_EXPORT_BYTES: usize = 64 << 20;
 
 #[boxed]
@@ -46,7 +46,7 @@ pub async fn get(db: &mut PgConnection, table: &'static Table, name: &str) -> St
     one(db, table, sql, name).await
 }
 
-/// Like [`get`], but locks the row until the end of the transaction, and reads no counts.
+/// Like [`get`], but locks the row until the end of the transaction, and does not read counts.
 #[boxed]
 pub async fn lock(db: &mut PgConnection, table: &'static Table, name: &str) -> StoreResult<Option<Record>> {
     let sql = format!("select to_jsonb(r) from {} r where r.{} = $1 for update", table.name, table.key);
@@ -58,7 +58,7 @@ async fn one(db: &mut PgConnection, table: &'static Table, sql: String, name: &s
     found.map(|row| Record::of(table, row)).transpose()
 }
 
-/// Returns the rows after the name `after`, by name.
+/// Returns the rows whose names follow `after`, ordered by name.
 #[boxed]
 pub async fn list(
     db: &mut PgConnection,
@@ -74,10 +74,10 @@ pub async fn list(
     collect(rows.fetch(db), table).await
 }
 
-/// Returns all rows, by name.
+/// Returns all rows, ordered by name.
 ///
 /// # Errors
-/// Returns `StoreError::TooManyBytes` if they are larger than `MAX_EXPORT_BYTES`.
+/// Returns `StoreError::TooManyBytes` if the rows together are larger than `MAX_EXPORT_BYTES`.
 #[boxed]
 pub async fn list_all(db: &mut PgConnection, table: &'static Table) -> StoreResult<Vec<Record>> {
     let Table { from, key, .. } = table;

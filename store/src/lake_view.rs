@@ -1,7 +1,7 @@
-//! The interface of a lake for the web server and the command line, independent of how tables are stored: lists, parts
-//! of a table, and SQL. This crate has no implementation; a binary provides it.
+//! The interface of a data lake for the web server and the command line: lists of tables, the contents of a table, and
+//! SQL queries. It does not depend on how tables are stored. This crate has no implementation; a binary provides it.
 //!
-//! Results are data for users, as JSON: decimals, and 64-bit counts beyond 2⁵³, stay exact as text or number.
+//! Results are JSON for users. Decimals, and 64-bit counts beyond 2⁵³, keep their exact value as text or number.
 
 mod answers;
 mod chart;
@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// Error of a lake. The message may continue with a line `hint: …`.
+/// Error of a data lake. The message may continue with a line `hint: …`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum LakeError {
     /// The table, snapshot or file does not exist.
@@ -40,10 +40,10 @@ pub enum LakeError {
     /// The query is invalid: the SQL cannot be parsed, or would change something.
     #[error("{0}")]
     Refused(String),
-    /// A limit of time or memory was reached before there was a result.
+    /// The query reached a limit of time or memory before it had a result.
     #[error("{0}")]
     TooDear(String),
-    /// The maximum number of queries is running.
+    /// The maximum number of concurrent queries is already running.
     #[error("{0}")]
     Busy(String),
     /// The query was cancelled on request.
@@ -69,37 +69,37 @@ impl LakeError {
 
 pub type LakeResult<T> = Result<T, LakeError>;
 
-/// Read-only access to a lake.
+/// Read-only access to a data lake.
 pub trait LakeView: Send + Sync {
     /// Returns the location of the tables without secrets, as in "tables in `file:///data/lake`".
     fn place(&self) -> BoxFuture<LakeResult<String>>;
 
-    /// Returns all tables by name, with the metadata of their newest snapshot.
+    /// Returns all tables, sorted by name, with the metadata of their newest snapshot.
     fn tables(&self) -> BoxFuture<LakeResult<Vec<TableRow>>>;
 
     fn table(&self, id: TableId) -> BoxFuture<LakeResult<LakeTable>>;
 
-    /// Returns the snapshots, newest first.
+    /// Returns the snapshots of a table, newest first.
     fn snapshots(&self, id: TableId, page: LakePage) -> BoxFuture<LakeResult<Vec<SnapshotRow>>>;
 
-    /// Returns the files of a snapshot (`None`: the newest), by path.
+    /// Returns the files of a snapshot, sorted by path. If `snapshot` is `None`, uses the newest one.
     fn files(&self, id: TableId, snapshot: Option<i64>, page: LakePage) -> BoxFuture<LakeResult<Vec<DataFile>>>;
 
-    /// Returns the partitions of the newest snapshot, by their values.
+    /// Returns the partitions in the newest snapshot of a table, sorted by their values.
     fn partitions(&self, id: TableId, page: LakePage) -> BoxFuture<LakeResult<Vec<PartitionRow>>>;
 
-    /// Returns what these queries read, and its current location: the same sources give the same result. Each query has
-    /// its own result or error, in order.
+    /// Returns which tables each query reads, with their current locations. A query whose sources have not changed
+    /// returns the same result. Each query has its own result or error, in the order of `queries`.
     fn sources(&self, queries: Vec<Query>) -> BoxFuture<LakeResult<Vec<LakeResult<Sources>>>>;
 
-    /// Starts a query, whose rows arrive as they are computed. It ends with `stop`, or when its rows are dropped.
+    /// Starts a query whose rows arrive as they are computed. Cancelling `stop` or dropping the rows ends the query.
     fn query(&self, query: Query, stop: CancellationToken) -> BoxFuture<LakeResult<Box<dyn QueryRows>>>;
 }
 
-/// Opens the lake. Called for each use, so the function must cache what it opened.
+/// Function that opens the lake. It is called for each use, so it must cache the opened lake.
 pub type OpenLake = dyn Fn() -> BoxFuture<LakeResult<Arc<dyn LakeView>>> + Send + Sync;
 
-/// Access of a process to its lake, if it has one.
+/// A process's access to its lake. Empty if the process has no lake.
 #[derive(Clone, Default)]
 pub struct LakeDoor(Option<Arc<OpenLake>>);
 
@@ -108,7 +108,7 @@ impl LakeDoor {
         LakeDoor(Some(open))
     }
 
-    /// For a binary without a lake.
+    /// Returns the access of a binary that has no lake.
     pub fn none() -> Self {
         LakeDoor(None)
     }
@@ -135,12 +135,12 @@ pub type FindConnection = dyn Fn(&str) -> BoxFuture<TaskResult<Connection>> + Se
 
 type OpenBy = dyn Fn(Arc<FindConnection>) -> BoxFuture<LakeResult<Arc<dyn LakeView>>> + Send + Sync;
 
-/// Opener of a lake, with connections that the running process looks up. Most binaries have none.
+/// Opens a lake with connections that the running process looks up. Empty in most binaries, which have no lake.
 #[derive(Clone, Default)]
 pub struct LakeSource(Option<Arc<OpenBy>>);
 
 impl LakeSource {
-    /// `open` is called for each use, and caches what it opened as long as the connections are the same.
+    /// `open` is called for each use. It caches the opened lake until the connections change.
     pub fn new(
         open: impl Fn(Arc<FindConnection>) -> BoxFuture<LakeResult<Arc<dyn LakeView>>> + Send + Sync + 'static,
     ) -> Self {
@@ -151,7 +151,7 @@ impl LakeSource {
         self.0.is_some()
     }
 
-    /// Returns the access for a process that looks connections up by `find`.
+    /// Returns the lake access of a process that looks up connections with `find`.
     pub fn door(&self, find: Arc<FindConnection>) -> LakeDoor {
         let Some(open) = self.0.clone() else { return LakeDoor::none() };
         LakeDoor::new(Arc::new(move || open(find.clone())))

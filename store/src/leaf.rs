@@ -1,11 +1,11 @@
-//! The weekly partition (leaf) of a run's rows. Hot statements name it, because planning over the parent table opens
-//! every partition.
+//! Names of the weekly partitions (leaves) that contain a run's rows. Hot statements name the partition directly,
+//! because planning a statement over the parent table opens every partition.
 
 use chrono::{DateTime, Datelike, Utc};
 use std::fmt;
 use uuid::Uuid;
 
-/// An ISO week, formatted as in the names of partitions.
+/// An ISO week, formatted as in partition names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Leaf {
     year: i32,
@@ -13,12 +13,12 @@ pub struct Leaf {
 }
 
 impl Leaf {
-    /// Returns the week in which the UUID (v7) of a run was created.
+    /// Returns the week in which a run was created, from the timestamp in the run's UUID (v7).
     pub fn of(run: Uuid) -> Leaf {
         Leaf::at(Leaf::moment(run))
     }
 
-    /// Returns the time at which the UUID (v7) of a run was created.
+    /// Returns the time at which a run was created, from the timestamp in the run's UUID (v7).
     pub(crate) fn moment(run: Uuid) -> DateTime<Utc> {
         let millis = (run.as_u128() >> 80) as i64;
         DateTime::from_timestamp_millis(millis).unwrap_or_default()
@@ -29,7 +29,7 @@ impl Leaf {
         Leaf { year: week.year(), week: week.week() }
     }
 
-    /// Returns the week that all of these runs share, if there is one.
+    /// Returns the week in which all of the runs were created, or `None` if they were created in different weeks.
     pub fn shared(runs: impl IntoIterator<Item = Uuid>) -> Option<Leaf> {
         let mut leaves = runs.into_iter().map(Leaf::of);
         let first = leaves.next()?;

@@ -1,8 +1,9 @@
-//! The only crate with SQL over orch's metadata. Postgres is the source of truth, and each function is one operation on
-//! it.
+//! Database access to orch's metadata; the only crate with SQL for it. Postgres is the source of truth, and each
+//! function performs one operation.
 //!
-//! Functions take a connection; the caller begins and commits transactions. The dozen statements of the hot path are
-//! assembled from text (`step`); most others are checked at compile time against `.sqlx/`.
+//! Functions take a connection, and the caller controls transactions unless a function documents otherwise. The SQL of
+//! about a dozen hot statements is assembled at run time (`step`). Most other statements are checked against the schema
+//! at compile time (`.sqlx/`).
 #![warn(clippy::cast_possible_truncation)]
 
 pub mod admission;
@@ -78,11 +79,11 @@ pub mod watch;
 pub mod why;
 pub mod worker;
 
-/// Boxes the future of an `async fn`. Otherwise its body is compiled again in each crate that awaits it, with all of
-/// sqlx around each of its queries.
+/// Boxes the future of an `async fn`. Without it, each crate that awaits the function would compile the whole function
+/// again, including sqlx's code for its queries.
 pub(crate) use async_recursion::async_recursion as boxed;
 pub use completion::{Commit, CompletionStep};
 pub use error::{Policy, StoreError, StoreResult};
 
-/// The migrations of the schema, which `orch db migrate` and `orch standalone` apply.
+/// Migrations of the database schema. `orch db migrate` and `orch standalone` apply them.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");

@@ -1,5 +1,6 @@
-//! Lines: queues of attempts with the same queue and the same gates (pools and limits) that wait for admission. Their
-//! rows in `ready` contain the negated line id. A line never changes, so it is read once.
+//! Lines: admission queues. A line contains the waiting attempts with the same queue and the same gates (pools and
+//! concurrency limits). Rows of these attempts in the queue tables contain the negated line id. A line never changes,
+//! so it can be cached.
 
 use crate::{StoreError, StoreResult};
 use orch_core::gates::Gates;
@@ -14,10 +15,11 @@ pub struct QueueLine {
     pub gates: Gates,
 }
 
-/// Ids of lines by queue and gates, which are stored as JSON text.
+/// Ids of lines (admission queues), by queue id and gates. The gates are a JSON text.
 pub(crate) type LineIds = HashMap<(i32, String), i32>;
 
-/// Returns the gates of each task of a plan as the database stores them, in the order of the tasks.
+/// Returns the gates (pools and limits) of each task of a plan as the JSON text that the database stores, in task
+/// order.
 pub(crate) fn gates_of(plan: &Plan) -> impl Iterator<Item = String> + '_ {
     plan.tasks.iter().map(|task| text(&task.gates))
 }
@@ -26,7 +28,7 @@ fn text(gates: &Gates) -> String {
     serde_json::to_string(gates).expect("gates have string keys only")
 }
 
-/// Returns the ids of lines, and creates those that do not exist.
+/// Returns the ids of lines (admission queues). Creates lines that do not exist.
 pub(crate) async fn line_ids(db: &mut PgConnection, wanted: &BTreeSet<(i32, String)>) -> StoreResult<LineIds> {
     let (queues, gates): (Vec<i32>, Vec<String>) = wanted.iter().cloned().unzip();
     let found = known(db, &queues, &gates).await?;

@@ -1,9 +1,9 @@
-//! Lists for users. A list is declared by its columns: the SQL of each, and the filters and orders that users may apply
-//! to it. The SQL statement, the parameters of the API, their description in `/openapi.json` and the parameters that
-//! commands send are derived from the columns.
+//! Lists that users can filter and sort. A list is declared by its columns: the SQL expression of each, with the
+//! supported filters and orders. The SQL statement, the query parameters of the API and their descriptions in
+//! `/openapi.json`, and the parameters that CLI commands send are all derived from this declaration.
 //!
-//! A statement contains only the requested conditions, so that Postgres plans each search separately. Its text consists
-//! of constants; every value is bound.
+//! A statement contains only the conditions of the request, so that Postgres plans each kind of search separately. The
+//! SQL text consists of constants, and every value is a bound parameter.
 
 mod column;
 mod memory;
@@ -20,38 +20,41 @@ use sqlx::postgres::{PgConnection, PgRow, Postgres};
 use sqlx::{QueryBuilder, Row as _};
 use std::collections::BTreeSet;
 
-/// Maximum number of rows of a page.
+/// Maximum number of rows on one page of a list.
 pub const MOST_LISTED: i64 = 1_000;
-/// Maximum size of the rows of a page. 1,000 events of assets with the largest `extra` take half of it.
+/// Maximum total size of the rows of a page, in bytes. 1,000 asset events with the largest allowed `extra` take half of
+/// it.
 const MAX_LIST_BYTES: usize = 128 << 20;
 
 #[derive(Debug)]
 pub struct List<R: 'static> {
-    /// The SQL between `select` and `from`.
+    /// Select list of the SQL statement (the text between `select` and `from`).
     pub select: &'static str,
     pub from: &'static str,
     pub joins: &'static [Join],
-    /// Columns that users may filter or sort by. All other columns are internal.
+    /// Columns by which users may filter or sort. Internal code may filter by other columns too.
     pub columns: &'static [Column],
-    /// Unique key that orders rows that are equal otherwise. It has the direction of the first order.
+    /// Columns of a unique key. They break ties between rows that are otherwise equal, and have the direction of the
+    /// first order.
     pub key: &'static str,
-    /// Order of the rows if the search has none.
+    /// Default order of the rows, for a search without an order.
     pub order: &'static [Order],
     pub read: fn(&PgRow) -> StoreResult<R>,
 }
 
-/// A table that is joined to the listed one.
+/// A join of the listed table with another table.
 #[derive(Debug)]
 pub struct Join {
     pub name: &'static str,
     pub sql: &'static str,
-    /// SQL before the `select`, such as a CTE that `sql` reads.
+    /// SQL text before the `select`, such as a CTE to which the join in `sql` refers.
     pub with: &'static str,
-    /// If true, every row is read with the join. Otherwise it is joined only for columns that need it.
+    /// If true, the select list needs the join, so it is part of every statement. If false, it is added only if a
+    /// filter or an order needs it.
     pub is_read: bool,
 }
 
-/// A page of rows, and the total number of matching rows.
+/// One page of a list, and the total number of rows that match the search.
 #[derive(Debug)]
 pub struct ListPage<R> {
     pub rows: Vec<R>,
@@ -59,10 +62,10 @@ pub struct ListPage<R> {
 }
 
 impl<R: Send> List<R> {
-    /// Returns a page of the matching rows.
+    /// Returns one page of the matching rows.
     ///
     /// # Errors
-    /// Returns `StoreError::TooManyBytes` if they have more than `MAX_LIST_BYTES`.
+    /// Returns `StoreError::TooManyBytes` if the rows of the page exceed `MAX_LIST_BYTES`.
     #[boxed]
     pub async fn rows(&self, db: &mut PgConnection, search: &Search) -> StoreResult<Vec<R>> {
         let mut statement = self.statement(search);
@@ -81,8 +84,8 @@ impl<R: Send> List<R> {
         Ok(self.counting(search).build_query_scalar().fetch_one(db).await?)
     }
 
-    /// Returns a page of the matching rows and their total number. Counts the rows only if the page does not show the
-    /// total.
+    /// Returns one page of the matching rows, and the total number of matching rows. A separate count query runs only
+    /// if the total cannot be derived from the page.
     #[boxed]
     pub async fn find(&self, db: &mut PgConnection, search: &Search) -> StoreResult<ListPage<R>> {
         let rows = self.rows(db, search).await?;
@@ -92,7 +95,7 @@ impl<R: Send> List<R> {
         Ok(ListPage { rows, total })
     }
 
-    /// Returns all matching rows, read page by page.
+    /// Returns all matching rows. Reads them page by page.
     #[boxed]
     pub async fn all(&self, db: &mut PgConnection, search: &Search) -> StoreResult<Vec<R>> {
         let mut all = Vec::new();

@@ -1,4 +1,5 @@
-//! Queries that live pages poll. Each function is a single statement, regardless of how many objects are watched.
+//! Change detection queries that live pages poll. Each function is a single SQL statement, regardless of how many
+//! objects are watched.
 
 use crate::{
     StoreResult, boxed,
@@ -9,7 +10,7 @@ use sqlx::postgres::PgConnection;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// The revision of a run, and whether it has finished.
+/// Revision of a run, and whether the run has finished.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RunLook {
     pub run: Uuid,
@@ -17,7 +18,7 @@ pub struct RunLook {
     pub is_over: bool,
 }
 
-/// An instance whose log is watched. `attempt` is `None` if the instance has not started.
+/// An instance whose log a page watches. `attempt` is the attempt shown, or `None` if the instance has not started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TryKey {
     pub run: Uuid,
@@ -26,12 +27,12 @@ pub struct TryKey {
     pub attempt: Option<Uuid>,
 }
 
-/// The state of an instance, and the end of the log of the watched attempt.
+/// State of an instance, and the end of the log of the attempt that the page shows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TryLook {
     pub rev: i32,
     pub run_is_over: bool,
-    /// The current attempt of the instance.
+    /// Current attempt of the instance. It differs from the watched attempt after a retry.
     pub attempt: Option<Uuid>,
     pub lease_no: Option<i32>,
     pub state: Option<String>,
@@ -45,7 +46,7 @@ impl TryLook {
     }
 }
 
-/// Returns the revision of each run. Omits runs that no longer exist.
+/// Returns the revision of each run. Runs that no longer exist are omitted.
 #[boxed]
 pub async fn look_at_runs(db: &mut PgConnection, runs: &[Uuid]) -> StoreResult<Vec<RunLook>> {
     let looks = sqlx::query_as!(
@@ -56,17 +57,17 @@ pub async fn look_at_runs(db: &mut PgConnection, runs: &[Uuid]) -> StoreResult<V
     Ok(looks.fetch_all(db).await?)
 }
 
-/// The state of a DAG's runs.
+/// State of all runs of a DAG, as far as a page needs it to detect changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DagLook {
     pub dag_id: String,
-    /// Hash that changes when a run of the DAG is created, starts, advances or ends, and when the DAG is paused,
-    /// resumed or changed.
+    /// Hash that changes when the DAG is paused, resumed or changed, and when one of its runs is created, starts,
+    /// advances or ends.
     pub mark: i64,
     pub is_running: bool,
 }
 
-/// Returns the state of each DAG. Omits DAGs that no longer exist.
+/// Returns the state of each DAG. DAGs that no longer exist are omitted.
 #[boxed]
 pub async fn look_at_dags(db: &mut PgConnection, dag_ids: &[Arc<str>]) -> StoreResult<Vec<DagLook>> {
     let dag_ids: Vec<String> = dag_ids.iter().map(ToString::to_string).collect();
@@ -86,7 +87,7 @@ pub async fn look_at_dags(db: &mut PgConnection, dag_ids: &[Arc<str>]) -> StoreR
     Ok(looks.fetch_all(db).await?)
 }
 
-/// Returns the state of each instance, in the order of the keys. A deleted run counts as finished.
+/// Returns the state of each instance, in the order of `keys`. If the run was deleted, the instance counts as finished.
 #[boxed]
 pub async fn look_at_tries(db: &mut PgConnection, keys: &[TryKey]) -> StoreResult<Vec<TryLook>> {
     let looks = sqlx::query_as!(
@@ -110,8 +111,8 @@ pub async fn look_at_tries(db: &mut PgConnection, keys: &[TryKey]) -> StoreResul
     Ok(looks.fetch_all(db).await?)
 }
 
-/// Returns a hash that changes when a run is created, starts or ends, when a DAG is paused, resumed or changed, or when
-/// a backfill is paused, resumed or ends. The cost grows with the number of active runs.
+/// Returns a hash that changes when any run is created, starts or ends, when any DAG is paused, resumed or changed, or
+/// when a backfill is paused, resumed or ends. The cost grows with the number of active runs.
 #[boxed]
 pub async fn look_at_all(db: &mut PgConnection) -> StoreResult<i64> {
     let mark = sqlx::query_scalar!(
@@ -124,7 +125,7 @@ pub async fn look_at_all(db: &mut PgConnection) -> StoreResult<i64> {
     Ok(mark.fetch_one(db).await?)
 }
 
-/// Returns a hash that changes when a stream is created, advances, stops or is changed by a user, or when records are
+/// Returns a hash that changes when any stream is created, advances, stops or is changed by a user, or when records are
 /// appended to a topic of the built-in log.
 #[boxed]
 pub async fn look_at_streams(db: &mut PgConnection) -> StoreResult<i64> {
@@ -137,15 +138,16 @@ pub async fn look_at_streams(db: &mut PgConnection) -> StoreResult<i64> {
     Ok(mark.fetch_one(db).await?)
 }
 
-/// The end of the log after a cursor.
+/// Log chunks that were written after a cursor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct News {
-    /// Number of lines after the cursor.
+    /// Total number of log lines after the cursor.
     pub lines: i64,
     pub chunks: Vec<Chunk>,
 }
 
-/// Returns the last chunks after a cursor that fit into `most_bytes` (at least one).
+/// Returns the last chunks of a log after a cursor. The chunks have at most `most_bytes` bytes in total, but at least
+/// one chunk is returned.
 #[boxed]
 pub async fn news(
     db: &mut PgConnection,
@@ -184,7 +186,7 @@ pub async fn news(
     Ok(News { lines, chunks: chunks.collect() })
 }
 
-/// A run that is active, ended recently, or is new.
+/// A run that is active, has ended recently or was created recently.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunChange {
     pub run: Uuid,
@@ -196,7 +198,7 @@ pub struct RunChange {
     pub ended_at: Option<DateTime<Utc>>,
 }
 
-/// An instance that started or ended recently.
+/// A task instance that started or ended recently.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InstanceChange {
     pub run: Uuid,
@@ -211,13 +213,13 @@ pub struct InstanceChange {
 /// Maximum number of runs or instances in one result.
 pub const MOST_CHANGES: i64 = 5_000;
 
-/// Returns the time of the database clock, which sets the recorded timestamps.
+/// Returns the time of the database clock. All recorded timestamps are from this clock.
 #[boxed]
 pub async fn database_clock(db: &mut PgConnection) -> StoreResult<DateTime<Utc>> {
     Ok(sqlx::query_scalar!(r#"select clock_timestamp() as "now!""#).fetch_one(db).await?)
 }
 
-/// Returns the active runs, the runs in `known`, and the runs created since `since`.
+/// Returns all active runs, all runs in `known`, and all runs created since `since`.
 #[boxed]
 pub async fn runs_to_tell(db: &mut PgConnection, known: &[Uuid], since: DateTime<Utc>) -> StoreResult<Vec<RunChange>> {
     let runs = sqlx::query_as!(
@@ -236,7 +238,7 @@ pub async fn runs_to_tell(db: &mut PgConnection, known: &[Uuid], since: DateTime
     Ok(runs.fetch_all(db).await?)
 }
 
-/// Returns the instances of these runs that started or ended since `since`.
+/// Returns the instances of the given runs that started or ended since `since`.
 #[boxed]
 pub async fn instances_to_tell(
     db: &mut PgConnection,

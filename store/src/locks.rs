@@ -1,18 +1,20 @@
-//! The order of row locks, as types. Two transactions that lock the same rows in different orders deadlock, so all take
-//! them in one order:
+//! Encodes the order of row locks in types. Transactions that lock the same rows in different orders deadlock, so all
+//! of them lock rows in one order:
 //!
 //! 1. DAGs, by id;
 //! 2. runs;
-//! 3. the instances of a run that is locked, by task and index, with their rows in the queues;
-//! 4. the row of `admission`, which guards the slots of pools and limits.
+//! 3. the instances of a locked run, by task and index, and their rows in the queue tables;
+//! 4. the single row of the table `admission`, which guards the slots of pools and limits.
 //!
-//! A function that waits for such a row requires proof that no row of a later level is locked: [`Locks`] of its level,
-//! [`DagLock`] or [`RunLock`]. The types do not check the order among rows of one level. A backfill is locked before
-//! its DAG, and a worker before the runs of its instances. Three kinds of code need no proof: statements that skip or
-//! refuse locked rows instead of waiting, statements that lock rows of several levels in this order by themselves (a
-//! step, a claim, a wake-up), and functions that lock rows of one level in a separate transaction (registration).
+//! A function that may wait for one of these row locks requires proof that its transaction holds no lock of a later
+//! level. The proof is [`Locks`] of its level, [`DagLock`] or [`RunLock`]. The types do not check the order among rows
+//! of one level. A backfill is locked before its DAG, and a worker before the runs of its instances. Three kinds of
+//! code need no proof: statements that skip or refuse locked rows instead of waiting, single statements that lock
+//! several levels in this order themselves (a worker step, a claim, a wake-up), and functions that lock rows of one
+//! level in a separate transaction (registration).
 //!
-//! Claims and wake-ups lock a row of a queue and then its instance without the run's lock, so a caller that locks
+//! Claims and wake-ups lock a queue row and then its instance without holding the run's lock. A caller that locks
+//! instances therefore retries on a deadlock (`StoreError::TryAgain`).
 //! instances retries on a deadlock (`StoreError::TryAgain`).
 
 use crate::{StoreResult, boxed};
@@ -20,22 +22,22 @@ use sqlx::postgres::PgConnection;
 use std::marker::PhantomData;
 use uuid::Uuid;
 
-/// Level of a transaction that may lock DAGs, and everything after them.
+/// Lock level of a transaction that may still lock DAGs, runs, instances and the `admission` row.
 #[derive(Debug)]
 pub enum Dags {}
 
-/// Level of a transaction that may lock runs and their instances, but no further DAG.
+/// Lock level of a transaction that may still lock runs, instances and the `admission` row, but no further DAG.
 #[derive(Debug)]
 pub enum Runs {}
 
-/// Level of a transaction that may lock the row of `admission` only.
+/// Lock level of a transaction that may still lock only the `admission` row.
 #[derive(Debug)]
 pub enum Slots {}
 
-/// The locks that a transaction may still take: rows of `Level` and of later levels. Moving to a later level consumes
-/// the value, so the transaction cannot go back.
+/// Proof of which row locks a transaction may still take: locks of `Level` and of later levels. Moving to a later level
+/// consumes the value, so the transaction cannot go back.
 ///
-/// The right order compiles:
+/// Locking the DAG before the run compiles:
 ///
 /// ```
 /// use orch_store::locks::{Locks, lock_dag};
@@ -50,7 +52,7 @@ pub enum Slots {}
 /// }
 /// ```
 ///
-/// A DAG cannot be locked after a run:
+/// Locking a DAG after a run does not compile:
 ///
 /// ```compile_fail,E0308
 /// use orch_store::locks::{Locks, lock_dag};
@@ -70,28 +72,28 @@ pub struct Locks<Level>(PhantomData<Level>);
 
 #[expect(clippy::unused_self, reason = "a level is consumed, so that a transaction cannot go back to it")]
 impl Locks<Dags> {
-    /// The locks of a transaction that has locked no row yet. Only the code that begins the transaction calls this; a
-    /// test in `tests/tidy` lists these files.
+    /// Returns the proof for a transaction that has locked no row yet. Only the code that begins the transaction calls
+    /// this function; a test in `tests/tidy` lists the files that may.
     pub fn begin() -> Locks<Dags> {
         Locks(PhantomData)
     }
 
-    /// Returns the locks of a transaction that locks no further DAG.
+    /// Gives up the right to lock further DAGs.
     pub fn runs(self) -> Locks<Runs> {
         Locks(PhantomData)
     }
 
-    /// Returns the locks of a transaction that locks no further DAG, run or instance.
+    /// Gives up the right to lock further DAGs, runs or instances.
     pub fn slots(self) -> Locks<Slots> {
         Locks(PhantomData)
     }
 
-    /// Returns the proof for a statement that locks the row of this DAG itself, before any other row.
+    /// Returns the proof for a statement that itself locks the row of this DAG, before any other row.
     pub(crate) fn dag(self, dag_id: &str) -> DagLock {
         DagLock { dag_id: dag_id.into(), runs: self.runs() }
     }
 
-    /// Returns the proofs for a statement that has locked the rows of these DAGs in the order of their ids.
+    /// Returns the proofs for a statement that has locked the rows of these DAGs in ascending order of id.
     pub(crate) fn dags(self, dag_ids: Vec<String>) -> Vec<DagLock> {
         dag_ids.into_iter().map(|dag_id| DagLock { dag_id, runs: Locks(PhantomData) }).collect()
     }
@@ -134,8 +136,8 @@ impl RunLock {
     }
 }
 
-/// Locks the row of a DAG until the transaction ends. A transaction that ends runs of a DAG and then starts its queued
-/// runs calls this first.
+/// Locks the row of a DAG until the transaction ends. Required before a transaction ends runs of the DAG and then
+/// starts the DAG's queued runs.
 #[boxed]
 pub async fn lock_dag(db: &mut PgConnection, locks: Locks<Dags>, dag_id: &str) -> StoreResult<DagLock> {
     sqlx::query("select from dag where dag_id = $1 for no key update").bind(dag_id).execute(db).await?;

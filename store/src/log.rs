@@ -1,5 +1,5 @@
-//! Logs of attempts, stored in chunks while the attempts run. The key of a chunk is (run, attempt, lease, seq). Chunks
-//! never change, but a log that grows too long loses chunks in its middle.
+//! Task logs, stored in chunks while the attempts run. The key of a chunk is (run, attempt, lease, seq). Chunks are
+//! never modified, but if a log grows too long, chunks in its middle are replaced by a gap line.
 
 use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
@@ -11,14 +11,14 @@ pub struct NewChunk {
     pub run: Uuid,
     pub attempt: Uuid,
     pub lease_no: i32,
-    /// Number of the chunk in its lease, starting at 0.
+    /// Number of the chunk within its lease, starting at 0.
     pub seq: i32,
     pub lines: i32,
-    /// The lines, each a JSON object.
+    /// Log lines, each a JSON object that ends with a newline.
     pub body: String,
 }
 
-/// A range of chunks of a log that is replaced by one line.
+/// A range of chunks that was removed from a log that had grown too long. One line replaces the range.
 #[derive(Debug, Clone)]
 pub struct LeftOut {
     pub run: Uuid,
@@ -26,9 +26,9 @@ pub struct LeftOut {
     pub lease_no: i32,
     pub first: i32,
     pub last: i32,
-    /// Number of lines in the range. Later lines keep their numbers.
+    /// Number of lines in the removed range. Line numbers after the range stay the same.
     pub lines: i32,
-    /// The line that replaces the range.
+    /// The line that replaces the removed range.
     pub text: String,
 }
 
@@ -36,7 +36,8 @@ pub struct LeftOut {
 pub struct Chunk {
     pub lease_no: i32,
     pub seq: i32,
-    /// Number of lines that the chunk stands for. It exceeds the number of lines in `body` if lines were left out.
+    /// Number of original lines that the chunk represents. It is larger than the number of lines in `body` if the chunk
+    /// replaces a removed range.
     pub lines: i32,
     pub created_at: DateTime<Utc>,
     pub body: String,
@@ -48,7 +49,7 @@ impl Chunk {
     }
 }
 
-/// Position of a chunk in the log of an attempt. The next read continues after it.
+/// Position of a chunk in the log of an attempt. A read with this cursor continues after that chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LogCursor {
     pub lease_no: i32,
@@ -59,7 +60,7 @@ impl LogCursor {
     pub const START: LogCursor = LogCursor { lease_no: 0, seq: -1 };
 }
 
-/// Stores chunks of any number of attempts. Idempotent: chunks that are already stored are skipped.
+/// Stores log chunks, which may belong to different attempts. Idempotent: chunks that are already stored are skipped.
 #[boxed]
 pub async fn append(db: &mut PgConnection, chunks: &[NewChunk]) -> StoreResult<()> {
     if chunks.is_empty() {
@@ -74,7 +75,7 @@ pub async fn append(db: &mut PgConnection, chunks: &[NewChunk]) -> StoreResult<(
         &chunks.iter().map(|c| c.lease_no).collect::<Vec<_>>(),
         &chunks.iter().map(|c| c.seq).collect::<Vec<_>>(),
         &chunks.iter().map(|c| c.lines).collect::<Vec<_>>(),
-        // Postgres cannot store NUL in text. A line of JSON contains none anyway.
+        // Remove NUL characters, because Postgres cannot store them in text. Valid JSON lines contain none.
         &chunks.iter().map(|c| c.body.replace('\0', "")).collect::<Vec<_>>()
     )
     .execute(db)
@@ -82,7 +83,7 @@ pub async fn append(db: &mut PgConnection, chunks: &[NewChunk]) -> StoreResult<(
     Ok(())
 }
 
-/// Replaces a range of chunks by one line. A later call with a longer range extends the gap.
+/// Replaces a range of chunks by one line. A later call with a longer range extends the replaced range.
 #[boxed]
 pub async fn leave_out(db: &mut PgConnection, gap: &LeftOut) -> StoreResult<()> {
     sqlx::query!(
@@ -101,7 +102,8 @@ pub async fn leave_out(db: &mut PgConnection, gap: &LeftOut) -> StoreResult<()> 
     Ok(())
 }
 
-/// Returns the chunks of an attempt after a cursor that fit into `most_bytes` (at least one), in order.
+/// Returns the chunks of an attempt after a cursor, in order. The chunks have at most `most_bytes` bytes in total, but
+/// at least one chunk is returned.
 #[boxed]
 pub async fn read(
     db: &mut PgConnection,
@@ -126,7 +128,7 @@ pub async fn read(
     Ok(chunks.fetch_all(db).await?)
 }
 
-/// Returns the last chunks of an attempt, in order. A tail starts with them.
+/// Returns the last chunks of an attempt in order, as the start of following a log.
 #[boxed]
 pub async fn tail(db: &mut PgConnection, run: Uuid, attempt: Uuid, most: i64) -> StoreResult<Vec<Chunk>> {
     let chunks = sqlx::query_as!(
@@ -142,7 +144,7 @@ pub async fn tail(db: &mut PgConnection, run: Uuid, attempt: Uuid, most: i64) ->
     Ok(chunks)
 }
 
-/// Returns the position of the last chunk so far, or `None` if nothing has been written yet.
+/// Returns the position of the last stored chunk, or `None` if the log is still empty.
 #[boxed]
 pub async fn end(db: &mut PgConnection, run: Uuid, attempt: Uuid) -> StoreResult<Option<LogCursor>> {
     let place = sqlx::query_as!(
@@ -155,7 +157,7 @@ pub async fn end(db: &mut PgConnection, run: Uuid, attempt: Uuid) -> StoreResult
     Ok(place.fetch_optional(db).await?)
 }
 
-/// Returns the number of lines of a log up to and including the chunk at `place`, without reading the text.
+/// Counts the lines of a log up to and including the chunk at `place`, without reading the log text.
 #[boxed]
 pub async fn lines_upto(db: &mut PgConnection, run: Uuid, attempt: Uuid, place: LogCursor) -> StoreResult<i64> {
     let lines = sqlx::query_scalar!(
@@ -169,7 +171,7 @@ pub async fn lines_upto(db: &mut PgConnection, run: Uuid, attempt: Uuid, place: 
     Ok(lines.fetch_one(db).await?)
 }
 
-/// Chunks of a log, with the number of lines before them and the total number of lines.
+/// A section of a log, with the number of lines before it and the total number of lines.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Window {
     pub before: i64,
@@ -211,8 +213,8 @@ macro_rules! window {
     }};
 }
 
-/// Returns the chunks from the one with line `first` (lines count from 1) that fit into `most_bytes`, but at least
-/// `least_lines` lines regardless of their size.
+/// Returns the chunks that start with the one containing line `first` (counted from 1). The chunks have at most
+/// `most_bytes` bytes in total, but always at least `least_lines` lines.
 #[boxed]
 pub async fn window(
     db: &mut PgConnection,
@@ -235,8 +237,9 @@ pub async fn window(
     )
 }
 
-/// Returns the chunks up to the one with the line before `end` that fit into `most_bytes` (at least one). An `end`
-/// beyond the last line selects the end of the log.
+/// Returns the chunks that end with the one containing the line before `end`. The chunks have at most `most_bytes`
+/// bytes in total, but at least one chunk is returned. If `end` is beyond the last line, the section ends at the end of
+/// the log.
 #[boxed]
 pub async fn window_until(
     db: &mut PgConnection,

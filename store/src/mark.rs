@@ -1,5 +1,6 @@
-//! Marks instances as succeeded, failed or skipped. An instance in flight is fenced and its worker receives a stop
-//! order; an instance that has not started never starts. A finished run keeps its state, as in Airflow.
+//! Marks task instances as succeeded, failed or skipped on request of a user. A running instance loses its lease and
+//! its worker receives a stop order; an instance that has not started never starts. A finished run keeps its state, as
+//! in Airflow.
 
 mod again;
 
@@ -24,31 +25,32 @@ use sqlx::postgres::PgConnection;
 use std::collections::{BTreeSet, HashMap};
 use uuid::Uuid;
 
-/// Result of a request to mark an instance.
+/// Result of a request to mark one instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mark {
-    /// The previous state of the instance.
+    /// The instance was marked. Contains its previous state.
     Marked(TaskState),
     /// The instance already has the requested state.
     Same,
-    /// The run has not started, or the list that the task is mapped over is not known yet, so there is nothing to mark.
+    /// There is nothing to mark yet: the run has not started, or the task is mapped over a list that is not known yet.
     NotYet,
     NoSuchInstance,
 }
 
-/// An instance by its task and map index; -1 means not mapped.
+/// Key of an instance within its run: task and map index. The map index is -1 for a task that is not mapped.
 type Place = (TaskIdx, i32);
 
-/// The facts about an instance that are needed to mark it.
+/// What must be known about an instance to mark it.
 #[derive(Default)]
 struct MarkableInstance {
-    /// The instance was queued or waiting, and has been removed from the queue.
+    /// True if the instance was queued or waiting. Its row in the queue table has then been deleted.
     waited: bool,
-    /// A limit held the instance back, and its row in `held` has been deleted.
+    /// True if a concurrency limit held the instance back. Its row in the table `held` has then been deleted.
     held: bool,
-    /// `None` if the instance has no row or was cleared.
+    /// State of the instance, or `None` if the instance has no row or was cleared.
     state: Option<TaskState>,
-    /// The attempt to mark, if it is not the attempt of the row because the instance was about to start a new one.
+    /// The attempt to mark, if the instance was about to start a new attempt. `None` if the attempt in the instance's
+    /// row is to be marked.
     next: Option<NextTry>,
 }
 
@@ -60,13 +62,14 @@ struct NextTry {
     queued_at: Option<DateTime<Utc>>,
 }
 
-/// Maximum number of passes, since other processes may claim or wake an instance during one.
+/// Maximum number of retries while other processes claim or wake the instances that are to be marked.
 const LOOKS: usize = 20;
 
-/// Maximum number of instances that are marked under one lock of their run, with one statement of each kind.
+/// Maximum number of instances that are marked in one transaction. Each kind of change is one statement, and the
+/// transaction holds the run's lock.
 pub const MAX_MARKED: usize = 1_000;
 
-/// Marks one instance as succeeded, failed or skipped, as [`mark_instances`] does.
+/// Marks one instance as succeeded, failed or skipped (see [`mark_instances`]).
 #[boxed]
 pub async fn mark_instance(
     db: &mut PgConnection,
@@ -80,10 +83,12 @@ pub async fn mark_instance(
     Ok(marks.first().map_or(Mark::NoSuchInstance, |(_, mark)| *mark))
 }
 
-/// Marks at most [`MAX_MARKED`] instances of a run as succeeded, failed or skipped, and returns the result for each, in
-/// the order of the DAG. Marks none if one of them is [`Mark::NotYet`]. The caller sends `Hint::Ready`, `Hint::Run` and
-/// `Hint::Stop`, and starts queued runs of the DAG, which it has locked before. The task numbers refer to `version`, or
-/// to the version of the run if it is `None`.
+/// Marks at most [`MAX_MARKED`] instances of a run as succeeded, failed or skipped. Returns the result for each
+/// instance in DAG order. If the result of any instance is [`Mark::NotYet`], no instance is marked. `version` is the
+/// DAG version to which the task numbers refer; `None` means the version of the run.
+///
+/// The caller must have locked the DAG. Afterwards it sends `Hint::Ready`, `Hint::Run` and `Hint::Stop`, and starts
+/// queued runs of the DAG.
 #[boxed]
 pub async fn mark_instances(
     db: &mut PgConnection,
@@ -95,13 +100,13 @@ pub async fn mark_instances(
 ) -> StoreResult<Vec<(Place, Mark)>> {
     let instances: BTreeSet<Place> = instances.iter().copied().collect();
     for _ in 0..LOOKS {
-        // Apply all recorded outcomes first.
+        // Apply (fold) all recorded outcomes first, so that the instances have their current state.
         if fold_run(db, locks, &mut Stepper::default(), versions, run, 0, Keep::NOTHING).await?.is_none() {
             return Ok(all_gone(&instances));
         }
         match try_mark(db, locks, versions, (run, version), &instances, to).await {
             Ok(Some(done)) => return Ok(done),
-            // Another process was faster.
+            // Another process changed the instances concurrently, so try again.
             Ok(None) | Err(StoreError::TryAgain(_)) => {}
             Err(error) => return Err(error),
         }
@@ -125,7 +130,7 @@ async fn try_mark(
     let done = mark_locked(&mut tx, locks, versions, of, instances, to).await?;
     let marks = done.as_deref().unwrap_or_default();
     let is_marked = marks.iter().any(|(_, mark)| matches!(mark, Mark::Marked(_)));
-    // Commit immediately, because others wait for the run's lock.
+    // Commit immediately, because other transactions may be waiting for the run's lock.
     if is_marked && marks.iter().all(|(_, mark)| *mark != Mark::NotYet) {
         tx.commit().await?;
     } else {
@@ -183,7 +188,7 @@ async fn mark_locked(
             Some(state) => state,
             None => ledger.without_a_row(plan, task, index),
         };
-        // The number of mapped elements is not known yet.
+        // The mapped task has not been expanded yet, so its number of elements is unknown.
         let is_unexpanded = found.state.is_none() && index < 0 && plan.task(task).map.is_some();
         let mark = match was == to {
             _ if is_unexpanded => Mark::NotYet,
@@ -207,7 +212,8 @@ async fn mark_locked(
     if marked.is_empty() || marks.values().any(|mark| *mark == Mark::NotYet) {
         return Ok(Some(in_order(&marks)));
     }
-    // Fold before the rows change, because the fold reads their states.
+    // Apply (fold) the events to the run before its rows are updated, because the fold reads the old states of the
+    // rows.
     let (folded, effects) = fold_loading(db, &version, run, &ledger, &events).await?;
     begin_anew(db, run, &begun).await?;
     write(db, run, &marked, to, locked.rev + 1).await?;
@@ -222,7 +228,7 @@ async fn mark_locked(
     Ok(Some(in_order(&marks)))
 }
 
-/// An attempt that was removed from a queue. `waited` is false if it was removed from `held`.
+/// An attempt that was deleted from a queue table. If `waited` is false, that table was `held`.
 #[derive(sqlx::FromRow)]
 struct TakenRow {
     task: i16,
@@ -241,7 +247,7 @@ struct FoundRow {
     attempt: Uuid,
     try_no: i16,
     state: Option<String>,
-    /// The attempt of the row is already in the history.
+    /// True if the attempt named in the instance's row is already in the history (the table `attempt`).
     is_past: bool,
 }
 
@@ -249,8 +255,9 @@ fn columns(places: impl IntoIterator<Item = Place>) -> (Vec<i16>, Vec<i32>) {
     places.into_iter().map(|(task, index)| (task as i16, index)).unzip()
 }
 
-/// Removes instances and their slots from the queues, so that no process claims or wakes them, and locks their rows.
-/// Claims and wake-ups do not take the run's lock, so `None` is returned if one of them is moving an instance.
+/// Deletes instances from the queues and releases their slots, so that no process claims or wakes them, and locks their
+/// rows. Returns `None` if a concurrent claim or wake-up is moving one of the instances; claims and wake-ups do not
+/// take the run's lock.
 async fn take(
     db: &mut PgConnection,
     lock: &RunLock,
@@ -303,7 +310,7 @@ async fn take(
     Ok(Some(found))
 }
 
-/// Returns `None` if a claim or wake-up is moving the instance.
+/// Combines the queue row and the instance row. Returns `None` if a concurrent claim or wake-up is moving the instance.
 fn markable(taken: Option<&TakenRow>, row: Option<&FoundRow>) -> StoreResult<Option<MarkableInstance>> {
     let state: Option<TaskState> = match row.and_then(|row| row.state.as_deref()) {
         Some(word) => Some(crate::run::word(word)?),
@@ -313,7 +320,8 @@ fn markable(taken: Option<&TakenRow>, row: Option<&FoundRow>) -> StoreResult<Opt
     if taken.is_none() && !state.is_none_or(settled) {
         return Ok(None);
     }
-    // A row that was decided after a clear, without a new attempt, still names the attempt in the history.
+    // After a clear, a row that was decided without a new attempt still contains the id of the old attempt, which is in
+    // the history.
     let is_past = row.is_some_and(|row| row.is_past);
     let begins_anew = is_past || matches!(state, None | Some(TaskState::Restarting));
     let next = row.filter(|row| row.try_no > 0).and_then(|row| match taken {
@@ -335,8 +343,8 @@ fn markable(taken: Option<&TakenRow>, row: Option<&FoundRow>) -> StoreResult<Opt
     Ok(Some(MarkableInstance { waited, held: taken.is_some() && !waited, state, next }))
 }
 
-/// Turns the rows into rows of the next attempts, which never started. An attempt that was cleared while it ran moves
-/// to the history, and its worker still has to stop it.
+/// Replaces the attempt in each instance's row by its next attempt, which was never started. If the old attempt was
+/// cleared while it ran, it moves to the history, and its worker still has to stop it.
 async fn begin_anew(db: &mut PgConnection, run: Uuid, begun: &[(Place, NextTry)]) -> StoreResult<()> {
     if begun.is_empty() {
         return Ok(());
@@ -377,7 +385,8 @@ async fn begin_anew(db: &mut PgConnection, run: Uuid, begun: &[(Place, NextTry)]
     Ok(())
 }
 
-/// Writes the ledger of a finished run. A step would end the run a second time and send its alerts again.
+/// Writes the ledger (stored state) of a finished run directly. A worker step would end the run a second time and send
+/// its alerts again.
 async fn write_ledger(db: &mut PgConnection, run: Uuid, rev: i32, ledger: &Run) -> StoreResult<()> {
     sqlx::query("update dag_run set rev = $2, ledger = $3, counters = $4 where id = $1")
         .bind(run)
@@ -389,7 +398,8 @@ async fn write_ledger(db: &mut PgConnection, run: Uuid, rev: i32, ledger: &Run) 
     Ok(())
 }
 
-/// Updates or creates the rows of the instances. A worker that runs one of them finds a different lease and stops.
+/// Creates or updates the rows of the instances. A worker that runs one of these instances finds that its lease is no
+/// longer valid and stops.
 async fn write(db: &mut PgConnection, run: Uuid, marked: &[Place], to: TaskState, rev: i32) -> StoreResult<()> {
     let (tasks, indices) = columns(marked.iter().copied());
     sqlx::query(

@@ -1,5 +1,5 @@
-//! Statistics of the whole installation, aggregated in the database: ingested rows, outcomes of runs, results of checks
-//! and sent alerts.
+//! Statistics of the whole installation, aggregated by SQL: ingested rows, outcomes of runs, results of data checks,
+//! and alerts.
 
 use crate::{StoreResult, boxed};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -9,18 +9,18 @@ use uuid::Uuid;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hour {
     pub hour: DateTime<Utc>,
-    /// Rows that tasks wrote into assets, as far as the tasks report them.
+    /// Number of rows that tasks wrote into assets. Tasks that report no row count are not included.
     pub rows: i64,
-    /// Records that streams published.
+    /// Number of records that streams published.
     pub records: i64,
     pub quarantined: i64,
     pub failed: i64,
 }
 
-/// Returns the hours since `since`, the oldest first. The last one is the current hour.
+/// Returns statistics per hour since `since`, oldest first. The last entry is the current hour, which is incomplete.
 #[boxed]
 pub async fn hours(db: &mut PgConnection, since: DateTime<Utc>) -> StoreResult<Vec<Hour>> {
-    // A run may have been created long before it fails.
+    // Also read runs created up to 7 days earlier, because a run may fail long after it was created.
     let made = first_id(since - TimeDelta::days(7));
     Ok(sqlx::query_file_as!(Hour, "queries/monitor/hours.sql", since, made).fetch_all(db).await?)
 }
@@ -29,19 +29,19 @@ pub async fn hours(db: &mut PgConnection, since: DateTime<Utc>) -> StoreResult<V
 #[derive(Debug, Clone, PartialEq)]
 pub struct DagWeek {
     pub dag_id: String,
-    /// Monday of the week.
+    /// Start of the week (Monday).
     pub week: DateTime<Utc>,
-    /// Runs that ended.
+    /// Number of runs that ended in this week.
     pub runs: i64,
     pub failed: i64,
-    /// Runs that missed a deadline of their DAG.
+    /// Number of runs that missed a deadline of their DAG.
     pub late: i64,
-    /// 95th percentile of the durations, in seconds.
+    /// 95th percentile of run durations, in seconds.
     pub p95_seconds: f64,
 }
 
-/// Returns the weeks since `since` of the DAGs with the most failed and late runs. The weeks of a DAG are adjacent, the
-/// oldest first.
+/// Returns weekly statistics since `since` for the DAGs with the most failed and late runs. The entries of a DAG are
+/// adjacent, oldest week first.
 #[boxed]
 pub async fn dag_weeks(db: &mut PgConnection, since: DateTime<Utc>, dags: i64) -> StoreResult<Vec<DagWeek>> {
     Ok(sqlx::query_file_as!(DagWeek, "queries/monitor/levels.sql", first_id(since), dags).fetch_all(db).await?)
@@ -55,7 +55,7 @@ pub struct CheckWeek {
     pub quarantined: i64,
 }
 
-/// Returns the weeks since `since`, the oldest first.
+/// Returns weekly results of data checks since `since`, oldest week first.
 #[boxed]
 pub async fn check_weeks(db: &mut PgConnection, since: DateTime<Utc>) -> StoreResult<Vec<CheckWeek>> {
     Ok(sqlx::query_file_as!(CheckWeek, "queries/monitor/checks.sql", since).fetch_all(db).await?)
@@ -65,34 +65,35 @@ pub async fn check_weeks(db: &mut PgConnection, since: DateTime<Utc>) -> StoreRe
 pub struct AlertCount {
     pub kind: String,
     pub alerts: i64,
-    /// Alerts that could not be delivered.
+    /// Number of alerts that could not be delivered.
     pub lost: i64,
     pub last: DateTime<Utc>,
 }
 
-/// Returns the counts since `since`, the most frequent kind first.
+/// Returns the numbers of alerts by kind since `since`, the most frequent kind first.
 #[boxed]
 pub async fn alert_counts(db: &mut PgConnection, since: DateTime<Utc>) -> StoreResult<Vec<AlertCount>> {
     Ok(sqlx::query_file_as!(AlertCount, "queries/monitor/alerts.sql", since).fetch_all(db).await?)
 }
 
-/// A task instance that has started.
+/// Start of a task instance, for statistics about queueing delays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Start {
-    /// Time from which a worker could have started the instance.
+    /// Time at which the instance became claimable.
     pub ready_at: DateTime<Utc>,
     pub started_at: DateTime<Utc>,
-    /// `None` while the instance runs.
+    /// End time of the instance, or `None` while it runs.
     pub ended_at: Option<DateTime<Utc>>,
 }
 
-/// Returns the starts in runs created since `since`, the newest runs first.
+/// Returns instance starts in runs created since `since`, newest runs first.
 #[boxed]
 pub async fn starts(db: &mut PgConnection, since: DateTime<Utc>, most: i64) -> StoreResult<Vec<Start>> {
     Ok(sqlx::query_file_as!(Start, "queries/monitor/starts.sql", first_id(since), most).fetch_all(db).await?)
 }
 
-/// Returns the lowest id of a run created at `since` or later. Ids (UUID v7) begin with the creation time.
+/// Returns the lowest possible id of a run created at or after `since`. Run ids are UUIDs v7, which begin with the
+/// creation time.
 fn first_id(since: DateTime<Utc>) -> Uuid {
     Uuid::from_u128(u128::from(since.timestamp_millis().max(0).cast_unsigned()) << 80)
 }

@@ -1,18 +1,18 @@
-//! Conversions into narrower number types. Values that do not fit become the maximum, so no count wraps around.
+//! Saturating conversions to narrower integer types. A value that does not fit becomes the maximum of the target type.
 
 use orch_core::plan::TaskIdx;
 
-/// Returns a count as a Postgres `integer`.
+/// Converts a count to a Postgres `integer`. A larger value becomes the maximum.
 pub fn int(count: usize) -> i32 {
     i32::try_from(count).unwrap_or(i32::MAX)
 }
 
-/// Returns a count of Postgres. Negative values become 0.
+/// Converts a count from Postgres to `usize`. A negative value becomes 0.
 pub fn size(count: i64) -> usize {
     usize::try_from(count.max(0)).unwrap_or(usize::MAX)
 }
 
-/// Returns the index of a task. No plan has more than `MAX_TASKS` tasks.
+/// Converts a task index. It always fits, because no plan has more than `MAX_TASKS` tasks.
 pub fn task(place: usize) -> TaskIdx {
     TaskIdx::try_from(place).unwrap_or(TaskIdx::MAX)
 }

@@ -1,4 +1,5 @@
-//! Notes of users on task instances. They are stored by task id, so they survive the move of a run to another version.
+//! Notes of users on task instances. A note refers to the task by its id, so it is kept if the run is moved to another
+//! DAG version.
 
 use crate::{StoreResult, boxed};
 use sqlx::postgres::PgConnection;
@@ -8,7 +9,7 @@ use uuid::Uuid;
 #[derive(Debug, Clone, Default)]
 pub struct Notes(HashMap<(Uuid, String), HashMap<i32, String>>);
 
-/// Maximum number of notes that are read for one page of instances.
+/// Maximum number of notes that are loaded for one page of task instances.
 const MOST_NOTES: i64 = 20_000;
 
 impl Notes {
@@ -31,7 +32,7 @@ pub async fn notes_of(db: &mut PgConnection, runs: &[Uuid]) -> StoreResult<Notes
     Ok(notes)
 }
 
-/// Writes the same note on instances of a run; `None` deletes it.
+/// Sets the same note on several instances of a run. `None` deletes their notes.
 #[boxed]
 pub async fn set_notes(
     db: &mut PgConnection,

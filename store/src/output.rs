@@ -1,4 +1,5 @@
-//! Outputs of tasks. Small values are stored in `output`; large values, and long lists that are mapped over, in parts.
+//! Outputs of tasks. Small values are stored in the row of `output`. Large values, and long lists over which tasks are
+//! mapped, are stored in parts.
 
 mod list;
 mod preview;
@@ -18,28 +19,31 @@ use serde_json::Value;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
-/// Key of the value that a task returns, as in Airflow.
+/// Key of a task's return value, the same as in Airflow.
 pub const RETURN_VALUE: &str = "return_value";
-/// Maximum size of a value in the row itself, so that a hot row stays small. Larger values are stored in parts.
+/// Maximum size of a value that is stored directly in its row. Larger values are stored in parts, which keeps the rows
+/// of the hot table small.
 pub const INLINE_BYTES: usize = 256 * 1024;
-/// Maximum number of list elements in one part. A worker of one mapped element reads no more than one part.
+/// Maximum number of list elements per part. To run one mapped element, a worker reads a single part.
 pub const PART_ELEMENTS: usize = 1_000;
-/// Maximum size of an output: it is passed through JSON and memory several times.
+/// Maximum size of an output. A limit is needed because outputs are held in memory and converted from and to JSON
+/// several times.
 pub const MAX_BYTES: usize = 64 * 1024 * 1024;
-/// Maximum size of the outputs of all elements of a map that are read together.
+/// Maximum total size of the outputs of a mapped task's elements when they are read together.
 pub const MAX_COLLECTED_BYTES: usize = 256 << 20;
 
 #[derive(Debug, Clone)]
 pub enum Stored {
     Value(Value),
-    /// Number of parts of a list, each with at most `PART_ELEMENTS` elements. `part` reads one of them.
+    /// Number of parts in which the list is stored, each with at most `PART_ELEMENTS` elements. `part` reads one of
+    /// them.
     Parts(i32),
 }
 
-/// Returns the outputs of tasks of a run by task and map index. Instances without an output have no entry.
+/// Returns the outputs of tasks in a run, by task and map index. Instances without an output have no entry.
 ///
 /// # Errors
-/// Returns `StoreError::TooManyBytes` if they have more than `max_bytes` bytes as JSON text.
+/// Returns `StoreError::TooManyBytes` if the outputs have more than `max_bytes` bytes as JSON text.
 #[boxed]
 pub async fn of_tasks(
     db: &mut PgConnection,
@@ -73,7 +77,7 @@ pub async fn of_tasks(
     Ok(outputs)
 }
 
-/// Returns the output of one task instance as it is stored.
+/// Returns the output of a task instance in its stored form: either the value or the number of parts.
 #[boxed]
 pub async fn stored(db: &mut PgConnection, run: Uuid, task: TaskIdx, map_index: i32) -> StoreResult<Option<Stored>> {
     read_stored(db, (run, task, map_index, RETURN_VALUE)).await
@@ -102,7 +106,7 @@ async fn read_stored(
     }))
 }
 
-/// Returns a value with all its parts.
+/// Returns the complete value of an output, assembled from its parts if necessary.
 #[boxed]
 pub async fn get(
     db: &mut PgConnection,
@@ -124,7 +128,7 @@ pub async fn get(
     })
 }
 
-/// Returns one part of a list that a task returned.
+/// Returns one part of a list that a task returned. Long lists are stored in several parts.
 #[boxed]
 pub async fn part(
     db: &mut PgConnection,
@@ -170,12 +174,12 @@ async fn joined(db: &mut PgConnection, run: Uuid, task: TaskIdx, map_index: i32,
     serde_json::from_str(&text).map_err(|e| StoreError::corrupt(format!("an output of run `{run}`: {e}")))
 }
 
-/// Stores a value that is not sent with the step: a value pushed under a key, a large value or a long list. Returns
-/// `false` and writes nothing if the attempt no longer belongs to the lease.
+/// Stores an output outside the worker step: a value that was pushed under a key, a large value or a long list. Writes
+/// nothing and returns `false` if the attempt's lease is no longer valid.
 #[boxed]
 pub async fn put(db: &mut PgConnection, lease: Lease, key: &str, value: &Value) -> StoreResult<bool> {
     let (is_list, parts) = in_parts(value);
-    // Sent as text: the driver sends JSON values as jsonb, which rejects some valid JSON.
+    // Bind the value as text, because the driver sends JSON values as jsonb, which rejects some valid JSON.
     let whole = parts.is_empty().then(|| value.to_string());
     let written = sqlx::query!(
         "with mine as (select run, task, map_index from task_instance
@@ -207,7 +211,8 @@ pub async fn put(db: &mut PgConnection, lease: Lease, key: &str, value: &Value) 
     Ok(written.is_some())
 }
 
-/// Returns true if the value is sent with the step of its task, and false if `put` must store it first.
+/// Returns true if the value is small enough to be sent with the worker step. If false, it must first be stored with
+/// `put`.
 pub fn goes_with_the_step(value: &Value, text: &str) -> bool {
     text.len() <= INLINE_BYTES && value.as_array().is_none_or(|list| list.len() <= PART_ELEMENTS)
 }

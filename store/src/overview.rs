@@ -1,5 +1,5 @@
-//! Summaries of all DAGs for the first page and the frame of every page. Each function is one statement with a bound,
-//! regardless of the size of the installation.
+//! Summaries of all DAGs, for the home page and the header of every page. Each function is a single SQL statement with
+//! a bounded cost, regardless of the size of the installation.
 
 use crate::{StoreResult, boxed, run};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -8,7 +8,7 @@ use sqlx::postgres::PgConnection;
 use std::collections::HashSet;
 use uuid::Uuid;
 
-/// Key numbers of the installation.
+/// Key metrics of the whole installation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Pulse {
     pub dags: i64,
@@ -17,15 +17,15 @@ pub struct Pulse {
     pub workers: i64,
     pub slots: i64,
     pub busy_slots: i64,
-    /// Claimable instances, counted up to `MOST_READY`.
+    /// Number of instances that workers could claim now, counted up to `MOST_READY`.
     pub ready: i64,
-    /// Questions that wait for an answer of a user, counted up to `MOST_READY`.
+    /// Number of questions that wait for a user's answer, counted up to `MOST_READY`.
     pub asked: i64,
 }
 
 pub const MOST_READY: i64 = 10_000;
 
-/// A scheduler whose last heartbeat is older is not counted.
+/// Maximum age of a scheduler's last heartbeat, in seconds. Schedulers with an older heartbeat are not counted as live.
 const SILENT_SECS: f64 = 30.0;
 
 #[boxed]
@@ -47,7 +47,7 @@ pub async fn pulse(db: &mut PgConnection) -> StoreResult<Pulse> {
     Ok(pulse.fetch_one(db).await?)
 }
 
-/// A run as a mark on a timeline.
+/// A run, with the fields that a timeline shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunMark {
     pub id: Uuid,
@@ -59,19 +59,19 @@ pub struct RunMark {
     pub created_at: DateTime<Utc>,
     pub started_at: Option<DateTime<Utc>>,
     pub ended_at: Option<DateTime<Utc>>,
-    /// Time in which the run had ended and was not cleared yet, between its active periods.
+    /// Total time between the run's active periods: after it had ended and before a user cleared it.
     pub idle: TimeDelta,
 }
 
 impl RunMark {
-    /// Returns the sum of the active periods of the run until `now`, or `None` if it has not started: see
-    /// [`run::active_time`].
+    /// Returns the total active time of the run until `now`, or `None` if the run has not started (see
+    /// [`run::active_time`]).
     pub fn active_time(&self, now: DateTime<Utc>) -> Option<TimeDelta> {
         run::active_time(self.started_at, self.ended_at, self.idle, now)
     }
 }
 
-/// Maximum number of marks in one result.
+/// Maximum number of runs that one query returns for timelines.
 pub const MOST_MARKS: i64 = 5_000;
 
 macro_rules! marks {
@@ -103,23 +103,23 @@ macro_rules! marks {
     }};
 }
 
-/// Summary of the runs that were created since a given time.
+/// Summary of the runs created since a given time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RecentRuns {
-    /// Number of runs, counted up to `MOST_RECENT`. The other counts cover the same runs.
+    /// Number of runs, counted up to `MOST_RECENT`. The other counts in this summary cover the same runs.
     pub runs: i64,
     pub failed: i64,
     pub succeeded: i64,
     pub dags: i64,
-    /// Creation time of the oldest of these runs.
+    /// Creation time of the oldest counted run.
     pub first: Option<DateTime<Utc>>,
-    /// DAGs to show: first those with failed runs, then those with the newest runs.
+    /// Ids of the DAGs to show. DAGs with failed runs come first, then those with the newest runs.
     pub shown: Vec<String>,
 }
 
 pub const MOST_RECENT: i64 = 20_000;
 
-/// Summarizes the runs created since `since`. Ids contain the creation time, so no other runs are read.
+/// Summarizes the runs created since `since`. Run ids contain the creation time, so the query reads no older runs.
 #[boxed]
 pub async fn recent_runs(db: &mut PgConnection, since: DateTime<Utc>, most_shown: i64) -> StoreResult<RecentRuns> {
     let recent = sqlx::query_as!(
@@ -140,8 +140,8 @@ pub async fn recent_runs(db: &mut PgConnection, since: DateTime<Utc>, most_shown
     Ok(recent.fetch_one(db).await?)
 }
 
-/// Returns the runs of these DAGs created since `since`: the newest of each DAG first, then the second of each, at most
-/// `MOST_MARKS`.
+/// Returns the runs of these DAGs created since `since`, at most `MOST_MARKS`. The newest run of each DAG comes first,
+/// then the second newest of each, and so on, so that the limit treats all DAGs equally.
 #[boxed]
 pub async fn runs_since(db: &mut PgConnection, dag_ids: &[String], since: DateTime<Utc>) -> StoreResult<Vec<RunMark>> {
     marks!(
@@ -155,7 +155,7 @@ pub async fn runs_since(db: &mut PgConnection, dag_ids: &[String], since: DateTi
     )
 }
 
-/// Returns the running runs, the longest active time first.
+/// Returns the active runs. The run with the longest active time comes first.
 #[boxed]
 pub async fn running_runs(db: &mut PgConnection, most: i64) -> StoreResult<Vec<RunMark>> {
     marks!(
@@ -166,21 +166,22 @@ pub async fn running_runs(db: &mut PgConnection, most: i64) -> StoreResult<Vec<R
     )
 }
 
-/// Runs that could have started and have not.
+/// Statistics of runs that are due but have not started.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, sqlx::FromRow)]
 pub struct WaitingRuns {
-    /// Number of runs, counted up to `MOST_WAITING`.
+    /// Number of runs that wait, counted up to `MOST_WAITING`.
     pub runs: i64,
-    /// Runs whose DAG is paused. The others wait for a free slot among the runs of their DAG.
+    /// Number of runs whose DAG is paused. The remaining runs wait for a free slot, because their DAG has reached its
+    /// limit of active runs.
     pub paused: i64,
-    /// Time from which the longest-waiting run could have started, or `None` if no run waits.
+    /// Time since which the longest-waiting run has been due, or `None` if no run waits.
     pub since: Option<DateTime<Utc>>,
 }
 
 pub const MOST_WAITING: i64 = 10_000;
 
-/// Returns the queued runs that were due at `due_by`. A run that is requested for a date in the past is due from its
-/// creation.
+/// Summarizes the queued runs that were due at `due_by`. A run that is requested for a date in the past becomes due
+/// when it is created.
 #[boxed]
 pub async fn waiting_runs(db: &mut PgConnection, due_by: DateTime<Utc>) -> StoreResult<WaitingRuns> {
     let waiting: WaitingRuns = sqlx::query_as(
@@ -196,7 +197,7 @@ pub async fn waiting_runs(db: &mut PgConnection, due_by: DateTime<Utc>) -> Store
     Ok(waiting)
 }
 
-/// Returns the last runs of each of these DAGs, by DAG and newest first, without the large columns.
+/// Returns the last `of_each` runs of each of these DAGs, grouped by DAG and newest first. Large columns are not read.
 #[boxed]
 pub async fn last_runs(db: &mut PgConnection, dag_ids: &[String], of_each: i64) -> StoreResult<Vec<RunMark>> {
     marks!(
@@ -209,7 +210,8 @@ pub async fn last_runs(db: &mut PgConnection, dag_ids: &[String], of_each: i64) 
     )
 }
 
-/// Returns the last finished run of each DAG if that run failed, the latest first. Paused and stale DAGs are left out.
+/// Returns the last finished run of each DAG whose last finished run failed, newest first. Paused and stale DAGs are
+/// omitted.
 #[boxed]
 pub async fn failing(db: &mut PgConnection, most: i64) -> StoreResult<Vec<RunMark>> {
     marks!(
@@ -222,7 +224,7 @@ pub async fn failing(db: &mut PgConnection, most: i64) -> StoreResult<Vec<RunMar
     )
 }
 
-/// Returns the ids of the given runs that succeeded although a task failed.
+/// Returns the ids of those runs that succeeded although one of their tasks failed.
 #[boxed]
 pub async fn successes_with_failed_tasks(db: &mut PgConnection, runs: &[Uuid]) -> StoreResult<HashSet<Uuid>> {
     let found: Vec<Uuid> = sqlx::query_scalar(
@@ -236,8 +238,8 @@ pub async fn successes_with_failed_tasks(db: &mut PgConnection, runs: &[Uuid]) -
     Ok(found.into_iter().collect())
 }
 
-/// Returns the last finished run of each DAG if that run failed, and if it succeeded although a task failed: the latest
-/// first, at most `most` of either. Paused and stale DAGs are left out.
+/// Returns two lists of last finished runs, at most one per DAG: failed runs, and runs that succeeded although a task
+/// failed. Each list is sorted newest first and has at most `most` runs. Paused and stale DAGs are omitted.
 #[boxed]
 pub async fn failing_and_partly_failed(db: &mut PgConnection, most: i64) -> StoreResult<(Vec<RunMark>, Vec<RunMark>)> {
     let found = marks!(
@@ -253,13 +255,13 @@ pub async fn failing_and_partly_failed(db: &mut PgConnection, most: i64) -> Stor
     Ok(found.into_iter().partition(|run| run.state == RunState::Failed))
 }
 
-/// The final failure of an attempt that made its run fail.
+/// The failed attempt that made its run fail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunFailure {
     pub dag_id: String,
     pub run_id: String,
     pub run: Uuid,
-    /// Index of the task in the version of the run.
+    /// Index of the failed task in the DAG version of the run.
     pub task: i16,
     pub version: i32,
     pub map_index: i32,
@@ -267,8 +269,8 @@ pub struct RunFailure {
     pub causes: Vec<String>,
 }
 
-/// Returns the first failure of each of these runs, given by DAG id and run id. Earlier failures of the same attempt,
-/// such as a lost worker, do not count. Instances that a user marked as failed have no failure.
+/// Returns the first final failure of each run; a run is given by its DAG id and run id. Failures after which the
+/// attempt continued, such as a lost worker, do not count. Instances that a user marked as failed have no failure.
 #[boxed]
 pub async fn first_failures(db: &mut PgConnection, runs: &[(String, String)]) -> StoreResult<Vec<RunFailure>> {
     let (dags, ids): (Vec<String>, Vec<String>) = runs.iter().cloned().unzip();
@@ -296,7 +298,7 @@ pub struct NextRun {
     pub run_after: DateTime<Utc>,
 }
 
-/// Returns the next runs, soonest first.
+/// Returns the next scheduled runs of all DAGs, soonest first.
 #[boxed]
 pub async fn next_runs(db: &mut PgConnection, most: i64) -> StoreResult<Vec<NextRun>> {
     let rows = sqlx::query_as!(
@@ -316,12 +318,12 @@ pub async fn how_far(db: &mut PgConnection, run: Uuid) -> StoreResult<Option<(i3
     Ok(row.fetch_optional(db).await?.map(|row| (row.rev, row.is_over)))
 }
 
-/// Counts of a DAG's active runs, and of the workers that can run it.
+/// Numbers of a DAG's active runs, and of the workers that can execute the DAG.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Places {
     pub running: i64,
     pub queued: i64,
-    /// Live workers that have the newest version of the DAG.
+    /// Number of live workers that offer the newest version of the DAG.
     pub workers: i64,
 }
 

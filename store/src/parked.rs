@@ -1,6 +1,6 @@
-//! Runs that cannot advance, because their stored state cannot be read or the next state cannot be written. They are
-//! parked, so that other runs continue, and reported to users. A scheduler retries them periodically, and a successful
-//! fold unparks them.
+//! Parked runs: runs that cannot advance because their stored state cannot be read or their next state cannot be
+//! written. A run is parked so that other runs can continue, and it is shown to users. Schedulers retry parked runs
+//! periodically; a retry that succeeds ends the parking.
 
 use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
@@ -8,7 +8,8 @@ use sqlx::postgres::PgConnection;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Retry interval. A run that a newer binary parked, or that a user repaired, is found within this time.
+/// Interval between retries of a parked run. A retry can succeed after a user has repaired the run, or on a scheduler
+/// that is newer than the one that parked the run.
 pub(crate) const TRY_AGAIN_AFTER: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +20,8 @@ pub struct ParkedRun {
     pub since: DateTime<Utc>,
 }
 
-/// Parks a run, or updates the reason if it is already parked. Does nothing if the run no longer exists.
+/// Parks a run with an error message, or replaces the message if the run is already parked. Does nothing if the run no
+/// longer exists.
 #[boxed]
 pub async fn park(db: &mut PgConnection, run: Uuid, why: &str) -> StoreResult<()> {
     let why = orch_spec::text::Text::bounded(why, 2_000).into_string();
@@ -40,7 +42,7 @@ pub(crate) async fn unpark(db: &mut PgConnection, run: Uuid) -> StoreResult<()> 
     Ok(())
 }
 
-/// Returns at most `most` parked runs, the longest parked first.
+/// Returns at most `most` parked runs, starting with the run that has been parked for the longest time.
 #[boxed]
 pub async fn parked_runs(db: &mut PgConnection, most: i64) -> StoreResult<Vec<ParkedRun>> {
     let runs = sqlx::query_as!(

@@ -1,5 +1,5 @@
-//! Changes of single parts of an object.
+//! Partial updates of objects.
 
-/// The new value of a part; `None` removes the part.
+/// New value for one field in a partial update. `None` removes the field's value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Becomes<T>(pub Option<T>);

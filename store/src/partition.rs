@@ -1,5 +1,5 @@
-//! Weekly partitions: created in advance, and dropped when their rows are old. Dropping one frees space immediately,
-//! and works even if the disk is too full for deletes.
+//! Weekly partitions of large tables. They are created in advance and dropped when their rows are old. Dropping a
+//! partition frees disk space immediately, and works even if the disk is too full for deletes.
 
 use crate::{StoreResult, boxed, clean::LOCK_TIMEOUT, leaf::Leaf};
 use chrono::{DateTime, Utc};
@@ -7,10 +7,10 @@ use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 use std::time::Duration;
 
-/// Number of weeks created in advance. A scheduler that is down for a month loses nothing, and code that creates a run
-/// also creates the partitions for it.
+/// Number of weeks for which partitions are created in advance. Schedulers may be down for a month; after that, the
+/// code that creates a run creates the missing partitions.
 pub const WEEKS_AHEAD: i32 = 4;
-/// All tables that are partitioned by run.
+/// All tables that are partitioned by the creation week of their run.
 pub(crate) const PARENTS: [&str; 6] = ["task_instance", "attempt", "failure", "output", "output_part", "log_chunk"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +27,7 @@ impl Default for Retention {
     }
 }
 
-/// A week that has partitions. `sunday` is exclusive: the start of the next Monday.
+/// A week for which partitions exist. `sunday` is the exclusive end: the start of the next Monday.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Week {
     pub(crate) monday: DateTime<Utc>,
@@ -35,24 +35,25 @@ pub(crate) struct Week {
 }
 
 impl Week {
-    /// Returns the name of the partition of `parent` for this week.
+    /// Returns the name of this week's partition of the table `parent`.
     pub(crate) fn leaf(&self, parent: &str) -> String {
         format!("{parent}_{}", Leaf::at(self.monday))
     }
 }
 
-/// Selects runs of a week.
+/// Selects runs that were created in a week.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Runs {
     Any,
-    /// Runs that may still write logs, or did since this time. A cleared old run counts by its last attempt.
+    /// Runs that may still write logs, or that have written logs since this time. For an old run that was cleared, the
+    /// time of its last attempt counts.
     TalkingSince(DateTime<Utc>),
-    /// Runs that are queued or running, or ended since this time.
+    /// Runs that are queued or running, or that ended after this time.
     ActiveSince(DateTime<Utc>),
 }
 
-/// Creates the partitions of this week and the next ones, without blocking readers or writers. If the schema is being
-/// changed, leaves them to a later pass; there are many within a month.
+/// Creates the partitions of this week and the next ones without blocking readers or writers. If the schema is locked
+/// by a concurrent change, does nothing; later passes retry well before the partitions are needed.
 #[boxed]
 pub async fn make_ahead(db: &mut PgConnection) -> StoreResult<()> {
     match made_ahead(db).await {
@@ -77,7 +78,7 @@ async fn made_ahead(db: &mut PgConnection) -> StoreResult<()> {
     Ok(())
 }
 
-/// Returns the weeks that have partitions and began before `before`, the oldest first.
+/// Returns the weeks that have partitions and started before `before`, oldest first.
 pub(crate) async fn weeks_before(db: &mut PgConnection, before: DateTime<Utc>) -> StoreResult<Vec<Week>> {
     let weeks = sqlx::query_as!(
         Week,
@@ -92,7 +93,7 @@ pub(crate) async fn weeks_before(db: &mut PgConnection, before: DateTime<Utc>) -
     Ok(weeks.fetch_all(db).await?)
 }
 
-/// Returns true if the week has such runs.
+/// Returns true if any run of the week matches `which`.
 pub(crate) async fn has_runs(db: &mut PgConnection, week: &Week, which: Runs) -> StoreResult<bool> {
     let (states, since): (Vec<String>, Option<DateTime<Utc>>) = match which {
         Runs::Any => (Vec::new(), None),

@@ -1,4 +1,4 @@
-//! Presets: named sets of params of a DAG, stored for later runs.
+//! Presets: named sets of DAG params that users store for later runs.
 
 use crate::list::List;
 use crate::{
@@ -11,7 +11,7 @@ use serde_json::Value;
 use sqlx::FromRow;
 use sqlx::postgres::PgConnection;
 
-/// Maximum number of presets of one DAG.
+/// Maximum number of presets per DAG.
 pub const MOST_PRESETS: i64 = 200;
 pub const MOST_NAME_CHARS: usize = 100;
 
@@ -23,7 +23,7 @@ pub struct Preset {
     pub updated_at: DateTime<Utc>,
 }
 
-/// Returns why a text is not a valid name of a preset, or `None` if it is valid.
+/// Returns the reason why `name` is not a valid preset name, or `None` if it is valid.
 pub fn wrong_name(name: &str) -> Option<&'static str> {
     let long = name.chars().count() > MOST_NAME_CHARS;
     let odd = name.trim() != name || name.is_empty() || name.chars().any(char::is_control);
@@ -34,7 +34,7 @@ pub fn wrong_name(name: &str) -> Option<&'static str> {
     }
 }
 
-/// Columns of presets; users may filter or sort by those in `ALL`. A list contains the presets of one DAG.
+/// Columns of presets. Users may filter or sort by the columns in `ALL`. A list contains the presets of a single DAG.
 pub mod by {
     use crate::list::Column;
     use crate::list::Filter::{Is, Pattern, Prefix, Range};
@@ -49,7 +49,7 @@ pub mod by {
     ];
 }
 
-/// List of presets, by default sorted by name.
+/// The list of a DAG's presets, sorted by name by default.
 pub static PRESETS: List<Preset> = List {
     select: "name, conf, created_by, updated_at",
     from: "param_preset",
@@ -64,11 +64,11 @@ pub static PRESETS: List<Preset> = List {
 pub enum KeepPreset {
     Kept,
     NoSuchDag,
-    /// The DAG has the maximum number of presets.
+    /// The preset was not stored, because the DAG already has the maximum number of presets.
     TooMany,
 }
 
-/// Stores a preset, and replaces one with the same name.
+/// Stores a preset. An existing preset of the DAG with the same name is replaced.
 #[boxed]
 pub async fn keep_preset(
     db: &mut PgConnection,
@@ -77,7 +77,7 @@ pub async fn keep_preset(
     conf: &Value,
     user: &str,
 ) -> StoreResult<KeepPreset> {
-    // Under the DAG's lock, so that two concurrent calls cannot both take the last free preset.
+    // Lock the DAG, so that two concurrent calls cannot exceed the maximum number of presets.
     let dag = sqlx::query_scalar!("select dag_id from dag where dag_id = $1 for no key update", dag_id);
     if dag.fetch_optional(&mut *db).await?.is_none() {
         return Ok(KeepPreset::NoSuchDag);

@@ -1,26 +1,27 @@
-//! Schedulers and web servers, recorded for users and health checks. No decision depends on these rows.
+//! Scheduler and web server processes, recorded for display and health checks only. The engine makes no decision based
+//! on these rows.
 
 use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::postgres::PgConnection;
 
-/// A scheduler or a web server, alive or not.
+/// A scheduler or web server process, which may have died.
 #[derive(Debug, Clone)]
 pub struct ProcessRow {
     pub id: i32,
-    /// `scheduler` or `web`.
+    /// Kind of the process: `scheduler` or `web`.
     pub role: String,
     pub hostname: String,
     pub pid: i32,
     pub binary_version: String,
-    /// Memory of the process at its last heartbeat.
+    /// Memory of the process in MB at its last heartbeat.
     pub memory_mb: i32,
     pub started_at: DateTime<Utc>,
     pub heartbeat_at: DateTime<Utc>,
-    /// Seconds since its last heartbeat, by the database's clock.
+    /// Seconds since the last heartbeat of the process, by the database clock.
     pub silent_secs: f64,
-    /// Time of the last iteration of each loop, by name.
+    /// JSON object with the time of the last iteration of each internal loop, by loop name.
     pub progress: Value,
 }
 
@@ -52,7 +53,7 @@ pub async fn register_process(db: &mut PgConnection, role: Role, hostname: &str,
     Ok(id.fetch_one(db).await?)
 }
 
-/// Records a heartbeat and the progress of the process's loops.
+/// Records a heartbeat of a process, and when each of its internal loops last ran.
 #[boxed]
 pub async fn heartbeat(db: &mut PgConnection, id: i32, progress: &Value) -> StoreResult<()> {
     sqlx::query!(
@@ -73,7 +74,7 @@ pub async fn forget_process(db: &mut PgConnection, id: i32) -> StoreResult<()> {
     Ok(())
 }
 
-/// Returns at most 200 processes, the newest heartbeat first.
+/// Returns at most 200 processes, sorted by last heartbeat, newest first.
 #[boxed]
 pub async fn list_processes(db: &mut PgConnection) -> StoreResult<Vec<ProcessRow>> {
     let rows = sqlx::query_as!(
@@ -85,14 +86,14 @@ pub async fn list_processes(db: &mut PgConnection) -> StoreResult<Vec<ProcessRow
     Ok(rows.fetch_all(db).await?)
 }
 
-/// Deletes processes without a heartbeat for a day.
+/// Deletes processes whose last heartbeat is more than a day old.
 #[boxed]
 pub async fn forget_silent(db: &mut PgConnection) -> StoreResult<()> {
     sqlx::query!("delete from process where heartbeat_at < now() - interval '1 day'").execute(db).await?;
     Ok(())
 }
 
-/// Returns the resident memory of this process in MB, or 0 if the system does not report it.
+/// Returns the resident memory of this process in MB, or 0 if the operating system does not report it.
 pub(crate) fn memory_mb() -> i32 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

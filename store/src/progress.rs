@@ -1,4 +1,5 @@
-//! Progress that attempts report. The last report of each attempt is stored, and shown while it runs and afterwards.
+//! Progress reports of task attempts. The last report of each attempt is stored and displayed, also after the attempt
+//! has ended.
 
 use crate::{StoreResult, boxed};
 use orch_spec::text::counted;
@@ -10,11 +11,11 @@ use uuid::Uuid;
 pub struct Progress {
     pub rows: i64,
     pub bytes: i64,
-    /// Time since the task function started, by the clock of its worker.
+    /// Time in milliseconds since the task function started, by the clock of the worker.
     pub after_ms: i64,
 }
 
-/// A report of one lease of an attempt.
+/// A progress report that an attempt made under one of its leases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NewProgress {
     pub run: Uuid,
@@ -23,7 +24,8 @@ pub struct NewProgress {
     pub said: Progress,
 }
 
-/// Stores the last reports of any number of attempts. Reports of a lease are ignored once a later lease has reported.
+/// Stores the last progress reports of attempts. A report is ignored if a later lease of the same attempt has already
+/// reported.
 #[boxed]
 pub async fn keep(db: &mut PgConnection, all: &[NewProgress]) -> StoreResult<()> {
     sqlx::query!(
@@ -43,7 +45,7 @@ pub async fn keep(db: &mut PgConnection, all: &[NewProgress]) -> StoreResult<()>
     Ok(())
 }
 
-/// Returns the last report of an attempt, if there is one.
+/// Returns the last progress report of an attempt, or `None` if it has not reported.
 #[boxed]
 pub async fn of_try(db: &mut PgConnection, run: Uuid, attempt: Uuid) -> StoreResult<Option<Progress>> {
     let said = sqlx::query_as!(
@@ -56,7 +58,8 @@ pub async fn of_try(db: &mut PgConnection, run: Uuid, attempt: Uuid) -> StoreRes
 }
 
 impl Progress {
-    /// Formats the progress like `1,200,000 rows, 34.5 MB, 240,000 rows/s`, without values that were not reported.
+    /// Formats the progress for display, such as `1,200,000 rows, 34.5 MB, 240,000 rows/s`. Values that were not
+    /// reported are left out.
     #[expect(clippy::cast_possible_truncation, reason = "a float too large for it becomes the largest whole number")]
     pub fn in_words(&self) -> String {
         let seconds = self.after_ms.max(1) as f64 / 1_000.0;
@@ -77,7 +80,7 @@ impl Progress {
     }
 }
 
-/// Formats a number like `1,200,000`.
+/// Formats a number with thousands separators, such as `1,200,000`.
 pub fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
@@ -90,7 +93,7 @@ pub fn thousands(number: u64) -> String {
     grouped
 }
 
-/// Formats a size like `34.5 MB`.
+/// Formats a number of bytes for display, such as `34.5 MB`.
 fn size(bytes: u64) -> String {
     let units = [(1_000_000_000_000, "TB"), (1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")];
     match units.into_iter().find(|(unit, _)| bytes >= *unit) {

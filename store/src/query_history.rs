@@ -1,4 +1,5 @@
-//! Queries over the lake that users sent. Users see their own queries, and a query can be cancelled through any server.
+//! History of users' queries over the lake. Users see only their own queries. A query can be cancelled through any
+//! server.
 
 use crate::list::List;
 use crate::{StoreResult, boxed};
@@ -8,7 +9,7 @@ use sqlx::postgres::PgConnection;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Maximum number of queries per user. The oldest are deleted.
+/// Maximum number of stored queries per user. If a user has more, the oldest are deleted.
 const MOST_KEPT: i64 = 200;
 const DAYS_KEPT: i32 = 30;
 
@@ -17,7 +18,7 @@ pub struct QueryRow {
     pub id: Uuid,
     pub user_name: String,
     pub sql: String,
-    /// `running`, `success`, `failed`, `cancelled`; `lost` if its server died.
+    /// `running`, `success`, `failed`, `cancelled`, or `lost` if the server that ran the query died.
     pub state: String,
     pub started_at: DateTime<Utc>,
     pub ended_at: Option<DateTime<Utc>>,
@@ -25,7 +26,7 @@ pub struct QueryRow {
     pub problem: Option<String>,
 }
 
-/// Columns of queries; users may filter or sort by those in `ALL`. A list contains the queries of one user.
+/// Columns of queries. Users may filter or sort by the columns in `ALL`. A list contains the queries of a single user.
 pub mod by {
     use crate::list::Filter::{AnyOf, Pattern, Range};
     use crate::list::{Column, Words};
@@ -45,7 +46,7 @@ pub mod by {
     ];
 }
 
-/// List of queries, by default the newest first.
+/// The list of a user's queries, newest first by default.
 pub static QUERIES: List<QueryRow> = List {
     select: "id, user_name, sql, state, started_at, ended_at, rows, problem",
     from: "(select id, user_name, sql, started_at, ended_at, rows, problem,
@@ -74,7 +75,8 @@ impl QueryEnd {
     }
 }
 
-/// Records the start of a query, and deletes old queries of the same user. Returns false if the id is already used.
+/// Records the start of a query, and deletes the user's oldest queries beyond the maximum. Returns false if the id is
+/// already used.
 #[boxed]
 pub async fn begin_query(db: &mut PgConnection, id: Uuid, user: &str, sql: &str, most: Duration) -> StoreResult<bool> {
     let begun = sqlx::query!(
@@ -102,7 +104,7 @@ pub async fn begin_query(db: &mut PgConnection, id: Uuid, user: &str, sql: &str,
     Ok(true)
 }
 
-/// Records the outcome of a query. Only the first outcome is stored.
+/// Records the outcome of a query. If an outcome is already stored, it is kept.
 #[boxed]
 pub async fn end_query(db: &mut PgConnection, id: Uuid, end: &QueryEnd) -> StoreResult<()> {
     let (rows, problem) = match end {
@@ -136,7 +138,7 @@ pub async fn cancel_query(db: &mut PgConnection, id: Uuid, user: Option<&str>) -
     Ok(wished.execute(db).await?.rows_affected() == 1)
 }
 
-/// Returns true if the cancellation of the query was requested or its user was deleted.
+/// Returns true if the query should stop, because its cancellation was requested or its user was deleted.
 #[boxed]
 pub async fn is_query_cancelled(db: &mut PgConnection, id: Uuid) -> StoreResult<bool> {
     let goes_on = sqlx::query_scalar!("select id from query_history where id = $1 and not cancel_wished", id);

@@ -1,5 +1,6 @@
-//! Folding under the run's lock: applies all recorded outcomes that are not in the ledger yet, in one write. Workers
-//! that lost a race fold this way, schedulers do it for dead workers, and so does every change by a user.
+//! Folding under the run's lock: applies all recorded outcomes that are not in the ledger (stored state) of the run
+//! yet, in a single write. It is used by workers that lost a race, by schedulers on behalf of dead workers, and before
+//! each change by a user.
 
 use crate::{
     StoreError, StoreResult, boxed, dag,
@@ -18,37 +19,39 @@ use sqlx::postgres::PgConnection;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// Result of a fold under the lock.
+/// Result of applying (folding) recorded outcomes to a run while holding its lock.
 #[derive(Debug)]
 pub struct Folded {
     pub version: Arc<Version>,
     pub rev: i32,
     pub clear_number: i16,
     pub ledger: Run,
-    /// True if something was folded. Otherwise the run is returned as it was found.
+    /// True if at least one outcome was applied. If false, there was none and the run is unchanged.
     pub moved: bool,
-    /// Attempts that the worker runs itself, at most as many as it requested.
+    /// Attempts that became ready and that the worker runs itself, at most as many as it requested.
     pub kept: Vec<crate::step::NewTry>,
-    /// True if attempts became claimable for other workers.
+    /// True if other workers can claim attempts that became ready.
     pub queued: bool,
 }
 
-/// Selects the attempts that a worker runs itself when they become ready, instead of queueing them.
+/// Which attempts a worker starts itself when they become ready, instead of queueing them.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Keep<'a> {
-    /// Maximum number of attempts.
+    /// Maximum number of attempts that the worker keeps.
     pub room: usize,
-    /// Queues of these attempts: the worker's queues of task functions that run in its own process.
+    /// Ids of the queues from which the worker keeps attempts: its queues of task functions that run in its own
+    /// process.
     pub queues: &'a [i32],
 }
 
 impl Keep<'_> {
-    /// Queues all attempts.
+    /// Keeps no attempts, so all of them are queued.
     pub const NOTHING: Keep<'static> = Keep { room: 0, queues: &[] };
 }
 
-/// Folds the unfolded outcomes of `run`. `worker` may keep some of the attempts that become ready. Returns `None` if
-/// the run does not exist, or was parked because it cannot be folded.
+/// Applies (folds) all recorded outcomes that `run` does not contain yet. `worker` may keep some of the attempts that
+/// become ready. Returns `None` if the run does not exist, or if an outcome cannot be applied and the run was therefore
+/// parked.
 pub async fn fold_run(
     db: &mut PgConnection,
     locks: &Locks<Runs>,
@@ -82,8 +85,8 @@ async fn try_fold(
     let version = versions.get(&mut tx, locked.version).await?;
     locked.readable(&version.plan)?;
     if locked.events.is_empty() || locked.is_over() {
-        // If there are no outcomes, nothing was written, and a rollback costs no flush. Outcomes of a finished run are
-        // deleted.
+        // Without outcomes nothing was written, so a rollback is cheaper than a commit with its flush. The outcomes of
+        // a finished run are deleted, which needs a commit.
         let dropped = !locked.events.is_empty();
         if dropped {
             tx.commit().await?;
@@ -114,7 +117,7 @@ async fn try_fold(
     Ok(Some(Folded { version, rev, clear_number, ledger, moved: true, kept: step.keep, queued }))
 }
 
-/// Folds events into a run. Loads the element states that the decision needs.
+/// Folds events into the state of a run. Loads the states of mapped elements that are needed for this.
 #[boxed]
 pub async fn fold_loading(
     db: &mut PgConnection,
@@ -127,8 +130,8 @@ pub async fn fold_loading(
     run_lock::deciding(db, &version.plan, run, ledger, decide).await
 }
 
-/// Adds the effects of a transition of the run `at` a revision to a step: the ledger, the alerts, and a queue entry for
-/// each new attempt. Attempts that the worker does not keep are queued, and so are those that need admission first.
+/// Adds the effects of a run's transition to a worker step: the new ledger, the alerts, and the new attempts. An
+/// attempt is queued if the worker does not keep it or if it needs admission first.
 pub fn carry_out(step: &mut WorkerStep, version: &Version, at: RunAt, to: Run, effects: Effects, keep: Keep<'_>) {
     let RunAt { run, rev, .. } = at;
     let moved = RunAt { rev: rev + 1, ..at };

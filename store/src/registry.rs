@@ -1,6 +1,6 @@
-//! Registration of the DAGs of a bundle: creates a version if the structure of a DAG is new, updates its descriptive
-//! fields, and recomputes its next run if the schedule changed. It is one transaction of a handful of statements,
-//! regardless of the number of DAGs.
+//! Registers the DAGs of a bundle. Creates a version if the structure of a DAG is new, updates the DAG's descriptive
+//! fields, and recomputes its next run if the schedule changed. A registration is one transaction with a constant
+//! number of statements, regardless of the number of DAGs.
 
 use crate::{
     StoreError, StoreResult, asset, boxed,
@@ -16,17 +16,17 @@ use sqlx::postgres::PgConnection;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Maximum number of active runs of a DAG that does not set it. The same default as in Airflow.
+/// Default for the maximum number of active runs of a DAG, the same as in Airflow.
 pub const MAX_ACTIVE_RUNS: u32 = 16;
 
-/// The DAGs that a worker can run, from one binary or folder.
+/// A bundle: the DAGs that a worker can run, from one binary or folder.
 #[derive(Debug, Clone)]
 pub struct NewBundle {
     pub name: String,
     pub dags: Vec<Arc<DagSpec>>,
 }
 
-/// The registered version of a DAG.
+/// A DAG version of the bundle, as stored in the database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Registered {
     pub dag_id: String,
@@ -36,14 +36,14 @@ pub struct Registered {
     pub new: bool,
 }
 
-/// The state of a DAG before the registration.
+/// The fields of a DAG before this registration that decide whether its next run must be recomputed.
 struct Before {
     schedule: Option<Value>,
     last: Option<DataInterval>,
 }
 
-/// Registers all DAGs of a bundle and returns them in the same order. `paused_at_creation` applies to new DAGs that do
-/// not set it themselves.
+/// Registers all DAGs of a bundle, and returns their versions in the same order. `paused_at_creation` applies to new
+/// DAGs that do not define it themselves.
 #[boxed]
 pub async fn register_bundle(
     db: &mut PgConnection,
@@ -53,8 +53,8 @@ pub async fn register_bundle(
     register(db, bundle, paused_at_creation, Newer::Stays).await
 }
 
-/// Registers DAGs from files of a folder. Their versions become the current ones, even if newer versions exist. All
-/// workers see the same folder, so none of them is older than another.
+/// Registers DAGs from the files of a folder. Their versions become current even if live workers offer newer ones,
+/// because all workers read the same folder and no worker is outdated.
 #[boxed]
 pub async fn register_files(
     db: &mut PgConnection,
@@ -64,8 +64,8 @@ pub async fn register_files(
     register(db, bundle, paused_at_creation, Newer::GivesWay).await
 }
 
-/// Registers the DAGs of a binary that takes over. Its versions become the current ones, even if they are older than
-/// those that live workers offer.
+/// Registers the DAGs of a binary that replaces another binary. Its versions become current even if live workers offer
+/// newer ones.
 #[boxed]
 pub async fn take_over(
     db: &mut PgConnection,
@@ -75,7 +75,7 @@ pub async fn take_over(
     register(db, bundle, paused_at_creation, Newer::GivesWay).await
 }
 
-/// Policy for a newer version that a live worker offers.
+/// What happens to the current version of a DAG if it is newer than the registered one and a live worker offers it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Newer {
     Stays,
@@ -110,13 +110,14 @@ async fn register(
     Ok(registered)
 }
 
-/// Loads and prepares the versions with these ids, in that order.
+/// Loads the versions with these ids, in the order of `ids`.
 #[boxed]
 pub async fn versions_of(db: &mut PgConnection, ids: &[i32]) -> StoreResult<Vec<Version>> {
     load_all(db, ids).await
 }
 
-/// Prepares the versions of a bundle that was just registered, from the DAGs that the caller already has.
+/// Prepares the versions of a bundle that was just registered. Uses the DAGs that the caller already has instead of
+/// loading them.
 #[boxed]
 pub async fn prepare(
     db: &mut PgConnection,
@@ -131,21 +132,22 @@ pub async fn prepare(
     version::prepare(db, plans).await
 }
 
-/// Returns the next scheduled run of a DAG after `last`. Returns `None` for an invalid schedule too, but DAGs with one
-/// are rejected long before.
+/// Returns the next scheduled run of a DAG after the interval `last`, or `None` if there is none. An invalid schedule
+/// also returns `None`, but a DAG with an invalid schedule is rejected before registration.
 pub fn next_run(dag: &DagSpec, last: Option<DataInterval>, now: DateTime<Utc>) -> Option<NextRun> {
     let calendar = Calendar::new(&dag.schedule, dag.timetable).ok()?;
     calendar.next_run(last, &Bounds::from(dag), now)
 }
 
-/// Returns the limit of the DAG or of its schedule, whichever is lower.
+/// Returns the lower of two limits on active runs: the limit of the DAG and the limit of its schedule.
 fn max_active_runs(dag: &DagSpec) -> u32 {
     let own = dag.max_active_runs.unwrap_or(MAX_ACTIVE_RUNS).clamp(1, i32::MAX as u32);
     let calendar = Calendar::new(&dag.schedule, dag.timetable).ok();
     calendar.and_then(|c| c.active_runs_limit()).map_or(own, |limit| own.min(limit))
 }
 
-/// Returns those versions of the bundle's DAGs that are registered already, in the order of the bundle.
+/// Returns the versions that are already registered, for those DAGs of the bundle whose structure is unchanged. They
+/// are in the order of the bundle.
 #[boxed]
 pub async fn registered_versions(db: &mut PgConnection, bundle: &NewBundle) -> StoreResult<Vec<Registered>> {
     let hashes: Vec<String> = bundle.dags.iter().map(|dag| dag.version()).collect();
@@ -157,7 +159,8 @@ pub async fn registered_versions(db: &mut PgConnection, bundle: &NewBundle) -> S
     Ok(registered.collect())
 }
 
-/// Returns id and number of the registered versions with these structures, by DAG id.
+/// Returns id and number of each registered version that has the same structure hash as the DAG in the bundle, by DAG
+/// id.
 async fn known_versions(
     db: &mut PgConnection,
     bundle: &NewBundle,
@@ -230,12 +233,12 @@ async fn known_dags(
     Ok((now, before.collect()))
 }
 
-/// Returns everything that determines the next run, in the format in which `known_dags` reads it.
+/// Returns the fields of a DAG that determine its next run, in the same JSON format as the stored ones in `known_dags`.
 fn scheduling(dag: &DagSpec) -> Value {
     json!([dag.schedule, dag.timetable, dag.start, dag.end, dag.catchup])
 }
 
-/// Removes NUL, which Postgres cannot store in text.
+/// Removes NUL characters, because Postgres cannot store them in text.
 fn text(words: &str) -> String {
     words.replace('\0', "")
 }
@@ -258,8 +261,9 @@ fn words(dag: &DagSpec, version: &Registered, paused: bool, rescheduled: bool, n
     })
 }
 
-/// Updates the DAGs. With `Newer::Stays`, an older binary that restarts does not replace versions that newer, live
-/// binaries offer. After a rollback, no worker offers the newer version, so the older one becomes current.
+/// Updates the rows of the DAGs. With `Newer::Stays`, an older binary that restarts does not replace a newer version
+/// that a live worker offers. After a rollback of the binary, no worker offers the newer version, so the older version
+/// becomes current again.
 async fn upsert_dags(db: &mut PgConnection, bundle: &str, words: &str, newer: Newer) -> StoreResult<()> {
     let stays = newer == Newer::Stays;
     sqlx::query_file!("queries/registry/upsert_dags.sql", words, bundle, stays).execute(&mut *db).await?;

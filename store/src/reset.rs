@@ -1,4 +1,4 @@
-//! Deletes all data, for a user who starts over and has confirmed it twice.
+//! Deletes all data of the installation. Users must confirm this twice.
 
 use crate::{
     MIGRATOR, StoreError, StoreResult,
@@ -8,10 +8,10 @@ use crate::{
 use sqlx::migrate::MigrateError;
 use sqlx::postgres::PgConnection;
 
-/// Reverts all migrations and applies them again. Processes that use this database lose all their rows.
+/// Reverts all migrations and applies them again. All processes that use this database lose their rows.
 pub async fn reset(db: &mut PgConnection) -> StoreResult<()> {
     if let Schema::Old { .. } = guard::read_schema(db).await? {
-        // Only the migrations of this binary can be reverted.
+        // Migrate first, because only the migrations that this binary contains can be reverted.
         guard::migrate(db).await?;
     }
     sqlx::query("set statement_timeout = 0").execute(&mut *db).await?;

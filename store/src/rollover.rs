@@ -1,6 +1,6 @@
-//! Moves old logs to the archive, which has a folder for each week, in it a folder for each run, and in that one or
-//! more objects. Then their partition is dropped, or emptied while the week has runs. A log that is requested later is
-//! recalled: it is copied back for a day and read like any other log.
+//! Moves old logs from the database to the archive. The archive has a folder per week, with a subfolder per run that
+//! contains one or more objects. Afterwards the week's log partition is dropped, or only emptied if the week still has
+//! runs. If a user requests an archived log, it is recalled: copied back into the database for a day.
 
 use crate::{
     StoreError, StoreResult,
@@ -18,13 +18,13 @@ use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
-/// Maximum number of chunks to read at a time. A chunk has up to 64 kB.
+/// Maximum number of log chunks that one query reads. A chunk has up to 64 kB.
 const CHUNKS: i64 = 200;
-/// Folder of the logs in an archive.
+/// Name of the folder in the archive that contains the logs.
 const FOLDER: &str = "logs";
 
 /// Writes the logs of old weeks to the archive, then drops their partitions. Skips weeks with active runs. Idempotent:
-/// a second pass writes the same objects again. A partition is dropped only after all of its rows have been written.
+/// a repeated pass writes the same objects. A partition is dropped only after all of its rows have been written.
 pub(crate) async fn roll_over_logs(
     db: &mut PgConnection,
     archive: &dyn Archive,
@@ -45,8 +45,8 @@ pub(crate) async fn roll_over_logs(
     Ok(done)
 }
 
-/// Returns `None` if there was nothing to do, or if rows were added meanwhile and the partition stays until the next
-/// pass.
+/// Archives the logs of one week. Returns `None` if there was nothing to do, or if rows were added concurrently; the
+/// partition then stays until the next pass.
 async fn roll_over(
     db: &mut PgConnection,
     archive: &dyn Archive,
@@ -78,7 +78,8 @@ async fn roll_over(
         rows: Some(seen.rows),
         place: (seen.rows > 0).then_some(&*place),
     };
-    // Only writers of this partition are blocked, from the check until the end.
+    // Lock out writers of this partition from the final check until the partition is dropped. Other partitions stay
+    // writable.
     let change = Change {
         lock: Some(format!("lock table {leaf} in share mode")),
         only_if: Some(format!(
@@ -106,7 +107,8 @@ struct Row {
     mark: i64,
 }
 
-/// Digest of the rows of a partition. Chunks are added and deleted, but never changed once their run has ended.
+/// Digest that shows whether the rows of a partition have changed. Chunks may be added or deleted, but they are never
+/// modified after their run has ended.
 #[derive(Debug, Clone, Copy, Default)]
 struct PartitionDigest {
     rows: i64,
@@ -160,22 +162,22 @@ fn folder(week: Leaf, run: Uuid) -> String {
     format!("{FOLDER}/{week}/{run}")
 }
 
-/// Location of the log of an attempt.
+/// Where the log of an attempt is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LogStorage {
-    /// The log is in the database, or the attempt has none.
+    /// The log is in the database, or the attempt has no log.
     Here,
-    /// The log was recalled from the archive, and stays for a day.
+    /// The log was copied from the archive back to the database, and stays there for a day.
     Recalled { place: String },
-    /// The log is in the archive, and this process has no archive.
+    /// The log is in the archive, but this process is configured without one.
     Away { place: String },
 }
 
-/// Makes the log of an attempt readable if it was moved to the archive. Runs that were created less than a week ago
-/// need no query.
+/// Copies the log of an attempt back to the database if it was moved to the archive. Runs that were created less than a
+/// week ago need no query, because their logs have not been moved yet.
 ///
 /// # Errors
-/// Returns an error if the archive cannot be read, or if its content is damaged.
+/// Returns an error if the archive cannot be read or if the archived log is damaged.
 #[boxed]
 pub async fn recall(
     db: &mut PgConnection,
@@ -209,7 +211,7 @@ pub async fn recall(
     let mut is_found = false;
     for key in keys {
         let packed = archive.get(key.clone()).await?;
-        // Unpacking a large object takes too long for an async thread.
+        // Unpack on a blocking thread: decompressing a large object would block an async thread too long.
         let chunks = tokio::task::spawn_blocking(move || unpack(&key, &packed, attempt)).await;
         let chunks = chunks.map_err(|error| ArchiveError(format!("an old log was not unpacked: {error}")))??;
         is_found |= !chunks.is_empty();
@@ -240,7 +242,8 @@ async fn put_back(db: &mut PgConnection, run: Uuid, attempt: Uuid, chunks: &[Chu
     Ok(())
 }
 
-/// Deletes logs that were recalled more than a day ago. They can be recalled again.
+/// Deletes logs that were recalled from the archive more than a day ago. They stay in the archive and can be recalled
+/// again.
 pub(crate) async fn forget_recalled(db: &mut PgConnection) -> StoreResult<()> {
     sqlx::query!("delete from recalled_log where recalled_at < now() - interval '1 day'").execute(db).await?;
     Ok(())

@@ -1,4 +1,4 @@
-//! Runs: how they are created, started, listed, ended early and deleted. The module `step` advances them.
+//! Runs: creates, starts, lists, ends and deletes them. Scheduling steps within a run are in the module `step`.
 
 mod active;
 mod around;
@@ -30,7 +30,7 @@ pub use start::{start_queued_runs, start_queued_runs_of};
 use crate::{StoreError, StoreResult};
 use std::str::FromStr;
 
-/// Parses a value of an enum that the database stores as text.
+/// Parses an enum value that the database stores as text. An unknown value is an error.
 pub(crate) fn word<T>(word: &str) -> StoreResult<T>
 where
     T: FromStr,

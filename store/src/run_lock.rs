@@ -1,5 +1,5 @@
-//! A run whose row is locked. This is the slow path: for workers that lost a race, for folding for dead workers, and
-//! for clears, marks and cancellations.
+//! Loading and locking a run's row. This is the slow path of advancing a run: for workers that lost a race, for folding
+//! outcomes of dead workers, and when users clear, mark or cancel.
 
 use crate::{
     StoreError, StoreResult, boxed,
@@ -17,27 +17,27 @@ use sqlx::postgres::PgConnection;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// A locked run and its unfolded outcomes.
+/// A run whose row is locked, and the recorded outcomes that have not been applied to it yet.
 #[derive(Debug)]
 pub struct LockedRun {
     pub lock: RunLock,
     pub rev: i32,
     pub version: i32,
     pub clear_number: i16,
-    /// Format version of `ledger`.
+    /// Version of the storage format of `ledger`.
     pub format: i16,
-    /// The last try to advance the run failed.
+    /// True if the last attempt to advance the run failed because of its data.
     pub parked: bool,
     pub dag_id: String,
     pub run_type: RunType,
     pub ledger: Run,
     pub events: Vec<Event>,
-    /// `events` contains all outcomes of transactions older than this one.
+    /// `events` contains all outcomes that were recorded by transactions older than this one.
     pub fold_xmin: u64,
 }
 
-/// Locks the run until the transaction ends and takes all its unfolded outcomes. The caller is in a transaction.
-/// Returns `None` if the run does not exist.
+/// Locks the run until the caller's transaction ends. Also deletes and returns the recorded outcomes that have not been
+/// applied to the run yet. Returns `None` if the run does not exist.
 #[boxed]
 pub async fn lock(db: &mut PgConnection, locks: &Locks<Runs>, run: Uuid) -> StoreResult<Option<LockedRun>> {
     let row = sqlx::query!(
@@ -71,8 +71,8 @@ pub async fn lock(db: &mut PgConnection, locks: &Locks<Runs>, run: Uuid) -> Stor
     }))
 }
 
-/// Deletes and returns the outcomes that have not been folded yet. They include all outcomes of transactions older than
-/// the returned transaction id.
+/// Deletes and returns the recorded outcomes that have not been applied to a run yet, together with a transaction id.
+/// All outcomes from transactions older than that id are included.
 pub(crate) async fn take_unfolded(db: &mut PgConnection, run: Uuid) -> StoreResult<(Vec<Event>, u64)> {
     let rows = sqlx::query(
         "delete from unfolded u using dag_run r where r.id = $1 and u.run = $1 and u.xid >= r.fold_xmin
@@ -108,7 +108,7 @@ fn skip_of(pair: &[i32]) -> StoreResult<Skip> {
     Ok(Skip { task, index: (pair[1] >= 0).then_some(pair[1]) })
 }
 
-/// Makes a decision about a run, and loads the element states that it needs.
+/// Makes a scheduling decision about a run. Loads the states of the mapped elements that the decision needs.
 pub async fn deciding<T>(
     db: &mut PgConnection,
     plan: &Plan,
@@ -125,8 +125,9 @@ pub async fn deciding<T>(
     }
 }
 
-/// Returns the finished and folded elements that a decision needs. If a user changed the run, also returns elements
-/// that are in flight or held, because earlier decisions no longer follow from the rules alone.
+/// Returns the states of the finished mapped elements that a decision needs, without outcomes that have not been
+/// applied yet. If a user changed the run, also returns elements that are running or held back, because their states
+/// can then no longer be derived from the run's stored state.
 #[boxed]
 pub async fn elements(
     db: &mut PgConnection,
@@ -166,7 +167,8 @@ pub async fn elements(
         .collect()
 }
 
-/// Returns runs with outcomes that have been unfolded for longer than `older_than`.
+/// Returns runs with outcomes that have been unfolded for longer than `older_than`, for example because their worker
+/// died.
 #[boxed]
 pub async fn left_unfolded(db: &mut PgConnection, older_than: Duration, most: i64) -> StoreResult<Vec<Uuid>> {
     let rows = sqlx::query_scalar!(
@@ -187,7 +189,8 @@ impl LockedRun {
         RunAt { run: self.lock.run(), rev: self.rev, run_type: self.run_type }
     }
 
-    /// Returns an error if the ledger or an outcome does not match the plan. Such a run is not folded.
+    /// Returns an error if the stored state or an outcome does not match the plan of the run. Such a run must not be
+    /// advanced.
     pub fn readable(&self, plan: &Plan) -> StoreResult<()> {
         self.ledger.check(self.format, plan).map_err(StoreError::corrupt)?;
         let task = |event: &Event| match event {
@@ -206,7 +209,7 @@ impl LockedRun {
 }
 
 impl KnownRun {
-    /// Updates the run from the locked one, if that is newer.
+    /// Replaces the cached state of the run by the locked one, if the locked one is newer.
     pub fn refresh(&mut self, locked: &LockedRun) {
         if locked.rev > self.rev {
             (self.rev, self.version, self.clear_number) = (locked.rev, locked.version, locked.clear_number);
@@ -215,14 +218,16 @@ impl KnownRun {
     }
 }
 
-/// Returns the length of the list that a task returned, from the ledger, or 0 while it is not known.
+/// Returns the length of the list that a task returned, according to the run's stored state (ledger). Returns 0 if the
+/// length is not known yet.
 #[boxed]
 pub async fn list_len(db: &mut PgConnection, plan: &Plan, run: Uuid, task: TaskIdx) -> StoreResult<i32> {
     let Some(&slot) = plan.list_slots.get(&task) else { return Ok(0) };
     counter(db, run, slot).await
 }
 
-/// Returns the number of elements of a mapped task, from the ledger, or 0 while it is not expanded.
+/// Returns the number of elements of a mapped task, according to the run's ledger (stored state). Returns 0 if the task
+/// is not expanded yet.
 #[boxed]
 pub async fn element_count(db: &mut PgConnection, plan: &Plan, run: Uuid, task: TaskIdx) -> StoreResult<i32> {
     let Some(map) = plan.task(task).map else { return Ok(0) };

@@ -1,8 +1,10 @@
-//! Secrets at rest, sealed (encrypted) with a key that is not in the database. They are bound to their location, so
-//! that a user who may write the tables cannot move a secret to a column that is shown.
+//! Encryption of secrets at rest. Secrets are sealed (encrypted) with a key that is not stored in the database. Each is
+//! bound to its location, so a user with write access to the tables cannot copy a secret into a column that is
+//! displayed.
 //!
-//! A sealed value consists of a version, the id of its key, a random nonce and the ciphertext (XChaCha20-Poly1305). The
-//! location is the associated data. There may be several keys, for rotation: the first seals, all open.
+//! A sealed value consists of a format version, the id of its key, a random nonce and the ciphertext
+//! (XChaCha20-Poly1305). Its location is the associated data of the cipher. For key rotation, several keys can be
+//! configured: the first one seals new values, and all of them open existing values.
 
 use crate::StoreError;
 use base64::Engine as _;
@@ -18,7 +20,7 @@ const ID_BYTES: usize = 8;
 const NONCE_BYTES: usize = 24;
 const KEY_BYTES: usize = 32;
 
-/// Location of a sealed value. The value can be opened only there.
+/// Location to which a sealed value is bound. The value cannot be opened at another location.
 #[derive(Debug, Clone, Copy)]
 pub struct Seat<'a> {
     pub table: &'static str,
@@ -27,12 +29,13 @@ pub struct Seat<'a> {
 }
 
 impl Seat<'_> {
-    /// Returns the associated data, which is unique per location because no part contains NUL.
+    /// Returns the location as associated data for the cipher. It is unique per location, because no component contains
+    /// NUL.
     fn bytes(&self) -> Vec<u8> {
         [self.table, "\0", self.id, "\0", self.column].concat().into_bytes()
     }
 
-    /// Returns what users do if the key of the secret is lost.
+    /// Returns an instruction for users about replacing the secret if its key is lost.
     fn replacement(&self) -> String {
         match self.table {
             "connection" => format!("delete connection `{}` and add it again", self.id),
@@ -79,14 +82,14 @@ impl From<sqlx::Error> for SecretError {
     }
 }
 
-/// An invalid key. The message contains nothing of the key.
+/// Error for an invalid key. The message does not contain any part of the key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("key {number} for secrets is not 32 bytes in base64\nhint: make one with `orch secrets generate-key`")]
 pub struct BadKey {
     number: usize,
 }
 
-/// The keys of this process. It may have none as long as no secret is needed.
+/// The encryption keys of this process. The keyring may be empty; then sealing or opening a secret fails.
 #[derive(Clone, Default)]
 pub struct Keyring {
     keys: Vec<SecretKey>,
@@ -99,8 +102,8 @@ struct SecretKey {
 }
 
 impl Keyring {
-    /// Parses keys that are separated by commas or newlines. The first key seals, all keys open. Airflow's Fernet keys
-    /// are valid.
+    /// Parses encryption keys that are separated by commas or newlines. The first key seals new values, and all keys
+    /// open existing ones. Fernet keys from Airflow are valid keys.
     pub fn parse(text: &str) -> Result<Self, BadKey> {
         let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
         let written = text.split([',', '\n']).map(str::trim).filter(|key| !key.is_empty() && !key.starts_with('#'));
@@ -112,7 +115,7 @@ impl Keyring {
         Ok(Keyring { keys: keys.collect::<Result<_, _>>()? })
     }
 
-    /// Returns a new key in the format that `parse` accepts.
+    /// Generates a random key in the format that `parse` accepts.
     pub fn generate() -> String {
         let config = GeneralPurposeConfig::new();
         GeneralPurpose::new(&URL_SAFE, config).encode(Key::generate())
@@ -122,7 +125,7 @@ impl Keyring {
         self.keys.is_empty()
     }
 
-    /// Returns the id of the first key, for lists and errors.
+    /// Returns the id of the key that seals new values, for lists and error messages.
     pub fn first_id(&self) -> Option<String> {
         self.keys.first().map(|key| name(&key.id))
     }
@@ -150,7 +153,7 @@ impl Keyring {
         String::from_utf8(opened).map_err(|_| damaged())
     }
 
-    /// Returns true if the value is sealed with the first key.
+    /// Returns true if the value is sealed with the first key, so that key rotation need not seal it again.
     pub(crate) fn is_current(&self, sealed: &[u8]) -> bool {
         parts(sealed).is_some_and(|(id, _)| self.keys.first().is_some_and(|key| key.id == id))
     }
@@ -171,7 +174,7 @@ impl SecretKey {
     }
 }
 
-/// Splits a sealed value into the id of its key and the rest.
+/// Splits a sealed value into the id of its key and the remaining bytes.
 fn parts(sealed: &[u8]) -> Option<(&[u8], &[u8])> {
     sealed.strip_prefix(&[VERSION])?.split_at_checked(ID_BYTES)
 }

@@ -1,5 +1,5 @@
-//! Logins of browsers, and of programs that exchanged a password for a token. Only hashes of the tokens are stored.
-//! Times come from the caller's clock.
+//! Login sessions of browsers, and of programs that exchanged a password for a token. Only hashes of the tokens are
+//! stored. Functions take the current time from the caller.
 
 use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
@@ -9,7 +9,7 @@ use sqlx::postgres::PgConnection;
 pub struct NewSession<'a> {
     pub token_hash: &'a [u8],
     pub user: &'a str,
-    /// Stamp of the password that the session was opened with.
+    /// Stamp of the password with which the session was opened. It changes with the password.
     pub stamp: &'a str,
     pub kind: SessionKind,
     pub client_ip: &'a str,
@@ -44,7 +44,7 @@ pub struct SessionRow {
 pub struct ListedSession {
     pub id: i64,
     pub token_hash: Vec<u8>,
-    /// `browser` or `program`.
+    /// Kind of client that opened the session: `browser` or `program`.
     pub kind: String,
     pub client_ip: String,
     pub user_agent: String,
@@ -52,7 +52,7 @@ pub struct ListedSession {
     pub expires_at: DateTime<Utc>,
 }
 
-/// Stores a session, and deletes expired ones.
+/// Stores a session, and deletes expired sessions.
 #[boxed]
 pub async fn open_session(db: &mut PgConnection, new: &NewSession<'_>) -> StoreResult<()> {
     sqlx::query!(
@@ -83,7 +83,7 @@ pub async fn get_session(db: &mut PgConnection, token_hash: &[u8]) -> StoreResul
     Ok(row.fetch_optional(db).await?)
 }
 
-/// Returns the sessions of one user, the newest first.
+/// Returns the sessions of one user, newest first.
 #[boxed]
 pub async fn list_sessions(
     db: &mut PgConnection,
@@ -102,15 +102,15 @@ pub async fn list_sessions(
     Ok(rows.fetch_all(db).await?)
 }
 
-/// Ends a session. Returns false if it does not exist.
+/// Deletes a session, which logs its client out. Returns false if the session does not exist.
 #[boxed]
 pub async fn close_session(db: &mut PgConnection, token_hash: &[u8]) -> StoreResult<bool> {
     let done = sqlx::query!("delete from web_session where token_hash = $1", token_hash).execute(db).await?;
     Ok(done.rows_affected() == 1)
 }
 
-/// Ends one session of a user, or all, but never the one with the token hash `kept`. Returns the number of ended
-/// sessions.
+/// Deletes the user's session `id`, or all sessions of the user if `id` is `None`. The session with the token hash
+/// `kept` is never deleted. Returns the number of deleted sessions.
 #[boxed]
 pub async fn close_others(db: &mut PgConnection, user: &str, id: Option<i64>, kept: &[u8]) -> StoreResult<u64> {
     let done = sqlx::query!(

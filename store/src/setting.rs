@@ -1,4 +1,4 @@
-//! Values that an installation stores for itself, such as the key that signs tokens.
+//! Settings that an installation generates and stores in its database, such as the key that signs tokens.
 
 use crate::{StoreResult, boxed};
 use sqlx::postgres::PgConnection;
@@ -21,14 +21,14 @@ pub async fn set_setting(db: &mut PgConnection, key: &str, value: &str) -> Store
     Ok(())
 }
 
-/// Returns the ID of this installation, which never changes. Installations that share a Kafka cluster have different
-/// IDs.
+/// Returns the permanent id of this installation. It distinguishes installations that share a Kafka cluster.
 #[boxed]
 pub async fn installation_id(db: &mut PgConnection) -> StoreResult<String> {
     setting_or_insert(db, "installation", &Uuid::new_v4().to_string()).await
 }
 
-/// Returns the stored value, and stores `value` if there is none. Processes that start together all get the same value.
+/// Returns the stored setting. If it does not exist, stores and returns `value`. Concurrent calls with different values
+/// all return the same value.
 #[boxed]
 pub async fn setting_or_insert(db: &mut PgConnection, key: &str, value: &str) -> StoreResult<String> {
     let kept = sqlx::query_scalar!(

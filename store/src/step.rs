@@ -1,8 +1,9 @@
-//! A step of a worker is a single statement: it records outcomes, advances ledgers, queues ready attempts and claims
-//! the next ones.
+//! Worker steps. A step is a single SQL statement that records the outcomes of attempts, advances the ledgers (stored
+//! state) of their runs, queues attempts that became ready, and claims the next attempts for the worker.
 //!
-//! A ledger is advanced by compare-and-swap on the run's revision. If the run has advanced meanwhile, its outcomes are
-//! recorded as unfolded and are folded later under the run's lock (`run_lock`), so a lost race loses nothing.
+//! A ledger is advanced by compare-and-swap on the run's revision. If another process has advanced the run meanwhile,
+//! the step's outcomes are stored as unfolded (not yet applied) and are folded later under the run's lock (`run_lock`).
+//! A lost race therefore loses no outcome.
 
 mod alerts;
 mod asks;
@@ -32,7 +33,8 @@ use std::sync::Arc;
 use std::time::Instant;
 use uuid::Uuid;
 
-/// A lease of an attempt of a task instance. Everything that an attempt writes contains all of these fields.
+/// A worker's lease on an attempt of a task instance. Every write of the attempt contains all of these fields, so that
+/// writes under an outdated lease are rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Lease {
     pub run: Uuid,
@@ -42,31 +44,32 @@ pub struct Lease {
     pub lease_no: i32,
 }
 
-/// The end of an attempt, as far as the engine is concerned.
+/// The outcome of an attempt, as a worker reports it.
 #[derive(Debug, Clone)]
 pub struct EndedTry {
     pub lease: Lease,
-    /// `success`, `failed` and `skipped` are final. `up_for_retry`, `up_for_reschedule`, `deferred` and
-    /// `awaiting_input` continue with `next`.
+    /// `success`, `failed` and `skipped` are final. After `up_for_retry`, `up_for_reschedule`, `deferred` and
+    /// `awaiting_input`, the instance continues with `next`.
     pub state: TaskState,
-    /// Number of the attempt, for alerts.
+    /// Number of the attempt, shown in alerts.
     pub try_no: i16,
     pub list_len: Option<i32>,
     pub skip: Vec<Skip>,
-    /// Revision of the run that this outcome creates, or at which it is recorded.
+    /// Revision of the run that this outcome creates. If the outcome is recorded without being applied, the revision of
+    /// the run at that time.
     pub rev: i32,
-    /// The continuation after a state that is not final.
+    /// How the instance continues; `None` if the state is final.
     pub next: Option<NextTry>,
-    /// Small outputs by key. They are written only if the lease is still valid.
+    /// Small outputs by key. They are written only if the attempt's lease is still valid.
     pub outputs: Vec<(Text, JsonText)>,
     pub failure: Option<Failure>,
-    /// Asset events and lineage, written only on success.
+    /// Asset events and lineage of the attempt, written only if the attempt succeeded.
     pub touched: Option<Box<Touched>>,
     /// Alerts about this outcome.
     pub alerts: Vec<NewAlert>,
 }
 
-/// Kind of the failure of an attempt whose outcome cannot be recorded.
+/// Failure kind for attempts whose outcome cannot be stored.
 pub const UNRECORDABLE: &str = "unrecordable";
 
 /// Asset events and lineage of an attempt.
@@ -81,13 +84,13 @@ pub struct Touched {
 
 #[derive(Debug, Clone)]
 pub struct Failure {
-    /// `retryable`, `fatal`, `timeout`, `panic`, `lost`, `exit`, `unrecordable`.
+    /// Kind of failure: `retryable`, `fatal`, `timeout`, `panic`, `lost`, `exit` or `unrecordable`.
     pub kind: &'static str,
-    /// The outermost cause first.
+    /// Error messages from the outermost error to its root cause.
     pub causes: Vec<Text>,
 }
 
-/// Maximum number of causes of a failure. Only the outermost ones are kept.
+/// Maximum number of error causes stored per failure. Only the outermost ones are kept.
 const MOST_CAUSES: usize = 64;
 
 impl Failure {
@@ -96,45 +99,46 @@ impl Failure {
     }
 }
 
-/// The next attempt, or the same attempt after a delay.
+/// How an unfinished instance continues: with a new attempt, or with the same attempt after a delay.
 #[derive(Debug, Clone)]
 pub struct NextTry {
-    /// A new UUID for a retry; the same UUID for a reschedule or a deferral.
+    /// Id of the next attempt: a new UUID for a retry, and the current attempt's UUID after a reschedule or a deferral.
     pub attempt: Uuid,
     pub wake_in_ms: i64,
     pub version: i32,
     pub queue: i32,
     pub priority: i32,
-    /// `None` unless the attempt is deferred.
+    /// What a deferred attempt waits for; `None` if the attempt is not deferred.
     pub wait: Option<Box<NewWait>>,
 }
 
-/// The condition or time that a deferred attempt waits for.
+/// The condition or time for which a deferred attempt waits.
 #[derive(Debug, Clone)]
 pub struct NewWait {
-    /// Kind and config of the condition. `None` means that the attempt waits only for a time.
+    /// Kind and configuration of the condition. `None` if the attempt waits only for a time.
     pub condition: Option<(Text, JsonText)>,
-    /// Delay by the clock of the database, if the attempt waits for a time.
+    /// Delay by the database clock, in milliseconds, if the attempt waits for a time.
     pub wake_in_ms: i64,
-    /// Timestamp to use instead of `wake_in_ms`.
+    /// Time at which the wait ends. If set, it replaces `wake_in_ms`.
     pub wake_at: Option<DateTime<Utc>>,
     pub poke_ms: i64,
     pub timeout_ms: Option<i64>,
     pub on_timeout: OnTimeout,
     pub carried: Option<JsonText>,
-    /// Set if users are asked. The state is then `awaiting_input`, and the condition contains the question.
+    /// Set if the attempt waits for an answer from a user. Its state is then `awaiting_input`, and `condition` contains
+    /// the question.
     pub asks: Option<Request>,
 }
 
-/// Data that is stored with the question of an attempt that asks users.
+/// Data stored with a question that an attempt asks users.
 #[derive(Debug, Clone)]
 pub struct Request {
     pub task_id: String,
-    /// Answer to use if no user answers in time.
+    /// Answer that is used if no user responds in time.
     pub fallback: Option<JsonText>,
 }
 
-/// An attempt to create.
+/// An attempt to be created.
 #[derive(Debug, Clone, Copy)]
 pub struct NewTry {
     pub run: Uuid,
@@ -145,11 +149,11 @@ pub struct NewTry {
     pub queue: i32,
     pub priority: i32,
     pub retries: i16,
-    /// Revision of the run that makes the attempt ready.
+    /// Revision of the run at which the attempt became ready.
     pub rev: i32,
 }
 
-/// A run at a revision, as far as new attempts depend on it.
+/// Identifies a run at one revision, with the fields that new attempts of the run need.
 #[derive(Debug, Clone, Copy)]
 pub struct RunAt {
     pub run: Uuid,
@@ -157,7 +161,8 @@ pub struct RunAt {
     pub run_type: RunType,
 }
 
-/// The ledger of a run, computed from revision `rev`.
+/// New ledger (stored state) of a run. It was computed from revision `rev` and is written only if the run is still at
+/// that revision.
 #[derive(Debug, Clone)]
 pub struct Move {
     pub run: Uuid,
@@ -165,61 +170,62 @@ pub struct Move {
     pub to: Run,
 }
 
-/// Parameters of a claim from `ready`.
+/// Parameters for claiming attempts from the table `ready`.
 #[derive(Debug, Clone)]
 pub struct Claim {
-    /// Maximum number of attempts to claim. 0 only reads the priority of the most urgent one.
+    /// Maximum number of attempts to claim. If 0, only the priority of the most urgent attempt is read.
     pub most: i32,
     pub queues: Arc<[i32]>,
     pub versions: Arc<[i32]>,
 }
 
-/// Everything that one step writes.
+/// Everything that one worker step writes.
 #[derive(Debug, Clone, Default)]
 pub struct WorkerStep {
     pub moves: Vec<Move>,
     pub ended: Vec<EndedTry>,
-    /// Attempts that this worker starts immediately.
+    /// New attempts that the reporting worker starts immediately.
     pub keep: Vec<NewTry>,
-    /// Attempts for any worker.
+    /// New attempts that any worker may claim.
     pub queue: Vec<NewTry>,
     pub hold: Vec<NewTry>,
-    /// Number of held elements of a task that may be queued.
+    /// Per mapped task, the number of elements that a concurrency limit held back and that may now be queued.
     pub admit: Vec<(Uuid, TaskIdx, i32)>,
     pub decided: Vec<(Uuid, TaskIdx, i32, TaskState)>,
-    /// Reasons why tasks in `decided` failed as a whole.
+    /// Error messages for the tasks in `decided` that failed without an attempt.
     pub reasons: Vec<(Uuid, TaskIdx, String)>,
-    /// Alerts about runs that end with these moves.
+    /// Alerts about runs that finish in this step.
     pub alerts: Vec<(Uuid, NewAlert)>,
     pub claim: Option<Claim>,
     pub mode: Mode,
-    /// Some of the ended attempts hold slots, which have to be released.
+    /// True if some of the ended attempts occupy pool slots, which the step must release.
     pub release: bool,
-    /// Some of the runs were cleared, so a new attempt may not be the first of its instance.
+    /// True if some of the runs were cleared. A new attempt may then not be the first of its instance.
     pub cleared: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mode {
-    /// An outcome with an invalid lease rolls back the whole step (`StoreError::FenceLost`).
+    /// If any lease is invalid, the whole step is rolled back (`StoreError::FenceLost`).
     #[default]
     Strict,
-    /// Outcomes with a valid lease are recorded and listed in the reply.
+    /// Only outcomes with a valid lease are recorded; the reply lists them.
     Record,
-    /// The run is locked. All outcomes of transactions older than `fold_xmin` are in the ledger now.
+    /// The caller holds the run's lock, and all outcomes of transactions older than `fold_xmin` have been applied to
+    /// the run.
     Locked { fold_xmin: u64 },
 }
 
-/// Sends steps and caches the composed statements. Each connection has its own.
+/// Sends worker steps, and caches the SQL text of each combination of parts. Each connection has its own `Stepper`.
 #[derive(Debug, Default)]
 pub struct Stepper {
     texts: HashMap<(u32, Option<Leaf>), Arc<str>>,
-    /// Time when a statement last sent `Hint::Recorded`.
+    /// Time of the last statement that sent `Hint::Recorded`.
     hinted_at: Option<Instant>,
 }
 
 impl Stepper {
-    /// Executes a step for `worker`. An empty step is not sent.
+    /// Executes a step for `worker`. If the step is empty, returns an empty reply without a query.
     #[boxed]
     pub async fn send(&mut self, db: &mut PgConnection, step: &WorkerStep, worker: i32) -> StoreResult<Reply> {
         let shape = sql::shape(step);
@@ -238,7 +244,7 @@ impl Stepper {
 }
 
 impl NewWait {
-    /// Returns a wait for an answer of users, without a timeout. `question` is JSON text.
+    /// Returns a wait without a timeout for a user's answer. `question` is JSON text.
     pub fn for_answer(question: String, request: Request) -> NewWait {
         NewWait {
             condition: Some((ANSWER.into(), question.into())),
@@ -254,7 +260,7 @@ impl NewWait {
 }
 
 impl EndedTry {
-    /// Returns an outcome with nothing but its state.
+    /// Returns an outcome with the given state; all other fields are empty.
     pub fn new(lease: Lease, state: TaskState) -> EndedTry {
         EndedTry {
             lease,
@@ -271,12 +277,13 @@ impl EndedTry {
         }
     }
 
-    /// Returns the instance of the attempt.
+    /// Returns the key of the attempt's instance: run, task and map index.
     pub fn place(&self) -> (Uuid, TaskIdx, i32) {
         (self.lease.run, self.lease.task, self.lease.map_index)
     }
 
-    /// Returns this outcome as a final failure with a fixed message, because its own values cannot be written.
+    /// Returns a final failure with a fixed message, as a replacement for this outcome, whose values cannot be written
+    /// to the database.
     #[must_use]
     pub fn unrecordable(&self) -> EndedTry {
         let words =
@@ -291,7 +298,7 @@ impl EndedTry {
         }
     }
 
-    /// Returns the event for the core, or `None` if the state is not final.
+    /// Returns the event that applies this outcome to its run, or `None` if the state is not final.
     pub fn event(&self) -> Option<Event> {
         let outcome = match self.state {
             TaskState::Success => Outcome::Success { list_len: self.list_len, skip: self.skip.clone() },

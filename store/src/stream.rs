@@ -1,9 +1,9 @@
-//! Streams: jobs that never end, each run by one process at a time under a lease. Their offsets advance in the
-//! transaction that publishes the records, so each record is in its table exactly once, even if a process dies.
+//! Streams: continuous jobs, each run by one process at a time under a lease. A stream's offsets advance in the same
+//! transaction that publishes its records, so each record is in the table exactly once, even if a process dies.
 //!
-//! The epoch of a stream is its fencing token. Each process that takes the stream increments it, and so do users who
-//! restart or move the stream. Commits of an older epoch are rejected, so a process that loses its lease during a
-//! commit publishes nothing.
+//! The epoch of a stream is its fencing token. It is incremented whenever a process acquires the stream, and when a
+//! user restarts or moves the stream. Commits with an older epoch are rejected, so a process that loses its lease
+//! during a commit publishes nothing.
 
 mod capture;
 mod kafka_abort;
@@ -44,18 +44,18 @@ use serde_json::Value;
 use sqlx::postgres::PgConnection;
 use std::time::Duration;
 
-/// The declaration of a stream by a bundle.
+/// A stream as a bundle declares it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewStream {
     pub name: String,
-    /// Changes whenever the declaration changes.
+    /// Version of the declaration. It changes whenever the declaration changes.
     pub version: String,
-    /// Properties of the stream, such as `topic` and `table`.
+    /// Settings of the stream, such as `topic` and `table`.
     pub spec: Value,
 }
 
-/// Stores the declarations of a bundle. Processes with an older declaration leave the stream to processes with the
-/// newest one.
+/// Stores the stream declarations of a bundle. A process with an older declaration no longer acquires the stream; only
+/// processes with the newest declaration do.
 #[boxed]
 pub async fn register_streams(
     db: &mut PgConnection,
@@ -72,7 +72,7 @@ pub async fn register_streams(
     Ok(())
 }
 
-/// Returns the current declarations of a bundle.
+/// Returns the current stream declarations of a bundle.
 #[boxed]
 pub async fn streams_of_bundle(db: &mut PgConnection, bundle: &str) -> StoreResult<Vec<NewStream>> {
     let query = sqlx::query_as!(
@@ -83,7 +83,7 @@ pub async fn streams_of_bundle(db: &mut PgConnection, bundle: &str) -> StoreResu
     Ok(query.fetch_all(db).await?)
 }
 
-/// Returns the names that other bundles declare, each with its bundle.
+/// Returns the stream names that other bundles have declared, each with the name of its bundle.
 #[boxed]
 pub async fn streams_of_others(
     db: &mut PgConnection,
@@ -98,35 +98,35 @@ pub async fn streams_of_others(
     Ok(rows.fetch_all(db).await?.into_iter().map(|row| (row.name, row.bundle)).collect())
 }
 
-/// A stream and the epoch under which a process runs it.
+/// Proof that a process runs a stream: the name of the stream and the epoch (fencing token) of its lease.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Lease {
     pub name: String,
     pub epoch: i64,
 }
 
-/// The state that a process reports at each heartbeat.
+/// The heartbeat of a process that runs streams.
 #[derive(Debug, Clone, Copy)]
 pub struct Beat<'a> {
     pub bundle: &'a str,
-    /// Unique per process.
+    /// Identifier of the process, unique across the installation.
     pub process: &'a str,
-    /// All streams that the process could run.
+    /// All streams that this process is able to run.
     pub offered: &'a [NewStream],
     pub held: &'a [Lease],
-    /// Number of further streams that the process would run.
+    /// Number of additional streams that the process has capacity to run.
     pub room: i64,
     pub lease: Duration,
 }
 
-/// Streams that a process may run until its next heartbeat.
+/// Response to a stream heartbeat: the streams that the process may run until its next heartbeat.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Beaten {
     pub kept: Vec<Lease>,
     pub taken: Vec<Lease>,
 }
 
-/// Renews the leases of a process, and takes streams that no process runs.
+/// Renews the stream leases of a process, and acquires streams that no process runs.
 #[boxed]
 pub async fn beat(db: &mut PgConnection, beat: &Beat<'_>) -> StoreResult<Beaten> {
     let names: Vec<String> = beat.offered.iter().map(|stream| stream.name.clone()).collect();
@@ -152,19 +152,19 @@ pub async fn beat(db: &mut PgConnection, beat: &Beat<'_>) -> StoreResult<Beaten>
     Ok(beaten)
 }
 
-/// The stored progress of a stream, for a process that starts it.
+/// The stored progress of a stream, from which a process continues it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StreamCheckpoint {
     pub created_at: DateTime<Utc>,
     pub topic_identity: Option<String>,
     pub reset_to: Option<Reset>,
-    /// Next offsets by partition.
+    /// Next offset to read, by partition.
     pub positions: Vec<(i32, i64)>,
     /// Maximum event time by partition, if the stream has windows.
     pub watermarks: Vec<(i32, DateTime<Utc>)>,
     /// Windows that ended before this time accept no more records.
     pub closed_before: Option<DateTime<Utc>>,
-    /// Position of a stream that captures changes; `None` for other streams.
+    /// Position of a change data capture (CDC) stream; `None` for other streams.
     pub capture: Option<CapturePosition>,
 }
 
@@ -203,18 +203,18 @@ pub async fn left_behind(db: &mut PgConnection, lease: &Lease) -> StoreResult<St
     })
 }
 
-/// Position of a partition that the stream has not read yet, or to which the stream is moved.
+/// Start offset for a partition that the stream has not read yet, or to which a user moves the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StartAt {
     pub partition: i32,
     pub offset: i64,
     pub end_offset: i64,
-    /// Moves the stream even if it has read the partition.
+    /// If true, the offset is applied even if the stream has already read the partition.
     pub moves: bool,
 }
 
-/// Records the start positions of a stream, in the caller's transaction. Returns the next offsets of all these
-/// partitions. Deletes the windows of a stream that is moved.
+/// Records the start offsets of a stream in the caller's transaction, and returns the next offset of each of these
+/// partitions. If a user moves the stream, its windows are deleted.
 ///
 /// # Errors
 /// Returns `StoreError::FenceLost` if this epoch no longer owns the stream.
@@ -250,36 +250,36 @@ pub async fn start_stream(
     Ok(placed)
 }
 
-/// Offsets that a commit covers, from `from` (inclusive) to `to` (exclusive).
+/// Range of offsets that a commit covers in one partition, from `from` (inclusive) to `to` (exclusive).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Covered {
     pub partition: i32,
     pub from: i64,
     pub to: i64,
-    /// End offset of the partition, as far as it is known.
+    /// End offset of the partition, as last fetched.
     pub end_offset: i64,
 }
 
-/// The work of a stream since its last commit.
+/// What a stream has processed since its last commit.
 #[derive(Debug, Clone, Default)]
 pub struct Progress {
     pub covered: Vec<Covered>,
-    /// Number of records, including quarantined ones.
+    /// Number of records read, including quarantined ones.
     pub records: i64,
     pub quarantined: i64,
     pub last_record_at: Option<DateTime<Utc>>,
-    /// URI of the table as an asset.
+    /// Asset URI of the stream's table.
     pub asset: String,
     /// Number of rows written to the table.
     pub rows: i64,
 }
 
-/// Advances the offsets of a stream, in the transaction that publishes the records. Returns true if DAGs may wait for
-/// the table; the caller then sends `Hint::Asset` after the commit.
+/// Advances the offsets of a stream in the transaction that publishes its records. Returns true if a DAG may be waiting
+/// for the table's asset; the caller then sends `Hint::Asset` after the commit.
 ///
 /// # Errors
-/// Returns `StoreError::FenceLost` if this epoch no longer owns the stream, or if its offsets are not those that this
-/// process found. The caller must roll back and publish nothing.
+/// Returns `StoreError::FenceLost` if this epoch no longer owns the stream, or if the stored offsets differ from the
+/// ones at which this process started. The caller must roll back and publish nothing.
 #[boxed]
 pub async fn commit_stream(tx: &mut PgConnection, lease: &Lease, progress: &Progress) -> StoreResult<bool> {
     let column = |of: fn(&Covered) -> i64| progress.covered.iter().map(of).collect::<Vec<_>>();
@@ -308,7 +308,8 @@ pub async fn commit_stream(tx: &mut PgConnection, lease: &Lease, progress: &Prog
     }
 }
 
-/// Records why a stream stopped. It starts again after `again`, or when a user restarts it if that is `None`.
+/// Records the error that stopped a stream. The stream is retried after the delay `again`; `None` means that it stays
+/// stopped until a user restarts it.
 ///
 /// # Errors
 /// Returns `StoreError::FenceLost` if another process holds the lease now.
@@ -333,8 +334,8 @@ pub async fn fail_stream(
     if failed.rows_affected() == 0 { Err(StoreError::FenceLost) } else { Ok(()) }
 }
 
-/// Adds the alerts about a stopped stream, in the transaction of [`fail_stream`]. The caller commits, then sends
-/// `Hint::Alert`.
+/// Stores the alerts about a stopped stream in the same transaction as [`fail_stream`]. After the commit, the caller
+/// sends `Hint::Alert`.
 #[boxed]
 pub async fn alert_of_stopped_stream(
     tx: &mut PgConnection,
@@ -346,14 +347,14 @@ pub async fn alert_of_stopped_stream(
     add_alerts(tx, None, &of_stopped_stream(notifiers, stopped, epoch, error)).await
 }
 
-/// Returns the number of failures of a stream since its last commit.
+/// Returns how many times a stream has failed since its last commit.
 #[boxed]
 pub async fn failures_of(db: &mut PgConnection, name: &str) -> StoreResult<u32> {
     let failures = sqlx::query_scalar!("select failures from stream where name = $1", name).fetch_optional(db).await?;
     Ok(failures.unwrap_or(0).unsigned_abs())
 }
 
-/// Releases the streams of a process, so that another process can take them before the lease ends.
+/// Releases the streams of a process before its leases expire, so that another process can acquire them immediately.
 #[boxed]
 pub async fn release_streams(db: &mut PgConnection, process: &str) -> StoreResult<()> {
     sqlx::query!("update stream set process = null, lease_until = null where process = $1", process)
@@ -362,7 +363,7 @@ pub async fn release_streams(db: &mut PgConnection, process: &str) -> StoreResul
     share::release_shares(db, process).await
 }
 
-/// Returns the end offset of each partition of the built-in log, with topic number and partition.
+/// Returns the end offset of every partition in the built-in log, as (topic number, partition, end offset).
 #[boxed]
 pub async fn ends_of_log(db: &mut PgConnection) -> StoreResult<Vec<(i32, i16, i64)>> {
     let rows = sqlx::query!("select topic_no, partition, next_offset from topic_partition");

@@ -1,9 +1,9 @@
-//! The role as which default connections of tasks log in to the database of orch. It owns what tasks create in the
-//! schema of the lake and can create databases; it cannot read the tables of orch.
+//! The Postgres role that tasks' default connections use to log in to the database of orch. The role owns what tasks
+//! create in the lake's schema and can create databases, but cannot read the tables of orch.
 //!
-//! On the private server of a standalone the role is `orch_tasks`, which each start creates. Beside it is
-//! `orch_capture`, for the database whose changes a stream captures: only a role with the attribute REPLICATION can
-//! follow them. On a server that a setting names, the setting `task_role` names the role.
+//! In standalone mode with a private server, the role is `orch_tasks`, which is created at each start. A second role,
+//! `orch_capture`, serves streams that capture changes of a database, because only a role with the attribute
+//! REPLICATION can read such changes. On a server that the user configures, the setting `task_role` names the role.
 
 use crate::database_url::{split_password, with_login};
 use crate::{StoreError, StoreResult, boxed, connect};
@@ -16,25 +16,25 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::str::FromStr as _;
 
-/// The role that captures changes of databases on a private server.
+/// Role for streams that capture database changes on a private server.
 pub const CAPTURE: &str = "orch_capture";
 const TASKS: &str = "orch_tasks";
 /// The superuser of a private server.
 const OWNER: &str = "orch";
-/// Paths below the data folder of a private server.
+/// Path of the server's Unix socket, relative to the data folder.
 const SOCKET: &str = "postgres/socket";
 const PASSWORD: &str = "postgres.password";
 /// SQLSTATE: the current user lacks a privilege.
 pub(crate) const INSUFFICIENT_PRIVILEGE: &str = "42501";
-/// An arbitrary number, the same in all processes. Concurrent grants of the same role fail with "tuple concurrently
-/// updated".
+/// Key of the advisory lock that serializes grants: concurrent grants of the same role fail with "tuple concurrently
+/// updated". The number is arbitrary, but must be the same in all processes.
 const GRANT_LOCK: i64 = 0x6f72_6368_7461;
 
-/// The role of the setting `task_role`.
+/// The Postgres role from the setting `task_role`.
 #[derive(Clone)]
 pub struct TaskRole {
     pub name: String,
-    /// `None` if the server identifies the role without a password.
+    /// Password of the role, or `None` if the server authenticates the role without a password.
     pub password: Option<String>,
 }
 
@@ -44,7 +44,7 @@ impl fmt::Debug for TaskRole {
     }
 }
 
-/// Why a role cannot be used for tasks. The messages contain hints.
+/// Reasons why a Postgres role cannot be used for tasks. The error messages contain hints.
 #[derive(Debug, thiserror::Error)]
 pub enum TaskRoleError {
     #[error(
@@ -77,8 +77,8 @@ impl From<sqlx::Error> for TaskRoleError {
     }
 }
 
-/// Creates the roles of a private server if they do not exist. The caller is its superuser and has applied the
-/// migrations.
+/// Creates the roles of a private server unless they exist. The caller must be the server's superuser and must have
+/// applied the migrations.
 #[boxed]
 pub async fn make(db: &mut PgConnection, database_url: &str) -> StoreResult<()> {
     sqlx::raw_sql(
@@ -101,7 +101,8 @@ pub async fn make(db: &mut PgConnection, database_url: &str) -> StoreResult<()> 
     )
     .execute(&mut *db)
     .await?;
-    // Over TCP the roles need a password. Over the socket Postgres trusts every process of the user.
+    // Over TCP, the roles need a password. Over the Unix socket, Postgres trusts every process of the operating system
+    // user.
     if let (_, Some(password)) = split_password(database_url) {
         let derived = derived(&password);
         let set = format!("alter role {TASKS} password '{derived}'; alter role {CAPTURE} password '{derived}'");
@@ -110,9 +111,9 @@ pub async fn make(db: &mut PgConnection, database_url: &str) -> StoreResult<()> 
     Ok(())
 }
 
-/// Returns the password of the roles of a private server that listens on TCP. It is derived from the password of the
-/// superuser, so every process with the superuser's URL has it, and tasks cannot compute the superuser's password from
-/// theirs.
+/// Derives the password of a private server's roles from the superuser's password, for servers that listen on TCP.
+/// Every process with the superuser's URL can compute the derived password, but tasks cannot compute the superuser's
+/// password from it.
 fn derived(password: &str) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(password.as_bytes()).expect("HMAC takes keys of any length");
     mac.update(TASKS.as_bytes());
@@ -122,7 +123,7 @@ fn derived(password: &str) -> String {
     })
 }
 
-/// Returns true if the URL leads to the private server of this data folder.
+/// Returns true if the URL points to the private server of this data folder.
 pub fn is_private(database_url: &str, data_dir: &Path) -> bool {
     let Ok(options) = PgConnectOptions::from_str(database_url) else { return false };
     if options.get_username() != OWNER {
@@ -131,7 +132,7 @@ pub fn is_private(database_url: &str, data_dir: &Path) -> bool {
     let own = data_dir.join(SOCKET);
     match options.get_socket() {
         Some(socket) => socket == &own || own.canonicalize().is_ok_and(|own| own == *socket),
-        // If the path of the socket is too long, the URL contains a host and a password instead.
+        // If the socket path is too long for the operating system, the URL contains a host and a password instead.
         None => {
             let kept = std::fs::read_to_string(data_dir.join(PASSWORD)).ok();
             options.get_host() == "127.0.0.1"
@@ -140,8 +141,8 @@ pub fn is_private(database_url: &str, data_dir: &Path) -> bool {
     }
 }
 
-/// Returns the URL of the database for tasks: with the role of a private server, or with the configured role, otherwise
-/// unchanged.
+/// Returns the database URL for tasks. It logs in as `orch_tasks` on a private server, or as the configured role.
+/// Without either, the URL is returned unchanged.
 pub fn url(database_url: &str, data_dir: &Path, configured: Option<&TaskRole>) -> String {
     if is_private(database_url, data_dir) {
         let password = split_password(database_url).1.map(|password| derived(&password));
@@ -153,11 +154,11 @@ pub fn url(database_url: &str, data_dir: &Path, configured: Option<&TaskRole>) -
     }
 }
 
-/// Grants the lake to the configured role as far as orch may, and checks that the role can log in and cannot read
-/// orch's tables.
+/// Grants the configured role access to the lake, as far as orch has the right to grant it. Then verifies that the role
+/// can log in and cannot read the tables of orch.
 ///
 /// # Errors
-/// Returns an error with the statements that an administrator has to run if a privilege is missing.
+/// If a privilege is missing, the error message contains the SQL statements that an administrator has to run.
 #[boxed]
 pub async fn prepare(db: &mut PgConnection, database_url: &str, role: &TaskRole) -> Result<(), TaskRoleError> {
     let name = &role.name;
@@ -167,7 +168,8 @@ pub async fn prepare(db: &mut PgConnection, database_url: &str, role: &TaskRole)
     if !exists.fetch_one(&mut *tx).await? {
         return Err(TaskRoleError::NoSuchRole { role: name.clone() });
     }
-    // Superusers have every privilege. A member of the role that owns a table can become its owner.
+    // The query also covers indirect access: superusers have every privilege, and a member of the role that owns a
+    // table can act as the owner.
     let readable = sqlx::query_scalar(
         "select relname::text from pg_class
          where relnamespace = current_schema()::regnamespace and relkind in ('r', 'p')
@@ -188,7 +190,7 @@ pub async fn prepare(db: &mut PgConnection, database_url: &str, role: &TaskRole)
         }
     }
     tx.commit().await?;
-    // Postgres only warns about a grant without the right to grant.
+    // Check the privileges afterwards, because a GRANT without the right to grant is only a warning in Postgres.
     let statements = missing(db, name).await?;
     if !statements.is_empty() {
         return Err(TaskRoleError::Lacks { role: name.clone(), statements });
@@ -203,7 +205,7 @@ pub async fn prepare(db: &mut PgConnection, database_url: &str, role: &TaskRole)
     Ok(())
 }
 
-/// Returns the statements that grant the role what tasks need, without those that have taken effect.
+/// Returns the GRANT statements that the tasks' role needs and that have not taken effect yet.
 async fn missing(db: &mut PgConnection, role: &str) -> sqlx::Result<Vec<String>> {
     let (has_lake_role, is_member, can_create, can_write): (bool, bool, bool, bool) = sqlx::query_as(
         "select exists (select from pg_roles where rolname = 'orch_lake'),
@@ -225,16 +227,16 @@ async fn missing(db: &mut PgConnection, role: &str) -> sqlx::Result<Vec<String>>
     if !can_create {
         statements.push(format!("grant usage, create on schema lake to {role}"));
     }
-    // If `orch_lake` does not exist, the steps of commits run as the owner, and the role needs privileges on the tables
-    // itself.
+    // Without the role `orch_lake`, lake commits run as the owner of the database, and the tasks' role needs privileges
+    // on the tables itself.
     if !has_lake_role && !can_write {
         statements.push(format!("grant select, insert, update, delete on all tables in schema lake to {role}"));
     }
     Ok(statements)
 }
 
-/// Lets the steps of commits, which run as `grantee`, use the tables that tasks create in the schema of the lake. Runs
-/// as the tasks' role, because another user may not change its default privileges.
+/// Grants `grantee`, the role of lake commit statements, access to the tables that tasks create in the lake's schema.
+/// Must run as the tasks' role, because only a role itself may change its default privileges.
 async fn grant_own_tables(own: &mut PgConnection, grantee: &str) -> sqlx::Result<()> {
     let is_granted = "select exists (select from pg_default_acl
         where defaclrole = current_user::regrole and defaclnamespace = 'lake'::regnamespace)";

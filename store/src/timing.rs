@@ -1,4 +1,4 @@
-//! Durations of runs and tasks. Each function is one statement.
+//! Durations of runs and tasks. Each function is a single SQL statement.
 
 use crate::{StoreResult, boxed};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -7,7 +7,8 @@ use sqlx::postgres::PgConnection;
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
-/// Times at which the instances of a task of a run waited and ran. Only current attempts that have started count.
+/// The time span in which the instances of one task in a run waited and ran. Only current attempts that have started
+/// are included.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskSpan {
     pub run: Uuid,
@@ -15,20 +16,20 @@ pub struct TaskSpan {
     pub instances: i64,
     pub first_queued: Option<DateTime<Utc>>,
     pub first_started: DateTime<Utc>,
-    /// `None` if one of the instances has not ended.
+    /// Time at which the last instance ended, or `None` if any instance has not ended.
     pub last_ended: Option<DateTime<Utc>>,
-    /// Maximum number of workers that one of the instances lost.
+    /// Highest number of lost workers of any of these instances.
     pub lost_no: i16,
-    /// At least one instance has started and waits for another worker, for a time or for a condition.
+    /// True if any instance has started but currently waits: for another worker, for a time or for a condition.
     pub waits: bool,
 }
 
-/// Number of elements of a large map that are read from each end. Elements start in order, so these include the first
-/// and the last.
+/// Number of elements that are read from each end of a large map. Elements start in order, so this includes the
+/// elements that started first and last.
 const ENDS: i32 = 1_000;
 
-/// Returns the spans of these tasks, by run and in the order of the DAG. Each task is given with its run and the length
-/// of its map.
+/// Returns the time spans of tasks, grouped by run and in DAG order. Each task is given as its run, task index and
+/// number of mapped elements.
 #[boxed]
 pub async fn spans(db: &mut PgConnection, tasks: &[(Uuid, TaskIdx, Option<i32>)]) -> StoreResult<Vec<TaskSpan>> {
     let runs: Vec<Uuid> = tasks.iter().map(|(run, _, _)| *run).collect();
@@ -57,7 +58,7 @@ pub async fn spans(db: &mut PgConnection, tasks: &[(Uuid, TaskIdx, Option<i32>)]
         instances: row.instances,
         first_queued: row.first_queued,
         first_started: row.first_started,
-        // An attempt that defers itself or asks users has ended, but its instance has not.
+        // If the attempt deferred itself or asked users, the attempt has ended but its instance has not.
         last_ended: row.last_ended.filter(|_| !row.waits),
         lost_no: row.lost_no,
         waits: row.waits,
@@ -65,11 +66,12 @@ pub async fn spans(db: &mut PgConnection, tasks: &[(Uuid, TaskIdx, Option<i32>)]
     Ok(rows.collect())
 }
 
-/// Number of last runs that determine the usual duration. All pages use these functions, so that they show the same
-/// values.
+/// Number of most recent runs from which usual durations are computed. All pages use the functions in this module, so
+/// that they show the same values.
 const USUAL_OF: i64 = 20;
 
-/// Returns the median duration of the successful runs among the last runs of each DAG. DAGs without any are left out.
+/// Returns the median duration of the successful runs among the last runs of each DAG. DAGs without a successful run
+/// are omitted.
 #[boxed]
 pub async fn usual_runs(db: &mut PgConnection, dag_ids: &[String]) -> StoreResult<BTreeMap<String, TimeDelta>> {
     let rows = sqlx::query!(
@@ -91,8 +93,8 @@ pub async fn usual_run(db: &mut PgConnection, dag_id: &str) -> StoreResult<Optio
     Ok(usual_runs(db, &[dag_id.to_string()]).await?.pop_first().map(|(_, usual)| usual))
 }
 
-/// Returns the median duration of each task in the last runs of the DAG, if they have this version. A mapped task is
-/// measured by its first element.
+/// Returns the median duration of each task in the last runs of the DAG, if the runs have this DAG version. For a
+/// mapped task, only its first element is measured.
 #[boxed]
 pub async fn usual_durations(
     db: &mut PgConnection,

@@ -1,4 +1,5 @@
-//! API tokens that users create for programs. Only hashes are stored. Times come from the caller's clock.
+//! API tokens, which users create for programs. Only hashes of the tokens are stored. Functions take the current time
+//! from the caller unless their documentation says otherwise.
 
 mod caller;
 mod keys;
@@ -18,19 +19,19 @@ pub const MOST_TOKENS: i64 = 100;
 pub struct NewToken<'a> {
     pub token_hash: &'a [u8],
     pub user: &'a str,
-    /// Purpose of the token, in the words of its owner.
+    /// Name of the token, chosen by its owner.
     pub name: &'a str,
     pub scope: TokenScope,
     pub now: DateTime<Utc>,
     pub expires_at: Option<DateTime<Utc>>,
 }
 
-/// The access that a token grants.
+/// The permissions that an API token grants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenScope {
-    /// Everything that its owner may do.
+    /// All permissions of the token's owner.
     All,
-    /// Published queries and nothing else.
+    /// Access to published queries only.
     Serving,
 }
 
@@ -44,7 +45,7 @@ impl TokenScope {
         }
     }
 
-    /// Parses a scope as the database and forms spell it.
+    /// Parses a scope as it is spelled in the database and in forms.
     pub fn of(word: &str) -> Option<TokenScope> {
         Self::BOTH.into_iter().find(|scope| scope.as_str() == word)
     }
@@ -54,7 +55,7 @@ impl TokenScope {
     }
 }
 
-/// Returns the hash under which a token is stored and found.
+/// Returns the hash of a token. Only this hash is stored, and tokens are looked up by it.
 pub fn token_hash(text: &str) -> [u8; 32] {
     Sha256::digest(text.as_bytes()).into()
 }
@@ -62,7 +63,7 @@ pub fn token_hash(text: &str) -> [u8; 32] {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AddToken {
     Added,
-    /// The name is already used, or the user cannot log in.
+    /// The token was not created: its name is already used, or the user is not allowed to log in.
     Taken,
     TooMany,
 }
@@ -84,8 +85,8 @@ pub struct ListedToken {
     pub expires_at: Option<DateTime<Utc>>,
 }
 
-/// Adds a token of the user's current generation and deletes expired tokens of that user. Must run inside the caller's
-/// transaction: the lock of the user's row keeps two requests from both counting one token less than the maximum.
+/// Creates a token for a user, and deletes the user's expired tokens. Must run inside the caller's transaction: it
+/// locks the user's row, so that two concurrent requests cannot exceed the maximum number of tokens.
 #[boxed]
 pub async fn add_token(db: &mut PgConnection, new: &NewToken<'_>) -> StoreResult<AddToken> {
     sqlx::query("select from api_user where name = $1 for no key update").bind(new.user).execute(&mut *db).await?;
@@ -128,7 +129,8 @@ pub struct TokenOwner {
     pub scope: TokenScope,
 }
 
-/// Returns the owner of a token, or `None` if it does not exist or is no longer valid by the clock of the database.
+/// Returns the owner of a token. Returns `None` if the token does not exist, has been revoked or has expired by the
+/// database clock.
 #[boxed]
 pub async fn owner_of_token(db: &mut PgConnection, token_hash: &[u8]) -> StoreResult<Option<TokenOwner>> {
     let row = sqlx::query!(
@@ -142,7 +144,7 @@ pub async fn owner_of_token(db: &mut PgConnection, token_hash: &[u8]) -> StoreRe
     Ok(Some(TokenOwner { user: row.user, role, scope }))
 }
 
-/// Returns the tokens of one user, the newest first.
+/// Returns the tokens of one user, newest first.
 #[boxed]
 pub async fn list_tokens(db: &mut PgConnection, user: &str) -> StoreResult<Vec<ListedToken>> {
     let rows = sqlx::query!(
@@ -156,7 +158,7 @@ pub async fn list_tokens(db: &mut PgConnection, user: &str) -> StoreResult<Vec<L
     rows.collect()
 }
 
-/// Revokes a token. Returns its name and its hash, or `None` if it does not exist.
+/// Revokes a token. Returns the token's name and hash, or `None` if it does not exist.
 #[boxed]
 pub async fn revoke_token(db: &mut PgConnection, user: &str, id: i64) -> StoreResult<Option<(String, Vec<u8>)>> {
     let row =

@@ -1,8 +1,8 @@
-//! The built-in log: topics of records, in partitions, with offsets as in Kafka. Records are visible once the
-//! transaction that appends them commits.
+//! The built-in log, a message log like Kafka's: topics with partitions, in which each record has an offset. A record
+//! becomes visible when the transaction that appended it commits.
 //!
-//! The offsets of a partition are assigned in the order of commits and have no gaps, because a writer locks the row of
-//! the partition until it commits. A reader that has seen an offset never finds a new record below it.
+//! Offsets in a partition have no gaps and increase in commit order, because a writer locks the row of the partition
+//! until its transaction commits. After a reader has seen an offset, no lower offset can appear.
 
 mod bytes;
 mod partitioner;
@@ -20,16 +20,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::postgres::PgConnection;
 
-/// Maximum size of the key and the value of a record together.
+/// Maximum size of a record in bytes: key and value together.
 pub const MOST_RECORD_BYTES: usize = 1_000_000;
-/// Maximum number of records that a search for a key reads, because keys have no index.
+/// Maximum number of records that a search for a key scans. A limit is needed because keys have no index.
 pub const KEYS_LOOKED_AT: i64 = 100_000;
-/// Maximum number of records of one read.
+/// Maximum number of records that one read returns.
 const MOST_READ: i64 = 10_000;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topic {
-    /// Number that is never reused for another topic.
+    /// Number of the topic. It is never reused for another topic.
     pub no: i32,
     pub partitions: i16,
 }
@@ -37,9 +37,9 @@ pub struct Topic {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartitionRow {
     pub partition: i16,
-    /// Offset of the oldest stored record.
+    /// Offset of the oldest record that is still stored.
     pub first_offset: i64,
-    /// Offset of the next record.
+    /// Offset that the next record will get.
     pub next_offset: i64,
     pub last_at: Option<DateTime<Utc>>,
 }
@@ -50,7 +50,7 @@ pub struct RecordRow {
     pub at: DateTime<Utc>,
     #[serde(with = "bytes")]
     pub key: Option<Vec<u8>>,
-    /// `None` is a tombstone: the key was deleted.
+    /// Value of the record, or `None` for a tombstone, which means that its key was deleted.
     #[serde(with = "bytes")]
     pub value: Option<Vec<u8>>,
     pub headers: Option<Value>,
@@ -61,7 +61,7 @@ pub struct ReadFrom {
     pub partition: i16,
     pub offset: i64,
     pub most: i64,
-    /// Maximum size of keys and values. The first record is read regardless of its size.
+    /// Maximum total size of keys and values in bytes. The first record is always returned, even if it is larger.
     pub most_bytes: i64,
 }
 
@@ -72,7 +72,8 @@ pub async fn get_topic(db: &mut PgConnection, name: &str) -> StoreResult<Option<
         .await?)
 }
 
-/// Returns the names of the topics that have had a record. Users create topics one by one, so they are few.
+/// Returns the names of all topics to which a record has been appended. The list is not paginated, because users create
+/// topics one by one.
 #[boxed]
 pub async fn topics_with_records(db: &mut PgConnection) -> StoreResult<Vec<String>> {
     let names = sqlx::query_scalar!(
@@ -82,7 +83,7 @@ pub async fn topics_with_records(db: &mut PgConnection) -> StoreResult<Vec<Strin
     Ok(names.fetch_all(db).await?)
 }
 
-/// Returns the topic. Creates it with `partitions` partitions if it does not exist.
+/// Returns the topic with this name. If it does not exist, creates it with `partitions` partitions.
 #[boxed]
 pub async fn ensure_topic(db: &mut PgConnection, name: &str, partitions: i16) -> StoreResult<Topic> {
     loop {
@@ -95,7 +96,7 @@ pub async fn ensure_topic(db: &mut PgConnection, name: &str, partitions: i16) ->
     }
 }
 
-/// Returns all partitions, including those without records.
+/// Returns all partitions of a topic, including partitions without records.
 #[boxed]
 pub async fn list_partitions(db: &mut PgConnection, topic: &Topic) -> StoreResult<Vec<PartitionRow>> {
     Ok(sqlx::query_as!(
@@ -126,8 +127,8 @@ pub async fn read_records(db: &mut PgConnection, topic: &Topic, from: ReadFrom) 
     Ok(read.fetch_all(db).await?)
 }
 
-/// Returns the newest records with a key, the oldest of these first, among the last [`KEYS_LOOKED_AT`] records of the
-/// key's partition.
+/// Returns the newest records with a key, sorted from oldest to newest. Searches only the last [`KEYS_LOOKED_AT`]
+/// records of the key's partition.
 #[boxed]
 pub async fn find_key(
     db: &mut PgConnection,
@@ -143,7 +144,7 @@ pub async fn find_key(
     Ok(found.fetch_all(db).await?)
 }
 
-/// Returns the offset from which the last `back` records of a partition can be read.
+/// Returns the start offset for reading the last `back` records of a partition.
 #[boxed]
 pub async fn newest_offset(db: &mut PgConnection, topic: &Topic, partition: i16, back: i64) -> StoreResult<i64> {
     let offset = sqlx::query_scalar!(
@@ -156,18 +157,19 @@ pub async fn newest_offset(db: &mut PgConnection, topic: &Topic, partition: i16,
     Ok(offset.fetch_optional(db).await?.unwrap_or(0))
 }
 
-/// Returns the offset of the first record with the timestamp `at` or a later one, or the next offset if there is none.
+/// Returns the offset of the first record whose timestamp is at or after `at`. If no such record exists, returns the
+/// offset that the next record will get.
 #[boxed]
 pub async fn offset_at(db: &mut PgConnection, topic: &Topic, partition: i16, at: DateTime<Utc>) -> StoreResult<i64> {
     Ok(sqlx::query_file_scalar!("queries/topic/offset_at.sql", topic.no, partition, at).fetch_one(db).await?)
 }
 
-/// Returns the error message for a partition that the topic does not have.
+/// Returns the error message for a partition number that does not exist in the topic.
 pub fn no_such_partition(partition: i64, many: usize) -> String {
     format!("there is no partition {partition}: the topic has {many}, from 0")
 }
 
-/// Returns the error message for an offset whose record was deleted.
+/// Returns the error message for an offset whose record has been deleted.
 pub fn no_longer_kept(offset: i64, partition: i64, first: i64) -> String {
     format!("offset {offset} of partition {partition} is gone: the oldest record that is kept has offset {first}")
 }

@@ -1,4 +1,4 @@
-//! Open transactions of this database.
+//! Detection of long-running transactions, which prevent VACUUM from removing dead rows.
 
 use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
@@ -7,33 +7,33 @@ use sqlx::postgres::PgConnection;
 /// The oldest open transaction of this database, and the session that opened it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OldestTransaction {
-    /// Process id of the server process of the session.
+    /// Process id of the Postgres backend that serves the session.
     pub pid: i32,
     pub user: String,
-    /// Empty if the client did not set one.
+    /// Application name of the client. Empty if the client did not set one.
     pub application_name: String,
-    /// `None` if the client is connected through a Unix domain socket.
+    /// Network address of the client. `None` if the client is connected through a Unix domain socket.
     pub client_address: Option<String>,
-    /// State of the session as in `pg_stat_activity`, such as `idle in transaction`.
+    /// State of the session in `pg_stat_activity`, such as `idle in transaction`.
     pub state: String,
     pub started_at: DateTime<Utc>,
     pub age_secs: f64,
 }
 
 impl OldestTransaction {
-    /// Returns the application name, or else the user, with the process id: `psql (pid 4711)`.
+    /// Formats the session for messages: `psql (pid 4711)`. Uses the user name if the application name is empty.
     pub fn session(&self) -> String {
         let name = if self.application_name.is_empty() { &self.user } else { &self.application_name };
         format!("{name} (pid {})", self.pid)
     }
 }
 
-/// Returns the oldest open transaction of a client, except the transaction of `db` itself. `None` if no transaction is
+/// Returns the oldest open transaction of any client except the session `db` itself, or `None` if no transaction is
 /// open.
 ///
-/// VACUUM cannot remove rows that were deleted or updated after that transaction started, so the hot tables grow.
-/// Transactions of autovacuum are ignored, because they do not keep dead rows. Postgres shows transactions of other
-/// roles to members of `pg_read_all_stats` only.
+/// VACUUM cannot remove row versions that became dead after the oldest transaction started, so frequently updated
+/// tables grow. Transactions of autovacuum are ignored, because they do not keep dead rows. Postgres shows transactions
+/// of other roles only to members of `pg_read_all_stats`.
 #[boxed]
 pub async fn oldest_transaction(db: &mut PgConnection) -> StoreResult<Option<OldestTransaction>> {
     let oldest = sqlx::query_as!(

@@ -1,7 +1,7 @@
-//! Users who may log in. Only hashes of passwords are stored; the web crate creates and checks them.
+//! User accounts that may log in. The database contains only password hashes, which the web crate creates and verifies.
 //!
-//! There is always an admin who can log in: a change that would remove the last one is rejected. Sessions and tokens of
-//! a user end in the same transaction as the change that ends them.
+//! At least one enabled admin always exists: a change that would remove the last one is rejected. If a change ends a
+//! user's sessions and tokens, they end in the same transaction.
 
 mod list;
 mod role;
@@ -18,10 +18,10 @@ use sqlx::postgres::PgConnection;
 pub struct UserRow {
     pub name: String,
     pub password_hash: String,
-    /// `viewer`, `user`, `op` or `admin`.
+    /// Role of the user: `viewer`, `user`, `op` or `admin`.
     pub role: String,
     pub is_disabled: bool,
-    /// Incremented whenever all sessions and tokens of the user end.
+    /// Incremented whenever all sessions and tokens of the user are revoked.
     pub generation: i32,
     pub created_at: DateTime<Utc>,
 }
@@ -38,17 +38,17 @@ pub struct NewUser<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UserChange {
     Done,
-    /// The user already had this state.
+    /// The user already had the requested state, so nothing was changed.
     Unchanged,
     NoSuchUser,
-    /// No enabled admin would be left.
+    /// The change was rejected, because no enabled admin would remain.
     LastAdmin,
 }
 
 const ADMIN: &str = "admin";
 
-/// Returns the user with this name in any case. If several users match, which older versions allowed, the user with
-/// exactly this name wins, else the oldest.
+/// Returns the user with this name, ignoring case. Older versions allowed names that differ only in case; if several
+/// users match, the exact match is returned, otherwise the oldest user.
 #[boxed]
 pub async fn get_user(db: &mut PgConnection, name: &str) -> StoreResult<Option<UserRow>> {
     let row = sqlx::query_as!(
@@ -61,7 +61,7 @@ pub async fn get_user(db: &mut PgConnection, name: &str) -> StoreResult<Option<U
     Ok(row.fetch_optional(db).await?)
 }
 
-/// Returns true if there is an enabled admin.
+/// Returns true if at least one enabled admin exists.
 #[boxed]
 pub async fn has_admin(db: &mut PgConnection) -> StoreResult<bool> {
     let found = sqlx::query_scalar!(
@@ -70,10 +70,12 @@ pub async fn has_admin(db: &mut PgConnection) -> StoreResult<bool> {
     Ok(found.fetch_one(db).await?)
 }
 
-/// Creates a user. Returns the name of the user who has this name already, in any case; `None` if the user was created.
+/// Creates a user. Returns `None` on success. If a user with this name in any case exists, creates nothing and returns
+/// that user's name.
 #[boxed]
 pub async fn add_user(db: &mut PgConnection, new: &NewUser<'_>) -> StoreResult<Option<String>> {
-    // The unique index admits names that only users of older versions have, so the query excludes them as well.
+    // The unique index does not cover names from older versions that differ only in case, so the query checks for such
+    // names too.
     let done = sqlx::query!(
         r#"insert into api_user (name, password_hash, role, full_name, email)
         select $1::text, $2::text, $3::text, $4::text, $5::text
@@ -92,7 +94,7 @@ pub async fn add_user(db: &mut PgConnection, new: &NewUser<'_>) -> StoreResult<O
     Ok(Some(existing.map_or_else(|| new.name.to_owned(), |user| user.name)))
 }
 
-/// Changes the role of a user. The change applies immediately, also to open sessions.
+/// Changes the role of a user. The new role applies immediately, also in sessions that are already open.
 #[boxed]
 pub async fn set_role(db: &mut PgConnection, name: &str, role: &str) -> StoreResult<UserChange> {
     let mut tx = db.begin().await?;
@@ -109,8 +111,8 @@ pub async fn set_role(db: &mut PgConnection, name: &str, role: &str) -> StoreRes
     Ok(outcome)
 }
 
-/// Disables or enables a user. A disabled user cannot log in, and all sessions and tokens end. Enabling the user does
-/// not restore them.
+/// Disables or enables a user. A disabled user cannot log in, and the user's sessions and tokens are revoked. Enabling
+/// the user again does not restore them.
 #[boxed]
 pub async fn set_disabled(db: &mut PgConnection, name: &str, is_disabled: bool) -> StoreResult<UserChange> {
     let mut tx = db.begin().await?;
@@ -130,7 +132,8 @@ pub async fn set_disabled(db: &mut PgConnection, name: &str, is_disabled: bool) 
     Ok(outcome)
 }
 
-/// Sets a password on behalf of its owner. All sessions and tokens end.
+/// Sets a user's password at the request of someone else, such as an admin. Revokes all sessions and tokens of the
+/// user.
 #[boxed]
 pub async fn reset_password(db: &mut PgConnection, name: &str, password_hash: &str) -> StoreResult<UserChange> {
     let mut tx = db.begin().await?;
@@ -143,9 +146,9 @@ pub async fn reset_password(db: &mut PgConnection, name: &str, password_hash: &s
     Ok(UserChange::Done)
 }
 
-/// Changes a password by its owner, who entered the old one. All sessions end except the current one; tokens stay
-/// valid. `kept` is the token hash of the current session and `stamp` its new stamp. Returns `false` if the password
-/// was changed meanwhile.
+/// Changes a password at the request of its owner, who has entered the old password. Revokes all sessions of the user
+/// except the current one; tokens stay valid. `kept` is the token hash of the current session and `stamp` its new
+/// stamp. Returns `false` if the password was changed concurrently.
 #[boxed]
 pub async fn change_password(
     db: &mut PgConnection,
@@ -171,7 +174,7 @@ pub async fn change_password(
     Ok(true)
 }
 
-/// Deletes a user with all sessions and tokens. The user's actions stay in the audit log.
+/// Deletes a user with all sessions and tokens. Audit log entries about the user's actions are kept.
 #[boxed]
 pub async fn delete_user(db: &mut PgConnection, name: &str) -> StoreResult<UserChange> {
     let mut tx = db.begin().await?;
@@ -192,8 +195,8 @@ struct LockedUser {
     is_last_admin: bool,
 }
 
-/// Locks the user and all admins. If two concurrent changes would remove the last two admins, the second one sees the
-/// first.
+/// Locks the rows of the user and of all admins. If two concurrent changes would remove the last two admins, the second
+/// transaction waits for the first and is then rejected.
 async fn lock_user(db: &mut PgConnection, name: &str) -> StoreResult<LockedUser> {
     let rows = sqlx::query_as!(
         UserRow,
@@ -209,7 +212,8 @@ async fn lock_user(db: &mut PgConnection, name: &str) -> StoreResult<LockedUser>
     Ok(LockedUser { is_last_admin: !others && user.as_ref().is_some_and(can_manage), user })
 }
 
-/// Ends all sessions and tokens. The new generation also ends those that are being created.
+/// Revokes all sessions and tokens of a user. Incrementing the generation also invalidates sessions and tokens that are
+/// being created concurrently.
 async fn end_all(db: &mut PgConnection, name: &str) -> StoreResult<()> {
     sqlx::query!("update api_user set generation = generation + 1 where name = $1", name).execute(&mut *db).await?;
     sqlx::query!("delete from web_session where user_name = $1", name).execute(&mut *db).await?;

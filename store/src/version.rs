@@ -1,5 +1,5 @@
-//! DAG versions: the structure of DAGs as data. Workers register versions, all processes read them, and they never
-//! change.
+//! DAG versions: immutable snapshots of the structure of a DAG, stored as data. Workers register versions, and all
+//! processes read them.
 
 mod list;
 
@@ -23,18 +23,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
-/// A version that is prepared for decisions about its runs.
+/// A DAG version, loaded and prepared for scheduling its runs.
 #[derive(Debug)]
 pub struct Version {
     pub id: i32,
     pub number: i32,
     pub dag_id: String,
     pub plan: Arc<Plan>,
-    /// Ids of the tasks' queues, in the order of the tasks.
+    /// Queue id of each task, in task order.
     pub queues: Vec<i32>,
-    /// Ids of the lines in which attempts of the tasks wait for admission.
+    /// Ids of the lines (admission queues) in which attempts of the tasks wait for free pool slots or limits.
     lines: Vec<i32>,
-    /// Tasks without a pool use the default pool, which is unlimited until a user gives it a size.
+    /// True if the default pool has a size. Tasks without a pool use the default pool, which is unlimited until a user
+    /// sets its size.
     default_pool_has_size: AtomicBool,
 }
 
@@ -44,17 +45,19 @@ impl Version {
         Version { id, number, dag_id, plan: Arc::new(plan), queues, lines, default_pool_has_size }
     }
 
-    /// Returns true if attempts of the task need admission before a worker may claim them.
+    /// Returns true if the task needs admission: a worker may claim its attempts only after they have got slots in
+    /// pools or under limits.
     pub fn is_gated(&self, task: TaskIdx) -> bool {
         !self.plan.task(task).gates.are_open() || self.default_pool_has_size.load(Ordering::Relaxed)
     }
 
-    /// Returns true if any task of the version is gated.
+    /// Returns true if any task of the version needs admission (see `is_gated`).
     pub fn has_gates(&self) -> bool {
         (0..self.plan.tasks.len()).any(|task| self.is_gated(narrow::task(task)))
     }
 
-    /// Returns the queue in which an attempt of the task waits, or the negated id of its line.
+    /// Returns the id of the queue in which attempts of the task wait. For a task that needs admission, returns the
+    /// negated id of its line (admission queue) instead.
     pub fn place(&self, task: TaskIdx) -> i32 {
         let task_no = usize::from(task);
         match self.lines.get(task_no) {
@@ -63,7 +66,7 @@ impl Version {
         }
     }
 
-    /// Returns the first attempt of an instance that becomes ready in a run of this version.
+    /// Creates the first attempt of an instance that becomes ready in a run of this version.
     pub fn new_try(&self, of: RunAt, (task, map_index): (TaskIdx, i32)) -> NewTry {
         let planned = self.plan.task(task);
         NewTry {
@@ -80,14 +83,14 @@ impl Version {
     }
 }
 
-/// Reads a version and prepares it.
+/// Loads and prepares the version with this id.
 #[boxed]
 pub async fn load(db: &mut PgConnection, id: i32) -> StoreResult<Version> {
     let mut loaded = load_all(db, &[id]).await?;
     loaded.pop().ok_or_else(|| sqlx::Error::RowNotFound.into())
 }
 
-/// Reads versions and prepares them, in the order of `ids`.
+/// Loads and prepares versions, in the order of `ids`.
 #[boxed]
 pub async fn load_all(db: &mut PgConnection, ids: &[i32]) -> StoreResult<Vec<Version>> {
     let rows = sqlx::query!(
@@ -107,7 +110,8 @@ pub async fn load_all(db: &mut PgConnection, ids: &[i32]) -> StoreResult<Vec<Ver
     prepare(db, plans).await
 }
 
-/// Prepares versions from plans with ids and numbers. Creates queues and lines that do not exist.
+/// Prepares versions from plans, each with the id and number of its version. Creates queues and lines (admission
+/// queues) that do not exist yet.
 pub(crate) async fn prepare(db: &mut PgConnection, plans: Vec<(i32, i32, Plan)>) -> StoreResult<Vec<Version>> {
     let names = plans.iter().flat_map(|(_, _, plan)| queue_names(plan)).collect();
     let queues = queue_ids(db, names).await?;
@@ -123,13 +127,13 @@ pub(crate) async fn prepare(db: &mut PgConnection, plans: Vec<(i32, i32, Plan)>)
     Ok(plans.into_iter().map(version).collect())
 }
 
-/// Returns the queue of each task of a plan.
+/// Returns the queue name of each task of a plan.
 fn queue_names(plan: &Plan) -> impl Iterator<Item = String> + '_ {
     plan.tasks.iter().map(|task| lane(&task.queue, task.isolation))
 }
 
-/// Returns the internal name of a queue. Child processes have their own slots, so each queue has a second, internal
-/// queue for them.
+/// Returns the internal name of a queue. Tasks that run in child processes have separate slots on a worker, so each
+/// queue has a second, internal queue for them.
 pub fn lane(queue: &str, isolation: Isolation) -> String {
     match isolation {
         Isolation::InProcess => queue.to_string(),
@@ -137,10 +141,11 @@ pub fn lane(queue: &str, isolation: Isolation) -> String {
     }
 }
 
-/// Suffix of the internal queues. Names of queues contain no slash.
+/// Suffix of the internal queues for tasks in child processes. It is unambiguous, because names of queues contain no
+/// slash.
 const PROCESS_LANE: &str = "/process";
 
-/// Returns the ids of queues by name, and creates those that do not exist.
+/// Returns the ids of queues by name. Creates queues that do not exist.
 #[boxed]
 pub async fn queue_ids(db: &mut PgConnection, names: BTreeSet<String>) -> StoreResult<HashMap<String, i32>> {
     let names: Vec<String> = names.into_iter().collect();
@@ -159,8 +164,8 @@ async fn known_queues(db: &mut PgConnection, names: &[String]) -> StoreResult<Ha
     Ok(rows.into_iter().map(|r| (r.name, r.id)).collect())
 }
 
-/// Cache of versions. A version never changes, so no entry becomes outdated; the cache is cleared when it is full.
-/// Clones share the cache, such as in concurrent requests to a web server.
+/// Cache of DAG versions. Versions are immutable, so entries never become outdated; the cache is cleared when it is
+/// full. Clones share one cache, for example across concurrent requests to a web server.
 #[derive(Debug, Default, Clone)]
 pub struct Versions {
     inner: Arc<Mutex<VersionCache>>,
@@ -169,25 +174,27 @@ pub struct Versions {
 #[derive(Debug, Default)]
 struct VersionCache {
     versions: HashMap<i32, Arc<Version>>,
-    /// The newest version of each DAG when last seen. It may be outdated, so code that creates a run checks it.
+    /// Newest known version of each DAG. It may be outdated, so code that creates a run verifies it.
     newest: HashMap<String, i32>,
-    /// Weeks whose partitions a committed transaction created.
+    /// Weeks for which a committed transaction has created the partitions.
     leaves: HashSet<Leaf>,
     lines: HashMap<i32, Arc<QueueLine>>,
     default_pool_has_size: bool,
-    /// Time when `default_pool_has_size` was last read.
+    /// Time of the last query for `default_pool_has_size`.
     pools_read: Option<Instant>,
-    /// True if `set_default_pool` is called on each change, so the pool is not queried.
+    /// True if `set_default_pool` is called on each change of the default pool, which makes queries for its size
+    /// unnecessary.
     is_told: bool,
-    /// The queue (below zero) after which the next round of admission reads lines. 0: from the first line.
+    /// Line (admission queue) after which the next admission round continues, as a negative queue id. 0 starts at the
+    /// first line.
     admitted_to: i32,
 }
 
-/// Minimum interval between queries of the default pool. For this long after the pool was given a size, attempts of
-/// tasks without a pool may be created that nothing limits.
+/// Minimum interval between queries for the size of the default pool. For this long after a user sets a size, attempts
+/// of tasks without a pool may still be created without a limit.
 const POOLS_EVERY: Duration = Duration::from_secs(1);
 
-/// Maximum number of cached versions: 2,000 DAGs with two versions each, of some kilobytes each.
+/// Maximum number of cached versions: enough for 2,000 DAGs with two versions each. A version takes a few kilobytes.
 const MOST_VERSIONS: usize = 4_000;
 
 impl Versions {
@@ -205,7 +212,7 @@ impl Versions {
         Ok(version)
     }
 
-    /// Loads the versions that are not cached, all in one query.
+    /// Loads all versions that are not cached yet with one query.
     #[boxed]
     pub async fn warm(&self, db: &mut PgConnection, ids: &[i32]) -> StoreResult<()> {
         let unknown: BTreeSet<i32> = ids.iter().copied().filter(|&id| self.known(id).is_none()).collect();
@@ -225,7 +232,8 @@ impl Versions {
         known.versions.insert(version.id, version);
     }
 
-    /// Stops querying the default pool, because `set_default_pool` is called with each change from now on.
+    /// Disables queries for the size of the default pool. The caller must call `set_default_pool` on each change from
+    /// now on.
     pub(crate) fn will_be_told(&self) {
         self.lock().is_told = true;
     }
@@ -235,14 +243,14 @@ impl Versions {
         !known.is_told && known.pools_read.is_none_or(|read| read.elapsed() >= POOLS_EVERY)
     }
 
-    /// Stores whether the default pool has a size, also in all cached versions.
+    /// Stores whether the default pool has a size, and updates all cached versions.
     pub fn set_default_pool(&self, has_size: bool) {
         let mut known = self.lock();
         (known.default_pool_has_size, known.pools_read) = (has_size, Some(Instant::now()));
         known.versions.values().for_each(|v| v.default_pool_has_size.store(has_size, Ordering::Relaxed));
     }
 
-    /// Returns lines by their ids. The cache is cleared when it is full.
+    /// Returns lines (admission queues) by their ids, from a cache that is cleared when it is full.
     pub(crate) async fn lines(&self, db: &mut PgConnection, ids: &[i32]) -> StoreResult<Vec<Arc<QueueLine>>> {
         let unknown: Vec<i32> = {
             let known = self.lock();
@@ -276,7 +284,8 @@ impl Versions {
         self.lock().newest.get(dag_id).copied()
     }
 
-    /// Caches the newest version of a DAG, to save a query when a run is created. An outdated value is detected.
+    /// Caches the newest version of a DAG, which saves a query when a run is created. Run creation detects an outdated
+    /// value.
     pub fn set_newest(&self, dag_id: &str, id: i32) {
         let mut known = self.lock();
         if let Some(newest) = known.newest.get_mut(dag_id) {
@@ -289,15 +298,16 @@ impl Versions {
         known.newest.insert(dag_id.into(), id);
     }
 
-    /// Creates the partitions of the week in which `run` was created, unless they exist. Only partitions that another,
-    /// committed transaction created are remembered: the caller may roll back the transaction that creates them here.
+    /// Creates the partitions for the week in which `run` was created, unless they exist. Only partitions from a
+    /// transaction that has already committed are cached as existing, because the caller may roll back the transaction
+    /// that creates new ones.
     pub(crate) async fn make_leaf(&self, db: &mut PgConnection, run: Uuid) -> StoreResult<()> {
         let leaf = Leaf::of(run);
         if self.lock().leaves.contains(&leaf) {
             return Ok(());
         }
-        // `make_partitions` creates `log_chunk` last. The age of its row is 0 or less if this transaction, or a later
-        // one, has written it. The query costs a hundredth of `make_partitions`.
+        // `make_partitions` creates `log_chunk` last. The age of its catalog row is 0 or less if this transaction or a
+        // later one has written the row. This query takes a hundredth of the time of `make_partitions`.
         let is_older: Option<bool> =
             sqlx::query_scalar("select age(xmin) > 0 from pg_class where oid = to_regclass($1)")
                 .bind(format!("log_chunk_{leaf}"))
@@ -313,7 +323,7 @@ impl Versions {
         Ok(())
     }
 
-    /// Locks the cache. The lock is held for a look-up only, never while waiting.
+    /// Locks the cache. The lock is held only for a lookup, never across an `await`.
     fn lock(&self) -> MutexGuard<'_, VersionCache> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,7 +1,8 @@
-//! Waits of deferred attempts: conditions that workers poll, the results, and how a wait ended.
+//! Waits of deferred attempts. Workers poll the conditions of the waits and store the results, which end or continue
+//! each wait.
 //!
-//! A worker takes conditions for a lease by advancing `wake_at`; (`looked_by`, `looks`) is the fencing token of its
-//! results. If a worker dies, its conditions are due again when that lease ends.
+//! A worker leases due conditions by moving `wake_at` into the future. The pair (`looked_by`, `looks`) is the fencing
+//! token of a poll result. If the worker dies, its conditions become due again when the lease ends.
 
 use crate::{StoreError, StoreResult, boxed, instance::ledgers, narrow, step::Lease, version::Versions};
 use chrono::{DateTime, Utc};
@@ -15,26 +16,26 @@ use std::collections::HashMap;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// A condition that this worker polls.
+/// A condition that this worker has leased and polls.
 #[derive(Debug, Clone)]
 pub struct Watched {
     pub run: Uuid,
     pub task: i16,
     pub map_index: i32,
     pub attempt: Uuid,
-    /// Lease number with which the attempt continues.
+    /// Lease number under which the attempt continues after the wait.
     pub lease_no: i32,
     pub looks: i32,
     pub kind: String,
-    /// JSON text. Conditions with equal texts are polled once.
+    /// Configuration of the condition as JSON text. Conditions with equal text are polled only once.
     pub config: Option<String>,
     pub poke_ms: i64,
-    /// Number of consecutive polls that failed.
+    /// Number of consecutive polls that returned an error.
     pub errors: i32,
     pub last_error: Option<String>,
 }
 
-/// Result of polling one condition.
+/// Result of polling the condition of one waiting attempt.
 #[derive(Debug, Clone)]
 pub struct WatchedOutcome {
     pub run: Uuid,
@@ -46,25 +47,25 @@ pub struct WatchedOutcome {
 
 #[derive(Debug, Clone)]
 pub enum ConditionOutcome {
-    /// The wait has ended.
+    /// The wait has ended, and the attempt continues.
     End(WaitEnd),
-    /// The condition is polled again after `next_ms` milliseconds.
+    /// The condition does not hold yet. It is polled again after `next_ms` milliseconds.
     NotYet { next_ms: i64 },
-    /// Like `NotYet`, with the error of the poll.
+    /// The poll failed with `error`. The condition is polled again after `next_ms` milliseconds.
     Error { next_ms: i64, error: String },
 }
 
-/// Selects the conditions that a worker polls.
+/// Identifies the polling worker and the conditions that it can poll.
 #[derive(Debug, Clone)]
 pub struct Watcher {
     pub worker: i32,
     pub queues: Vec<i32>,
     pub kinds: Vec<String>,
-    /// Maximum time until the worker stores a result.
+    /// Duration of the lease on a condition: the worker must store the poll result within this time.
     pub lease: Duration,
 }
 
-/// Takes conditions that are due, at most `most`.
+/// Leases at most `most` due conditions for polling by this worker.
 #[boxed]
 pub async fn take_due(db: &mut PgConnection, watcher: &Watcher, most: i64) -> StoreResult<Vec<Watched>> {
     let taken = sqlx::query_file_as!(
@@ -79,7 +80,7 @@ pub async fn take_due(db: &mut PgConnection, watcher: &Watcher, most: i64) -> St
     Ok(taken.fetch_all(db).await?)
 }
 
-/// Extends the lease of the conditions that this worker has taken.
+/// Extends the leases on the conditions that this worker is polling.
 #[boxed]
 pub async fn keep(db: &mut PgConnection, watcher: &Watcher) -> StoreResult<()> {
     sqlx::query!(
@@ -92,7 +93,8 @@ pub async fn keep(db: &mut PgConnection, watcher: &Watcher) -> StoreResult<()> {
     Ok(())
 }
 
-/// Returns the time until a condition is due that this worker could poll, or `None` if there is none.
+/// Returns the time until the next condition that this worker could poll is due, or `None` if no such condition is
+/// waiting.
 #[boxed]
 pub async fn next_due(db: &mut PgConnection, watcher: &Watcher) -> StoreResult<Option<Duration>> {
     let secs = sqlx::query_scalar!(
@@ -105,8 +107,8 @@ pub async fn next_due(db: &mut PgConnection, watcher: &Watcher) -> StoreResult<O
     Ok(secs.fetch_one(db).await?.map(|secs| Duration::try_from_secs_f64(secs.max(0.0)).unwrap_or(Duration::MAX)))
 }
 
-/// Stores results. Results with an invalid fencing token change nothing. An instance whose wait ended is not claimable
-/// before `due::wake_waiting`.
+/// Stores poll results. A result with an outdated fencing token changes nothing. An instance whose wait ended becomes
+/// claimable later, in `due::wake_waiting`.
 #[boxed]
 pub async fn answer(db: &mut PgConnection, worker: i32, answers: &[WatchedOutcome]) -> StoreResult<u64> {
     let ends = answers.iter().map(|a| match &a.found {
@@ -139,7 +141,7 @@ pub async fn answer(db: &mut PgConnection, worker: i32, answers: &[WatchedOutcom
     Ok(done.execute(db).await?.rows_affected())
 }
 
-/// Returns how the wait before this attempt ended, or `None` if the attempt was not deferred.
+/// Returns how the wait before this attempt ended, or `None` if the attempt does not continue after a wait.
 #[boxed]
 pub async fn resumed(db: &mut PgConnection, lease: Lease) -> StoreResult<Option<Resumed>> {
     let stored = sqlx::query_scalar!(
@@ -159,7 +161,7 @@ pub async fn resumed(db: &mut PgConnection, lease: Lease) -> StoreResult<Option<
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct WaitRow {
-    /// `None` if the instance waits only for a time.
+    /// Kind of the awaited condition. `None` if the instance waits only for a time.
     pub kind: Option<String>,
     pub config: Option<serde_json::Value>,
     pub wake_at: DateTime<Utc>,
@@ -169,7 +171,7 @@ pub struct WaitRow {
     pub last_error: Option<String>,
 }
 
-/// Returns the wait of an instance, if the instance is deferred.
+/// Returns the current wait of an instance, or `None` if the instance is not deferred.
 #[boxed]
 pub async fn wait_of(db: &mut PgConnection, run: Uuid, task: TaskIdx, map_index: i32) -> StoreResult<Option<WaitRow>> {
     let row = sqlx::query_as!(
@@ -183,8 +185,8 @@ pub async fn wait_of(db: &mut PgConnection, run: Uuid, task: TaskIdx, map_index:
     Ok(row.fetch_optional(db).await?)
 }
 
-/// Returns the runs, or tasks of them, that other tasks wait for: `None` for a run or task that does not exist. Needs
-/// one statement for all runs, and one or two more if there are tasks.
+/// Returns the state of the runs or tasks for which other tasks wait, in the order of `asked`. The entry is `None` if
+/// the run or task does not exist. Needs one SQL statement for runs, and one or two more if tasks are requested.
 #[boxed]
 pub async fn runs(
     db: &mut PgConnection,
@@ -231,7 +233,8 @@ pub async fn runs(
     Ok(seen)
 }
 
-/// Fills in the results for tasks. The candidates of each wait are sorted, the newest first.
+/// Fills in the states of the awaited tasks in `seen`. `candidates` contains possible runs for each wait, newest first;
+/// the first match wins.
 async fn see_tasks(
     db: &mut PgConnection,
     versions: &mut Versions,
@@ -276,7 +279,7 @@ async fn see_tasks(
     Ok(())
 }
 
-/// Returns the time since the first poke of the attempt started.
+/// Returns the time since the attempt first polled its condition.
 #[boxed]
 pub async fn running_for(db: &mut PgConnection, lease: Lease) -> StoreResult<Duration> {
     let secs = sqlx::query_scalar!(

@@ -1,4 +1,4 @@
-//! Explains why a task instance does not run: returns everything that blocks it now.
+//! Explains why a task instance does not run, by listing everything that currently blocks it.
 
 use crate::{
     StoreError, StoreResult,
@@ -20,15 +20,15 @@ use orch_core::why::{Condition, Reason};
 use orch_spec::state::{RunState, RunType, TaskState};
 use sqlx::postgres::PgConnection;
 
-/// A reason, with the instances that hold the slots.
+/// A reason why an instance is blocked, with the instances that hold the slots it waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockingReason {
     pub reason: Reason,
-    /// The instances that were admitted first come first; at most `MOST_HOLDERS`.
+    /// At most `MOST_HOLDERS` instances that hold the slots, in the order in which they were admitted.
     pub holders: Vec<Holder>,
 }
 
-/// An instance that holds slots.
+/// An instance that holds pool slots for which other instances wait.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
     pub dag_id: String,
@@ -40,10 +40,10 @@ pub struct Holder {
 }
 
 const MOST_HOLDERS: i64 = 20;
-/// Maximum number of upstreams to name.
+/// Maximum number of unfinished upstream tasks that a reason lists.
 const MOST_OPEN: usize = 20;
 
-/// Returns everything that blocks an instance; nothing if the instance is running or has finished.
+/// Returns everything that currently blocks an instance. Returns no reasons if the instance is running or has finished.
 #[boxed]
 pub async fn why(
     db: &mut PgConnection,
@@ -107,7 +107,7 @@ pub async fn why(
     Ok(all)
 }
 
-/// Returns the reasons why a run has not started.
+/// Returns the reasons why a queued run has not started.
 async fn of_run(db: &mut PgConnection, run: &RunDetails) -> StoreResult<Vec<Reason>> {
     let mut reasons = Vec::new();
     let (now, active) = runs_active(db, &run.dag_id).await?;
@@ -139,7 +139,7 @@ fn upstream(version: &Version, run: &Run, task: TaskIdx) -> Vec<Reason> {
     if of == 0 { Vec::new() } else { vec![Reason::Upstream { rule: planned.rule.as_str(), of, open }] }
 }
 
-/// Returns the limits of its DAG, its task or its map that hold an instance back.
+/// Returns the concurrency limits of the DAG, the task or the mapped task that currently hold an instance back.
 fn limits(version: &Version, run: &Run, task: TaskIdx) -> Vec<Reason> {
     let (plan, planned) = (&version.plan, version.plan.task(task));
     let counts = run.element_counts(planned).into_iter().flatten();

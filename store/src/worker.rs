@@ -1,5 +1,6 @@
-//! Workers: they register, renew their lease, and receive stop orders in the response. Leases use the database clock. A
-//! worker that does not renew its lease is declared lost, and its instances are requeued for others (`reap`).
+//! Workers: registration, leases and stop orders. A worker renews its lease with each heartbeat and receives its stop
+//! orders in the response. Leases use the database clock. A worker whose lease expires is declared lost, and its
+//! instances are requeued for other workers (see `reap`).
 
 mod busy;
 mod reap;
@@ -23,12 +24,12 @@ pub struct NewWorker {
     pub pid: u32,
     pub bundle: String,
     pub binary_version: String,
-    /// Ids of queues, from `version::queue_ids`.
+    /// Ids of the queues that the worker serves, from `version::queue_ids`.
     pub queues: Vec<i32>,
     /// Ids of the DAG versions that the worker can run.
     pub versions: Vec<i32>,
     pub slots: i32,
-    /// Time for which the worker is trusted without a heartbeat.
+    /// Lease duration: time for which the worker counts as alive after a heartbeat.
     pub lease: Duration,
 }
 
@@ -44,42 +45,43 @@ pub struct WorkerRow {
     pub versions: Vec<i32>,
     pub slots: i32,
     pub running: i32,
-    /// Memory of the process at its last heartbeat.
+    /// Memory of the worker process in MB, as reported with its last heartbeat.
     pub memory_mb: i32,
-    /// `running`, `draining`, `stopped`, `lost`.
+    /// State of the worker: `running`, `draining`, `stopped` or `lost`.
     pub state: String,
     pub started_at: DateTime<Utc>,
     pub heartbeat_at: DateTime<Utc>,
     pub expires_at: DateTime<Utc>,
-    /// Seconds since its last heartbeat, by the database's clock.
+    /// Seconds since the worker's last heartbeat, by the database clock.
     pub silent_secs: f64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WorkerState {
     Running,
-    /// The worker claims nothing new except for runs that only it can continue, and then exits.
+    /// The worker is shutting down. It claims only attempts of runs that no other worker can continue, and then exits.
     Draining,
     Stopped,
 }
 
-/// An order to stop an instance, with its reason.
+/// An order to stop a task instance, with the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StopOrder {
-    /// `lease_no` is 0: the order applies to any lease of the attempt.
+    /// Lease of the attempt to stop. `lease_no` is always 0, because the order applies to every lease of the attempt.
     pub lease: Lease,
-    /// `cancelled`, `restarted`, `marked`, `timed_out`.
+    /// Reason for the order: `cancelled`, `restarted`, `marked` or `timed_out`.
     pub why: String,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HeartbeatAnswer {
-    /// The worker was declared lost or stopped, and its instances belong to others. It must register again or exit.
+    /// True if the worker was declared lost or stopped. Its instances then belong to other workers, and it must
+    /// register again or exit.
     pub lost: bool,
     pub stop_orders: Vec<StopOrder>,
-    /// An attempt that this worker can run waits in `ready`.
+    /// True if the table `ready` contains an attempt that this worker can run.
     pub ready_waiting: bool,
-    /// Attempts of tasks without a pool need admission.
+    /// True if the default pool has a limited size. Attempts of tasks without a pool then need admission.
     pub default_pool_has_size: bool,
 }
 
@@ -101,14 +103,15 @@ pub async fn register_worker(db: &mut PgConnection, new: &NewWorker) -> StoreRes
     Ok(id.fetch_one(db).await?)
 }
 
-/// Sets the versions that a worker can run, after it has loaded new or changed DAGs.
+/// Replaces the set of DAG versions that a worker can run. Called after the worker has loaded new or changed DAGs.
 #[boxed]
 pub async fn set_versions(db: &mut PgConnection, worker: i32, versions: &[i32]) -> StoreResult<()> {
     sqlx::query!("update worker set versions = $2 where id = $1", worker, versions).execute(db).await?;
     Ok(())
 }
 
-/// Renews the lease. `obeyed` lists attempts whose stop orders were carried out. All other orders are returned again.
+/// Renews the lease of a worker and returns its stop orders. `obeyed` lists the attempts whose stop orders were carried
+/// out; an order that is not acknowledged this way is returned again with each heartbeat.
 #[boxed]
 pub async fn heartbeat(
     db: &mut PgConnection,
@@ -147,7 +150,8 @@ pub async fn set_worker_state(db: &mut PgConnection, worker: i32, state: WorkerS
     Ok(done.execute(db).await?.rows_affected() == 1)
 }
 
-/// Returns live workers first, then by id. Workers that ended more than an hour ago are left out.
+/// Returns the workers. Live workers come first, and workers are otherwise sorted by id. Workers that ended more than
+/// an hour ago are omitted.
 #[boxed]
 pub async fn list_workers(db: &mut PgConnection) -> StoreResult<Vec<WorkerRow>> {
     let rows = sqlx::query_as!(
@@ -165,7 +169,7 @@ pub async fn list_workers(db: &mut PgConnection) -> StoreResult<Vec<WorkerRow>> 
 /// Deletes workers that ended more than a day ago.
 #[boxed]
 pub async fn forget_gone(db: &mut PgConnection) -> StoreResult<()> {
-    // A worker that was killed before it obeyed an order has left the order behind.
+    // Also delete the stop orders that a worker left behind because it was killed before it carried them out.
     let done = sqlx::query!(
         "with gone as (
           delete from worker where state in ('stopped', 'lost') and heartbeat_at < now() - interval '1 day' returning id)

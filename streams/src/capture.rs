@@ -1,6 +1,7 @@
-//! Captures: streams that publish the changes of a database to topics, in Debezium's format. A snapshot reads existing
-//! rows once, and the changes follow from there. Records and the position in the log of the database are committed in
-//! one transaction. Each kind of database implements the trait [`source::Source`] in its own folder.
+//! Captures: streams that publish the changes of a database to topics in Debezium's format. A snapshot reads the
+//! existing rows once; the capture then continues with the changes since the snapshot. Records and the position in the
+//! database's log are committed in one transaction. Each kind of database implements the trait [`source::Source`] in
+//! its own folder.
 
 mod envelope;
 mod lot;
@@ -41,7 +42,7 @@ pub struct Capture {
     kind: CaptureDatabase,
     prefix: Option<String>,
     partitions: i16,
-    /// Number of partitions of tables that do not use `partitions`.
+    /// Number of partitions by table, for tables that override `partitions`.
     partitions_of: BTreeMap<String, i16>,
     pub(crate) prepare: Option<Arc<Prepare>>,
     pub(crate) snapshot_by_mirrors: bool,
@@ -55,7 +56,7 @@ enum CaptureDatabase {
     },
     MySql {
         server_id: Option<u32>,
-        /// Columns that no record contains, by table.
+        /// Columns excluded from all records, by table.
         left_out: BTreeMap<String, BTreeSet<String>>,
     },
 }
@@ -63,8 +64,8 @@ enum CaptureDatabase {
 type Prepare = dyn Fn(Connection) -> BoxFuture<'static, TaskResult<()>> + Send + Sync;
 
 impl Capture {
-    /// Captures the database of a connection. The server needs `wal_level = logical`, and its account the attribute
-    /// REPLICATION.
+    /// Captures the database of a Postgres connection. The server needs `wal_level = logical`, and the account needs
+    /// the attribute REPLICATION.
     pub fn postgres(connection: impl Into<String>) -> Capture {
         Capture::of(connection.into(), CaptureDatabase::Postgres { slot: None, publication: None })
     }
@@ -100,8 +101,7 @@ impl Capture {
         self
     }
 
-    /// Sets the replication slot for which a Postgres server keeps its WAL. Default: `orch_` and the name of the
-    /// stream.
+    /// Sets the name of the Postgres replication slot. Default: `orch_` and the name of the stream.
     pub fn slot(mut self, name: impl Into<String>) -> Capture {
         if let CaptureDatabase::Postgres { slot, .. } = &mut self.kind {
             *slot = Some(name.into());
@@ -109,8 +109,8 @@ impl Capture {
         self
     }
 
-    /// Sets the publication of the tables in Postgres. Default: the name of the slot. If it does not exist, it is
-    /// created if the account may.
+    /// Sets the name of the Postgres publication that contains the tables. Default: the name of the slot. A missing
+    /// publication is created if the account has the privilege.
     pub fn publication(mut self, name: impl Into<String>) -> Capture {
         if let CaptureDatabase::Postgres { publication, .. } = &mut self.kind {
             *publication = Some(name.into());
@@ -118,8 +118,8 @@ impl Capture {
         self
     }
 
-    /// Sets the `server_id` of this reader for a MySQL server. No other reader or replica may use it. Default: derived
-    /// from the stream.
+    /// Sets the replication `server_id` with which this reader registers at a MySQL server. It must be unique among all
+    /// readers and replicas of the server. Default: derived from the name and creation time of the stream.
     pub fn server_id(mut self, number: u32) -> Capture {
         if let CaptureDatabase::MySql { server_id, .. } = &mut self.kind {
             *server_id = Some(number);
@@ -127,8 +127,8 @@ impl Capture {
         self
     }
 
-    /// Excludes columns of a MySQL table from all records, such as passwords. In Postgres, the publication selects the
-    /// columns.
+    /// Excludes columns of a MySQL table, such as passwords, from all records. For Postgres, list the columns in the
+    /// publication instead.
     pub fn leave_out<C: Into<String>>(mut self, table: &str, columns: impl IntoIterator<Item = C>) -> Capture {
         let table = self.full(table.into());
         if let CaptureDatabase::MySql { left_out, .. } = &mut self.kind {
@@ -155,13 +155,14 @@ impl Capture {
         self
     }
 
-    /// Leaves existing rows of a Postgres database out of the topics, which start with the changes. A record makes
-    /// mirrors with [`Stream::snapshot_from`](crate::Stream::snapshot_from) copy the table, which is many times faster.
+    /// Does not publish existing rows of a Postgres database: the topics contain only changes. Mirrors with
+    /// [`Stream::snapshot_from`](crate::Stream::snapshot_from) copy the table directly instead, which is many times
+    /// faster.
     pub fn snapshot_by_mirrors(self) -> Capture {
         Capture { snapshot_by_mirrors: true, ..self }
     }
 
-    /// Calls a function before the tables are looked up. It may create missing tables.
+    /// Sets a function that is called before the tables are looked up. It may create missing tables.
     pub fn prepared_by(
         self,
         with: impl Fn(Connection) -> BoxFuture<'static, TaskResult<()>> + Send + Sync + 'static,
@@ -192,14 +193,14 @@ impl Capture {
         format!("{}.{table}", self.prefix.as_ref().unwrap_or(&self.connection))
     }
 
-    /// Returns the `server_id`. The default is derived from the stream and its creation time, so that streams with the
-    /// same name in two installations have different ids.
+    /// Returns the `server_id`. The default is derived from the stream's name and creation time, so that streams with
+    /// the same name in two installations have different ids.
     pub(crate) fn server_id_of(&self, stream: &str, since: DateTime<Utc>) -> u32 {
         let given = if let CaptureDatabase::MySql { server_id, .. } = &self.kind { *server_id } else { None };
         given.unwrap_or_else(|| {
             let hash = Sha256::digest(format!("{stream} {}", since.timestamp_micros()));
             let number = u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]);
-            // Administrators number their servers from 1, so set a high bit.
+            // Administrators usually number servers from 1. A high bit avoids collisions with their numbers.
             number | 1 << 30
         })
     }
@@ -218,7 +219,7 @@ impl Capture {
         }
     }
 
-    /// Returns the first error of the declaration.
+    /// Returns the first problem found in the declaration.
     pub(crate) fn wrong(&self, stream: &str) -> Option<String> {
         let slot = self.slot_of(stream);
         let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
@@ -254,7 +255,7 @@ impl Capture {
         }
     }
 
-    /// Returns the fields of the registered spec that show users the capture.
+    /// Returns the fields of the registered spec that describe the capture in the UI.
     pub(crate) fn spec(&self, stream: &str) -> Map<String, Value> {
         let topics: Vec<String> = self.tables.iter().map(|table| self.topic_of(table)).collect();
         let told = json!({

@@ -23,39 +23,39 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Operation: `c`reate, `u`pdate, `d`elete, `r`ead for a snapshot, `t`runcate.
+/// Operation: `c` create, `u` update, `d` delete, `r` row of a snapshot, `t` TRUNCATE.
 pub const OP: &str = "__op";
-/// Time of the change at the source.
+/// Time of the change in the source database.
 pub const EVENT_TS: &str = "__event_ts";
 pub const SOURCE_TS_MS: &str = "__source_ts_ms";
 pub const SOURCE_DB: &str = "__source_db";
 pub const SOURCE_TABLE: &str = "__source_table";
-/// Log sequence number (LSN) of the change. Only from Postgres.
+/// Log sequence number (LSN) of the change. Null unless the source is Postgres.
 pub const LSN: &str = "__lsn";
 pub const TX_ID: &str = "__tx_id";
-/// Position of the change in the log of the source: LSNs of the last commit and of the change, or file, position and
-/// row of a binlog.
+/// Position of the change in the source database's log. For Postgres, the LSNs of the last commit and of the change;
+/// for MySQL, the binlog file, the position and the row.
 pub const POSITION: &str = "__position";
-/// Comma-separated names of unchanged columns whose values the source did not send.
+/// Comma-separated names of unchanged columns whose values the source omitted.
 const UNAVAILABLE: &str = "__unavailable";
-/// Previous key of the row, as JSON.
+/// Key of the row before a key change, as JSON.
 const OLD_KEY: &str = "__old_key";
 
-/// Value of `op` for a message in the log of the source, which is not a change of a row.
+/// Value of `op` for a logical message in the source's log, which is not a row change.
 pub(crate) const MARK: &str = "m";
-/// Prefix of the message by which a capture leaves the snapshot to mirrors.
+/// Prefix of the logical message with which a capture requests that mirrors copy the table themselves.
 pub(crate) const SNAPSHOT_MARK: &str = "orch.snapshot";
 
-/// Returns true for columns that contain metadata of a change.
+/// Returns true if the column contains metadata of a change, not data of the row.
 pub(crate) fn is_of_change(column: &str) -> bool {
     column.starts_with("__")
 }
 
-/// Format of the changes in a topic: rows with these columns in Debezium's envelope, with or without its schema, or
-/// flattened by `ExtractNewRecordState`.
+/// Format of the changes in a topic: Debezium's envelope with or without a schema, or records flattened by
+/// `ExtractNewRecordState`.
 ///
-/// By default, integers for times are microseconds and decimals are text, as with `decimal.handling.mode=string` or
-/// `double`. If records carry a schema, it takes precedence. Infinite dates and NaN decimals become null.
+/// By default, integer times are microseconds and decimals are text, as with `decimal.handling.mode=string` or
+/// `double`. If records contain a schema, the schema takes precedence. Infinite dates and NaN decimals become null.
 #[derive(Debug, Clone)]
 #[must_use = "a stream reads changes when it is handed to `.changes(…)`"]
 pub struct Changes {
@@ -65,15 +65,16 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Reads changes of rows with these columns: booleans, numbers, text, decimals, dates, times, timestamps
-    /// (microseconds) and binary.
+    /// Declares changes of rows with these columns. Supported types: booleans, numbers, text, decimals, dates, times,
+    /// timestamps (microseconds) and binary.
     pub fn of(row: impl Into<SchemaRef>) -> Changes {
         let row = row.into();
         let wires = vec![Wire { decimal_scale: None, unit: TimeUnit::Microsecond }; row.fields().len()];
         Changes { row, ignores_unknown: false, wires }
     }
 
-    /// Reads decimals as the bytes of an unscaled integer, the default of Debezium. The scale is taken from the column.
+    /// Reads decimals as the bytes of an unscaled integer, Debezium's default encoding. The scale is taken from the
+    /// column.
     pub fn decimals_as_bytes(mut self) -> Changes {
         for (wire, field) in self.wires.iter_mut().zip(self.row.fields()) {
             if let DataType::Decimal128(_, scale) = field.data_type() {
@@ -91,7 +92,7 @@ impl Changes {
         self
     }
 
-    /// Ignores columns that are not declared. By default, records with such columns are quarantined.
+    /// Ignores undeclared columns. By default, records with such columns are quarantined.
     pub fn ignore_unknown_columns(self) -> Changes {
         Changes { ignores_unknown: true, ..self }
     }
@@ -100,7 +101,7 @@ impl Changes {
         self.row.clone()
     }
 
-    /// Returns the columns of the decoded rows, including the columns of the change.
+    /// Returns the columns of the decoded rows, including the metadata columns of the change.
     pub(crate) fn schema(&self) -> Schema {
         let text = |name: &str| Field::new(name, DataType::Utf8, true);
         let long = |name: &str| Field::new(name, DataType::Int64, true);
@@ -131,7 +132,7 @@ impl Changes {
     }
 }
 
-/// Decodes a range of records. Fails if one of them is not a change of such a row.
+/// Decodes a range of records. Fails if one of the records is not a valid row change.
 pub(crate) fn parse(records: &Records, range: Range<usize>, changes: &Changes) -> Result<RecordBatch, ArrowError> {
     let mut reader = Reader { changes, known: None };
     let read = range.filter_map(|nth| records.get(nth)).map(|record| reader.read(&record));
@@ -158,7 +159,7 @@ pub(crate) fn which(rows: &RecordBatch, ops: &[&str]) -> BooleanArray {
     (0..rows.num_rows()).map(|row| Some(told.is_some_and(|told| ops.contains(&told.value(row))))).collect()
 }
 
-/// Splits rows into rows that exist at the source, and rows of deletes and TRUNCATE.
+/// Separates rows that exist at the source from rows of deletes and TRUNCATE.
 pub(crate) fn split(rows: &RecordBatch) -> TaskResult<(RecordBatch, RecordBatch)> {
     let is_gone = which(rows, &["d", "t"]);
     if is_gone.true_count() == 0 {
@@ -241,7 +242,7 @@ type Row<'a> = BTreeMap<Cow<'a, str>, Value>;
 
 struct Reader<'a> {
     changes: &'a Changes,
-    /// Schema of the last record, and the encodings that it declares.
+    /// Schema of the last decoded record, and the encodings that the schema declares.
     known: Option<(String, Vec<Wire>)>,
 }
 
@@ -259,8 +260,8 @@ impl Reader<'_> {
             None => flattened(text)?,
         };
         if told.op == "d" {
-            // The source may send only the key of a deleted row, with zeros in columns that cannot be null. Take the
-            // columns of the key from the record's key.
+            // The source may send only the key of a deleted row, and zeros in other columns that cannot be null.
+            // Therefore take the key columns from the record's key.
             row.extend(key_of(record)?);
         }
         told.old_key = record.old_key.map(|key| String::from_utf8_lossy(key).into_owned());
@@ -327,7 +328,7 @@ fn of_envelope(envelope: Envelope<'_>) -> Result<(ChangeMetadata, Row<'_>), Stri
     Ok((told, row))
 }
 
-/// Parses a flattened record, which has the metadata of the change next to the columns of the row.
+/// Parses a flattened record, in which the metadata of the change is next to the columns of the row.
 fn flattened(text: &str) -> Result<(ChangeMetadata, Row<'_>), String> {
     let mut row: Row<'_> = serde_json::from_str(text).map_err(|error| error.to_string())?;
     let is_deleted = row.get("__deleted").is_some_and(|value| value == "true" || value == true);
@@ -349,7 +350,7 @@ fn flattened(text: &str) -> Result<(ChangeMetadata, Row<'_>), String> {
     Ok((told, row))
 }
 
-/// Returns the columns of a record's key; empty if the table has no key.
+/// Returns the columns of the record's key. Empty if the table has no key.
 fn key_of<'a>(record: &Record<'a>) -> Result<Row<'a>, String> {
     record.key.map_or_else(|| Ok(Row::new()), key_from)
 }

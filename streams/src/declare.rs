@@ -1,5 +1,4 @@
-//! Declaration of a stream: the topic that it reads, how its records are transformed and checked, and the table that
-//! stores them.
+//! Declares a stream: the topic that it reads, how it transforms and checks the records, and the table that it writes.
 
 mod operation;
 
@@ -26,13 +25,13 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Default id of the connection to the system that has the topics.
+/// Default id of the connection to the Kafka cluster or built-in log that contains the topics.
 pub const TOPICS: &str = "topics";
 
-/// Maximum number of shares of a stream. If only one process runs, it reads all shares.
+/// Maximum number of shares (groups of partitions that different processes read in parallel) of one stream.
 const MOST_SHARES: i32 = 64;
 
-/// Default maximum of unfinished runs of the DAG for which a stream starts runs.
+/// Default limit of unfinished DAG runs that a stream may have started.
 const MOST_OPEN_RUNS: i32 = 16;
 
 /// A stream from a topic to a table, or to runs of a DAG.
@@ -57,31 +56,31 @@ pub struct Stream {
     pub(crate) topic: String,
     /// Number of partitions with which a missing topic is created.
     pub(crate) partitions: i32,
-    /// Number of groups of partitions that several processes can read in parallel.
+    /// Number of groups of partitions that different processes read in parallel.
     pub(crate) shares: i32,
     pub(crate) start: Start,
     pub(crate) json: Json,
     pub(crate) transform: Option<Arc<Transform>>,
     pub(crate) contract: Option<Contract>,
     pub(crate) windows: Option<Windows>,
-    /// True if tombstones delete rows.
+    /// True if a tombstone (a record without a value) deletes the row with its key.
     pub(crate) deletes: bool,
     pub(crate) sink: Option<Sink>,
     pub(crate) commit: CommitAt,
-    /// `Some` for a capture: the stream writes topics and reads none.
+    /// `Some` if the stream captures the changes of a database: it then writes topics instead of reading one.
     pub(crate) capture: Option<Capture>,
     pub(crate) snapshot: Option<SnapshotFrom>,
     pub(crate) on_failure: Vec<Notifier>,
-    /// Alias of the stream in the API of Kafka Connect.
+    /// Name of the stream in the REST API that is compatible with Kafka Connect.
     connector: Option<String>,
     is_paused: bool,
     description: String,
-    /// The complete document of a stream that a file declares; `None` if Rust code declares it.
+    /// Source of a stream that is declared in a file; `None` if Rust code declares it.
     pub(crate) written: Option<Value>,
     file: String,
 }
 
-/// Start position of a stream that has no commit yet.
+/// Offset at which a stream starts that has not committed any offset yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
     Earliest,
@@ -91,10 +90,10 @@ pub enum Start {
 /// Limits of a batch. Rows are published when the first limit is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CommitAt {
-    /// Time since the first unpublished record.
+    /// Maximum time since the first unpublished record.
     pub every: Duration,
     pub records: usize,
-    /// Total size of keys and values.
+    /// Maximum total size of the keys and values in bytes.
     pub bytes: usize,
 }
 
@@ -143,7 +142,7 @@ impl Sink {
         }
     }
 
-    /// The URI of the table as an asset.
+    /// Returns the URI under which the target table is an asset.
     pub(crate) fn asset(&self) -> String {
         match self {
             Sink::Lake(table) => table.name.asset_uri(),
@@ -157,13 +156,13 @@ impl Sink {
 #[derive(Debug, Clone)]
 pub(crate) enum HowWritten {
     Append,
-    /// Replaces rows with the same key, unless `newest_by` is older than in the existing row. A null is older than
-    /// every value.
+    /// Replaces the row with the same key, unless its `newest_by` value is higher than the new row's value. A null is
+    /// lower than every value.
     Upsert {
         key: Vec<String>,
         newest_by: Option<String>,
     },
-    /// Applies each insert, update and delete of the source table to the table.
+    /// Applies each insert, update and delete of the source table to the target table.
     Mirror {
         key: Vec<String>,
     },
@@ -210,7 +209,7 @@ impl Stream {
         }
     }
 
-    /// Sets the description that users see.
+    /// Sets the description that users see in the UI.
     pub fn describe(self, text: impl Into<String>) -> Stream {
         Stream { description: text.into(), ..self }
     }
@@ -219,13 +218,14 @@ impl Stream {
         Stream { topic: name.into(), ..self }
     }
 
-    /// Sets the connection to the system that has the topic: the built-in log or a Kafka cluster. Default: [`TOPICS`].
+    /// Sets the connection to the system that contains the topic: the built-in log or a Kafka cluster. Default:
+    /// [`TOPICS`].
     pub fn at(self, connection: impl Into<String>) -> Stream {
         Stream { connection: connection.into(), ..self }
     }
 
-    /// Publishes the changes of a database as records of topics, which are in the system of [`Stream::at`]. The only
-    /// other setting of a capture is how often it commits.
+    /// Publishes the changes of a database to topics of the connection [`Stream::at`]. Besides the capture, only the
+    /// commit interval can be set.
     pub fn capture(self, capture: Capture) -> Stream {
         Stream { capture: Some(capture), ..self }
     }
@@ -235,13 +235,13 @@ impl Stream {
         Stream { partitions: many, ..self }
     }
 
-    /// Divides the partitions into this many shares, which the processes of the bundle read in parallel. Works only for
-    /// streams that append to a table of the lake. Default: one process reads all partitions.
+    /// Divides the partitions into this many groups (shares), which processes of the bundle read in parallel. Supported
+    /// only for streams that append to a table of the lake. By default, one process reads all partitions.
     pub fn shares(self, many: i32) -> Stream {
         Stream { shares: many, ..self }
     }
 
-    /// Sets where the stream starts to read while it has no commit. Default: the oldest record that still exists.
+    /// Sets the offset at which a stream without a commit starts. Default: the oldest existing record.
     pub fn start(self, start: Start) -> Stream {
         Stream { start, ..self }
     }
@@ -253,13 +253,13 @@ impl Stream {
         self
     }
 
-    /// Ignores fields that the schema does not name.
+    /// Ignores fields that are not in the schema. By default, records with such fields are quarantined.
     pub fn ignore_unknown_fields(mut self) -> Stream {
         self.json.ignores_unknown = true;
         self
     }
 
-    /// Accepts numbers and booleans for text fields.
+    /// Accepts numbers and booleans as values of text fields.
     pub fn numbers_as_text(mut self) -> Stream {
         self.json.coerces = true;
         self
@@ -292,20 +292,20 @@ impl Stream {
         Stream { windows: Some(windows), ..self }
     }
 
-    /// Appends a row per record to the table, which is created if it does not exist.
+    /// Appends one row per record to the table. A missing table is created.
     pub fn append(self, table: TableName, definition: TableDef) -> Stream {
         Stream { sink: Some(Sink::Lake(LakeTable { name: table, definition, write: HowWritten::Append })), ..self }
     }
 
-    /// Stores one row per key: the row with the highest `newest_by`, or the last one if that is `None`. If two values
-    /// are equal, the later row is stored.
+    /// Stores one row per key: the row with the highest `newest_by` value, or the most recent row if `newest_by` is
+    /// `None`. If two rows have the same `newest_by` value, the more recent row is stored.
     pub fn upsert(self, table: TableName, definition: TableDef, key: &[&str], newest_by: Option<&str>) -> Stream {
         let write = HowWritten::upsert(key, newest_by);
         Stream { sink: Some(Sink::Lake(LakeTable { name: table, definition, write })), ..self }
     }
 
-    /// Applies the changes of the source to the table, including deletes and TRUNCATE. The table gets an additional
-    /// column `__lsn`, by which repeated changes are detected.
+    /// Applies the changes of the source table to this table, including deletes and TRUNCATE. The table gets an
+    /// additional column `__lsn`, which is used to skip changes that the source sends again.
     pub fn mirror(self, table: TableName, definition: TableDef, key: &[&str]) -> Stream {
         let write = HowWritten::Mirror { key: key.iter().map(|&column| column.to_owned()).collect() };
         let has_lsn = definition.fields().iter().any(|field| field.name == LSN);
@@ -313,8 +313,8 @@ impl Stream {
         Stream { sink: Some(Sink::Lake(LakeTable { name: table, definition, write })), ..self }
     }
 
-    /// Sets the source table of a mirror in the lake, as `schema.table` of a connection to Postgres. The mirror copies
-    /// it if the capture leaves the snapshot to mirrors ([`Capture::snapshot_by_mirrors`]).
+    /// Sets the source table of a mirror in the lake, as `schema.table` of a Postgres connection. The mirror copies the
+    /// source table if the capture does not publish a snapshot ([`Capture::snapshot_by_mirrors`]).
     pub fn snapshot_from(self, connection: impl Into<String>, table: impl Into<String>) -> Stream {
         let from = SnapshotFrom { connection: connection.into(), table: table.into() };
         Stream { snapshot: Some(from), ..self }
@@ -344,15 +344,15 @@ impl Stream {
         Stream { sink: Some(Sink::Postgres(table)), ..self }
     }
 
-    /// Starts runs of a DAG like manual runs. The conf of a run is the record, or `records` if it has several. The
-    /// values are JSON; `.json(…)` is only needed to quarantine records that lack certain fields. Each record starts
-    /// exactly one run, even if processes are killed or the topic is read again.
+    /// Starts a run of a DAG for each record or group of records. The run configuration is the record, or `records` if
+    /// there are several. Values are JSON; `.json(…)` is only needed to quarantine records that lack certain fields.
+    /// Each record starts exactly one run, even if processes are killed or the topic is read again.
     pub fn start_runs(self, dag_id: impl Into<String>, per: Runs) -> Stream {
         let of = RunsOf { dag_id: dag_id.into(), per, most_open: MOST_OPEN_RUNS };
         Stream { sink: Some(Sink::Runs(of)), ..self }
     }
 
-    /// Limits the number of unfinished runs of the DAG: further records wait in the topic. Default: 16.
+    /// Limits the number of unfinished runs of the DAG. Records beyond the limit wait in the topic. Default: 16.
     pub fn most_open_runs(mut self, many: u32) -> Stream {
         if let Some(Sink::Runs(runs)) = &mut self.sink {
             runs.most_open = i32::try_from(many).unwrap_or(i32::MAX).max(1);
@@ -368,8 +368,8 @@ impl Stream {
         matches!(self.sink, Some(Sink::Runs(_)))
     }
 
-    /// Lets a record without a value (a tombstone) delete the row whose key column equals the record's key as text.
-    /// Later records with the key insert a new row. By default, tombstones are quarantined.
+    /// Deletes the row whose key column equals the key of a tombstone (a record without a value). Keys are compared as
+    /// text. Later records with the key insert a new row. By default, tombstones are quarantined.
     pub fn delete_on_tombstone(self) -> Stream {
         Stream { deletes: true, ..self }
     }
@@ -388,7 +388,7 @@ impl Stream {
         &self.name
     }
 
-    /// Returns an error that describes the first problem of the declaration.
+    /// Returns an error that describes the first problem found in the declaration.
     pub fn check(&self) -> Result<(), String> {
         let wrong = |what: &str| Err(format!("stream `{}` {what}", self.name));
         if let Err(what) = self.check_notifiers() {
@@ -458,7 +458,7 @@ impl Stream {
         }
     }
 
-    /// Returns the columns that identify a row: those that windows are grouped by, or the key of the table. Empty for
+    /// Returns the columns that identify a row: the grouping columns of windows, or the key of the table. Empty for
     /// streams that append.
     pub(crate) fn key_of_rows(&self) -> &[String] {
         match &self.windows {
@@ -467,15 +467,15 @@ impl Stream {
         }
     }
 
-    /// Sets the path of the stream's file, relative to the folder of files.
+    /// Sets the path of the file that declares the stream, relative to the watched folder.
     pub(crate) fn in_file(self, file: &str) -> Stream {
         Stream { file: file.into(), ..self }
     }
 
-    /// Returns the row with which the stream is registered.
+    /// Returns the database row that registers the stream.
     pub(crate) fn registered(&self) -> NewStream {
         let mut spec = self.spec();
-        // Every change of a file creates a new version of its stream.
+        // The version includes the source of the file, so that every change of the file creates a new version.
         let written = self.written.as_ref().map(Value::to_string).unwrap_or_default();
         let version = hash(&format!("{spec}{written}"));
         for (name, value) in self.written.iter().flat_map(expression_fields) {
@@ -563,7 +563,7 @@ impl Stream {
     }
 }
 
-/// Returns the name of a type that users see.
+/// Returns the user-facing name of an Arrow type.
 fn plain(data: &DataType) -> String {
     match data {
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "text".into(),

@@ -16,12 +16,12 @@ use std::sync::Arc;
 use strict::Strict;
 pub(crate) use strict::fraction_digits;
 
-/// Partition of the record of a row. Every batch of a stream has this column and [`OFFSET`].
+/// Column with the partition of the row's record. Every batch of a stream has this column and [`OFFSET`].
 pub const PARTITION: &str = "_partition";
 pub const OFFSET: &str = "_offset";
 /// Maximum size of a value in bytes.
 const MOST_VALUE_BYTES: usize = 1 << 20;
-/// Maximum number of bytes of the transformed rows of one read, which has at most 4 MB of records.
+/// Maximum size in bytes of the transformed rows of one read. A read has at most 4 MB of records.
 const MAX_ROWS_BYTES: usize = 256 << 20;
 /// Maximum length of an error message of a decoder.
 const MOST_REASON_CHARS: usize = 300;
@@ -30,11 +30,11 @@ const MOST_REASON_CHARS: usize = 300;
 #[derive(Debug, Clone)]
 pub(crate) struct Json {
     pub(crate) schema: SchemaRef,
-    /// True to ignore fields that the schema does not name. Otherwise, records with such fields are quarantined.
+    /// If true, fields that are not in the schema are ignored. If false, records with such fields are quarantined.
     pub(crate) ignores_unknown: bool,
-    /// True to accept numbers and booleans for text fields.
+    /// If true, numbers and booleans are accepted for text fields.
     pub(crate) coerces: bool,
-    /// `Some` if the values are changes of rows.
+    /// `Some` if the values are row changes.
     pub(crate) changes: Option<Changes>,
 }
 
@@ -62,22 +62,22 @@ pub(crate) struct Decoded {
 /// A function that transforms rows before they are checked.
 pub(crate) type Transform = dyn Fn(RecordBatch) -> TaskResult<RecordBatch> + Send + Sync;
 
-/// Decodes records and transforms their rows. A record that fails does not fail the others.
+/// Decodes records and transforms their rows. A record that fails does not affect other records.
 ///
 /// # Errors
 /// Returns an error if the transformation returns different schemas for different rows, or a fatal error if its rows
-/// take too much memory.
+/// exceed the memory limit.
 pub(crate) fn decode(records: &Records, json: &Json, transform: Option<&Transform>) -> TaskResult<Decoded> {
     let mut work = Work { records, json, transform, rows: Vec::new(), bytes: 0, bad: Vec::new() };
-    // Changes have their own rules for numbers.
+    // Row changes have separate rules for numbers.
     let strict = json.changes.is_none().then(|| Strict::of(&json.schema));
     let (mut from, mut nth) = (0, 0);
-    // Records that are known to be bad split the others into ranges.
+    // Records that are already known to be invalid divide the other records into ranges.
     for record in records.iter() {
         let misfit = || strict.as_ref()?.misfit(record.value?);
         if let Some(reason) = unreadable(&record).or_else(misfit) {
             work.range(from..nth);
-            // A tombstone follows the change that deletes the row.
+            // Debezium sends a tombstone after the change that deletes the row. Ignore it.
             if json.changes.is_none() || record.value.is_some() {
                 work.bad.push(Bad { nth, reason });
             }
@@ -104,8 +104,8 @@ pub(crate) fn decode(records: &Records, json: &Json, transform: Option<&Transfor
     Ok(Decoded { rows, bad })
 }
 
-/// Joins batches into one. If a transformation derives types from its rows, each batch is cast to the types that it
-/// returns for an empty batch.
+/// Joins batches into one. If the transformation derives column types from its rows, each batch is cast to the types of
+/// the batch that it returns for an empty input.
 fn joined(parts: &[RecordBatch], none: impl Fn() -> TaskResult<RecordBatch>) -> TaskResult<RecordBatch> {
     let first = parts[0].schema();
     if parts.iter().all(|part| part.schema_ref() == &first) {
@@ -143,14 +143,14 @@ struct Work<'a> {
     json: &'a Json,
     transform: Option<&'a Transform>,
     rows: Vec<RecordBatch>,
-    /// Size of the transformed rows.
+    /// Total size of the transformed rows in bytes.
     bytes: usize,
     bad: Vec<Bad>,
 }
 
 impl Work<'_> {
-    /// Decodes the whole range at once, which nearly always succeeds. Otherwise bisects it down to the records that
-    /// fail.
+    /// Decodes the whole range in one call, which nearly always succeeds. After a failure, bisects the range to find
+    /// the records that fail.
     fn range(&mut self, range: Range<usize>) {
         if range.is_empty() || self.bytes > MAX_ROWS_BYTES {
             return;
@@ -198,7 +198,7 @@ fn parse(records: &Records, range: Range<usize>, json: &Json) -> Result<RecordBa
         let value = records.get(nth).and_then(|record| record.value).unwrap_or_default();
         let before = decoder.len();
         decoder.decode(value)?;
-        // Each record must be exactly one object: neither a part that continues in the next record nor two objects.
+        // Each record must be exactly one object. It must not be continued by the next record or contain two objects.
         if decoder.has_partial_record() || decoder.len() != before + 1 {
             return Err(ArrowError::JsonError("it is not one JSON object".into()));
         }
@@ -331,7 +331,8 @@ mod tests {
         assert_eq!(reasons, BTreeMap::from(expected));
     }
 
-    /// SQL over rows in memory declares a column nullable only if it contains a null.
+    /// A transformation that runs SQL over rows in memory declares a column nullable only if it contains a null.
+    /// Asserts that this is accepted.
     #[test]
     fn a_transformation_may_derive_from_its_rows_what_is_nullable() {
         let derive = |rows: RecordBatch| {

@@ -1,4 +1,4 @@
-//! Converts a document of a stream file to a [`Stream`], or returns the problem that prevents it.
+//! Converts the content of a stream file to a [`Stream`], or returns the problems that prevent it.
 
 use crate::declare::{CommitAt, Start, Stream};
 use crate::runs::Runs;
@@ -22,7 +22,7 @@ const HINT: &str = "see the guide of streams";
 const OF_WINDOWS: [&str; 2] = ["window_start", "window_end"];
 
 impl Stream {
-    /// Parses a stream in YAML or JSON. Without a `name`, the stream is named after `file`.
+    /// Parses a stream in YAML or JSON. If the document has no `name`, the stream is named after `file`.
     ///
     /// # Errors
     /// Returns all problems of the document.
@@ -33,7 +33,7 @@ impl Stream {
     }
 }
 
-/// Returns the reason if the row of the stream cannot be stored. All streams of a folder are registered by one
+/// Returns an error if the database row of the stream cannot be stored. All streams of a folder are registered by one
 /// statement, so one such row would block the others.
 fn storable(stream: Stream) -> Result<Stream, String> {
     match clean_json(&stream.registered().spec.to_string()) {
@@ -42,7 +42,7 @@ fn storable(stream: Stream) -> Result<Stream, String> {
     }
 }
 
-/// Returns the fields of the registered spec that show users the expressions of a file.
+/// Returns the fields of the registered spec that describe the expressions of a stream file in the UI.
 pub(crate) fn expression_fields(written: &Value) -> Vec<(&'static str, Value)> {
     let columns = written["columns"].as_array().into_iter().flatten();
     let columns: Vec<String> =
@@ -105,7 +105,7 @@ fn made_of(said: &StreamFile) -> Result<Stream, String> {
     into_table(stream, said, &table)
 }
 
-/// Returns the stream with its columns and its condition, and the schema of its rows after them.
+/// Adds the computed columns and the filter condition to the stream. Returns it with the resulting row schema.
 fn with_expressions(stream: Stream, said: &StreamFile, record: SchemaRef) -> Result<(Stream, SchemaRef), String> {
     if said.columns.is_empty() && said.filter.is_none() {
         return Ok((stream, record));
@@ -123,7 +123,7 @@ fn with_expressions(stream: Stream, said: &StreamFile, record: SchemaRef) -> Res
         RowExpressions::new(&of_rows, &columns, said.filter.as_deref()).map_err(|error| error.to_string())?;
     let rows = expressions.schema().clone();
     let mut beside = vec![PARTITION.to_owned(), OFFSET.to_owned()];
-    // The columns of the change (`__op` and others) are kept next to the computed columns.
+    // The metadata columns of the change, such as `__op`, are kept in addition to the computed columns.
     let of_change = of_rows.fields().iter().map(|field| field.name().clone());
     beside.extend(of_change.filter(|name| name.starts_with("__") && rows.field_with_name(name).is_err()));
     let stream = stream.transform(move |batch| {
@@ -178,7 +178,7 @@ fn into_table(mut stream: Stream, said: &StreamFile, rows: &SchemaRef) -> Result
     })
 }
 
-/// Adds the operation, its time, its table and its position to a table that stores every change.
+/// Adds the change's operation, time, table and position as columns to a table that stores every change.
 fn with_what_was_done(definition: TableDef, rows: &SchemaRef) -> TableDef {
     let columns = [
         (crate::OP, PrimitiveType::String),
@@ -251,7 +251,7 @@ fn windows_of(said: &said::Windows) -> Windows {
     })
 }
 
-/// Returns the schema of a table of windows.
+/// Returns the schema of the table that stores the windows.
 fn of_windows(said: &said::Windows, rows: &SchemaRef) -> Result<SchemaRef, String> {
     let find = |name: &str| find(rows, name, "windows");
     let mut fields = said.by.iter().map(|name| find(name).cloned()).collect::<Result<Vec<_>, _>>()?;
@@ -331,7 +331,7 @@ fn data_type(said: &FieldType) -> DataType {
     }
 }
 
-/// Parses `day(ts)`, `bucket(16, id)` or the name of a column.
+/// Parses a partition expression: `day(ts)`, `bucket(16, id)` or a column name.
 fn partition(text: &str) -> Result<(String, Transform), String> {
     let numbered = |name: &str, of: fn(u32) -> Transform| {
         let (number, column) = argument(text, name)?.split_once(',')?;
@@ -355,7 +355,7 @@ fn partition(text: &str) -> Result<(String, Transform), String> {
     Ok((text.trim().to_owned(), Transform::Identity))
 }
 
-/// Returns the column `name`. `key` is the key of the file that requires the column, for the error message.
+/// Returns the column `name`. `key` is the key in the file that refers to the column, for the error message.
 fn find<'a>(rows: &'a Schema, name: &str, key: &str) -> Result<&'a Field, String> {
     rows.field_with_name(name).map_err(|_| {
         let names: Vec<String> = rows.fields().iter().map(|field| format!("`{}`", field.name())).collect();

@@ -1,6 +1,7 @@
-//! Streams of files: reads `*.stream.yaml` in the folder of DAG files and applies changes while the process runs.
+//! Streams declared in files: reads `*.stream.yaml` in the folder of DAG files and applies changes while the process
+//! runs.
 //!
-//! A broken file stops no stream: the last good version continues, and the problems become import errors.
+//! A broken file stops no stream: its last valid version continues, and its problems become import errors.
 
 use crate::declare::Stream;
 use crate::host::{Declared, KafkaAbort, Means, host};
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// Streams of files are registered as a separate bundle, next to the bundle of the binary.
+/// Name of the bundle in which streams of files are registered, separate from the bundle of the binary.
 const BUNDLE: &str = STREAM_FILES;
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -36,7 +37,7 @@ pub(crate) async fn run_folder(
     let (changes, mut declared) = watch::channel(Arc::new(Declared::new(Vec::new(), means.clone())));
     let watching = watch_files(asked.clone(), folder, means, changes);
     let running = async {
-        // Most folders have no streams. Start no host for them.
+        // Most folders contain no streams. Start no host for such folders.
         let some = declared.wait_for(|declared| !declared.streams.is_empty());
         tokio::select! {
             Ok(_) = some => {}
@@ -47,7 +48,7 @@ pub(crate) async fn run_folder(
     };
     tokio::select! {
         () = watching => Ok(()),
-        // The host releases its streams before it returns.
+        // The host releases the leases of its streams before it returns.
         done = running => done,
     }
 }
@@ -85,14 +86,14 @@ fn streams_of(folder: PathBuf) -> Files<Stream> {
     Files::new(folder, is_stream_file, |file, _, bytes| read(file, bytes))
 }
 
-/// Reads a file. A panic becomes a problem of this file only.
+/// Reads a file. A panic becomes a problem of this file and does not affect other files.
 fn read(file: &str, bytes: &[u8]) -> Result<Stream, Vec<FileProblem>> {
     let problem = "reading the file panicked";
     catch_unwind(|| Stream::read(file, bytes))
         .unwrap_or_else(|_| Err(vec![problem_of_file(file, problem, "the log of the worker has the panic")]))
 }
 
-/// Sends the streams of the files to the host and stores the problems as import errors.
+/// Passes the streams of the files to the host, and stores the problems of broken files as import errors.
 async fn bring(
     asked: &StreamHost,
     files: &Files<Stream>,
@@ -109,12 +110,13 @@ async fn bring(
         }
     }
     tracing::info!(streams = found.len(), broken = broken.len(), "the files of streams were read");
-    // Another process may be able to read a file that this one cannot: keep the registered version of its streams.
+    // Another process may be able to read a file that this process cannot read. Keep the registered version of its
+    // streams.
     let mut kept = streams_of_bundle(&mut db, BUNDLE).await?;
     kept.retain(|known| !found.contains_key(&known.name) && is_of(known, &broken));
     let streams = found.into_values().map(|(file, stream)| stream.clone().in_file(file)).collect();
     let declared = Declared::new(streams, means.clone()).keeping(kept);
-    // Register even if no host runs yet: a stream whose file is deleted must not stay declared.
+    // Register the streams even if no host is running, so that a stream whose file was deleted does not stay declared.
     register_streams(&mut db, BUNDLE, &declared.registered(), asked.paused_at_creation).await?;
     set_import_errors(&mut db, BUNDLE, &broken).await?;
     changes.send_replace(Arc::new(declared));
@@ -125,7 +127,7 @@ fn is_of(known: &NewStream, broken: &Broken) -> bool {
     known.spec["file"].as_str().is_some_and(|file| broken.contains_key(file))
 }
 
-/// Returns the streams and their files by name. If two files use the same name, the first file in path order keeps it.
+/// Returns the streams of all files by name. If two files declare the same name, the file whose path sorts first wins.
 fn declared<'a>(files: &'a Files<Stream>, broken: &mut Broken) -> BTreeMap<String, (&'a str, &'a Stream)> {
     let mut found: BTreeMap<String, (&str, &Stream)> = BTreeMap::new();
     for (file, stream) in files.known().filter_map(|(file, known)| Some((file, known.good.as_ref()?))) {

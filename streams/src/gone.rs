@@ -1,4 +1,4 @@
-//! Tombstones: records without a value, which delete the row with their key.
+//! Tombstones: records without a value. Each deletes the row that has the record's key.
 
 use crate::declare::Stream;
 use crate::records::Record;
@@ -11,14 +11,14 @@ use std::collections::{HashMap, HashSet};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Tombstone {
-    /// Key of the record as text: the value of the table's key column.
+    /// Key of the record as text. It is compared with the table's key column.
     key: String,
     pub(crate) partition: i32,
     pub(crate) offset: i64,
 }
 
 impl Tombstone {
-    /// Returns the reason as an error if the record cannot delete a row.
+    /// Converts a record. Returns an error with the reason if the record cannot delete a row.
     pub(crate) fn of(record: &Record<'_>) -> Result<Tombstone, &'static str> {
         let key = record.key.ok_or("it has neither a value nor a key, so it is not known which row it deletes")?;
         let key = std::str::from_utf8(key).map_err(|_| "it has no value, and its key is no text")?;
@@ -26,12 +26,12 @@ impl Tombstone {
     }
 }
 
-/// Deleted keys with the partition and offset of the last tombstone of each.
+/// Deleted keys, with the partition and offset of the last tombstone of each key.
 #[derive(Debug, Default)]
 pub(crate) struct Deleted<'a>(HashMap<&'a str, (i32, i64)>);
 
 impl<'a> Deleted<'a> {
-    /// The tombstones must be in the order of their offsets.
+    /// Collects the deleted keys. The tombstones must be ordered by offset.
     pub(crate) fn of(gone: impl IntoIterator<Item = &'a Tombstone>) -> Deleted<'a> {
         Deleted(gone.into_iter().map(|one| (one.key.as_str(), (one.partition, one.offset))).collect())
     }
@@ -40,7 +40,7 @@ impl<'a> Deleted<'a> {
         self.0.is_empty()
     }
 
-    /// Drops the rows that precede the tombstone of their key. All records of a key are in one partition.
+    /// Drops the rows that precede a tombstone of the same key. All records of a key are in one partition.
     pub(crate) fn leave(&self, stream: &Stream, rows: &RecordBatch, key: &str) -> TaskResult<RecordBatch> {
         let (partitions, offsets) = origin(stream, rows)?;
         self.filter(rows, key, |row, (partition, offset)| {
@@ -48,7 +48,7 @@ impl<'a> Deleted<'a> {
         })
     }
 
-    /// Drops the rows with a deleted key.
+    /// Drops all rows whose key is deleted.
     pub(crate) fn take_out(&self, rows: &RecordBatch, key: &str) -> TaskResult<RecordBatch> {
         self.filter(rows, key, |_, _| false)
     }
@@ -70,8 +70,8 @@ impl<'a> Deleted<'a> {
         Ok(filter_record_batch(rows, &kept.collect::<BooleanArray>())?)
     }
 
-    /// Returns the deleted keys as a batch of one column, without the keys that `but` contains. `None` if there are
-    /// none.
+    /// Returns the deleted keys as a batch with one column, except the keys that `but` contains. Returns `None` if no
+    /// key is left.
     pub(crate) fn keys(
         &self,
         key: &str,
@@ -85,7 +85,7 @@ impl<'a> Deleted<'a> {
             return Ok(None);
         }
         keys.sort_unstable();
-        // A key that cannot be cast to the type of the column becomes null and is dropped: no row can have it.
+        // A key that cannot be cast to the column type becomes null and is dropped, because no row can have it.
         let column = cast(&StringArray::from(keys), data)?;
         let rows = RecordBatch::try_from_iter([(key, column as ArrayRef)])?;
         let valid = arrow::compute::is_not_null(rows.column(0))?;

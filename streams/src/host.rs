@@ -1,4 +1,4 @@
-//! Runs the streams of a process: leases streams that no process runs, renews its leases, and stops streams whose lease
+//! Runs the streams of a process: acquires leases of unowned streams, renews its leases, and stops streams whose lease
 //! is lost.
 
 mod aborts;
@@ -33,16 +33,16 @@ use uuid::Uuid;
 
 /// Maximum number of streams per process.
 const MOST: usize = 64;
-/// Number of heartbeats per lease: two may be lost.
+/// Number of heartbeats per lease period. Two consecutive heartbeats may fail without losing the lease.
 const BEATS: u32 = 3;
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LONGEST_RETRY: Duration = Duration::from_mins(5);
-/// Number of consecutive failures after which an alert is sent: about half a minute, longer than a server takes to
+/// Number of consecutive failures after which an alert is sent. They take about half a minute, longer than a server
 /// restart.
 const FAILURES_OF_ALERT: u32 = 6;
 const OLD_MINUTES_EVERY: Duration = Duration::from_hours(1);
 
-/// Opens the lake from the connections that it needs.
+/// Opens the lake with the connections that it needs.
 pub(crate) type OpenLake = dyn Fn(&[Connection]) -> TaskResult<Lake> + Send + Sync;
 
 #[derive(Clone)]
@@ -55,9 +55,9 @@ pub(crate) struct Means {
 pub(crate) struct Declared {
     pub(crate) streams: HashMap<String, Arc<Stream>>,
     offered: Vec<NewStream>,
-    /// Streams in `offered` that have shares.
+    /// The streams in `offered` whose partitions are divided among processes.
     shared: Vec<NewStream>,
-    /// Registered streams that only other processes can run.
+    /// Registered streams that this process cannot run but other processes can.
     kept: Vec<NewStream>,
     means: Means,
 }
@@ -70,7 +70,7 @@ impl Declared {
         Declared { streams, offered, shared, kept: Vec::new(), means }
     }
 
-    /// Adds streams that stay registered although this process cannot run them.
+    /// Keeps the registration of streams that this process cannot run.
     pub(crate) fn keeping(self, kept: Vec<NewStream>) -> Declared {
         Declared { kept, ..self }
     }
@@ -121,8 +121,8 @@ struct Party {
     ends: LogEnds,
     streams: Works<Lease>,
     shares: Works<ShareLease>,
-    /// Connection for heartbeats, the only queries of an idle process. It is detached because a pool sends a query
-    /// whenever a connection is returned.
+    /// Connection for heartbeats, which are the only queries of an idle process. It is detached from the pool, because
+    /// a pool sends an extra query whenever a connection is returned.
     session: Option<PgConnection>,
 }
 
@@ -175,8 +175,8 @@ impl Party {
         release_streams(&mut *self.host.pool.acquire().await?, &self.process).await
     }
 
-    /// Fails the streams of this process that use the connection. After a repeated abort, also fails streams that other
-    /// processes run.
+    /// Fails the streams of this process that use the connection. If librdkafka aborts repeatedly, also fails the
+    /// streams of other processes that use it.
     async fn fail_streams_of(&self, abort: &KafkaAbort) {
         let declared = self.declared.borrow().clone();
         let shares = self.shares.leases().into_iter().map(|lease| lease.stream);
@@ -194,14 +194,14 @@ impl Party {
         }
     }
 
-    /// The newest lease of a stream. `None` if the stream is paused or waits for a restart.
+    /// Returns the current lease of a stream. `None` if the stream is paused or waits for its restart.
     async fn current_lease(&self, name: &str) -> Option<Lease> {
         let found = async { get_stream(&mut *self.host.pool.acquire().await?, name).await };
         let row = found.await.ok()??;
         (!row.is_paused && !row.waits_for_restart).then_some(Lease { name: row.name, epoch: row.epoch })
     }
 
-    /// Returns the connection for heartbeats, or a new one if it is closed. A connection that failed is dropped.
+    /// Returns the heartbeat connection, or opens a new one if it is closed. A connection that failed is dropped.
     async fn session(&mut self) -> StoreResult<PgConnection> {
         if let Some(mut db) = self.session.take()
             && db.ping().await.is_ok()
@@ -220,7 +220,7 @@ impl Party {
 
     async fn beat_by(&mut self, db: &mut PgConnection) -> StoreResult<()> {
         let declared = self.declared.borrow().clone();
-        // Stop streams whose declaration has changed; this heartbeat leases them again.
+        // Stop streams whose declaration has changed. The heartbeat below leases them again with the new declaration.
         self.streams.keep(|lease, version| declared.version_of(&lease.name) == Some(version));
         let held = self.streams.leases();
         let said = Beat {
@@ -291,7 +291,7 @@ impl Party {
             let Opened { target, reader } = open(&host, &means, &ends, &stream, of_work.stream.clone()).await?;
             shares::read(stream, target, reader, of_work).await
         };
-        // A failed share fails the stream, which restarts and opens all shares again.
+        // If reading one group of partitions fails, the stream fails. Its restart opens all groups again.
         let report = move |error| async move { record_failure(&told, &failed, &mine, error).await };
         self.shares.start(lease, version, work, report);
     }
@@ -303,7 +303,8 @@ struct Opened {
 }
 
 async fn open(host: &StreamHost, means: &Means, ends: &LogEnds, stream: &Stream, lease: Lease) -> TaskResult<Opened> {
-    // Creation time of the stream: distinguishes it from another stream with the same name, of another orch or deleted.
+    // Creation time of the stream. It distinguishes the stream from a deleted stream with the same name, and from a
+    // stream with the same name in another installation.
     let owner = async || {
         let left = left_behind(&mut *host.pool.acquire().await?, &lease).await?;
         TaskResult::Ok(left.created_at.to_rfc3339())
@@ -344,13 +345,14 @@ async fn open(host: &StreamHost, means: &Means, ends: &LogEnds, stream: &Stream,
     Ok(Opened { target, reader })
 }
 
-/// Returns true if the catalog is in orch's database, so that offsets and tables can change in one transaction.
+/// Returns true if the lake's catalog is in orch's database, so that offsets and tables can change in one transaction.
 async fn is_home(host: &StreamHost, lake: &Lake) -> TaskResult<bool> {
     let Some(catalog) = lake.catalog().postgres() else { return Ok(false) };
     let home = || async { TaskResult::Ok(identity(&mut *host.pool.acquire().await?).await?) };
     let before = home().await?;
     let there = identity(&mut *catalog.pool().acquire().await?).await?;
-    // A restart between the queries changes the identity of the same server. The next attempt queries it again.
+    // A restart between the two queries changes the identity of the same server. Fail, so that the next attempt queries
+    // it again.
     anyhow::ensure!(home().await? == before, "the database was restarted");
     Ok(there == before)
 }
@@ -370,7 +372,8 @@ fn check_elsewhere(stream: &Stream) -> TaskResult<()> {
     )))
 }
 
-/// Records why a stream ended and when it is retried. Adds an alert if it keeps failing or is not retried.
+/// Records the failure of a stream and the time of its retry. Adds an alert if the stream keeps failing or is not
+/// retried.
 async fn record_failure(host: &StreamHost, stream: &Stream, lease: &Lease, error: anyhow::Error) {
     if matches!(error.downcast_ref::<StoreError>(), Some(StoreError::FenceLost)) {
         tracing::info!(
@@ -409,18 +412,18 @@ async fn record_failure(host: &StreamHost, stream: &Stream, lease: &Lease, error
     };
     match told.await {
         Ok(()) => {}
-        // A new holder of the lease ends transactions and sessions of the one before.
+        // The new holder of the lease ends the transactions and sessions of the previous holder.
         Err(StoreError::FenceLost) => {
             tracing::info!(stream = lease.name, epoch = lease.epoch, error = text, "the stream was taken away");
         }
-        // If the database does not respond, the lease expires and a process takes the stream over.
+        // If the database does not respond, the lease expires and another process takes over the stream.
         Err(unrecorded) => {
             tracing::error!(stream = lease.name, error = text, %unrecorded, "the stream failed, and this is not recorded");
         }
     }
 }
 
-/// Returns the delay before the next attempt: 1 second, doubled with each failure, at most 5 minutes.
+/// Returns the delay before the next attempt: 1 second, doubled after each failure, at most 5 minutes.
 fn pause(failures: u32) -> Duration {
     FIRST_RETRY.saturating_mul(1 << failures.min(10)).min(LONGEST_RETRY)
 }

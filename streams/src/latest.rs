@@ -1,4 +1,4 @@
-//! Selects the newest row of each key, within a batch and compared with the table.
+//! Selects the newest row of each key within a batch, and compares it with the row in the table.
 
 use crate::declare::Stream;
 use crate::gone::Deleted;
@@ -14,7 +14,8 @@ use orch_sdk::task::{TaskResult, fatal};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Returns the newest row of each key within the batch. If `newest_by` is equal or `None`, the last row wins.
+/// Returns the newest row of each key within the batch. If the `newest_by` values are equal, or `newest_by` is `None`,
+/// the last row wins.
 pub(crate) fn among(lot: &[RecordBatch], key: &[String], newest_by: Option<&str>) -> TaskResult<RecordBatch> {
     let rows = one_batch(lot)?;
     let schema = rows.schema();
@@ -23,8 +24,8 @@ pub(crate) fn among(lot: &[RecordBatch], key: &[String], newest_by: Option<&str>
     kept(&rows, newest)
 }
 
-/// Returns the newest row of each key within the batch, without rows that a tombstone deletes and rows that are older
-/// than the row in the table. Without `newest_by` the table is not read.
+/// Returns the newest row of each key within the batch. Omits rows that a tombstone deletes and rows that are older
+/// than the row in the table. Without `newest_by`, the table is not read.
 pub(crate) async fn of(
     table: &Table,
     stream: &Stream,
@@ -34,7 +35,7 @@ pub(crate) async fn of(
     deleted: &Deleted<'_>,
 ) -> TaskResult<RecordBatch> {
     let mut rows = one_batch(lot)?;
-    // Tombstones require a key of one column.
+    // Streams that delete on tombstones have exactly one key column.
     let column = key.first().map(String::as_str).unwrap_or_default();
     if !deleted.is_empty() {
         rows = deleted.leave(stream, &rows, column)?;
@@ -60,7 +61,7 @@ pub(crate) fn type_in(table: &Table, column: &str) -> TaskResult<DataType> {
 
 pub(crate) fn one_batch(lot: &[RecordBatch]) -> TaskResult<RecordBatch> {
     let Some(first) = lot.first() else { return Err(fatal("an empty lot has no newest rows")) };
-    // A transformation may return some batches with a nullable column and others with a non-nullable one.
+    // A transformation may declare the same column nullable in some batches and non-nullable in others.
     let is_nullable =
         |nth: usize| lot.iter().any(|rows| rows.schema().fields().get(nth).is_some_and(|one| one.is_nullable()));
     let fields = first.schema_ref().fields().iter().enumerate().map(|(nth, field)| {
@@ -70,14 +71,14 @@ pub(crate) fn one_batch(lot: &[RecordBatch]) -> TaskResult<RecordBatch> {
     Ok(concat_batches(&Arc::new(Schema::new(fields.collect::<Vec<_>>())), lot)?)
 }
 
-/// Returns the rows in their original order.
+/// Returns the newest rows in their original order.
 fn kept(rows: &RecordBatch, newest: Newest) -> TaskResult<RecordBatch> {
     let mut kept: Vec<u64> = newest.into_values().map(|row| row as u64).collect();
     kept.sort_unstable();
     Ok(take_record_batch(rows, &UInt64Array::from(kept))?)
 }
 
-/// Encodes keys and the column `newest_by` as bytes that compare in the order of the values.
+/// Encodes keys and `newest_by` values as bytes that sort in the order of the values.
 pub(crate) struct Sorter {
     columns: Vec<(String, DataType)>,
     age: Option<(String, DataType)>,
@@ -107,14 +108,14 @@ impl Sorter {
         Ok(self.keys.convert_columns(&columns)?)
     }
 
-    /// Decodes keys to a batch with the columns of the key.
+    /// Decodes encoded keys to a batch with the key columns.
     pub(crate) fn columns_of(&self, keys: &[impl AsRef<[u8]>]) -> TaskResult<RecordBatch> {
         let parser = self.keys.parser();
         let columns = self.keys.convert_rows(keys.iter().map(|key| parser.parse(key.as_ref())))?;
         Ok(RecordBatch::try_from_iter(self.columns.iter().map(|(name, _)| name).zip(columns))?)
     }
 
-    /// Returns the encoded values of `newest_by`. Nulls sort first.
+    /// Returns the encoded `newest_by` values. Nulls sort first.
     fn ages(&mut self, rows: &RecordBatch) -> TaskResult<Option<Rows>> {
         let Some((name, data)) = &self.age else { return Ok(None) };
         Ok(Some(self.ages.convert_columns(&[array(rows, name, data)?])?))
@@ -136,7 +137,7 @@ impl Sorter {
         Ok(newest)
     }
 
-    /// Drops rows for which the table has a newer row. If both are equal, the new row is kept.
+    /// Drops rows for which the table has a newer row. If the `newest_by` values are equal, the new row is kept.
     fn drop_older(&mut self, rows: &RecordBatch, known: &[RecordBatch], newest: &mut Newest) -> TaskResult<()> {
         let Some(ages) = self.ages(rows)? else { return Ok(()) };
         for batch in known {
@@ -158,8 +159,8 @@ fn array(rows: &RecordBatch, name: &str, data: &DataType) -> TaskResult<ArrayRef
     Ok(if column.data_type() == data { column.clone() } else { cast(column, data)? })
 }
 
-/// Returns current or past rows of the table whose columns may have the values of a key (a superset of the matches),
-/// with all columns if `columns` is `None`. Files that cannot match and files in `once` are not read.
+/// Returns rows of a current or older snapshot of the table that may match one of the keys (a superset of the matches).
+/// Returns all columns if `columns` is `None`. Files that cannot match, and files that `once` contains, are not read.
 pub(crate) async fn rows_with_keys(
     table: &Table,
     keys: &RecordBatch,
@@ -185,7 +186,7 @@ pub(crate) async fn rows_with_keys(
     scan.stream().await?.try_collect().await
 }
 
-/// Returns the values to filter by, or `None` if the type of the column does not narrow the scan.
+/// Returns the values for filtering the scan, or `None` if filtering by this column type is not possible.
 fn values(column: &ArrayRef) -> Option<Vec<Value>> {
     let mut values: Vec<Value> = match column.data_type() {
         DataType::Utf8 => column.as_string::<i32>().iter().flatten().map(Value::from).collect(),

@@ -1,12 +1,12 @@
-//! Streams: jobs that never end. Each stream reads a topic and keeps a table of the lake up to date; the offsets and
+//! Streams: jobs that never end. Each stream reads a topic and keeps a table of the lake up to date. The offsets and
 //! the new snapshot of the table are stored in one transaction.
 //!
-//! Tasks can read topics too (`reading`). `capture` works in the other direction: it publishes the changes of a
-//! database as records of topics.
+//! Tasks can also read topics (`reading`). `capture` works in the opposite direction: it publishes the changes of a
+//! database to topics.
 //!
 //! `file` parses streams written in YAML, and `folder` watches their files. `topic` reads records, `decode` and `sort`
-//! turn them into rows, `publish` commits the rows. `run` runs one stream, `shares` a stream that several processes
-//! read, and `host` all streams of a process.
+//! turn them into rows, and `publish` commits the rows. `run` runs a single stream, `shares` a stream whose partitions
+//! several processes read, and `host` all streams of a process.
 
 mod capture;
 mod changes;
@@ -40,7 +40,7 @@ pub use runs::Runs;
 pub use source::source;
 pub use windows::Windows;
 
-/// Compiles the examples of the guides as doc tests.
+/// Compiles the examples in the guide as doc tests.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/guides/streams.md")]
 struct StreamsGuide;

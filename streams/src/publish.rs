@@ -1,5 +1,4 @@
-//! Publishes batches: the rows, the quarantined records and the offsets of a batch take effect exactly once, or not at
-//! all.
+//! Publishes batches exactly once: the rows, the quarantined records and the offsets of a batch take effect atomically.
 
 mod elsewhere;
 mod lake;
@@ -38,29 +37,30 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub(crate) struct Lot {
     pub(crate) rows: Vec<RecordBatch>,
-    /// Records of a stream that starts runs, which has no rows.
+    /// Runs to start. Only used by streams that start runs; such streams have no rows.
     pub(crate) calls: Vec<Call>,
     pub(crate) aside: Vec<PutAside>,
     pub(crate) covered: Vec<Covered>,
     pub(crate) records: i64,
     pub(crate) last_record_at: Option<DateTime<Utc>>,
-    /// Watermarks of event time by partition, if the stream has windows.
+    /// Event-time watermarks by partition, if the stream has windows.
     pub(crate) watermarks: Vec<(i32, DateTime<Utc>)>,
     /// Windows that end at or before this timestamp accept no more records.
     pub(crate) closed_before: Option<DateTime<Utc>>,
-    /// Keys of rows to delete: session windows that were merged into others.
+    /// Keys of rows to delete because their session windows were merged into others.
     pub(crate) merged: Option<RecordBatch>,
     pub(crate) windows: Option<WindowChanges>,
-    /// Tombstones that delete rows.
+    /// Tombstones (records without a value) that delete rows.
     pub(crate) gone: Vec<Tombstone>,
-    /// True if the table of a mirror must be copied from the source before this batch.
+    /// True if a mirror must copy its table from the source before it applies this batch.
     pub(crate) is_marked: bool,
-    /// Ids of the batches of shares that this commit publishes.
+    /// Ids of the stored batches that this commit publishes. Each was read by a process that reads part of the
+    /// partitions.
     pub(crate) taken: Vec<i64>,
 }
 
 impl Lot {
-    /// Quarantines the rows at these positions (batch, row), with the reason for each.
+    /// Quarantines the rows with these (batch, row) indexes, with a reason for each.
     fn put_aside(&mut self, stream: &Stream, refused: &BTreeMap<(usize, usize), String>) -> TaskResult<()> {
         for (nth, rows) in self.rows.iter_mut().enumerate() {
             let (partitions, offsets) = origin(stream, rows)?;
@@ -82,10 +82,10 @@ impl Lot {
     }
 }
 
-/// Records that a stream could not publish. Added to the error as context.
+/// Offsets of the records that a stream could not publish. Added to the error as context.
 #[derive(Debug)]
 pub(crate) struct NotPublished {
-    /// First and last offset by partition, both inclusive.
+    /// First and last offset of each partition, both inclusive.
     offsets: BTreeMap<i32, (i64, i64)>,
 }
 
@@ -103,7 +103,7 @@ impl NotPublished {
         NotPublished::new(covered.iter().flat_map(|one| [(one.partition, one.from), (one.partition, one.to - 1)]))
     }
 
-    /// Formats the offsets as `partition 0, offsets 17 to 20; partition 1, offset 3`.
+    /// Formats the offsets, such as `partition 0, offsets 17 to 20; partition 1, offset 3`.
     pub(crate) fn records(&self) -> String {
         let range = |(partition, (first, last)): (&i32, &(i64, i64))| {
             if first == last {
@@ -141,7 +141,7 @@ pub(crate) enum To {
 
 impl Target {
     /// Stores the start offsets of the stream and returns the next offset of each partition. Deletes the rows of the
-    /// table if the reset requests it.
+    /// table if a requested reset includes deletion.
     pub(crate) async fn start(
         &self,
         left: &StreamCheckpoint,
@@ -169,7 +169,8 @@ impl Target {
     /// Publishes a batch.
     ///
     /// # Errors
-    /// Returns `StoreError::FenceLost` if this process no longer owns the stream; nothing has been published then.
+    /// Returns `StoreError::FenceLost` if this process no longer holds the lease of the stream. Nothing is published
+    /// then.
     pub(crate) async fn publish(&self, stream: &Stream, mut lot: Lot) -> TaskResult<()> {
         if let Some(windows) = &stream.windows {
             let watermarks = std::mem::take(&mut lot.watermarks);
@@ -201,7 +202,7 @@ impl Target {
         Ok(())
     }
 
-    /// Replaces the rows of the table with the rows of the source. The offsets do not move.
+    /// Replaces the rows of the table with a copy of the source table. Does not change the offsets.
     async fn copy(&self, stream: &Stream, lot: &Lot) -> TaskResult<()> {
         let To::Lake(lake) = &self.to else {
             return Err(no_snapshot(stream));
@@ -212,7 +213,7 @@ impl Target {
         Ok(())
     }
 
-    /// Commits the offsets after a table outside orch's database has changed.
+    /// Commits the offsets after a table outside orch's database was written.
     async fn follow(&self, lot: &Lot, progress: &Progress) -> TaskResult<bool> {
         let mut tx = self.pool.begin().await?;
         let is_asset_updated = self.commit(&mut tx, lot, progress).await?;
@@ -220,10 +221,11 @@ impl Target {
         Ok(is_asset_updated)
     }
 
-    /// Commits the state of the stream in orch's database. Returns true if the asset was updated and DAGs may wait for
-    /// it.
+    /// Commits the state of the stream in orch's database. Returns true if the asset was updated, so that DAGs that
+    /// wait for the asset must be checked.
     async fn commit(&self, tx: &mut PgConnection, lot: &Lot, progress: &Progress) -> TaskResult<bool> {
-        // Take the fence first: no process can take the stream over until this transaction ends.
+        // Check the fencing token first, which locks the lease: no process can take over the stream until this
+        // transaction ends.
         let is_asset_updated = commit_stream(tx, &self.lease, progress).await?;
         take_lots(tx, &lot.taken).await?;
         if let Some(windows) = &lot.windows {
@@ -245,7 +247,7 @@ fn progress(stream: &Stream, lot: &Lot) -> Progress {
     }
 }
 
-/// Returns true if the lake rejects the input. Other rows of the batch may be valid.
+/// Returns true if the lake rejected one or more rows. The other rows of the batch may be valid.
 pub(crate) fn is_refused(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref::<LakeError>(), Some(LakeError::Input { .. }))
 }
@@ -258,8 +260,8 @@ fn no_snapshot(stream: &Stream) -> anyhow::Error {
     ))
 }
 
-/// Returns the rows of records that a table outside orch's database does not have yet. Windows are written again, which
-/// is idempotent.
+/// Returns the rows that a table outside orch's database does not contain yet. Rows of windows are always returned,
+/// because writing them again is idempotent.
 fn unknown(stream: &Stream, rows: &RecordBatch, known: &Offsets) -> TaskResult<RecordBatch> {
     if stream.windows.is_some() {
         return Ok(rows.clone());
@@ -274,7 +276,8 @@ fn is_new(known: &Offsets, partition: i32, offset: i64) -> bool {
     known.get(&partition).is_none_or(|next| offset >= *next)
 }
 
-/// Columns that identify a quarantined record. A topic that was created again has other records at the same offsets.
+/// Columns that identify a quarantined record. Includes the time, because a topic that was deleted and created again
+/// has other records at the same offsets.
 const IDENTITY: &[&str] = &["topic", "partition", "offset", "recorded_at"];
 
 /// Converts quarantined records to rows of the quarantine table.

@@ -1,9 +1,9 @@
-//! Tasks that read a topic: each attempt reads from the end of the last successful attempt to the end of the topic at
-//! the start of this attempt.
+//! Tasks that read a topic. Each attempt reads from the end of the last successful attempt to the end that the topic
+//! had when the attempt started.
 //!
-//! The end is stored in the transaction that records the success of the task. An attempt that fails, or whose worker
-//! dies, therefore moves nothing, and the next one reads the same records. An attempt that has lost its lease cannot
-//! move the offsets.
+//! The end offsets are stored in the transaction that records the success of the task. If an attempt fails or its
+//! worker dies, the stored offsets do not change and the next attempt reads the same records. An attempt that has lost
+//! its lease cannot change the offsets.
 
 use crate::records::Records;
 use crate::topic::{self, AskEnds, Bounds, LogEnds, Most, Position, TopicReader, ensure_same_topic};
@@ -18,9 +18,10 @@ use std::ops::Range;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Maximum size of a batch that `next` returns.
+/// Maximum size of a batch that [`TopicReading::next`] returns.
 const CHUNK: Most = Most { records: 16_384, bytes: 4 << 20 };
-/// Timeout if the topic has more records but returns none: the attempt fails, and the next one opens the topic again.
+/// Timeout for a topic that has more records but returns none. The attempt then fails, and its retry opens the topic
+/// again.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Reads a topic in an attempt of a task.
@@ -41,19 +42,19 @@ const PATIENCE: Duration = Duration::from_mins(1);
 #[must_use = "nothing is read before `next`, and the next try reads the same again unless `done` is called"]
 pub struct TopicReading {
     topic: Box<dyn TopicReader>,
-    /// Keeps the channel open through which `topic` receives the ends of the built-in log.
+    /// Held to keep the channel open through which `topic` receives the end offsets of the built-in log.
     _ends: AskEnds,
     begun: Begun,
-    /// Next offset of `next` by partition.
+    /// Next offset to return, by partition.
     reached: BTreeMap<i32, i64>,
     most: Option<usize>,
     read: usize,
 }
 
-/// State of the reader when the attempt started.
+/// State of the reader at the start of the attempt.
 struct Begun {
     to: Move,
-    /// Offsets that this attempt reads, by partition. The end is exclusive.
+    /// Offsets that this attempt reads, by partition. The ranges are half-open.
     ranges: BTreeMap<i32, Range<i64>>,
 }
 
@@ -84,7 +85,7 @@ impl TopicReading {
             partitions: Vec::new(),
         };
         let bounds = opened.bounds().await?;
-        // Must follow `bounds`, so that all records within the bounds are known to exist.
+        // Must run after `bounds`: all records within the bounds are then guaranteed to exist.
         ask.ask(&pool).await?;
         let begun = begin(to, &found, opened.as_mut(), &bounds).await?;
         let reached: BTreeMap<i32, i64> =
@@ -94,7 +95,7 @@ impl TopicReading {
         Ok(TopicReading { topic: opened, _ends: ask, begun, reached, most: None, read: 0 })
     }
 
-    /// Limits the number of records; the next run reads the rest.
+    /// Limits the number of records that one run reads. The next run continues after them.
     pub fn most(self, records: usize) -> TopicReading {
         TopicReading { most: Some(records), ..self }
     }
@@ -109,8 +110,8 @@ impl TopicReading {
             let left = self.most.map_or(usize::MAX, |most| most - self.read);
             let most = Most { records: CHUNK.records.min(left), ..CHUNK };
             let mut records = Records::default();
-            // Read in short steps: a reader skips offsets without records only while it reads, and `positions` shows
-            // it.
+            // Read in short steps. A reader skips offsets without records only during a read, and `positions` then
+            // reports the skipped offsets.
             let pause = Instant::now() + Duration::from_millis(100);
             tokio::select! {
                 read = self.topic.read(&mut records, most, pause) => read?,
@@ -139,7 +140,7 @@ impl TopicReading {
         self.most.is_some_and(|most| self.read >= most) || self.begun.ranges.iter().all(is_read)
     }
 
-    /// Returns the records within the ranges of this attempt.
+    /// Takes the records that are within the ranges of this attempt.
     fn take(&mut self, read: &Records) -> Records {
         let is_mine = |partition: i32, offset: i64| {
             self.begun.ranges.get(&partition).is_some_and(|range| range.contains(&offset))
@@ -152,7 +153,7 @@ impl TopicReading {
         mine
     }
 
-    /// Updates `reached` from the positions of the topic. Returns false if nothing has changed.
+    /// Updates `reached` from the positions of the topic. Returns false if no position has changed.
     fn advance(&mut self) -> bool {
         let before = self.reached.clone();
         for Position { partition, offset } in self.topic.positions() {
@@ -163,19 +164,19 @@ impl TopicReading {
         self.reached != before
     }
 
-    /// Returns the range of offsets, by partition, of the records that `next` has returned so far (the end is
-    /// exclusive). Attempts that read the same records can derive the names of their output from it.
+    /// Returns the half-open offset range, by partition, of the records that `next` has returned so far. Attempts that
+    /// read the same records can derive identical output names from it.
     pub fn covered(&self) -> BTreeMap<i32, Range<i64>> {
         let covered =
             self.begun.ranges.iter().map(|(&partition, range)| (partition, range.start..self.reached[&partition]));
         covered.filter(|(_, range)| !range.is_empty()).collect()
     }
 
-    /// Stores the end of the records that `next` has returned, in the transaction that records the success of the task.
+    /// Stores the end offsets of the returned records in the transaction that records the success of the task.
     ///
     /// # Errors
-    /// Returns an error if the topic was created again in the meantime, or a fatal one in a child process, which cannot
-    /// register completion steps.
+    /// Returns an error if the topic was deleted and created again during the attempt, and a fatal error in a child
+    /// process, because a child process cannot register completion steps.
     pub async fn done(mut self, ctx: &Ctx) -> TaskResult<()> {
         let mut to = self.begun.to;
         ensure_same_topic(self.topic.as_mut(), &to.topic, &to.topic_identity).await?;
@@ -215,7 +216,7 @@ async fn begin(mut to: Move, found: &ReaderState, topic: &mut dyn TopicReader, b
 }
 
 enum StartPosition {
-    /// End of the last successful attempt.
+    /// End offset of the last successful attempt.
     Known(i64),
     To(ResetTo),
 }

@@ -1,9 +1,9 @@
-//! Records of a topic, stored in one buffer.
+//! Batch of a topic's records, stored in one buffer.
 
 use chrono::{DateTime, Utc};
 use std::ops::Range;
 
-/// Headers in which Debezium sends the previous and the new key of a row.
+/// Header in which Debezium sends the previous key of a row after a key change.
 pub(crate) const OLD_KEY: &str = "__debezium.oldkey";
 pub(crate) const NEW_KEY: &str = "__debezium.newkey";
 
@@ -12,14 +12,14 @@ pub(crate) const NEW_KEY: &str = "__debezium.newkey";
 pub struct Record<'a> {
     pub partition: i32,
     pub offset: i64,
-    /// Milliseconds since 1970, set by the producer or the broker.
+    /// Time that the producer or broker assigned, in milliseconds since the Unix epoch.
     pub at_ms: Option<i64>,
     pub key: Option<&'a [u8]>,
-    /// `None` for a tombstone.
+    /// Value of the record. `None` for a tombstone.
     pub value: Option<&'a [u8]>,
-    /// Previous key, if this record is the new row after a key change.
+    /// Previous key, if this record inserts the new row of a key change.
     pub old_key: Option<&'a [u8]>,
-    /// True if this record deletes the old row of a key change, and the new row follows.
+    /// True if this record deletes the old row of a key change. Another record inserts the new row.
     pub has_new_key: bool,
 }
 
@@ -29,7 +29,7 @@ impl Record<'_> {
     }
 }
 
-/// Stores keys and values in one buffer, so that a million records do not need two million allocations.
+/// Records with their keys and values in one buffer, so that a million records do not need two million allocations.
 #[derive(Debug, Clone, Default)]
 pub struct Records {
     bytes: Vec<u8>,
@@ -86,19 +86,20 @@ impl Records {
         self.entries.is_empty()
     }
 
-    /// Returns the number of key changes whose old row was deleted here, minus those whose new row has arrived.
+    /// Returns the number of key changes whose old row was deleted in this batch, minus those whose new row has
+    /// arrived.
     pub(crate) fn moving(&self) -> i64 {
         let of =
             |entry: &Entry| i64::from(entry.has_new_key && entry.value.is_some()) - i64::from(entry.old_key.is_some());
         self.entries.iter().map(of).sum()
     }
 
-    /// Returns the total size of keys and values.
+    /// Returns the total size of keys and values in bytes.
     pub fn bytes(&self) -> usize {
         self.bytes.len()
     }
 
-    /// Removes the records and keeps the allocated memory.
+    /// Removes all records but keeps the allocated memory.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.entries.clear();

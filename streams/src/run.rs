@@ -1,4 +1,4 @@
-//! Runs one stream: reads the next batch while the previous one is published.
+//! Runs one stream. The next batch is read while the previous one is published.
 
 use crate::declare::{Start, Stream};
 use crate::publish::{Lot, NotPublished, Target};
@@ -21,15 +21,15 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-/// Maximum size of one read, which is decoded as one batch.
+/// Maximum size of one read, which is decoded in one go.
 const CHUNK: Most = Most { records: 16_384, bytes: 4 << 20 };
-/// Time without records after which the stream stores offsets that hold no record and checks for new partitions. Longer
-/// than [`LOOK_AT_ENDS`], so the ends of the topic are up to date by then.
+/// Idle time after which the stream stores offsets that contain no record and checks for new partitions. Longer than
+/// [`LOOK_AT_ENDS`], so the end offsets of the topic are up to date by then.
 const QUIET: Duration = Duration::from_mins(5);
-/// Interval for refreshing the ends of the topic, from which users see the lag of the stream.
+/// Interval for refreshing the end offsets of the topic, from which the lag of the stream is computed for users.
 const LOOK_AT_ENDS: Duration = Duration::from_mins(1);
 
-/// Runs a stream. Returns only on an error: a stream has no end.
+/// Runs a stream. Returns only on an error, because a stream has no end.
 pub(crate) async fn run_stream(
     stream: Arc<Stream>,
     target: Target,
@@ -55,7 +55,7 @@ pub(crate) async fn run_stream(
     }
 }
 
-/// Reads a batch while the previous one is published. Returns when the topic has more partitions than are read.
+/// Reads a batch while the previous one is published. Returns when the topic has gained partitions.
 pub(crate) async fn read_on<F: Future<Output = TaskResult<()>> + Send + 'static>(
     stream: &Stream,
     reader: &mut dyn TopicReader,
@@ -82,19 +82,19 @@ pub(crate) async fn read_on<F: Future<Output = TaskResult<()>> + Send + 'static>
     }
 }
 
-/// Position of a stream, or of a share, in its topic, by partition.
+/// Read position of a stream in its topic, by partition. May cover only a part of the partitions.
 pub(crate) struct TopicPosition {
-    /// Identity of the topic to which the offsets belong.
+    /// Identity of the topic for which the offsets are valid.
     topic_identity: String,
-    /// Start of the next batch.
+    /// First offset of the next batch, by partition.
     next: BTreeMap<i32, i64>,
-    /// Ends of the topic when they were last refreshed.
+    /// End offsets of the topic as of the last refresh.
     ends: BTreeMap<i32, i64>,
     seen: Instant,
     time: EventTime,
-    /// True if other processes read the other partitions.
+    /// True if other processes read the remaining partitions of the topic.
     is_of_share: bool,
-    /// Users who skipped records, by partition and offset.
+    /// Records that users chose to skip: user name by partition and offset.
     skipped: HashMap<(i32, i64), String>,
 }
 
@@ -113,13 +113,13 @@ impl TopicPosition {
         }
     }
 
-    /// Sets the records that are quarantined without being read.
+    /// Sets the records that are quarantined without being decoded.
     pub(crate) fn skipping(self, records: Vec<SkippedRecord>) -> TopicPosition {
         let skipped = records.into_iter().map(|one| ((one.partition, one.offset), one.username)).collect();
         TopicPosition { skipped, ..self }
     }
 
-    /// Removes the records to skip. Returns them as quarantined records.
+    /// Removes the records that users chose to skip, and returns them as quarantined records.
     fn take_skipped(&self, records: &mut Records) -> Vec<PutAside> {
         let user = |record: &Record<'_>| self.skipped.get(&(record.partition, record.offset));
         if self.skipped.is_empty() || records.iter().all(|record| user(&record).is_none()) {
@@ -158,7 +158,7 @@ impl TopicPosition {
         Ok(())
     }
 
-    /// Closes windows, unless a partition without a watermark has unread records.
+    /// Closes windows whose time has passed. Waits if a partition without a watermark has unread records.
     async fn close_windows(&mut self, windows: &Windows, reader: &mut dyn TopicReader) -> TaskResult<()> {
         if !self.time.knows(self.next.keys().copied()) {
             self.refresh_ends(reader).await?;
@@ -171,8 +171,8 @@ impl TopicPosition {
         Ok(())
     }
 
-    /// Returns the ranges from the end of the last batch to the position of the reader, without partitions that did not
-    /// move.
+    /// Returns the offset ranges between the end of the last batch and the reader's position. Omits partitions that did
+    /// not advance.
     fn cover(&mut self, reader: &dyn TopicReader) -> Vec<Covered> {
         let mut covered = Vec::new();
         for Position { partition, offset: to } in reader.positions() {
@@ -229,7 +229,7 @@ pub(crate) async fn settle(
     Ok(TopicPosition::new(identity, &placed, &bounds, time).skipping(skipped))
 }
 
-/// Returns a fatal error if the topic no longer has the next offsets.
+/// Returns a fatal error if the topic no longer contains the next offsets.
 pub(crate) fn ensure_kept(stream: &Stream, placed: &[(i32, i64)], bounds: &[Bounds]) -> TaskResult<()> {
     for (partition, offset) in placed {
         let bounds = bounds.iter().find(|one| one.partition == *partition);
@@ -247,7 +247,7 @@ pub(crate) fn ensure_kept(stream: &Stream, placed: &[(i32, i64)], bounds: &[Boun
 
 struct PartitionStart {
     place: ResetTo,
-    /// True if the offset applies even to a partition that the stream has already read.
+    /// True if the offset replaces the stored position of a partition that the stream has already read.
     moves: bool,
 }
 
@@ -264,7 +264,7 @@ fn wanted(stream: &Stream, left: &StreamCheckpoint, identity: &str, partition: &
             stream.topic, stream.name
         ))),
         None if is_other => Ok(PartitionStart { place: ResetTo::Earliest, moves: true }),
-        // A partition that was added while the stream ran is read from its first record.
+        // Partitions that are added while the stream runs are read from their first record.
         None if left.positions.is_empty() && stream.start == Start::Latest => {
             Ok(PartitionStart { place: ResetTo::Latest, moves: false })
         }
@@ -272,7 +272,7 @@ fn wanted(stream: &Stream, left: &StreamCheckpoint, identity: &str, partition: &
     }
 }
 
-/// Reads until a batch must be published. Returns `None` if the topic has more partitions than are read.
+/// Reads until a batch must be published. Returns `None` if the topic has gained partitions.
 async fn gather(
     stream: &Stream,
     reader: &mut dyn TopicReader,
@@ -280,18 +280,19 @@ async fn gather(
     clock: &Clock,
 ) -> TaskResult<Option<Lot>> {
     let mut lot = Lot::default();
-    // The previous batch detected new partitions. Check here, because a busy stream never reaches `QUIET`.
+    // New partitions were detected during the previous batch. Check here, because a busy stream is never idle for
+    // `QUIET`.
     if at.has_new_partitions() {
         return Ok(None);
     }
     let (mut records, mut bytes, mut moving) = (Records::default(), 0, 0);
     let mut until = Instant::now() + QUIET;
     loop {
-        // A key change is a delete of the old row and an insert of the new one. Wait up to `commit_every` longer to
-        // publish both in one batch: the new row may need values of the old one.
+        // A key change is a delete of the old row and an insert of the new one, which may need values of the old row.
+        // Wait up to `commit_every` longer to publish the delete and the insert in one batch.
         let end = if stream.mirrors() && moving > 0 { until + stream.commit.every } else { until };
         let left = usize::try_from(lot.records).map_or(0, |read| stream.commit.records.saturating_sub(read));
-        // A full batch that waits for the insert of a key change continues to read.
+        // Continue to read even if the batch is full, to find the insert of a key change.
         let most = if left == 0 { CHUNK } else { Most { records: CHUNK.records.min(left), ..CHUNK } };
         reader.read(&mut records, most, end).await?;
         if !records.is_empty() {
@@ -304,7 +305,7 @@ async fn gather(
             let facts = SortContext { at: clock.now(), partitions: at.next.len() };
             let sorted = sort(stream, &records, &mut at.time, facts)
                 .with_context(|| NotPublished::new(records.iter().map(|record| (record.partition, record.offset))))?;
-            // A transformation may build more than it reads.
+            // The rows that a transformation returns may be larger than the records that it receives.
             let built = stream.transform.as_ref().map_or(0, |_| sorted.rows.get_array_memory_size());
             lot.records += i64::try_from(read).unwrap_or(i64::MAX);
             lot.last_record_at = lot.last_record_at.max(last_record_at);
@@ -344,7 +345,7 @@ async fn gather(
     }
 }
 
-/// Clock of the database, which is queried once.
+/// The database's clock. The database is queried once; later times are computed from the offset to the local clock.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clock {
     then: DateTime<Utc>,
@@ -433,7 +434,7 @@ mod tests {
         let (identity, bounds) = (reader.identity().await?, reader.bounds().await?);
         let mut at = TopicPosition::new(identity, &[(0, reader.next)], &bounds, EventTime::default());
         let lot = gather(&stream, &mut reader, &mut at, &clock).await?;
-        // A partition is added while records keep coming.
+        // A partition is added while the reader receives records.
         at.ends.insert(1, 0);
         reader.next = 2;
         let after = gather(&stream, &mut reader, &mut at, &clock).await?;

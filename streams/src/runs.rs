@@ -1,4 +1,4 @@
-//! Streams that start runs of a DAG: groups records into runs and builds the conf of each run.
+//! Streams that start runs of a DAG: groups records into runs and builds the run configuration of each.
 
 use crate::declare::hash;
 use crate::records::{Record, Records};
@@ -7,21 +7,21 @@ use chrono::{DateTime, SecondsFormat};
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
 
-/// Limits of a run with several records. They keep its conf below the maximum of 1 MB.
+/// Maximum number of records per run. Together with the size limit, it keeps the run configuration below 1 MB.
 const MOST_RECORDS: usize = 1_000;
 const MOST_BYTES: usize = 512 << 10;
-/// Maximum size of a key and its value, which must fit into a conf as JSON.
+/// Maximum size of a key and its value in bytes, so that they fit into a run configuration as JSON.
 const MOST_VALUE_BYTES: usize = 900_000;
 /// Maximum length of the stream name in a run id.
 const MOST_NAME_CHARS: usize = 150;
 
-/// Determines which records start a run together.
+/// Determines how records are grouped into runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(clippy::enum_variant_names, reason = "`Runs::PerRecord` is said as a whole")]
 pub enum Runs {
     /// Each record starts a run.
     PerRecord,
-    /// All records since the last commit start one run, up to 1,000 records or 512 KiB.
+    /// All records since the last commit start one run, with at most 1,000 records or 512 KiB.
     PerBatch,
     /// Like `PerBatch`, but with one run per key.
     PerKey,
@@ -37,12 +37,12 @@ impl Runs {
     }
 }
 
-/// The DAG for which a stream starts runs.
+/// Target of a stream that starts runs: the DAG and its limits.
 #[derive(Debug, Clone)]
 pub(crate) struct RunsOf {
     pub(crate) dag_id: String,
     pub(crate) per: Runs,
-    /// Maximum number of unfinished runs of the DAG. The stream starts no more while the limit is reached.
+    /// Maximum number of unfinished runs of the DAG. At the limit, the stream waits before it starts more.
     pub(crate) most_open: i32,
 }
 
@@ -69,7 +69,8 @@ impl Call {
     }
 }
 
-/// Converts records to calls, and quarantines those that cannot start a run. Ignores records that are not in `kept`.
+/// Converts records to runs to start, and quarantines records that cannot start a run. Ignores records that are not in
+/// `kept`.
 pub(crate) fn calls(records: &Records, kept: Option<&HashSet<(i32, i64)>>) -> (Vec<Call>, Vec<PutAside>) {
     let (mut calls, mut aside) = (Vec::new(), Vec::new());
     for record in records.iter() {
@@ -100,7 +101,7 @@ fn call(record: &Record<'_>) -> Result<Call, String> {
     })
 }
 
-/// Returns how many of the first calls to start together so that they need at most `room` runs.
+/// Returns how many of the first calls to start in one transaction so that they need at most `room` runs.
 pub(crate) fn portion(calls: &[Call], per: Runs, room: usize) -> usize {
     if per == Runs::PerRecord {
         return calls.len().min(room);
@@ -109,7 +110,7 @@ pub(crate) fn portion(calls: &[Call], per: Runs, room: usize) -> usize {
     for (nth, call) in calls.iter().enumerate() {
         bytes += call.bytes;
         keys.insert(call.key.as_deref());
-        // A single call may exceed the limits.
+        // A single call is always included, even if it exceeds the limits.
         let is_full = nth > 0 && (nth == MOST_RECORDS || bytes > MOST_BYTES);
         if room == 0 || is_full || (per == Runs::PerKey && keys.len() > room) {
             return nth;
@@ -118,7 +119,7 @@ pub(crate) fn portion(calls: &[Call], per: Runs, room: usize) -> usize {
     calls.len()
 }
 
-/// Groups calls into runs, in their original order.
+/// Groups calls into runs. Keeps their order.
 pub(crate) fn together(calls: &[Call], per: Runs) -> Vec<Vec<&Call>> {
     let mut runs: Vec<Vec<&Call>> = Vec::new();
     for call in calls {
@@ -135,11 +136,12 @@ pub(crate) fn together(calls: &[Call], per: Runs) -> Vec<Vec<&Call>> {
     runs
 }
 
-/// Builds a run id from the stream, the first record, and a hash of stream and topic: `stream__orders__0:17__1f2e3d4c`.
+/// Builds a run id from the stream name, the first record, and a hash of the stream and topic, such as
+/// `stream__orders__0:17__1f2e3d4c`.
 pub(crate) fn run_id(stream: &str, topic_identity: &str, first: &Call) -> String {
     let may = |c: char| if c.is_ascii_alphanumeric() || "_.-".contains(c) { c } else { '-' };
     let name: String = stream.chars().take(MOST_NAME_CHARS).map(may).collect();
-    // Truncated names can be equal, and a topic that was created again uses the same offsets.
+    // The hash keeps ids unique: truncated names can be equal, and a topic that was created again reuses offsets.
     let tail = hash(&format!("{stream}\n{topic_identity}"));
     format!("stream__{name}__{}:{}__{}", first.partition, first.offset, &tail[..8])
 }
@@ -197,7 +199,7 @@ mod tests {
         let portions = |per| [0, 1, 2, 9].map(|room| portion(&calls, per, room));
         assert_eq!(portions(Runs::PerRecord), [0, 1, 2, 5]);
         assert_eq!(portions(Runs::PerBatch), [0, 5, 5, 5]);
-        // Further records of a key that already has a run are included.
+        // Further records of a key that already has a run are included in that run.
         assert_eq!(portions(Runs::PerKey), [0, 1, 3, 5]);
         let many = some(&["k"; MOST_RECORDS + 5]);
         assert_eq!(portion(&many, Runs::PerBatch, 1), MOST_RECORDS);

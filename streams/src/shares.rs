@@ -1,7 +1,9 @@
-//! Streams whose partitions are divided among several processes. Each share reads its partitions and writes their rows
-//! to files. The leader, the process that holds the stream's lease, reads nothing and publishes the files in one
-//! snapshot per commit. The table therefore has one writer, and the offsets move in its transaction as for any other
-//! stream.
+//! Streams whose partitions are divided among several processes.
+//!
+//! The partitions form groups, called shares. The process that leases a share reads its partitions and writes their
+//! rows to data files. The leader, the process that holds the stream's lease, reads nothing and publishes the files in
+//! one snapshot per commit. The table therefore has a single writer, and the offsets are committed in its transaction
+//! as for any other stream.
 
 use crate::declare::Stream;
 use crate::publish::{LakeTarget, Target, To, is_refused};
@@ -19,15 +21,16 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 
-/// Number of unpublished batches with which a share continues to read.
+/// Maximum number of unpublished batches up to which a process continues to read its partitions.
 const AHEAD: i64 = 2;
-/// Polling interval in case a hint is lost: long for a quiet stream.
+/// Polling interval in case a hint is lost. Long, so that an idle stream sends few queries.
 const LISTEN: Duration = Duration::from_mins(2);
 const ASK_FOR_ROOM: Duration = Duration::from_secs(10);
-/// Together with `LISTEN`, new partitions are found within five minutes, as for any stream.
+/// Interval for detecting new partitions. Together with `LISTEN`, they are found within five minutes, as for any
+/// stream.
 const LOOK_FOR_PARTITIONS: Duration = Duration::from_mins(3);
 
-/// Publishes the batches of shares. Returns when the topic has more partitions than the shares were opened for.
+/// Publishes the batches that all processes of the stream have written. Returns when the topic has gained partitions.
 pub(crate) async fn lead(stream: Arc<Stream>, target: Target, mut reader: Box<dyn TopicReader>) -> TaskResult<()> {
     let lake = lake_of(&stream, &target)?;
     let now = Clock::of(&target.pool).await?;
@@ -63,8 +66,8 @@ pub(crate) async fn lead(stream: Arc<Stream>, target: Target, mut reader: Box<dy
     }
 }
 
-/// Reads the partitions of a share and writes their rows to files for the leader. Returns only on an error: a stream
-/// has no end.
+/// Reads one share (a group of partitions) and writes its rows to files for the leader. Returns only on an error,
+/// because a stream has no end.
 pub(crate) async fn read(
     stream: Arc<Stream>,
     target: Target,
@@ -75,10 +78,11 @@ pub(crate) async fn read(
     let now = Clock::of(&target.pool).await?;
     let found = place_of_share(&mut *target.pool.acquire().await?, &share, stream.shares).await?;
     let Some(found) = found else {
-        // There are fewer partitions than shares, or the share is lost, which the next heartbeat detects.
+        // Wait forever: either the share is empty because there are fewer partitions than shares, or its lease is lost,
+        // which the next heartbeat detects.
         return std::future::pending().await;
     };
-    // The previous process may have died between storing a batch and sending its hint.
+    // The previous process may have died between storing a batch and sending the hint to the leader.
     target.hints.give(Hint::Lot);
     ensure_same_topic(reader.as_mut(), &stream.topic, &found.topic_identity).await?;
     let bounds = reader.bounds().await?;
@@ -104,7 +108,7 @@ pub(crate) async fn read(
                 last_record_at: lot.last_record_at,
             };
             let handed = hand_over(&mut *target.pool.acquire().await?, &share, &lot).await;
-            // Send the hint even on an error: the batch may be stored although the response was lost.
+            // Send the hint even after an error, because the batch may be stored although the response was lost.
             target.hints.give(Hint::Lot);
             let mut waiting = handed?;
             while waiting > AHEAD {

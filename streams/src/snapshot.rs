@@ -1,5 +1,4 @@
-//! Snapshots of database tables: a mirror starts with a copy of its source table if the capture leaves the snapshot to
-//! mirrors.
+//! Copies of source tables: a mirror starts with a copy of its source table if the capture publishes no snapshot.
 
 use crate::changes::{LSN, TX_ID};
 use anyhow::Context as _;
@@ -10,17 +9,17 @@ use orch_lake::Batches;
 use orch_lake::source::postgres::{self, PostgresSource, Visible};
 use orch_sdk::task::{Connection, TaskResult, fatal};
 
-/// Property of a mirrored table that stores which transactions its copy contains: see [`Visible`].
+/// Table property that stores which source transactions the copy contains (see [`Visible`]).
 pub(crate) const COPIED: &str = "orch.mirror.copied";
 
-/// The source table as declared.
+/// The declared source table of a mirror.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SnapshotFrom {
     pub(crate) connection: String,
     pub(crate) table: String,
 }
 
-/// A source table with its resolved connection.
+/// A source table and its connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Snapshot {
     connection: Connection,
@@ -29,7 +28,7 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
-    /// Creates a snapshot. `columns` is the schema of the changes.
+    /// Creates a snapshot source. `columns` is the schema of the changes.
     ///
     /// # Errors
     /// Returns a fatal error if the connection is not of type `postgres`.
@@ -50,7 +49,7 @@ impl Snapshot {
     }
 }
 
-/// Drops the changes that the copy already contains. `copied` is the value of the table's property [`COPIED`].
+/// Drops changes that the copy already contains. `copied` is the value of the table property [`COPIED`].
 pub(crate) fn not_copied(copied: &str, lot: &[RecordBatch]) -> TaskResult<Vec<RecordBatch>> {
     let copied: Visible = copied.parse().with_context(|| format!("the property `{COPIED}` of the table"))?;
     lot.iter().map(|changes| without(&copied, changes)).collect()

@@ -1,4 +1,4 @@
-//! Sorts records into rows to publish and records to quarantine.
+//! Sorts the records of a batch into rows to publish and records to quarantine.
 
 use crate::changes;
 use crate::declare::{Sink, Stream};
@@ -16,10 +16,10 @@ use orch_lake::contract::{Facts, Policy, REASON};
 use orch_sdk::task::{TaskResult, fatal};
 use std::collections::HashMap;
 
-/// Maximum size of a quarantined value in bytes. The topic has the complete value.
+/// Maximum size of a stored quarantined value in bytes. The complete value remains in the topic.
 const MOST_KEPT_BYTES: usize = 64 << 10;
 
-/// Reason for a quarantined TRUNCATE if the topic has several partitions.
+/// Reason for quarantining a TRUNCATE if the topic has several partitions.
 const TRUNCATED: &str = "it empties the table, and is not known to come before or after the records of other partitions: give the \
                          topic one partition, or empty the table with `orch streams reset --empty-table` and let the source tell all again";
 
@@ -33,7 +33,7 @@ pub(crate) struct PutAside {
     pub(crate) at: Option<DateTime<Utc>>,
     pub(crate) key: Option<String>,
     pub(crate) value: Option<String>,
-    /// Size of the complete value.
+    /// Size of the complete value in bytes.
     pub(crate) bytes: i64,
     pub(crate) reason: String,
 }
@@ -52,7 +52,7 @@ impl PutAside {
         }
     }
 
-    /// Quarantines a row whose record is no longer in memory. The value is the row as JSON.
+    /// Quarantines a row whose record is no longer in memory. Stores the row as JSON as its value.
     pub(crate) fn of_row((partition, offset): (i32, i64), row: &RecordBatch, reason: String) -> TaskResult<PutAside> {
         let mut json = LineDelimitedWriter::new(Vec::new());
         json.write(row)?;
@@ -65,21 +65,21 @@ impl PutAside {
     }
 }
 
-/// Truncates a text to [`MOST_KEPT_BYTES`] and replaces NUL characters and invalid UTF-8, so that every database can
-/// store it.
+/// Truncates a text to [`MOST_KEPT_BYTES`], and replaces NUL characters and invalid UTF-8, which some databases cannot
+/// store.
 fn kept_text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(&bytes[..bytes.len().min(MOST_KEPT_BYTES)]).replace('\0', "\u{fffd}")
 }
 
 pub(crate) struct Sorted {
-    /// Rows with the columns of the table, in any order; [`PARTITION`] and [`OFFSET`] are the last two.
+    /// Rows with the columns of the table in any order, followed by [`PARTITION`] and [`OFFSET`].
     pub(crate) rows: RecordBatch,
     pub(crate) aside: Vec<PutAside>,
-    /// Records of a stream that starts runs.
+    /// Runs to start. Empty unless the stream starts runs.
     pub(crate) calls: Vec<Call>,
-    /// Tombstones that delete rows of the table.
+    /// Tombstones (records without a value) that delete rows of the table.
     pub(crate) gone: Vec<Tombstone>,
-    /// True if the table of a mirror must be copied from the source.
+    /// True if a mirror must copy its table from the source.
     pub(crate) is_marked: bool,
 }
 
@@ -93,7 +93,8 @@ pub(crate) struct SortContext {
 /// Decodes, transforms and checks records.
 ///
 /// # Errors
-/// Returns an error if a check with the policy `Fail` fails, or if the transformation drops the origin of the rows.
+/// Returns an error if a check with the policy `Fail` fails, or if the transformation drops the columns [`PARTITION`]
+/// and [`OFFSET`].
 pub(crate) fn sort(stream: &Stream, records: &Records, time: &mut EventTime, now: SortContext) -> TaskResult<Sorted> {
     if stream.starts_runs() && stream.json.schema.fields().is_empty() {
         let (calls, aside) = calls(records, None);
@@ -136,7 +137,7 @@ pub(crate) fn sort(stream: &Stream, records: &Records, time: &mut EventTime, now
             aside.push(PutAside::of(&record, NUL.into()));
         }
     }
-    // Rows that the source has deleted are not checked.
+    // Deleted rows are not checked.
     let (present, absent) = changes::split(&rows)?;
     rows = present;
     if let Some(contract) = &stream.contract {
@@ -182,7 +183,7 @@ pub(crate) fn sort(stream: &Stream, records: &Records, time: &mut EventTime, now
     Ok(Sorted { rows, aside, calls: Vec::new(), gone, is_marked })
 }
 
-/// Merges two batches in the order of partitions and offsets.
+/// Merges two batches, ordered by partition and offset.
 fn in_order(stream: &Stream, rows: &RecordBatch, others: &RecordBatch) -> TaskResult<RecordBatch> {
     let all = concat_batches(&rows.schema(), [rows, others])?;
     let (partitions, offsets) = origin(stream, &all)?;
@@ -192,8 +193,8 @@ fn in_order(stream: &Stream, rows: &RecordBatch, others: &RecordBatch) -> TaskRe
     Ok(take_record_batch(&all, &places)?)
 }
 
-/// Removes marks (requests to copy the table) from the rows. Returns true if there were marks and the stream is a
-/// mirror.
+/// Removes requests to copy the table, which captures send, from the rows. Returns true if there was a request and the
+/// stream is a mirror.
 fn take_marks(stream: &Stream, rows: &mut RecordBatch) -> TaskResult<bool> {
     if stream.json.changes.is_none() {
         return Ok(false);
@@ -211,14 +212,14 @@ fn split_by_key(rows: &RecordBatch, key: &[String]) -> TaskResult<(RecordBatch, 
     if columns.iter().all(|column| column.null_count() == 0) {
         return Ok((rows.clone(), rows.slice(0, 0)));
     }
-    // TRUNCATE has no key: it affects all rows.
+    // TRUNCATE has no key, because it affects all rows.
     let of_all = changes::which(rows, &["t"]);
     let whole = |row: usize| of_all.value(row) || columns.iter().all(|column| column.is_valid(row));
     let keep: BooleanArray = (0..rows.num_rows()).map(|row| Some(whole(row))).collect();
     Ok((filter_record_batch(rows, &keep)?, filter_record_batch(rows, &arrow::compute::not(&keep)?)?))
 }
 
-/// Splits rows into those without a NUL character and those with one.
+/// Separates rows that contain a NUL character from the others.
 fn split_by_nul(rows: &RecordBatch) -> TaskResult<(RecordBatch, RecordBatch)> {
     let texts = rows.columns().iter().filter_map(|column| column.as_string_opt::<i32>());
     let doubtful: Vec<_> = texts.filter(|texts| texts.value_data().contains(&0)).collect();
@@ -230,14 +231,14 @@ fn split_by_nul(rows: &RecordBatch) -> TaskResult<(RecordBatch, RecordBatch)> {
     Ok((filter_record_batch(rows, &keep)?, filter_record_batch(rows, &arrow::compute::not(&keep)?)?))
 }
 
-/// Finds the records of rows, with an index that is built at first use.
+/// Looks up the record of a row. The index is built at the first lookup.
 struct Origins<'a> {
     records: &'a Records,
     known: Option<HashMap<(i32, i64), usize>>,
 }
 
 impl<'a> Origins<'a> {
-    /// Returns the record of each row, with the index of the row.
+    /// Returns the record of each row together with the row's index.
     fn of(&mut self, stream: &Stream, rows: &RecordBatch) -> TaskResult<Vec<(Record<'a>, usize)>> {
         if rows.num_rows() == 0 {
             return Ok(Vec::new());
@@ -256,7 +257,7 @@ impl<'a> Origins<'a> {
 
 pub(crate) type Origin<'a> = (&'a arrow::array::PrimitiveArray<Int32Type>, &'a arrow::array::PrimitiveArray<Int64Type>);
 
-/// Returns the partitions and offsets of rows.
+/// Returns the partition and offset columns of the rows.
 pub(crate) fn origin<'a>(stream: &Stream, rows: &'a RecordBatch) -> TaskResult<Origin<'a>> {
     let partitions = rows.column_by_name(PARTITION).and_then(|column| column.as_primitive_opt::<Int32Type>());
     let offsets = rows.column_by_name(OFFSET).and_then(|column| column.as_primitive_opt::<Int64Type>());

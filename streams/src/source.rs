@@ -1,4 +1,4 @@
-//! Provides the streams of a binary to the process that runs them.
+//! Passes the streams of a binary to the process that runs them.
 
 use crate::declare::Stream;
 use crate::folder;
@@ -12,13 +12,14 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use tokio::sync::{oneshot, watch};
 
-/// Number of threads that all streams share. They are separate so that decoding does not block tasks of the process.
+/// Number of threads that all streams share. They are separate threads, so that decoding does not block other tasks.
 const THREADS: usize = 2;
 
-/// Returns the argument of `Binary::streams`: the declared streams, and how to open the lake from its connections.
+/// Returns the argument of `Binary::streams`: the declared streams, and a function that opens the lake with its
+/// connections.
 ///
 /// # Panics
-/// Panics when the binary starts if a declaration is invalid or two streams have the same name.
+/// Panics at the start of the binary if a declaration is invalid or two streams have the same name.
 pub fn source(
     streams: impl Fn() -> Vec<Stream> + Send + Sync + 'static,
     lake_connections: &'static [&'static str],
@@ -26,7 +27,8 @@ pub fn source(
 ) -> StreamSource {
     let means = Means { lake_connections, open_lake: Arc::new(open_lake) };
     let run = move |asked: StreamHost| -> BoxFuture<StoreResult<()>> {
-        // The host then registers no streams, so those that the binary declared before stop.
+        // The streams of this bundle are switched off. The host then registers none, and streams that were declared
+        // earlier stop.
         let streams = if asked.is_hidden { Vec::new() } else { streams() };
         check(&streams);
         Box::pin(on_own_threads(asked, streams, means.clone()))
@@ -44,7 +46,7 @@ fn check(streams: &[Stream]) {
     }
 }
 
-/// Runs the streams of the binary and of the folder.
+/// Runs the streams of the binary and the streams of the folder.
 async fn run_all_streams(asked: StreamHost, streams: Vec<Stream>, means: Means) -> StoreResult<()> {
     let (ends, look) = LogEnds::watch(asked.pool.clone(), asked.hints.clone());
     let (_unchanged, declared) = watch::channel(Arc::new(Declared::new(streams, means.clone())));

@@ -1,4 +1,4 @@
-//! Topics that streams read: one trait, several kinds of topics.
+//! Topics that streams read. One trait covers all kinds: the built-in log, Kafka topics and files.
 
 mod file;
 pub mod kafka;
@@ -19,22 +19,22 @@ use tokio::time::Instant;
 /// Type of a connection to the built-in log.
 pub const LOG: &str = "log";
 
-/// Type of a connection to a file of recorded records.
+/// Type of a connection to a file that contains recorded records.
 pub const FILE: &str = "file";
 
 /// Maximum length of a topic name, in Kafka and in the built-in log.
 pub(crate) const MAX_TOPIC_NAME_BYTES: usize = 249;
 
-/// Returns true if the built-in log and Kafka can have a topic of this name.
+/// Returns true if the name is valid for a topic of both the built-in log and Kafka.
 pub(crate) fn is_topic_name(name: &str) -> bool {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     (1..=MAX_TOPIC_NAME_BYTES).contains(&name.len()) && name.chars().all(is_plain)
 }
 
-/// Opens a topic in the system of the connection. A missing topic of the built-in log is created.
+/// Opens a topic of a connection. A missing topic of the built-in log is created.
 ///
 /// # Errors
-/// Returns a fatal error if this type of connection has no topics.
+/// Returns a fatal error if connections of this type have no topics.
 pub async fn open(
     connection: &Connection,
     topic: &str,
@@ -61,45 +61,45 @@ pub struct Position {
     pub offset: i64,
 }
 
-/// Maximum size of one read. A single record may be larger.
+/// Maximum size of one read. A single record may exceed it.
 #[derive(Debug, Clone, Copy)]
 pub struct Most {
     pub records: usize,
     pub bytes: usize,
 }
 
-/// Reader of a topic by partitions and offsets. The caller stores the offsets; nothing is stored at the source.
+/// Reads a topic by partitions and offsets. The caller stores the offsets; nothing is stored at the source.
 ///
-/// Errors from `fatal` require a user (the topic is gone, or records were deleted before they were read). After other
-/// errors, reading is retried from the last commit.
+/// Errors built by `fatal` require action by a user, for example because the topic was deleted or records were deleted
+/// before they were read. After other errors, reading is retried from the last commit.
 pub trait TopicReader: Send {
-    /// Returns the identity of the topic. It differs for another topic with the same name: one that was created again,
-    /// or one in another cluster.
+    /// Returns the identity of the topic. It changes if the topic is deleted and created again, or if the connection
+    /// leads to another cluster.
     fn identity(&mut self) -> BoxFuture<'_, TaskResult<String>>;
 
-    /// Returns the current bounds of all partitions, ordered by number.
+    /// Returns the current offset bounds of all partitions, ordered by partition number.
     fn bounds(&mut self) -> BoxFuture<'_, TaskResult<Vec<Bounds>>>;
 
     /// Returns the offset of the first record that is not older than `at`, or the next offset if there is none.
     fn offset_at(&mut self, partition: i32, at: DateTime<Utc>) -> BoxFuture<'_, TaskResult<i64>>;
 
-    /// Sets the next offsets. Partitions that are not in `positions` are not read.
+    /// Sets the next offsets. Partitions that are missing from `positions` are not read.
     fn seek<'a>(&'a mut self, positions: &'a [Position]) -> BoxFuture<'a, TaskResult<()>>;
 
-    /// Waits for a record until the deadline, and adds the records that are immediately available. Cancel-safe: if a
-    /// read is dropped, the next one returns its records.
+    /// Waits for a record until the deadline, and adds all records that are immediately available. Cancel-safe: if a
+    /// read is dropped, the next read returns its records.
     ///
     /// # Errors
     /// Returns a fatal error if an offset no longer exists, because skipping it would lose records.
     fn read<'a>(&'a mut self, into: &'a mut Records, most: Most, until: Instant) -> BoxFuture<'a, TaskResult<()>>;
 
     /// Returns the next offsets. Offsets without a record (transaction markers, aborted records) are skipped, so a
-    /// position may be further than the last record.
+    /// position may be higher than the last record's offset plus one.
     fn positions(&self) -> Vec<Position>;
 }
 
-/// Checks that the records belong to the same topic as their offsets: after a Kafka topic is deleted and created again,
-/// reading may continue at the old offsets. Must be called after the last read and before its records are used.
+/// Checks that the topic was not deleted and created again since its offsets were stored. Kafka may continue reading
+/// the new topic at the old offsets. Must be called after the last read and before its records are used.
 pub(crate) async fn ensure_same_topic(reader: &mut dyn TopicReader, topic: &str, identity: &str) -> TaskResult<()> {
     let now = reader.identity().await?;
     anyhow::ensure!(now == identity, "topic `{topic}` was created again while it was read");

@@ -1,5 +1,5 @@
-//! Maintains the table of a stream while the stream publishes: a commit per second leaves a file per second. Small
-//! files are merged, and old snapshots expire.
+//! Maintains the table of a stream while the stream publishes. A stream that commits every second writes a file every
+//! second, so small files are merged and old snapshots expire.
 
 use crate::publish::{To, beside};
 use crate::run::Clock;
@@ -12,13 +12,13 @@ use tokio::task::JoinSet;
 
 /// Number of commits between two rounds of maintenance.
 const EVERY: u32 = 100;
-/// Minimum number of small files of a partition that are merged.
+/// Minimum number of small files in a partition before they are merged.
 const MIN_FILES: usize = 20;
-/// Minimum number of snapshots that are kept. A property of the table may keep them by age instead.
+/// Number of snapshots that are always kept. A table property can keep more of them by age.
 const KEEP: usize = 100;
 /// Maximum number of compactions per round. If no file can reach the target size, compaction would never end.
 const MAX_COMPACTIONS: u32 = 16;
-/// Maximum number of attempts that run concurrently with publishing. The next attempt blocks publishing.
+/// Maximum number of compaction attempts that run concurrently with publishing. Later attempts block publishing.
 const TRIES: u32 = 2;
 
 /// Maintains the table until this value is dropped.
@@ -38,7 +38,7 @@ impl Upkeep {
     pub(crate) fn start(to: &To, clock: Clock) -> Upkeep {
         let shared = Arc::new(Shared::default());
         let mut running = JoinSet::new();
-        // Postgres maintains its tables itself.
+        // Postgres maintains its own tables.
         if let To::Lake(to) = to {
             let tables = [Ok(to.table.name.clone()), beside(&to.table.name)].into_iter().flatten().collect();
             running.spawn(maintain(shared.clone(), to.lake.clone(), tables, clock));
@@ -46,7 +46,7 @@ impl Upkeep {
         Upkeep { shared, _running: running }
     }
 
-    /// Returns the turn of a batch, which must hold `publishing` while it is published.
+    /// Returns the turn of a batch. The turn must lock `publishing` while the batch is published.
     pub(crate) fn turn(&self) -> PublishTurn {
         PublishTurn(self.shared.clone())
     }
@@ -81,12 +81,12 @@ async fn maintain(shared: Arc<Shared>, lake: Lake, tables: Vec<TableName>, clock
 }
 
 /// Compacts a table and expires its snapshots. Files are written while the stream publishes, but the commits, which
-/// take milliseconds, block publishing: a stream that commits often would otherwise always win.
+/// take milliseconds, block publishing. Otherwise a stream that commits often would cause a conflict every time.
 async fn maintain_table(shared: &Shared, lake: &Lake, name: &TableName, clock: Clock) -> LakeResult<()> {
     let compaction = Compaction::new().min_files(MIN_FILES);
     let mut tries = 1;
     for _ in 0..MAX_COMPACTIONS {
-        // A compaction conflicts if an upsert replaces files that it reads.
+        // A compaction conflicts if an upsert concurrently replaces files that the compaction reads.
         let whole = if tries > TRIES { Some(shared.publishing.lock().await) } else { None };
         let change = lake.table(name).await?.compact(&compaction).await?;
         if change.is_empty() {

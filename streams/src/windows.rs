@@ -1,4 +1,4 @@
-//! Time windows as a stream declares them. `late` rejects records that are too late, and `fold` aggregates the others.
+//! Declaration of time windows. The module `late` rejects records that are too late, and `fold` aggregates the others.
 
 mod fold;
 mod late;
@@ -9,7 +9,7 @@ pub(crate) use late::EventTime;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// Columns of each window in addition to its keys and measures.
+/// Start of the window: a column of each window row, next to its keys and measures.
 pub(crate) const WINDOW_START: &str = "window_start";
 pub(crate) const WINDOW_END: &str = "window_end";
 
@@ -46,9 +46,9 @@ pub(crate) enum Shape {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Measure {
-    /// Column of the table.
+    /// Name of the measure's column in the table.
     pub(crate) name: String,
-    /// Column of the rows; `None` counts rows.
+    /// Aggregated column of the rows; `None` counts rows.
     pub(crate) of: Option<String>,
     pub(crate) kind: MeasureKind,
 }
@@ -68,23 +68,23 @@ impl Windows {
         Windows { shape, by, at, late: Duration::ZERO, measures: Vec::new() }
     }
 
-    /// Creates consecutive windows: each timestamp is in one window. They start at multiples of `size` since 1970 in
-    /// UTC.
+    /// Creates consecutive windows without overlap. They start at multiples of `size` since the Unix epoch in UTC.
     pub fn tumbling(size: Duration) -> Windows {
         Windows::new(Shape::Tumbling { size })
     }
 
-    /// Creates windows of this size that start at each `every`, so a timestamp is in several windows.
+    /// Creates overlapping windows of this size that start every `every`. Each timestamp belongs to several windows.
     pub fn hopping(size: Duration, every: Duration) -> Windows {
         Windows::new(Shape::Hopping { size, every })
     }
 
-    /// Creates windows of records that follow each other within the gap. A window ends `gap` after its last record.
+    /// Creates session windows: records of which each follows within `gap` of the previous one. A window ends `gap`
+    /// after its last record.
     pub fn session(gap: Duration) -> Windows {
         Windows::new(Shape::Session { gap })
     }
 
-    /// Groups windows by these columns: each combination of values has separate windows.
+    /// Groups windows by these columns: each combination of values has its own windows.
     pub fn by(self, columns: &[&str]) -> Windows {
         Windows { by: columns.iter().map(|&column| column.to_owned()).collect(), ..self }
     }
@@ -94,13 +94,13 @@ impl Windows {
         Windows { at: column.into(), ..self }
     }
 
-    /// Sets how long windows accept late records: until the event time of the record's partition has passed the end of
-    /// the window by this duration. Later records are quarantined.
+    /// Sets how late a record may arrive. A window accepts records until the event time of their partition is later
+    /// than the window's end plus this duration. Later records are quarantined.
     pub fn allow_late(self, late: Duration) -> Windows {
         Windows { late, ..self }
     }
 
-    /// Adds the number of records as a measure.
+    /// Adds a measure: the number of records in the window.
     pub fn count(self, name: impl Into<String>) -> Windows {
         self.measure(MeasureKind::Count, None, name.into())
     }
@@ -126,12 +126,12 @@ impl Windows {
         self
     }
 
-    /// Returns the key of the table.
+    /// Returns the key columns of the window table.
     pub(crate) fn key(&self) -> Vec<String> {
         self.by.iter().cloned().chain([WINDOW_START.to_owned()]).collect()
     }
 
-    /// Returns the error of the declaration, as the end of a sentence about the stream.
+    /// Returns the first problem found in the declaration, phrased as the end of a sentence about the stream.
     pub(crate) fn wrong(&self, key: Option<&[String]>) -> Option<String> {
         let is_zero = match self.shape {
             Shape::Tumbling { size } => size.is_zero(),
@@ -154,7 +154,7 @@ impl Windows {
         }
     }
 
-    /// Returns the fields of the registered spec that show users the windows.
+    /// Returns the fields of the registered spec that describe the windows in the UI.
     pub(crate) fn spec(&self) -> [(&'static str, Value); 5] {
         let shape = match self.shape {
             Shape::Tumbling { size } => format!("tumbling, {}", format_duration(size)),
@@ -196,12 +196,13 @@ impl MeasureKind {
 }
 
 impl Shape {
-    /// Returns start and end of the windows of a timestamp, oldest first, in microseconds since 1970.
+    /// Returns the start and end of each window that contains a timestamp, oldest first, in microseconds since the
+    /// epoch.
     fn windows(self, at: i64) -> impl Iterator<Item = (i64, i64)> {
         let (size, every) = match self {
             Shape::Tumbling { size } => (micros(size), micros(size)),
             Shape::Hopping { size, every } => (micros(size), micros(every)),
-            // A record starts a session, which is then merged with the sessions that it touches.
+            // Each record starts its own session, which is then merged with the sessions that it overlaps.
             Shape::Session { gap } => (micros(gap), 0),
         };
         let last = if every == 0 { at } else { at.div_euclid(every) * every };
@@ -209,8 +210,8 @@ impl Shape {
         (0..=before).rev().map(move |nth| (last - nth * every, last - nth * every + size))
     }
 
-    /// Returns how long a closed window is kept: a later record may touch a closed session and still be early enough
-    /// for a new one.
+    /// Returns how long the state of a closed window is kept. A later record may overlap a closed session and still be
+    /// on time for a new session.
     fn kept(self) -> Duration {
         match self {
             Shape::Tumbling { .. } | Shape::Hopping { .. } => Duration::ZERO,

@@ -1,25 +1,25 @@
-//! The fields of a body, taken one by one. All problems are collected, so that one response reports every mistake.
-//! Fields that were not taken are reported as unknown.
+//! The fields of a request body, which are removed one by one as they are read. All problems are collected, so one
+//! response reports every mistake. Fields that are left at the end are reported as unknown.
 
 use crate::body::{Body, FieldType};
 use crate::problem::Problem;
 use serde_json::{Map, Value};
 
-/// From this number on (2^53), a float may represent a different integer than the one that was written.
+/// Smallest number (2^53) from which a float may represent another integer than the one that was written.
 const FIRST_INEXACT: f64 = 9_007_199_254_740_992.0;
 
-/// All mistakes in a request.
+/// All problems of a request body.
 #[derive(Debug)]
 pub struct Invalid(pub Vec<Problem>);
 
 #[derive(Debug)]
 pub struct Fields {
     left: Map<String, Value>,
-    /// The object as it was sent, echoed in problems of missing fields. Null if it must not be sent back.
+    /// The object as the client sent it. Problems of missing fields echo it. Null if it may contain a secret.
     whole: Value,
     echo: bool,
-    /// Path of this object in the request body, prepended to the `loc` of each problem. Empty for a nested object,
-    /// whose parent adds its own path.
+    /// Path of this object in the request, which is prepended to the `loc` (path) of each problem. Empty for a nested
+    /// object, because the parent adds the path.
     at: Vec<Value>,
     problems: Vec<Problem>,
 }
@@ -35,17 +35,17 @@ impl Fields {
         }
     }
 
-    /// For a body that may contain a secret: no problem echoes its input.
+    /// Creates the fields of a body that may contain a secret. Problems do not echo its values.
     pub fn secret(body: Map<String, Value>) -> Fields {
         Fields { whole: Value::Null, left: body, echo: false, at: vec!["body".into()], problems: Vec::new() }
     }
 
-    /// For an object inside a body. The `loc` of each problem is relative to this object.
+    /// Creates the fields of an object inside a body. The `loc` (path) of each problem is relative to this object.
     pub fn below(object: Map<String, Value>) -> Fields {
         Fields { at: Vec::new(), ..Fields::new(object) }
     }
 
-    /// Takes a field. Returns `None` and records the problem if the field is missing or wrong.
+    /// Removes and parses a field. If the field is missing or invalid, records the problem and returns `None`.
     pub fn take<T: FieldType>(&mut self, name: &str) -> Option<T> {
         let Some(value) = self.left.remove(name) else {
             return T::left_out().or_else(|| {
@@ -61,15 +61,15 @@ impl Fields {
         None
     }
 
-    /// Reads a complete body and rejects unknown fields.
+    /// Parses a complete body. Rejects unknown fields.
     pub fn whole<B: Body>(mut self) -> Result<B, Invalid> {
         let body = B::take(&mut self);
         self.finish()?;
-        // If `body` is `None`, a problem was recorded and `finish` has returned it.
+        // If `body` is `None`, a problem was recorded, so `finish` has already returned an error.
         body.ok_or_else(|| Invalid(Vec::new()))
     }
 
-    /// Takes an optional field with a custom reader. Null counts as missing.
+    /// Removes an optional field and parses it with `read`. Null counts as missing.
     pub fn checked<T>(&mut self, name: &str, read: impl FnOnce(&Value) -> Result<T, Problem>) -> Option<T> {
         self.optional(name, read)
     }
@@ -86,12 +86,12 @@ impl Fields {
         self.left.contains_key(name)
     }
 
-    /// Records a problem, such as a violated rule between several fields.
+    /// Records a problem, for example if several fields together violate a rule.
     pub fn refuse(&mut self, problem: Problem) {
         self.note(problem);
     }
 
-    /// Returns all problems, including fields that were not taken.
+    /// Returns all problems, including those of fields that were not read and are therefore unknown.
     pub fn finish(mut self) -> Result<(), Invalid> {
         self.refuse_the_rest();
         if self.problems.is_empty() { Ok(()) } else { Err(Invalid(self.problems)) }
@@ -137,8 +137,8 @@ pub fn flag(value: &Value) -> Result<bool, Problem> {
     value.as_bool().ok_or_else(unlike)
 }
 
-/// Returns an integer. It may be written as a float (`3.0`) if its absolute value is less than 2^53: larger floats may be
-/// rounded already. `None` for other values.
+/// Returns the value as an integer. A float such as `3.0` is accepted if its absolute value is less than 2^53, because
+/// larger floats may already be rounded. `None` for other values.
 #[expect(clippy::cast_possible_truncation, reason = "the number is whole and less than `FIRST_INEXACT`")]
 pub fn integer(value: &Value) -> Option<i64> {
     let whole = |number: &f64| number.fract() == 0.0 && number.abs() < FIRST_INEXACT;
@@ -175,7 +175,7 @@ mod tests {
             ("9007199254740991.0", Some(9_007_199_254_740_991)),
             ("9007199254740993", Some(9_007_199_254_740_993)),
             ("9223372036854775807", Some(i64::MAX)),
-            // This is read as 9007199254740992.
+            // JSON parsers read this number as 9007199254740992.
             ("9007199254740993.0", None),
             ("-9007199254740993.0", None),
             ("1e18", None),

@@ -1,5 +1,6 @@
-//! The data of the API, independent of HTTP: request bodies that are described by the code that reads them (`body`),
-//! timestamps, and nouns whose bodies, responses, filters and descriptions come from one table each (`noun`).
+//! The data of the API, independent of HTTP: request bodies (`body`), timestamps, and named objects that users manage
+//! (`noun`). The code that parses a request body also generates its description, and one table per noun defines its
+//! bodies, responses and filters.
 
 pub mod body;
 pub mod fields;
@@ -12,5 +13,5 @@ pub use fields::{Fields, Invalid};
 pub use noun::{Field, Noun, NounBody};
 pub use problem::Problem;
 
-// The macros of `body` use these.
+// The macros of the module `body` use these crates.
 pub use {schemars, serde_json};

@@ -1,5 +1,5 @@
-//! A noun of the API: a kind of named object that users manage, such as pools. A table declares its fields; bodies,
-//! responses, update masks, sorting, filters and the description in `/openapi.json` are derived from it.
+//! Named objects of the API that users manage, such as pools (nouns). One table declares the fields of a noun; bodies,
+//! responses, update masks, sorting, filters and the description in `/openapi.json` are derived from the table.
 
 mod kind;
 mod schema;
@@ -13,57 +13,58 @@ use serde_json::{Map, Value};
 
 #[derive(Debug)]
 pub struct Noun {
-    /// `Pool`. Used in error messages and in the names of its schemas.
+    /// Singular name, such as `Pool`. Used in error messages and in the names of schemas.
     pub one: &'static str,
-    /// `pools`. The name of the list in a response.
+    /// Plural name, such as `pools`. It is the name of the list in a response.
     pub many: &'static str,
-    /// Route of the list.
+    /// Route of the list of objects.
     pub path: &'static str,
     pub path_of_one: &'static str,
-    /// Name of the path parameter and of the filter for its name: `pool_name`.
+    /// Name of the path parameter with the object's name, such as `pool_name`. The list has a filter of the same name.
     pub path_key: &'static str,
-    /// The first field is the name.
+    /// Fields of the object. The first field is the name.
     pub fields: &'static [Field],
     pub patch: Patch,
     pub taken: NameConflict,
-    /// The body may contain a secret, so error responses must not echo it.
+    /// True if a request body may contain a secret. Error responses then do not echo the body.
     pub has_secrets: bool,
-    /// Descriptions for `/openapi.json`: of the bodies, and appended to the lines of the list, change and delete
-    /// routes.
+    /// Descriptions for `/openapi.json`. `about` describes the bodies; the others are appended to the summaries of the
+    /// list, change and delete routes.
     pub about: &'static str,
     pub about_list: &'static str,
     pub about_change: &'static str,
     pub about_delete: &'static str,
 }
 
-/// The form in which Airflow reports a name that is taken.
+/// Form of the error about a name that is already taken, which differs between nouns as in Airflow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NameConflict {
-    /// A plain message.
+    /// The error is a plain message.
     Text,
-    /// The violated unique constraint of the database.
+    /// The error names the violated unique constraint of the database.
     Constraint,
 }
 
 /// The body of an update request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Patch {
-    /// Contains the fields that change. It may contain the name under this key, but the name cannot change.
+    /// The body contains only the fields that change. It may contain the object's name under the key `name`, but cannot
+    /// change it.
     Parts { name: &'static str },
-    /// Contains the name and all fields that creation requires. A name that differs from the path is rejected with
-    /// `other_name`.
+    /// The body contains the object's name and all fields that creation requires. If its name differs from the path,
+    /// the request is rejected with the message `other_name`.
     Whole {
         other_name: &'static str,
-        /// Reject an update mask that contains the name.
+        /// True if an update mask that contains the object's name is rejected.
         mask_is_checked: bool,
     },
 }
 
 #[derive(Debug, Clone, Copy)]
 pub struct Field {
-    /// Name in bodies and responses.
+    /// Name of the field in request bodies and responses.
     pub name: &'static str,
-    /// Column in the database.
+    /// Column of the field in the database.
     pub column: &'static str,
     pub kind: FieldKind,
     pub about: &'static str,
@@ -75,7 +76,7 @@ pub struct Field {
 pub enum AppearsIn {
     BodiesAndAnswers,
     Answers,
-    /// Only in responses to changes, and only if there is a value.
+    /// The field appears only in responses to changes, and only if it has a value.
     AnswersOfChanges,
 }
 
@@ -105,10 +106,10 @@ impl Field {
     }
 }
 
-/// orch has no teams, so this field of Airflow is always null.
+/// Airflow's field for teams. It is always null, because orch has no teams.
 pub const TEAM: Field = Field::new("team_name", FieldKind::Team);
 
-/// The body of a request: the name, and values by the column that they set.
+/// A parsed request body: the object's name, and the new values by column.
 #[derive(Clone, Default)]
 pub struct NounBody {
     pub name: String,
@@ -120,17 +121,17 @@ impl Noun {
         &self.fields[0]
     }
 
-    /// Returns the fields after the name that a body may contain.
+    /// Returns the fields that a body may contain in addition to the name.
     pub fn parts(&self) -> impl Iterator<Item = &'static Field> {
         self.fields[1..].iter().filter(|field| field.appears_in == AppearsIn::BodiesAndAnswers)
     }
 
-    /// Returns the names of fields that an update mask may contain.
+    /// Returns the names of the fields that an update mask may contain.
     pub fn mask(&self) -> Vec<&'static str> {
         self.parts().filter(|field| !matches!(field.kind, FieldKind::Team)).map(|field| field.name).collect()
     }
 
-    /// Returns a one-line description of the route with this method and path.
+    /// Returns the one-line summary of the route with this method and path. `None` if it is not a route of this noun.
     pub fn line(&self, method: &str, path: &str) -> Option<String> {
         let (one, many) = (self.one.to_lowercase(), self.many);
         let and = |about: &str| if about.is_empty() { String::new() } else { format!("; {about}") };
@@ -147,19 +148,20 @@ impl Noun {
         }
     }
 
-    /// Reads a body that must contain all required fields. Problems are collected in `fields`.
+    /// Reads the body of a request that creates an object, in which all required fields must be set. Problems are added
+    /// to `fields`.
     pub fn read(&self, fields: &mut Fields) -> NounBody {
         let key = self.name();
         let name = fields.required_checked(key.name, |value| key.kind.read(value));
         NounBody { name: name.as_str().unwrap_or_default().into(), columns: self.columns(fields, true) }
     }
 
-    /// Reads a body in which only the name is required.
+    /// Reads a body in which only the name is required. Problems are added to `fields`.
     pub fn read_name(&self, fields: &mut Fields) -> NounBody {
         NounBody { name: fields.required_checked(self.name().name, text), columns: self.columns(fields, false) }
     }
 
-    /// Reads the body of an update request for the object with the name `path`.
+    /// Reads the body of a request that updates the object named `path`. Problems are added to `fields`.
     pub fn read_change(&self, fields: &mut Fields, path: &str) -> NounBody {
         match self.patch {
             Patch::Whole { .. } => self.read(fields),
@@ -173,7 +175,7 @@ impl Noun {
         }
     }
 
-    /// Returns the request body that is read as `sent`.
+    /// Returns the JSON body that would be read as `sent`.
     pub fn body(&self, sent: NounBody) -> Value {
         let mut body = Map::from_iter([(self.name().name.to_string(), sent.name.into())]);
         for (column, value) in sent.columns {
@@ -185,7 +187,7 @@ impl Noun {
         body.into()
     }
 
-    /// Drops the fields that the mask does not contain. An empty mask contains every field.
+    /// Removes the fields that an update mask does not contain. An empty mask stands for all fields.
     pub fn masked<S: AsRef<str>>(&self, mut sent: NounBody, mask: &[S]) -> NounBody {
         let named: Vec<&str> =
             self.parts().filter(|field| counts(mask, field.name)).map(|field| field.column).collect();
@@ -200,7 +202,7 @@ impl Noun {
             let value = if is_whole && field.is_required {
                 Some(fields.required_checked(field.name, |value| field.kind.read(value)))
             } else {
-                // Null clears optional fields and is ignored for the others.
+                // Null clears a field that can be empty and is ignored for any other field.
                 fields.checked(field.name, |value| field.kind.read(value)).or(field.kind.empty().filter(|_| is_there))
             };
             if let Some(value) = value.filter(|_| !matches!(field.kind, FieldKind::Team)) {

@@ -1,12 +1,12 @@
-//! Problems in the fields of a request, in pydantic's format: clients that were written for Airflow parse it.
+//! Problems of fields in requests, in pydantic's format, because clients that were written for Airflow parse it.
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// Maximum length of echoed input, in characters.
+/// Maximum length of an echoed input in characters.
 const ECHO_CHARS: usize = 500;
 
-/// A problem with one field.
+/// A problem of one field in a request.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Problem {
     #[serde(rename = "type")]
@@ -23,13 +23,13 @@ impl Problem {
         Problem { kind, loc: Box::default(), msg: msg.into(), input: Value::Null, ctx: Value::Null }
     }
 
-    /// Creates a problem for a rule of orch, which pydantic would report as a `ValueError`.
+    /// Creates a problem for a violated rule of orch. pydantic would report it as a `ValueError`.
     pub fn value(why: impl Into<String>) -> Problem {
         let why = why.into();
         Problem { ctx: json!({ "error": why }), ..Problem::new("value_error", format!("Value error, {why}")) }
     }
 
-    /// Sets the location: `query` or `body`, then the names and indexes that lead to the field.
+    /// Sets the location of the problem: `query` or `body`, followed by the names and indexes that lead to the field.
     #[must_use]
     pub fn at<T: Into<Value>>(mut self, loc: impl IntoIterator<Item = T>) -> Problem {
         self.loc = loc.into_iter().map(Into::into).collect();
@@ -56,7 +56,7 @@ impl Problem {
     }
 }
 
-/// Returns the input, with long strings truncated. Long lists and objects become null.
+/// Returns the input for the response, with long strings truncated. Long lists and objects are replaced by null.
 fn echo(input: &Value) -> Value {
     match input {
         Value::String(text) if text.chars().count() > ECHO_CHARS => {

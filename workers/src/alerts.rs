@@ -1,8 +1,8 @@
-//! Sends alerts: claims due alerts from the outbox, sends them to their receivers and records the results. Any number
-//! of processes can do this in parallel. If a process dies while sending, its lease expires and another process sends
-//! the alert again with the same key (at-least-once delivery).
+//! Sends alerts: claims due alerts from the outbox table, sends them and records the results. Any number of processes
+//! can do this in parallel. If a process dies while sending, its lease expires and another process sends the alert
+//! again with the same idempotency key (at-least-once delivery).
 //!
-//! Schedulers run this code, so that alerts are sent even if no worker is left.
+//! Schedulers run this code, so that alerts are sent even if no worker is running.
 
 mod command;
 mod email;
@@ -31,28 +31,29 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// Maximum number of alerts sent at the same time.
+/// Maximum number of alerts that are sent concurrently.
 const MOST_AT_ONCE: i64 = 16;
-/// Poll interval without a hint. A poll is a single statement, because idle installations should send few.
+/// Poll interval without a hint (a NOTIFY wake-up signal). Long, so that idle installations send few statements.
 const POLL: Duration = Duration::from_secs(30);
-/// Hints within this time are handled together.
+/// Delay after a hint, so that hints in quick succession cause one poll.
 const GATHER: Duration = Duration::from_millis(10);
 const AFTER_ERROR: Duration = Duration::from_secs(1);
-/// Timeout for one delivery. The lease is much longer.
+/// Timeout for one delivery. Much shorter than the lease of an alert.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Time to finish deliveries when this process stops. Another process repeats deliveries that take longer.
+/// Maximum time for finishing deliveries when this process stops. Unfinished deliveries are repeated by another
+/// process.
 const FAREWELL: Duration = Duration::from_secs(3);
 
 #[derive(Debug, Clone)]
 pub struct MessengerConfig {
     pub database_url: String,
-    /// Source of the notifiers' connections.
+    /// Configuration for looking up the notifiers' connections.
     pub secrets: SecretsConfig,
-    /// Base URL of the web server for links: `https://orch.example.com`. If it is empty, links are paths.
+    /// Base URL of the web server for links, such as `https://orch.example.com`. If empty, links are paths.
     pub public_url: String,
-    /// Programs that connections of type `command` may name.
+    /// Programs that connections of type `command` may run.
     pub programs: Programs,
-    /// Addresses that test alerts may reach. Alerts of DAGs may reach any address.
+    /// Addresses to which test alerts may be sent. Alerts of DAGs are not restricted.
     pub reach: Reach,
 }
 
@@ -68,7 +69,7 @@ impl MessengerConfig {
     }
 }
 
-/// Sends alerts until `stop` is cancelled. Database outages are retried.
+/// Sends alerts until `stop` is cancelled. Retries after database outages.
 #[boxed]
 pub async fn send_alerts(
     config: MessengerConfig,
@@ -116,7 +117,7 @@ struct Messenger {
 }
 
 impl Messenger {
-    /// Sends all due alerts, and returns the time until the next one is due.
+    /// Sends all due alerts. Returns the time until the next alert is due.
     async fn round(&mut self, stop: &CancellationToken) -> StoreResult<Option<Duration>> {
         loop {
             let next = next_alert_in(&mut *self.db().await?).await?;
@@ -139,7 +140,7 @@ impl Messenger {
             while let Some(sent) = sending.join_next().await {
                 match sent {
                     Ok((sent, alert)) => self.record(&alert, sent).await?,
-                    // The lease of the alert expires, and the alert is sent again.
+                    // The alert's lease expires, and the alert is sent again.
                     Err(error) => tracing::error!(%error, "an alert could not be sent"),
                 }
             }
@@ -159,7 +160,8 @@ impl Messenger {
             match recorded {
                 Ok(()) => break,
                 Err(error) if last => return Err(error),
-                // The connection may only have been cut, and an alert without a recorded result would be sent again.
+                // Retry, because the connection may have been lost only briefly. Without a recorded result, the alert
+                // is sent again.
                 Err(_) => tokio::time::sleep(AFTER_ERROR).await,
             }
         }
@@ -181,7 +183,7 @@ struct Sender {
 }
 
 impl Sender {
-    /// Sends an alert over its connection. Error messages do not contain secrets.
+    /// Sends an alert through its connection. Error messages contain no secrets.
     async fn send(&self, alert: &Claimed) -> Result<(), String> {
         let notifier = &alert.notifier;
         let connection = self.secrets.connection(&notifier.connection).await.map_err(|error| format!("{error:#}"))?;
@@ -194,7 +196,8 @@ impl Sender {
     }
 
     async fn tell(&self, connection: &Connection, message: &Message, to: &[String]) -> Result<(), String> {
-        // Operators may send tests to any connection, even one made for the purpose, so tests have a limited reach.
+        // Users may send test alerts to any connection, including one created for this purpose, so restrict their
+        // addresses.
         let (http, reach) = match message.kind {
             AlertKind::Test => (&self.http_of_tests, Some(&self.reach)),
             _ => (&self.http, None),

@@ -33,17 +33,18 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// Time for a stopped task function to clean up.
+/// Maximum time for a stopped task function to clean up.
 const CLEAN_UP: Duration = Duration::from_secs(5);
 
 pub(crate) struct Shared {
     pub(crate) recent: Recent,
     pub(crate) cold: PgPool,
-    /// Pool for recording attempts with completion steps. Task functions do not use it, so they never block it.
+    /// Pool for recording attempts with completion steps. Separate from the pool of task functions, so that these
+    /// cannot block it.
     pub(crate) completions: PgPool,
     pub(crate) past: PastReader,
     pub(crate) shipper: Shipper,
-    /// Conditions that tasks may wait for, and the secrets for task functions and pokes.
+    /// Conditions that tasks may wait for, and the secrets that task functions and pokes may use.
     pub(crate) outlook: Outlook,
     pub(crate) hints: Hints,
     /// Default memory limit of a task's processes, in MB.
@@ -105,7 +106,7 @@ pub(crate) async fn run_body(job: &Job, shared: &Shared) -> Finish {
     let timeout = spec.options.timeout_ms.map(Duration::from_millis);
     let ended = async {
         let until = timeout.and_then(|limit| tokio::time::Instant::now().checked_add(limit));
-        // Boxed, because each enclosing future would reserve space for it again.
+        // Box the future, because each enclosing future would otherwise reserve space for it again.
         let finish = limited(Box::pin(working), timeout, &job.cancel).await.masked();
         completion::complete(job, shared, (&left, &log), until, finish).await
     };
@@ -114,7 +115,7 @@ pub(crate) async fn run_body(job: &Job, shared: &Shared) -> Finish {
     finish
 }
 
-/// Runs a task function until it ends, panics, times out or is stopped.
+/// Polls a task function until it ends, panics, times out or is stopped.
 async fn limited(
     working: impl Future<Output = Finish>,
     timeout: Option<Duration>,
@@ -132,7 +133,7 @@ async fn limited(
         biased;
         done = &mut working => done.unwrap_or_else(|panic| panicked(&*panic)),
         () = cancel.cancelled() => {
-            // The task function has the same token in its context and may clean up.
+            // The context of the task function contains the same cancellation token, so it may clean up first.
             drop(tokio::time::timeout(CLEAN_UP, working).await);
             Finish::Stopped
         }
@@ -193,7 +194,7 @@ fn context(
     Ok((Ctx::new(job.run.facts.clone(), this_try, job.run.params.clone(), host.clone()), host))
 }
 
-/// Prepares an output for the store: small outputs are sent with the step, larger ones are stored here.
+/// Prepares an output for storage. Small outputs are sent with the outcome; larger ones are stored immediately.
 async fn give(job: &Job, shared: &Shared, mut value: Value, touched: Option<Box<Touched>>) -> Finish {
     if value.is_null() {
         return Finish::Gave { value, text: String::new(), stored: true, touched };

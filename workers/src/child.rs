@@ -1,12 +1,12 @@
-//! Task functions in child processes: the worker's side.
+//! The worker's side of task functions that run in child processes.
 //!
 //! The worker starts its own binary as `run-attempt`, in a new process group and without the worker's secrets in the
-//! environment. Facts and inputs are sent on stdin, which stays open: when it closes because the worker died, the child
-//! kills itself and all its descendants. Lines that the task function prints are its log. Protocol frames are
-//! interleaved with these lines and marked with a nonce that only this attempt has. A process family that exceeds its
-//! memory limit is killed before the machine runs out of memory. Standard output and standard error are two pipes
-//! without a common order: their lines are logged in the order in which the worker reads them, which is the order of
-//! the writes only within each pipe.
+//! environment. It sends the attempt's metadata and inputs on stdin, which stays open: when stdin closes because the
+//! worker died, the child kills itself and all its descendants. Lines that the task function prints are its log.
+//! Protocol frames are interleaved with these lines and marked with a nonce that only this attempt has. A process
+//! family that exceeds its memory limit is killed before the machine runs out of memory. Standard output and standard
+//! error are separate pipes: lines of the same pipe are logged in the order of their writes, but lines of different
+//! pipes may be reordered.
 
 pub(crate) mod frame;
 mod inside;
@@ -33,17 +33,18 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufRead
 use tokio::process::{Child, ChildStdin};
 use tokio::sync::mpsc;
 
-/// Time that a child may keep running after its outcome.
+/// Time that a child may keep running after it has reported its outcome.
 const LINGER: Duration = Duration::from_secs(1);
-/// Longer lines are logged in pieces.
+/// Maximum length of a log line. Longer lines are logged in pieces.
 const LINE_BYTES: u64 = 60 * 1024;
-/// Bytes at the end of a piece that are held back for the next piece; more than a line of any secret.
+/// Bytes at the end of a piece that are logged with the next piece, so that a secret across the cut is masked. Longer
+/// than a line of any secret.
 const HELD_BYTES: usize = 4 * 1024;
-/// Maximum size of a frame: an output of maximum size whose characters are escaped.
+/// Maximum size of a frame: an output of maximum size in which every character is escaped.
 const MAX_FRAME_BYTES: usize = 2 * orch_store::output::MAX_BYTES;
-/// Maximum number of frames of an attempt that wait for its worker. `FRAME_BYTES` limits their bytes.
+/// Maximum number of unprocessed frames per attempt. `FRAME_BYTES` limits their total size.
 const QUEUE: usize = 64;
-/// Budget for the frames of all children of this worker that are read and not yet handled.
+/// Budget for the unprocessed frames of all children of this worker.
 static FRAME_BYTES: ByteBudget = ByteBudget::new(2 * MAX_FRAME_BYTES);
 
 /// Sends the frames of one child to its attempt.
@@ -53,12 +54,12 @@ struct FrameSender {
     budget: &'static ByteBudget,
 }
 
-/// A started child. Dropping it kills the child and all its descendants.
+/// A child process. Dropping it kills the child and all its descendants.
 struct Family {
     child: Child,
-    /// `None` after the child was waited for.
+    /// Process id of the child. `None` after the child was waited for.
     root: Option<Pid>,
-    /// Marker in the environment of the child and its descendants.
+    /// Environment variable value that marks the child and its descendants.
     mark: String,
 }
 
@@ -82,14 +83,14 @@ impl Family {
         family::signal(root, Signal::SIGTERM);
     }
 
-    /// Waits up to `LINGER` for the exit, then kills the family. Returns the exit status as text.
+    /// Waits up to `LINGER` for the child to exit, then kills the family. Returns the exit status as text.
     async fn end(&mut self) -> String {
         let exit = tokio::time::timeout(LINGER, self.child.wait()).await;
         let how = match exit {
             Ok(Ok(status)) => {
-                // The PID may belong to another process from now on.
+                // The PID may be reused by another process from now on.
                 self.root = None;
-                // A child that exits has already killed its descendants.
+                // A child that exits normally has already killed its descendants. One that dies of a signal has not.
                 if status.signal().is_some() {
                     family::kill_marked(&self.mark);
                 }
@@ -148,7 +149,7 @@ pub(crate) async fn run_in_child(
             () = job.cancel.cancelled() => {
                 drop(write_line(&mut stdin, &ToChild::Cancel).await); // the child may have exited
                 family.terminate();
-                // The caller drops this future, and with it the family, when the clean-up time is over.
+                // The caller drops this future, which kills the family, when the time for clean-up is over.
                 while let Some((frame, _)) = arriving.recv().await {
                     if let Frame::End(_) = frame { break; }
                 }
@@ -187,11 +188,11 @@ fn start() -> std::io::Result<Family> {
 async fn read(pipe: impl AsyncRead + Unpin, level: LogLevel, log: Arc<AttemptLog>, frames: Option<FrameSender>) {
     let mut reader = BufReader::new(pipe);
     let mut line = Vec::new();
-    // End of a piece whose line continues, so that a secret across the cut is masked with the next piece.
+    // End of the last piece of an unfinished line. Masked together with the next piece, in case a secret spans the cut.
     let mut held = String::new();
     loop {
         line.clear();
-        // A frame may be long (an output). Lines of the task function are cut to limit memory.
+        // A frame may be long (an output) and is read whole. Lines of the task function are cut to limit memory.
         let marked = match (&frames, reader.fill_buf().await) {
             (Some(FrameSender { mark, .. }), Ok(start)) => start.starts_with(mark.as_bytes()),
             (_, Ok(_)) => false,
@@ -230,7 +231,8 @@ async fn read(pipe: impl AsyncRead + Unpin, level: LogLevel, log: Arc<AttemptLog
                     text = mask::mask(&text).into_owned();
                     held = text.split_off(text.floor_char_boundary(text.len().saturating_sub(HELD_BYTES)));
                 }
-                // A cut piece may be empty: the short rest of a long progress bar is held back completely.
+                // A cut piece may be empty: if only the short end of a long progress bar remains, it is held back
+                // completely.
                 if !is_cut || !text.is_empty() {
                     log.say(&LogLine::new(level, "output", text, Map::new()));
                 }
@@ -246,7 +248,7 @@ fn drop_overwritten(line: &mut String) {
     }
 }
 
-/// Handles a request of the task function's context and sends the reply.
+/// Handles a request that the task function made through its context, and sends the reply.
 async fn answer(frame: Frame, ctx: &Ctx, stdin: &mut ChildStdin) {
     let host = ctx.host();
     let (call, result) = match frame {
@@ -261,7 +263,7 @@ async fn answer(frame: Frame, ctx: &Ctx, stdin: &mut ChildStdin) {
         Frame::Variable { call, key } => {
             (call, host.variable(&key).await.map(|v| v.map_or(Value::Null, Value::String)))
         }
-        // The child has already checked the maximum number of events and edges.
+        // The child has already checked the maximum number of asset events and lineage edges.
         Frame::AssetEvent(event) => return drop(host.asset_event(event)),
         Frame::Lineage(edge) => return drop(host.lineage(edge)),
         Frame::TriggeringEvents { call } => {

@@ -1,4 +1,4 @@
-//! The clock of this machine, for decisions that do not depend on the database clock.
+//! The clock of this machine, used where the database clock is not required.
 
 use chrono::{DateTime, Utc};
 

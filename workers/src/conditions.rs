@@ -1,4 +1,4 @@
-//! The built-in conditions. Each implements the poke for one kind of wait in `orch_sdk::wait`.
+//! The built-in conditions. Each module implements the poke for one kind of wait in `orch_sdk::wait`.
 
 mod file;
 mod http;

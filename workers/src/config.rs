@@ -16,15 +16,17 @@ pub struct WorkerConfig {
     pub process_slots: usize,
     /// Memory limit of a child and its descendants in MB, unless the task sets its own.
     pub process_memory_mb: u32,
-    /// A worker without a heartbeat for this long is lost. It sends three heartbeats per lease.
+    /// Heartbeat timeout after which a worker is declared lost. A worker sends three heartbeats in this time.
     pub lease: Duration,
     /// Time that a stopping worker waits for its running attempts.
     pub grace: Duration,
-    /// Maximum number of ledgers in memory besides those of running tasks. Each takes some hundred bytes, or more.
+    /// Maximum number of cached ledgers (run states) besides those of running tasks. Each takes a few hundred bytes or
+    /// more.
     pub remembered_runs: usize,
-    /// Source of the connections and variables of task functions.
+    /// Configuration for looking up the connections and variables of task functions.
     pub secrets: SecretsConfig,
-    /// True if the database is deleted afterwards. Tasks may then use a lake elsewhere, as long as they commit nothing.
+    /// True for a trial run, whose database is deleted afterwards. Tasks may then use a lake in another database, as
+    /// long as they commit nothing to it.
     pub is_trial: bool,
     pub tally: Tally,
 }

@@ -1,9 +1,10 @@
-//! The main loop of a worker, and the only one that changes runs.
+//! The main loop of a worker. It is the only code in the worker that changes runs.
 //!
-//! Attempts that ended since the last round trip go into the next one, together with the ledgers that they change, the
-//! attempts that become ready, and the claim of the next attempts. If another process changes the run's row first, the
-//! outcome is recorded and folded (applied to the ledger) under the lock. An attempt that no longer belongs to this
-//! worker is rejected by the fence and dropped. A lost connection loses nothing while the lease holds (`resume`).
+//! One round trip to the database records the ended attempts, updates the state of their runs (the ledgers), makes
+//! successors ready and claims the next attempts. If another process has changed a run's row in the meantime, the
+//! outcome is recorded and folded (applied to the ledger) under a row lock. Outcomes of attempts that this worker no
+//! longer owns are rejected by the fencing token and dropped. After a lost connection, attempts continue as long as the
+//! lease is valid (see `resume`).
 
 mod lanes;
 mod memory;
@@ -46,18 +47,19 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// Interval of claims without a hint. The heartbeat reports waiting attempts sooner.
+/// Claim interval without a hint (a NOTIFY wake-up signal). The heartbeat reports waiting attempts sooner.
 const POLL: Duration = Duration::from_mins(1);
-/// Interval of claims while a worker continues with its own work. Each claim makes a step more expensive.
+/// Minimum interval between claims while a worker continues with attempts that it made ready itself. Claiming more
+/// often makes each step more expensive.
 const CLAIM_EVERY: Duration = Duration::from_millis(1);
-/// Maximum number of attempts that commit something with their outcome at the same time. Connections are opened on
-/// demand. They are separate from the pool, since steps of users may change the session.
+/// Maximum number of attempts that run completion steps (statements committed with their outcome) concurrently.
+/// Connections are opened on demand and are separate from the pool, because these steps may change the session.
 const COMPLETION_CONNECTIONS: u32 = 2;
-/// Maximum time that a worker continues with attempts that it made ready itself. After it, they queue with all others.
+/// Maximum time that a worker continues with attempts that it made ready itself. Later attempts go to the shared queue.
 const CONTINUE: Duration = Duration::from_millis(100);
-/// Pause after an error, before the worker's row is written again.
+/// Retry delay after a failed update of the worker's row.
 const TELL_AGAIN: Duration = Duration::from_secs(1);
-/// Maximum number of ended attempts recorded by one step.
+/// Maximum number of ended attempts that one statement records.
 const MOST_ENDED: usize = 1024;
 
 struct HeldTry {
@@ -70,7 +72,7 @@ struct HeldTry {
 pub(crate) struct Driver<S> {
     config: WorkerConfig,
     offers: Arc<Offers>,
-    /// Notified when versions join.
+    /// Notified when this worker offers new DAG versions.
     joined: tokio::sync::watch::Receiver<u64>,
     lanes: Lanes,
     version_ids: Arc<[i32]>,
@@ -82,30 +84,31 @@ pub(crate) struct Driver<S> {
     bodies: JoinSet<()>,
     done: mpsc::Sender<(Uuid, Finish)>,
     ended: mpsc::Receiver<(Uuid, Finish)>,
-    /// Time at which this worker started to continue with its own work without queueing it.
+    /// Time since which this worker has run attempts that it made ready itself, without queueing them.
     continuing: Option<Instant>,
     claimed_at: Instant,
-    /// Upper bound for the priority of attempts that were waiting for a slot at the last claim.
+    /// Upper bound for the priority of the attempts that waited for a slot at the last claim.
     urgency: i32,
-    /// True if the last step queued its own work in favor of more urgent attempts, and claimed nothing.
+    /// True if the last step put its own ready attempts into the queue because more urgent attempts waited, and claimed
+    /// none.
     made_way: bool,
     hints: Hints,
-    /// Attempts that have stopped after a stop order.
+    /// Attempts that have stopped because a stop was requested.
     obeyed: Vec<Uuid>,
-    /// Attempts that were cleared while they ran and have stopped.
+    /// Attempts that users cleared while they ran, and that have stopped since.
     restarted: Vec<Lease>,
-    /// Outcomes of a step for which it is unknown whether the database executed it.
+    /// Outcomes sent in a statement that may or may not have been executed before the connection failed.
     unsure: Vec<EndedTry>,
-    /// Runs with recorded outcomes that are not folded yet.
+    /// Runs whose recorded outcomes are not applied to the run state yet.
     unfolded: Vec<Uuid>,
-    /// True if slots became free or tasks wait for slots.
+    /// True if waiting tasks must be admitted because slots became free or new tasks wait for slots.
     admit: bool,
-    /// End of the grace period. `None` until this worker is stopping.
+    /// End of the grace period for running attempts. `None` until this worker is stopping.
     deadline: Option<Instant>,
 }
 
-/// Runs a worker until `stop`, then drains it: it claims nothing new, running attempts get the grace period, and the
-/// rest is released for other workers.
+/// Runs a worker until `stop`, then drains it: it claims no new attempts, running attempts get the grace period, and
+/// unfinished attempts are released for other workers.
 #[boxed]
 pub async fn drive_worker(
     config: WorkerConfig,
@@ -147,10 +150,10 @@ pub async fn drive_worker(
     result
 }
 
-/// Writes the versions that joined to the worker's row, where other processes look up which worker can run a task.
+/// Writes newly offered DAG versions to the worker's row. Other processes read the row to find a worker for a task.
 async fn tell_joined(cold: PgPool, offers: Arc<Offers>, worker: i32, hints: Hints) {
     let mut joined = offers.joined();
-    // The row may lack versions that joined during the registration of this incarnation.
+    // The row may lack versions that were added during the registration of this worker.
     joined.mark_changed();
     while joined.changed().await.is_ok() {
         let told = async {
@@ -166,21 +169,21 @@ async fn tell_joined(cold: PgPool, offers: Arc<Offers>, worker: i32, hints: Hint
     }
 }
 
-/// Returns the built-in conditions and those of the bundle.
+/// Returns the built-in conditions and the conditions of the bundle.
 fn known_conditions(offers: &Offers) -> Conditions {
     let mut all = conditions::builtin();
     all.extend(offers.conditions());
     all
 }
 
-/// Returns the source of connections and variables, and masks the worker's own password in logs.
+/// Creates the lookup of connections and variables, and masks the worker's own password in logs.
 fn secrets(config: &WorkerConfig, cold: &PgPool) -> StoreResult<Secrets> {
     let own = Connection::from_uri("database", &config.database_url).map(|own| own.secrets()).unwrap_or_default();
     mask::learn_for_good(own);
     Secrets::beside(&config.secrets, &config.database_url, cold).map_err(|error| StoreError::corrupt(error.to_string()))
 }
 
-/// Runs one incarnation: from registration until the worker stops or is lost.
+/// Runs a worker from its registration until it stops or loses its lease.
 async fn life(
     config: &WorkerConfig,
     offers: &Arc<Offers>,
@@ -221,7 +224,7 @@ impl<S: Hot> Driver<S> {
     ) -> Self {
         let joined = offers.joined();
         offers.all().iter().for_each(|offer| store.know(offer.version.clone()));
-        // Each held attempt ends once, so a send never waits for capacity.
+        // Each held attempt sends one outcome, so with this capacity a send never waits.
         let (done, ended) = mpsc::channel((config.slots + config.process_slots).max(1));
         Driver {
             config: config.clone(),
@@ -251,16 +254,16 @@ impl<S: Hot> Driver<S> {
         }
     }
 
-    /// Drives until `stop`, or until this worker may not continue. No attempt runs any more when it returns.
+    /// Runs the loop until `stop`, or until the lease is lost. All attempts have ended when it returns.
     pub(crate) async fn live(mut self, mut pulse: Pulse, stop: &CancellationToken) -> StoreResult<()> {
-        // The driver may be waiting for a database that does not respond: its attempts must end anyway.
+        // The loop may be waiting for a database that does not respond. Attempts must still end when the lease is lost.
         let lost = pulse.lost();
         let result = tokio::select! {
             biased;
             () = lost.cancelled() => Err(StoreError::WorkerLost),
             result = self.drive(&mut pulse, stop) => result,
         };
-        // Running attempts now belong to other workers: they must end before this process can claim them again.
+        // Other workers may now run these attempts. End them here before this process can claim them again.
         self.held.values().for_each(|held| held.cancel.cancel());
         self.bodies.abort_all();
         while self.bodies.join_next().await.is_some() {}
@@ -314,7 +317,7 @@ impl<S: Hot> Driver<S> {
                 Ok(next) => next.into_iter().try_for_each(|job| self.start(job))?,
                 Err(error) => self.resume(error, pulse, stop).await?,
             }
-            // After the claimed attempts have started, so that they do not wait for the admission of others.
+            // Claimed attempts start first, so that they do not wait for the admission of other attempts.
             if let Err(error) = self.let_in().await {
                 self.resume(error, pulse, stop).await?;
             }
@@ -322,15 +325,15 @@ impl<S: Hot> Driver<S> {
             pulse.running(self.held.len());
             self.offers.set_held(self.held.len());
             self.config.tally.runs(self.held.len());
-            // A hint that arrived during the step may announce an attempt that its claim did not see.
+            // A hint that arrived during the step may announce an attempt that became ready after the claim.
             if woken.now_or_never().is_some() {
                 self.lanes.expect_more();
             }
         }
     }
 
-    /// Applies changes of the offers: new versions are claimed from now on; versions that a retiring worker leaves to
-    /// other workers are not. A hint has already been sent.
+    /// Applies changes of the offered DAG versions: claims new versions from now on, and stops claiming versions that a
+    /// retiring worker leaves to other workers. The hint to claim again has already been sent.
     fn take_joined(&mut self) {
         if !self.joined.has_changed().unwrap_or(false) {
             return;
@@ -353,7 +356,7 @@ impl<S: Hot> Driver<S> {
     fn start(&mut self, job: Job) -> StoreResult<()> {
         let attempt = job.claimed.lease.attempt;
         if self.held.contains_key(&attempt) {
-            // The attempt was taken away and claimed again: this worker was declared lost without noticing.
+            // This attempt was taken away and claimed again, so this worker was declared lost without noticing.
             return Err(StoreError::WorkerLost);
         }
         let kind = job.offer.version.plan.task(job.claimed.lease.task).isolation;
@@ -363,15 +366,15 @@ impl<S: Hot> Driver<S> {
         let (shared, done) = (self.shared.clone(), self.done.clone());
         self.bodies.spawn(async move {
             let finish = body::run_body(&job, &shared).await;
-            // The driver is gone only if this incarnation has ended. The outcome must not be recorded then.
+            // The send fails only if the loop has ended. The outcome must not be recorded then.
             drop(done.send((attempt, finish)).await);
         });
-        // Finished futures are removed here, a few at a time. They fail only by being aborted.
+        // Remove finished futures a few at a time. They fail only if they are aborted.
         while self.bodies.try_join_next().is_some() {}
         Ok(())
     }
 
-    /// Handles a heartbeat's response: waiting attempts, and orders to stop attempts.
+    /// Handles the result of a heartbeat: waiting attempts, and requests to stop attempts.
     fn beaten(&mut self, beaten: Beaten, pulse: &Pulse) {
         self.store.set_default_pool(beaten.default_pool_has_size);
         if beaten.ready_waiting {
@@ -383,7 +386,8 @@ impl<S: Hot> Driver<S> {
                     held.stop = Some(order);
                     held.cancel.cancel();
                 }
-                // The attempt ended between the clear and the order. Its trigger rule must still be evaluated again.
+                // The attempt ended between the clear and the stop request. The trigger rule of its task must be
+                // evaluated again.
                 None if order.why == "restarted" => {
                     self.obeyed.push(order.lease.attempt);
                     self.restarted.push(order.lease);

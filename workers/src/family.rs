@@ -1,19 +1,20 @@
-//! Process families: a process and all its descendants, as the kernel lists them. A process that left its group or
-//! session is found too, as long as the root is alive and a subreaper: orphans are then its children. If the root was
-//! killed, its descendants are found by a mark in their environment.
+//! Process families: a process (the root) and all its descendants, as listed by the kernel.
 //!
-//! If the kernel keeps no list of children (not Linux, or built without one), only process groups are killed.
+//! A process that left the root's process group or session is also found while the root is alive and a subreaper,
+//! because orphans become its children. If the root was killed, its descendants are found by a marker in their
+//! environment. If the kernel keeps no list of children (not Linux, or built without it), only process groups are
+//! killed.
 
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use std::fs::{read, read_dir, read_to_string};
 
-/// Environment variable with the unique mark of a family. Descendants inherit it unless they clear their environment.
+/// Environment variable with the unique marker of a family. Descendants inherit it unless they clear their environment.
 pub(crate) const MARK: &str = "ORCH_FAMILY";
-/// Maximum number of rounds, each of which kills all processes that it finds. A family that forks faster is given up.
+/// Maximum number of rounds, each of which kills all processes that it finds. Stops killing a family that forks faster.
 const MOST_ROUNDS: usize = 1_000;
 
-/// Returns the running descendants of the root, without the root.
+/// Returns the running descendants of a process, without the process itself.
 pub(crate) fn descendants(root: Pid) -> Vec<Pid> {
     let (mut found, mut next) = (Vec::new(), 0);
     found.extend(children(root));
@@ -25,7 +26,7 @@ pub(crate) fn descendants(root: Pid) -> Vec<Pid> {
     found
 }
 
-/// Sends a signal to every descendant.
+/// Sends a signal to every descendant of a process.
 pub(crate) fn signal(root: Pid, signal: Signal) {
     for process in descendants(root) {
         kill(process, signal).ok(); // the process may have ended meanwhile
@@ -51,18 +52,18 @@ fn kill_until_none(find: impl Fn() -> Vec<Pid>) {
     tracing::warn!("processes of a task start others faster than they can be killed");
 }
 
-/// Kills a child of this process, its group and all its descendants. The child must not have been waited for, because
-/// its PID may then belong to another process.
+/// Kills a child of this process, its process group and all its descendants. The child must not have been waited for,
+/// because its PID could then belong to another process.
 pub(crate) fn kill_all(root: Pid) {
-    // A stopped process starts no others, and still adopts the orphans of those that are killed.
+    // A stopped process cannot fork, but still adopts the orphans of killed descendants.
     kill(root, Signal::SIGSTOP).ok();
     kill_descendants(root);
     killpg(root, Signal::SIGKILL).ok();
     kill(root, Signal::SIGKILL).ok();
 }
 
-/// Kills all processes with this mark in their environment, until none is left. Used for descendants of a root that was
-/// killed, because the kernel no longer lists them.
+/// Kills all processes with this marker in their environment, until none is left. Needed after the root of a family was
+/// killed, because the kernel then no longer lists its descendants.
 pub(crate) fn kill_marked(mark: &str) {
     let entry = format!("{MARK}={mark}");
     kill_until_none(|| marked(entry.as_bytes()));
@@ -72,7 +73,7 @@ fn marked(entry: &[u8]) -> Vec<Pid> {
     let Ok(processes) = read_dir("/proc") else { return Vec::new() };
     let pids = processes.flatten().filter_map(|process| process.file_name().to_str()?.parse().ok().map(Pid::from_raw));
     let has_entry = |environment: Vec<u8>| environment.split(|byte| *byte == 0).any(|variable| variable == entry);
-    // The environment of a process that has ended is empty.
+    // The kernel reports an empty environment for a process that has ended.
     pids.filter(|pid| read(format!("/proc/{pid}/environ")).is_ok_and(has_entry)).collect()
 }
 
@@ -93,7 +94,7 @@ fn is_alive(process: Pid) -> bool {
         .is_some_and(|state| !"ZX".contains(state))
 }
 
-/// Returns the first word after the name, which may contain any characters, including brackets.
+/// Returns the first word after the process name. The name may contain any characters, including parentheses.
 fn state_of(stat: &str) -> Option<char> {
     stat.rsplit_once(')')?.1.trim_start().chars().next()
 }

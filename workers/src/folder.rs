@@ -1,9 +1,9 @@
 //! The folder of DAG files and dashboards. A worker watches it, registers and offers new DAGs, and records problems.
 //!
-//! Names, sizes and times are checked once per second; only changed files are read. The content of the folder is
-//! computed from all files together (`state`), then written to the database and added to the offers of this worker. A
-//! broken file removes nothing: the last good version of its DAGs stays. Versions that runs still need are offered from
-//! their stored structure, even if their files have changed or are gone.
+//! Names, sizes and modification times are checked once per second; only changed files are read. The content of the
+//! folder is computed from all files (`state`), written to the database, and offered by this worker. A broken file
+//! removes nothing: the last valid version of its DAGs remains. Versions that active runs still use are offered from
+//! their stored structure, even if their files have changed or were deleted.
 
 mod state;
 
@@ -28,32 +28,32 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-/// Bundle of the DAGs from files, separate from the bundle of the binary.
+/// Name of the bundle that contains the DAGs from files. The DAGs of the binary are in another bundle.
 pub const FILES_BUNDLE: &str = "dags-folder";
-/// Interval between two checks of the files. A change is live within two seconds.
+/// Interval between two checks of the files, so that a change takes effect within two seconds.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Interval between two comparisons with the database, which find DAGs that were deleted although their files exist. In
+/// Interval between two comparisons with the database, which register a deleted DAG again if its file still exists. In
 /// Airflow, too, such a DAG returns after at most 30 s.
 const COMPARE_EVERY: Duration = Duration::from_secs(30);
 /// Pause after a database error.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
-/// Maximum number of new DAG files that are logged one by one.
+/// Maximum number of new DAG files that are logged individually.
 const MOST_NAMED: usize = 20;
 
-/// Builds the task function of a task from its structure.
+/// Builds the task function of a task from its declaration.
 pub type BodyOf = fn(&TaskSpec) -> Result<TaskFn, String>;
 
 #[derive(Debug, Clone)]
 pub struct FolderConfig {
     pub path: PathBuf,
     pub body_of: BodyOf,
-    /// Default for new DAGs that do not set this option.
+    /// Pause state of new DAGs that do not set this option.
     pub paused_at_creation: bool,
-    /// Set once the files were read for the first time and are registered, or could not be.
+    /// Set after the first read of the files, whether or not their registration succeeded.
     pub was_read: Arc<AtomicBool>,
 }
 
-/// Watches the folder until `stop`. `offers` are the versions that the worker of this process claims.
+/// Watches the folder until `stop`. `offers` contains the versions that the worker of this process claims.
 #[boxed]
 pub async fn watch_folder(
     config: FolderConfig,
@@ -71,12 +71,12 @@ pub async fn watch_folder(
             (folder, changed)
         });
         let changed;
-        // A read that hangs must not keep the process from stopping.
+        // Stop the process even if a read of the file system hangs.
         let looked = tokio::select! { looked = look => looked, () = stop.cancelled() => return Ok(()) };
         match looked {
             Ok(looked) => (folder, changed) = looked,
             Err(error) => {
-                // `poll_files` should not panic. If it does, the worker continues without updates of the files.
+                // If `poll_files` panics, the worker continues without updates of the files.
                 tracing::error!(%error, "looking at the DAG files panicked");
                 config.was_read.store(true, Ordering::Release);
                 stop.cancelled().await;
@@ -96,7 +96,7 @@ pub async fn watch_folder(
             });
         }
         if changed || brought.is_behind {
-            // A lock of another session must not keep the process from stopping.
+            // Stop the process even if another session holds a lock.
             let taken = tokio::select! {
                 taken = brought.bring(&config, folder.standing(), &offers, &cold) => taken,
                 () = stop.cancelled() => return Ok(()),
@@ -116,7 +116,7 @@ pub async fn watch_folder(
     Ok(())
 }
 
-/// Registers the content of a folder in the database once, without a worker.
+/// Registers the DAGs and dashboards of a folder in the database once, without a worker.
 #[boxed]
 pub async fn register_folder(db: &mut PgConnection, folder: &mut Folder, paused_at_creation: bool) -> StoreResult<()> {
     folder.poll_files();
@@ -127,18 +127,19 @@ pub async fn register_folder(db: &mut PgConnection, folder: &mut Folder, paused_
     close(db, &standing).await.map(drop)
 }
 
-/// The part of the folder's content that the database and the worker already have.
+/// The content of the folder that is already registered in the database and offered by the worker.
 #[derive(Default)]
 struct Brought {
-    /// Registered structures by DAG id, for detecting changes, including text that is not part of a version.
+    /// Registered DAG structures by DAG id. They include text that is not part of a version, so that every change is
+    /// detected.
     registered: HashMap<String, Arc<DagSpec>>,
-    /// True if the last attempt to register the folder did not complete.
+    /// True if the last registration of the folder did not complete.
     is_behind: bool,
 }
 
 impl Brought {
-    /// Forgets DAGs that are no longer in the database, so that they are registered again. Returns true if the folder
-    /// has to be brought into the database.
+    /// Forgets DAGs that were deleted from the database, so that they are registered again. Returns true if the folder
+    /// must be registered again.
     async fn differs(&mut self, cold: &PgPool, offers: &Offers) -> StoreResult<bool> {
         let stored = dags_of_bundle(&mut *cold.acquire().await?, FILES_BUNDLE).await?;
         let before = self.registered.len();
@@ -158,7 +159,7 @@ impl Brought {
         let mut standing = standing.clone();
         refuse_taken(&mut db, &mut standing).await?;
         let new = standing.dags.iter().filter(|(id, found)| {
-            // An unchanged file keeps its `Arc`, so comparing pointers is enough.
+            // The `Arc` of an unchanged file stays the same, so comparing pointers is sufficient.
             self.registered.get(*id).is_none_or(|known| !Arc::ptr_eq(known, &found.spec))
         });
         let new: Vec<&FileDag> = new.map(|(_, found)| found).collect();
@@ -180,7 +181,7 @@ impl Brought {
         show(&mut db, &mut standing).await?;
         let kept = close(&mut db, &standing).await?;
         self.registered.retain(|id, _| standing.dags.contains_key(id));
-        // Includes the versions that another worker registered after a DAG was deleted.
+        // Offer also the versions that another worker registered after a DAG was deleted.
         let mut needed: BTreeSet<i32> = kept.into_iter().map(|dag| dag.version).collect();
         needed.extend(versions_in_use(&mut db, FILES_BUNDLE).await?);
         offer_stored(&mut db, config, offers, needed).await?;
@@ -189,7 +190,7 @@ impl Brought {
     }
 }
 
-/// Rejects DAGs whose id belongs to another bundle.
+/// Reports a problem for each DAG whose id already belongs to another bundle.
 async fn refuse_taken(db: &mut PgConnection, standing: &mut Standing) -> StoreResult<()> {
     let ids: Vec<String> = standing.dags.keys().cloned().collect();
     for (id, bundle) in taken_by_others(db, FILES_BUNDLE, &ids).await? {
@@ -207,14 +208,14 @@ async fn register(db: &mut PgConnection, dags: Vec<Arc<DagSpec>>, paused: bool) 
     prepare(db, &bundle, &registered).await
 }
 
-/// Converts a dashboard to its stored form.
+/// Converts a dashboard to the form in which it is stored.
 pub fn of_dashboard((file, dashboard): &(String, Dashboard)) -> NewDashboard {
     let spec = serde_json::to_value(dashboard).expect("a dashboard is data");
     NewDashboard { name: dashboard.name.clone(), file: file.clone(), spec }
 }
 
-/// Replaces the dashboards of the bundle with those of the folder; dashboards of broken files stay. A dashboard name
-/// that another bundle uses is reported as a problem of the file.
+/// Replaces the bundle's dashboards in the database with the dashboards of the folder. Dashboards of broken files
+/// remain. A dashboard name that another bundle uses is reported as a problem of the file.
 async fn show(db: &mut PgConnection, standing: &mut Standing) -> StoreResult<()> {
     let mut shown: Vec<NewDashboard> = standing.dashboards.values().map(of_dashboard).collect();
     let before = list_dashboards(db).await?.into_iter().filter(|row| row.bundle == FILES_BUNDLE);
@@ -226,8 +227,8 @@ async fn show(db: &mut PgConnection, standing: &mut Standing) -> StoreResult<()>
     Ok(())
 }
 
-/// Marks DAGs that are no longer in the folder as stale, except those of broken files, and records the problems of
-/// broken files. Returns the DAGs that stay, including the DAGs of the folder.
+/// Marks DAGs that are no longer in the folder as stale, except DAGs of broken files, and records the problems of
+/// broken files. Returns the DAGs of the bundle that are not stale.
 async fn close(db: &mut PgConnection, standing: &Standing) -> StoreResult<Vec<BundleDagRow>> {
     let known = dags_of_bundle(db, FILES_BUNDLE).await?;
     let stays = |dag: &BundleDagRow| standing.dags.contains_key(&dag.dag_id) || standing.keeps(&dag.file);
@@ -241,7 +242,7 @@ async fn close(db: &mut PgConnection, standing: &Standing) -> StoreResult<Vec<Bu
     Ok(kept)
 }
 
-/// Offers versions that runs need, using their structure from the database.
+/// Offers versions that active runs use, with the structure that the database stores.
 async fn offer_stored(
     db: &mut PgConnection,
     config: &FolderConfig,

@@ -1,7 +1,7 @@
-//! The worker's heartbeat. It has its own thread, runtime and connection, so that no task function can stop it.
+//! The worker's heartbeat. It has its own thread, runtime and connection, so that no task function can block it.
 //!
-//! A worker stops itself before the database can declare it lost: if no heartbeat has succeeded for most of a lease by
-//! the monotonic clock, its attempts are ended. Another worker may then start them immediately.
+//! A worker stops itself before the database can declare it lost: if no heartbeat has succeeded for most of the lease
+//! time (on the monotonic clock), the worker ends its attempts. Another worker can then start them immediately.
 
 mod thread;
 
@@ -19,12 +19,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// Share of the lease after which a worker that cannot reach the database stops itself.
+/// Fraction of the lease time after which a worker without a successful heartbeat stops itself.
 const FENCE_AT: f64 = 0.8;
-/// Maximum number of heartbeat results that wait for the driver.
+/// Maximum number of heartbeat results that the main loop has not received yet.
 const UNHEARD: usize = 16;
 
-/// The driver's side of the heartbeat.
+/// Handle with which the worker's main loop (the driver) controls the heartbeat.
 pub(crate) struct Pulse {
     orders: mpsc::Receiver<Beaten>,
     lost: CancellationToken,
@@ -35,22 +35,22 @@ pub(crate) struct Pulse {
 /// Result of a heartbeat.
 pub(crate) struct Beaten {
     pub(crate) stop_orders: Vec<StopOrder>,
-    /// True if a task waits that this worker could run.
+    /// True if a task is waiting that this worker could run.
     pub(crate) ready_waiting: bool,
     pub(crate) default_pool_has_size: bool,
 }
 
-/// State that the driver shares with the heartbeat.
+/// State shared by the worker's main loop and the heartbeat.
 #[derive(Default)]
 struct State {
     running: AtomicUsize,
-    /// Attempts that have stopped after a stop order.
+    /// Attempts that have stopped because a stop was requested.
     obeyed: Mutex<Vec<Uuid>>,
 }
 
-/// Database operations of the heartbeat. A trait, like `store::hot::Hot`, because the simulation implements it, too.
+/// Database operations of the heartbeat. This is a trait so that the simulation can implement it.
 pub trait Heart: Send {
-    /// Renews the lease. With `draining`, this worker claims nothing new from now on.
+    /// Renews the lease. If `draining` is true, this worker claims no new attempts.
     fn beat(
         &mut self,
         running: usize,
@@ -58,7 +58,7 @@ pub trait Heart: Send {
         draining: bool,
     ) -> impl Future<Output = StoreResult<HeartbeatAnswer>> + Send;
 
-    /// Releases everything that this worker still holds.
+    /// Releases all attempts that this worker still holds.
     fn good_bye(&mut self) -> impl Future<Output = StoreResult<()>> + Send;
 }
 
@@ -66,12 +66,12 @@ pub trait Heart: Send {
 enum HeartbeatOrder {
     Run,
     Drain,
-    /// Release everything and end.
+    /// Release all attempts and stop the heartbeat.
     End,
 }
 
 impl Pulse {
-    /// Waits for the next result of a heartbeat. Fails when the heartbeat has stopped.
+    /// Waits for the next heartbeat result. Returns an error when the heartbeat has stopped.
     pub(crate) async fn next(&mut self) -> StoreResult<Beaten> {
         self.orders.recv().await.ok_or(StoreError::WorkerLost)
     }
@@ -80,12 +80,12 @@ impl Pulse {
         self.orders.try_recv().ok()
     }
 
-    /// Returns a token that is cancelled when this worker may not continue, even while the driver is waiting.
+    /// Returns a token that is cancelled when the lease is lost, even while the main loop waits for the database.
     pub(crate) fn lost(&self) -> CancellationToken {
         self.lost.clone()
     }
 
-    /// Ends the heartbeat, which releases what the worker still holds immediately instead of after a lease.
+    /// Stops the heartbeat and releases the worker's attempts immediately, instead of when the lease expires.
     pub(crate) fn end(&self) {
         self.told.send_replace(HeartbeatOrder::End);
     }
@@ -94,25 +94,25 @@ impl Pulse {
         self.told.send_if_modified(|told| std::mem::replace(told, HeartbeatOrder::Drain) == HeartbeatOrder::Run);
     }
 
-    /// Sets the number of running attempts, which is shown with the worker.
+    /// Sets the number of running attempts, which users see in the list of workers.
     pub(crate) fn running(&self, many: usize) {
         self.state.running.store(many, Ordering::Relaxed);
     }
 
-    /// Records that an attempt has ended after a stop order.
+    /// Records that an attempt has stopped because a stop was requested.
     pub(crate) fn obeyed(&self, attempt: Uuid) {
         self.state.obeyed.lock().expect("nothing panics while holding it").push(attempt);
     }
 }
 
-/// The heartbeat loop. `beat` is polled concurrently with the driver, on its own thread or, simulated, as a task.
+/// The heartbeat loop. It runs concurrently with the main loop: on its own thread, or as a task in the simulation.
 pub(crate) struct Beat<H> {
     heart: H,
     lease: Duration,
     worker: i32,
-    /// Time before the statement that last renewed the lease was sent.
+    /// Time immediately before the last successful lease renewal was sent.
     renewed: Instant,
-    /// Last value that was sent to the driver.
+    /// Last value that was sent to the main loop.
     default_pool_has_size: Option<bool>,
     say: mpsc::Sender<Beaten>,
     lost: CancellationToken,
@@ -121,7 +121,7 @@ pub(crate) struct Beat<H> {
     hints: Hints,
 }
 
-/// Creates a heartbeat that starts when `Beat::beat` is polled. `began` is a time before the registration.
+/// Creates a heartbeat that starts when `Beat::beat` is polled. `began` is a time before the worker's registration.
 pub(crate) fn pulse<H: Heart>(
     heart: H,
     worker: i32,
@@ -156,7 +156,7 @@ impl<H: Heart> Beat<H> {
         let every = self.lease / 3;
         let hints = self.hints.clone();
         let mut next = self.renewed + every;
-        // Armed before each beat: a stop order that arrives during a beat triggers the next beat immediately.
+        // Armed before each heartbeat, so that a stop request during one triggers the next one immediately.
         let mut stop_ordered = std::pin::pin!(hints.on(Hint::Stop).notified());
         loop {
             let fence = self.renewed + self.lease.mul_f64(FENCE_AT);
@@ -178,7 +178,7 @@ impl<H: Heart> Beat<H> {
                 return self.give_up().await;
             }
             let sent = Instant::now();
-            // A silent connection must not use up the time for a new one.
+            // Limit the time for an unresponsive connection, to leave time for opening a new one.
             let limit = fence.saturating_duration_since(sent).min(every);
             match tokio::time::timeout(limit, self.once()).await {
                 Ok(Ok(answer)) if answer.lost => {
@@ -192,12 +192,12 @@ impl<H: Heart> Beat<H> {
                     let changed = self.default_pool_has_size != Some(default_pool_has_size);
                     let worth_telling = !stop_orders.is_empty() || ready_waiting || changed;
                     let beaten = Beaten { stop_orders, ready_waiting, default_pool_has_size };
-                    // If the driver is too busy to receive the result, the next beat sends it again.
+                    // If the main loop is too busy to receive the result, the next heartbeat sends it again.
                     if worth_telling {
                         match self.say.try_send(beaten) {
                             Ok(()) => self.default_pool_has_size = Some(default_pool_has_size),
                             Err(TrySendError::Full(_)) => {}
-                            // The driver has ended during this beat and expects no more results.
+                            // The main loop has ended during this heartbeat and expects no more results.
                             Err(TrySendError::Closed(_)) => return self.good_bye().await,
                         }
                     }
@@ -214,10 +214,11 @@ impl<H: Heart> Beat<H> {
         }
     }
 
-    /// Ends the attempts, and releases what was claimed after this worker was lost: it would be found late otherwise.
+    /// Ends all attempts and releases those that were claimed after the lease was lost, which would otherwise be
+    /// detected late.
     async fn give_up(&mut self) {
         self.lost.cancel();
-        // An error means that the driver is gone, as requested.
+        // An error means that the main loop has ended, which is equivalent to the order to end.
         drop(self.hears.wait_for(|told| *told == HeartbeatOrder::End).await);
         self.good_bye().await;
     }
@@ -247,7 +248,7 @@ mod tests {
     use tokio::sync::Semaphore;
     use tokio::task::JoinSet;
 
-    /// Reports when each beat starts, and ends it when the test permits.
+    /// Reports the start of each heartbeat, and completes it when the test permits.
     struct Slow {
         began: mpsc::Sender<Instant>,
         may_end: Arc<Semaphore>,
@@ -273,7 +274,7 @@ mod tests {
         let (pulse, beat) = pulse(heart, 1, Duration::from_mins(3), Instant::now(), &hints);
         let mut beating = JoinSet::new();
         beating.spawn(beat.beat());
-        // Repeated until the first beat starts, because the task may not be listening yet.
+        // Repeat until the first heartbeat starts, because the task may not be listening yet.
         let first = async {
             loop {
                 hints.give(Hint::Stop);

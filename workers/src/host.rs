@@ -1,4 +1,4 @@
-//! Services of the worker for the task function that it runs.
+//! Services that the worker provides to the task function of an attempt.
 
 use crate::job::{CompletionSteps, Job};
 use crate::logs::{AttemptLog, LogLine};
@@ -25,10 +25,10 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// Same limit as for runs that users trigger.
+/// Maximum size of a run configuration in bytes. Same limit as for runs that users trigger.
 const MOST_CONF_BYTES: usize = 1 << 20;
 
-/// The task that starts a run.
+/// The task instance that starts a run.
 #[derive(Debug, Clone)]
 pub(crate) struct Origin {
     dag_id: String,
@@ -51,7 +51,7 @@ pub(crate) struct WorkerHost {
     pub(crate) log: Arc<AttemptLog>,
     pub(crate) cancel: CancellationToken,
     pub(crate) pool: PgPool,
-    /// True if the database is deleted afterwards. `home` then returns `None`.
+    /// True for a trial run, whose database is deleted afterwards. `home` then returns `None`.
     pub(crate) is_trial: bool,
     pub(crate) secrets: Secrets,
     pub(crate) said: TouchedAssets,
@@ -174,7 +174,7 @@ impl Host for WorkerHost {
     }
 }
 
-/// Rejects keys under which a value cannot be stored.
+/// Returns an error if a value cannot be stored under this key.
 fn check_key(key: &str) -> TaskResult<()> {
     if key.is_empty() || key.len() > 512 || key.contains('\0') {
         return Err(fatal(format!("the key {key:?} cannot be used: 1 to 512 bytes without NUL")));
@@ -182,8 +182,8 @@ fn check_key(key: &str) -> TaskResult<()> {
     Ok(())
 }
 
-/// Starts a run. Idempotent: its key is derived from the attempt and the request, so a repetition after a lost
-/// response, or by the worker that takes over the attempt, returns the same run.
+/// Starts a run. Idempotent: its key is derived from the attempt and the request. A repetition after a lost response,
+/// or by a worker that takes over the attempt, returns the same run.
 async fn trigger(
     pool: &PgPool,
     hints: &Hints,

@@ -1,7 +1,7 @@
-//! Inputs of a task function as JSON: from values in the spec, params, mapped elements and upstream outputs.
+//! Builds the inputs of a task function as JSON from declared values, params, mapped elements and upstream outputs.
 //!
-//! Outputs that this worker has just produced are cached, so that a chain reads nothing. All others are read from the
-//! store by the attempt itself, never by the driver.
+//! Outputs that this worker has recently produced are cached, so that a chain of tasks reads nothing from the database.
+//! Other outputs are read by the attempt itself, because reads in the worker's main loop would delay all attempts.
 
 use crate::patience::patiently;
 use crate::secrets::Secrets;
@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 type Key = (Uuid, TaskIdx, i32);
 
-/// Cache of outputs that were recently produced or read here. The oldest are evicted beyond `MOST_BYTES`.
+/// Cache of outputs that this worker recently produced or read. Beyond `MOST_BYTES`, the oldest are evicted.
 #[derive(Debug, Default)]
 pub(crate) struct Recent {
     values: Mutex<Values>,
@@ -28,27 +28,27 @@ pub(crate) struct Recent {
 #[derive(Debug, Default)]
 struct Values {
     by_run: HashMap<Uuid, HashMap<(TaskIdx, i32), Entry>>,
-    /// Keys and entry numbers in insertion order. Includes stale ones, whose entries are removed or replaced.
+    /// Keys and entry numbers in insertion order. May be stale: the entry of a pair may have been removed or replaced.
     order: VecDeque<(Key, u64)>,
-    /// Length of `order` beyond which stale entries are removed from it.
+    /// Length of `order` above which stale pairs are removed.
     max_order: usize,
     next_number: u64,
-    /// Bytes of all cached entries.
+    /// Total size of all cached entries in bytes.
     bytes: usize,
 }
 
 #[derive(Debug)]
 struct Entry {
     value: Arc<Value>,
-    /// Unique number, which distinguishes this entry from earlier ones of the same key in `Values::order`.
+    /// Unique number of this entry. Distinguishes it in `Values::order` from earlier entries with the same key.
     number: u64,
     bytes: usize,
 }
 
 const MOST_BYTES: usize = 32 * 1024 * 1024;
-/// Overhead of an entry.
+/// Overhead of a cached entry in bytes.
 const ENTRY_BYTES: usize = 128;
-/// Number of stale entries that `Values::order` may always have.
+/// Number of stale pairs in `Values::order` that is always tolerated.
 const MIN_STALE: usize = 1_024;
 
 impl Recent {
@@ -62,12 +62,12 @@ impl Recent {
         self.values.lock().expect("nothing panics while holding it").forget_run(run);
     }
 
-    /// Removes a value whose outcome did not count.
+    /// Removes an output whose outcome was rejected.
     pub(crate) fn forget(&self, key: &Key) {
         self.values.lock().expect("nothing panics while holding it").forget(key);
     }
 
-    /// Removes all values, because it is unknown whether their outcomes counted.
+    /// Removes all values, because it is unknown whether their outcomes were recorded.
     pub(crate) fn forget_all(&self) {
         *self.values.lock().expect("nothing panics while holding it") = Values::default();
     }
@@ -131,7 +131,7 @@ pub(crate) struct Resolver<'a> {
     pub(crate) pool: &'a PgPool,
 }
 
-/// An instance's inputs, and whether the conditions on its element hold.
+/// The inputs of a task instance, and whether the conditions on its mapped element hold.
 pub(crate) struct Inputs {
     pub(crate) values: Vec<Value>,
     pub(crate) conditions_hold: bool,
@@ -192,7 +192,7 @@ impl Resolver<'_> {
         self.secrets.given(self.run, value.unwrap_or(Value::Null))
     }
 
-    /// Returns one value per element, null for an element without output.
+    /// Returns one output per mapped element. Null for an element without output.
     async fn outputs(&self, task: TaskIdx) -> StoreResult<Vec<Value>> {
         let mut db = self.pool.acquire().await?;
         let rows = output::of_tasks(&mut db, self.run, &[task], output::MAX_COLLECTED_BYTES).await?;
@@ -206,7 +206,7 @@ impl Resolver<'_> {
         Ok(list)
     }
 
-    /// Returns the element that this instance runs for.
+    /// Returns the mapped element that this task instance processes.
     async fn element(&self, part: Option<usize>) -> StoreResult<Value> {
         let no_map = || StoreError::corrupt("an element is asked for outside a map");
         let map = self.plan.spec.map_of(&self.plan.spec.tasks[usize::from(self.task)]).ok_or_else(no_map)?;
@@ -237,7 +237,7 @@ impl Resolver<'_> {
         })
     }
 
-    /// Returns an index for each list. The last list varies fastest.
+    /// Splits the index of a combination into one index per list. The last list varies fastest.
     async fn cross_places(&self, sources: &[Source], mut index: usize) -> StoreResult<Vec<usize>> {
         let mut places = Vec::with_capacity(sources.len());
         for source in sources.iter().rev() {
@@ -281,10 +281,10 @@ impl Resolver<'_> {
         }
     }
 
-    /// Returns element `index` of a list or object that a task returned. Reads only one part of a long list.
+    /// Returns element `index` of a list or object that a task returned. Reads only one stored part of a long list.
     async fn list_element(&self, task: TaskIdx, index: usize) -> StoreResult<Value> {
-        // Parts are cached under indices that no element has: −2 for the first part, −3 for the next, and so on. The
-        // pairs of an object are cached in this way, too, because other tasks take the object itself as input.
+        // Parts are cached under negative map indexes that no element has: −2 for the first part, −3 for the next, and
+        // so on. The pairs of an object use the same scheme, because other tasks take the object itself as input.
         let pairs = (self.run, task, i32::MIN);
         let part = whole(index / PART_ELEMENTS);
         let (whole, in_part) = ((self.run, task, -1), (self.run, task, (-2_i32).saturating_sub(part)));
@@ -317,7 +317,7 @@ impl Resolver<'_> {
     }
 }
 
-/// Outputs of a map that are too large are a fatal error, because a retry would fail again.
+/// Converts an error. Mapped outputs that exceed the size limit are a fatal error, because a retry would fail again.
 fn input_error(name: &str, error: &StoreError) -> TaskError {
     let read = format!("input `{name}` cannot be read");
     match error {
@@ -335,7 +335,7 @@ fn nth_of(list: &Value, index: usize) -> Value {
     list.get(index).cloned().unwrap_or(Value::Null)
 }
 
-/// Converts an index to the type in the database, which no list exceeds.
+/// Converts an index to the type of the database column. No list is long enough to exceed it.
 fn whole(index: usize) -> i32 {
     i32::try_from(index).unwrap_or(i32::MAX)
 }
@@ -351,7 +351,7 @@ mod tests {
         assert!(matches!(&error, TaskError::Fatal { causes } if causes[1].contains("more than 256 MB")), "{error}");
         assert!(matches!(input_error("all", &StoreError::FenceLost), TaskError::Retryable { .. }));
     }
-    /// Caches a value of a third of the limit.
+    /// Caches a value whose size is a third of the cache limit.
     fn remember_third(recent: &Recent, key: Key, value: i32) {
         recent.remember(key, Arc::new(value.into()), MOST_BYTES / 3 - ENTRY_BYTES);
     }
@@ -369,7 +369,7 @@ mod tests {
         assert_eq!(cached(&recent, run), [Some(3), Some(2), Some(4)]);
         remember_third(&recent, (run, 3, -1), 5);
         assert_eq!(cached(&recent, run), [Some(3), None, Some(4)]);
-        // A forgotten value leaves a stale entry in the order, too.
+        // Removing a value leaves a stale pair in `order`.
         recent.forget(&(run, 0, -1));
         remember_third(&recent, (run, 0, -1), 6);
         remember_third(&recent, (run, 1, -1), 7);

@@ -1,5 +1,5 @@
-//! An attempt to run, as the driver creates it, and the steps that its task function leaves for its end. The modules
-//! `body`, `host` and `child` import this one; it imports none of them.
+//! An attempt to run, as the main loop creates it, and the completion steps that its task function registers. The
+//! modules `body`, `host` and `child` import this module; it imports none of them.
 
 use crate::offer::Offer;
 use orch_sdk::task::{RunFacts, TaskResult, fatal};
@@ -11,7 +11,7 @@ use std::any::Any;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio_util::sync::CancellationToken;
 
-/// A run as its task functions see it.
+/// The properties of a run that its task functions can read.
 #[derive(Debug, Clone)]
 pub(crate) struct RunView {
     pub(crate) facts: Arc<RunFacts>,
@@ -60,7 +60,7 @@ pub(crate) struct Job {
     pub(crate) cancel: CancellationToken,
 }
 
-/// Maximum number of steps of one attempt. Together they have five seconds.
+/// Maximum number of completion steps per attempt. Together, they have five seconds.
 const MOST_STEPS: usize = 100;
 
 type Steps = Vec<Box<dyn CompletionStep>>;

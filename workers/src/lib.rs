@@ -1,8 +1,9 @@
 //! The worker: claims ready tasks, runs them, records their outcomes, and continues with the tasks that become ready.
 //!
-//! Its four parts share no locks. The driver (one loop, one hot connection) is the only part that changes runs. Task
-//! functions run as separate tasks and report to the driver. The heartbeat has its own thread and connection, so that
-//! no busy task function makes a live worker look dead. The log shipper writes the logs of task functions.
+//! Its four parts share no locks. The driver (the main loop, with one database connection) is the only part that
+//! changes runs. Task functions run as separate tasks and report to the driver. The heartbeat has its own thread and
+//! connection, so that a busy task function cannot make a live worker appear dead. The log shipper writes the logs of
+//! task functions.
 #![warn(clippy::cast_possible_truncation)]
 
 mod alerts;

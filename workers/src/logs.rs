@@ -2,8 +2,8 @@
 //!
 //! A log line goes into its attempt's buffer and never blocks the task. The shipper writes full or old buffers as
 //! chunks, numbered per (attempt, lease), over its own connection, and resends chunks that the database did not accept.
-//! A killed worker loses at most the lines since the last shipment. While the database accepts nothing, all buffers
-//! together hold `MAX_UNSENT_BYTES`; lines beyond that are lost, and a line in the log counts them.
+//! A killed worker loses at most the lines since the last shipment. If the database is unavailable, the buffers of all
+//! attempts hold at most `MAX_UNSENT_BYTES`; further lines are dropped, and a log line reports how many.
 
 mod bounds;
 mod capture;
@@ -33,16 +33,16 @@ use tokio::sync::{Notify, mpsc};
 
 /// Maximum number of bytes of log lines that a worker holds for all its attempts until the database has stored them.
 const MAX_UNSENT_BYTES: usize = 64 << 20;
-/// A chunk is written when it reaches this size, or some time after its first line.
+/// Size at which a chunk is written. Smaller chunks are written some time after their first line.
 const CHUNK_BYTES: usize = 64 * 1024;
-/// Bytes that a chunk counts in addition to its text.
+/// Overhead in bytes that is added to the text of a chunk when its size is counted.
 const CHUNK_OVERHEAD: usize = 128;
-/// Sustained rate at which an attempt may log, and the maximum burst.
+/// Sustained rate at which an attempt may log, in bytes per second, and the maximum burst in bytes.
 const RATE_BYTES_PER_S: f64 = 1024.0 * 1024.0;
 const BURST_BYTES: f64 = 8.0 * 1024.0 * 1024.0;
-/// The last lines of a log are kept up to this size, regardless of their rate.
+/// Size of the log tail that is always kept, even if the rate limit dropped the lines before it.
 const END_BYTES: usize = 64 * 1024;
-/// Maximum length of the lines that count lost lines.
+/// Maximum total length of the lines that report dropped lines.
 const GAP_BYTES: usize = 512;
 
 /// The log of one attempt while it runs.
@@ -50,7 +50,7 @@ const GAP_BYTES: usize = 512;
 pub(crate) struct AttemptLog {
     lease: Lease,
     state: Mutex<State>,
-    /// True if the log is in the shipper's queue or the shipper holds it.
+    /// True if the log is in the shipper's queue or is being shipped.
     queued: AtomicBool,
     shipper: Shipper,
     progress: Progress,
@@ -58,35 +58,36 @@ pub(crate) struct AttemptLog {
 
 #[derive(Debug)]
 struct State {
-    /// Lines that the shipper has not taken yet, in pieces of `CHUNK_BYTES` plus one line.
+    /// Unshipped lines, in pieces of up to `CHUNK_BYTES` plus one line.
     pieces: VecDeque<Piece>,
     seq: i32,
-    /// Bytes that may be logged now.
+    /// Number of bytes that the rate limit currently permits.
     allowance: f64,
     refilled: Instant,
-    /// Number of lines lost since the last line that was kept, by cause, without those that are held back.
+    /// Number of lines dropped since the last kept line, by cause. Does not count the lines in `held_back`.
     lost: [u64; 2],
-    /// The last of the lost lines. If nothing follows, they are the end of the log and are kept.
+    /// The most recent lines over the limit. If the log ends here, they are its tail and are kept; otherwise they are
+    /// dropped.
     held_back: VecDeque<(String, Loss)>,
     held_back_bytes: usize,
-    /// Bytes of `pieces` and of `held_back`, reserved in the budget.
+    /// Bytes of `pieces` and `held_back` that are reserved in the worker's log budget.
     bytes: usize,
     budget: Arc<ByteBudget>,
     bounds: Bounds,
 }
 
-/// Lines that become a chunk.
+/// Consecutive lines that become one chunk.
 #[derive(Debug, Default)]
 struct Piece {
     text: String,
     lines: i32,
 }
 
-/// Why a line is lost.
+/// Cause of a dropped line.
 #[derive(Debug, Clone, Copy)]
 enum Loss {
     TooFast,
-    /// The buffers are full, because the database does not accept lines in time.
+    /// The buffers are full because the database does not accept lines fast enough.
     Unsent,
 }
 
@@ -102,7 +103,7 @@ impl Loss {
 }
 
 impl State {
-    /// Adds a line for which the caller has reserved memory. Returns the number of bytes that it takes.
+    /// Adds a line whose memory the caller has reserved. Returns the number of bytes that the line occupies.
     fn keep(&mut self, line: &str) -> usize {
         let is_full = self.pieces.back().is_none_or(|last| last.text.len() >= CHUNK_BYTES);
         if is_full {
@@ -118,7 +119,7 @@ impl State {
         line.len() + 1 + if is_full { CHUNK_OVERHEAD } else { 0 }
     }
 
-    /// Keeps a line if the budget has enough free bytes.
+    /// Keeps the line if the worker's log budget has enough free bytes. Returns false otherwise.
     fn keep_if_free(&mut self, line: &str) -> bool {
         let most = line.len() + 1 + CHUNK_OVERHEAD;
         let is_free = self.budget.try_reserve(0, most);
@@ -130,8 +131,8 @@ impl State {
         is_free
     }
 
-    /// Keeps a line if the attempt's share has free bytes for the line and for the end of the log. If lines were lost
-    /// before it, first adds a line that counts them.
+    /// Keeps a line if the attempt's part of the budget has free bytes for the line and for the tail of the log. If
+    /// lines were dropped before it, first adds a line that reports their number.
     fn keep_in_share(&mut self, line: &str) -> bool {
         let has_gap = self.lost != [0; 2] || !self.held_back.is_empty();
         let most = line.len() + 1 + CHUNK_OVERHEAD + if has_gap { GAP_BYTES } else { 0 };
@@ -146,7 +147,8 @@ impl State {
         true
     }
 
-    /// Holds a line back in case it is part of the log's end. Otherwise the line is lost.
+    /// Holds back a line over the limit in case it belongs to the tail of the log. Drops the line if it cannot be held
+    /// back.
     fn leave_out(&mut self, line: String, loss: Loss) {
         loop {
             let is_short = self.held_back.is_empty() || self.held_back_bytes + line.len() < END_BYTES;
@@ -162,7 +164,7 @@ impl State {
         self.lost[loss as usize] += 1;
     }
 
-    /// Counts a line that was held back as lost.
+    /// Counts a held-back line as dropped.
     fn forget(&mut self, line: &str, loss: Loss) {
         self.bytes -= line.len();
         self.held_back_bytes -= line.len();
@@ -170,7 +172,7 @@ impl State {
         self.lost[loss as usize] += 1;
     }
 
-    /// Keeps the lines that are held back, because nothing follows. Returns their number.
+    /// Keeps the held-back lines as the tail of the log. Returns the number of lines.
     fn close_end(&mut self) -> usize {
         let added = self.keep_gap();
         self.bytes += added;
@@ -185,7 +187,7 @@ impl State {
         end.len()
     }
 
-    /// Adds the lines that count lost lines. Returns the number of bytes that they take.
+    /// Adds lines that report the number of dropped lines. Returns the number of bytes that they occupy.
     fn keep_gap(&mut self) -> usize {
         let lost = std::mem::take(&mut self.lost);
         let gaps = Loss::ALL.into_iter().zip(lost).filter(|(_, lines)| *lines > 0);
@@ -199,7 +201,7 @@ impl Drop for State {
     }
 }
 
-/// Queue to which attempts add their log when it has lines to ship.
+/// Queue of logs that have lines to ship.
 #[derive(Debug, Clone)]
 pub(crate) struct Shipper {
     queue: mpsc::Sender<Arc<AttemptLog>>,
@@ -255,7 +257,7 @@ impl AttemptLog {
         }
     }
 
-    /// Records the progress of the attempt. It is shipped with the log, and now and then added to it as a line.
+    /// Records the progress of the attempt. Progress is shipped with the log and periodically added to it as a line.
     pub(crate) fn progress(self: &Arc<Self>, rows: u64, bytes: u64) {
         if let Some(said) = self.progress.say(rows, bytes) {
             self.say(&progress_line(&said));
@@ -263,7 +265,7 @@ impl AttemptLog {
         self.hand_in();
     }
 
-    /// Ends the log of an attempt: adds `how` as the last line, regardless of the rate, and ships the log soon.
+    /// Ends the log of an attempt: adds `how` as the last line, bypassing the rate limit, and ships the log soon.
     pub(crate) fn close(self: &Arc<Self>, how: Option<&LogLine>) {
         let said_last = {
             let mut state = self.state.lock().expect("nothing panics while holding it");
@@ -291,13 +293,12 @@ impl AttemptLog {
             return;
         }
         if let Err(TrySendError::Full(_) | TrySendError::Closed(_)) = self.shipper.queue.try_send(self.clone()) {
-            // The next line tries again.
+            // The queue is full. The next line of this log adds it again.
             self.queued.store(false, Ordering::Release);
         }
     }
 
-    /// Moves chunks of about `most_bytes`, with their budget, to those that are sent next. Returns true if some are
-    /// left.
+    /// Moves chunks of about `most_bytes`, with their reserved budget, to `into`. Returns true if chunks remain.
     fn take(&self, into: &mut Unsent, most_bytes: usize) -> bool {
         let Lease { run, attempt, lease_no, .. } = self.lease;
         let is_left = {
@@ -324,7 +325,7 @@ impl AttemptLog {
             }
             let is_left = !state.pieces.is_empty();
             if !is_left {
-                // Under the lock, so that a line that arrives now queues the log again.
+                // Reset while the lock is held, so that a line that arrives now adds the log to the queue again.
                 self.queued.store(false, Ordering::Release);
             }
             is_left

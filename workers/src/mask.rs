@@ -1,15 +1,15 @@
-//! Secrets that this process masks. A secret is registered here before a task function receives it. From then on it is
-//! replaced with `***` in everything that leaves the process: log lines, causes of failures, and the process's own log.
+//! Masks secrets in the output of this process. A secret is registered here before a task function receives it. From
+//! then on, it is replaced with `***` in log lines, failure messages, and the process's own log.
 //!
-//! There is one masker for the process, because a task function may print a secret that another one received. While no
-//! secret is known, a line costs one check of a flag.
+//! The process has a single masker, because a task function may print a secret that another one received. While no
+//! secret is registered, the cost per line is one check of a flag.
 
 use orch_sdk::secret::Masker;
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// Limits memory: beyond this number, secrets are forgotten, except those that were learned permanently.
+/// Maximum number of secrets, to limit memory. Beyond it, secrets are dropped unless they were registered permanently.
 const MOST_SECRETS: usize = 50_000;
 
 static KNOWS_ANY: AtomicBool = AtomicBool::new(false);
@@ -17,11 +17,11 @@ static KNOWN: RwLock<Option<KnownSecrets>> = RwLock::new(None);
 
 struct KnownSecrets {
     all: Arc<Masker>,
-    /// Secrets of the process itself: its password, its keys, and the contents of its environment.
+    /// Secrets of the process itself, which are never dropped: its password, its keys, and its environment variables.
     for_good: Masker,
 }
 
-/// Adds secrets that are masked from now on.
+/// Registers secrets, which are masked from now on.
 pub fn learn<S: AsRef<str>>(secrets: impl IntoIterator<Item = S>) {
     let new: Vec<S> = secrets.into_iter().collect();
     let is_known = |masker: &Masker| new.iter().all(|secret| masker.knows(secret.as_ref()));
@@ -34,7 +34,7 @@ pub fn learn<S: AsRef<str>>(secrets: impl IntoIterator<Item = S>) {
     });
 }
 
-/// Adds secrets that are masked as long as the process lives.
+/// Registers secrets permanently: they are masked as long as the process runs.
 pub fn learn_for_good<S: AsRef<str>>(secrets: impl IntoIterator<Item = S>) {
     let new: Vec<S> = secrets.into_iter().collect();
     change(|known| {
@@ -50,7 +50,7 @@ fn change(how: impl FnOnce(&mut KnownSecrets)) {
     KNOWS_ANY.store(!known.all.is_empty(), Ordering::Release);
 }
 
-/// Returns the masker, or `None` without any cost if no secret is known.
+/// Returns the masker, or `None` if no secret is registered. The check costs nothing then.
 pub fn masker() -> Option<Arc<Masker>> {
     if !KNOWS_ANY.load(Ordering::Acquire) {
         return None;

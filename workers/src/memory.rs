@@ -1,5 +1,6 @@
-//! Memory of process families, measured by polling: that needs no privileges, and the limit applies to all descendants
-//! of a task. Anonymous memory and mapped shared memory count, each page once. Without `/proc` there is no limit.
+//! Memory of process families, measured by polling. Polling needs no privileges, and the limit applies to all
+//! descendants of a task together. Counts anonymous memory and mapped shared memory, each page once. Without `/proc`,
+//! there is no limit.
 
 use crate::family;
 use nix::unistd::Pid;
@@ -7,16 +8,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Poll interval. A limit may be exceeded for this long; a process allocates about 100 MB in this time.
+/// Poll interval. A family may exceed its limit for this long; a process can allocate about 100 MB in this time.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 const KB_PER_MB: u64 = 1024;
 
 tokio::task_local! {
-    /// The limit for programs that the task function being polled starts.
+    /// Memory limit for programs that the currently polled task function starts.
     pub(crate) static LIMIT: Arc<Limit>;
 }
 
-/// Memory limit for the programs of a task function.
+/// Memory limit for all programs of a task function.
 #[derive(Debug)]
 pub(crate) struct Limit {
     most_mb: u32,
@@ -33,7 +34,8 @@ impl Limit {
     }
 }
 
-/// Returns the reason once a family uses more memory than its task function may. Never returns without a limit.
+/// Waits until a family exceeds the memory limit of its task function, and returns the reason. Without a limit, waits
+/// forever.
 pub(crate) async fn exceeded(root: Option<Pid>) -> String {
     let Ok(limit) = LIMIT.try_with(Arc::clone) else { return std::future::pending().await };
     let used_mb = more_than(root, limit.most_mb).await;
@@ -45,7 +47,7 @@ pub(crate) fn cause(used_mb: u64, most_mb: u32) -> String {
     format!("its processes had {used_mb} MB in memory, more than its `memory_mb` of {most_mb}")
 }
 
-/// Waits until a family uses more than `most_mb`, and returns its memory in MB.
+/// Waits until a family uses more than `most_mb`, and returns its memory use in MB.
 pub(crate) async fn more_than(root: Option<Pid>, most_mb: u32) -> u64 {
     let Some(root) = root else { return std::future::pending().await };
     loop {
@@ -59,15 +61,15 @@ pub(crate) async fn more_than(root: Option<Pid>, most_mb: u32) -> u64 {
     }
 }
 
-/// Returns the memory of a family in kB, without mapped files. Exact only above `most_kb`.
+/// Returns the memory use of a family in kB, without mapped files. Only exact if it is above `most_kb`.
 fn family_kb(root: Pid, most_kb: u64) -> u64 {
     let all: Vec<Pid> = family::descendants(root).into_iter().chain([root]).collect();
-    // Counts a page once for each process that maps it. A process that has ended meanwhile counts nothing.
+    // This sum counts a shared page once per process, so it is an upper bound. Processes that have ended count as 0.
     let resident = all.iter().filter_map(|process| resident_kb(*process)).sum();
     if resident <= most_kb {
         return resident;
     }
-    // The kernel walks the page tables for these numbers: about 10 ms per GB.
+    // The exact measurement is slow: the kernel walks the page tables, which takes about 10 ms per GB.
     all.iter().filter_map(|process| proportional_kb(*process).or_else(|| resident_kb(*process))).sum()
 }
 
@@ -75,12 +77,12 @@ fn resident_kb(process: Pid) -> Option<u64> {
     sum_of(process, "status", ["RssAnon:", "RssShmem:"])
 }
 
-/// Like `resident_kb`, but a page that n processes map counts 1/n. `None` if the kernel does not report it.
+/// Like `resident_kb`, but a page that n processes map counts 1/n. Returns `None` if the kernel does not report it.
 fn proportional_kb(process: Pid) -> Option<u64> {
     sum_of(process, "smaps_rollup", ["Pss_Anon:", "Pss_Shmem:"])
 }
 
-/// Returns the sum of two fields in kB of a file below `/proc/<pid>`.
+/// Returns the sum of two fields, in kB, of a file in `/proc/<pid>`.
 fn sum_of(process: Pid, file: &str, fields: [&str; 2]) -> Option<u64> {
     let text = std::fs::read_to_string(format!("/proc/{process}/{file}")).ok()?;
     let field = |name: &str| {

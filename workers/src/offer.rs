@@ -1,4 +1,4 @@
-//! The offers of this worker: the DAG versions of its bundle, with the functions of their tasks.
+//! The DAG versions that this worker can run, with the functions of their tasks.
 
 use orch_core::plan::TaskIdx;
 use orch_sdk::task::{Conditions, TaskFn};
@@ -10,7 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// A version with the function of each task, in the order of the tasks.
+/// A DAG version with the task function of each task, in the order of the tasks.
 pub(crate) struct Offer {
     pub(crate) version: Arc<Version>,
     pub(crate) bodies: Vec<Option<TaskFn>>,
@@ -24,20 +24,20 @@ impl Offer {
     }
 }
 
-/// All versions that a worker offers, by id. Versions of changed DAG files may join while the worker runs.
+/// All DAG versions that a worker can run, by id. Versions of changed DAG files are added while the worker runs.
 #[derive(Default)]
 pub struct Offers {
     bundle: String,
     by_version: RwLock<HashMap<i32, Arc<Offer>>>,
-    /// Incremented with every change of the offers.
+    /// Incremented with every change, to notify receivers.
     joined: watch::Sender<u64>,
     may_grow: bool,
     conditions: Conditions,
-    /// Cancelled when the worker should retire: leave its versions to other workers that offer them.
+    /// Cancelled to retire the worker: it then leaves its versions to other workers that offer them.
     retiring: CancellationToken,
-    /// Versions that a retiring worker still claims. `None` means all.
+    /// Versions that a retiring worker still claims because no other worker offers them. `None` means all versions.
     kept: RwLock<Option<HashSet<i32>>>,
-    /// Number of attempts that the worker holds.
+    /// Number of attempts that the worker currently holds.
     held: AtomicUsize,
 }
 
@@ -46,18 +46,18 @@ impl Offers {
         Offers { bundle: bundle.into(), ..Offers::default() }
     }
 
-    /// Adds a registered version of a DAG of the bundle.
+    /// Adds a registered DAG version of the bundle.
     pub fn add(&mut self, version: Arc<Version>, bodies: &HashMap<String, TaskFn>) {
         let offer = Offer::new(version, bodies);
         self.by_version.get_mut().unwrap_or_else(PoisonError::into_inner).insert(offer.version.id, Arc::new(offer));
     }
 
-    /// Permits versions to join later, with tasks of any kind.
+    /// Permits adding versions later. Their tasks may have any isolation.
     pub fn let_grow(&mut self) {
         self.may_grow = true;
     }
 
-    /// Adds versions while the worker runs. It may claim their attempts from now on.
+    /// Adds versions while the worker runs. The worker claims their attempts from now on.
     pub fn join(&self, more: Vec<(Arc<Version>, HashMap<String, TaskFn>)>) {
         if more.is_empty() {
             return;
@@ -67,12 +67,12 @@ impl Offers {
         self.joined.send_modify(|joined| *joined += 1);
     }
 
-    /// Returns a receiver that is notified of every change of the offers.
+    /// Returns a receiver that is notified of every change of the offered versions.
     pub(crate) fn joined(&self) -> watch::Receiver<u64> {
         self.joined.subscribe()
     }
 
-    /// Adds conditions of the bundle to the built-in ones.
+    /// Adds the bundle's conditions to the built-in conditions.
     pub fn know(&mut self, conditions: &Conditions) {
         self.conditions.extend(conditions);
     }
@@ -89,13 +89,13 @@ impl Offers {
         self.read().values().cloned().collect()
     }
 
-    /// Returns true if any task has this isolation, or if one that joins could have it.
+    /// Returns true if any task has this isolation, or if a version that is added later could have one.
     pub(crate) fn have(&self, isolation: Isolation) -> bool {
         self.may_grow
             || self.all().iter().any(|offer| offer.version.plan.tasks.iter().any(|task| task.isolation == isolation))
     }
 
-    /// Returns true if any version of a DAG has callbacks for its runs.
+    /// Returns true if any version of the DAG has callbacks for its runs.
     pub(crate) fn tells(&self, dag_id: &str) -> bool {
         let tells =
             |offer: &Arc<Offer>| offer.version.dag_id == *dag_id && !offer.version.plan.spec.callbacks.is_empty();
@@ -113,7 +113,7 @@ impl Offers {
         ids
     }
 
-    /// Returns the ids of the versions that this worker claims and is registered with.
+    /// Returns the ids of the versions that this worker claims, which are also written to its row in the database.
     pub(crate) fn claimed(&self) -> Vec<i32> {
         let mut ids = self.ids();
         if let Some(kept) = &*self.kept.read().unwrap_or_else(PoisonError::into_inner) {
@@ -122,7 +122,7 @@ impl Offers {
         ids
     }
 
-    /// Requests that the worker leaves its versions to other workers that offer them, and stops after the rest.
+    /// Retires the worker: it leaves its versions to other workers that offer them, and stops when none is left.
     pub fn retire(&self) {
         self.retiring.cancel();
     }
@@ -131,7 +131,7 @@ impl Offers {
         self.retiring.clone()
     }
 
-    /// Limits the claims to these versions. Returns true if that changes them.
+    /// Restricts claims to these versions. Returns true if the set of claimed versions changes.
     pub(crate) fn keep(&self, versions: HashSet<i32>) -> bool {
         let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
         if kept.as_ref() == Some(&versions) {
@@ -151,7 +151,7 @@ impl Offers {
         self.held.load(Ordering::Relaxed)
     }
 
-    /// The lock is held for a lookup only, never across an await.
+    /// The lock is held for a lookup only, never across an await point.
     fn read(&self) -> RwLockReadGuard<'_, HashMap<i32, Arc<Offer>>> {
         self.by_version.read().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,4 +1,4 @@
-//! Converts the result of a task function to the outcome that is recorded. Does no I/O.
+//! Converts the result of a task function to the outcome that is recorded. Performs no I/O.
 
 use crate::logs::LogLine;
 use crate::mask;
@@ -26,9 +26,9 @@ pub(crate) enum Finish {
         stored: bool,
         touched: Option<Box<Touched>>,
     },
-    /// The poke of a sensor found nothing.
+    /// A sensor's poke did not find what the sensor waits for.
     NotYet,
-    /// The attempt continues after a wait.
+    /// The attempt is suspended until a wait ends.
     Deferred {
         wait: Box<NewWait>,
         /// Message for the log.
@@ -38,19 +38,20 @@ pub(crate) enum Finish {
         error: TaskError,
         kind: Option<&'static str>,
     },
-    /// A condition on the mapped element is not met.
+    /// A condition on the mapped element is false.
     ConditionUnmet,
-    /// The outcome is already decided, and also recorded with what the attempt commits if `recorded` is true.
+    /// The outcome is already determined. If `recorded` is true, it has also been committed, together with the
+    /// attempt's completion steps.
     Decided {
         ended: Box<EndedTry>,
         recorded: bool,
     },
-    /// The attempt was ordered to stop, and its state was recorded with the order.
+    /// The attempt was stopped on request. Its state was recorded together with the request.
     Stopped,
 }
 
 impl Finish {
-    /// Masks secrets: the result is read much later, by users who may have fewer permissions than the task function.
+    /// Masks secrets. The result may be read later by users with fewer permissions than the task function.
     pub(crate) fn masked(mut self) -> Self {
         let Some(masker) = mask::masker() else { return self };
         let clean = |text: &mut String| {
@@ -74,7 +75,7 @@ impl Finish {
         self
     }
 
-    /// Returns the last line of the log, or `None` if there is nothing to report.
+    /// Returns the last line of the attempt's log, or `None` if there is nothing to report.
     pub(crate) fn in_words(&self) -> Option<LogLine> {
         let (level, event) = match self {
             Finish::Error { error: TaskError::Retryable { causes } | TaskError::Fatal { causes }, .. } => {
@@ -97,7 +98,7 @@ impl Finish {
 
 const DEFAULT_RETRY_DELAY_MS: u64 = 300_000;
 
-/// Returns the delay of the retry if this attempt fails.
+/// Returns the delay before the retry if this attempt fails.
 pub(crate) fn retry_delay_ms(offer: &Offer, claimed: &Claimed, logical_date: Option<DateTime<Utc>>) -> u64 {
     let plan = &offer.version.plan;
     let spec = &plan.spec.tasks[usize::from(claimed.lease.task)];
@@ -114,7 +115,7 @@ pub(crate) fn retry_delay_ms(offer: &Offer, claimed: &Claimed, logical_date: Opt
     u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Default interval between two pokes of a wait.
+/// Default interval between two pokes of a waiting attempt.
 pub(crate) const DEFAULT_POLL_MS: u64 = 60_000;
 
 /// Returns the outcome to record. Calls `retry_in_ms` only if a retry follows.
@@ -165,7 +166,7 @@ pub(crate) fn ended(
         }
         Finish::Deferred { wait, .. } => {
             end.state = if wait.asks.is_some() { TaskState::AwaitingInput } else { TaskState::Deferred };
-            // At least 1 ms, so that the next call is in `waiting` and cannot be claimed.
+            // At least 1 ms, so that the next attempt is in the state `waiting` and cannot be claimed yet.
             end.next = Some(NextTry {
                 wake_in_ms: wait.wake_in_ms.max(1),
                 wait: Some(wait),
@@ -210,7 +211,7 @@ pub(crate) fn ended(
     Some(end)
 }
 
-/// Returns the question to users as JSON text in which secrets are masked.
+/// Returns the question that the attempt asks users, as JSON text with masked secrets.
 fn question_of(end: &EndedTry) -> Option<&str> {
     let wait = end.next.as_ref()?.wait.as_deref()?;
     wait.asks.as_ref()?;
@@ -221,7 +222,7 @@ fn asks(dag_id: &str, spec: &TaskSpec, claimed: &Claimed, question: &str) -> Vec
     if spec.callbacks.on_awaiting_input.is_empty() {
         return Vec::new();
     }
-    // The question was checked when the task function asked it.
+    // The question was validated when the task function asked it.
     let Ok(question) = serde_json::from_str::<Question>(question) else { return Vec::new() };
     let asks = TryAsks {
         attempt: claimed.lease.attempt,

@@ -1,4 +1,4 @@
-//! Clients for databases and web servers of users, reached by connections. Used by operators and conditions.
+//! Clients for users' databases, web servers and files. Used by operators and conditions.
 
 pub mod files;
 pub mod http;

@@ -1,14 +1,14 @@
-//! Retries for reads and writes of task functions while the database is unreachable or rolls statements back. An attempt
-//! never fails because of an outage; a worker that stays cut off for too long ends its attempts itself.
+//! Retries database reads and writes of task functions while the database is unreachable or rolls statements back. An
+//! outage never fails an attempt. A worker that is disconnected for too long ends its attempts itself.
 
 use orch_store::StoreResult;
 use std::time::Duration;
 
-/// Backoff after the first failure; doubled each time.
+/// Backoff after the first failure. Doubled after each further failure.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Calls `ask` until it succeeds or fails with an error that a retry does not fix, with exponential backoff. `ask` must be
+/// Calls `ask` with exponential backoff until it succeeds or returns an error that a retry cannot fix. `ask` must be
 /// idempotent.
 pub(crate) async fn patiently<T, F>(mut ask: impl FnMut() -> F) -> StoreResult<T>
 where

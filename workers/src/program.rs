@@ -1,10 +1,10 @@
-//! Programs that tasks run. A program and everything that it starts end with the worker, however the worker ends.
+//! Runs programs for tasks. A program and all its descendants end when the worker ends, even if the worker is killed.
 //!
-//! A supervisor, this binary started as `run-program`, runs between the worker and the program. Worker and supervisor
-//! each hold one end of a socket: when the worker's end closes, because the worker was killed or the task was dropped,
-//! the supervisor ends the program and every descendant. If the supervisor is killed, the kernel kills the program, and
-//! the worker kills the other descendants by their mark. A binary that cannot start itself like this (a test of a DAG)
-//! runs the program without a supervisor.
+//! A supervisor process (this binary started as `run-program`) sits between the worker and the program. Worker and
+//! supervisor each hold one end of a socket. When the worker's end closes, because the worker was killed or the task
+//! was dropped, the supervisor kills the program and every descendant. If the supervisor is killed, the kernel kills
+//! the program, and the worker kills the other descendants, which it finds by a marker in their environment. A binary
+//! that cannot start itself as a supervisor (a test of a DAG) runs the program directly.
 
 mod environment;
 mod supervisor;
@@ -31,7 +31,7 @@ use tokio::task::JoinSet;
 /// Command-line argument that starts the supervisor.
 const RUN_PROGRAM: &str = "run-program";
 
-/// Returns a command for this binary, even after its file was replaced by a newer one.
+/// Returns a command that starts this binary, even after its file was replaced by a newer version.
 pub fn own_binary() -> io::Result<Command> {
     let path = std::env::current_exe()?;
     let mut command =
@@ -40,7 +40,8 @@ pub fn own_binary() -> io::Result<Command> {
     Ok(command)
 }
 
-/// Returns a command with only the variables of the worker that programs need. Arguments and variables may be added.
+/// Returns a command whose environment contains only the worker's variables that programs need. The caller may add
+/// arguments and variables.
 ///
 /// # Errors
 /// Fails if the path of this binary cannot be found.
@@ -60,17 +61,17 @@ pub fn command(program: &str) -> io::Result<Command> {
 #[derive(Debug)]
 pub struct Program {
     child: Child,
-    /// The supervisor, or the program if there is no supervisor. `None` after it was waited for.
+    /// Process id of the supervisor, or of the program if there is no supervisor. `None` after it was waited for.
     root: Option<Pid>,
-    /// Marker in the environment of the program and its descendants.
+    /// Environment variable value that marks the program and its descendants.
     mark: String,
     control: Option<Control>,
-    /// Writes the input of a program without a supervisor.
+    /// Task that writes the program's standard input if there is no supervisor.
     feeding: JoinSet<()>,
 }
 
 impl Program {
-    /// Starts a `command`. The program reads `input`, or nothing if it is `None`.
+    /// Starts a program. It reads `input` on standard input, or an empty input if `input` is `None`.
     ///
     /// # Errors
     /// Fails if the program does not exist or cannot be started.
@@ -114,7 +115,7 @@ impl Program {
         control.answer().await
     }
 
-    /// Returns standard output and standard error. `None` after the first call.
+    /// Returns the program's standard output and standard error. Returns `None` after the first call.
     pub fn output(&mut self) -> Option<(ChildStdout, ChildStderr)> {
         self.child.stdout.take().zip(self.child.stderr.take())
     }
@@ -142,7 +143,8 @@ impl Program {
         ended
     }
 
-    /// Returns the reason once the program and its descendants use more memory than the task may.
+    /// Completes when the program and its descendants exceed the task's memory limit. Returns a description of the
+    /// excess.
     pub fn memory_exceeded(&self) -> impl Future<Output = String> + use<> {
         memory::exceeded(self.root)
     }
@@ -170,7 +172,7 @@ impl Drop for Program {
     }
 }
 
-/// The worker's end of the socket.
+/// The worker's end of the socket to the supervisor.
 #[derive(Debug)]
 struct Control {
     socket: BufReader<UnixStream>,
@@ -178,7 +180,7 @@ struct Control {
 }
 
 impl Control {
-    /// Reads the next reply. Cancel-safe: an incomplete line is kept.
+    /// Reads the next reply of the supervisor. Cancel-safe: an incomplete line is kept.
     async fn answer(&mut self) -> io::Result<SupervisorReply> {
         self.socket.read_until(b'\n', &mut self.line).await?;
         let line = std::mem::take(&mut self.line);

@@ -1,4 +1,4 @@
-//! Queues of a worker: the driver claims attempts from them, and the watcher polls conditions in them.
+//! Queues that a worker serves: the main loop claims attempts from them, and the watcher polls conditions in them.
 
 use orch_spec::Isolation;
 use orch_store::StoreResult;

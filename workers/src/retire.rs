@@ -1,6 +1,8 @@
-//! Retiring a worker: it leaves its versions to other workers that offer them, continues with the runs whose version no
-//! other worker has, waits for its running attempts without a time limit, and stops. To roll out a new binary, start
-//! its workers and then send SIGUSR1 to the old ones: no run changes its version, and no attempt is cut short.
+//! Retires a worker for a rollout of a new binary.
+//!
+//! A retiring worker leaves its versions to other workers that offer them, continues with runs whose version no other
+//! worker offers, waits for its running attempts without a time limit, and stops. To roll out a new binary, start its
+//! workers and then send SIGUSR1 to the old workers: no run changes its version, and no attempt is interrupted.
 
 use crate::offer::Offers;
 use orch_store::StoreResult;
@@ -11,10 +13,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// Poll interval. The end of a run triggers a poll earlier, but only if the run ended in this process.
+/// Poll interval. A run that ends in this process triggers an earlier poll.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
-/// Waits for a request to retire, then retires the worker that is registered as `worker`, and stops it.
+/// Waits for a request to retire, then retires this worker, whose database row is `worker`, and stops it.
 pub(crate) async fn when_asked(
     cold: PgPool,
     offers: Arc<Offers>,
@@ -27,7 +29,7 @@ pub(crate) async fn when_asked(
     loop {
         let woken = ended.notified();
         match keep_needed_versions(&cold, &offers, worker, &hints).await {
-            // Nothing is claimed any more, and all claimed attempts have ended.
+            // The worker claims no version any more, and all its attempts have ended.
             Ok(0) if offers.held() == 0 => break,
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "what only this worker can run could not be asked"),
@@ -38,14 +40,15 @@ pub(crate) async fn when_asked(
     stop.cancel();
 }
 
-/// Limits the claims to versions that no other worker offers, and returns their number.
+/// Restricts claims to versions that no other worker offers. Returns the number of these versions.
 async fn keep_needed_versions(cold: &PgPool, offers: &Offers, worker: i32, hints: &Hints) -> StoreResult<usize> {
     let mut db = cold.acquire().await?;
-    // Drain before the query, or two workers that retire at the same time would leave the same run to each other.
+    // Mark this worker as draining before the query. Otherwise, two workers that retire at the same time could each
+    // leave the same run to the other.
     set_worker_state(&mut db, worker, WorkerState::Draining).await?;
     let needed = needed_versions(&mut db, worker, &offers.ids()).await?;
     if offers.keep(needed.iter().copied().collect()) {
-        // Wakes this driver, which applies the change, and the workers that offer the other versions.
+        // Wakes the main loop of this worker, which applies the change, and workers that offer the other versions.
         hints.give(Hint::Ready);
     }
     Ok(needed.len())

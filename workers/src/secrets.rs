@@ -1,9 +1,9 @@
-//! Connections and variables, looked up in Airflow's order: configured backends (files, then a vault), the environment,
+//! Looks up connections and variables in Airflow's order: configured backends (files, then a vault), the environment,
 //! the database, and finally the defaults of the binary. The first backend that has the value wins. A backend that
-//! fails is skipped, and reported if no other backend has the value.
+//! fails is skipped, and its error is reported if no other backend has the value.
 //!
-//! Values are cached for a few seconds, so that a thousand mapped elements query a vault once. From then on they are
-//! masked in everything that leaves this process.
+//! Values are cached for a few seconds, so that a thousand mapped elements cause one request to a vault. Values that
+//! were looked up are masked in all output of this process.
 
 mod cache;
 mod defaults;
@@ -31,28 +31,29 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Maximum number of database sessions in a process without a pool. The cache keeps queries rare.
+/// Maximum number of database sessions if the process has no pool. Two are enough, because lookups are cached.
 const SESSIONS: u32 = 2;
 
 #[derive(Clone, Default)]
 pub struct SecretsConfig {
     pub keys: Keyring,
-    /// `ORCH_CONN_…`, `ORCH_VAR_…` and Airflow's equivalents.
+    /// Environment variables `ORCH_CONN_…`, `ORCH_VAR_…` and their Airflow equivalents.
     pub environment: HashMap<String, String>,
     pub connections_file: Option<PathBuf>,
     pub variables_file: Option<PathBuf>,
     pub vault: Option<VaultConfig>,
-    /// Database with the connections and variables if it is not the worker's: for a trial on a temporary database.
+    /// URL of the database that stores connections and variables, if it is not the worker's database. Used by trial
+    /// runs, whose worker has a temporary database.
     pub database_url: Option<String>,
-    /// Default connections of the binary or its bundle, for the worker's database and this folder.
+    /// Default connections of the binary or its bundle, which refer to the worker's database and this folder.
     pub defaults: DefaultConnections,
     pub data_dir: PathBuf,
-    /// The role as which default connections log in; `None` for the user of the worker's URL.
+    /// Database role with which default connections log in. `None` for the user in the worker's URL.
     pub task_role: Option<TaskRole>,
 }
 
 impl SecretsConfig {
-    /// Returns what default connections depend on, for this database.
+    /// Returns the settings from which default connections are built, for this database.
     pub fn installation(&self, database_url: &str) -> Installation {
         let capture_role = task_role::is_private(database_url, &self.data_dir).then(|| task_role::CAPTURE.to_owned());
         let database_url = task_role::url(database_url, &self.data_dir, self.task_role.as_ref());
@@ -72,14 +73,14 @@ impl fmt::Debug for SecretsConfig {
     }
 }
 
-/// Result of one backend. `None` if it does not have the value.
+/// Result of a lookup in one backend. `None` if the backend does not have the value.
 pub type BackendResult<T> = Result<Option<T>, BackendError>;
 
 /// A source of connections and variables.
 pub trait Backend: Send + Sync {
-    /// Returns the name of the backend for messages.
+    /// Returns the name of the backend for error messages.
     fn name(&self) -> String;
-    /// Returns true if users add and change its contents while orch runs.
+    /// Returns true if users can change the contents of the backend while orch runs.
     fn is_changed_by_users(&self) -> bool {
         false
     }
@@ -87,12 +88,12 @@ pub trait Backend: Send + Sync {
     fn variable(&self, key: &str) -> BoxFuture<BackendResult<String>>;
 }
 
-/// Reason for the failure of a backend. Contains nothing of the stored values.
+/// Describes why a backend failed. Must not contain stored values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{problem}")]
 pub struct BackendError {
     pub problem: String,
-    /// True if a retry may succeed.
+    /// True if the error is transient and a retry may succeed.
     pub passes: bool,
 }
 
@@ -111,19 +112,19 @@ impl BackendError {
 pub struct Secrets {
     places: Arc<[Arc<dyn Backend>]>,
     found: Arc<Cache>,
-    /// Keys for sealing secrets in the outputs of tasks.
+    /// Keys that encrypt secrets in task outputs.
     keys: Keyring,
-    /// Addresses that connections of users may reach. `None` means all.
+    /// Addresses that connections of users may lead to. `None` permits all addresses.
     reach: Option<Arc<Reach>>,
 }
 
 impl Secrets {
-    /// Creates the backends. `database_url` is the metadata database. Without any database URL, no database is queried.
+    /// Creates the backends. `database_url` is the metadata database. Without a database URL, no database is queried.
     pub fn new(config: &SecretsConfig, database_url: Option<&str>) -> Result<Self, BackendError> {
         Self::of(config, database_url, None)
     }
 
-    /// Like `new`, but queries the metadata database over the pool `cold`.
+    /// Like `new`, but queries the metadata database through the pool `cold`.
     pub fn beside(config: &SecretsConfig, database_url: &str, cold: &PgPool) -> Result<Self, BackendError> {
         Self::of(config, Some(database_url), Some(cold))
     }
@@ -161,13 +162,14 @@ impl Secrets {
         Secrets { places: Arc::new([]), found: Arc::default(), keys: Keyring::default(), reach: None }
     }
 
-    /// Rejects connections that users added and that lead elsewhere, for use on behalf of users. Empties the cache.
+    /// Restricts connections that users added to the addresses in `reach`. Used for code that runs on behalf of users.
+    /// Clears the cache.
     #[must_use]
     pub fn within(self, reach: Reach) -> Self {
         Secrets { reach: Some(Arc::new(reach)), found: Arc::default(), ..self }
     }
 
-    /// Returns a connection and masks its secrets from now on. A connection that does not exist is a fatal error.
+    /// Returns a connection and masks its secrets in all later output. A missing connection is a fatal error.
     #[boxed]
     pub async fn connection(&self, id: &str) -> TaskResult<Connection> {
         if let Some(found) = self.found.connection(id) {
@@ -194,7 +196,8 @@ impl Secrets {
         Ok((found, place.name()))
     }
 
-    /// Returns a variable. It is masked from now on if its key, or a name inside it, is sensitive.
+    /// Returns a variable. Its value is masked in all later output if the key, or a key inside a JSON value, is
+    /// sensitive.
     #[boxed]
     pub async fn variable(&self, key: &str) -> TaskResult<Option<String>> {
         if let Some(found) = self.found.variable(key) {
@@ -218,8 +221,8 @@ impl Secrets {
         Ok(found.map(|(found, place)| (found, place.name())))
     }
 
-    /// Returns the first value that a backend has, and that backend. Skips backends that fail, as in Airflow. If no
-    /// other backend has the value, the failure is returned, because the failed backend may have it.
+    /// Returns the value from the first backend that has it, and that backend. As in Airflow, backends that fail are
+    /// skipped. If no other backend has the value, the error is returned, because the failed backend may have it.
     async fn first<T>(
         &self,
         what: &str,

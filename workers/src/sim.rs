@@ -1,7 +1,8 @@
-//! The loops of a worker without Postgres, for a simulation with its own store, heartbeat and clock.
+//! Runs the loops of a worker without Postgres, for a simulation with its own store, heartbeat and clock.
 //!
-//! Driver, heartbeat and task functions run as in production; only what they depend on is replaced. Task functions have
-//! no database: they must not push, pull or read the output of another task, and their logs are not kept.
+//! The main loop, the heartbeat and task functions run as in production; only the store, the database operations of the
+//! heartbeat and the clock are replaced. Task functions have no database: they must not push, pull or read the output
+//! of another task, and their logs are discarded.
 
 pub use crate::heartbeat::Heart;
 
@@ -24,20 +25,20 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Address of a database that does not exist and is never queried.
+/// URL of a database that does not exist and is never queried.
 const NOWHERE: &str = "postgres://nowhere@127.0.0.1:1/nothing";
 
-/// A worker that has just been registered.
+/// A worker immediately after its registration.
 #[derive(Debug)]
 pub struct Registered {
     pub worker: i32,
-    /// Time before the registration, from which the lease counts.
+    /// Time before the registration, from which the lease is measured.
     pub began: Instant,
     pub queues: Vec<i32>,
 }
 
-/// Returns the two futures of one incarnation, which run from registration until the worker stops, is lost, or loses
-/// the database: the driver, whose attempts end with it, and the heartbeat, which ends after the driver.
+/// Returns two futures that run a worker from its registration until it stops, is lost, or loses the database. The
+/// first is the main loop with its attempts; the second is the heartbeat, which ends after the main loop.
 pub fn threads<S: Hot, H: Heart>(
     config: &WorkerConfig,
     offers: &Arc<Offers>,

@@ -1,9 +1,9 @@
-//! Counters of a worker since the start of its process, for metrics.
+//! Counters of a worker since its process started, exported as metrics.
 
 use orch_spec::metrics::Text;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// Shared by the worker and its metrics: clones use the same counters.
+/// Counters that the worker and its metrics share. Clones use the same counters.
 #[derive(Debug, Clone, Default)]
 pub struct Tally(std::sync::Arc<Counts>);
 
@@ -27,7 +27,7 @@ impl Tally {
         self.0.running.store(running, Ordering::Relaxed);
     }
 
-    /// Writes the metrics of a worker with `slots` slots.
+    /// Writes the metrics of a worker that has `slots` slots.
     pub fn tell(&self, text: &mut Text, slots: usize) {
         let Counts { began, ended, running } = &*self.0;
         text.counter("orch_worker_tries_started_total", "Tries that this worker has started.")

@@ -1,4 +1,4 @@
-//! Asset events and lineage that a task function reports, kept until they are stored with a success that counts.
+//! Asset events and lineage that a task function reports. They are buffered, and stored only if the attempt succeeds.
 
 use crate::mask;
 use orch_sdk::task::{RunFacts, TaskResult, fatal};
@@ -15,7 +15,7 @@ pub(crate) struct TouchedAssets {
 
 impl TouchedAssets {
     pub(crate) fn event(&self, event: AssetEvent) -> TaskResult<()> {
-        // Not every task function reports through a context that has checked this before.
+        // Check again: a child process reports events without the checks of the context.
         event.problem().map_or(Ok(()), |problem| Err(fatal(problem)))?;
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         room(said.0.len())?;
@@ -31,7 +31,7 @@ impl TouchedAssets {
         Ok(())
     }
 
-    /// Returns what is stored with a success; `None` for most tasks.
+    /// Returns the data to store with a success, or `None` if there is nothing to store, as for most tasks.
     pub(crate) fn touched(&self, task: &TaskSpec, run: &RunFacts) -> Option<Box<Touched>> {
         let said = std::mem::take(&mut *self.said.lock().unwrap_or_else(PoisonError::into_inner));
         let mut events = events_of(&task.outlets, &said.0, run.partition_key.as_deref());
@@ -52,7 +52,7 @@ pub(crate) fn room(said: usize) -> TaskResult<()> {
     Err(fatal(format!("a try can tell of {MAX_EVENTS} updates: gather them into fewer events")))
 }
 
-/// Masks secrets: events are read by users who may have fewer permissions than the task function.
+/// Masks secrets. Asset events are read by users who may have fewer permissions than the task function.
 fn mask_extra(event: &mut AssetEvent) {
     let Some(masker) = mask::masker() else { return };
     if let Cow::Owned(masked) = masker.mask(&event.extra.to_string()) {

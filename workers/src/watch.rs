@@ -1,7 +1,8 @@
-//! The watcher: polls the conditions of deferred tasks. These tasks take no slot, and schedulers poll no conditions.
+//! The watcher polls the conditions of deferred tasks. Deferred tasks occupy no slot, and schedulers do not poll.
 //!
-//! The watcher takes due conditions in batches, with a lease; polls once for all that are equal; and writes all results
-//! with one statement. Conditions of a dead watcher are due again soon after. Schedulers only end waits that time out.
+//! The watcher claims due conditions in batches with a lease, polls equal conditions once, and writes all results with
+//! one statement. If a watcher dies, its conditions become due again when the lease expires. Schedulers only handle the
+//! timeouts of waits.
 
 mod eyes;
 mod round;
@@ -23,31 +24,31 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use eyes::Outlook;
 
-/// Maximum number of conditions that one statement takes.
+/// Maximum number of conditions that one statement claims.
 const BATCH: i64 = 500;
 /// Maximum number of concurrent pokes.
 const MOST_LOOKS: usize = 32;
-/// Poll interval without a hint, if nothing is due earlier.
+/// Claim interval without a hint (a NOTIFY wake-up signal), if no condition is due earlier.
 const POLL: Duration = Duration::from_mins(1);
-/// Lease of conditions that the watcher has taken, renewed while pokes run. Those of a killed watcher are due after it.
+/// Lease of claimed conditions, renewed while their pokes run. Conditions of a killed watcher become due after it.
 const LEASE: Duration = Duration::from_secs(30);
-/// Time that results wait for others.
+/// Time that a result waits for further results, to write several with one statement.
 const GATHER: Duration = Duration::from_millis(50);
-/// Minimum time between two takes, however many conditions are due at different times: it bounds the number of
-/// statements. After a hint, a condition that has just started to wait is taken earlier.
+/// Minimum time between two claims. It bounds the number of statements, however many different due times there are. A
+/// hint about a new waiting condition triggers an earlier claim.
 const BETWEEN: Duration = Duration::from_millis(250);
 const BETWEEN_HINTS: Duration = Duration::from_millis(20);
 /// Pause after a database error.
 const PAUSE: Duration = Duration::from_millis(500);
 const UNRECORDABLE: &str = "what was waited for cannot be recorded: it does not fit the database";
-/// Maximum number of instances that one statement makes claimable.
+/// Maximum number of task instances that one statement makes claimable.
 const WAKE: i64 = 1_000;
-/// Maximum number of log lines that are kept while the database does not store them.
+/// Maximum number of log lines that are buffered while the database does not store them.
 const MAX_LINES: usize = 1_000;
-/// Maximum total size of these log lines. A line can contain an error of 64 KiB.
+/// Maximum total size of the buffered log lines. A single line can contain an error of 64 KiB.
 const MAX_LINES_BYTES: usize = 4 << 20;
 
-/// Polls conditions until `stop`, for `worker` and its queues.
+/// Polls conditions for one worker and its queues until `stop`.
 pub(crate) struct Watch {
     watcher: Watcher,
     cold: PgPool,
@@ -56,13 +57,14 @@ pub(crate) struct Watch {
     todo: VecDeque<Question>,
     looks: Looks,
     answers: Vec<WatchedOutcome>,
-    /// True if waits have ended and their instances may not be claimable yet.
+    /// True if waits have ended and their task instances may not be claimable yet.
     has_ended: bool,
-    /// Lines of pokes for the logs of the attempts that wait. Without `answers`, they are lines that could not be stored.
+    /// Log lines of pokes for the waiting attempts. If `answers` is empty, the lines are left over from a failed
+    /// insert.
     lines: Vec<NewChunk>,
-    /// Earliest time of the next attempt to store lines.
+    /// Earliest time at which storing the lines is retried.
     append_at: Instant,
-    /// Arrival time of the first entry of `answers`.
+    /// Arrival time of the first unwritten result.
     answered_at: Instant,
     kept_at: Instant,
     take_at: Instant,
@@ -113,7 +115,7 @@ impl Watch {
             }
         }
         self.append_at = Instant::now();
-        // Results that are not written are polled again by another watcher.
+        // Conditions whose results were not written are polled again by another watcher.
         if let Err(error) = self.say().await {
             tracing::debug!(%error, "the last results of the watcher were not written");
         }
@@ -123,7 +125,7 @@ impl Watch {
         }
     }
 
-    /// Writes results, takes due conditions and starts pokes. Returns the time until there is something else to do.
+    /// Writes results, claims due conditions and starts pokes. Returns the time until the next round.
     async fn round(&mut self) -> StoreResult<Duration> {
         let is_gathered = self.looks.is_empty() || self.answered_at.elapsed() >= GATHER;
         let has_results = self.has_ended || (!self.answers.is_empty() && is_gathered);
@@ -159,7 +161,7 @@ impl Watch {
         Ok(next.saturating_duration_since(now))
     }
 
-    /// Takes due conditions, and determines when to take again.
+    /// Claims due conditions and computes the time of the next claim.
     async fn take(&mut self) -> StoreResult<()> {
         let mut db = self.cold.acquire().await?;
         let taken = watch::take_due(&mut db, &self.watcher, BATCH).await?;
@@ -185,18 +187,19 @@ impl Watch {
         }
     }
 
-    /// True if lines are left whose results are written.
+    /// Returns true if log lines remain to be stored although their results are written.
     fn keeps_lines(&self) -> bool {
         self.answers.is_empty() && !self.lines.is_empty()
     }
 
-    /// Writes all results. Instances whose wait has ended are claimable afterwards.
+    /// Writes all results and makes the task instances whose wait has ended claimable.
     async fn say(&mut self) -> StoreResult<()> {
         if self.answers.is_empty() && self.lines.is_empty() && !self.has_ended {
             return Ok(());
         }
         let mut db = self.cold.acquire().await?;
-        // Kept until the instances are woken, because the next statements may fail after the results were written.
+        // Stays set until the task instances are claimable, because a later statement may fail after the results were
+        // written.
         self.has_ended |= self.answers.iter().any(|answer| matches!(answer.found, ConditionOutcome::End(_)));
         let again = self.answers.iter().filter_map(|answer| match answer.found {
             ConditionOutcome::NotYet { next_ms } | ConditionOutcome::Error { next_ms, .. } => Some(next_ms),
@@ -213,7 +216,7 @@ impl Watch {
             while due::wake_waiting(&mut db, WAKE).await? >= WAKE as u64 {}
             self.has_ended = false;
             self.hints.give(Hint::Ready);
-            // Instances behind a gate must be admitted again.
+            // Task instances that need a slot must be admitted again.
             self.hints.give(Hint::Due);
         }
         if Instant::now() >= self.append_at {
@@ -222,9 +225,9 @@ impl Watch {
         Ok(())
     }
 
-    /// Stores the lines. After an error that passes, keeps the newest lines, and the next insert follows after `PAUSE`.
-    /// While another session holds a lock on `log_chunk`, each insert blocks the watcher for up to the statement timeout
-    /// of 10 s: running pokes continue, but no poke is started and no result is written meanwhile.
+    /// Stores the log lines. After a transient error, keeps the newest lines and retries after `PAUSE`. While another
+    /// session holds a lock on `log_chunk`, each insert blocks the watcher for up to the statement timeout of 10 s:
+    /// running pokes continue, but no poke is started and no result is written meanwhile.
     async fn append_lines(&mut self, db: &mut PgConnection) {
         match orch_store::log::append(db, &self.lines).await {
             Ok(()) => self.lines.clear(),
@@ -247,7 +250,7 @@ impl Watch {
     }
 }
 
-/// Removes the oldest lines beyond `MAX_LINES` and `MAX_LINES_BYTES`. Returns the number of removed lines.
+/// Removes the oldest log lines in excess of `MAX_LINES` or `MAX_LINES_BYTES`. Returns the number of removed lines.
 fn drop_oldest(lines: &mut Vec<NewChunk>) -> usize {
     let mut bytes = 0;
     let newest = lines.iter().rev().take(MAX_LINES).take_while(|line| {
@@ -259,7 +262,8 @@ fn drop_oldest(lines: &mut Vec<NewChunk>) -> usize {
     removed
 }
 
-/// Writes results. A result that the database rejects is found by bisection and ends its wait; the others are written.
+/// Writes results. If the database rejects the statement, bisects it to find the invalid result, ends the wait of that
+/// result with an error, and writes the others.
 async fn write(db: &mut PgConnection, worker: i32, answers: &mut Vec<WatchedOutcome>) -> StoreResult<()> {
     let mut batches = vec![std::mem::take(answers)];
     while let Some(mut batch) = batches.pop() {
@@ -287,7 +291,7 @@ async fn write(db: &mut PgConnection, worker: i32, answers: &mut Vec<WatchedOutc
     Ok(())
 }
 
-/// Rejects conditions that this worker cannot poll.
+/// Returns an error for a condition that this worker cannot poll.
 pub(crate) fn check(conditions: &Conditions, awaited: &orch_sdk::task::Awaited) -> Result<(), String> {
     let kind = &awaited.kind;
     let condition = conditions.get(kind).ok_or_else(|| {
@@ -319,7 +323,7 @@ mod tests {
 
     #[test]
     fn the_newest_lines_are_kept_up_to_a_number_and_a_size() {
-        // Number of lines, size of a line, number of removed lines.
+        // (number of lines, bytes per line, expected number of removed lines)
         let cases: [(i32, usize, i32); 5] =
             [(0, 1, 0), (1_000, 1, 0), (1_003, 1, 3), (64, 64 * 1024, 0), (70, 64 * 1024, 6)];
         for (count, bytes, removed) in cases {

@@ -1,4 +1,4 @@
-//! `depends_on_past` and `wait_for_downstream`: how the previous run must have ended.
+//! Gates `depends_on_past` and `wait_for_downstream`, which depend on how tasks of the previous run ended.
 
 use crate::gates::PastDependency;
 use crate::plan::{Plan, TaskIdx};
@@ -7,7 +7,8 @@ use crate::why::Reason;
 use chrono::{DateTime, Utc};
 use orch_spec::state::TaskState;
 
-/// The previous run: the previous scheduled run if the DAG has `catchup`, otherwise the previous run of any type.
+/// The previous run of the DAG. With `catchup` it is the previous scheduled run, otherwise the previous run of any
+/// type.
 #[derive(Debug, Clone, Copy)]
 pub struct Before<'a> {
     pub run_id: &'a str,
@@ -16,8 +17,8 @@ pub struct Before<'a> {
     pub run: &'a Run,
 }
 
-/// Returns why the previous run blocks a task. Nothing blocks the first run, or a task that the previous run did not
-/// have. With `catchup`, runs before the start of the DAG do not count.
+/// Returns why the previous run blocks a task. The first run is never blocked, nor is a task that the previous run did
+/// not have. With `catchup`, runs before the start of the DAG are ignored.
 pub fn past(gate: PastDependency, plan: &Plan, task: TaskIdx, before: Option<Before<'_>>) -> Option<Reason> {
     let before = before?;
     let start = plan.spec.start.filter(|_| plan.spec.catchup);
@@ -41,8 +42,8 @@ pub fn past(gate: PastDependency, plan: &Plan, task: TaskIdx, before: Option<Bef
 }
 
 impl Before<'_> {
-    /// Returns the state of a task of the previous run that ended neither as success nor as skipped. Every element of a
-    /// mapped task counts.
+    /// Returns the state of a task of the previous run that ended neither as success nor as skipped, if there is such a
+    /// state. All elements of a mapped task are checked.
     fn not_well(&self, task_id: &str) -> Option<TaskState> {
         let task = self.plan.index_of(task_id)?;
         let well = |state: TaskState| matches!(state, TaskState::Success | TaskState::Skipped);
@@ -50,7 +51,7 @@ impl Before<'_> {
         let elements =
             self.run.element_counts(self.plan.task(task)).filter(|_| self.run.len(self.plan.task(task)) != Some(0));
         let Some(elements) = elements else { return (!well(state)).then_some(state) };
-        // Removed elements cannot succeed anymore.
+        // Removed elements are ignored, because they can never succeed.
         let bad = |(one, many): &&(TaskState, i32)| *many > 0 && !well(*one) && *one != TaskState::Removed;
         elements.iter().find(bad).map(|(one, _)| *one)
     }

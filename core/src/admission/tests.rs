@@ -1,5 +1,5 @@
-//! Tests of the admission of waiting attempts. An attempt is written as `name: needs [holds …]`, and its verdict as
-//! text.
+//! Tests of the admission of waiting attempts. An attempt is written as `name: needs [holds …]`, and the decision about
+//! it as text.
 
 use super::*;
 use crate::gates::{Counted, DEFAULT_POOL, Key, OverRuns};
@@ -9,8 +9,8 @@ fn now() -> DateTime<Utc> {
     DateTime::from_timestamp(1_800_000_000, 0).unwrap()
 }
 
-/// Parses a house: `db=2` is a pool of 2 slots, `db:1` is 1 slot in use, `rate:api@5` is an admission that counts for
-/// another 5 s.
+/// Parses pools and their usage: `db=2` is a pool of 2 slots, `db:1` is 1 slot in use, `rate:api@5` is an admission
+/// that counts for another 5 s.
 fn house(words: &str) -> House {
     let mut house = House { now: now(), ..House::default() };
     house.pools.insert(DEFAULT_POOL.into(), -1);
@@ -28,8 +28,9 @@ fn house(words: &str) -> House {
     house
 }
 
-/// Checks verdicts. Notation of an attempt: `db` or `db*2` is a pool, `crm<3` a limit, `c[x]<1` a limit with a key,
-/// `api<10/60` a rate limit, `t<<2` a limit over runs, `+x` a held limit, `!` a reason from the previous run.
+/// Checks the decisions about attempts. Notation: `db` or `db*2` is a pool, `crm<3` a limit, `c[x]<1` a limit with a
+/// key, `api<10/60` a rate limit, `t<<2` a limit across runs, `+x` a limit that the attempt already holds, `!` a reason
+/// from the previous run.
 fn check(there: &str, tries: &[(&str, &str)]) {
     let house = house(there);
     let parsed: Vec<_> = tries.iter().map(|(words, _)| parse(words)).collect();
@@ -216,7 +217,8 @@ mod past {
         Plan::new(Arc::new(serde_json::from_value(spec).unwrap())).unwrap()
     }
 
-    /// `before` has the states of the previous run as `task=state`, and for `m` the number of elements in a state.
+    /// Checks a gate. `before` lists the states of the previous run as `task=state`, and for `m` the number of elements
+    /// per state.
     fn check(gate: PastDependency, task: &str, before: &str, expected: &str) {
         let plan = plan(json!({}));
         let mut run = Run::new(&plan);

@@ -22,7 +22,7 @@ fn at() -> DateTime<Utc> {
     DateTime::from_timestamp(1_800_000_000, 0).expect("a timestamp")
 }
 
-/// Asserts the kind and all facts of the only alert, and the page that it links to.
+/// Asserts that there is one alert, and checks its kind, all its facts and the page that it links to.
 fn check(alerts: &[NewAlert], kind: AlertKind, run_id: Option<&str>, facts: &Value, link: &str) {
     let [alert] = alerts else { panic!("one alert, not {alerts:?}") };
     assert_eq!(alert.kind, kind);
@@ -199,7 +199,7 @@ fn values_cannot_mention_a_channel_in_slack() {
     assert_eq!(own.slack_text, "<!here> &lt;!channel&gt; a &amp; b", "the template itself may contain markup");
 }
 
-/// Compares the samples in the guide with the messages that a chat, an e-mail and a webhook receive.
+/// Checks that the samples in the guide equal the messages that a chat, an e-mail and a webhook receive.
 #[test]
 fn the_guide_shows_what_arrives() {
     let guide = include_str!("../../../docs/guides/alerts.md");

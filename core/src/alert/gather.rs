@@ -1,23 +1,23 @@
-//! Alerts about several elements of a mapped task: the number of elements, and the first few by name.
+//! Combined alerts about several elements of a mapped task: the number of elements, and a list of the first few.
 
 use super::{AlertKind, Facts};
 use serde::{Deserialize, Serialize};
 
-/// Maximum number of elements that an alert names.
+/// Maximum number of elements that one alert lists.
 pub const FEW_ELEMENTS: usize = 5;
-/// Longer reasons of single elements are truncated.
+/// Maximum length of the reason of a single element in characters. Longer reasons are truncated.
 const MOST_REASON_CHARS: usize = 200;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Elements {
     /// Number of ended attempts. An element that is retried counts once per attempt.
     pub count: i64,
-    /// Map indexes of the first few elements, in ascending order.
+    /// Map indexes of the first few elements, ascending.
     pub first: Vec<i32>,
 }
 
-/// Combines the facts of `count` elements into one alert. `first` has the elements with the lowest map indexes. The
-/// facts of a single element are returned unchanged.
+/// Combines the facts of `count` elements into the facts of one alert. `first` contains the elements with the lowest
+/// map indexes. The facts of a single element are returned unchanged.
 pub fn gathered(count: i64, first: &[Facts]) -> Facts {
     let [one, ..] = first else { return Facts::default() };
     if count <= 1 {
@@ -40,7 +40,7 @@ pub fn gathered(count: i64, first: &[Facts]) -> Facts {
     }
 }
 
-/// Returns one line per reason, with the elements that have this reason in front.
+/// Returns one line per distinct reason, prefixed with the indexes of the elements that have this reason.
 fn by_reason(named: &[Facts]) -> Vec<String> {
     let mut found: Vec<(String, Vec<String>)> = Vec::new();
     for facts in named {
@@ -56,7 +56,7 @@ fn by_reason(named: &[Facts]) -> Vec<String> {
 }
 
 impl Elements {
-    /// Returns the subject: the number of elements, the task and their outcome.
+    /// Returns the subject of a combined alert: the number of elements, the task and the outcome.
     pub(super) fn words(&self, kind: AlertKind, task: &str) -> String {
         let count = self.count;
         match kind {
@@ -67,7 +67,7 @@ impl Elements {
         }
     }
 
-    /// Returns the map indexes as `0, 3, 4, …`.
+    /// Returns the listed map indexes as `0, 3, 4, …`.
     pub(super) fn named(&self) -> String {
         let mut named: Vec<String> = self.first.iter().map(ToString::to_string).collect();
         if self.count > named.len() as i64 {

@@ -30,7 +30,7 @@ fn of_run(kind: AlertKind, facts: &Facts, run: String) -> String {
     }
 }
 
-/// Returns the query parameter that filters a run's page for the elements of a gathered alert.
+/// Returns the query parameter with which the page of a run shows only the elements of a combined alert.
 fn state_filter(kind: AlertKind) -> &'static str {
     match kind {
         AlertKind::TaskFailed => "&state=failed",

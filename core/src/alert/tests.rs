@@ -130,7 +130,7 @@ fn many_elements_are_one_message_that_names_a_few() {
     assert_eq!((own(&told), own(&facts[0])), ("10000: 2, 3, 4, 5, 6, …".into(), "1: 2".into()));
     let others = gathered(3, &[element(1, "gone"), element(2, "full"), element(7, "gone")]);
     assert_eq!(others.reason, "[1], [7] gone\n[2] full");
-    // Two attempts of one element are named once.
+    // Two attempts of the same element are listed once.
     let twice = gathered(2, &[element(4, ""), element(4, "")]);
     assert_eq!((twice.reason.as_str(), twice.elements.expect("two").first), ("[4]", vec![4]));
 }
@@ -194,7 +194,7 @@ fn a_question_is_told_with_the_way_to_its_answer() {
     // The facts survive a round trip through JSON.
     let kept: Facts = serde_json::from_str(&serde_json::to_string(&told.facts).expect("JSON")).expect("facts");
     assert_eq!(kept, told.facts);
-    // An alert that is not about a question has no question, but a link.
+    // An alert that is not about a question has no question, but still has a link.
     let facts = Facts { asked: None, ..told.facts.clone() };
     assert_eq!(said(Some("[{subject}{deadline}{asked}]{link}"), &facts).text, "[]/dags/sales/runs/r1/tasks/load");
 }

@@ -1,5 +1,5 @@
-//! Builds the message of an alert: the default text, or a template with fields in braces. A template is never
-//! evaluated: a field is only a name.
+//! Builds the message of an alert: the default text, or a template with the names of fields in braces. Templates
+//! contain no code.
 
 use super::{AlertKind, AlertQuestion, Facts, FailedTasks, StoppedStream, path};
 use chrono::{DateTime, Utc};
@@ -7,22 +7,23 @@ use orch_spec::Notifier;
 use orch_spec::template::filled;
 use serde_json::{Value, json};
 
-/// Longer messages are truncated, because chats and mail servers have limits too.
+/// Maximum length of a message in characters. Longer messages are truncated, because chats and mail servers have limits
+/// too.
 const MOST_CHARS: usize = 10_000;
 const MOST_SUBJECT_CHARS: usize = 200;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// Idempotency key: a receiver that gets the message twice can recognize it.
+    /// Idempotency key, by which a receiver can recognize a message that it gets twice.
     pub key: String,
     pub kind: AlertKind,
-    /// Single line.
+    /// Subject of the message, on a single line.
     pub subject: String,
     pub text: String,
-    /// `text` for Slack and compatible chats. `&`, `<` and `>` in values are escaped, so that no value can mention a
-    /// channel.
+    /// Message for the field `text` of Slack and compatible chats. `&`, `<` and `>` in values are escaped, so that no
+    /// value can mention a channel.
     pub slack_text: String,
-    /// All fields, for machine-readable payloads.
+    /// All fields of the alert, for machine-readable payloads.
     pub fields: Value,
 }
 
@@ -134,7 +135,7 @@ fn addressees(asked: &AlertQuestion) -> String {
     if asked.assigned_users.is_empty() { "anyone who may start runs".into() } else { asked.assigned_users.join(", ") }
 }
 
-/// Returns the default text about a question, without its subject.
+/// Returns the default message about a question that a task asks users, without its subject.
 fn question(asked: &AlertQuestion, deadline: Option<&str>, link: &str) -> String {
     let until = deadline.map(|at| format!(", until {at}")).unwrap_or_default();
     let lines = [
@@ -145,7 +146,7 @@ fn question(asked: &AlertQuestion, deadline: Option<&str>, link: &str) -> String
     lines.into_iter().filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
-/// Returns the records that a stream could not publish, and the command that continues it.
+/// Returns the records that a stream could not publish, and the command that restarts the stream.
 fn continued(stream: &StoppedStream) -> String {
     let StoppedStream { topic, records, .. } = stream;
     let of_topic = if topic.is_empty() { String::new() } else { format!(" of topic `{topic}`") };

@@ -1,4 +1,4 @@
-//! Decides whether an asset is as fresh as its DAG promises.
+//! Decides whether an asset is fresh, stale or has no freshness limit.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -14,7 +14,8 @@ pub enum Freshness {
     },
 }
 
-/// Returns the freshness of an asset. `first_seen` counts as an update, so a new asset is not stale immediately.
+/// Returns the freshness of an asset. The time `first_seen` counts as an update, so that a new asset is not stale
+/// immediately.
 pub fn freshness(
     within_ms: Option<u64>,
     first_seen: DateTime<Utc>,
@@ -41,7 +42,7 @@ mod tests {
         DateTime::from_timestamp(seconds, 0).expect("in range")
     }
 
-    /// The limit is two hours and the asset is first seen at second 0.
+    /// Checks the freshness of an asset with a limit of two hours that was first seen at second 0.
     fn check(last_event: Option<i64>, now: i64, expected: Freshness) {
         let found = freshness(Some(2 * 3_600_000), at(0), last_event.map(at), at(now));
         assert_eq!(found, expected, "last event {last_event:?}, now {now}");

@@ -1,7 +1,7 @@
-//! Decides which runs the queued events of a DAG start, and which events each run consumes.
+//! Decides which runs the queued asset events of a DAG start, and which events each run consumes.
 //!
-//! An event is queued until a run of the DAG consumes it. A run consumes all queued events, even those that its
-//! condition did not need, as in Airflow.
+//! An event is queued until a run of the DAG consumes it. As in Airflow, a run consumes all queued events, even if its
+//! condition would hold without them.
 
 use orch_spec::{AssetCondition, AssetRef, Schedule};
 
@@ -22,21 +22,21 @@ pub struct Trigger {
     pub events: Vec<i64>,
 }
 
-/// An asset or alias that a DAG waits for.
+/// An asset or alias in the condition of a DAG that waits for updates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waiting {
     pub of: AssetRef,
     pub updated: bool,
 }
 
-/// Returns the runs to start, ordered by the oldest event of each. `queued` is in the order of the events.
+/// Returns the runs to start, ordered by the oldest event of each. `queued` must be sorted by event.
 ///
-/// A DAG with partitions gets one run per key whose own events fulfil the condition, and ignores events without a key.
-/// For any other DAG, keys do not matter.
+/// A DAG with partitions gets one run per partition key whose events fulfil the condition, and ignores events without a
+/// key. A DAG without partitions ignores the keys.
 pub fn triggers(schedule: &Schedule, queued: &[Queued<'_>]) -> Vec<Trigger> {
     let Some(condition) = schedule.assets() else { return Vec::new() };
     let leaves = condition.leaves();
-    // Events that the DAG waited for before its schedule changed are ignored.
+    // Ignore events of assets that the schedule no longer contains.
     let named = queued.iter().filter(|q| leaves.iter().any(|leaf| q.updates(leaf)));
     let mut parts: Vec<(Option<&str>, Vec<Queued<'_>>)> = Vec::new();
     for q in named.copied() {
@@ -55,8 +55,8 @@ pub fn triggers(schedule: &Schedule, queued: &[Queued<'_>]) -> Vec<Trigger> {
     parts.into_iter().map(trigger).collect()
 }
 
-/// Returns the assets and aliases that a DAG waits for, without duplicates. With partitions, the key with the most
-/// updates counts.
+/// Returns the assets and aliases that a DAG waits for, without duplicates. For a DAG with partitions, the result
+/// describes the partition key with the most updates.
 pub fn waiting_for(schedule: &Schedule, queued: &[Queued<'_>]) -> Vec<Waiting> {
     let mut leaves: Vec<AssetRef> = Vec::new();
     for leaf in schedule.assets().map(AssetCondition::leaves).unwrap_or_default() {
@@ -141,8 +141,8 @@ mod tests {
         }
     }
 
-    /// Returns the runs that events start: `1 2` or `monday: 1 2`, separated by `;`. Events are written as
-    /// `1:a 2:b@x 3:a/monday` (asset, alias, partition key).
+    /// Returns the runs that queued events start, formatted as `1 2` or `monday: 1 2` and separated by `;`. Events are
+    /// written as `1:a 2:b@x 3:a/monday` (asset, alias, partition key).
     fn runs(schedule: &Schedule, events: &str) -> String {
         let parsed: Vec<(i64, String, Vec<String>, Option<String>)> = events
             .split_whitespace()

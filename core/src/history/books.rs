@@ -38,7 +38,8 @@ pub(super) fn check(plan: &Plan, history: &History) -> Vec<Difference> {
             None => of_whole(history, task, &mut found),
         }
     }
-    // The list may be stored while its length is unknown, because the run was ended while the task ran.
+    // A list may be stored although its length is unknown: the run was ended while the task that returned the list was
+    // running.
     for (&task, &len) in &history.list_lens {
         if let Some(&slot) = plan.list_slots.get(&task)
             && ![len, UNKNOWN].contains(&run.counters[slot])
@@ -50,7 +51,7 @@ pub(super) fn check(plan: &Plan, history: &History) -> Vec<Difference> {
     found
 }
 
-/// Checks a task without elements, whose state is in the ledger.
+/// Checks a task without elements, whose state is stored in the ledger.
 fn of_whole(history: &History, task: TaskIdx, found: &mut Vec<Difference>) {
     let stored = history.run.ledger[usize::from(task)];
     let row = history.over.get(&(task, -1)).map(|over| over.state);
@@ -106,10 +107,10 @@ fn of_elements(history: &History, task: TaskIdx, planned: &PlanTask, slot: usize
         found.push(Difference::of((task, len), "instance", "there", format!("the task has {len} elements")));
     }
     let leads = !planned.up.iter().chain(&planned.setups).chain(&planned.scope).any(|edge| edge.same);
-    // A task that was expanded after another task does not start elements in order: its `NEXT` is its length.
+    // The elements of a task that was expanded after another task do not start in order: its `NEXT` equals its length.
     let in_order = leads || counters[NEXT] < len;
     if in_order && !history.cleared && !history.run.state.is_finished() {
-        // Elements start in order: all before `NEXT` have started, and none of the others is in flight.
+        // Elements start in order: all elements before `NEXT` have started, and none of the others is in flight.
         let next = history.in_flight.range(elements()).chain(history.held.range(elements())).map(|p| p.1 + 1).max();
         let begun = |index: &i32| {
             let place = (task, *index);

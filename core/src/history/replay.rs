@@ -1,9 +1,9 @@
-//! Replays recorded outcomes through the transition that made the decisions; the result must match the stored state.
+//! Replays the recorded outcomes of a run through the transition function. The result must match the stored state.
 //!
 //! The order of outcomes is only approximately known: an outcome that lost a race has the revision at which it was
-//! recorded, not the later one that folded it. So an outcome is postponed while its consequences contradict the rows,
-//! and only what no order explains is a difference. The replay ignores limits and windows: they affect when a task
-//! starts, not how it ends.
+//! recorded, not the later revision at which it was applied. An outcome is therefore postponed while its consequences
+//! contradict the stored rows, and a difference is reported only if no order explains it. The replay ignores limits and
+//! windows: they affect when a task starts, not how it ends.
 
 use super::{Difference, History, Over, TaskElement};
 use crate::branch;
@@ -28,7 +28,8 @@ pub(super) fn check(plan: &Plan, history: &History) -> Vec<Difference> {
     }
     let mut plan = unlimited(plan);
     plan.max_map_elements = max_map_elements(&plan, history);
-    // The run ended by itself, by a user or by its timeout. The end with the fewest differences counts.
+    // The records do not show whether the run ended by itself, by a user or by its timeout. All possibilities are
+    // replayed, and the one with the fewest differences counts.
     let ends: &[Option<RunEnd>] = match history.run.state {
         RunState::Success => &[None, Some(RunEnd::Success)],
         RunState::Failed => &[None, Some(RunEnd::Failed), Some(RunEnd::TimedOut)],
@@ -46,7 +47,8 @@ pub(super) fn check(plan: &Plan, history: &History) -> Vec<Difference> {
                 if best.as_ref().is_none_or(|best| found.len() < best.len()) {
                     best = Some(found);
                 }
-                // Outcomes can be folded out of order, so a late record may already have been applied first.
+                // Outcomes can be applied out of order, so an outcome with a later revision may have been applied
+                // first.
                 let before = first.len();
                 first.extend(late);
                 if first.len() == before {
@@ -68,7 +70,7 @@ fn by_time((place, over): &InstanceEnd) -> (i32, i64, TaskElement) {
     (0, over.ended_at_us, *place)
 }
 
-/// Returns a plan of the same tasks without limits, in which everything that may run is ready immediately.
+/// Returns a copy of the plan without limits, so that every instance that may run is ready immediately.
 fn unlimited(plan: &Plan) -> Plan {
     let mut spec = (*plan.spec).clone();
     spec.max_active_tasks = None;
@@ -76,7 +78,8 @@ fn unlimited(plan: &Plan) -> Plan {
     Plan::new(Arc::new(spec)).expect("limits say nothing about how tasks hang together")
 }
 
-/// Returns a maximum that is consistent with the maps that were expanded. The setting may have changed since.
+/// Returns a limit on map elements that explains the stored maps. The setting may have changed since they were
+/// expanded.
 fn max_map_elements(plan: &Plan, history: &History) -> i32 {
     let lengths = plan.tasks.iter().filter_map(|task| history.run.len(task));
     let failed = |task: &TaskIdx| {
@@ -88,8 +91,8 @@ fn max_map_elements(plan: &Plan, history: &History) -> i32 {
     if is_refused { longest.max(1) } else { plan.max_map_elements.max(longest) }
 }
 
-/// Returns the tasks that the run was started with. In a partial run the other tasks are removed as a whole, which no
-/// rule does.
+/// Returns the tasks that the run was started with. A partial run removes all other tasks at its start, which no
+/// trigger rule does.
 fn part(plan: &Plan, history: &History) -> BTreeSet<TaskIdx> {
     let is_removed = |over: &Over| over.state == TaskState::Removed && !over.ran;
     let chosen = |task: &TaskIdx| !history.over.get(&(*task, -1)).is_some_and(is_removed);
@@ -99,9 +102,9 @@ fn part(plan: &Plan, history: &History) -> BTreeSet<TaskIdx> {
 struct Replay<'a> {
     plan: &'a Plan,
     history: &'a History,
-    /// The manual end or timeout of the run. `None` if it ended by itself.
+    /// How a user or the timeout ended the run. `None` if the run ended by itself.
     end: Option<RunEnd>,
-    /// Instances that the end of the run interrupted, so it determined their states.
+    /// Instances whose states were set by the early end of the run, which interrupted them.
     cut: BTreeSet<TaskElement>,
     run: Run,
     states: BTreeMap<TaskElement, TaskState>,
@@ -127,8 +130,8 @@ impl<'a> Replay<'a> {
         replay
     }
 
-    /// Returns the outcomes that could not be folded, and the differences. Outcomes in `first` are tried before the
-    /// others.
+    /// Replays all recorded outcomes, those in `first` before the others. Returns the outcomes that could not be
+    /// applied, and the differences.
     fn replay_ended<K: Ord>(
         mut self,
         order: impl Fn(&InstanceEnd) -> K,
@@ -139,7 +142,8 @@ impl<'a> Replay<'a> {
         ended.sort_by_key(|one| (!first.contains(&one.0), order(one)));
         let mut late: Vec<InstanceEnd> = Vec::new();
         for together in ended.chunk_by(|a, b| a.1.rev_end.is_some() && a.1.rev_end == b.1.rev_end) {
-            // Try the recorded group together, else the part that is possible, else one by one.
+            // Outcomes with the same revision were probably applied together. Try the whole group, then the possible
+            // subset, then each outcome alone.
             let now = self.may_have_happened(together);
             if now.is_empty() || !self.apply(&now) {
                 late.extend(together.iter().filter(|one| !self.apply(std::slice::from_ref(*one))));
@@ -154,7 +158,8 @@ impl<'a> Replay<'a> {
         (late.iter().map(|one| one.0).collect(), self.compare(late))
     }
 
-    /// Folds postponed outcomes as long as the rows are not contradicted: one by one, then all together, then in pairs.
+    /// Applies postponed outcomes as long as none contradicts the stored rows: first each alone, then all together,
+    /// then in pairs.
     fn settle(&mut self, late: &mut Vec<InstanceEnd>) {
         loop {
             let before = late.len();
@@ -165,7 +170,8 @@ impl<'a> Replay<'a> {
         }
     }
 
-    /// Outcomes that contradict the rows one by one may have been folded together.
+    /// Tries groups of postponed outcomes: an outcome that contradicts the stored rows alone may have been applied
+    /// together with others.
     fn apply_some(&mut self, late: &mut Vec<InstanceEnd>) -> bool {
         let now = self.may_have_happened(late);
         if now.len() < 2 {
@@ -186,7 +192,7 @@ impl<'a> Replay<'a> {
         ended.iter().filter(|one| self.ready.contains(&one.0)).copied().collect()
     }
 
-    /// Folds these outcomes if all of them are possible now and no consequence contradicts the rows.
+    /// Applies these outcomes if all of them are possible now and no consequence contradicts the stored rows.
     fn apply(&mut self, ended: &[InstanceEnd]) -> bool {
         if !ended.iter().all(|(place, _)| self.ready.contains(place)) {
             return false;
@@ -218,7 +224,8 @@ impl<'a> Replay<'a> {
         Event::Finished { task, index, outcome }
     }
 
-    /// Returns the tasks that the output of this instance skips. An instance without output follows no branch.
+    /// Returns the tasks that must be skipped because of the output of this instance. A branch without output follows
+    /// no task.
     fn skips_by_output(&self, (task, index): TaskElement) -> Vec<Skip> {
         let spec = &self.plan.spec.tasks[usize::from(task)];
         let tells =
@@ -245,7 +252,8 @@ impl<'a> Replay<'a> {
         states.map(|(&(task, index), &state)| (task, index, state)).collect()
     }
 
-    /// Returns true if the decisions match the rows, every ready instance may run and the lengths of maps match.
+    /// Returns true if the decisions match the stored rows, every ready instance may run, and the lengths of maps
+    /// match.
     fn agrees(&self, run: &Run, effects: &Effects) -> bool {
         let len = |planned| run.len(planned).is_none_or(|len| self.history.run.len(planned) == Some(len));
         if !self.plan.tasks.iter().all(len) {
@@ -264,7 +272,8 @@ impl<'a> Replay<'a> {
         }
     }
 
-    /// Returns true if by the rows the instance runs, or waits only for a limit or its turn.
+    /// Returns true if, by the stored rows, the instance is running or waits only for a limit or for the window of its
+    /// map.
     fn is_open(&self, place: TaskElement) -> bool {
         self.history.in_flight.contains(&place) || self.history.held.contains(&place) || self.waits(place)
     }
@@ -274,7 +283,7 @@ impl<'a> Replay<'a> {
         self.states.extend(effects.decided.into_iter().map(|(task, index, state)| ((task, index), state)));
     }
 
-    /// Compares the replayed run with the stored one. `late` has the outcomes that could not be folded.
+    /// Compares the replayed run with the stored run. `late` contains the outcomes that could not be applied.
     fn compare(mut self, late: Vec<InstanceEnd>) -> Vec<Difference> {
         let (forced, impossible): (Vec<InstanceEnd>, Vec<InstanceEnd>) =
             late.into_iter().partition(|one| self.ready.remove(&one.0));
@@ -337,7 +346,8 @@ impl<'a> Replay<'a> {
         self.run = end_run(self.plan, &self.run, &running, end);
     }
 
-    /// Instances that are ready must be in flight or wait for a limit or a window. Instances in flight must be ready.
+    /// Checks that every ready instance is stored as in flight or waits for a limit or a window, and that every
+    /// instance stored as in flight is ready.
     fn compare_open(&self, found: &mut Vec<Difference>) {
         let history = self.history;
         for &place in self.ready.iter().filter(|place| !history.over.contains_key(*place)) {
@@ -349,7 +359,7 @@ impl<'a> Replay<'a> {
         found.extend(open.map(|&place| Difference::of(place, "state", "in flight", self.word(place))));
     }
 
-    /// Returns true if the instance waits for a limit of the run or for its turn in a window.
+    /// Returns true if the instance waits for a limit of the run or for the window of its map.
     fn waits(&self, (task, index): TaskElement) -> bool {
         let (planned, run) = (self.plan.task(task), &self.history.run);
         match planned.map.filter(|_| index >= 0 && run.len(planned).is_some()) {

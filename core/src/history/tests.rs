@@ -1,4 +1,4 @@
-//! Tests of a run of the model as a database would store it, unchanged and with changes.
+//! Tests of the audit on histories of model runs, unchanged and with deliberate errors.
 
 use super::*;
 use crate::model::Model;
@@ -42,7 +42,7 @@ fn success(list_len: Option<i32>) -> Outcome {
     Outcome::Success { list_len, skip: Vec::new() }
 }
 
-/// `side` fails after two of five elements have finished.
+/// Returns a run in which `side` fails after two of five elements have finished.
 fn halfway() -> (Model, Vec<TaskElement>) {
     let mut model = Model::start(plan());
     model.finish(0, -1, success(Some(5)));
@@ -83,7 +83,7 @@ fn a_run_that_is_what_follows_from_its_outcomes_is_clean_at_any_moment() {
 fn an_outcome_that_was_folded_late_is_no_difference() {
     let (model, ran) = finished();
     let mut history = history(&model, &ran);
-    // The row has an earlier revision for `each[0]` than for its list.
+    // The row of `each[0]` has an earlier revision than the row of the task that returned the list.
     history.over.get_mut(&(1, 0)).expect("it ran").rev_end = Some(0);
     history.over.get_mut(&(1, 4)).expect("it ran").rev_end = None;
     assert_eq!(describe_differences(&history), Vec::<String>::new());

@@ -1,4 +1,4 @@
-//! Builds a plan from a spec: edges, maps, counter slots, priorities.
+//! Builds a plan from a DAG spec: edges, maps, offsets of counters, priorities.
 
 use super::edges::{indirect_setups, leaves, teardown_scope};
 use super::{Domain, Edge, Length, Lengths, MAX_MAP_ELEMENTS, Plan, PlanError, PlanTask, TaskIdx, TaskMap};
@@ -111,7 +111,8 @@ fn named_upstreams(spec: &DagSpec, by_id: &HashMap<String, TaskIdx>) -> Result<V
     Ok(ups)
 }
 
-/// Groups the mapped tasks into domains: a mapped group, a single task, or a task mapped over the elements of another.
+/// Groups the mapped tasks into domains (tasks mapped together): the tasks of a mapped group, or a mapped task with the
+/// tasks that are mapped over its elements.
 fn domains(spec: &DagSpec, by_id: &HashMap<String, TaskIdx>) -> Result<(Vec<Domain>, Vec<Option<usize>>), PlanError> {
     let mut domains: Vec<Domain> = Vec::new();
     let mut of_group: HashMap<&str, usize> = HashMap::new();
@@ -183,7 +184,7 @@ fn lengths(
     })
 }
 
-/// Adds the tasks that produce the list of a mapped group as upstreams of the group's first tasks.
+/// Adds the tasks that produce the list of a mapped group as upstreams of the first tasks of the group.
 fn wait_for_the_list(domains: &[Domain], domain_of: &[Option<usize>], ups: &mut [BTreeSet<TaskIdx>]) {
     for (d, domain) in domains.iter().enumerate() {
         let sources: Vec<TaskIdx> = domain.lengths.all().filter_map(Length::task).collect();
@@ -196,8 +197,8 @@ fn wait_for_the_list(domains: &[Domain], domain_of: &[Option<usize>], ups: &mut 
     }
 }
 
-/// Returns Airflow's priority weights: the task's own weight plus the weights of the relatives that its rule names.
-/// Tasks with larger weights start first.
+/// Returns Airflow's priority weights: the task's own weight plus the weights of its ancestors or descendants, as its
+/// weight rule requires. Tasks with larger weights start first.
 fn weights(spec: &DagSpec, ups: &[BTreeSet<TaskIdx>]) -> Vec<i32> {
     let own: Vec<i64> = spec.tasks.iter().map(|t| i64::from(t.options.priority.unwrap_or(1))).collect();
     let rules: Vec<WeightRule> = spec.tasks.iter().map(|t| t.options.weight_rule.unwrap_or_default()).collect();
@@ -218,8 +219,8 @@ fn weights(spec: &DagSpec, ups: &[BTreeSet<TaskIdx>]) -> Vec<i32> {
         }
         sum
     };
-    // The exact sum is quadratic for a wide DAG. In a large DAG, tasks have about the same relatives, so only the own
-    // weight counts.
+    // The exact sum takes quadratic time for a wide DAG. In a large DAG, most tasks have about the same ancestors and
+    // descendants, so only the task's own weight is used.
     let exact = n <= 2_000;
     (0..n)
         .map(|i| {

@@ -1,5 +1,6 @@
-//! Consequences of setups and teardowns: which task needs which setup, what a teardown waits for, which tasks are
-//! leaves. The rules are Airflow's (`get_upstreams_only_setups`, `_evaluate_teardown_scope`, `_tis_for_dagrun_state`).
+//! Edges that follow from setups and teardowns: the setups that a task needs, the tasks that a teardown waits for, and
+//! the leaves. The rules are Airflow's (`get_upstreams_only_setups`, `_evaluate_teardown_scope`,
+//! `_tis_for_dagrun_state`).
 
 use super::TaskIdx;
 use orch_spec::{DagSpec, Role};
@@ -7,7 +8,7 @@ use std::collections::BTreeSet;
 
 type Ids = BTreeSet<TaskIdx>;
 
-/// Returns for each task the upstream setups that it does not name and whose work it is part of.
+/// Returns, for each task, the upstream setups that it needs although it does not name them.
 pub(super) fn indirect_setups(spec: &DagSpec, ups: &[Ids]) -> Vec<Ids> {
     let n = ups.len();
     if spec.tasks.iter().all(|t| t.role == Role::Work) {
@@ -31,7 +32,7 @@ pub(super) fn indirect_setups(spec: &DagSpec, ups: &[Ids]) -> Vec<Ids> {
     found
 }
 
-/// Returns for each teardown the tasks between its setups and itself, without its own upstreams.
+/// Returns, for each teardown, the tasks between its setups and itself that are not its direct upstreams.
 pub(super) fn teardown_scope(spec: &DagSpec, ups: &[Ids]) -> Vec<Ids> {
     let downs = downs(ups);
     (0..ups.len())
@@ -46,7 +47,7 @@ pub(super) fn teardown_scope(spec: &DagSpec, ups: &[Ids]) -> Vec<Ids> {
         .collect()
 }
 
-/// Returns the tasks whose end decides the outcome of the run.
+/// Returns, for each task, whether it is a leaf: its state decides the outcome of the run.
 pub(super) fn leaves(spec: &DagSpec, ups: &[Ids]) -> Vec<bool> {
     let downs = downs(ups);
     let ignored = |i: usize| {

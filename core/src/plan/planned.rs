@@ -1,4 +1,4 @@
-//! Asserts that a DAG without problems can be planned.
+//! Asserts that every DAG that passes validation can be planned.
 
 use crate::plan::Plan;
 use orch_spec::DagSpec;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// Generates small random DAGs, most of them invalid.
 #[test]
 fn a_dag_without_problems_can_be_planned() {
-    // Kind of source, and index of the upstream task.
+    // The kind of the source, and the index of the upstream task.
     let source = || (0..6u8, 0..6usize);
     let task = (source(), proptest::option::weighted(0.3, source()), proptest::bool::weighted(0.4));
     let dags = (proptest::collection::vec(task, 1..5), proptest::option::of(source()));

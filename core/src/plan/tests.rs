@@ -5,7 +5,7 @@ use super::Plan;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// Checks the priorities of tasks in order. A task is `id after after …` with additional fields.
+/// Checks the priorities of tasks in order. A task is written as `id after after …`, with additional fields as JSON.
 fn check(tasks: &[(&str, Value)], expected: &[i32]) {
     let task = |(words, fields): &(&str, Value)| {
         let mut words = words.split_whitespace();

@@ -1,4 +1,4 @@
-//! Starts tasks and elements within the windows of maps and the limits of the run and of single tasks.
+//! Starts tasks and elements within the windows of maps and the concurrency limits of the run and of its tasks.
 
 use super::Fold;
 use crate::plan::{PlanTask, TaskIdx};
@@ -7,7 +7,7 @@ use orch_spec::state::TaskState;
 use std::cmp::Reverse;
 
 impl Fold<'_> {
-    /// Starts a task that is not mapped, or schedules it if the run has a limit.
+    /// Starts a task that is not mapped, or schedules it if the run has a concurrency limit.
     pub(super) fn begin(&mut self, task: TaskIdx) {
         if self.plan.spec.max_active_tasks.is_some() {
             self.run.ledger[usize::from(task)] = TaskState::Scheduled.code();
@@ -16,7 +16,7 @@ impl Fold<'_> {
         }
     }
 
-    /// Starts an element, or holds it if there is a limit.
+    /// Starts an element of a mapped task, or holds it if there is a concurrency limit.
     pub(super) fn begin_element(&mut self, task: TaskIdx, index: i32) {
         let t = self.plan.task(task);
         let slot = t.map.expect("only a mapped task has elements").slot;
@@ -32,7 +32,7 @@ impl Fold<'_> {
         }
     }
 
-    /// Starts what the limits allow, in order of descending priority.
+    /// Starts as many instances as the limits allow, in order of descending priority.
     pub(super) fn admit(&mut self) -> Result<(), Missing> {
         let Some(limit) = self.plan.spec.max_active_tasks else {
             for task in std::mem::take(&mut self.refill) {
@@ -94,7 +94,8 @@ impl Fold<'_> {
         Ok(started)
     }
 
-    /// Starts one held element: one that this transition would hold, otherwise one that is already held.
+    /// Starts one held element of a task: one that this transition would hold if there is one, otherwise one that was
+    /// already held.
     fn admit_one(&mut self, task: TaskIdx) {
         if let Some(at) = self.effects.hold.iter().position(|&(t, _)| t == task) {
             let (_, index) = self.effects.hold.remove(at);

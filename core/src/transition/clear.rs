@@ -1,6 +1,7 @@
-//! Applies changes by users: cleared instances run again, and marked instances get the chosen state.
+//! Applies changes by users: cleared instances run again, and marked instances get the state that the user chose.
 //!
-//! Clearing never changes an instance in flight: the store stops a running instance and reports it as `Restarted`.
+//! Clearing never changes an instance in flight. The store stops a running instance, which it then reports as
+//! `Restarted`.
 
 use super::{Effects, Fold, Stood};
 use crate::plan::{Plan, TaskIdx};
@@ -17,8 +18,8 @@ pub struct Selected {
     pub index: Option<i32>,
 }
 
-/// Resets finished instances so that they run again, and sets the run to running. Tasks whose decisions depended on
-/// these instances must be selected too.
+/// Resets finished instances so that they run again, and sets the run to running. The caller must also select the tasks
+/// whose decisions depended on these instances.
 pub fn clear(plan: &Plan, run: &Run, selected: &[Selected], elements: &Elements) -> Result<(Run, Effects), Missing> {
     let mut cleared = run.clone();
     cleared.state = RunState::Running;
@@ -58,7 +59,8 @@ pub fn clear(plan: &Plan, run: &Run, selected: &[Selected], elements: &Elements)
     Ok(fold.end())
 }
 
-/// Expands cleared tasks that follow a task whose elements still exist. Each of their elements is decided again.
+/// Expands each cleared task that is mapped over a task whose elements still exist, and lists its elements to be
+/// decided again.
 fn follow_again(run: &mut Run, plan: &Plan, whole: &mut Vec<TaskIdx>, single: &mut Vec<(TaskIdx, i32)>) {
     whole.sort_unstable();
     whole.retain(|&task| {
@@ -90,13 +92,13 @@ impl Fold<'_> {
         Ok(())
     }
 
-    /// Applies the trigger rule regardless of earlier decisions.
+    /// Schedules another application of the trigger rule to an element, which ignores earlier decisions.
     fn ask_again(&mut self, task: TaskIdx, index: i32) {
         self.concerned.entry(task).or_default().anew.insert(index);
     }
 
-    /// Gives an instance the state that a user chose. It is then finished, even if it was in flight, held or undecided.
-    /// A mark of an instance that does not exist has no effect.
+    /// Sets an instance to the state that a user chose. The instance is then finished, even if it was in flight, held
+    /// or undecided. Has no effect if the instance does not exist.
     pub(super) fn marked(&mut self, task: TaskIdx, index: i32, state: TaskState, stood: Stood) -> Result<(), Missing> {
         let t = self.plan.task(task);
         let len = self.run.len(t).filter(|&len| len > 0);
@@ -129,7 +131,7 @@ impl Fold<'_> {
     }
 }
 
-/// Resets a task without elements. Returns `false` if it is in flight or undecided.
+/// Resets a task without elements. Returns `false` if the task is in flight or undecided.
 fn reset_whole(run: &mut Run, plan: &Plan, task: TaskIdx) -> bool {
     if !run.task(task).is_finished() {
         return false;
@@ -142,7 +144,7 @@ fn reset_whole(run: &mut Run, plan: &Plan, task: TaskIdx) -> bool {
     true
 }
 
-/// Resets a mapped task without elements in flight. It will be expanded again, possibly to another length.
+/// Resets a mapped task that has no elements in flight. The task will be expanded again, possibly to another length.
 fn reset_expanded(run: &mut Run, task: TaskIdx, slot: usize) {
     if run.task(task).is_finished() {
         run.counters[RUN_OPEN] += 1;
@@ -212,7 +214,7 @@ mod tests {
         assert_eq!(model.run.state, RunState::Failed);
     }
 
-    /// Returns a model in which `each` runs as soon as `a` or `c` succeeds.
+    /// Returns a model in which the elements of `each` run as soon as `a` or `c` succeeds.
     fn eager() -> Model {
         let spec = json!({ "dag_id": "d", "tasks": [
             { "task_id": "a", "kind": "rust" },

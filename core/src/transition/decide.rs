@@ -1,4 +1,4 @@
-//! Applies the trigger rule of a task: the task or some of its elements run, wait or end.
+//! Applies the trigger rule of a task and decides whether the task, or some of its elements, run, wait or end.
 
 use super::{Concern, Fold};
 use crate::plan::{Edge, Length, PlanTask, TaskIdx};
@@ -12,7 +12,7 @@ impl Fold<'_> {
         let plan = self.plan;
         let t = plan.task(task);
         let Some(len) = self.run.len(t) else {
-            // The task is not expanded, or not mapped at all.
+            // Decide about the task as a whole: it is not expanded, or not mapped at all.
             if self.run.task(task) == TaskState::None {
                 match self.decide(&self.run, &self.elements, t, None) {
                     Decision::Wait => {}
@@ -27,7 +27,7 @@ impl Fold<'_> {
             return Ok(());
         }
         let all = if concern.every {
-            // None of its elements has started yet, so they are all alike.
+            // None of its elements has started yet, so the rule has the same result for every element.
             self.decide(&self.run, &Elements::default(), t, Some(0)) != Decision::Wait
         } else {
             concern.whole && self.outside_changed(t)
@@ -66,8 +66,8 @@ impl Fold<'_> {
     }
 
     /// Returns true if nothing has been decided about this element. A decision never changes, so applying the rule to
-    /// the earlier state of the run shows whether there was one. After a user changed that state, only the element's
-    /// row shows it.
+    /// the earlier state of the run shows whether there was one. If a branch or a user may have changed the element,
+    /// its row is checked too.
     pub(super) fn undecided(&self, task: TaskIdx, index: i32) -> Result<bool, Missing> {
         let t = self.plan.task(task);
         let map = t.map.expect("only a mapped task has elements");
@@ -75,7 +75,8 @@ impl Fold<'_> {
             // The task was expanded in this transition, so only the transition itself can have decided anything.
             return Ok(self.elements.get(task, index).is_none());
         }
-        // A branch may have skipped the element, or a user may have changed it. No rule can reproduce that.
+        // A branch may have skipped the element, or a user may have changed it. The trigger rule cannot reproduce such
+        // changes.
         let told = self.before.counters[map.slot + SKIPPED] > 0;
         if told || self.before.was_changed() || self.plan.domains[map.domain].joins {
             self.elements.ask(map.domain, index)?;
@@ -88,25 +89,25 @@ impl Fold<'_> {
         self.elements.ask_all(t.map.expect("only a mapped task has elements").domain)
     }
 
-    /// Returns true if the upstreams outside the domain have started to determine the decision or have all finished.
-    /// Only then can they decide elements that no other event concerns.
+    /// Returns true if the events changed what the upstreams outside the domain (tasks mapped together) determine. Only
+    /// then can they decide elements that the events do not name.
     fn outside_changed(&self, t: &PlanTask) -> bool {
-        // An upstream that ended before it was expanded also counts as outside, because it has the same state for every
-        // element.
+        // An upstream that ended before it was expanded counts as outside the domain, because it has the same state for
+        // every element.
         let outside = |e: &&Edge| !e.same || self.run.len(self.plan.task(e.task)).is_none();
         let say = |run: &Run| {
             let mut counts = self.counts(run, &Elements::default(), t.up.iter().filter(outside), None);
             let mut setups = self.counts(run, &Elements::default(), t.setups.iter().filter(outside), None);
             let mut scope = self.counts(run, &Elements::default(), t.scope.iter().filter(outside), None);
             let done = [counts.all_done(), setups.all_done(), scope.all_done()];
-            // Add one unfinished upstream to represent those inside the domain.
+            // Add one unfinished upstream, which stands for the upstreams inside the domain.
             [&mut counts, &mut setups, &mut scope].into_iter().for_each(|c| c.add(TaskState::None, 1, false));
             (decide(t.rule, &counts, 0), decide_setups(&setups, 0), done)
         };
         say(self.before) != say(&self.run)
     }
 
-    /// Returns the complete decision about one instance, for the earlier or the current run.
+    /// Applies all rules to one instance, for the earlier or the current state of the run.
     fn decide(&self, run: &Run, elements: &Elements, t: &PlanTask, index: Option<i32>) -> Decision {
         let map_index = index.unwrap_or(-1);
         if let (None, Some(map)) = (index, t.map)
@@ -120,7 +121,7 @@ impl Fold<'_> {
                 Decision::End(state) => return Decision::End(state),
                 Decision::Run => {}
                 Decision::Wait => {
-                    // Its own rule may end the task, but cannot start it.
+                    // While setups are unfinished, the task's own rule may end the task but cannot start it.
                     let own = decide(t.rule, &of(&t.up), map_index);
                     return if own == Decision::Run { Decision::Wait } else { own };
                 }
@@ -133,8 +134,8 @@ impl Fold<'_> {
         }
     }
 
-    /// Returns the decision if the list of a map can no longer exist, regardless of the trigger rule (Airflow's
-    /// `MappedTaskUpstreamDep`).
+    /// Returns the final state of a mapped task whose list can no longer be produced, regardless of the trigger rule
+    /// (Airflow's `MappedTaskUpstreamDep`). `None` while the list is still possible.
     fn list_is_lost(&self, run: &Run, domain: usize) -> Option<TaskState> {
         let sources = self.plan.domains[domain].lengths.all().filter_map(Length::task);
         let whole = sources.filter(|&task| run.len(self.plan.task(task)).is_none_or(|len| len == 0));
@@ -149,7 +150,8 @@ impl Fold<'_> {
         lost
     }
 
-    /// Checks the conditions: a condition on a task without output is not met, and one on an unfinished task must wait.
+    /// Checks the conditions of a task. A condition is not met if the checked task has no output, and waits if the
+    /// checked task has not finished.
     fn conditions(&self, run: &Run, elements: &Elements, t: &PlanTask, index: Option<i32>) -> Decision {
         for edge in &t.asks {
             let state = self.state(run, elements, *edge, index);

@@ -8,14 +8,14 @@ use crate::run::{
 use orch_spec::state::{RunState, TaskState};
 use std::collections::HashMap;
 
-/// A manual end or a timeout of a run.
+/// Early end of a run, by a user or by its timeout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunEnd {
-    /// Cancelled, or marked as failed. Running instances fail.
+    /// A user cancelled the run or marked it as failed. Running instances fail.
     Failed,
-    /// Marked as successful. Running instances succeed.
+    /// A user marked the run as successful. Running instances succeed.
     Success,
-    /// Timed out. The run fails, and running instances are skipped.
+    /// The run exceeded its timeout and fails. Running instances are skipped.
     TimedOut,
 }
 
@@ -27,7 +27,7 @@ impl RunEnd {
         }
     }
 
-    /// Returns the final state of running instances. All other instances are skipped.
+    /// Returns the state that running instances get. All other unfinished instances are skipped.
     pub const fn running_state(self) -> TaskState {
         match self {
             RunEnd::Failed => TaskState::Failed,
@@ -37,7 +37,7 @@ impl RunEnd {
     }
 }
 
-/// Ends a run. `running` are the running instances; all other unfinished instances are skipped.
+/// Ends a run early. `running` contains the running instances; all other unfinished instances are skipped.
 pub fn end_run(plan: &Plan, run: &Run, running: &[(TaskIdx, i32)], end: RunEnd) -> Run {
     let mut ended = run.clone();
     let mut many: HashMap<TaskIdx, i32> = HashMap::new();

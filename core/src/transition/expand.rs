@@ -6,7 +6,7 @@ use crate::run::{DomainLen, LEN, NEXT};
 use orch_spec::state::TaskState;
 
 impl Fold<'_> {
-    /// Expands a task whose rule lets it run, and the tasks that follow it element by element.
+    /// Expands a mapped task whose rule lets it run, and the tasks that are mapped over its elements.
     pub(super) fn expand(&mut self, task: TaskIdx) {
         let plan = self.plan;
         let map = plan.task(task).map.expect("only a mapped task is expanded");
@@ -22,7 +22,7 @@ impl Fold<'_> {
                 self.run.counters[map.slot + LEN] = 0;
                 self.decide_whole(task, TaskState::Skipped);
             }
-            // The task may run, but its list does not exist. Airflow has the same result.
+            // The task may run, but a list that it is mapped over does not exist. Airflow has the same result.
             DomainLen::Unknown => self.decide_whole(task, TaskState::UpstreamFailed),
             DomainLen::Unequal => {
                 let name = self.plan.task_id(task);
@@ -45,8 +45,8 @@ impl Fold<'_> {
         self.decide_whole(task, TaskState::Failed);
     }
 
-    /// Ends a task that will not run. If its list is a literal in the DAG, each of its elements ends; otherwise the
-    /// task ends as a single instance.
+    /// Ends a mapped task that will not run. If its list is a literal in the DAG, each element ends separately
+    /// with `state`; otherwise the task ends as a single instance.
     pub(super) fn end_unexpanded(&mut self, task: TaskIdx, state: TaskState) {
         let plan = self.plan;
         let literal = |d: usize| plan.domains[d].lengths.all().all(|length| matches!(length, Length::Known(_)));

@@ -29,8 +29,8 @@ impl Fold<'_> {
         skip.iter().try_for_each(|&skip| self.skip(skip))
     }
 
-    /// Skips a task that a branch did not follow, regardless of its rule, if it is undecided. The branch may be outside
-    /// the domain, so the states of the task's elements are loaded.
+    /// Skips a task that a branch did not follow, if it is undecided, regardless of its trigger rule. The branch may be
+    /// outside the task's domain, so the states of the task's elements are loaded.
     fn skip(&mut self, skip: Skip) -> Result<(), Missing> {
         let task = self.plan.task(skip.task);
         if let (Some(map), Some(_)) = (task.map, self.before.len(task)) {
@@ -58,7 +58,7 @@ impl Fold<'_> {
         Ok(())
     }
 
-    /// Ends a task that is not mapped or not expanded.
+    /// Ends a task that is not mapped, or is mapped but has not been expanded.
     pub(super) fn end_whole(&mut self, task: TaskIdx, state: TaskState) {
         self.run.ledger[usize::from(task)] = state.code();
         self.run.counters[RUN_OPEN] -= 1;
@@ -90,8 +90,8 @@ impl Fold<'_> {
         self.end_element(task, index, state);
     }
 
-    /// Ends the task with its last element, in the worst state of its elements. A worker that lost its lease may report
-    /// an end that was recorded long ago; the fencing token discards the result, so nothing is asserted here.
+    /// Ends a mapped task when its last element has ended. The task gets the worst state of its elements. A worker that
+    /// lost its lease may report an end again; the fencing token discards the report, so this function asserts nothing.
     fn sum_up(&mut self, task: TaskIdx) {
         let slot = self.plan.task(task).map.expect("only a mapped task has elements").slot;
         let c = &self.run.counters[slot..];

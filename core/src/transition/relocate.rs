@@ -1,5 +1,5 @@
-//! Moves a run to another version of its DAG: finished tasks stay finished, and unfinished ones continue with the new
-//! structure. Tasks with the same id are the same task.
+//! Moves a run to another version of its DAG: finished tasks stay finished, and unfinished tasks continue with the new
+//! structure. Tasks of both versions are matched by id.
 
 use super::{Effects, Fold};
 use crate::plan::{Plan, TaskIdx};
@@ -16,7 +16,7 @@ pub enum CannotMove {
     Map { task: String },
 }
 
-/// Checks that every unfinished task is the same in `to`.
+/// Checks that every unfinished task exists in the version `to`, with the same kind and the same map.
 pub fn can_move(from: &Plan, to: &Plan, run: &Run) -> Result<(), CannotMove> {
     for (place, spec) in from.spec.tasks.iter().enumerate() {
         if run.task(place as TaskIdx).is_finished() {
@@ -34,12 +34,13 @@ pub fn can_move(from: &Plan, to: &Plan, run: &Run) -> Result<(), CannotMove> {
     Ok(())
 }
 
-/// Returns for each task of `from` its index in `to`.
+/// Returns, for each task of `from`, its index in `to`. `None` if `to` has no task with this id.
 pub fn places(from: &Plan, to: &Plan) -> Vec<Option<TaskIdx>> {
     from.spec.tasks.iter().map(|task| to.index_of(&task.task_id)).collect()
 }
 
-/// Moves a run to another version, which `can_move` must allow. Tasks that are new in that version are checked.
+/// Moves a run to another version of its DAG, for which `can_move` must succeed. The trigger rules of new tasks are
+/// applied.
 pub fn move_run(from: &Plan, to: &Plan, run: &Run, elements: &Elements) -> Result<(Run, Effects), Missing> {
     let mut moved = Run::new(to);
     moved.state = run.state;

@@ -1,4 +1,4 @@
-//! Tests of the dates of a backfill and the action for each. Two lines per case.
+//! Tests of the dates of a backfill and of the action for each date. Each case has two lines.
 
 use chrono::{DateTime, Utc};
 use orch_core::backfill::{Action, BackfillRequest, Dates, Reprocess, Step, dates, plan};

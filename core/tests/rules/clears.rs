@@ -1,4 +1,4 @@
-//! Compares clears of finished runs with Airflow: which instances they select, and what then runs again.
+//! Compares clears of finished runs with Airflow: which instances a clear selects, and which then run again.
 
 use crate::oracle::plan_of;
 use crate::recorded::{Played, RecordedCase, play_on, table};
@@ -22,7 +22,7 @@ struct Case {
     first: RecordedCase,
     clear: Wish,
     cleared: Vec<String>,
-    /// The same run, played to its end again. `None` if nothing was cleared.
+    /// The same run after the clear, replayed to its end. `None` if nothing was cleared.
     again: Option<Again>,
 }
 
@@ -48,8 +48,8 @@ enum Named {
     Element(String, i32),
 }
 
-/// Clears like `orch_store::clear`: only finished instances of the selection, and a task as a whole if all its elements
-/// are among them.
+/// Clears like `orch_store::clear`: resets only finished instances of the selection, and resets a task as a whole if
+/// all its elements are selected and finished.
 fn clear(model: &mut Model, wish: &Wish) -> Vec<String> {
     let plan = model.plan.clone();
     let find = |id: &str| plan.index_of(id).expect("a task of the case");

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-/// Builds a history. `ended` has the instances that ran, with the revisions in their rows.
+/// Builds a history. `ended` contains the instances that ran, with the revisions in their rows.
 fn history(model: &Model, ended: &BTreeMap<TaskElement, i32>) -> History {
     let over = |(&place, &state): (&TaskElement, &TaskState)| {
         let rev_end = ended.get(&place).copied();
@@ -75,7 +75,7 @@ proptest! {
                 let left: Vec<_> = model.ready.iter().filter(free).copied().collect();
                 let (task, index) = left[usize::from(pick()) % left.len()];
                 batch.push((task, index, outcome(pick())));
-                // Some outcomes lost a race: their rows have an older revision than the one that folded them.
+                // Some outcomes lost a race: their rows have an older revision than the one at which they were applied.
                 ended.insert((task, index), (rev - i32::from(pick()) % (late + 1)).max(1));
             }
             model.finish_all(&batch);

@@ -46,7 +46,7 @@ fn word(decision: Decision) -> String {
     }
 }
 
-/// Reports all differences together, so that a changed rule shows its whole effect.
+/// Fails with all differences in one message, so that a changed rule shows its whole effect.
 fn same(what: &str, wrong: &[String]) {
     assert!(wrong.is_empty(), "{} differences in {what}:\n{}", wrong.len(), wrong[..wrong.len().min(30)].join("\n"));
 }
@@ -173,8 +173,8 @@ fn compare(file: &str, allowed_to_differ: usize) {
             continue;
         }
         compared += 1;
-        // Airflow applied an eager rule before the task with the list was decided. orch decides tasks in topological
-        // order.
+        // In Airflow an eager trigger rule was applied before the task that returns the list was decided. orch decides
+        // tasks in topological order.
         if case.quirks.contains_key("expanded_without_list") && ours != *theirs && ours.run == theirs.run {
             differing += 1;
             continue;
@@ -233,8 +233,8 @@ fn the_same_runs_as_dag_files_end_as_in_airflow_and_alike_in_any_order() {
             if ours != case.result {
                 wrong.push(format!("{}: {:?}\nairflow's {:?}", case.id, ours.states, case.result.states));
             }
-            // If some upstreams fail and others are skipped, the first to end decides, as in Airflow, so states can
-            // differ by order. Every order must still end the run.
+            // If some upstreams fail and others are skipped, the first one to end decides, as in Airflow, so the states
+            // can depend on the order. Every order must still end the run.
             let orders = (0..8).map(|n| play(case, &plan, random(seed * 8 + n + 1)).0);
             let ends: Vec<Played> = orders.collect();
             if ends.iter().any(|end| end.run == "running" || end.states.values().any(|state| state == "none")) {

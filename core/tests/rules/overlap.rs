@@ -1,4 +1,4 @@
-//! Tests of what happens to a run that would start while others run. Two lines per case.
+//! Tests of the overlap policy: whether a run may start while other runs are active. Each case has two lines.
 
 use orch_core::overlap::{ActiveRun, Begin, begin, has_policy, keys};
 use orch_spec::DagSpec;
@@ -19,14 +19,15 @@ fn by_customer(overlap: &str) -> DagSpec {
     dag(overlap, &json!([{ "key": "customer", "most": 1 }]))
 }
 
-/// Parses a run: `acme` is a live run for that customer, `-` a live run without a customer, `(acme)` a backfill run.
+/// Parses a run: `acme` is an active run for that customer, `-` an active run without a customer, `(acme)` a backfill
+/// run.
 fn running_of(spec: &DagSpec, text: &str) -> ActiveRun {
     let name = text.trim_matches(['(', ')']);
     let conf = if name == "-" { json!({}) } else { json!({ "customer": name }) };
     ActiveRun { keys: keys(spec, Some(&conf)), is_backfill: text.starts_with('(') }
 }
 
-/// Checks the decision about the last run, for a DAG that allows `most` runs.
+/// Checks the decision about the last run in `runs`, for a DAG that allows `most` runs.
 #[track_caller]
 fn check(spec: &DagSpec, most: usize, runs: &str, expected: &str) {
     let mut runs: Vec<ActiveRun> = runs.split_whitespace().map(|text| running_of(spec, text)).collect();
@@ -79,7 +80,7 @@ fn what_has_no_value_is_not_limited_by_it() {
 fn both_limits_hold() {
     check(&by_customer("queue"), 2, "acme bolt cork", "wait");
     check(&by_customer("cancel_running"), 2, "acme bolt cork", "cancel [0]");
-    // The run that is cancelled for the DAG's limit also counts for the customer's limit.
+    // The run that is cancelled because of the DAG's limit also frees the customer's slot.
     check(&by_customer("cancel_running"), 2, "acme bolt acme", "cancel [0]");
     check(&by_customer("cancel_running"), 2, "bolt acme acme", "cancel [0, 1]");
 }
@@ -100,7 +101,7 @@ fn values_are_those_of_the_params_with_their_defaults() {
     assert_eq!(keys(&spec, Some(&json!({ "customer": { "id": 7 }, "region": null }))), [Some("7".into()), None]);
     spec.params_schema = Some(json!({ "properties": { "region": { "default": "eu" } } }));
     assert_eq!(keys(&spec, None), [None, Some(r#""eu""#.into())]);
-    // A number and a text are different values.
+    // A number and a string count as different values of a key.
     assert_ne!(keys(&spec, Some(&json!({ "region": 1 }))), keys(&spec, Some(&json!({ "region": "1" }))));
 }
 

@@ -1,4 +1,4 @@
-//! Tests of runs of some tasks of a DAG. Two lines per case.
+//! Tests of partial runs (runs of only some tasks of a DAG). Each case has two lines.
 
 use orch_core::model::Model;
 use orch_core::plan::{Plan, TaskIdx};
@@ -24,7 +24,7 @@ fn with(id: &str, after: &[&str], extra: &Value) -> Value {
     Value::Object(fields.clone())
 }
 
-/// Returns `a -> b -> c`, and `side` without edges.
+/// Returns a plan of the chain `a -> b -> c` and a task `side` without edges.
 fn chain() -> Arc<Plan> {
     plan(&[task("a", &[]), task("b", &["a"]), task("c", &["b"]), task("side", &[])])
 }
@@ -35,8 +35,8 @@ enum Upstream {
     Not,
 }
 
-/// Runs the chosen tasks to the end; all succeed except `fails`. Returns the states of the tasks that are not removed,
-/// and of the run.
+/// Runs the chosen tasks until the run ends; all succeed except `fails`. Returns the state of the run and of the tasks
+/// that are not removed.
 fn said(plan: &Arc<Plan>, chosen: &[&str], upstream: Upstream, fails: &[&str]) -> String {
     let named: Vec<TaskIdx> = chosen.iter().map(|id| plan.index_of(id).expect("a task")).collect();
     let mut model = Model::start_some(plan.clone(), &part(plan, &named, matches!(upstream, Upstream::Too)));

@@ -1,5 +1,5 @@
 //! Invariants for every DAG, every outcome and every order: a run ends, nothing is decided twice, counters are the sums
-//! of the rows, limits hold, and events have the same result together or one by one.
+//! of the rows, limits hold, and applying events together or one by one has the same result.
 
 use crate::shapes::{outcome, shapes, spec};
 use orch_core::branch;
@@ -10,7 +10,7 @@ use orch_spec::state::{RunState, TaskState};
 use proptest::prelude::*;
 use std::sync::Arc;
 
-/// Asserts the invariants that hold between two steps.
+/// Asserts the invariants that must hold between two steps of a run.
 fn check(model: &Model) {
     let Model { plan, run, states, ready, held } = model;
     assert_eq!(run.in_flight() as usize, ready.len(), "in flight");
@@ -51,7 +51,7 @@ fn to_the_end(model: &mut Model, picks: &mut impl Iterator<Item = u8>, together:
                 model.ready.iter().filter(|r| !batch.iter().any(|(t, i, _)| (*t, *i) == **r)).copied().collect();
             let (task, index) = left[usize::from(picks.next().expect("endless")) % left.len()];
             let pick = picks.next().expect("endless");
-            // Sometimes a task skips everything below it, decided or undecided, in the same domain or another.
+            // Sometimes a task skips all tasks downstream of it, decided or undecided, in the same domain or another.
             let no = Outcome::Success { list_len: Some(1), skip: branch::everything_below(&model.plan, task, index) };
             batch.push((task, index, if pick.is_multiple_of(30) { no } else { outcome(pick) }));
         }
@@ -60,7 +60,7 @@ fn to_the_end(model: &mut Model, picks: &mut impl Iterator<Item = u8>, together:
     Err(TestCaseError::fail(format!("no end: {:?}", model.run)))
 }
 
-/// Returns an instance that `pick` selects, in any state, mapped or not.
+/// Returns the instance that `pick` selects, in any state, mapped or not.
 fn somebody(model: &Model, pick: u8) -> (TaskIdx, i32) {
     let tasks = 0..model.plan.tasks.len() as TaskIdx;
     let len = |t: TaskIdx| model.run.len(model.plan.task(t)).filter(|&len| len > 0);
@@ -82,7 +82,8 @@ proptest! {
         let mut model = Model::start(plan);
         let mut picks = picks.into_iter().cycle();
         to_the_end(&mut model, &mut picks, together)?;
-        // The run ends again after a clear from some task on, and after a clear of a single element.
+        // The run must end again after a user clears a task with its downstream tasks, and after a user clears a single
+        // element.
         let task = u16::from(picks.next().expect("endless")) % model.plan.tasks.len() as u16;
         let selected = model.with_downstream(task);
         model.clear(&selected);

@@ -1,7 +1,8 @@
-//! Tests of clears and marks as Airflow documents them (`clear` and `set_task_instance_state`). Two lines per case.
+//! Tests of clears and marks against Airflow's documented behavior (`clear` and `set_task_instance_state`). Each case
+//! has two lines.
 //!
-//! A running instance is stopped before it restarts (`restarting`), so in these tables a running task that is cleared
-//! is ready again.
+//! A running instance that is cleared is stopped before it restarts (`restarting`), so in these tables it is ready
+//! again.
 
 use orch_core::model::Model;
 use orch_core::plan::{Plan, TaskIdx};
@@ -11,7 +12,7 @@ use orch_spec::state::TaskState;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// Parses tasks: `a`, `b:a` (b follows a), `c:b all_done`, `setup s`, `teardown t:x`.
+/// Parses tasks: `a`, `b:a` (`b` runs after `a`), `c:b all_done`, `setup s`, `teardown t:x`.
 fn plan(tasks: &str) -> Arc<Plan> {
     let task = |text: &str| {
         let mut words = text.split_whitespace().peekable();
@@ -33,7 +34,7 @@ fn plan(tasks: &str) -> Arc<Plan> {
     Arc::new(Plan::new(Arc::new(serde_json::from_value(spec).expect("a spec"))).expect("a plan"))
 }
 
-/// Returns the run after `ends` (`a ok, b bad`), applied in order. Ready tasks count as running.
+/// Returns the run after the outcomes `ends` (`a ok, b bad`) are applied in order. Ready tasks count as running.
 fn after(plan: &Arc<Plan>, ends: &str) -> Model {
     let mut model = Model::start(plan.clone());
     for end in ends.split(", ").filter(|end| !end.is_empty()) {
@@ -63,7 +64,7 @@ fn said(model: &Model) -> String {
 struct With {
     upstream: bool,
     downstream: bool,
-    /// Only tasks in these states. Empty: all finished or running tasks.
+    /// Marks only tasks in these states. If empty, marks all finished or running tasks.
     only: &'static [TaskState],
 }
 
@@ -97,7 +98,7 @@ fn clear(tasks: &str, ends: &str, (id, with): (&str, With), expected: &str) {
     assert_eq!(said(&model), expected);
 }
 
-/// Marks like `store::mark`: failed tasks below a success restart.
+/// Marks a task like `store::mark`: if it is marked as successful, failed tasks downstream restart.
 #[track_caller]
 fn mark(tasks: &str, ends: &str, (id, to): (&str, TaskState), expected: &str) {
     let plan = plan(tasks);
@@ -148,7 +149,7 @@ fn only_what_failed_or_only_what_runs() {
 #[test]
 fn what_runs_is_stopped_and_begins_anew() {
     clear(CHAIN, "a ok", ("b", ALONE), "running: a success, b runs, c none");
-    // Its rule is applied again, because its upstream is no longer finished.
+    // The trigger rule of `b` is applied again, because its upstream is no longer finished.
     clear(CHAIN, "a ok", ("b", UP), "running: a runs, b none, c none");
 }
 

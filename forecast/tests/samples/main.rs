@@ -1,5 +1,5 @@
-//! Tests of the forecast with the trips of the 36 files in `dags/tests/data/taxi`, 10,000 per month: its quality on
-//! eight held-out weeks, and that it does not read later data.
+//! Tests the forecast with real trips: the 36 files in `dags/tests/data/taxi`, each with 10,000 trips of a month. The
+//! tests check the quality on eight held-out weeks, and that a forecast never reads later data.
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
 mod trips;
@@ -17,10 +17,11 @@ use trips::Zones;
 static ZONES: LazyLock<Zones> = LazyLock::new(trips::zones);
 static BOROUGHS: LazyLock<BTreeMap<String, Series>> = LazyLock::new(|| trips::boroughs(&ZONES));
 
-/// The last eight whole weeks of the files, from one Monday to another. No later data exists that could leak into
-/// them, and Election Day, Thanksgiving and Christmas make them harder than other weeks.
+/// The last eight complete weeks of the files, Monday to Monday. No later data exists that could leak into the model.
+/// Election Day, Thanksgiving and Christmas make these weeks harder to predict than others.
 const HELD_OUT: [&str; 2] = ["2020-11-02", "2020-12-28"];
-/// The same weeks one year earlier, and weeks in spring and summer, to detect a model that fits only the weeks above.
+/// The same weeks one year earlier, and weeks in spring and summer. They detect a model that is tuned only to the weeks
+/// above.
 const ALSO: [&str; 3] = ["2019-06-03", "2019-09-02", "2019-12-30"];
 const MOST_MASE: f64 = 0.95;
 
@@ -58,8 +59,8 @@ fn eight_weeks_that_were_held_out_are_foretold_better_than_by_the_week_before() 
             judged.push((name.as_str(), borough.judged));
         }
     }
-    // The other boroughs have a trip in ten hours or in a hundred, so no interval of whole trips can contain 80 % of
-    // the hours.
+    // The other boroughs are not evaluated: they have one trip in ten or a hundred hours, so no interval of whole trips
+    // can cover 80 % of the hours.
     assert_eq!(judged.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["Manhattan", "Queens"]);
     judged.push(("all", model.judged));
     for (name, judged) in judged {
@@ -88,13 +89,13 @@ fn what_comes_later_changes_no_feature_no_model_and_no_forecast() {
         let later = &shuffled[name];
         assert_eq!(series.over(0..origin), later.over(0..origin));
         for hour in origin..origin + HORIZON {
-            // Compared as text, because NaN is not equal to itself.
+            // The features are compared as text, because NaN is not equal to itself.
             let [one, same] = [series, later].map(|series| format!("{:?}", seen(&series.before(origin), hour)));
             assert_eq!(one, same, "{name} at {hour}");
         }
         assert_eq!(model.forecast(name, series, origin), model.forecast(name, later, origin), "{name}");
     }
-    // One week later the shuffled counts are in the past and change the forecast.
+    // For an origin one week later, the shuffled counts are in the past, so the forecast must change.
     let [one, other] = [&*BOROUGHS, &shuffled].map(|of| model.forecast("Manhattan", &of["Manhattan"], origin + WEEK));
     assert_ne!(one, other);
 }
@@ -110,7 +111,7 @@ fn the_parts_of_a_borough_are_nearer_to_the_truth_than_a_week_before() {
         let whole = model.forecast("Manhattan", &BOROUGHS["Manhattan"], origin).expect("it is known");
         let shares = Shares::of(zones.len(), origin - 8 * WEEK..origin, |zone, hour| zones[zone].at(hour));
         for (zone, series) in zones.iter().enumerate() {
-            // Selects zones with at least one trip per two hours in the past.
+            // Skip zones with less than one trip per two hours before the origin.
             if series.over(origin - 8 * WEEK..origin).0 < 4.0 * WEEK as f64 {
                 continue;
             }
@@ -126,7 +127,7 @@ fn the_parts_of_a_borough_are_nearer_to_the_truth_than_a_week_before() {
     }
     let (mase, coverage) = (errors / naive_errors, inside as f64 / f64::from(hours));
     tell_zones(hours, mase, coverage);
-    // With few trips per hour, intervals cover more than their nominal share.
+    // Intervals of whole trips cover more hours than their nominal percentage if there are few trips per hour.
     assert!(hours > 1_000 && mase <= MOST_MASE && (0.75..=0.95).contains(&coverage), "{hours} {mase} {coverage}");
 }
 
@@ -135,14 +136,14 @@ fn tell_zones(hours: i32, mase: f64, coverage: f64) {
     println!("busy zones of Manhattan: {hours} hours, MASE {mase:.3}, {:.1} % inside", coverage * 100.0);
 }
 
-/// Returns a copy of the series whose counts from hour `from` on are shuffled.
+/// Returns a copy of the series in which the counts from hour `from` on are shuffled.
 fn shuffled_from(series: &Series, from: i64) -> Series {
     let hours = series.hours();
     let count = |hour: i64| series.at(hour).map(|count| count as u32);
     let mut later: Vec<Option<u32>> = (from..hours.end).map(count).collect();
     let mut state = 88_172_645_463_325_252_u64;
     for place in (1..later.len()).rev() {
-        // Marsaglia's xorshift.
+        // Xorshift random number generator (Marsaglia).
         for (left, by) in [(true, 13), (false, 7), (true, 17)] {
             state ^= if left { state << by } else { state >> by };
         }
@@ -153,7 +154,7 @@ fn shuffled_from(series: &Series, from: i64) -> Series {
 
 #[test]
 fn too_little_history_is_told() {
-    // Required are 5 weeks before the first row, 8 for training, and 8 each for calibration and evaluation.
+    // Training needs 5 weeks before the first row, 8 weeks of rows, and 8 weeks each for calibration and evaluation.
     let first = BOROUGHS.values().next().expect("a borough").hours().start;
     let fit = |weeks: i64| Model::fit(&BOROUGHS, plan(first + weeks * WEEK)).map(|model| model.boroughs.len());
     assert_eq!(fit(28), Err(TooLittle::Weeks { known: 7, needed: 8 }));
@@ -167,7 +168,8 @@ fn too_little_history_is_told() {
 #[test]
 fn a_model_that_a_week_before_beats_is_not_good() {
     let first = monday("2019-01-07");
-    // Each week equals the previous one, but the count of an hour cannot be predicted without the week before.
+    // Every week is the same, but the count of an hour can only be predicted from the week before, not from the
+    // calendar.
     let weekly = |hour: i64| Some((hour * 7_919 % WEEK * 104_729 % 97) as u32 % 50);
     let series = Series::new(first, (0..40 * WEEK).map(weekly).collect());
     let model = Model::fit(&BTreeMap::from([("Clock".to_owned(), series)]), plan(first + 40 * WEEK)).expect("a model");

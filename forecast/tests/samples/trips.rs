@@ -1,4 +1,4 @@
-//! Trips of the files by zone and hour, with the same filters as the pipeline.
+//! Reads the trips of the sample files by zone and hour, with the same filters as the pipeline.
 
 use chrono::{NaiveDate, NaiveDateTime};
 use flate2::read::GzDecoder;
@@ -16,10 +16,10 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../dags/tests/data/taxi")
 }
 
-/// The borough and the trips of each zone with at least one trip.
+/// Borough and hourly trips of each zone that has at least one trip.
 pub(crate) type Zones = BTreeMap<u32, (String, Series)>;
 
-/// Sums the zones of each borough.
+/// Adds up the zones of each borough.
 pub(crate) fn boroughs(zones: &Zones) -> BTreeMap<String, Series> {
     let mut sums: BTreeMap<String, Vec<Option<u32>>> = BTreeMap::new();
     let mut first = 0;
@@ -53,7 +53,7 @@ pub(crate) fn zones() -> Zones {
     counts.into_iter().map(|(zone, counts)| (zone.parse().unwrap(), (listed[&zone].clone(), series(counts)))).collect()
 }
 
-/// Returns the hour and the zone of each trip that the pipeline keeps.
+/// Returns hour and zone of each trip that passes the pipeline's filters.
 fn pickups(text: &str) -> impl Iterator<Item = (i64, &str)> {
     let mut lines = text.lines();
     let names: Vec<&str> = lines.next().unwrap().split(',').map(str::trim).collect();

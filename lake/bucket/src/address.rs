@@ -1,4 +1,4 @@
-//! Addresses of buckets, from URLs and connections.
+//! Parses addresses of buckets in URLs and connections.
 
 use super::client::Connector;
 use super::create::Maker;
@@ -13,30 +13,31 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Retries for rejected requests (503, 429, a broken connection). With 12 retries, a commit of a hundred requests
-/// succeeds even if 40 % are rejected; a server that is down fails after a few seconds.
+/// Maximum number of retries for rejected requests (503, 429, broken connections). With 12 retries, a commit of a
+/// hundred requests succeeds even if the server rejects 40 % of them. If the server is down, requests fail after a
+/// few seconds.
 const RETRIES: usize = 12;
 const RETRY_FOR: Duration = Duration::from_secs(30);
-/// Bounds of the backoff, which is random and grows with each retry.
+/// Minimum and maximum of the randomized backoff, which grows with each retry.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// Access to a server with the S3 protocol. Folders need no options.
+/// Options to access an S3 server. Local folders need none.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Options {
-    /// For example `http://localhost:9000`. `None` is AWS itself.
+    /// URL of the server, such as `http://localhost:9000`. `None` selects AWS.
     pub endpoint: Option<String>,
-    /// Default: `us-east-1`.
+    /// AWS region. Default: `us-east-1`.
     pub region: Option<String>,
-    /// `None` uses the credentials of the machine's role, as on AWS.
+    /// Access key id. `None` uses the credentials of the machine's role, as on AWS.
     pub access_key: Option<String>,
     pub secret_key: Option<String>,
     pub session_token: Option<String>,
-    /// Uses `bucket.host/key` instead of `host/bucket/key`.
+    /// Use virtual-hosted URLs, `bucket.host/key`, instead of `host/bucket/key`.
     pub virtual_host: bool,
 }
 
-/// The location of a connection's buckets. Each is found by its name.
+/// The buckets of a connection: subfolders of a local folder, or buckets on a server. Each is found by its name.
 #[derive(Debug, Clone)]
 pub struct Buckets {
     base: String,
@@ -44,9 +45,9 @@ pub struct Buckets {
 }
 
 impl Options {
-    /// Returns the options of a connection, with Airflow's fields: login and password are the keys; `endpoint_url`,
-    /// `region_name`, `aws_session_token` and `addressing_style` are in `extra`. A host is used as the endpoint, with
-    /// `http` unless it has a scheme.
+    /// Reads the options from a connection with Airflow's fields. Login and password are the access keys; `extra` may
+    /// contain `endpoint_url`, `region_name`, `aws_session_token` and `addressing_style`. If the connection has a
+    /// host, it is the endpoint, with `http` as the default scheme.
     pub fn of(connection: &Connection) -> Options {
         let text = |field: &Option<String>| field.clone().filter(|text| !text.is_empty());
         let extra = |name: &str| connection.extra_field(name).and_then(Value::as_str).map(String::from);
@@ -105,12 +106,12 @@ impl fmt::Debug for Options {
 }
 
 impl Buckets {
-    /// Returns the buckets of a connection. With `file:///data/buckets`, each folder in it is a bucket. With
-    /// `s3://key:secret@host:9000`, they are the server's buckets; with a bucket name (`…/shared`) the folders in
-    /// that bucket.
+    /// Returns the buckets of a connection. For `file:///data/buckets`, each subfolder is a bucket. For
+    /// `s3://key:secret@host:9000`, they are the buckets of the server. If the URL contains a bucket name
+    /// (`…/shared`), they are the folders in that bucket.
     ///
     /// # Errors
-    /// Returns an error if the connection has another type or no folder.
+    /// Returns an error if the connection has another type or names no folder.
     pub fn of(connection: &Connection) -> Result<Buckets> {
         let id = &connection.id;
         let schema = connection.schema.as_deref().unwrap_or_default().trim_matches('/');
@@ -131,7 +132,7 @@ impl Buckets {
         Ok(Buckets { base, options: Options::of(connection) })
     }
 
-    /// Returns a bucket, which may not exist yet.
+    /// Returns the bucket with this name. It need not exist yet.
     ///
     /// # Errors
     /// Returns an error if the name is invalid.
@@ -144,7 +145,6 @@ impl Buckets {
         format!("{base}/{name}")
     }
 
-    /// Returns the options to access the URL of a bucket.
     pub fn options(&self) -> &Options {
         &self.options
     }
@@ -169,7 +169,7 @@ pub(super) fn open(url: &str, options: &Options) -> Result<Bucket> {
                 maker: Maker::Folder(format!("/{path}").into()),
             })
         }
-        // `s3a` is Hadoop's scheme for the same protocol.
+        // `s3a` is the URL scheme that Hadoop uses for S3.
         "s3" | "s3a" => {
             let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
             if bucket.is_empty() || bucket.contains(['@', ':', '?']) {

@@ -1,15 +1,15 @@
-//! The archive of old logs and rows in a bucket. Opens the `s3://…` URL of `ORCH_ARCHIVE` with the connection
-//! `archive`.
+//! The archive: a bucket to which old logs and rows are moved. Opens the `s3://…` URL in `ORCH_ARCHIVE` with the
+//! credentials of the connection `archive`.
 
 use crate::{Bucket, Error, Options};
 use orch_sdk::task::BoxFuture;
 use orch_store::archive::{Archive, ArchiveError, ArchiveResult, ArchiveSource};
 use std::sync::Arc;
 
-/// Id of the connection to the server of the bucket, of Airflow's type `aws`.
+/// Id of the connection to the archive's server. It has Airflow's connection type `aws`.
 pub const ARCHIVE: &str = "archive";
 
-/// Returns the argument of `Binary::archive`.
+/// Returns the archive source that is passed to `Binary::archive`.
 pub fn archives() -> ArchiveSource {
     ArchiveSource::new(|url, find| {
         Box::pin(async move {

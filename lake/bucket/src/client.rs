@@ -1,5 +1,5 @@
-//! HTTP client of the S3 stores. The one of `object_store` would add a second version of reqwest and a second TLS
-//! library; this one uses the reqwest that the rest of orch links.
+//! HTTP client for S3 servers. It uses the same reqwest as the rest of orch. The client of `object_store` would add a
+//! second version of reqwest and a second TLS library.
 
 use async_trait::async_trait;
 use http_body_util::BodyExt;
@@ -14,12 +14,14 @@ use std::time::Duration;
 
 /// Timeout for connecting to a server.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Timeout for connecting to the metadata service of a cloud machine, which is close if it exists.
+/// Timeout for connecting to the metadata service of a cloud machine. It is short because the service, if it exists,
+/// is nearby.
 const METADATA_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// Timeout for one request and its response, however large a part of an object it carries.
+/// Timeout for a complete request and response, regardless of the size of the transferred data.
 const REQUEST_TIMEOUT: Duration = Duration::from_mins(2);
 
-/// Builds the HTTP clients of a store: one for the server and, without keys, one for the metadata service.
+/// Builds the HTTP clients of an object store: one for the server and, if there are no keys, one for the metadata
+/// service.
 #[derive(Debug)]
 pub(super) struct Connector;
 
@@ -28,7 +30,8 @@ struct Service(Client);
 
 impl HttpConnector for Connector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
-        // `object_store` marks a client for the metadata service by this timeout only. Options have no typed getters.
+        // `object_store` marks a client for the metadata service only by this timeout. Its options can only be read
+        // as text.
         let is_metadata = options.get_config_value(&ClientConfigKey::ConnectTimeout).as_deref() == Some("1s");
         let client = Client::builder()
             .connect_timeout(if is_metadata { METADATA_CONNECT_TIMEOUT } else { CONNECT_TIMEOUT })
@@ -47,7 +50,8 @@ impl HttpService for Service {
         let url = parts.uri.to_string().parse().map_err(|error| HttpError::new(HttpErrorKind::Unknown, error))?;
         let mut request = reqwest::Request::new(parts.method, url);
         *request.headers_mut() = parts.headers;
-        // A body of bytes can be sent again on a new connection when the server has closed an idle one.
+        // A body that is held in memory can be sent again on a new connection if the server has closed an idle
+        // connection.
         *request.body_mut() = Some(match body.as_bytes() {
             Some(bytes) => bytes.clone().into(),
             None => Body::wrap(body),
@@ -58,7 +62,8 @@ impl HttpService for Service {
     }
 }
 
-/// Classifies an error for the retries of `object_store`. The URL is removed because it may carry a signature.
+/// Converts an error to the classes by which `object_store` decides about retries. The URL is removed because it may
+/// contain a signature.
 fn http_error(error: reqwest::Error) -> HttpError {
     let kind = if error.is_timeout() {
         HttpErrorKind::Timeout
@@ -102,7 +107,8 @@ mod tests {
     use tokio::io::AsyncReadExt;
     use tokio::net::TcpListener;
 
-    /// Sends a request to a server that runs `serve` on the first connection.
+    /// Sends a request to a test server that handles the first connection with `serve`. Returns the class of the
+    /// resulting error.
     async fn request<F: Future<Output = ()>>(serve: impl FnOnce(tokio::net::TcpStream) -> F) -> HttpErrorKind {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let uri = format!("http://{}/raw/x?X-Amz-Signature=hush", listener.local_addr().expect("an address"));

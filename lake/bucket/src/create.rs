@@ -1,5 +1,5 @@
-//! Creation of folders, and of buckets on a server. `object_store` has no request to create a bucket, so it signs a
-//! URL and this module sends the request.
+//! Creates folders, and buckets on a server. `object_store` cannot create a bucket, so it is only used to sign the
+//! URL; this module sends the request.
 
 use super::{Bucket, Error, Result};
 use object_store::aws::AmazonS3;
@@ -11,13 +11,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Validity of the signed URL, and timeout of the request.
+/// Lifetime of the signed URL, and timeout of the request.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// Maximum number of requests while the server is busy or restarting. The delays double and sum up to 5 seconds.
+/// Maximum number of attempts while the server is busy or restarting. The delays double each time, to 5 seconds in
+/// total.
 const TRIES: u32 = 7;
 const FIRST_PAUSE: Duration = Duration::from_millis(80);
 
-/// Creates the folder or the bucket.
+/// Creates the local folder or the server-side bucket of a [`Bucket`].
 #[derive(Debug, Clone)]
 pub(super) enum Maker {
     Folder(PathBuf),
@@ -31,20 +32,20 @@ pub(super) async fn ensure(bucket: &Bucket) -> Result<()> {
         source,
     };
     match &bucket.maker {
-        // Other users of this machine must not read the objects, which are protected by the mode of this folder only.
+        // Other users of this machine must not read the objects, and only the mode of this folder protects them.
         Maker::Folder(path) => {
             let made = tokio::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).await;
             made.map_err(|error| failed(error.into()))
         }
         Maker::Server { store, bucket: name, region } => {
             let there = ask(store, &Method::HEAD, String::new()).await.map_err(|error| failed(error.into()))?;
-            // Usually the bucket exists, and keys that may only read cannot create one.
+            // Checks for the bucket first. It usually exists, and read-only credentials cannot create one.
             if there != StatusCode::NOT_FOUND {
                 return refused(bucket, there).map_or(Ok(()), Err);
             }
             let made = ask(store, &Method::PUT, body(region.as_deref())).await.map_err(|error| failed(error.into()))?;
-            // 409: another process has just created the bucket. If it belongs to another account, reads and writes
-            // fail later.
+            // Status 409 means that the bucket was created concurrently. If it belongs to another account, reads and
+            // writes fail later.
             if made.is_success() || made == StatusCode::CONFLICT {
                 return Ok(());
             }
@@ -54,12 +55,12 @@ pub(super) async fn ensure(bucket: &Bucket) -> Result<()> {
     }
 }
 
-/// Removes the empty folders of a prefix. Otherwise the folders of prefixes that are used once, such as those of
-/// attempts, would remain forever.
+/// Removes the empty subfolders of a prefix. Otherwise the folders of prefixes that are used only once, such as those
+/// of task attempts, would remain forever.
 pub(super) async fn remove_folders(bucket: &Bucket, prefix: &str) {
     if let Maker::Folder(path) = &bucket.maker {
         let folder = path.join(prefix);
-        // A folder that cannot be removed is not empty or no longer exists.
+        // Errors are ignored: a folder that cannot be removed is not empty or no longer exists.
         tokio::task::spawn_blocking(move || remove_empty(&folder)).await.ok();
     }
 }
@@ -78,7 +79,7 @@ fn refused(bucket: &Bucket, status: StatusCode) -> Option<Error> {
     is_refused.then(|| Error::Denied { verb: "look at", location: bucket.url().into() })
 }
 
-/// Returns the request body. Outside `us-east-1` it must contain the region.
+/// Returns the body of the request that creates a bucket. Outside `us-east-1`, it must contain the region.
 fn body(region: Option<&str>) -> String {
     match region {
         None | Some("us-east-1") => String::new(),
@@ -89,7 +90,7 @@ fn body(region: Option<&str>) -> String {
     }
 }
 
-/// Sends a request about the bucket itself, with retries while the server is busy.
+/// Sends a request for the bucket itself (not for an object), with retries while the server is busy.
 async fn ask(store: &AmazonS3, method: &Method, body: String) -> std::result::Result<StatusCode, String> {
     let mut pause = FIRST_PAUSE;
     for _ in 1..TRIES {
@@ -108,10 +109,11 @@ async fn ask_once(store: &AmazonS3, method: &Method, body: String) -> std::resul
     let client = reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build().map_err(|error| error.to_string())?;
     let mut request = client.request(method.clone(), address);
     if *method == Method::PUT {
-        // Without an explicit header, an empty body has no Content-Length, and some servers reject that with 411.
+        // The header is set explicitly, because an empty body is sent without Content-Length, and some servers reject
+        // that with status 411.
         request = request.header(CONTENT_LENGTH, body.len()).body(body);
     }
-    // The URL contains the signature, so it must not appear in errors.
+    // The URL is removed from the error because it contains the signature.
     let answer = request.send().await.map_err(|error| error.without_url().to_string())?;
     Ok(answer.status())
 }

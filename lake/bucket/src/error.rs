@@ -1,5 +1,5 @@
-//! Errors of buckets. Callers distinguish objects that do not exist from those that already exist; other errors name
-//! the failed operation and the location, with the cause.
+//! Errors of buckets. Callers can distinguish missing objects, objects that already exist, and other errors. The
+//! latter contain the failed operation, the location and the cause.
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -30,7 +30,7 @@ impl Error {
             object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
                 Error::Denied { verb, location }
             }
-            // For lists, `object_store` reports the status only in the message.
+            // For list requests, `object_store` reports the missing bucket only in the error message.
             object_store::Error::Generic { source, .. } if source.to_string().contains("NoSuchBucket") => {
                 Error::NotFound { location }
             }
@@ -41,7 +41,7 @@ impl Error {
         }
     }
 
-    /// Returns true if a retry cannot succeed, because a name, an address or the keys are wrong.
+    /// Returns true if a retry cannot succeed, because a name, a URL or the credentials are wrong.
     pub fn is_fatal(&self) -> bool {
         matches!(self, Error::BadKey { .. } | Error::BadAddress(_) | Error::Denied { .. })
     }

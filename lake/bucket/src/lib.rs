@@ -1,7 +1,8 @@
-//! Buckets: folders of this machine and buckets of S3 servers behind one interface.
+//! Object storage: local folders and buckets of S3 servers behind one interface.
 //!
-//! Writes are atomic: folders use rename, and servers guarantee it by protocol. Keys are relative, with `/` between
-//! their parts; keys that lead out of the bucket are rejected. The memory of all reads and uploads is bounded.
+//! Writes are atomic: a local folder uses rename, and the S3 protocol guarantees it. Keys are relative paths whose
+//! segments are separated by `/`; keys that lead out of the bucket are rejected. Reads and uploads use bounded
+//! memory.
 
 mod address;
 mod archive;
@@ -30,9 +31,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// A bucket, or a prefix in one. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Bucket {
-    /// Has no trailing slash.
     url: Arc<str>,
-    /// Path of this bucket in the store. All keys are below it.
+    /// Path of this bucket in the object store. All keys are relative to it.
     root: Path,
     store: Arc<dyn ObjectStore>,
     maker: create::Maker,
@@ -43,7 +43,7 @@ pub struct Entry {
     pub key: String,
     pub bytes: u64,
     pub modified: DateTime<Utc>,
-    /// Changes when the object is written again. `None` if the store has no `ETag`.
+    /// Changes each time the object is overwritten. `None` if the object store sends no `ETag` header.
     pub e_tag: Option<String>,
 }
 
@@ -75,7 +75,8 @@ impl Bucket {
         format!("{}/{}", self.url, key.trim_start_matches('/'))
     }
 
-    /// Returns the key of a location. `None` if the location is not in this bucket.
+    /// Strips the URL of this bucket from a full object URL and returns the key. Returns `None` if the URL is in
+    /// another bucket.
     pub fn key_of<'l>(&self, location: &'l str) -> Option<&'l str> {
         location.strip_prefix(&*self.url)?.strip_prefix('/')
     }
@@ -115,25 +116,26 @@ impl Bucket {
         self.store.get(&self.path(key)?).await.map_err(wrong)?.bytes().await.map_err(wrong)
     }
 
-    /// Reads a range of an object.
+    /// Reads a byte range of an object.
     ///
     /// # Errors
-    /// Returns an error if the object does not exist, is shorter, or cannot be read.
+    /// Returns an error if the object does not exist, ends before the range, or cannot be read.
     pub async fn range(&self, key: &str, range: Range<u64>) -> Result<Bytes> {
         let part = self.store.get_range(&self.path(key)?, range).await;
         part.map_err(|source| Error::of("read", self.location(key), source))
     }
 
-    /// Reads several ranges of an object. Ranges on a server that are close to each other are read with one request.
+    /// Reads several byte ranges of an object. On a server, ranges that are close to each other are fetched with a
+    /// single request.
     ///
     /// # Errors
-    /// Returns an error if the object does not exist, is shorter, or cannot be read.
+    /// Returns an error if the object does not exist, ends before a range, or cannot be read.
     pub async fn ranges(&self, key: &str, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         let parts = self.store.get_ranges(&self.path(key)?, ranges).await;
         parts.map_err(|source| Error::of("read", self.location(key), source))
     }
 
-    /// Reads an object from byte `first` on, in pieces of at most 1 MiB.
+    /// Streams an object from byte offset `first` to its end, in pieces of at most 1 MiB.
     ///
     /// # Errors
     /// Returns an error if the object does not exist or cannot be read.
@@ -141,7 +143,7 @@ impl Bucket {
         read::pieces(self, key, first).await
     }
 
-    /// Reads an object in pieces of at most 1 MiB.
+    /// Streams an object in pieces of at most 1 MiB.
     ///
     /// # Errors
     /// Returns an error if the object does not exist or cannot be read.
@@ -161,8 +163,8 @@ impl Bucket {
         }
     }
 
-    /// Lists the objects below a prefix, which consists of whole parts (`2025/01`, not `2025/0`). `""` lists all. The
-    /// order is undefined.
+    /// Lists the objects below a prefix, in undefined order. A prefix consists of whole path segments (`2025/01`, not
+    /// `2025/0`). The prefix `""` lists all objects.
     pub fn list(&self, prefix: &str) -> BoxStream<'static, Result<Entry>> {
         let path = match self.path(prefix) {
             Ok(path) => path,
@@ -183,11 +185,11 @@ impl Bucket {
         Ok(entries)
     }
 
-    /// Lists the objects whose keys match a pattern, sorted by key. `*` and `?` match characters within one part of a
-    /// key.
+    /// Lists the objects whose keys match a glob pattern, sorted by key. `*` and `?` match characters within one path
+    /// segment of the key.
     ///
     /// # Errors
-    /// Returns an error if the store cannot be queried.
+    /// Returns an error if the object store cannot be queried.
     pub async fn fitting(&self, pattern: &str) -> Result<Vec<Entry>> {
         let parts: Vec<&str> = pattern.trim_matches('/').split('/').collect();
         let plain = parts.iter().take_while(|part| !part.contains(['*', '?'])).count();
@@ -213,11 +215,11 @@ impl Bucket {
         }
     }
 
-    /// Deletes all objects below a prefix of whole parts, and returns their number. If the bucket is a folder, the
-    /// empty folders of the prefix are removed, too.
+    /// Deletes all objects below a prefix and returns the number of deleted objects. A prefix consists of whole path
+    /// segments. If the bucket is a local folder, also removes the empty subfolders below the prefix.
     ///
     /// # Errors
-    /// Returns the first error. Other objects may have been deleted already.
+    /// Returns the first error. Some objects may already have been deleted by then.
     pub async fn delete_all(&self, prefix: &str) -> Result<u64> {
         let location = self.location(prefix);
         let paths = self.store.list(Some(&self.path(prefix)?)).map_ok(|meta| meta.location).boxed();
@@ -230,7 +232,7 @@ impl Bucket {
         Ok(count)
     }
 
-    /// Copies an object within the bucket. Servers copy without a download.
+    /// Copies an object within the bucket. An S3 server copies it without transferring the content to this process.
     ///
     /// # Errors
     /// Returns an error if the object does not exist or cannot be copied.
@@ -239,20 +241,21 @@ impl Bucket {
         copied.map_err(|source| Error::of("copy", self.location(from), source))
     }
 
-    /// Starts the upload of an object in pieces. The object exists once [`Upload::finish`] has returned.
+    /// Starts a streaming upload. The object becomes visible once [`Upload::finish`] has returned. Sends no request
+    /// yet.
     ///
     /// # Errors
-    /// Returns an error if the key would lead out of the bucket. Sends no request yet.
+    /// Returns an error if the key would lead out of the bucket.
     pub fn upload(&self, key: &str) -> Result<Upload> {
         self.path(key)?;
         Ok(Upload::new(self.clone(), key.to_owned()))
     }
 
-    /// Writes an object from a stream of pieces, and returns its size in bytes. Writes nothing if a piece is an
-    /// error.
+    /// Writes an object from a stream of byte chunks, and returns its size in bytes. If the stream returns an error,
+    /// no object is written.
     ///
     /// # Errors
-    /// Returns the error of a piece or of the store.
+    /// Returns the error of the stream or of the object store.
     pub async fn put_stream<E>(
         &self,
         key: &str,
@@ -283,7 +286,7 @@ impl Bucket {
         Path::parse(whole).map_err(|_| Error::BadKey { key: key.into(), bucket: self.url.to_string() })
     }
 
-    /// Returns `None` for objects outside this prefix.
+    /// Converts object metadata to an entry. Returns `None` for objects outside the prefix of this bucket.
     fn entry(&self, meta: ObjectMeta) -> Option<Entry> {
         let key = meta.location.as_ref().strip_prefix(self.root.as_ref())?;
         let key = key.strip_prefix('/').unwrap_or(key).to_string();

@@ -7,7 +7,7 @@ use object_store::{GetOptions, GetRange, GetResultPayload};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 
-/// Size of the pieces of a file. Large enough that the thread switch for each piece is negligible.
+/// Chunk size for reading local files. Large enough to make the cost of a thread switch per chunk negligible.
 const PIECE: u64 = 1 << 20;
 
 pub(super) async fn pieces(bucket: &Bucket, key: &str, first: u64) -> Result<BoxStream<'static, Result<Bytes>>> {

@@ -1,29 +1,30 @@
-//! Streaming uploads. A small object is sent with one request; a multipart upload starts once there is data for the
-//! first part.
+//! Streaming uploads. A small object is sent with a single request. A larger one is sent as a multipart upload, which
+//! starts when there is enough data for the first part.
 
 use super::{Bucket, Error, Result};
 use bytes::Bytes;
 use object_store::{ObjectStoreExt as _, PutPayload, WriteMultipart};
 
-/// Size of a part. S3 requires at least 5 MB; with 10,000 parts an object can have 80 GB.
+/// Size of a part in bytes. S3 requires at least 5 MB. With the maximum of 10,000 parts, an object can have 80 GB.
 const PART_BYTES: usize = 8 << 20;
-/// Maximum number of concurrent parts. It bounds the memory and hides the latency of the server.
+/// Maximum number of parts that are sent concurrently. More than one hides the latency of the server; the limit
+/// bounds the memory.
 const PARTS_AT_ONCE: usize = 3;
 
-/// An upload in progress. If it is dropped without `finish`, the object is not created, and parts on a server stay
-/// until the server's rule for incomplete uploads deletes them. `abort` deletes them immediately.
+/// An upload in progress. If it is dropped without `finish`, the object is not created. Parts that were sent to a
+/// server remain there until the server's rule for incomplete uploads deletes them; `abort` deletes them immediately.
 #[derive(Debug)]
 pub struct Upload {
     bucket: Bucket,
     key: String,
-    /// `None` after a failed write.
+    /// State of the upload. `None` after a failed write.
     sent: Option<UploadState>,
     bytes: u64,
 }
 
 #[derive(Debug)]
 enum UploadState {
-    /// Less than one part so far; no request was sent.
+    /// Buffered data smaller than one part. No request was sent yet.
     Nothing(Vec<Bytes>),
     Parts(WriteMultipart),
 }
@@ -33,15 +34,15 @@ impl Upload {
         Upload { bucket, key, sent: Some(UploadState::Nothing(vec![])), bytes: 0 }
     }
 
-    /// Returns the number of bytes that were passed to `write`.
+    /// Returns the number of bytes written so far.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Appends a piece.
+    /// Appends data to the object.
     ///
     /// # Errors
-    /// Returns an error if this or an earlier piece could not be written. Sent parts are deleted then.
+    /// Returns an error if this data or earlier data could not be written. The parts that were sent are deleted then.
     pub async fn write(&mut self, piece: Bytes) -> Result<()> {
         self.bytes += piece.len() as u64;
         let pieces = match &mut self.sent {
@@ -63,7 +64,7 @@ impl Upload {
                 std::mem::take(pieces)
             }
         };
-        self.sent = None; // stays `None` if the upload cannot be started
+        self.sent = None; // The field stays `None` if the upload cannot be started.
         let upload = self.bucket.store.put_multipart(&self.bucket.path(&self.key)?).await;
         let upload = upload.map_err(|source| self.failed(source))?;
         let mut writer = WriteMultipart::new_with_chunk_size(upload, PART_BYTES);
@@ -74,7 +75,7 @@ impl Upload {
         Ok(())
     }
 
-    /// Completes the upload and returns the size of the object, which exists afterwards.
+    /// Completes the upload and returns the size of the object.
     ///
     /// # Errors
     /// Returns an error if the upload fails. The object does not exist then.

@@ -1,4 +1,5 @@
-//! Authentication and authorization of callers. Viewers can read; changing tables requires the role `op`.
+//! Authenticates and authorizes callers of the REST catalog. Viewers can read; changing tables requires the role
+//! `op`.
 
 use crate::audit::Caller;
 use crate::refusal::{Refusal, RestResult};
@@ -10,10 +11,10 @@ use orch_store::token::{CALLER_HEADER, TokenOwner, TokenScope};
 use orch_store::user::Role;
 use std::sync::Arc;
 
-/// A caller who may read.
+/// A caller with permission to read.
 pub(crate) struct Reader(pub(crate) Caller);
 
-/// A caller who may change tables.
+/// A caller with permission to change tables.
 pub(crate) struct Writer(pub(crate) Caller);
 
 impl Reader {

@@ -6,21 +6,21 @@ use orch_store::user::Role;
 use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 
-/// The caller as recorded in the audit log.
+/// A client that calls the REST catalog, as recorded in the audit log.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
     pub(crate) user: String,
     pub(crate) role: Role,
-    /// Value of the `User-Agent` header.
+    /// The value of the HTTP header `User-Agent`.
     pub(crate) client: String,
 }
 
-/// Maximum number of characters of a client's name. Longer names are truncated.
+/// Maximum number of characters of a client's `User-Agent`. Longer values are truncated.
 const MAX_CLIENT_CHARS: usize = 200;
 
 impl Caller {
-    /// Records a change of the catalog, inside the transaction of the change. `of` is the kind and the name of the
-    /// changed entity.
+    /// Adds an audit log entry for a change of the catalog, in the transaction of the change. `of` contains the kind
+    /// and the name of the changed entity.
     pub(crate) async fn did(
         &self,
         db: &mut PgConnection,

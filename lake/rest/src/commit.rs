@@ -1,6 +1,6 @@
-//! Commits of clients: checked against the current table, written, and swapped in one Postgres transaction for all
-//! tables of a request. The same transaction records the asset events, so that DAGs which wait for these tables
-//! start.
+//! Handles commits of clients. A commit is checked against the current table state and written, and all tables of a
+//! request are swapped in one Postgres transaction. The same transaction records asset events, which start the DAGs
+//! that wait for these tables.
 
 use crate::access::Writer;
 use crate::audit::Caller;
@@ -27,7 +27,7 @@ use sqlx::postgres::PgConnection;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Maximum number of attempts when other commits win. After that the client must retry.
+/// Maximum number of attempts when other writers commit first. After that, the client must retry.
 const TRIES: u32 = 50;
 
 #[derive(Debug, Deserialize)]
@@ -38,7 +38,7 @@ struct CommitTableRequest {
     updates: Vec<TableUpdate>,
 }
 
-/// A requested change of one table.
+/// A change of one table, as requested by a client.
 struct RequestedCommit {
     name: TableName,
     requirements: Vec<TableRequirement>,
@@ -50,7 +50,7 @@ impl RequestedCommit {
         RequestedCommit { name, requirements: sent.requirements, updates: sent.updates }
     }
 
-    /// Checks the paths in the commit. Returns those outside the warehouse, for the audit log.
+    /// Checks the file paths in the commit. Returns those outside the warehouse, which are recorded in the audit log.
     async fn check_paths(&self, api: &Api, caller: &Caller, table: &Table) -> RestResult<Vec<String>> {
         let mut paths = api.paths(caller);
         paths.commit(table, &self.updates)?;
@@ -60,8 +60,8 @@ impl RequestedCommit {
         Ok(paths.outside)
     }
 
-    /// Returns the actions that change more than rows. New snapshots are excluded because the table's own history
-    /// contains them.
+    /// Returns the actions of the commit that change more than rows, for the audit log. New snapshots are not
+    /// included because the history of the table contains them.
     fn alterations(&self) -> Vec<Value> {
         let is_data = |update: &&TableUpdate| {
             matches!(
@@ -80,7 +80,7 @@ impl RequestedCommit {
         self.requirements.contains(&TableRequirement::NotExist)
     }
 
-    /// Returns the new snapshot of the main branch, if the commit sets one.
+    /// Returns the snapshot to which the commit sets the main branch, if it does.
     fn published(&self) -> Option<&Snapshot> {
         let now = self.updates.iter().rev().find_map(|update| match update {
             TableUpdate::SetSnapshotRef { ref_name, reference } if ref_name == MAIN_BRANCH => {
@@ -178,7 +178,7 @@ async fn done(api: &Api, tx: sqlx::Transaction<'_, sqlx::Postgres>, is_asset_upd
     Ok(())
 }
 
-/// Creates a table with everything that the client has prepared for it.
+/// Creates a table with the schema, properties and snapshots that the client has prepared.
 async fn create(api: &Api, wanted: RequestedCommit, caller: &Caller) -> RestResult<Table> {
     let name = &wanted.name;
     api.namespace(name.namespace()).await?;
@@ -203,7 +203,8 @@ async fn create(api: &Api, wanted: RequestedCommit, caller: &Caller) -> RestResu
     Ok(api.lake.table_at(name, &location).await?)
 }
 
-/// Applies the updates to an empty table. The first schema, sort order and partition spec are the initial ones.
+/// Returns the metadata of a new table after these updates. The first schema, sort order and partition spec are the
+/// initial ones.
 fn created(updates: Vec<TableUpdate>) -> RestResult<TableMetadata> {
     let (mut schema, mut spec, mut order): (Option<Schema>, Option<UnboundPartitionSpec>, Option<SortOrder>) =
         (None, None, None);
@@ -228,9 +229,10 @@ fn created(updates: Vec<TableUpdate>) -> RestResult<TableMetadata> {
     Ok(builder.build()?.metadata)
 }
 
-/// Records an asset event if the commit publishes new rows. Returns true if DAGs may wait for it.
+/// Records an asset event if the commit publishes new rows. Returns true if it recorded one, so that the caller can
+/// notify the scheduler.
 async fn tell(tx: &mut PgConnection, wanted: &RequestedCommit, client: &str) -> RestResult<bool> {
-    // A compaction writes the same rows to other files.
+    // A compaction only moves rows to other files, so it publishes no new rows.
     let is_new = |snapshot: &&Snapshot| snapshot.summary().operation != Operation::Replace;
     let Some(snapshot) = wanted.published().filter(is_new) else { return Ok(false) };
     let summary = snapshot.summary();

@@ -1,6 +1,6 @@
-//! The catalog of the lake over the Iceberg REST protocol. Spark, Trino, PyIceberg and DuckDB connect with a URL and
-//! a token of orch. Their commits work like those of tasks: checked against their base, swapped in one Postgres
-//! transaction, and recorded as an asset event.
+//! Serves the catalog of the lake over the Iceberg REST protocol. Spark, Trino, PyIceberg and DuckDB connect with a
+//! URL and an API token of orch. Commits of clients work like those of tasks: each is checked against its base state,
+//! published by compare-and-swap in one Postgres transaction, and recorded as an asset event.
 
 mod access;
 mod audit;

@@ -1,4 +1,4 @@
-//! Names of namespaces and tables in paths and bodies, and paging of lists.
+//! Parses the names of namespaces and tables in request paths and bodies, and the paging of lists.
 
 use crate::refusal::{Refusal, RestResult};
 use orch_lake::TableName;
@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 
 /// Separates the parts of a namespace in a path.
 const SEPARATOR: char = '\u{1f}';
-/// Default page size if the client sends a page token but no size.
+/// Default page size for clients that send a page token but no size.
 const USUAL: i64 = 1_000;
 const MOST: i64 = 10_000;
 
-/// Converts a namespace from a path to the catalog's form, with its parts joined by periods.
+/// Converts a namespace from its form in a URL path to the catalog's form, in which the parts are joined by periods.
 pub(crate) fn namespace(path: &str) -> RestResult<String> {
     joined(&path.split(SEPARATOR).map(str::to_owned).collect::<Vec<_>>())
 }
@@ -27,7 +27,7 @@ pub(crate) fn joined(parts: &[String]) -> RestResult<String> {
     Ok(namespace)
 }
 
-/// Rejects control characters: Postgres cannot store NUL, and `TableName` rejects all of them.
+/// Rejects texts with control characters. Postgres cannot store NUL, and `TableName` rejects all control characters.
 fn without_control(what: &str, text: &str) -> RestResult<()> {
     if text.contains(char::is_control) {
         let text = text.escape_debug();
@@ -67,7 +67,7 @@ pub(crate) struct Rename {
     pub(crate) destination: Identifier,
 }
 
-/// The requested page of a list. The token of the next page is the last name of this one.
+/// The page of a list that a client requests. A page token is the last name of the previous page.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Paging {
@@ -82,7 +82,7 @@ impl Paging {
         Ok(token)
     }
 
-    /// Returns the page size. Clients that do not use paging get everything.
+    /// Returns the page size. For clients that do not use paging, it is unlimited.
     pub(crate) fn most(&self) -> RestResult<i64> {
         match (self.page_size, &self.page_token) {
             (Some(size), _) if size < 1 => Err(Refusal::input(format!("pageSize is {size}, and must be 1 or more"))),
@@ -92,8 +92,8 @@ impl Paging {
         }
     }
 
-    /// Cuts a list that was read with one extra name. Returns the names of the page, and the token of the next page
-    /// if there is one.
+    /// Cuts a list that was read with one name more than the page size. Returns the names of the page and, if there
+    /// are more, the token of the next page.
     pub(crate) fn cut<T>(&self, mut names: Vec<T>, last: impl Fn(&T) -> &str) -> RestResult<(Vec<T>, Option<String>)> {
         let most = usize::try_from(self.most()?).unwrap_or(usize::MAX);
         if names.len() <= most {

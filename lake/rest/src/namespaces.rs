@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// Property with the folder of a namespace.
+/// Property that contains the folder of a namespace.
 const LOCATION: &str = "location";
 
 #[derive(Debug, Deserialize)]
@@ -22,7 +22,7 @@ pub(crate) struct Within {
     parent: Option<String>,
 }
 
-/// Lists the namespaces directly below the parent, or those at the top level.
+/// Lists the direct children of the parent namespace. Without a parent, lists the top-level namespaces.
 pub(crate) async fn list(
     State(api): State<Arc<Api>>,
     _: Reader,
@@ -79,8 +79,9 @@ pub(crate) async fn create(
     Ok(described(&api, &name, properties))
 }
 
-/// Returns a namespace with the folder of its tables. Trino creates a table in two steps only if the namespace has a
-/// location. Otherwise the folder of the new table already contains a file when Trino checks that it is empty.
+/// Returns a namespace including its location, the folder of its tables. Trino creates a table in two steps only if the
+/// namespace has a location. Without one, Trino fails because the folder of the new table already contains a file when
+/// it checks that the folder is empty.
 fn described(api: &Api, name: &str, mut properties: Properties) -> Json<Value> {
     properties.entry(LOCATION.to_owned()).or_insert_with(|| api.lake.namespace_folder(name));
     Json(json!({ "namespace": names::parts(name), "properties": properties }))

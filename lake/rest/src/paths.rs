@@ -1,5 +1,5 @@
-//! Checks of file paths that clients send. Every path must be in the warehouse and in a folder of the table. A
-//! location or a metadata file may be elsewhere if an admin names it, which the audit log records.
+//! Checks the file paths that clients send. Every path must be in the warehouse and in a folder of the table.
+//! Exception: an admin may name a table location or a metadata file elsewhere, which is recorded in the audit log.
 
 use crate::refusal::{Refusal, RestResult};
 use iceberg::TableUpdate;
@@ -7,11 +7,11 @@ use iceberg::spec::{TableMetadata, ViewMetadata};
 use orch_lake::table::path_properties;
 use orch_lake::{Locations, Table};
 
-/// Checks the paths of one request.
+/// Checks the file paths in one request.
 pub(crate) struct PathCheck<'a> {
     pub(crate) warehouse: &'a str,
     pub(crate) is_admin: bool,
-    /// Paths outside the warehouse that an admin named, for the audit log.
+    /// Paths outside the warehouse that an admin has named. They are recorded in the audit log.
     pub(crate) outside: Vec<String>,
 }
 
@@ -23,7 +23,7 @@ impl PathCheck<'_> {
         ))
     }
 
-    /// Checks a location or a metadata file.
+    /// Checks a table location or the path of a metadata file.
     pub(crate) fn place(&mut self, path: &str) -> RestResult<()> {
         if Locations::new([self.warehouse]).admits(path) {
             return Ok(());
@@ -35,7 +35,7 @@ impl PathCheck<'_> {
         Ok(())
     }
 
-    /// Checks a file or folder that must be in a folder of the table, regardless of the caller's role.
+    /// Checks that a file or folder is in one of the table's folders. This is required for all roles.
     fn own(&self, path: &str, folders: &Locations) -> RestResult<()> {
         if folders.admits_folder(path) {
             return Ok(());
@@ -54,7 +54,7 @@ impl PathCheck<'_> {
         named(metadata).try_for_each(|path| self.own(path, &folders))
     }
 
-    /// Checks the metadata of a view. `known` are the folders that may contain its files already.
+    /// Checks the metadata of a view. `known` contains the folders in which the view's files may already be.
     pub(crate) fn view(&mut self, metadata: &ViewMetadata, known: &Locations) -> RestResult<()> {
         if !known.admits_folder(metadata.location()) {
             self.place(metadata.location())?;
@@ -108,7 +108,7 @@ pub(crate) fn locations(updates: &[TableUpdate]) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Returns the paths of the manifest lists and statistics of a table.
+/// Returns the paths of the manifest lists and statistics files in the metadata of a table.
 fn named(metadata: &TableMetadata) -> impl Iterator<Item = &str> {
     let lists = metadata.snapshots().map(|snapshot| snapshot.manifest_list());
     let statistics = metadata.statistics_iter().map(|file| file.statistics_path.as_str());

@@ -1,4 +1,4 @@
-//! Error responses of the protocol. Clients raise the exception that the response names.
+//! Error responses of the REST protocol. The response names the exception that clients raise.
 
 use axum::Json;
 use axum::http::StatusCode;
@@ -68,7 +68,7 @@ impl Refusal {
         Self::new(StatusCode::CONFLICT, "CommitFailedException", message)
     }
 
-    /// The commit may have succeeded, so the client must check the table before it retries.
+    /// The outcome of the commit is unknown, so the client must check the table before it retries.
     pub(crate) fn unknown(error: &anyhow::Error) -> Refusal {
         tracing::warn!(error = format!("{error:#}"), "whether a commit from outside was done is not known");
         Self::new(
@@ -104,7 +104,8 @@ impl From<LakeError> for Refusal {
     }
 }
 
-/// Translates messages of failed requirements to those that clients search for. The crate `iceberg` uses others.
+/// Translates messages about failed requirements. Clients search for messages other than those of the `iceberg`
+/// crate.
 fn in_their_words(why: &str) -> &str {
     const WORDS: [(&str, &str); 6] = [
         ("Requirement failed: Table UUID does not match", "Requirement failed: UUID does not match"),
@@ -126,7 +127,7 @@ fn in_their_words(why: &str) -> &str {
     WORDS.iter().find(|(crates, _)| *crates == why).map_or(why, |(_, theirs)| theirs)
 }
 
-/// Returns true if the request contradicts itself or the table.
+/// Returns true if the error is the client's fault: the request contradicts itself or the table.
 fn is_input(error: &iceberg::Error) -> bool {
     use iceberg::ErrorKind::{DataInvalid, FeatureUnsupported, PreconditionFailed};
     matches!(error.kind(), DataInvalid | FeatureUnsupported | PreconditionFailed)

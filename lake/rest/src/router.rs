@@ -1,4 +1,4 @@
-//! Routes of the protocol.
+//! HTTP routes of the Iceberg REST protocol.
 
 use crate::access::Reader;
 use crate::audit::Caller;
@@ -23,28 +23,29 @@ use serde_json::{Map, Value, json};
 use sqlx::PgPool;
 use std::sync::Arc;
 
-/// Maximum size of a body. Metadata of tables with many snapshots have several megabytes.
+/// Maximum size of a request body. Metadata of a table with many snapshots takes several megabytes.
 const MOST_BODY_BYTES: usize = 64 << 20;
 
 /// Dependencies of the catalog server.
 pub struct Means {
     pub lake: Lake,
-    /// The database of orch, which contains the catalog, tokens and assets.
+    /// Pool of orch's metadata database, which contains the catalog, API tokens and assets.
     pub pool: PgPool,
     pub hints: Hints,
-    /// True if only the web server of this installation can connect. The web server signs the caller's identity.
+    /// True if only the web server of this installation can connect, and signs the identity of each caller.
     pub is_behind_web: bool,
-    /// Storage keys for clients that request them and may write.
+    /// Which storage credentials are issued to clients that request them and may write.
     pub keys: GivenKeys,
 }
 
-/// Storage keys that clients get.
+/// The kind of storage credentials that clients receive.
 #[derive(Debug, Clone)]
 pub enum GivenKeys {
     None,
-    /// The keys of orch itself, which give access to the whole storage.
+    /// The storage credentials of orch itself, which give access to the whole storage.
     OfStorage,
-    /// Keys that are valid for the folder of one table and for one hour, obtained by assuming this role.
+    /// Temporary credentials, obtained by assuming this role. They are limited to the folder of one table and expire
+    /// after one hour.
     OfTable(AssumedRole),
 }
 
@@ -57,10 +58,10 @@ pub(crate) struct Api {
     given_keys: GivenKeys,
 }
 
-/// Returns the router of the catalog.
+/// Returns the router of the REST catalog.
 ///
 /// # Errors
-/// Returns a fatal error if the catalog of the lake is not in the database of orch.
+/// Returns a fatal error if the catalog of the lake is not in orch's metadata database.
 pub async fn router(means: Means) -> TaskResult<Router> {
     let Means { lake, pool, hints, is_behind_web, keys: given_keys } = means;
     let elsewhere = || {
@@ -139,8 +140,8 @@ struct ConfigQuery {
     warehouse: Option<String>,
 }
 
-/// Returns the configuration for clients. The requested warehouse must be the name of the catalog or the location of
-/// its files.
+/// Returns the client configuration. If the client names a warehouse, it must be the catalog's name or the location
+/// of its files.
 async fn config(State(api): State<Arc<Api>>, _: Reader, Query(wanted): Query<ConfigQuery>) -> RestResult<Json<Value>> {
     let (name, place) = (api.catalog.name(), api.lake.warehouse());
     if let Some(other) = wanted.warehouse
@@ -153,17 +154,18 @@ async fn config(State(api): State<Arc<Api>>, _: Reader, Query(wanted): Query<Con
     Ok(Json(json!({ "defaults": { "warehouse": name }, "overrides": {}, "endpoints": ENDPOINTS })))
 }
 
-/// Maximum number of characters of an error message about a body, because the message can contain a value of the
-/// body.
+/// Maximum number of characters of an error message about a request body. The message is truncated because it can
+/// contain a value of the body.
 const MAX_ERROR_CHARS: usize = 500;
 
-/// Parses a JSON body. Rejects NUL in all strings, because Postgres can store it neither in a name nor in a property.
+/// Parses a JSON request body. Rejects strings that contain NUL, because Postgres can store it neither in names nor
+/// in properties.
 pub(crate) fn body<T: DeserializeOwned>(sent: &[u8]) -> RestResult<T> {
     let unreadable = |error: serde_json::Error| {
         let message: String = error.to_string().chars().take(MAX_ERROR_CHARS).collect();
         Refusal::input(format!("the body cannot be read: {message}"))
     };
-    // The escape is rare, so nearly all bodies are parsed only once.
+    // The body is parsed a second time only if it contains an escaped NUL, which is rare.
     if sent.windows(NUL_ESCAPE.len()).any(|bytes| bytes == NUL_ESCAPE)
         && has_nul(&serde_json::from_slice(sent).map_err(unreadable)?)
     {
@@ -188,13 +190,13 @@ impl Api {
         self.catalog.namespace(name).await?.ok_or_else(|| Refusal::no_namespace(name))
     }
 
-    /// Returns a check for the paths in requests of this caller.
+    /// Returns a checker for the file paths in this caller's requests.
     pub(crate) fn paths(&self, caller: &Caller) -> PathCheck<'_> {
         PathCheck { warehouse: self.lake.warehouse(), is_admin: caller.role >= Role::Admin, outside: Vec::new() }
     }
 
-    /// Returns the properties for access to the files of a table. If they contain keys, this is recorded in the audit
-    /// log.
+    /// Returns the properties with which a client accesses the files of a table. If they include credentials, an
+    /// entry is added to the audit log.
     pub(crate) async fn storage(
         &self,
         reader: &Reader,
@@ -227,5 +229,5 @@ impl Api {
     }
 }
 
-/// Status of responses without a body.
+/// HTTP status of successful responses without a body.
 pub(crate) const DONE: StatusCode = StatusCode::NO_CONTENT;

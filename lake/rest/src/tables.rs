@@ -1,4 +1,4 @@
-//! Endpoints that create, list, load, register, rename and drop tables. Commits are in `commit`.
+//! Endpoints that create, list, load, register, rename and drop tables. Endpoints for commits are in `commit`.
 
 use crate::access::{Reader, Writer};
 use crate::audit::Caller;
@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Header with which a client requests storage keys.
+/// Header with which a client requests storage credentials.
 const DELEGATION: HeaderName = HeaderName::from_static("x-iceberg-access-delegation");
 const VENDED: &str = "vended-credentials";
 /// Property with the format version of a new table.
@@ -37,7 +37,7 @@ pub(crate) async fn list(
     page(&api, EntryType::Table, &path, &paging).await
 }
 
-/// Returns a page of the names in a namespace.
+/// Returns one page of the names of tables or views in a namespace.
 pub(crate) async fn page(api: &Api, of: EntryType, path: &str, paging: &Paging) -> RestResult<Json<Value>> {
     let namespace = names::namespace(path)?;
     let found = api.catalog.names_after(of, &namespace, paging.after()?, paging.most()?.saturating_add(1)).await?;
@@ -49,7 +49,7 @@ pub(crate) async fn page(api: &Api, of: EntryType, path: &str, paging: &Paging) 
     Ok(Json(json!({ "identifiers": identifiers, "next-page-token": next })))
 }
 
-/// Checks that the name is not used by a table or a view.
+/// Checks that neither a table nor a view has this name.
 pub(crate) async fn is_free(api: &Api, of: EntryType, name: &TableName) -> RestResult<()> {
     match api.catalog.entry(name).await?.map(|(found, _)| found) {
         None => Ok(()),
@@ -128,7 +128,7 @@ pub(crate) async fn create(
     asked.table(&api, &api.lake.table_at(&name, &location).await?).await
 }
 
-/// Returns the error for a name that another client has taken in the meantime.
+/// Returns the error for a name that another client has used in the meantime.
 async fn taken(api: &Api, name: &TableName) -> Refusal {
     let exists = Refusal::exists(format!("Table already exists: {name}"));
     is_free(api, EntryType::Table, name).await.err().unwrap_or(exists)
@@ -190,7 +190,7 @@ pub(crate) async fn load(
         return Ok(StatusCode::NOT_MODIFIED.into_response());
     }
     let location = table.metadata_location();
-    // Metadata files are cached, so a loaded table does not prove that its file still exists.
+    // Checks that the metadata file exists. Metadata files are cached, so loading a table does not prove it.
     if !api.lake.io().exists(location).await? {
         return Err(Refusal::no_file(location));
     }
@@ -231,7 +231,7 @@ pub(crate) async fn remove(
     Query(removal): Query<Removal>,
 ) -> RestResult<StatusCode> {
     let name = names::table(&namespace, &name)?;
-    // Python clients send `True`.
+    // Compared without case, because Python clients send `True`.
     let purges = removal.purge_requested.eq_ignore_ascii_case("true");
     let purged = if purges { Some(table_of(&api, &name).await?) } else { None };
     if purges {
@@ -283,7 +283,7 @@ pub(crate) async fn rename_entry(
     }
 }
 
-/// Receives an engine's report about a scan or a commit, and logs it.
+/// Logs an engine's report about a scan or a commit.
 pub(crate) async fn metrics(
     State(api): State<Arc<Api>>,
     _: Reader,
@@ -310,7 +310,7 @@ pub(crate) async fn credentials(
     Ok(Json(json!({ "storage-credentials": [given] })))
 }
 
-/// A request to load a table: its name, the caller and the headers.
+/// A client's request to load a table: its name, the caller and the HTTP headers.
 pub(crate) struct TableRequest<'a> {
     pub(crate) name: &'a TableName,
     pub(crate) reader: &'a Reader,

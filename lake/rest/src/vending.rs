@@ -1,5 +1,5 @@
-//! Storage keys that are valid for the folder of one table and for one hour: `AssumeRole` of STS with a session
-//! policy.
+//! Issues temporary storage credentials that are limited to the folder of one table and expire after one hour. They
+//! are obtained with the STS request `AssumeRole` and a session policy.
 
 mod signature;
 
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use signature::Signer;
 use std::time::Duration;
 
-/// Validity of the keys.
+/// Lifetime of the credentials.
 const VALID_FOR: Duration = Duration::from_hours(1);
 /// Timeout for a request to STS.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -20,26 +20,27 @@ const MAX_RESPONSE_BYTES: usize = 64 << 10;
 const MAX_SESSION_CHARS: usize = 64;
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// The role that is assumed to get keys for tables.
+/// The role that is assumed to obtain storage credentials for a table.
 #[derive(Debug, Clone)]
 pub struct AssumedRole {
-    /// For example `arn:aws:iam::123456789012:role/lake`. Servers like MinIO ignore it.
+    /// ARN of the role, such as `arn:aws:iam::123456789012:role/lake`. Servers like MinIO ignore it.
     pub arn: String,
-    /// URL of STS. `None` uses the endpoint of the storage, or else AWS STS in the storage's region.
+    /// URL of the STS server. `None` uses the endpoint of the storage. If the storage has no endpoint, AWS STS in its
+    /// region is used.
     pub endpoint: Option<String>,
 }
 
-/// Storage keys for a client.
+/// Storage credentials that are sent to a client.
 pub(crate) struct TableKeys {
     pub(crate) access_key: String,
     secret_key: String,
     session_token: Option<String>,
-    /// `None` if they do not expire.
+    /// Expiry in milliseconds since the Unix epoch. `None` if the credentials do not expire.
     pub(crate) expires_at_ms: Option<i64>,
 }
 
 impl TableKeys {
-    /// Returns the keys of orch itself. `None` if the storage needs no keys.
+    /// Returns the storage credentials of orch itself. `None` if the storage needs none.
     pub(crate) fn of_storage(storage: &Options) -> Option<TableKeys> {
         Some(TableKeys {
             access_key: storage.access_key.clone()?,
@@ -49,7 +50,7 @@ impl TableKeys {
         })
     }
 
-    /// Returns the properties from which Iceberg clients read the keys.
+    /// Returns the properties in which Iceberg clients expect storage credentials.
     pub(crate) fn config(self) -> impl Iterator<Item = (String, Value)> {
         let config = [
             ("s3.access-key-id", Some(json!(self.access_key))),
@@ -62,10 +63,11 @@ impl TableKeys {
 }
 
 impl AssumedRole {
-    /// Requests keys for the folder of a table. `user` appears in the log of the storage.
+    /// Requests credentials for the folder of a table from STS. `user` appears in the access log of the storage.
     ///
     /// # Errors
-    /// Returns an error if the table is not in a bucket, orch itself has no keys, or STS rejects the request.
+    /// Returns an error if the table is not in a bucket, orch itself has no storage credentials, or STS rejects the
+    /// request.
     pub(crate) async fn assume(
         &self,
         storage: &Options,
@@ -114,7 +116,8 @@ impl AssumedRole {
     }
 }
 
-/// Logs the reason, because it may contain addresses and role names that clients must not see.
+/// Logs the reason of a failure instead of returning it, because it may contain addresses and role names that clients
+/// must not see.
 fn failed(why: impl std::fmt::Display) -> Refusal {
     tracing::error!(%why, "no keys for a table");
     Refusal::unavailable("the storage gave no keys for the table; the log of the server has the reason")
@@ -142,7 +145,7 @@ fn session_name(user: &str) -> String {
 }
 
 /// Returns a policy that allows reading, writing and listing below the location of a table. `None` if the location is
-/// not in a bucket or is a whole bucket.
+/// not in a bucket or is the root of a bucket.
 fn policy(location: &str) -> Option<Value> {
     let (scheme, rest) = location.split_once("://")?;
     let (bucket, key) = rest.trim_end_matches('/').split_once('/')?;
@@ -161,7 +164,7 @@ fn policy(location: &str) -> Option<Value> {
     ] }))
 }
 
-/// Escapes wildcards and variables of policies.
+/// Escapes characters that are wildcards or variables in AWS policies.
 fn literal(text: &str) -> String {
     text.chars().fold(String::new(), |text, c| {
         if "*?$".contains(c) { text + "${" + &String::from(c) + "}" } else { text + &String::from(c) }

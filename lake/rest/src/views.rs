@@ -21,7 +21,7 @@ use sqlx::PgConnection;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Maximum number of attempts when other commits win. After that the client must retry.
+/// Maximum number of attempts when other writers commit first. After that, the client must retry.
 const TRIES: u32 = 20;
 
 pub(crate) async fn list(

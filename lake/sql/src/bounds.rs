@@ -1,9 +1,9 @@
-//! Limits on the depth and the size of a query, checked before any recursive code runs.
+//! Limits the depth and size of a query before any recursive code processes it.
 //!
-//! The parser, the planner, the optimizer and the destructors of trees recurse as deep as the longest chain of
-//! operators, and a common table expression is planned again at each reference: 16 kB of text can produce any depth
-//! and any size. Chains are measured on the tokens, before a tree exists. The stack of the planning threads
-//! (`view.rs`) is sized for the deepest query that passes these checks.
+//! The parser, the planner, the optimizer and the destructors of syntax trees recurse once per operator in a chain,
+//! and a common table expression is planned again at each reference. A query text of 16 kB could cause unlimited
+//! depth and size. Chains are therefore measured on the tokens, before a tree is built. The planning threads
+//! (`view.rs`) have a stack that is large enough for the deepest query that passes these checks.
 
 use datafusion::sql::sqlparser::ast::{
     Expr, GroupByExpr, ObjectName, Query, Select, SetExpr, Statement, TableFactor, Visit as _, Visitor,
@@ -14,26 +14,26 @@ use orch_store::lake_view::{LakeError, LakeResult};
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
-/// Maximum number of operators in one chain, including those inside its brackets: about 200 conditions `a = 1 or …`,
-/// fewer if a column is named like a keyword. Planning time grows with the square of this number.
+/// Maximum number of operators in one chain, including operators in its brackets. It allows about 200 conditions of
+/// the form `a = 1 or …`, and fewer if a column is named like a keyword. Planning time is quadratic in this number.
 const MOST_OPERATORS: usize = 400;
-/// Maximum number of `union`, `intersect`, `except` and `join` in a whole query.
+/// Maximum number of `union`, `intersect`, `except` and `join` operators in a query.
 const MOST_STEPS: usize = 200;
-/// Maximum number of tables and `select`s after common table expressions are inlined. Each adds the columns of those
-/// before it to its schema: 250 tables of 100 columns are 3 million entries.
+/// Maximum number of tables and `select`s after common table expressions are inlined. The schema of each join
+/// contains the columns of all tables before it: 250 tables with 100 columns need 3 million entries.
 const MOST_RELATIONS: usize = 250;
-/// Maximum number of columns of one `select`. The planner compares each with each.
+/// Maximum number of columns in one `select`. The planner compares all pairs of columns.
 pub(crate) const MOST_COLUMNS: usize = 1_000;
 /// Maximum number of `*` in one `select`.
 const MOST_WILDCARDS: usize = 16;
-/// Maximum number of grouping sets from `cube`, `rollup` and `grouping sets` together.
+/// Maximum total number of grouping sets that `cube`, `rollup` and `grouping sets` produce.
 const MOST_GROUPING_SETS: usize = 256;
 
 fn too_big(what: &str, hint: &str) -> LakeError {
     LakeError::Refused(format!("the query has {what}\nhint: {hint}"))
 }
 
-/// Rejects statements whose tree would be too deep.
+/// Rejects queries whose syntax tree would be too deep.
 pub(crate) fn check_depth(tokens: &[Token]) -> LakeResult<()> {
     let tokens: Vec<&Token> = tokens.iter().filter(|token| !matches!(token, Token::Whitespace(_))).collect();
     let mut levels = vec![Level::default()];
@@ -47,7 +47,7 @@ pub(crate) fn check_depth(tokens: &[Token]) -> LakeResult<()> {
             Token::RParen | Token::RBracket | Token::RBrace if levels.len() > 1 => {
                 let inner = levels.pop().map_or(0, |level| level.depth());
                 if let Some(level) = levels.last_mut() {
-                    // Consecutive calls and subscripts nest, too.
+                    // Consecutive calls and subscripts count as operators because they nest in the syntax tree.
                     level.operators += 1;
                     level.inside = level.inside.max(inner);
                 }
@@ -70,13 +70,14 @@ pub(crate) fn check_depth(tokens: &[Token]) -> LakeResult<()> {
     Ok(())
 }
 
-/// The tokens between two brackets: items separated by commas or clauses. Items do not nest in each other.
+/// The tokens between a pair of brackets. They consist of items separated by commas or clauses; items are not nested
+/// in each other.
 #[derive(Default)]
 struct Level {
-    /// Number of operators in the current item. `inside` is the depth of the deepest bracket in it.
+    /// Operator count of the current item, and depth of the deepest bracket inside it.
     operators: usize,
     inside: usize,
-    /// Maximum depth of the earlier items.
+    /// Maximum depth of the items before the current one.
     deepest: usize,
 }
 
@@ -91,7 +92,8 @@ impl Level {
     }
 }
 
-/// Names, literals and periods add no depth. Keywords do, because many of them are operators.
+/// Returns true for tokens that add no depth to the tree: names, literals and periods. Keywords are excluded because
+/// many of them are operators.
 fn is_plain(token: &Token) -> bool {
     match token {
         Token::Word(word) => word.keyword == Keyword::NoKeyword,
@@ -114,7 +116,7 @@ fn is_literal(token: &Token) -> bool {
     )
 }
 
-/// Returns true for tokens that can end an expression. After any other token, a clause keyword is a name:
+/// Returns true for tokens that can end an expression. A clause keyword after any other token is an identifier, as in
 /// `union + union`.
 fn is_operand(token: &Token) -> bool {
     match token {
@@ -147,7 +149,7 @@ fn is_step(token: &Token) -> bool {
     matches!(token, Token::Word(word) if STEPS.contains(&word.keyword))
 }
 
-/// Rejects statements whose plan would be too large.
+/// Rejects queries whose plan would be too large.
 pub(crate) fn check_size(statement: &Statement) -> LakeResult<()> {
     match statement.visit(&mut Sizes::default()) {
         ControlFlow::Continue(()) => Ok(()),
@@ -155,14 +157,14 @@ pub(crate) fn check_size(statement: &Statement) -> LakeResult<()> {
     }
 }
 
-/// The open queries, outermost first.
+/// Size counters of the nested queries being visited, outermost first.
 #[derive(Default)]
 struct Sizes(Vec<OpenQuery>);
 
 #[derive(Default)]
 struct OpenQuery {
     relations: usize,
-    /// Names of common table expressions whose queries are not visited yet, the next one last.
+    /// Names of the common table expressions whose queries have not been visited yet, in reverse order.
     to_come: Vec<String>,
     known: HashMap<String, usize>,
 }
@@ -211,8 +213,8 @@ impl Visitor for Sizes {
     }
 
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<LakeError> {
-        // Table functions and lists used as tables have no relation name, so the visitor does not count them
-        // elsewhere.
+        // Table functions and lists used as tables have no relation name, so the visitor does not report them as
+        // relations.
         if let (false, Some(open)) = (matches!(factor, TableFactor::Table { .. }), self.0.last_mut()) {
             open.relations = open.relations.saturating_add(1);
         }
@@ -220,7 +222,7 @@ impl Visitor for Sizes {
     }
 }
 
-/// Collects the `select`s of a query. The recursion is bounded by `MOST_STEPS`, which is checked earlier.
+/// Collects the `select`s of a query body. The recursion depth is limited by `MOST_STEPS`, which was checked before.
 fn selects_of<'a>(body: &'a SetExpr, found: &mut Vec<&'a Select>) {
     match body {
         SetExpr::Select(select) => found.push(select),
@@ -318,7 +320,7 @@ mod tests {
         }
     }
 
-    /// Uses the stack size of the planning threads (`view.rs`).
+    /// Runs a test on a thread with the same stack size as the planning threads (`view.rs`).
     fn on_a_deep_stack(check: impl FnOnce() + Send + 'static) {
         let thread = std::thread::Builder::new().stack_size(256 << 20).spawn(check).expect("a thread can be started");
         thread.join().expect("it is let through");

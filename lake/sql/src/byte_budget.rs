@@ -1,9 +1,9 @@
-//! Bounds the bytes that the expressions over one batch build.
+//! Limits the memory that SQL expressions may allocate while they evaluate one batch.
 //!
-//! `lpad` and `repeat` build any number of bytes from a few. Each function of an expression is wrapped in
-//! [`Bounded`], and each other part whose values vary in size in [`Metered`]. Both take the size of their results
-//! from a budget of the thread. A function is called only if the budget covers its arguments and, if it multiplies
-//! them, its result.
+//! Functions such as `lpad` and `repeat` can build huge values from small arguments. Each function in an expression
+//! is wrapped in [`Bounded`], and other nodes with values of variable size in [`Metered`]. Both charge the size of
+//! their results to a thread-local budget. A function is called only if the remaining budget covers its arguments
+//! and, for functions that multiply the size of their arguments, its result.
 
 use crate::sizes::row_bytes;
 use arrow::array::{ArrayRef, AsArray as _, RecordBatch};
@@ -23,41 +23,41 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-/// Maximum number of bytes that the expressions over one batch build.
+/// Maximum number of bytes that expressions may build during one batch.
 pub(crate) const MAX_BATCH_BYTES: u64 = 128 << 20;
 
-/// Functions that build a list of any length from numbers.
+/// Functions that can build a list of arbitrary length from numbers.
 const OF_ANY_LENGTH: [&str; 4] = ["array_repeat", "array_resize", "generate_series", "range"];
 
-/// Maximum number of bytes per character.
+/// Maximum number of bytes in a UTF-8 character.
 const CHAR_BYTES: u64 = 4;
-/// Maximum number of bytes of the text of an item of a list, per byte of the item.
+/// Maximum number of bytes in the text form of a list item, per byte of the item.
 const TEXT_BYTES: u64 = 6;
-/// Bytes that `row_bytes` adds to the length of a text.
+/// Number of bytes that `row_bytes` adds to the length of each text value.
 const OFFSET_BYTES: u64 = 4;
-/// Maximum number of bytes of a text in the other case, per byte of the text.
+/// Maximum growth when a text is converted to upper or lower case, as output bytes per input byte.
 const CASE_BYTES: u64 = 3;
-/// Maximum number of bytes of a formatted time, per byte of the format: `%+` is 38 bytes.
+/// Maximum number of output bytes of a formatted time per byte of the format string: `%+` expands to 38 bytes.
 const FORMAT_BYTES: u64 = 20;
 
 thread_local! {
-    /// Bytes that remain for the batch that this thread evaluates.
+    /// Remaining budget in bytes for the batch that this thread is evaluating.
     static LEFT: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Starts the budget of a batch.
+/// Resets the budget of this thread for a new batch.
 pub(crate) fn start_batch() {
     LEFT.set(MAX_BATCH_BYTES);
 }
 
-/// Takes bytes from the budget.
+/// Charges bytes to the budget. Returns an error if it is exhausted.
 pub(crate) fn take_bytes(bytes: u64) -> DfResult<()> {
     check_bytes(bytes)?;
     LEFT.set(LEFT.get() - bytes);
     Ok(())
 }
 
-/// Checks that the budget covers these bytes.
+/// Returns an error if the remaining budget does not cover these bytes.
 pub(crate) fn check_bytes(bytes: u64) -> DfResult<()> {
     if bytes <= LEFT.get() {
         return Ok(());
@@ -66,7 +66,8 @@ pub(crate) fn check_bytes(bytes: u64) -> DfResult<()> {
     Err(DataFusionError::ResourcesExhausted(text))
 }
 
-/// Takes a value from the budget. A scalar counts for each row, because it may become a column.
+/// Charges the size of a value to the budget. A scalar is charged once per row because it may be expanded to a
+/// column.
 pub(crate) fn take_value(value: &ColumnarValue, rows: usize) -> DfResult<()> {
     let bytes = sizes(value, rows)?.iter().sum();
     #[cfg(test)]
@@ -74,7 +75,8 @@ pub(crate) fn take_value(value: &ColumnarValue, rows: usize) -> DfResult<()> {
     take_bytes(bytes)
 }
 
-/// Bytes of a value, by row. At least one row, because a scalar is computed for an empty batch too.
+/// Returns the size of a value in bytes for each row. Assumes at least one row, because scalars are computed even for
+/// an empty batch.
 fn sizes(value: &ColumnarValue, rows: usize) -> DfResult<Vec<u64>> {
     Ok(match value {
         ColumnarValue::Array(array) => row_bytes(array.as_ref()),
@@ -89,8 +91,8 @@ fn varies(data: &DataType) -> bool {
     !data.is_primitive() && !matches!(data, DataType::Boolean | DataType::Null)
 }
 
-/// Rejects functions that the budget cannot bound: lists of any length, and regular expressions that differ by row,
-/// because each one is compiled and cached.
+/// Rejects functions whose memory use the budget cannot limit: lists of arbitrary length, and regular expressions
+/// that differ by row, because each one is compiled and cached.
 pub(crate) fn check_bounded(part: &Expr) -> DfResult<()> {
     let is_pattern = |pattern: Option<&Expr>| pattern.is_none_or(|pattern| matches!(pattern, Expr::Literal(..)));
     match part {
@@ -115,7 +117,7 @@ fn is_match(op: Operator) -> bool {
     matches!(op, RegexMatch | RegexIMatch | RegexNotMatch | RegexNotIMatch)
 }
 
-/// Wraps each function of an expression.
+/// Wraps each function of an expression in [`Bounded`].
 pub(crate) fn with_bounded_functions(expr: Expr) -> DfResult<Expr> {
     let bounded = expr.transform_up(|part| {
         Ok(match part {
@@ -129,7 +131,7 @@ pub(crate) fn with_bounded_functions(expr: Expr) -> DfResult<Expr> {
     Ok(bounded?.data)
 }
 
-/// A function that is called only if the budget covers its result.
+/// A function that is called only if the remaining budget covers its result.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Bounded(Arc<ScalarUDF>);
 
@@ -180,8 +182,9 @@ impl ScalarUDFImpl for Bounded {
     }
 }
 
-/// Evaluates the functions that replace nulls; returns `None` for others. DataFusion's optimizer rewrites these to a
-/// `case` that contains each argument twice, so the size of nested calls would double at each level.
+/// Evaluates functions that replace nulls, such as `coalesce`. Returns `None` for other functions. DataFusion's
+/// optimizer would rewrite them to a `case` that contains each argument twice, which doubles the size of nested calls
+/// at each level.
 fn null_replaced(name: &str, args: &[ColumnarValue], rows: usize) -> DfResult<Option<ColumnarValue>> {
     if !["coalesce", "nvl", "nvl2"].contains(&name) {
         return Ok(None);
@@ -198,8 +201,9 @@ fn null_replaced(name: &str, args: &[ColumnarValue], rows: usize) -> DfResult<Op
     Ok(Some(ColumnarValue::Array(value)))
 }
 
-/// Returns the maximum size of the result of a function that multiplies its arguments, in bytes. Returns 0 for all
-/// others: their results are about as large as their arguments. `sizes` has the bytes of each argument by row.
+/// Returns the maximum result size in bytes for functions that multiply the size of their arguments. Returns 0 for
+/// other functions, whose results are about as large as their arguments. `sizes` holds the size of each argument by
+/// row.
 fn multiplied(name: &str, args: &[ColumnarValue], sizes: &[Vec<u64>], rows: usize) -> DfResult<u64> {
     let rows = rows.max(1);
     let size = |nth: usize, row: usize| sizes.get(nth).and_then(|sizes| sizes.get(row)).copied().unwrap_or_default();
@@ -217,10 +221,11 @@ fn multiplied(name: &str, args: &[ColumnarValue], sizes: &[Vec<u64>], rows: usiz
             let found = size(0, row) / size(1, row).saturating_sub(OFFSET_BYTES).max(1) + 1;
             found.saturating_mul(size(2, row))
         }),
-        // Each match may contain each group of the text in its replacement.
+        // The replacement can refer to capture groups, so each match may insert the whole text once per reference.
         "regexp_replace" => sum(&|row| (size(0, row) + 1).saturating_mul(2 * size(2, row))),
         "regexp_match" => sum(&|row| size(0, row).saturating_mul(1 + size(1, row) / 2)),
-        // A character can be replaced by a sequence of any length that is displayed as one.
+        // A character can be replaced by a grapheme cluster, a sequence of unlimited length that is displayed as one
+        // character.
         "translate" => sum(&|row| size(0, row).saturating_mul(size(2, row))),
         "lower" | "upper" | "initcap" => sum(&|row| size(0, row).saturating_mul(CASE_BYTES)),
         "concat_ws" => sum(&|row| {
@@ -238,7 +243,7 @@ fn multiplied(name: &str, args: &[ColumnarValue], sizes: &[Vec<u64>], rows: usiz
     })
 }
 
-/// A number by row; 0 for null and below zero.
+/// Returns a count per row. Null and negative numbers become 0.
 fn counts(value: Option<&ColumnarValue>, rows: usize) -> DfResult<Vec<u64>> {
     let Some(value) = value else { return Ok(vec![0; rows]) };
     let numbers = cast(&value.to_array(rows)?, &DataType::Int64)?;
@@ -248,7 +253,7 @@ fn counts(value: Option<&ColumnarValue>, rows: usize) -> DfResult<Vec<u64>> {
     Ok(numbers)
 }
 
-/// Wraps parts that are not functions and build values of varying size, such as `||` and `case`.
+/// Wraps nodes that are not functions but build values of variable size, such as `||` and `case`, in [`Metered`].
 pub(crate) fn metered(expr: Arc<dyn PhysicalExpr>, input: &Schema) -> DfResult<Arc<dyn PhysicalExpr>> {
     let metered = expr.transform_up(|part| {
         let any = part.as_any();
@@ -267,7 +272,7 @@ pub(crate) fn metered(expr: Arc<dyn PhysicalExpr>, input: &Schema) -> DfResult<A
     Ok(metered?.data)
 }
 
-/// A part of an expression whose values are taken from the budget.
+/// An expression node whose values are charged to the budget.
 #[derive(Debug)]
 struct Metered(Arc<dyn PhysicalExpr>);
 
@@ -296,7 +301,8 @@ impl PhysicalExpr for Metered {
         self
     }
 
-    // The default implementations compute each of these from the others, which doubles the work at each level.
+    // All of these methods are forwarded. The default implementations call each other, which doubles the work at each
+    // level of nesting.
     fn data_type(&self, input: &Schema) -> DfResult<DataType> {
         self.0.data_type(input)
     }
@@ -330,13 +336,14 @@ impl PhysicalExpr for Metered {
     }
 }
 
-/// The bytes that the expressions of this thread built, for tests.
+/// Measures the bytes that expressions build on this thread, for tests.
 #[cfg(test)]
 pub(crate) mod measured {
     use super::{Arc, Cell, DfResult, LEFT, MAX_BATCH_BYTES, PhysicalExpr, RecordBatch, sizes};
 
     thread_local! {
-        /// Bytes of all values, and of the arguments of the part that has the largest. `None` until the first `take`.
+        /// Total bytes of all values, and the largest total argument size of a single node. `None` while no
+        /// measurement is active.
         static PEAK: Cell<Option<(u64, u64)>> = const { Cell::new(None) };
     }
 
@@ -348,8 +355,9 @@ pub(crate) mod measured {
         PEAK.set(PEAK.get().map(|(values, arguments)| (values, arguments.max(bytes))));
     }
 
-    /// Evaluates the children of a part again, with the budget of a batch. Children that a `case` skips may exceed it. Returns 0 unless the
-    /// test measures: each level doubles the work.
+    /// Evaluates the children of a node again with a full budget and returns their size. Children that a `case` would
+    /// skip may exceed the budget. Returns 0 unless a test measures, because repeated evaluation doubles the work at
+    /// each level.
     pub(super) fn bytes_of_children(part: &dyn PhysicalExpr, batch: &RecordBatch) -> u64 {
         let peak = PEAK.get();
         if peak.is_none() {
@@ -365,7 +373,7 @@ pub(crate) mod measured {
         bytes
     }
 
-    /// Returns the peak, and starts a new measurement.
+    /// Returns the measured peak and starts a new measurement.
     pub(crate) fn take() -> (u64, u64) {
         PEAK.replace(Some((0, 0))).unwrap_or_default()
     }

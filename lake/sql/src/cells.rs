@@ -1,4 +1,4 @@
-//! Converts Arrow columns to JSON cells. Values that JSON numbers cannot represent exactly become strings.
+//! Converts Arrow columns to JSON cells. Values that a JSON number cannot represent exactly become strings.
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{
@@ -20,7 +20,7 @@ pub(crate) fn columns(schema: &Schema) -> Vec<ResultColumn> {
     schema.fields().iter().map(|field| column(field)).collect()
 }
 
-/// Returns the SQL name of a type.
+/// Returns the SQL name of an Arrow type.
 pub(crate) fn name_of(data: &DataType) -> String {
     match data {
         DataType::Boolean => "boolean".into(),
@@ -80,7 +80,7 @@ fn cells(array: &dyn Array) -> Result<Vec<Cell>, ArrowError> {
         DataType::UInt16 => numbers!(array, UInt16Type),
         DataType::UInt32 => numbers!(array, UInt32Type),
         DataType::UInt64 => numbers!(array, UInt64Type),
-        // Converts through the decimal text, so that 0.1 stays 0.1 and does not become the nearest double.
+        // The number is converted through its decimal text. A direct cast of 0.1 to a double would show more digits.
         DataType::Float32 => array
             .as_primitive::<Float32Type>()
             .iter()
@@ -117,7 +117,7 @@ fn text(text: Option<&str>) -> Cell {
     text.map_or(Value::Null, Value::from)
 }
 
-/// NaN and infinities become strings, because JSON has no numbers for them.
+/// NaN and infinities become strings, because JSON numbers cannot represent them.
 fn float(number: f64) -> Cell {
     Number::from_f64(number).map_or_else(|| Value::String(number.to_string()), Value::Number)
 }
@@ -140,7 +140,8 @@ fn lists(lists: impl Iterator<Item = Option<arrow::array::ArrayRef>>) -> Result<
     lists.map(list).collect()
 }
 
-/// Formats decimals, dates, times, intervals and maps like arrow, but timestamps with a space as in SQL.
+/// Formats decimals, dates, times, intervals and maps as Arrow does. Timestamps have a space between date and time,
+/// as in SQL.
 fn written(array: &dyn Array) -> Result<Vec<Cell>, ArrowError> {
     let options = FormatOptions::new()
         .with_timestamp_format(Some("%Y-%m-%d %H:%M:%S%.f"))

@@ -1,5 +1,5 @@
-//! Derives a predicate that prunes files and row groups from the conditions of a query. It may be weaker than the
-//! conditions but never stronger. The conditions are evaluated again for each row.
+//! Derives a predicate from the conditions of a query, to skip files and row groups. The predicate may match more
+//! rows than the conditions but never fewer, because the conditions are evaluated again for each row.
 
 use arrow::datatypes::{DataType, Schema, TimeUnit};
 use datafusion::common::ScalarValue;
@@ -56,7 +56,8 @@ fn compared(left: &Expr, op: Operator, right: &Expr, schema: &Schema) -> Option<
         Operator::Eq => column.equal_to(value),
         Operator::Lt => column.less_than(value),
         Operator::LtEq => column.less_than_or_equal_to(value),
-        // In SQL, NaN is greater than all numbers, but the bounds of a file do not include it.
+        // In SQL, NaN is greater than all numbers. The bounds of a file do not include NaN, so they cannot be used
+        // for floats.
         _ if is_float => return None,
         Operator::NotEq => column.not_equal_to(value),
         Operator::Gt => column.greater_than(value),
@@ -65,8 +66,8 @@ fn compared(left: &Expr, op: Operator, right: &Expr, schema: &Schema) -> Option<
     })
 }
 
-/// Returns the value of a literal if its type equals the column's type. Binding the predicate fails for any other
-/// type.
+/// Returns the value of a literal if it has the type of the column. With a different type, the predicate could not be
+/// bound to the table.
 fn datum(column: &Expr, literal: &Expr, schema: &Schema) -> Option<Datum> {
     let (Expr::Column(column), Expr::Literal(value, _)) = (column, literal) else { return None };
     let data = schema.field_with_name(column.name()).ok()?.data_type();
@@ -132,7 +133,7 @@ mod tests {
             ("is_new", "is_new = true"),
             ("not is_new", "is_new = false"),
             ("ratio < 0.5e0", "ratio < 0.5"),
-            // The predicate is weaker than the condition.
+            // The predicate omits a condition that it cannot express, so it matches more rows.
             ("id = 7 and length(name) = 3", "id = 7"),
         ] {
             assert_eq!(implied_predicate(sql), expected, "{sql}");
@@ -140,12 +141,12 @@ mod tests {
         for sql in [
             "length(name) = 3",
             "id = 7 or length(name) = 3",
-            // A predicate of the first half alone would be wrong under `not`.
+            // No predicate can be derived. Omitting the second part under `not` would exclude matching rows.
             "not (id = 7 and length(name) = 3)",
             "name like '%b'",
             "name like 'a_%'",
             "name not like 'ab%'",
-            // NaN is greater than all numbers.
+            // No predicate can be derived, because NaN is greater than all numbers.
             "ratio > 0.5e0",
             "ratio <> 0.5e0",
             "cast(ratio as bigint) = 1",

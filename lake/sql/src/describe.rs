@@ -1,4 +1,4 @@
-//! Descriptions of a table from its metadata file alone, without opening other files.
+//! Describes a table using only its metadata file.
 
 use chrono::{DateTime, Utc};
 use iceberg::spec::{NestedFieldRef, Snapshot, TableMetadata, Type};
@@ -9,7 +9,7 @@ use orch_store::lake_view::{
 };
 use std::collections::BTreeMap;
 
-/// Returns a row of the list of tables.
+/// Returns the row of a table in the list of tables.
 pub(crate) fn row(id: TableId, table: &Table) -> TableRow {
     let last = current(table);
     let totals = last.as_ref().map(|last| last.totals).unwrap_or_default();
@@ -52,7 +52,7 @@ pub(crate) fn whole(id: TableId, table: &Table) -> LakeTable {
     }
 }
 
-/// Adds a column, followed by its nested fields.
+/// Adds a column to the list, followed by its nested fields.
 fn add_column(columns: &mut Vec<TableColumn>, above: &str, field: &NestedFieldRef) {
     let name = if above.is_empty() { field.name.clone() } else { format!("{above}.{}", field.name) };
     columns.push(TableColumn {
@@ -78,7 +78,7 @@ fn add_column(columns: &mut Vec<TableColumn>, above: &str, field: &NestedFieldRe
     inner.iter().for_each(|field| add_column(columns, &name, field));
 }
 
-/// Returns the element of a list as a field if it has nested fields.
+/// Returns the list element as a field if it is a struct.
 fn structs(field: &NestedFieldRef) -> Vec<NestedFieldRef> {
     if matches!(field.field_type.as_ref(), Type::Primitive(_)) { Vec::new() } else { vec![field.clone()] }
 }
@@ -111,7 +111,7 @@ fn snapshot_row(snapshot: &Snapshot, metadata: &TableMetadata, refs: &[SnapshotR
     let summary: BTreeMap<String, String> = snapshot.summary().additional_properties.clone().into_iter().collect();
     let count = |name: &str| summary.get(name).and_then(|text| text.parse().ok()).unwrap_or_default();
     let id = snapshot.snapshot_id();
-    // Position deletes remove rows without removing a data file.
+    // Rows can also be removed by position deletes, without removing a data file.
     let removed = count("deleted-records") + count("added-position-deletes");
     let gone = count("total-position-deletes");
     SnapshotRow {
@@ -120,7 +120,7 @@ fn snapshot_row(snapshot: &Snapshot, metadata: &TableMetadata, refs: &[SnapshotR
         at: moment(snapshot.timestamp_ms()),
         operation: snapshot.summary().operation.as_str().to_owned(),
         is_current: metadata.current_snapshot_id() == Some(id),
-        // `main` is omitted because every table has this branch.
+        // The branch `main` is omitted because every table has it.
         refs: refs.iter().filter(|to| to.snapshot_id == id && to.name != "main").map(|to| to.name.clone()).collect(),
         added_rows: count("added-records"),
         removed_rows: removed,
@@ -148,7 +148,7 @@ fn made_by(summary: &BTreeMap<String, String>) -> Option<MadeBy> {
     })
 }
 
-/// Returns the engine that wrote the snapshot, as recorded by Spark, Trino and Flink.
+/// Returns the name of the engine that wrote the snapshot, from the properties that Spark, Trino and Flink set.
 fn program(summary: &BTreeMap<String, String>) -> Option<String> {
     let name = summary.get("engine-name")?;
     Some(summary.get("engine-version").map_or_else(|| name.clone(), |version| format!("{name} {version}")))

@@ -1,4 +1,4 @@
-//! Maps internal errors to errors for users: invalid query, query too expensive, or lake unavailable.
+//! Maps internal errors to errors for users: the query is invalid, it is too expensive, or the lake is unavailable.
 
 use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
@@ -20,8 +20,8 @@ pub(crate) fn of_iceberg(error: iceberg::Error) -> LakeError {
     LakeError::Unavailable(chain(&error))
 }
 
-/// Maps errors of planning and execution. Unknown errors are reported as invalid queries, because that is nearly
-/// always the cause.
+/// Maps errors of planning and execution. An unknown error is reported as an invalid query, which is nearly always
+/// its cause.
 pub(crate) fn of_query(error: &DataFusionError) -> LakeError {
     match error.find_root() {
         DataFusionError::External(inner) => match inner.downcast_ref::<LakeError>() {
@@ -53,7 +53,7 @@ fn does_not_fit(error: &ArrowError) -> bool {
     }
 }
 
-/// Removes details that are useful only to developers of the engine.
+/// Removes details from an error message that are useful only to developers of DataFusion.
 fn readable(error: &DataFusionError) -> String {
     let text = error.strip_backtrace();
     let text = text.split("\n\nbacktrace").next().unwrap_or(&text);
@@ -72,7 +72,7 @@ fn first_lines(text: &str) -> String {
     text.trim().chars().take(MOST_CHARS).collect()
 }
 
-/// Returns the chain of causes, outermost first.
+/// Joins an error and its causes into one message, outermost error first.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut words = first_lines(&error.to_string());
     let mut next = error.source();

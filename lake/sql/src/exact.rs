@@ -1,8 +1,8 @@
-//! Integer overflow is an error, as in Postgres.
+//! Makes integer overflow an error, as in Postgres.
 //!
-//! `DataFusion` wraps on overflow when it adds, subtracts, multiplies and negates integers, both at run time and in
-//! constant folding. An analyzer rule replaces these operators by functions that use arrow's checked kernels, after
-//! types are known and before constants are folded. `sum` is replaced, too (`exact/sum.rs`).
+//! DataFusion's integer addition, subtraction, multiplication and negation wrap on overflow, both at run time and in
+//! constant folding. An analyzer rule replaces these operators by functions that use Arrow's checked kernels. It runs
+//! after types are known and before constants are folded. `sum` is replaced too (`exact/sum.rs`).
 
 mod sum;
 
@@ -53,7 +53,8 @@ fn in_plan(plan: LogicalPlan) -> DfResult<Transformed<LogicalPlan>> {
 
 fn in_expr(expr: Expr, schema: &DFSchema) -> DfResult<Transformed<Expr>> {
     let is_whole = |expr: &Expr| -> DfResult<bool> {
-        // In a long chain, `get_type` would compute the type of each part from all of its parts again.
+        // The type is not computed again, because in a long chain `get_type` would recompute the types of all nested
+        // parts.
         let is_known = matches!(expr, Expr::ScalarFunction(call) if call.func.inner().as_any().is::<Checked>());
         Ok(is_known || expr.get_type(schema)?.is_integer())
     };
@@ -72,7 +73,7 @@ fn in_expr(expr: Expr, schema: &DFSchema) -> DfResult<Transformed<Expr>> {
 
 type Kernel = fn(&dyn Datum, &dyn Datum) -> Result<ArrayRef, ArrowError>;
 
-/// Returns the checked kernel of an operator that wraps. Division and remainder are checked already.
+/// Returns the checked kernel for an operator that wraps on overflow. Division and remainder are checked by default.
 fn kernel(op: Operator) -> Option<Kernel> {
     match op {
         Operator::Plus => Some(add),
@@ -88,7 +89,8 @@ enum Deed {
     Negate,
 }
 
-/// An operator as a function that fails on overflow. Its column has the operator's name.
+/// An arithmetic operator as a function that fails on overflow. The result column has the same name as with the
+/// operator.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Checked {
     deed: Deed,

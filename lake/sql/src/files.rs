@@ -1,4 +1,4 @@
-//! Data files of a snapshot, from its manifests, and their totals by partition.
+//! Lists the data files of a snapshot, using its manifests, and computes their totals by partition.
 
 use crate::error::of_iceberg;
 use futures::{StreamExt as _, TryStreamExt as _, stream};

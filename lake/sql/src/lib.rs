@@ -1,8 +1,9 @@
-//! SQL over the lake, and its pages: implements the trait of `store::lake_view` with DataFusion and Iceberg.
+//! SQL queries and web pages for the lake. Implements the trait of `store::lake_view` with DataFusion and Iceberg.
 //!
-//! Queries are read-only. A query sees the snapshot of each table at its start, or an older one (`parse.rs`). Files
-//! that cannot contain matching rows are not opened (`scan.rs`). A query ends at its limits or when it is cancelled
-//! (`run.rs`). The memory of a query is limited by the process that runs it (`cli/binary/src/query_process.rs`).
+//! Queries are read-only. A query reads each table at the snapshot that is current when it starts, or at an older one
+//! (`parse.rs`). Files that cannot contain matching rows are not opened (`scan.rs`). A query is stopped when it
+//! reaches a limit or is cancelled (`run.rs`). Its memory is limited by the process that executes it
+//! (`cli/binary/src/query_process.rs`).
 
 mod bounds;
 mod byte_budget;

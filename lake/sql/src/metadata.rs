@@ -1,5 +1,5 @@
-//! Metadata tables: `"orders$snapshots"`, `"orders$files"`, `"orders$partitions"`, `"orders$nulls"` and
-//! `"orders$refs"`.
+//! Metadata tables, which queries read as `"orders$snapshots"`, `"orders$files"`, `"orders$partitions"`,
+//! `"orders$nulls"` and `"orders$refs"`.
 
 use crate::describe::{refs, snapshots};
 use crate::files::{files, partitions};
@@ -41,7 +41,8 @@ impl MetadataTable {
     }
 }
 
-/// Returns the current rows of a metadata table. `snapshot_id` selects the snapshot for tables that depend on one.
+/// Returns the rows of a metadata table. Some metadata tables describe a single snapshot, which `snapshot_id`
+/// selects.
 pub(crate) async fn metadata_table(
     table: &Table,
     which: MetadataTable,

@@ -1,4 +1,4 @@
-//! Null counts per column and snapshot, from the manifests.
+//! Counts nulls per column and snapshot, using only the manifests.
 
 use crate::error::of_iceberg;
 use chrono::{DateTime, Utc};
@@ -10,9 +10,9 @@ use orch_store::lake_view::{LakeError, LakeResult};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-/// Maximum number of snapshots, newest first.
+/// Maximum number of snapshots for which nulls are counted. The newest ones are used.
 const SNAPSHOTS: usize = 50;
-/// Maximum number of manifests that are read. Older snapshots beyond this limit are left out.
+/// Maximum number of manifests that are read. When it is reached, older snapshots are omitted.
 const MANIFESTS: usize = 1_000;
 /// Maximum number of manifest lists and manifests that are read concurrently.
 const AT_ONCE: usize = 8;
@@ -24,7 +24,7 @@ pub(crate) struct Nulls {
     pub(crate) at: DateTime<Utc>,
     pub(crate) column: String,
     pub(crate) nulls: u64,
-    /// Rows of the files that have null counts, including rows that are removed by delete files.
+    /// Number of rows in files with null counts. Includes rows that delete files remove.
     pub(crate) rows: u64,
 }
 
@@ -34,11 +34,10 @@ struct Sum {
     rows: u64,
 }
 
-/// Sums by column id.
+/// Null counts by column id.
 type Sums = BTreeMap<i32, Sum>;
 
-/// Returns the null counts of the current primitive columns, newest snapshot first. Each snapshot is the child of the
-/// next one.
+/// Returns the null counts of the current primitive columns for a snapshot and its ancestors, newest first.
 pub(crate) async fn nulls(table: &Table, snapshot_id: Option<i64>) -> LakeResult<Vec<Nulls>> {
     let Some(newest) = snapshot_id else { return Ok(Vec::new()) };
     let metadata = table.metadata_ref();
@@ -86,7 +85,7 @@ pub(crate) async fn nulls(table: &Table, snapshot_id: Option<i64>) -> LakeResult
     Ok(rows)
 }
 
-/// Returns snapshots with their data manifests.
+/// Returns snapshots, each with its data manifests.
 async fn with_manifests(
     table: &Table,
     snapshots: Vec<SnapshotRef>,
@@ -102,13 +101,13 @@ async fn with_manifests(
     read.buffered(AT_ONCE).try_collect().await
 }
 
-/// Sums the live files of a manifest.
+/// Sums the null counts of the live files in a manifest.
 fn sums(manifest: &Manifest, ids: &[i32]) -> Sums {
     let mut sums = Sums::new();
     for entry in manifest.entries().iter().filter(|entry| entry.is_alive()) {
         let file = entry.data_file();
-        // A file with counts of other columns but not of this one is older than the column, so all its values are
-        // null.
+        // If a file has counts of other columns but not of this one, the file is older than the column. All values of
+        // the column are null then.
         let is_older = |id: &i32| !file.null_value_counts().is_empty() && !file.value_counts().contains_key(id);
         for id in ids {
             let nulls = file.null_value_counts().get(id).copied();

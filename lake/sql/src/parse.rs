@@ -1,8 +1,8 @@
-//! Parses the text of a query into one read-only statement, and rewrites time travel to table names.
+//! Parses a SQL text into one read-only statement. Time travel clauses are rewritten to table names.
 //!
 //! `orders for version as of 123` becomes the table `"orders@snapshot:123"`, and `orders for timestamp as of '…'`
-//! becomes `"orders@time:…"`. For branches and tags, users write `"orders@tag"` directly. No dialect of the parser
-//! supports all of this syntax, so it is removed from the tokens before parsing.
+//! becomes `"orders@time:…"`. For branches and tags, users write `"orders@tag"` themselves. No dialect of the SQL
+//! parser supports all of this syntax, so it is replaced in the tokens before parsing.
 
 use crate::bounds::{check_depth, check_size};
 use crate::shown::{is_catalogs, listing};
@@ -20,11 +20,11 @@ pub(crate) const DIALECT: GenericDialect = GenericDialect {};
 #[derive(Debug)]
 pub(crate) struct Parsed {
     pub(crate) statement: Statement,
-    /// The namespace whose tables the statement lists. It must exist.
+    /// Namespace whose tables the statement lists. It must exist.
     pub(crate) namespace: Option<String>,
 }
 
-/// Parses one read-only statement. Rejects several statements and writes.
+/// Parses one read-only statement. Rejects texts with several statements, and statements that write.
 pub(crate) fn parse(sql: &str, values: &SqlValues) -> LakeResult<Parsed> {
     let statement = parse_one(sql, values)?;
     match listing(&statement)? {
@@ -33,7 +33,7 @@ pub(crate) fn parse(sql: &str, values: &SqlValues) -> LakeResult<Parsed> {
     }
 }
 
-/// Parses a text without values.
+/// Parses a statement without parameters.
 #[cfg(test)]
 pub(crate) fn parse_alone(sql: &str) -> LakeResult<Parsed> {
     parse(sql, &SqlValues::new())
@@ -69,7 +69,7 @@ pub(crate) fn refused(text: &str) -> LakeError {
     LakeError::Refused(text.to_string())
 }
 
-/// First keywords of read-only statements.
+/// Keywords with which read-only statements start.
 const READING: [Keyword; 8] = [
     Keyword::SELECT,
     Keyword::WITH,
@@ -81,7 +81,8 @@ const READING: [Keyword; 8] = [
     Keyword::TABLE,
 ];
 
-/// Rejects writes before parsing, for a better message than the parser's on statements that it does not support.
+/// Rejects statements that write before they are parsed. Otherwise, the parser would report a less helpful error for
+/// write statements that it does not support.
 fn check_first_word(tokens: &[Token]) -> LakeResult<()> {
     let first = tokens.iter().find(|token| !matches!(token, Token::Whitespace(_)));
     match first {
@@ -123,7 +124,7 @@ fn first_word(statement: &Statement) -> String {
     statement.to_string().split_whitespace().next().unwrap_or_default().to_string()
 }
 
-/// Rejects writes inside a query: `with x as (insert …)`, `select … into …`, `… for update`.
+/// Visitor that rejects writes inside a query: `with x as (insert …)`, `select … into …`, `… for update`.
 struct OnlyReads;
 
 impl VisitorMut for OnlyReads {
@@ -144,7 +145,7 @@ impl VisitorMut for OnlyReads {
     }
 }
 
-/// Removes the time travel syntax from the tokens, and appends the version to the table name before it.
+/// Removes time travel clauses from the tokens, and appends the version to the preceding table name.
 fn with_versions(tokens: &[Token]) -> LakeResult<Vec<Token>> {
     let mut out: Vec<Token> = Vec::with_capacity(tokens.len());
     let mut rest = Cursor { tokens, at: 0 };
@@ -163,7 +164,7 @@ fn with_versions(tokens: &[Token]) -> LakeResult<Vec<Token>> {
         let plain = if word.quote_style.is_none() { word.value.to_lowercase() } else { word.value.clone() };
         *word = quoted(&format!("{plain}@{version}"));
         if !rest.has_alias() {
-            // The alias keeps the original name for references to columns.
+            // The alias lets the query refer to columns by the original table name.
             out.extend([Token::make_keyword("AS"), Token::Word(quoted(&plain))]);
         }
     }
@@ -180,7 +181,7 @@ struct Cursor<'a> {
 }
 
 impl Cursor<'_> {
-    /// Returns the first token at or after `at` that is not white space, with its index.
+    /// Returns the first token at index `at` or later that is not white space, with its index.
     fn next_from(&self, mut at: usize) -> Option<(usize, &Token)> {
         while let Some(token) = self.tokens.get(at) {
             if !matches!(token, Token::Whitespace(_)) {
@@ -191,7 +192,7 @@ impl Cursor<'_> {
         None
     }
 
-    /// Returns the index after these keywords if they follow at `at`.
+    /// If the keywords follow at index `at`, returns the index after them.
     fn keywords(&self, mut at: usize, words: &[Keyword]) -> Option<usize> {
         for wanted in words {
             match self.next_from(at) {
@@ -202,7 +203,7 @@ impl Cursor<'_> {
         Some(at)
     }
 
-    /// Parses time travel syntax at the current token, and moves past it.
+    /// Parses a time travel clause at the current token and moves past it.
     fn version(&mut self) -> LakeResult<Option<String>> {
         const AS_OF: [Keyword; 2] = [Keyword::AS, Keyword::OF];
         if !matches!(self.tokens.get(self.at), Some(Token::Word(_))) {
@@ -231,7 +232,7 @@ impl Cursor<'_> {
         Ok(Some(version))
     }
 
-    /// Returns true if an alias follows.
+    /// Returns true if the next tokens are a table alias.
     fn has_alias(&self) -> bool {
         match self.next_from(self.at) {
             Some((_, Token::Word(word))) => {

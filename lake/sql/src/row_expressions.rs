@@ -1,6 +1,7 @@
-//! SQL expressions over the rows of a batch. Each row is evaluated on its own, without other rows or the clock.
+//! Evaluates SQL expressions on the rows of a batch. The result for a row depends only on this row: expressions have
+//! no access to other rows or the clock.
 //!
-//! The limits are those of queries: length and depth (`bounds.rs`), and the bytes that they build (`byte_budget.rs`).
+//! The limits are the same as for queries: length and depth (`bounds.rs`), and allocated bytes (`byte_budget.rs`).
 
 #[cfg(test)]
 mod random;
@@ -29,25 +30,26 @@ use std::cell::Cell;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 
-/// Maximum depth of an expression that can be evaluated on any thread's stack.
+/// Maximum depth of expressions that are evaluated on the caller's stack. Deeper ones get a thread with a large
+/// stack.
 const SHALLOW: usize = 40;
 
-/// Columns computed from the columns of a batch, and a filter of its rows.
+/// Computed columns and a filter, both evaluated on the rows of a batch.
 #[derive(Debug, Clone)]
 pub struct RowExpressions {
     columns: Vec<Arc<dyn PhysicalExpr>>,
     filter: Option<Arc<dyn PhysicalExpr>>,
     schema: SchemaRef,
-    /// Size of the constants in bytes. They may be copied into each row.
+    /// Total size of the constants in the expressions, in bytes. They may be copied into each row.
     constant_bytes: usize,
     is_deep: bool,
 }
 
 impl RowExpressions {
-    /// Plans the expressions. Each column is a name and an expression over the columns of `input`.
+    /// Plans the expressions. `columns` contains pairs of a name and a SQL expression over the columns of `input`.
     ///
     /// # Errors
-    /// Returns an error with the name of the column whose expression is invalid.
+    /// Returns an error that names the column whose expression is invalid.
     pub fn new(input: &SchemaRef, columns: &[(String, String)], filter: Option<&str>) -> Result<Self, LakeError> {
         let bytes: usize = columns.iter().map(|(_, sql)| sql.len()).chain(filter.map(str::len)).sum();
         if bytes > MOST_SQL_BYTES || columns.len() > MOST_COLUMNS {
@@ -83,19 +85,19 @@ impl RowExpressions {
         Ok(RowExpressions { columns: made, filter, schema: Arc::new(schema), constant_bytes, is_deep })
     }
 
-    /// Returns the schema of the computed columns.
     pub fn schema(&self) -> &SchemaRef {
         &self.schema
     }
 
-    /// Returns the filtered rows with the computed columns, followed by the columns of the batch that `beside` names.
+    /// Evaluates the filter and the expressions. Returns the computed columns of the matching rows, followed by the
+    /// input columns named by `beside`.
     ///
     /// # Errors
-    /// Returns an error if a value cannot be computed, or if the values need too much memory. Fewer rows at a time
-    /// may fit.
+    /// Returns an error if a value cannot be computed or the values need too much memory. A smaller batch may
+    /// succeed.
     ///
     /// # Panics
-    /// Panics if a function panics.
+    /// Panics if a SQL function panics.
     pub fn of(&self, rows: &RecordBatch, beside: &[&str]) -> Result<RecordBatch, ArrowError> {
         if self.is_deep {
             return on_deep_stack(|| self.evaluate(rows, beside)).unwrap_or_else(|panic| resume_unwind(panic));
@@ -144,7 +146,7 @@ fn depth(expression: &dyn PhysicalExpr) -> usize {
     1 + expression.children().into_iter().map(|child| depth(child.as_ref())).max().unwrap_or_default()
 }
 
-/// Runs on a thread whose stack is large enough for the deepest expression that `check_depth` allows.
+/// Runs work on a thread whose stack is sufficient for the deepest expression that `check_depth` accepts.
 fn on_deep_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, Box<dyn Any + Send>> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, work);
@@ -282,7 +284,7 @@ mod tests {
         assert!(RowExpressions::new(&rows().schema(), &wide, None).is_err());
     }
 
-    /// Stream threads have stacks of 2 MB.
+    /// The stacks of stream threads have 2 MB, so deep expressions must be evaluated elsewhere.
     #[test]
     fn the_deepest_expression_is_planned_and_evaluated_on_a_small_stack() {
         let small = std::thread::Builder::new().stack_size(512 << 10);
@@ -323,7 +325,7 @@ mod tests {
         assert_eq!(made.column(1).as_string::<i32>().value(0), "LondonaLondon");
     }
 
-    /// A batch that exceeds the budget can be evaluated in parts.
+    /// A batch that exceeds the memory budget can be evaluated in smaller batches.
     #[test]
     fn fewer_rows_fit_where_all_do_not() {
         let made = of(&[("x", "rpad(city, 12000000, 'x')")], None).expect("it is right");
@@ -349,8 +351,8 @@ mod tests {
         assert!(of(&[("x", "regexp_like(city, '^L')"), ("y", "regexp_replace(city, 'o', '0')")], None).is_ok());
     }
 
-    /// Add each new function here, and to `multiplied` or `OF_ANY_LENGTH` if its result can be larger than its
-    /// arguments.
+    /// Fails when a new function is not in this list. If its result can be larger than its arguments, also add it to
+    /// `multiplied` or `OF_ANY_LENGTH`.
     #[test]
     fn all_functions_are_known() {
         const KNOWN: &str = "abs acos acosh array_any_value array_append array_concat array_dims array_distance array_distinct \

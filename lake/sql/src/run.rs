@@ -1,4 +1,4 @@
-//! Execution of a query within its limits, from its text to its rows.
+//! Executes a query, from its SQL text to its rows, and enforces its limits.
 
 use crate::cells::{columns, rows};
 use crate::error::of_query;
@@ -28,20 +28,19 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-/// Maximum number of chunks that wait for the reader.
+/// Maximum number of result chunks that are buffered for the reader.
 const AHEAD: usize = 2;
 
-/// Target size of the part of a batch that is converted to cells at a time.
+/// Target size in bytes of the part of a batch that is converted to JSON cells at a time.
 const SLICE_BYTES: u64 = 1 << 20;
 
-/// Messages from the execution of a query to its reader.
+/// Messages from the task that executes a query to the reader of its result.
 enum QueryOutput {
     Columns(Vec<ResultColumn>),
     Rows(Chunk),
     End { is_cut: bool },
 }
 
-/// Resources for the execution of a query.
 pub(crate) struct Means {
     pub(crate) lake: Lake,
     pub(crate) memory: Arc<RuntimeEnv>,
@@ -49,8 +48,8 @@ pub(crate) struct Means {
     pub(crate) looked: Arc<Looked>,
 }
 
-/// Executes a query and sends its output. Ends when this future or the receiver is dropped, on `stop`, or at the
-/// deadline, even if the reader does not read.
+/// Executes a query and sends its result. Ends if this future or the receiver is dropped, if `stop` is cancelled, or
+/// at the deadline, even while the reader does not receive.
 async fn carry(
     means: Means,
     query: Query,
@@ -59,11 +58,11 @@ async fn carry(
 ) {
     let told = async {
         if let Err(error) = work(&means, &query, &parts).await {
-            // A dropped reader needs no error.
+            // Sending fails if the reader was dropped. It then needs no error.
             drop(parts.send(Err(error)).await);
         }
     };
-    // The reader detects cancellation and the deadline itself.
+    // No error is sent on cancellation or at the deadline, because the reader detects both itself.
     tokio::select! {
         () = told => {}
         () = stop.cancelled() => {}
@@ -80,7 +79,7 @@ async fn work(means: &Means, query: &Query, parts: &mpsc::Sender<LakeResult<Quer
         let batch = batch.map_err(|error| of_query(&error))?;
         for slice in slices(&batch) {
             let Slice { rows: batch, bytes: size } = slice;
-            // A single row that cannot fit is not converted.
+            // A single row that exceeds the size limit is not converted.
             let is_huge = batch.num_rows() == 1 && size / 2 > bytes;
             let mut chunk = if is_huge { Chunk::new() } else { rows(&batch).map_err(unreadable)? };
             let kept = fitting(&chunk, left, bytes);
@@ -104,13 +103,14 @@ fn unreadable(error: ArrowError) -> LakeError {
     LakeError::Unavailable(error.to_string())
 }
 
-/// Some rows of a batch, and their approximate size in bytes.
+/// A range of rows of a batch, and its approximate size in bytes.
 struct Slice {
     rows: RecordBatch,
     bytes: usize,
 }
 
-/// Splits a batch into slices of about `SLICE_BYTES`, because JSON cells need several times the memory of arrow.
+/// Splits a batch into slices of about `SLICE_BYTES`, because JSON cells need several times the memory of Arrow
+/// columns.
 fn slices(batch: &RecordBatch) -> Vec<Slice> {
     let mut sizes = vec![0_u64; batch.num_rows()];
     for column in batch.columns() {
@@ -137,7 +137,7 @@ fn row_bytes(row: &[serde_json::Value]) -> usize {
     row.iter().map(|cell| cell_bytes(cell) + 1).sum()
 }
 
-/// Returns how many rows of the chunk fit into the remaining limits.
+/// Returns the number of rows of a chunk that fit into the remaining row and byte limits.
 fn fitting(chunk: &Chunk, rows: usize, mut bytes: usize) -> usize {
     let fit = chunk.iter().take(rows).take_while(|row| {
         let size = row_bytes(row);
@@ -155,7 +155,7 @@ async fn planned(means: &Means, query: &Query) -> LakeResult<SendableRecordBatch
     namespace.map_or(Ok(()), |namespace| check_namespace(&state, &namespace))?;
     let wrong = |error| of_query(&error);
     let plan = state.statement_to_plan(statement).await.map_err(wrong)?;
-    // A second check after the parser's: the plan must not write either.
+    // The plan is checked for writes too, in addition to the check of the parsed statement.
     let reads = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     reads.verify_plan(&plan).map_err(wrong)?;
     let plan = state.optimize(&plan).map_err(wrong)?;
@@ -164,8 +164,8 @@ async fn planned(means: &Means, query: &Query) -> LakeResult<SendableRecordBatch
     execute_stream(plan.data, state.task_ctx()).map_err(wrong)
 }
 
-/// Adds yield points to joins. A join can produce millions of rows from one batch, and could not be cancelled before
-/// it has finished with the batch.
+/// Adds yield points to joins. A join can produce millions of rows from a single batch, and could otherwise not be
+/// cancelled in between.
 fn pausing(node: Arc<dyn ExecutionPlan>) -> Transformed<Arc<dyn ExecutionPlan>> {
     if node.name().ends_with("JoinExec") {
         Transformed::yes(Arc::new(CooperativeExec::new(node)))
@@ -174,7 +174,7 @@ fn pausing(node: Arc<dyn ExecutionPlan>) -> Transformed<Arc<dyn ExecutionPlan>> 
     }
 }
 
-/// The reading end of a query. It enforces cancellation and the deadline even while the computation does not yield.
+/// Reader of a query's result. It enforces cancellation and the deadline even while the computation does not yield.
 pub(crate) struct Rows {
     columns: Vec<ResultColumn>,
     parts: mpsc::Receiver<LakeResult<QueryOutput>>,
@@ -183,12 +183,12 @@ pub(crate) struct Rows {
     until: Instant,
     time: Duration,
     stop: CancellationToken,
-    /// Dropping this ends the query.
+    /// Executes the query. Dropping it aborts the query.
     work: JoinSet<()>,
 }
 
 impl Rows {
-    /// Starts a query on the threads of `there`, and waits until its columns are known.
+    /// Starts a query on the runtime `there` and waits until the result columns are known.
     pub(crate) async fn begin(means: Means, query: Query, stop: CancellationToken, there: &Handle) -> LakeResult<Rows> {
         let (sender, parts) = mpsc::channel(AHEAD);
         let (looked, time) = (means.looked.clone(), query.limits.time);
@@ -210,7 +210,8 @@ impl Rows {
             () = sleep_until(self.until) => LakeError::too_long(self.time),
             part = self.parts.recv() => match part {
                 Some(part) => return part,
-                // The sender uses the same deadline and may close the channel first.
+                // The executing task has the same deadline and may close the channel first, so the reason is
+                // determined here.
                 None if self.stop.is_cancelled() => LakeError::Cancelled,
                 None if Instant::now() >= self.until => LakeError::too_long(self.time),
                 None => broken_off(),
@@ -221,7 +222,7 @@ impl Rows {
     }
 }
 
-/// The error of a query that panicked or whose threads have ended.
+/// Returns the error for a query that panicked or whose threads have ended.
 fn broken_off() -> LakeError {
     LakeError::Unavailable("the query broke off\nhint: the log of the server says why".into())
 }

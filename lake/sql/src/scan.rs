@@ -1,7 +1,7 @@
-//! A scan of one table: selects the files that can contain matching rows, and reads them.
+//! Scans one table: selects the files that can contain matching rows, and reads them.
 //!
-//! Files are selected during planning, so `explain` shows how many files are selected of how many, and a count
-//! without a condition is answered from the manifests.
+//! Files are selected during planning. This way `explain` can show how many of the files are read, and a count
+//! without a condition is computed from the manifests alone.
 
 use crate::condition::implied_by_all;
 use crate::error::{inside, of_iceberg, of_lake};
@@ -31,7 +31,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Files and bytes that a query has scanned, over all its tables.
+/// Number of files and bytes that a query has scanned, summed over its tables.
 #[derive(Debug, Default)]
 pub(crate) struct Looked {
     files: AtomicU64,
@@ -52,11 +52,11 @@ impl Looked {
     }
 }
 
-/// A table at one snapshot. Without a snapshot it is empty.
+/// A table at one snapshot, as seen by a query. Empty if the table has no snapshot.
 #[derive(Debug)]
 pub(crate) struct LakeProvider {
     table: Table,
-    /// Checks the paths of files before they are read.
+    /// The loaded table, which checks file paths before the files are read.
     loaded: orch_lake::Table,
     name: String,
     snapshot_id: Option<i64>,
@@ -87,7 +87,7 @@ impl LakeProvider {
         said.and_then(|text| text.parse().ok()).unwrap_or_default()
     }
 
-    /// Checks the path of the manifest list before it is read.
+    /// Checks the path of the manifest list before the list is read.
     fn check_list(&self) -> orch_lake::LakeResult<()> {
         let snapshot = self.snapshot_id.and_then(|id| self.table.metadata().snapshot_by_id(id));
         self.loaded.check_read(snapshot.map(|snapshot| snapshot.manifest_list()))
@@ -95,7 +95,8 @@ impl LakeProvider {
 
     async fn tasks(&self, columns: &[String], predicate: Option<Predicate>) -> iceberg::Result<Vec<FileScanTask>> {
         let Some(snapshot_id) = self.snapshot_id else { return Ok(Vec::new()) };
-        // Selecting the file name makes the reader resolve columns by id (lake/src/table/read.rs has the reason).
+        // Selecting the column with the file name makes the reader match columns by id. See lake/src/table/read.rs
+        // for the reason.
         let columns = columns.iter().map(String::as_str).chain([RESERVED_COL_NAME_FILE]);
         let mut scan = self.table.scan().snapshot_id(snapshot_id).select(columns);
         if let Some(predicate) = predicate {
@@ -120,7 +121,7 @@ impl TableProvider for LakeProvider {
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> DfResult<Vec<TableProviderFilterPushDown>> {
-        // The filters only prune files and row groups; the engine filters rows again.
+        // The filters only skip files and row groups, so the query engine evaluates them again for each row.
         Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
     }
 
@@ -137,7 +138,7 @@ impl TableProvider for LakeProvider {
         };
         let mut columns: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
         if columns.is_empty() {
-            // A scan without columns reads one column to count the rows.
+            // A scan without columns, such as a count, reads one column to determine the number of rows.
             columns.extend(self.schema.fields().first().map(|field| field.name().clone()));
         }
         let predicate = implied_by_all(filters, &self.schema);
@@ -156,8 +157,8 @@ impl TableProvider for LakeProvider {
     }
 }
 
-/// Keeps the first files that together have `limit` rows. Files with deletes count as 0 rows, because their row
-/// counts are too high.
+/// Keeps the first files that contain at least `limit` rows in total. Files with deletes count as 0 rows, because
+/// their row counts include deleted rows.
 fn keep_enough(tasks: &mut Vec<FileScanTask>, limit: usize) {
     let mut rows = 0_u64;
     let enough = tasks.iter().position(|task| {
@@ -169,7 +170,7 @@ fn keep_enough(tasks: &mut Vec<FileScanTask>, limit: usize) {
     }
 }
 
-/// A scan of the selected files, with as many partitions as threads.
+/// Execution plan for the scan of the selected files. Has as many partitions as threads.
 struct LakeScan {
     table: Table,
     name: String,
@@ -179,7 +180,7 @@ struct LakeScan {
     parts: Vec<Vec<FileScanTask>>,
     of_files: u64,
     snapshot_id: Option<i64>,
-    /// Number of rows of all files. `None` if a file does not have the number or rows are filtered.
+    /// Total number of rows of the files. `None` if a file lacks its row count, or rows are filtered.
     rows: Option<usize>,
     properties: Arc<PlanProperties>,
 }
@@ -217,7 +218,8 @@ impl LakeScan {
     }
 }
 
-/// Distributes the files: largest first, each to the partition with the fewest bytes. Returns at least one partition.
+/// Distributes files over partitions: assigns the largest files first, each to the partition with the fewest bytes.
+/// Returns at least one partition.
 fn divided(mut tasks: Vec<FileScanTask>, most: usize) -> Vec<Vec<FileScanTask>> {
     let count = most.min(tasks.len()).max(1);
     let mut parts: Vec<(u64, Vec<FileScanTask>)> = (0..count).map(|_| (0, Vec::new())).collect();
@@ -297,13 +299,13 @@ impl ExecutionPlan for LakeScan {
         let max_key_bytes = MAX_DELETE_KEY_BYTES / self.parts.len().max(1);
         let live = read_live(self.table.clone(), reader, tasks, max_key_bytes);
         let batches = live.map(move |batch| Ok(in_schema(&batch.map_err(|error| inside(of_lake(error)))?, &schema)?));
-        // A consumer with a limit stops polling, so at most a few thousand extra rows are read.
+        // The limit need not be applied here. A consumer with a limit stops polling, so at most a few thousand
+        // additional rows are read.
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), batches)))
     }
 }
 
-/// Replaces the schema of the batch, which differs only in metadata of fields, and drops the column with the file
-/// name.
+/// Drops the file name column, and replaces the schema of the batch by one that differs only in field metadata.
 fn in_schema(batch: &RecordBatch, schema: &Arc<Schema>) -> Result<RecordBatch, arrow::error::ArrowError> {
     let columns = batch.columns().iter().take(schema.fields().len()).cloned().collect();
     let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));

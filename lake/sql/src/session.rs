@@ -1,5 +1,5 @@
-//! The catalog of one query: the tables of the lake by namespace, each loaded when it is first named. Queries can
-//! reach no files, no network addresses and no other tables of the engine.
+//! The catalog of one query: the tables of the lake by namespace, each loaded when it is first referenced. Queries
+//! have no access to files, network addresses, or other tables of the engine.
 
 use crate::error::{inside, of_iceberg, of_lake, of_query};
 use crate::exact::{ExactIntegers, exact_sum};
@@ -21,10 +21,11 @@ use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Table functions. The planner looks for a table with the same name first.
+/// Supported table functions. A table with the same name takes precedence.
 const FUNCTIONS: [&str; 2] = ["generate_series", "range"];
 
-/// Returns the state of one query. `threads` is the number of partitions that are computed in parallel.
+/// Returns the planning and execution state of one query. `threads` is the number of partitions that are processed in
+/// parallel.
 pub(crate) async fn session(
     lake: &Lake,
     runtime: Arc<RuntimeEnv>,
@@ -35,15 +36,15 @@ pub(crate) async fn session(
     for name in lake.tables(None).await.map_err(of_lake)? {
         tables.entry(name.namespace().into()).or_default().insert(name.name().into());
     }
-    // A table without a namespace is searched in the only namespace, if there is exactly one.
+    // If there is exactly one namespace, unqualified table names refer to it.
     let usual = tables.keys().next().cloned().filter(|_| tables.len() == 1).unwrap_or_else(|| "default".into());
     let config = SessionConfig::new()
         .with_target_partitions(threads)
         .with_information_schema(true)
         .with_create_default_catalog_and_schema(false)
-        // Reads `17.50` as a decimal, so that it is exact.
+        // Parses `17.50` as an exact decimal instead of a float.
         .set_bool("datafusion.sql_parser.parse_float_as_decimal", true)
-        // Spark sorts nulls first in ascending order and last in descending order.
+        // The default position of nulls is as in Spark: first in ascending order, last in descending order.
         .set_str("datafusion.sql_parser.default_null_ordering", "nulls_min")
         .with_default_catalog_and_schema(CATALOG, usual);
     let catalogs = Catalogs(Arc::new(Namespaces { lake: lake.clone(), tables, looked: looked.clone() }));
@@ -55,12 +56,12 @@ pub(crate) async fn session(
         .with_analyzer_rule(Arc::new(ExactIntegers))
         .build();
     state.register_udaf(exact_sum()).map_err(|error| of_query(&error))?;
-    // `now()` returns this time in the whole query.
+    // Fixes the time that `now()` returns throughout the query.
     state.mark_start_execution();
     Ok(state)
 }
 
-/// Checks that the lake has this namespace. The error names the command that lists namespaces.
+/// Checks that a namespace exists in the lake. The error names the command that lists namespaces.
 pub(crate) fn check_namespace(state: &SessionState, name: &str) -> LakeResult<()> {
     let catalog = state.catalog_list().catalog(CATALOG);
     if name == "information_schema" || catalog.is_some_and(|catalog| catalog.schema(name).is_some()) {
@@ -71,8 +72,8 @@ pub(crate) fn check_namespace(state: &SessionState, name: &str) -> LakeResult<()
     )))
 }
 
-/// The lake's catalog under its own name and under the alias for Trino queries. Only the first is listed, so no table
-/// is shown twice.
+/// Catalogs of a query: the catalog of the lake under its own name and under an alias for queries written for Trino.
+/// Only the first name is listed, so that no table is shown twice.
 #[derive(Debug)]
 struct Catalogs(Arc<dyn CatalogProvider>);
 
@@ -81,7 +82,7 @@ impl CatalogProviderList for Catalogs {
         self
     }
 
-    /// Queries cannot register catalogs.
+    /// Ignored, because queries must not register catalogs.
     fn register_catalog(&self, _: String, _: Arc<dyn CatalogProvider>) -> Option<Arc<dyn CatalogProvider>> {
         None
     }
@@ -126,13 +127,13 @@ struct Namespace {
     looked: Arc<Looked>,
 }
 
-/// A table name of a query: the table, with an optional version or metadata table.
+/// A table name as written in a query, with an optional version (`@`) or metadata table (`$`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct QueriedTable<'a> {
     table: &'a str,
-    /// The part after `@`.
+    /// Version of the table: the part of the name after `@`.
     version: Option<&'a str>,
-    /// The part after `$`.
+    /// Name of the metadata table: the part of the name after `$`.
     about: Option<&'a str>,
 }
 
@@ -161,7 +162,7 @@ impl SchemaProvider for Namespace {
     }
 
     async fn table(&self, name: &str) -> DfResult<Option<Arc<dyn TableProvider>>> {
-        // The name of a table may itself contain `@` or `$`.
+        // The whole name is looked up first, because table names may contain `@` or `$`.
         let asked = if self.tables.contains(name) {
             QueriedTable { table: name, version: None, about: None }
         } else {
@@ -225,7 +226,8 @@ fn distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
-/// Returns the snapshot of a version: `snapshot:123`, `time:2026-11-20 06:00:00`, or a branch or tag.
+/// Returns the snapshot for a version string: `snapshot:123`, `time:2026-11-20 06:00:00`, or the name of a branch or
+/// tag.
 fn snapshot_of(table: &iceberg::table::Table, name: &str, version: &str) -> LakeResult<i64> {
     let metadata = table.metadata();
     if let Some(id) = version.strip_prefix("snapshot:") {
@@ -253,7 +255,7 @@ fn no_version(name: &str, what: &str) -> LakeError {
     LakeError::NotFound(format!("table `{name}` has no {what}\nhint: {hint}"))
 }
 
-/// Parses a timestamp. Without an offset it is UTC; a date without a time is midnight.
+/// Parses a timestamp. The default offset is UTC; a date without a time is midnight.
 fn moment(text: &str) -> Option<DateTime<Utc>> {
     let text = text.trim();
     if let Ok(at) = DateTime::parse_from_rfc3339(&text.replacen(' ', "T", 1)) {

@@ -1,5 +1,5 @@
-//! Listings in the format of Trino and Athena: `show catalogs`, `show schemas` and `show tables from …` are rewritten
-//! to queries over `information_schema` with the column names of these engines.
+//! Supports `show catalogs`, `show schemas` and `show tables from …` as in Trino and Athena. They are rewritten to
+//! queries over `information_schema` with the column names of these engines.
 
 use datafusion::sql::sqlparser::ast::{
     Ident, ObjectName, ShowStatementFilter, ShowStatementFilterPosition, ShowStatementIn, ShowStatementOptions,
@@ -7,20 +7,20 @@ use datafusion::sql::sqlparser::ast::{
 };
 use orch_store::lake_view::{LakeError, LakeResult};
 
-/// Name of the catalog in `information_schema`.
+/// Name of the lake's catalog in `information_schema`.
 pub(crate) const CATALOG: &str = "lake";
-/// Name of the catalog in queries written for Trino.
+/// Alias of the lake's catalog, for queries that were written for Trino.
 pub(crate) const ALIAS: &str = "iceberg";
 
 /// The query that replaces a `show` statement.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Listing {
     pub(crate) query: String,
-    /// A namespace that must exist.
+    /// The namespace that is listed. It must exist.
     pub(crate) namespace: Option<String>,
 }
 
-/// Rewrites a `show` statement. `None` if the planner can run the statement unchanged.
+/// Rewrites a `show` statement to a query. Returns `None` if the planner supports the statement without rewriting.
 pub(crate) fn listing(statement: &Statement) -> LakeResult<Option<Listing>> {
     match statement {
         Statement::ShowVariable { variable } if is_catalogs(variable) => {
@@ -70,7 +70,7 @@ fn tables(options: &ShowStatementOptions) -> LakeResult<Option<Listing>> {
     Ok(Some(Listing { query, namespace: Some(namespace) }))
 }
 
-/// Returns the parts of the name after `from` or `in`, with unquoted parts in lower case.
+/// Returns the parts of the name after `from` or `in`. Unquoted parts are converted to lower case.
 fn within(options: &ShowStatementOptions) -> LakeResult<Vec<String>> {
     if options.starts_with.is_some() || options.limit.is_some() || options.limit_from.is_some() {
         return Err(refused("`starts with` and `limit` are not known here", "write `like 'a%'`"));

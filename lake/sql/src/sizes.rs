@@ -1,10 +1,11 @@
-//! Sizes of the rows of a column in bytes, independent of what else its buffers contain.
+//! Computes the size of each row of a column in bytes. Parts of shared buffers that belong to other rows are not
+//! counted.
 
 use arrow::array::{Array, AsArray as _, OffsetSizeTrait};
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::DataType;
 
-/// Bytes of an offset or a view per value.
+/// Size of the offset or view that each value of variable length needs, in bytes.
 const BESIDES: u64 = 4;
 
 pub(crate) fn row_bytes(array: &dyn Array) -> Vec<u64> {
@@ -37,7 +38,7 @@ pub(crate) fn row_bytes(array: &dyn Array) -> Vec<u64> {
     }
 }
 
-/// Returns the size of a value from its view. The low 32 bits hold the length.
+/// Returns the length of a value from its Arrow view, whose low 32 bits contain it.
 fn viewed(view: u128) -> u64 {
     u64::from(view as u32) + BESIDES
 }

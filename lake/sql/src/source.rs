@@ -1,4 +1,4 @@
-//! The lake of a binary, opened with its connections at first use and reopened when these change.
+//! Opens the lake of a binary with its connections at first use, and reopens it when the connections change.
 
 use crate::error::chain;
 use crate::view::{SqlLake, SqlLimits};
@@ -7,7 +7,7 @@ use orch_sdk::task::Connection;
 use orch_store::lake_view::{FindConnection, LakeError, LakeResult, LakeSource, LakeView};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// An open lake, and its location as shown to users.
+/// An open lake, and its location in the form that is shown to users.
 pub struct Opened {
     pub lake: Lake,
     pub place: String,
@@ -15,8 +15,8 @@ pub struct Opened {
 
 type CachedLake = Option<(Vec<Connection>, Arc<SqlLake>)>;
 
-/// Returns the argument of `Binary::lake`. `open` gets the connections `ids` in this order, and runs on the lake's
-/// own threads.
+/// Returns the lake source that is passed to `Binary::lake`. `open` is called with the connections `ids`, in this
+/// order, and runs on the threads of the lake.
 pub fn source<F>(limits: SqlLimits, ids: &'static [&'static str], open: F) -> LakeSource
 where
     F: Fn(&[Connection]) -> anyhow::Result<Opened> + Clone + Send + Sync + 'static,

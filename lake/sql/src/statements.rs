@@ -1,5 +1,5 @@
-//! SQL over rows from any source, in this process, for the pipelines' own tables. Has no limits. A running statement
-//! keeps only the state of its joins and aggregations in memory.
+//! Executes SQL over rows from any source, inside the process of a pipeline task. There are no limits on queries. A
+//! running statement holds only the state of its joins and aggregations in memory.
 
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::streaming::StreamingTable;
@@ -15,23 +15,23 @@ use orch_sdk::task::{TaskResult, fatal};
 use std::fmt;
 use std::sync::Arc;
 
-/// Opens a new stream of the rows of a view.
+/// Function that opens a new stream of the rows of a view.
 pub type BatchSource = Arc<dyn Fn() -> BoxFuture<'static, TaskResult<Batches>> + Send + Sync>;
 
-/// Named views, and the statements over them.
+/// Registered views, which SQL statements can read.
 pub struct Statements {
     context: SessionContext,
 }
 
 impl Default for Statements {
-    /// Uses one thread, because the others belong to other tasks.
+    /// Uses a single thread, because the other threads of the process belong to other tasks.
     fn default() -> Statements {
         Statements { context: SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1)) }
     }
 }
 
 impl Statements {
-    /// Registers a view.
+    /// Registers a source as a view with this name.
     ///
     /// # Errors
     /// Returns an error if the name is already used.
@@ -92,7 +92,7 @@ impl PartitionStream for View {
     }
 }
 
-/// Wraps an error of a view's source while it passes through the engine.
+/// Wraps an error of a view's source so that it passes through DataFusion unchanged.
 #[derive(Debug)]
 struct Unread(anyhow::Error);
 
@@ -104,8 +104,8 @@ impl fmt::Display for Unread {
 
 impl std::error::Error for Unread {}
 
-/// Returns the original error if a source failed. Other errors are caused by the statement and are fatal, because
-/// retries cannot help.
+/// Returns the original error if the source of a view failed. All other errors are caused by the statement and are
+/// fatal, because a retry cannot succeed.
 fn view_or_statement_error(error: DataFusionError) -> anyhow::Error {
     match error {
         DataFusionError::External(error) => match error.downcast::<Unread>() {

@@ -1,4 +1,5 @@
-//! The dependencies of a query: its tables, and functions whose values change without them.
+//! Determines what the result of a query depends on: tables, and functions such as `now()` whose values change
+//! independently of the tables.
 
 use crate::parse::{parse, refused};
 use crate::shown::{ALIAS, CATALOG};
@@ -8,22 +9,22 @@ use orch_store::lake_view::{LakeResult, SqlValues};
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-/// The inputs that the result of a query depends on.
+/// The dependencies of a query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reads {
     pub tables: BTreeSet<TableName>,
-    /// Name of a nondeterministic function in the query, if it has one.
+    /// Name of a nondeterministic function that the query uses. `None` if it uses none.
     pub changing: Option<String>,
 }
 
 const CHANGING: [&str; 9] =
     ["current_date", "current_time", "current_timestamp", "localtimestamp", "now", "rand", "random", "today", "uuid"];
 
-/// Returns the dependencies of a `select`. Each table must be qualified with its namespace, because the resolution of
-/// an unqualified name depends on the other tables of the lake.
+/// Returns the dependencies of a `select`. Each table name must include a namespace, because the meaning of an
+/// unqualified name depends on which other tables exist.
 ///
 /// # Errors
-/// Returns an error if the text is not a valid `select`, or if a table is not qualified.
+/// Returns an error if the text is not a valid `select`, or a table name has no namespace.
 pub fn reads_of(sql: &str, values: &SqlValues) -> LakeResult<Reads> {
     let statement = parse(sql, values)?.statement;
     if !matches!(statement, Statement::Query(_)) {
@@ -38,7 +39,7 @@ pub fn reads_of(sql: &str, values: &SqlValues) -> LakeResult<Reads> {
 
 #[derive(Default)]
 struct Named {
-    /// Names of the common table expressions of each open query.
+    /// Names of the common table expressions of each query being visited, outermost first.
     defined: Vec<BTreeSet<String>>,
     tables: BTreeSet<TableName>,
     changing: Option<String>,
@@ -74,7 +75,7 @@ impl Visitor for Named {
         match parts.as_slice() {
             [one] if self.defined.iter().any(|defined| defined.contains(one)) => ControlFlow::Continue(()),
             [namespace, name] => {
-                // Metadata tables and versions change only with the table.
+                // A metadata table or an older version of a table changes only if the table changes.
                 let name = name.split(['@', '$']).next().unwrap_or_default();
                 match TableName::new(namespace, name) {
                     Ok(table) => {
@@ -89,7 +90,7 @@ impl Visitor for Named {
     }
 }
 
-/// Normalizes a name: lower case unless it is quoted.
+/// Converts a name to lower case unless it is quoted.
 fn plain(name: &str) -> String {
     match name.strip_prefix('"').and_then(|name| name.strip_suffix('"')) {
         Some(quoted) => quoted.replace("\"\"", "\""),

@@ -1,5 +1,6 @@
-//! Values of `$name` parameters. Each becomes a literal that is generated here, so no value is parsed as SQL. Queries
-//! that run in Postgres keep their text; `placeholders` returns the positions of the names in it.
+//! Substitutes `$name` parameters in SQL. Each value becomes a literal token that is generated here, so no value is
+//! parsed as SQL. The text of queries that run in Postgres is not changed; `placeholders` returns where parameters
+//! occur in it.
 
 use crate::parse::{DIALECT, refused};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
@@ -7,16 +8,17 @@ use datafusion::sql::sqlparser::tokenizer::{Location, Token, Tokenizer};
 use orch_store::lake_view::{LakeError, LakeResult, SqlValue, SqlValues};
 use std::ops::Range;
 
-/// A reference to a parameter in a statement.
+/// An occurrence of a parameter in a statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placeholder {
-    /// The name without `$`.
+    /// Name of the parameter without `$`.
     pub name: String,
-    /// Byte range in the statement, including `$`.
+    /// Byte range of the parameter in the statement, including `$`.
     pub range: Range<usize>,
 }
 
-/// Returns the parameters of a Postgres statement, in order. Strings, comments and quoted identifiers contain none.
+/// Returns the parameters of a Postgres statement in order. Text inside strings, comments and quoted identifiers is
+/// ignored.
 ///
 /// # Errors
 /// Returns an error for an unterminated string or comment.
@@ -34,7 +36,8 @@ pub fn placeholders(sql: &str) -> LakeResult<Vec<Placeholder>> {
     Ok(named.collect())
 }
 
-/// Converts a location to a byte offset. Lines and columns of locations start at 1; columns count characters.
+/// Converts a source location to a byte offset. Lines and columns are counted from 1; columns are counted in
+/// characters.
 fn offset(sql: &str, at: Location) -> Option<usize> {
     let (line, column) = (usize::try_from(at.line).ok()?, usize::try_from(at.column).ok()?);
     let before: usize = sql.split_inclusive('\n').take(line - 1).map(str::len).sum();
@@ -72,7 +75,7 @@ fn literal(value: &SqlValue) -> LakeResult<Vec<Token>> {
         SqlValue::Text(text) => return Ok(vec![Token::SingleQuotedString(text.clone())]),
         SqlValue::Null => "null".into(),
         SqlValue::Boolean(truth) => truth.to_string(),
-        // In parentheses, so that `-$x` does not start a comment.
+        // A negative number is written in parentheses, so that `-$x` does not become `--`, which starts a comment.
         SqlValue::Integer(number) if *number < 0 => format!("({number})"),
         SqlValue::Integer(number) => number.to_string(),
         SqlValue::Number(number) => format!("cast('{number:?}' as double)"),

@@ -1,4 +1,4 @@
-//! Pages and queries of the lake, which run on their own threads.
+//! Serves web pages and queries of the lake on dedicated threads.
 
 use crate::error::of_lake;
 use crate::files::{files, partitions};
@@ -26,22 +26,23 @@ use tokio_util::sync::CancellationToken;
 
 /// Maximum number of tables whose metadata is read concurrently.
 const AT_ONCE: usize = 8;
-/// Number of blocking threads for file I/O.
+/// Number of threads for blocking file I/O.
 const FILE_THREADS: usize = 4;
-/// Threads that end and restart would change the amount of mapped memory.
+/// Keep-alive of the file threads, effectively forever. If threads ended and restarted, the amount of mapped memory
+/// would change.
 const FOR_EVER: Duration = Duration::from_hours(24 * 365);
-/// Stack size for planning. Plans can be as deep as `bounds.rs` allows, and each level may use 256 kB, several times
-/// the largest frames of the planner, the optimizer and destructors in an unoptimized build. Only touched pages use
-/// memory.
+/// Stack size of the planning threads. A plan can be as deep as `bounds.rs` allows, and each level may use 256 kB,
+/// which is several times the largest stack frames of the planner, the optimizer and destructors in a debug build.
+/// Only touched pages use physical memory.
 pub(crate) const STACK_BYTES: usize = 256 << 20;
 
-/// Limits shared by all queries of a process.
+/// Resource limits shared by all queries of a process.
 #[derive(Debug, Clone, Copy)]
 pub struct SqlLimits {
-    /// Memory for sorting, grouping and joining, in bytes. Results of functions and batches in flight are not
+    /// Memory limit in bytes for sorting, grouping and joining. Results of functions and batches in flight are not
     /// counted.
     pub memory_bytes: usize,
-    /// Number of partitions of a query that are computed in parallel.
+    /// Number of partitions that a query processes in parallel.
     pub threads: usize,
 }
 
@@ -52,22 +53,22 @@ impl Default for SqlLimits {
     }
 }
 
-/// The lake for pages and commands.
+/// Handle to the lake for web pages and commands.
 pub struct SqlLake {
     lake: Lake,
     place: String,
     threads: usize,
     memory: Arc<RuntimeEnv>,
     handle: Handle,
-    /// Taken out on drop, because dropping a runtime inside another one would block.
+    /// Taken out when this value is dropped, because dropping a runtime inside another runtime would block.
     runtime: Option<Runtime>,
 }
 
 impl SqlLake {
-    /// Opens a lake on its own threads. Connections that `open` creates run there, too.
+    /// Opens a lake on dedicated threads. Connections that `open` creates use these threads too.
     ///
     /// # Errors
-    /// Returns the error of `open` in a form that can be shown to users.
+    /// Returns the error of `open`, converted to a form that can be shown to users.
     pub async fn open(
         limits: SqlLimits,
         open: impl Future<Output = anyhow::Result<Opened>> + Send + 'static,
@@ -76,7 +77,8 @@ impl SqlLake {
         let broken =
             |error: &dyn std::fmt::Display| LakeError::Unavailable(format!("the lake cannot be opened: {error}"));
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            // One extra thread, because queries can occupy the others with computation while reads must proceed.
+            // One additional thread, so that reads make progress while queries keep the other threads busy with
+            // computation.
             .worker_threads(threads + 1)
             .max_blocking_threads(FILE_THREADS)
             .thread_keep_alive(FOR_EVER)
@@ -88,7 +90,7 @@ impl SqlLake {
         let handle = runtime.handle().clone();
         start_file_threads(&handle).await;
         let opened = handle.spawn(open).await;
-        // Dropping a runtime inside another one would block, so on errors it is shut down in the background.
+        // Dropping a runtime inside another runtime would block, so after an error it is shut down in the background.
         let Opened { lake, place } = match opened {
             Ok(Ok(opened)) => opened,
             Ok(Err(error)) => {
@@ -100,7 +102,7 @@ impl SqlLake {
                 return Err(broken(&error));
             }
         };
-        // Queries do not spill to disk. A query that exceeds the memory is rejected.
+        // Queries never spill to disk. A query that exceeds the memory limit fails.
         let memory = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(GreedyMemoryPool::new(limits.memory_bytes)))
             .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
@@ -115,7 +117,7 @@ impl SqlLake {
         Ok(Arc::new(SqlLake { lake, place, threads, memory, handle, runtime: Some(runtime) }))
     }
 
-    /// Runs work on the lake's own threads.
+    /// Runs work on the dedicated threads of the lake.
     fn there<T: Send + 'static>(
         &self,
         work: impl Future<Output = LakeResult<T>> + Send + 'static,
@@ -140,7 +142,7 @@ impl Drop for SqlLake {
     }
 }
 
-/// Starts all threads now, so that their stacks are already mapped when the memory of this process is limited.
+/// Starts all threads immediately, so that their stacks are mapped before the memory of this process is limited.
 async fn start_file_threads(handle: &Handle) {
     let all_are_there = Arc::new(Barrier::new(FILE_THREADS));
     let mut started = JoinSet::new();
@@ -156,8 +158,8 @@ async fn find(lake: &Lake, id: &TableId) -> LakeResult<Table> {
     lake.table(&name).await.map_err(of_lake)
 }
 
-/// Returns the row of a table. A table that cannot be read has a row with the error, so it does not hide other
-/// tables.
+/// Returns the row for one table in the list of tables. If the table cannot be read, its row contains the error, so
+/// that other tables are still listed.
 async fn row(lake: &Lake, name: TableName) -> TableRow {
     let id = TableId::new(name.namespace(), name.name());
     match lake.table(&name).await.map_err(of_lake) {
@@ -226,7 +228,7 @@ impl LakeView for SqlLake {
         let lake = self.lake.clone();
         self.there(async move {
             let read: Vec<_> = queries.iter().map(|query| reads_of(&query.sql, &query.values)).collect();
-            // Looks up the locations of the tables of all queries in one call.
+            // The locations of all tables in all queries are looked up in a single call.
             let named: BTreeSet<&TableName> = read.iter().flatten().flat_map(|reads| &reads.tables).collect();
             let named: Vec<TableName> = named.into_iter().cloned().collect();
             let places = lake.catalog().locations(&named).await.map_err(of_lake)?;

@@ -1,5 +1,5 @@
-//! Writes the same rows to two destinations in one pass over their source. Both writers stay in step, so only the
-//! batches that the slower one has yet to write are held.
+//! Writes the same rows to two destinations in one pass over their source. A bounded channel keeps both writers in
+//! step, so that only the batches that the slower one still has to write are held in memory.
 
 use super::Batches;
 use anyhow::anyhow;
@@ -14,11 +14,11 @@ const AHEAD: usize = 2;
 
 type SentBatch = TaskResult<RecordBatch>;
 
-/// Runs both writers, each of which gets all rows, and returns their results.
+/// Runs two writers, each of which receives all rows, and returns their results.
 ///
 /// # Errors
-/// Returns the error of the source, or of the writer that failed first. Both writers then get an error instead of their
-/// remaining rows, and must leave nothing behind.
+/// Returns the error of the source, or of the writer that failed first. The other writer receives an error instead of
+/// its remaining rows and must not leave a partial result behind.
 pub async fn write_both<A, B>(
     mut rows: Batches,
     one: impl AsyncFnOnce(Batches) -> TaskResult<A>,
@@ -36,20 +36,20 @@ pub async fn write_both<A, B>(
                 Err(error) => break Some(error),
                 Ok(Some(batch)) => {
                     if first.send(Ok(batch.clone())).await.is_err() || second.send(Ok(batch)).await.is_err() {
-                        break None; // A writer has failed and returns its error.
+                        break None; // The receiving writer has failed; its own error is returned.
                     }
                 }
             }
         };
         for sender in [first, second] {
-            // A writer that has failed no longer receives.
+            // Sending fails if the other writer has failed too.
             drop(sender.send(Err(anyhow!(BROKEN_OFF))).await);
         }
         error.map_or(Ok(()), Err)
     };
     let (pumped, one, other) = tokio::join!(pump, one(batches(one_rows)), other(batches(other_rows)));
     pumped?;
-    // If both fail, one of the errors may only say that the rows broke off.
+    // If both writers failed, one of the errors may only be the consequence of the other.
     match (one, other) {
         (Ok(one), Ok(other)) => Ok((one, other)),
         (Err(error), Ok(_)) | (Ok(_), Err(error)) => Err(error),

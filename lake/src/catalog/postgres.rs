@@ -1,6 +1,6 @@
-//! The catalog in Postgres, in the table layout of JDBC catalogs, so that PyIceberg's `SqlCatalog` and Spark's `jdbc`
-//! catalog read and write the same rows. Statements take a connection, so that a commit can be part of a larger
-//! transaction.
+//! The catalog in Postgres. It uses the table layout of JDBC catalogs, so that PyIceberg's `SqlCatalog` and Spark's
+//! `jdbc` catalog can read and write the same rows. Functions take a connection, so that a commit can be part of a
+//! larger transaction.
 
 mod entries;
 mod namespaces;
@@ -18,7 +18,8 @@ use async_trait::async_trait;
 use sqlx::postgres::{PgConnection, PgPool};
 use std::collections::BTreeMap;
 
-/// Property that JDBC catalogs write for a namespace without properties, because a namespace exists only by its rows.
+/// Placeholder property for a namespace without properties, as written by JDBC catalogs. A namespace exists only if
+/// it has rows.
 const EXISTS: &str = "exists";
 
 #[derive(Debug, Clone)]
@@ -37,7 +38,7 @@ impl PgCatalog {
         &self.pool
     }
 
-    /// Does the swap in the caller's transaction.
+    /// Commits by compare-and-swap in the caller's transaction.
     #[boxed]
     pub async fn swap_on(&self, db: &mut PgConnection, swap: &Swap<'_>) -> LakeResult<Swapped> {
         let update = sqlx::query(
@@ -190,7 +191,8 @@ impl Catalog for PgCatalog {
     }
 
     async fn identity(&self) -> LakeResult<Option<String>> {
-        // A database that was restored on another server or with another OID counts as another catalog.
+        // Identifies the database by server and OID. A database that was restored elsewhere counts as another
+        // catalog.
         let database: String = sqlx::query_scalar(
             "select concat(system_identifier, '/', d.oid) from pg_control_system(), pg_database d
              where d.datname = current_database()",

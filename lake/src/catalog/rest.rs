@@ -1,5 +1,5 @@
-//! Client for external catalogs with Iceberg's REST protocol, including another orch. The server writes the table
-//! metadata: a commit sends the updates and the requirements that must still hold.
+//! Client for external catalogs that use the Iceberg REST protocol, including those of other orch installations. The
+//! server writes table metadata: a commit sends metadata updates and the requirements under which they are valid.
 
 mod client;
 mod message;
@@ -16,9 +16,9 @@ use reqwest::Method;
 use std::collections::{BTreeMap, BTreeSet};
 use std::slice;
 
-/// Endpoint name by which servers advertise multi-table commits.
+/// Endpoint name with which servers announce support for commits to several tables.
 const TRANSACTIONS: &str = "POST /v1/{prefix}/transactions/commit";
-/// Maximum number of namespaces requested concurrently.
+/// Maximum number of namespaces that are requested concurrently.
 const AT_ONCE: usize = 8;
 
 #[derive(Debug)]
@@ -28,19 +28,19 @@ pub struct RestCatalog {
 }
 
 impl RestCatalog {
-    /// Connection type that Airflow uses for such catalogs.
+    /// The connection type that Airflow uses for Iceberg REST catalogs.
     pub const CONN_TYPE: &str = "iceberg";
 
-    /// Creates a client without sending a request. `host` is the address; login and password are the client id and
-    /// client secret, or `extra` has a `token`.
+    /// Creates a client without sending a request. The connection's `host` is the URL of the server. Login and
+    /// password are the client id and the client secret; alternatively, `extra` contains a `token`.
     ///
     /// # Errors
-    /// A fatal error if the connection has no valid address.
+    /// Returns a fatal error if the connection has no valid URL.
     pub fn of(connection: &Connection) -> TaskResult<RestCatalog> {
         Ok(RestCatalog { client: Client::of(connection)?, name: connection.id.clone() })
     }
 
-    /// Returns the server's name of the warehouse, or an empty string for the default warehouse.
+    /// Returns the name of the warehouse on the server. Empty for the default warehouse.
     pub fn warehouse(&self) -> &str {
         self.client.warehouse()
     }
@@ -55,7 +55,8 @@ impl RestCatalog {
         Ok(if self.swapped(&answer, swaps).await? { Swapped::Done(None) } else { Swapped::Moved })
     }
 
-    /// Returns false if another writer committed first or dropped a table; reloading the tables shows which.
+    /// Interprets the response to a commit. Returns false if another writer committed first or dropped a table; the
+    /// caller must reload the tables.
     async fn swapped(&self, answer: &CatalogResponse, swaps: &[Swap<'_>]) -> LakeResult<bool> {
         match answer.status {
             404 | 409 => return Ok(false),
@@ -63,7 +64,8 @@ impl RestCatalog {
             400 => {}
             _ => return Err(self.client.refused(answer)),
         }
-        // A server can also respond with 400 if another branch of the table changed in the meantime.
+        // Some servers also respond with 400 if another branch of the table changed concurrently, so each table is
+        // checked.
         for swap in swaps {
             if self.load(swap.table).await?.is_none_or(|now| now.location != swap.base) {
                 return Ok(false);
@@ -92,7 +94,7 @@ impl RestCatalog {
         }
     }
 
-    /// Returns the direct children of a namespace, or the top-level namespaces.
+    /// Returns the direct children of a namespace. Without a parent, returns the top-level namespaces.
     async fn children(&self, parent: Option<&str>) -> LakeResult<Vec<String>> {
         let mut request = Request::new(Method::GET, &["namespaces"]);
         if let Some(parent) = parent {
@@ -100,7 +102,8 @@ impl RestCatalog {
         }
         let lists: Vec<message::Namespaces> = self.client.pages(request).await?;
         let names = lists.into_iter().flat_map(|list| list.namespaces);
-        // A part that contains a dot is indistinguishable from two parts, so such namespaces are skipped.
+        // Skips namespaces with a part that contains a dot. In dotted notation, such a part is indistinguishable from
+        // two parts.
         Ok(names.filter(|parts| parts.iter().all(|part| !part.contains('.'))).map(|parts| parts.join(".")).collect())
     }
 
@@ -155,7 +158,8 @@ impl Catalog for RestCatalog {
     async fn create(&self, new: &NewTable<'_>) -> LakeResult<Located> {
         let (table, namespace) = (new.table, new.table.namespace());
         let joined = self.client.joined(namespace).await?;
-        // A server in front of AWS Glue responds with 500 if the namespace is missing.
+        // The namespace is checked first, because a server in front of AWS Glue responds with status 500 if the
+        // namespace of a new table does not exist.
         if self.ask(Method::GET, &["namespaces", &joined]).await?.status == 404 {
             self.declare(namespace, &Properties::new()).await?;
         }
@@ -204,7 +208,7 @@ impl Catalog for RestCatalog {
         let all = stream::iter(self.names_of_namespaces().await?).map(async |name| {
             let path = ["namespaces", &self.client.joined(&name).await?];
             let found = self.client.find(&Request::new(Method::GET, &path)).await?;
-            let Some(answer) = found else { return Ok(None) }; // dropped in the meantime
+            let Some(answer) = found else { return Ok(None) }; // The table was dropped in the meantime.
             let loaded: LoadedNamespace = self.client.read(&answer, || format!("namespace `{name}`"))?;
             LakeResult::Ok(Some((name, loaded.properties.unwrap_or_default())))
         });
@@ -212,7 +216,7 @@ impl Catalog for RestCatalog {
     }
 
     async fn declare(&self, namespace: &str, properties: &Properties) -> LakeResult<()> {
-        // Some servers require the parent namespaces to exist.
+        // Some servers require that the parent namespaces exist.
         for (end, _) in namespace.match_indices('.') {
             self.declare_one(&namespace[..end], &Properties::new()).await?;
         }

@@ -1,4 +1,4 @@
-//! Checks a data set against a contract: each batch is split into passing and quarantined rows in one pass.
+//! Checks a data set against a contract. Each batch is split into passing and quarantined rows in a single pass.
 
 use super::expression::Expressions;
 use super::facts::Facts;
@@ -21,17 +21,17 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-/// Column of a quarantine table with the reason for each row.
+/// Column of a quarantine table that contains the reason why the row was quarantined.
 pub const REASON: &str = "quarantine_reason";
 
 #[derive(Debug, Clone)]
 pub struct Checked {
     pub passed: RecordBatch,
-    /// Rows with `REASON` as the last column; `None` if all rows passed.
+    /// Quarantined rows, with `REASON` as the last column. `None` if all rows passed.
     pub quarantined: Option<RecordBatch>,
 }
 
-/// A checked data set and its findings.
+/// The result of a check: the passing rows, the quarantined rows and the findings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
     pub(super) uri: String,
@@ -40,20 +40,20 @@ pub struct Report {
     /// Number of incoming rows.
     pub rows: u64,
     pub removed: Removed,
-    /// One finding per check, in the order of declaration.
+    /// One finding per check, in the order in which the checks were declared.
     pub findings: Vec<CheckResult>,
 }
 
-/// Counts of the rows that break rules written as expressions.
+/// Number of rows that violate rules written as SQL expressions.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Removed {
-    /// Rows that rules removed; each counts once, however many rules it breaks.
+    /// Number of dropped rows. A row that violates several rules is counted once.
     pub rows: u64,
-    /// The number of rows that break each rule, whether they are removed, quarantined or kept.
+    /// Number of rows that violate each rule, whether they are dropped, quarantined or kept.
     pub by_rule: BTreeMap<String, u64>,
 }
 
-/// Checks a data set batch by batch.
+/// Checks a data set against a contract, batch by batch.
 #[derive(Debug)]
 pub struct Checker<'a> {
     contract: &'a Contract,
@@ -111,7 +111,8 @@ impl<'a> Checker<'a> {
         Ok(checked)
     }
 
-    /// Returns true if a check with the policy `Fail` has found a bad row, which later batches cannot change.
+    /// Returns true if a check with policy `Fail` has already found a bad row, so that the contract is violated
+    /// regardless of later batches.
     pub(super) fn is_refused(&self) -> bool {
         let mut checks = self.contract.checks.iter().zip(&self.states);
         checks.any(|(check, state)| check.policy == Policy::Fail && state.samples.bad() > 0)
@@ -121,7 +122,7 @@ impl<'a> Checker<'a> {
         self.before
     }
 
-    /// Returns the counts of the rows that broke rules so far.
+    /// Returns the number of rows that have violated rules so far.
     pub fn removed(&self) -> Removed {
         let by_rule = self.contract.checks.iter().zip(&self.states).filter_map(|(check, state)| match &check.rule {
             Rule::Expression { name, .. } => Some((name.clone(), state.samples.bad())),
@@ -130,7 +131,6 @@ impl<'a> Checker<'a> {
         Removed { rows: self.removed, by_rule: by_rule.collect() }
     }
 
-    /// Returns the findings.
     pub fn end(self) -> Vec<CheckResult> {
         let facts = self.facts;
         let findings = self.contract.checks.iter().zip(self.states).map(|(check, mut state)| {
@@ -151,7 +151,8 @@ impl<'a> Checker<'a> {
         findings.collect()
     }
 
-    /// Removes rows, then splits the others. Rules that only warn are evaluated before rows are removed.
+    /// Drops rows, then splits the remaining ones into passing and quarantined. Rules that only warn are evaluated
+    /// first, because they must see the dropped rows too.
     fn sort(&mut self, batch: &RecordBatch) -> Result<Checked, ArrowError> {
         let (noted, mut bad): (Vec<_>, Vec<_>) =
             self.expressions.bad_rows(batch)?.into_iter().partition(|(at, _)| self.contract.checks[*at].is_noted());
@@ -183,7 +184,8 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Splits the remaining rows. `rows` is the size of the batch before rows were removed.
+    /// Splits the rows that were not dropped into passing and quarantined. `rows` is the size of the batch before
+    /// rows were dropped.
     fn sort_kept(
         &mut self,
         batch: &RecordBatch,
@@ -191,7 +193,8 @@ impl<'a> Checker<'a> {
         expressions: &[(usize, BooleanArray)],
     ) -> Result<Checked, ArrowError> {
         let mut aside = Aside::of(batch.num_rows());
-        // Unique checks come last: a row that is quarantined for another reason must not use up its key.
+        // Uniqueness checks run last. If a row is quarantined for another reason, a later row with the same key must
+        // still pass.
         let is_unique = |rule: &Rule| matches!(rule, Rule::Unique { .. });
         for unique in [false, true] {
             for at in 0..self.states.len() {
@@ -225,7 +228,7 @@ impl<'a> Checker<'a> {
         Ok(checked)
     }
 
-    /// Evaluates one check of rows. `known` has the rows that break it if its expression was already evaluated.
+    /// Evaluates one row check. If its expression was already evaluated, `known` contains the rows that violate it.
     fn ask(
         &mut self,
         at: usize,
@@ -264,10 +267,10 @@ impl<'a> Checker<'a> {
     }
 }
 
-/// Quarantine reasons by row; `None` for rows that pass.
+/// The reasons why rows are quarantined, by row. `None` for rows that pass.
 struct Aside {
     rows: usize,
-    /// Empty until the first row is quarantined.
+    /// Stays empty until the first row is quarantined.
     reasons: Vec<Option<String>>,
 }
 
@@ -317,19 +320,20 @@ impl Report {
         self.quarantined.iter().map(RecordBatch::num_rows).sum()
     }
 
-    /// Returns the completion step that stores the results: `ctx.commit(report.trail(&ctx))?`, before `ok`.
+    /// Returns a completion step that stores the check results with the task's outcome. Call
+    /// `ctx.commit(report.trail(&ctx))?` before `ok`, so that the results of a failed check are stored too.
     pub fn trail(&self, ctx: &Ctx) -> CheckTrail {
         CheckTrail::new(ctx, &self.uri, self.findings.clone())
     }
 
-    /// Returns an error if a check with the policy `Fail` failed, so that nothing is published.
+    /// Returns an error if a check with policy `Fail` has failed, so that the task publishes nothing.
     pub fn ok(&self) -> Result<(), ContractError> {
         verdict(&self.uri, &self.findings)
     }
 }
 
-/// Returns the error for a data set in which a check with the policy `Fail` failed, for callers that check batch by
-/// batch.
+/// Like [`Report::ok`], for callers that check batch by batch: returns an error if a check with policy `Fail` has
+/// failed.
 pub fn verdict(uri: &str, findings: &[CheckResult]) -> Result<(), ContractError> {
     let failed: Vec<&CheckResult> = findings.iter().filter(|one| one.outcome == CheckOutcome::Fail).collect();
     if failed.is_empty() {

@@ -1,4 +1,5 @@
-//! Rules written as SQL expressions, evaluated by polars: all rules of a contract in one pass over a batch.
+//! Evaluates rules written as SQL expressions with polars. All rules of a contract are evaluated in one pass over a
+//! batch.
 
 use super::rule::Rule;
 use super::{Check, Contract, ContractError};
@@ -12,10 +13,10 @@ use orch_sdk::task::TaskResult;
 use polars::prelude::{Expr, IntoLazy as _, lit};
 use std::collections::BTreeSet;
 
-/// The compiled rules of a contract, with the columns that they read.
+/// The compiled SQL rules of a contract, and the columns that they read.
 #[derive(Debug, Default)]
 pub(super) struct Expressions {
-    /// Each with the index of the check in the contract.
+    /// Compiled rules, each with the index of its check in the contract.
     rules: Vec<(usize, Expr)>,
     columns: BTreeSet<String>,
 }
@@ -37,7 +38,7 @@ impl Expressions {
         Ok(all)
     }
 
-    /// Returns, for each check with an expression, which rows break it.
+    /// Returns the rows that violate each SQL rule, with the index of its check.
     pub(super) fn bad_rows(&self, batch: &RecordBatch) -> Result<Vec<(usize, BooleanArray)>, ArrowError> {
         if self.rules.is_empty() {
             return Ok(Vec::new());

@@ -1,4 +1,4 @@
-//! Facts that a contract needs besides the data: the time, and the state of earlier snapshots.
+//! Facts that a contract needs in addition to the data: the current time, and the state of earlier snapshots.
 
 use super::keys::KeySet;
 use arrow::array::{RecordBatch, cast::AsArray};
@@ -8,7 +8,8 @@ use arrow::error::ArrowError;
 use chrono::{DateTime, Utc};
 use std::collections::HashMap;
 
-/// Supplied by the caller, because a contract reads neither the clock nor tables.
+/// Inputs of contract checks that are not in the data. The caller supplies them, because a contract reads neither the
+/// clock nor tables.
 #[derive(Debug, Clone)]
 pub struct Facts {
     pub(super) now: DateTime<Utc>,
@@ -30,21 +31,22 @@ impl Facts {
         self
     }
 
-    /// Sets the keys of another table, for `references`.
+    /// Sets the existing keys of another table, to which `references` checks refer.
     #[must_use]
     pub fn keys(mut self, table: impl Into<String>, keys: KeySet) -> Self {
         self.keys.insert(table.into(), keys);
         self
     }
 
-    /// Sets the distribution of the earlier values of a column, for `no_outliers`.
+    /// Sets the distribution of the earlier values of a column, with which `no_outliers` compares new values.
     #[must_use]
     pub fn history(mut self, column: impl Into<String>, stats: Stats) -> Self {
         self.history.insert(column.into(), stats);
         self
     }
 
-    /// Sets the newest earlier value, so that a gap between it and the new data is found (`continuous`).
+    /// Sets the newest earlier value of a time series. With it, `continuous` also finds a gap between earlier and new
+    /// data.
     #[must_use]
     pub fn newest(mut self, column: impl Into<String>, at: DateTime<Utc>) -> Self {
         self.newest.insert(column.into(), at);
@@ -62,7 +64,7 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// Returns `None` if there is no finite number.
+    /// Computes the distribution of values. Returns `None` if there is no finite number.
     pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Stats> {
         let mut values: Vec<f64> = values.into_iter().filter(|value| value.is_finite()).collect();
         if values.is_empty() {
@@ -72,7 +74,7 @@ impl Stats {
         let count = values.len();
         let mean = values.iter().sum::<f64>() / count as f64;
         let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / count as f64;
-        // Linear interpolation, the usual default.
+        // Interpolates linearly between neighboring values, which is the usual default.
         let quantile = |part: f64| {
             let place = part * (count - 1) as f64;
             let (below, above) = (values[place.floor() as usize], values[place.ceil() as usize]);
@@ -82,7 +84,7 @@ impl Stats {
         Some(Stats { count, mean, deviation: variance.sqrt(), lower_quartile, upper_quartile })
     }
 
-    /// Computes the distribution of a numeric column. `None` if it has no finite number.
+    /// Computes the distribution of a numeric column. Returns `None` if it contains no finite number.
     pub fn of_column(batches: &[RecordBatch], column: &str) -> Result<Option<Stats>, ArrowError> {
         let mut values = Vec::new();
         for batch in batches {

@@ -1,8 +1,8 @@
-//! Sets of keys, for uniqueness and references.
+//! Sets of keys, used to check uniqueness and references.
 //!
-//! A key is stored as a 128-bit fingerprint; a collision among a billion keys is less likely than a memory error. Most
-//! keys are integers below 2³², which a bitmap stores exactly in at most two bytes each. Numbers and texts are compared
-//! by value, not by the width of their type.
+//! A key is stored as a 128-bit hash; a collision among a billion keys is less likely than a memory error. Most keys
+//! are integers below 2³², which are stored exactly in a bitmap with at most two bytes per key. Numbers and texts are
+//! compared by value, regardless of the width of their types.
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::buffer::NullBuffer;
@@ -14,25 +14,25 @@ use roaring::RoaringBitmap;
 use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, DefaultHasher, Hasher};
 
-/// Maximum number of keys in a set. A larger set would take more than 256 MiB, and twice that while it grows.
+/// Maximum number of keys in a set. More keys would take over 256 MiB, and twice that while the set grows.
 pub(super) const MOST_KEYS: usize = 14_000_000;
 
-/// Odd multiplier, so that products are distinct. It scatters consecutive numbers, which keys mostly are.
+/// Multiplier that scatters consecutive integers, which keys often are, over the hash space. It is odd, so different
+/// integers have different products.
 const SCATTER: u64 = 0x9e37_79b9_7f4a_7c15;
-/// Fingerprint of a value that is not an integer.
+/// Fingerprint shared by all values that are not integers, in a set of integer keys.
 const NO_NUMBER: u128 = 1 << 64;
 
-/// The keys of a table, or those seen so far.
+/// The set of keys of a table, or of the rows seen so far.
 #[derive(Debug, Clone)]
 pub struct KeySet {
     types: Vec<DataType>,
-    /// Keys that are a single integer below 2³².
+    /// Keys that consist of a single integer below 2³².
     numbers: RoaringBitmap,
-    /// Fingerprints of all other keys.
+    /// 128-bit hashes of all other keys.
     prints: HashSet<u128, BuildHasherDefault<Already>>,
 }
 
-/// A key in its stored form.
 #[derive(Debug, Clone, Copy)]
 enum Key {
     Number(u32),
@@ -56,7 +56,7 @@ impl KeySet {
         Ok(keys)
     }
 
-    /// Creates an empty set for keys of these types.
+    /// Creates an empty set for keys with the types of these columns.
     pub(super) fn for_columns(columns: &[ArrayRef]) -> KeySet {
         let types = columns.iter().map(|column| common(column.data_type())).collect();
         KeySet { types, numbers: RoaringBitmap::new(), prints: HashSet::default() }
@@ -70,7 +70,7 @@ impl KeySet {
         self.len() == 0
     }
 
-    /// Adds the keys of these rows, except those with a null.
+    /// Adds the keys of all rows. Rows with a null in a key column are skipped.
     pub fn add(&mut self, columns: &[ArrayRef]) -> Result<(), ArrowError> {
         for key in self.keys(columns)?.into_iter().flatten() {
             self.insert(key);
@@ -78,8 +78,8 @@ impl KeySet {
         Ok(())
     }
 
-    /// Returns the rows whose key was seen before, in this batch or an earlier one, and adds the keys. Rows that are
-    /// not in `asked` are skipped.
+    /// Returns the rows whose key was seen before, in this batch or an earlier one, and adds all keys to the set.
+    /// Rows that are false in `asked` are skipped.
     pub(super) fn repeated(&mut self, columns: &[ArrayRef], asked: &BooleanArray) -> Result<BooleanArray, ArrowError> {
         let keys = self.keys(columns)?;
         let repeats = keys.into_iter().zip(asked.iter()).map(|(key, asked)| match key {
@@ -95,7 +95,7 @@ impl KeySet {
         Ok(unknown.collect::<Vec<bool>>().into())
     }
 
-    /// Returns false if the key was already in the set.
+    /// Adds a key. Returns false if it was already in the set.
     fn insert(&mut self, key: Key) -> bool {
         match key {
             Key::Number(number) => self.numbers.insert(number),
@@ -110,10 +110,10 @@ impl KeySet {
         }
     }
 
-    /// Returns the key of each row, or `None` for a row with a null.
+    /// Returns the key of each row, or `None` for a row with a null in a key column.
     fn keys(&self, columns: &[ArrayRef]) -> Result<Vec<Option<Key>>, ArrowError> {
         if self.types.len() != columns.len() {
-            // A set of an empty table has no column types and contains no key.
+            // The key set of an empty table has no column types and contains no keys.
             let nulls = with_null(columns);
             let rows = columns.first().map_or(0, Array::len);
             let none = |row| nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row)).then_some(Key::Number(0));
@@ -126,8 +126,8 @@ impl KeySet {
         }
         let fields = self.types.iter().map(|of| SortField::new(of.clone())).collect();
         let rows = RowConverter::new(fields)?.convert_columns(&alike)?;
-        // Nulls are taken from the original columns: a value that cannot be cast to the type of the keys becomes null
-        // too, but counts as a key that is not in the set.
+        // Nulls are determined before the cast. A value that cannot be cast to the key type becomes null too, but
+        // must count as a key that is not in the set.
         let nulls = with_null(columns);
         let print = |row: usize| {
             let whole = nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row));
@@ -137,7 +137,7 @@ impl KeySet {
     }
 }
 
-/// Returns integer keys. `alike` has the values of `given`, with null for those that are not integers.
+/// Returns integer keys. `alike` contains the values of `given` as integers; values that are not integers are null.
 fn numbers(given: &ArrayRef, alike: &ArrayRef) -> Vec<Option<Key>> {
     let nulls = given.logical_nulls();
     let key = |(row, number): (usize, Option<i64>)| {
@@ -152,13 +152,13 @@ fn key_of_number(number: i64) -> Key {
     u32::try_from(number).map_or_else(|_| print(), Key::Number)
 }
 
-/// Returns the rows without a null in any column as valid.
+/// Returns a mask in which rows without a null in any column are valid. `None` if no row has a null.
 fn with_null(columns: &[ArrayRef]) -> Option<NullBuffer> {
     let nulls = columns.iter().map(Array::logical_nulls);
     nulls.fold(None, |all, one| NullBuffer::union(all.as_ref(), one.as_ref()))
 }
 
-/// Returns the type in which keys are compared.
+/// Returns the type to which keys are cast before they are compared.
 fn common(of: &DataType) -> DataType {
     match of {
         DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::UInt8 | DataType::UInt16 | DataType::UInt32 => {
@@ -182,7 +182,7 @@ fn fingerprint(key: &[u8]) -> u128 {
     (u128::from(half(1)) << 64) | u128::from(half(2))
 }
 
-/// Hasher that uses a fingerprint as its own hash.
+/// Hasher for keys that are hashes already: returns the key itself.
 #[derive(Debug, Clone, Default)]
 struct Already(u64);
 

@@ -1,4 +1,5 @@
-//! Checks of the whole data set: columns, freshness, gaps and number of rows. They see only the rows to be published.
+//! Checks that apply to the whole data set: columns, freshness, gaps and row count. They see only the rows to be
+//! published.
 
 use super::facts::Facts;
 use super::row::{Unfit, columns};
@@ -12,15 +13,15 @@ use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Maximum number of points of all time series, 8 bytes each.
+/// Maximum total number of points in all time series, 8 bytes each.
 pub(super) const MOST_POINTS: usize = 20_000_000;
 
-/// State of a check of the whole data set.
+/// State that a check of the whole data set keeps between batches.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    /// Microseconds since the Unix epoch.
+    /// Newest value so far, in microseconds since the Unix epoch.
     newest: Option<i64>,
-    /// Points of each time series, unsorted.
+    /// Points of each time series in order of arrival.
     points: BTreeMap<String, Vec<i64>>,
     many_points: usize,
     rows: u64,
@@ -31,7 +32,7 @@ impl Memory {
         self.many_points > MOST_POINTS
     }
 
-    /// Adds a batch. The inner error is the reason why the batch cannot be checked.
+    /// Adds a batch to the state of a check. The inner error is the reason why the batch cannot be checked.
     pub(super) fn add(&mut self, rule: &Rule, batch: &RecordBatch) -> Result<Result<(), Unfit>, ArrowError> {
         self.rows += batch.num_rows() as u64;
         let (column, by) = match rule {
@@ -59,7 +60,7 @@ impl Memory {
         Ok(Ok(()))
     }
 
-    /// Adds the final findings to `samples`.
+    /// Adds the findings that are known after the last batch.
     pub(super) fn end(self, rule: &Rule, facts: &Facts, samples: &mut Samples) {
         match rule {
             Rule::Fresh { within, .. } => self.freshness(*within, facts, samples),
@@ -84,7 +85,8 @@ impl Memory {
         let step = i64::try_from(every.as_micros()).unwrap_or(i64::MAX).max(1);
         let before = facts.newest.get(column).map(DateTime::timestamp_micros);
         for (series, mut points) in self.points {
-            // The newest earlier value is a point of every series. Older points were checked when they were published.
+            // Adds the newest earlier value to every series, to find a gap before the new points. If all points of a
+            // series are older, they were checked when they were published.
             points.extend(before.filter(|&before| points.iter().any(|&point| point > before)));
             points.sort_unstable();
             for pair in points.windows(2).filter(|pair| pair[1].saturating_sub(pair[0]) > step) {
@@ -105,7 +107,7 @@ impl Memory {
     }
 }
 
-/// Compares the columns of a batch with the declared ones, and returns the differences.
+/// Compares the columns of a batch with the declared columns. Returns a description of the differences, or `None`.
 pub(super) fn unfit_columns(declared: &[(String, DataType)], exact: bool, batch: &RecordBatch) -> Option<String> {
     let schema = batch.schema();
     let mut problems = Vec::new();
@@ -129,7 +131,7 @@ fn moment(micros: i64) -> String {
     at.map_or_else(|| format!("{micros} µs"), |at| at.format("%Y-%m-%d %H:%M:%S").to_string())
 }
 
-/// Formats an age: in minutes below an hour, in hours below two days, then in days.
+/// Formats an age in minutes if it is below one hour, in hours if it is below two days, and otherwise in days.
 fn about(age: Duration) -> String {
     let seconds = age.as_secs();
     let round = if seconds >= 2 * 86_400 {

@@ -1,4 +1,4 @@
-//! Checks rows while they are streamed to a writer, for data that does not fit into memory.
+//! Checks rows while they are streamed to a writer, for data sets that do not fit into memory.
 
 use super::{Contract, ContractError, Facts, Report};
 use crate::batches::{Batches, bytes_of};
@@ -12,38 +12,39 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::runtime::Handle;
 
-/// Maximum size of the quarantined rows that a task holds. Beyond it the input is considered wrong, and nothing is
-/// published.
+/// Maximum size in bytes of the quarantined rows that a task holds in memory. If it is exceeded, the whole input is
+/// considered wrong and nothing is published.
 const MAX_QUARANTINED_BYTES: u64 = 64 << 20;
-/// Number of batches per run of the tally.
+/// Number of batches over which the summary query (tally) is run at a time.
 const TALLIED_AT_ONCE: usize = 8;
 
-/// The outcome of a check: the report, and the rows that the tally returned.
+/// The outcome of a check: the report, and the result rows of the summary query (tally).
 #[derive(Debug)]
 pub struct CheckedLot {
     pub report: Report,
     pub tally: DataFrame,
 }
 
-/// The outcome of rows that are checked while they are written.
+/// Handle to the outcome of a check that runs while the rows are written.
 #[derive(Debug, Clone, Default)]
 pub struct PendingReport(Arc<Mutex<Option<CheckedLot>>>);
 
 impl PendingReport {
-    /// Returns `None` if the stream ended early. The report contains no passing rows, because the writer has consumed
-    /// them.
+    /// Returns the outcome of the check, or `None` if the stream ended early. The report contains no passing rows,
+    /// because the writer has consumed them.
     pub fn take(&self) -> Option<CheckedLot> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
 impl Contract {
-    /// Checks rows batch by batch and passes on those that keep the contract. If the rows break the contract, the error
-    /// comes last, so that the writer publishes nothing; the report is available in either case. The writer does not
-    /// get the batch that breaks the contract, nor later ones: it might fail before all rows are checked.
+    /// Checks a stream of batches and passes on the rows that satisfy the contract. If rows violate the contract, the
+    /// returned stream ends with an error, so that the writer publishes nothing; the report is available in any case.
+    /// The writer receives neither the first batch that violates the contract nor later ones, because it could fail
+    /// before all rows are checked.
     ///
-    /// `tally` is a `SELECT` from `rows` that is run on every few batches of passing rows, such as partial sums; its
-    /// results are concatenated.
+    /// `tally` is a `SELECT` from `rows`, such as partial sums, that is run on groups of a few batches of passing
+    /// rows. Its results are concatenated.
     pub fn check_on_the_way(
         self,
         facts: Facts,
@@ -54,7 +55,8 @@ impl Contract {
         let outcome = pending.clone();
         let passing = Batches::read_ahead(rows.schema(), move |taker| async move {
             let (handle, mut rows) = (Handle::current(), rows);
-            // Checking blocks for longer than the runtime allows, so a blocking thread checks all batches.
+            // All batches are checked on a blocking thread, because a check can take longer than an async task may
+            // block.
             let checking = tokio::task::spawn_blocking(move || {
                 let next = || handle.block_on(rows.try_next());
                 self.check_all(&facts, tally, next, |batch| handle.block_on(taker.take(batch)))
@@ -67,7 +69,7 @@ impl Contract {
         (passing, pending)
     }
 
-    /// Returns `None` if the writer has stopped.
+    /// Checks all batches. Returns `None` if the writer has stopped.
     fn check_all(
         self,
         facts: &Facts,
@@ -119,7 +121,8 @@ impl Contract {
     }
 }
 
-/// Returns the columns that a statement may read: those whose names appear in it, or all if it contains `SELECT *`.
+/// Returns the columns that a statement can read: those whose names occur in its text, or all columns if it contains
+/// `SELECT *`.
 fn columns_of(batch: &RecordBatch, statement: &str) -> Result<RecordBatch, ArrowError> {
     let words: HashSet<&str> = statement.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
     let is_read = |name: &str| statement.contains("SELECT *") || words.contains(name);

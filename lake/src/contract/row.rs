@@ -1,4 +1,4 @@
-//! Checks of single rows: which rows break a rule, and the message for a row.
+//! Checks of single rows: finds the rows that violate a rule, and describes them.
 
 use super::facts::{Facts, Stats};
 use super::keys::KeySet;
@@ -16,8 +16,8 @@ use arrow::util::display::FormatOptions;
 /// Reason why a batch cannot be checked: a column is missing, or has another type.
 pub(super) type Unfit = String;
 
-/// Returns the rows that break the rule, or the reason why the batch cannot be checked. `seen` has the keys of a unique
-/// check so far; `asked` the rows that are not quarantined yet.
+/// Returns the rows that violate the rule, or the reason why the batch cannot be checked. `seen` contains the keys
+/// that a uniqueness check has seen so far. `asked` marks the rows that are not quarantined yet.
 pub(super) fn bad_rows(
     rule: &Rule,
     batch: &RecordBatch,
@@ -67,7 +67,7 @@ pub(super) fn bad_rows(
     Ok(bad.map(without_nulls))
 }
 
-/// Returns the message for a row that breaks the rule.
+/// Returns the message for a row that violates the rule.
 pub(super) fn in_words(rule: &Rule, batch: &RecordBatch, row: usize, facts: &Facts) -> String {
     match rule {
         Rule::NotNull { column } => format!("{column} is null"),
@@ -99,7 +99,7 @@ pub(super) fn columns<C: AsRef<str>>(
     named.collect()
 }
 
-/// Compares bounds in the type of the column. NaN is outside every range.
+/// Returns the rows outside a range. Values are compared in the type of the column. NaN is outside every range.
 fn out_of_range(
     name: &str,
     column: &ArrayRef,
@@ -138,7 +138,7 @@ fn none_of(rows: usize) -> BooleanArray {
     BooleanArray::new(BooleanBuffer::new_unset(rows), None)
 }
 
-/// Lets rows with an unknown result pass, because nulls are the concern of `not_null`.
+/// Rows with an unknown result pass, because nulls are checked by `not_null`.
 fn without_nulls(bad: BooleanArray) -> BooleanArray {
     match bad.nulls() {
         Some(nulls) => BooleanArray::new(bad.values() & nulls.inner(), None),

@@ -1,10 +1,10 @@
-//! Rules of checks as data, and their names.
+//! The rules of contract checks, and their names.
 
 use super::facts::Stats;
 use arrow::datatypes::DataType;
 use std::time::Duration;
 
-/// A row breaks an `Expression` if it is false; null passes, as in a CHECK constraint of SQL.
+/// In an `Expression`, a row violates the rule if the SQL expression is false; null passes, as in a CHECK constraint.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Rule {
     Schema { columns: Vec<(String, DataType)>, exact: bool },
@@ -19,13 +19,14 @@ pub(super) enum Rule {
     Expression { name: String, sql: String },
 }
 
-/// Method that decides which values are outliers.
+/// Method that classifies values as outliers.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Outliers {
-    /// Maximum number of standard deviations from the mean: 4 is rare, 6 is hardly ever chance.
+    /// Maximum distance from the mean in standard deviations. In normally distributed data, 4 is rare and 6 is
+    /// practically never chance.
     ZScore(f64),
-    /// Maximum distance outside the quartiles, in interquartile ranges: Tukey uses 1.5, and 3 for "far out". Robust
-    /// against a few extremes in the history.
+    /// Maximum distance from the quartiles in interquartile ranges. Tukey uses 1.5 for outliers and 3 for "far out"
+    /// values. Robust against a few extreme values in the history.
     Iqr(f64),
 }
 
@@ -60,7 +61,7 @@ impl Rule {
         }
     }
 
-    /// Returns true if the rule is about single rows, which can be quarantined.
+    /// Returns true if the rule applies to single rows, so that bad rows can be quarantined.
     pub(super) const fn is_about_rows(&self) -> bool {
         matches!(
             self,
@@ -73,7 +74,8 @@ impl Rule {
         )
     }
 
-    /// Returns a short, stable sentence, which identifies the check in its history.
+    /// Returns a short sentence about the rule. It must be stable, because it identifies the check in the history of
+    /// results.
     pub(super) fn name(&self) -> String {
         match self {
             Rule::Schema { exact: true, .. } => "the columns are those declared".into(),

@@ -1,12 +1,12 @@
-//! Descriptions of a few rows that break a rule.
+//! Describes a few of the rows that violate a rule.
 
 use arrow::array::RecordBatch;
 use arrow::util::display::array_value_to_string;
 use orch_sdk::secret::{MASK, is_sensitive};
 
-/// Maximum number of rows described in a finding.
+/// Maximum number of rows that are described per finding.
 const MOST_NAMED: u64 = 5;
-/// Maximum number of characters of a value.
+/// Maximum number of characters of a value in a description.
 const MOST_CHARS: usize = 80;
 
 #[derive(Debug, Default)]
@@ -16,7 +16,7 @@ pub(super) struct Samples {
 }
 
 impl Samples {
-    /// Adds a row. `words` is called only for rows that are described.
+    /// Adds a row. `words` builds its description and is called only if the limit is not reached yet.
     pub(super) fn add(&mut self, words: impl FnOnce() -> String) {
         self.all += 1;
         if self.all <= MOST_NAMED {
@@ -24,7 +24,7 @@ impl Samples {
         }
     }
 
-    /// Adds a finding about many rows at once.
+    /// Adds a single description for a number of rows.
     pub(super) fn add_many(&mut self, words: String, rows: u64) {
         if !self.named.contains(&words) && (self.named.len() as u64) < MOST_NAMED {
             self.named.push(words);
@@ -41,7 +41,8 @@ impl Samples {
     }
 }
 
-/// Returns the key of a row, or its number (counted from 1) if there is no key.
+/// Returns a name for a row in descriptions: the values of its key columns, or its row number from 1 if there is no
+/// key.
 pub(super) fn name_of(key: &[String], batch: &RecordBatch, row: usize, before: u64) -> String {
     if key.is_empty() || key.iter().any(|column| batch.column_by_name(column).is_none()) {
         return format!("row {}", before + row as u64 + 1);
@@ -49,13 +50,13 @@ pub(super) fn name_of(key: &[String], batch: &RecordBatch, row: usize, before: u
     values(batch, key, row)
 }
 
-/// Formats values with their columns: `customer_id 7, day 2026-01-01`.
+/// Formats column names and values, such as `customer_id 7, day 2026-01-01`.
 pub(super) fn values(batch: &RecordBatch, columns: &[String], row: usize) -> String {
     let all: Vec<String> = columns.iter().map(|column| format!("{column} {}", value(batch, column, row))).collect();
     all.join(", ")
 }
 
-/// Formats a value. Values of columns with a sensitive name are masked.
+/// Formats a value. It is masked if the name of its column is sensitive.
 pub(super) fn value(batch: &RecordBatch, column: &str, row: usize) -> String {
     let Some(values) = batch.column_by_name(column) else { return "missing".into() };
     if values.is_null(row) {

@@ -1,5 +1,6 @@
-//! CSV, typed by the schema with which it is read. Columns are found by their names in the first line; others are
-//! ignored. Texts stay unchanged: zip codes keep their leading zeros. Gzip is decompressed on the fly.
+//! Reads and writes CSV. Field types come from a schema. Columns are found by their names in the header line; columns
+//! that the schema lacks are ignored. Texts stay unchanged, so zip codes keep their leading zeros. Gzip input is
+//! decompressed on the fly.
 
 mod lines;
 
@@ -23,9 +24,9 @@ use lines::Lines;
 use orch_sdk::task::{TaskResult, fatal};
 use std::sync::Arc;
 
-/// Maximum length of the first line: 1 MiB.
+/// Maximum length of the header line: 1 MiB.
 const MOST_HEADER_BYTES: usize = 1 << 20;
-/// Maximum number of compressed bytes processed at a time until the first line is complete.
+/// Maximum number of compressed bytes that are decompressed at a time until the header line is complete.
 const HEAD_BYTES: usize = 1 << 16;
 /// Timestamp format of MySQL and pandas.
 const MOMENT: &str = "%Y-%m-%d %H:%M:%S%.f";
@@ -34,7 +35,8 @@ const MOMENT_AND_ZONE: &str = "%Y-%m-%d %H:%M:%S%.f%:z";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Csv {
     pub delimiter: u8,
-    /// True if the first line has the names; otherwise the schema gives the columns and their order.
+    /// True if the first line is a header with the column names. If false, the columns are in the order of the
+    /// schema.
     pub has_header: bool,
 }
 
@@ -44,10 +46,12 @@ impl Default for Csv {
     }
 }
 
-/// Reads an object as rows of a schema. An empty field is null, or an empty text in a text column without nulls.
+/// Reads an object as rows of a schema. An empty field is null. In a text column that does not allow null, it is an
+/// empty text.
 ///
 /// # Errors
-/// The object does not exist, or its first line lacks a column. Invalid lines cause errors in the stream.
+/// Returns an error if the object does not exist or its header line lacks a column. Invalid lines are errors of the
+/// stream.
 #[boxed]
 pub async fn read(bucket: &Bucket, key: &str, schema: SchemaRef, csv: Csv) -> TaskResult<Batches> {
     let Begun { head, unpack, pieces, location } = begin(bucket, key).await?;
@@ -78,10 +82,10 @@ pub async fn read(bucket: &Bucket, key: &str, schema: SchemaRef, csv: Csv) -> Ta
     Ok(super::read(schema, pieces, lines))
 }
 
-/// Returns the names in the first line of an object.
+/// Returns the column names in the header line of an object.
 ///
 /// # Errors
-/// The object does not exist, or has no first line.
+/// Returns an error if the object does not exist or is empty.
 #[boxed]
 pub async fn names(bucket: &Bucket, key: &str, csv: Csv) -> TaskResult<Vec<String>> {
     let begun = begin(bucket, key).await?;
@@ -89,7 +93,7 @@ pub async fn names(bucket: &Bucket, key: &str, csv: Csv) -> TaskResult<Vec<Strin
 }
 
 struct Begun {
-    /// All bytes decompressed so far.
+    /// All bytes decompressed so far, until the header line is complete.
     head: Vec<u8>,
     unpack: Unpack,
     pieces: BoxStream<'static, bucket::Result<Bytes>>,
@@ -105,7 +109,8 @@ async fn begin(bucket: &Bucket, key: &str) -> TaskResult<Begun> {
             return Err(fatal(format!("`{location}` has no line in its first megabyte: it is no CSV")));
         }
         let Some(mut piece) = pieces.try_next().await? else { break };
-        // Limits how much is decompressed, since a small compressed piece can be huge.
+        // Decompresses only part of the input at a time, because a small compressed input can expand to a huge
+        // output.
         let later = piece.split_off(piece.len().min(HEAD_BYTES));
         head.extend_from_slice(&unpack.piece(&piece)?);
         if !later.is_empty() {
@@ -126,12 +131,12 @@ fn header(head: &[u8], csv: Csv, location: &str) -> TaskResult<Vec<String>> {
 struct LineReader {
     decoder: Decoder,
     schema: SchemaRef,
-    /// Index of each column of the schema in a line.
+    /// Position in the CSV line of each column of the schema.
     columns: Vec<usize>,
     location: String,
-    /// Line number of the next row.
+    /// Line number at which the next row starts.
     line: u64,
-    /// Bytes decompressed before the first piece.
+    /// Bytes after the header line that were decompressed while the header was read.
     head: Vec<u8>,
     unpack: Unpack,
 }
@@ -152,11 +157,11 @@ impl Decode for LineReader {
 }
 
 impl LineReader {
-    /// Decodes lines. Empty input marks the end.
+    /// Decodes complete lines. An empty input marks the end.
     fn lines(&mut self, bytes: &[u8]) -> TaskResult<Vec<RecordBatch>> {
         let (mut rest, mut batches) = (bytes, Vec::new());
         loop {
-            // The decoder's errors have line numbers and no values.
+            // Errors of the CSV decoder contain line numbers but no values, so they can be shown.
             let read = self.decoder.decode(rest).map_err(|e| fatal(format!("`{}`: {e}", self.location)))?;
             rest = &rest[read..];
             if (bytes.is_empty() || self.decoder.capacity() == 0)
@@ -183,7 +188,7 @@ impl LineReader {
     }
 }
 
-/// Counts the line breaks inside quoted fields.
+/// Counts the line breaks inside quoted fields, which are needed for correct line numbers.
 #[expect(clippy::naive_bytecount, reason = "a crate for it would count what is mostly nothing")]
 fn lines_inside(texts: &RecordBatch) -> u64 {
     let of = |column: &ArrayRef| {
@@ -195,7 +200,8 @@ fn lines_inside(texts: &RecordBatch) -> u64 {
     texts.columns().iter().map(of).sum()
 }
 
-/// Casts a column of texts to its type, or returns the first row that is invalid.
+/// Parses a text column as the type of its field. If that fails, returns the index and error message of the first
+/// invalid row.
 fn typed(text: &StringArray, field: &Field) -> Result<ArrayRef, (usize, String)> {
     let required = !field.is_nullable();
     if matches!(field.data_type(), DataType::Utf8) {
@@ -217,10 +223,10 @@ fn typed(text: &StringArray, field: &Field) -> Result<ArrayRef, (usize, String)>
     }
 }
 
-/// Writes rows as an object whose first line has the names.
+/// Writes rows as a CSV object with a header line. If it fails, no object is created.
 ///
 /// # Errors
-/// The source fails, or the object cannot be written; then it does not exist.
+/// Returns an error if the source fails or the object cannot be written.
 #[boxed]
 pub async fn write(bucket: &Bucket, key: &str, batches: Batches, csv: Csv) -> TaskResult<WrittenObject> {
     let schema = batches.schema();
@@ -231,7 +237,7 @@ struct Writer {
     csv: Csv,
     schema: SchemaRef,
     is_begun: bool,
-    /// Size of the previous batch, as an estimate for the next.
+    /// Size in bytes of the previous encoded batch. It is used as the initial capacity for the next one.
     last_bytes: usize,
 }
 
@@ -249,7 +255,7 @@ impl Encode for Writer {
         Ok(text.into())
     }
 
-    /// Writes the first line even if there are no rows.
+    /// Writes the header line if no batch did, because the source had no rows.
     fn end(mut self) -> TaskResult<Bytes> {
         if self.is_begun { Ok(Bytes::new()) } else { self.batch(&RecordBatch::new_empty(self.schema.clone())) }
     }

@@ -1,4 +1,4 @@
-//! Decompresses gzip on the fly. Input that does not start with the magic bytes of gzip is passed through.
+//! Decompresses gzip on the fly. Input that does not start with the magic bytes of gzip is passed through unchanged.
 
 use bytes::Bytes;
 use flate2::write::MultiGzDecoder;
@@ -13,7 +13,7 @@ pub(super) struct Unpack {
 }
 
 enum GzipState {
-    /// No input so far.
+    /// No input was received yet, so the format is not known.
     Unknown,
     Plain,
     Packed(Box<MultiGzDecoder<Vec<u8>>>),
@@ -24,7 +24,7 @@ impl Unpack {
         Unpack { how: GzipState::Unknown, location: location.into() }
     }
 
-    /// Returns the bytes that can be decompressed so far.
+    /// Adds input, and returns the output that can be decompressed so far.
     pub(super) fn piece(&mut self, piece: &Bytes) -> TaskResult<Bytes> {
         if matches!(self.how, GzipState::Unknown) {
             let is_packed = piece.starts_with(&MAGIC);
@@ -40,7 +40,7 @@ impl Unpack {
         }
     }
 
-    /// Returns the remaining bytes.
+    /// Returns the remaining output at the end of the input.
     pub(super) fn end(&mut self) -> TaskResult<Bytes> {
         let GzipState::Packed(decoder) = &mut self.how else { return Ok(Bytes::new()) };
         match decoder.try_finish() {

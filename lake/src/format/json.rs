@@ -1,5 +1,4 @@
-//! JSON lines: one object per line, typed by the schema with which they are read. Fields that the schema lacks are
-//! ignored.
+//! JSON lines format: one object per line. Field types come from a schema; fields that the schema lacks are ignored.
 
 use super::{Decode, Encode, WrittenObject};
 use crate::{
@@ -21,7 +20,8 @@ const MOST_LINE_BYTES: usize = 64 << 20;
 /// Reads an object as rows of a schema.
 ///
 /// # Errors
-/// The object does not exist. Lines that are not JSON or do not fit cause errors in the stream.
+/// Returns an error if the object does not exist. Lines that are not JSON or do not fit the schema are errors of the
+/// stream.
 #[boxed]
 pub async fn read(bucket: &Bucket, key: &str, schema: SchemaRef) -> TaskResult<Batches> {
     let decoder = decoder(&schema)?;
@@ -39,12 +39,12 @@ struct Lines {
     decoder: Decoder,
     schema: SchemaRef,
     location: String,
-    /// An incomplete line.
+    /// The start of a line whose end was not received yet.
     begun: BytesMut,
-    /// Lines of the current batch with their numbers, to find the line of a type error, which is only detected when the
-    /// batch is full.
+    /// Lines of the current batch with their line numbers. The decoder detects type errors only when the batch is
+    /// full, and these lines are used to find the invalid one.
     held: Vec<(u64, Bytes)>,
-    /// Number of the last line.
+    /// Line number of the last line that was read.
     line: u64,
 }
 
@@ -76,7 +76,7 @@ impl Lines {
         }
         let before = self.decoder.len();
         let read = self.decoder.decode(&line);
-        // A line must contain exactly one whole object.
+        // Each line must contain exactly one complete object.
         if read.is_err() || self.decoder.has_partial_record() || self.decoder.len() != before + 1 {
             return Err(fatal(format!("`{}`, line {}: it is no JSON object", self.location, self.line)));
         }
@@ -99,7 +99,7 @@ impl Lines {
     }
 }
 
-/// Describes an Arrow error without the value in its message.
+/// Describes an Arrow error without its message, which contains a value.
 fn describe_arrow_error(error: &ArrowError, schema: &SchemaRef) -> String {
     let text = error.to_string();
     let field = schema.fields().iter().find(|field| text.contains(&format!("'{}'", field.name())));
@@ -109,10 +109,10 @@ fn describe_arrow_error(error: &ArrowError, schema: &SchemaRef) -> String {
     }
 }
 
-/// Writes rows as an object, one per line.
+/// Writes rows as an object with one row per line. If it fails, no object is created.
 ///
 /// # Errors
-/// The source fails, or the object cannot be written; then it does not exist.
+/// Returns an error if the source fails or the object cannot be written.
 #[boxed]
 pub async fn write(bucket: &Bucket, key: &str, batches: Batches) -> TaskResult<WrittenObject> {
     super::write(bucket, key, batches, Writer).await

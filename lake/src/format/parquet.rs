@@ -1,4 +1,5 @@
-//! Parquet with zstd compression. A reader requests only the columns and row groups that it needs, one after the other.
+//! Reads and writes Parquet with zstd compression. A reader fetches only the columns and row groups that it needs,
+//! one after the other.
 
 use super::{Encode, WrittenObject};
 use crate::{
@@ -24,14 +25,13 @@ use polars::prelude::DataFrame;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Maximum number of rows in a row group. A reader holds one group of each column, and a query reads at least one
-/// group.
+/// Maximum number of rows per row group. A reader holds one row group in memory, and a query reads at least one.
 pub(crate) const GROUP_ROWS: usize = 1 << 17;
 
 /// Reads all columns of an object.
 ///
 /// # Errors
-/// The object does not exist, or is not a complete Parquet file.
+/// Returns an error if the object does not exist or is not a complete Parquet file.
 #[boxed]
 pub async fn read(bucket: &Bucket, key: &str) -> TaskResult<Batches> {
     let location = bucket.location(key);
@@ -41,15 +41,15 @@ pub async fn read(bucket: &Bucket, key: &str) -> TaskResult<Batches> {
     Ok(batches(schema, stream, location))
 }
 
-/// Decodes the content of a Parquet file as a frame.
+/// Decodes the content of a Parquet file into a data frame.
 ///
 /// # Errors
-/// The content is not a complete Parquet file.
+/// Returns an error if the content is not a complete Parquet file.
 pub fn frame_of(bytes: Bytes, location: &str) -> TaskResult<DataFrame> {
     let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
         .and_then(|builder| builder.with_batch_size(BATCH_ROWS).build())
         .map_err(|error| broken(error, location))?;
-    // A file without rows still has columns.
+    // The empty batch provides the columns if the file has no rows.
     let mut batches = vec![RecordBatch::new_empty(reader.schema())];
     for batch in reader {
         batches.push(batch.map_err(|error| broken(error.into(), location))?);
@@ -57,10 +57,10 @@ pub fn frame_of(bytes: Bytes, location: &str) -> TaskResult<DataFrame> {
     from_batches(&batches)
 }
 
-/// Reads the columns of a schema, cast to its types.
+/// Reads the columns of a schema, cast to the schema's types.
 ///
 /// # Errors
-/// Same errors as [`read`], or a column is missing.
+/// Returns the same errors as [`read`], and an error if a column is missing.
 #[boxed]
 pub async fn read_as(bucket: &Bucket, key: &str, schema: SchemaRef) -> TaskResult<Batches> {
     let location = bucket.location(key);
@@ -84,19 +84,18 @@ pub async fn read_as(bucket: &Bucket, key: &str, schema: SchemaRef) -> TaskResul
     Ok(Batches::new(schema, cast))
 }
 
-/// The metadata of an object.
 #[derive(Debug, Clone)]
 pub struct ParquetFooter {
     pub schema: SchemaRef,
     pub rows: u64,
-    /// Null count of each column; `None` if its writer did not count them.
+    /// Null count of each column. `None` if the file has no null counts.
     pub nulls: Vec<Option<u64>>,
 }
 
-/// Reads the footer of an object.
+/// Reads the metadata in the footer of a Parquet file.
 ///
 /// # Errors
-/// Same errors as [`read`].
+/// Returns the same errors as [`read`].
 #[boxed]
 pub async fn read_footer(bucket: &Bucket, key: &str) -> TaskResult<ParquetFooter> {
     let builder = open(bucket, key).await?;
@@ -131,11 +130,10 @@ fn batches(schema: SchemaRef, mut stream: ParquetRecordBatchStream<ObjectReader>
     })
 }
 
-/// Reads parts of an object of a bucket for the Parquet decoder.
+/// Gives the Parquet decoder access to byte ranges of an object in a bucket.
 struct ObjectReader {
     bucket: Bucket,
     key: String,
-    /// Size of the object.
     bytes: u64,
 }
 
@@ -162,7 +160,7 @@ fn external(error: crate::bucket::Error) -> ParquetError {
     ParquetError::External(Box::new(error))
 }
 
-/// Errors of the store can be retried, while a corrupt file is permanent.
+/// Converts an error of the decoder. Errors of the object store are retryable; a corrupt file is a fatal error.
 fn broken(error: ParquetError, location: &str) -> anyhow::Error {
     match error {
         ParquetError::External(cause) => anyhow::anyhow!(cause).context(format!("cannot read `{location}`")),
@@ -173,10 +171,10 @@ fn broken(error: ParquetError, location: &str) -> anyhow::Error {
     }
 }
 
-/// Writes rows as an object.
+/// Writes rows as a Parquet object. If it fails, no object is created.
 ///
 /// # Errors
-/// The source fails, or the object cannot be written; then it does not exist.
+/// Returns an error if the source fails or the object cannot be written.
 #[boxed]
 pub async fn write(bucket: &Bucket, key: &str, batches: Batches) -> TaskResult<WrittenObject> {
     let properties = WriterProperties::builder()
@@ -194,7 +192,7 @@ struct Writer {
 impl Encode for Writer {
     fn batch(&mut self, batch: &RecordBatch) -> TaskResult<Bytes> {
         self.writer.write(batch)?;
-        // The writer tracks its offset separately, so its buffer can be taken.
+        // The buffer can be taken because the writer tracks its file offset separately.
         Ok(std::mem::take(self.writer.inner_mut()).into())
     }
 

@@ -1,8 +1,9 @@
-//! Converts between polars and arrow through Arrow's C data interface without copying buffers. This is the only file of
-//! the lake with unsafe code.
+//! Converts between polars and Arrow through Arrow's C data interface, without copying buffers. This is the only file
+//! of the lake with unsafe code.
 //!
-//! Both crates have their own type for the same C struct, whose layout the interface fixes. The unsafe parts are the
-//! transmute between the two types and the import of what the other crate exported.
+//! Each of the two crates has its own Rust type for the same C struct, whose layout is defined by the interface. The
+//! unsafe operations are the transmutes between these types, and the import of data that the other crate has
+//! exported.
 
 #![expect(unsafe_code, reason = "two crates have a type each for the same C struct")]
 
@@ -57,13 +58,13 @@ pub(super) fn from_arrow(batch: &RecordBatch) -> TaskResult<DataFrame> {
 
 fn out(array: PolarsArray, field: &PolarsField) -> Result<(Field, ArrayRef), ArrowError> {
     let (array, schema) = (polars_arrow::ffi::export_array_to_c(array), polars_arrow::ffi::export_field_to_c(field));
-    // SAFETY: both types are the structs of the C data interface, `repr(C)` with the same fields in the same order, and
-    // transfer ownership with the same `release`; the source is moved, so each is released once.
+    // SAFETY: both types are the structs of the C data interface, `repr(C)` with the same fields in the same order.
+    // Both transfer ownership with the same `release` callback. The source is moved, so each struct is released once.
     let (array, schema) =
         unsafe { (transmute::<ArrowArray, FFI_ArrowArray>(array), transmute::<ArrowSchema, FFI_ArrowSchema>(schema)) };
     // SAFETY: polars has just exported this array with this schema.
     let data = unsafe { from_ffi(array, &schema) }?;
-    // Field metadata of polars is dropped, because it has no meaning elsewhere.
+    // Field metadata of polars is dropped, because it has no meaning in Arrow.
     let field = Field::new(field.name.as_str(), data.data_type().clone(), true);
     Ok((field, make_array(data)))
 }
@@ -71,7 +72,7 @@ fn out(array: PolarsArray, field: &PolarsField) -> Result<(Field, ArrayRef), Arr
 fn into(array: &ArrayRef, field: &Field) -> TaskResult<PolarsArray> {
     let array = FFI_ArrowArray::new(&array.to_data());
     let schema = FFI_ArrowSchema::try_from(field.data_type())?;
-    // SAFETY: as in `out`.
+    // SAFETY: both types are the same C struct, as in `out`, and the source is moved.
     let (array, schema) =
         unsafe { (transmute::<FFI_ArrowArray, ArrowArray>(array), transmute::<FFI_ArrowSchema, ArrowSchema>(schema)) };
     // SAFETY: arrow has just exported this array with this schema.

@@ -1,5 +1,5 @@
-//! SQL over frames with the in-memory engine of polars. With three million rows it was faster than the streaming engine
-//! and used less memory.
+//! SQL over polars data frames. Uses the in-memory engine of polars: with three million rows it was faster than the
+//! streaming engine and used less memory.
 
 use super::threads::off_runtime;
 use super::{blocking, from_batches, to_batches};
@@ -12,7 +12,7 @@ use polars::prelude::{DataFrame, Expr, IntoLazy as _, SortMultipleOptions};
 use polars::sql::{SQLContext, sql_expr};
 use std::collections::BTreeMap;
 
-/// Frames by name, for statements that read them. Clones share the rows.
+/// Data frames that SQL statements can read by name. Clones share the rows.
 #[derive(Debug, Clone, Default)]
 pub struct SqlFrames(BTreeMap<String, DataFrame>);
 
@@ -22,19 +22,21 @@ impl SqlFrames {
         self.0.insert(name.to_owned(), frame);
     }
 
-    /// Returns the rows of a `SELECT`.
+    /// Executes a `SELECT` and returns its rows.
     ///
     /// # Errors
-    /// The statement cannot be parsed, names an unknown table or column, or a value does not fit a cast.
+    /// Returns an error if the statement cannot be parsed or names an unknown table or column, or if a value cannot
+    /// be cast.
     pub fn query(&self, statement: &str) -> TaskResult<DataFrame> {
-        // A `SQLContext` keeps the table aliases of earlier statements, so each statement gets a new one.
+        // Each statement gets a new `SQLContext`, because a context keeps the table aliases of earlier statements.
         let mut context = SQLContext::new();
         self.0.iter().for_each(|(name, frame)| context.register(name, frame.clone().lazy()));
         let plan = context.execute(statement)?;
         Ok(off_runtime(|| plan.collect())?)
     }
 
-    /// Returns the rows of a `SELECT` as batches of a schema, sorted by some columns, if any are named.
+    /// Executes a `SELECT` and returns its rows as batches of a schema. The rows are sorted by the columns in
+    /// `order`; if it is empty, they are not sorted.
     pub fn batches(&self, statement: &str, order: &[&str], schema: &SchemaRef) -> TaskResult<Vec<RecordBatch>> {
         let rows = self.query(statement)?;
         let by = order.iter().copied();
@@ -46,8 +48,8 @@ impl SqlFrames {
         Ok(slices.collect())
     }
 
-    /// Computes the rows of a table on a thread of the pool, sorted by its key, and registers them for later
-    /// statements.
+    /// Computes the rows of a table, sorted by its key, and registers them for later statements. Runs on a thread of
+    /// the pool.
     pub async fn make(&mut self, table: &TableSpec, statement: &'static str) -> TaskResult<Vec<RecordBatch>> {
         let (frames, schema, key) = (self.clone(), table.unchecked_schema(), table.key);
         let rows = blocking(move |_| frames.batches(statement, key, &schema)).await?;
@@ -56,21 +58,21 @@ impl SqlFrames {
     }
 }
 
-/// Runs a `SELECT` over batches, which it refers to as `rows`.
+/// Executes a `SELECT` over batches, which the statement refers to as `rows`.
 pub fn query_rows(batches: &[RecordBatch], statement: &str) -> TaskResult<DataFrame> {
     let mut frames = SqlFrames::default();
     frames.set("rows", from_batches(batches)?);
     frames.query(statement)
 }
 
-/// Maximum length of an expression. Its tree can be half as deep as the expression is long, and polars recurses over
-/// it.
+/// Maximum length of an expression. The depth of its syntax tree can be half its length, and polars recurses over the
+/// tree.
 const MAX_EXPRESSION_BYTES: usize = 4_096;
 
 /// Parses a SQL expression over the columns of a table.
 ///
 /// # Errors
-/// The expression is wrong, or longer than 4,096 bytes.
+/// Returns an error if the expression is invalid or longer than 4,096 bytes.
 pub fn expression(text: &str) -> TaskResult<Expr> {
     let bytes = text.len();
     anyhow::ensure!(

@@ -1,5 +1,5 @@
-//! Opens a lake from a connection: a Postgres database with the catalog, whose `extra` has the warehouse, or an
-//! external catalog of the type `iceberg`.
+//! Opens a lake from a connection. The connection is either a Postgres database with the catalog, whose `extra`
+//! contains the warehouse, or an external catalog of type `iceberg`.
 
 use super::{Lake, LakeConfig};
 use crate::bucket::Options;
@@ -10,20 +10,20 @@ use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Default name of the catalog, overridden by `catalog` in the extra.
+/// Default name of the catalog. Overridden by `catalog` in the connection's extra.
 const CATALOG: &str = "orch";
-/// Maximum number of catalog sessions. Each is used for milliseconds at a time.
+/// Maximum number of database sessions for the catalog. Each is used for milliseconds at a time.
 const SESSIONS: u32 = 8;
-/// Timeout for a free session; users of a web page may be waiting for it.
+/// Timeout while waiting for a free database session. It is short because a web page may be waiting for the result.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Idle sessions are closed, so an idle process holds none.
+/// Closes idle database sessions after this time, so that an idle process holds none.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 
 impl Lake {
-    /// Opens the lake of a connection, with `storage` as the options for its files. Sends no requests yet.
+    /// Opens the lake of a connection. `storage` contains the options to access its files. Sends no requests yet.
     ///
     /// # Errors
-    /// A fatal error if the connection has another type, or lacks a required field.
+    /// Returns a fatal error if the connection has another type or lacks a required field.
     pub fn of(connection: &Connection, storage: &Options) -> TaskResult<Lake> {
         if connection.conn_type == RestCatalog::CONN_TYPE {
             let catalog = RestCatalog::of(connection)?;
@@ -35,11 +35,12 @@ impl Lake {
 }
 
 impl LakeConfig {
-    /// Parses a connection such as `postgres://orch:secret@db/orch?warehouse=s3%3A%2F%2Flakehouse`, with `storage` as
-    /// the options for files. Sends no requests yet.
+    /// Reads the configuration of a lake from a connection such as
+    /// `postgres://orch:secret@db/orch?warehouse=s3%3A%2F%2Flakehouse`. `storage` contains the options to access
+    /// files. Sends no requests.
     ///
     /// # Errors
-    /// A fatal error if the connection has another type, or no warehouse.
+    /// Returns a fatal error if the connection has another type or no warehouse.
     pub fn of(connection: &Connection, storage: &Options) -> TaskResult<LakeConfig> {
         let text = |name: &str| connection.extra_field(name).and_then(Value::as_str).filter(|text| !text.is_empty());
         let warehouse = text("warehouse").ok_or_else(|| {

@@ -1,21 +1,23 @@
-//! Checks that table changes can be committed in the transaction that records a task's outcome: a Postgres catalog must
-//! be in orch's metadata database. Changes in a REST catalog are committed before that transaction.
+//! Checks that table changes can be committed in the transaction that records the outcome of a task. This requires
+//! that a Postgres catalog is in orch's metadata database. Changes in a REST catalog are committed before that
+//! transaction.
 
 use super::Lake;
 use crate::boxed;
 use orch_sdk::task::{Ctx, TaskResult, fatal};
 use orch_store::identity::identity;
 
-/// Hint for a catalog in another database.
+/// Hint for users whose catalog is in another database.
 pub(crate) const HINT: &str = "put the catalog into the metadata database of orch";
 
 impl Lake {
-    /// Fails if the catalog is in another database than orch's metadata. To be called before a task does any work,
-    /// which would be lost when `ctx.commit` fails. `connection` is the id of the lake's connection. Does nothing in
-    /// tests and trials.
+    /// Fails if the Postgres catalog is not in orch's metadata database. Call it at the start of a task; otherwise
+    /// `ctx.commit` fails after all work is done. `connection` is the id of the lake's connection. Does nothing in
+    /// tests and trial runs.
     ///
     /// # Errors
-    /// A fatal error if the catalog is in another database; a retryable error if a database does not respond.
+    /// Returns a fatal error if the catalog is in another database, and a retryable error if a database does not
+    /// respond.
     #[boxed]
     pub async fn check_home(&self, ctx: &Ctx, connection: &str) -> TaskResult<()> {
         let Some(catalog) = self.catalog().postgres() else { return Ok(()) };
@@ -23,7 +25,7 @@ impl Lake {
         let mut db = catalog.pool().acquire().await?;
         let found = identity(&mut db).await?;
         drop(db);
-        // Queries the identity of orch's database again, because it changes if the server restarts between the two
+        // The identity of orch's database is queried again, because it changes if the server restarts between the two
         // queries.
         if found == home || ctx.host().home().await?.as_ref() == Some(&found) {
             return Ok(());

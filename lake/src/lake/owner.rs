@@ -1,8 +1,8 @@
-//! The owner of a warehouse: the catalog whose tables are in it.
+//! A warehouse is owned by the catalog whose tables it contains.
 //!
-//! Two catalogs with one warehouse folder would delete each other's files, since the files of one look like orphans to
-//! the other. The first writer of a warehouse records its catalog in a marker file. Writers and maintenance check the
-//! marker and fail if the warehouse belongs to another catalog.
+//! If two catalogs used the same warehouse folder, each would delete the other's files, which look like orphans to
+//! it. The first writer therefore records its catalog in a marker file. Writers and maintenance check the marker and
+//! fail if the warehouse belongs to another catalog.
 
 use super::Lake;
 use crate::boxed;
@@ -12,44 +12,44 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// The marker file, in the root of the warehouse. Engines ignore files whose names start with `_`.
+/// Name of the marker file in the root of the warehouse. Engines ignore files whose name starts with `_`.
 const MARKER: &str = "_orch_owner.json";
-/// Time after which commits check the marker again. Deletions always check it.
+/// Maximum age of a marker file check on which a commit relies. Deletions always check it.
 pub(super) const CHECKED_FOR: Duration = Duration::from_mins(1);
 
-/// The content of the marker.
+/// Content of the marker file that records the owner of a warehouse.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {
-    /// The identity of the catalog: the Postgres system identifier, the OID of the database, and the catalog's name.
+    /// Identity of the catalog: Postgres system identifier, OID of the database, and name of the catalog.
     pub catalog: String,
     pub since: DateTime<Utc>,
 }
 
-/// The result of [`Lake::adopt`].
+/// The result of [`Lake::adopt`], which changes the owner of a warehouse.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Adopted {
     pub warehouse: String,
-    /// `None` if the warehouse had no owner.
+    /// The catalog that owned the warehouse before. `None` if it had no owner.
     pub previous: Option<Owner>,
     pub owner: Owner,
 }
 
 impl Lake {
-    /// Returns the recorded owner of the warehouse. `None` if nothing was written to it yet, or an earlier version of
-    /// orch wrote it.
+    /// Returns the recorded owner of the warehouse. `None` if it is empty or was written by an early version of orch.
     ///
     /// # Errors
-    /// The marker cannot be read.
+    /// Returns an error if the marker file cannot be read.
     #[boxed]
     pub async fn owner(&self) -> LakeResult<Option<Owner>> {
         read(&self.bucket(self.warehouse())?).await
     }
 
-    /// Makes the catalog of this lake the owner of the warehouse, after a restore into another database. A previous
-    /// owner can no longer write. An unreadable marker is replaced.
+    /// Makes the catalog of this lake the owner of the warehouse. Needed after the catalog was restored into another
+    /// database. The previous owner can no longer write. A marker file that cannot be read is replaced.
     ///
     /// # Errors
-    /// The catalog is served over HTTP and has no identity, or the marker cannot be written.
+    /// Returns an error if the catalog is a REST catalog, which has no identity, or the marker file cannot be
+    /// written.
     #[boxed]
     pub async fn adopt(&self) -> LakeResult<Adopted> {
         let Some(catalog) = self.catalog_identity().await? else {
@@ -69,10 +69,11 @@ impl Lake {
         Ok(Adopted { warehouse: self.warehouse().to_owned(), previous, owner })
     }
 
-    /// Checks that the warehouse belongs to the catalog of this lake. A warehouse without an owner gets this one.
+    /// Checks that the warehouse belongs to the catalog of this lake. If the warehouse has no owner yet, records this
+    /// catalog.
     ///
     /// # Errors
-    /// The warehouse belongs to another catalog.
+    /// Returns an error if the warehouse belongs to another catalog.
     pub async fn check_owner(&self) -> LakeResult<()> {
         let Some(catalog) = self.catalog_identity().await? else { return Ok(()) };
         let bucket = self.bucket(self.warehouse())?;
@@ -81,7 +82,8 @@ impl Lake {
             None => {
                 let own = Owner { catalog: catalog.clone(), since: self.now().await? };
                 bucket.put_if_absent(MARKER, marker(&own)).await?;
-                // Read again: another catalog may have written the marker first, and some servers ignore the condition.
+                // The marker file is read again because another catalog may have written it first, and some servers
+                // ignore the condition of a conditional write.
                 read(&bucket).await?.unwrap_or(own)
             }
         };
@@ -101,7 +103,7 @@ impl Lake {
         ))
     }
 
-    /// Like [`Lake::check_owner`], at most once in [`CHECKED_FOR`].
+    /// Like [`Lake::check_owner`], but relies on an earlier check for up to [`CHECKED_FOR`].
     pub(crate) async fn check_owner_of_commit(&self) -> LakeResult<()> {
         if self.was_owner_checked() {
             return Ok(());

@@ -1,5 +1,5 @@
-//! Encodes record batches in the binary format of `copy`: each row is its number of fields, each field its length and
-//! its bytes.
+//! Encodes record batches in the binary format of Postgres `copy`. A row is its number of fields followed by the
+//! fields; a field is its length followed by its bytes.
 
 use super::refusal::RowsRefused;
 use crate::source::postgres::{EPOCH_DAYS, EPOCH_MICROS};
@@ -16,14 +16,14 @@ use bytes::{BufMut, BytesMut};
 use orch_sdk::task::{TaskResult, fatal};
 use std::ops::{Range, RangeFrom};
 
-/// Date range of Postgres, from 4713 BC to 5874897 AD, in days since the Unix epoch.
+/// Range of dates that Postgres supports, from 4713 BC to 5874897 AD, in days since the Unix epoch.
 const DAYS: Range<i32> = -2_440_588..2_145_042_906;
-/// Timestamp range of Postgres, from 4713 BC, in microseconds since the Unix epoch.
+/// Timestamps that Postgres supports, from 4713 BC on, in microseconds since the Unix epoch.
 const MICROS: RangeFrom<i64> = -210_866_803_200_000_000..;
 
-/// Header: signature, no flags, no extension.
+/// Header of a binary `copy`: signature, no flags, no header extension.
 pub(super) const HEAD: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
-/// Trailer after the last row.
+/// Trailer of a binary `copy`, sent after the last row.
 pub(super) const TAIL: &[u8] = &[0xff, 0xff];
 
 enum Cells {
@@ -64,7 +64,7 @@ pub(super) fn rows(batch: &RecordBatch, into: &mut BytesMut) -> TaskResult<()> {
     Ok(())
 }
 
-/// Appends a row with an additional boolean column.
+/// Appends a copy of an encoded row with an additional boolean column at its end.
 pub(super) fn longer(row: &[u8], last: bool, into: &mut BytesMut) {
     if let Some((count, fields)) = row.split_first_chunk() {
         into.put_i16(i16::from_be_bytes(*count) + 1);
@@ -73,7 +73,7 @@ pub(super) fn longer(row: &[u8], last: bool, into: &mut BytesMut) {
     }
 }
 
-/// Casts a column without loss to one of the types that can be encoded.
+/// Casts a column, without loss, to a type that can be encoded.
 fn cast_plain(column: &ArrayRef) -> TaskResult<ArrayRef> {
     let plain = match column.data_type() {
         DataType::Int8 | DataType::UInt8 => Some(DataType::Int16),
@@ -116,7 +116,8 @@ fn cells(column: &ArrayRef) -> TaskResult<Cells> {
 }
 
 impl Cells {
-    /// Returns true if Postgres can represent all dates and timestamps. The server checks values of other types.
+    /// Returns true if all dates and timestamps are in the ranges of Postgres. Values of other types are checked by
+    /// the server.
     fn are_in_range(&self) -> bool {
         match self {
             Cells::Date(cells) => cells.iter().flatten().all(|day| DAYS.contains(&day)),
@@ -149,7 +150,8 @@ pub(super) fn field(into: &mut BytesMut, bytes: &[u8]) {
     into.put_slice(bytes);
 }
 
-/// Splits the first field, `None` if it is null, from the bytes after it. Returns `None` if the field is not complete.
+/// Splits an encoded row into its first field and the remaining bytes. The field is `None` if it is null. Returns
+/// `None` if the field is incomplete.
 pub(super) fn split_field(bytes: &[u8]) -> Option<(Option<&[u8]>, &[u8])> {
     let (length, rest) = bytes.split_first_chunk()?;
     match usize::try_from(i32::from_be_bytes(*length)) {
@@ -158,15 +160,16 @@ pub(super) fn split_field(bytes: &[u8]) -> Option<(Option<&[u8]>, &[u8])> {
     }
 }
 
-/// Encodes a `numeric`: base-10,000 digits aligned to the decimal point, with their number, the exponent of the first
-/// digit, the sign, and the number of decimal places.
+/// Encodes a Postgres `numeric`: a list of base-10,000 digits that are aligned to the decimal point. It is preceded
+/// by their number, the exponent of the first digit, the sign, and the number of decimal places.
 fn numeric(value: i128, scale: u16, into: &mut BytesMut) {
-    // The fraction is padded to whole groups: 12.3 is 0012 . 3000.
+    // The fraction is padded with zeros to complete groups of four digits: 12.3 becomes 0012 . 3000.
     let padding = (4 - scale % 4) % 4;
     let mut groups = [0_u16; 12]; // 38 digits, up to 3 of padding, and 1 group for alignment
     let mut rest = value.unsigned_abs();
     let (mut count, mut lowest) = (0, 0);
-    // Multiplying by the padding could overflow 128 bits, so only the lowest group is padded.
+    // Only the lowest group is multiplied by the padding, because multiplying the whole value could overflow 128
+    // bits.
     if padding > 0 {
         let own = 10_u128.pow(u32::from(4 - padding));
         groups[0] = (rest % own) as u16 * 10_u16.pow(u32::from(padding));
@@ -179,7 +182,7 @@ fn numeric(value: i128, scale: u16, into: &mut BytesMut) {
         count += 1;
     }
     while count > 0 && groups[count - 1] == 0 {
-        count -= 1; // the padded group may be the only one, and zero
+        count -= 1; // the padded group may be the only one, and be zero
     }
     while lowest < count && groups[lowest] == 0 {
         lowest += 1;
@@ -217,7 +220,7 @@ mod tests {
         assert!(rows(&batch, &mut BytesMut::new()).is_err());
     }
 
-    /// Groups, weight, sign, scale and digits, as output by the server's `numeric_send`.
+    /// Expected values (groups, weight, sign, scale and digits) are the output of the server's `numeric_send`.
     #[test]
     fn decimals_are_groups_of_four_digits_around_the_point() {
         for (value, scale, expected) in [

@@ -1,8 +1,8 @@
-//! Continuous writer of a stream: rows of several tables and the stream's offsets change in one transaction of the
-//! target.
+//! Continuous writer of a stream into Postgres. Rows of several tables and the stream's read offsets change in one
+//! transaction of the target database.
 //!
-//! Its row in `orch_stream`, in the schema of the target, is its fence: it holds the highest epoch that has written,
-//! and lower epochs are rejected.
+//! Each stream has a row in the table `orch_stream` in the target's schema. The row is a fence: it holds the highest
+//! epoch (fencing token) that has written, and writes with a lower epoch are rejected.
 
 use super::shared::{self, SharedTable};
 use super::stage::{self, LoadMode};
@@ -26,11 +26,11 @@ const TABLE: SharedTable = SharedTable {
               published_at timestamptz not null default now()",
 };
 
-/// Application name of the sessions that write for a stream, from [`Follower::writer`]. It is hashed, because servers
-/// truncate names to 63 bytes.
+/// SQL expression for the application name of sessions that write for a stream; `$1` is [`Follower::writer`]. It is
+/// hashed because servers truncate application names to 63 bytes.
 const SESSION_NAME: &str = "'orch stream ' || hashtextextended($1, 0)";
 
-/// The next offset of each partition.
+/// The next offset to read, per partition of the stream.
 pub type Offsets = BTreeMap<i32, i64>;
 
 /// A stream that writes into a schema of a Postgres database.
@@ -41,26 +41,26 @@ pub struct Follower {
     stream: String,
     owner: String,
     epoch: i64,
-    /// Session that is reused for the next publication.
+    /// Open session that is kept for the next publication.
     session: Arc<Mutex<Option<Session>>>,
 }
 
-/// Write mode for the rows of a table.
+/// Write mode: the way in which the rows of a stream are merged into a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Put {
     Append,
-    /// Inserts rows that the table does not have. Two rows are equal if these columns are; nulls are equal.
+    /// Inserts the rows that the table does not have yet. Two rows are equal if they agree in these columns; nulls
+    /// are equal.
     Absent(&'static [&'static str]),
     /// Upserts one row per key of the [`Load`]. An existing row with a newer [`Load::version`] is kept.
     Latest,
-    /// Deletes the table rows whose keys are given.
+    /// Deletes the table rows with the keys of the incoming rows.
     Delete,
-    /// Deletes all rows of the table.
     Empty,
 }
 
 impl Put {
-    /// Returns `None` for [`Put::Empty`].
+    /// Returns the load mode for incoming rows. `None` for [`Put::Empty`], which has no rows.
     pub(super) fn mode(self) -> Option<LoadMode> {
         Some(match self {
             Put::Append => LoadMode::Append,
@@ -79,17 +79,18 @@ pub struct TableBatch {
     pub rows: RecordBatch,
 }
 
-/// Actions at the start of a stream.
+/// Work to do when a process claims the tables of a stream.
 #[derive(Debug, Clone, Copy)]
 pub struct Claim<'a> {
-    /// Offsets that a user reset.
+    /// Partitions and their new offsets, as reset by a user.
     pub moved: &'a [(i32, i64)],
-    /// Tables to empty.
+    /// Tables from which all rows are deleted.
     pub emptied: &'a [Load],
 }
 
 impl Follower {
-    /// Creates a follower. `owner` distinguishes streams with the same name: of another orch, or of a deleted stream.
+    /// Creates a follower. `owner` distinguishes streams with the same name, for example those of another orch
+    /// installation or of a deleted stream.
     pub fn new(connection: &Connection, schema: &str, stream: &str, owner: &str, epoch: i64) -> Follower {
         Follower {
             connection: connection.clone(),
@@ -101,11 +102,11 @@ impl Follower {
         }
     }
 
-    /// Fences off processes with a lower epoch and terminates their sessions.
+    /// Fences off processes with a lower epoch and terminates their database sessions.
     ///
     /// # Errors
-    /// Returns `StoreError::FenceLost` if a process with a higher epoch has published, and a fatal error if another
-    /// stream with this name owns the tables.
+    /// Returns `StoreError::FenceLost` if a process with a higher epoch has published. Returns a fatal error if
+    /// another stream with this name owns the tables.
     #[boxed]
     pub async fn claim(&self, claim: &Claim<'_>) -> TaskResult<()> {
         ensure_database(&self.connection).await?;
@@ -141,8 +142,9 @@ impl Follower {
         .await
     }
 
-    /// Publishes rows of the offsets from..to of each partition. `parts` gets the offsets that the tables already have,
-    /// and omits rows of records below them, unless they may be written again.
+    /// Publishes the rows of an offset range of each partition in one transaction. `parts` is called with the offsets
+    /// that the tables have already reached. It omits the rows of records below these offsets, unless they may be
+    /// written again.
     ///
     /// # Errors
     /// Returns `StoreError::FenceLost` if another process has claimed the tables, [`super::RowsRefused`] if the
@@ -178,8 +180,8 @@ impl Follower {
         .await
     }
 
-    /// Returns the rows of a batch that the database rejects, by index, each with its message. Writes nothing. `parts`
-    /// returns the table rows for a range of the batch. Takes one transaction.
+    /// Returns the indexes of the rows of a batch that the database rejects, each with its error message. Runs in one
+    /// transaction that writes nothing. `parts` returns the table rows for a range of the batch.
     ///
     /// # Errors
     /// Returns `StoreError::FenceLost` if another process has claimed the tables.
@@ -198,7 +200,7 @@ impl Follower {
         Ok(refused)
     }
 
-    /// Returns the offsets of the tables, locked until the end of the transaction.
+    /// Returns the offsets stored with the tables, and locks them until the end of the transaction.
     async fn held(&self, db: &Client) -> TaskResult<Offsets> {
         let (owner, epoch, offsets) = self.known(db).await?;
         if owner != self.owner || epoch != self.epoch {
@@ -207,7 +209,7 @@ impl Follower {
         Ok(offsets)
     }
 
-    /// Runs one transaction on the open session. After an error the session is dropped, which rolls the transaction
+    /// Runs one transaction on the kept session. If it fails, the session is dropped, which rolls the transaction
     /// back.
     async fn within(&self, work: impl AsyncFnOnce(&Client) -> TaskResult<End>) -> TaskResult<()> {
         let mut kept = self.session.lock().await;
@@ -231,8 +233,8 @@ impl Follower {
         Ok(())
     }
 
-    /// Terminates the sessions of earlier processes of this stream. A frozen process keeps its locks, and no timeout of
-    /// the server ends a session that waits for more rows of a `copy`.
+    /// Terminates the sessions that earlier processes of this stream have left open. A frozen process keeps its
+    /// locks, and no server timeout ends a session that waits for more rows of a `copy`.
     async fn end_other_sessions(&self, db: &Client) -> TaskResult<()> {
         let end = format!(
             "select pg_terminate_backend(pid) from pg_stat_activity
@@ -244,12 +246,12 @@ impl Follower {
         Ok(())
     }
 
-    /// Identifies the stream among all writers of the server.
+    /// Returns a name that identifies the stream among all writers of the database server.
     fn writer(&self) -> String {
         format!("{} {} {}", self.owner, self.schema, self.stream)
     }
 
-    /// Returns owner, epoch and offsets. Locks the row until the end of the transaction.
+    /// Reads the fence row of the stream: owner, epoch and offsets. Locks the row until the end of the transaction.
     async fn known(&self, db: &Client) -> TaskResult<(String, i64, Offsets)> {
         let known =
             format!("select owner, epoch, offsets from {} where stream = $1 for update", TABLE.name_in(&self.schema));
@@ -276,7 +278,7 @@ pub(super) async fn put_all(parts: Vec<TableBatch>, db: &Client) -> TaskResult<(
     Ok(())
 }
 
-/// Deletes all rows of a table. A table that does not exist is already empty.
+/// Deletes all rows of a table. Succeeds if the table does not exist.
 async fn empty(load: &Load, db: &Client) -> TaskResult<()> {
     if target::is_there(load, db).await? {
         db.batch_execute(&format!("delete from {}", load.name())).await?;

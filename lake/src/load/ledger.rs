@@ -1,4 +1,5 @@
-//! Ledger of loads: a row per target and key in the target's schema, written in the transaction of the load.
+//! Ledger of completed loads. It has one row per target table and idempotency key, in the schema of the target. The
+//! row is written in the transaction of the load.
 
 use super::Load;
 use super::shared::{self, SharedTable};
@@ -15,12 +16,12 @@ pub struct Once {
 }
 
 impl Once {
-    /// Creates a key without a fence.
+    /// Creates an idempotency key. Does not fence off earlier attempts of a task.
     pub fn key(key: impl Into<String>) -> Once {
         Once { key: key.into(), fence: None }
     }
 
-    /// Creates a key for this attempt of a task.
+    /// Creates an idempotency key for the current attempt of a task.
     pub fn of(ctx: &Ctx) -> Once {
         let element = ctx.map_index().map_or(String::new(), |index| format!("[{index}]"));
         let key = format!("{}/{}/{}{element}", ctx.dag_id(), ctx.run_id(), ctx.task_id());
@@ -32,8 +33,8 @@ fn name(load: &Load) -> String {
     TABLE.name_in(&load.schema)
 }
 
-/// Returns the number of rows of an earlier load with the same key, or `None` if it must be done. Takes no lock, so
-/// callers check again after they have locked the target.
+/// Returns the number of rows of an earlier load with the same key, or `None` if there was none. Takes no lock, so
+/// callers must check again after they have locked the target.
 pub(super) async fn find(load: &Load, db: &Client) -> TaskResult<Option<u64>> {
     let Some(once) = &load.once else { return Ok(None) };
     if !shared::is_there(&load.schema, TABLE.name, db).await? {
@@ -59,7 +60,7 @@ pub(super) const TABLE: SharedTable = SharedTable {
               loaded_at timestamptz not null default now(), primary key (target, load_key)",
 };
 
-/// Records the load. The caller must hold the lock of the target.
+/// Records a completed load. The caller must hold the lock of the target table.
 pub(super) async fn record(load: &Load, rows: u64, db: &Client) -> TaskResult<()> {
     let Some(once) = &load.once else { return Ok(()) };
     let insert = format!(

@@ -1,4 +1,4 @@
-//! Errors of rows that Postgres rejects.
+//! Errors for rows that Postgres rejects.
 
 use crate::source::postgres::without_rows;
 use orch_sdk::task::fatal;
@@ -6,7 +6,8 @@ use std::fmt;
 use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
 
-/// The database rejects some of the rows and would reject them again. It does not report which.
+/// The database rejected some of the rows and would reject them again on a retry. The error does not identify the
+/// rows.
 #[derive(Debug, Clone, Copy)]
 pub struct RowsRefused;
 
@@ -27,7 +28,7 @@ impl RowsRefused {
     }
 }
 
-/// Returns the error of a copy without its detail, because the detail contains rows, and rows must not be in logs.
+/// Removes the detail from the error of a `copy`, because it contains rows, which must not be logged.
 pub(super) fn about_rows(error: anyhow::Error) -> anyhow::Error {
     match error.downcast_ref::<Error>().and_then(Error::as_db_error) {
         Some(refused) if is_about_rows(refused.code()) => RowsRefused::because(refused.message()),
@@ -35,8 +36,8 @@ pub(super) fn about_rows(error: anyhow::Error) -> anyhow::Error {
     }
 }
 
-/// Returns true for SQLSTATE classes of invalid values, constraints, check options of views, and exceptions raised by
-/// triggers.
+/// Returns true for SQLSTATE classes that depend on the rows: invalid values, violated constraints, check options of
+/// views, and exceptions raised by triggers.
 pub(super) fn is_about_rows(code: &SqlState) -> bool {
     ["22", "23", "44", "P0"].iter().any(|class| code.code().starts_with(class))
 }

@@ -1,7 +1,8 @@
-//! Runs a load, from the first row to the commit: copies rows into a staging table of the transaction, then writes the
-//! differences to the target. The target is locked against other writers only for the second part, or for both if rows
-//! are compared on the fly (`compare`). If the target does not exist, rows are copied directly into the new table,
-//! which other transactions do not see yet.
+//! Executes a load into Postgres, from the first row to the commit. Copies the rows into a staging table inside the
+//! transaction, then writes the differences to the target table. Other writers are locked out of the target only
+//! during the second step, or during both steps if rows are compared while they arrive (`compare`). If the target
+//! does not exist, rows are copied directly into the new table, which other transactions cannot see before the
+//! commit.
 
 mod compare;
 
@@ -19,17 +20,19 @@ use std::pin::Pin;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, CopyInSink, Error};
 
-/// Number of bytes sent at a time.
+/// Number of bytes per `copy` message.
 const CHUNK: usize = 1 << 18;
-/// Maximum wait for another writer's lock before the task fails and is retried.
+/// Maximum time to wait for a lock held by another writer. After that the task fails and is retried.
 const LOCK_TIMEOUT: &str = "set local lock_timeout = '30s'";
-/// Sources may be slow, and servers may terminate sessions that are idle in a transaction.
+/// Disables the idle timeout, because a source may send rows slowly and the server would terminate a session that is
+/// idle in a transaction.
 const NO_IDLE_LIMIT: &str = "set local idle_in_transaction_session_timeout = 0";
-/// The staging table has no statistics, and only a hash join is suitable for millions of rows.
+/// Disables nested loop joins. The planner has no statistics of the staging table and could choose one for millions
+/// of rows, which need a hash join.
 const NO_NESTED_LOOPS: &str = "set local enable_nestloop = off";
 const STAGING: &str = "pg_temp.orch_staging";
-/// Number of staged rows from which the planner gets statistics of the index on their key, so that a join reads the
-/// index and does not sort whole rows.
+/// Minimum number of staged rows for which index statistics on the key are collected. With them, the planner joins
+/// through the index instead of sorting whole rows.
 const MANY: u64 = 100_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,11 +40,11 @@ pub(super) enum LoadMode {
     Replace,
     Upsert,
     Append,
-    /// Inserts only rows that the table does not have, compared by these columns.
+    /// Inserts only rows that the target does not have yet. Rows are compared by these columns.
     Absent(&'static [&'static str]),
-    /// Keeps one row per key: of two with the same version, the later one.
+    /// Keeps one row per key: the one with the greatest version, and of several such rows the last to arrive.
     Latest,
-    /// Deletes the table rows whose keys are given.
+    /// Deletes the target rows with the keys of the incoming rows.
     Delete,
 }
 
@@ -58,8 +61,8 @@ pub(super) async fn load(load: &Load, connection: &Connection, batches: Batches,
     let (rows, bytes, written);
     if is_first {
         (rows, bytes) = copy(load, &load.name(), batches, &db).await?;
-        // The key is added after the copy, because an index over existing rows is sorted once, while an index that
-        // grows with the rows costs as much as the rows.
+        // The primary key is added after the copy. Building an index over existing rows sorts them once, while
+        // maintaining it during the copy costs as much as the copy itself.
         target::add_key(load, &db).await.map_err(|error| refused(load, error))?;
         target::show(load, &db).await?;
         written = rows;
@@ -83,13 +86,13 @@ pub(super) async fn load(load: &Load, connection: &Connection, batches: Batches,
     Ok(Loaded { table: format!("{}.{}", load.schema, load.table), rows, written, bytes, was_loaded: false })
 }
 
-/// Waits for the first rows, so that a source that fails immediately leaves no schema behind.
+/// Waits for the first rows, so that a source that fails immediately does not leave an empty schema behind.
 async fn begun(mut batches: Batches) -> TaskResult<Batches> {
     let (schema, first) = (batches.schema(), batches.next().await.transpose()?);
     Ok(Batches::new(schema, stream::iter(first.map(Ok)).chain(batches)))
 }
 
-/// Creates the schema and locks the name of the table until the end of the transaction.
+/// Creates the target's schema if needed, and locks the table name until the end of the transaction.
 async fn take(load: &Load, connection: &Connection, db: &Client) -> TaskResult<()> {
     shared::ensure(&load.schema, load.once.as_ref().map(|_| &ledger::TABLE), connection, db)
         .await
@@ -97,7 +100,8 @@ async fn take(load: &Load, connection: &Connection, db: &Client) -> TaskResult<(
     target::lock(load, db).await.with_context(|| format!("another load has {}", load.name()))
 }
 
-/// Creates the table without its key. Returns false if it exists, perhaps because another load created it first.
+/// Creates the target table without its key. Returns false if the table already exists, possibly because another load
+/// created it concurrently.
 async fn make_first(load: &Load, schema: &SchemaRef, connection: &Connection, db: &Client) -> TaskResult<bool> {
     if target::is_there(load, db).await? {
         return Ok(false);
@@ -110,13 +114,13 @@ async fn make_first(load: &Load, schema: &SchemaRef, connection: &Connection, db
     Ok(!is_there)
 }
 
-/// Starts a transaction for a load. A caller that stops before the commit drops the session, which rolls back.
+/// Starts a transaction for a load. If the caller stops before the commit, dropping the session rolls it back.
 pub(super) async fn begin(db: &Client) -> TaskResult<()> {
     Ok(db.batch_execute(&["begin", LOCK_TIMEOUT, NO_IDLE_LIMIT, NO_NESTED_LOOPS].join("; ")).await?)
 }
 
-/// Copies rows and writes them to the target, in a transaction of the caller, which may do this several times. Returns
-/// the number of changed rows.
+/// Copies rows to a staging table and writes them to the target in the caller's transaction. May be called several
+/// times in one transaction. Returns the number of changed rows.
 pub(super) async fn put(load: &Load, batches: Batches, how: LoadMode, db: &Client) -> TaskResult<u64> {
     let schema = batches.schema();
     check(load, &schema, how)?;
@@ -128,7 +132,7 @@ pub(super) async fn put(load: &Load, batches: Batches, how: LoadMode, db: &Clien
     Ok(written)
 }
 
-/// Locks the target and adds the columns that it lacks, as [`put`] does before it writes.
+/// Locks the target table and adds the columns that it lacks, as [`put`] does before it writes.
 pub(super) async fn prepare(load: &Load, schema: &SchemaRef, how: LoadMode, db: &Client) -> TaskResult<State> {
     check(load, schema, how)?;
     target::lock(load, db).await.with_context(|| format!("another load has {}", load.name()))?;
@@ -137,7 +141,7 @@ pub(super) async fn prepare(load: &Load, schema: &SchemaRef, how: LoadMode, db: 
     Ok(state)
 }
 
-/// Writes `rows` staged rows to the target, after adding missing columns. Returns the number of changed rows.
+/// Adds missing columns to the target, then writes the `rows` staged rows to it. Returns the number of changed rows.
 async fn settle(load: &Load, schema: &SchemaRef, how: LoadMode, rows: u64, db: &Client) -> TaskResult<u64> {
     let state = target::prepare(load, schema, db).await?;
     lock(load, db).await?;
@@ -146,7 +150,7 @@ async fn settle(load: &Load, schema: &SchemaRef, how: LoadMode, rows: u64, db: &
     Ok(written)
 }
 
-/// Locks the table against other writers until the end of the transaction.
+/// Locks the target table against other writers until the end of the transaction.
 async fn lock(load: &Load, db: &Client) -> TaskResult<()> {
     let sql = format!("lock table {} in share row exclusive mode", load.name());
     db.batch_execute(&sql).await.with_context(|| format!("another task writes into {}", load.name()))
@@ -178,7 +182,7 @@ async fn stage(schema: &SchemaRef, db: &Client) -> TaskResult<()> {
     Ok(db.batch_execute(&format!("create temp table orch_staging ({}) on commit drop", columns.join(", "))).await?)
 }
 
-/// Copies all rows into a table. Returns the number of rows and of bytes sent.
+/// Copies all rows into a table. Returns the number of rows and the number of bytes sent.
 async fn copy(load: &Load, into: &str, batches: Batches, db: &Client) -> TaskResult<(u64, u64)> {
     copied(into, batches, db).await.map_err(about_rows).with_context(|| format!("loading {}", load.name()))
 }
@@ -198,7 +202,7 @@ async fn copied(into: &str, mut batches: Batches, db: &Client) -> TaskResult<(u6
 
 struct CopyIn {
     sink: Pin<Box<CopyInSink<Bytes>>>,
-    /// Encoded bytes that are not sent yet.
+    /// Encoded rows that are not sent yet.
     chunk: BytesMut,
     sent: u64,
 }
@@ -229,7 +233,8 @@ impl CopyIn {
     }
 }
 
-/// Returns the statements that write the rows of `source`, a table or a subquery, into the target, in order.
+/// Returns the SQL statements, in order, that write the rows of `source` into the target. `source` is a table or a
+/// subquery.
 pub(super) fn statements(load: &Load, schema: &SchemaRef, how: LoadMode, state: State, source: &str) -> Vec<String> {
     let (name, key) = (load.name(), names(&load.key));
     let all: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
@@ -247,7 +252,7 @@ pub(super) fn statements(load: &Load, schema: &SchemaRef, how: LoadMode, state: 
         (LoadMode::Append, _) | (LoadMode::Replace, State::New) => vec![insert],
         (LoadMode::Absent(by), _) => {
             let same = by.iter().map(|column| format!("s.{0} is not distinct from t.{0}", quoted(column)));
-            // A hash join needs `=`, which is only correct for columns without nulls.
+            // A hash join requires `=` as the operator, which is only correct for columns without nulls.
             let equal =
                 by.iter().filter(|column| schema.field_with_name(column).is_ok_and(|field| !field.is_nullable()));
             let equal = equal.map(|column| format!("s.{0} = t.{0}", quoted(column)));
@@ -269,7 +274,8 @@ pub(super) fn statements(load: &Load, schema: &SchemaRef, how: LoadMode, state: 
             )]
         }
         (LoadMode::Replace, State::Known) if load.key.is_empty() => vec![format!("delete from {name}"), insert],
-        // Writes only the differences: identical rows cost two joins and leave no dead rows behind.
+        // Writes only rows that differ. Comparing an unchanged row costs two joins but leaves no dead row in the
+        // table.
         (LoadMode::Replace, State::Known) => {
             let same = if rest.is_empty() {
                 same_key.clone()
@@ -302,7 +308,7 @@ pub(super) fn statements(load: &Load, schema: &SchemaRef, how: LoadMode, state: 
     }
 }
 
-/// Returns the condition that a staged row `s` and a target row `t` have the same key.
+/// Returns the SQL condition that a staged row `s` and a target row `t` have the same key.
 fn same_key(load: &Load) -> String {
     load.key.iter().map(|column| format!("s.{0} = t.{0}", quoted(column))).collect::<Vec<_>>().join(" and ")
 }
@@ -315,8 +321,8 @@ async fn move_over(
     db: &Client,
 ) -> Result<u64, Error> {
     if how == LoadMode::Replace && state == State::Known && !load.key.is_empty() {
-        // The index rejects duplicate keys. Otherwise, of two rows with one key, the first could equal the target's row
-        // and the second would be lost.
+        // The unique index rejects duplicate keys among the staged rows. Without it, the first of two duplicates
+        // could equal the row in the target, and the second would be lost silently.
         let key = names(&load.key);
         db.batch_execute(&format!("create unique index on {STAGING} ({key})")).await?;
         if rows >= MANY {
@@ -325,8 +331,8 @@ async fn move_over(
     }
     let mut written = 0;
     for sql in statements(load, schema, how, state, STAGING) {
-        // Deletes of a replace are not counted, because changed rows are inserted again. Only inserted and updated rows
-        // count.
+        // Counts inserted and updated rows only. The deletes of a replace are not counted because changed rows are
+        // deleted and inserted again.
         let is_prepared = how == LoadMode::Replace && sql.starts_with("delete");
         let rows = db.execute(&sql, &[]).await?;
         written += if is_prepared { 0 } else { rows };
@@ -334,7 +340,8 @@ async fn move_over(
     Ok(written)
 }
 
-/// Returns the error of a statement that writes rows: [`RowsRefused`] if the database rejects some of them.
+/// Converts the error of a statement that writes rows. Returns [`RowsRefused`] if the database rejects some of the
+/// rows.
 pub(super) fn refused(load: &Load, error: Error) -> anyhow::Error {
     let (name, key) = (load.name(), load.key.join(", "));
     let Some(refusal) = error.as_db_error() else {
@@ -350,7 +357,7 @@ pub(super) fn refused(load: &Load, error: Error) -> anyhow::Error {
         )),
         _ if is_about_rows(refusal.code()) => RowsRefused::because(says).context(format!("loading {name}")),
         _ if is_lasting(refusal.code()) => fatal(format!("the database refuses rows for {name}: {says}")),
-        // The server shuts down, its disk is full, or a lock timed out: a retry may succeed.
+        // Transient errors, such as a shutdown, a full disk or a lock timeout: a retry may succeed.
         _ => anyhow::Error::new(error).context(format!("loading {name}")),
     }
 }
@@ -362,7 +369,7 @@ fn same_key_twice(load: &Load, says: &str) -> anyhow::Error {
     RowsRefused::because(says)
 }
 
-/// Returns true for permanent errors of the whole load, such as wrong names and missing privileges.
+/// Returns true for permanent errors that affect the whole load, such as wrong names or missing privileges.
 fn is_lasting(code: &SqlState) -> bool {
     ["27", "42"].iter().any(|class| code.code().starts_with(class))
 }

@@ -1,5 +1,5 @@
-//! The target table: created if it is missing, extended by new columns, rejected if its types differ. Names of tables
-//! and columns cannot be bound as parameters, so all of them are quoted.
+//! The target table of a load. It is created if it is missing, and extended by new columns. The load is rejected if
+//! column types differ. Names of tables and columns cannot be bound as parameters, so they are always quoted.
 
 use super::types::{names, quoted, type_of};
 use super::{Load, shared};
@@ -8,16 +8,16 @@ use arrow::datatypes::{Field, SchemaRef};
 use orch_sdk::task::{TaskResult, fatal};
 use tokio_postgres::{Client, Error};
 
-/// State of the table as found by [`prepare`].
+/// Whether [`prepare`] found or created the target table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
-    /// Created in this transaction.
+    /// The table was created in this transaction.
     New,
     Known,
 }
 
-/// Locks the name of the table until the end of the transaction, so that loads into it run one after the other,
-/// including the first.
+/// Locks the table name until the end of the transaction, so that loads into the table run one after the other. The
+/// name can be locked before the table exists.
 pub(super) async fn lock(load: &Load, db: &Client) -> TaskResult<()> {
     db.execute("select pg_advisory_xact_lock(hashtextextended($1, 0))", &[&load.name()]).await?;
     Ok(())
@@ -27,7 +27,7 @@ pub(super) async fn is_there(load: &Load, db: &Client) -> TaskResult<bool> {
     Ok(shared::is_there(&load.schema, &load.table, db).await?)
 }
 
-/// Creates the table or adds missing columns.
+/// Creates the target table, or adds the columns that it lacks.
 pub(super) async fn prepare(load: &Load, schema: &SchemaRef, db: &Client) -> TaskResult<State> {
     let there = declared_columns(db, &load.name()).await?;
     if there.is_empty() {
@@ -63,7 +63,7 @@ pub(super) async fn prepare(load: &Load, schema: &SchemaRef, db: &Client) -> Tas
     Ok(State::Known)
 }
 
-/// Creates the table without its key.
+/// Creates the target table without its primary key.
 pub(super) async fn create(load: &Load, schema: &SchemaRef, db: &Client) -> TaskResult<()> {
     let columns = schema.fields().iter().map(|field| column(field)).collect::<TaskResult<Vec<_>>>()?;
     Ok(db.batch_execute(&format!("create table {} ({})", load.name(), columns.join(", "))).await?)
@@ -76,14 +76,14 @@ pub(super) async fn add_key(load: &Load, db: &Client) -> Result<(), Error> {
     db.batch_execute(&format!("alter table {} add primary key ({})", load.name(), names(&load.key))).await
 }
 
-/// Returns the definition of a column.
+/// Returns the SQL definition of a column.
 pub(super) fn column(field: &Field) -> TaskResult<String> {
     let required = if field.is_nullable() { "" } else { " not null" };
     Ok(format!("{} {}{required}", quoted(field.name()), type_of(field)?))
 }
 
-/// Creates the alias views. An existing view is replaced only if the table has more columns now, because replacing it
-/// blocks its readers.
+/// Creates the views that serve as aliases of the table. An existing view is replaced only if the table has new
+/// columns, because replacing a view blocks its readers.
 pub(super) async fn show(load: &Load, db: &Client) -> TaskResult<()> {
     for view in &load.views {
         let name = format!("{}.{}", quoted(&load.schema), quoted(view));

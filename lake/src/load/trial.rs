@@ -1,8 +1,8 @@
 //! Finds the rows of a batch that the database rejects, in a transaction that the caller rolls back.
 //!
-//! Ranges are written inside a savepoint and halved while the database rejects them. The rows of a short range are sent
-//! one by one without waiting for responses (pipelining), so a batch in which every row is rejected costs about one
-//! statement per row.
+//! Uses bisection: a range of rows is written inside a savepoint, and halved if the database rejects it. The rows of
+//! a short range are sent one by one without waiting for responses (pipelining). A batch in which every row is
+//! rejected therefore costs about one statement per row.
 
 use super::follow::{TableBatch, put_all};
 use super::refusal::RowsRefused;
@@ -22,10 +22,10 @@ use std::ops::Range;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Client, Statement};
 
-/// Maximum number of rows of a short range.
+/// Maximum number of rows in a range whose rows are sent one by one.
 const PIPELINED_ROWS: usize = 512;
 
-/// Returns the rejected rows by index, each with the message of the database.
+/// Returns the indexes of the rejected rows, each with the error message of the database.
 pub(super) async fn find_refused(
     rows: usize,
     parts: impl Fn(Range<usize>) -> TaskResult<Vec<TableBatch>>,
@@ -47,18 +47,18 @@ pub(super) async fn find_refused(
     Ok(refused)
 }
 
-/// Returns the reason why the database rejects rows, or passes on any other error.
+/// Returns the message with which the database rejected rows. Any other error is returned as an error.
 fn reason(error: anyhow::Error) -> TaskResult<String> {
     RowsRefused::reason(&error).ok_or(error)
 }
 
-/// Tries each row of a range separately.
+/// Writes each row of a range separately to find the rejected ones.
 async fn try_each(
     range: Range<usize>,
     parts: impl Fn(Range<usize>) -> TaskResult<Vec<TableBatch>>,
     db: &Client,
 ) -> TaskResult<Vec<(usize, String)>> {
-    // A hash join would read the whole target for each row.
+    // Allows nested loop joins, because a hash join would read the whole target table for each row.
     db.batch_execute("set local enable_nestloop = on").await?;
     let (mut refused, mut trials, mut statements) = (Vec::new(), Vec::new(), HashMap::new());
     for row in range {
@@ -73,7 +73,7 @@ async fn try_each(
         let mut written = Vec::with_capacity(writes.len());
         for Write { load, statement, values } in writes {
             let mut response = Box::pin(maybe_done(db.execute_raw(statement, values)));
-            // tokio-postgres sends a request when its future is first polled.
+            // The first poll makes tokio-postgres send the request without waiting for its response.
             let _sent = poll!(response.as_mut());
             written.push((load, response));
         }
@@ -86,7 +86,7 @@ async fn try_each(
         for (load, mut response) in written {
             response.as_mut().await;
             if let Some(Err(refusal)) = response.as_mut().take_output() {
-                // The statements of a row after the first error fail because of it.
+                // Only the first error of a row is kept. Its later statements fail as a consequence.
                 error.get_or_insert_with(|| stage::refused(load, refusal));
             }
         }
@@ -105,7 +105,7 @@ struct Write {
     values: Vec<Binary>,
 }
 
-/// Returns the statements that write the rows, in order. `statements` caches prepared statements by their SQL.
+/// Returns the statements that write the rows, in order. `statements` caches prepared statements by their SQL text.
 async fn writes_of(
     parts: &[TableBatch],
     statements: &mut HashMap<String, Statement>,
@@ -141,7 +141,7 @@ async fn writes_of(
     Ok(writes)
 }
 
-/// Returns the columns as parameters of a statement: `$1::bigint as "id", …`.
+/// Returns the columns of a schema as statement parameters: `$1::bigint as "id", …`.
 fn parameters(schema: &Schema) -> TaskResult<String> {
     let parameter =
         |(nth, field): (usize, &FieldRef)| Ok(format!("${}::{} as {}", nth + 1, type_of(field)?, quoted(field.name())));
@@ -153,7 +153,7 @@ fn values_of(rows: &RecordBatch) -> TaskResult<Vec<Vec<Binary>>> {
     let values = |row| {
         encoded.clear();
         encode::rows(&rows.slice(row, 1), &mut encoded)?;
-        // The row starts with its number of fields.
+        // Skips the number of fields at the start of the encoded row.
         let mut rest = encoded.get(size_of::<i16>()..).unwrap_or_default();
         let mut values = Vec::with_capacity(rows.num_columns());
         while let Some((value, others)) = encode::split_field(rest) {
@@ -165,10 +165,10 @@ fn values_of(rows: &RecordBatch) -> TaskResult<Vec<Vec<Binary>>> {
     (0..rows.num_rows()).map(values).collect()
 }
 
-/// A value in the binary format of its type.
+/// A statement parameter that is already encoded in the binary format of its type.
 struct Binary(Option<Box<[u8]>>);
 
-/// tokio-postgres can log parameters, and rows must not be in logs.
+/// Hides the value, because tokio-postgres can log parameters, and rows must not appear in logs.
 impl fmt::Debug for Binary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Binary").finish_non_exhaustive()

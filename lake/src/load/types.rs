@@ -3,7 +3,8 @@
 use arrow::datatypes::{DataType, Field};
 use orch_sdk::task::{TaskResult, fatal};
 
-/// Returns the type in the format of `format_type`, so that it can be compared with the columns of a table.
+/// Returns the Postgres type of a field, in the notation of `format_type`, so that it can be compared with columns of
+/// a table.
 pub(crate) fn type_of(field: &Field) -> TaskResult<String> {
     Ok(match field.data_type() {
         DataType::Boolean => "boolean".into(),

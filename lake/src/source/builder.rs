@@ -1,4 +1,4 @@
-//! Column builders for sources that send data row by row.
+//! Arrow column builders for sources that send data row by row.
 
 use arrow::array::{
     ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, FixedSizeBinaryBuilder, Float32Builder,
@@ -8,7 +8,7 @@ use arrow::array::{
 use arrow::datatypes::{DataType, TimeUnit};
 use std::sync::Arc;
 
-/// Estimated bytes per text value, for the initial allocation.
+/// Estimated size of a text value in bytes, for the initial allocation.
 const TEXT_BYTES: usize = 16;
 
 pub(super) enum Builder {
@@ -27,7 +27,7 @@ pub(super) enum Builder {
     Moment(TimestampMicrosecondBuilder),
 }
 
-/// Calls a method that the builders of all types have.
+/// Calls a method that the column builders of all types have.
 macro_rules! on_builder {
     ($builder:expr, $into:ident => $result:expr) => {
         match $builder {
@@ -49,7 +49,7 @@ macro_rules! on_builder {
 }
 
 impl Builder {
-    /// Returns a builder with capacity for `rows` rows, or `None` for a type that no source sends.
+    /// Returns a builder with capacity for `rows` rows. `None` if no source sends values of this type.
     pub(super) fn of(of: &DataType, rows: usize) -> Option<Builder> {
         Some(match of {
             DataType::Boolean => Builder::Bool(BooleanBuilder::with_capacity(rows)),
@@ -78,7 +78,7 @@ impl Builder {
         on_builder!(self, into => into.append_null());
     }
 
-    /// Returns the column and resets the builder.
+    /// Returns the collected values as a column, and resets the builder.
     pub(super) fn finish(&mut self) -> ArrayRef {
         on_builder!(self, into => Arc::new(into.finish()))
     }

@@ -24,7 +24,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Maximum silence in the middle of a response.
+/// Maximum time without receiving a byte in the middle of a response.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// Maximum size of a response that is held in memory: 64 MiB.
 const MOST_BYTES: usize = 64 << 20;
@@ -42,7 +42,7 @@ pub struct Http {
     within: Option<Duration>,
 }
 
-/// Rate limiter that hands out evenly spaced start times.
+/// Rate limiter that assigns evenly spaced start times to requests.
 #[derive(Debug)]
 struct Pace {
     between: Duration,
@@ -53,7 +53,7 @@ impl Http {
     /// Creates a client for absolute URLs, without credentials.
     ///
     /// # Errors
-    /// The TLS root certificates of this machine cannot be loaded.
+    /// Returns an error if the TLS root certificates of this machine cannot be loaded.
     pub fn new() -> TaskResult<Http> {
         let client = Client::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT).no_proxy();
         Ok(Http {
@@ -67,11 +67,12 @@ impl Http {
         })
     }
 
-    /// Creates a client for paths below a connection, as in Airflow: the host may include a scheme, otherwise `schema`
-    /// is the scheme. Login and password are sent as basic authentication, and the strings of `extra` as headers.
+    /// Creates a client whose request paths are relative to the URL of an Airflow connection. The host may include a
+    /// URL scheme; otherwise the field `schema` contains it. Login and password are sent with HTTP basic
+    /// authentication. Each string in `extra` is sent as a header.
     ///
     /// # Errors
-    /// A fatal error if the connection has no host or an invalid header.
+    /// Returns a fatal error if the connection has no host or contains an invalid header.
     pub fn of(connection: &Connection) -> TaskResult<Http> {
         let id = &connection.id;
         let host = connection.host.as_deref().filter(|host| !host.is_empty());
@@ -96,7 +97,7 @@ impl Http {
             http.headers.insert(name, value);
         }
         http.account = connection.login.clone().map(|login| (login, connection.password.clone()));
-        // Redirects are not followed, or the credentials could be sent to another host.
+        // Redirects are not followed because they could send the credentials to another host.
         let client = Client::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT).no_proxy();
         http.client =
             client.redirect(reqwest::redirect::Policy::none()).build().context("no HTTP client can be made")?;
@@ -110,14 +111,14 @@ impl Http {
         self
     }
 
-    /// Sets the first retry delay. Default: 500 ms.
+    /// Sets the delay before the first retry. Default: 500 ms.
     #[must_use]
     pub fn pause(mut self, first: Duration) -> Http {
         self.patience.first = first;
         self
     }
 
-    /// Limits the rate of requests of all clones together.
+    /// Limits the request rate. All clones of this client share the limit.
     #[must_use]
     pub fn pace(mut self, requests: u32, within: Duration) -> Http {
         let pace = Pace { between: within / requests.max(1), next: Mutex::new(Instant::now()) };
@@ -125,7 +126,8 @@ impl Http {
         self
     }
 
-    /// Sets a timeout for a whole response. By default, only 30 s of silence is a timeout.
+    /// Sets a timeout for the complete response. By default there is none: a request fails only after 30 s without
+    /// data.
     #[must_use]
     pub fn within(mut self, time: Duration) -> Http {
         self.within = Some(time);
@@ -135,7 +137,7 @@ impl Http {
     /// Sends a GET request and parses the response as JSON.
     ///
     /// # Errors
-    /// The request fails, or the response is not the expected JSON.
+    /// Returns an error if the request fails or the response is not the expected JSON.
     pub async fn json<T: DeserializeOwned>(&self, ctx: &Ctx, path: &str) -> TaskResult<T> {
         let (bytes, address) = (self.bytes(ctx, path).await?, self.redacted_address(path));
         serde_json::from_slice(&bytes).map_err(|error| {
@@ -147,10 +149,10 @@ impl Http {
         })
     }
 
-    /// Sends a GET request and returns the whole response, at most 64 MiB.
+    /// Sends a GET request and returns the complete response body.
     ///
     /// # Errors
-    /// The request fails, or the response is larger.
+    /// Returns an error if the request fails or the body is larger than 64 MiB.
     #[boxed]
     pub async fn bytes(&self, ctx: &Ctx, path: &str) -> TaskResult<Bytes> {
         let mut whole = Collected::new(MOST_BYTES);
@@ -163,10 +165,11 @@ impl Http {
         Ok(whole.into_vec().into())
     }
 
-    /// Downloads into a bucket and returns the number of bytes. The object appears only when the download is complete.
+    /// Downloads a resource into a bucket and returns its size in bytes. The object becomes visible only when the
+    /// download is complete.
     ///
     /// # Errors
-    /// Same errors as [`Http::get`], or the object cannot be written.
+    /// Returns the same errors as [`Http::get`], or an error if the object cannot be written.
     #[boxed]
     pub async fn download(&self, ctx: &Ctx, path: &str, bucket: &Bucket, key: &str) -> TaskResult<u64> {
         let mut pieces = self.get(ctx, path).await?;
@@ -184,11 +187,11 @@ impl Http {
         }
     }
 
-    /// Sends a GET request and streams the response. An interrupted response resumes where it stopped if the server
-    /// supports it and the resource has not changed; otherwise it fails.
+    /// Sends a GET request and streams the response. If the connection breaks, the download resumes where it stopped,
+    /// provided that the server supports range requests and the resource has not changed. Otherwise the stream fails.
     ///
     /// # Errors
-    /// The server rejects the request, or all retries failed.
+    /// Returns an error if the server rejects the request or all retries failed.
     #[boxed]
     pub async fn get(&self, ctx: &Ctx, path: &str) -> TaskResult<BoxStream<'static, TaskResult<Bytes>>> {
         Ok(self.pieces(ctx, path, self.ask(ctx, path, None).await?))
@@ -239,12 +242,12 @@ impl Http {
         if self.base.is_empty() { path.into() } else { format!("{}/{}", self.base, path.trim_start_matches('/')) }
     }
 
-    /// Returns an address for messages: without its query, which may contain keys, and without user and password.
+    /// Returns a URL that is safe to show in messages. The query is removed because it may contain API keys; user and
+    /// password are removed too.
     pub fn redacted_address(&self, path: &str) -> String {
         redact(&self.address(path))
     }
 
-    /// Sends the request, with retries, until it succeeds.
     async fn ask(&self, ctx: &Ctx, path: &str, from: Option<(&HeaderValue, u64)>) -> Result<Response, NoAnswer> {
         let mut asked = 0;
         loop {
@@ -269,7 +272,7 @@ impl Http {
                     let after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
                     self.patience.after_status(response.status().as_u16(), after, asked, &self.redacted_address(path))
                 }
-                // The error would show the address with its query.
+                // The message of this error contains the URL with its query, which may contain secrets.
                 Err(error) if error.is_builder() => {
                     let problem = error.without_url();
                     return Err(fatal(format!("`{}` is no address: {problem}", self.redacted_address(path))).into());
@@ -306,10 +309,10 @@ fn redact(address: &str) -> String {
         Some(end) => address.split_at(end + 3),
         None => ("", address),
     };
-    // An `@` in the path does not end the user info.
+    // The user info of a URL ends at the first `/` or `\`. An `@` in the path is not part of it.
     let (authority, path) = rest.split_at(rest.find(['/', '\\']).unwrap_or(rest.len()));
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    // A password that contains `/`, `?` or `#` unescaped begins where a port is expected.
+    // If a password contains an unescaped `/`, `?` or `#`, its first part is parsed as the port.
     let port = host.rsplit_once(':').filter(|_| !host.ends_with(']')).map(|(_, port)| port);
     if port.is_some_and(|port| !port.bytes().all(|byte| byte.is_ascii_digit())) {
         return format!("{scheme}…");
@@ -324,7 +327,8 @@ async fn wait(ctx: &Ctx, pause: Duration) -> TaskResult<()> {
     }
 }
 
-/// Returns the strong `ETag` for `If-Range`. Weak tags cannot prove that the content is the same.
+/// Returns the strong `ETag` of a response for use in `If-Range`. A weak tag does not guarantee that the content is
+/// identical.
 fn mark(response: &Response) -> Option<HeaderValue> {
     response.headers().get(ETAG).filter(|tag| !tag.as_bytes().starts_with(b"W/")).cloned()
 }
@@ -362,7 +366,7 @@ struct Download {
 }
 
 impl Download {
-    /// Requests the rest of an interrupted response.
+    /// Requests the rest of a response whose connection broke.
     async fn resumed(&mut self, error: reqwest::Error) -> TaskResult<Response> {
         let shown = self.http.redacted_address(&self.path);
         let broke = format!("`{shown}` broke off after {} bytes", self.at);
@@ -383,10 +387,10 @@ impl Download {
     }
 }
 
-/// Returns the array at a JSON pointer (`/data/items`; the empty pointer is the response itself).
+/// Returns the JSON array at a JSON pointer such as `/data/items`. An empty pointer selects the response itself.
 ///
 /// # Errors
-/// The value does not exist or is not an array.
+/// Returns an error if the value does not exist or is not an array.
 pub fn rows<'v>(answer: &'v Value, pointer: &str) -> TaskResult<&'v Vec<Value>> {
     let found = answer.pointer(pointer).and_then(Value::as_array);
     found.ok_or_else(|| fatal(format!("the answer has no list at `{pointer}`")))

@@ -1,6 +1,7 @@
-//! Reads tables and queries of MySQL and MariaDB as a stream of batches, typed by the column metadata of the server.
+//! Reads tables and query results of MySQL and MariaDB as a stream of Arrow batches. Column types come from the
+//! server's column metadata.
 //!
-//! Values arrive in the binary protocol and are appended to Arrow builders row by row, so at most one batch is held in
+//! Values arrive in the binary protocol and are appended to Arrow builders row by row, so at most one batch is in
 //! memory. Dropping the reader closes the connection, which makes the server stop sending.
 
 mod ask;
@@ -28,7 +29,7 @@ use orch_sdk::task::{Connection, TaskResult};
 use session::Session;
 use std::collections::BTreeMap;
 
-/// A table or query to read, with parameters and casts.
+/// A table or query to read from MySQL, with parameters and type casts.
 #[derive(Debug, Clone)]
 pub struct MysqlSource {
     from: MysqlRelation,
@@ -49,19 +50,19 @@ enum MysqlRelation {
 /// Opens a connection and starts reading.
 ///
 /// # Errors
-/// The server cannot be reached, rejects the account, or does not have the table or column.
+/// Returns an error if the server cannot be reached, rejects the account, or lacks the table or a column.
 #[boxed]
 pub async fn read(connection: &Connection, read: MysqlSource) -> TaskResult<Batches> {
     Server::of(connection)?.read(read).await
 }
 
 impl MysqlSource {
-    /// Reads all rows of a table: `orders`, or `retail.orders` for another database.
+    /// Reads all rows of a table: `orders` in the connection's database, or `retail.orders` in another database.
     pub fn table(name: &str) -> MysqlSource {
         MysqlSource::new(MysqlRelation::Table(name.into()))
     }
 
-    /// Reads the result of a statement with a `?` for each parameter.
+    /// Reads the result of a SQL statement in which `?` marks parameters.
     pub fn query(statement: &str) -> MysqlSource {
         MysqlSource::new(MysqlRelation::Query(statement.into()))
     }
@@ -85,29 +86,29 @@ impl MysqlSource {
         self
     }
 
-    /// Filters the rows of the table with a SQL condition such as `order_id > ?`, with a parameter for each `?`.
+    /// Filters the rows of the table with a SQL condition such as `order_id > ?`. Set a parameter for each `?`.
     #[must_use]
     pub fn filter(mut self, condition: &str) -> MysqlSource {
         self.filter = Some(condition.into());
         self
     }
 
-    /// Sets the value of the next `?`.
+    /// Binds a value to the next `?` of the statement or filter.
     #[must_use]
     pub fn param(mut self, value: impl Into<Value>) -> MysqlSource {
         self.params.push(value.into());
         self
     }
 
-    /// Casts `float` and `double` columns to `decimal(12, 2)`, for tables that store amounts in such columns. Values
-    /// are rounded from what the column stores (299.98 is stored as 299.9800109863281).
+    /// Converts `float` and `double` columns, which hold amounts of money, to `decimal(12, 2)`. Values are rounded: a
+    /// `float` column stores 299.98 as 299.9800109863281.
     #[must_use]
     pub fn money(mut self) -> MysqlSource {
         self.is_money = true;
         self
     }
 
-    /// Casts one column to a type other than the server's.
+    /// Converts one column to a type that differs from the server's.
     #[must_use]
     pub fn cast(mut self, column: &str, to: DataType) -> MysqlSource {
         self.casts.insert(column.into(), to);
@@ -169,8 +170,8 @@ impl Server {
         let mut reading =
             MysqlCursor { session, columns, rows: 0, batch_rows: read.batch_rows, what: read.asked().to_string() };
         let server = self.clone();
-        // The statement runs in the task that fills the stream: the server may take long until the first row, and the
-        // consumer can drop the stream meanwhile.
+        // The statement is executed inside the task that fills the stream. The server may need a long time to return
+        // the first row, and the consumer may drop the stream before that.
         Ok(Batches::read_ahead(schema, |taker| async move {
             let params = Params::from(read.params.clone());
             if let Err(error) = reading.session.conn().exec_iter(&statement, params).await.map(drop) {
@@ -185,10 +186,10 @@ impl Server {
         }))
     }
 
-    /// Returns the schema that [`Server::read`] would return, without running the statement.
+    /// Returns the schema of the result of [`Server::read`] without running the statement.
     ///
     /// # Errors
-    /// The server cannot be reached, rejects the account, or does not have the table or column.
+    /// Returns an error if the server cannot be reached, rejects the account, or lacks the table or a column.
     #[boxed]
     pub async fn schema(&self, read: &MysqlSource) -> TaskResult<SchemaRef> {
         let mut session = self.session().await?;
@@ -208,9 +209,9 @@ struct MysqlCursor {
 }
 
 impl MysqlCursor {
-    /// Returns the next batch, and true if more rows may follow.
+    /// Reads the next batch. Also returns true if more rows may follow.
     async fn batch(&mut self) -> TaskResult<(RecordBatch, bool)> {
-        // The connection keeps the state of the open result set, and this `QueryResult` continues it.
+        // Continues the open result set, whose state is kept by the connection.
         let mut result: QueryResult<'_, '_, BinaryProtocol> = QueryResult::new(self.session.conn());
         for _ in 0..self.batch_rows {
             let row = result.next().await;

@@ -1,4 +1,4 @@
-//! Reads tables and queries of Postgres as a stream of batches, with binary `copy`.
+//! Reads tables and query results of Postgres as a stream of batches, using binary `copy`.
 
 mod columns;
 mod decode;
@@ -24,11 +24,12 @@ use std::pin::pin;
 use std::sync::Arc;
 use tokio_postgres::Client;
 
-/// The binary format counts days and microseconds from 2000-01-01.
+/// The epoch of Postgres, 2000-01-01, in days since the Unix epoch. Dates and timestamps of the binary format are
+/// relative to it.
 pub(crate) const EPOCH_DAYS: i32 = 10_957;
 pub(crate) const EPOCH_MICROS: i64 = 946_684_800_000_000;
 
-/// A table or query to read, with casts.
+/// A table or query to read from Postgres, with type casts.
 #[derive(Debug, Clone)]
 pub struct PostgresSource {
     what: PostgresRelation,
@@ -48,13 +49,13 @@ impl PostgresSource {
         PostgresSource::new(PostgresRelation::Table { schema: schema.into(), table: table.into() })
     }
 
-    /// Reads columns of a table as these types, regardless of the declared ones. Columns that the table does not have
-    /// are null, as are `NaN` decimals and infinite times.
+    /// Reads columns of a table and casts them to the types of the schema `columns`. Columns that the table lacks are
+    /// null. `NaN` decimals and infinite times become null.
     pub fn columns(schema: &str, table: &str, columns: SchemaRef) -> PostgresSource {
         PostgresSource::new(PostgresRelation::Columns { schema: schema.into(), table: table.into(), columns })
     }
 
-    /// Reads the result of a statement. Parameters are not supported, because `copy` has none.
+    /// Reads the result of a SQL statement. Parameters are not supported because `copy` does not accept them.
     pub fn query(statement: &str) -> PostgresSource {
         PostgresSource::new(PostgresRelation::Query(statement.trim().trim_end_matches(';').into()))
     }
@@ -63,7 +64,7 @@ impl PostgresSource {
         PostgresSource { what, casts: BTreeMap::new(), batch_rows: BATCH_ROWS }
     }
 
-    /// Sets the type of a column of a query. Required for `numeric` without a precision.
+    /// Casts a column of a query to a type. Required for `numeric` columns without a precision.
     #[must_use]
     pub fn cast(mut self, column: &str, to: DataType) -> PostgresSource {
         self.casts.insert(column.into(), to);
@@ -90,7 +91,7 @@ impl PostgresSource {
                 let given = given.collect::<TaskResult<Vec<_>>>()?.join(", ");
                 Ok((columns.clone(), format!("select {given} from {}", name_of(schema, table))))
             }
-            // The line break ends a trailing `--` comment, which would otherwise include the closing parenthesis.
+            // If the statement ends with a `--` comment, the line break ends it before the closing parenthesis.
             PostgresRelation::Query(statement) => {
                 Ok((self.schema(described(db, statement).await?)?, format!("{statement}\n")))
             }
@@ -117,25 +118,26 @@ fn name_of(schema: &str, table: &str) -> String {
 /// Opens a session and starts reading.
 ///
 /// # Errors
-/// Same errors as [`connect`]; the table does not exist, the statement is invalid, or a type is not supported.
+/// Returns the same errors as [`connect`], and an error if the table does not exist, the statement is invalid, or a
+/// type is not supported.
 #[boxed]
 pub async fn read(connection: &Connection, read: PostgresSource) -> TaskResult<Batches> {
     let db = connect(connection).await?;
     begin(db, connection, read).await
 }
 
-/// Like [`read`], but also returns which transactions the rows include.
+/// Like [`read`], but also returns which transactions are included in the rows.
 ///
 /// # Errors
-/// Same errors as [`read`].
+/// Returns the same errors as [`read`].
 #[boxed]
 pub async fn copy(connection: &Connection, read: PostgresSource) -> TaskResult<(Visible, Batches)> {
     let db = connect(connection).await?;
-    // Uses the insert or replay position, because a change can be visible before its WAL is flushed. The flush position
-    // would be too early.
+    // Uses the insert position (on a standby, the replay position) because a change can be visible before its WAL is
+    // flushed. The flush position could be before visible changes.
     let seen = "select case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_insert_lsn() end
         || ' ' || pg_current_snapshot()";
-    // Makes text output match replication, independent of the settings of the database.
+    // Makes the text format of values the same as in replication, regardless of the database's settings.
     db.batch_execute(
         "begin isolation level repeatable read read only; set local datestyle = 'ISO'; set local intervalstyle = 'postgres';
         set local timezone = 'UTC'; set local extra_float_digits = 3",
@@ -190,7 +192,7 @@ async fn declared(db: &Client, connection: &Connection, schema: &str, table: &st
     Err(fatal(format!("connection `{}` has no table `{schema}.{table}`\nhint: {hint}", connection.id)))
 }
 
-/// Returns the columns of a table by its quoted name; empty if the table does not exist.
+/// Returns the columns of a table. `name` is quoted. The result is empty if the table does not exist.
 pub(crate) async fn declared_columns(db: &Client, name: &str) -> TaskResult<Declared> {
     let columns = "select attname::text, format_type(atttypid, atttypmod), attnotnull from pg_attribute \
                    where attrelid = to_regclass($1) and attnum > 0 and not attisdropped order by attnum";
@@ -198,7 +200,7 @@ pub(crate) async fn declared_columns(db: &Client, name: &str) -> TaskResult<Decl
     Ok(columns.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect())
 }
 
-/// Returns the columns of a query with types as in table declarations: a `numeric` column keeps its precision.
+/// Returns the columns of a query, with types as they are declared in tables. A `numeric` column keeps its precision.
 async fn described(db: &Client, statement: &str) -> TaskResult<Declared> {
     let prepared = db.prepare(statement).await.map_err(|error| match error.as_db_error() {
         Some(refused) => fatal(format!("the database refuses the query: {}", refused.message())),

@@ -1,4 +1,4 @@
-//! Storage credentials that catalogs vend for the files of their tables.
+//! Storage credentials that catalogs issue for the files of their tables.
 
 use crate::bucket::{self, Bucket};
 use crate::catalog::LentKeys;
@@ -7,10 +7,10 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Credentials that expire sooner than this are replaced by new ones: 5 minutes.
+/// Credentials that expire within this time are replaced by new ones: 5 minutes.
 const EARLY_MS: i64 = 300_000;
 
-/// Credentials by location prefix.
+/// Issued credentials by the location prefix to which they apply.
 #[derive(Clone, Default)]
 pub(super) struct Lent(Arc<Mutex<BTreeMap<String, LentBucket>>>);
 
@@ -21,8 +21,10 @@ pub(super) struct LentBucket {
 }
 
 impl Lent {
+    /// Adds credentials for a location prefix.
+    ///
     /// # Errors
-    /// The prefix is not in a bucket.
+    /// Returns an error if the prefix is not in a bucket.
     pub(super) fn lend(&self, keys: LentKeys) -> bucket::Result<()> {
         let keys = LentKeys { prefix: with_s3(&keys.prefix).trim_end_matches('/').to_owned(), ..keys };
         let mut lent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -36,7 +38,7 @@ impl Lent {
         Ok(())
     }
 
-    /// Returns the credentials with the longest matching prefix.
+    /// Returns the credentials with the longest prefix that matches the location.
     pub(super) fn at(&self, location: &str) -> Option<LentBucket> {
         let lent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if lent.is_empty() {
@@ -49,7 +51,7 @@ impl Lent {
     }
 }
 
-/// Normalizes the schemes `s3a` and `s3n`, which are equivalent to `s3`.
+/// Replaces the URL schemes `s3a` and `s3n` by the equivalent `s3`.
 fn with_s3(location: &str) -> Cow<'_, str> {
     match location.strip_prefix("s3a://").or_else(|| location.strip_prefix("s3n://")) {
         Some(rest) => format!("s3://{rest}").into(),
@@ -77,7 +79,7 @@ mod tests {
         assert_eq!(key_of("s3://lake/orders/2026/b.parquet"), "year");
         assert_eq!(["s3://lake/orders_2/a", "s3://other/orders/a", "file:///lake/orders/a"].map(key_of), ["", "", ""]);
         assert_eq!(storages.options_at("s3://lake/orders/a").endpoint.as_deref(), Some("http://minio"));
-        // Credentials with a late expiry are kept; those that expire soon or have no expiry are replaced.
+        // Existing credentials are replaced if they expire soon or have no expiry, and are kept otherwise.
         lend("s3://lake/orders", "newer", Some(now().timestamp_millis() + 2 * EARLY_MS));
         assert_eq!(key_of("s3://lake/orders/a"), "newer");
         lend("s3://lake/orders", "newest", None);

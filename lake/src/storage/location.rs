@@ -1,9 +1,9 @@
-//! File paths: their spellings, and the folders that contain them.
+//! Compares file paths that are spelled differently, and checks which folders contain them.
 
 use percent_encoding::percent_decode_str;
 
-/// Returns one spelling for a location that has several: `file:/a`, `file:///a` and `/a`; `/a//b` and `/a/b`; `s3a://`
-/// and `s3://`. Relative paths are unchanged.
+/// Normalizes a file location that can be spelled in several ways: `file:/a`, `file:///a` and `/a`; `/a//b` and
+/// `/a/b`; `s3a://` and `s3://`. Relative paths are unchanged.
 pub fn plain_location(location: &str) -> String {
     let (scheme, rest) = location.split_once(':').unwrap_or(("file", location));
     match scheme {
@@ -16,12 +16,12 @@ pub fn plain_location(location: &str) -> String {
     }
 }
 
-/// The folders that may contain the files of a catalog or of a table.
+/// The folders that may contain the files of a catalog or a table. File paths outside them are rejected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Locations(Option<Vec<String>>);
 
 impl Locations {
-    /// Admits every path, for a REST catalog, whose server decides where its files are.
+    /// Allows every path. For REST catalogs, whose server decides where files are.
     pub(crate) fn all() -> Locations {
         Locations(None)
     }
@@ -30,7 +30,7 @@ impl Locations {
         Locations(Some(folders.into_iter().map(Into::into).collect()))
     }
 
-    /// Admits no path.
+    /// Allows no path.
     pub fn none() -> Locations {
         Locations(Some(Vec::new()))
     }
@@ -40,19 +40,20 @@ impl Locations {
         Locations(self.0.map(|folders| folders.into_iter().chain([folder.into()]).collect()))
     }
 
-    /// Returns true if the path is below one of the folders, both as it is spelled and percent-decoded. Pure function:
-    /// symbolic links are not resolved, so links in a warehouse are followed.
+    /// Returns true if the path is below an allowed folder, both as spelled and percent-decoded. Does not access the
+    /// file system, so symbolic links are not resolved.
     pub fn admits(&self, path: &str) -> bool {
         self.0.as_ref().is_none_or(|folders| folders.iter().any(|folder| is_below(path, folder)))
     }
 
-    /// Like `admits`, and also true for one of the folders themselves.
+    /// Like `admits`, but also returns true for the allowed folders themselves.
     pub fn admits_folder(&self, folder: &str) -> bool {
         self.admits(&format!("{}/-", folder.trim_end_matches('/')))
     }
 }
 
-/// Returns the location as different writers spell it: `file:///a`, `file:/a` and `/a`; `s3://`, `s3a://` and `s3n://`.
+/// Returns all spellings of a location that other writers may use: `file:///a`, `file:/a` and `/a`; `s3://`, `s3a://`
+/// and `s3n://`.
 pub(crate) fn spellings(location: &str) -> Vec<String> {
     match split(location) {
         Some((store, path)) if store == "file" => {
@@ -66,14 +67,14 @@ pub(crate) fn spellings(location: &str) -> Vec<String> {
     }
 }
 
-/// Returns the folder of the table whose metadata file is at this path.
+/// Returns the folder of the table to which a metadata file belongs.
 pub(crate) fn folder_of_metadata(path: &str) -> &str {
     let folder = path.rsplit_once('/').map_or(path, |(folder, _)| folder);
     folder.strip_suffix("/metadata").unwrap_or(folder)
 }
 
 fn is_below(path: &str, folder: &str) -> bool {
-    // Most paths are spelled like their folder, and this comparison is cheap.
+    // Fast path: most file paths are spelled like their folder.
     let rest = path.strip_prefix(folder.trim_end_matches('/')).and_then(|rest| rest.strip_prefix('/'));
     let is_plain =
         |rest: &str| !rest.starts_with(['.', '/']) && !rest.contains(['%', '\\', '\0']) && !rest.contains("/.");
@@ -87,7 +88,7 @@ fn is_below(path: &str, folder: &str) -> bool {
     if store != store_of_folder || path.contains('\0') || path.split(['/', '\\']).any(is_relative) {
         return false;
     }
-    // Object stores compare keys byte by byte, so a doubled slash before the folder's end is another folder.
+    // Object stores compare keys byte by byte, so a doubled slash inside the folder's path denotes another folder.
     if !path.strip_prefix(folder.trim_end_matches('/')).is_some_and(|rest| rest.starts_with('/')) {
         return false;
     }
@@ -107,7 +108,8 @@ fn is_below(path: &str, folder: &str) -> bool {
     }
 }
 
-/// Returns the store and the path in it: `file` with an absolute path, or a bucket with a key.
+/// Splits a location into the store and the path in it. The store is `file`, with an absolute path, or a bucket, with
+/// a key.
 fn split(location: &str) -> Option<(String, String)> {
     let (scheme, rest) = if location.starts_with('/') { ("file", location) } else { location.split_once(':')? };
     match scheme.to_ascii_lowercase().as_str() {
@@ -124,7 +126,7 @@ fn split(location: &str) -> Option<(String, String)> {
     }
 }
 
-/// Returns the parts of a path without `.` and `..`, or `None` if it leads above its root.
+/// Returns the segments of a path after `.` and `..` are resolved, or `None` if the path leads above its root.
 fn resolved(path: &str) -> Option<Vec<&str>> {
     let mut parts = Vec::new();
     for part in path.split('/') {

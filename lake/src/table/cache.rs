@@ -1,5 +1,5 @@
-//! Cache of immutable files of tables (metadata, manifest lists, manifests) that were read or written. A commit onto a
-//! table that was just loaded reads only the catalog.
+//! Cache of immutable table files (metadata, manifest lists and manifests) that were read or written. With it, a
+//! commit onto a table that was just loaded reads only the catalog.
 
 use crate::error::LakeResult;
 use futures::future::BoxFuture;
@@ -9,16 +9,16 @@ use iceberg::spec::{Manifest, ManifestFile, ManifestList, SnapshotRef, TableMeta
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Maximum number of snapshots in all cached metadata, a few hundred bytes each.
+/// Maximum total number of snapshots in cached metadata. Each takes a few hundred bytes.
 const SNAPSHOTS: usize = 100_000;
-/// Maximum number of entries in all cached manifest lists, and in all cached manifests. An entry takes 1 to 2 KB in a
-/// table with many columns.
+/// Maximum number of entries in cached manifest lists, and maximum number of entries in cached manifests. An entry of
+/// a table with many columns takes 1 to 2 KB.
 const ENTRIES: usize = 20_000;
 
 /// Maximum number of manifests read concurrently.
 const READ_AT_ONCE: usize = 8;
 
-/// Manifests with their entries in the manifest list.
+/// Manifests, each with its entry in the manifest list.
 pub(crate) type Loaded = Vec<(ManifestFile, Arc<Manifest>)>;
 
 #[derive(Debug)]
@@ -61,7 +61,7 @@ impl Cache {
         Ok(self.lists.keep(location, list, weight))
     }
 
-    /// Returns the manifests of a snapshot. Boxed because the compiler cannot resolve the type of the stream otherwise.
+    /// Returns the manifests of a snapshot. The future is boxed because the compiler cannot infer its type otherwise.
     pub(crate) fn manifests<'a>(
         &'a self,
         io: &'a FileIO,
@@ -95,7 +95,8 @@ struct LruCache<T> {
 struct State<T> {
     items: HashMap<String, CacheEntry<T>>,
     weight: usize,
-    /// Number of uses so far.
+    /// Incremented with each access. The value at the last access of an item determines which items are evicted
+    /// first.
     clock: u64,
 }
 
@@ -121,7 +122,7 @@ impl<T> LruCache<T> {
     }
 
     fn keep(&self, location: &str, value: T, weight: usize) -> Arc<T> {
-        // Overhead of an entry.
+        // Adds the fixed overhead of a cache entry.
         let weight = weight + 10;
         let value = Arc::new(value);
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -139,7 +140,8 @@ impl<T> LruCache<T> {
 }
 
 impl<T> State<T> {
-    /// Evicts the least recently used items in one pass, so that evictions are rare.
+    /// Evicts the least recently used items until the total weight is at most `to`. Several are evicted at a time, so
+    /// that evictions are rare.
     fn shrink(&mut self, to: usize) {
         let mut by_use: Vec<_> = self.items.iter().map(|(location, item)| (item.used, location.clone())).collect();
         by_use.sort_unstable();

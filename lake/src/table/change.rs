@@ -1,5 +1,5 @@
-//! The result of a write: files that exist but are not visible yet. A commit makes them part of the table atomically.
-//! Without a commit they are orphans, which maintenance deletes.
+//! The result of a write: new files that are not visible to readers until a commit adds them to the table atomically.
+//! Files that are never committed are orphans, and maintenance deletes them.
 
 use crate::{
     boxed,
@@ -17,61 +17,66 @@ use uuid::Uuid;
 
 /// Snapshot property with the idempotency key of a commit.
 pub const KEY_PROPERTY: &str = "orch.key";
-/// Snapshot property with the attempt of the task that made the change.
+/// Snapshot property that records which task attempt made the change.
 const ATTEMPT: &str = "orch.attempt";
 
-/// A file of the table and the partition spec it was written under.
+/// A data or delete file together with the partition spec under which it was written.
 #[derive(Debug, Clone, PartialEq)]
 pub struct File {
     pub data: DataFile,
     pub spec_id: i32,
 }
 
-/// Rows that a write has read or replaced. A concurrent change of these rows is a conflict.
+/// The rows that a write has read or replaced. Another writer's change to these rows causes a conflict.
 #[derive(Debug, Clone, Default)]
 pub enum Region {
-    /// No rows, as for an append.
+    /// No rows. An append reads and replaces nothing.
     #[default]
     Nothing,
     /// The rows that match a filter.
     Rows(Filter),
     /// The rows with these keys, in any partition.
     Keys(Arc<Keys>),
-    /// The rows whose keys are in the source of a merge.
+    /// The rows whose keys occur in the source table of a merge.
     Merge(Arc<Merge>),
-    /// All rows of these partitions of a spec.
+    /// All rows in these partitions of one partition spec.
     Partitions { spec_id: i32, values: HashSet<Struct> },
 }
 
-/// A commit that has not been made yet.
+/// A table change that is prepared but not committed.
 #[derive(Debug, Clone)]
 #[must_use = "what was written is invisible until the change is committed"]
 pub struct Change {
-    /// State of the table from which the change was made.
+    /// Table state on which the change is based.
     pub base: Table,
     pub operation: Operation,
     /// Data files and delete files to be added.
     pub add: Vec<File>,
     /// Data files and delete files to be removed.
     pub remove: Vec<File>,
-    /// Data files that the new position deletes refer to. They must still exist at the commit.
+    /// Data files that the new position deletes refer to. The commit fails if one of them no longer exists.
     pub points_into: HashSet<String>,
     pub region: Region,
-    /// Sequence number of the rewritten rows in a compaction, so that deletes made since still apply.
+    /// Sequence number for rows rewritten by a compaction. Keeping the old number ensures that deletes committed
+    /// during the compaction still apply.
     pub sequence_number: Option<i64>,
     /// Snapshot properties.
     pub properties: BTreeMap<String, String>,
-    /// Metadata updates to commit together with the snapshot, or alone if there is none.
+    /// Metadata updates that are committed together with the snapshot. If there is no snapshot, they are committed
+    /// alone.
     pub updates: Vec<TableUpdate>,
     pub requirements: Vec<TableRequirement>,
-    /// A table property and the value it must have at the commit; `None` if it must not exist.
+    /// A table property and its required value at the time of the commit. The value `None` requires that it is not
+    /// set.
     pub expects: Option<(String, Option<String>)>,
     pub branch: String,
-    /// The change is valid only for its base state and conflicts with any other.
+    /// If true, the change can be committed only onto its base state. Any concurrent commit is a conflict.
     pub base_only: bool,
-    /// Merges small manifests regardless of their number; this creates a snapshot even without file changes.
+    /// If true, small manifests are merged even if there are few. The merge creates a snapshot even if no files
+    /// changed.
     pub merge_manifests: bool,
-    /// Snapshot id, the same for all retries, by which a commit whose response was lost is found.
+    /// Snapshot id, which stays the same for all retries. If the response of a commit was lost, the commit can be
+    /// found by this id.
     pub(crate) snapshot_id: i64,
 }
 
@@ -79,11 +84,11 @@ pub struct Change {
 #[derive(Debug, Clone)]
 pub struct Committed {
     pub table: Table,
-    /// The new snapshot. `None` if only metadata changed or there was nothing to do.
+    /// Id of the new snapshot. `None` if only metadata changed or there was nothing to commit.
     pub snapshot_id: Option<i64>,
-    /// True if the change was already committed before, by this attempt or by an earlier one with the same key.
+    /// True if the change had already been committed by this attempt or an earlier one with the same idempotency key.
     pub already: bool,
-    /// Number of times that another writer committed first.
+    /// Number of lost races, in which another writer committed first.
     pub retries: u32,
 }
 
@@ -108,7 +113,7 @@ impl Change {
         }
     }
 
-    /// Creates a change of metadata only: schema, spec, references or table properties.
+    /// Creates a change that touches only metadata: schema, partition spec, references or table properties.
     pub fn of_metadata(base: &Table, updates: Vec<TableUpdate>, requirements: Vec<TableRequirement>) -> Self {
         Self { updates, requirements, ..Self::new(base, Operation::Replace) }
     }
@@ -137,13 +142,13 @@ impl Change {
         }
     }
 
-    /// Makes the commit idempotent: if the table has a snapshot with this key, the commit does nothing.
+    /// Makes the commit idempotent: if the table already has a snapshot with this key, the commit does nothing.
     pub fn once(self, key: impl Into<String>) -> Self {
         self.property(KEY_PROPERTY, key)
     }
 
-    /// Makes the commit idempotent per task attempt, if the change has an attempt and no other key. `number`
-    /// distinguishes it from other changes of the table.
+    /// Makes the commit idempotent per task attempt, unless the change has no attempt or already has a key. `number`
+    /// distinguishes several changes of the same table in one attempt.
     pub(crate) fn once_of_try(self, number: usize) -> Self {
         let key = self.properties.get(ATTEMPT).map(|attempt| format!("{attempt}/{number}"));
         match key.filter(|_| !self.properties.contains_key(KEY_PROPERTY)) {
@@ -152,9 +157,9 @@ impl Change {
         }
     }
 
-    /// Sets a table property in the same commit, which fails if the property has a value other than `from`. Creates a
-    /// snapshot even without rows, because a REST catalog rejects a commit after a concurrent snapshot, but not after a
-    /// concurrent change of a property.
+    /// Sets a table property in the same commit. The commit fails if the current value of the property is not `from`.
+    /// Always creates a snapshot, even without rows: a REST catalog detects a concurrent snapshot but not a
+    /// concurrent property change.
     pub fn moves(mut self, property: &str, from: Option<&str>, to: String) -> Self {
         self.updates.push(TableUpdate::SetProperties { updates: [(property.to_owned(), to)].into() });
         self.expects = Some((property.to_owned(), from.map(str::to_owned)));
@@ -172,7 +177,7 @@ impl Change {
         data.map(|file| file.data.record_count()).sum()
     }
 
-    /// Returns true if there is nothing to commit. An append of no rows makes no snapshot unless it
+    /// Returns true if there is nothing to commit. An append without rows creates a snapshot only if it
     /// [moves](Self::moves) a property.
     pub fn is_empty(&self) -> bool {
         !self.makes_snapshot() && self.updates.is_empty()
@@ -182,17 +187,17 @@ impl Change {
         !self.add.is_empty() || !self.remove.is_empty() || self.merge_manifests || self.expects.is_some()
     }
 
-    /// Commits the change now. Retries if another writer committed first, as long as what this change read is
+    /// Commits the change. If another writer committed first, retries as long as the rows that this change read are
     /// unchanged.
     ///
     /// # Errors
-    /// Returns `LakeError::Conflict` if it has changed; the work must be repeated.
+    /// Returns `LakeError::Conflict` if these rows have changed. The caller must then repeat the work.
     #[boxed]
     pub async fn commit(self, lake: &Lake) -> LakeResult<Committed> {
         super::commit::commit(lake, self).await
     }
 
-    /// Returns a step that commits the change in the transaction which records the success of the task:
+    /// Returns a step that commits the change in the transaction that records the task's success:
     /// `ctx.commit(change.step(&lake))`.
     pub fn step(self, lake: &Lake) -> super::step::CommitStep {
         super::step::CommitStep::new(lake, vec![self])

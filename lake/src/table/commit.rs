@@ -1,6 +1,7 @@
-//! Commits a change with optimistic concurrency: applies it to the current state, writes the new metadata files and
-//! asks the catalog for a compare-and-swap. After a lost race, the conflict check runs again on the new state before
-//! each retry. A commit whose response was lost is found by its snapshot id.
+//! Commits a table change with optimistic concurrency control. Applies the change to the current table state, writes
+//! the new metadata files, and requests a compare-and-swap from the catalog. If another writer committed first, the
+//! conflict check runs again on the new state before each retry. If the response of a commit was lost, the commit is
+//! found by its snapshot id.
 
 mod conflict;
 mod manifests;
@@ -20,12 +21,13 @@ use std::str::FromStr as _;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Default maximum number of retries after lost races, overridden by the table property `commit.retry.num-retries`.
+/// Default maximum number of retries when other writers commit first. Overridden by the table property
+/// `commit.retry.num-retries`.
 const RETRIES: u32 = 100;
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
-/// A commit whose files are written and whose swap is pending.
+/// A commit whose files are written but whose compare-and-swap was not requested yet.
 #[derive(Debug, Clone)]
 pub(crate) struct Staged {
     table: TableName,
@@ -34,7 +36,7 @@ pub(crate) struct Staged {
     metadata: TableMetadata,
     updates: Vec<TableUpdate>,
     requirements: Vec<TableRequirement>,
-    /// Files to delete if the swap fails.
+    /// Files that are deleted if the commit fails.
     files: Vec<String>,
 }
 
@@ -57,7 +59,7 @@ impl Staged {
         &self.base
     }
 
-    /// Deletes the files of the commit. Files that cannot be deleted are left to orphan removal.
+    /// Deletes the files of a commit that failed. If a file cannot be deleted, it is left to orphan removal.
     pub(crate) async fn discard(self, lake: &Lake) {
         let removed = self.files.iter().map(|file| async move {
             if let Err(error) = lake.io().delete(file).await {
@@ -67,7 +69,7 @@ impl Staged {
         join_all(removed).await;
     }
 
-    /// Returns the table after the swap.
+    /// Returns the table state after the commit.
     pub(crate) fn table(&self, lake: &Lake) -> LakeResult<Table> {
         let metadata = lake.cache().keep_metadata(&self.location, self.metadata.clone());
         Table::new(lake, &self.table, &self.location, metadata)
@@ -113,7 +115,8 @@ pub(crate) async fn commit(lake: &Lake, change: Change) -> LakeResult<Committed>
                 staged.discard(lake).await;
                 return Err(refusal);
             }
-            // The swap may have succeeded, so the files stay and the next refresh of the table decides.
+            // The commit may have succeeded, so its files are kept. The next refresh of the table shows whether it
+            // did.
             Err(error) => {
                 tracing::warn!(table = %change.table(), %error, "whether a commit was done is not known: looking again");
                 staged_at.push(staged.location);
@@ -126,7 +129,7 @@ pub(crate) async fn commit(lake: &Lake, change: Change) -> LakeResult<Committed>
     }))
 }
 
-/// Applies the change to a table and writes all its files, without the swap.
+/// Applies the change to a table state and writes all files of the commit. Does not request the compare-and-swap.
 pub(crate) async fn stage(change: &Change, base: &Table) -> LakeResult<Staged> {
     let lake = base.lake();
     for requirement in &change.requirements {
@@ -146,7 +149,7 @@ pub(crate) async fn stage(change: &Change, base: &Table) -> LakeResult<Staged> {
     let built = builder.build()?;
     let location = match MetadataLocation::from_str(&file_before(base, &built.metadata)) {
         Ok(before) => before.with_next_version().with_new_metadata(&built.metadata),
-        // The file name does not have the pattern of iceberg because another writer chose it.
+        // The current metadata file was named by another writer, and its name does not match the pattern of iceberg.
         Err(_) => MetadataLocation::new_with_metadata(built.metadata.location(), &built.metadata),
     };
     let write_list = async {
@@ -178,8 +181,9 @@ pub(crate) async fn stage(change: &Change, base: &Table) -> LakeResult<Staged> {
     })
 }
 
-/// Returns the current metadata file, moved to the folder of the next one. If a table moves, its metadata is in the new
-/// folder from then on, since [`Lake::locations_of`] trusts the path of the metadata file.
+/// Returns the path of the current metadata file as if it were in the folder of the next one. If a table moves, its
+/// metadata is written to the new folder from then on, because [`Lake::locations_of`] trusts only the path of the
+/// metadata file.
 fn file_before(base: &Table, next: &TableMetadata) -> String {
     let before = base.metadata_location();
     if next.location() == base.metadata().location() {
@@ -193,21 +197,21 @@ pub(crate) use conflict::check as check_conflicts;
 pub(crate) use manifests::{is_small, target_bytes};
 pub(crate) use snapshot::now;
 
-/// Returns the parent snapshot of a commit onto the branch. A branch that does not exist starts at the current
-/// snapshot.
+/// Returns the parent snapshot for a commit onto a branch. A new branch starts at the current snapshot.
 pub(crate) fn branch_head<'a>(metadata: &'a TableMetadata, branch: &str) -> Option<&'a SnapshotRef> {
     metadata.snapshot_for_ref(branch).or_else(|| metadata.current_snapshot())
 }
 
-/// Result of a search for an earlier commit of a change.
+/// Result of the search for an earlier commit of the same change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EarlierCommit {
     Nothing,
-    /// Snapshot id, or `None` if the change creates no snapshot.
+    /// The change was committed. Contains its snapshot id, or `None` if it creates no snapshot.
     Committed(Option<i64>),
 }
 
-/// Searches for the change by its snapshot id, its key, or its staged metadata file.
+/// Searches the table for an earlier commit of the change, by its snapshot id, idempotency key, or staged metadata
+/// file.
 pub(crate) fn find_earlier_commit(change: &Change, staged_at: &[String], head: &Table) -> EarlierCommit {
     if head.metadata().snapshot_by_id(change.snapshot_id).is_some() {
         return EarlierCommit::Committed(Some(change.snapshot_id));
@@ -226,7 +230,7 @@ pub(crate) fn find_earlier_commit(change: &Change, staged_at: &[String], head: &
     EarlierCommit::Nothing
 }
 
-/// Returns true if this is or was a metadata file of the table.
+/// Returns true if the location is a current or former metadata file of the table.
 fn seen(head: &Table, location: &str) -> bool {
     head.metadata_location() == location
         || head.metadata().metadata_log().iter().any(|before| before.metadata_file == location)
@@ -236,7 +240,7 @@ pub(crate) fn retries(table: &Table) -> u32 {
     table.property("commit.retry.num-retries").and_then(|number| number.parse().ok()).unwrap_or(RETRIES)
 }
 
-/// Returns a random pause (full jitter) whose upper bound doubles with each attempt, up to `LONGEST_PAUSE`.
+/// Returns a random retry delay (full jitter). Its upper bound doubles with each attempt, up to `LONGEST_PAUSE`.
 pub(crate) fn pause(attempt: u32) -> Duration {
     let longest = FIRST_PAUSE.saturating_mul(1 << attempt.min(10)).min(LONGEST_PAUSE);
     let random = Uuid::new_v4().as_u128() as u64;

@@ -1,4 +1,4 @@
-//! Definition of a new table: columns, key, partitions, sort order, location, properties.
+//! Definition of a new table: columns, key, partitions, sort order, location and properties.
 
 use super::evolve::Partition;
 use super::types::plain_types;
@@ -13,8 +13,8 @@ use orch_store::lake_view::{CHART, HISTORY};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// zstd has the best compression ratio of the codecs that most readers support; `format-version` defaults to 2, which
-/// all readers support.
+/// Default table properties. zstd has the best compression ratio among the codecs that most readers support. The
+/// format version is not set; its default 2 is supported by all readers.
 const DEFAULTS: [(&str, &str); 1] = [("write.parquet.compression-codec", "zstd")];
 
 /// ```
@@ -41,15 +41,15 @@ impl TableDef {
         Self::default()
     }
 
-    /// Creates a definition from an Arrow schema. Types that Iceberg lacks become types that hold their values
-    /// (`UInt32` becomes long, nanoseconds become microseconds).
+    /// Creates a definition from an Arrow schema. A type that Iceberg lacks is replaced by one that can hold its
+    /// values: `UInt32` becomes long, nanoseconds become microseconds.
     pub fn of(schema: &ArrowSchema) -> LakeResult<Self> {
         let schema = arrow_schema_to_schema_auto_assign_ids(&plain_types(schema)?)?;
         let fields = schema.as_struct().fields().iter().map(|field| field.as_ref().clone()).collect();
         Ok(Self { fields, ..Self::default() })
     }
 
-    /// Adds a column that is never null.
+    /// Adds a column that cannot be null.
     #[must_use]
     pub fn required(self, name: &str, column: impl Into<Type>) -> Self {
         self.field(NestedField::required(0, name, column.into()))
@@ -60,35 +60,36 @@ impl TableDef {
         self.field(NestedField::optional(0, name, column.into()))
     }
 
-    /// Adds a column with its doc and defaults. Its id is assigned when the table is created.
+    /// Adds a column that may have documentation and default values. Its id is assigned when the table is created.
     #[must_use]
     pub fn field(mut self, field: NestedField) -> Self {
         self.fields.push(field);
         self
     }
 
-    /// Sets the key (Iceberg's identifier fields). Key columns become required.
+    /// Sets the key columns (Iceberg's identifier fields) and makes them required.
     #[must_use]
     pub fn key<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
         self.key = columns.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Adds a partition field, outermost first.
+    /// Adds a partition field. The outermost field must be added first.
     #[must_use]
     pub fn partition(mut self, column: &str, transform: Transform) -> Self {
         self.partition.push((column.to_owned(), transform));
         self
     }
 
-    /// Sets the sort order of rows within each file. Readers can skip more data; writers sort the rows they hold.
+    /// Sets the sort order of the rows in each file, so that readers can skip more data. Writers sort the rows that
+    /// they hold in memory.
     #[must_use]
     pub fn sorted<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
         self.sort = columns.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Sets the location. By default it is a folder below the warehouse with the name of the table.
+    /// Sets the folder of the table. Default: a folder below the warehouse with the name of the table.
     #[must_use]
     pub fn location(mut self, location: impl Into<String>) -> Self {
         self.location = Some(location.into());
@@ -101,14 +102,15 @@ impl TableDef {
         self
     }
 
-    /// Sets the query of the chart on the page of the table. It must return a text or time column and a number column.
+    /// Sets the SQL query of the chart on the table's page. Its result must have a text or time column and a number
+    /// column.
     #[must_use]
     pub fn chart(self, sql: &str) -> Self {
         self.property(CHART, sql)
     }
 
-    /// Sets the query for the history of a row, in which `{id}` stands for the row's value in column `id`. The sample
-    /// of the table links to it.
+    /// Sets the SQL query that shows the history of one row; `{id}` stands for the value of column `id`. The sample
+    /// rows on the table's page link to it.
     #[must_use]
     pub fn history(self, sql: &str) -> Self {
         self.property(HISTORY, sql)
@@ -118,13 +120,13 @@ impl TableDef {
         self.location.as_deref()
     }
 
-    /// Returns the columns in order. Their ids are not assigned yet.
+    /// Returns the columns in order. Their ids are preliminary.
     pub fn fields(&self) -> &[NestedField] {
         &self.fields
     }
 
-    /// Returns the evolution that gives an existing table the partition of this definition. `None` if the definition
-    /// has none.
+    /// Returns the change that gives an existing table the partitioning of this definition. `None` if the definition
+    /// is unpartitioned.
     pub fn partition_evolution(&self) -> Option<Partition> {
         let fields = self.partition.iter();
         let partition = fields.fold(Partition::none(), |all, (column, transform)| all.by(column, *transform));
@@ -163,7 +165,7 @@ impl TableDef {
         let mut fields = vec![];
         for (index, field) in self.fields.iter().enumerate() {
             let mut field = field.clone();
-            // Arrow assigned ids to the nested fields, so top-level ids start above them.
+            // Nested fields already have ids from the Arrow conversion, so ids of top-level columns start above them.
             field.id = i32::try_from(index).unwrap_or(i32::MAX) + FIRST_ID;
             if self.key.contains(&field.name) {
                 field.required = true;
@@ -178,10 +180,11 @@ impl TableDef {
     }
 }
 
-/// Higher than the ids that Arrow assigns to nested fields. All ids are reassigned when the table is created.
+/// First id of top-level columns, above the ids that the Arrow conversion assigns to nested fields. All ids are
+/// reassigned when the table is created.
 const FIRST_ID: i32 = 1_000_000;
 
-/// Returns the name of a partition field, as Spark and PyIceberg choose it.
+/// Returns the default name of a partition field, which is the same in Spark and PyIceberg.
 pub fn partition_name(column: &str, transform: Transform) -> String {
     match transform {
         Transform::Identity => column.to_owned(),
@@ -197,7 +200,7 @@ fn id_of(schema: &Schema, column: &str) -> LakeResult<i32> {
     schema.field_id_by_name(column).ok_or_else(|| no_column(column, names()))
 }
 
-/// Returns the error for a missing column, with the existing columns as a hint.
+/// Returns the error for a missing column. The hint lists the existing columns.
 pub(crate) fn no_column<'a>(column: &str, there: impl Iterator<Item = &'a str>) -> LakeError {
     let there: Vec<_> = there.map(|name| format!("`{name}`")).collect();
     LakeError::input(format!("there is no column `{column}`"), format!("the columns are {}", there.join(", ")))

@@ -6,7 +6,7 @@ use crate::{boxed, error::LakeResult};
 use iceberg::spec::Operation;
 
 impl Table {
-    /// Deletes the rows that match the filter. Files in which every row matches are removed without being read.
+    /// Deletes the rows that match the filter. A file in which every row matches is removed without being read.
     #[boxed]
     pub async fn delete(&self, filter: Filter) -> LakeResult<Change> {
         let mut rewrite = Rewrite::new(self, Operation::Delete)?;

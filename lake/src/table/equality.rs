@@ -1,13 +1,13 @@
-//! Equality deletes, which engines such as Flink write: a row is deleted if it equals one of the deleted keys. Null
-//! equals null and nothing else.
+//! Applies equality deletes, which engines such as Flink write: a row is deleted if its key equals one of the deleted
+//! keys. A null equals another null only.
 //!
-//! A scan holds hashes of 16 bytes instead of keys, and a bounded number of them. With more keys it reads its files
-//! several times: each pass holds the keys in one part of the hash space and returns the rows whose keys are in that
-//! part.
+//! Scans keep a 16-byte hash of each deleted key in memory, and a limited number of them. If there are more keys, the
+//! scan reads its files in several passes. Each pass holds the keys in one part of the hash space and returns the
+//! rows whose keys are in that part.
 //!
-//! They are applied here and not by the reader of iceberg 0.10.1, which has three defects: it also deletes rows whose
-//! key is null or whose file lacks a column of the key (apache/iceberg-rust#2780), it can wait forever for a delete
-//! file that another task loads (apache/iceberg-rust#2873), and it compares each row with each key.
+//! The reader of iceberg 0.10.1 is not used for equality deletes because of three defects. It also deletes rows whose
+//! key is null or whose file lacks a key column (apache/iceberg-rust#2780). It can wait forever for a delete file
+//! that another task loads (apache/iceberg-rust#2873). It compares each row with each key.
 
 use super::filter::Column;
 use super::keys::values_of;
@@ -29,11 +29,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{BuildHasher as _, DefaultHasher, Hasher as _, RandomState};
 use std::sync::Arc;
 
-/// Maximum size of the equality-delete keys that a scan holds at a time, in bytes.
+/// Maximum memory for deleted keys that a scan holds at a time, in bytes.
 pub const MAX_DELETE_KEY_BYTES: usize = 128 << 20;
-/// Bytes per hash while a set grows: 17 bytes per bucket, in two tables of which the larger is half full.
+/// Estimated memory per key hash while a hash set grows: 17 bytes per bucket, while the old table and a new,
+/// half-full table of twice the size exist together.
 const KEY_BYTES: usize = 60;
-/// Maximum number of times that the hash space is halved.
+/// Maximum number of times that the hash space is halved to fit the keys into memory.
 const MAX_BITS: u32 = 16;
 /// Maximum number of delete files that a scan reads concurrently.
 const READ_AT_ONCE: usize = 8;
@@ -41,8 +42,8 @@ const READ_AT_ONCE: usize = 8;
 /// Field ids of the columns that a delete file compares.
 type Ids = Vec<i32>;
 
-/// Reads the rows of data files that equality deletes do not delete. The columns that the deletes compare follow the
-/// others. The tasks must project the column `_file`.
+/// Reads the rows of data files that are not deleted by equality deletes. In the result, the columns that the deletes
+/// compare are appended after the projected columns. The tasks must project the column `_file`.
 ///
 /// # Errors
 /// Returns `LakeError::Input` if a delete file compares a column that the table does not have.
@@ -69,15 +70,15 @@ pub fn read_live(
     passes.try_flatten().try_flatten()
 }
 
-/// The equality deletes of a scan.
+/// The equality deletes that apply to the files of a scan.
 #[derive(Debug)]
 struct EqualityDeletes {
     columns: HashMap<Ids, KeyColumns>,
-    /// Delete files by path, with their sizes.
+    /// Size and key columns of each delete file, by path.
     files: BTreeMap<String, (u64, Ids)>,
-    /// The paths of the delete files of each data file.
+    /// Paths of the delete files that apply to each data file, grouped by key columns.
     by_data_file: HashMap<String, HashMap<Ids, Vec<String>>>,
-    /// Random seed, so that an attacker cannot choose keys whose hashes collide.
+    /// Random seed for hashing, so that an attacker cannot choose keys with colliding hashes.
     random: RandomState,
 }
 
@@ -88,7 +89,7 @@ struct KeyColumns {
 }
 
 impl EqualityDeletes {
-    /// Removes the equality deletes from the tasks, and adds the columns that they compare to the projections.
+    /// Moves the equality deletes out of the scan tasks, and adds their key columns to the projections of the tasks.
     fn take_from(table: &Table, tasks: &mut [FileScanTask]) -> LakeResult<EqualityDeletes> {
         let mut deletes = EqualityDeletes {
             columns: HashMap::new(),
@@ -118,7 +119,7 @@ impl EqualityDeletes {
         Ok(deletes)
     }
 
-    /// Returns the hashes of the keys in a batch. Different keys have equal hashes with a probability of 2⁻¹²⁸.
+    /// Returns the hash of each row's key. Two different keys have the same hash with a probability of 2⁻¹²⁸.
     fn hashes(&self, ids: &Ids, batch: &RecordBatch) -> LakeResult<Vec<u128>> {
         let KeyColumns { columns, converter } = &self.columns[ids];
         let hash = |key: &[u8]| {
@@ -151,7 +152,8 @@ impl EqualityDeletes {
     }
 }
 
-/// A part of the hash space, per key columns: the hashes whose given number of low bits have the given value.
+/// A part of the hash space for each set of key columns. It contains the hashes whose given number of low bits equals
+/// the given value.
 #[derive(Debug, Clone, Default)]
 struct Part(HashMap<Ids, (u32, u128)>);
 
@@ -160,7 +162,7 @@ impl Part {
         self.0.get(ids).is_none_or(|(bits, value)| hash & ((1 << bits) - 1) == *value)
     }
 
-    /// Halves the part and returns the other half. Returns `None` after [`MAX_BITS`] halvings.
+    /// Halves this part of the hash space and returns the other half. Returns `None` after [`MAX_BITS`] halvings.
     fn split(&mut self, ids: &Ids) -> Option<Part> {
         let mut other = self.clone();
         let (bits, _) = self.0.entry(ids.clone()).or_default();
@@ -175,16 +177,17 @@ impl Part {
     }
 }
 
-/// The deleted keys in a part of the hash space.
+/// The deleted keys in one part of the hash space, which one pass over the files applies.
 struct Pass {
     deletes: Arc<EqualityDeletes>,
     part: Part,
-    /// Key hashes by path of the delete file.
+    /// Hashes of deleted keys, by path of the delete file.
     keys: HashMap<String, HashSet<u128>>,
 }
 
 impl Pass {
-    /// Reads key hashes. While there are too many, halves the part and adds the other half to `parts`.
+    /// Reads the key hashes of one part of the hash space. While they exceed the memory limit, halves the part and
+    /// adds the other half to `parts` for a later pass.
     async fn read(
         table: &Table,
         deletes: Arc<EqualityDeletes>,
@@ -216,13 +219,14 @@ impl Pass {
         Ok(Pass { deletes, part, keys })
     }
 
-    /// Returns false if this pass returns no rows of the file. Rows without a key are in the part whose value is 0.
+    /// Returns false if this pass cannot return rows of the file. Rows without a key belong to the part with value 0.
     fn may_have_rows(&self, task: &FileScanTask) -> bool {
         let own = self.deletes.by_data_file.get(&task.data_file_path);
         self.part.0.iter().all(|(ids, (_, value))| *value == 0 || own.is_some_and(|own| own.contains_key(ids)))
     }
 
-    /// Returns the rows of a batch that are in the part and are not deleted. All rows of the batch are of one file.
+    /// Returns the rows of a batch that belong to this part of the hash space and are not deleted. All rows of the
+    /// batch must be from one file.
     fn apply(&self, mut batch: RecordBatch) -> LakeResult<RecordBatch> {
         if self.deletes.by_data_file.is_empty() || batch.num_rows() == 0 {
             return Ok(batch);
@@ -264,7 +268,7 @@ fn too_many(table: &Table, keys: usize, max_keys: usize) -> LakeError {
 }
 
 impl KeyColumns {
-    /// Returns `None` if there are no ids, or the schema has no such column.
+    /// Finds the key columns in a schema. Returns `None` if `ids` is empty or the schema lacks one of the columns.
     fn find(schema: &Schema, ids: &[i32]) -> LakeResult<Option<KeyColumns>> {
         let column = |id: &i32| {
             let field = schema.as_struct().field_by_id(*id)?;

@@ -1,6 +1,6 @@
-//! Changes of a table that write no rows: columns, partitioning, properties, snapshot references. Each is a pure
-//! function of the metadata and is evaluated again for every base on which the commit is tried, so concurrent changes
-//! are either taken into account or rejected.
+//! Changes of a table that write no rows: columns, partitioning, properties and snapshot references. Each change is a
+//! pure function of the table metadata. It is evaluated again for each commit attempt, so concurrent changes are
+//! either taken into account or rejected.
 
 mod columns;
 mod name_mapping;
@@ -32,7 +32,8 @@ pub enum Evolution {
 }
 
 impl Evolution {
-    /// Returns the updates for a table with this metadata. Empty if the table already has the wanted state.
+    /// Returns the metadata updates that change a table with this metadata to the requested state. Empty if it
+    /// already has that state.
     pub(crate) fn updates(&self, metadata: &TableMetadata) -> LakeResult<Vec<TableUpdate>> {
         match self {
             Evolution::Columns(columns) => columns.updates(metadata),
@@ -42,7 +43,7 @@ impl Evolution {
         }
     }
 
-    /// Returns the requirements that must still hold at the commit.
+    /// Returns the requirements that must still hold when the change is committed.
     pub(crate) fn requirements(&self, metadata: &TableMetadata) -> Vec<TableRequirement> {
         let schema = TableRequirement::CurrentSchemaIdMatch { current_schema_id: metadata.current_schema_id() };
         let spec = TableRequirement::DefaultSpecIdMatch { default_spec_id: metadata.default_partition_spec_id() };
@@ -73,7 +74,7 @@ macro_rules! from_changes {
 
 from_changes! { Columns Partition Properties Naming }
 
-/// Properties to set or remove.
+/// Table properties to set or remove.
 #[derive(Debug, Clone, Default)]
 pub struct Properties {
     changes: BTreeMap<String, Option<String>>,

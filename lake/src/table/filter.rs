@@ -1,5 +1,5 @@
-//! A small filter language. A filter is bound to the columns of a table and can then test files (`prune`), test rows of
-//! a batch (`rows`), and be converted for iceberg's scan (`predicate`).
+//! A small filter language. A filter is bound to the columns of a table. The bound filter can exclude files
+//! (`prune`), test the rows of a batch (`rows`), or be converted to a predicate for iceberg's scan (`predicate`).
 
 mod predicate;
 pub(crate) mod prune;
@@ -13,7 +13,7 @@ use crate::error::{LakeError, LakeResult};
 use iceberg::spec::{Datum, PrimitiveType, Schema, Type};
 use std::fmt;
 
-/// Rows of a table; `All` matches every row. Comparisons with a null are never true, as in SQL.
+/// Selects rows of a table; `All` selects every row. A comparison with a null is never true, as in SQL.
 ///
 /// ```
 /// # use orch_lake::Filter;
@@ -101,7 +101,8 @@ impl Filter {
         }
     }
 
-    /// Binds columns to ids and values to types, and moves every `Not` down to the comparisons.
+    /// Binds the filter to a table: resolves column names to ids, converts values to column types, and moves each
+    /// `Not` down to the comparisons.
     pub(crate) fn bind(&self, schema: &Schema) -> LakeResult<Bound> {
         self.bind_as(schema, false)
     }
@@ -199,8 +200,8 @@ impl fmt::Display for Filter {
     }
 }
 
-/// A filter bound to one table. It has no `Not`, since the negation of each leaf is a leaf. The values of `In` are
-/// sorted.
+/// A filter that is bound to a table. It contains no `Not`, because every comparison has a negated form. The values
+/// of `In` are sorted.
 #[derive(Debug, Clone)]
 pub(crate) enum Bound {
     Compare { column: Column, op: Op, value: Datum },
@@ -212,7 +213,7 @@ pub(crate) enum Bound {
 }
 
 impl Bound {
-    /// Returns the columns of the filter without duplicates.
+    /// Returns the columns that the filter uses, without duplicates.
     pub(crate) fn columns(&self) -> Vec<Column> {
         let mut columns: Vec<Column> = vec![];
         self.visit(&mut |column| {

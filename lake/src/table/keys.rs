@@ -1,4 +1,4 @@
-//! The keys of the rows of an upsert, which determine the rows of the table to replace.
+//! Determines which rows of a table an upsert replaces, from the keys of the new rows.
 
 use super::Table;
 use super::filter::prune::{Rows, order};
@@ -15,11 +15,11 @@ use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::fmt;
 
-/// Maximum number of distinct values that are compared with file statistics one by one. Beyond it, only the minimum and
-/// maximum are compared.
+/// Maximum number of distinct values of a key column that are compared with file statistics individually. If there
+/// are more, only their minimum and maximum are compared.
 const LISTED: usize = 10_000;
 
-/// Values of the key columns, encoded so that equal bytes mean equal values, and vice versa.
+/// A set of keys in a binary encoding. Two encoded keys are equal if and only if their values are equal.
 pub struct Keys {
     columns: Vec<Column>,
     converter: RowConverter,
@@ -27,12 +27,12 @@ pub struct Keys {
     known: Vec<KeyColumnValues>,
 }
 
-/// Values of one key column.
+/// The distinct values of one key column.
 #[derive(Debug, Clone)]
 struct KeyColumnValues {
     least: Option<PrimitiveLiteral>,
     greatest: Option<PrimitiveLiteral>,
-    /// `None` if there are more than `LISTED` values.
+    /// The values themselves. `None` if there are more than `LISTED`.
     listed: Option<HashSet<PrimitiveLiteral>>,
 }
 
@@ -50,8 +50,11 @@ impl Keys {
         Ok(Self { known: vec![known; columns.len()], columns, converter, rows: HashSet::new() })
     }
 
+    /// Adds the keys of a batch.
+    ///
     /// # Errors
-    /// A key is null or a duplicate, because it is unclear which of the two rows to keep.
+    /// Returns an error if a key is null, or if it occurs twice, because it would be unclear which of the two rows to
+    /// keep.
     pub(crate) fn add(&mut self, batch: &RecordBatch) -> LakeResult<()> {
         let columns = values_of(&self.columns, batch)?;
         check_nulls(&self.columns, &columns)?;
@@ -73,8 +76,10 @@ impl Keys {
         Ok(())
     }
 
+    /// Checks that no key in a batch is null.
+    ///
     /// # Errors
-    /// A key is null.
+    /// Returns an error if a key is null.
     pub(crate) fn check(columns: &[Column], batch: &RecordBatch) -> LakeResult<()> {
         check_nulls(columns, &values_of(columns, batch)?)
     }
@@ -87,13 +92,13 @@ impl Keys {
         &self.columns
     }
 
-    /// Returns which rows of a batch have one of the keys.
+    /// Returns a mask of the rows of a batch whose key is in the set.
     pub(crate) fn rows(&self, batch: &RecordBatch) -> LakeResult<BooleanArray> {
         let rows = self.converter.convert_columns(&values_of(&self.columns, batch)?)?;
         Ok(rows.iter().map(|row| Some(self.rows.contains(row.as_ref()))).collect())
     }
 
-    /// Returns a filter that excludes files without any of the keys.
+    /// Returns a filter that excludes files that cannot contain any of the keys.
     pub(crate) fn filter(&self) -> LakeResult<Bound> {
         let mut all = vec![];
         for (known, column) in self.known.iter().zip(&self.columns) {
@@ -113,7 +118,7 @@ impl Keys {
         Ok(Bound::And(all))
     }
 
-    /// Returns true if the file has a row with one of the keys.
+    /// Returns true if the file contains a row with one of the keys.
     pub(crate) async fn touches(&self, table: &Table, file: &LiveFile) -> LakeResult<bool> {
         if Pruners::new(table, &self.filter()?).rows(file)? == Rows::None {
             return Ok(false);

@@ -1,17 +1,18 @@
-//! Folders of a table in which its files may be read, written and deleted.
+//! Determines the folders in which files of a table may be read, written and deleted.
 
 use super::Table;
 use crate::error::{LakeError, LakeResult};
 use crate::storage::{Locations, folder_of_metadata};
 
 impl Table {
-    /// Returns the folders in which files of the table may be read. Tables of one warehouse may share files.
+    /// Returns the folders in which files of the table may be read. They include the whole warehouse, because its
+    /// tables may share files.
     pub fn locations(&self) -> Locations {
         self.lake().locations_of(self.metadata_location())
     }
 
-    /// Returns the folders in which files of the table may be written and deleted: its location, and the folders of its
-    /// metadata files, as far as [`Table::locations`] admits them.
+    /// Returns the folders in which files of the table may be written and deleted: the table's location and the
+    /// folders of its metadata files. Folders outside [`Table::locations`] are excluded.
     pub fn own_locations(&self) -> Locations {
         let all = self.locations();
         if all == Locations::all() {
@@ -19,7 +20,8 @@ impl Table {
         }
         let (metadata, warehouse) = (self.metadata(), Locations::new([self.lake().warehouse()]));
         let log = metadata.metadata_log().iter().map(|log| log.metadata_file.as_str());
-        // A metadata file at the top of the warehouse must not give one table the files of all others.
+        // Excludes the warehouse itself. Otherwise, a table whose metadata file is at the top of the warehouse could
+        // delete the files of all other tables.
         let is_whole = |folder: &str| warehouse.admits_folder(folder) && !warehouse.admits(folder);
         let earlier = log.chain([self.metadata_location()]).map(folder_of_metadata).filter(|folder| !is_whole(folder));
         let mut own: Vec<&str> =
@@ -28,23 +30,30 @@ impl Table {
         Locations::new(own)
     }
 
+    /// Checks that the files are in folders where files of the table may be read.
+    ///
     /// # Errors
-    /// Returns an error if one of the files is outside the folders in which files of the table may be read.
+    /// Returns an error if one of the files is not.
     pub fn check_read<'a>(&self, paths: impl IntoIterator<Item = &'a str>) -> LakeResult<()> {
         let locations = self.locations();
         self.none_outside(paths.into_iter().find(|path| !locations.admits(path)))
     }
 
+    /// Checks the location of the table.
+    ///
     /// # Errors
-    /// Returns an error if its location is outside the warehouse, unless its metadata file is outside as well.
+    /// Returns an error if the location is outside the warehouse, unless the table's metadata file is outside as
+    /// well.
     pub(crate) fn check_location(&self) -> LakeResult<()> {
         let location = self.metadata().location();
         self.none_outside(Some(location).filter(|location| !self.own_locations().admits_folder(location)))
     }
 
+    /// Checks all folders to which files of the table are written.
+    ///
     /// # Errors
-    /// Like [`Table::check_location`], and also if a property such as `write.data.path` names a folder outside its
-    /// folders.
+    /// Returns an error if [`Table::check_location`] fails, or a property such as `write.data.path` names a folder
+    /// that does not belong to the table.
     pub(crate) fn check_written(&self) -> LakeResult<()> {
         self.check_location()?;
         let own = self.own_locations();
@@ -63,7 +72,7 @@ impl Table {
     }
 }
 
-/// Returns the folders in properties such as `write.data.path`.
+/// Returns the folders that are set by properties such as `write.data.path`.
 pub fn path_properties<'a>(
     properties: impl IntoIterator<Item = (&'a String, &'a String)>,
 ) -> impl Iterator<Item = &'a str> {

@@ -1,6 +1,6 @@
-//! Table maintenance: compacts files, applies deletes, expires snapshots and their files, merges manifests. It runs
-//! concurrently with writers and never makes them fail: a maintenance commit that conflicts is repeated on the new
-//! state.
+//! Table maintenance: compacts files, applies deletes, expires snapshots and their files, and merges manifests.
+//! Maintenance runs concurrently with writers and never makes their commits fail. If a maintenance commit conflicts,
+//! the work is repeated on the new table state.
 
 mod compact;
 mod compact_plan;
@@ -28,11 +28,11 @@ use crate::error::{LakeError, LakeResult};
 use crate::lake::Lake;
 use orch_sdk::task::Ctx;
 
-/// Maximum number of attempts of maintenance that conflicts with concurrent writers.
+/// Maximum number of attempts when maintenance conflicts with concurrent writers.
 const TRIES: u32 = 10;
 
-/// Runs `work` on the current table and commits its change. Repeats both, up to `tries` times in all, if a concurrent
-/// commit conflicts. Returns `None` if there was nothing to do.
+/// Runs `work` on the current state of the table and commits the resulting change. If the commit conflicts with a
+/// concurrent one, repeats both, up to `tries` attempts in total. Returns `None` if `work` found nothing to do.
 pub(crate) async fn until_committed<T, W: Future<Output = LakeResult<Option<(Change, T)>>>>(
     lake: &Lake,
     name: &TableName,
@@ -55,7 +55,7 @@ pub(crate) async fn until_committed<T, W: Future<Output = LakeResult<Option<(Cha
     }
 }
 
-/// Records the task in the snapshot properties of the change.
+/// Records the task in the snapshot properties of the change, if there is a task.
 fn signed(change: Change, by: Option<&Ctx>) -> Change {
     match by {
         Some(ctx) => change.by(ctx),
@@ -63,7 +63,8 @@ fn signed(change: Change, by: Option<&Ctx>) -> Change {
     }
 }
 
-/// Returns true if the work failed because of a concurrent commit: a conflict, or files that are deleted by now.
+/// Returns true if the error was caused by a concurrent commit: a conflict, or a file that has been deleted in the
+/// meantime.
 async fn overtaken(lake: &Lake, base: &Table, error: &LakeError) -> LakeResult<bool> {
     if let LakeError::Conflict { .. } = error {
         return Ok(true);
@@ -73,22 +74,23 @@ async fn overtaken(lake: &Lake, base: &Table, error: &LakeError) -> LakeResult<b
 }
 
 impl Table {
-    /// Returns a change of columns, partition, properties or references, based on the loaded state. Its commit fails
-    /// with a conflict if another writer changed the same; [`Lake::evolve`] retries on the current state.
+    /// Returns a change of columns, partitioning, properties or references, based on the loaded table state. The
+    /// commit conflicts if another writer changed the same element. [`Lake::evolve`] retries on the current state
+    /// instead.
     ///
     /// # Errors
-    /// The evolution contradicts the table.
+    /// Returns an error if the table does not allow the change.
     pub fn evolve(&self, evolution: impl Into<Evolution>) -> LakeResult<Change> {
         let evolution = evolution.into();
         let metadata = self.metadata();
         Ok(Change::of_metadata(self, evolution.updates(metadata)?, evolution.requirements(metadata)))
     }
 
-    /// Rolls `main` back to one of its ancestors.
+    /// Returns a change that moves `main` back to one of its ancestor snapshots. The commit conflicts if another
+    /// writer committed since the table was loaded, because the rollback would discard that commit too.
     ///
     /// # Errors
-    /// The snapshot is not an ancestor. The commit conflicts if another writer committed since the table was loaded,
-    /// because that commit would be lost too.
+    /// Returns an error if the snapshot is not an ancestor.
     pub fn roll_back(&self, to: At) -> LakeResult<Change> {
         let from = self.current_snapshot().map(|snapshot| snapshot.snapshot_id());
         self.evolve(Naming::RollBack { to, from })
@@ -96,10 +98,10 @@ impl Table {
 }
 
 impl Lake {
-    /// Changes columns, partition, properties or references of a table and returns the new state.
+    /// Changes columns, partitioning, properties or references of a table, and returns the new table state.
     ///
     /// # Errors
-    /// The evolution contradicts the table.
+    /// Returns an error if the table does not allow the change.
     pub async fn evolve(&self, name: &TableName, evolution: impl Into<Evolution>) -> LakeResult<Table> {
         let evolution = &evolution.into();
         let changed = until_committed(self, name, TRIES, |base: Table| async move {

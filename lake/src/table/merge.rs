@@ -1,6 +1,6 @@
-//! Merges one table into another by key: new rows replace old ones with the same key, and the rest is added. Tasks
-//! divide the work: each writes the files for a part of the keys, and one commits the files of all. The largest tables
-//! are merged by a Spark statement.
+//! Merges a source table into a target table by key: source rows replace target rows with the same key, and other
+//! source rows are added. The merge is divided into shares of similar size, and each share is written by one task. A
+//! final task commits the files of all shares. For the largest tables, the same merge is run as a Spark statement.
 
 mod shares;
 
@@ -20,7 +20,8 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Two tables at fixed snapshots, the key columns, and the number of shares.
+/// A merge of two tables at fixed snapshots, with its key columns and its number of shares (parts processed in
+/// parallel).
 #[derive(Debug, Clone)]
 pub struct Merge {
     into: Table,
@@ -29,17 +30,17 @@ pub struct Merge {
     of: u32,
 }
 
-/// Files written by a share, which no snapshot has yet.
+/// Files that the task of one share has written. No snapshot references them yet.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct MergedShare {
     add: Vec<WrittenFile>,
-    /// Paths of removed files.
+    /// Paths of the files that the merge replaces.
     remove: Vec<String>,
-    /// Paths of files with deleted rows.
+    /// Paths of existing files from which rows are deleted by position.
     points_into: Vec<String>,
-    /// Number of new rows written.
+    /// Number of rows written from the source table.
     pub rows: u64,
-    /// Number of old rows replaced by new ones with the same key.
+    /// Number of target rows that were replaced by source rows with the same key.
     pub replaced: u64,
 }
 
@@ -51,10 +52,12 @@ struct OfEither {
 }
 
 impl Merge {
-    /// Creates a merge by the columns `key`, or by the key of the target table if `key` is empty.
+    /// Creates a merge of `from` into `into` by the columns `key`. If `key` is empty, the key of the target table is
+    /// used.
     ///
     /// # Errors
-    /// Both tables are the same, there is no key, or a column is not in both with the same type.
+    /// Returns an error if both tables are the same, there is no key, or a column is missing in one table or has a
+    /// different type there.
     pub fn new(into: &Table, from: &Table, key: &[String]) -> LakeResult<Merge> {
         if into.name() == from.name() {
             let what = format!("table `{}` cannot be merged into itself", into.name());
@@ -85,7 +88,7 @@ impl Merge {
         &self.into
     }
 
-    /// Returns the table with the new rows.
+    /// Returns the table whose rows are merged into the target.
     pub fn source(&self) -> &Table {
         &self.from
     }
@@ -96,16 +99,17 @@ impl Merge {
         self
     }
 
-    /// Returns the size of the files that the merge reads: all new rows, and the files of the target that can have one
-    /// of their keys. No file is opened.
+    /// Returns the total size of the files that the merge will read: all source files, and the target files that may
+    /// contain one of their keys. Opens no data file.
     pub async fn bytes(&self) -> LakeResult<u64> {
         Ok(self.files().await?.iter().map(|file| file.planned.file.data().file_size_in_bytes()).sum())
     }
 
-    /// Writes the files of one share, counted from 0. Holds the keys of its part in memory.
+    /// Writes the files of one share of the merge. `number` is counted from 0. The keys of the share are held in
+    /// memory.
     ///
     /// # Errors
-    /// Two of the new rows have the same key, or a key is null.
+    /// Returns an error if two source rows have the same key, or a key is null.
     pub async fn share(&self, number: u32) -> LakeResult<MergedShare> {
         let files = self.files().await?;
         let Some(part) = self.parts(&files).into_iter().nth(number as usize) else { return Ok(MergedShare::default()) };
@@ -139,8 +143,8 @@ impl Merge {
         })
     }
 
-    /// Combines the files of all shares into one change. Conflicts if another writer changed these files or rows with
-    /// one of the keys.
+    /// Combines the files of all shares into one table change. Its commit conflicts if another writer changed the
+    /// replaced files or wrote rows with one of the keys.
     pub async fn change<'a>(self, shares: impl IntoIterator<Item = &'a MergedShare>) -> LakeResult<Change> {
         let shares: Vec<&MergedShare> = shares.into_iter().collect();
         let mut change = self.into.append_written(shares.iter().flat_map(|share| &share.add))?;
@@ -164,7 +168,7 @@ impl Merge {
         LakeError::input(what, "merge once more, all shares of the same two snapshots")
     }
 
-    /// Returns the path of a file that has a row with one of the keys.
+    /// Returns the path of the first file in `new` that contains a row with one of the keys of the merge.
     pub(crate) async fn first_with_key(&self, head: &Table, new: &[LiveFile]) -> LakeResult<Option<String>> {
         let files = self.files().await?;
         for part in self.parts(&files) {
@@ -189,7 +193,7 @@ impl Merge {
         Ok(None)
     }
 
-    /// Returns the keys of the new rows within a part.
+    /// Returns the keys of the source rows in one part of the merge.
     async fn keys(&self, part: &Part) -> LakeResult<Keys> {
         let columns: Vec<String> = self.key.iter().map(|column| column.name.clone()).collect();
         let mut keys = Keys::new(&self.into, &columns)?;
@@ -224,7 +228,7 @@ impl Merge {
         Piece { bytes: data.file_size_in_bytes(), least, greatest, is_target: file.is_target }
     }
 
-    /// Returns all source files, and the target files that can have one of their keys, in a stable order.
+    /// Returns all source files, and the target files that may contain one of their keys. The order is deterministic.
     async fn files(&self) -> LakeResult<Vec<OfEither>> {
         let of = |is_target| move |planned| OfEither { planned, is_target };
         let from = self.from.files(&At::Now).await?.files.into_iter().map(of(false));
@@ -234,8 +238,8 @@ impl Merge {
         if !files.is_empty() {
             for planned in self.into.files(&At::Now).await?.files {
                 if pruners.rows(&planned.file)? != Rows::None {
-                    // Never as a whole: the file's keys are within the range, but need not be among the keys of the
-                    // merge.
+                    // The file is never removed without reading it. Its key bounds are within the range of the merge,
+                    // but its keys need not be among the merged keys.
                     files.push(of(true)(PlannedFile { whole: false, ..planned }));
                 }
             }
@@ -244,7 +248,8 @@ impl Merge {
         Ok(files)
     }
 
-    /// Returns a filter for the range of the first key column in these files, as far as all of them have bounds.
+    /// Returns a filter on the first key column for the range of values in these files. Unbounded on a side on which
+    /// a file has no statistics.
     fn range(&self, files: &[OfEither]) -> LakeResult<Bound> {
         let pieces: Vec<Piece> = files.iter().map(|file| self.piece(file)).collect();
         let farthest = |side: Ordering, bound: fn(&Piece) -> &Option<PrimitiveLiteral>| {
@@ -256,8 +261,8 @@ impl Merge {
         self.within(&Part { pieces: vec![], least, greatest })?.bind(self.into.schema())
     }
 
-    /// Returns the equivalent Spark statements; `catalog` is the name of the catalog in Spark. The first fails if a key
-    /// is null or not unique among the new rows.
+    /// Returns equivalent Spark SQL statements. `catalog` is the name of the catalog in Spark. The first statement
+    /// fails if a source key is null or not unique.
     pub fn spark_statements(&self, catalog: &str) -> [String; 2] {
         let in_spark = |name: &TableName| format!("{catalog}.{}", spark::table(name));
         let version = self.from.current_snapshot().map(|snapshot| format!(" version as of {}", snapshot.snapshot_id()));
@@ -292,7 +297,7 @@ impl Merge {
     }
 }
 
-/// Returns the lower and upper bound of a column in a file.
+/// Returns the lower and upper bound of a column in a data file, if known.
 fn bounds(data: &DataFile, id: Option<i32>) -> [Option<PrimitiveLiteral>; 2] {
     [data.lower_bounds(), data.upper_bounds()].map(|bounds| Some(bounds.get(&id?)?.literal().clone()))
 }

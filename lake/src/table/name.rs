@@ -1,15 +1,15 @@
-//! Table names: a namespace of one or more parts, and a name.
+//! Table names, which consist of a namespace with one or more parts and a name.
 
 use crate::error::{LakeError, LakeResult};
 use iceberg::{NamespaceIdent, TableIdent};
 use std::fmt;
 use std::str::FromStr;
 
-/// Column size in JDBC catalogs.
+/// Maximum length in bytes. The name columns of JDBC catalogs have this size.
 const MAX_BYTES: usize = 255;
 
-/// A name such as `retail.orders`, or `prod.retail.orders` with a nested namespace. Lock order: tables are locked in
-/// the order of their names.
+/// A table name such as `retail.orders`, or `prod.retail.orders` with a nested namespace. Lock order: tables are
+/// locked in the order of their names.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TableName {
     namespace: String,
@@ -42,7 +42,7 @@ impl TableName {
         &self.name
     }
 
-    /// Returns the URI of the table as an asset, on which DAGs can wait.
+    /// Returns the asset URI of the table, with which DAGs can wait for updates.
     pub fn asset_uri(&self) -> String {
         format!("lake://{}/{}", self.namespace, self.name)
     }

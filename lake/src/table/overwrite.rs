@@ -1,4 +1,4 @@
-//! Overwrite: replaces the rows of a filter, or the partitions of the new rows, in one snapshot.
+//! Overwrite: replaces the rows that match a filter, or whole partitions, in one snapshot.
 
 use super::filter::Bound;
 use super::plan::LiveFile;
@@ -12,10 +12,10 @@ use iceberg::spec::Operation;
 use std::collections::HashSet;
 
 impl Table {
-    /// Replaces the rows that match the filter. Idempotent. `Filter::All` replaces the whole table.
+    /// Replaces the rows that match the filter by the new rows. `Filter::All` replaces the whole table. Idempotent.
     ///
     /// # Errors
-    /// A new row does not match the filter; a second run would duplicate it.
+    /// Returns an error if a new row does not match the filter, because a second run would then duplicate the row.
     pub async fn overwrite(&self, filter: Filter, batches: impl Into<Batches>) -> LakeResult<Change> {
         let mut rewrite = Rewrite::new(self, Operation::Overwrite)?;
         let bound = filter.bind(self.schema())?;
@@ -51,10 +51,12 @@ impl Table {
         }
     }
 
-    /// Replaces exactly the partitions of the new rows. An unpartitioned table is replaced as a whole.
+    /// Replaces all rows of the partitions in which there are new rows. If the table is unpartitioned, all of its
+    /// rows are replaced.
     ///
     /// # Errors
-    /// The table has files of an earlier partition spec, whose rows cannot be assigned to partitions.
+    /// Returns an error if the table has files of an earlier partition spec, whose rows cannot be assigned to
+    /// partitions.
     pub async fn overwrite_partitions(&self, batches: impl Into<Batches>) -> LakeResult<Change> {
         let mut change = Change::new(self, Operation::Overwrite);
         change.add = Writer::new(self)?.write_all(batches.into()).await?;

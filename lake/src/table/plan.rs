@@ -1,5 +1,5 @@
-//! Planning: the live files of a snapshot, the deletes that apply to each, and the files that can have rows of a
-//! filter.
+//! Plans reads: determines the live files of a snapshot, the deletes that apply to each, and which files can contain
+//! rows that match a filter.
 
 use super::filter::Bound;
 use super::filter::prune::{Pruner, Rows, order};
@@ -21,7 +21,7 @@ pub struct LiveFile {
     pub spec_id: i32,
 }
 
-/// The files that a read or a rewrite must open.
+/// The files that must be opened for a read or a rewrite.
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
     pub files: Vec<PlannedFile>,
@@ -30,9 +30,9 @@ pub struct Plan {
 #[derive(Debug, Clone)]
 pub struct PlannedFile {
     pub file: LiveFile,
-    /// Position and equality deletes that may delete rows of the file.
+    /// Position and equality delete files that may delete rows of this data file.
     pub deletes: Vec<Arc<LiveFile>>,
-    /// True if all rows of the file match.
+    /// True if all rows of the file match the filter.
     pub whole: bool,
 }
 
@@ -62,7 +62,7 @@ impl LiveFile {
 }
 
 impl Table {
-    /// Returns the data files that can have rows of the filter, with the deletes that apply to them.
+    /// Returns the data files that can contain rows that match the filter, with the delete files that apply to them.
     #[boxed]
     pub async fn plan(&self, filter: &Filter) -> LakeResult<Plan> {
         self.plan_at(self.current_snapshot(), self.schema(), filter).await
@@ -112,7 +112,7 @@ impl Table {
 }
 
 impl PlannedFile {
-    /// Returns the task for iceberg's reader.
+    /// Converts a planned file to a task for iceberg's reader.
     pub(crate) fn task(
         &self,
         schema: &SchemaRef,
@@ -149,7 +149,7 @@ impl PlannedFile {
     }
 }
 
-/// Pruners of a filter, one per partition spec.
+/// A filter compiled for each partition spec, by spec id.
 pub(crate) struct Pruners<'a> {
     table: &'a Table,
     filter: &'a Bound,
@@ -172,10 +172,10 @@ impl<'a> Pruners<'a> {
     }
 }
 
-/// Index of the deletes that can apply to a data file.
+/// Finds the delete files that can apply to a data file.
 pub(crate) struct DeleteIndex {
     by_partition: HashMap<(i32, Struct), Vec<Arc<LiveFile>>>,
-    /// Equality deletes of unpartitioned specs apply to all partitions.
+    /// Equality delete files with an unpartitioned spec, which apply to all partitions.
     global: Vec<Arc<LiveFile>>,
 }
 
@@ -201,7 +201,8 @@ impl DeleteIndex {
     }
 }
 
-/// Decides by sequence number, and for position deletes also by the data file paths in their bounds.
+/// Returns true if a delete file applies to a data file. Compares sequence numbers and, for position deletes, the
+/// bounds of the data file paths that the delete file contains.
 fn applies(delete: &LiveFile, file: &LiveFile) -> bool {
     let data = delete.data();
     if data.content_type() == DataContentType::EqualityDeletes {

@@ -1,4 +1,4 @@
-//! Finds the positions of rows in their files and writes position deletes.
+//! Finds the positions of rows in data files and writes position deletes.
 
 use super::filter::Column;
 use super::plan::{LiveFile, PlannedFile};
@@ -26,8 +26,7 @@ const WRITE_ROWS: usize = 65_536;
 
 pub(crate) type Test<'a> = &'a (dyn Fn(&RecordBatch) -> LakeResult<BooleanArray> + Send + Sync);
 
-/// Returns the positions, in order, of the rows that pass the test and are not deleted yet. Reads only the columns of
-/// the test.
+/// Returns the sorted positions of the live rows that pass a test. Reads only the columns that the test uses.
 pub(crate) async fn of_rows(
     table: &Table,
     planned: &PlannedFile,
@@ -52,10 +51,10 @@ pub(crate) async fn of_rows(
     Ok(positions)
 }
 
-/// Rows deleted by position deletes. Each delete file is read only once.
+/// Rows that are deleted by position delete files. Each delete file is read only once.
 #[derive(Default)]
 pub(crate) struct Deleted {
-    /// Deleted rows by the path of the delete file, then by the path of the data file.
+    /// Positions of deleted rows, by path of the delete file and then by path of the data file.
     by_file: HashMap<String, HashMap<String, HashSet<i64>>>,
 }
 
@@ -95,7 +94,7 @@ impl Deleted {
     }
 }
 
-/// Reads columns of a Parquet file, including deleted rows.
+/// Reads columns of a Parquet data file. Does not apply deletes.
 pub(super) async fn open(
     io: &FileIO,
     path: &str,
@@ -110,7 +109,8 @@ pub(super) async fn open(
     Ok(builder.with_projection(mask).with_batch_size(READ_ROWS).build()?)
 }
 
-/// Matches by field id, or by name in files of other writers without ids.
+/// Returns true if a field of a data file is the given column. Fields are matched by id. Files of other writers may
+/// lack ids; their fields are matched by name.
 fn is(field: &Field, column: &Column) -> bool {
     match field.metadata().get(PARQUET_FIELD_ID_META_KEY) {
         Some(id) => id.parse() == Ok(column.id),
@@ -118,7 +118,7 @@ fn is(field: &Field, column: &Column) -> bool {
     }
 }
 
-/// Renames and casts the columns to the schema of the table. A column that the file lacks is null.
+/// Renames and casts the columns of a batch to the schema of the table. A column that the data file lacks is null.
 pub(super) fn by_name(batch: &RecordBatch, columns: &[Column]) -> LakeResult<RecordBatch> {
     let schema = batch.schema();
     let mut fields = vec![];
@@ -136,14 +136,14 @@ pub(super) fn by_name(batch: &RecordBatch, columns: &[Column]) -> LakeResult<Rec
     Ok(RecordBatch::try_new(Arc::new(ArrowSchema::new(fields)), arrays)?)
 }
 
-/// Rows of one file to delete.
+/// The positions of the rows to delete from one data file.
 pub(crate) struct Positions {
     pub(crate) file: LiveFile,
-    /// Sorted.
+    /// Positions in the file, in ascending order.
     pub(crate) rows: Vec<i64>,
 }
 
-/// Writes position delete files, one per partition.
+/// Writes one position delete file per partition.
 pub(crate) async fn write(table: &Table, all: Vec<Positions>) -> LakeResult<Vec<File>> {
     let mut by_partition: HashMap<(i32, Struct), BTreeMap<String, Vec<i64>>> = HashMap::new();
     for positions in all {

@@ -1,4 +1,4 @@
-//! Reads columns and rows of a snapshot as a stream of batches, or counts rows.
+//! Reads columns and rows of a table snapshot as a stream of batches, or counts the rows.
 
 use super::equality::{MAX_DELETE_KEY_BYTES, read_live};
 use super::filter::Bound;
@@ -21,21 +21,21 @@ use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Selects a state of a table.
+/// Selects a version of a table.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum At {
-    /// The state that was loaded.
+    /// The version that was current when the table was loaded.
     #[default]
     Now,
     Snapshot(i64),
-    /// The last snapshot that was current at that time.
+    /// The snapshot that was current at this time.
     Time(DateTime<Utc>),
-    /// A branch or a tag.
+    /// The snapshot of a branch or tag.
     Ref(String),
 }
 
 impl At {
-    /// Returns the snapshot of this state, or the reason why it does not exist.
+    /// Returns the snapshot of the selected version, or a message why it does not exist.
     pub(crate) fn within<'m>(&self, metadata: &'m TableMetadata) -> Result<Option<&'m SnapshotRef>, String> {
         match self {
             At::Now => Ok(metadata.current_snapshot()),
@@ -72,12 +72,13 @@ pub struct Scan<'a> {
     max_key_bytes: usize,
 }
 
-/// Files that scans of several snapshots have read, each with the deletes that applied to it.
+/// Data files that have been read by scans of several snapshots, each together with the delete files that applied to
+/// it.
 #[derive(Debug, Default)]
 pub struct FilesRead(Mutex<HashSet<Vec<String>>>);
 
 impl FilesRead {
-    /// Adds a file. Returns `false` if it was read before.
+    /// Adds a data file. Returns `false` if it was already read with the same delete files.
     fn add(&self, file: &PlannedFile) -> bool {
         let mut paths: Vec<String> = file.deletes.iter().map(|delete| delete.path().to_owned()).collect();
         paths.sort_unstable();
@@ -100,13 +101,14 @@ impl Table {
         }
     }
 
-    /// Returns the number of rows. Files without deletes are not read.
+    /// Returns the number of live rows. Files without deletes are not opened, because their manifest entry has the
+    /// count.
     #[boxed]
     pub async fn count(&self) -> LakeResult<u64> {
         self.scan().count().await
     }
 
-    /// Returns all data files of a state of the table, with their deletes.
+    /// Returns all data files of a table version, with the delete files that apply to them.
     #[boxed]
     pub async fn files(&self, at: &At) -> LakeResult<Plan> {
         self.plan_at(self.snapshot_at(at)?, self.schema(), &Filter::All).await
@@ -119,16 +121,17 @@ impl Table {
         snapshots
     }
 
-    /// Returns the snapshot of a state, or `None` if the table was empty.
+    /// Returns the snapshot of a table version, or `None` if the table was empty.
     ///
     /// # Errors
-    /// The snapshot has expired, or the branch or tag does not exist.
+    /// Returns an error if the snapshot has expired, or the branch or tag does not exist.
     pub fn snapshot_at(&self, at: &At) -> LakeResult<Option<&SnapshotRef>> {
         let missing = |what| LakeError::input(format!("table `{}` {what}", self.name()), "list its snapshots");
         at.within(self.metadata()).map_err(missing)
     }
 
-    /// Reads the live rows of files in the current schema. Rows that do not match the filter may be skipped.
+    /// Reads the rows of data files that are not deleted, in the current schema. The filter is only used to skip
+    /// data; rows that do not match it may be returned.
     pub(crate) fn read_files(&self, files: &[PlannedFile], filter: Option<&Bound>) -> LakeResult<Batches> {
         let ids: Vec<_> = self.schema().as_struct().fields().iter().map(|field| field.id).collect();
         read(self.iceberg(), self.reader(), files, self.schema(), &ids, filter, MAX_DELETE_KEY_BYTES)
@@ -161,21 +164,23 @@ impl<'a> Scan<'a> {
         self
     }
 
-    /// Reads one file after the other, ordered by their smallest key. The same files return their rows in the same
-    /// order each time.
+    /// Reads files one after the other, ordered by their smallest key. Repeated scans of the same files return rows
+    /// in the same order.
     pub fn in_order(mut self) -> Self {
         self.in_order = true;
         self
     }
 
-    /// Skips files that another scan with the same `read` has read. Snapshots share most of their files.
+    /// Skips data files that another scan with the same `read` has already read. Snapshots of a table share most of
+    /// their files.
     pub fn once(mut self, read: &'a FilesRead) -> Self {
         self.once = Some(read);
         self
     }
 
-    /// Sets the maximum size of the equality-delete keys held at a time, in bytes. With more keys, the files are read
-    /// in several passes, and [`Scan::in_order`] orders only the rows within a pass. Default: [`MAX_DELETE_KEY_BYTES`].
+    /// Sets the memory limit for the keys of equality deletes, in bytes. If there are more keys, the files are read
+    /// in several passes, and [`Scan::in_order`] then orders rows only within a pass. Default:
+    /// [`MAX_DELETE_KEY_BYTES`].
     pub fn max_key_bytes(mut self, bytes: usize) -> Self {
         self.max_key_bytes = bytes;
         self
@@ -213,7 +218,7 @@ impl<'a> Scan<'a> {
         if self.in_order { reader.with_data_file_concurrency_limit(1) } else { reader }
     }
 
-    /// Returns the lower bound of the first key column in a file, if known.
+    /// Returns the lower bound of the first key column in a data file, if known.
     fn least<'f>(&self, file: &'f PlannedFile) -> Option<&'f Datum> {
         let column = self.table.schema().identifier_field_ids().min()?;
         file.file.data().lower_bounds().get(&column)
@@ -224,7 +229,7 @@ impl<'a> Scan<'a> {
         self.stream().await?.try_collect().await.map_err(LakeError::source)
     }
 
-    /// Returns the number of rows. Files are not read if their manifest entry is enough.
+    /// Returns the number of rows. Reads only files whose count cannot be determined from their manifest entry.
     pub async fn count(self) -> LakeResult<u64> {
         let schema = self.schema()?;
         let filter = self.filter.bind(&schema)?;
@@ -245,7 +250,8 @@ impl<'a> Scan<'a> {
         self.table.plan_at(self.table.snapshot_at(&self.at)?, self.schema()?.as_ref(), &self.filter).await
     }
 
-    /// Returns the current schema for the current state, otherwise the schema of the snapshot.
+    /// Returns the schema of the rows: the current schema for the current version, otherwise the schema of the
+    /// snapshot.
     fn schema(&self) -> LakeResult<SchemaRef> {
         match (&self.at, self.table.snapshot_at(&self.at)?) {
             (At::Now, _) | (_, None) => Ok(self.table.schema().clone()),
@@ -263,8 +269,8 @@ fn read(
     filter: Option<&Bound>,
     max_key_bytes: usize,
 ) -> LakeResult<Batches> {
-    // With the file name as the last column, iceberg matches each column by its id. Without it, iceberg takes columns
-    // of a file that have the requested types in another order as renamed, and returns values under the wrong names.
+    // Requesting the file name as the last column makes iceberg match columns by id. Without it, iceberg treats file
+    // columns that have the requested types in another order as renamed, and returns values under the wrong names.
     let asked: Vec<i32> = field_ids.iter().copied().chain([RESERVED_FIELD_ID_FILE]).collect();
     let tasks = files.iter().map(|file| file.task(schema, &asked, filter)).collect::<LakeResult<Vec<_>>>()?;
     let fields = field_ids.iter().filter_map(|id| schema.as_struct().field_by_id(*id).cloned());
@@ -274,8 +280,8 @@ fn read(
     Ok(Batches::new(schema, live.map(move |batch| Ok(plain(&batch?, &given)?))))
 }
 
-/// Casts to the columns of the schema. iceberg returns columns with one value per file in a compressed form that few
-/// consumers support.
+/// Casts a batch to the types of the schema. iceberg returns a column with a single value per file in a compressed
+/// form that few consumers support.
 fn plain(batch: &RecordBatch, schema: &ArrowSchemaRef) -> LakeResult<RecordBatch> {
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     let columns = batch.columns().iter().zip(schema.fields()).map(|(column, field)| {

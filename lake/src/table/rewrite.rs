@@ -1,4 +1,5 @@
-//! Deletes rows from files: a file is removed, rewritten without the rows, or kept with a position delete.
+//! Deletes rows from data files. A file is removed, rewritten without the deleted rows, or kept with a position
+//! delete.
 
 use super::filter::Column;
 use super::plan::PlannedFile;
@@ -11,25 +12,26 @@ use arrow::compute::kernels::boolean::not;
 use futures::TryStreamExt as _;
 use iceberg::spec::Operation;
 
-/// Files with up to this number of rows are always rewritten, which takes a few milliseconds and saves work for
-/// readers.
+/// Files with up to this number of rows are always rewritten. It takes a few milliseconds and saves readers from
+/// applying deletes.
 const SMALL_ROWS: u64 = 20_000;
-/// A file is rewritten if at least one in this number of its rows is deleted.
+/// A file is rewritten if at least one in this number of its rows is deleted, here a quarter. Otherwise position
+/// deletes are written.
 const LARGE_PART: u64 = 4;
-/// Iceberg's name of the property. Its values are Iceberg's too, except `by-cost`.
+/// Iceberg's table property for the delete mode. It accepts Iceberg's values and additionally `by-cost`.
 const MODE: &str = "write.merge.mode";
 
-/// The method for deleting rows from a file.
+/// The method for deleting rows from a data file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RowMode {
-    /// Rewrites small files and files with many deleted rows; writes position deletes for other files.
+    /// Rewrites small files and files with many deleted rows. Other files get position deletes.
     ByCost,
     CopyOnWrite,
     MergeOnRead,
 }
 
 impl RowMode {
-    /// Returns the mode in the property of the table, or `ByCost`.
+    /// Returns the mode that the table property sets. Default: `ByCost`.
     pub fn of(table: &Table) -> LakeResult<Self> {
         match table.property(MODE) {
             None | Some("by-cost") => Ok(RowMode::ByCost),
@@ -73,8 +75,8 @@ impl Rewrite {
         })
     }
 
-    /// Deletes the rows that pass the test from a file and returns their number. The test gets these columns. If the
-    /// whole file is removed, rows that were already deleted count too.
+    /// Deletes the rows of a file that pass the test, and returns the number of deleted rows. The test is called with
+    /// the given columns. If the whole file is removed, rows that were already deleted are counted too.
     pub(crate) async fn drop_rows(
         &mut self,
         planned: &PlannedFile,
@@ -102,7 +104,7 @@ impl Rewrite {
         Ok(going)
     }
 
-    /// Removes a file and the deletes that apply only to it.
+    /// Removes a data file and the delete files that apply only to it.
     pub(crate) fn drop_file(&mut self, planned: &PlannedFile) {
         self.change.remove.push(planned.file.file());
         let path = planned.file.path();
@@ -110,7 +112,7 @@ impl Rewrite {
         self.change.remove.extend(own.map(|delete| delete.file()));
     }
 
-    /// Copies the remaining rows into new files.
+    /// Rewrites a file without the rows that pass the test.
     async fn keep_others(&mut self, planned: &PlannedFile, test: Test<'_>) -> LakeResult<()> {
         let mut batches = self.table.read_files(std::slice::from_ref(planned), None)?;
         while let Some(batch) = batches.try_next().await.map_err(LakeError::source)? {

@@ -1,5 +1,5 @@
-//! Tables declared in code: the columns as a struct would list them, with key, partitions and chart. Schema, definition
-//! and contract follow from the one list.
+//! Declares tables in code. One list of columns, written like the fields of a struct, together with key, partitions
+//! and chart, determines the schema, the table definition and the contract.
 //!
 //! ```
 //! use orch_lake::{TableSpec, columns};
@@ -21,23 +21,23 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 use iceberg::spec::Transform;
 use std::sync::Arc;
 
-/// A table and the properties that it is created with.
+/// A table declaration: schema, key, partitions, and the properties set when the table is created.
 #[derive(Debug, Clone, Copy)]
 pub struct TableSpec {
     pub namespace: &'static str,
     pub name: &'static str,
-    /// A one-sentence description.
+    /// Description of the table in one sentence.
     pub doc: &'static str,
     pub key: &'static [&'static str],
     pub partition: &'static [(&'static str, Transform)],
-    /// The order of the rows in each file.
+    /// Columns by which the rows of each file are sorted.
     pub sorted: &'static [&'static str],
-    /// Query for the chart on the page of the table; each row has a text or time, and a number.
+    /// SQL query for the chart on the table's page. Each result row must have a text or time, and a number.
     pub chart: Option<&'static str>,
     pub columns: &'static [Column],
 }
 
-/// A column of a [`TableSpec`], as built by the macro [`columns!`](crate::columns).
+/// A column of a [`TableSpec`]. The macro [`columns!`](crate::columns) creates it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Column {
     pub name: &'static str,
@@ -58,17 +58,17 @@ pub enum Kind {
     TimestampUtc,
 }
 
-/// A Rust type that stands for the type of a column.
+/// Maps a Rust type to a column type.
 pub trait ColumnType {
     const KIND: Kind;
     const NULLABLE: bool = false;
 }
 
-/// A number with a fixed number of decimal places, for amounts and distances.
+/// Fixed-point decimal column, for values such as amounts of money.
 #[derive(Debug, Clone, Copy)]
 pub struct Decimal<const PRECISION: u8, const SCALE: i8>;
 
-/// A date and time without a time zone, in microseconds.
+/// Date and time column without a time zone, with microsecond precision.
 #[derive(Debug, Clone, Copy)]
 pub struct Timestamp;
 
@@ -135,13 +135,13 @@ impl Kind {
         }
     }
 
-    /// Returns the kind for an Arrow type, or `None` if no column of a declared table can have the type.
+    /// Returns the column kind for an Arrow type, or `None` if columns of declared tables do not support the type.
     pub fn of(data_type: &DataType) -> Option<Kind> {
         use Kind::{Bool, Date, Double, Int, Long, Text, Timestamp, TimestampUtc};
         let is_same = |kind: &Kind| kind.arrow() == *data_type;
         match data_type {
             DataType::Decimal128(precision, scale) => Some(Kind::Decimal(*precision, *scale)),
-            DataType::UInt32 | DataType::UInt64 => Some(Long), // Row counts.
+            DataType::UInt32 | DataType::UInt64 => Some(Long), // Row counts are unsigned in Arrow.
             _ => [Bool, Int, Long, Double, Text, Date, Timestamp, TimestampUtc].into_iter().find(is_same),
         }
     }
@@ -162,7 +162,7 @@ impl TableSpec {
         TableSpec { doc, ..self }
     }
 
-    /// Sets the partition fields, outermost first.
+    /// Sets the partition fields, from the outermost to the innermost.
     #[must_use]
     pub const fn partition(self, partition: &'static [(&'static str, Transform)]) -> TableSpec {
         TableSpec { partition, ..self }
@@ -178,8 +178,10 @@ impl TableSpec {
         TableSpec { chart: Some(chart), ..self }
     }
 
+    /// Returns the name of the table with its namespace.
+    ///
     /// # Errors
-    /// The namespace or the name is not a valid identifier.
+    /// Returns an error if the namespace or the name is not a valid identifier.
     pub fn id(&self) -> LakeResult<TableName> {
         TableName::new(self.namespace, self.name)
     }
@@ -201,20 +203,22 @@ impl TableSpec {
         Arc::new(Schema::new(self.columns.iter().map(Column::field).collect::<Vec<_>>()))
     }
 
-    /// Returns the schema with every column nullable, for rows whose contract has not been checked yet.
+    /// Returns the schema with all columns nullable. It is used for rows that the contract has not checked yet.
     pub fn unchecked_schema(&self) -> SchemaRef {
         Arc::new(Schema::new(self.columns.iter().map(|column| column.field().with_nullable(true)).collect::<Vec<_>>()))
     }
 
-    /// Returns the key if none of its columns is nullable, otherwise an empty key. Rows can be replaced only by a key
-    /// without nulls.
+    /// Returns the key columns if none of them is nullable, otherwise an empty list. Rows can be replaced by key only
+    /// if no key column contains nulls.
     pub fn required_key(&self) -> &'static [&'static str] {
         let required = |name: &&str| self.column(name).is_some_and(|column| !column.nullable);
         if self.key.iter().all(required) { self.key } else { &[] }
     }
 
+    /// Returns the definition from which the table is created.
+    ///
     /// # Errors
-    /// Iceberg has no type for a column.
+    /// Returns an error if Iceberg has no type for a column.
     pub fn definition(&self) -> LakeResult<TableDef> {
         let keyed = TableDef::of(&self.schema())?.key(self.required_key().iter().copied());
         let sorted = keyed.sorted(self.sorted.iter().copied());
@@ -222,7 +226,8 @@ impl TableSpec {
         Ok(self.chart.into_iter().fold(parted, TableDef::chart))
     }
 
-    /// Returns a contract that requires exactly these columns, a value in each that is not nullable, and a unique key.
+    /// Returns a contract that requires exactly these columns, non-null values in columns that are not nullable, and
+    /// a unique key.
     pub fn contract(&self) -> Contract {
         let required = self.columns.iter().filter(|column| !column.nullable).map(|column| column.name);
         let contract = Contract::of(self.uri()).key(self.key.iter().copied()).schema(&self.schema()).not_null(required);

@@ -1,8 +1,10 @@
-//! Commits tables in the Postgres transaction that records the success of a task, so that both happen or neither does.
-//! All files are written before the transaction; within it, only catalog rows are compared and swapped. If another
-//! writer committed first, the step requests to be prepared again.
+//! Commits table changes in the Postgres transaction that records the success of a task, so that either both or
+//! neither take effect. All files are written before the transaction starts; within it, only catalog rows are
+//! compared and swapped. If another writer committed first, the files are prepared again and the transaction is
+//! retried.
 //!
-//! A REST catalog cannot take part in a transaction. Its tables are committed before the transaction, once per attempt.
+//! A REST catalog cannot take part in a Postgres transaction. Its tables are committed before the transaction, once
+//! per task attempt.
 
 mod apart;
 
@@ -20,12 +22,13 @@ use orch_sdk::task::{TaskResult, fatal};
 use orch_store::completion::{CompletionStep, Outdated, StepFuture};
 use sqlx::postgres::PgConnection;
 
-/// Maximum number of tables prepared concurrently. Each has a few requests in flight, and uses a catalog session for
-/// milliseconds.
+/// Maximum number of tables whose commits are prepared concurrently. Each has a few requests in flight and uses a
+/// database session of the catalog for milliseconds.
 const TABLES_AT_ONCE: usize = 16;
 
-/// Completion step that commits changes: `ctx.commit(change.step(&lake))`. Put the changes of several tables into one
-/// step: it locks their catalog rows in the order of the table names, which prevents deadlocks between tasks.
+/// Completion step that commits table changes: `ctx.commit(change.step(&lake))`. Changes of several tables must be in
+/// the same step. It locks their catalog rows in the order of the table names, which prevents deadlocks between
+/// tasks.
 #[derive(Debug)]
 #[must_use = "leave it with `ctx.commit`"]
 pub struct CommitStep {
@@ -33,12 +36,12 @@ pub struct CommitStep {
     tables: Vec<OfTable>,
 }
 
-/// The changes of one table in the order in which they were made; each is applied to the result of the one before.
+/// The changes of one table, in order. Each change is applied to the result of the previous one.
 #[derive(Debug)]
 struct OfTable {
     name: TableName,
     parts: Vec<StepChange>,
-    /// Number of times that another writer committed first.
+    /// Number of lost races, in which another writer committed first.
     outdated: u32,
 }
 
@@ -46,7 +49,7 @@ struct OfTable {
 struct StepChange {
     change: Change,
     state: State,
-    /// True if the transaction found another state of the table than the staged one.
+    /// True if the transaction found the table in a different state than the prepared files assume.
     moved: bool,
 }
 
@@ -54,7 +57,7 @@ struct StepChange {
 enum State {
     Unprepared,
     Staged(Box<Staged>),
-    /// Already committed, or nothing to do.
+    /// The changes were already committed, or there is nothing to commit.
     Done,
 }
 
@@ -72,10 +75,10 @@ impl CommitStep {
         Self { lake: lake.clone(), tables }
     }
 
-    /// Writes all files of the commit, for several tables concurrently. They are not visible yet.
+    /// Writes all files of the commit, for several tables concurrently. They are not visible to readers yet.
     ///
     /// # Errors
-    /// Returns `LakeError::Conflict` as in `Change::commit`.
+    /// Returns `LakeError::Conflict` for the same reasons as `Change::commit`.
     #[boxed]
     pub async fn stage(&mut self) -> LakeResult<()> {
         catalog(&self.lake)?;
@@ -94,11 +97,12 @@ impl CommitStep {
         self.lake.catalog().postgres().is_none()
     }
 
-    /// Publishes the staged changes in a transaction of the catalog's database. The caller commits the transaction.
+    /// Publishes the staged changes in the caller's transaction, which must be in the catalog's database. The caller
+    /// commits the transaction.
     ///
     /// # Errors
-    /// Returns `LakeError::Moved` if another writer committed first or nothing was staged: roll back, stage again, and
-    /// retry.
+    /// Returns `LakeError::Moved` if another writer committed first or nothing was staged. The caller must roll back,
+    /// stage again and retry.
     #[boxed]
     pub async fn swap_on(&mut self, db: &mut PgConnection) -> LakeResult<()> {
         let catalog = catalog(&self.lake)?;
@@ -124,7 +128,7 @@ impl OfTable {
         let mut head = lake.table(&self.name).await?;
         for part in &mut self.parts {
             head = match std::mem::replace(&mut part.state, State::Unprepared) {
-                // After a rollback, the staged files can be reused if the table has not changed.
+                // After a rollback, the staged files are reused if the table has not changed.
                 State::Staged(staged) if staged.base() == head.metadata_location() => {
                     if part.moved {
                         return Err(never(&self.name));
@@ -136,7 +140,8 @@ impl OfTable {
                         State::Staged(staged) => Some(staged),
                         _ => None,
                     };
-                    // A commit whose response was lost may have succeeded.
+                    // If the response of a commit was lost, the commit may have succeeded. Its metadata locations are
+                    // kept to find out.
                     let staged_at: Vec<_> = staged.iter().map(|staged| staged.location().to_owned()).collect();
                     if part.change.is_empty()
                         || find_earlier_commit(&part.change, &staged_at, &head) != EarlierCommit::Nothing
@@ -173,7 +178,7 @@ impl OfTable {
 }
 
 impl StepChange {
-    /// Stores the staged commit and returns the table for the next change.
+    /// Stores the staged commit. Returns the resulting table, on which the next change is based.
     fn keep(&mut self, staged: Box<Staged>, lake: &Lake) -> LakeResult<super::Table> {
         let table = staged.table(lake)?;
         (self.state, self.moved) = (State::Staged(staged), false);
@@ -181,8 +186,8 @@ impl StepChange {
     }
 }
 
-/// Returns the error for a transaction that found another state although the catalog's is unchanged, so a retry cannot
-/// succeed.
+/// Returns the error for a permanent mismatch: the transaction sees another table state although the catalog is
+/// unchanged, so a retry cannot succeed.
 fn never(table: &TableName) -> LakeError {
     let what = format!(
         "table `{table}` cannot be committed with the outcome of its task: the transaction does not see it as its catalog does"

@@ -1,4 +1,4 @@
-//! Column types: maps Arrow types to those that Iceberg supports, and converts batches to the schema of a table.
+//! Maps Arrow column types to the types that Iceberg supports, and converts batches to the schema of a table.
 
 use super::definition::no_column;
 use crate::error::{LakeError, LakeResult};
@@ -7,15 +7,15 @@ use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use std::sync::Arc;
 
-/// Maximum number of digits of a decimal.
+/// Maximum number of digits of a decimal in Iceberg.
 const MAX_DIGITS: u8 = 38;
 
-/// Returns the type of Iceberg that holds all values of a column.
+/// Returns the Iceberg-compatible type that can hold all values of a column.
 pub(crate) fn plain_type(name: &str, data: &DataType) -> LakeResult<DataType> {
     Ok(match data {
         DataType::Int8 | DataType::Int16 | DataType::UInt8 | DataType::UInt16 => DataType::Int32,
         DataType::UInt32 => DataType::Int64,
-        // `u64::MAX` has 20 digits.
+        // `u64::MAX` has 20 decimal digits.
         DataType::UInt64 => DataType::Decimal128(20, 0),
         DataType::Float16 => DataType::Float32,
         DataType::LargeUtf8 | DataType::Utf8View | DataType::Null => DataType::Utf8,
@@ -31,7 +31,7 @@ pub(crate) fn plain_type(name: &str, data: &DataType) -> LakeResult<DataType> {
         DataType::Struct(fields) => {
             DataType::Struct(fields.iter().map(|field| plain_field(field)).collect::<LakeResult<Vec<_>>>()?.into())
         }
-        // Expressions can build a negative scale, which Iceberg does not have.
+        // SQL expressions can produce a decimal with a negative scale, which Iceberg does not support.
         DataType::Decimal128(digits, scale @ ..0) if digits.saturating_add(scale.unsigned_abs()) <= MAX_DIGITS => {
             DataType::Decimal128(digits + scale.unsigned_abs(), 0)
         }
@@ -47,10 +47,10 @@ pub(crate) fn plain_type(name: &str, data: &DataType) -> LakeResult<DataType> {
     })
 }
 
-/// Converts the columns to types that Iceberg has.
+/// Converts the column types of a schema to types that Iceberg supports.
 ///
 /// # Errors
-/// Iceberg has no type for a column.
+/// Returns an error if Iceberg has no type for a column.
 pub fn plain_types(schema: &Schema) -> LakeResult<Schema> {
     Ok(Schema::new(schema.fields().iter().map(|field| plain_field(field)).collect::<LakeResult<Vec<_>>>()?))
 }
@@ -59,12 +59,12 @@ pub(crate) fn plain_field(field: &Field) -> LakeResult<Field> {
     Ok(field.clone().with_data_type(plain_type(field.name(), field.data_type())?))
 }
 
-/// Converts a batch to the schema of the table: matches columns by name, reorders and casts them, and fills missing
-/// optional columns with null.
+/// Converts a batch to the schema of the table. Columns are matched by name, reordered and cast. Missing optional
+/// columns are filled with null.
 ///
 /// # Errors
-/// An unknown column, a missing required column, a null in one, or a value that does not fit. The message has the
-/// column and the row.
+/// Returns an error for an unknown column, a missing required column, a null in a required column, or a value that
+/// does not fit. Its message contains the column and the row.
 pub(crate) fn conform(batch: &RecordBatch, schema: &SchemaRef) -> LakeResult<RecordBatch> {
     let given = batch.schema();
     if let Some(extra) = given.fields().iter().find(|field| schema.field_with_name(field.name()).is_err()) {

@@ -1,4 +1,4 @@
-//! Upsert: rows replace those with the same key; other rows are added.
+//! Upsert: new rows replace the rows with the same key, and the remaining new rows are added.
 
 use super::filter::prune::Rows;
 use super::keys::Keys;
@@ -13,21 +13,21 @@ use iceberg::spec::Operation;
 use std::sync::Arc;
 
 impl Table {
-    /// Writes the rows, and deletes existing rows with the same values in the columns `key`, or in the key of the table
-    /// if `key` is empty. The cost is proportional to the affected files; others are excluded by their partition and
-    /// key bounds. The keys are held in memory, the rows are not.
+    /// Upserts rows: writes the new rows and deletes existing rows with the same values in the columns `key`. If
+    /// `key` is empty, the key of the table is used. The cost is proportional to the affected files; other files are
+    /// excluded by their partition and key bounds. The keys are held in memory, the rows are not.
     ///
     /// # Errors
-    /// Two of the rows have the same key, or a key is null.
+    /// Returns an error if two new rows have the same key, or a key is null.
     pub async fn upsert(&self, key: &[&str], batches: impl Into<Batches>) -> LakeResult<Change> {
         self.merge(key, batches, &[]).await
     }
 
-    /// Like [`Table::upsert`], and also deletes the rows with the keys in `gone`, which are batches with the key
-    /// columns.
+    /// Like [`Table::upsert`], but also deletes the rows whose keys are in `gone`. The batches in `gone` contain the
+    /// key columns.
     ///
     /// # Errors
-    /// Same errors as [`Table::upsert`], and a key that is both in the rows and in `gone`.
+    /// Returns the same errors as [`Table::upsert`], and an error if a key is both in the new rows and in `gone`.
     pub async fn merge(&self, key: &[&str], batches: impl Into<Batches>, gone: &[RecordBatch]) -> LakeResult<Change> {
         let columns = if key.is_empty() { self.key() } else { key.iter().map(|&name| name.to_owned()).collect() };
         let mut keys = Keys::new(self, &columns)?;
@@ -54,7 +54,7 @@ impl Table {
         rewrite.finish().await
     }
 
-    /// Returns the files that can have a row with one of the keys.
+    /// Returns the files that may contain a row with one of the keys.
     async fn with_keys(&self, keys: &Keys) -> LakeResult<Vec<PlannedFile>> {
         let filter = keys.filter()?;
         let live = self.live(self.current_snapshot()).await?;
@@ -63,7 +63,8 @@ impl Table {
         let mut files = vec![];
         for file in live.data {
             if pruners.rows(&file)? != Rows::None {
-                // Never as a whole: the file's keys are within the range, but need not be among these keys.
+                // The file is never removed without reading it. Its key bounds are within the range of the filter,
+                // but its keys need not be among the given ones.
                 files.push(PlannedFile { deletes: index.of(&file), whole: false, file });
             }
         }

@@ -1,5 +1,5 @@
-//! Writes batches into data files: split by partition, sorted if the table declares an order, rolled at the target
-//! size. Memory is bounded for any number of rows and partitions.
+//! Writes batches to data files. Rows are split by partition and sorted if the table has a sort order; a new file is
+//! started at the target size. Memory is bounded for any number of rows and partitions.
 
 mod folder;
 mod sort;
@@ -26,20 +26,22 @@ use sort::Sorter;
 use spread::Spread;
 use uuid::Uuid;
 
-/// Maximum size of the encoded rows buffered by all open files together.
+/// Maximum total size of encoded rows that all open files buffer.
 const BUFFER_BYTES: usize = 256 << 20;
-/// Maximum size of the encoded rows buffered by one file.
+/// Maximum size of encoded rows that one file buffers.
 const ROW_GROUP_BYTES: usize = 32 << 20;
-/// A column with a larger dictionary has few repeated values, and is written faster without one.
+/// Maximum size of a column's dictionary. A column with a larger one has few repeated values, and is written faster
+/// without a dictionary.
 const DICTIONARY_BYTES: usize = 256 << 10;
 const TARGET_FILE_BYTES: usize = 512 << 20;
 
-/// Options for written files, from the table properties.
+/// Options for data files, as set by table properties.
 #[derive(Debug, Clone)]
 pub struct Options {
     pub target_file_bytes: usize,
     pub row_group_bytes: usize,
-    /// Limited in sorted tables, so that queries read only a few small row groups.
+    /// Maximum number of rows per row group. Only set for sorted tables, in which queries then read a few small row
+    /// groups.
     pub row_group_rows: Option<usize>,
     pub compression: Compression,
 }
@@ -79,14 +81,15 @@ impl Options {
         })
     }
 
-    /// Returns the writer properties if `open` files are open concurrently.
+    /// Returns the Parquet writer properties if `open` files are written concurrently.
     pub(crate) fn parquet(&self, open: usize) -> WriterProperties {
         WriterProperties::builder()
             .set_compression(self.compression)
             .set_max_row_group_row_count(self.row_group_rows)
             .set_max_row_group_bytes(Some(self.row_group_bytes.min(BUFFER_BYTES / open)))
             .set_dictionary_page_size_limit(DICTIONARY_BYTES)
-            // Not truncated, because the iceberg crate computes file bounds only from row groups with exact bounds.
+            // Bounds are not truncated, because the iceberg crate computes the bounds of a file only from row groups
+            // with exact bounds.
             .set_statistics_truncate_length(None)
             .build()
     }
@@ -94,7 +97,7 @@ impl Options {
 
 pub(crate) type FileBuilder = RollingFileWriterBuilder<ParquetWriterBuilder, Folders, DefaultFileNameGenerator>;
 
-/// Returns a builder for files with this schema, whose names begin with `prefix`.
+/// Returns a builder for data files with this schema. File names start with `prefix`.
 pub(crate) fn file_builder(table: &Table, schema: &SchemaRef, prefix: &str, open: usize) -> LakeResult<FileBuilder> {
     table.check_written()?;
     let options = Options::of(table.metadata())?;
@@ -126,12 +129,12 @@ impl Writer {
         Ok(Self { arrow_schema: table.arrow_schema()?, way })
     }
 
-    /// Converts a batch to the schema of the table, before it is written.
+    /// Converts a batch to the schema of the table. Must be called before the batch is written.
     pub(crate) fn conform(&self, batch: &RecordBatch) -> LakeResult<RecordBatch> {
         conform(batch, &self.arrow_schema)
     }
 
-    /// Writes a batch that has the schema of the table.
+    /// Writes a batch that already has the schema of the table.
     pub(crate) async fn write(&mut self, batch: RecordBatch) -> LakeResult<()> {
         match &mut self.way {
             _ if batch.num_rows() == 0 => Ok(()),
@@ -140,7 +143,7 @@ impl Writer {
         }
     }
 
-    /// Writes all batches and returns their files.
+    /// Writes all batches and returns the created files.
     pub(crate) async fn write_all(mut self, mut batches: Batches) -> LakeResult<Vec<File>> {
         while let Some(batch) = batches.try_next().await.map_err(LakeError::source)? {
             let batch = self.conform(&batch)?;

@@ -1,4 +1,5 @@
-//! Files that one process writes and another commits. Their manifest entries are passed between processes as JSON.
+//! Files that are written by one process and committed by another. Their manifest entries are passed between the
+//! processes as JSON.
 
 use super::{Change, File, Table};
 use crate::error::{LakeError, LakeResult};
@@ -8,16 +9,16 @@ use iceberg::spec::{
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-/// A file that is not in any snapshot yet.
+/// A data file that was written but that no snapshot references yet.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct WrittenFile {
-    /// The partition spec it was written under.
+    /// Id of the partition spec under which the file was written.
     spec_id: i32,
     file: Box<RawValue>,
 }
 
 impl Change {
-    /// Returns the files of an append, for another process to commit.
+    /// Returns the files of an append, so that another process can commit them.
     pub fn written(&self) -> LakeResult<Vec<WrittenFile>> {
         let said = |File { data, spec_id }: &File| {
             let partition = self.base.partition_type(*spec_id)?;
@@ -30,10 +31,10 @@ impl Change {
 }
 
 impl Table {
-    /// Appends files that another process has written for this table.
+    /// Returns an append of files that another process has written for this table.
     ///
     /// # Errors
-    /// The table no longer has the partition spec of a file.
+    /// Returns an error if the table no longer has the partition spec of a file.
     pub fn append_written<'a>(&self, files: impl IntoIterator<Item = &'a WrittenFile>) -> LakeResult<Change> {
         let mut change = Change::new(self, Operation::Append);
         for WrittenFile { spec_id, file } in files {

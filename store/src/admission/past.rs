@@ -1,4 +1,4 @@
-//! Checks previous runs for `depends_on_past` and `wait_for_downstream`.
+//! Checks the previous runs of a DAG, for tasks with `depends_on_past` or `wait_for_downstream`.
 
 use crate::StoreResult;
 use crate::version::{Version, Versions};
@@ -21,7 +21,7 @@ pub(crate) struct TaskAwaitingPast {
     pub(crate) gate: PastDependency,
 }
 
-/// The run before another run.
+/// The run that precedes another run of the same DAG.
 struct Earlier {
     version: Arc<Version>,
     run_id: String,
@@ -29,7 +29,7 @@ struct Earlier {
     run: Run,
 }
 
-/// Returns why tasks must wait for previous runs, by run and task. A task that may start has no entry.
+/// Returns the reasons why tasks must wait for previous runs, by run and task. Tasks that may start have no entry.
 pub(crate) async fn reasons(
     db: &mut PgConnection,
     versions: &Versions,

@@ -5,8 +5,8 @@ use crate::{StoreResult, step::json};
 use orch_core::alert::{FailedTask, FailedTasks, MAX_NAMED_FAILURES};
 use sqlx::postgres::PgConnection;
 
-/// Adds the failed tasks of the run to the facts of a claimed alert, and stores them. Pages show them, and a later
-/// attempt to send the alert sends the same message even if the run was cleared meanwhile.
+/// Adds the failed tasks of the run to the facts of a claimed alert, and stores the facts. Pages show them. If the
+/// alert must be sent again, its message stays the same even if the run was cleared meanwhile.
 pub(super) async fn add_failed_tasks(db: &mut PgConnection, claimed: &mut Claimed) -> StoreResult<()> {
     claimed.facts.add_failures(failed_tasks(db, claimed.id).await?);
     sqlx::query("update alert set facts = $3::text::json where id = $1 and tries = $2 and state = 'waiting'")
@@ -18,7 +18,7 @@ pub(super) async fn add_failed_tasks(db: &mut PgConnection, claimed: &mut Claime
     Ok(())
 }
 
-/// The number of failed instances, then task id, map index, attempt and causes of one of them.
+/// The number of failed instances, and the task id, map index, attempt and causes of one of these instances.
 type FailedRow = (i64, Option<String>, i32, i16, Option<Vec<String>>);
 
 async fn failed_tasks(db: &mut PgConnection, alert: i64) -> StoreResult<FailedTasks> {

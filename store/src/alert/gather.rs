@@ -1,8 +1,9 @@
-//! Merges the alerts of mapped elements. Each element that ends writes its own row, so that 10,000 elements do not wait
-//! for the lock of a shared row. The sender merges the open rows into one alert, in one transaction.
+//! Merges the alerts of mapped elements into one. Each element that ends writes its own row (a part), so that 10,000
+//! elements do not wait for the lock of a shared row. The sender merges the unsent parts into one alert, in one
+//! transaction.
 //!
-//! An alert does not change once it exists, because a receiver that knows its key has read it. Elements that end while
-//! it is being sent go into the next alert.
+//! An alert does not change once it exists, because a receiver may already have stored it under its key. Elements that
+//! end while the alert is being sent go into the next alert.
 
 use super::read;
 use crate::{StoreResult, boxed, step::json};
@@ -12,15 +13,19 @@ use sqlx::postgres::PgConnection;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// An arbitrary number, the same in all binaries. Without this lock, two concurrent senders would each send a part.
+/// Advisory lock of merging: an arbitrary number that is the same in all binaries. Without this lock, two concurrent
+/// senders would each send some of the elements.
 const GATHER_LOCK: i64 = 0x6f72_6368_616c;
 /// Maximum number of alerts created per transaction.
 const MOST_AT_ONCE: i64 = 100;
 
-/// Computes when the open parts of each group are due: some time after the first part, later the more alerts the group
-/// had, immediately when the run has ended, and never while an alert of the group waits to be sent. Steps along the
-/// index from group to group, because groups are few but large, and senders run this after each hint. Reads at most
-/// 1,000 groups. `$rest` is the rest of the statement, which selects from `open` with its `due_at`.
+/// Computes when the unsent parts of each group (alerts that are merged) are due: some time after the first part, later
+/// the more alerts the group has had, and immediately when the run has ended. They are not due while an alert of the
+/// group waits to be sent.
+///
+/// The query steps along the index from group to group, because groups are few but large, and senders run it after each
+/// hint. It reads at most 1,000 groups. `$rest` is the rest of the statement, which selects from `open` with its
+/// `due_at`.
 macro_rules! open_parts {
     ($rest:literal $(, $value:expr)* $(,)?) => {
         sqlx::query!(
@@ -49,7 +54,7 @@ macro_rules! open_parts {
 pub struct NextAlert {
     /// Time until the next alert is due.
     pub send: Option<Duration>,
-    /// Time until the next elements are due to be merged.
+    /// Time until the alerts of more elements are due to be merged.
     pub gather: Option<Duration>,
 }
 
@@ -70,7 +75,7 @@ pub async fn next_alert_in(db: &mut PgConnection) -> StoreResult<NextAlert> {
     Ok(NextAlert { send: row.send.map(of), gather: row.gather.map(of) })
 }
 
-/// Creates the alerts of elements that are due, and returns their number.
+/// Merges the parts that are due into alerts, and returns the number of alerts.
 #[boxed]
 pub async fn gather_alerts(db: &mut PgConnection) -> StoreResult<usize> {
     let mut tx = db.begin().await?;
@@ -90,8 +95,8 @@ pub async fn gather_alerts(db: &mut PgConnection) -> StoreResult<usize> {
     Ok(due.len())
 }
 
-/// Creates one alert from all open parts, under the key of the first. Parts that cannot be decoded are counted, but not
-/// named. The caller holds the lock, so no other process takes parts meanwhile.
+/// Creates one alert from all unsent parts of a group, under the key of the first part. Parts that cannot be decoded
+/// are counted, but not named. The caller holds the merging lock, so no other process merges these parts meanwhile.
 async fn tell_together(db: &mut PgConnection, run: Uuid, gather: &str) -> StoreResult<()> {
     let id = sqlx::query_scalar!(
         "insert into alert (key, kind, notifier, facts, dag_id, run, run_id, logical_date, at, gather)
@@ -115,7 +120,7 @@ async fn tell_together(db: &mut PgConnection, run: Uuid, gather: &str) -> StoreR
     let count = first.first().map_or(0, |row| row.count);
     let first: Vec<Facts> = first.iter().filter_map(|row| read(id, &row.facts).ok()).collect();
     if first.is_empty() {
-        // No part can be decoded, so the alert cannot be decoded either, and the next claim gives it up.
+        // No part can be decoded, so the alert cannot be decoded either. The next claim gives it up.
         return Ok(());
     }
     let facts = json(&gathered(count, &first));

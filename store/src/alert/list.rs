@@ -10,7 +10,7 @@ use sqlx::FromRow;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
-/// Columns that users can filter alerts by, and others that pages use.
+/// Columns that users can filter alerts by, and additional columns that pages use.
 pub mod by {
     use crate::list::Filter::{Is, Range};
     use crate::list::{Column, Words};
@@ -26,7 +26,7 @@ pub mod by {
     pub const DAG_ID: Column = Column::text("dag_id", "dag_id").by(&[Is]).about("Of that DAG");
     pub const RUN_ID: Column = Column::text("dag_run_id", "run_id").by(&[Is]).about("Of runs of that id");
     pub const TASK_ID: Column = Column::text("task_id", "facts ->> 'task_id'").by(&[Is]).about("Of that task");
-    /// Like the DAG id and run id together, but uses the index of runs.
+    /// Selects the same alerts as the DAG id and run id together, but uses the index by run.
     pub const RUN: Column = Column::text("run", "run");
 
     pub(super) const ALL: &[Column] = &[
@@ -65,7 +65,7 @@ pub struct AlertRow {
     pub logical_date: Option<DateTime<Utc>>,
     pub state: AlertState,
     pub tries: i32,
-    /// Time of the next attempt to send it.
+    /// Time of the next attempt to send the alert.
     pub due_at: DateTime<Utc>,
     pub problem: Option<String>,
     pub at: DateTime<Utc>,
@@ -95,7 +95,7 @@ impl Columns {
         Ok(AlertRow {
             kind: crate::run::word(&self.kind)?,
             state: crate::run::word(&self.state)?,
-            // An alert that cannot be decoded is still listed, without its notifier and facts.
+            // If an alert cannot be decoded, it is still listed, without its notifier and facts.
             notifier: read(self.id, &self.notifier).unwrap_or_default(),
             facts: read(self.id, &self.facts)
                 .unwrap_or_else(|_| Facts { reason: UNREADABLE.into(), ..Facts::default() }),
@@ -113,7 +113,7 @@ impl Columns {
     }
 }
 
-/// Counts the alerts of a run, or of one of its tasks, and how many of them are not delivered yet.
+/// Returns the number of alerts of a run, or of one of its tasks, and how many of these alerts are not delivered yet.
 #[boxed]
 pub async fn alerts_of_run(db: &mut PgConnection, run: Uuid, task_id: Option<&str>) -> StoreResult<(i64, i64)> {
     let row = sqlx::query!(

@@ -1,5 +1,5 @@
-//! Alerts that schedulers write because no step does: about assets that became stale, and checks that failed. Each is
-//! marked as reported in the transaction that writes its alerts.
+//! Alerts that schedulers write, because no task writes them: about assets that became stale, and about failed checks.
+//! The asset or check is marked as reported in the transaction that writes its alerts.
 
 use super::add_alerts;
 use crate::{
@@ -12,7 +12,7 @@ use orch_core::alert::{FailedCheck, of_failed_check, of_stale_asset};
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 
-/// Marks assets that became stale, and writes the alerts of DAGs whose tasks update them.
+/// Marks assets that became stale, and writes the alerts of the DAGs whose tasks update these assets.
 #[boxed]
 pub async fn tell_of_stale(db: &mut PgConnection, versions: &Versions, most: i64) -> StoreResult<Vec<StaleAsset>> {
     let mut tx = db.begin().await?;

@@ -1,10 +1,10 @@
-//! The list of questions, with its filters and orders.
+//! The list of approval questions, with its filters and orders.
 
 use super::{ApprovalRow, Columns};
 use crate::list::{Join, List};
 use sqlx::FromRow;
 
-/// Columns that users can filter questions by, and others that pages use.
+/// Columns that users can filter questions by, and additional columns that pages use.
 pub mod by {
     use crate::list::Filter::{AnyOf, Is, Pattern, Prefix, Range, Search};
     use crate::list::{Column, Words};
@@ -57,7 +57,7 @@ pub mod by {
     .by(&[AnyOf])
     .about("Of its instance; `awaiting_input`: only what can be answered now")
     .join("place");
-    /// True for the question of the last attempt of an instance that asked one.
+    /// True for a question of the last attempt of its instance that asked one.
     pub const LAST: Column = Column::flag(
         "last",
         "not exists (select from approval b where b.run = a.run and b.task_id = a.task_id
@@ -87,7 +87,7 @@ pub mod by {
     ];
 }
 
-/// Questions, by default newest first.
+/// Approval questions, by default newest first.
 pub static APPROVALS: List<ApprovalRow> = List {
     select: "a.attempt, a.run, r.dag_id, r.run_id, a.task_id, a.map_index, a.try_no, a.question::text as question, a.asked_at,
         a.give_up_at, a.ended_at, a.given::text as given, a.given_by, a.timed_out,
@@ -95,12 +95,13 @@ pub static APPROVALS: List<ApprovalRow> = List {
     from: "approval a join dag_run r on r.id = a.run",
     joins: &[Join {
         name: "place",
-        // Index and kind of each task, in the versions of runs with questions. Each version is parsed only once.
+        // Index and kind of each task, for the DAG versions of runs that have questions. Materialized, so that each
+        // version is parsed only once.
         with: "with place as materialized (
     select v.id as version, t.spec ->> 'task_id' as task_id, (t.place - 1)::smallint as task, t.spec ->> 'kind' as kind
     from dag_version v, json_array_elements(v.spec -> 'tasks') with ordinality as t (spec, place)
     where v.id in (select o.version from dag_run o where o.id in (select run from approval))) ",
-        // `ready` has no index by instance. With a join the table is read once.
+        // `ready` has no index by instance. A join reads the table only once.
         sql: "left join place on place.version = r.version and place.task_id = a.task_id
     left join ready q on q.run = a.run and q.task = place.task and q.map_index = a.map_index",
         is_read: false,

@@ -1,5 +1,5 @@
-//! Exports tables that a cleaning left behind: gzipped CSV files in parts, and finally a manifest with the row counts
-//! and checksums. A table without a manifest was not exported completely.
+//! Exports tables of archived rows. Writes gzipped CSV files (parts), and finally a manifest with row counts and
+//! checksums. A table without a manifest was not exported completely.
 
 use super::{Archive, ArchiveError};
 use crate::{StoreError, StoreResult, boxed};
@@ -12,7 +12,7 @@ use sqlx::postgres::PgConnection;
 use std::fmt::Write as _;
 use std::io::Write as _;
 
-/// Size of a part before compression. One part is in memory at a time.
+/// Size of a part before compression. Only one part is in memory at a time.
 const PART_BYTES: usize = 32 << 20;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,14 +21,15 @@ pub struct Exported {
     pub rows: u64,
     pub parts: usize,
     pub bytes: u64,
-    /// Folder of the parts and the manifest, in the archive.
+    /// Folder in the archive that contains the parts and the manifest.
     pub folder: String,
 }
 
 /// Writes an archived table into its own folder below `folder`. A repeated export replaces the same objects.
 ///
 /// # Errors
-/// Returns an error if the archive cannot be written or the table changed: the table must not be dropped then.
+/// Returns an error if the archive cannot be written or the table changed during the export. The table must not be
+/// dropped then.
 #[boxed]
 pub async fn export(db: &mut PgConnection, table: &str, archive: &dyn Archive, folder: &str) -> StoreResult<Exported> {
     let folder = if folder.is_empty() { table.to_owned() } else { format!("{folder}/{table}") };
@@ -38,7 +39,7 @@ pub async fn export(db: &mut PgConnection, table: &str, archive: &dyn Archive, f
         let copy = format!("copy {table} to stdout with (format csv, header true)");
         let mut lines = db.copy_out_raw(&copy).await?;
         let mut is_header = true;
-        // Postgres sends one row at a time, so parts end with whole rows.
+        // Postgres sends one row per message, so each part ends with a whole row.
         while let Some(line) = lines.try_next().await? {
             part.add(&line, u64::from(!is_header))?;
             rows += u64::from(!is_header);
@@ -69,7 +70,7 @@ pub async fn export(db: &mut PgConnection, table: &str, archive: &dyn Archive, f
 
 struct Writer {
     folder: String,
-    /// Entries of the parts in the manifest.
+    /// Entries of the manifest, one per part.
     parts: Vec<Value>,
     bytes: u64,
 }

@@ -1,4 +1,4 @@
-//! An archive in a folder. An object gets its name once all of it is on disk.
+//! An archive in a folder. A file gets the name of its object only when its whole content is on disk.
 
 use super::{Archive, ArchiveError, ArchiveResult};
 use orch_sdk::task::BoxFuture;
@@ -21,7 +21,7 @@ impl Folder {
         Folder { root: root.into() }
     }
 
-    /// Rejects keys that lead out of the folder.
+    /// Rejects keys that point outside of the folder.
     fn path(&self, key: &str) -> ArchiveResult<PathBuf> {
         let is_plain = Path::new(key).components().all(|part| matches!(part, Component::Normal(_)));
         if is_plain { Ok(self.root.join(key)) } else { Err(ArchiveError(format!("`{key}` is no key of an archive"))) }
@@ -67,14 +67,15 @@ fn wrong(what: &'static str, path: &Path) -> impl FnOnce(Error) -> ArchiveError 
 async fn write_whole(path: &Path, content: &[u8]) -> std::io::Result<()> {
     let folder = path.parent().ok_or_else(|| Error::from(ErrorKind::InvalidInput))?;
     fs::create_dir_all(folder).await?;
-    // One file per writer, so that concurrent writers of one object each write it completely.
+    // Each writer uses its own file, so that concurrent writers of one object do not mix their contents.
     let unfinished = folder.join(format!("{}{UNFINISHED}", uuid::Uuid::new_v4()));
     let written = async {
         let mut file = fs::File::create(&unfinished).await?;
         file.write_all(content).await?;
         file.sync_all().await?;
         fs::rename(&unfinished, path).await?;
-        // The name must survive a power failure too, because archived rows are deleted from the database.
+        // The file name must also survive a power failure, because the archived rows are deleted from the database
+        // afterwards.
         fs::File::open(folder).await?.sync_all().await
     };
     let written = written.await;

@@ -1,5 +1,5 @@
-//! Packs the logs of several attempts of one run into one object: a line of JSON per chunk, in order, gzipped. Its name
-//! contains the first and last attempt, so a reader opens only one object.
+//! Packs the logs of several attempts of one run into one object: gzipped, with one line of JSON per chunk, in order.
+//! The object's name contains the first and last attempt, so a reader opens only one object.
 
 use super::ArchiveError;
 use crate::log::Chunk;
@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use std::io::{Read, Write};
 use uuid::Uuid;
 
-/// Size before compression from which on no further attempt is added to an object.
+/// Uncompressed size of an object at which no further attempt is added to it.
 const PACK_BYTES: usize = 4 << 20;
-/// Maximum number of bytes to decompress. No object that orch writes is larger.
+/// Maximum number of bytes to decompress from one object. No object that orch writes is larger.
 const MOST_UNPACKED: u64 = 1 << 30;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,7 +40,8 @@ impl Pack {
         Pack { run, first: attempt, last: attempt, raw: 0, packed: GzEncoder::new(Vec::new(), Compression::default()) }
     }
 
-    /// True if chunks of that attempt belong in this object. An attempt is never split.
+    /// True if log chunks of that attempt belong into this object. The chunks of an attempt are never split between
+    /// objects.
     pub(crate) fn takes(&self, run: Uuid, attempt: Uuid) -> bool {
         self.run == run && (self.last == attempt || self.raw < PACK_BYTES)
     }
@@ -53,13 +54,13 @@ impl Pack {
         self.packed.write_all(&text)
     }
 
-    /// Returns the run, the name of the object in the folder of its run, and its content.
+    /// Returns the id of the run, the name of the object in the folder of that run, and the content of the object.
     pub(crate) fn finish(self) -> std::io::Result<(Uuid, String, Vec<u8>)> {
         Ok((self.run, format!("{}_{}.ndjson.gz", self.first, self.last), self.packed.finish()?))
     }
 }
 
-/// True if the object with that key contains the log of an attempt, according to its name.
+/// True if, according to its key, the object contains the log of an attempt.
 pub(crate) fn holds(key: &str, attempt: Uuid) -> bool {
     let name = key.rsplit('/').next().unwrap_or(key);
     let Some((first, last)) = name.strip_suffix(".ndjson.gz").and_then(|name| name.split_once('_')) else {
@@ -71,7 +72,7 @@ pub(crate) fn holds(key: &str, attempt: Uuid) -> bool {
     }
 }
 
-/// Returns the chunks of one attempt in an object.
+/// Returns the log chunks of one attempt from a packed object.
 pub(crate) fn unpack(key: &str, packed: &[u8], attempt: Uuid) -> Result<Vec<Chunk>, ArchiveError> {
     let damaged = |why: &dyn std::fmt::Display| ArchiveError(format!("`{key}` of the archive cannot be read: {why}"));
     let mut text = String::new();

@@ -1,4 +1,5 @@
-//! Evaluates the asset conditions of DAGs over queued events, and creates the runs that follow. Lock: the DAG's row.
+//! Evaluates the asset conditions of DAGs against their queued events, and creates the runs whose conditions are met.
+//! The row of the DAG is the lock.
 
 use super::heads::{Head, for_each_key};
 use crate::{
@@ -15,8 +16,8 @@ use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
-/// Returns DAGs whose conditions must be evaluated and that may have another run. DAGs that are paused or at their
-/// limit keep their queued events; one run consumes them all later.
+/// Returns DAGs whose asset conditions must be evaluated and whose limit allows another run. A DAG that is paused or at
+/// its limit keeps its queued events, and one run consumes all of them later.
 #[boxed]
 pub async fn dags_to_ask(db: &mut PgConnection, most: i64) -> StoreResult<Vec<String>> {
     let dags = sqlx::query_scalar!(
@@ -48,7 +49,8 @@ pub async fn begin_triggered_runs(
         return Ok(Vec::new());
     };
     let lock = locks.dag(dag_id);
-    // Before the queue is read: a transaction that queues more events waits for this one, and inserts the row again.
+    // Must happen before the queue is read: a transaction that queues more events waits for this one, and then inserts
+    // the row again.
     sqlx::query!("delete from asset_due where dag_id = $1", dag_id).execute(&mut *tx).await?;
     let version = versions.get(&mut tx, dag.version).await?;
     let (schedule, room) = (&version.plan.spec.schedule, narrow::size(dag.room));
@@ -99,7 +101,8 @@ async fn begin(
     }
 }
 
-/// Assigns all queued events (of the partition key) to the run. Events are queued only for DAGs that wait for them.
+/// Moves the queued events of a DAG to a run: those with this partition key, or all of them without one. Events are
+/// queued only for DAGs that wait for them.
 async fn consume(db: &mut PgConnection, dag_id: &str, run: Uuid, partition_key: Option<&str>) -> StoreResult<()> {
     sqlx::query!(
         "with taken as (delete from asset_queue q using asset_event e

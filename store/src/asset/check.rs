@@ -1,4 +1,4 @@
-//! Results of the checks of data contracts, stored with the outcome of the attempt, success or failure.
+//! Results of data contract checks, stored with the outcome of the attempt, whether it succeeds or fails.
 
 use crate::list::List;
 use crate::{
@@ -12,7 +12,7 @@ use sqlx::FromRow;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
-/// Results of the checks of one asset. `ctx.commit(trail)` stores them when the attempt ends, even if it fails.
+/// Check results of one asset. `ctx.commit(trail)` stores them when the attempt ends, even if the attempt fails.
 #[derive(Debug, Clone)]
 pub struct CheckTrail {
     uri: String,
@@ -55,13 +55,13 @@ impl CompletionStep for CheckTrail {
         Box::pin(async move { Ok(keep_checks(db, self).await?) })
     }
 
-    /// True, because the results explain why the task failed.
+    /// Returns true, because check results explain why the task failed.
     fn on_failure(&self) -> bool {
         true
     }
 }
 
-/// Stores the results. Reads nothing, because the role of completion steps may only insert.
+/// Stores check results. Reads nothing, because the role of completion steps may only insert.
 #[boxed]
 pub async fn keep_checks(db: &mut PgConnection, trail: &CheckTrail) -> StoreResult<()> {
     let results = &trail.results;
@@ -105,14 +105,14 @@ pub struct CheckRow {
     pub at: DateTime<Utc>,
 }
 
-/// A check and the URI of its asset.
+/// A check result and the URI of its asset.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Finding {
     pub uri: String,
     pub check: CheckRow,
 }
 
-/// Columns that users can filter checks by.
+/// Columns that users can filter check results by.
 pub mod check_by {
     use crate::list::Filter::{Is, Must, Pattern, Prefix, Range};
     use crate::list::{Column, Words};
@@ -130,11 +130,11 @@ pub mod check_by {
     const DAG_ID: Column = Column::text("dag_id", "dag_id").by(&[Is]).about("Of that DAG").sorted();
 
     pub(super) const ALL: &[Column] = &[OUTCOME, NAME, AT, DAG_ID];
-    /// Columns of lists whose path does not contain the URI.
+    /// Columns of lists whose URL path does not contain the URI of the asset.
     pub const OF_URI: &[Column] = &[OUTCOME, NAME, AT, DAG_ID, URI];
 }
 
-/// Checks, newest first.
+/// Check results, newest first.
 pub static CHECKS: List<CheckRow> = List {
     select: "id, uri, name, kind, policy, outcome, rows, bad, sample, dag_id, run_id, task_id, map_index, try_no, at",
     from: "asset_check",

@@ -1,4 +1,5 @@
-//! Events of assets: lists, events that users and external programs add, and the runs that consumed them.
+//! Events (updates) of assets: lists of events, events that users and external programs add, and the runs that consumed
+//! them.
 
 use crate::list::{Join, List, MOST_LISTED, Search};
 use crate::{StoreResult, boxed, run::word};
@@ -16,7 +17,7 @@ const MOST_TRIGGERING: i64 = 10_000;
 #[derive(Debug, Clone, PartialEq, FromRow)]
 pub struct EventRow {
     pub id: i64,
-    /// `None` until an event of an unknown URI is distributed.
+    /// Id of the asset. `None` if the URI is unknown, until the event is distributed.
     pub asset: Option<i32>,
     pub uri: String,
     pub name: Option<String>,
@@ -32,7 +33,7 @@ pub struct EventRow {
     pub at: DateTime<Utc>,
 }
 
-/// Columns that users can filter events by, and others that pages use.
+/// Columns that users can filter asset events by, and additional columns that pages use.
 pub mod event_by {
     use crate::list::Column;
     use crate::list::Filter::{Is, Pattern, Prefix, Range};
@@ -62,7 +63,7 @@ pub mod event_by {
     ];
 }
 
-/// Events, by default oldest first. Events with the same timestamp are ordered by id, in the same direction.
+/// Asset events, by default oldest first. Events with the same timestamp are ordered by id, in the same direction.
 pub static EVENTS: List<EventRow> = List {
     select: "e.id, e.asset, e.uri, a.name, a.group_name, e.alias, e.partition_key, e.rows, e.extra, e.source_dag_id,
         e.source_run_id, e.source_task_id, e.source_map_index, e.at",
@@ -74,7 +75,7 @@ pub static EVENTS: List<EventRow> = List {
     read: |row| Ok(EventRow::from_row(row)?),
 };
 
-/// An event that no run added.
+/// A new event that does not come from a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewEvent {
     pub asset: i32,
@@ -83,8 +84,8 @@ pub struct NewEvent {
     pub extra: Value,
 }
 
-/// Adds an event and returns its id. Returns `None` if the asset does not exist. The caller sends `Hint::Asset` (a
-/// wake-up signal).
+/// Adds an event of an asset and returns the event's id. Returns `None` if the asset does not exist. The caller sends
+/// `Hint::Asset` (a wake-up signal).
 #[boxed]
 pub async fn add_event(db: &mut PgConnection, new: &NewEvent) -> StoreResult<Option<i64>> {
     let id = sqlx::query_scalar!(
@@ -118,7 +119,7 @@ pub async fn add_event_of_uri(db: &mut PgConnection, new: &UriEvent<'_>) -> Stor
     Ok(insert.execute(db).await?.rows_affected() > 0)
 }
 
-/// A run that consumed an event.
+/// A run that consumed an asset event.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TriggeredRun {
     pub event: i64,
@@ -132,11 +133,11 @@ pub struct TriggeredRun {
     pub started_at: Option<DateTime<Utc>>,
     pub ended_at: Option<DateTime<Utc>>,
     pub partition_key: Option<String>,
-    /// True for the last event that the run consumed, which fulfilled its condition.
+    /// True for the event that fulfilled the condition of the run. It is the last event that the run consumed.
     pub triggering: bool,
 }
 
-/// Returns the runs that consumed these events.
+/// Returns the runs that consumed these asset events.
 #[boxed]
 pub async fn runs_of_events(db: &mut PgConnection, events: &[i64]) -> StoreResult<Vec<TriggeredRun>> {
     let rows = sqlx::query!(
@@ -166,7 +167,7 @@ pub async fn runs_of_events(db: &mut PgConnection, events: &[i64]) -> StoreResul
     .collect()
 }
 
-/// Returns the events that triggered a run, as its tasks receive them: oldest first.
+/// Returns the asset events that triggered a run, oldest first, which is also the order in which tasks receive them.
 #[boxed]
 pub async fn triggering_events(db: &mut PgConnection, run: Uuid) -> StoreResult<Vec<TriggeringEvent>> {
     let consumed = Search::default().and(event_by::CONSUMED_BY.is(run));

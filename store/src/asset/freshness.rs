@@ -1,4 +1,4 @@
-//! Assets that were not updated within their promised time.
+//! Marks and lists stale assets, which were not updated within their promised time.
 
 use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
@@ -15,7 +15,7 @@ pub struct StaleAsset {
     pub last_event_at: Option<DateTime<Utc>>,
 }
 
-/// Marks at most `most` assets that became stale. Returns those that no other scheduler has marked.
+/// Marks at most `most` assets that became stale. Returns only assets that no other scheduler has marked.
 #[boxed]
 pub async fn mark_stale(db: &mut PgConnection, most: i64) -> StoreResult<Vec<StaleAsset>> {
     let due = sqlx::query!(
@@ -46,7 +46,7 @@ pub async fn mark_stale(db: &mut PgConnection, most: i64) -> StoreResult<Vec<Sta
     Ok(marked)
 }
 
-/// Returns the stale assets, the longest stale first.
+/// Returns the stale assets, starting with the asset that has been stale the longest.
 #[boxed]
 pub async fn stale_assets(db: &mut PgConnection, most: i64) -> StoreResult<Vec<StaleAsset>> {
     let stale = sqlx::query_as!(

@@ -1,4 +1,4 @@
-//! Queued events of a DAG, read one partition key at a time because the number of keys has no limit.
+//! Reads the queued events of a DAG one partition key at a time, because the number of keys has no limit.
 
 use crate::StoreResult;
 use chrono::{DateTime, Utc};
@@ -6,7 +6,7 @@ use futures::TryStreamExt as _;
 use orch_core::asset::Queued;
 use sqlx::postgres::PgConnection;
 
-/// The first event of an asset, alias and partition key, with the timestamp of the last one.
+/// The first queued event of an asset, alias and partition key, with the timestamp of the last event.
 pub(super) struct Head {
     event: i64,
     uri: String,
@@ -22,8 +22,8 @@ impl Head {
     }
 }
 
-/// Passes the heads of each key to `each` until it returns false. The key with the oldest event is the first. All keys
-/// count as one unless `by_partition` is set.
+/// Calls `each` with the first events of each partition key until it returns false, starting with the key that has the
+/// oldest event. Unless `by_partition` is set, all keys count as one.
 pub(super) async fn for_each_key(
     db: &mut PgConnection,
     dag_id: &str,

@@ -1,4 +1,4 @@
-//! Lineage: flows of data between assets, as tasks recorded them.
+//! Lineage: flows of data from one asset into another, as tasks recorded them.
 
 use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
@@ -18,7 +18,8 @@ pub struct Edge {
     pub at: DateTime<Utc>,
 }
 
-/// Returns the edges into and out of an asset, newest first: the last one of each task and pair of assets.
+/// Returns the edges into and out of an asset, newest first. For each task and pair of assets, returns only the last
+/// edge.
 #[boxed]
 pub async fn edges_of_asset(db: &mut PgConnection, uri: &str, most: i64) -> StoreResult<Vec<Edge>> {
     let edges = sqlx::query_as!(
@@ -36,7 +37,7 @@ pub async fn edges_of_asset(db: &mut PgConnection, uri: &str, most: i64) -> Stor
     Ok(edges.fetch_all(db).await?)
 }
 
-/// Returns the edges of one task of a run, or of all its tasks.
+/// Returns the lineage edges that one task of a run recorded, or that all its tasks recorded.
 #[boxed]
 pub async fn edges_of_task(
     db: &mut PgConnection,
@@ -55,17 +56,18 @@ pub async fn edges_of_task(
     Ok(edges.fetch_all(db).await?)
 }
 
-/// A task that writes or reads an asset, as its DAG declares or as the task recorded.
+/// A task that writes or reads an asset, as declared by its DAG or recorded by the task.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Flow {
     pub dag_id: String,
-    /// Empty if updates of the asset start runs of the DAG.
+    /// Id of the task. Empty if updates of the asset start runs of the DAG.
     pub task_id: String,
     pub uri: String,
     pub is_made: bool,
 }
 
-/// Returns each flow once, in no order: all that DAGs declare, and those in the last `recent` recorded edges.
+/// Returns each flow once, in no particular order: all flows that DAGs declare, and those in the last `recent` recorded
+/// edges.
 #[boxed]
 pub async fn flows(db: &mut PgConnection, recent: i64) -> StoreResult<Vec<Flow>> {
     let flows = sqlx::query_as!(

@@ -1,4 +1,4 @@
-//! Lists of assets and aliases.
+//! Lists of assets and their aliases.
 
 use crate::list::{Column, Filter, List, Search};
 use crate::{StoreResult, boxed};
@@ -23,7 +23,7 @@ pub struct AssetRow {
     pub updated_at: DateTime<Utc>,
 }
 
-/// Columns that users can filter assets by, and others that pages use.
+/// Columns that users can filter assets by, and additional columns that pages use.
 pub mod by {
     use crate::list::Column;
     use crate::list::Filter::{AnyOf, Is, Pattern, Prefix, Switch};
@@ -31,7 +31,7 @@ pub mod by {
     pub const ID: Column = Column::whole("id", "a.id").sorted();
     pub const NAME: Column = Column::text("name", "a.name").by(&[Is, Pattern, Prefix]).about("Of that name").sorted();
     pub const URI: Column = Column::text("uri", "a.uri").by(&[Is, Pattern, Prefix]).about("With that URI").sorted();
-    /// Matches the name or the URI.
+    /// Matches the name or the URI of an asset.
     pub const NAME_OR_URI: Column = Column::text("name", "(a.name ilike any($) or a.uri ilike any($))");
     pub const LAST_EVENT: Column = Column::moment("last_event_at", "a.last_event_at").nullable().sorted();
     pub const STALE: Column =
@@ -75,7 +75,7 @@ pub async fn get_asset(db: &mut PgConnection, id: i32) -> StoreResult<Option<Ass
     ASSETS.first(db, &Search::default().and(by::ID.is(id))).await
 }
 
-/// Returns the assets with that URI, or, if there are none, with that name.
+/// Returns the assets whose URI is `text`. If there are none, returns the assets whose name is `text`.
 #[boxed]
 pub async fn find_asset(db: &mut PgConnection, text: &str) -> StoreResult<Vec<AssetRow>> {
     for column in [by::URI, by::NAME] {
@@ -91,16 +91,16 @@ pub async fn find_asset(db: &mut PgConnection, text: &str) -> StoreResult<Vec<As
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UseRow {
     pub asset: i32,
-    /// `schedule`, `outlet` or `inlet`.
+    /// How the asset is used: `schedule`, `outlet` or `inlet`.
     pub role: String,
     pub dag_id: String,
-    /// Empty for the schedule of the DAG.
+    /// The task that uses the asset. Empty if the schedule of the DAG uses it.
     pub task_id: String,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
 }
 
-/// Returns where DAGs use these assets, directly or through an alias that resolved to them.
+/// Returns which DAGs and tasks use these assets, directly or through an alias that resolved to one of the assets.
 #[boxed]
 pub async fn uses_of(db: &mut PgConnection, assets: &[i32]) -> StoreResult<Vec<UseRow>> {
     let uses = sqlx::query_as!(
@@ -133,7 +133,7 @@ pub struct AliasRow {
     pub group_name: String,
 }
 
-/// Aliases, by default ordered by id.
+/// Aliases of assets, by default ordered by id.
 pub static ALIASES: List<AliasRow> = List {
     select: "l.id, l.name, l.group_name",
     from: "asset_alias l",
@@ -168,14 +168,14 @@ pub async fn aliases_of(db: &mut PgConnection, assets: &[i32]) -> StoreResult<Ve
 /// A DAG, and an asset or alias that it uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dependency {
-    /// `schedule`, `outlet` or `inlet`.
+    /// How the asset is used: `schedule`, `outlet` or `inlet`.
     pub role: String,
     pub dag_id: String,
     /// Name of the asset or alias.
     pub asset: String,
 }
 
-/// Returns which DAGs depend on which assets, each pair once per role.
+/// Returns which DAGs use which assets. Each pair occurs once per role.
 #[boxed]
 pub async fn dependencies(db: &mut PgConnection, most: i64) -> StoreResult<Vec<Dependency>> {
     let found = sqlx::query_as!(

@@ -1,4 +1,4 @@
-//! Data quality over all assets: the newest results of contracts, and which assets are stale.
+//! Data quality of all assets: the newest results of their contracts, and which assets are stale.
 
 use super::check::{Finding, Row};
 use crate::{StoreResult, boxed, run};
@@ -10,16 +10,16 @@ use uuid::Uuid;
 
 /// Maximum number of assets in a response.
 const MOST_WATCHED: i64 = 5_000;
-/// Maximum number of results that are read per asset. A contract with more checks is shown in part.
+/// Maximum number of results that are read per asset. If a contract has more checks, only some of them are shown.
 const MOST_RESULTS: i64 = 1_000;
-/// Maximum number of results of `findings_since`.
+/// Maximum number of results that `findings_since` returns.
 const MOST_NEWS: i64 = 500;
 
-/// An asset with a contract or a promised freshness.
+/// An asset that has a contract or a promised freshness.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WatchedAsset {
     pub uri: String,
-    /// `None` if no DAG uses the URI.
+    /// Id of the asset. `None` if no DAG uses the URI.
     pub asset: Option<i32>,
     pub name: String,
     pub fresh_within_ms: Option<i64>,
@@ -27,7 +27,7 @@ pub struct WatchedAsset {
     pub last_event_at: Option<DateTime<Utc>>,
 }
 
-/// Summary of the results of one attempt for one asset.
+/// Summary of the check results of one attempt for one asset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QualitySummary {
     pub uri: String,
@@ -47,7 +47,7 @@ pub struct QualitySummary {
 }
 
 impl QualitySummary {
-    /// Returns the worst outcome.
+    /// Returns the worst outcome of the checks.
     pub fn outcome(&self) -> CheckOutcome {
         match (self.failed, self.quarantined, self.warned) {
             (1.., _, _) => CheckOutcome::Fail,
@@ -58,15 +58,15 @@ impl QualitySummary {
     }
 }
 
-/// Returns at most `most` watched assets, by URI.
+/// Returns at most `most` assets that have a contract or a promised freshness, sorted by URI.
 #[boxed]
 pub async fn watched_assets(db: &mut PgConnection, most: i64) -> StoreResult<Vec<WatchedAsset>> {
     let most = most.clamp(0, MOST_WATCHED);
     Ok(sqlx::query_file_as!(WatchedAsset, "queries/asset/watched.sql", most).fetch_all(db).await?)
 }
 
-/// Returns summaries of the last `most` attempts that checked each of these assets, newest first, as far as its last
-/// `results` results reach back.
+/// Returns summaries of the last `most` attempts that checked each of these assets, newest first. Reads only the last
+/// `results` results of each asset, so older attempts may be missing.
 #[boxed]
 pub async fn looks_at(
     db: &mut PgConnection,
@@ -78,7 +78,7 @@ pub async fn looks_at(
     Ok(sqlx::query_file_as!(QualitySummary, "queries/asset/looks.sql", uris, results, most).fetch_all(db).await?)
 }
 
-/// Returns the outcomes of the attempts that [`looks_at`] returns, by URI.
+/// Returns the check outcomes of the attempts that [`looks_at`] returns, by URI of the asset.
 #[boxed]
 pub async fn outcomes_at(
     db: &mut PgConnection,
@@ -92,15 +92,15 @@ pub async fn outcomes_at(
     rows.into_iter().map(|row| Ok((row.uri, outcomes(row.outcomes)?))).collect()
 }
 
-/// Returns the checks that did not pass in the newest attempt that checked each of these assets.
+/// Returns, for each of these assets, the checks that did not pass in the newest attempt that checked the asset.
 #[boxed]
 pub async fn newest_findings(db: &mut PgConnection, uris: &[String]) -> StoreResult<Vec<Finding>> {
     let rows = sqlx::query_file_as!(Row, "queries/asset/findings.sql", uris, MOST_RESULTS).fetch_all(db).await?;
     rows.into_iter().map(Row::finding).collect()
 }
 
-/// Returns checks since then that did not pass, oldest first. Start the next call slightly earlier: a row becomes
-/// visible when its transaction commits, which is after its timestamp.
+/// Returns checks since the given time that did not pass, oldest first. Start the next call slightly earlier than the
+/// last result: a row becomes visible when its transaction commits, which is after its timestamp.
 #[boxed]
 pub async fn findings_since(db: &mut PgConnection, since: DateTime<Utc>) -> StoreResult<Vec<Finding>> {
     let rows = sqlx::query_as!(

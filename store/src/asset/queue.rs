@@ -1,4 +1,4 @@
-//! Queued events of DAGs, and the assets that each DAG still waits for.
+//! Queued asset events of DAGs, and the assets that each DAG still waits for.
 
 use super::heads::{Head, for_each_key};
 use crate::{StoreResult, boxed, version::Versions};
@@ -17,12 +17,12 @@ pub struct QueueFilter {
     pub before: Option<DateTime<Utc>>,
 }
 
-/// The queued events of one asset for one DAG. Airflow counts them as one, too.
+/// The queued events of one asset for one DAG. Airflow also counts them as one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueuedRow {
     pub dag_id: String,
     pub asset: i32,
-    /// Time when the last of these events was queued.
+    /// Time when the last of the events was queued.
     pub created_at: DateTime<Utc>,
     pub events: i64,
 }
@@ -44,7 +44,7 @@ pub async fn list_queued(db: &mut PgConnection, filter: &QueueFilter) -> StoreRe
     Ok(queued.fetch_all(db).await?)
 }
 
-/// Deletes queued events and returns their number.
+/// Deletes the queued events that match the filter, and returns their number.
 #[boxed]
 pub async fn delete_queued(db: &mut PgConnection, filter: &QueueFilter) -> StoreResult<u64> {
     let done = sqlx::query!(
@@ -57,7 +57,7 @@ pub async fn delete_queued(db: &mut PgConnection, filter: &QueueFilter) -> Store
     Ok(done.execute(db).await?.rows_affected())
 }
 
-/// Returns the assets that a DAG waits for. Empty if assets do not start the DAG, or if it does not exist.
+/// Returns the assets that a DAG waits for. The list is empty if the DAG is not started by assets or does not exist.
 #[boxed]
 pub async fn what_dag_waits_for(
     db: &mut PgConnection,

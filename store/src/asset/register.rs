@@ -1,4 +1,4 @@
-//! Stores which assets the DAGs of a bundle use. Runs in the registration's transaction and under its lock.
+//! Stores which assets the DAGs of a bundle use. Runs in the transaction that registers the bundle, and under its lock.
 
 use crate::StoreResult;
 use crate::registry::Registered;
@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use sqlx::postgres::PgConnection;
 use std::sync::Arc;
 
-/// `dags` and `registered` have the same order. A DAG with a different newest version keeps the uses of that version.
+/// Replaces the asset uses of these DAGs. `dags` and `registered` have the same order. If the newest version of a DAG
+/// is a different one, the DAG keeps the uses of that version.
 pub(crate) async fn put_uses(
     db: &mut PgConnection,
     dags: &[Arc<DagSpec>],
@@ -24,7 +25,7 @@ pub(crate) async fn put_uses(
         return Ok(());
     }
     let uses = Value::Array(uses).to_string();
-    // Sorted, like in all statements that insert several assets, to avoid deadlocks.
+    // Sorted, as in all statements that insert several assets, to avoid deadlocks.
     sqlx::query!(
         "insert into asset (uri, name) select distinct u.uri, u.uri from json_to_recordset($1::text::json) as u (uri text)
         where u.uri is not null order by u.uri on conflict (uri) do nothing",

@@ -21,7 +21,7 @@ pub mod by {
 
     pub(super) const ALL: &[Column] = &[
         ID,
-        // Ids are in the order of writing.
+        // Sorted by id, because ids are in the order of writing.
         Column::moment("when", "id").sorted(),
         Column::moment("dttm", "id").sorted(),
         DAG_ID,
@@ -43,12 +43,12 @@ pub mod by {
     }
 }
 
-/// Searches for the newest `most` actions.
+/// Returns a search for the newest `most` actions.
 pub fn newest(most: i64) -> Search {
     Search::default().by(by::ID.descending()).page(0, most)
 }
 
-/// The audit log, by default in the order of writing.
+/// Actions in the audit log, by default in the order of writing.
 pub static AUDIT: List<AuditRow> = List {
     select: "id, at, actor, event, dag_id, run_id, task_id, map_index, extra",
     from: "audit",

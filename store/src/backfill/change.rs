@@ -14,12 +14,12 @@ use sqlx::postgres::PgConnection;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CancelBackfill {
     Cancelled {
-        /// Number of dates that get no run.
+        /// Number of dates that will get no run.
         dropped: usize,
-        /// Number of runs that were ended.
+        /// Number of runs that the cancellation ended.
         ended: usize,
     },
-    /// The backfill has finished already.
+    /// The backfill had already finished.
     Over,
     NoSuchBackfill,
 }

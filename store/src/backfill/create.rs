@@ -1,4 +1,4 @@
-//! Creates a backfill with all its dates, or returns which dates it would have.
+//! Creates a backfill with all its dates, or previews these dates.
 
 use crate::{
     StoreResult, boxed,
@@ -18,12 +18,12 @@ use sqlx::postgres::PgConnection;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// A selection of the tasks of a DAG.
+/// Selects some tasks of a DAG.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackfillTasks {
     /// Selects the tasks whose ids contain a match.
     pub regex: String,
-    /// Also selects everything upstream of these tasks.
+    /// True if everything upstream of these tasks is selected too.
     pub upstream: bool,
 }
 
@@ -32,19 +32,19 @@ pub struct NewBackfill {
     pub dag_id: String,
     pub wish: BackfillRequest,
     pub conf: Option<Value>,
-    /// Limit of the backfill, in addition to the limit of the DAG.
+    /// Maximum number of active runs of the backfill, in addition to the limit of the DAG.
     pub max_active_runs: i32,
-    /// Runs that rerun move to the newest version.
+    /// True if runs that rerun move to the newest version of the DAG.
     pub latest: bool,
     pub part: Option<BackfillTasks>,
     pub user: Option<String>,
 }
 
-/// The action of a backfill for each date, in the order of processing.
+/// The action of a backfill for each of its dates, in the order of processing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Planned {
     pub dates: Vec<(Date, Action)>,
-    /// The tasks that run. `None` means all.
+    /// Ids of the tasks that run. `None` means all tasks.
     pub tasks: Option<Vec<String>>,
 }
 
@@ -54,7 +54,7 @@ pub enum CreateBackfill<T> {
     NoSuchDag,
     Cannot(CannotBackfill),
     BadConf(BadConf),
-    /// The regular expression is not valid or too large, with the reason.
+    /// The regular expression is invalid or too large. Contains the reason.
     BadRegex(String),
     /// No task matches the regular expression.
     NoTask,
@@ -105,7 +105,8 @@ pub async fn create_backfill(
     .await?;
     let ends: Vec<DateTime<Utc>> = planned.dates.iter().map(|(date, _)| date.interval.end).collect();
     let starts: Vec<DateTime<Utc>> = planned.dates.iter().map(|(date, _)| date.interval.start).collect();
-    // Dates are not skipped here but when their turn comes, because their runs may have finished by then.
+    // All dates are inserted. Dates that need no run are skipped later, when their turn comes, because their runs may
+    // have finished by then.
     sqlx::query!(
         "insert into backfill_run (backfill, ordinal, logical_date, interval_start, interval_end)
         select $1, d.ordinal, d.logical_date, d.interval_start, d.interval_end
@@ -122,7 +123,7 @@ pub async fn create_backfill(
     Ok(CreateBackfill::Done(id))
 }
 
-/// Returns what a backfill would do in the current state of the DAG.
+/// Previews what a backfill would do for each date in the current state of the DAG.
 #[boxed]
 pub async fn plan_backfill(
     db: &mut PgConnection,
@@ -155,7 +156,7 @@ pub async fn plan_backfill(
     Ok(CreateBackfill::Done(Planned { dates: plan(&dates, &there, new.wish.reprocess), tasks }))
 }
 
-/// Returns the selected tasks of a version, or why the regular expression cannot be used.
+/// Returns the selected tasks of a DAG version, or the reason why the regular expression cannot be used.
 pub(super) fn chosen(plan: &Plan, wanted: &BackfillTasks) -> Result<BTreeSet<TaskIdx>, String> {
     let regex = compile(&wanted.regex)?;
     let tasks = (0..).zip(&plan.spec.tasks).filter(|(_, task)| regex.is_match(&task.task_id));

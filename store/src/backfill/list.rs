@@ -31,17 +31,17 @@ pub struct BackfillRow {
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
     pub completed_at: Option<DateTime<Utc>>,
-    /// The DAG is paused, so no run starts.
+    /// True if the DAG is paused, so that no run starts.
     pub dag_is_paused: bool,
-    /// Dates that have no run yet.
+    /// Number of dates that have no run yet.
     pub planned: i64,
     pub queued: i64,
     pub running: i64,
     pub success: i64,
     pub failed: i64,
-    /// Dates that needed no run.
+    /// Number of dates that needed no run.
     pub skipped: i64,
-    /// Dates of a cancelled backfill, or whose runs were deleted.
+    /// Number of dates without a run because the backfill was cancelled or the run was deleted.
     pub dropped: i64,
 }
 
@@ -50,7 +50,7 @@ impl BackfillRow {
         self.planned + self.queued + self.running + self.over()
     }
 
-    /// Returns the number of dates that are done.
+    /// Returns the number of finished dates.
     pub fn over(&self) -> i64 {
         self.success + self.failed + self.skipped + self.dropped
     }
@@ -73,11 +73,11 @@ pub mod by {
         Column::moment("created_at", "b.created_at").by(&[Range]).sorted(),
         Column::moment("completed_at", "b.completed_at").by(&[Range]).nullable().sorted(),
     ];
-    /// Columns of Airflow's list, which requires a DAG id.
+    /// Columns of the list in Airflow's API, which requires a DAG id.
     pub const OF_DAG: &[Column] = &[ID, DAG_ID.by(&[Must])];
 }
 
-/// Backfills, by default newest first. A date with a run counts by the state of the run.
+/// Backfills, by default newest first. A date that has a run counts under the state of that run.
 pub static BACKFILLS: List<BackfillRow> = List {
     select: "b.id, b.dag_id, b.from_date, b.to_date, b.run_backwards, b.reprocess, b.max_active_runs, b.latest, b.conf,
         b.task_regex, b.with_upstream, b.is_paused, b.is_cancelled, b.created_by, b.created_at, b.updated_at, b.completed_at,
@@ -163,26 +163,26 @@ pub async fn get_backfill(db: &mut PgConnection, id: i32) -> StoreResult<Option<
 pub struct BackfillDate {
     pub ordinal: i32,
     pub logical_date: DateTime<Utc>,
-    /// `planned`, `skipped`, `dropped`, or the state of the run.
+    /// State of the date: `planned`, `skipped`, `dropped`, or the state of its run.
     pub state: String,
     pub why: Option<String>,
     pub run: Option<Uuid>,
     pub run_id: Option<String>,
     pub started_at: Option<DateTime<Utc>>,
     pub ended_at: Option<DateTime<Utc>>,
-    /// Time in which its run had ended and was not cleared yet, between the active periods of the run.
+    /// Total time for which the run had ended and was not cleared yet. It lies between the active periods of the run.
     pub idle: TimeDelta,
 }
 
 impl BackfillDate {
-    /// Returns the sum of the active periods of its run until `now`, or `None` if it has not started: see
+    /// Returns the sum of the active periods of the date's run until `now`, or `None` if the run has not started: see
     /// [`active_time`].
     pub fn active_time(&self, now: DateTime<Utc>) -> Option<TimeDelta> {
         active_time(self.started_at, self.ended_at, self.idle, now)
     }
 }
 
-/// Returns the dates of a backfill after an ordinal, in the order of processing.
+/// Returns the dates of a backfill that follow the ordinal `after`, in the order of processing.
 #[boxed]
 pub async fn list_dates(db: &mut PgConnection, id: i32, after: i32, most: i64) -> StoreResult<Vec<BackfillDate>> {
     let rows = sqlx::query!(

@@ -1,7 +1,7 @@
-//! Advances backfills: records which runs have ended, and creates the runs of the next dates up to the limit.
+//! Advances backfills: records which of their runs have ended, and creates runs for the next dates up to the limit.
 //!
-//! A date leaves `planned` in the transaction that creates its run, under the backfill's lock, so a crash leaves no
-//! date half processed and a second scheduler finds nothing to do. Lock order: backfill before DAG.
+//! A date leaves the state `planned` in the transaction that creates its run, under the lock of its backfill. So a
+//! crash leaves no date half processed, and a second scheduler finds nothing to do. Lock order: backfill before DAG.
 
 use super::create::{BackfillTasks, chosen};
 use crate::{
@@ -28,14 +28,14 @@ use uuid::Uuid;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Paced {
-    /// Runs that were created or restarted.
+    /// Number of runs that were created or restarted.
     pub runs: usize,
-    /// Dates that needed no run.
+    /// Number of dates that needed no run.
     pub skipped: usize,
     pub completed: bool,
 }
 
-/// Returns backfills with a run that has ended, with a free slot for a run, or without remaining dates.
+/// Returns backfills that have work: one of their runs has ended, they have a free slot for a run, or no dates remain.
 #[boxed]
 pub async fn due_backfills(db: &mut PgConnection, most: i64) -> StoreResult<Vec<i32>> {
     let due = sqlx::query_scalar!(
@@ -111,7 +111,7 @@ pub async fn pace(
     Ok(paced)
 }
 
-/// Records the outcomes of runs that have ended or were deleted.
+/// Records the outcomes of runs of the backfill that have ended or were deleted.
 pub(super) async fn settle(db: &mut PgConnection, id: i32) -> StoreResult<()> {
     sqlx::query!(
         "update backfill_run x set state = coalesce((select r.state::text from dag_run r where r.id = x.run), 'dropped'),
@@ -125,7 +125,8 @@ pub(super) async fn settle(db: &mut PgConnection, id: i32) -> StoreResult<()> {
     Ok(())
 }
 
-/// Processes the next dates until the limit of the backfill is reached. Dates that need no run do not count.
+/// Processes the next dates until the limit of the backfill is reached. Dates that need no run do not count against the
+/// limit.
 async fn begin(
     db: &mut PgConnection,
     locks: Locks<Dags>,
@@ -134,7 +135,7 @@ async fn begin(
     (max_active_runs, most): (i32, i64),
     paced: &mut Paced,
 ) -> StoreResult<()> {
-    // This lock blocks a concurrent pause of the DAG, so that runs that are created here also start.
+    // This lock blocks a concurrent pause of the DAG, so that the runs that are created here also start.
     let dag = sqlx::query!(
         "select version, is_paused or is_stale as \"rests!\" from dag where dag_id = $1 for no key update",
         going.dag_id
@@ -217,7 +218,7 @@ async fn one(
     newest: &Arc<Version>,
     next: &DueBackfillDate,
 ) -> StoreResult<BackfillDateOutcome> {
-    // Locked, so that the run is not ended or cleared meanwhile.
+    // Locks the run, so that it is not ended or cleared meanwhile.
     let there = sqlx::query!(
         r#"select id, version, state::text as "state!" from dag_run where dag_id = $1 and logical_date = $2
         for no key update"#,
@@ -279,7 +280,7 @@ async fn again(
     (run, version): (Uuid, &Arc<Version>),
     newest: &Arc<Version>,
 ) -> StoreResult<BackfillDateOutcome> {
-    // Before the clear, which makes tasks ready with the priority of the run type.
+    // Must happen before the clear, which enqueues tasks with the priority of the run type.
     sqlx::query!(
         "update dag_run set run_type = 'backfill', triggered_by = 'backfill', triggered_by_user = $2 where id = $1",
         run,

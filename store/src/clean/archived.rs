@@ -1,5 +1,5 @@
-//! Tables that cleanings left behind: `archived__<table>__<time>`, or `archived__<table>_<week>__<time>` for a detached
-//! week. Nothing writes to them.
+//! Tables of archived rows that cleanings created: `archived__<table>__<time>`, or `archived__<table>_<week>__<time>`
+//! for a detached week. Nothing writes to these tables.
 
 use super::record::{Mark, RowDisposal};
 use super::weeks::{Change, patiently};
@@ -10,12 +10,13 @@ use sqlx::postgres::PgConnection;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Archived {
     pub name: String,
-    /// The table that the rows came from.
+    /// The table that the archived rows came from.
     pub of: String,
     pub bytes: i64,
 }
 
-/// Returns archived tables by name, only of `tables` unless that is empty. Skips tables that are dropped meanwhile.
+/// Returns the tables of archived rows, sorted by name. If `tables` is not empty, returns only tables whose rows came
+/// from one of `tables`. Skips tables that are dropped meanwhile.
 #[boxed]
 pub async fn list_archived(db: &mut PgConnection, tables: &[String]) -> StoreResult<Vec<Archived>> {
     let found = sqlx::query_as!(
@@ -33,7 +34,7 @@ pub async fn list_archived(db: &mut PgConnection, tables: &[String]) -> StoreRes
     Ok(found.fetch_all(db).await?)
 }
 
-/// Returns the tables that the cleanings of an actor left.
+/// Returns the tables of archived rows that cleanings of this actor created.
 pub(super) async fn archived_by(db: &mut PgConnection, actor: &str) -> StoreResult<Vec<Archived>> {
     let mut found = list_archived(db, &[]).await?;
     let names: Vec<String> = found.iter().map(|archived| archived.name.clone()).collect();
@@ -47,7 +48,7 @@ pub(super) async fn archived_by(db: &mut PgConnection, actor: &str) -> StoreResu
     Ok(found)
 }
 
-/// Drops an archived table permanently.
+/// Drops a table of archived rows permanently.
 #[boxed]
 pub async fn drop_archived(db: &mut PgConnection, actor: &str, archived: &Archived) -> StoreResult<()> {
     let note = Mark { actor, table: &archived.of, week: None, how: RowDisposal::Dropped, rows: None, place: None };
@@ -59,7 +60,7 @@ pub(crate) async fn count_rows(db: &mut PgConnection, table: &str) -> StoreResul
     Ok(rows as u64)
 }
 
-/// Returns the names and types of the columns.
+/// Returns the names and types of the columns of a table.
 pub(crate) async fn columns(db: &mut PgConnection, table: &str) -> StoreResult<Vec<(String, String)>> {
     let columns = sqlx::query_as(
         "select attname::text, format_type(atttypid, atttypmod) from pg_attribute

@@ -13,7 +13,8 @@ pub struct Count {
     pub rows: i64,
 }
 
-/// Counts the rows, which takes as long as reading them. Raises the statement timeout of the session meanwhile.
+/// Counts the rows that a request would remove, which takes as long as reading them. Raises the statement timeout of
+/// the session meanwhile.
 #[boxed]
 pub async fn count_old(db: &mut PgConnection, wish: &CleanRequest) -> StoreResult<Vec<Count>> {
     take_time(db).await?;
@@ -45,7 +46,7 @@ async fn count_tables(db: &mut PgConnection, wish: &CleanRequest) -> StoreResult
     Ok(counts)
 }
 
-/// Condition for runs that may be removed.
+/// SQL condition for runs that may be removed.
 const RUNS: &str = "$2::bigint > 0 and r.id < uuid_of_moment($1) and r.state in ('success', 'failed')
     and (r.ended_at is null or r.ended_at < $1) and (cardinality($3::text[]) = 0 or r.dag_id = any($3)) and r.dag_id <> all($4::text[])";
 

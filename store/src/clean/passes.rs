@@ -1,5 +1,5 @@
-//! Outcomes of the cleaning passes of schedulers: the last success, the current failures, and the time of the next
-//! pass. They do not affect which rows are removed.
+//! Records how the cleaning passes of schedulers went: the last success, the current failures, and the time of the next
+//! pass. These records do not affect which rows are removed.
 
 use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
@@ -7,10 +7,10 @@ use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 use std::time::Duration;
 
-/// Lease of a pass, in seconds. When it has expired, another pass starts, because the process may be dead. If it is
-/// not, the lock of cleaning rejects the second pass.
+/// Lease of a pass, in seconds. When it has expired, the process may be dead, so another pass starts. If the process is
+/// still alive, it holds the cleaning lock, which makes the second pass fail.
 const LEASE_SECS: f64 = 300.0;
-/// Maximum length of a stored message.
+/// Maximum number of characters of a stored error message.
 const MOST_CHARS: usize = 1_000;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,17 +19,17 @@ pub struct Passes {
     pub failing: Option<Failing>,
 }
 
-/// Failures since the last success.
+/// Failures of passes since the last successful one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failing {
     pub since: DateTime<Utc>,
     pub times: i32,
-    /// Message of the last failure.
+    /// Error message of the last failed pass.
     pub error: String,
     pub retry_at: Option<DateTime<Utc>>,
 }
 
-/// Returns `None` if there was no pass yet.
+/// Returns the record of the passes, or `None` if there was no pass yet.
 #[boxed]
 pub async fn passes(db: &mut PgConnection) -> StoreResult<Option<Passes>> {
     let row = sqlx::query!("select done_at, failing_since, failures, error, retry_at from retirement");
@@ -44,7 +44,7 @@ pub async fn passes(db: &mut PgConnection) -> StoreResult<Option<Passes>> {
     }))
 }
 
-/// Records the start of a pass, and its lease.
+/// Records the start of a cleaning pass and the end of its lease.
 #[boxed]
 pub async fn pass_begins(db: &mut PgConnection) -> StoreResult<()> {
     let noted = sqlx::query!(
@@ -65,7 +65,7 @@ pub async fn pass_went_well(db: &mut PgConnection) -> StoreResult<()> {
     Ok(())
 }
 
-/// Records a failed pass and the time of the next one, after `pause`. Returns the number of consecutive failures.
+/// Records a failed pass, and that the next one is due after `pause`. Returns the number of consecutive failures.
 pub async fn pass_failed(db: &mut PgConnection, why: &str, pause: impl Fn(i32) -> Duration) -> StoreResult<i32> {
     let mut tx = db.begin().await?;
     let before = sqlx::query_scalar!("select failures from retirement for update").fetch_optional(&mut *tx).await?;
@@ -85,7 +85,8 @@ pub async fn pass_failed(db: &mut PgConnection, why: &str, pause: impl Fn(i32) -
     Ok(failures)
 }
 
-/// True if this caller must start a pass: the last one failed or its lease has expired. Only one caller gets true.
+/// True if the caller must start a pass, because the last pass failed or its lease has expired. If several callers ask
+/// concurrently, only one gets true.
 #[boxed]
 pub async fn pass_due(db: &mut PgConnection) -> StoreResult<bool> {
     let turn = sqlx::query_scalar!(

@@ -1,11 +1,11 @@
-//! Records of cleanings, for users and for the next cleaning.
+//! Records of cleanings. Users read them, and so does the next cleaning.
 
 use super::{Cleaned, Goes};
 use crate::{StoreResult, boxed};
 use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::postgres::PgConnection;
 
-/// The operation that removed rows.
+/// The operation by which rows were removed from their table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RowDisposal {
     Dropped,
@@ -35,7 +35,7 @@ impl RowDisposal {
     }
 }
 
-/// A record to be written.
+/// A record of removed rows that is to be written.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Mark<'a> {
     pub(crate) actor: &'a str,
@@ -58,7 +58,7 @@ impl Mark<'_> {
     }
 }
 
-/// Must run in the transaction of the cleaning.
+/// Writes a record and returns its id. Must run in the transaction that removes the rows.
 pub(crate) async fn mark(db: &mut PgConnection, mark: &Mark<'_>) -> StoreResult<i64> {
     let id = sqlx::query_scalar!(
         "insert into cleanup (actor, table_name, week, how, rows, place) values ($1, $2, $3, $4, $5, $6) returning id",
@@ -72,13 +72,13 @@ pub(crate) async fn mark(db: &mut PgConnection, mark: &Mark<'_>) -> StoreResult<
     Ok(id.fetch_one(db).await?)
 }
 
-/// Adds rows to the record of a cleaning.
+/// Adds removed rows to the count in the record of a cleaning.
 pub(super) async fn mark_more(db: &mut PgConnection, id: i64, rows: i64) -> StoreResult<()> {
     sqlx::query!("update cleanup set rows = rows + $2 where id = $1", id, rows).execute(db).await?;
     Ok(())
 }
 
-/// The record of one part of a cleaning.
+/// The record of a finished part of a cleaning.
 #[derive(Debug, Clone)]
 pub struct CleanupRow {
     pub id: i64,
@@ -86,13 +86,13 @@ pub struct CleanupRow {
     pub actor: String,
     pub table_name: String,
     pub week: Option<NaiveDate>,
-    /// `dropped`, `deleted`, `archived`, `exported` or `rolled over`.
+    /// What happened to the rows: `dropped`, `deleted`, `archived`, `exported` or `rolled over`.
     pub how: String,
     pub rows: Option<i64>,
     pub place: Option<String>,
 }
 
-/// Returns records, newest first.
+/// Returns records of cleanings, newest first.
 #[boxed]
 pub async fn list_cleanups(db: &mut PgConnection, most: i64) -> StoreResult<Vec<CleanupRow>> {
     let rows = sqlx::query_as!(

@@ -1,4 +1,5 @@
-//! Retention: schedulers remove everything that was kept long enough, into the archive if there is one.
+//! Retention: schedulers remove rows whose retention period has passed. If an archive is configured, the rows are
+//! archived first.
 
 use super::archived::{self, Archived, archived_by};
 use super::record::{Mark, RowDisposal};
@@ -16,16 +17,16 @@ use chrono::{DateTime, Datelike, Days, NaiveTime, TimeDelta, Utc};
 use sqlx::postgres::PgConnection;
 use std::time::Duration;
 
-/// Actor in `cleanup`.
+/// Name of the actor in the table `cleanup`.
 const ACTOR: &str = "scheduler";
-/// Folder in the archive.
+/// Folder of exported tables in the archive.
 const FOLDER: &str = "tables";
 
 /// Tables whose rows are kept as long as runs.
 const WITH_RUNS: [Table; 6] =
     [Table::DagRun, Table::AssetEvent, Table::AssetCheck, Table::Lineage, Table::Progress, Table::Alert];
 
-/// Times before which rows are removed.
+/// Cutoff times of the retention. Older rows are removed.
 #[derive(Debug, Clone, Copy)]
 struct Since {
     runs: DateTime<Utc>,
@@ -33,17 +34,18 @@ struct Since {
     audit: DateTime<Utc>,
 }
 
-/// Receives the name of each duty and how it ended.
+/// Callback that receives the result of each duty (the removal of one kind of rows), with its name.
 pub type Report<'a> = dyn FnMut(&str, StoreResult<Vec<Cleaned>>) + Send + 'a;
 
-/// Drops what was kept long enough. Returns the first error after all duties were tried.
+/// Deletes rows whose retention period has passed. Runs all duties (removals of one kind of rows) even if one of them
+/// fails, and returns the first error.
 #[boxed]
 pub async fn retire(db: &mut PgConnection, keep: &Retention) -> StoreResult<Vec<Cleaned>> {
     retire_all(db, keep, None).await
 }
 
-/// Like [`retire`], but archives first: logs as objects that can still be read, other rows as exported tables. Nothing
-/// is deleted before it is in the archive.
+/// Like [`retire`], but archives rows before it deletes them: logs as objects that can still be read, other rows as
+/// exported tables.
 #[boxed]
 pub async fn retire_to(db: &mut PgConnection, keep: &Retention, archive: &dyn Archive) -> StoreResult<Vec<Cleaned>> {
     retire_all(db, keep, Some(archive)).await
@@ -63,11 +65,11 @@ async fn retire_all(
     failed.map_or(Ok(all), Err)
 }
 
-/// Carries out each duty separately: an error in one is reported, and the next one starts. With an archive, rows that
-/// were kept long enough are exported before they are dropped.
+/// Runs each duty (the removal of one kind of rows) separately: if one fails, its error is reported and the next one
+/// starts. With an archive, rows are exported before they are deleted.
 ///
 /// # Errors
-/// Returns an error if another process cleans, or if the connection is lost.
+/// Returns an error if another process is cleaning, or if the connection is lost.
 #[boxed]
 pub async fn retire_each(
     db: &mut PgConnection,
@@ -88,7 +90,8 @@ pub async fn retire_each(
 async fn drop_all(db: &mut PgConnection, keep: &Retention, report: &mut Report<'_>) -> StoreResult<()> {
     let since = since(db, keep).await?;
     let weekly = [(Table::LogChunk, whole_weeks(since.logs)), (Table::DagRun, whole_weeks(since.runs))];
-    // By whole days instead of a few rows in each pass, because each removal is a line in a list for users.
+    // Removes rows of whole days instead of a few rows in each pass, because each removal is a line in a list for
+    // users.
     let daily = WITH_RUNS[1..].iter().map(|&table| (table, whole_days(since.runs)));
     for (table, before) in weekly.into_iter().chain(daily).chain([(Table::Audit, whole_days(since.audit))]) {
         let wish = CleanRequest::of(&[table], before, Goes::Dropped, ACTOR);
@@ -108,7 +111,7 @@ async fn move_all(
     let since = since(db, keep).await?;
     let logs = rollover::roll_over_logs(db, archive, whole_weeks(since.logs), ACTOR).await;
     report(Table::LogChunk.as_str(), logs);
-    // By whole weeks: one file per week and table, instead of one per pass.
+    // Archives rows of whole weeks, so that there is one file per week and table instead of one per pass.
     let with_runs = WITH_RUNS.iter().map(|&table| (table, since.runs));
     for (table, before) in with_runs.chain([(Table::Audit, since.audit)]) {
         let wish = CleanRequest::of(&[table], whole_weeks(before), Goes::Archived, ACTOR);
@@ -121,7 +124,8 @@ async fn move_all(
     Ok(())
 }
 
-/// Exports an archived table and drops it. Returns `None` if it is empty: a pass was killed before it moved rows.
+/// Exports a table that contains archived rows, and drops it. Returns `None` if the table is empty, because a pass was
+/// killed before it moved rows.
 async fn export_archived(
     db: &mut PgConnection,
     archive: &dyn Archive,
@@ -145,7 +149,7 @@ async fn export_archived(
     Ok(Some(note.cleaned()))
 }
 
-/// Deletes records older than a year, except locations of logs that can still be read.
+/// Deletes cleanup records older than a year, except those with the location of logs that can still be read.
 async fn forget_cleanups(db: &mut PgConnection) -> StoreResult<()> {
     sqlx::query("delete from cleanup where how <> 'rolled over' and at < now() - interval '1 year'")
         .execute(db)
@@ -155,7 +159,7 @@ async fn forget_cleanups(db: &mut PgConnection) -> StoreResult<()> {
 
 async fn since(db: &mut PgConnection, keep: &Retention) -> StoreResult<Since> {
     let now = super::now(db).await?;
-    // If the retention is too long to be subtracted, rows are kept forever.
+    // If the retention period is too long to be subtracted from the current time, rows are kept forever.
     let back = |long: Duration| {
         TimeDelta::from_std(long)
             .ok()

@@ -12,16 +12,16 @@ use sqlx::{Arguments as _, Postgres};
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
-/// Moves or deletes rows, and records how many of each table.
+/// Moves or deletes rows, and records the number of rows per table.
 pub(super) struct Mover<'a> {
     wish: &'a CleanRequest,
     stamp: &'a str,
     notes: BTreeMap<&'static str, Note>,
 }
 
-/// Progress of one table.
+/// Progress of cleaning one table.
 struct Note {
-    /// Id of the row in `cleanup`.
+    /// Id of the record in the table `cleanup`.
     id: i64,
     rows: i64,
     told: i64,
@@ -32,7 +32,7 @@ impl<'a> Mover<'a> {
         Mover { wish, stamp, notes: BTreeMap::new() }
     }
 
-    /// Returns the suffix of the archived tables.
+    /// Returns the suffix of the names of archived tables.
     pub(super) fn stamp(&self) -> &'a str {
         self.stamp
     }
@@ -41,7 +41,8 @@ impl<'a> Mover<'a> {
         archived(table, self.stamp)
     }
 
-    /// Creates the records and archived tables before any row is removed. A kill in between leaves an empty table.
+    /// Creates the records and archived tables before any row is removed. If the process is killed in between, an empty
+    /// table remains.
     pub(super) async fn prepare(&mut self, db: &mut PgConnection, tables: &[&'static str]) -> StoreResult<()> {
         for &table in tables {
             if self.notes.contains_key(table) {
@@ -69,7 +70,7 @@ impl<'a> Mover<'a> {
         Ok(())
     }
 
-    /// Removes rows of runs from partitions.
+    /// Removes the rows of these runs from partitions.
     pub(super) async fn of_runs(
         &mut self,
         db: &mut PgConnection,
@@ -82,7 +83,7 @@ impl<'a> Mover<'a> {
         Ok(())
     }
 
-    /// Removes rows of runs from one table, which is `of` or a partition of it.
+    /// Removes the rows of these runs from one table, which is `of` or a partition of `of`.
     pub(super) async fn rows_of(
         &mut self,
         db: &mut PgConnection,
@@ -95,7 +96,7 @@ impl<'a> Mover<'a> {
         self.send(db, of, sqlx::query(AssertSqlSafe(text)).bind(runs)).await.map(drop)
     }
 
-    /// Returns a statement that executes `delete`, or moves what it deletes.
+    /// Returns a statement that executes `delete`, or moves the rows that `delete` returns into the archived table.
     fn text(&self, of: &str, delete: &str) -> String {
         match self.wish.goes {
             Goes::Dropped => delete.into(),
@@ -103,7 +104,8 @@ impl<'a> Mover<'a> {
         }
     }
 
-    /// Returns the statement for the audit log, whose rows only `clean_audit` can delete (migration `protect_audit`).
+    /// Returns the statement that removes rows of the audit log, which only the function `clean_audit` can delete
+    /// (migration `protect_audit`).
     fn text_of_audit(&self, of: &str) -> String {
         let gone = "from clean_audit($1, $2, $3, $4)";
         match self.wish.goes {
@@ -146,7 +148,7 @@ impl<'a> Mover<'a> {
         }
     }
 
-    /// Deletes records and archived tables that received no rows.
+    /// Deletes the records and archived tables that received no rows.
     pub(super) async fn tidy(&self, db: &mut PgConnection) -> StoreResult<()> {
         for (table, note) in self.notes.iter().filter(|(_, note)| note.rows == 0) {
             let mut tx = db.begin().await?;
@@ -166,7 +168,7 @@ fn archived(table: &str, stamp: &str) -> String {
     format!("archived__{table}__{stamp}")
 }
 
-/// Removes rows of a table with its own timestamps.
+/// Removes old rows of a table that has its own timestamps.
 pub(super) async fn clean_rows(
     db: &mut PgConnection,
     wish: &CleanRequest,
@@ -205,8 +207,8 @@ fn bind(values: &mut PgArguments, wish: &CleanRequest) {
     added.expect("times, numbers and texts can be sent");
 }
 
-/// Returns the condition on the DAG of a row; `$3` and `$4` are DAG ids. `None` if the table has no DAG and only some
-/// DAGs are cleaned.
+/// Returns the SQL condition that selects the DAGs of a request; `$3` and `$4` are lists of DAG ids. `None` if the
+/// table has no DAG column and only some DAGs are cleaned.
 pub(super) fn filter(wish: &CleanRequest, table: Table) -> Option<String> {
     match table.dag_column() {
         Some(column) => Some(format!(

@@ -1,4 +1,4 @@
-//! Removes runs and their logs, week by week, and within a week in batches.
+//! Removes runs and their logs week by week, and in batches within a week.
 
 use super::rows::Mover;
 use super::weeks::{leaf_is_there, let_go};
@@ -9,10 +9,11 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection};
 use uuid::Uuid;
 
-/// Tables whose rows a foreign key deletes with their run. They are cleaned first, so that they can be archived.
+/// Tables whose rows are deleted together with their run by a foreign key. They are cleaned before the run, so that
+/// their rows can be archived.
 const CHILDREN: [&str; 3] = ["dag_run_detail", "instance_note", "deadline"];
-/// Maximum number of rows of partitions per transaction, some seconds of work, unless a single run has more. A run is
-/// never split: its page would show half of it, and a user could clear it.
+/// Maximum number of partition rows removed per transaction, which takes some seconds. A single run with more rows is
+/// still removed in one transaction. If a run were split, its page would show half of it, and a user could clear it.
 const MOST_ROWS: i64 = 50_000;
 
 pub(super) async fn clean_runs(
@@ -34,7 +35,7 @@ pub(super) async fn clean_runs(
     Ok(())
 }
 
-/// Removes the logs of runs that stay.
+/// Removes old logs of runs that are kept.
 pub(super) async fn clean_logs(
     db: &mut PgConnection,
     wish: &CleanRequest,
@@ -70,7 +71,7 @@ fn goes_as_a_whole(wish: &CleanRequest, week: &Week) -> bool {
     wish.is_of_all() && week.sunday <= wish.before
 }
 
-/// Returns the existing partitions of a week, with their parents.
+/// Returns the existing partitions of a week, each with its parent table.
 async fn leaves(
     db: &mut PgConnection,
     week: &Week,
@@ -86,7 +87,8 @@ async fn leaves(
     Ok(leaves)
 }
 
-/// Removes some runs of a week, with their rows in these partitions. Returns false if no more may be removed.
+/// Removes some runs of a week, together with their rows in these partitions. Returns false if no run is left that may
+/// be removed.
 async fn delete_runs(
     db: &mut PgConnection,
     wish: &CleanRequest,
@@ -117,7 +119,7 @@ async fn delete_runs(
     Ok(true)
 }
 
-/// Returns the first of these runs, as many as fit into one transaction, at least one. Stops counting at that limit.
+/// Returns as many of the first runs as fit into one transaction, but at least one. Stops counting rows at the limit.
 async fn that_fit<'r>(
     db: &mut PgConnection,
     leaves: &[(&'static str, String)],
@@ -142,7 +144,8 @@ async fn that_fit<'r>(
     Ok(&runs[..(many.max(1) as usize).min(runs.len())])
 }
 
-/// Locks and returns finished runs of a week that may be removed. Skips locked ones, such as runs being cleared.
+/// Locks and returns finished runs of a week that may be removed. Skips locked runs, such as runs that are being
+/// cleared.
 async fn finished(db: &mut PgConnection, wish: &CleanRequest, week: &Week, after: Uuid) -> StoreResult<Vec<Uuid>> {
     let runs = sqlx::query_scalar!(
         "select id from dag_run where id > $6 and id >= uuid_of_moment($1) and id < uuid_of_moment(least($2::timestamptz, $3::timestamptz))

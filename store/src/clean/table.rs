@@ -1,12 +1,12 @@
-//! Tables that can be cleaned. Rows that belong to a run are removed with it.
+//! Tables that can be cleaned. Rows that belong to a run are removed together with the run.
 
 use std::str::FromStr;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Table {
-    /// Runs, with their instances, outputs and logs.
+    /// Removes runs with their instances, outputs and logs.
     DagRun,
-    /// Logs only.
+    /// Removes only logs.
     LogChunk,
     Audit,
     AssetEvent,
@@ -54,8 +54,8 @@ impl Table {
         }
     }
 
-    /// Returns a further condition for removing a row: events must be distributed to the DAGs that wait for them (a
-    /// paused DAG need not have consumed them), and alerts must be sent or given up.
+    /// Returns an additional condition for rows to be removed. Events must have been distributed to the DAGs that wait
+    /// for them, although a paused DAG may not have consumed them yet. Alerts must have been sent or given up.
     pub(super) const fn may_go(self) -> &'static str {
         match self {
             Table::AssetEvent => "distributed",
@@ -64,7 +64,8 @@ impl Table {
         }
     }
 
-    /// Returns the column with the DAG id. Without one, rows are removed only when all DAGs are cleaned.
+    /// Returns the column with the DAG id. In a table without such a column, rows are removed only when all DAGs are
+    /// cleaned.
     pub(super) const fn dag_column(self) -> Option<&'static str> {
         match self {
             Table::AssetEvent => Some("source_dag_id"),
@@ -77,7 +78,7 @@ impl Table {
 impl FromStr for Table {
     type Err = String;
 
-    /// Parses the names of orch and of Airflow.
+    /// Parses a table name of orch or of Airflow.
     fn from_str(text: &str) -> Result<Table, String> {
         let own = Table::ALL.into_iter().find(|table| table.as_str() == text);
         match (own, text) {

@@ -1,4 +1,5 @@
-//! Removes a whole week: drops its partition, or detaches and renames it. An empty one remains while there are runs.
+//! Removes the rows of a whole week: drops their partition, or detaches and renames it. While the week still has runs,
+//! an empty partition remains.
 
 use super::record::{Mark, RowDisposal, mark};
 use super::{CleanRequest, Goes, LOCK_TIMEOUT, Tell};
@@ -9,11 +10,12 @@ use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 use std::time::Duration;
 
-/// Number of retries of a lock request, and the pause between them, in which claims behind the request continue.
+/// Number of retries of a lock request, and the pause between them. During the pause, the claims that were blocked by
+/// the request continue.
 const TRIES: u32 = 60;
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Removes a partition, if it exists.
+/// Removes the partition of a week, if it exists.
 pub(super) async fn let_go(
     db: &mut PgConnection,
     parent: &str,
@@ -52,14 +54,13 @@ pub(super) async fn let_go(
     Ok(())
 }
 
-/// Statements that need a lock which conflicts with all other work on a table.
+/// A change of a table that needs a lock which conflicts with all other statements on that table.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Change {
-    /// The table that is changed.
     pub(crate) table: String,
-    /// Statement that takes a lock before `only_if` runs.
+    /// Statement that takes a lock before `only_if` is evaluated.
     pub(crate) lock: Option<String>,
-    /// Query that must return true, or else nothing is done.
+    /// Query that must return true. Otherwise nothing is changed.
     pub(crate) only_if: Option<String>,
     pub(crate) texts: Vec<String>,
 }
@@ -69,7 +70,8 @@ impl Change {
         Change { table: table.into(), texts: vec![format!("drop table {table}")], ..Change::default() }
     }
 
-    /// Empties a partition of a week that still has runs: a run that is cleared may write into it again.
+    /// Truncates the partition of a week that still has runs. The partition stays, because a run that is cleared may
+    /// write into it again.
     pub(crate) fn empty(leaf: &str) -> Change {
         Change { table: leaf.into(), texts: vec![format!("truncate table only {leaf}")], ..Change::default() }
     }
@@ -87,17 +89,17 @@ impl Change {
     }
 }
 
-/// Result of one attempt.
+/// Result of one attempt to carry out a change.
 enum Tried {
     Done,
-    /// `only_if` returned false.
+    /// Nothing was changed, because `only_if` returned false.
     MayNot,
-    /// The session that holds the table.
+    /// Another session uses the table. Contains a description of that session.
     Held(String),
 }
 
-/// Carries out a change and records it, in one transaction. Retries while others use the table, up to
-/// `StoreError::Held`. Returns false if `only_if` is not true.
+/// Carries out a change and records it, in one transaction. Retries while other sessions use the table, and finally
+/// returns `StoreError::Held`. Returns false if `only_if` is not true.
 pub(crate) async fn patiently(db: &mut PgConnection, change: &Change, note: &Mark<'_>) -> StoreResult<bool> {
     let mut tries = 0;
     loop {
@@ -118,8 +120,8 @@ pub(crate) async fn patiently(db: &mut PgConnection, change: &Change, note: &Mar
 
 async fn at_once(db: &mut PgConnection, change: &Change, note: &Mark<'_>) -> StoreResult<Tried> {
     let mut tx = db.begin().await?;
-    // An autovacuum ends when another session has waited a second for its lock. This lock mode stops it, and blocks
-    // neither reads nor writes.
+    // Taking this lock stops a running autovacuum, which cancels itself when another session has waited a second for
+    // its lock. The lock blocks neither reads nor writes.
     sqlx::query("set local lock_timeout = '5s'").execute(&mut *tx).await?;
     let quiet = format!("lock table only {} in share update exclusive mode", change.table);
     sqlx::query(AssertSqlSafe(quiet)).execute(&mut *tx).await?;
@@ -137,7 +139,7 @@ async fn at_once(db: &mut PgConnection, change: &Change, note: &Mark<'_>) -> Sto
         tx.rollback().await?;
         return Ok(Tried::MayNot);
     }
-    // Before the other statements, so that none of their locks is held meanwhile.
+    // The record is written before the other statements, so that their locks are not held while it is written.
     mark(&mut tx, note).await?;
     for text in &change.texts {
         sqlx::query(AssertSqlSafe(text.clone())).execute(&mut *tx).await?;
@@ -147,7 +149,8 @@ async fn at_once(db: &mut PgConnection, change: &Change, note: &Mark<'_>) -> Sto
 }
 
 /// Returns the session whose transaction has used the table or its parent for longer than the lock timeout, such as a
-/// backup, a report or psql. Requesting the lock anyway would make all others wait behind the request, again and again.
+/// backup, a report or psql. If the lock were requested anyway, each request would block all other sessions until it
+/// times out.
 async fn holder(db: &mut PgConnection, table: &str) -> StoreResult<Option<String>> {
     let found: Option<(String, i32, f64)> = sqlx::query_as(
         "select coalesce(nullif(a.application_name, ''), a.usename, 'another session')::text, a.pid,
@@ -173,7 +176,7 @@ pub(super) async fn is_empty(db: &mut PgConnection, table: &str) -> StoreResult<
     Ok(sqlx::query_scalar(AssertSqlSafe(text)).fetch_one(db).await?)
 }
 
-/// An estimate, because counting would read all rows.
+/// Returns the row count that the planner estimates. Counting would read all rows.
 async fn guessed_rows(db: &mut PgConnection, table: &str) -> StoreResult<Option<i64>> {
     let guess: Option<i64> = sqlx::query_scalar(
         "select case when reltuples >= 0 then reltuples::bigint end from pg_class where oid = to_regclass($1)",

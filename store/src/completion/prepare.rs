@@ -6,11 +6,11 @@ use crate::{StoreError, boxed};
 use futures::future::try_join_all;
 use sqlx::error::DatabaseError;
 
-/// Prepares all steps of an attempt. If this future is dropped, files remain that no table references, as after the
+/// Prepares all steps of an attempt. If this future is dropped, files may remain that no table references, as after the
 /// loss of a worker.
 ///
 /// # Errors
-/// Returns the error of the first step that fails, as in the transaction, or `Store` if the database cannot be reached.
+/// Returns the error of the first step that fails, or `Store` if the database cannot be reached.
 #[boxed]
 pub async fn prepare(steps: &mut [Box<dyn CompletionStep>]) -> Result<(), Unrecorded> {
     let all = steps.iter_mut().map(|step| async move {
@@ -20,7 +20,8 @@ pub async fn prepare(steps: &mut [Box<dyn CompletionStep>]) -> Result<(), Unreco
     try_join_all(all).await.map(drop)
 }
 
-/// Returns `Store` if the database is unreachable: the transaction would wait too, so the attempt does not fail.
+/// Converts the error of a preparation. If the database is unreachable, returns `Store`, which does not fail the
+/// attempt, because the completion transaction would have to wait for the database anyway.
 fn unprepared(step: String, error: anyhow::Error) -> Unrecorded {
     let unreachable = error.chain().filter_map(|cause| cause.downcast_ref::<sqlx::Error>()).any(|cause| {
         matches!(cause, sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed)

@@ -1,9 +1,9 @@
 //! The completion transaction: the steps of an attempt, then the fenced statement that records its end, then the
 //! commit.
 //!
-//! Rows of orch are locked only after the steps, and the run's row not at all: the outcome is recorded as unfolded, and
-//! the caller folds it (applies it to the run) afterwards. So a slow step delays only its own attempt. The fence comes
-//! last: an attempt that was lost meanwhile rolls its steps back.
+//! Rows of orch are locked only after the steps have run, and the run's row is not locked at all: the outcome is
+//! recorded as unfolded, and the caller folds it (applies it to the run) afterwards. So a slow step delays only its own
+//! attempt. The check of the lease comes last: if the attempt was lost meanwhile, its steps are rolled back.
 
 use super::{CompletionStep, Outdated};
 use crate::{
@@ -16,11 +16,12 @@ use sqlx::postgres::{PgConnection, PgDatabaseError};
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// Time limit of all steps of an attempt together, and of each statement, because others wait for their locks.
+/// Time limit of all steps of an attempt together, and of each statement, because other transactions wait for their
+/// locks.
 pub const LIMIT: Duration = Duration::from_secs(5);
 
-/// Steps run as the role `orch_lake`, which cannot read orch's own tables, if this user may become that role.
-/// `orch.completing` ends with the transaction, which reveals a step that commits by itself.
+/// Steps run as the role `orch_lake`, which cannot read orch's own tables, if the login may switch to that role. The
+/// setting `orch.completing` ends with the transaction: if it is gone, a step has committed by itself.
 const BEGIN: &str = "begin; set local statement_timeout = '5s'; set local idle_in_transaction_session_timeout = '5s';
     set local orch.completing = 'yes';
     select set_config('role', 'orch_lake', true) where steps_have_a_role()";
@@ -32,8 +33,8 @@ const ABORTED: &str = "25P02";
 const DEADLOCK: &str = "40P01";
 const SERIALIZATION: &str = "40001";
 
-/// Reason why an end was not recorded. The steps were rolled back too, unless the commit was sent: then the outcome is
-/// unknown (`Store`), and `stands` returns it.
+/// Reason why the end of an attempt was not recorded. Its steps were rolled back too, unless the commit was already
+/// sent. In that case the outcome is unknown (`Store`), and `stands` looks it up.
 #[derive(Debug, thiserror::Error)]
 pub enum Unrecorded {
     #[error("this try is not its worker's any more")]
@@ -48,7 +49,7 @@ pub enum Unrecorded {
     TooSlow { step: String },
     #[error("the time was over before the steps of the task were prepared: {steps}")]
     OutOfTime { steps: String },
-    /// The preparation of this step no longer fits: prepare again, then record again.
+    /// The work that the step prepared is outdated. The caller prepares all steps again, and then records again.
     #[error("what the step `{step}` had prepared is outdated: {why}")]
     Outdated { step: String, why: String },
     /// The connection broke, or the database rolled the transaction back.
@@ -78,13 +79,14 @@ pub async fn record(
     };
     if let Err(error) = done {
         let again = again(&at_work, &error);
-        // On a broken connection the rollback returns the error, and the steps may run again on another connection.
+        // On a broken connection, the rollback fails, and its error lets the caller run the steps again on another
+        // connection.
         tx.rollback().await?;
         return Err(again.unwrap_or_else(|| failed(at_work, error)));
     }
     ended.rev = revision(&mut tx, ended.lease, &at_work).await?;
     let step = WorkerStep { ended: vec![ended.clone()], mode: Mode::Record, release, ..WorkerStep::default() };
-    // `Mode::Record` claims and keeps nothing, so no worker is named.
+    // `Mode::Record` neither claims nor keeps attempts, so it needs no worker id.
     let reply = Stepper::default().send(&mut tx, &step, 0).await?;
     if reply.accepted.is_empty() {
         tx.rollback().await?;
@@ -94,7 +96,7 @@ pub async fn record(
     Ok(())
 }
 
-/// `at_work` is set to the name of the step that started last.
+/// Runs the steps in order. `at_work` receives the name of the step that started last, for error messages.
 async fn run_steps(
     db: &mut PgConnection,
     steps: &mut [Box<dyn CompletionStep>],
@@ -107,7 +109,8 @@ async fn run_steps(
     Ok(())
 }
 
-/// Returns the revision that this end creates unless another attempt ends meanwhile. Resets the role of the steps.
+/// Resets the role of the steps. Returns the revision that the run will have after this end is recorded, unless another
+/// attempt of the run ends first.
 async fn revision(db: &mut PgConnection, lease: Lease, last: &str) -> Result<i32, Unrecorded> {
     let reset = sqlx::raw_sql("reset role").execute(&mut *db).await;
     if let Err(sqlx::Error::Database(error)) = &reset
@@ -132,7 +135,7 @@ async fn revision(db: &mut PgConnection, lease: Lease, last: &str) -> Result<i32
     }
 }
 
-/// Converts the error of a step. A step can fail an attempt, but only the task itself can skip or defer it.
+/// Converts the error of a step. A step can only fail its attempt; skipping and deferring are up to the task itself.
 pub(super) fn failed(step: String, error: anyhow::Error) -> Unrecorded {
     if code(&error).as_deref() == Some(CANCELLED) {
         return Unrecorded::TooSlow { step };
@@ -145,7 +148,8 @@ pub(super) fn failed(step: String, error: anyhow::Error) -> Unrecorded {
     Unrecorded::Failed { step, error }
 }
 
-/// Returns an error that does not fail the attempt, if the step or the database requires another transaction.
+/// Returns the error that requests another transaction, if the step or the database requires one. The attempt does not
+/// fail. `None` if the step itself failed.
 fn again(step: &str, error: &anyhow::Error) -> Option<Unrecorded> {
     if let Some(Outdated(why)) = error.chain().find_map(|cause| cause.downcast_ref()) {
         return Some(Unrecorded::Outdated { step: step.into(), why: why.clone() });
@@ -154,7 +158,7 @@ fn again(step: &str, error: &anyhow::Error) -> Option<Unrecorded> {
     again.then(|| Unrecorded::Store(StoreError::TryAgain(sqlx::Error::Protocol(error.to_string()))))
 }
 
-/// Returns the SQLSTATE of Postgres, however deep in the causes.
+/// Returns the SQLSTATE of the first Postgres error among the causes.
 fn code(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(|cause| {
         let said = cause.downcast_ref::<PgDatabaseError>().map(|said| said.code().to_string());
@@ -163,7 +167,7 @@ fn code(error: &anyhow::Error) -> Option<String> {
     })
 }
 
-/// State of an attempt whose commit got no response.
+/// State of an attempt after a commit whose response was lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stands {
     /// Nothing was recorded: the attempt still runs.
@@ -173,7 +177,8 @@ pub enum Stands {
     NotOurs,
 }
 
-/// Must be called after the session that sent the commit has ended (`hot::ServerSession`).
+/// Returns whether the end of an attempt was recorded. Call it only after the session that sent the commit has ended
+/// (`hot::ServerSession`), because the commit may still execute until then.
 #[boxed]
 pub async fn stands(db: &mut PgConnection, lease: Lease) -> StoreResult<Stands> {
     let row = sqlx::query_scalar!(

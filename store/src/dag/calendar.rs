@@ -1,20 +1,22 @@
-//! The states of the runs of a DAG over time.
+//! Counts the runs of a DAG by state and time, for a calendar.
 
 use crate::{StoreResult, boxed, run};
 use chrono::{DateTime, Utc};
 use orch_spec::state::RunState;
 use sqlx::postgres::PgConnection;
 
-/// The number of runs in one state in a quarter of an hour.
+/// Number of runs in one state during a quarter of an hour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QuarterRuns {
-    /// Start of the quarter of an hour that contains their logical date, or their `run_after` if they have none.
+    /// Start of the quarter of an hour that contains the logical date of the runs, or their `run_after` if they have
+    /// none.
     pub at: DateTime<Utc>,
     pub state: RunState,
     pub runs: i64,
 }
 
-/// Counts the newest `most` runs since `since` by quarter of an hour: days of every time zone consist of whole ones.
+/// Counts the newest `most` runs since `since` by quarter of an hour. In every time zone, a day consists of whole
+/// quarters.
 #[boxed]
 pub async fn runs_by_quarter(
     db: &mut PgConnection,

@@ -1,5 +1,5 @@
-//! Dependencies between DAGs: which DAGs start or wait for others, according to the tasks of their newest versions.
-//! Excludes task functions that decide only when they run what they wait for.
+//! Dependencies between DAGs: which DAGs start other DAGs or wait for them, according to the tasks of their newest
+//! versions. Waits that a task function chooses only at run time are not included.
 
 use crate::{StoreResult, boxed};
 use orch_sdk::wait::RunWait;
@@ -7,17 +7,17 @@ use serde_json::Value;
 use sqlx::postgres::PgConnection;
 use std::collections::BTreeSet;
 
-/// A DAG, and another DAG that one of its tasks starts or waits for.
+/// A dependency of a DAG on another DAG that one of its tasks starts or waits for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DagDependency {
     pub dag_id: String,
-    /// `trigger` or `wait`.
+    /// Kind of the dependency: `trigger` or `wait`.
     pub role: String,
-    /// The other DAG, which may not exist.
+    /// The DAG that is started or waited for. It may not exist.
     pub other: String,
 }
 
-/// Returns each pair once per role. Reads at most `most` tasks.
+/// Returns each dependency once per role. Reads at most `most` tasks.
 #[boxed]
 pub async fn dag_dependencies(db: &mut PgConnection, most: i64) -> StoreResult<Vec<DagDependency>> {
     let tasks: Vec<(String, String, Option<Value>)> = sqlx::query_as(
@@ -38,7 +38,7 @@ pub async fn dag_dependencies(db: &mut PgConnection, most: i64) -> StoreResult<V
     Ok(found.into_iter().collect())
 }
 
-/// Returns the DAGs that the config of a task names.
+/// Returns the DAG ids in the configuration of a task.
 fn others(kind: &str, config: &Value) -> Vec<String> {
     let mut found = Vec::new();
     if kind == "wait" {

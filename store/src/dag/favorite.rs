@@ -3,7 +3,8 @@
 use crate::{StoreResult, boxed};
 use sqlx::postgres::PgConnection;
 
-/// Returns false if the DAG was a favorite already, or if the DAG or the user does not exist.
+/// Adds a favorite of a user. Returns false if the DAG was a favorite already, or if the DAG or the user does not
+/// exist.
 #[boxed]
 pub async fn add_favorite(db: &mut PgConnection, user: &str, dag_id: &str) -> StoreResult<bool> {
     let added = sqlx::query!(
@@ -15,7 +16,7 @@ pub async fn add_favorite(db: &mut PgConnection, user: &str, dag_id: &str) -> St
     Ok(added.execute(db).await?.rows_affected() == 1)
 }
 
-/// Returns false if the DAG was not a favorite.
+/// Removes a favorite of a user. Returns false if the DAG was not a favorite.
 #[boxed]
 pub async fn remove_favorite(db: &mut PgConnection, user: &str, dag_id: &str) -> StoreResult<bool> {
     let gone = sqlx::query!("delete from favorite where user_name = $1 and dag_id = $2", user, dag_id);

@@ -1,4 +1,5 @@
-//! DAGs of a folder of files: which exist in a bundle, which are stale, and which versions are still needed.
+//! DAGs that a bundle loads from a folder of files: which DAGs exist, which are stale, and which versions are still
+//! needed.
 
 use crate::{StoreResult, boxed};
 use sqlx::postgres::PgConnection;
@@ -10,7 +11,7 @@ pub struct BundleDagRow {
     pub version: i32,
 }
 
-/// The DAGs of a bundle that are not stale.
+/// Returns the DAGs of a bundle that are not stale.
 #[boxed]
 pub async fn dags_of_bundle(db: &mut PgConnection, bundle: &str) -> StoreResult<Vec<BundleDagRow>> {
     let rows = sqlx::query_as!(
@@ -21,7 +22,7 @@ pub async fn dags_of_bundle(db: &mut PgConnection, bundle: &str) -> StoreResult<
     Ok(rows.fetch_all(db).await?)
 }
 
-/// Returns which of these ids a DAG of another bundle has, with that bundle.
+/// Returns which of these DAG ids belong to another bundle, each with that bundle.
 #[boxed]
 pub async fn taken_by_others(
     db: &mut PgConnection,
@@ -36,8 +37,8 @@ pub async fn taken_by_others(
     Ok(rows.fetch_all(db).await?.into_iter().map(|row| (row.dag_id, row.bundle)).collect())
 }
 
-/// Marks DAGs whose files no longer exist as stale: they get no scheduled runs and are not listed. Running runs
-/// continue.
+/// Marks DAGs whose files no longer exist as stale. They get no scheduled runs and are not listed, but their running
+/// runs continue.
 #[boxed]
 pub async fn set_stale(db: &mut PgConnection, bundle: &str, dag_ids: &[String]) -> StoreResult<u64> {
     let done = sqlx::query!(
@@ -49,7 +50,7 @@ pub async fn set_stale(db: &mut PgConnection, bundle: &str, dag_ids: &[String]) 
     Ok(done.execute(db).await?.rows_affected())
 }
 
-/// Returns the versions of a bundle that unfinished runs need.
+/// Returns the DAG versions of a bundle that unfinished runs need.
 #[boxed]
 pub async fn versions_in_use(db: &mut PgConnection, bundle: &str) -> StoreResult<Vec<i32>> {
     let versions = sqlx::query_scalar!(

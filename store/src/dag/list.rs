@@ -1,11 +1,11 @@
-//! Tags and ids of DAGs.
+//! Lists the tags and ids of DAGs.
 
 use crate::list::{Column, Filter, List};
 use crate::{StoreResult, boxed};
 use sqlx::Row;
 use sqlx::postgres::PgConnection;
 
-/// All tags in use, by name.
+/// All tags that DAGs use, sorted by name.
 pub static TAGS: List<String> = List {
     select: "t.name",
     from: "(select distinct unnest(tags) as name from dag) t",
@@ -19,7 +19,7 @@ pub static TAGS: List<String> = List {
     read: |row| Ok(row.try_get(0)?),
 };
 
-/// Returns ids that contain the text, ignoring case. The text has no wildcards.
+/// Returns DAG ids that contain the text, ignoring case. Wildcards in the text have no effect.
 #[boxed]
 pub async fn dag_ids_like(db: &mut PgConnection, text: &str, most: i64) -> StoreResult<Vec<String>> {
     let ids = sqlx::query_scalar!(

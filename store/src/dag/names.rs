@@ -8,11 +8,11 @@ use sqlx::postgres::PgConnection;
 pub struct DagNames {
     pub dag_id: String,
     pub aliases: Vec<String>,
-    /// Id of the newest version.
+    /// Id of the newest version of the DAG.
     pub version: i32,
 }
 
-/// Returns the names of DAGs that are not stale, by id.
+/// Returns the names of DAGs that are not stale, sorted by id.
 #[boxed]
 pub async fn dag_names(db: &mut PgConnection, most: i64) -> StoreResult<Vec<DagNames>> {
     let names: Vec<DagNames> =
@@ -23,7 +23,7 @@ pub async fn dag_names(db: &mut PgConnection, most: i64) -> StoreResult<Vec<DagN
     Ok(names)
 }
 
-/// Returns the task ids of each version, in their order.
+/// Returns the task ids of each of these DAG versions, in DAG order.
 #[boxed]
 pub async fn task_ids(db: &mut PgConnection, versions: &[i32]) -> StoreResult<Vec<(i32, Vec<String>)>> {
     let ids: Vec<(i32, Vec<String>)> = sqlx::query_as(

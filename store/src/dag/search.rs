@@ -4,7 +4,7 @@ use super::DagRow;
 use crate::list::{Join, List};
 use sqlx::FromRow;
 
-/// Columns that users can filter DAGs by, and others that pages and the API use.
+/// Columns that users can filter DAGs by, and additional columns that pages and the API use.
 pub mod by {
     use crate::list::Filter::{AnyOf, Is, Pattern, Prefix, Range, Search, Switch};
     use crate::list::{Column, ListColumnType, Words};
@@ -16,7 +16,7 @@ pub mod by {
     const OF_A_RUN: &str = "exists (select from dag_run r where r.dag_id = d.dag_id and $)";
 
     pub const DAG_ID: Column = Column::text("dag_id", "d.dag_id").by(&[Prefix]).sorted();
-    /// Matches the id or an alias.
+    /// Matches the id or an alias of a DAG.
     pub const NAME: Column = Column::text("dag_id", NAMED).by(&[Pattern]);
     pub const TAGS: Column = Column::text("tags", "d.tags && $");
     pub const ALL_TAGS: Column = Column::text("tags", "d.tags @> $");
@@ -80,7 +80,7 @@ pub mod by {
         )
         .by(&[AnyOf])
         .about("Some run is in one of these"),
-        // Both filters must match the same run.
+        // The filters on start and end date must match the same run.
         Column::moment("dag_run_start_date", "r.started_at").by(&[Range]).within(OF_A_RUN),
         Column::moment("dag_run_end_date", "r.ended_at").by(&[Range]).within(OF_A_RUN),
     ];

@@ -1,4 +1,4 @@
-//! The list of deadlines.
+//! Lists the deadlines of runs.
 
 use crate::list::List;
 use crate::{StoreResult, boxed, run::word};
@@ -22,7 +22,7 @@ pub mod by {
     pub(super) const ALL: &[Column] = &[MISSED, Column::moment("due_at", "d.due_at").by(&[Range]).nullable().sorted()];
 }
 
-/// Deadlines of the newest runs first, and within a run in the order of its DAG.
+/// Deadlines, by default ordered by run (newest first), and within a run in the order of its DAG.
 pub static DEADLINES: List<DeadlineRow> = List {
     select: "r.dag_id, r.run_id, d.nth, d.counts_from, d.after_ms, d.due_at, d.state, r.created_at, r.ended_at, now() as now",
     from: "deadline d join dag_run r on r.id = d.run",
@@ -68,17 +68,17 @@ impl Columns {
 pub struct DeadlineRow {
     pub dag_id: String,
     pub run_id: String,
-    /// Index in the deadlines of the DAG, from 0.
+    /// Index of the deadline in the DAG, from 0.
     pub nth: i16,
     pub from: DeadlineFrom,
     pub after_ms: u64,
-    /// `None` if it counts from the start of a run that has not started.
+    /// `None` if the deadline counts from the start of a run that has not started.
     pub due_at: Option<DateTime<Utc>>,
     pub state: DeadlineState,
     /// Creation time of the run.
     pub created_at: DateTime<Utc>,
     pub ended_at: Option<DateTime<Utc>>,
-    /// Database time of the read.
+    /// Database time at which the list was read.
     pub now: DateTime<Utc>,
 }
 
@@ -87,7 +87,7 @@ impl DeadlineRow {
         standing(self.state, self.due_at, self.ended_at, self.now)
     }
 
-    /// Returns text such as `1 h after it started`.
+    /// Returns a description such as `1 h after it started`.
     pub fn words(&self) -> String {
         deadline_words(self.from, self.after_ms)
     }

@@ -1,5 +1,5 @@
-//! Verifies stored runs: reads what happened in them, and checks in the core whether the stored state follows from it.
-//! Read-only, in short snapshots, so a run that changes meanwhile is seen in one consistent state.
+//! Verifies stored runs: reads their history, and checks in `orch_core` whether the stored state follows from it.
+//! Read-only. Uses short snapshots, so a run that changes meanwhile is seen in one consistent state.
 
 use crate::{
     StoreError, StoreResult, boxed, narrow, output, run,
@@ -16,16 +16,16 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// Number of runs that are read in one snapshot.
+/// Maximum number of runs that are read in one snapshot.
 const PAGE: i64 = 200;
-/// Maximum number of instances in memory, unless a single run has more.
+/// Maximum number of instances held in memory, unless a single run has more.
 const MOST_INSTANCES: i64 = 50_000;
 
 /// Selects the runs to verify.
 #[derive(Debug, Clone, Default)]
 pub struct WhichHistory {
     pub dag_id: Option<String>,
-    /// Created at this time or later.
+    /// Includes only runs that were created at this time or later.
     pub since: Option<DateTime<Utc>>,
 }
 
@@ -35,16 +35,16 @@ pub struct VerifiedRun {
     pub dag_id: String,
     pub run_id: String,
     pub differences: Vec<NamedDifference>,
-    /// The decisions of the run were replayed too, not only its ledger compared.
+    /// True if the decisions of the run were replayed. If false, only its ledger was compared.
     pub replayed: bool,
 }
 
-/// A stored value that does not follow from the history.
+/// A stored value that does not follow from the history of its run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamedDifference {
-    /// `None` if it concerns the run as a whole.
+    /// `None` if the difference concerns the run as a whole.
     pub task_id: Option<String>,
-    /// −1 if it does not concern a single element.
+    /// −1 if the difference does not concern a single mapped element.
     pub map_index: i32,
     pub what: String,
     pub stored: String,
@@ -128,7 +128,7 @@ fn begun(row: &RunRow) -> StoreResult<History> {
     })
 }
 
-/// Returns the approximate number of rows: 1 if the ledger has a wrong size and cannot be read.
+/// Returns the approximate number of rows of a run. It is 1 if the ledger has a wrong size and cannot be read.
 fn size(plan: &Plan, run: &Run) -> i64 {
     if run.counters.len() != plan.counters {
         return 1;
@@ -181,7 +181,7 @@ async fn read_instances(
                         history.over.insert(place, over).is_none()
                     }
                     TaskState::Running | TaskState::Restarting => history.in_flight.insert(place),
-                    // The row of the previous attempt; another table contains the next one.
+                    // This row describes the previous attempt. The next attempt is in another table.
                     _ => true,
                 }
             }
@@ -226,7 +226,8 @@ async fn read_list_lengths(
     Ok(())
 }
 
-/// Reads the outputs of tasks that decide whether others run. A run whose outputs are too large is not replayed.
+/// Reads the outputs of tasks that decide which other tasks run. If a run's outputs are too large, the run is not
+/// replayed.
 async fn read_outputs(db: &mut PgConnection, reading: &mut RunHistory) -> StoreResult<()> {
     let plan = &reading.version.plan;
     let tells = |&task: &TaskIdx| {
@@ -247,7 +248,8 @@ async fn read_outputs(db: &mut PgConnection, reading: &mut RunHistory) -> StoreR
     Ok(())
 }
 
-/// True if the audit log has a change of the run by a user, such as a mark, a clear or a move.
+/// True if, according to the audit log, a user has changed the run, such as by a mark, a clear or a move to another
+/// version.
 async fn was_changed(db: &mut PgConnection, run: &RunRow) -> StoreResult<bool> {
     let changed = sqlx::query_scalar!(
         r#"select exists (select from audit where dag_id = $1 and run_id = $2

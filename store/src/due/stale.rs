@@ -1,4 +1,4 @@
-//! DAGs and versions that no worker offers any more, and attempts that no worker claims.
+//! Finds DAGs and versions that no worker offers any more, and attempts that no worker claims.
 
 use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
@@ -6,17 +6,18 @@ use sqlx::postgres::PgConnection;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// A run whose version no worker offers, although a worker offers the DAG's newest.
+/// A run whose DAG version no worker offers, although a worker offers the newest version of the DAG.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StrandedRun {
     pub run: Uuid,
     pub dag_id: String,
     pub run_id: String,
-    /// Id of the newest version.
+    /// Id of the newest version of the DAG.
     pub newest: i32,
 }
 
-/// Marks DAGs that no worker has offered for `after` as stale: they get no scheduled runs. Returns their number.
+/// Marks DAGs that no worker has offered for `after` as stale, so that they get no scheduled runs. Returns their
+/// number.
 #[boxed]
 pub async fn mark_stale_dags(db: &mut PgConnection, after: Duration) -> StoreResult<u64> {
     let done = sqlx::query!(
@@ -29,7 +30,7 @@ pub async fn mark_stale_dags(db: &mut PgConnection, after: Duration) -> StoreRes
     Ok(done.execute(db).await?.rows_affected())
 }
 
-/// Returns runs whose version no worker has offered for `after`.
+/// Returns runs whose DAG version no worker has offered for `after`.
 #[boxed]
 pub async fn stranded_runs(db: &mut PgConnection, after: Duration, most: i64) -> StoreResult<Vec<StrandedRun>> {
     let runs = sqlx::query_as!(
@@ -47,7 +48,8 @@ pub async fn stranded_runs(db: &mut PgConnection, after: Duration, most: i64) ->
     Ok(runs.fetch_all(db).await?)
 }
 
-/// Returns how many claimable attempts no worker has claimed for `after`, and since when the oldest waits.
+/// Returns the number of claimable attempts that no worker has claimed for `after`, and the time since which the oldest
+/// one waits. `None` if there are none.
 #[boxed]
 pub async fn queued_too_long(db: &mut PgConnection, after: Duration) -> StoreResult<Option<(i64, DateTime<Utc>)>> {
     let row = sqlx::query!(

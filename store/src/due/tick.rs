@@ -1,5 +1,5 @@
-//! Creates the runs of schedules. The DAG's row is the lock, and a run's id and date are unique: if several schedulers
-//! see the same DAG due, one creates its run.
+//! Creates the runs of schedules. The DAG's row is the lock, and the id and the date of a run are unique: if several
+//! schedulers find the same DAG due, only one of them creates the run.
 
 use crate::{
     StoreError, StoreResult, boxed,
@@ -16,10 +16,10 @@ use orch_spec::state::TriggeredBy;
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 
-/// Maximum number of consecutive dates that other runs may have taken.
+/// Maximum number of consecutive dates that are skipped because a run with that date or id already exists.
 const MOST_TAKEN: usize = 1_000;
 
-/// Returns DAGs whose schedule is due and that may have another run.
+/// Returns DAGs whose schedule is due and whose limit allows another run.
 #[boxed]
 pub async fn due_dags(db: &mut PgConnection, most: i64) -> StoreResult<Vec<String>> {
     let dags = sqlx::query_scalar!(
@@ -31,8 +31,8 @@ pub async fn due_dags(db: &mut PgConnection, most: i64) -> StoreResult<Vec<Strin
     Ok(dags.fetch_all(db).await?)
 }
 
-/// Creates the runs of a DAG's schedule that are due, at most `most` and up to the DAG's limit, and sets when the next
-/// one is due. Returns an empty list if another transaction holds the lock of the DAG.
+/// Creates the due runs of a DAG's schedule, at most `most` and up to the DAG's limit, and sets the time at which the
+/// next run is due. Returns an empty list if another transaction holds the lock of the DAG.
 #[boxed]
 pub async fn create_due_runs(
     db: &mut PgConnection,
@@ -56,7 +56,7 @@ pub async fn create_due_runs(
     let version = versions.get(&mut tx, dag.version).await?;
     let spec = version.plan.spec.clone();
     let mut last = last_interval(&mut tx, dag_id).await?;
-    // Unless the overlap policy is `queue`, every scheduled date gets a run.
+    // The limit of active runs applies only with the overlap policy `queue`. Otherwise every scheduled date gets a run.
     let room = if dag.waits { most.min(room(&mut tx, dag_id).await?) } else { most };
     let (mut created, mut taken) = (Vec::new(), 0);
     let next = loop {
@@ -67,7 +67,7 @@ pub async fn create_due_runs(
         }
         match create_run_of(&mut tx, &lock, versions, &scheduled(dag_id, &due)?).await? {
             CreateRun::Created(run) => created.push(run),
-            // A user created a run with that date or id.
+            // A user has already created a run with that date or id.
             CreateRun::LogicalDateTaken | CreateRun::RunIdTaken | CreateRun::Same(_) | CreateRun::OtherRequest => {
                 taken += 1;
             }
@@ -83,7 +83,8 @@ pub async fn create_due_runs(
     Ok(created)
 }
 
-/// Must run after the row is locked: the statement that locks it sees the runs from before it waited.
+/// Returns the number of further runs that the limit of a DAG allows. Must be called after the row of the DAG is
+/// locked: the statement that locks it sees the runs from before it waited.
 async fn room(db: &mut PgConnection, dag_id: &str) -> StoreResult<usize> {
     let room = sqlx::query_scalar!(
         r#"select max_active_runs - active_runs(dag_id, max_active_runs) as "room!" from dag where dag_id = $1"#,
@@ -99,7 +100,7 @@ fn next_run(spec: &DagSpec, last: Option<DataInterval>, now: DateTime<Utc>) -> S
 }
 
 fn scheduled(dag_id: &str, due: &NextRun) -> StoreResult<NewRun> {
-    // The suffix is for runs without a date; their timestamp is unique enough.
+    // `scheduled` is the suffix of ids of runs without a date. The timestamp in such an id is unique enough.
     let name = run_id(due.run_type, due.run_after, due.logical_date, "scheduled");
     let name = RunId::new(&name).map_err(|e| StoreError::corrupt(e.to_string()))?;
     Ok(NewRun {

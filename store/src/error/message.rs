@@ -1,7 +1,7 @@
-//! Messages of errors of sqlx: what failed, the reason and the next step, each once.
+//! Builds messages for errors of sqlx: what failed, the reason and the next step, each once.
 //!
-//! sqlx repeats the message of Postgres in the source of its error, and appends the line of Postgres' C code to it.
-//! Both are left out here.
+//! sqlx repeats the message of Postgres in the source of its error, and appends the line number in Postgres' C code.
+//! The repetition and the line number are omitted here.
 
 use super::StoreError;
 use sqlx::postgres::PgDatabaseError;
@@ -9,10 +9,10 @@ use std::error::Error;
 
 const UNREACHABLE: &str = "the database cannot be reached";
 const DISK_IS_FULL: &str = "the disk of the database is full";
-/// Prefix that rustls puts before the reason for a rejected certificate.
+/// Prefix of messages of rustls about a rejected certificate.
 const BAD_CERTIFICATE: &str = "invalid peer certificate";
 
-/// Returns what failed, without the reason.
+/// Returns a short text about what failed, without the reason.
 pub(super) fn summary(error: &sqlx::Error) -> &'static str {
     match error {
         sqlx::Error::Database(error) => refusal(error.code().as_deref().unwrap_or_default(), error.message()),
@@ -31,7 +31,7 @@ pub(super) fn summary(error: &sqlx::Error) -> &'static str {
     }
 }
 
-/// Returns what an error of Postgres means.
+/// Returns what failed, for an error with this SQLSTATE and message of Postgres.
 fn refusal(code: &str, message: &str) -> &'static str {
     if let Some(shortage) = shortage_of(code, message) {
         return shortage;
@@ -47,7 +47,8 @@ fn refusal(code: &str, message: &str) -> &'static str {
     }
 }
 
-/// Returns the resource that the server has run out of, or `None` if the error has another reason.
+/// Returns the resource (such as disk or memory) that the server has run out of, or `None` if the error has another
+/// cause.
 pub(super) fn shortage(error: &sqlx::Error) -> Option<&'static str> {
     let error = error.as_database_error()?;
     shortage_of(error.code().as_deref().unwrap_or_default(), error.message())
@@ -70,7 +71,6 @@ fn is_disk_full(code: &str, message: &str) -> bool {
     code == "53100" || message.contains("No space left on device") || message.starts_with("could not write init file")
 }
 
-/// True if the disk of the server is full.
 pub(super) fn has_full_disk(error: &sqlx::Error) -> bool {
     shortage(error) == Some(DISK_IS_FULL)
 }
@@ -90,7 +90,7 @@ fn reason(error: &sqlx::Error) -> String {
     }
 }
 
-/// Returns the next step after a failure at the database of orch: ours for some SQLSTATEs, else the hint of Postgres.
+/// Returns advice for a failure of orch's own database: our advice for some SQLSTATEs, otherwise the hint of Postgres.
 pub(super) fn hint(error: &sqlx::Error) -> Option<String> {
     match error {
         sqlx::Error::Database(error) => {
@@ -116,8 +116,8 @@ fn next_step(code: &str, message: &str) -> Option<String> {
     })
 }
 
-/// Returns the `GRANT` for a login that lacks a privilege. The message of Postgres names the object, but not the
-/// privilege or the login.
+/// Returns advice for a login that lacks a privilege, with the `GRANT` to execute. The message of Postgres names the
+/// object, but neither the privilege nor the login.
 fn privilege_step(message: &str) -> String {
     let owner = "use the login that owns the tables of orch";
     match grant(message) {
@@ -165,12 +165,13 @@ pub fn has_unknown_issuer(error: &sqlx::Error) -> bool {
 }
 
 /// Returns the messages of an error and its causes, outermost first, joined by `: `. An error of sqlx appears once, as
-/// what failed and the reason. A cause whose message is part of the text already is left out.
+/// what failed and the reason. A cause is omitted if its message is already part of the text.
 pub fn chain(error: &(dyn Error + 'static)) -> String {
     join(Some(error), false)
 }
 
-/// If `is_named` is set, the first error is the cause of a `StoreError`, whose message already contains what failed.
+/// Joins the messages of `first` and its causes. Set `is_named` if `first` is the cause of a `StoreError`, whose
+/// message already contains what failed.
 pub(super) fn join(first: Option<&(dyn Error + 'static)>, mut is_named: bool) -> String {
     let mut text = String::new();
     let mut next = first;
@@ -187,13 +188,13 @@ pub(super) fn join(first: Option<&(dyn Error + 'static)>, mut is_named: bool) ->
             text = format!("{text}: {message}");
         }
         is_named = error.is::<StoreError>();
-        // The reason of an error of sqlx contains its causes.
+        // The message of an sqlx error already contains its causes.
         next = if sql.is_some() { None } else { error.source() };
     }
     text
 }
 
-/// Like `chain`, followed by a line `hint: …` if one of the causes is an error of sqlx with a known next step.
+/// Like `chain`, followed by a line `hint: …` if a cause is an error of sqlx with a known remedy.
 pub fn chain_with_hint(error: &(dyn Error + 'static)) -> String {
     let text = chain(error);
     match sql_error(error).and_then(hint) {
@@ -220,7 +221,7 @@ mod tests {
     use std::borrow::Cow;
     use std::fmt;
 
-    /// An error of Postgres by its SQLSTATE and message, displayed as sqlx displays it.
+    /// Test double for an error of Postgres with this SQLSTATE and message, displayed as sqlx displays it.
     #[derive(Debug)]
     struct Refused(&'static str, &'static str);
 

@@ -1,25 +1,26 @@
-//! The early migrations were squashed into one, `create_schema`. A database that the last release before that has
-//! migrated has the same schema, column for column. Only its record of migrations differs, and is replaced by the one
-//! row of `create_schema`. Older databases must first be migrated by that release.
+//! Adopts databases from before the squash, which replaced the early migrations by one, `create_schema`. The last
+//! release before the squash created the same schema, column for column. Only its record of migrations differs, and is
+//! replaced by the one row of `create_schema`. Older databases must first be migrated by that release.
 
 use crate::{MIGRATOR, StoreError, StoreResult};
 use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 
-/// Schema version of the last release before the squash: commit f467ca96.
+/// Schema version of the last release before the squash (commit f467ca96).
 pub(super) const LAST: i32 = 24;
-/// Version of the same schema after `create_schema`.
+/// Schema version that `create_schema` gives the same schema.
 const FIRST: i32 = 25;
-/// SHA-256 of the 24 versions and checksums that this release wrote into `_sqlx_migrations`.
+/// SHA-256 of the 24 versions and checksums that the last release before the squash wrote into `_sqlx_migrations`.
 const RECORD: &str = "d5e52740441ce6af40da7e08ac2b33dac39a9bb9b75c9c6c529cf81500d30ea1";
 
 pub(super) const TOO_OLD: &str =
     "bring the database up with the orch of commit f467ca96 first: its `orch db migrate`, then that of this binary";
 
-/// Replaces the record of migrations of that release. Returns an error if the record is different.
+/// Replaces the record of migrations that the last release before the squash wrote. Returns an error if the record
+/// differs from the expected one.
 pub(super) async fn adopt(db: &mut PgConnection) -> StoreResult<()> {
     let mut tx = db.begin().await?;
-    // Not checked at compile time: sqlx creates this table, no migration does.
+    // This query is not checked at compile time, because sqlx creates the table, not a migration.
     let record: Option<String> = sqlx::query_scalar(
         "select encode(sha256(convert_to(string_agg(version || ':' || success || ':' || encode(checksum, 'hex'), ','
             order by version), 'UTF8')), 'hex')
@@ -44,7 +45,7 @@ pub(super) async fn adopt(db: &mut PgConnection) -> StoreResult<()> {
     .bind(&*first.checksum)
     .execute(&mut *tx)
     .await?;
-    // The same as in `create_schema`: binaries of the last release may work beside this one.
+    // Sets the same values as `create_schema`, because binaries of the last release may still run beside this one.
     sqlx::query("update schema_guard set version = $1, min_binary = $2")
         .bind(FIRST)
         .bind(LAST)

@@ -1,19 +1,20 @@
-//! A session of the server. A client that lost its connection cannot know whether the server still executes its
-//! statements, so it ends the old session before it uses a new one.
+//! Identifies a session of the database server, and ends it. A client that lost its connection cannot know whether the
+//! server still executes its statements, so it ends the old session before it uses a new one.
 
 use crate::{StoreError, StoreResult, boxed};
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
 use std::time::Duration;
 
-/// A terminated session has rolled back or committed by then, unless it waits for a stuck disk.
+/// Timeout for the end of a terminated session. By then it has rolled back or committed, unless it waits for a stuck
+/// disk.
 const ENDS_WITHIN: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 #[derive(Debug, Clone, Copy)]
 pub struct ServerSession {
     pid: i32,
-    /// Process ids are reused, so the start time is compared too.
+    /// Start time of the session. It is compared too, because process ids are reused.
     began: DateTime<Utc>,
 }
 
@@ -27,7 +28,7 @@ impl ServerSession {
         Ok(session.fetch_one(db).await?)
     }
 
-    /// Ends the session. Once this returns, its statements have been executed or never will be.
+    /// Ends the session. Once this returns, each of its statements has either been executed or never will be.
     #[boxed]
     pub async fn end(self, db: &mut PgConnection) -> StoreResult<()> {
         let over = async {

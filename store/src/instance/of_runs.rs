@@ -1,4 +1,4 @@
-//! Instances of many runs, in one or two statements.
+//! Reads the instances of many runs, in one or two statements.
 
 use super::{InstanceFilter, InstanceRow, Places, ledgers, made_up};
 use crate::{
@@ -13,12 +13,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// The instances of a run, with its version.
+/// The instances of a run, with the run's DAG version.
 #[derive(Debug, Clone)]
 pub struct RunInstances {
     pub run: Uuid,
     pub version: Arc<Version>,
-    /// In the order of the DAG.
+    /// All instances, in DAG order.
     pub instances: Vec<InstanceRow>,
 }
 
@@ -41,7 +41,7 @@ struct Columns {
     wake_at: Option<DateTime<Utc>>,
 }
 
-/// An instance: its run, the index of its task in the run's version, and its map index.
+/// Identifies an instance by its run, the index of its task in the run's DAG version, and its map index.
 pub type InstanceKey = (Uuid, TaskIdx, i32);
 
 impl Columns {
@@ -71,7 +71,8 @@ impl Columns {
     }
 }
 
-/// Returns these instances, of any runs, without those that do not exist. The caller passes the ids of their tasks.
+/// Returns these instances, which may belong to different runs. Instances that do not exist are left out. The caller
+/// passes the task id of each instance.
 #[boxed]
 pub async fn some_instances(
     db: &mut PgConnection,
@@ -92,7 +93,8 @@ pub async fn some_instances(
     rows.fetch_all(db).await?.into_iter().map(row).collect()
 }
 
-/// Returns the number of instances of these runs, according to their ledgers. Call it before they are read.
+/// Returns the number of instances of these runs, according to their ledgers. Call it before `instances_of_runs`, to
+/// limit that number.
 #[boxed]
 pub async fn count_instances(db: &mut PgConnection, versions: &mut Versions, runs: &[Uuid]) -> StoreResult<usize> {
     let ledgers = ledgers(db, versions, runs).await?;
@@ -100,7 +102,7 @@ pub async fn count_instances(db: &mut PgConnection, versions: &mut Versions, run
     Ok(ledgers.iter().map(|(_, ledger)| Places::new(ledger, None, &any).count()).sum())
 }
 
-/// Returns all instances of these runs, by run id. The caller must have checked their number.
+/// Returns all instances of these runs, sorted by run id. The caller must have limited their number.
 #[boxed]
 pub async fn instances_of_runs(
     db: &mut PgConnection,

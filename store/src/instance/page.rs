@@ -1,4 +1,4 @@
-//! Pages of instances of a run by offset, with the total count, for the REST API.
+//! Pages of a run's instances by offset, with the total count, for the REST API.
 
 use super::{
     InstanceFilter, InstanceRow, MOST_INSTANCES, Places, counts_when_over, has_a_row, ledger, list_instances,
@@ -14,22 +14,23 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// Some of the instances that match a filter.
+/// A page of the instances that match a filter.
 #[derive(Debug, Clone)]
 pub struct InstancePage {
     pub instances: Vec<InstanceRow>,
-    /// The number of rows that match; a lower bound if `is_limited`.
+    /// Number of instances that match the filter. A lower bound if `is_limited` is set.
     pub total: usize,
-    /// Counting stopped at [`MAX_COUNTED`].
+    /// True if counting stopped at [`MAX_COUNTED`].
     pub is_limited: bool,
-    /// The version of the run.
+    /// The DAG version of the run.
     pub version: Arc<Version>,
 }
 
-/// Maximum number of instances that are read one by one to count them. States with a row are counted by one statement.
+/// Maximum number of instances that are read one by one to count them. Instances in states that always have a row are
+/// counted by one statement.
 const MAX_COUNTED: usize = 20_000;
 
-/// Skips `skip` instances and returns at most `most`, in the order of the DAG. `None` if the run does not exist.
+/// Returns at most `most` instances in DAG order after skipping `skip`. `None` if the run does not exist.
 #[boxed]
 pub async fn page_of_instances(
     db: &mut PgConnection,
@@ -53,7 +54,7 @@ pub async fn page_of_instances(
         let instances = list_instances(db, versions, run, &rest, most).await?.unwrap_or_default();
         return Ok(Some(InstancePage { instances, total, is_limited: false, version }));
     }
-    // The ledger of a finished run has its states, so no row is read for a state that no instance has.
+    // The ledger of a finished run contains all states, so no rows are read for states that it does not contain.
     let nobody_in =
         |state: &TaskState, counts: &BTreeMap<_, _>| *state != TaskState::None && !counts.contains_key(state);
     if counts_when_over(&ledger, None).is_some_and(|counts| filter.states.iter().all(|state| nobody_in(state, &counts)))

@@ -20,14 +20,14 @@ pub struct TryRow {
     pub queued_at: Option<DateTime<Utc>>,
     pub started_at: Option<DateTime<Utc>>,
     pub ended_at: Option<DateTime<Utc>>,
-    /// Failure of the last lease that failed: `retryable`, `fatal`, `timeout`, `panic`, `lost` or `exit`.
+    /// Failure of the last failed lease of this attempt: `retryable`, `fatal`, `timeout`, `panic`, `lost` or `exit`.
     pub failure: Option<String>,
-    /// Outermost first.
+    /// Error messages of the failure, outermost first.
     pub causes: Vec<String>,
 }
 
-/// Returns the attempts in order. An attempt that was followed by a retry, or was stopped because it was cleared, is
-/// `failed`, as in Airflow. Instances that were decided (skipped, `upstream_failed`) have no attempt.
+/// Returns the attempts in order. An attempt counts as `failed` if a retry followed it or if it was stopped by a clear,
+/// as in Airflow. Instances without an attempt, such as skipped and `upstream_failed` ones, return an empty list.
 #[boxed]
 pub async fn tries(db: &mut PgConnection, run: Uuid, task: TaskIdx, map_index: i32) -> StoreResult<Vec<TryRow>> {
     let rows = sqlx::query!(
@@ -74,7 +74,8 @@ pub async fn tries(db: &mut PgConnection, run: Uuid, task: TaskIdx, map_index: i
         .collect()
 }
 
-/// `up_for_retry` is a state of the instance until its next attempt starts, not of the attempt that failed.
+/// `up_for_retry` is a state of the instance until its next attempt starts. The failed attempt itself counts as
+/// `failed`.
 fn ended_as(state: TaskState, ended_at: Option<DateTime<Utc>>) -> TaskState {
     match state {
         TaskState::UpForRetry => TaskState::Failed,
@@ -86,11 +87,12 @@ fn ended_as(state: TaskState, ended_at: Option<DateTime<Utc>>) -> TaskState {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ElementFailure {
     pub map_index: i32,
-    /// Outermost first.
+    /// Error messages of the failure, outermost first.
     pub causes: Vec<String>,
 }
 
-/// Returns the element of a mapped task that failed first. `None` if elements were only marked as failed.
+/// Returns the element of a mapped task that failed first. `None` if no element failed by itself and elements were only
+/// marked as failed.
 #[boxed]
 pub async fn first_element_failure(
     db: &mut PgConnection,
@@ -110,7 +112,7 @@ pub async fn first_element_failure(
     Ok(row.fetch_optional(db).await?)
 }
 
-/// A superseded attempt, for a bar of a Gantt chart.
+/// A superseded attempt, which is shown as a bar of a Gantt chart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OldTry {
     pub task: TaskIdx,
@@ -123,7 +125,7 @@ pub struct OldTry {
     pub ended_at: Option<DateTime<Utc>>,
 }
 
-/// Returns superseded attempts of a run that have started, in the order of its DAG.
+/// Returns the superseded attempts of a run that have started, in DAG order.
 #[boxed]
 pub async fn old_tries(db: &mut PgConnection, run: Uuid, most: i64) -> StoreResult<Vec<OldTry>> {
     let rows = sqlx::query!(

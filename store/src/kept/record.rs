@@ -1,4 +1,4 @@
-//! A row of a table of named objects.
+//! A row of a table of named objects, such as variables or connections.
 
 use super::Table;
 use crate::seal::{Keyring, Seat, SecretError};
@@ -6,7 +6,7 @@ use crate::{StoreError, StoreResult};
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
-/// A row as it is stored. Only its sealed columns are secret.
+/// A row as it is stored. Only values of its sealed columns are encrypted.
 #[derive(Debug, Clone)]
 pub struct Record {
     table: &'static Table,
@@ -41,7 +41,7 @@ impl Record {
         self.get(column) == true
     }
 
-    /// True if the column has a value, sealed or not.
+    /// True if the column has a value, encrypted or not.
     pub fn holds(&self, column: &str) -> bool {
         !self.get(column).is_null()
     }
@@ -61,7 +61,7 @@ impl Record {
         columns.filter(|(column, _)| !self.table.sealed.contains(column))
     }
 
-    /// Decrypts a sealed column. `None` if it has no value.
+    /// Decrypts a sealed column. Returns `None` if the column has no value.
     pub fn open(&self, column: &'static str, keys: &Keyring) -> Result<Option<String>, SecretError> {
         if !self.holds(column) {
             return Ok(None);
@@ -71,13 +71,14 @@ impl Record {
         keys.open(seat, &sealed).map(Some)
     }
 
-    /// True if every sealed column is sealed with the first key.
+    /// True if every sealed value of the row is encrypted with the first key.
     pub(super) fn is_current(&self, keys: &Keyring) -> bool {
         let mut sealed = self.table.sealed.iter().filter(|column| self.holds(column));
         sealed.all(|column| self.sealed(column).is_some_and(|sealed| keys.is_current(&sealed)))
     }
 
-    /// Postgres writes bytes in JSON as `\x` and hex digits, because of a setting of every session (`connect`).
+    /// Decodes an encrypted value. Postgres writes bytes in JSON as `\x` and hex digits, because each session sets
+    /// `bytea_output` (`connect`).
     fn sealed(&self, column: &str) -> Option<Vec<u8>> {
         let digits = self.text(column)?.strip_prefix("\\x")?;
         let byte = |at: usize| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok();

@@ -1,4 +1,5 @@
-//! Key rotation: values that are sealed with another key are opened and sealed again.
+//! Key rotation: decrypts values that are encrypted with another key than the first one, and encrypts them with the
+//! first one.
 
 use super::{CONNECTION, Columns, Record, Table, VARIABLE, list, write::reseal};
 use crate::{
@@ -8,10 +9,10 @@ use crate::{
 use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 
-/// Number of rows per statement.
+/// Number of rows that one statement reads.
 const PAGE: i64 = 500;
 
-/// Number of rows that were sealed again, and of rows that had the first key already.
+/// Number of rows that were encrypted again, and number of rows that already used the first key.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Rotated {
     pub connections: u64,
@@ -19,7 +20,7 @@ pub struct Rotated {
     pub current: u64,
 }
 
-/// Seals all rows again in one transaction, or none if one of them cannot be opened.
+/// Encrypts all rows with the first key, in one transaction. If a value cannot be decrypted, no row is changed.
 #[boxed]
 pub async fn rotate(db: &mut PgConnection, keys: &Keyring) -> Result<Rotated, SecretError> {
     let mut transaction = db.begin().await?;
@@ -41,7 +42,7 @@ pub async fn rotate(db: &mut PgConnection, keys: &Keyring) -> Result<Rotated, Se
     Ok(done)
 }
 
-/// Returns the number of connections and variables that these keys do not open.
+/// Returns the number of connections and variables that cannot be decrypted with these keys.
 #[boxed]
 pub async fn count_locked(db: &mut PgConnection, keys: &Keyring) -> Result<usize, SecretError> {
     let mut locked = 0;
@@ -64,7 +65,7 @@ async fn page(
     Ok((!page.is_empty()).then_some(page))
 }
 
-/// Returns the sealed columns in plain text.
+/// Returns the sealed columns of a row, decrypted.
 fn opened(record: &Record, table: &'static Table, keys: &Keyring) -> Result<Columns, SecretError> {
     let open = |column: &&'static str| Ok(record.open(column, keys)?.map(|secret| (*column, secret.into())));
     table.sealed.iter().filter_map(|column| open(column).transpose()).collect()

@@ -1,4 +1,4 @@
-//! Lists of named objects, with filter, order and page.
+//! Lists of named objects, with filters, orders and pages.
 
 use super::{Record, Table};
 use crate::list::{List, ListPage, Search};
@@ -7,7 +7,7 @@ use serde_json::Value;
 use sqlx::Row;
 use sqlx::postgres::PgConnection;
 
-/// Returns a page of objects, by default ordered by name.
+/// Returns a page of named objects, by default ordered by name.
 #[boxed]
 pub async fn find(db: &mut PgConnection, table: &'static Table, search: &Search) -> StoreResult<ListPage<Record>> {
     let list: List<Value> = List {

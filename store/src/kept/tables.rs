@@ -10,7 +10,7 @@ pub static POOL: Table = Table {
     has_moments: false,
 };
 
-/// Many variables are secrets, so all of them are sealed.
+/// All values of variables are sealed (encrypted), because many of them are secrets.
 pub static VARIABLE: Table =
     Table { name: "variable", key: "key", from: "variable r", sealed: &["value"], has_moments: true };
 

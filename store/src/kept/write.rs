@@ -9,10 +9,10 @@ use serde_json::{Map, Value};
 use sqlx::postgres::PgConnection;
 use std::fmt::Write as _;
 
-/// Values by column. Column names are constants in the program, and never come from a caller.
+/// Values by column name. Column names are constants of the program, and never come from a caller.
 pub type Columns = Vec<(&'static str, Value)>;
 
-/// Returns false if the name exists already.
+/// Inserts an object. Returns false if the name exists already.
 #[boxed]
 pub async fn insert(
     db: &mut PgConnection,
@@ -32,7 +32,7 @@ pub async fn insert(
     Ok(done.rows_affected() == 1)
 }
 
-/// Sets these columns. Returns false if the object does not exist.
+/// Sets these columns of an object. Returns false if the object does not exist.
 #[boxed]
 pub async fn update(
     db: &mut PgConnection,
@@ -45,7 +45,7 @@ pub async fn update(
     set(db, table, name, columns, touched, keys).await
 }
 
-/// Keeps `updated_at`, because nothing visible has changed.
+/// Replaces sealed values. Does not change `updated_at`, because no visible value has changed.
 pub(super) async fn reseal(
     db: &mut PgConnection,
     table: &'static Table,
@@ -65,7 +65,7 @@ async fn set(
     keys: &Keyring,
 ) -> Result<bool, SecretError> {
     let Table { name: of, key, .. } = table;
-    // Setting the key to itself keeps the list from being empty.
+    // Setting the key to itself ensures that the `set` list is not empty.
     let mut set = format!("{key} = t.{key}{touched}");
     for (column, _) in columns {
         write!(set, ", {column} = r.{column}").expect("writing to a string cannot fail");
@@ -76,7 +76,7 @@ async fn set(
     Ok(done.rows_affected() == 1)
 }
 
-/// Returns false if the object does not exist.
+/// Deletes an object. Returns false if it does not exist.
 #[boxed]
 pub async fn delete(db: &mut PgConnection, table: &'static Table, name: &str) -> StoreResult<bool> {
     let sql = format!("delete from {} where {} = $1", table.name, table.key);
@@ -84,7 +84,7 @@ pub async fn delete(db: &mut PgConnection, table: &'static Table, name: &str) ->
     Ok(done.rows_affected() == 1)
 }
 
-/// Returns the row as JSON, with secret columns sealed. A secret that is not text is sealed as its JSON.
+/// Returns the row as JSON, with secret columns sealed (encrypted). If a secret is not text, its JSON is sealed.
 fn sealed(
     table: &'static Table,
     name: &str,

@@ -1,5 +1,5 @@
-//! Cache of query results. The key contains everything that a result depends on, so a result of an older snapshot is
-//! never found again.
+//! Cache of query results. A key contains everything that a result depends on, including the snapshots that were read,
+//! so results of older snapshots are never returned.
 
 use super::LakeError;
 use sha2::{Digest as _, Sha256};
@@ -8,7 +8,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::OnceCell;
 
-/// Hash of what a result depends on: the query, the values, and the current location of each of its tables.
+/// Hash of everything that a result depends on: the query, its parameters, and the current location of each table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AnswerKey([u8; 32]);
 
@@ -16,29 +16,29 @@ impl AnswerKey {
     pub fn of(parts: &[&[u8]]) -> AnswerKey {
         let mut hash = Sha256::new();
         for part in parts {
-            // Includes their lengths, so that parts never run into each other.
+            // Includes the length of each part, so that parts that are split differently have different hashes.
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }
         AnswerKey(hash.finalize().into())
     }
 
-    /// Returns the value of the header `ETag`.
+    /// Returns the value for the HTTP header `ETag`.
     pub fn tag(&self) -> String {
         let [first, second] = [0, 8].map(|at| self.0[at..at + 8].try_into().map_or(0, u64::from_be_bytes));
         format!("\"{first:016x}{second:016x}\"")
     }
 }
 
-/// A cached result, which is cheap to clone.
+/// A result that can be cached. Must be cheap to clone.
 pub trait Kept: Clone {
-    /// Returns the approximate size in bytes.
+    /// Returns the approximate size of the result in bytes.
     fn size(&self) -> usize;
 }
 
 type ComputedAnswer<T> = Result<T, LakeError>;
 
-/// LRU cache of results, limited by their size in bytes.
+/// LRU cache of query results, limited by their total size in bytes.
 #[derive(Debug)]
 pub struct Answers<T> {
     most_bytes: usize,
@@ -48,15 +48,15 @@ pub struct Answers<T> {
 #[derive(Debug)]
 struct Room<T> {
     entries: HashMap<AnswerKey, Entry<T>>,
-    /// Total size of the results.
+    /// Total size of the cached results in bytes.
     bytes: usize,
-    /// Incremented by every lookup.
+    /// Logical clock of the LRU order, incremented by every lookup.
     tick: u64,
 }
 
 #[derive(Debug)]
 struct Entry<T> {
-    /// Empty while the result is computed.
+    /// Empty while the result is being computed.
     answer: Arc<OnceCell<ComputedAnswer<T>>>,
     bytes: usize,
     used: u64,
@@ -71,8 +71,8 @@ impl<T: Kept> Answers<T> {
         self.room.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the result under a key, or computes it. Concurrent callers share one computation and its result or
-    /// error; if the caller that computes it is dropped, another one starts again.
+    /// Returns the result for a key from the cache, or computes it. Concurrent callers share one computation and its
+    /// result or error. If the caller that computes the result is dropped, one of the others starts again.
     pub async fn get(&self, key: AnswerKey, make: impl Future<Output = ComputedAnswer<T>>) -> ComputedAnswer<T> {
         let answer = {
             let mut room = self.room();
@@ -95,7 +95,7 @@ impl<T: Kept> Answers<T> {
         }
     }
 
-    /// Returns the result under a key, if it is cached.
+    /// Returns the result for a key, if it is cached.
     pub fn known(&self, key: AnswerKey) -> Option<T> {
         let mut room = self.room();
         room.tick += 1;
@@ -107,7 +107,8 @@ impl<T: Kept> Answers<T> {
 }
 
 impl<T: Kept> Room<T> {
-    /// Adds the size of a new result, and evicts old ones. Errors are removed, so that the next caller computes again.
+    /// Adds the size of a new result to the total, and evicts the least recently used results. Errors are removed, so
+    /// that the next caller computes the result again.
     fn settle(
         &mut self,
         key: AnswerKey,
@@ -157,7 +158,7 @@ mod tests {
     ) -> ComputedAnswer<Arc<[u8]>> {
         let make = async {
             made.fetch_add(1, Ordering::Relaxed);
-            // Other callers arrive meanwhile.
+            // Lets other callers request the same key during the computation.
             tokio::task::yield_now().await;
             Ok(Arc::from(vec![b'x'; bytes]))
         };
@@ -184,7 +185,7 @@ mod tests {
         assert_eq!(made.load(Ordering::Relaxed), 3, "`b` went");
         ask(&answers, "b", &made, 40).await.unwrap();
         assert_eq!(made.load(Ordering::Relaxed), 4);
-        // A result larger than the cache is returned, and not kept.
+        // A result larger than the cache is returned, but not cached.
         assert_eq!(ask(&answers, "large", &made, 101).await.unwrap().len(), 101);
         assert!(answers.room().bytes <= 100 && !answers.room().entries.contains_key(&key("large")));
     }

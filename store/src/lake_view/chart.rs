@@ -1,8 +1,8 @@
-//! SQL for the chart of a table that declares none.
+//! Builds the chart query of a table that declares no chart.
 
 use super::table::{LakeTable, TableColumn, in_quotes};
 
-/// Accepts types of Iceberg and of SQL.
+/// True for time types of Iceberg and of SQL.
 pub fn is_time(data_type: &str) -> bool {
     data_type == "date" || data_type.starts_with("timestamp")
 }
@@ -12,10 +12,10 @@ fn is_number(data_type: &str) -> bool {
 }
 
 impl LakeTable {
-    /// Returns a query for the last `points` points over the first time column: the first measure if that column is the
-    /// key, otherwise the number of rows per day. `None` without a time column.
+    /// Returns a query for the last `points` points over the first time column. If that column is the key, the points
+    /// are values of the first measure, otherwise the number of rows per day. `None` if the table has no time column.
     pub fn usual_chart(&self, points: usize) -> Option<String> {
-        // Names of nested columns contain dots.
+        // Excludes nested columns, whose names contain dots.
         let columns = || self.columns.iter().filter(|column| !column.name.contains('.'));
         let time = columns().find(|column| is_time(&column.data_type))?;
         let (at, from) =

@@ -1,14 +1,14 @@
-//! Builds the SQL query for the history of one row.
+//! Builds the SQL query for the history of a row in a lake table.
 
 use super::table::LakeTable;
 use super::{Cell, ResultColumn, cell_text};
 
-/// Table property that contains the SQL query for the history of a row. `{id}` in it is replaced by the row's value in
-/// column `id`.
+/// Table property with the SQL query for the history of a row. Each placeholder such as `{id}` is replaced by the row's
+/// value in the column of that name.
 pub const HISTORY: &str = "orch.history";
 
 impl LakeTable {
-    /// Returns the query for the history of `row`, or `None` if the table has no property `HISTORY`.
+    /// Returns the SQL query for the history of `row`, or `None` if the table does not have the property `HISTORY`.
     pub fn history_of(&self, row: &[Cell], columns: &[ResultColumn]) -> Option<String> {
         let mut rest = self.properties.get(HISTORY).map(String::as_str).filter(|sql| !sql.trim().is_empty())?;
         let mut sql = String::with_capacity(rest.len());

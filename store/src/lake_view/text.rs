@@ -1,10 +1,10 @@
-//! Formats cells as text, for tables on pages and for exported files.
+//! Formats cells of query results as text, for tables on web pages and for exported files.
 
 use super::{Cell, ResultColumn};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 
-/// Returns the cell as text for users: null is empty, and lists and objects are JSON.
+/// Formats a cell for display. Null becomes an empty string, and lists and objects become JSON.
 pub fn cell_text(cell: &Cell) -> Cow<'_, str> {
     match cell {
         Value::Null => "".into(),
@@ -34,7 +34,7 @@ pub fn csv_line<'a>(cells: impl IntoIterator<Item = &'a Cell>) -> String {
     line
 }
 
-/// Puts an apostrophe before each text that a spreadsheet would run as a formula.
+/// Prefixes every text that a spreadsheet would execute as a formula with an apostrophe, which prevents CSV injection.
 pub fn escape_formulas(row: &mut [Cell]) {
     for cell in row {
         if let Value::String(text) = cell
@@ -45,13 +45,13 @@ pub fn escape_formulas(row: &mut [Cell]) {
     }
 }
 
-/// Returns the header line of a CSV file.
+/// Returns the header line of a CSV file, with the names of the columns.
 pub fn csv_head(columns: &[ResultColumn]) -> String {
     let names: Vec<Cell> = columns.iter().map(|column| Value::String(column.name.clone())).collect();
     csv_line(&names)
 }
 
-/// Returns a row as a JSON object with the names of the columns as keys.
+/// Converts a row to a JSON object whose keys are the column names.
 pub fn row_object(columns: &[ResultColumn], row: Vec<Cell>) -> Value {
     Value::Object(columns.iter().map(|column| column.name.clone()).zip(row).collect::<Map<_, _>>())
 }

@@ -1,4 +1,4 @@
-//! Columns of lists, with the SQL and the filters of each.
+//! Columns of filterable lists: the SQL expression of each column, and the filters that users may apply to it.
 
 use super::search::{Condition, Direction, Order, Test, Values};
 use chrono::{DateTime, Utc};
@@ -6,25 +6,27 @@ use uuid::Uuid;
 
 #[derive(Debug, Clone, Copy)]
 pub struct Column {
-    /// Name in the parameters and orders of the API.
+    /// Name of the column in query parameters and in `order_by` of the API.
     pub name: &'static str,
-    /// SQL expression. If it contains `$`, it is a complete condition, and the values replace each `$` as an array.
+    /// SQL expression of the column. If it contains `$`, the text is a complete condition, and each `$` is replaced by
+    /// the array of values.
     pub sql: &'static str,
     pub kind: ListColumnType,
-    /// Filters that users may apply to the column.
+    /// Filters that the column supports.
     pub filters: &'static [Filter],
-    /// Description of the parameter.
+    /// Description of the column's query parameters, shown in the API reference.
     pub about: &'static str,
     pub is_sorted: bool,
     pub(super) sort: &'static str,
     pub(super) is_nullable: bool,
-    /// Name of the join that the column needs, or an empty string.
+    /// Name of the `Join` that the column needs, or an empty string.
     pub(super) join: &'static str,
-    /// Type of the column in Postgres, if text cannot be compared with it directly.
+    /// Postgres type to which values are cast, if the column cannot be compared with text directly.
     pub(super) cast: &'static str,
-    /// Conditions of columns with the same `within` must hold for the same row. They are placed together at its `$`.
+    /// Outer condition for columns whose filters must match the same row of a subquery. The filters of all columns with
+    /// the same `within` are combined and replace its `$`.
     pub(super) within: &'static str,
-    /// Returns the predicate of a partial index that these values imply, so that Postgres can use the index.
+    /// Returns the predicate of a partial index if the values imply it, so that Postgres can use the index.
     pub(super) also: fn(&[String]) -> &'static str,
 }
 
@@ -38,36 +40,36 @@ pub enum ListColumnType {
     Words(Words),
 }
 
-/// The values that a column may have, and the noun for them in error messages.
+/// The values that an enumerated column allows, and the noun for such a value in error messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Words {
     pub noun: &'static str,
     pub words: &'static [&'static str],
 }
 
-/// Kinds of parameters that filter by a column.
+/// Kinds of query parameters that filter by a column. Each variant lists the names of its parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Filter {
-    /// `name`: equal to the value. The last value wins if the parameter is repeated.
+    /// Parameter `name`: selects rows whose value is equal. The last value wins if the parameter is repeated.
     Is,
-    /// Like `Is`, but the parameter is required.
+    /// Parameter `name`: like `Is`, but the parameter is required.
     Must,
-    /// `name`, repeatable: equal to one of the values.
+    /// Parameter `name`, repeatable: selects rows whose value is equal to one of the given values.
     AnyOf,
     NoneOf,
-    /// `…_pattern`: contains one of the values, ignoring case.
+    /// Parameter `name_pattern`: selects rows whose value contains one of the given texts, ignoring case.
     Pattern,
-    /// `…_prefix_pattern`
+    /// Parameter `name_prefix_pattern`: selects rows whose value starts with one of the given texts.
     Prefix,
-    /// `name`: like `…_pattern`.
+    /// Parameter `name`: like `Pattern`, without the suffix.
     Search,
-    /// `…_gte`, `…_gt`, `…_lte`, `…_lt`
+    /// Parameters `name_gte`, `name_gt`, `name_lte` and `name_lt`: lower and upper bounds of the value.
     Range,
-    /// `name`: a lower or upper bound.
+    /// `name`: a lower or upper bound, depending on the comparison.
     Bound(Compare),
-    /// `name`: if true, the condition must hold; if false, it is not applied. The field is the default.
+    /// `name`: if true, the column's condition must hold; if false, it is ignored. The boolean is the default.
     Switch(bool),
-    /// `name`: accepted, but finds nothing, because orch has no such value.
+    /// `name`: accepted for compatibility, but no row matches, because orch has no such value.
     Absent,
 }
 
@@ -80,11 +82,11 @@ pub enum Compare {
 }
 
 impl Compare {
-    /// All comparisons, with the suffixes of their parameters.
+    /// All comparisons, each with the suffix of its query parameter.
     pub const ALL: [(&'static str, Compare); 4] =
         [("gte", Compare::AtLeast), ("gt", Compare::Above), ("lte", Compare::AtMost), ("lt", Compare::Below)];
 
-    /// The two comparisons that together match exactly one timestamp.
+    /// The pair of comparisons that selects exactly one timestamp.
     pub const ON: [Compare; 2] = [Compare::AtLeast, Compare::AtMost];
 
     pub(super) const fn sign(self) -> &'static str {
@@ -139,7 +141,8 @@ impl Column {
         Column::new(name, sql, ListColumnType::Words(words))
     }
 
-    /// Returns a column that finds nothing, because orch has no such value.
+    /// Creates a column that exists for compatibility only: a filter by it matches no row, because orch has no such
+    /// value.
     pub const fn absent(name: &'static str, kind: ListColumnType) -> Column {
         Column::new(name, "null::text", kind).by(&[Filter::Absent]).about("orch has none: finds nothing")
     }
@@ -169,14 +172,14 @@ impl Column {
         Column { is_sorted: true, ..self }
     }
 
-    /// Sorts by a different expression than the one that is compared.
+    /// Uses a separate SQL expression for sorting.
     #[must_use]
     pub const fn sorted_by(self, sort: &'static str) -> Column {
         Column { sort, is_sorted: true, ..self }
     }
 
-    /// Sorts nulls last in both directions. Only for columns that can be null, because a default index does not have
-    /// this order.
+    /// Sorts nulls last in both directions. Use it only for columns that can be null, because a default index does not
+    /// have this order.
     #[must_use]
     pub const fn nullable(self) -> Column {
         Column { is_nullable: true, ..self }
@@ -221,7 +224,7 @@ impl Column {
         Condition { column: self, test: Test::Flag(so) }
     }
 
-    /// Uses the SQL of the column as the condition.
+    /// Returns the column's SQL expression itself as the condition.
     pub fn holds(self) -> Condition {
         Condition { column: self, test: Test::Holds }
     }
@@ -239,17 +242,18 @@ impl Column {
         Condition { column: self, test: Test::Number(compare, number) }
     }
 
-    /// Matches values that contain one of `parts`, ignoring case; `%` matches any text and `_` any character.
+    /// Matches values that contain one of `parts`, ignoring case. As in SQL, `%` matches any text and `_` any
+    /// character.
     pub fn contains<T: Into<String>>(self, parts: impl IntoIterator<Item = T>) -> Condition {
         Condition { column: self, test: Test::Contains(parts.into_iter().map(Into::into).collect()) }
     }
 
-    /// Matches values that contain `text`, ignoring case and without wildcards.
+    /// Matches values that contain `text` literally (no wildcards), ignoring case.
     pub fn has(self, text: impl Into<String>) -> Condition {
         Condition { column: self, test: Test::Has(text.into()) }
     }
 
-    /// Matches values that start with one of `starts`, without wildcards and case-sensitive.
+    /// Matches values that start with one of `starts`. Case-sensitive and without wildcards.
     pub fn begins<T: Into<String>>(self, starts: impl IntoIterator<Item = T>) -> Condition {
         Condition { column: self, test: Test::Begins(starts.into_iter().map(Into::into).collect()) }
     }

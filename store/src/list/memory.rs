@@ -1,5 +1,5 @@
-//! Searches over rows in memory, for values that SQL cannot compute and for lists that are short enough to be read
-//! completely.
+//! Runs searches over rows in memory. Used for columns that SQL cannot compute, and for lists that are short enough to
+//! be loaded completely.
 
 use super::ListPage;
 use super::column::{Column, Compare};
@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
-/// The value of a column in a row.
+/// The value of one column in one row, for comparison.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Cell<'a> {
     Nothing,
@@ -57,7 +57,7 @@ impl From<DateTime<Utc>> for Cell<'_> {
 }
 
 impl Cell<'_> {
-    /// Compares two values. `Nothing` comes last in both directions.
+    /// Compares two values for sorting. `Nothing` sorts last in both directions.
     pub fn compare(&self, other: &Cell<'_>, direction: Direction) -> Ordering {
         let way = match (self, other) {
             (Cell::Nothing, Cell::Nothing) => return Ordering::Equal,
@@ -98,7 +98,8 @@ impl Test {
 }
 
 /// Returns true if `text` contains `part`, in which `%` matches any text and `_` any character. Each piece between two
-/// `%` is searched once, after the piece before it, so a hostile pattern cannot make the search slow.
+/// `%` is searched only once, after the match of the previous piece, so that a malicious pattern cannot cause
+/// exponential time.
 fn is_like(text: &str, part: &str) -> bool {
     let text: Vec<char> = text.chars().collect();
     let mut rest = text.as_slice();
@@ -127,7 +128,7 @@ impl Search {
         self.conditions.iter().all(|condition| condition.test.fits(&cell(row, &condition.column)))
     }
 
-    /// Compares two rows by the orders of the search. `pick` keeps equal rows in their order.
+    /// Compares two rows by the sort orders of the search.
     pub fn compare<T>(&self, one: &T, other: &T, cell: impl for<'a> Fn(&'a T, &Column) -> Cell<'a>) -> Ordering {
         let ways = self
             .order
@@ -136,7 +137,8 @@ impl Search {
         ways.fold(Ordering::Equal, Ordering::then)
     }
 
-    /// Returns the requested page of `rows`, and the total number of matching rows.
+    /// Returns the requested page of the rows that match the search, and the total number of matching rows. Rows that
+    /// compare as equal keep their order.
     pub fn pick<T>(&self, mut rows: Vec<T>, cell: impl for<'a> Fn(&'a T, &Column) -> Cell<'a>) -> ListPage<T> {
         rows.retain(|row| self.fits(row, &cell));
         rows.sort_by(|one, other| self.compare(one, other, &cell));

@@ -1,4 +1,4 @@
-//! A search in a list: conditions, orders and a page.
+//! A search in a list: filter conditions, sort orders, and the range of rows on the page.
 
 use super::MOST_LISTED;
 use super::column::{Column, Compare, Filter};
@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 #[derive(Debug, Clone)]
 pub struct Search {
-    /// Conditions that must all hold.
+    /// Conditions on the rows. A row matches if all of them hold.
     pub conditions: Vec<Condition>,
     pub order: Vec<Order>,
     pub skip: i64,
@@ -81,7 +81,7 @@ impl Search {
         Search { skip, most, ..self }
     }
 
-    /// Returns the parameters of an API request for the same search.
+    /// Returns the query parameters of an API request that runs the same search.
     pub fn parameters(&self) -> Vec<(String, String)> {
         let mut pairs = Vec::new();
         for Condition { column, test } in &self.conditions {
@@ -184,7 +184,7 @@ impl Condition {
         }
     }
 
-    /// Appends the SQL of the column, with `values` in place of each `$`.
+    /// Appends the SQL template of the column. Each `$` is replaced by a bind of `values`.
     fn push_template(&self, query: &mut Query, values: impl Fn(&mut Query)) {
         for (place, words) in self.column.sql.split('$').enumerate() {
             if place > 0 {
@@ -196,8 +196,8 @@ impl Condition {
 }
 
 impl Values {
-    /// Compares a single value with `=`. For `= any(…)` with one element, Postgres cannot tell that an index returns
-    /// the rows in their order.
+    /// Appends a comparison with a single value as `=`. With `= any(…)`, Postgres would not recognize that an index
+    /// returns the rows in the requested order, even for an array with one element.
     fn push(&self, query: &mut Query, cast: &str) {
         let one = |query: &mut Query| {
             if !cast.is_empty() {
@@ -255,17 +255,17 @@ impl Compare {
     }
 }
 
-/// Returns patterns for texts that contain one of `parts`, in which `%` and `_` are wildcards.
+/// Returns patterns for `ilike` that match texts containing one of `parts`. In `parts`, `%` and `_` are wildcards.
 fn anywhere(parts: &[String]) -> Vec<String> {
     parts.iter().map(|part| format!("%{}%", part.replace('\\', "\\\\"))).collect()
 }
 
-/// Returns patterns for texts that start with one of `starts`, without wildcards.
+/// Returns patterns for `like` that match texts starting with one of `starts`. Wildcards in `starts` are escaped.
 fn at_the_beginning(starts: &[String]) -> Vec<String> {
     starts.iter().map(|start| literal(start) + "%").collect()
 }
 
-/// Escapes the wildcards of a pattern.
+/// Escapes the wildcards `%` and `_` in a text, so that a pattern matches them literally.
 fn literal(text: &str) -> String {
     text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
 }

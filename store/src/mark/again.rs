@@ -1,4 +1,4 @@
-//! Clears failed tasks downstream of a task that was marked as succeeded, as Airflow does.
+//! Clears failed tasks downstream of a task that a user marked as succeeded, as Airflow does.
 
 use crate::{
     StoreResult, boxed,
@@ -14,8 +14,8 @@ use orch_spec::state::TaskState;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
-/// Clears the failed instances downstream of instances that a user marked as succeeded or skipped. Runs in the caller's
-/// transaction.
+/// Clears the failed instances downstream of instances that a user marked as succeeded or skipped, so that they run
+/// again. Must be called in the transaction of the mark.
 #[boxed]
 pub async fn ask_again(
     db: &mut PgConnection,

@@ -1,4 +1,4 @@
-//! The list of outputs for users.
+//! The list of task outputs for users.
 
 use crate::list::List;
 use crate::narrow;
@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use orch_core::plan::TaskIdx;
 use sqlx::FromRow;
 
-/// An output without its value.
+/// A stored output, without its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutputRow {
     pub task: TaskIdx,
@@ -15,13 +15,13 @@ pub struct OutputRow {
     pub created_at: DateTime<Utc>,
 }
 
-/// Columns of outputs that users may filter or sort by. All rows of a list belong to the same run.
+/// Columns of outputs by which users may filter or sort. A list contains the outputs of a single run.
 pub mod by {
     use crate::list::Column;
     use crate::list::Filter::{Is, Pattern, Prefix, Range};
 
     pub const RUN: Column = Column::text("run_id", "run").sorted_by("task");
-    /// Index of the task in the plan of the run.
+    /// Index of the task in the plan of the run's DAG version.
     pub const TASK: Column = Column::whole("task_id", "task").sorted();
     pub const MAP_INDEX: Column =
         Column::whole("map_index", "map_index").by(&[Is]).about("Of that element; -1: not mapped").sorted();
@@ -37,7 +37,7 @@ pub mod by {
         Column::moment("run_after", "task").sorted(),
         Column::whole("map_index_filter", "map_index").by(&[Is]).about("The same"),
         KEY,
-        // Filters by the run and by the names of its tasks are not columns of the table.
+        // Filters by the run or by task names. They are not columns of the table, so the caller applies them.
         Column::moment("logical_date", "").by(&[Range]),
         Column::moment("run_after", "").by(&[Range]),
         Column::text("run_id", "").by(&[Pattern, Prefix]),
@@ -46,7 +46,7 @@ pub mod by {
     ];
 }
 
-/// List of outputs, by default in the order of the DAG, then by element and key.
+/// The list of a run's outputs, sorted by task in DAG order, then by map index and key by default.
 pub static OUTPUTS: List<OutputRow> = List {
     select: "task, map_index, key, created_at",
     from: "output",

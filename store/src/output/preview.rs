@@ -1,4 +1,4 @@
-//! The beginnings of outputs, for pages. An output may be large, and a page shows only its beginning.
+//! Previews of task outputs for pages. An output may be large, so only the first characters are loaded.
 
 use super::shown_text;
 use crate::{StoreResult, boxed};
@@ -10,15 +10,15 @@ use uuid::Uuid;
 pub struct Preview {
     pub task: TaskIdx,
     pub map_index: i32,
-    /// JSON, cut off after the requested number of characters.
+    /// The first characters of the value as JSON text.
     pub text: String,
-    /// Number of characters that were cut off; 0 if the value is stored in parts.
+    /// Number of characters that the preview lacks, or 0 if the value is stored in parts.
     pub left: i64,
     pub in_parts: bool,
 }
 
-/// Returns previews of the outputs of these tasks: at most `most` per task, with at most `chars` characters each, and
-/// only of the element `map_index` if that is set.
+/// Returns previews of the outputs of these tasks: at most `most` outputs per task, with at most `chars` characters
+/// each. If `map_index` is set, only outputs of that mapped element are returned.
 #[boxed]
 pub async fn previews(
     db: &mut PgConnection,

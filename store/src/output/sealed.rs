@@ -1,5 +1,5 @@
-//! Secrets in outputs. Other tasks of the run need them, but users must not read them, so each string with a secret is
-//! sealed (encrypted) and stored together with its masked form.
+//! Sealing of secrets in task outputs. Other tasks of the run need the secrets, but users must not see them. Each
+//! string that contains a secret is therefore sealed (encrypted) and stored together with its masked form.
 
 use crate::seal::{Keyring, Seat, SecretError};
 use base64::Engine as _;
@@ -9,15 +9,15 @@ use serde_json::Value;
 use std::borrow::Cow;
 use uuid::Uuid;
 
-/// Prefix of a sealed string: `MARK`, the sealed JSON in base64, a colon, and the masked form.
+/// Prefix of a sealed string. The format is: this prefix, the sealed JSON in base64, a colon, and the masked form.
 const MARK: &str = "orch-sealed:";
 
 fn seat(run: &str) -> Seat<'_> {
     Seat { table: "output", id: run, column: "value" }
 }
 
-/// Returns `value` with every secret sealed for this run, or `None` if it contains no secret. `text` is `value` as
-/// JSON.
+/// Returns `value` with every string that contains a secret sealed for this run, or `None` if there is none. `text` is
+/// `value` serialized as JSON.
 pub fn sealed(
     value: &Value,
     text: &str,
@@ -58,7 +58,7 @@ fn seal(value: &mut Value, run: &str, masker: &Masker, keys: &Keyring) -> Result
     Ok(true)
 }
 
-/// Returns `value` with all sealed strings opened.
+/// Returns `value` with all sealed strings replaced by their original values.
 pub fn opened(mut value: Value, run: Uuid, keys: &Keyring) -> Result<Value, SecretError> {
     open(&mut value, &run.to_string(), keys)?;
     Ok(value)
@@ -73,7 +73,7 @@ fn open(value: &mut Value, run: &str, keys: &Keyring) -> Result<(), SecretError>
             let Some(code) = code.and_then(|(code, _)| BASE64.decode(code).ok()) else { return Ok(()) };
             match keys.open(seat(run), &code) {
                 Ok(json) => *value = serde_json::from_str(&json).unwrap_or(Value::String(json)),
-                // The string only looks like a sealed one.
+                // The string has the prefix of a sealed string but was never sealed, so it is kept.
                 Err(SecretError::Damaged { .. }) => {}
                 Err(error) => return Err(error),
             }
@@ -83,7 +83,7 @@ fn open(value: &mut Value, run: &str, keys: &Keyring) -> Result<(), SecretError>
     }
 }
 
-/// Returns a value with each sealed string replaced by its masked form.
+/// Returns `value` with each sealed string replaced by its masked form, for display.
 pub fn mask_sealed(value: Value) -> Value {
     let text = value.to_string();
     if !text.contains(MARK) {
@@ -92,12 +92,12 @@ pub fn mask_sealed(value: Value) -> Value {
     serde_json::from_str(&shown_text(&text)).unwrap_or_else(|_| MASK.into())
 }
 
-/// Masks sealed strings in the text of JSON, which may be cut off.
+/// Replaces sealed strings by their masked forms in JSON text. The text may be cut off in the middle of a string.
 pub fn shown_text(text: &str) -> String {
     let mut parts = text.split(MARK);
     let mut shown = parts.next().unwrap_or_default().to_string();
     for part in parts {
-        // The base64 contains no colon. If it is cut off, the masked form after it is missing.
+        // Base64 contains no colon. If the text is cut off within the base64, the masked form after it is missing.
         let end = part.find(|sign: char| !sign.is_ascii_alphanumeric() && !"-_".contains(sign));
         match end {
             Some(end) if part[end..].starts_with(':') => shown.push_str(&part[end + 1..]),

@@ -1,4 +1,5 @@
-//! Outputs that users write. A task that returns an output later replaces theirs.
+//! Creates, changes and deletes task outputs on request of a user. If the task later returns an output itself, it
+//! replaces the user's value.
 
 use super::in_parts;
 use crate::StoreResult;
@@ -17,7 +18,7 @@ pub struct OutputAddress<'a> {
     pub key: &'a str,
 }
 
-/// Creates an output. Returns `false` if it already exists.
+/// Creates a task output. Returns `false` if it already exists.
 pub async fn create_output(db: &mut PgConnection, place: OutputAddress<'_>, value: &Value) -> StoreResult<bool> {
     let (is_list, parts) = in_parts(value);
     let mut tx = db.begin().await?;
@@ -36,7 +37,7 @@ pub async fn create_output(db: &mut PgConnection, place: OutputAddress<'_>, valu
     with_parts(tx, place, many, &parts).await
 }
 
-/// Changes an output. Returns `false` if it does not exist.
+/// Changes the value of a task output. Returns `false` if the output does not exist.
 pub async fn change_output(db: &mut PgConnection, place: OutputAddress<'_>, value: &Value) -> StoreResult<bool> {
     let (is_list, parts) = in_parts(value);
     let mut tx = db.begin().await?;
@@ -55,7 +56,7 @@ pub async fn change_output(db: &mut PgConnection, place: OutputAddress<'_>, valu
     with_parts(tx, place, many, &parts).await
 }
 
-/// Deletes an output. Returns `false` if it does not exist.
+/// Deletes a task output. Returns `false` if it does not exist.
 pub async fn delete_output(db: &mut PgConnection, place: OutputAddress<'_>) -> StoreResult<bool> {
     let mut tx = db.begin().await?;
     let gone = sqlx::query!(
@@ -69,7 +70,8 @@ pub async fn delete_output(db: &mut PgConnection, place: OutputAddress<'_>) -> S
     with_parts(tx, place, many, &[]).await
 }
 
-/// Replaces the parts of an output and commits, if its row was written and is therefore locked. Returns whether it was.
+/// Replaces the parts of an output and commits, provided that the caller wrote the output's row, which locks it.
+/// Returns whether the row was written.
 async fn with_parts(
     mut tx: Transaction<'_, Postgres>,
     place: OutputAddress<'_>,

@@ -1,15 +1,15 @@
-//! The duration of a run.
+//! Computes the duration of a run from its active periods.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// Returns the duration of a run: the sum of its active periods, or `None` if the run has not started.
 ///
-/// The first active period begins when the run starts. A period ends when the run ends, and a clear of the ended run
-/// begins the next one: the clear resets `ended_at` and adds the time since then to `idle`. Time in which every task
-/// waits, such as for a slot, a retry, a sensor or an answer, is active time. A run that has not ended is active until
-/// `now`.
+/// The first active period begins when the run starts, and a period ends when the run ends. If an ended run is cleared,
+/// the next period begins: the clear resets `ended_at` and adds the time that has passed since then to `idle`. Time in
+/// which every task waits, for example for a slot, a retry, a sensor or a user's answer, counts as active. A run that
+/// has not ended is active until `now`.
 ///
-/// The SQL function `active_seconds` is the same for runs that have ended.
+/// The SQL function `active_seconds` computes the same value for runs that have ended.
 pub fn active_time(
     started_at: Option<DateTime<Utc>>,
     ended_at: Option<DateTime<Utc>>,
@@ -34,7 +34,7 @@ mod tests {
         assert_eq!(minutes(None, None, 0), None);
         assert_eq!(minutes(None, at(10), 0), None, "it ended before it started");
         assert_eq!(minutes(at(0), at(10), 0), Some(10));
-        // It ended after 10 minutes, was cleared 60 minutes later and ran for 5 minutes.
+        // The run ended after 10 minutes, was cleared 60 minutes later and then ran for 5 minutes.
         assert_eq!(minutes(at(0), at(75), 60), Some(15));
         assert_eq!(minutes(at(0), None, 60), Some(40), "it is still active");
         assert_eq!(minutes(at(101), None, 0), Some(0), "the clock of the database is ahead");

@@ -1,4 +1,4 @@
-//! The runs before and after a run, for a clear or a mark that includes the past or the future.
+//! Finds the runs before and after a run, for clears and marks that include past or future runs.
 
 use super::RunDetails;
 use super::search::{RUNS, by};
@@ -7,17 +7,17 @@ use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
 
-/// Selects other runs of the DAG by their position relative to the given run.
+/// Which runs of the DAG to select besides the given run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Around {
-    /// The earlier runs, in the order of [`place_in_time`].
+    /// If true, earlier runs are selected (see [`place_in_time`]).
     pub past: bool,
-    /// The later runs.
+    /// If true, later runs are selected (see [`place_in_time`]).
     pub future: bool,
 }
 
-/// The date that orders a run among the others, with its column: the logical date, or `run_after` of a run without one.
-/// In Airflow, too, a run that is triggered today for an earlier date is an earlier run.
+/// Returns the date by which runs of a DAG are ordered, with its column: the logical date, or `run_after` if the run
+/// has no logical date. A run that is triggered today for an earlier date is therefore an earlier run, as in Airflow.
 pub fn place_in_time(run: &RunDetails) -> (Column, DateTime<Utc>) {
     match run.logical_date {
         Some(date) => (by::LOGICAL_DATE, date),
@@ -25,8 +25,8 @@ pub fn place_in_time(run: &RunDetails) -> (Column, DateTime<Utc>) {
     }
 }
 
-/// Returns the run first, then the others, the earliest first. A result of more than `most` runs means that there are
-/// even more.
+/// Returns the given run first, and then the selected runs from earliest to latest. If more than `most` runs are
+/// returned, the selection was cut off.
 #[boxed]
 pub async fn runs_around(
     db: &mut PgConnection,

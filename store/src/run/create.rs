@@ -1,4 +1,4 @@
-//! Creates a run and, if nothing prevents that, starts it in the same statement, so a trigger costs one commit.
+//! Creates runs. A run starts in the same statement if nothing prevents it, so a trigger costs a single commit.
 
 use super::insert::{Inserted, NewRun, Reached, RunRow, insert, interval};
 use super::{policy, word};
@@ -19,22 +19,22 @@ use uuid::Uuid;
 #[derive(Debug, Clone)]
 pub enum CreateRun {
     Created(RunRow),
-    /// The idempotency key was used before, and this is the run of that request.
+    /// A request with the same idempotency key created this run earlier.
     Same(RunRow),
-    /// The idempotency key was used before, with a different request.
+    /// A different request has already used the idempotency key.
     OtherRequest,
     RunIdTaken,
-    /// The DAG has a run for this logical date.
+    /// The DAG already has a run with this logical date.
     LogicalDateTaken,
-    /// The configuration of a manual run does not match the params of the DAG's newest version.
+    /// The run configuration of a manual run does not match the params of the DAG's newest version.
     BadConf(BadConf),
     NoSuchDag,
 }
 
-/// Maximum number of passes, since the DAG may get a new version during one.
+/// Maximum number of attempts to create a run. An attempt is repeated if the DAG gets a new version during it.
 const LOOKS: usize = 5;
 
-/// Creates a run. The caller sends its hints.
+/// Creates a run. Afterwards, the caller sends the hints (wake-up signals) of the result.
 #[boxed]
 pub async fn create_run(
     db: &mut PgConnection,
@@ -42,11 +42,11 @@ pub async fn create_run(
     versions: &mut Versions,
     new: &NewRun,
 ) -> StoreResult<CreateRun> {
-    // The DAG's row is the first row that is locked.
+    // This transaction locks no other row before the DAG's row.
     create_run_of(db, &locks.dag(&new.dag_id), versions, new).await
 }
 
-/// Like [`create_run`], in a transaction that has locked the DAG of the run.
+/// Like [`create_run`], but for a transaction that has already locked the DAG.
 #[boxed]
 pub async fn create_run_of(
     db: &mut PgConnection,
@@ -72,7 +72,7 @@ pub async fn create_run_of(
         let version = versions.get(db, guess).await?;
         versions.set_newest(&new.dag_id, guess);
         if let Err(bad) = check(&version, new) {
-            // A newer version may accept the configuration.
+            // Retry if the DAG has a newer version, because that version may accept the run configuration.
             match newest_version(db, &new.dag_id).await? {
                 None => return Ok(CreateRun::NoSuchDag),
                 Some(newest) if newest == guess => return Ok(CreateRun::BadConf(bad)),
@@ -115,7 +115,7 @@ async fn put(
     }
 }
 
-/// Inserts a run of a DAG with deadlines, and sets the deadlines.
+/// Inserts a run of a DAG that has deadlines, and stores the deadlines of the run.
 async fn with_deadlines(
     db: &mut PgConnection,
     dag: &DagLock,
@@ -134,7 +134,8 @@ async fn with_deadlines(
     Ok(inserted)
 }
 
-/// Checks the configuration of manual and operator-triggered runs. Other configurations were checked with the DAG.
+/// Validates the run configuration of manual and operator-triggered runs. The configurations of other runs were
+/// validated with the DAG.
 fn check(version: &Version, new: &NewRun) -> Result<(), BadConf> {
     match new.run_type {
         RunType::Manual | RunType::OperatorTriggered => {
@@ -177,7 +178,7 @@ async fn of_key(db: &mut PgConnection, key: &str, new: &NewRun) -> StoreResult<O
     .fetch_optional(db)
     .await?;
     let Some(row) = row else { return Ok(None) };
-    // Runs that were created before hashes were stored have none.
+    // Runs from before request hashes were introduced have no hash, so only their key is compared.
     if row.request_hash.zip(new.request_hash.as_ref()).is_some_and(|(then, now)| then != *now) {
         return Ok(Some(CreateRun::OtherRequest));
     }

@@ -1,4 +1,4 @@
-//! Deletes runs with everything that belongs to them.
+//! Deletes runs together with all their rows in other tables.
 
 use crate::{
     StoreResult, boxed,
@@ -12,7 +12,7 @@ use uuid::Uuid;
 pub enum DeleteRun {
     Deleted,
     NoSuchRun,
-    /// The run must be cancelled first.
+    /// The run is still running, so it must be cancelled before it can be deleted.
     Running,
 }
 
@@ -31,7 +31,7 @@ pub async fn delete_run(
     match found.fetch_optional(&mut *db).await? {
         None => Ok(DeleteRun::NoSuchRun),
         Some(run) if run.running => Ok(DeleteRun::Running),
-        // The run may have started since the query.
+        // The run may have started since it was loaded, so `delete_runs` checks its state again.
         Some(run) => Ok(match delete_runs(db, locks, &[run.id]).await? {
             1 => DeleteRun::Deleted,
             _ => DeleteRun::Running,
@@ -39,7 +39,7 @@ pub async fn delete_run(
     }
 }
 
-/// Deletes the runs that are not running, and returns their number.
+/// Deletes those of the given runs that are not running. Returns the number of deleted runs.
 #[boxed]
 pub async fn delete_runs(db: &mut PgConnection, _locks: &Locks<Runs>, runs: &[Uuid]) -> StoreResult<usize> {
     let mut tx = db.begin().await?;
@@ -53,7 +53,7 @@ pub async fn delete_runs(db: &mut PgConnection, _locks: &Locks<Runs>, runs: &[Uu
         tx.rollback().await?;
         return Ok(0);
     }
-    // Waits for a scheduler that writes rows of these runs.
+    // This waits for a scheduler that is writing rows of these runs.
     sqlx::query("delete from unwritten_skip where run = any($1)").bind(&runs).execute(&mut *tx).await?;
     delete_large(&mut tx, &runs).await?;
     sqlx::query_file!("queries/run/delete_rows.sql", &runs).execute(&mut *tx).await?;
@@ -62,10 +62,10 @@ pub async fn delete_runs(db: &mut PgConnection, _locks: &Locks<Runs>, runs: &[Uu
     Ok(runs.len())
 }
 
-/// Maximum number of rows per statement, so that it ends before the statement timeout.
+/// Maximum number of rows that one statement deletes, so that the statement ends before the statement timeout.
 const MAX_ROWS: i64 = 5_000;
 
-/// Tables that may have many rows of a run, each with its primary key after `run`.
+/// Tables that may contain many rows of a run. Each is listed with the columns that follow `run` in its primary key.
 const LARGE: [(&str, &[&str]); 7] = [
     ("task_instance", &["task", "map_index"]),
     ("attempt", &["task", "map_index", "attempt"]),
@@ -76,8 +76,8 @@ const LARGE: [(&str, &[&str]); 7] = [
     ("lineage", &["task_id", "map_index", "from_uri", "to_uri"]),
 ];
 
-/// Deletes the rows of large tables in batches, because a single statement could exceed the statement timeout. Few runs
-/// have that many rows.
+/// Deletes the rows of the large tables in batches, because deleting all rows of a large run in a single statement
+/// could exceed the statement timeout.
 async fn delete_large(db: &mut PgConnection, runs: &[Uuid]) -> StoreResult<()> {
     let is_large = |(table, _): &(&str, &[&str])| {
         format!("exists (select from {table} where run = any($1) offset {MAX_ROWS}) as {table}")

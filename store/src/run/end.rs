@@ -1,5 +1,6 @@
-//! Ends a run before its tasks do, because a user cancels or marks it, or because its timeout has passed. Running
-//! instances are fenced immediately and their workers receive stop orders; all others are skipped.
+//! Ends a run before its tasks are done, because a user cancels or marks the run or because its timeout has passed.
+//! Running instances lose their leases immediately and their workers receive stop orders. All other unfinished
+//! instances are skipped.
 
 use super::insert::{Decided, put_reasons};
 use super::quiet::{OpenInstance, quiet};
@@ -27,13 +28,13 @@ use uuid::Uuid;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndRun {
     Ended(RunState),
-    /// The run had already ended.
+    /// The run had already finished, in this state.
     AlreadyOver(RunState),
     NoSuchRun,
 }
 
-/// Ends a run as failed because it was cancelled. The caller sends `Hint::Stop` and `Hint::Run`, and starts queued runs
-/// of the DAG, which it has locked before.
+/// Cancels a run, which ends as failed. The caller must have locked the DAG. Afterwards it sends `Hint::Stop` and
+/// `Hint::Run`, and starts queued runs of the DAG.
 #[boxed]
 pub async fn cancel_run(
     db: &mut PgConnection,
@@ -44,7 +45,7 @@ pub async fn cancel_run(
     end(db, locks, versions, run, RunEnd::Failed, "cancelled").await
 }
 
-/// Ends a run as failed because its timeout has passed. None of its tasks counts as failed.
+/// Ends a run as failed because its timeout has passed. Its unfinished tasks are skipped and do not count as failed.
 #[boxed]
 pub async fn time_out_run(
     db: &mut PgConnection,
@@ -55,7 +56,7 @@ pub async fn time_out_run(
     end(db, locks, versions, run, RunEnd::TimedOut, "timed_out").await
 }
 
-/// Marks a run as succeeded or failed, whether it has finished or not.
+/// Marks a run as succeeded or failed, even if it has already finished.
 #[boxed]
 pub async fn set_run_state(
     db: &mut PgConnection,
@@ -81,8 +82,8 @@ pub async fn set_run_state(
     }
 }
 
-/// Maximum number of passes: a concurrent claim can cause a deadlock, and Postgres then aborts one of the two
-/// transactions.
+/// Maximum number of attempts to end a run. A deadlock with a concurrent claim is possible, and Postgres then aborts
+/// one of the two transactions.
 const TRIES: usize = 5;
 
 async fn end(
@@ -122,7 +123,8 @@ async fn try_end(
     locked.fold_xmin = locked.fold_xmin.max(fold_xmin);
     let version = versions.get(&mut tx, locked.version).await?;
     if locked.readable(&version.plan).is_err() {
-        // The run is parked because it cannot be read. It can still be ended.
+        // The stored state of the run cannot be read, so the run is parked. Use an empty state so that users can still
+        // end it.
         locked.ledger = Run { state: locked.ledger.state, ..Run::new(&version.plan) };
         locked.events.clear();
     }
@@ -156,7 +158,8 @@ async fn try_end(
     if !over && end == RunEnd::TimedOut {
         record_timeout(&mut tx, run).await?;
     }
-    // A user who ends a run knows about it. Only a timeout or the end of the tasks needs alerts.
+    // If a user ends the run, the user knows, so no alerts are needed. A timeout needs alerts, and so does a run that
+    // had already finished when its last outcomes were folded.
     if over || end == RunEnd::TimedOut {
         if ended.state == RunState::Failed {
             pause_after_failures(&mut tx, &version.dag_id).await?;
@@ -169,7 +172,7 @@ async fn try_end(
     Ok(if over { EndRun::AlreadyOver(ended.state) } else { EndRun::Ended(ended.state) })
 }
 
-/// Records a timeout in the audit log. Ends that users request are recorded by the callers.
+/// Writes an audit log entry for a timeout. If a user ends the run, the caller writes the entry.
 async fn record_timeout(db: &mut PgConnection, run: Uuid) -> StoreResult<()> {
     sqlx::query!(
         "insert into audit (actor, event, dag_id, run_id)
@@ -181,7 +184,8 @@ async fn record_timeout(db: &mut PgConnection, run: Uuid) -> StoreResult<()> {
     Ok(())
 }
 
-/// Ends the instances that have a state. Late outcomes of them have an older lease.
+/// Ends all unfinished instances whose row has a state. Increments their lease numbers, so that outcomes which arrive
+/// late are rejected.
 async fn end_instances(db: &mut PgConnection, run: Uuid, rev: i32, end: RunEnd) -> StoreResult<()> {
     sqlx::query!(
         "update task_instance set lease_no = lease_no + 1, ended_at = now(), rev_end = $2,
@@ -218,8 +222,8 @@ async fn order_stop(db: &mut PgConnection, run: Uuid, open: &[OpenInstance], why
     Ok(())
 }
 
-/// Releases the slots of the run. A running instance keeps its slots until its worker has stopped it
-/// (`queries/worker/heartbeat.sql`).
+/// Releases the pool slots of an ended run. A running instance keeps its slots until its worker confirms that it has
+/// stopped (`queries/worker/heartbeat.sql`).
 async fn free_slots(db: &mut PgConnection, run: Uuid) -> StoreResult<()> {
     sqlx::query!(
         "delete from slot s where run = $1 and not exists (select from stop_order o where o.attempt = s.attempt)",

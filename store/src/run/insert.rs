@@ -1,5 +1,5 @@
-//! The statement that inserts a run, with its request and result, and the first instances of a run as columns. The
-//! modules that create, start or end runs import this one; it imports none of them.
+//! The SQL statement that inserts a run, with its request and its result. The modules that create, start or end runs
+//! import this module; it imports none of them.
 
 use super::word;
 use crate::{StoreResult, hint::Hint, step::RunAt, version::Version};
@@ -15,40 +15,41 @@ use serde_json::Value;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
-/// A request for a run. Fields that are `None` follow from the DAG and the time.
+/// A request to create a run. Fields that are `None` are derived from the DAG and the current time.
 #[derive(Debug, Clone)]
 pub struct NewRun {
     pub dag_id: String,
     pub run_id: Option<RunId>,
     pub logical_date: Option<DateTime<Utc>>,
     pub interval: Option<DataInterval>,
-    /// The earliest start. With `None` the run starts now, also for a logical date in the future.
+    /// Earliest start time. If `None`, the run may start now, even if its logical date is in the future.
     pub run_after: Option<DateTime<Utc>>,
     pub run_type: RunType,
-    /// Key of the partition that the run processes.
+    /// Key of the data partition that the run processes.
     pub partition_key: Option<String>,
-    /// Configuration of the run, at most 1 MB. The caller has checked the size.
+    /// Run configuration, at most 1 MB. The caller must check the size.
     pub conf: Option<Value>,
     pub triggered_by: TriggeredBy,
     pub user: Option<String>,
     pub note: Option<String>,
-    /// Requests with the same key return the same run.
+    /// Key that makes the request idempotent: a repeated request with the same key returns the existing run.
     pub idempotency_key: Option<String>,
-    /// Hash of the request with that key. A request with the same key and a different hash is rejected.
+    /// Hash of the request, stored with the idempotency key. A request with the same key but a different hash is
+    /// rejected.
     pub request_hash: Option<Vec<u8>>,
-    /// If set, only these tasks run, and the others are removed from the run.
+    /// Ids of the tasks to run. All other tasks are removed from the run. `None` runs all tasks.
     pub tasks: Option<Vec<String>>,
-    /// Details for the audit log. If `None`, no entry is written.
+    /// Details for the audit log entry. If `None`, no entry is written.
     pub deed: Option<Value>,
 }
 
 impl NewRun {
-    /// Returns a request for a manual run that starts now.
+    /// Returns a request for a manual run that may start now.
     pub fn manual(dag_id: impl Into<String>, triggered_by: TriggeredBy) -> NewRun {
         NewRun::of(dag_id, RunType::Manual, triggered_by)
     }
 
-    /// Returns a request for a run of this type that starts now.
+    /// Returns a request for a run of type `run_type` that may start now.
     pub fn of(dag_id: impl Into<String>, run_type: RunType, triggered_by: TriggeredBy) -> NewRun {
         NewRun {
             dag_id: dag_id.into(),
@@ -85,17 +86,18 @@ pub struct RunRow {
     pub version_number: i32,
     pub version_created_at: DateTime<Utc>,
     pub bundle: String,
-    /// Other runs were cancelled for this run, so their workers should check their stop orders.
+    /// True if other runs were cancelled in favor of this run. Their workers should then check for stop orders.
     pub stopping: bool,
-    /// The run has started, and tasks may be claimable. Otherwise it waits for its start time, for other runs, or for
-    /// its DAG to be unpaused.
+    /// True if the run has started, so tasks may be claimable. If false, the run waits for its start time, for other
+    /// runs, or until its DAG is unpaused.
     pub started: bool,
-    /// Schedulers should check the run, because some of its first attempts need admission or because it has deadlines.
+    /// True if schedulers should process the run now, because some of its first attempts need admission or because it
+    /// has deadlines.
     pub to_look_at: bool,
 }
 
 impl RunRow {
-    /// Returns the hints that the caller sends.
+    /// Returns the hints (wake-up signals) that the caller has to send.
     pub fn hints(&self) -> Vec<Hint> {
         let mut hints = vec![if self.started { Hint::Ready } else { Hint::Run }];
         hints.extend(self.to_look_at.then_some(Hint::Due));
@@ -104,7 +106,7 @@ impl RunRow {
     }
 }
 
-/// Start mode of a new run: it starts immediately if nothing prevents that, or it stays queued.
+/// State in which a new run is inserted: started immediately if nothing prevents it, or queued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reached {
     MayBegin,
@@ -113,7 +115,7 @@ pub(super) enum Reached {
 
 pub(super) enum Inserted {
     Run(RunRow),
-    /// The run id or the logical date belongs to another run.
+    /// The run was not created, because another run already has this run id or logical date.
     Taken,
     NewerVersion(i32),
     NoSuchDag,
@@ -131,7 +133,7 @@ pub(super) async fn insert(
     let name = match (&new.run_id, new.run_after) {
         (Some(name), _) => Some(name.to_string()),
         (None, Some(after)) => Some(run_id(new.run_type, after, new.logical_date, &suffix())),
-        // The database creates the name, with its own clock.
+        // The database generates the run id from the time of its own clock.
         (None, None) => None,
     };
     let before = Run::new(plan);
@@ -220,7 +222,7 @@ pub(super) async fn insert(
     }))
 }
 
-/// Returns the state of a run that starts with all tasks, or only with the given ones.
+/// Returns the initial state of a run, with all tasks or only the given ones.
 pub(super) fn begin(plan: &Plan, tasks: Option<&[String]>) -> (Run, Effects) {
     match tasks {
         None => start(plan),
@@ -228,15 +230,15 @@ pub(super) fn begin(plan: &Plan, tasks: Option<&[String]>) -> (Run, Effects) {
     }
 }
 
-/// Returns the data interval of a new run: a manual run with a logical date covers what a scheduled run of that date
-/// would cover.
+/// Returns the data interval of a new run. For a manual run with a logical date, this is the interval of the scheduled
+/// run for that date.
 fn interval_of(version: &Version, new: &NewRun) -> Option<DataInterval> {
     let spec = &version.plan.spec;
     let usual = |date| Calendar::new(&spec.schedule, spec.timetable).ok()?.manual_interval(date);
     new.interval.or_else(|| new.logical_date.and_then(usual))
 }
 
-/// The first attempts of a run, as columns.
+/// The first attempts of a run, as one vector per database column.
 pub(super) struct Tries {
     pub task: Vec<i16>,
     pub map_index: Vec<i32>,
@@ -272,7 +274,7 @@ impl Tries {
     }
 }
 
-/// Instances that have an outcome without an attempt, as columns.
+/// Instances that are decided without an attempt, as one vector per database column.
 pub(super) struct Decided {
     pub task: Vec<i16>,
     pub map_index: Vec<i32>,
@@ -289,7 +291,7 @@ impl Decided {
     }
 }
 
-/// Records why tasks of these runs failed without an attempt.
+/// Stores the error messages of tasks in these runs that failed without an attempt.
 pub(super) async fn put_reasons(
     db: &mut PgConnection,
     runs: &[Uuid],
@@ -315,7 +317,7 @@ pub(super) async fn put_reasons(
     Ok(())
 }
 
-/// Returns eight random letters and digits.
+/// Returns eight random letters and digits, which make a run id unique.
 fn suffix() -> String {
     const LETTERS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     let mut random = Uuid::new_v4().as_u128() >> 66;

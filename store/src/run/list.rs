@@ -1,4 +1,4 @@
-//! Details of runs, for users.
+//! Details of runs, as lists and pages show them.
 
 use super::{NewRun, RunRow, active_time, word};
 use crate::{StoreResult, boxed};
@@ -8,7 +8,7 @@ use serde_json::Value;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
-/// All properties of a run except its ledger.
+/// All fields of a run except its ledger (stored scheduling state).
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunDetails {
     pub id: Uuid,
@@ -34,18 +34,18 @@ pub struct RunDetails {
     pub conf: Option<Value>,
     pub note: Option<String>,
     pub partition_key: Option<String>,
-    /// Time in which the run had ended and was not cleared yet, between its active periods.
+    /// Total time between the run's active periods: after it had ended and before a user cleared it.
     pub idle: TimeDelta,
 }
 
 impl RunDetails {
-    /// Returns the sum of the active periods of the run until `now`, or `None` if it has not started: see
-    /// [`active_time`].
+    /// Returns the total active time of the run until `now`, or `None` if the run has not started (see
+    /// [`active_time`]).
     pub fn active_time(&self, now: DateTime<Utc>) -> Option<TimeDelta> {
         active_time(self.started_at, self.ended_at, self.idle, now)
     }
 
-    /// Returns the details of a run that was just created, from its request and result, without a query.
+    /// Builds the details of a run that was just created from its request and result, which saves a query.
     pub fn created(run: RunRow, new: NewRun) -> RunDetails {
         RunDetails {
             id: run.id,
@@ -104,7 +104,7 @@ pub(super) struct Row {
     idle_micros: i64,
 }
 
-/// Selects the columns of a run. `$rest` is the rest of the statement, on `dag_run r` and `dag_version v`.
+/// Queries runs. `$rest` is the SQL after the select list; it can refer to `dag_run r` and `dag_version v`.
 macro_rules! run_rows {
     ($rest:literal $(, $value:expr)* $(,)?) => {
         sqlx::query_as!(
@@ -163,7 +163,7 @@ pub async fn run_by_uuid(db: &mut PgConnection, id: Uuid) -> StoreResult<Option<
     row.map(Row::details).transpose()
 }
 
-/// Returns the given runs that have not finished.
+/// Returns those of the given runs that have not finished.
 #[boxed]
 pub async fn still_open(db: &mut PgConnection, runs: &[Uuid]) -> StoreResult<Vec<Uuid>> {
     let open =
@@ -171,7 +171,7 @@ pub async fn still_open(db: &mut PgConnection, runs: &[Uuid]) -> StoreResult<Vec
     Ok(open.fetch_all(db).await?)
 }
 
-/// Returns the last runs of each of these DAGs, by DAG and newest first.
+/// Returns the last `of_each` runs of each of these DAGs, grouped by DAG and newest first.
 #[boxed]
 pub async fn recent_runs(db: &mut PgConnection, dag_ids: &[String], of_each: i64) -> StoreResult<Vec<RunDetails>> {
     let rows = run_rows!(
@@ -184,7 +184,7 @@ pub async fn recent_runs(db: &mut PgConnection, dag_ids: &[String], of_each: i64
     rows.fetch_all(db).await?.into_iter().map(Row::details).collect()
 }
 
-/// Sets the note on a run; `None` deletes it.
+/// Sets the user's note on a run. `None` deletes the note.
 #[boxed]
 pub async fn set_note(db: &mut PgConnection, run: Uuid, note: Option<&str>) -> StoreResult<()> {
     sqlx::query!(

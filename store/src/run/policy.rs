@@ -1,5 +1,6 @@
-//! Overlap policies of DAGs: the decision about a run that has no free slot (`core::overlap`). It is made under the
-//! DAG's lock, so that concurrent runs are decided one after the other. DAGs without a policy do not use this module.
+//! Overlap policies: decide what happens to a run whose DAG has reached its limit of active runs (`core::overlap`).
+//! Decisions are made under the DAG's lock, so concurrent runs are decided one after the other. DAGs without a policy
+//! do not use this module.
 
 use super::end::{EndRun, cancel_run, set_run_state};
 use super::insert::{Inserted, NewRun, Reached, RunRow, insert};
@@ -19,7 +20,7 @@ use sqlx::postgres::PgConnection;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// The running runs of a DAG, the oldest first.
+/// The running runs of a DAG, oldest first.
 #[derive(Debug)]
 pub(super) struct ActiveRuns {
     runs: Vec<(Uuid, String)>,
@@ -27,7 +28,7 @@ pub(super) struct ActiveRuns {
     most: usize,
 }
 
-/// Reads the running runs. The DAG must be locked.
+/// Loads the running runs of a DAG. The DAG must be locked.
 pub(super) async fn there(
     db: &mut PgConnection,
     plan: &Plan,
@@ -41,7 +42,7 @@ pub(super) async fn there(
         dag_id
     );
     let mut there = ActiveRuns { runs: Vec::new(), running: Vec::new(), most: max_active_runs.max(0) as usize };
-    // Each `conf` has up to 1 MB, and is dropped when it is evaluated.
+    // Stream the rows and drop each `conf` after it is evaluated, because a `conf` has up to 1 MB.
     let mut rows = rows.fetch(db);
     while let Some(row) = rows.try_next().await? {
         there.begun(plan, (row.id, row.run_id), word(&row.run_type)?, row.conf.as_ref());
@@ -55,12 +56,12 @@ impl ActiveRuns {
         self.runs.push(run);
     }
 
-    /// Returns the decision about a run that would start now.
+    /// Returns the policy's decision about a run that would start now.
     pub(super) fn ask(&self, plan: &Plan, run_type: RunType, conf: Option<&Value>) -> Begin {
         begin(&plan.spec, self.most, &self.running, &running(plan, run_type, conf))
     }
 
-    /// Cancels the runs at these indexes in favor of a newer one. The caller sends `Hint::Stop`.
+    /// Cancels the runs at these indexes to make room for a newer run. Afterwards, the caller sends `Hint::Stop`.
     pub(super) async fn make_way(
         &mut self,
         db: &mut PgConnection,
@@ -71,7 +72,8 @@ impl ActiveRuns {
         for &place in places.iter().rev() {
             let (id, run_id) = self.runs.remove(place);
             self.running.remove(place);
-            // A run whose last outcome was not folded yet has ended by itself, so nothing was cancelled.
+            // The run's last outcome had not been applied yet. The run has now finished by itself, so nothing was
+            // cancelled.
             if !matches!(cancel_run(db, dag.runs(), versions, id).await?, EndRun::Ended(_)) {
                 continue;
             }
@@ -88,7 +90,7 @@ fn running(plan: &Plan, run_type: RunType, conf: Option<&Value>) -> ActiveRun {
     ActiveRun { keys, is_backfill: run_type == RunType::Backfill }
 }
 
-/// Ends a run immediately, with all tasks skipped, and records the reason.
+/// Ends a run immediately, with all its tasks skipped, and stores the reason.
 pub(super) async fn skip(
     db: &mut PgConnection,
     dag: &DagLock,
@@ -110,7 +112,7 @@ fn deed<'a>(event: &'a str, dag_id: &'a str, run_id: &'a str, why: Value) -> Dee
     Deed { actor: "overlap policy", event, dag_id, run_id, extra: Some(why), ..Deed::default() }
 }
 
-/// Creates a run of a DAG with a policy.
+/// Creates a run of a DAG that has an overlap policy.
 pub(super) async fn create(
     db: &mut PgConnection,
     lock: &DagLock,
@@ -126,8 +128,8 @@ pub(super) async fn create(
     );
     let Some(dag) = dag.fetch_optional(&mut *tx).await? else { return Ok(Inserted::NoSuchDag) };
     let later = new.run_after.is_some_and(|at| at > dag.now);
-    // `insert` reports a different version itself. A run that waits for something else is decided when it no longer
-    // does.
+    // No decision is needed yet. `insert` reports that the DAG has a different version. If the run has to wait for
+    // another reason, the policy is applied when that wait ends.
     if dag.version != version.id || dag.is_paused || later {
         let inserted = insert(&mut tx, version, id, new, Reached::MayBegin).await?;
         tx.commit().await?;
@@ -142,7 +144,7 @@ pub(super) async fn create(
             there.make_way(&mut tx, lock, versions, &places).await?;
             match insert(&mut tx, version, id, new, Reached::MayBegin).await? {
                 Inserted::Run(run) => Inserted::Run(RunRow { stopping: true, ..run }),
-                // The run cannot be created, so the cancelled runs are rolled back.
+                // The run cannot be created. The caller rolls back, so the other runs are not cancelled.
                 other => return Ok(other),
             }
         }

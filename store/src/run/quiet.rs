@@ -1,12 +1,12 @@
-//! Brings a run to rest: nothing of it can be claimed, woken or finished until the transaction ends.
+//! Brings a run to rest, so that its instances cannot be claimed, woken or finished until the transaction ends.
 //!
-//! Claims, wake-ups and the ends of attempts do not take the run's lock, so this is done in rounds: delete the rows
-//! that wait, lock the instances that have started and not finished. A round that finds nothing waiting and nothing new
-//! to lock proves that none was under way: a claim or a wake-up under way still shows its old row, and one that ended
-//! shows its new one.
+//! Claims, wake-ups and recorded outcomes do not take the run's lock, so this works in rounds. Each round deletes the
+//! run's rows from the queue tables and locks the instances that have started but not finished. If a round finds
+//! nothing to delete and nothing new to lock, no claim or wake-up was in progress: one in progress would still show its
+//! old row, and a completed one would show its new row.
 //!
-//! Cleared instances have a row without a state and need no lock: they start from a row that waits. A run may have a
-//! million of them.
+//! Cleared instances that wait have a row without a state, which is not locked: such an instance can start only from
+//! its row in a queue table. A run may have a million of them.
 
 use crate::{StoreError, StoreResult, locks::RunLock};
 use chrono::{DateTime, Utc};
@@ -14,14 +14,14 @@ use orch_core::plan::TaskIdx;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
-/// Maximum number of rounds. Only transactions that began before the previous round can disturb a round.
+/// Maximum number of rounds. Only transactions that began before the previous round can make another round necessary.
 const MOST_ROUNDS: usize = 50;
 
 #[derive(Debug, Default)]
 pub(super) struct Quiet {
-    /// Attempts that waited. Their rows have been deleted from the queues.
+    /// Attempts that were waiting in a queue table. Their rows have been deleted.
     pub waited: Vec<Waited>,
-    /// Rows of instances that have started and not finished. They are locked.
+    /// Instances that have started but not finished. Their rows are locked.
     pub open: Vec<OpenInstance>,
 }
 
@@ -46,7 +46,7 @@ pub(super) struct Waited {
     pub state: Option<String>,
     pub wake_at: Option<DateTime<Utc>>,
     pub queued_at: Option<DateTime<Utc>>,
-    /// The wait of a deferred attempt, as JSON of its columns.
+    /// Wait of a deferred attempt: a JSON object with the columns of its row.
     pub wait: Option<String>,
 }
 
@@ -59,7 +59,7 @@ pub(super) struct OpenInstance {
     pub running: bool,
 }
 
-/// Locks the instances of a locked run that have not finished, and takes their rows out of the queues.
+/// Locks all started, unfinished instances of a locked run, and deletes the run's rows from the queue tables.
 pub(super) async fn quiet(db: &mut PgConnection, lock: &RunLock) -> StoreResult<Quiet> {
     let mut quiet = Quiet::default();
     for round in 0..MOST_ROUNDS {

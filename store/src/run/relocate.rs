@@ -1,5 +1,5 @@
-//! Moves a run to another version of its DAG, because no worker offers its version any more or because a user requests
-//! it.
+//! Moves a run to another version of its DAG, on request of a user or because no worker offers the run's current
+//! version any more.
 
 use super::quiet::{QueuePlace, Waited, quiet};
 use crate::{
@@ -23,21 +23,21 @@ use uuid::Uuid;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MoveRun {
     Moved,
-    /// The run already has that version.
+    /// The run already uses the requested version.
     Same,
     Over(RunState),
-    /// Tasks of the run are running in the old version.
+    /// The run cannot be moved while some of its tasks are running in the old version.
     Running,
     CannotMove(CannotMove),
-    /// The version belongs to another DAG.
+    /// The requested version belongs to another DAG.
     OtherDag,
     NoSuchRun,
 }
 
-/// Maximum number of passes, since outcomes may be recorded during one.
+/// Maximum number of attempts to move a run. An attempt fails if outcomes are recorded during it.
 const LOOKS: usize = 5;
 
-/// Moves a run to the version with the id `to`. The caller sends `Hint::Ready`.
+/// Moves a run to the version with the id `to`. Afterwards, the caller sends `Hint::Ready`.
 #[boxed]
 pub async fn move_run(
     db: &mut PgConnection,
@@ -48,13 +48,13 @@ pub async fn move_run(
 ) -> StoreResult<MoveRun> {
     let to = versions.get(db, to).await?;
     for _ in 0..LOOKS {
-        // Apply all recorded outcomes first, in the old version.
+        // Apply (fold) all recorded outcomes first, because they refer to task numbers of the old version.
         if fold_run(db, locks, &mut Stepper::default(), versions, run, 0, Keep::NOTHING).await?.is_none() {
             return Ok(MoveRun::NoSuchRun);
         }
         match try_move(db, locks, versions, run, &to).await {
             Ok(Some(done)) => return Ok(done),
-            // Outcomes were recorded meanwhile, or a claim held a lock that this transaction needs.
+            // Another transaction recorded outcomes, or a claim held a lock that this transaction needs, so try again.
             Ok(None) | Err(StoreError::TryAgain(_)) => {}
             Err(error) => return Err(error),
         }
@@ -104,7 +104,8 @@ async fn try_move(
     let at = locked.at();
     let new_place = places(&from.plan, &to.plan);
     renumber(&mut tx, run, &new_place).await?;
-    // Waiting attempts need admission again, by the gates of the new version.
+    // Release the slots, because waiting attempts have to be admitted again under the pools and limits of the new
+    // version.
     sqlx::query!("delete from slot where run = $1", run).execute(&mut *tx).await?;
     put_back(&mut tx, at, &at_rest.waited, to, &new_place).await?;
     locked.ledger.set_changed();
@@ -132,8 +133,8 @@ async fn set_version(db: &mut PgConnection, run: Uuid, version: i32, ledger: &Ru
     Ok(())
 }
 
-/// Changes the task numbers from the old version to the new one, in two statements so that no row collides with one
-/// that is still to be changed. Deletes rows of tasks that no longer exist.
+/// Replaces task numbers of the old version by those of the new version, and deletes the rows of tasks that the new
+/// version lacks. Uses two statements, so that a renumbered row never collides with one that still has its old number.
 async fn renumber(db: &mut PgConnection, run: Uuid, places: &[Option<TaskIdx>]) -> StoreResult<()> {
     let same = |(old, new): (usize, &Option<TaskIdx>)| *new == Some(narrow::task(old));
     if places.iter().enumerate().all(same) {
@@ -145,7 +146,7 @@ async fn renumber(db: &mut PgConnection, run: Uuid, places: &[Option<TaskIdx>]) 
     Ok(())
 }
 
-/// Puts the waiting attempts back into the queues, with the new version.
+/// Inserts the waiting attempts into the queue tables again, with the new version.
 async fn put_back(
     db: &mut PgConnection,
     RunAt { run, run_type, .. }: RunAt,

@@ -1,11 +1,11 @@
-//! The list of runs, for users.
+//! The list of runs that users can filter and sort.
 
 use super::RunDetails;
 use super::list::Row;
 use crate::list::{Join, List, Search};
 use sqlx::FromRow;
 
-/// Columns of runs that users may filter or sort by, and others for pages and user actions.
+/// Columns of runs by which users may filter or sort, and further columns that pages and user actions use.
 pub mod by {
     use crate::list::Filter::{AnyOf, Pattern, Prefix, Range, Search};
     use crate::list::{Column, ListColumnType, Words};
@@ -14,7 +14,7 @@ pub mod by {
     const STATES: Words = Words { noun: "state", words: RunState::WORDS };
     const TYPES: Words = Words { noun: "run type", words: RunType::WORDS };
 
-    /// Creation time of the run, since ids grow with time.
+    /// Run id. Sorting by it sorts by creation time, because ids are UUIDs v7.
     pub const ID: Column = Column::text("id", "r.id").sorted();
     pub const DAG_ID: Column = Column::text("dag_id", "r.dag_id").by(&[Pattern, Prefix]).sorted();
     pub const RUN_ID: Column = Column::text("run_id", "r.run_id").by(&[Pattern, Prefix]).sorted();
@@ -34,10 +34,11 @@ pub mod by {
     pub const LOGICAL_DATE: Column = Column::moment("logical_date", "r.logical_date").by(&[Range]).nullable().sorted();
     pub const STARTED: Column = Column::moment("start_date", "r.started_at").by(&[Range]).nullable().sorted();
     pub const ENDED: Column = Column::moment("end_date", "r.ended_at").by(&[Range]).nullable().sorted();
-    /// Time of the last change that users see.
+    /// Time of the last change to the run that is visible to users.
     pub const UPDATED: Column =
         Column::moment("updated_at", "coalesce(r.ended_at, r.started_at, r.created_at)").by(&[Range]).sorted();
-    /// The SQL of `active_time`, so a list is sorted by what its cells show. Null until the run has ended.
+    /// Duration of the run, computed by the same SQL function as in the list, so that sorting matches what is
+    /// displayed. Null until the run has ended.
     pub const DURATION: Column = Column::number("duration", "active_seconds(r.started_at, r.ended_at, r.idle_micros)")
         .by(&[Range])
         .nullable()
@@ -53,8 +54,8 @@ pub mod by {
     )
     .by(&[Pattern])
     .about("An asset with that in its name or URI began it");
-    /// Matches runs that missed a deadline; only the last 10,000 if there are more. Uses a list and not a join, because
-    /// late runs are rare, regardless of the order.
+    /// Matches runs that missed a deadline, at most the last 10,000 of them. Uses an array of ids and not a join,
+    /// because the planner then starts from the few late runs for every sort order.
     pub const LATE: Column = Column::flag(
         "late",
         "r.id = any(array(select run from deadline where state = 'missed' order by due_at desc limit 10000))",
@@ -85,8 +86,8 @@ pub mod by {
         CONSUMED_ASSET,
     ];
 
-    /// Returns the predicate of a partial index. Unfinished runs are rare and have a separate index, and so do failed
-    /// runs.
+    /// Returns the predicate of a partial index if all `states` are unfinished, or if all are failed. Such runs are
+    /// rare and have separate partial indexes.
     fn said_again(states: &[String]) -> &'static str {
         let are = |known: &[&str]| states.iter().all(|state| known.contains(&state.as_str()));
         if are(&["queued", "running"]) {
@@ -99,12 +100,12 @@ pub mod by {
     }
 }
 
-/// Returns a search for the newest runs of a DAG, by the time from which each may run.
+/// Returns a search for the newest runs of a DAG, ordered by the time from which each run may start.
 pub fn newest_of_dag(dag_id: &str, most: i64) -> Search {
     Search::default().and(by::DAG_ID.is(dag_id)).by(by::RUN_AFTER.descending()).page(0, most)
 }
 
-/// List of runs, by default the oldest first.
+/// The list of runs, sorted from oldest to newest by default.
 pub static RUNS: List<RunDetails> = List {
     select: "r.id, r.dag_id, r.run_id, r.rev, r.version, v.number as version_number, v.created_at as version_created_at,
         v.bundle, r.clear_number, r.state::text as state, r.run_type::text as run_type, r.logical_date, r.interval_start,

@@ -1,8 +1,9 @@
-//! Rows of the instances that a run ended before they started.
+//! Writes the rows of instances that had not started when a user or a timeout ended their run.
 //!
-//! The rows of a long map take seconds. The transaction that ends the run holds its lock, so it writes the first batch
-//! and records the others in `unwritten_skip`. Schedulers write these one by one. A clear and a mark need the states of
-//! all instances, so they write the batches of their run first.
+//! Writing the rows of a long map takes seconds, and the transaction that ends the run holds the run's lock. It
+//! therefore writes only the first batch and records the remaining batches in the table `unwritten_skip`; schedulers
+//! write those one at a time. Before a clear or a mark, which needs the states of all instances, all batches of the run
+//! are written.
 
 use crate::{StoreResult, boxed};
 use orch_core::plan::Plan;
@@ -11,11 +12,11 @@ use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
-/// Maximum number of rows of a batch. 20,000 take about 0.2 s, far below the statement timeout.
+/// Maximum number of rows per batch. Writing 20,000 rows takes about 0.2 s, far below the statement timeout.
 const MAX_ROWS: i32 = 20_000;
 
-/// Writes the rows of `ended`: columns `run`, `rev`, `tasks`, `firsts` and `lasts`. Instances that were cleared have a
-/// row without a state.
+/// SQL that writes the rows of the CTE `ended`, which has the columns `run`, `rev`, `tasks`, `firsts` and `lasts`.
+/// Cleared instances already have a row without a state, which is updated.
 const WRITE: &str =
     "insert into task_instance as i (run, task, map_index, attempt, try_no, max_tries, lease_no, state, ended_at)
     select e.run, r.task, index, gen_random_uuid(), 0, 0, 0, 'skipped', now()
@@ -23,7 +24,8 @@ const WRITE: &str =
     on conflict (run, task, map_index) do update set lease_no = i.lease_no + 1, state = 'skipped', ended_at = now(),
       rev_end = (select rev from ended) where i.state is null";
 
-/// The unfinished tasks of a run, each with its number of elements. 0: the task is not mapped.
+/// The unfinished tasks of an ended run, each with its number of mapped elements. The number is 0 for a task that is
+/// not mapped.
 pub(super) struct Rest {
     tasks: Vec<i16>,
     lengths: Vec<i32>,
@@ -36,7 +38,7 @@ impl Rest {
         Rest { tasks, lengths }
     }
 
-    /// Returns all instances in the order of the DAG, in batches of at most `most`.
+    /// Divides all instances into batches of at most `most` instances, in DAG order.
     fn batches(&self, most: i32) -> Vec<Vec<ElementRange>> {
         let (mut batches, mut batch, mut free) = (Vec::new(), Vec::new(), most);
         for (&task, &length) in self.tasks.iter().zip(&self.lengths) {
@@ -59,7 +61,7 @@ impl Rest {
     }
 }
 
-/// Elements of a task, from the first to the last. −1: the task is not mapped.
+/// A range of mapped elements of a task, both ends inclusive. Both ends are -1 if the task is not mapped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct ElementRange {
     task: i16,
@@ -67,8 +69,8 @@ struct ElementRange {
     last: i32,
 }
 
-/// Marks the unfinished instances of a run as skipped, in or after the caller's transaction. `rev` is the revision of
-/// its end.
+/// Marks all unfinished instances of an ended run as skipped. The first batch is written in the caller's transaction,
+/// the others later. `rev` is the revision at which the run ended.
 pub(super) async fn skip_rest(db: &mut PgConnection, run: Uuid, rev: i32, rest: &Rest) -> StoreResult<()> {
     for (batch, ranges) in (0..).zip(rest.batches(MAX_ROWS)) {
         let text = match batch {
@@ -92,13 +94,14 @@ pub(super) async fn skip_rest(db: &mut PgConnection, run: Uuid, rev: i32, rest: 
     Ok(())
 }
 
-/// Writes one batch of rows of any run that no other session writes. Returns false if there is none.
+/// Writes one recorded batch of any run, skipping batches that another session is writing. Returns false if there is no
+/// batch to write.
 #[boxed]
 pub async fn write_skipped(db: &mut PgConnection) -> StoreResult<bool> {
     write_batch(db, None, "for update skip locked").await
 }
 
-/// Writes all rows of a run that has ended. Waits for batches that another session writes.
+/// Writes all recorded batches of an ended run. Waits for batches that another session is writing.
 pub(crate) async fn write_all_skipped(db: &mut PgConnection, run: Uuid) -> StoreResult<()> {
     while write_batch(db, Some(run), "for update").await? {}
     Ok(())

@@ -1,4 +1,5 @@
-//! Starts queued runs, which wait for other runs to end, for their DAG to be unpaused, or for their start time.
+//! Starts queued runs. A run is queued until its start time has come, its DAG is unpaused and the DAG has a free run
+//! slot.
 
 use super::insert::{Decided, Tries, put_reasons};
 use super::policy::{skip, there};
@@ -18,11 +19,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// Maximum number of runs started in one transaction.
+/// Maximum number of runs that one transaction starts.
 const MOST_STARTS: i64 = 256;
 
-/// Starts queued runs of a DAG up to its limit, oldest first, in its newest version. Called after a run has ended or a
-/// DAG was unpaused, and by schedulers in case the caller died before. The caller sends `Hint::Ready`.
+/// Starts queued runs of a DAG in its newest version, oldest first, up to the DAG's limit of active runs. Called after
+/// a run of the DAG has ended or the DAG was unpaused. Schedulers call it periodically as well, in case a process died
+/// before it called this. Afterwards, the caller sends `Hint::Ready`.
 #[boxed]
 pub async fn start_queued_runs(
     db: &mut PgConnection,
@@ -30,11 +32,11 @@ pub async fn start_queued_runs(
     versions: &mut Versions,
     dag_id: &str,
 ) -> StoreResult<Vec<Uuid>> {
-    // The DAG's row is the first row that is locked.
+    // This transaction locks no other row before the DAG's row.
     start_queued_runs_of(db, &locks.dag(dag_id), versions).await
 }
 
-/// Like [`start_queued_runs`], in a transaction that has locked the DAG.
+/// Like [`start_queued_runs`], but for a transaction that has already locked the DAG.
 #[boxed]
 pub async fn start_queued_runs_of(
     db: &mut PgConnection,
@@ -77,18 +79,19 @@ pub async fn start_queued_runs_of(
     Ok(queued.into_iter().map(|(run, _)| run).collect())
 }
 
-/// Everything besides the version that determines how a run starts: its type and, unless all tasks run, its tasks.
+/// Runs with equal values start in the same state, if they also have the same version: the run type, and the selected
+/// tasks (`None` for all tasks).
 type StartGroup = (RunType, Option<Vec<String>>);
 
-/// Returns the queued runs that have a free slot, and locks them.
+/// Locks and returns queued runs, as many as may start under the DAG's limit of active runs.
 async fn queued(db: &mut PgConnection, dag_id: &str, max_active_runs: i32) -> StoreResult<Vec<(Uuid, StartGroup)>> {
     let rows = sqlx::query_file!("queries/run/queued.sql", dag_id, i64::from(max_active_runs), MOST_STARTS);
     let rows = rows.fetch_all(db).await?;
     rows.into_iter().map(|row| Ok((row.id, (word(&row.run_type)?, row.tasks)))).collect()
 }
 
-/// Starts runs by the overlap policy, the oldest first. The decision about each run depends on the runs that are
-/// running by then.
+/// Starts queued runs of a DAG that has an overlap policy, oldest first. The decision about each run takes into account
+/// the runs that were started before it.
 async fn by_policy(
     db: &mut PgConnection,
     lock: &DagLock,
@@ -126,7 +129,7 @@ async fn by_policy(
     Ok(begun)
 }
 
-/// Starts the runs of a group, which all start in the same state.
+/// Starts all runs of a group in the same state.
 async fn begin(
     db: &mut PgConnection,
     version: &Arc<Version>,
@@ -165,7 +168,7 @@ enum Table {
     Held,
 }
 
-/// Inserts the same instances for each of the runs.
+/// Inserts the same first instances for each of the runs.
 async fn put(
     db: &mut PgConnection,
     version: &Version,

@@ -1,7 +1,7 @@
-//! The parts of a step that write alerts about ended attempts and finished runs, in the statement that records the
-//! outcome. An alert therefore exists if and only if its outcome does, and an outcome that is sent twice creates one
-//! alert. Elements that are reported together create rows of `alert_part`, from which the sender of alerts builds
-//! alerts.
+//! SQL parts of a worker step that write alerts about ended attempts and finished runs. They run in the same statement
+//! that records the outcome, so an alert exists if and only if its outcome does, and an outcome that is sent twice
+//! creates a single alert. Alerts about mapped elements that are reported together are written to `alert_part`, from
+//! which the sender builds one alert.
 
 use super::WorkerStep;
 use super::bind::{Values, placed};
@@ -15,7 +15,7 @@ pub(super) const OF_RUNS: [&str; 5] = ["uuid[]", "text[]", "text[]", "text[]", "
 
 const COLUMNS: &str = "key, kind, notifier, facts, dag_id, run, run_id, logical_date";
 
-/// Indicates whether attempts of a step ask users.
+/// Whether the step contains attempts that ask users a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Asks {
     Nobody,
@@ -30,13 +30,13 @@ pub(super) fn of_tries(step: &WorkerStep) -> impl Iterator<Item = (i64, &NewAler
     all_of_tries(step).filter(|(_, alert)| alert.gather.is_none())
 }
 
-/// Returns the alerts about elements that are reported together.
+/// Returns the alerts about mapped elements that are reported together, each with the index of its attempt.
 pub(super) fn of_elements(step: &WorkerStep) -> impl Iterator<Item = (i64, &NewAlert)> {
     all_of_tries(step).filter(|(_, alert)| alert.gather.is_some())
 }
 
-/// Inserts the alerts of attempts. If attempts ask users, the database computes the end of the wait, so that the alert
-/// and the question agree.
+/// Adds the part that inserts alerts about attempts. For an attempt that asks users, the database computes the deadline
+/// for the answer, so that the alert and the stored question contain the same deadline.
 pub(super) fn put_of_tries(rows: &str, asks: Asks, parts: &mut Vec<String>) {
     let facts = match asks {
         Asks::Nobody => "ta.facts::json",
@@ -64,7 +64,7 @@ pub(super) fn put_of_elements(rows: &str, parts: &mut Vec<String>) {
     ));
 }
 
-/// Inserts the alerts of runs that moved.
+/// Adds the part that inserts alerts about runs that this step advances.
 pub(super) fn put_of_runs(rows: &str, parts: &mut Vec<String>) {
     parts.push(format!(
         "ra as materialized (select * from {rows} as ra (run, key, kind, notifier, facts)),

@@ -1,5 +1,5 @@
-//! The part of a step that writes the question of each attempt that waits for users, in the statement that records the
-//! wait. A question therefore exists if and only if its wait does.
+//! SQL part of a worker step that writes the questions of attempts that wait for users. It runs in the same statement
+//! that records the wait, so a question exists if and only if its wait does.
 
 use super::bind::{Values, placed};
 use super::{Request, WorkerStep};
@@ -12,7 +12,7 @@ pub(super) fn of(step: &WorkerStep) -> impl Iterator<Item = (i64, &Request)> {
     placed(step).filter_map(|(place, end)| Some((place, end.next.as_ref()?.wait.as_ref()?.asks.as_ref()?)))
 }
 
-/// Inserts the questions. A second question of an attempt replaces the first.
+/// Adds the part that inserts the questions. A second question of the same attempt replaces the first one.
 pub(super) fn put(rows: &str, parts: &mut Vec<String>) {
     parts.push(format!(
         "ask as materialized (select * from {rows} as ask (ask_place, task_id, fallback)),

@@ -1,6 +1,6 @@
-//! The parts of a step that write asset events and lineage of successful attempts, in the statement that records the
-//! success. An event therefore exists if and only if the success does, even if a race is lost, a worker dies or an
-//! outcome is sent twice.
+//! SQL parts of a worker step that write the asset events and lineage of successful attempts. They run in the same
+//! statement that records the success, so an event exists if and only if the success does. This holds even if a race is
+//! lost, a worker dies or an outcome is sent twice.
 
 use super::bind::{Values, placed};
 use super::{Touched, WorkerStep};
@@ -13,7 +13,7 @@ pub(super) const EVENT_TYPES: [&str; 9] =
     ["bigint[]", "text[]", "text[]", "text[]", "bigint[]", "text[]", "text[]", "text[]", "text[]"];
 pub(super) const EDGE_TYPES: [&str; 7] = ["bigint[]", "text[]", "text[]", "bigint[]", "text[]", "text[]", "text[]"];
 
-/// Returns the asset events and lineage of successful attempts, with the index of each attempt.
+/// Returns the asset events and lineage of each successful attempt, with the index of the attempt in the bound arrays.
 fn touched(step: &WorkerStep) -> impl Iterator<Item = (i64, &Touched)> {
     let success = placed(step).filter(|(_, end)| end.state == TaskState::Success);
     success.filter_map(|(place, end)| Some((place, &**end.touched.as_ref()?)))
@@ -27,7 +27,8 @@ pub(super) fn edges(step: &WorkerStep) -> impl Iterator<Item = (i64, &Touched, &
     touched(step).flat_map(|(place, touched)| touched.edges.iter().map(move |edge| (place, touched, edge)))
 }
 
-/// Inserts asset events. An unknown asset is registered when the event is distributed.
+/// Adds the part that inserts asset events. An asset that is not registered yet is registered later, when the event is
+/// distributed.
 pub(super) fn put_events(rows: &str, parts: &mut Vec<String>) {
     parts.push(format!(
         "e as materialized (select * from {rows} with ordinality
@@ -40,7 +41,7 @@ pub(super) fn put_events(rows: &str, parts: &mut Vec<String>) {
     ));
 }
 
-/// Inserts lineage. A task that runs again updates the number of rows.
+/// Adds the part that inserts lineage. If a task runs again, its existing lineage rows get the new number of rows.
 pub(super) fn put_edges(rows: &str, parts: &mut Vec<String>) {
     parts.push(format!(
         "g as materialized (select * from {rows} as g (place, from_uri, to_uri, rows, dag_id, run_id, task_id)),

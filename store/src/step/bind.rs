@@ -1,4 +1,4 @@
-//! Binds the values of a step to its statement, in the order in which the statement numbers its parameters.
+//! Binds the values of a worker step to its SQL statement, in the order of the numbered parameters.
 
 use super::reply::{self, Reply};
 use super::sql::{self, ASK, CLAIM, DEFER, ENDED, HOLD, KEEP, LOCKED, LOOK, MOVES, NEXT, QUEUE};
@@ -17,7 +17,7 @@ impl Values {
         self.0.add(value).map_err(|e| sqlx::Error::Encode(e).into())
     }
 
-    /// Binds one column of many rows as an array.
+    /// Binds one field of all rows as an array parameter.
     pub(super) fn column<R, T>(&mut self, rows: &[R], of: impl Fn(&R) -> T) -> StoreResult<()>
     where
         for<'q> Vec<T>: Encode<'q, Postgres> + Type<Postgres>,
@@ -38,8 +38,8 @@ impl Values {
     }
 }
 
-/// Sends the statement. If `hints` is true, the statement sends `Hint::Recorded` when it records an outcome that it
-/// does not fold.
+/// Executes the statement. If `hints` is true, the statement sends `Hint::Recorded` if it records an outcome without
+/// applying it to its run.
 pub(super) async fn send(
     db: &mut PgConnection,
     text: Arc<str>,
@@ -134,7 +134,8 @@ pub(super) async fn send(
     reply::read(&rows)
 }
 
-/// Binds the ledgers of all runs as one array, with the bounds of each ledger.
+/// Binds the ledgers (stored states) of all runs as one concatenated array, together with the bounds of each ledger in
+/// it.
 fn moves(values: &mut Values, step: &WorkerStep) -> StoreResult<()> {
     let (mut ledgers, mut counters): (Vec<i16>, Vec<i32>) = (Vec::new(), Vec::new());
     let (mut lo, mut hi, mut co, mut ci) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -204,12 +205,13 @@ fn condition(wait: &NewWait) -> Option<(Text, JsonText)> {
     wait.condition.clone()
 }
 
-/// Returns the causes as a JSON list, because a column of arrays cannot be bound as an array.
+/// Returns error causes as a JSON list. Postgres has no arrays of arrays with different lengths, so JSON lists are
+/// bound as text instead.
 fn causes(causes: &[Text]) -> String {
     serde_json::Value::from(causes.iter().map(Text::as_str).collect::<Vec<_>>()).to_string()
 }
 
-/// Returns the ended attempts with their indexes in the arrays, starting at 1.
+/// Returns the ended attempts, each with its index in the bound arrays. Indexes start at 1, as in SQL.
 pub(super) fn placed(step: &WorkerStep) -> impl Iterator<Item = (i64, &EndedTry)> {
     (1_i64..).zip(&step.ended)
 }

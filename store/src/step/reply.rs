@@ -1,4 +1,5 @@
-//! The reply to a step: runs that moved, recorded outcomes, claimed instances and the runs of those.
+//! The reply to a worker step: runs whose ledgers advanced, recorded outcomes, claimed instances, and the runs of the
+//! claimed instances.
 
 use super::Lease;
 use crate::{StoreError, StoreResult};
@@ -13,22 +14,22 @@ use uuid::Uuid;
 
 #[derive(Debug, Default)]
 pub struct Reply {
-    /// Runs whose ledgers advanced.
+    /// Ids of the runs whose ledgers (stored states) were advanced by the step.
     pub moved: Vec<Uuid>,
-    /// Outcomes that were recorded, in `Mode::Record`.
+    /// Instances whose outcomes were recorded. Filled only in `Mode::Record`.
     pub accepted: Vec<(Uuid, TaskIdx, i32)>,
     pub claimed: Vec<Claimed>,
-    /// The current state of the runs of the claimed instances.
+    /// Current states of the runs to which the claimed instances belong.
     pub runs: Vec<KnownRun>,
-    /// Runs of claimed instances that cannot be read, with the reason.
+    /// Runs of claimed instances whose stored state cannot be read, each with an error message.
     pub unreadable: Vec<(Uuid, String)>,
-    /// Priority of the most urgent waiting attempt, if it was requested and there is one.
+    /// Priority of the most urgent waiting attempt. `None` if no attempt waits or the step did not request it.
     pub most_urgent: Option<i32>,
-    /// The statement has sent `Hint::Recorded`.
+    /// True if the statement sent `Hint::Recorded`.
     pub hinted: bool,
 }
 
-/// An instance that this worker has claimed.
+/// An instance that this worker has claimed in the step.
 #[derive(Debug, Clone, Copy)]
 pub struct Claimed {
     pub lease: Lease,
@@ -38,26 +39,26 @@ pub struct Claimed {
     pub lost_no: i16,
 }
 
-/// A run in the cache of a worker.
+/// State of a run in the cache of a worker.
 #[derive(Debug, Clone)]
 pub struct KnownRun {
     pub run: Uuid,
     pub rev: i32,
     pub version: i32,
     pub clear_number: i16,
-    /// Format version of `ledger`.
+    /// Version of the storage format of `ledger`.
     pub format: i16,
     pub ledger: Run,
     pub facts: Arc<RunFacts>,
 }
 
-/// Facts about a run that never change and that its tasks may read.
+/// Fields of a run that never change and that its tasks may read.
 #[derive(Debug, Clone)]
 pub struct RunFacts {
     pub dag_id: String,
     pub run_id: String,
     pub run_type: RunType,
-    /// JSON text.
+    /// Run configuration as JSON text.
     pub conf: Option<String>,
     pub logical_date: Option<DateTime<Utc>>,
     pub interval_start: Option<DateTime<Utc>>,
@@ -102,7 +103,7 @@ fn claimed(row: &PgRow) -> StoreResult<Claimed> {
     })
 }
 
-/// Returns a number of a narrower type, which the statement returns as `integer` like all numbers.
+/// Converts a number to `i16`. The statement returns all numbers as `integer`, even those of a narrower type.
 fn small(number: i32) -> i16 {
     i16::try_from(number).unwrap_or(i16::MAX)
 }
@@ -119,7 +120,7 @@ fn run_of_row(row: &PgRow) -> StoreResult<KnownRun> {
         version: row.try_get(4)?,
         clear_number: small(row.try_get(5)?),
         format: small(row.try_get(6)?),
-        // Claimable instances belong to a running run.
+        // Only instances of running runs can be claimed, so the state is known.
         ledger: Run { state: RunState::Running, ledger: row.try_get(10)?, counters: row.try_get(11)? },
         facts: Arc::new(RunFacts {
             dag_id: row.try_get(12)?,

@@ -1,5 +1,6 @@
-//! The SQL text of a step. Parts with nothing to write are left out, so each shape of a step has its own text, which is
-//! prepared once per connection. The parameters are numbered in the order in which `bind` binds them.
+//! Builds the SQL text of a worker step. Parts that have nothing to write are omitted, so each combination of parts has
+//! a separate text, which each connection prepares once. `bind` must bind the parameters in the order in which they are
+//! numbered here.
 
 use super::alerts::Asks;
 use super::{Mode, WorkerStep, alerts, asks, assets};
@@ -33,7 +34,7 @@ pub(super) const ASK: u32 = 1 << 22;
 pub(super) const ELEMENT_ALERTS: u32 = 1 << 23;
 pub(super) const REASONS: u32 = 1 << 24;
 
-/// Returns the parts of a step as bits, or 0 if there is nothing to send.
+/// Returns the parts of a step as a bit set, or 0 if the step is empty.
 pub(super) fn shape(step: &WorkerStep) -> u32 {
     let mut shape = 0;
     let mut part = |bit: u32, present: bool| shape |= if present { bit } else { 0 };
@@ -69,7 +70,7 @@ pub(super) fn shape(step: &WorkerStep) -> u32 {
     shape
 }
 
-/// Returns the texts of common steps, for the test that checks their query plans.
+/// Returns the SQL texts of common steps. A test checks their query plans.
 pub fn text_variants(leaf: Option<Leaf>) -> Vec<String> {
     let strict = ENDED | STRICT;
     let shapes = [
@@ -98,7 +99,7 @@ pub fn text_variants(leaf: Option<Leaf>) -> Vec<String> {
     shapes.into_iter().map(|shape| text(shape, leaf)).collect()
 }
 
-/// Numbers the parameters: `$1::type`, `$2::type`, …
+/// Generator of numbered SQL parameters: `$1::type`, `$2::type`, …
 struct Numbers(u32);
 
 impl Numbers {
@@ -113,7 +114,8 @@ impl Numbers {
     }
 }
 
-/// Maximum of `try_no` and `max_tries`. If an instance is cleared more often, the count stays there.
+/// Maximum of the counters `try_no` and `max_tries`. If an instance is cleared more often, its counters stay at this
+/// value.
 const MOST_TRIES: i16 = i16::MAX;
 
 const RUN: &str = "uuid[]";
@@ -130,7 +132,7 @@ pub(super) fn text(shape: u32, leaf: Option<Leaf>) -> String {
     let mut replies: Vec<String> = Vec::new();
     let worker = p.next("integer");
 
-    // Run rows come first, because the lock order is run before instances.
+    // Lock the rows of runs first, because the lock order is run before instances.
     if has(MOVES) {
         parts.push(format!(
             "n as materialized (select * from {} as n (run, rev, state, lo, hi, co, ci))",
@@ -146,7 +148,7 @@ pub(super) fn text(shape: u32, leaf: Option<Leaf>) -> String {
         ));
         replies.push(reply(0, "id, null", &[], "from cas"));
     }
-    // A subquery and not a join, because Postgres cannot turn a hashed subplan into a nested loop over two CTEs.
+    // This is a subquery and not a join: Postgres cannot turn a hashed subplan into a nested loop over two CTEs.
     let moved = |alias: &str| {
         if has(MOVES) { format!("where ({alias}.run in (select id from cas)) is true") } else { String::new() }
     };
@@ -213,7 +215,7 @@ pub(super) fn text(shape: u32, leaf: Option<Leaf>) -> String {
             alerts::put_of_elements(&p.unnest(&alerts::OF_ELEMENTS), &mut parts);
         }
         replies.push(if has(STRICT) {
-            // Raises an error, which rolls back the whole statement.
+            // `fence_lost()` raises an error, which rolls back the whole statement.
             reply(9, "null, null", &["fence_lost()"], "where (select count(*) from fin) <> (select count(*) from f)")
         } else {
             reply(3, "run, attempt", &["map_index", "task"], "from fin")
@@ -237,7 +239,7 @@ pub(super) fn text(shape: u32, leaf: Option<Leaf>) -> String {
             moved("k")
         ));
     }
-    // A new attempt is the first of its instance, unless the run was cleared.
+    // A new attempt is the first attempt of its instance, unless the run was cleared.
     let try_no = |alias: &str| {
         if has(CLEARED) {
             format!(
@@ -321,13 +323,13 @@ pub(super) fn text(shape: u32, leaf: Option<Leaf>) -> String {
     format!("with {}\n{}", parts.join(",\n"), replies.join("\nunion all "))
 }
 
-/// A deferred attempt keeps its slots in pools that count deferred attempts.
+/// Releases the pool slots of ended attempts. A deferred attempt keeps its slots in pools that count deferred attempts.
 const RELEASES: &str = "rel as (delete from slot s using fin where s.attempt = fin.attempt
       and (fin.state <> 'deferred' or not exists (select from pool p
         where s.limit_name = 'pool:' || p.name and p.include_deferred)))";
 
-/// Writes the next attempts. A retry keeps the old attempt as history; a reschedule or deferral continues the same
-/// attempt. All may wait for a time, and deferrals also for a condition.
+/// Writes how unfinished instances continue. A retry moves the old attempt to the history; a reschedule or deferral
+/// continues the same attempt. Each may wait for a time, and a deferral may also wait for a condition.
 fn next_tries(p: &mut Numbers, parts: &mut Vec<String>, defer: bool) {
     let place = if defer { ", fin.place" } else { "" };
     parts.push(format!(
@@ -373,15 +375,15 @@ fn next_tries(p: &mut Numbers, parts: &mut Vec<String>, defer: bool) {
     }
 }
 
-/// Returns the condition for the attempts that a worker may run.
+/// Returns the SQL condition that selects the attempts that the worker is able to run.
 fn takes(p: &mut Numbers, one_queue: bool) -> String {
     let (queues, versions) = (p.next(INT), p.next(INT));
     let queue = if one_queue { format!("queue = ({queues})[1]") } else { format!("queue = any({queues})") };
     format!("{queue} and version = any({versions})")
 }
 
-/// Claims the most urgent rows that no other worker is claiming; none if this worker has been given up. An existing row
-/// of a claimed instance in `task_instance` is from an earlier attempt or lease.
+/// Claims the most urgent rows that no other worker is claiming. Claims none if this worker was declared lost. If a
+/// claimed instance already has a row in `task_instance`, the row is from an earlier attempt or lease and is updated.
 fn claim(most: &str, takes: &str, worker: &str, parts: &mut Vec<String>, replies: &mut Vec<String>) {
     parts.push(format!(
         "clm as (delete from ready where ctid = any(array(
@@ -416,8 +418,8 @@ fn claim(most: &str, takes: &str, worker: &str, parts: &mut Vec<String>, replies
     );
 }
 
-/// Returns one branch of the reply: its kind, run and attempt, and up to seven numbers. All branches have the same
-/// columns.
+/// Returns one branch of the reply, which is a `union all`: the kind of the branch, the run and attempt, and up to
+/// seven numbers. All branches must have the same columns.
 fn reply(kind: i16, ids: &str, numbers: &[&str], from: &str) -> String {
     let mut columns = String::new();
     for at in 0..7 {

@@ -1,4 +1,4 @@
-//! Positions of streams that capture the changes of a database, in the log of that database. A position advances in the
+//! Positions of change data capture (CDC) streams in the log of the captured database. A position advances in the same
 //! transaction that appends the records, so each change is in its topic exactly once.
 
 use crate::{StoreError, StoreResult, boxed};
@@ -9,33 +9,34 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CapturePosition {
     pub phase: CapturePhase,
-    /// Further data that the source needs to find its position again.
+    /// Source-specific data that is needed to resume from the position.
     #[serde(flatten)]
     pub at: LogPosition,
-    /// Everything that was committed before this position is in the topics. In bytes of the log: the LSN of Postgres,
-    /// or for a binlog the bytes of all its files, starting with the file of the first snapshot.
+    /// All transactions that were committed before this position are in the topics. For Postgres, the LSN. For a MySQL
+    /// or MariaDB binlog, the number of bytes since the start of the binlog file in which the first snapshot was taken,
+    /// across all files.
     pub lsn: u64,
-    /// The next transaction, if a part of it is in the topics.
+    /// Progress within the next transaction, if some of its changes are already in the topics.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within: Option<WithinTransaction>,
-    /// Tables that were read, with their ids. A table that is created again has a different id. MySQL has no ids; its
-    /// tables have 0.
+    /// Tables that the stream has read, with their ids. A table that is dropped and created again has a different id.
+    /// MySQL has no table ids; its tables have id 0.
     pub tables: BTreeMap<String, u32>,
-    /// Number of times that all tables were read from the beginning.
+    /// Number of snapshots: times that all existing rows of all tables were read.
     pub snapshots: u32,
-    /// Entries of `tables` that no longer exist.
+    /// Names in `tables` whose tables no longer exist in the database.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<String>,
-    /// Time from the commit of the newest change to its record.
+    /// Delay between the commit of the newest change in the database and its record in the topic.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lag_ms: Option<i64>,
-    /// The topics are in Kafka, not in the built-in log.
+    /// True if the topics are in Kafka, false if they are in the built-in log.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub in_kafka: bool,
 }
 
 impl CapturePosition {
-    /// Returns the position in the notation of the source.
+    /// Formats the position in the notation of the source database.
     pub fn format_position(&self) -> String {
         match &self.at {
             LogPosition::Slot { .. } => format!("{:X}/{:X}", self.lsn >> 32, self.lsn & 0xffff_ffff),
@@ -49,35 +50,35 @@ impl CapturePosition {
 #[serde(untagged)]
 pub enum LogPosition {
     Binlog(BinlogPosition),
-    /// A replication slot of Postgres. The server keeps its log from the slot's position on.
+    /// A logical replication slot of Postgres. The server retains its log from the slot's position on.
     Slot {
         slot: String,
     },
 }
 
-/// A position between two transactions of MySQL or MariaDB.
+/// A position between two transactions in a MySQL or MariaDB binlog.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BinlogPosition {
     pub file: String,
     pub pos: u64,
-    /// For MariaDB, the GTID of the last committed transaction of each domain. Empty if it is not known.
+    /// For MariaDB, the GTID of the last committed transaction in each replication domain. Empty if unknown.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub gtid: String,
-    /// Columns of the tables at this position, because the log may not describe them.
+    /// Columns of the captured tables at this position. They are stored because the binlog may not describe them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub columns: BTreeMap<String, Vec<BinlogColumn>>,
 }
 
-/// A column as `information_schema` describes it.
+/// A table column, as described by `information_schema`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BinlogColumn {
     pub name: String,
-    /// Complete type, such as `int(10) unsigned`.
+    /// Complete SQL type, such as `int(10) unsigned`.
     #[serde(rename = "type")]
     pub kind: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub charset: Option<String>,
-    /// The column is part of the primary key.
+    /// True if the column belongs to the primary key.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_key: bool,
 }
@@ -85,22 +86,22 @@ pub struct BinlogColumn {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CapturePhase {
-    /// Existing rows are read. An interrupted snapshot starts again.
+    /// The existing rows of the tables are being read. If this is interrupted, it starts again from the first row.
     Snapshot,
     Changes,
 }
 
-/// A transaction that is larger than one commit of the stream.
+/// Progress within a transaction that is too large for a single commit of the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WithinTransaction {
-    /// Position of its commit, or for a binlog the position where it begins.
+    /// Position of the transaction's commit. For a binlog, the position at which the transaction begins.
     pub commit_lsn: u64,
-    /// Number of its first changes, which are in the topics.
+    /// Number of changes of the transaction, counted from its start, that are already in the topics.
     pub changes: u64,
 }
 
-/// Stores the position. Must run after `start_stream` or `commit_stream` in the same transaction, which check the
-/// fencing token.
+/// Stores the position of a change data capture (CDC) stream. Must run in the same transaction after `start_stream` or
+/// `commit_stream`, because only these check the fencing token.
 #[boxed]
 pub async fn set_capture(tx: &mut PgConnection, stream: &str, position: &CapturePosition) -> StoreResult<()> {
     let position =

@@ -1,13 +1,13 @@
-//! Aborts of the Kafka client, counted by connection.
+//! Counts crashes of processes that the Kafka client library aborted, by connection.
 
 use crate::{StoreResult, boxed};
 use sqlx::postgres::PgConnection;
 
-/// Records that the Kafka client aborted this process while it used a connection. Returns the number of aborts of that
-/// connection in the last 24 hours, including this one.
+/// Records that the Kafka client library aborted this process while the process used a connection. Returns the number
+/// of such aborts for the connection in the last 24 hours, including this one.
 #[boxed]
 pub async fn record_kafka_abort(db: &mut PgConnection, connection: &str) -> StoreResult<i64> {
-    // The count reads the snapshot before the insert.
+    // Add 1 for the inserted row: the count does not see it, because both parts of the statement use one snapshot.
     let aborts = sqlx::query_scalar!(
         r#"with added as (insert into kafka_abort (connection) values ($1)),
         dropped as (delete from kafka_abort where at < now() - interval '1 day')

@@ -1,4 +1,4 @@
-//! Streams as users see and control them.
+//! Streams from the user's side: list, pause, resume, restart, move and delete them.
 
 use crate::list::{Cell, Column, ListPage, Search};
 use crate::{StoreResult, boxed};
@@ -12,7 +12,7 @@ use std::str::FromStr;
 pub struct StreamRow {
     pub name: String,
     pub bundle: String,
-    /// `None` if its bundle no longer declares the stream.
+    /// Version of the declaration, or `None` if the bundle no longer declares the stream.
     pub version: Option<String>,
     pub spec: Value,
     pub is_paused: bool,
@@ -20,7 +20,7 @@ pub struct StreamRow {
     pub process: Option<String>,
     pub is_leased: bool,
     pub started_at: Option<DateTime<Utc>>,
-    /// Number of failures since the last commit.
+    /// Number of failures since the stream's last commit.
     pub failures: i32,
     pub error: Option<String>,
     pub failed_at: Option<DateTime<Utc>>,
@@ -32,13 +32,13 @@ pub struct StreamRow {
     pub quarantined: i64,
     pub last_commit_at: Option<DateTime<Utc>>,
     pub last_record_at: Option<DateTime<Utc>>,
-    /// Records that are in the topic and not yet in the table.
+    /// Number of records that are in the topic but not yet in the table.
     pub lag: i64,
     pub partitions: i32,
     pub records_last_hour: i64,
-    /// `None` if the stream has not started to read.
+    /// Identity of the topic, or `None` if the stream has not started to read it.
     pub topic_identity: Option<String>,
-    /// Position of a stream that captures the changes of a database; `None` for other streams.
+    /// Position of a change data capture (CDC) stream; `None` for other streams.
     pub capture: Option<Value>,
 }
 
@@ -48,7 +48,7 @@ pub struct StreamRow {
 pub enum StreamState {
     Running,
     Paused,
-    /// The stream is retried later, or waits for a restart.
+    /// The stream stopped with an error. It is retried later, or waits until a user restarts it.
     Failed,
     /// No process runs the stream.
     Unassigned,
@@ -80,19 +80,20 @@ impl StreamRow {
     pub fn state(&self) -> StreamState {
         match () {
             () if self.is_paused => StreamState::Paused,
-            // A stream that was taken again after a failure counts as running until it fails or commits.
+            // After a failure, a stream that a process has acquired again counts as running until it fails again.
             () if self.is_leased => StreamState::Running,
             () if self.failures > 0 => StreamState::Failed,
             () => StreamState::Unassigned,
         }
     }
 
-    /// Returns true if the topic is in the built-in log.
+    /// Returns true if the stream's topic is in the built-in log, not in a Kafka cluster.
     pub fn reads_log(&self) -> bool {
         self.topic_identity.as_deref().is_some_and(|identity| identity.starts_with("log:"))
     }
 
-    /// Returns the connection to the Kafka cluster of the topic, if the topic is in one.
+    /// Returns the name of the connection to the Kafka cluster that contains the topic, or `None` if the topic is not
+    /// in Kafka.
     pub fn cluster(&self) -> Option<&str> {
         self.topic_identity.as_deref().filter(|identity| identity.starts_with("kafka/"))?;
         self.spec["connection"].as_str()
@@ -106,22 +107,23 @@ impl StreamRow {
         self.spec["table"].as_str().unwrap_or_default()
     }
 
-    /// Returns the number of shares among which the partitions are divided.
+    /// Returns the number of shares of the stream. A share is a group of partitions that one process reads.
     pub fn shares(&self) -> i32 {
         self.spec["shares"].as_i64().and_then(|many| i32::try_from(many).ok()).unwrap_or(1)
     }
 
-    /// Returns true if the source is a database and the stream writes topics.
+    /// Returns true for a change data capture (CDC) stream, which reads a database and writes topics.
     pub fn is_capture(&self) -> bool {
         !self.spec["captures"].is_null()
     }
 
-    /// Returns the second name of the stream in the API of Kafka Connect.
+    /// Returns the alternative name of the stream as a connector in the Kafka Connect API, if the declaration sets one.
     pub fn connector(&self) -> Option<&str> {
         self.spec["connector"].as_str()
     }
 
-    /// Returns the table, or `None` if it is in the database of a connection.
+    /// Returns the lake table that the stream writes, or `None` if the stream writes to the database of a connection
+    /// instead.
     pub fn lake_table(&self) -> Option<&str> {
         self.spec["table_connection"].is_null().then(|| self.table())
     }
@@ -132,7 +134,8 @@ pub struct PartitionOfStream {
     pub partition: i32,
     pub next_offset: i64,
     pub end_offset: i64,
-    /// The process that reads the partition: the name of its worker and a suffix that is unique per process.
+    /// Identifier of the process that reads the partition: the name of its worker, and a suffix that is unique per
+    /// process.
     pub process: Option<String>,
 }
 
@@ -151,20 +154,21 @@ pub struct StreamMinute {
     pub lag: i64,
 }
 
-/// The position to which a stream is moved.
+/// A request to move a stream to another position.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reset {
-    /// `None` means all partitions.
+    /// The partition to move, or `None` for all partitions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partition: Option<i32>,
     pub to: ResetTo,
-    /// Deletes the existing rows at the same time, so that the table is rebuilt from the records.
+    /// If true, the rows of the table are deleted in the same transaction, so that the table is rebuilt from the
+    /// records.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub empty_table: bool,
 }
 
 impl Reset {
-    /// Returns true if the stream only reads all partitions again from the beginning.
+    /// Returns true if the request rereads all partitions from the beginning and keeps the rows of the table.
     pub fn is_anew(&self) -> bool {
         self.to == ResetTo::Earliest && self.partition.is_none() && !self.empty_table
     }
@@ -173,17 +177,17 @@ impl Reset {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ResetTo {
-    /// The oldest stored record.
+    /// The oldest record that the topic still stores.
     Earliest,
-    /// Only new records.
+    /// The end of the topic, so that only new records are read.
     Latest,
     Offset(i64),
-    /// The first record with this timestamp or a later one.
+    /// The first record whose timestamp is equal to or later than this one.
     Time(DateTime<Utc>),
 }
 
-/// Columns of streams that users may filter or sort by. Streams are few, and their state is not a column in the
-/// database, so all of them are read and filtered in memory.
+/// Stream columns by which users may filter or sort. The number of streams is small and their state is not a database
+/// column, so all streams are loaded and then filtered in memory.
 pub mod by {
     use crate::list::Filter::{AnyOf, Pattern, Prefix};
     use crate::list::{Column, Words};
@@ -220,23 +224,23 @@ impl StreamRow {
     }
 }
 
-/// Returns the matching streams, by default sorted by name.
+/// Returns the streams that match the search, sorted by name by default.
 #[boxed]
 pub async fn find_streams(db: &mut PgConnection, search: &Search) -> StoreResult<ListPage<StreamRow>> {
     Ok(search.pick(read(db, None).await?, StreamRow::cell))
 }
 
-/// A stream that does not run because of an error.
+/// A stream that is stopped because of an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailedStream {
     pub name: String,
     pub error: String,
     pub failed_at: DateTime<Utc>,
-    /// If false, the stream is retried automatically.
+    /// If true, the stream stays stopped until a user restarts it. If false, it is retried automatically.
     pub waits_for_restart: bool,
 }
 
-/// Returns failed streams, the longest failed first.
+/// Returns the failed streams. The stream that has been failed for the longest time comes first.
 #[boxed]
 pub async fn failed_streams(db: &mut PgConnection, limit: i64) -> StoreResult<Vec<FailedStream>> {
     let failed = sqlx::query_as!(
@@ -254,7 +258,7 @@ pub async fn get_stream(db: &mut PgConnection, name: &str) -> StoreResult<Option
     Ok(read(db, Some(name)).await?.pop())
 }
 
-/// Returns the stream with this name, or with this second name in the API of Kafka Connect.
+/// Returns the stream whose name or Kafka Connect connector name is `name`.
 #[boxed]
 pub async fn stream_of_connector(db: &mut PgConnection, name: &str) -> StoreResult<Option<StreamRow>> {
     match get_stream(db, name).await? {
@@ -263,7 +267,7 @@ pub async fn stream_of_connector(db: &mut PgConnection, name: &str) -> StoreResu
     }
 }
 
-/// Returns the names of other streams that write to the table of this stream.
+/// Returns the names of all other streams that write to the same table.
 #[boxed]
 pub async fn others_of_table(db: &mut PgConnection, of: &StreamRow) -> StoreResult<Vec<String>> {
     let is_other = |row: &StreamRow| {
@@ -284,7 +288,8 @@ pub async fn partitions_of_stream(db: &mut PgConnection, name: &str) -> StoreRes
     Ok(sqlx::query_file_as!(PartitionOfStream, "queries/stream/partitions.sql", name).fetch_all(db).await?)
 }
 
-/// Returns the last `minutes` of a stream, the oldest first. Minutes without a commit have no row.
+/// Returns the per-minute statistics of a stream for the last `minutes`, the oldest first. Minutes without a commit
+/// have no row.
 #[boxed]
 pub async fn minutes_of_stream(db: &mut PgConnection, name: &str, minutes: i32) -> StoreResult<Vec<StreamMinute>> {
     Ok(sqlx::query_as!(
@@ -298,8 +303,8 @@ pub async fn minutes_of_stream(db: &mut PgConnection, name: &str, minutes: i32) 
     .await?)
 }
 
-/// Pauses a stream. Records that it has read and not committed are read again later. Returns `false` if the stream does
-/// not exist.
+/// Pauses a stream. Records that the stream has read but not committed are read again after it resumes. Returns `false`
+/// if the stream does not exist.
 #[boxed]
 pub async fn pause_stream(tx: &mut PgConnection, name: &str) -> StoreResult<bool> {
     let paused = sqlx::query!(
@@ -310,7 +315,7 @@ pub async fn pause_stream(tx: &mut PgConnection, name: &str) -> StoreResult<bool
     Ok(paused.execute(tx).await?.rows_affected() > 0)
 }
 
-/// Resumes a stream. A failed stream is retried immediately.
+/// Resumes a paused stream. If the stream has failed, it is retried immediately.
 #[boxed]
 pub async fn resume_stream(tx: &mut PgConnection, name: &str) -> StoreResult<bool> {
     let resumed =
@@ -318,22 +323,22 @@ pub async fn resume_stream(tx: &mut PgConnection, name: &str) -> StoreResult<boo
     Ok(resumed.execute(tx).await?.rows_affected() > 0)
 }
 
-/// Takes the stream from its process. It starts again from its last commit.
+/// Restarts a stream: its process loses the lease, and the stream starts again from its last commit.
 #[boxed]
 pub async fn restart_stream(db: &mut PgConnection, name: &str) -> StoreResult<bool> {
     start_again(db, name, None).await
 }
 
-/// Takes the stream from its process. It starts again from another position, even if its topic was deleted and created
-/// again.
+/// Moves a stream to another position: its process loses the lease, and the stream starts again at `to`. This works
+/// even if the stream's topic was deleted and created again.
 #[boxed]
 pub async fn reset_stream(db: &mut PgConnection, name: &str, to: &Reset) -> StoreResult<bool> {
     let to = serde_json::to_value(to).map_err(|error| crate::StoreError::Sql(sqlx::Error::Encode(error.into())))?;
     start_again(db, name, Some(to)).await
 }
 
-/// Must stay a single statement: a process that starts the stream in between would start at the old position and
-/// discard the new one.
+/// Must remain a single statement. Otherwise a process could start the stream between two statements, read from the old
+/// position and discard the new one.
 async fn start_again(db: &mut PgConnection, name: &str, reset_to: Option<Value>) -> StoreResult<bool> {
     let restarted = sqlx::query!(
         "update stream set reset_to = coalesce($2, reset_to), epoch = epoch + 1, process = null, lease_until = null, failures = 0,
@@ -345,15 +350,15 @@ async fn start_again(db: &mut PgConnection, name: &str, reset_to: Option<Value>)
     Ok(restarted.execute(db).await?.rows_affected() > 0)
 }
 
-/// Deletes a stream that no bundle declares; its table stays. Returns `false` if the stream does not exist or a bundle
-/// declares it.
+/// Deletes a stream that no bundle declares, and keeps its table. Returns `false` if the stream does not exist or is
+/// still declared.
 #[boxed]
 pub async fn delete_stream(tx: &mut PgConnection, name: &str) -> StoreResult<bool> {
     let deleted = sqlx::query!("delete from stream where name = $1 and version is null", name);
     Ok(deleted.execute(tx).await?.rows_affected() > 0)
 }
 
-/// Deletes old minutes, since charts show one day.
+/// Deletes per-minute statistics that are too old for the charts, which show one day.
 #[boxed]
 pub async fn drop_old_minutes(db: &mut PgConnection) -> StoreResult<u64> {
     let dropped = sqlx::query!("delete from stream_minute where minute < now() - interval '25 hours'");

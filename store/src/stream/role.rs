@@ -1,5 +1,5 @@
-//! Access of a process to the streams of its binary and to the clusters that they read. The code that runs streams
-//! depends on tables and brokers; the engine does not.
+//! Interface between a worker process and the code that runs streams. It keeps the engine independent of that code,
+//! which depends on table formats and message brokers.
 
 use crate::cluster::AskCluster;
 use crate::{StoreResult, boxed, hint::Hints, lake_view::FindConnection};
@@ -11,31 +11,31 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// The environment that a process provides to its streams.
+/// The environment that a process provides to the streams that it runs.
 #[derive(Clone)]
 pub struct StreamHost {
-    /// Name under which the binary is registered.
+    /// Name under which the process's binary is registered.
     pub bundle: String,
-    /// True if the streams of the binary are disabled. Streams of files run anyway.
+    /// True if the streams in the binary are disabled. Streams that are defined in files still run.
     pub is_hidden: bool,
-    /// Name of the worker, for display.
+    /// Name of the worker, for display to users.
     pub name: String,
     pub pool: PgPool,
     pub hints: Hints,
     pub find: Arc<FindConnection>,
-    /// Masks secrets in stored text.
+    /// Masks secrets in text before the text is stored.
     pub mask: fn(&str) -> String,
-    /// A process without a heartbeat for this long loses its streams.
+    /// Lease duration. A process that sends no heartbeat for this long loses its streams.
     pub lease: Duration,
     pub paused_at_creation: bool,
-    /// Folder of the files with streams, if there is one.
+    /// Folder with files that define streams, or `None` if there is none.
     pub folder: Option<PathBuf>,
     pub stop: CancellationToken,
 }
 
 type Run = dyn Fn(StreamHost) -> BoxFuture<StoreResult<()>> + Send + Sync;
 
-/// The streams of a binary. Most binaries have none.
+/// The streams of a binary, as functions that run and query them. Most binaries have none.
 #[derive(Clone, Default)]
 pub struct StreamSource {
     run: Option<Arc<Run>>,
@@ -43,8 +43,8 @@ pub struct StreamSource {
 }
 
 impl StreamSource {
-    /// Creates a source. `run` registers the streams and runs them until the host stops; `ask` answers queries about
-    /// topics of clusters.
+    /// Creates a source of streams. `run` registers the streams and runs them until the process stops. `ask` answers
+    /// queries about topics in Kafka clusters.
     pub fn new(
         run: impl Fn(StreamHost) -> BoxFuture<StoreResult<()>> + Send + Sync + 'static,
         ask: Arc<AskCluster>,
@@ -64,7 +64,7 @@ impl StreamSource {
         }
     }
 
-    /// Returns the object that answers queries about topics of clusters.
+    /// Returns the handler for queries about topics in Kafka clusters.
     pub fn clusters(&self) -> Option<Arc<AskCluster>> {
         self.ask.clone()
     }

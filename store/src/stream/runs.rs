@@ -1,5 +1,5 @@
-//! Streams that start runs: the number of open runs of a DAG, the records for which runs exist, and the creation of a
-//! run for new records.
+//! Streams that start DAG runs. Counts the open runs of a DAG, creates runs for new records, and stores the offsets up
+//! to which runs have been created.
 
 use crate::{
     StoreError, StoreResult, boxed,
@@ -13,10 +13,10 @@ use orch_spec::state::{RunType, TriggeredBy};
 use serde_json::{Value, json};
 use sqlx::postgres::PgConnection;
 
-/// A run for some records of a topic.
+/// A DAG run to create for some records of a topic.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RecordRun {
-    /// Derived from the records, so that they have one run even if they are read several times.
+    /// Run id, derived from the records. If the same records are read again, the id prevents a second run.
     pub run_id: String,
     pub conf: Value,
     pub stream: String,
@@ -24,17 +24,17 @@ pub struct RecordRun {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StartedRun {
-    /// The caller sends the hints after its commit.
+    /// The run was created. After the commit, the caller sends these hints (wake-up signals).
     Started(Vec<Hint>),
-    /// The run was started before.
+    /// A run for these records already exists.
     Known,
-    /// The records do not match the params of the DAG.
+    /// The records do not match the params of the DAG. Contains the error message.
     BadConf(String),
     NoSuchDag,
 }
 
-/// Creates a run of the locked DAG in the transaction that advances the offsets of the stream. The run of a paused DAG
-/// is queued, like a manual run.
+/// Creates a run in the same transaction that advances the offsets of the stream. The DAG must be locked. If the DAG is
+/// paused, the run is queued, like a manual run.
 #[boxed]
 pub async fn start_run(
     tx: &mut PgConnection,
@@ -53,22 +53,22 @@ pub async fn start_run(
         CreateRun::Created(run) => StartedRun::Started(run.hints()),
         CreateRun::BadConf(bad) => StartedRun::BadConf(bad.to_string()),
         CreateRun::NoSuchDag => StartedRun::NoSuchDag,
-        // The run has no idempotency key and no date, so only its id can be taken.
+        // The run has no idempotency key and no logical date, so its run id is the only possible conflict.
         CreateRun::RunIdTaken | CreateRun::Same(_) | CreateRun::OtherRequest | CreateRun::LogicalDateTaken => {
             StartedRun::Known
         }
     })
 }
 
-/// The runs for all records of a partition before this offset exist.
+/// Offset in a partition. Runs exist for all records before this offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Started {
     pub partition: i32,
     pub next_offset: i64,
 }
 
-/// Returns the number of queued and running runs of a DAG, each counted up to `most`, without backfill runs. Returns
-/// `None` if the DAG does not exist.
+/// Returns the number of queued and running runs of a DAG, without backfill runs. Each of the two numbers is counted up
+/// to `most`. Returns `None` if the DAG does not exist.
 #[boxed]
 pub async fn open_runs(db: &mut PgConnection, dag_id: &str, most: i32) -> StoreResult<Option<i64>> {
     let open =
@@ -76,7 +76,8 @@ pub async fn open_runs(db: &mut PgConnection, dag_id: &str, most: i32) -> StoreR
     Ok(open.fetch_optional(db).await?)
 }
 
-/// Returns the offsets for this topic. Must run in the transaction that has advanced the offsets of the stream.
+/// Returns, by partition, the offsets up to which runs have been created. Must run in the same transaction after the
+/// offsets of the stream have advanced.
 #[boxed]
 pub async fn started_runs(tx: &mut PgConnection, stream: &str, topic_identity: &str) -> StoreResult<Vec<Started>> {
     Ok(sqlx::query_as!(
@@ -89,7 +90,8 @@ pub async fn started_runs(tx: &mut PgConnection, stream: &str, topic_identity: &
     .await?)
 }
 
-/// Stores the offsets. They never decrease, except for a different topic.
+/// Stores the offsets up to which runs have been created. Stored offsets never decrease, unless the stream now reads a
+/// different topic.
 #[boxed]
 pub async fn set_started(
     tx: &mut PgConnection,

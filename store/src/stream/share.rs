@@ -1,8 +1,9 @@
-//! Shares of a stream: its partitions are divided among several processes. Each process reads records, writes files and
-//! hands them over as batches. The process that owns the stream publishes the batches, so a table has one writer
-//! regardless of the number of readers.
+//! Shares of a stream. A share is a group of partitions that one process reads. Each such process reads records, writes
+//! them to files and hands the files over as batches. Only the process that owns the stream publishes batches, so the
+//! table has a single writer regardless of the number of readers.
 //!
-//! A share has two fencing tokens: the epoch of its stream and its own term. Batches with an older token are rejected.
+//! A share has two fencing tokens: the epoch of its stream, and a term that is incremented for each new reader. A batch
+//! with an outdated epoch or term is rejected.
 
 use super::{Covered, Lease, NewStream};
 use crate::{StoreError, StoreResult, boxed};
@@ -11,10 +12,10 @@ use serde_json::Value;
 use sqlx::postgres::PgConnection;
 use std::time::Duration;
 
-/// Maximum number of batches that are published together.
+/// Maximum number of batches that are published in one transaction.
 const AT_ONCE: i64 = 64;
 
-/// A share of a stream, with the fencing tokens under which a process reads it.
+/// Lease on a share (a group of partitions), with the two fencing tokens under which a process reads it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ShareLease {
     pub stream: Lease,
@@ -22,25 +23,26 @@ pub struct ShareLease {
     pub term: i64,
 }
 
-/// The state that a process reports about its shares at each heartbeat.
+/// The heartbeat of a process about the shares (groups of partitions) that it reads.
 #[derive(Debug, Clone, Copy)]
 pub struct ShareBeat<'a> {
     pub bundle: &'a str,
     pub process: &'a str,
-    /// Streams with shares that the process could read.
+    /// Streams whose partitions this process is able to read.
     pub offered: &'a [NewStream],
     pub held: &'a [ShareLease],
     pub lease: Duration,
 }
 
-/// Shares that a process may read until its next heartbeat.
+/// Response to a heartbeat of a reader: the shares (groups of partitions) that the process may read until its next
+/// heartbeat.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SharesBeaten {
     pub kept: Vec<ShareLease>,
     pub taken: Vec<ShareLease>,
 }
 
-/// Opens the shares of a stream for the processes that take them.
+/// Divides a stream into `shares` shares (groups of partitions), which other processes can then acquire.
 ///
 /// # Errors
 /// Returns `StoreError::FenceLost` if this epoch no longer owns the stream.
@@ -50,7 +52,8 @@ pub async fn open_shares(db: &mut PgConnection, lease: &Lease, shares: i32) -> S
     if opened.fetch_one(db).await? == 1 { Ok(()) } else { Err(StoreError::FenceLost) }
 }
 
-/// Renews the leases of shares, and takes shares that no process reads.
+/// Renews the leases of a process on its shares (groups of partitions), and acquires shares that no process reads, up
+/// to a fair number per stream. A held share that the response does not contain has been lost.
 #[boxed]
 pub async fn beat_shares(db: &mut PgConnection, beat: &ShareBeat<'_>) -> StoreResult<SharesBeaten> {
     let names: Vec<String> = beat.offered.iter().map(|stream| stream.name.clone()).collect();
@@ -80,15 +83,16 @@ pub async fn beat_shares(db: &mut PgConnection, beat: &ShareBeat<'_>) -> StoreRe
     Ok(beaten)
 }
 
-/// The position from which a share continues.
+/// The stored position of a share (a group of partitions), from which a new reader continues.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlaceOfShare {
     pub topic_identity: String,
-    /// Next offsets by partition.
+    /// Next offset to read, by partition.
     pub positions: Vec<(i32, i64)>,
 }
 
-/// Returns the position of a share, or `None` if the topic has no partition for it or this term no longer owns it.
+/// Returns the stored position of a share (a group of partitions). Returns `None` if the topic has no partition for the
+/// share, or if the caller's term (fencing token) no longer owns the share.
 #[boxed]
 pub async fn place_of_share(
     db: &mut PgConnection,
@@ -108,21 +112,23 @@ pub async fn place_of_share(
     Ok(rows.into_iter().next().map(|row| PlaceOfShare { topic_identity: row.topic_identity, positions }))
 }
 
-/// A batch: the records that a share has read, and the files that it has written from them.
+/// A batch to hand over: the offsets that a reader has read, and the files into which it wrote the records.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewLot {
     pub covered: Vec<Covered>,
-    /// Number of records, including quarantined ones.
+    /// Number of records in the batch, including quarantined ones.
     pub records: i64,
     pub quarantined: i64,
     pub last_record_at: Option<DateTime<Utc>>,
     pub files: Value,
 }
 
-/// Hands over a batch. Returns the number of batches of the share that wait to be published.
+/// Hands over a batch for publication. Returns the number of unpublished batches of the same share (group of
+/// partitions).
 ///
 /// # Errors
-/// Returns `StoreError::FenceLost` if this term no longer owns the share. The files of the batch are useless then.
+/// Returns `StoreError::FenceLost` if the caller's term (fencing token) no longer owns the share. The files of the
+/// batch are then never published.
 #[boxed]
 pub async fn hand_over(db: &mut PgConnection, lease: &ShareLease, lot: &NewLot) -> StoreResult<i64> {
     let covered = serde_json::to_value(&lot.covered).map_err(|error| sqlx::Error::Encode(error.into()))?;
@@ -141,7 +147,8 @@ pub async fn hand_over(db: &mut PgConnection, lease: &ShareLease, lot: &NewLot) 
     waiting.fetch_optional(db).await?.ok_or(StoreError::FenceLost)
 }
 
-/// Returns the number of batches of a share that wait to be published.
+/// Returns the number of batches that readers of a share (group of partitions) have handed over and that are not yet
+/// published.
 #[boxed]
 pub async fn waiting_of_share(db: &mut PgConnection, lease: &ShareLease) -> StoreResult<i64> {
     let waiting = sqlx::query_scalar!(
@@ -159,7 +166,8 @@ pub struct WaitingLot {
     pub lot: NewLot,
 }
 
-/// Returns the oldest batches of all shares, in the order in which they were handed over.
+/// Returns the oldest unpublished batches of a stream across all its shares, in the order in which they were handed
+/// over.
 #[boxed]
 pub async fn waiting_lots(db: &mut PgConnection, lease: &Lease) -> StoreResult<Vec<WaitingLot>> {
     let rows = sqlx::query!(
@@ -179,10 +187,10 @@ pub async fn waiting_lots(db: &mut PgConnection, lease: &Lease) -> StoreResult<V
     Ok(lots)
 }
 
-/// Deletes published batches, in the transaction that publishes them.
+/// Deletes batches in the same transaction that publishes their records.
 ///
 /// # Errors
-/// Returns `StoreError::FenceLost` if one of the batches no longer exists. The caller must roll back and publish
+/// Returns `StoreError::FenceLost` if one of the batches no longer exists. The caller must then roll back and publish
 /// nothing.
 #[boxed]
 pub async fn take_lots(tx: &mut PgConnection, ids: &[i64]) -> StoreResult<()> {
@@ -197,7 +205,7 @@ pub async fn take_lots(tx: &mut PgConnection, ids: &[i64]) -> StoreResult<()> {
     }
 }
 
-/// A share of a stream that runs, and the process that reads it now.
+/// A share (group of partitions) of a running stream, and the process that currently reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShareOfStream {
     pub stream: String,
@@ -205,7 +213,8 @@ pub struct ShareOfStream {
     pub process: Option<String>,
 }
 
-/// Returns the shares of one stream or of all streams, sorted by stream and number.
+/// Returns the shares (groups of partitions) of the stream `name`, or of all streams if `name` is `None`, sorted by
+/// stream and share number.
 #[boxed]
 pub async fn shares_of_streams(db: &mut PgConnection, name: Option<&str>) -> StoreResult<Vec<ShareOfStream>> {
     let shares = sqlx::query_as!(
@@ -218,8 +227,8 @@ pub async fn shares_of_streams(db: &mut PgConnection, name: Option<&str>) -> Sto
     Ok(shares.fetch_all(db).await?)
 }
 
-/// Takes a share from its process. The next process continues after the batches that were handed over. Returns `false`
-/// if the stream does not run or has no such share.
+/// Takes a share (group of partitions) away from the process that reads it. The next reader continues after the last
+/// batch that was handed over. Returns `false` if the stream is not running or has no such share.
 #[boxed]
 pub async fn restart_share(tx: &mut PgConnection, name: &str, share: i32) -> StoreResult<bool> {
     let restarted = sqlx::query!(
@@ -231,7 +240,8 @@ pub async fn restart_share(tx: &mut PgConnection, name: &str, share: i32) -> Sto
     Ok(restarted.execute(tx).await?.rows_affected() > 0)
 }
 
-/// Releases the shares of a process that ends, and removes the process so that others take over its part.
+/// Releases the shares (groups of partitions) of a process that exits. Deletes the row of the process, so that the
+/// remaining processes divide its shares.
 #[boxed]
 pub(super) async fn release_shares(db: &mut PgConnection, process: &str) -> StoreResult<()> {
     sqlx::query!(
@@ -244,7 +254,8 @@ pub(super) async fn release_shares(db: &mut PgConnection, process: &str) -> Stor
     Ok(())
 }
 
-/// Deletes processes that did not release their shares, one hour after they were last seen.
+/// Deletes processes that exited without releasing their shares (groups of partitions), one hour after their last
+/// heartbeat.
 #[boxed]
 pub(super) async fn forget_processes(db: &mut PgConnection) -> StoreResult<()> {
     sqlx::query!("delete from stream_process where seen_until < now() - interval '1 hour'").execute(db).await?;

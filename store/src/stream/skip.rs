@@ -1,15 +1,15 @@
-//! Records that a user told a stream to quarantine without reading them.
+//! Records that a stream must skip: a user has requested that they be quarantined without being processed.
 
 use super::{Lease, restart_stream};
 use crate::{StoreResult, boxed};
 use sqlx::postgres::PgConnection;
 
-/// A record that a stream does not read.
+/// A record that a stream quarantines without processing it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SkippedRecord {
     pub partition: i32,
     pub offset: i64,
-    /// The user who skipped it.
+    /// Name of the user who requested the skip.
     pub username: String,
 }
 
@@ -30,7 +30,8 @@ pub async fn skip_record(tx: &mut PgConnection, name: &str, record: &SkippedReco
     restart_stream(tx, name).await
 }
 
-/// Returns the records of its topic that the stream of a lease skips. Users add them one by one, so they are few.
+/// Returns the records that the stream must skip in its current topic. The result is not paginated, because users add
+/// such records one by one.
 #[boxed]
 pub async fn skipped_records(db: &mut PgConnection, lease: &Lease) -> StoreResult<Vec<SkippedRecord>> {
     let skipped = sqlx::query_as!(

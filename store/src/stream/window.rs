@@ -1,4 +1,4 @@
-//! Open windows of streams, to which records may still be added.
+//! Open windows of streams. An open window still accepts records.
 
 use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
@@ -6,17 +6,17 @@ use serde_json::Value;
 use sqlx::postgres::PgConnection;
 use std::time::Duration;
 
-/// A window that may still change.
+/// A time window of a stream that still accepts records.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OpenWindow {
-    /// Values that records are grouped by, as a JSON array of strings.
+    /// Values of the grouping columns, as a JSON array of strings.
     pub key: String,
     pub start: DateTime<Utc>,
     pub end: DateTime<Utc>,
     pub state: Value,
 }
 
-/// A time span that selects the windows of a key that touch it.
+/// A time span that selects all windows of a key that overlap or touch it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WindowSpan {
     pub key: String,
@@ -24,19 +24,20 @@ pub struct WindowSpan {
     pub to: DateTime<Utc>,
 }
 
-/// The changes of a commit to the windows of a stream.
+/// Changes to the windows of a stream, stored with one commit of the stream.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct WindowChanges {
-    /// Windows that are new or have more records.
+    /// Windows that are new or contain additional records.
     pub written: Vec<OpenWindow>,
-    /// Windows that were merged into others, by key and start.
+    /// Windows to delete because they were merged into other windows, by key and start time.
     pub merged: Vec<(String, DateTime<Utc>)>,
-    /// Maximum event time of each partition.
+    /// Maximum event time by partition.
     pub watermarks: Vec<(i32, DateTime<Utc>)>,
-    /// Windows that ended by this time accept no more records. `None` if the event time of some partitions is not known
-    /// well enough.
+    /// Windows that end at or before this time are closed and accept no more records. `None` if the event time of some
+    /// partitions is not known well enough to close windows.
     pub closed_before: Option<DateTime<Utc>>,
-    /// Time for which a closed window is kept, because records may belong to it and to a later window.
+    /// Time for which a closed window is kept. During this time, a record may belong to the closed window and to a
+    /// later one.
     pub kept: Duration,
 }
 
@@ -58,7 +59,8 @@ pub async fn open_windows(db: &mut PgConnection, stream: &str, spans: &[WindowSp
     Ok(rows.fetch_all(db).await?)
 }
 
-/// Stores the changes. Must run after `commit_stream` in the same transaction, which checks the fencing token.
+/// Stores window changes. Must run after `commit_stream` in the same transaction, because only `commit_stream` checks
+/// the fencing token.
 #[boxed]
 pub async fn commit_windows(tx: &mut PgConnection, stream: &str, changes: &WindowChanges) -> StoreResult<()> {
     let (keys, starts): (Vec<_>, Vec<_>) = changes.merged.iter().cloned().unzip();

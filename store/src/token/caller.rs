@@ -1,5 +1,5 @@
-//! Tokens that tell a server of a bundle which user calls it. Behind the web server it accepts a short-lived token that
-//! the web server signs for it; anywhere else it accepts API tokens.
+//! Authenticates callers of a bundle's HTTP servers. If the server runs behind the web server, it accepts a short-lived
+//! token that the web server signs for the caller. Otherwise it accepts API tokens.
 
 use super::{Keys, TokenOwner, TokenScope};
 use crate::setting::setting_or_insert;
@@ -16,15 +16,15 @@ use std::fmt;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-/// Header in which the web server names the caller to a server of a bundle.
+/// HTTP header with the signed token by which the web server tells a bundle's server who the caller is.
 pub const CALLER_HEADER: &str = "x-orch-caller";
 
-/// Setting that holds the key. The first process that needs the key creates it.
+/// Name of the stored setting that contains the signing key. The first process that needs the key generates it.
 const KEY_SETTING: &str = "caller_key";
-/// Requests are passed on immediately, so a token is used within milliseconds.
+/// Lifetime of a caller token. It can be short, because a forwarded request uses its token within milliseconds.
 const LIFETIME: TimeDelta = TimeDelta::seconds(30);
 
-/// A server of a bundle. A token for one is not valid for the other.
+/// The kind of bundle server for which a token is issued. Other kinds reject it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Audience {
@@ -35,15 +35,15 @@ pub enum Audience {
 #[derive(Serialize, Deserialize)]
 struct Claims {
     aud: Audience,
-    /// User name.
+    /// Name of the user who calls the server.
     sub: String,
     role: String,
-    /// In seconds since the Unix epoch, exclusive.
+    /// Expiry in seconds since the Unix epoch, exclusive.
     exp: i64,
 }
 
-/// The key by which the web server and the servers of its bundle sign and check who is calling. It is not the key of
-/// login tokens, so a bundle cannot sign logins with it.
+/// Key with which the web server signs caller tokens and bundle servers verify them. It differs from the key of login
+/// tokens, so that a bundle cannot forge logins.
 #[derive(Clone)]
 pub struct CallerKey(Hmac<Sha256>);
 
@@ -54,10 +54,10 @@ impl fmt::Debug for CallerKey {
 }
 
 impl CallerKey {
-    /// Reads the key of this installation, and creates it if it does not exist.
+    /// Loads the signing key of this installation. Generates and stores it if it does not exist.
     #[boxed]
     pub async fn load(db: &mut PgConnection) -> StoreResult<CallerKey> {
-        // Two v4 UUIDs have 244 random bits.
+        // The key consists of two v4 UUIDs, which contain 244 random bits.
         let random = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
         Ok(CallerKey::new(&setting_or_insert(db, KEY_SETTING, &random).await?))
     }
@@ -75,7 +75,8 @@ impl CallerKey {
         format!("{claims}.{}", BASE64.encode(mac.finalize().into_bytes()))
     }
 
-    /// Returns the caller. `None` if the token was signed with another key or for another server, or has expired.
+    /// Returns the caller that a token names. Returns `None` if the token has expired, was signed with another key or
+    /// was issued for another kind of server.
     pub fn verify(&self, token: &str, audience: Audience, now: DateTime<Utc>) -> Option<TokenOwner> {
         let (signed, signature) = token.split_once('.')?;
         let mut mac = self.0.clone();
@@ -89,12 +90,12 @@ impl CallerKey {
     }
 }
 
-/// Identifies the callers of a server of a bundle.
+/// How a bundle's server authenticates its callers.
 #[derive(Debug)]
 pub enum Callers {
-    /// Only the web server connects. It has checked the caller's credential.
+    /// Only the web server can connect, and it has already checked the caller's credentials.
     OfWeb { pool: PgPool, audience: Audience, key: OnceCell<CallerKey> },
-    /// Callers send API tokens.
+    /// Callers connect directly and send API tokens.
     WithTokens(Keys),
 }
 
@@ -107,8 +108,8 @@ impl Callers {
         }
     }
 
-    /// Returns the caller that `signed` (the value of [`CALLER_HEADER`]) or the API token names. Only one of them is
-    /// read.
+    /// Returns the authenticated caller. Depending on the mode, reads either `signed` (the value of [`CALLER_HEADER`])
+    /// or the API token, and ignores the other.
     #[boxed]
     pub async fn identify(&self, signed: Option<&str>, token: Option<&str>) -> StoreResult<Option<TokenOwner>> {
         match self {

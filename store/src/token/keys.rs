@@ -1,4 +1,5 @@
-//! Owners of API tokens, for servers with frequent requests. Valid tokens are cached for a second.
+//! Cached lookup of the owners of API tokens, for servers that receive many requests. Valid tokens are cached for one
+//! second.
 
 use super::{TokenOwner, owner_of_token, token_hash};
 use crate::{StoreResult, boxed};
@@ -7,18 +8,19 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Maximum time until a revoked token, or a changed role of its owner, is noticed.
+/// Cache duration: for this long, a revoked token or the old role of its owner may still be accepted.
 const REMEMBERED_FOR: Duration = Duration::from_secs(1);
 const MOST_REMEMBERED: usize = 10_000;
 
 #[derive(Debug)]
 pub struct Keys {
     pool: PgPool,
-    /// Tokens that exist. Unknown tokens are not kept, since they would evict the others.
+    /// Valid tokens by hash. Unknown tokens are not cached, because requests with random tokens would then evict the
+    /// valid ones.
     seen: Mutex<HashMap<[u8; 32], TokenLookup>>,
 }
 
-/// Time of the query, and the owner of the token.
+/// A cached token: the time of the database query, and the owner of the token.
 type TokenLookup = (Instant, TokenOwner);
 
 impl Keys {
@@ -26,7 +28,7 @@ impl Keys {
         Keys { pool, seen: Mutex::default() }
     }
 
-    /// Returns the owner of a token, or `None` if it is not valid.
+    /// Returns the owner of an API token, or `None` if the token is not valid.
     #[boxed]
     pub async fn owner(&self, token: &str) -> StoreResult<Option<TokenOwner>> {
         let (hash, now) = (token_hash(token), Instant::now());

@@ -1,4 +1,4 @@
-//! Serializes bytes in JSON, as base64.
+//! Serializes byte strings in JSON as base64.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;

@@ -1,5 +1,5 @@
-//! Assigns keys to partitions like the producers of Kafka, with murmur2 of the key. Records with the same key stay in
-//! order.
+//! Assigns records to partitions by the murmur2 hash of their key, exactly as Kafka producers do. All records with the
+//! same key are in the same partition and thus stay in order.
 
 const SEED: u32 = 0x9747_b28c;
 const MIX: u32 = 0x5bd1_e995;
@@ -11,7 +11,7 @@ pub fn partition_of(key: &[u8], partitions: i16) -> i16 {
 }
 
 fn murmur2(key: &[u8]) -> u32 {
-    // Kafka also counts the length in 32 bits.
+    // Kafka's implementation also uses a 32-bit length.
     #[allow(clippy::cast_possible_truncation)]
     let mut hash = SEED ^ key.len() as u32;
     let (words, rest) = key.as_chunks::<4>();
@@ -33,7 +33,7 @@ mod tests {
 
     #[test]
     fn keys_go_where_kafka_puts_them() {
-        // From `UtilsTest.testMurmur2` of Apache Kafka.
+        // Test vectors from `UtilsTest.testMurmur2` of Apache Kafka.
         let known: [(&str, i32); 6] = [
             ("21", -973_932_308),
             ("foobar", -790_332_482),

@@ -1,4 +1,4 @@
-//! Appends records to topics.
+//! Appends records to topics of the built-in log.
 
 use super::{MOST_RECORD_BYTES, bytes, get_topic, partition_of};
 use crate::{
@@ -19,20 +19,20 @@ use std::sync::atomic::{AtomicU16, Ordering};
 pub struct NewRecord {
     #[serde(with = "bytes")]
     pub key: Option<Vec<u8>>,
-    /// `None` is a tombstone: the key was deleted.
+    /// `None` marks the record as a tombstone, which means that its key was deleted.
     #[serde(with = "bytes")]
     pub value: Option<Vec<u8>>,
-    /// Strings by name.
+    /// Header values by name. All values are strings.
     pub headers: Map<String, Value>,
-    /// Partition that the producer selects. If `None`, the key determines it.
+    /// Partition for the record. If `None`, the partition is computed from the key.
     pub partition: Option<i16>,
 }
 
 impl NewRecord {
-    /// Returns a record with a value as JSON and without a key.
+    /// Creates a record without a key, with `value` serialized as JSON.
     ///
     /// # Errors
-    /// Returns a fatal error if the value cannot be written as JSON.
+    /// Returns a fatal error if `value` cannot be serialized as JSON.
     pub fn json(value: &impl Serialize) -> TaskResult<NewRecord> {
         let value = serde_json::to_vec(value).map_err(|error| fatal(format!("a record is not JSON: {error}")))?;
         Ok(NewRecord { value: Some(value), ..NewRecord::default() })
@@ -48,7 +48,7 @@ impl NewRecord {
     }
 }
 
-/// Position of an appended record.
+/// Partition and offset of an appended record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placed {
     pub partition: i16,
@@ -76,25 +76,27 @@ pub enum ProduceError {
     Store(#[from] StoreError),
 }
 
-/// Selects the partition for records without a key, round-robin.
+/// Round-robin counter that selects the partition for records without a key.
 static TURN: AtomicU16 = AtomicU16::new(0);
 
-/// Appends all records or none. The partitions are locked until the caller's transaction ends. The caller then sends
-/// `Hint::Topic`.
+/// Appends records to a topic, either all or none. Locks the affected partitions until the caller's transaction ends.
+/// After the commit, the caller sends `Hint::Topic`.
 ///
 /// # Errors
-/// Returns an error if a capture writes the topic, among other reasons: a record from another writer would change its
-/// mirrors.
+/// Returns an error if a change data capture (CDC) stream writes the topic. Records from another writer would corrupt
+/// the tables that mirror the captured database.
 #[boxed]
 pub async fn produce(db: &mut PgConnection, topic: &str, records: &[NewRecord]) -> Result<Vec<Placed>, ProduceError> {
     refuse_captured(db, topic, None).await?;
     produce_as_writer(db, topic, records).await
 }
 
-/// Checks that no capture writes the topic, of the built-in log or of the cluster of a connection.
+/// Returns an error if a change data capture (CDC) stream writes the topic. `cluster` is the connection of the topic's
+/// Kafka cluster; `None` means the built-in log.
 #[boxed]
 pub async fn refuse_captured(db: &mut PgConnection, topic: &str, cluster: Option<&str>) -> Result<(), ProduceError> {
-    // A capture that has not started may publish to the built-in log.
+    // A capture (CDC stream) that has not started yet may publish to the built-in log, so it counts as a writer of the
+    // topic too.
     let capture = sqlx::query_scalar(
         "select name from stream
         where version is not null and spec ? 'captures' and $1 = any(string_to_array(spec->>'topic', ', ')) and
@@ -105,8 +107,8 @@ pub async fn refuse_captured(db: &mut PgConnection, topic: &str, cluster: Option
     capture.map_or(Ok(()), |capture| Err(ProduceError::Captured { topic: topic.into(), capture }))
 }
 
-/// Like [`produce`], but does not check who writes the topic: for captures, and for steps of tasks, which have checked
-/// it before.
+/// Like [`produce`], but does not check whether a change data capture (CDC) stream writes the topic. Used by such
+/// streams, and by task steps that have already made this check.
 #[boxed]
 pub async fn produce_as_writer(
     db: &mut PgConnection,
@@ -114,8 +116,8 @@ pub async fn produce_as_writer(
     records: &[NewRecord],
 ) -> Result<Vec<Placed>, ProduceError> {
     let Some(found) = get_topic(db, topic).await? else { return Err(ProduceError::NoSuchTopic(topic.into())) };
-    // Records without a key go to the same partition, so that they stay together. The next call uses the next
-    // partition.
+    // Use one partition for all records without a key in this call, so that they stay together. The next call uses the
+    // next partition.
     let turn = TURN.fetch_add(1, Ordering::Relaxed) % found.partitions.unsigned_abs();
     let mut partitions = Vec::with_capacity(records.len());
     for (nth, record) in records.iter().enumerate() {
@@ -158,13 +160,15 @@ async fn append(
     Ok(placed.fetch_all(db).await?)
 }
 
-/// Adds `ctx.produce(topic, records)`.
+/// Extension of the task context that adds `ctx.produce(topic, records)`.
 pub trait Produce {
-    /// Appends records when the success of this attempt is recorded. They are in the topic, once, if and only if the
-    /// task has succeeded. The attempt fails if the topic does not exist then, or if a capture writes it.
+    /// Appends records in the transaction that records the success of this attempt, so each record is in the topic
+    /// exactly once if the task succeeds, and not at all otherwise. If the topic does not exist at that time or a
+    /// capture writes it, the attempt fails.
     ///
     /// # Errors
-    /// Returns a fatal error in a child process, which cannot send steps.
+    /// Returns a fatal error in a child process, because a child process cannot send steps of the completion
+    /// transaction.
     fn produce(&self, topic: &str, records: Vec<NewRecord>) -> TaskResult<()>;
 }
 
@@ -177,7 +181,7 @@ impl Produce for Ctx {
 struct ProduceStep {
     topic: String,
     records: Vec<NewRecord>,
-    /// `None` in tests of a task without a database.
+    /// `None` in unit tests that run a task without a database.
     database: Option<PgPool>,
 }
 
@@ -193,7 +197,8 @@ impl CompletionStep for ProduceStep {
         format!("produce {} to `{}`", self.records.len(), self.topic)
     }
 
-    /// The role of steps in the completion transaction cannot read which captures exist.
+    /// Checks for captures before the completion transaction, because the database role of that transaction cannot read
+    /// the declarations of streams.
     fn prepare(&mut self) -> StepFuture<'_> {
         Box::pin(async {
             let Some(database) = &self.database else { return Ok(()) };

@@ -1,52 +1,52 @@
-//! Readers: the positions of tasks that read topics. A reader advances in the transaction that records the success of
-//! the task.
+//! Readers of topics. A reader stores the offsets up to which tasks have read a topic. It advances in the same
+//! transaction that records the success of the task.
 //!
-//! The fence of a reader is its epoch together with the offsets that an attempt has found. If two attempts have read
-//! the same records, only one advances the reader. If a user moves the reader meanwhile, no attempt does.
+//! The fencing token of a reader is its epoch plus the offsets at the start of the attempt. If two attempts have read
+//! the same records, only one can advance the reader. If a user moves the reader in the meantime, neither can.
 
 use crate::{StoreError, StoreResult, boxed, stream::Reset};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::postgres::PgConnection;
 
-/// The state of a reader at the start of an attempt. The default is a reader that has read nothing.
+/// State of a reader at the start of an attempt. The default value is a reader that has not read anything.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ReaderState {
     pub epoch: i64,
-    /// `None` if the reader has read nothing so far.
+    /// Identity of the topic, or `None` if the reader has not read anything.
     pub topic_identity: Option<String>,
     pub seek_to: Option<Reset>,
-    /// Next offsets by partition.
+    /// Next offset to read, by partition.
     pub positions: Vec<(i32, i64)>,
 }
 
-/// The move of a reader by an attempt that has read records.
+/// New offsets for a reader, from an attempt that has read records.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Move {
     pub reader: String,
     pub connection: String,
     pub topic: String,
     pub topic_identity: String,
-    /// Epoch of the reader at the start of the attempt.
+    /// Epoch of the reader at the start of the attempt, as a fencing token.
     pub epoch: i64,
     pub dag_id: String,
     pub task_id: String,
     pub run_id: String,
-    /// All partitions of the topic.
+    /// New offsets for all partitions of the topic.
     pub partitions: Vec<MoveOf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MoveOf {
     pub partition: i32,
-    /// Offset of the reader at the start of the attempt, or `None` if it had none for this partition.
+    /// Offset of the reader at the start of the attempt, or `None` if the reader had no offset for this partition.
     pub found: Option<i64>,
     pub next_offset: i64,
-    /// End offset of the partition, when last seen.
+    /// End offset of the partition, as last fetched.
     pub end_offset: i64,
 }
 
-/// Position of a reader in one partition.
+/// The position of a reader in one partition of its topic.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReaderRow {
     pub name: String,
@@ -56,14 +56,15 @@ pub struct ReaderRow {
     pub next_offset: i64,
     pub end_offset: i64,
     pub seek_to: Option<Value>,
-    /// The task that last moved the reader.
+    /// Id of the DAG whose task advanced the reader last.
     pub dag_id: String,
     pub task_id: String,
     pub run_id: String,
     pub moved_at: DateTime<Utc>,
 }
 
-/// Returns the reader with this name. A new reader has read nothing.
+/// Returns the state of the reader with this name. If it does not exist, returns the state of a reader that has not
+/// read anything.
 #[boxed]
 pub async fn find_reader(db: &mut PgConnection, name: &str) -> StoreResult<ReaderState> {
     let row = sqlx::query!(
@@ -80,8 +81,8 @@ pub async fn find_reader(db: &mut PgConnection, name: &str) -> StoreResult<Reade
     Ok(ReaderState { epoch: row.epoch, topic_identity: Some(row.topic_identity), seek_to, positions })
 }
 
-/// Moves a reader, in the transaction that records a success. Returns `false` if it was moved meanwhile, and nothing
-/// may be recorded then.
+/// Advances a reader in the transaction that records the success of the task. Returns `false` if the reader was moved
+/// concurrently; the caller must then roll back.
 #[boxed]
 pub async fn move_reader(tx: &mut PgConnection, to: &Move) -> StoreResult<bool> {
     let partitions: Vec<i32> = to.partitions.iter().map(|one| one.partition).collect();
@@ -107,14 +108,14 @@ pub async fn move_reader(tx: &mut PgConnection, to: &Move) -> StoreResult<bool> 
     .await?)
 }
 
-/// Returns the readers of one topic or of all topics, by name and partition.
+/// Returns the readers of `topic`, or of all topics if it is `None`, sorted by name and partition.
 #[boxed]
 pub async fn list_readers(db: &mut PgConnection, topic: Option<&str>) -> StoreResult<Vec<ReaderRow>> {
     Ok(sqlx::query_file_as!(ReaderRow, "queries/topic/readers.sql", topic).fetch_all(db).await?)
 }
 
-/// Sets the position at which the next attempt starts. Running attempts no longer move the reader. Returns `false` if
-/// it does not exist.
+/// Sets the position at which the next attempt starts to read. Attempts that are already running can no longer advance
+/// the reader. Returns `false` if the reader does not exist.
 #[boxed]
 pub async fn seek_reader(tx: &mut PgConnection, name: &str, to: &Reset) -> StoreResult<bool> {
     let to = serde_json::to_value(to).map_err(|error| StoreError::Sql(sqlx::Error::Encode(error.into())))?;
@@ -122,7 +123,7 @@ pub async fn seek_reader(tx: &mut PgConnection, name: &str, to: &Reset) -> Store
     Ok(sought.execute(tx).await?.rows_affected() > 0)
 }
 
-/// Deletes a reader. The next attempt starts as for a new reader. Returns `false` if the reader does not exist.
+/// Deletes a reader, so that the next attempt starts as a new reader. Returns `false` if the reader does not exist.
 #[boxed]
 pub async fn delete_reader(tx: &mut PgConnection, name: &str) -> StoreResult<bool> {
     let deleted = sqlx::query!("delete from topic_reader where name = $1", name);

@@ -7,12 +7,14 @@ use sqlx::postgres::PgConnection;
 
 /// Maximum number of records that one transaction deletes.
 const BATCH: i64 = 10_000;
-/// Maximum size of the records that one transaction deletes; the last record may exceed it. Large values are stored in
-/// pieces of 2 kB, so a batch limited only by its number of records would exceed the statement timeout.
+/// Maximum total size of the records that one transaction deletes, in bytes; the last record may exceed it. Large
+/// values are stored in pieces of 2 kB, so without this limit a batch of large records would exceed the statement
+/// timeout.
 const BATCH_BYTES: i64 = 32 * 1024 * 1024;
 
-/// Drops records that are older than the retention of their topic, and records of deleted topics. Returns their number.
-/// An error in one partition does not keep the others from being cleaned; the first error is returned at the end.
+/// Deletes records that are older than the retention of their topic, and records of deleted topics. Returns the number
+/// of deleted records. If a partition causes an error, the other partitions are still cleaned, and the first error is
+/// returned at the end.
 #[boxed]
 pub async fn drop_old_records(db: &mut PgConnection) -> StoreResult<i64> {
     let mut dropped = drop_orphans(db).await;
@@ -36,8 +38,8 @@ pub async fn drop_old_records(db: &mut PgConnection) -> StoreResult<i64> {
     dropped
 }
 
-/// Deletes records below an offset. The first offset advances in the same transaction, so a reader that starts there
-/// finds a record or the end.
+/// Deletes records below an offset, and advances the partition's first offset in the same transaction. A reader that
+/// starts at the first offset therefore always finds a record or the end of the partition.
 async fn drop_below(
     db: &mut PgConnection,
     topic: &Topic,
@@ -71,7 +73,8 @@ async fn drop_below(
     Ok(first - before)
 }
 
-/// Returns the offset after the last record of the batch that starts at `first`. Sizes are read without the values.
+/// Returns the end offset (exclusive) of the batch of records that starts at `first`. Reads the sizes of the values but
+/// not the values.
 async fn end_of_batch(db: &mut PgConnection, topic: &Topic, partition: i16, first: i64, end: i64) -> StoreResult<i64> {
     let next = sqlx::query_scalar(
         "select coalesce(max(record_offset) + 1, $4) from (
@@ -86,8 +89,8 @@ async fn end_of_batch(db: &mut PgConnection, topic: &Topic, partition: i16, firs
     Ok(next.fetch_one(db).await?)
 }
 
-/// Deletes the records of deleted topics. A writer that found a topic just before it was deleted may still append to
-/// it; the next pass deletes those records.
+/// Deletes the records of deleted topics. A writer that looked up a topic just before its deletion may still append a
+/// record, which the next pass deletes.
 async fn drop_orphans(db: &mut PgConnection) -> StoreResult<i64> {
     let mut dropped = 0;
     let orphans = sqlx::query!(

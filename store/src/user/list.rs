@@ -1,4 +1,4 @@
-//! The list of users.
+//! The list of users, for pages.
 
 use crate::list::List;
 use chrono::{DateTime, Utc};
@@ -12,18 +12,18 @@ pub struct ListedUser {
     pub role: String,
     pub is_disabled: bool,
     pub created_at: DateTime<Utc>,
-    /// Number of unexpired logins of browsers and programs.
+    /// Number of sessions (of browsers and programs) that have not expired.
     pub sessions: i64,
     pub tokens: i64,
 }
 
-/// Columns of users that pages filter or sort by.
+/// Columns of users by which pages filter or sort.
 pub mod by {
     use crate::list::Column;
     use crate::list::Filter::{AnyOf, Pattern, Range};
 
     pub const NAME: Column = Column::text("username", "u.name").by(&[Pattern]).sorted();
-    /// Matches the user name, the full name, the email address or the role.
+    /// Matches text in the user name, the full name, the email address or the role.
     pub const WORDS: Column = Column::text(
         "words",
         "(u.name ilike any($) or u.full_name ilike any($) or u.email ilike any($) or u.role ilike any($))",
@@ -39,7 +39,7 @@ pub mod by {
     ];
 }
 
-/// List of users, sorted by name.
+/// The list of users, sorted by name by default.
 pub static USERS: List<ListedUser> = List {
     select: "u.name, u.full_name, u.email, u.role, u.is_disabled, u.created_at,
         (select count(*) from web_session s where s.user_name = u.name and s.expires_at > now()) as sessions,

@@ -1,4 +1,4 @@
-//! Roles of users. Each role includes the permissions of the roles before it.
+//! Roles of users. Each role includes all permissions of the roles before it in the enum.
 
 use serde::Deserialize;
 use std::fmt;
@@ -7,21 +7,21 @@ use std::str::FromStr;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "String")]
 pub enum Role {
-    /// Sees everything but secrets.
+    /// Can see everything except secrets.
     #[default]
     Viewer,
-    /// Triggers, clears and marks.
+    /// Can also trigger, clear and mark runs.
     User,
-    /// Changes connections, variables, pools, topics and streams, queries the lake and deletes runs.
+    /// Can also change connections, variables, pools, topics and streams, query the lake and delete runs.
     Op,
-    /// Everything, users included.
+    /// Can do everything, including managing users.
     Admin,
 }
 
 impl Role {
     pub const ALL: [Role; 4] = [Role::Viewer, Role::User, Role::Op, Role::Admin];
 
-    /// Returns a short description of the role.
+    /// Returns a short description of the role, for help texts and pages.
     pub const fn about(self) -> &'static str {
         match self {
             Role::Viewer => "sees everything but secrets",

@@ -1,4 +1,4 @@
-//! The list of DAG versions for users, and the structure of a version.
+//! The list of DAG versions, and the structure of a DAG version, for users.
 
 use crate::list::{List, Search};
 use crate::{StoreError, StoreResult, boxed};
@@ -14,7 +14,7 @@ pub struct VersionRow {
     pub id: i32,
     pub dag_id: String,
     pub number: i32,
-    /// Hash of the structure.
+    /// Hash of the DAG's structure, which identifies the version.
     pub hash: String,
     pub bundle: String,
     pub created_at: DateTime<Utc>,
@@ -37,7 +37,7 @@ pub mod by {
     ];
 }
 
-/// List of versions, by default in the order of their creation.
+/// The list of DAG versions, in order of creation by default.
 pub static VERSIONS: List<VersionRow> = List {
     select: "id, dag_id, number, hash, bundle, created_at",
     from: "dag_version",
@@ -53,14 +53,14 @@ pub async fn version_of(db: &mut PgConnection, dag_id: &str, number: i32) -> Sto
     VERSIONS.first(db, &Search::default().and(by::DAG_ID.is(dag_id)).and(by::NUMBER.is(number))).await
 }
 
-/// Returns the structure of one version of a DAG, as it was registered.
+/// Returns the structure of a DAG version as JSON, as it was registered.
 #[boxed]
 pub async fn structure(db: &mut PgConnection, dag_id: &str, number: i32) -> StoreResult<Option<Value>> {
     let spec = sqlx::query_scalar!("select spec from dag_version where dag_id = $1 and number = $2", dag_id, number);
     Ok(spec.fetch_optional(db).await?)
 }
 
-/// Returns the parsed structure of one version of a DAG.
+/// Returns the structure of a DAG version, parsed.
 #[boxed]
 pub async fn spec_of(db: &mut PgConnection, dag_id: &str, number: i32) -> StoreResult<Option<DagSpec>> {
     let read = |spec| {
@@ -70,10 +70,10 @@ pub async fn spec_of(db: &mut PgConnection, dag_id: &str, number: i32) -> StoreR
     structure(db, dag_id, number).await?.map(read).transpose()
 }
 
-/// Maximum number of runs that are counted by version, because a DAG may have had a million.
+/// Maximum number of runs that `runs_by_version` counts. A limit is needed because a DAG may have had a million runs.
 pub const MOST_COUNTED: i64 = 10_000;
 
-/// Counts the newest runs of a DAG by the id of their version.
+/// Returns the number of runs by version id, counting only the DAG's newest `MOST_COUNTED` runs.
 #[boxed]
 pub async fn runs_by_version(db: &mut PgConnection, dag_id: &str) -> StoreResult<HashMap<i32, i64>> {
     let rows = sqlx::query!(
@@ -86,7 +86,7 @@ pub async fn runs_by_version(db: &mut PgConnection, dag_id: &str) -> StoreResult
     Ok(rows.fetch_all(db).await?.into_iter().map(|row| (row.version, row.runs)).collect())
 }
 
-/// Returns the names of live workers that offer each of these versions, by version id.
+/// Returns the names of the live workers that offer each of the given versions, by version id.
 #[boxed]
 pub async fn workers_by_version(db: &mut PgConnection, versions: &[i32]) -> StoreResult<HashMap<i32, Vec<String>>> {
     let rows = sqlx::query!(

@@ -1,4 +1,4 @@
-//! The instances that each worker runs now, for display.
+//! Task instances that each worker is running, for display.
 
 use crate::{StoreResult, boxed};
 use chrono::{DateTime, Utc};
@@ -11,14 +11,15 @@ pub struct RunningInstance {
     pub run: Uuid,
     pub dag_id: String,
     pub run_id: String,
-    /// Version of the run, which contains the id of the task.
+    /// Id of the run's DAG version, which contains the name of the task.
     pub version: i32,
     pub task: i16,
     pub map_index: i32,
     pub started_at: Option<DateTime<Utc>>,
 }
 
-/// Returns running instances of at most 200 runs, the longest-running first.
+/// Returns running instances from at most 200 runs, starting with the instance that has been running for the longest
+/// time.
 #[boxed]
 pub async fn running_instances(db: &mut PgConnection, most: i64) -> StoreResult<Vec<RunningInstance>> {
     let rows = sqlx::query_as!(

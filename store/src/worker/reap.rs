@@ -1,8 +1,8 @@
-//! Reaps lost workers: takes their task instances away and requeues them for other workers, with the same attempt and a
-//! new lease.
+//! Reaps lost workers: requeues the task instances of workers whose lease has expired. The requeued instances keep
+//! their attempt and get a new lease.
 //!
-//! Lock order: run before instances. A concurrent cancellation or move of the run therefore sees all of the reaping or
-//! none of it.
+//! Lock order: run before instances. A transaction that cancels or moves the run at the same time therefore sees either
+//! all changes of the reaping or none.
 
 use crate::{
     StoreResult,
@@ -29,32 +29,36 @@ use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Maximum number of instances per transaction. A worker has 256 slots by default. The rest is found by
-/// `sweep_orphans`.
+/// Maximum number of instances that one transaction requeues. Workers have 256 slots by default, so this is rarely
+/// reached; `sweep_orphans` requeues the remaining instances.
 const MOST_INSTANCES: i64 = 10_000;
-/// Statements that a worker sent just before it was declared lost may arrive within this time. `sweep_orphans` finds
-/// later claims.
+/// Time after the end of a worker's lease during which `reap` checks the worker for late claims: a statement that the
+/// worker sent just before it was declared lost may commit afterwards. `sweep_orphans` finds claims that are later
+/// still.
 const LOOK_AGAIN_FOR: Duration = Duration::from_secs(30);
 
-/// Result of a reaping. The caller folds `unfolded`, and wakes workers if instances were requeued.
+/// Result of reaping workers. The caller must apply the recorded outcomes of the runs in `unfolded`, and wake idle
+/// workers if `requeued` is not 0.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reaped {
     pub workers: Vec<i32>,
-    /// Number of instances that are claimable again.
+    /// Number of instances that other workers can now claim.
     pub requeued: usize,
-    /// Runs with outcomes to fold: an instance was lost too often, or had been cleared while it ran.
+    /// Runs with recorded outcomes that must be applied, because an instance exceeded its limit of lost workers or had
+    /// been cleared while it ran.
     pub unfolded: Vec<Uuid>,
 }
 
-/// Declares workers lost whose lease has ended, and requeues their instances. Checks each worker again for a while
-/// after its lease, because it may have claimed instances while it was being declared lost.
+/// Declares workers lost whose lease has expired, and requeues their instances. Checks lost workers again for 30
+/// seconds after the end of their lease, because a claim may commit while its worker is being declared lost.
 #[boxed]
 pub async fn reap(db: &mut PgConnection, locks: &Locks<Runs>, versions: &mut Versions) -> StoreResult<Reaped> {
     reap_since(db, locks, versions, DateTime::UNIX_EPOCH).await
 }
 
-/// Like `reap`, if workers could renew their leases only since `awake`: each worker is trusted for one lease from then
-/// on. A restart of the server is taken into account without `awake`.
+/// Like `reap`, for a caller that was suspended itself: no worker is declared lost until one lease duration after
+/// `awake`, since no heartbeat could arrive before. Restarts of the Postgres server are taken into account regardless
+/// of `awake`.
 #[boxed]
 pub async fn reap_since(
     db: &mut PgConnection,
@@ -89,7 +93,7 @@ pub async fn reap_since(
     Ok(reaped)
 }
 
-/// Stops a worker that exits normally. Its instances go to other workers and do not count as lost.
+/// Stops a worker that exits normally. Its instances are requeued, and this does not count as the loss of a worker.
 #[boxed]
 pub async fn release(
     db: &mut PgConnection,
@@ -106,7 +110,8 @@ pub async fn release(
     Ok(reaped)
 }
 
-/// Requeues instances that a worker claimed after it was declared lost: it was frozen, resumed and had not noticed yet.
+/// Requeues instances that a worker claimed after it was declared lost. This happens if the worker was frozen and
+/// resumed without noticing.
 #[boxed]
 pub async fn sweep_orphans(db: &mut PgConnection, locks: &Locks<Runs>, versions: &mut Versions) -> StoreResult<Reaped> {
     let workers = sqlx::query_scalar!(
@@ -126,8 +131,8 @@ pub async fn sweep_orphans(db: &mut PgConnection, locks: &Locks<Runs>, versions:
     Ok(reaped)
 }
 
-/// Requeues all attempts of a worker except those that it `has`. The worker lost its connection during a claim, so it
-/// does not know which attempts it received. They were never started.
+/// Requeues all attempts that are assigned to a worker except those in `has`. Called after the worker lost its
+/// connection during a claim: the claim may have committed attempts that the worker never received and never started.
 #[boxed]
 pub async fn give_back(
     db: &mut PgConnection,
@@ -150,13 +155,13 @@ enum ReapCause {
     NeverBegun,
 }
 
-/// Selects the instances to take away.
+/// Selects the instances to take away from workers.
 #[derive(Debug, Clone, Copy)]
 struct Taking<'a> {
     workers: &'a [i32],
-    /// Attempts that the workers keep.
+    /// Ids of attempts that stay with their workers.
     but: &'a [Uuid],
-    /// If set, only instances of this run are taken away.
+    /// If set, only instances of this run are selected.
     run: Option<Uuid>,
     why: ReapCause,
 }
@@ -167,8 +172,8 @@ impl<'a> Taking<'a> {
     }
 }
 
-/// Takes away all instances together, or run by run if something cannot be read or written. A run that fails alone is
-/// parked, so that it does not block the others.
+/// Takes the selected instances away from their workers in one savepoint. If a row cannot be read or written, processes
+/// each run separately and parks the runs that fail again, so that a damaged run does not block the others.
 async fn take_away(
     db: &mut PgConnection,
     locks: &Locks<Runs>,
@@ -205,7 +210,7 @@ async fn take_away(
     Ok(all)
 }
 
-/// Takes instances away in a savepoint: all of them or none.
+/// Takes the selected instances away from their workers, in a savepoint that is rolled back on any error.
 async fn take_together(
     db: &mut PgConnection,
     locks: &Locks<Runs>,
@@ -228,7 +233,7 @@ struct ReapedInstance {
     lease_no: i32,
     attempt: Uuid,
     try_no: i16,
-    /// Host and process id. `None` if the row of the worker was deleted.
+    /// Host and process id of the worker, or `None` if its row was deleted.
     worker_name: Option<String>,
 }
 
@@ -239,7 +244,7 @@ async fn take(
     taking: &Taking<'_>,
 ) -> StoreResult<Reaped> {
     let &Taking { workers, but, run, why } = taking;
-    // Release the slots of stopped attempts. Instances that are running or restarting keep theirs.
+    // Only stopped attempts release their slots here. Instances that are running or restarting keep their slots.
     sqlx::query!(
         "with gone as (delete from stop_order where worker = any($1) and attempt <> all($2) returning attempt)
         delete from slot s using gone where s.attempt = gone.attempt and not exists (select from task_instance t
@@ -289,7 +294,7 @@ async fn take(
         let (version, _) = &version_of[&instance.run];
         let over = match version.plan.task(instance.task as TaskIdx).on_lost {
             OnLost::Retry(most) => why == ReapCause::Lost && instance.lost_no.unsigned_abs() >= most,
-            // The task may have started, however its worker ended, so it must not start again.
+            // `OnLost::Fail` forbids a second start. The attempt may have started, regardless of how its worker ended.
             OnLost::Fail => why != ReapCause::NeverBegun,
         };
         if over { failed.push(instance) } else { again.push(instance) }
@@ -320,10 +325,10 @@ async fn take(
     Ok(Reaped { workers: Vec::new(), requeued: again.len(), unfolded: runs.into_iter().collect() })
 }
 
-/// Ends the log of each attempt under its old lease with a line about the lost worker and what follows. The worker
-/// cannot write that line.
+/// Appends a line about the lost worker to the log of each attempt, under the attempt's old lease, because the worker
+/// can no longer write it. The line states whether the attempt restarts or failed.
 ///
-/// A line that cannot be written is left out, because logs must not keep tasks from running again.
+/// Errors are ignored: a failure to write a log line must not keep the tasks from being requeued.
 async fn log_losses(db: &mut PgConnection, losses: &[(&ReapedInstance, LogLevel, &str)]) -> StoreResult<()> {
     if losses.is_empty() {
         return Ok(());
@@ -337,7 +342,8 @@ async fn log_losses(db: &mut PgConnection, losses: &[(&ReapedInstance, LogLevel,
             run: instance.run,
             attempt: instance.attempt,
             lease_no: instance.lease_no,
-            // Chunks that the worker sent before and arrive later sort before this one.
+            // The highest number, so that chunks which the worker sent earlier and which arrive later sort before this
+            // line.
             seq: i32::MAX,
             lines: 1,
             body: format!("{line}\n"),
@@ -359,7 +365,7 @@ fn keys(instances: &[ReapedInstance]) -> (Vec<Uuid>, Vec<i16>, Vec<i32>) {
     instances.iter().map(|i| (i.run, i.task, i.map_index)).collect()
 }
 
-/// Requeues the same attempts with a new lease.
+/// Requeues attempts under a new lease number.
 async fn requeue(
     db: &mut PgConnection,
     version_of: &HashMap<Uuid, (Arc<Version>, RunType)>,
@@ -396,8 +402,8 @@ async fn fail(db: &mut PgConnection, instances: &[ReapedInstance]) -> StoreResul
     Ok(())
 }
 
-/// Restarts instances that were cleared while they ran: the ended attempt becomes history, and the trigger rule is
-/// evaluated again.
+/// Restarts instances that a user cleared while they ran: moves the ended attempt to the history, and evaluates the
+/// trigger rule of the task again.
 async fn restart(db: &mut PgConnection, instances: &[ReapedInstance]) -> StoreResult<()> {
     if instances.is_empty() {
         return Ok(());

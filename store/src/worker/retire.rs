@@ -1,10 +1,10 @@
-//! The versions that a worker still has to run when it retires.
+//! Determines which DAG versions a worker must keep offering when it retires.
 
 use crate::{StoreResult, boxed};
 use sqlx::postgres::PgConnection;
 
-/// Returns the versions that unfinished runs need and that no other running worker offers. Workers that are retiring do
-/// not count, so if two retire at the same time, both continue.
+/// Returns the versions that unfinished runs need and that no other running worker offers. Retiring workers do not
+/// count as running, so if two workers with the same version retire at the same time, both keep offering it.
 #[boxed]
 pub async fn needed_versions(db: &mut PgConnection, worker: i32, versions: &[i32]) -> StoreResult<Vec<i32>> {
     let needed = sqlx::query_scalar!(

@@ -1,4 +1,5 @@
-//! Admission gates in Postgres: which attempts are admitted, what frees slots, and what lost workers leave behind.
+//! Admission control in Postgres: which attempts are admitted, when slots become free, and how slots of lost workers
+//! are recovered.
 
 use crate::fixture::{Hands, dag, database, number, one, register, states, trigger};
 use orch_core::select::Selection;
@@ -25,7 +26,7 @@ use uuid::Uuid;
 
 const LEASE: Duration = Duration::from_mins(1);
 
-/// Returns the running, queued, scheduled and open slots of a pool.
+/// Returns the numbers of running, queued, scheduled and open slots of a pool.
 fn counted(pool: &Record) -> (i64, i64, i64, i64) {
     let slots = |column: &str| pool.whole(column);
     (slots("running_slots"), slots("queued_slots"), slots("scheduled_slots"), slots("open_slots"))
@@ -73,12 +74,12 @@ impl House {
         }
     }
 
-    /// Returns the number of admitted attempts.
+    /// Runs one admission round. Returns the number of admitted attempts.
     async fn admit(&mut self) -> usize {
         admit(&mut self.db, &Locks::begin().slots(), &self.versions).await.expect("an admission").many
     }
 
-    /// Like `admit`, by a scheduler whose last recount is long ago.
+    /// Runs one admission round of a scheduler that recounts the slots first, because its last recount is long ago.
     async fn recount(&mut self) -> usize {
         sqlx::query("update admission set recounted_at = '-infinity'").execute(&mut self.db).await.expect("an update");
         admit_and_recount(&mut self.db, &Locks::begin().slots(), &self.versions).await.expect("an admission").many
@@ -88,7 +89,7 @@ impl House {
         self.hands.claim(1_000).await
     }
 
-    /// Ends an attempt like its worker, which also frees its slots.
+    /// Ends an attempt as its worker would, which also releases its slots.
     async fn end(&mut self, claimed: &Claimed, state: TaskState) {
         self.end_with(claimed, state, None).await;
     }
@@ -102,12 +103,12 @@ impl House {
         self.hands.fold(claimed.lease.run).await;
     }
 
-    /// Returns the place of the first task's attempts: minus the id of the line in which they wait.
+    /// Returns the negated id of the line (admission queue) in which the first task's attempts wait.
     async fn place(&mut self, offer: usize) -> i32 {
         self.versions.get(&mut self.db, self.offers[offer]).await.expect("a version").place(0)
     }
 
-    /// Confirms with a heartbeat that the worker has obeyed all stop orders.
+    /// Sends a heartbeat that confirms that the worker has carried out all stop orders.
     async fn obey(&mut self) {
         let orders =
             sqlx::query_scalar("select attempt from stop_order").fetch_all(&mut self.db).await.expect("orders");
@@ -123,7 +124,7 @@ impl House {
     }
 }
 
-/// A DAG with one task, which is mapped over `elements` elements unless `elements` is 0.
+/// A DAG with a single task. If `elements` is not 0, the task is mapped over that many elements.
 #[expect(clippy::needless_pass_by_value, reason = "`json!(…)` reads better without a borrow")]
 fn lone(dag_id: &str, elements: i32, options: Value) -> Arc<DagSpec> {
     let mut task = json!({ "task_id": "t", "kind": "rust" });
@@ -305,7 +306,7 @@ async fn a_deferred_try_keeps_its_slot_only_in_a_pool_that_counts_those() {
         let watcher = Watcher { worker: house.hands.worker, queues, kinds: vec!["probe".into()], lease: LEASE };
         assert_eq!(take_due(&mut house.db, &watcher, 9).await.unwrap().len(), 1);
         sqlx::query("update waiting set kind = null, looked_by = null").execute(&mut house.db).await.unwrap();
-        // The attempt wakes up: immediately if it kept its slot, otherwise after it is admitted again.
+        // The attempt's wait ends. If it kept its slot, it continues immediately; otherwise it must be admitted again.
         sqlx::query("update waiting set wake_at = now()").execute(&mut house.db).await.unwrap();
         orch_store::due::wake_waiting(&mut house.db, 10).await.unwrap();
         assert_eq!(house.recount().await, usize::from(counts));
@@ -370,7 +371,7 @@ async fn what_is_cancelled_marked_or_cleared_frees_its_slot_when_it_has_stopped(
     assert_eq!(house.admit().await, 1);
 }
 
-/// Each of these was admitted and is not claimed yet, or is deferred and keeps its slot.
+/// Covers attempts that were admitted but not claimed, and deferred attempts that keep their slots.
 #[tokio::test]
 async fn what_never_begins_frees_its_slot_at_once() {
     for how in

@@ -1,5 +1,5 @@
-//! Alerts exist exactly for recorded outcomes, one process at a time sends an alert until it is accepted, and each
-//! missed deadline raises one alert.
+//! Alerts: an alert exists if and only if its outcome was recorded, a single process at a time sends it until it is
+//! accepted, and a missed deadline raises exactly one alert.
 
 use crate::fixture::{Hands, dag, database, number, one, register, trigger};
 use chrono::{DateTime, Utc};
@@ -195,7 +195,7 @@ async fn an_alert_that_cannot_be_read_is_given_up_and_the_others_are_sent() {
         and problem = 'what is stored of this alert cannot be read'";
     assert_eq!(number(&mut db, given_up).await, 3);
     assert!(claim_alerts(&mut db, 10).await.unwrap().is_empty(), "they are not tried again");
-    // Lists leave out kinds that this binary does not have.
+    // Lists omit alert kinds that this binary does not have.
     sqlx::query("delete from alert where kind = 'full_moon'").execute(&mut db).await.unwrap();
     let seen: Vec<_> = all(&mut db).await.into_iter().map(|row| (row.id, row.state)).collect();
     assert_eq!(seen, [(ids[0], AlertState::Failed), (ids[1], AlertState::Failed), (ids[3], AlertState::Waiting)]);
@@ -230,7 +230,7 @@ async fn a_deadline_rings_once_and_only_for_a_run_that_is_late() {
     sqlx::query("update deadline set due_at = now() where state = 'open'").execute(&mut db).await.unwrap();
     assert_eq!(ring(&mut db, &versions, 100).await.unwrap().missed, []);
     assert_eq!(number(&mut db, "select count(*) from deadline where state = 'met'").await, 2);
-    // The list that users read: the state of each deadline, and the runs that are late.
+    // Users can list the state of each deadline, and the runs that missed one.
     let rows = DEADLINES.rows(&mut db, &Search::default().and(by::RUN.is(dateless.id))).await.unwrap();
     let told: Vec<_> = rows.iter().map(|row| (row.nth, row.words(), row.standing().as_str())).collect();
     let (queued, started) = ("1 ms after it was queued".to_string(), "1 ms after it started".to_string());

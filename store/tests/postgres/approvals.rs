@@ -1,5 +1,5 @@
-//! Approvals: they exist together with their wait, accept one response, use their default after a timeout, and are
-//! withdrawn with the attempt that asked.
+//! Approvals: a question exists together with the wait of its attempt, accepts one response, is answered with its
+//! default after a timeout, and is withdrawn if the attempt ends.
 
 use crate::fixture::{Hands, dag, database, later, number, one, register, states, trigger};
 use orch_core::alert::{TryAsks, of_question};
@@ -38,7 +38,7 @@ fn given(option: &str) -> ApprovalInput {
     ApprovalInput { chosen_options: vec![option.into()], params_input: Map::new() }
 }
 
-/// A wait of one week, with its question and its alert.
+/// Returns the outcome of an attempt that waits up to one week for an answer, with its question and its alert.
 fn asking(lease: Lease, version: i32, question: &Question) -> EndedTry {
     let fallback = question.fallback().map(|given| serde_json::to_string(&given).expect("it is JSON"));
     let on_timeout = if fallback.is_some() { OnTimeout::Resume } else { OnTimeout::Fail };
@@ -72,7 +72,7 @@ async fn asked(database: &TestDb, question: &Question) -> (Hands, Uuid, Lease, i
     (hands, run, lease, version)
 }
 
-/// Moves the timestamps back, as if `ms` milliseconds had passed.
+/// Simulates that `ms` milliseconds pass, by moving all stored timestamps back.
 async fn pass(db: &mut PgConnection, ms: i64) {
     for sql in [
         "update waiting set give_up_at = give_up_at - $1 * interval '1 ms', wake_at = wake_at - $1 * interval '1 ms'",
@@ -157,13 +157,14 @@ async fn who_is_asked_is_told_once_for_each_question() {
         (asked.assigned_users, asked.options),
         (vec!["ann".to_string()], vec!["Approve".into(), "Reject".into()])
     );
-    // A repeated record, or one with an expired lease, sends no alert.
+    // If an outcome is recorded twice or under an outdated lease, no second alert is sent.
     let mut stranger = asking(lease, version, &question());
     stranger.lease.lease_no += 7;
     stranger.alerts[0].key += "of a stranger";
     assert!(!hands.record(stranger).await && !hands.record(asking(lease, version, &question())).await);
     assert_eq!(told(&mut db).await.len(), 1);
-    // After the response, the resuming worker is lost and another one continues: the question is not asked again.
+    // After a user's response, the worker that continues the attempt is lost and another worker continues it. The user
+    // is not asked again.
     assert!(answer_approval(&mut db, lease.attempt, &given("Approve"), "ann").await.unwrap().is_some());
     assert_eq!(wake_waiting(&mut db, 10).await.unwrap(), 1);
     let again = hands.claim(1).await[0].lease;
@@ -181,7 +182,7 @@ async fn who_is_asked_is_told_once_for_each_question() {
     let all = told(&mut db).await;
     let ids: Vec<_> = all.iter().filter_map(|row| row.facts.asked.as_ref()).map(|asked| asked.id).collect();
     assert_eq!(ids, [lease.attempt, lease.attempt, anew.attempt]);
-    // A repeated alert keeps the original deadline.
+    // Retrying the alert does not extend the deadline for the answer.
     retry_alert(&mut db, first.id).await.unwrap();
     let sent = claim_alerts(&mut db, 10).await.unwrap().into_iter().find(|one| one.id == first.id).expect("it is due");
     assert_eq!(sent.facts.asked.and_then(|asked| asked.until), row.give_up_at);

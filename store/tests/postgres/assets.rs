@@ -1,4 +1,4 @@
-//! Assets: what registration stores, events that exist only if an attempt succeeded, and runs that are triggered once.
+//! Assets: registration, events that exist only for successful attempts, and runs that are triggered exactly once.
 
 use crate::fixture::{Hands, chain, dag, database, number, one, register, trigger};
 use orch_spec::DagSpec;
@@ -48,7 +48,7 @@ fn ended(claimed: &Claimed, state: TaskState, uris: &[&str]) -> EndedTry {
     EndedTry { touched: Some(Box::new(touched)), ..EndedTry::new(claimed.lease, state) }
 }
 
-/// Records updates from outside.
+/// Records asset events that no task produced, as the API does.
 async fn say(db: &mut PgConnection, uris: &str) {
     for word in uris.split_whitespace() {
         let (uri, key) = word.split_once('/').map_or((word, None), |(uri, key)| (uri, Some(key.to_string())));
@@ -59,7 +59,7 @@ async fn say(db: &mut PgConnection, uris: &str) {
     }
 }
 
-/// One round of a scheduler.
+/// Runs one round of a scheduler and returns the triggered runs.
 async fn round(db: &mut PgConnection, versions: &mut Versions) -> Result<Vec<RunRow>, StoreError> {
     distribute(db, 100).await?;
     let mut runs = Vec::new();
@@ -69,7 +69,7 @@ async fn round(db: &mut PgConnection, versions: &mut Versions) -> Result<Vec<Run
     Ok(runs)
 }
 
-/// Records updates, runs one scheduler round, and compares how many events each started run consumed.
+/// Records asset events, runs one scheduler round, and checks how many events each triggered run consumed.
 async fn check(db: &mut PgConnection, uris: &str, expected: &[usize]) {
     say(db, uris).await;
     let runs = round(db, &mut Versions::default()).await.expect("a round");
@@ -103,7 +103,7 @@ async fn a_registration_knows_where_assets_are_named() {
     let places: Vec<String> = uses.iter().map(|u| format!("{} {} {}", u.role, u.dag_id, u.task_id)).collect();
     assert_eq!(places, ["outlet p t", "schedule c ", "inlet p t"]);
 
-    // Registering the same DAG changes nothing; a changed DAG replaces its rows.
+    // Registering an unchanged DAG changes nothing. Registering a changed DAG replaces its rows.
     register(&mut db, &both).await;
     assert_eq!(number(&mut db, "select count(*) from asset_use").await, 4);
     register(&mut db, &[spec(json!(["c"])), both[1].clone()]).await;
@@ -136,7 +136,7 @@ async fn dags_that_start_others_or_wait_for_them_are_listed() {
         found.iter().map(|d| format!("{} {} {}", d.dag_id, d.role, d.other)).collect()
     };
     assert_eq!(listed(&mut db).await, ["report trigger mail", "report wait orders", "report wait stock"]);
-    // Only the newest version counts.
+    // Only the newest version of a DAG determines its assets.
     register(&mut db, &[report(json!([task("stock", "wait_for_dag", json!({ "dag_id": "stock" }))]))]).await;
     assert_eq!(listed(&mut db).await, ["report wait stock"]);
 }
@@ -159,10 +159,10 @@ async fn an_event_is_there_exactly_if_the_success_is() {
     assert!(hands.record(retry).await);
     assert_eq!(number(&mut db, events).await, 0);
     let again = hands.claim(1).await.remove(0);
-    // The old lease no longer counts.
+    // A success under the old lease is rejected.
     assert!(!hands.record(ended(&claimed, TaskState::Success, &["a"])).await);
     assert_eq!(number(&mut db, events).await, 0);
-    // The success records both events, but only the first time.
+    // Recording the success twice stores both events only once.
     assert!(hands.record(ended(&again, TaskState::Success, &["a", "new"])).await);
     assert!(!hands.record(ended(&again, TaskState::Success, &["a", "new"])).await);
     assert_eq!(number(&mut db, events).await, 2);
@@ -173,7 +173,7 @@ async fn an_event_is_there_exactly_if_the_success_is() {
             .await
             .unwrap();
     assert_eq!(event, ("{\"rows\":3}".into(), Some(3), run.id, -1));
-    // Distribution registers an unknown asset.
+    // Events of an unregistered asset have no asset id until distribution registers the asset.
     assert_eq!(number(&mut db, "select count(*) from asset_event where asset is null").await, 1);
     assert_eq!(distribute(&mut db, 10).await.unwrap(), 2);
     assert_eq!(distribute(&mut db, 10).await.unwrap(), 0);
@@ -219,7 +219,8 @@ async fn a_step_that_moves_and_keeps_writes_the_events_or_is_taken_back_with_the
     assert!(matches!(twice, Err(StoreError::FenceLost)), "{twice:?}");
     assert_eq!(number(&mut db, events).await, 1);
 
-    // The step lost a race because the ledger has changed. The success and its event are recorded anyway.
+    // The step lost a race, because another process has advanced the run. The success and its event are recorded
+    // anyway.
     let other = trigger(&mut db, &mut versions, "producer").await;
     let claimed = hands.claim(1).await.remove(0);
     let ledger = orch_store::instance::ledger(&mut db, &mut versions, other.id).await.unwrap().unwrap().run;
@@ -261,7 +262,8 @@ async fn aliases_and_either_or() {
     let tree = json!({ "assets": { "any": [{ "alias": "daily" }, { "asset": { "uri": "b" } }] } });
     register(&mut db, &[consumer("c", &tree), consumer("d", &json!({ "assets": [{ "uri": "z" }] }))]).await;
     check(&mut db, "b b", &[2]).await;
-    // A task updates an unknown asset through the alias. DAGs that wait for the asset itself are triggered too.
+    // A task updates an unregistered asset through an alias. DAGs that are scheduled by the asset itself are triggered
+    // too.
     let through = "insert into asset_event (uri, alias) values ('y', 'daily'), ('z', 'daily')";
     sqlx::query(through).execute(&mut db).await.unwrap();
     check(&mut db, "", &[2, 1]).await;
@@ -347,7 +349,8 @@ async fn what_is_promised_and_does_not_come_is_stale() {
     );
 }
 
-/// Runs rounds on connections that are cut at random times, until it is stopped and nothing is left.
+/// Runs scheduler rounds on connections that are cut at random times, until `enough` is set and no event is left to
+/// process.
 async fn scheduler(database: &TestDb, enough: &AtomicBool) {
     let mut versions = Versions::default();
     loop {

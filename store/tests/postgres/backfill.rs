@@ -1,4 +1,5 @@
-//! Backfills: all dates exist from the start, runs are created a few at a time, and users can change their minds.
+//! Backfills: all dates are planned at the start, runs are created a few at a time, and users can change a running
+//! backfill.
 
 use crate::fixture::{Hands, dag, database, hot, number, one, register, states, trigger};
 use chrono::{DateTime, Utc};
@@ -62,7 +63,7 @@ async fn create(db: &mut PgConnection, new: &NewBackfill) -> i32 {
     }
 }
 
-/// Runs scheduler rounds until no backfill is due.
+/// Runs scheduler rounds until no backfill has anything left to do.
 async fn go(db: &mut PgConnection) {
     for _ in 0..100 {
         let due = due_backfills(db, 100).await.expect("a list");
@@ -95,7 +96,7 @@ async fn runs_come_a_few_at_a_time_and_the_end_is_noted() {
     let database = database().await;
     let (mut db, mut versions) = (one(&database).await, Versions::default());
     let version = register(&mut db, &[dag(daily(&json!({ "max_active_runs": 1 })))]).await[0].version_id;
-    // The limit of the DAG itself does not apply to a backfill.
+    // The DAG's limit of active runs does not apply to the runs of a backfill.
     let live = trigger(&mut db, &mut versions, "d").await;
     assert!(live.started);
     let id = create(&mut db, &NewBackfill { conf: Some(json!({ "x": 1 })), ..new(1, 5) }).await;
@@ -103,7 +104,8 @@ async fn runs_come_a_few_at_a_time_and_the_end_is_noted() {
     assert_eq!(said(&mut db, id).await, "1 running, 2 running, 3 planned, 4 planned, 5 planned");
     let run = get_run(&mut db, "d", "backfill__2026-01-01T00:00:00+00:00").await.unwrap().expect("it is there");
     assert_eq!((run.run_type, run.logical_date, run.conf), (RunType::Backfill, Some(at(1)), Some(json!({ "x": 1 }))));
-    // Runs of the backfill do not count against the DAG's limit: another live run waits only for the first live run.
+    // Backfill runs do not count towards the DAG's limit of active runs: another manual run waits only for the first
+    // manual run.
     assert!(!trigger(&mut db, &mut versions, "d").await.started);
     let mut hands = Hands::new(&database, &[version], LEASE).await;
     let first = hands.claim(1).await;
@@ -271,7 +273,7 @@ async fn cancelled_it_gets_no_more_runs_and_what_runs_goes_on_or_is_stopped() {
     assert_eq!(number(&mut db, "select count(*) from dag_run").await, 4);
 }
 
-/// Several schedulers pace at the same time, and some of them lose their connection at arbitrary points.
+/// Several schedulers process a backfill concurrently, and some of them lose their connection at arbitrary points.
 #[tokio::test]
 async fn schedulers_that_die_in_the_middle_neither_lose_nor_double_a_run() {
     let database = database().await;
@@ -289,13 +291,14 @@ async fn schedulers_that_die_in_the_middle_neither_lose_nor_double_a_run() {
             schedulers.spawn(async move {
                 let work = async {
                     for id in ids {
-                        // Conflicting schedulers get an error that the scheduler loop retries.
+                        // A scheduler that conflicts with another one gets an error, after which the scheduler loop
+                        // retries.
                         let paced = pace(&mut db, Locks::begin(), &mut Versions::default(), id, 3).await;
                         assert!(paced.as_ref().is_ok_and(|_| true) || paced.is_err_and(|e| e.passes()));
                     }
                 };
                 let dies_after = Duration::from_micros(u64::from(scheduler * 700 + round % 9 * 150));
-                // Dropping the future cuts a statement or transaction in the middle.
+                // Dropping the future interrupts the current statement or transaction.
                 drop(tokio::time::timeout(if scheduler == 0 { LEASE } else { dies_after }, work).await);
             });
         }

@@ -1,4 +1,4 @@
-//! Contract results and the progress of attempts are stored, read, and deleted together with their runs.
+//! Results of data contracts and progress of attempts: storing, reading, and deletion together with their runs.
 
 use crate::fixture::{database, number, one};
 use orch_sdk::task::{Ctx, MemoryHost, RunFacts, TryFacts};
@@ -88,7 +88,7 @@ async fn they_go_with_the_runs_of_their_time() {
     assert_eq!(number(&mut db, "select count(*) from progress").await, 1);
 }
 
-/// 40 assets with 100 runs of 25 checks each. Every run but the newest has a warning.
+/// Stores results of 40 assets with 100 runs of 25 checks each. Every run except the newest has a warning.
 async fn much_was_checked(db: &mut PgConnection) {
     let fill = "insert into asset_check (uri, name, kind, policy, outcome, rows, bad, run, dag_id, run_id, task_id,
             map_index, try_no, attempt)

@@ -1,4 +1,4 @@
-//! Cleaning deletes old rows, whole weeks or in batches, archived or not, and survives kills.
+//! Cleaning deletes old rows by week or in batches, with or without an archive, and can be killed at any time.
 
 use crate::fixture::{chain, database, number, one, register, trigger};
 use crate::old::{MONDAY, NEXT_MONDAY, at, old_runs, there_and_archived};
@@ -14,7 +14,7 @@ use sqlx::postgres::PgConnection;
 use std::time::Duration;
 
 const WEDNESDAY: &str = "2024-08-14T00:00:00Z";
-/// Advisory lock of the session that cleans.
+/// Id of the advisory lock that the cleaning session holds.
 const CLEAN_LOCK: i64 = 0x6f72_6368_636c;
 
 async fn cleaned(db: &mut PgConnection, wish: &CleanRequest) -> Vec<String> {
@@ -36,7 +36,7 @@ async fn session_settings(db: &mut PgConnection) -> (String, String) {
     sqlx::query_as(settings).fetch_one(db).await.expect("settings")
 }
 
-/// After the session was terminated, resetting the settings fails too. That second error is not reported.
+/// After the session was terminated, resetting its settings fails too. Only the first error is reported.
 #[tokio::test]
 async fn the_first_error_of_a_lost_session_is_reported() {
     let database = database().await;
@@ -91,7 +91,8 @@ async fn whole_weeks_are_cut_off_and_the_rest_is_moved() {
     assert_eq!((moved.actor.as_str(), moved.how.as_str(), moved.rows), ("ada", "archived", Some(50)));
 }
 
-/// Log and progress rows are archived with their runs and by their own age, both into the same table.
+/// Log and progress rows reach the archive along with their runs and, separately, when they are old themselves. Both
+/// exports of a table go to the same place.
 #[tokio::test]
 async fn all_tables_are_archived_at_once_and_the_next_time_too() {
     let database = database().await;
@@ -120,7 +121,7 @@ async fn all_tables_are_archived_at_once_and_the_next_time_too() {
     }
 }
 
-/// The age of today's log counts from the last attempt of the run, not from the first.
+/// The age of a log is determined by the last attempt of its run, not by the first.
 #[tokio::test]
 async fn an_old_run_that_was_cleared_lately_keeps_its_log_and_itself() {
     let database = database().await;
@@ -172,8 +173,8 @@ async fn a_cleaning_that_is_killed_anywhere_goes_on_and_loses_nothing() {
         let mut tell = |_: &Cleaned| {};
         let ended = tokio::time::timeout(Duration::from_millis(millis), clean(&mut own, &wish, &mut tell)).await;
         drop(own);
-        // The server may still run the last statement of the closed session. Rows are counted once that session has
-        // ended.
+        // The server may still be executing the last statement of the closed session, so rows are counted only after
+        // that session has ended.
         sqlx::query("select pg_advisory_lock($1)").bind(CLEAN_LOCK).execute(&mut db).await.unwrap();
         for (table, all) in [("dag_run", 120), ("task_instance", 240), ("log_chunk", 360), ("output", 120)] {
             let (there, archived) = there_and_archived(&mut db, table).await;

@@ -74,7 +74,7 @@ async fn what_is_no_instance_any_more_stays_without_a_state_when_its_run_ends() 
     cancel_run(&mut db, &Locks::begin().runs(), &mut Versions::default(), run).await.unwrap();
     check_run(&mut db, run).await;
     assert_eq!(states(&mut db, run).await, ["list skipped", "each skipped"]);
-    // The cancelled map is not expanded, so the clear finds two instances.
+    // The mapped task was cancelled before it was expanded, so the clear finds only two instances.
     assert_eq!(clear(&mut db, run, &all).await.instances.len(), 2);
     let list = hands.claim(10).await[0].lease;
     assert!(hands.end_with(list, TaskState::Success, Some(2)).await);
@@ -176,7 +176,7 @@ async fn the_time_between_the_end_of_a_run_and_its_clear_is_not_in_its_duration(
     assert_eq!(mark.active_time(ended), cleared.active_time(ended));
     let longest_first = RUNS.rows(&mut db, &Search::default().by(by::DURATION.descending()).page(0, 10)).await.unwrap();
     assert_eq!(longest_first.iter().map(|run| run.id).collect::<Vec<_>>(), [other, run]);
-    // The median of two values is the smaller one.
+    // With two values, the smaller one is the median.
     assert_eq!(usual_run(&mut db, "d").await.unwrap().unwrap().num_minutes(), 60);
 }
 

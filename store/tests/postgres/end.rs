@@ -1,4 +1,4 @@
-//! Runs that end before their tasks do.
+//! Runs that are cancelled, marked or timed out before their tasks end.
 
 use crate::fixture::{Hands, check_run, dag, database, number, one, register, states, trigger};
 use orch_core::transition::RunEnd;
@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 const LEASE: Duration = Duration::from_mins(1);
 
-/// `list` returned five elements, of which three are running, and `side` is running.
+/// Creates a run in which `list` has returned five elements, three elements are running, and `side` is running.
 async fn half_done(database: &TestDb) -> (PgConnection, Hands, Uuid) {
     let mut db = one(database).await;
     let spec = dag(json!({ "dag_id": "d", "max_active_tasks": 4, "tasks": [
@@ -62,7 +62,7 @@ async fn a_cancelled_run_is_over_at_once_and_late_ends_do_not_count() {
     running.sort();
     assert_eq!(told, running);
     assert!(answer.stop_orders.iter().all(|o| o.why == "cancelled"));
-    // Each heartbeat repeats the stop orders until they are obeyed.
+    // Heartbeats repeat the stop orders until the worker confirms them.
     assert_eq!(heartbeat(&mut db, hands.worker, 2, LEASE, &told[..1]).await.unwrap().stop_orders.len(), 1);
     assert_eq!(heartbeat(&mut db, hands.worker, 2, LEASE, &told).await.unwrap().stop_orders, []);
     let again = cancel_run(&mut db, &Locks::begin().runs(), &mut Versions::default(), run).await.unwrap();
@@ -117,7 +117,8 @@ async fn an_outcome_that_nobody_folded_yet_counts_in_a_cancelled_run() {
     assert_eq!(number(&mut db, "select count(*) from unfolded").await, 0);
 }
 
-/// Workers claim and end instances while a run is cancelled. In any order, nothing is left behind.
+/// Workers claim and end instances while a run is cancelled. Regardless of the order, no slot, queue entry or stop
+/// order is left behind.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_cancel_in_the_midst_of_work_leaves_nothing_behind() {
     let database = database().await;
@@ -165,7 +166,8 @@ async fn is_paused(db: &mut PgConnection) -> bool {
     get_dag(db, "d").await.expect("it is read").expect("it exists").is_paused
 }
 
-/// The process that ends the run may be killed right after its commit.
+/// The DAG must be paused in the same transaction that ends the run, because the process may be killed right after its
+/// commit.
 #[tokio::test]
 async fn a_dag_that_keeps_failing_is_paused_by_the_transaction_that_ends_its_last_run() {
     let database = database().await;

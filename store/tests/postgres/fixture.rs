@@ -1,4 +1,4 @@
-//! A test database with registered DAGs, and a worker that runs no task functions.
+//! Test fixture: a database with registered DAGs, and a worker that claims instances without running task functions.
 
 use orch_core::select::Selection;
 use orch_core::transition::Selected;
@@ -34,7 +34,7 @@ pub(crate) async fn one(db: &TestDb) -> PgConnection {
     connect::one(&db.url(), "test").await.expect("the server is there")
 }
 
-/// Parses a DAG from JSON; missing fields have their defaults.
+/// Parses a DAG from JSON. Missing fields get their defaults.
 pub(crate) fn dag(spec: Value) -> Arc<DagSpec> {
     Arc::new(serde_json::from_value(spec).expect("a spec"))
 }
@@ -67,13 +67,13 @@ pub(crate) async fn number(db: &mut PgConnection, sql: &'static str) -> i64 {
     sqlx::query_scalar(sql).fetch_one(db).await.expect("a number")
 }
 
-/// The next attempt: in an hour, or when `wait` ends.
+/// Returns a continuation in one hour, or after `wait`.
 pub(crate) fn later(attempt: Uuid, version: i32, wait: Option<NewWait>) -> NextTry {
     let wake_in_ms = if wait.is_some() { 1 } else { 3_600_000 };
     NextTry { attempt, wake_in_ms, version, queue: 1, priority: 1, wait: wait.map(Box::new) }
 }
 
-/// A worker that claims and ends instances when the test calls it.
+/// A worker that claims and ends instances only when the test calls it.
 pub(crate) struct Hands {
     pub(crate) db: PgConnection,
     pub(crate) worker: i32,
@@ -84,7 +84,7 @@ pub(crate) struct Hands {
 }
 
 impl Hands {
-    /// The worker expires after `lease` without a heartbeat.
+    /// Registers a worker whose lease expires after `lease` without a heartbeat.
     pub(crate) async fn new(database: &TestDb, offers: &[i32], lease: Duration) -> Hands {
         let mut db = hot(database).await;
         let queues: Vec<i32> =
@@ -113,7 +113,7 @@ impl Hands {
         claimed
     }
 
-    /// Records the end of an attempt and folds the run. Returns false if the lease no longer counts.
+    /// Records the outcome of an attempt and applies it to the run. Returns false if the lease is no longer valid.
     pub(crate) async fn end(&mut self, lease: Lease, state: TaskState) -> bool {
         self.end_with(lease, state, None).await
     }
@@ -124,7 +124,7 @@ impl Hands {
         counted
     }
 
-    /// Defers the attempt in `state` until `wait` ends.
+    /// Defers an attempt with the given state until `wait` ends.
     pub(crate) async fn wait(&mut self, lease: Lease, version: i32, state: TaskState, wait: NewWait) -> bool {
         self.record(EndedTry { next: Some(later(lease.attempt, version, Some(wait))), ..EndedTry::new(lease, state) })
             .await
@@ -149,7 +149,7 @@ impl Hands {
         .expect("a fold");
     }
 
-    /// Claims instances and ends them with success until none are left.
+    /// Claims instances and ends them with success until no instance is claimable.
     pub(crate) async fn work_off(&mut self) {
         loop {
             let claimed = self.claim(100).await;
@@ -173,7 +173,7 @@ pub(crate) async fn states(db: &mut PgConnection, run: Uuid) -> Vec<String> {
     listed.expect("a list").expect("a run").into_iter().map(word).collect()
 }
 
-/// Checks the invariants of a run: its counters match its rows, and finished instances stay finished.
+/// Checks the invariants of a run: its counters match its rows, and finished instances keep their state.
 pub(crate) async fn check_run(db: &mut PgConnection, run: Uuid) {
     let ledger = ledger(db, &mut Versions::default(), run).await.expect("a ledger").expect("a run");
     let counts = state_counts(db, run).await.expect("counts");

@@ -1,4 +1,4 @@
-//! A process that freezes inside a transaction blocks other processes only briefly.
+//! A process that freezes inside a transaction blocks other processes only for a short time.
 
 use crate::fixture::{chain, database, hot, one, register, trigger};
 use orch_store::connect::{HOT_IDLE_IN_TRANSACTION, cold};

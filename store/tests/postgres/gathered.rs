@@ -1,5 +1,5 @@
-//! Ends of mapped elements that are close in time are gathered into one alert. Each end is in exactly one alert, and
-//! writers do not block each other.
+//! Mapped elements that end within a short time are reported in one alert. Each end is in exactly one alert, and
+//! concurrent writers do not block each other.
 
 use crate::alerts::ended;
 use crate::fixture::{Hands, dag, database, number, one, register, trigger};
@@ -23,7 +23,7 @@ use std::time::Duration;
 
 const LEASE: Duration = Duration::from_mins(1);
 
-/// `each` is mapped over `elements` elements; `last` keeps the run from finishing.
+/// Creates a DAG in which `each` is mapped over `elements` elements, and `last` keeps the run from finishing.
 fn mapped(elements: usize, notifier: &Value) -> Arc<DagSpec> {
     let list: Vec<usize> = (0..elements).collect();
     let each = json!({ "task_id": "each", "kind": "rust", "map": { "each": { "value": list } }, "on_lost": "fail",
@@ -38,7 +38,7 @@ struct World {
     spec: Arc<DagSpec>,
     run: RunRow,
     hands: Hands,
-    /// Claimed elements.
+    /// Elements that were claimed and have not ended.
     held: Vec<Claimed>,
 }
 
@@ -53,7 +53,7 @@ impl World {
         World { database, db, spec, run, hands, held: Vec::new() }
     }
 
-    /// Ends `many` elements with a failure.
+    /// Ends `many` claimed elements as failed.
     async fn fail(&mut self, many: usize) {
         for _ in 0..many {
             if self.held.is_empty() {
@@ -123,7 +123,8 @@ async fn elements_that_fail_near_each_other_are_one_message_and_later_ones_the_n
     assert_eq!((elements.count, elements.first, first.facts.map_index), (7, vec![0, 1, 2, 3, 4], None));
     assert_eq!((first.run_id.as_deref(), first.state), (Some(world.run.run_id.as_str()), AlertState::Waiting));
 
-    // An alert that is being sent does not change. Later ends wait until it is sent.
+    // While an alert is being sent, it does not change. Elements that end in the meantime are reported in the next
+    // alert.
     world.fail(2).await;
     world.pass(3_600).await;
     assert_eq!(gather_alerts(&mut world.db).await.unwrap(), 0);
@@ -139,7 +140,7 @@ async fn elements_that_fail_near_each_other_are_one_message_and_later_ones_the_n
     assert_eq!(gather_alerts(&mut world.db).await.unwrap(), 1);
     world.send_all().await;
 
-    // A single end is sent as an ordinary alert, after a longer pause.
+    // If only one element ended, an ordinary alert is sent, after a longer pause.
     world.fail(1).await;
     world.pass(15).await;
     assert_eq!(gather_alerts(&mut world.db).await.unwrap(), 0, "two messages were sent: the pause has doubled twice");
@@ -176,7 +177,7 @@ async fn whoever_wants_each_is_told_of_each_and_an_end_that_does_not_count_tells
     stranger.lease.lease_no += 1;
     assert!(!world.hands.record(stranger).await);
     assert_eq!(number(&mut world.db, "select count(*) from alert_part").await, 0);
-    // The end of an instance on a lost worker counts like any other end.
+    // An instance that fails because its worker was lost is reported like any other failure.
     sqlx::query("update worker set expires_at = now() - interval '1 second'").execute(&mut world.db).await.unwrap();
     reap(&mut world.db, &Locks::begin().runs(), &mut Versions::default()).await.unwrap();
     assert_eq!(number(&mut world.db, "select count(*) from alert_part where map_index in (0, 1)").await, 2);
@@ -191,7 +192,7 @@ async fn every_end_is_in_exactly_one_alert_whoever_gathers() {
         let mut db = one(&world.database).await;
         gatherers.spawn(async move {
             loop {
-                // `skip locked` keeps the three tasks from waiting for each other.
+                // The three tasks use `skip locked`, so they do not wait for each other.
                 let passes = "update alert set at = at - interval '1 hour', ended_at = ended_at - interval '1 hour'
                     where id = any(array(select id from alert for update skip locked))";
                 sqlx::query(passes).execute(&mut db).await.unwrap();

@@ -1,4 +1,5 @@
-//! Verification finds no differences in a history that the store wrote, and names each manipulated value.
+//! Verifying a run's history finds no differences if only the store wrote it, and reports each value that the test
+//! manipulated.
 
 use crate::fixture::{Hands, chain, dag, database, one, register, trigger};
 use orch_core::select::Selection;
@@ -22,7 +23,7 @@ async fn verified(db: &mut PgConnection) -> Vec<VerifiedRun> {
     verify_history(db, &mut Versions::default(), &WhichHistory::default(), None).await.expect("a verification")
 }
 
-/// Returns the differences of the only run.
+/// Returns the differences that verification finds in the only run.
 async fn differences(db: &mut PgConnection) -> Vec<String> {
     let runs = verified(db).await;
     assert_eq!(runs.len(), 1);
@@ -37,7 +38,8 @@ async fn sql(db: &mut PgConnection, text: &'static str) {
     assert!(sqlx::query(text).execute(db).await.expect("it is tampered with").rows_affected() > 0, "{text}");
 }
 
-/// `list` returned five elements, of which at most three are in flight; `side` has not started.
+/// Creates a run in which `list` has returned five elements, of which at most three are running, and `side` has not
+/// started.
 async fn half_done(database: &TestDb) -> (PgConnection, Hands, Uuid) {
     let mut db = one(database).await;
     let spec = dag(json!({ "dag_id": "d", "max_active_tasks": 3, "tasks": [
@@ -106,7 +108,8 @@ async fn a_run_that_was_cleared_has_its_books_compared() {
     assert!(differences(&mut db).await.is_empty());
     let side = hands.claim(1).await[0].lease;
     assert!(hands.end(side, TaskState::Failed).await);
-    // `end` was marked as a success and stays one. The replay cannot reproduce that, but it is not a difference.
+    // `end` was marked as a success and stays one. Replaying the history cannot reproduce the mark, which is not
+    // reported as a difference.
     let runs = verified(&mut db).await;
     assert!(!runs[0].replayed && runs[0].differences.is_empty(), "{runs:?}");
     sql(&mut db, "update task_instance set state = 'skipped' where task = 3").await;

@@ -1,4 +1,4 @@
-//! Values that do not fit and rows that cannot be read affect only their own item.
+//! Values that do not fit and rows that cannot be read affect only the run or row that contains them.
 
 use crate::fixture::{Hands, chain, check_run, database, later, number, one, register, states, trigger};
 use orch_spec::check::FileProblem;
@@ -28,7 +28,8 @@ async fn say(db: &mut PgConnection, text: String) {
     sqlx::query(AssertSqlSafe(text)).execute(db).await.expect("it is done");
 }
 
-/// A smallint counts 22 days of one poke per minute, or 4 days of one every ten seconds. This attempt has one more.
+/// A smallint can count 22 days of one poke per minute, or 4 days of one poke every ten seconds. This attempt's
+/// lease number exceeds that maximum by one.
 #[tokio::test]
 async fn a_try_that_changed_hands_more_often_than_a_smallint_counts_goes_on() {
     let database = database().await;
@@ -44,7 +45,7 @@ async fn a_try_that_changed_hands_more_often_than_a_smallint_counts_goes_on() {
     assert!(worker.record(EndedTry { next: Some(next), ..EndedTry::new(lease, TaskState::UpForReschedule) }).await);
     let again = Hands::new(&database, &[version], Duration::ZERO).await.claim(1).await[0];
     assert_eq!(again.lease.lease_no, 32_768);
-    // The attempt is also taken from a lost worker, which may have happened as often.
+    // The attempt is also taken over from a lost worker, whose loss count may have reached its maximum too.
     let reaped = reap(&mut db, &Locks::begin().runs(), &mut Versions::default()).await.unwrap();
     assert_eq!(reaped.requeued + reaped.unfolded.len(), 1, "{reaped:?}");
     for run in reaped.unfolded {
@@ -80,7 +81,7 @@ async fn lost_tries_that_cannot_be_given_to_others_do_not_hold_back_the_rest() {
     let parked = vitals(&mut db).await.unwrap().parked;
     assert_eq!(parked.len(), 1);
     assert!(parked[0].why.contains("poison"), "{}", parked[0].why);
-    // Once the row can be written, it is requeued like the others.
+    // After the row can be written again, it is requeued like the others.
     say(&mut db, "alter table ready drop constraint poison".into()).await;
     assert_eq!(reap(&mut db, &Locks::begin().runs(), &mut Versions::default()).await.unwrap().requeued, 1);
     let mut worker = Hands::new(&database, &[version], LONG).await;
@@ -92,7 +93,7 @@ async fn lost_tries_that_cannot_be_given_to_others_do_not_hold_back_the_rest() {
     assert!(vitals(&mut db).await.unwrap().parked.is_empty());
 }
 
-/// Returns a run whose first task has ended without being folded.
+/// Creates a run whose first task has ended, but whose outcome has not been applied to the run.
 async fn unfolded(worker: &mut Hands, db: &mut PgConnection) -> Uuid {
     let run = trigger(db, &mut Versions::default(), "d").await.id;
     let lease = worker.claim(1).await[0].lease;
@@ -124,7 +125,7 @@ async fn a_run_whose_ledger_cannot_be_read_is_parked_until_it_can() {
         );
         let parked = vitals(&mut db).await.unwrap().parked;
         assert!(parked.iter().any(|parked| parked.why.contains(words)), "{harm}: {parked:?}");
-        // Schedulers skip the parked run for a while.
+        // Schedulers do not retry the parked run for a while.
         assert!(!left_unfolded(&mut db, Duration::ZERO, 100).await.unwrap().contains(&run), "{harm}");
         say(&mut db, "update parked_run set tried_at = now() - interval '1 hour'".into()).await;
         assert!(left_unfolded(&mut db, Duration::ZERO, 100).await.unwrap().contains(&run), "{harm}");
@@ -167,7 +168,7 @@ async fn what_was_restored_from_another_cluster_is_folded() {
     let version = register(&mut db, &[chain("d", 2)]).await[0].version_id;
     let mut worker = Hands::new(&database, &[version], LONG).await;
     let run = unfolded(&mut worker, &mut db).await;
-    // A dump from a server with a higher transaction counter restores such a value.
+    // Such a value occurs after a dump is restored from a server with a higher transaction counter.
     say(&mut db, "update dag_run set fold_xmin = '900000000000'".into()).await;
     say(&mut db, "update setting set value = '1' where key = 'cluster'".into()).await;
     say(&mut db, "insert into setting values ('cluster', '1') on conflict do nothing".into()).await;
@@ -178,7 +179,7 @@ async fn what_was_restored_from_another_cluster_is_folded() {
     assert_eq!(number(&mut db, here).await, 1);
 }
 
-/// Any output, error or log text of a task is stored, and none of it is rejected.
+/// Any output, error or log text of a task can be stored.
 #[tokio::test]
 async fn what_bodies_say_can_be_written_whatever_it_is() {
     let database = database().await;

@@ -1,4 +1,4 @@
-//! Task instances as users see them.
+//! Task instances, as lists and pages show them.
 
 use crate::fixture::{Hands, dag, database, one, register, trigger};
 use orch_spec::state::TaskState;

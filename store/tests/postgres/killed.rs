@@ -1,5 +1,6 @@
-//! Old rows and logs are archived by a process that is killed repeatedly: before and after each message to the database
-//! and each object that it writes. At any time each row is in exactly one place, and logs read the same.
+//! Archiving of old rows and logs by a process that is killed repeatedly: before and after each message to the database
+//! and each object that it writes. At any time, each row exists in exactly one location, and reading a log returns the
+//! same lines.
 
 use crate::fixture::{database, one};
 use crate::old::{MONDAY, NEXT_MONDAY, old_runs, there_and_archived};
@@ -28,17 +29,17 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 const DAY: Duration = Duration::from_hours(24);
-/// Rows of each table before cleaning: two weeks with eight runs of two tasks.
+/// Number of rows per table before cleaning. There are two weeks with eight runs of two tasks each.
 const ALL: [(&str, i64); 5] =
     [("dag_run", 16), ("task_instance", 32), ("log_chunk", 48), ("output", 16), ("dag_run_detail", 16)];
-/// By default the test skips some steps; `ORCH_TEST_LONG=1` kills at each step.
+/// Distance between the steps at which the process is killed. With `ORCH_TEST_LONG=1` it is killed at every step.
 const STRIDE: i64 = 6;
 
-/// Counts the messages of the process and kills it at one of them.
+/// Counts the messages that the process sends, and kills the process at a given one.
 #[derive(Debug)]
 struct Fate {
     left: AtomicI64,
-    /// True if the last message before the kill still arrives.
+    /// True if the server still receives the last message before the kill.
     arrives: bool,
     killed: Notify,
 }
@@ -71,7 +72,7 @@ async fn relay(listener: TcpListener, server: impl AsyncRead + AsyncWrite + Send
                 }
                 to_server.write_all(&said[..bytes]).await?;
                 if dies {
-                    // The server executes the statement, but its response is lost.
+                    // The server executes the statement, but the process does not receive the response.
                     let heard = from_server.read(&mut answered).await?;
                     fate.killed.notify_one();
                     return if heard == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) };
@@ -88,7 +89,7 @@ async fn relay(listener: TcpListener, server: impl AsyncRead + AsyncWrite + Send
     }
 }
 
-/// An archive whose writer may be killed before or after an object exists.
+/// An archive whose writer may be killed before or after it has written an object.
 struct Deadly {
     folder: Folder,
     fate: Arc<Fate>,
@@ -123,7 +124,7 @@ impl Archive for Deadly {
     }
 }
 
-/// Runs one cleaning pass. Returns `None` if the process was killed at a step.
+/// Runs one cleaning pass. Returns `None` if the process was killed.
 async fn pass(database: &TestDb, archive: &Path, fate: Arc<Fate>) -> Option<StoreResult<Vec<Cleaned>>> {
     let real: PgConnectOptions = database.url().parse().expect("our own URL parses");
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
@@ -148,7 +149,7 @@ async fn pass(database: &TestDb, archive: &Path, fate: Arc<Fate>) -> Option<Stor
         let mut db = orch_store::connect::one(&url, "test").await?;
         retire_to(&mut db, &keep, &archive).await
     };
-    // A killed process does not shut down: its pending work is dropped.
+    // A killed process does not shut down in an orderly way, so its pending work is simply dropped.
     tokio::select! {
         biased;
         () = fate.killed.notified() => None,
@@ -156,7 +157,7 @@ async fn pass(database: &TestDb, archive: &Path, fate: Arc<Fate>) -> Option<Stor
     }
 }
 
-/// Returns the number of lines of a gzip file, which must be complete.
+/// Counts the lines of a gzip file, which must be complete.
 fn lines_of(path: &Path) -> i64 {
     let packed = std::fs::read(path).expect("it is there");
     let mut text = String::new();
@@ -164,8 +165,8 @@ fn lines_of(path: &Path) -> i64 {
     text.lines().count() as i64
 }
 
-/// Counts exported rows of a table: in folders with a manifest that are no longer in the database. Each part must match
-/// its manifest.
+/// Counts the exported rows of a table. Only folders with a manifest count, and only if the database no longer contains
+/// their rows. Each file must match its manifest.
 fn exported(archive: &Path, of: &str, here: &[String]) -> i64 {
     let Ok(folders) = std::fs::read_dir(archive.join("tables")) else { return 0 };
     let mut rows = 0;
@@ -188,7 +189,7 @@ fn exported(archive: &Path, of: &str, here: &[String]) -> i64 {
     rows
 }
 
-/// Counts log chunks in the archive whose weekly partition no longer holds them.
+/// Counts the log chunks that are in the archive and no longer in their weekly partition.
 fn rolled_over(archive: &Path) -> i64 {
     let mut chunks = 0;
     for week in std::fs::read_dir(archive.join("logs")).into_iter().flatten() {
@@ -214,13 +215,13 @@ async fn read(db: &mut PgConnection, archive: &Path, run: Uuid) -> (LogStorage, 
     (kept, chunks)
 }
 
-/// Checks that each row is in exactly one place.
+/// Checks that each row exists in exactly one location.
 async fn check(db: &mut PgConnection, archive: &Path, step: &str) {
     let here: Vec<String> = list_archived(db, &[]).await.expect("a list").into_iter().map(|found| found.name).collect();
     for (table, all) in ALL {
         let (there, archived) = there_and_archived(db, table).await;
         let exported = exported(archive, table, &here);
-        // Logs of a week count as being in their partition until that is empty, and as rolled over afterwards.
+        // Log chunks count as in the database until their partition is empty, and as archived afterwards.
         let rolled = if table == "log_chunk" { gone(db).await } else { 0 };
         assert_eq!(
             there + archived + exported + rolled,
@@ -230,7 +231,7 @@ async fn check(db: &mut PgConnection, archive: &Path, step: &str) {
     }
 }
 
-/// Returns the number of chunks that `cleanup` records as rolled over.
+/// Returns the number of log chunks that the table `cleanup` records as moved to the archive.
 async fn gone(db: &mut PgConnection) -> i64 {
     let text = "select coalesce(sum(rows), 0)::bigint from cleanup where how = 'rolled over'";
     sqlx::query_scalar(text).fetch_one(db).await.expect("a number")
@@ -263,7 +264,7 @@ async fn whoever_archives_and_is_killed_at_any_step_loses_nothing_and_doubles_no
 
     let (mut step, mut kills, mut recalled) = (1, 0, 0);
     loop {
-        // Alternates between losing the message and losing only its response.
+        // Alternate between two faults: the message is lost, or only its response is lost.
         let arrives = kills % 2 == 1;
         let name = format!("step {step}, {}", if arrives { "after" } else { "before" });
         let ended = pass(&database, home.path(), Fate::at(step, arrives)).await;
@@ -276,10 +277,11 @@ async fn whoever_archives_and_is_killed_at_any_step_loses_nothing_and_doubles_no
         match ended {
             None => {
                 kills += 1;
-                // A stride covers both cases at about the same step, because finished work is not repeated.
+                // Test both faults at about the same step before advancing, because work that is done is not repeated
+                // in the next pass.
                 step += if arrives { stride() } else { 0 };
             }
-            // The server has not yet noticed that the killed process is gone.
+            // The server has not noticed yet that the killed process disconnected, so the process's lock is still held.
             Some(Err(StoreError::CleaningElsewhere)) => {}
             Some(Err(error)) => panic!("{name}: {error}: {}", error.source_text()),
             Some(Ok(_)) => break,

@@ -112,7 +112,7 @@ async fn a_page_has_a_maximum_of_bytes() {
     let database = database().await;
     let mut db = one(&database).await;
     let large = "insert into audit (actor, event, extra) select 'ada', 'large', to_json(repeat('x', 45 << 20)) from generate_series(1, 3)";
-    // 135 MB exceeded the statement timeout of 5 seconds on a busy machine.
+    // Inserting 135 MB exceeded the statement timeout of 5 seconds on a busy machine.
     sqlx::query("set statement_timeout = '60s'").execute(&mut db).await.unwrap();
     sqlx::query(large).execute(&mut db).await.unwrap();
     assert_eq!(AUDIT.rows(&mut db, &Search::default().page(0, 2)).await.unwrap().len(), 2);

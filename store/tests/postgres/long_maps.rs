@@ -1,4 +1,4 @@
-//! Maps with more elements than a run may have, and runs with very many elements.
+//! Mapped tasks with more elements than a run may have, and runs with very many elements.
 
 use crate::fixture::{Hands, check_run, dag, database, number, one, register, trigger};
 use orch_core::select::Selection;
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 const LEASE: Duration = Duration::from_mins(1);
 
-/// Three lists of 1,000 elements are 10^9 instances.
+/// Mapping over three lists of 1,000 elements each would create 10^9 instances.
 #[tokio::test]
 async fn a_map_that_is_too_long_fails_with_its_reason_and_its_run_can_be_cancelled() {
     let database = database().await;
@@ -49,7 +49,7 @@ async fn a_map_that_is_too_long_fails_with_its_reason_and_its_run_can_be_cancell
     check_run(&mut db, run.id).await;
 }
 
-/// A map over a list in the DAG is expanded by the statement that creates or starts the run.
+/// If a task is mapped over a list in the DAG itself, it is expanded by the statement that creates or starts the run.
 #[tokio::test]
 async fn a_map_that_is_too_long_from_the_start_has_its_reason_too() {
     let database = database().await;
@@ -73,7 +73,7 @@ async fn a_map_that_is_too_long_from_the_start_has_its_reason_too() {
     }
 }
 
-/// A million rows in one statement exceed the statement timeout. This test uses smaller numbers for both.
+/// Writing a million rows in one statement would exceed the statement timeout. This test scales down both numbers.
 #[tokio::test]
 async fn a_run_of_very_many_elements_is_cancelled_and_deleted_in_batches() {
     const ELEMENTS: i32 = 200_000;
@@ -91,7 +91,7 @@ async fn a_run_of_very_many_elements_is_cancelled_and_deleted_in_batches() {
     sqlx::query("set statement_timeout = '1s'").execute(&mut db).await.unwrap();
     let ended = cancel_run(&mut db, &Locks::begin().runs(), &mut Versions::default(), run.id).await.unwrap();
     assert_eq!(ended, EndRun::Ended(RunState::Failed));
-    // The statements that hold the lock of the run write one batch.
+    // Statements that hold the run's lock write only one batch.
     let skipped = "select count(*) from task_instance where task = 1 and state = 'skipped'";
     assert_eq!(number(&mut db, skipped).await, 20_000);
     let mut batches = 0;
@@ -106,7 +106,8 @@ async fn a_run_of_very_many_elements_is_cancelled_and_deleted_in_batches() {
     assert_eq!(number(&mut db, "select count(*) from dag_run").await, 0);
 }
 
-/// A clear needs the states of all instances. Cleared instances have rows without a state.
+/// A clear needs the states of all instances, so the rows that were not written yet must be written first. Cleared
+/// instances have rows without a state.
 #[tokio::test]
 async fn a_long_map_is_cleared_right_after_its_run_is_cancelled_and_cancelled_again() {
     const ELEMENTS: i32 = 45_000;
@@ -153,7 +154,7 @@ async fn a_long_map_is_cleared_right_after_its_run_is_cancelled_and_cancelled_ag
     while write_skipped(&mut db).await.unwrap() {}
     assert_eq!(number(&mut db, without_a_state).await, 0);
     check_run(&mut db, run.id).await;
-    // A run that is deleted at the same time leaves no rows behind.
+    // Deleting the run concurrently leaves no rows behind.
     clear_instances(&mut db, &Locks::begin().runs(), &mut stepper, &mut versions, run.id, &wish)
         .await
         .unwrap()

@@ -1,4 +1,4 @@
-//! Lost workers: their leases expire and other workers take over their attempts.
+//! Lost workers: their leases expire, and other workers take over their attempts.
 
 use crate::fixture::{Hands, chain, check_run, dag, database, number, one, register, states, trigger};
 use chrono::{DateTime, Utc};
@@ -38,7 +38,7 @@ async fn what_a_lost_worker_ran_is_run_by_another_as_the_same_try() {
     let after = other.claim(1).await[0];
     assert_eq!((after.lease.attempt, after.try_no, after.lost_no), (before.lease.attempt, 1, 1));
     assert_eq!(after.lease.lease_no, before.lease.lease_no + 1);
-    // The lost worker wakes up and records an outcome, which is ignored.
+    // The lost worker resumes and records an outcome, which is rejected.
     assert!(!lost.end(before.lease, TaskState::Failed).await);
     assert!(other.end(after.lease, TaskState::Success).await);
     assert!(!lost.end(before.lease, TaskState::Failed).await);
@@ -47,8 +47,8 @@ async fn what_a_lost_worker_ran_is_run_by_another_as_the_same_try() {
     assert_eq!(reap(&mut db, &Locks::begin().runs(), &mut Versions::default()).await.unwrap(), Reaped::default());
 }
 
-/// Workers could not renew their leases while the scheduler or the server was paused. After the pause, each worker gets
-/// one lease of its usual length, and `poll_due` returns when the shortest of these leases ends.
+/// While the scheduler or the server was paused, workers could not renew their leases. After the pause, each worker is
+/// trusted for one lease of its usual length, and `poll_due` returns when the first of these leases ends.
 #[tokio::test]
 async fn after_a_pause_a_worker_is_trusted_for_one_lease_of_its_own() {
     let database = database().await;
@@ -74,7 +74,7 @@ async fn after_a_pause_a_worker_is_trusted_for_one_lease_of_its_own() {
     let due = poll_due(&mut db, 0, &json!({}), &after).await.unwrap();
     assert_eq!((due.workers, due.shortest_lease_secs), (false, Some(2.0)));
     assert_eq!(due.next_at, Some(awake + Duration::from_secs(2)), "the shorter lease, from the end of the pause");
-    // The server has also been up for that long.
+    // Wait until the server has been running for that long too, because its start also extends the leases.
     let lived =
         "select greatest(0, extract(epoch from pg_postmaster_start_time() + interval '3 seconds' - now()))::float8";
     let wait: f64 = sqlx::query_scalar(lived).fetch_one(&mut db).await.unwrap();
@@ -183,7 +183,7 @@ async fn a_worker_that_goes_gives_back_what_it_has_and_nothing_counts_as_lost() 
     assert_eq!(list_workers(&mut db).await.unwrap().iter().filter(|w| w.state == "stopped").count(), 1);
 }
 
-/// The worker shuts down gracefully, but the attempt may have started.
+/// The worker shuts down gracefully, but it may have started the attempt already.
 #[tokio::test]
 async fn what_must_not_begin_twice_does_not_even_when_its_worker_gives_it_back() {
     let database = database().await;
@@ -215,7 +215,7 @@ async fn a_lost_worker_is_given_nothing() {
     assert_eq!(number(&mut db, "select count(*) from ready").await, 1);
 }
 
-/// The worker's claim was in progress when the worker was declared lost.
+/// The worker was declared lost while its claim was in progress.
 #[tokio::test]
 async fn what_a_worker_took_while_it_was_lost_is_found() {
     let database = database().await;
@@ -227,7 +227,7 @@ async fn what_a_worker_took_while_it_was_lost_is_found() {
     let found = reap(&mut db, &Locks::begin().runs(), &mut Versions::default()).await.unwrap();
     assert_eq!((found.workers.len(), found.requeued), (0, 1));
 
-    // Much later, the attempt is an orphan.
+    // Long after the worker was lost, the attempt counts as an orphan.
     Hands::new(&database, &[version], NONE).await.claim(1).await;
     let an_hour_ago = "update worker set state = 'lost', expires_at = now() - interval '1 hour'";
     sqlx::query(an_hour_ago).execute(&mut db).await.unwrap();
@@ -236,8 +236,8 @@ async fn what_a_worker_took_while_it_was_lost_is_found() {
     assert_eq!(number(&mut db, "select count(*) from ready").await, 1);
 }
 
-/// The response to a step was lost with the connection. The old session is terminated before the new one is used, and
-/// attempts that the worker does not have go to other workers, even those that must not start twice.
+/// A connection was lost before the worker received the response to a step. The old session is terminated before a new
+/// one is used. Attempts of which the worker is not aware are requeued, even those that must not start twice.
 #[tokio::test]
 async fn a_worker_that_lost_its_connection_gives_back_what_it_does_not_know_of() {
     let database = database().await;

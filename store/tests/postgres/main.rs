@@ -1,4 +1,4 @@
-//! The store against a real Postgres.
+//! Integration tests of the store against a real Postgres server.
 
 mod admission;
 mod alerts;

@@ -1,4 +1,4 @@
-//! Instances that a user marks as success or failed.
+//! Instances that users mark as succeeded or failed.
 
 use crate::fixture::{Hands, chain, check_run, dag, database, number, one, register, states, trigger};
 use orch_core::plan::TaskIdx;
@@ -169,7 +169,8 @@ async fn what_a_limit_keeps_aside_is_marked_too() {
     check_run(&mut db, run).await;
 }
 
-/// A cleared instance is a new attempt, even if it is marked before it starts. The history keeps the previous attempt.
+/// After a clear, an instance has a new attempt, even if it is marked before it starts. The previous attempt is in the
+/// history.
 #[tokio::test]
 async fn what_was_cleared_and_then_marked_is_a_new_try() {
     let database = database().await;
@@ -179,7 +180,7 @@ async fn what_was_cleared_and_then_marked_is_a_new_try() {
     let run = trigger(&mut db, &mut versions, "d").await.id;
     let mut hands = Hands::new(&database, &[version], LEASE).await;
     hands.work_off().await;
-    // The first task is claimable again and the second waits for it. The second is marked first, because otherwise its
+    // The first task is claimable again, and the second waits for it. Mark the second task first, because otherwise its
     // state would follow from the first.
     clear(&mut db, run, &[0, 1]).await;
     for task in [1, 0] {
@@ -214,7 +215,7 @@ async fn what_was_cleared_and_decided_without_a_try_is_marked_as_a_new_try() {
     let mut hands = Hands::new(&database, &[version], LEASE).await;
     hands.work_off().await;
     clear(&mut db, run, &[0, 1]).await;
-    // The second task becomes upstream_failed because of the first, without an attempt.
+    // The second task gets the state `upstream_failed` because the first one fails. It has no attempt.
     for (task, to) in [(0, TaskState::Failed), (1, TaskState::Success)] {
         mark_instance(&mut db, &Locks::begin().runs(), &mut versions, (run, None), (task, -1), to).await.unwrap();
     }
@@ -259,7 +260,7 @@ async fn clear(db: &mut PgConnection, run: Uuid, tasks: &[TaskIdx]) {
     cleared.expect("it clears").expect("the run is there");
 }
 
-/// All are marked under one lock of the run, so there is one new revision.
+/// All elements are marked while the run is locked once, so the run gets only one new revision.
 #[tokio::test]
 async fn many_elements_are_marked_as_one_change_of_their_run() {
     let database = database().await;
@@ -290,7 +291,7 @@ async fn many_elements_are_marked_as_one_change_of_their_run() {
     assert_eq!(many(Mark::Same), 1, "it had failed");
     assert_eq!(many(Mark::NoSuchInstance), 1);
     assert_eq!(many(Mark::Marked(TaskState::Running)), 9);
-    // Elements from index 1,025 on are beyond the window.
+    // Elements from index 1,025 on are outside the window of elements that may be in flight.
     assert_eq!(many(Mark::Marked(TaskState::Queued)), 390 + 425);
     assert_eq!(many(Mark::Marked(TaskState::Scheduled)), 175);
     assert_eq!(number(&mut db, "select rev::bigint from dag_run").await, rev + 1);

@@ -1,5 +1,5 @@
-//! Compares the store with a model: random DAGs and two workers that claim, end, retry, fall silent and come late.
-//! After every step the rows must match the model.
+//! Model-based test of the store. Random DAGs run with two workers, which claim, end and retry attempts, stop sending
+//! heartbeats and record outcomes too late. After each step, the rows must match the model.
 
 use crate::fixture::{Hands, database, one, register};
 use crate::shapes::{Shape, outcome, shapes, spec};
@@ -28,7 +28,7 @@ use uuid::Uuid;
 type Instance = (TaskIdx, i32);
 
 const LEASE: Duration = Duration::from_mins(10);
-/// Takes about 20 s on a busy machine. `ORCH_TEST_LONG` multiplies the number of cases.
+/// Number of random cases. They take about 20 s on a busy machine. `ORCH_TEST_LONG` multiplies the number.
 const CASES: u32 = 30;
 
 #[test]
@@ -44,7 +44,7 @@ fn rows_say_what_the_model_says() {
         Ok(())
     });
     outcome.unwrap_or_else(|failure| panic!("{failure}"));
-    // The connections must be dropped on their runtime.
+    // The database connections must be dropped on the runtime that created them.
     runtime.block_on(async { drop(database) });
 }
 
@@ -56,13 +56,13 @@ struct ModelCase<'a> {
     model: Model,
     workers: Vec<Hands>,
     stepper: Stepper,
-    /// Claimed instances and their worker.
+    /// Claimed instances, each with the index of its worker.
     held: Vec<(usize, Claimed)>,
-    /// Leases that have ended.
+    /// Outdated leases, each with the index of its worker.
     late: Vec<(usize, Lease)>,
-    /// Outcomes that are recorded and not yet folded.
+    /// Outcomes that have been recorded but not applied to the run.
     unfolded: Vec<(TaskIdx, i32, Outcome)>,
-    /// A ledger as a worker caches it, perhaps outdated.
+    /// Revision and state of the run as a worker has cached them. They may be outdated.
     remembered: (i32, Run),
 }
 
@@ -85,7 +85,8 @@ impl<'a> ModelCase<'a> {
 
     async fn play(mut self, picks: &[u8]) {
         self.check("at the beginning").await;
-        // Random actions first, then fixed ones: a run that is never folded or is lost repeatedly would not end.
+        // Random actions are followed by fixed ones: otherwise a run that is never folded, or whose workers are always
+        // lost, would not end.
         let chance = picks.chunks_exact(2).map(|two| (two[0], two[1]));
         let steady = (0..400_u32).map(|turn| ([0, 7, 7, 10][turn as usize % 4], 253));
         for (action, pick) in chance.chain(steady) {
@@ -115,7 +116,7 @@ impl<'a> ModelCase<'a> {
         due::wake_waiting(&mut self.db, 100).await.expect("a wake");
         let claimed = self.workers[worker].claim(i32::from(pick / 8) + 1).await;
         if !claimed.is_empty() {
-            // A claim returns the current run, so no worker caches an older one.
+            // A claim returns the current state of the run, so that no worker has an older one cached afterwards.
             self.remember().await;
         }
         for claimed in &claimed {
@@ -131,7 +132,8 @@ impl<'a> ModelCase<'a> {
         Some((worker, claimed))
     }
 
-    /// Records outcome, ledger and follow-up work in one statement, as a worker with an up-to-date ledger does.
+    /// Records the outcome, the new state of the run and the follow-up work in one statement, as a worker with an
+    /// up-to-date cache does.
     async fn end_fast(&mut self, pick: u8) {
         let Some((worker, claimed)) = self.take(pick) else { return };
         let (outcome, end) = ended(claimed.lease, pick);
@@ -154,7 +156,7 @@ impl<'a> ModelCase<'a> {
         }
     }
 
-    /// Records an outcome like a worker that lost a race and died before it folded.
+    /// Records only the outcome, as a worker does that loses a race and dies before it applies the outcome to the run.
     async fn end_and_leave(&mut self, pick: u8) {
         let Some((worker, claimed)) = self.take(pick) else { return };
         let (outcome, end) = ended(claimed.lease, pick);
@@ -182,14 +184,14 @@ impl<'a> ModelCase<'a> {
         }
     }
 
-    /// A worker cannot record anything under an ended lease, by any method.
+    /// Checks that a worker cannot record anything under an outdated lease.
     async fn end_late(&mut self, pick: u8) {
         let Some(place) = usize::from(pick).checked_rem(self.late.len()) else { return };
         let (worker, lease) = self.late[place];
         self.end_too_late(worker, lease, pick).await;
     }
 
-    /// The instance runs again, so earlier workers are late.
+    /// The instance was requeued, so its earlier leases are outdated.
     async fn end_late_of(&mut self, now: Lease) {
         let same = |l: &&(usize, Lease)| l.1.task == now.task && l.1.map_index == now.map_index;
         for (worker, lease) in self.late.iter().filter(same).copied().collect::<Vec<_>>() {
@@ -206,7 +208,7 @@ impl<'a> ModelCase<'a> {
         assert!(matches!(strict, Err(StoreError::FenceLost)), "{strict:?}");
     }
 
-    /// Lets a worker expire and replaces it.
+    /// Lets the lease of a worker expire, and replaces the worker.
     async fn fall_silent(&mut self, pick: u8) {
         let worker = usize::from(pick % 2);
         let id = self.workers[worker].worker;
@@ -222,13 +224,13 @@ impl<'a> ModelCase<'a> {
         self.held = kept;
         self.workers.push(Hands::new(self.database, &[self.version], LEASE).await);
         let new = self.workers.len() - 1;
-        // The lost worker is kept so that it can come late.
+        // Keep the lost worker, so that it can later try to record outcomes under its old leases.
         self.workers.swap(worker, new);
         self.late.iter_mut().filter(|l| l.0 == worker).for_each(|l| l.0 = new);
         self.late.extend(lost.into_iter().map(|(_, claimed)| (new, claimed.lease)));
     }
 
-    /// Fails the instances that were lost three times, which is the default limit.
+    /// Updates the model for instances that were lost three times, the default limit: they fail.
     fn lost_for_good(&mut self, lost: &[(usize, Claimed)]) -> usize {
         let failed = lost.iter().filter(|(_, c)| c.lost_no >= 3).map(|(_, c)| (c.lease.task, c.lease.map_index));
         let failed: Vec<_> = failed.map(|(task, index)| (task, index, Outcome::Failed)).collect();
@@ -274,7 +276,7 @@ impl<'a> ModelCase<'a> {
                 "running" => assert!(flying.insert(instance), "{when}: {instance:?} runs and waits"),
                 "waits" => assert!(flying.insert(instance), "{when}: {instance:?} waits twice"),
                 "held" => assert!(held.insert(instance)),
-                // This is the row of the previous attempt.
+                // The row still contains the previous attempt.
                 "queued" | "up_for_retry" | "up_for_reschedule" => {}
                 word if unfolded.contains(&instance) => {
                     assert!(word.parse::<TaskState>().expect("a state").is_finished());
@@ -288,7 +290,7 @@ impl<'a> ModelCase<'a> {
         self.verify(when).await;
     }
 
-    /// Checks that verification finds no differences in the history.
+    /// Checks that verification finds no differences in the history of the run.
     async fn verify(&mut self, when: &str) {
         let which = WhichHistory { dag_id: Some(self.model.plan.spec.dag_id.clone()), since: None };
         let found = verify_history(&mut self.db, &mut self.workers[0].versions, &which, None).await.expect("an audit");

@@ -1,10 +1,10 @@
-//! Rows that look as if runs had started and finished long ago.
+//! Inserts rows as if runs had finished long ago.
 
 use crate::fixture::{chain, register};
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
 
-/// A cleaning up to the Wednesday of week 33 of 2024 removes week 32 as a whole and week 33 in part.
+/// Start of week 32 of 2024. Cleaning up to the Wednesday of week 33 removes week 32 completely and week 33 partly.
 pub(crate) const MONDAY: &str = "2024-08-05T00:00:00Z";
 pub(crate) const NEXT_MONDAY: &str = "2024-08-12T00:00:00Z";
 

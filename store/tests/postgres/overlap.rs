@@ -1,4 +1,5 @@
-//! Runs above an overlap limit wait, are skipped, or replace older runs. Limits apply per DAG and per value of a param.
+//! Overlap policies: a run above the limit waits, is skipped, or replaces an older run. The limit applies per DAG and
+//! per value of a param.
 
 use crate::fixture::{Hands, dag, database, hot, number, one, register, states};
 use orch_spec::state::{RunState, TaskState, TriggeredBy};

@@ -1,4 +1,4 @@
-//! Queries of pages: sessions, and the overview of all DAGs.
+//! Queries for pages: sessions, the overview of all DAGs, and sections of logs.
 
 use crate::fixture::{chain, database, one, register, trigger};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -170,7 +170,7 @@ async fn a_window_of_a_log_begins_with_the_chunk_that_holds_the_line() {
         let places: Vec<_> = found.chunks.iter().map(|chunk| (chunk.lease_no, chunk.seq)).collect();
         assert_eq!((found.before, places), (before, seqs), "from {first}, {most} bytes");
     }
-    // The requested lines are returned, however long they are.
+    // The requested lines are returned even if they exceed the maximum size.
     let found = window(&mut db, run, attempt, 9, 8, 1).await.unwrap();
     assert_eq!((found.before, found.chunks.iter().map(|chunk| chunk.lines).collect::<Vec<_>>()), (0, vec![10, 5, 20]));
     for (end, most, before, seqs) in [

@@ -1,4 +1,4 @@
-//! The hot statements keep good plans on tables that are empty, filled without statistics, and analysed.
+//! Hot SQL statements have good query plans on tables that are empty, filled without statistics, and analyzed.
 
 use crate::fixture::{Hands, dag, database, hot, one, register, trigger};
 use orch_store::leaf::Leaf;
@@ -11,7 +11,7 @@ use sqlx::postgres::PgConnection;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Tables that grow with the number of runs.
+/// Tables whose size grows with the number of runs.
 const GROWING: [&str; 13] = [
     "alert",
     "alert_part",
@@ -36,7 +36,7 @@ async fn hot_statements_never_scan_a_growing_table() {
     let version = register(&mut db, &[spec]).await[0].version_id;
     let run = trigger(&mut db, &mut Versions::default(), "d").await.id;
     let leaf = Leaf::of(run);
-    // One session is used throughout, like a worker's: its plans are made on empty tables and cached.
+    // Use a single session for the whole test, as a worker does. Its plans are cached while the tables are empty.
     let mut old = hot(&database).await;
     prepare(&mut old, leaf).await;
     check(&mut old, "on empty tables").await;
@@ -50,14 +50,15 @@ async fn hot_statements_never_scan_a_growing_table() {
     time_a_step(&database, version).await;
 }
 
-/// Runs of one DAG that wait in its queue, among others with a long history.
+/// Inserts queued runs of one DAG, and many other runs with a long history.
 const QUEUED: &str =
     "insert into dag_run (id, version, ledger_format, state, run_type, ledger, counters, dag_id, run_id,
       run_after, triggered_by)
     select overlay(uuid_of_moment(now())::text placing lpad(to_hex(n), 12, '0') from 25)::uuid, $1, 1,
       case when n % 2 = 0 then 'queued' else 'success' end::run_state, 'manual', '{5}', '{1024,0,0}', 'd', 'many_' || n,
       now() - interval '1 minute', 'test' from generate_series(1, 40000) n";
-/// Maximum number of pages that a start may read, including indexes and the catalog. All runs have over 3,000.
+/// Maximum number of database pages that starting runs may read, including indexes and the catalog. The table of runs
+/// has over 3,000 pages.
 const MOST_PAGES: i64 = 1_000;
 
 #[tokio::test]
@@ -93,7 +94,7 @@ async fn queued_runs_begin_and_are_looked_for_without_reading_those_that_wait() 
     }
 }
 
-/// Removes the markers of the sqlx macro (`as "name!"`), which Postgres does not accept.
+/// Removes markers of the sqlx macros (`as "name!"`), which Postgres does not accept.
 fn without_marks(text: &str) -> String {
     text.replace(['!', '?'], "")
 }
@@ -107,7 +108,7 @@ async fn prepare(db: &mut PgConnection, leaf: Leaf) {
     }
 }
 
-/// Returns the text for one leaf partition, and the text for a batch that spans weeks.
+/// Returns the SQL text for a single weekly partition, and the text for a batch of runs from several weeks.
 fn variants(leaf: Leaf) -> Vec<String> {
     text_variants(Some(leaf)).into_iter().chain(text_variants(None)).collect()
 }
@@ -123,7 +124,8 @@ async fn check(db: &mut PgConnection, when: &str) {
     }
 }
 
-/// Returns scans of growing tables, and nested loops over two parameter lists, which are quadratic.
+/// Returns the bad parts of a plan: sequential scans of growing tables, and nested loops over two parameter lists,
+/// which take quadratic time.
 fn wrong_in(plan: &Value) -> Vec<String> {
     let mut wrong = Vec::new();
     let node = plan["Node Type"].as_str().unwrap_or_default();
@@ -140,7 +142,7 @@ fn wrong_in(plan: &Value) -> Vec<String> {
     wrong
 }
 
-/// Inserts the rows of a busy day, all in the same week.
+/// Inserts the rows of a busy day. All of them are in the same week.
 async fn fill(db: &mut PgConnection, version: i32) {
     for sql in [
         "insert into dag_run (id, version, ledger_format, state, run_type, ledger, counters, dag_id, run_id, run_after,
@@ -163,7 +165,7 @@ async fn fill(db: &mut PgConnection, version: i32) {
     }
 }
 
-/// Checks that a claim works among many other rows, which it finds by index.
+/// Checks that a claim is fast in a large table, because it finds its rows by index.
 async fn time_a_step(database: &TestDb, version: i32) {
     let mut hands = Hands::new(database, &[version], Duration::from_mins(1)).await;
     assert_eq!(hands.claim(100).await.len(), 100);

@@ -1,4 +1,4 @@
-//! A cancelled use of a connection pool leaves no state for the next caller.
+//! Cancelling a future that uses a pooled connection leaves no session state for the next caller.
 
 use crate::fixture::{database, number, one};
 use orch_store::connect;
@@ -6,7 +6,7 @@ use sqlx::postgres::PgPool;
 use std::future::{Future as _, poll_fn};
 use std::task::Poll;
 
-/// Polls `begin` a few times and drops it, like a request whose client disconnected.
+/// Polls the future of `begin` a few times and then drops it, as happens for a request whose client disconnects.
 async fn begin_and_leave(pool: &PgPool, looks: usize) {
     let mut begin = Box::pin(pool.begin());
     for _ in 0..looks {

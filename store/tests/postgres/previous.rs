@@ -1,4 +1,4 @@
-//! Migration upgrades a schema of the previous release and rejects older ones.
+//! Migrating upgrades a schema of the previous release, and rejects older schemas.
 
 use crate::fixture::{database, number, one};
 use orch_store::guard::{self, SCHEMA_VERSION, Schema};
@@ -7,7 +7,8 @@ use orch_store::{MIGRATOR, StoreError};
 use orch_test_support::TestDb;
 use sqlx::PgConnection;
 
-/// Lists all parts of a schema, one per line. Partitions are excluded because the set of weeks differs.
+/// SQL query that lists all parts of a schema, one per line. Partitions are excluded, because the weeks for which they
+/// exist differ.
 const PARTS: &str = "
     with named as (
         select c.*, n.nspname || '.' || c.relname as name from pg_class c join pg_namespace n on n.oid = c.relnamespace
@@ -64,7 +65,7 @@ async fn a_database_of_the_previous_release_becomes_the_same_as_a_new_one() {
     assert_eq!(brought_up, made);
     assert!(made.len() > 800, "{}", made.len());
     assert!(runs > 200 && number(&mut old, "select count(*) from dag_run").await == runs);
-    // Each start migrates again.
+    // Each start of a process migrates, so a repeated migration must succeed.
     guard::migrate(&mut old).await.unwrap();
     reset(&mut old).await.unwrap();
     assert_eq!(number(&mut old, "select count(*) from dag_run").await, 0);

@@ -1,4 +1,4 @@
-//! Runs that move to another version of their DAG.
+//! Moving runs to another version of their DAG.
 
 use crate::fixture::{Hands, check_run, dag, database, number, one, register, states, trigger};
 use orch_core::select::Selection;
@@ -35,7 +35,7 @@ async fn a_run_goes_on_in_the_new_version_where_it_was_in_the_old_one() {
     }
     let before = states(&mut db, run).await;
 
-    // The new version has the opposite order and one more task, and lacks the finished task.
+    // The new version has the remaining tasks in reverse order and one more task, and lacks the finished task.
     let new = dag(json!({ "dag_id": "d", "tasks": [each, task("more", &["each"]), task("end", &["each", "more"])] }));
     let new = register(&mut db, &[new]).await[0].version_id;
     assert_eq!(
@@ -74,7 +74,7 @@ async fn a_run_stays_while_it_runs_or_when_it_does_not_fit() {
         move_run(&mut db, &Locks::begin().runs(), &mut Versions::default(), run, fits).await.unwrap(),
         MoveRun::Running
     );
-    // The failed move changed nothing.
+    // The rejected move changed nothing, so the attempt can still end.
     assert!(hands.end(claimed.lease, TaskState::Success).await);
     hands.work_off().await;
     assert_eq!(states(&mut db, run).await, ["a success", "b success"]);

@@ -1,4 +1,5 @@
-//! A rollout runs a new binary next to an old one: which DAG versions count, and which runs the old binary must finish.
+//! Rollouts run a new binary next to an old one: which DAG versions become current, and which runs the old binary must
+//! finish.
 
 use crate::fixture::{Hands, chain, database, number, one, register, trigger};
 use orch_core::transition::RunEnd;
@@ -27,7 +28,7 @@ async fn a_worker_that_steps_back_keeps_what_runs_need_and_nobody_else_has() {
     assert_eq!(needed_versions(&mut db, old.worker, &ids).await.unwrap(), [ids[0], ids[1]], "nobody else is there");
     let new = Hands::new(&database, &new_ids, LEASE).await;
     assert_eq!(needed_versions(&mut db, old.worker, &ids).await.unwrap(), [ids[0]], "`b` is left, `c` has no runs");
-    // If both workers drain, neither leaves its runs to the other.
+    // If both workers drain at the same time, each keeps the versions of its unfinished runs.
     for worker in [old.worker, new.worker] {
         set_worker_state(&mut db, worker, WorkerState::Draining).await.unwrap();
     }

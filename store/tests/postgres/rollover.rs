@@ -1,4 +1,4 @@
-//! Old logs roll over to an archive and can be recalled from it.
+//! Old logs are moved to an archive and can be recalled from it.
 
 use crate::fixture::{database, number, one};
 use crate::old::{MONDAY, NEXT_MONDAY, old_runs, there_and_archived};
@@ -15,7 +15,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Keeps logs for one day and everything else permanently.
+/// Returns a retention of one day for logs and unlimited retention for everything else.
 fn logs_for_a_day() -> Retention {
     let ever = Duration::from_hours(24 * 365 * 30);
     Retention { runs: ever, logs: Duration::from_hours(24), audit: ever }
@@ -53,7 +53,7 @@ async fn an_old_log_reads_the_same_when_it_comes_from_the_archive() {
     assert_eq!(there_and_archived(&mut db, "log_chunk").await, (0, 0));
     assert_eq!(number(&mut db, "select count(*) from pg_class where relname = 'log_chunk_2024w32'").await, 1);
     assert_eq!(whole(&mut db, run, run).await, []);
-    // Without access to the archive, the location of the log is returned.
+    // A process without access to the archive returns the location of the log instead.
     let place = format!("{}/logs/2024w32", home.path().display());
     let away = recall(&mut db, &ArchiveDoor::default(), run, run, now).await.unwrap();
     assert_eq!(away, LogStorage::Away { place: place.clone() });
@@ -66,7 +66,7 @@ async fn an_old_log_reads_the_same_when_it_comes_from_the_archive() {
     assert_eq!(log::tail(&mut db, run, run, 1).await.unwrap(), before[2..]);
     assert_eq!(log::end(&mut db, run, run).await.unwrap(), Some(before[2].place()));
     assert_eq!(log::lines_upto(&mut db, run, run, before[1].place()).await.unwrap(), 2);
-    // A recalled log is kept for one day and can then be recalled again.
+    // A recalled log stays in the database for one day, and can be recalled again after that.
     sqlx::query("update recalled_log set recalled_at = now() - interval '2 days'").execute(&mut db).await.unwrap();
     assert_eq!(retire_to(&mut db, &logs_for_a_day(), &folder).await.unwrap(), []);
     assert_eq!(whole(&mut db, run, run).await, []);
@@ -96,7 +96,7 @@ async fn a_run_that_is_cleared_after_its_logs_went_says_more_and_both_are_read()
     }
 }
 
-/// An archive that fails: a log is written during the export, or the archive is full.
+/// An archive with a fault: either a log line is written during the export, or the archive is full.
 struct Troubled {
     folder: Folder,
     meddler: Mutex<Option<(String, NewChunk)>>,

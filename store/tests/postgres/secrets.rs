@@ -1,4 +1,5 @@
-//! Connections and variables at rest: encrypted, bound to their row, re-encrypted with new keys, and in no dump.
+//! Connections and variables at rest: they are encrypted, bound to their row, re-encrypted after a key rotation, and
+//! never in plain text in a dump.
 
 use crate::fixture::{database, one};
 use orch_sdk::task::Connection;

@@ -1,4 +1,4 @@
-//! Shares of a stream: which process reads them, and which writes are rejected.
+//! Shares of a stream (groups of partitions): which process reads them, and which writes are rejected.
 
 use crate::streams::{LONG, OVER, is_fenced, start, take, with_streams};
 use orch_store::stream::{
@@ -27,7 +27,7 @@ fn numbers(leases: &[ShareLease]) -> Vec<i32> {
     numbers
 }
 
-/// Takes the stream for one process and opens its shares.
+/// Acquires the stream for one process and divides its partitions into shares.
 async fn opened(db: &mut PgConnection, streams: &[NewStream]) -> Lease {
     let lease = take(db, "lead", streams).await;
     start(db, &lease, 8).await;
@@ -46,7 +46,7 @@ async fn processes_that_are_there_have_the_same_number_of_shares() {
     opened(&mut db, &streams).await;
     let one = beat(&mut db, "one", &streams, &[], LONG).await.taken;
     assert_eq!(numbers(&one), [0, 1, 2, 3], "it is alone");
-    // A second process appears, so the first one releases the shares above its part.
+    // After a second process appears, the first one releases shares until both read the same number.
     assert_eq!(beat(&mut db, "two", &streams, &[], LONG).await, SharesBeaten::default());
     let one = beat(&mut db, "one", &streams, &one, LONG).await.kept;
     let two = beat(&mut db, "two", &streams, &[], LONG).await.taken;
@@ -57,7 +57,7 @@ async fn processes_that_are_there_have_the_same_number_of_shares() {
     let by: Vec<_> = partitions_of_stream(&mut db, "a").await.unwrap().into_iter().map(|one| one.process).collect();
     let by: Vec<_> = by.iter().map(|process| process.as_deref().unwrap()).collect();
     assert_eq!(by, ["one", "one", "two", "two", "one", "one", "two", "two"]);
-    // One process releases its shares and another one falls silent.
+    // One process releases its shares, and another one stops sending heartbeats.
     release_streams(&mut db, "one").await.unwrap();
     beat(&mut db, "two", &streams, &two, OVER).await;
     assert_eq!(numbers(&beat(&mut db, "three", &streams, &[], LONG).await.taken), [0, 1, 2, 3]);
@@ -70,7 +70,7 @@ async fn shares_are_read_while_their_stream_has_a_process() {
     let held = beat(&mut db, "one", &streams, &[], LONG).await.taken;
     release_streams(&mut db, "lead").await.unwrap();
     assert_eq!(beat(&mut db, "one", &streams, &held, LONG).await, SharesBeaten::default());
-    // The next process opens the shares again, so leases of the older epoch are fenced.
+    // The next owner of the stream opens the shares again, so leases with the older epoch are fenced.
     let next = opened(&mut db, &streams).await;
     assert!(next.epoch > first.epoch);
     let beaten = beat(&mut db, "one", &streams, &held, LONG).await;
@@ -88,7 +88,8 @@ async fn a_share_reads_on_behind_what_it_has_handed_over() {
     assert_eq!(hand_over(&mut db, share, &lot(1, 0, 10)).await.unwrap(), 1);
     assert_eq!(hand_over(&mut db, share, &lot(1, 10, 15)).await.unwrap(), 2);
     assert_eq!(hand_over(&mut db, share, &lot(5, 0, 3)).await.unwrap(), 3);
-    // The process dies. Another one continues at its last offset, and the first one is fenced.
+    // The process that reads the share dies. Another process continues at its last offset, and writes of the dead one
+    // are rejected.
     let taken = beat(&mut db, "two", &streams, &[], LONG).await.taken;
     let next = taken.iter().find(|taken| taken.share == 1).expect("it is free").clone();
     assert!(is_fenced(&hand_over(&mut db, share, &lot(1, 15, 20)).await));
@@ -96,7 +97,7 @@ async fn a_share_reads_on_behind_what_it_has_handed_over() {
     assert_eq!(place.positions, [(1, 15), (5, 3)]);
     assert_eq!(place_of_share(&mut db, share, SHARES).await.unwrap(), None);
 
-    // Batches are published together with their offsets in one transaction.
+    // A single transaction publishes the batches and advances the offsets.
     let lots = waiting_lots(&mut db, &lease).await.unwrap();
     let ids: Vec<i64> = lots.iter().map(|lot| lot.id).collect();
     let covered: Vec<_> = lots.into_iter().map(|lot| lot.lot.covered[0]).collect();

@@ -1,4 +1,5 @@
-//! Each stream runs in one process, its offsets move only with a commit of the newest epoch, and users can steer it.
+//! Streams: each runs in one process, its offsets advance only with a commit of the newest epoch, and users can pause,
+//! restart and move it.
 
 use crate::fixture::{database, one};
 use chrono::{DateTime, Utc};
@@ -19,7 +20,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 pub(crate) const LONG: Duration = Duration::from_hours(1);
-/// A lease that has expired when the next statement starts.
+/// A lease duration that has already passed when the next statement starts.
 pub(crate) const OVER: Duration = Duration::ZERO;
 
 fn stream(name: &str, version: &str) -> NewStream {
@@ -46,7 +47,7 @@ async fn beat_of(
     beat(db, &Beat { bundle: "shop", process, offered, held, room: 1, lease }).await.expect("it beats")
 }
 
-/// Takes the only stream for `process`.
+/// Acquires the only stream for `process`.
 pub(crate) async fn take(db: &mut PgConnection, process: &str, offered: &[NewStream]) -> Lease {
     let mut taken = beat_of(db, process, offered, &[], LONG).await.taken;
     assert_eq!(taken.len(), 1, "it is free");
@@ -60,7 +61,7 @@ pub(crate) async fn start(db: &mut PgConnection, lease: &Lease, partitions: i32)
     assert_eq!(placed, (0..partitions).map(|partition| (partition, 0)).collect::<Vec<_>>());
 }
 
-/// Commits offsets in a transaction, which is rolled back if the commit fails.
+/// Commits offsets of a stream. If the commit fails, the transaction is rolled back.
 async fn commit(db: &mut PgConnection, lease: &Lease, covered: &[(i32, i64, i64)]) -> Result<(), StoreError> {
     use sqlx::Connection as _;
     let mut tx = db.begin().await.expect("the server is there");
@@ -140,7 +141,7 @@ async fn two_processes_never_hold_one_stream() {
     held.dedup();
     assert_eq!(held.len(), taken.len(), "each is held once: {taken:?}");
     assert!(!taken.is_empty());
-    // Streams that another process had locked were skipped; the next heartbeat takes them.
+    // Heartbeats skip streams that another session has locked. The next heartbeat acquires them.
     let late = Beat { bundle: "shop", process: "late", offered: &streams, held: &[], room: 9, lease: LONG };
     let rest = beat(&mut db, &late).await.unwrap().taken;
     assert_eq!(taken.len() + rest.len(), names.len());
@@ -230,7 +231,7 @@ async fn a_reset_is_taken_once() {
 async fn a_damaged_position_is_not_reported_as_a_lost_lease() {
     let (_database, mut db, streams) = with_streams(&["a"]).await;
     let lease = take(&mut db, "one", &streams).await;
-    // `reset_to` is read first, so its error is returned in the second round.
+    // `reset_to` is parsed before `capture`, so the second iteration reports `reset_to` although both are damaged.
     for column in ["capture", "reset_to"] {
         let damage = sqlx::AssertSqlSafe(format!("update stream set {column} = '7'"));
         sqlx::query(damage).execute(&mut db).await.unwrap();
@@ -325,7 +326,7 @@ async fn a_window_is_known_until_it_is_closed() {
     commit_windows(&mut db, "a", &changes(&[(1, 15)], Some(10))).await.unwrap();
     assert_eq!((starts(&mut db, "x").await, starts(&mut db, "y").await), (vec![10], vec![]));
     commit_windows(&mut db, "a", &changes(&[], Some(7))).await.unwrap();
-    // Rewritten windows are replaced and merged windows are deleted.
+    // A commit replaces rewritten windows and deletes merged ones.
     let written = vec![OpenWindow { end: at(40), ..window("x", 10) }, window("x", 30)];
     commit_windows(&mut db, "a", &WindowChanges { written, ..changes(&[], None) }).await.unwrap();
     let merged = vec![("x".to_owned(), at(30))];
@@ -333,7 +334,7 @@ async fn a_window_is_known_until_it_is_closed() {
     assert_eq!(starts(&mut db, "x").await, [10]);
     let left = left_behind(&mut db, &lease).await.unwrap();
     assert_eq!((left.watermarks, left.closed_before), (vec![(0, at(100)), (1, at(15))], Some(at(10))));
-    // Moving the stream manually deletes its windows.
+    // If a user moves the stream, its windows are deleted.
     let to = StartAt { partition: 0, offset: 3, end_offset: 100, moves: true };
     start_stream(&mut db, &lease, "log:1", &[to]).await.unwrap();
     assert_eq!(starts(&mut db, "x").await, Vec::<i64>::new());

@@ -1,4 +1,5 @@
-//! Roles with fewer privileges than the owner: the role `task_role`, and logins that cannot read the tables.
+//! Database roles with fewer privileges than the owner: the role from the setting `task_role`, and logins that cannot
+//! read the tables.
 
 use crate::fixture::{database, one};
 use orch_store::database_url::with_login;
@@ -12,7 +13,7 @@ async fn sql(db: &mut PgConnection, statements: &str) {
     sqlx::raw_sql(AssertSqlSafe(statements)).execute(db).await.expect(statements);
 }
 
-/// Returns the SQLSTATE of a statement that must fail.
+/// Executes a statement that must fail, and returns its SQLSTATE.
 async fn refused(db: &mut PgConnection, statement: &str) -> String {
     let error = sqlx::raw_sql(AssertSqlSafe(statement)).execute(db).await.expect_err(statement);
     error.as_database_error().expect(statement).code().expect(statement).into_owned()
@@ -22,7 +23,7 @@ async fn refused(db: &mut PgConnection, statement: &str) -> String {
 async fn the_role_of_tasks_uses_the_lake_and_reads_no_table_of_orch() {
     let database = database().await;
     let mut db = one(&database).await;
-    // Roles belong to the server, which other tests share.
+    // Roles are shared by all databases of a server, and other tests use the same server, so the name must be unique.
     let name = format!("tasks_{}", std::process::id());
     let role = TaskRole { name: name.clone(), password: None };
     let missing = prepare(&mut db, &database.url(), &role).await.unwrap_err().to_string();
@@ -43,7 +44,7 @@ async fn the_role_of_tasks_uses_the_lake_and_reads_no_table_of_orch() {
     sql(&mut tasks, "insert into lake.iceberg_tables values ('c', 'n', 't'); create table lake.mine (n int)").await;
     sql(&mut db, "begin; set local role orch_lake; insert into lake.mine values (1); rollback").await;
 
-    // `pg_read_all_data` needs a superuser.
+    // Only a superuser may grant `pg_read_all_data`.
     let mut admin = connect::one(&database.url().replace("user=orch_owner", "user=orch"), "test").await.unwrap();
     for (privilege, first_table) in [("select on variable", "variable"), ("pg_read_all_data", "")] {
         sql(&mut admin, &format!("grant {privilege} to {name}")).await;
@@ -64,7 +65,7 @@ async fn the_role_of_tasks_uses_the_lake_and_reads_no_table_of_orch() {
 async fn a_login_that_may_not_read_the_tables_is_told_what_it_lacks() {
     let database = database().await;
     let mut db = one(&database).await;
-    // The first check stores the cluster of the database, which needs the owner.
+    // The first check stores the identity of the database cluster, which requires the owner.
     guard::check(&mut db).await.unwrap();
     let name = format!("reader_{}", std::process::id());
     sql(&mut db, &format!("create role {name} login")).await;
@@ -75,7 +76,7 @@ async fn a_login_that_may_not_read_the_tables_is_told_what_it_lacks() {
     assert!(lacks.starts_with(&format!("the login `{name}` lacks the privilege {privilege}\nhint: ")), "{lacks}");
     assert!(lacks.contains(&format!("`{grant_select}`")) && !lacks.contains("migrate"), "{lacks}");
 
-    // Postgres then reports the tables as undefined.
+    // If the role lacks access to the schema, Postgres reports the tables as undefined.
     let mut admin = connect::one(&database.url().replace("user=orch_owner", "user=orch"), "test").await.unwrap();
     sql(&mut admin, "revoke usage on schema public from public").await;
     let lacks = guard::check(&mut reader).await.unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! API tokens of users.
+//! API tokens: concurrent requests cannot create more tokens than a user may have.
 
 use crate::fixture::{database, number, one};
 use chrono::{DateTime, Utc};

@@ -1,4 +1,5 @@
-//! The built-in log: offsets follow the order of commits without gaps, even with concurrent writers; and retention.
+//! The built-in log: offsets follow commit order without gaps, even with concurrent writers, and old records are
+//! deleted.
 
 use crate::fixture::{database, number, one};
 use chrono::{DateTime, Utc};
@@ -44,14 +45,14 @@ fn values(records: &[RecordRow]) -> Vec<String> {
     records.iter().map(|r| String::from_utf8(r.value.clone().unwrap_or_default()).expect("text")).collect()
 }
 
-/// Declares a capture into topics of this connection, like a bundle does.
+/// Stores the declaration of a capture stream, as registering a bundle does.
 async fn declare_capture(db: &mut PgConnection, name: &str, topics: &str, connection: &str) {
     let spec = json!({ "captures": "postgres", "topic": topics, "connection": connection });
     let declared = [NewStream { name: name.into(), version: "1".into(), spec }];
     register_streams(db, name, &declared, false).await.expect("it registers");
 }
 
-/// Appends by other writers would change the mirrors of the topic.
+/// Records from other writers would corrupt the tables that mirror the captured database.
 #[tokio::test]
 async fn a_topic_that_a_capture_declares_takes_records_from_it_alone() {
     let (_database, mut db, topic) = with_topic(1).await;
@@ -65,7 +66,7 @@ async fn a_topic_that_a_capture_declares_takes_records_from_it_alone() {
     assert!(produce(&mut db, "shop.items", &[]).await.is_err(), "also before the topic is created");
     produce_as_writer(&mut db, "events", &[text("of the capture")]).await.unwrap();
     assert_eq!(all(&mut db, &topic, 0).await.len(), 2);
-    // A step in a completion transaction can run raw SQL.
+    // A step in a completion transaction can execute raw SQL.
     let forge = "select append_records($1, array[0]::smallint[], array[null]::bytea[], array['forged']::bytea[], array[null]::jsonb[])";
     for is_completing in [true, false] {
         let mut tx = db.begin().await.unwrap();
@@ -79,10 +80,10 @@ async fn a_topic_that_a_capture_declares_takes_records_from_it_alone() {
         }
         tx.rollback().await.unwrap();
     }
-    // A topic of that name in a cluster belongs to the capture only if it writes through the same connection.
+    // A topic with the same name in a Kafka cluster is reserved only if the capture uses the same connection.
     refuse_captured(&mut db, "events", Some("elsewhere")).await.unwrap();
     assert!(refuse_captured(&mut db, "events", Some("topics")).await.is_err());
-    // A topic of the built-in log is free if the capture is known to write to Kafka, or is no longer declared.
+    // A topic of the built-in log is not reserved if the capture writes to Kafka or is no longer declared.
     sqlx::query("update stream set capture = '{\"in_kafka\": true}' where name = 'shop'")
         .execute(&mut db)
         .await
@@ -149,8 +150,8 @@ fn gives_up(writer: usize, round: usize) -> bool {
     (writer + round).is_multiple_of(3)
 }
 
-/// A rollback returns the offsets of its writer, and a late commit blocks the next writer. Records never appear below
-/// an offset that a reader has seen.
+/// A rolled-back writer returns its offsets, and the next writer waits until the current one commits. Records therefore
+/// never appear below an offset that a reader has seen.
 #[tokio::test]
 async fn offsets_have_no_gaps_and_come_in_the_order_of_commits() {
     const WRITERS: usize = 6;
@@ -162,7 +163,7 @@ async fn offsets_have_no_gaps_and_come_in_the_order_of_commits() {
         writers.spawn(async move {
             for round in 0..ROUNDS {
                 let mut tx = db.begin().await.unwrap();
-                // One statement writes to both partitions, and locks them in a fixed order.
+                // A single statement writes to both partitions, and locks them in a fixed order.
                 let to = |partition| NewRecord { partition: Some(partition), ..text(&format!("{writer}.{round}")) };
                 produce(&mut tx, "events", &[to(1), to(0), to(1)]).await.unwrap();
                 if gives_up(writer, round) { tx.rollback().await.unwrap() } else { tx.commit().await.unwrap() }
@@ -206,7 +207,7 @@ async fn a_read_brings_what_fits_and_one_record_at_least() {
     assert_eq!(newest_offset(&mut db, &topic, 0, 100).await.unwrap(), 0);
 }
 
-/// Sets the timestamps of all records: record n is `seconds[n]` seconds old.
+/// Sets the age of all records: record n becomes `seconds[n]` seconds old.
 async fn age(db: &mut PgConnection, seconds: &[i64]) {
     for (offset, seconds) in seconds.iter().enumerate() {
         sqlx::query("update topic_record set at = now() - $2 * interval '1 second' where record_offset = $1")
@@ -257,7 +258,7 @@ async fn old_records_go_and_offsets_stay() {
 #[tokio::test]
 async fn large_old_records_go_in_statements_bounded_in_bytes_and_partitions_fail_alone() {
     let (_database, mut db, topic) = with_topic(2).await;
-    // Simulates the statement timeout. Records of partition 0 cannot be deleted at all.
+    // Simulate statement timeouts with a trigger. Records of partition 0 cannot be deleted at all.
     let refuse = "create function refuse() returns trigger language plpgsql as $$ begin
             if (select sum(octet_length(value)) from gone) > 40000000 then
                 raise exception 'too slow' using errcode = 'query_canceled';

@@ -1,4 +1,4 @@
-//! The schema: version guard, partitions, migrations and their reversal.
+//! The database schema: version guard, partitions, and applying and reverting migrations.
 
 use crate::fixture::{chain, database, number, one, register, trigger};
 use orch_core::transition::RunEnd;
@@ -21,7 +21,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// The owner of the database, who is not a superuser, runs the migrations.
+/// Migrations run as the owner of the database, who is not a superuser.
 #[tokio::test]
 async fn the_schema_goes_up_and_down_and_up_again() {
     let database = database().await;
@@ -59,7 +59,7 @@ async fn a_database_that_knows_the_old_text_of_an_amended_migration_is_brought_u
     assert_eq!(number(&mut db, "select count(*) from clean_audit('2025-01-01', 9, '{}', '{}')").await, 0);
 }
 
-/// Versions before 40 allowed `Ada` beside `ada`.
+/// Schema versions before 40 allowed user names that differ only in case, such as `Ada` and `ada`.
 #[tokio::test]
 async fn users_whose_names_differ_only_in_case_are_kept_and_no_further_one_is_added() {
     let database = database().await;
@@ -113,7 +113,7 @@ async fn a_migration_and_a_reset_restore_the_statement_timeout() {
     assert_eq!(statement_timeout(&mut db).await, before);
 }
 
-/// After the session was terminated, the lock cannot be released either. That second error is not reported.
+/// After the session was terminated, releasing its lock fails too. Only the first error is reported.
 #[tokio::test]
 async fn the_first_error_of_a_migration_that_lost_its_session_is_reported() {
     let database = database().await;
@@ -130,7 +130,7 @@ async fn the_first_error_of_a_migration_that_lost_its_session_is_reported() {
     .unwrap();
     let error = guard::migrate(&mut db).await.unwrap_err();
     assert!(matches!(&error, StoreError::Unreachable(sqlx::Error::Database(_))), "{error:?}");
-    // The caller repeats the migration on another connection.
+    // The caller can repeat the migration on another connection.
     let mut db = one(&database).await;
     sqlx::query("alter table schema_guard disable trigger terminate_session").execute(&mut db).await.unwrap();
     guard::migrate(&mut db).await.unwrap();
@@ -151,7 +151,7 @@ async fn binaries_and_schemas_that_do_not_fit_are_told_apart() {
             .await
             .unwrap();
     };
-    // A newer schema that is still compatible with this binary.
+    // A newer schema version that still declares itself compatible with this binary.
     set(&mut db, SCHEMA_VERSION + 1, SCHEMA_VERSION).await;
     assert!(guard::check(&mut db).await.is_ok() && guard::migrate(&mut db).await.is_ok());
     set(&mut db, SCHEMA_VERSION + 2, SCHEMA_VERSION + 1).await;
@@ -188,7 +188,7 @@ async fn old_weeks_go_with_their_runs_unless_one_of_them_is_not_over() {
     assert_eq!(number(&mut db, leaves).await, 5);
     register(&mut db, &[chain("d", 1)]).await;
     let run = trigger(&mut db, &mut versions, "d").await.id;
-    // Makes the run look old.
+    // Change the creation time in the id, so that the run looks old.
     let old = Uuid::parse_str("0190a000-0000-7000-8000-000000000000").unwrap();
     for sql in [
         "select make_partitions('2024-07-11'), make_partitions('2024-08-11')",
@@ -300,7 +300,7 @@ async fn a_gap_stands_for_the_chunks_that_are_left_out_and_grows() {
     let text: Vec<&str> = left.iter().filter(|c| c.lease_no == 1).map(|c| c.body.as_str()).collect();
     assert_eq!(text, ["0", "1", "2", "4 are left out", "7", "8"]);
     assert_eq!(left.iter().filter(|c| c.lease_no == 2).count(), 9);
-    // Later lines keep their numbers.
+    // Line numbers after the removed range stay the same.
     let found = log::window(&mut db, run, attempt, 8, 1, 1).await.unwrap();
     assert_eq!((found.before, found.total, found.chunks[0].body.as_str()), (7, 18, "7"));
 }

@@ -1,4 +1,5 @@
-//! Conditions of deferred attempts: one watcher takes each, it is answered once, and it survives changes of the run.
+//! Conditions of deferred attempts: a single worker polls each condition, its result is recorded once, and the wait
+//! survives changes of the run.
 
 use crate::fixture::{Hands, dag, database, number, one, register, states, trigger};
 use orch_sdk::task::{OnTimeout, WaitEnd};
@@ -35,7 +36,7 @@ fn watcher(worker: i32, lease: Duration) -> Watcher {
     Watcher { worker, queues: vec![1], kinds: vec!["file".into()], lease }
 }
 
-/// Takes conditions, which become due shortly after they are inserted.
+/// Leases due conditions. Waits until they become due, which takes a short time after they are inserted.
 async fn take(db: &mut PgConnection, watcher: &Watcher) -> Vec<Watched> {
     loop {
         let taken = take_due(db, watcher, 10).await.expect("the server is there");
@@ -69,7 +70,7 @@ async fn a_condition_is_in_one_hand_and_late_answers_do_not_count() {
     let (first, second) = (watcher(1, Duration::ZERO), watcher(2, LEASE));
     let early = take(&mut db, &first).await.remove(0);
     assert_eq!((early.kind.as_str(), early.config.as_deref()), ("file", Some(r#"{"path":"/x"}"#)));
-    // The lease of the first watcher expires immediately, so the second one takes the condition.
+    // The lease of the first worker expires immediately, so the second worker takes the condition.
     let taken = take(&mut db, &second).await.remove(0);
     assert!(take_due(&mut db, &watcher(3, LEASE), 10).await.unwrap().is_empty());
     assert!(next_due(&mut db, &second).await.unwrap().is_some_and(|due| due > LEASE / 2));

@@ -1,5 +1,5 @@
-//! Converts row changes to records: Debezium's envelope as JSON, without its schema. Each source encodes its own values
-//! and metadata ([`Table`]). Pure functions.
+//! Converts row changes to records in Debezium's envelope, as JSON without a schema. Each kind of source encodes its
+//! own values and metadata ([`Table`]). Performs no I/O.
 
 use crate::changes::{MARK, SNAPSHOT_MARK};
 use orch_sdk::task::{TaskResult, fatal};
@@ -8,33 +8,33 @@ use serde_json::{Map, Value};
 
 const NEW_KEY: &str = "__debezium.newkey";
 const OLD_KEY: &str = "__debezium.oldkey";
-/// Partition for records without a key, so that all changes of a table without a key stay in order.
+/// Partition of records without a key. A single partition keeps all changes of a table without a key in order.
 const WITHOUT_KEY: i16 = 0;
 
-/// A table whose changes become records, with its current columns.
+/// A captured table with its current columns.
 pub(super) trait Table {
     type Cell;
-    /// Metadata of a change for the object `source`.
+    /// Metadata of a change, written to the envelope's object `source`.
     type Origin;
 
     fn full_name(&self) -> String;
 
-    /// Returns the name of each column, and whether it is part of the key.
+    /// Returns the name of each column, and true if the column is part of the key.
     fn columns(&self) -> impl Iterator<Item = (&str, bool)>;
 
     /// Returns true if records contain the column.
     fn is_told(&self, column: usize) -> bool;
 
-    /// Appends a value as JSON.
+    /// Appends a column value as JSON.
     fn write(&self, out: &mut Vec<u8>, column: usize, cell: &Self::Cell);
 
-    /// Appends the object `source`.
+    /// Appends the envelope's object `source`.
     fn write_source(&self, out: &mut Vec<u8>, origin: &Self::Origin);
 
-    /// Replaces values that a change did not touch by the values before the change.
+    /// Replaces values that a change did not touch with the values before the change.
     fn fill(&self, row: &mut [Self::Cell], before: &[Self::Cell]);
 
-    /// Returns a hint on how to exclude a column that is too large.
+    /// Returns a hint that explains how to exclude a column whose values are too large.
     fn without_large_column(&self) -> String;
 }
 
@@ -45,14 +45,14 @@ pub(super) enum RowChange<C> {
     Update(Option<Old<C>>, Vec<C>),
     Delete(Old<C>),
     Truncate,
-    /// No change: mirrors copy the table when they read this record.
+    /// Not a row change: makes mirrors copy the table when they read this record.
     Mark,
 }
 
-/// The values of a row before a change that the source sends.
+/// Values of the row before the change, as far as the source sends them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Old<C> {
-    /// Only the columns of the key have values.
+    /// Only the key columns have values.
     Key(Vec<C>),
     Full(Vec<C>),
 }
@@ -65,7 +65,7 @@ impl<C> Old<C> {
     }
 }
 
-/// Converts a change to records. Returns a fatal error if a row is larger than a record may be.
+/// Converts a change to records. Returns a fatal error if a row exceeds the maximum record size.
 pub(super) fn records<T: Table>(
     table: &T,
     change: RowChange<T::Cell>,
@@ -104,7 +104,7 @@ struct EnvelopeWriter<'a, T: Table> {
 }
 
 impl<T: Table> EnvelopeWriter<'_, T> {
-    /// Converts an update. A change of the key becomes a delete of the old row and an insert of the new row.
+    /// Converts an update. A key change becomes a delete of the old row and an insert of the new row.
     fn update(&self, old: Option<&Old<T::Cell>>, row: &[T::Cell]) -> TaskResult<Vec<NewRecord>> {
         let key = self.key(row);
         let old_key = old.and_then(|old| self.key(old.cells()));
@@ -152,7 +152,7 @@ impl<T: Table> EnvelopeWriter<'_, T> {
         out.extend_from_slice(b"{\"before\":");
         match before {
             Some(Old::Full(row)) => self.row(&mut out, row, |_| true),
-            // The other columns are left out, because null would be a value.
+            // Omit the other columns, because null would be read as a value.
             Some(Old::Key(row)) => self.row(&mut out, row, |is_key| is_key),
             None => out.extend_from_slice(b"null"),
         }
@@ -178,7 +178,8 @@ impl<T: Table> EnvelopeWriter<'_, T> {
         out.extend_from_slice(if out.len() == begins_at { b"{}" } else { b"}" });
     }
 
-    /// Appends an object of the selected columns without its closing brace, or nothing if no column is selected.
+    /// Appends an object with the selected columns, without its closing brace. Appends nothing if no column is
+    /// selected.
     fn fields(&self, out: &mut Vec<u8>, row: &[T::Cell], is_told: impl Fn(bool) -> bool) {
         let mut before = b'{';
         for (place, ((name, is_key), cell)) in self.table.columns().zip(row).enumerate() {

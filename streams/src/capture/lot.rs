@@ -4,20 +4,20 @@ use orch_store::topic::NewRecord;
 use std::collections::BTreeMap;
 use tokio::time::Instant;
 
-/// A batch that reaches one of these limits is published immediately. A large transaction is published in several
-/// batches.
+/// Limits of a batch. A batch that reaches one of them is published immediately, so a large transaction is published in
+/// several batches.
 const MOST_RECORDS: usize = 10_000;
 const MOST_BYTES: usize = 8 << 20;
 
 #[derive(Debug, Default)]
 pub(super) struct Lot {
-    /// Records by topic. Topics are written in this order, so two streams that write to the same topics never deadlock.
+    /// Records by topic. Topics are written in sorted order, so that two streams with the same topics cannot deadlock.
     pub(super) records: BTreeMap<String, Vec<NewRecord>>,
     pub(super) count: usize,
     bytes: usize,
-    /// Commit time of the newest change.
+    /// Commit time of the newest change in the batch.
     pub(super) at_ms: Option<i64>,
-    /// Arrival time of the first change.
+    /// Arrival time of the first change in the batch.
     since: Option<Instant>,
 }
 
@@ -32,7 +32,7 @@ impl Lot {
         self.touch();
     }
 
-    /// Makes the batch due even if it only moves the position.
+    /// Makes the batch due for publishing even if it contains no records and only advances the position.
     pub(super) fn touch(&mut self) {
         self.since.get_or_insert_with(Instant::now);
     }

@@ -1,5 +1,5 @@
-//! Captures the changes of a MySQL or MariaDB server from its binlog. The server keeps its binlog as long as it is
-//! configured to, regardless of readers, so no position is confirmed to it.
+//! Captures the changes of a MySQL or MariaDB server from its binlog. The server deletes binlog files by its own
+//! configuration, regardless of readers, so the capture does not confirm positions to the server.
 
 mod begin;
 mod groups;
@@ -26,15 +26,15 @@ pub(super) struct MySql {
     stream: String,
     capture: Arc<Capture>,
     source: binlog::Source,
-    /// The `server_id` of this reader.
+    /// The `server_id` with which this reader registers at the server.
     reader: u32,
-    /// Tables by their declared names.
+    /// Captured tables by the names that the capture declares.
     tables: BTreeMap<String, Caught>,
     missing: BTreeSet<String>,
-    /// Layout of the rows that follow, by the table number in the log; `None` for tables that are not captured.
+    /// Layout of the row events that follow, by table number in the binlog. `None` for tables that are not captured.
     maps: HashMap<u64, Option<Arc<OfRows>>>,
     groups: Groups,
-    /// True if the position is not in the files of this server and must be found by GTID.
+    /// True if this server does not have the file of the position, so that the position must be found by GTID.
     by_gtid: bool,
     written: u64,
     /// Position up to which changes are committed.
@@ -56,7 +56,7 @@ impl MySql {
         LogPosition::Binlog(BinlogPosition { file, pos, gtid, columns })
     }
 
-    /// Returns the hint for lost changes.
+    /// Returns a hint for users whose changes were lost.
     fn anew(&self) -> String {
         format!("hint: read all tables anew with `orch streams reset {} --to-earliest`", self.stream)
     }
@@ -82,7 +82,7 @@ impl MySql {
         })
     }
 
-    /// Returns the current columns of a table from the catalog, or `None` if the table does not exist.
+    /// Reads the current columns of a table from the catalog. Returns `None` if the table does not exist.
     async fn catalog(&mut self, name: &Name) -> TaskResult<Option<Vec<BinlogColumn>>> {
         let found = self.source.tables(std::slice::from_ref(name)).await?.pop();
         let column = |column: binlog::CaughtColumn| {
@@ -92,7 +92,7 @@ impl MySql {
         Ok(found.map(|table| table.columns.into_iter().map(column).collect()))
     }
 
-    /// Reads the columns of a table from the catalog.
+    /// Updates the known columns of a table from the catalog.
     async fn learn(&mut self, name: &str) -> TaskResult<()> {
         let Some(table) = self.tables.get(name).map(|table| table.name.clone()) else { return Ok(()) };
         let Some(columns) = self.catalog(&table).await? else { return Ok(()) };
@@ -105,7 +105,7 @@ impl MySql {
         })
     }
 
-    /// Sets the layout of the rows that follow.
+    /// Sets the layout of the row events that follow.
     async fn map(&mut self, map: TableMap) -> TaskResult<()> {
         let is_it = |table: &Caught| table.name.database == map.database && table.name.table == map.name;
         let found = self.tables.iter().find(|(_, table)| is_it(table)).map(|(name, _)| name.clone());
@@ -119,7 +119,8 @@ impl MySql {
         let rows = |tables: &BTreeMap<String, Caught>| tables.get(&name).and_then(|table| table.rows(&map));
         let mut found = rows(&self.tables);
         if found.is_none() {
-            // The statement that changed the table may not be in the log, or may precede the snapshot.
+            // The columns do not match. The `ALTER TABLE` statement may be missing from the log, or precede the
+            // snapshot.
             self.learn(&name).await?;
             found = rows(&self.tables);
         }
@@ -166,7 +167,7 @@ impl MySql {
         Ok(())
     }
 
-    /// Returns the metadata of a change in the log.
+    /// Returns the metadata of a change in the binlog.
     fn origin(&self, here: BinlogEventPosition, row: usize) -> Origin<'_> {
         Origin {
             is_mariadb: self.source.settings.is_mariadb,
@@ -195,14 +196,14 @@ impl MySql {
         Ok(())
     }
 
-    /// Moves the position at the end of a group, if the group contains changes.
+    /// Advances the position at the end of a group of events. Does nothing if the group contains no captured changes.
     fn end(&mut self, lot: &mut Lot) {
         if self.groups.changes() > 0 {
             lot.touch();
         }
     }
 
-    /// Makes an error fatal if the server has deleted changes that were not captured: a user must decide how to
+    /// Makes an error fatal if the server has deleted changes that were not captured, because a user must decide how to
     /// continue.
     fn lost(&self, error: anyhow::Error) -> anyhow::Error {
         match error.downcast_ref::<NotInTheLog>() {
@@ -353,7 +354,8 @@ impl Source for MySql {
                 )));
             };
             let mut table = self.caught(name)?;
-            // The log may contain rows from before a table was altered, so use the stored columns.
+            // The log may contain rows from before an `ALTER TABLE`, so use the columns that were stored with the
+            // position.
             table.set_columns(columns.clone())?;
             self.tables.insert(name.clone(), table);
         }

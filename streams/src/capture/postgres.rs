@@ -1,5 +1,5 @@
-//! Captures the changes of a Postgres database from a replication slot and a publication. The server keeps its WAL for
-//! the slot, so the stream confirms its position to the server.
+//! Captures the changes of a Postgres database through a replication slot and a publication. The server keeps its WAL
+//! for the slot, so the capture confirms its position to let the server delete WAL files.
 
 mod begin;
 mod table;
@@ -24,7 +24,7 @@ use table::{At, Caught, Origin};
 use tables::{followed, published, with_key};
 use transactions::Transactions;
 
-/// Prefix of the name of a capture's session at the server.
+/// Prefix of the application name of a capture's session at the server.
 const SESSION: &str = "orch capture";
 
 pub(super) struct Postgres {
@@ -34,18 +34,18 @@ pub(super) struct Postgres {
     database: String,
     identity: String,
     written: u64,
-    /// Tables of the snapshot.
+    /// Captured tables as of the snapshot, by name.
     tables: BTreeMap<String, CaughtTable>,
-    /// Number of columns of the table that is being read.
+    /// Number of columns of the table that the snapshot is currently reading.
     width: usize,
     /// LSN of the snapshot.
     lsn: u64,
     missing: Vec<String>,
     known: BTreeMap<String, u32>,
     transactions: Transactions,
-    /// Position up to which changes are published.
+    /// LSN up to which changes are published.
     confirmed: u64,
-    /// Position up to which the server has sent everything.
+    /// LSN up to which the server has sent all changes.
     sent: u64,
 }
 
@@ -119,7 +119,7 @@ impl Source for Postgres {
         self.at()
     }
 
-    /// Takes the snapshot with a new slot.
+    /// Creates a new replication slot and reads rows in the snapshot of the slot.
     async fn begin_snapshot(&mut self) -> TaskResult<Reached> {
         let slot = self.slot();
         self.source.drop_slot(&slot).await?;
@@ -221,7 +221,7 @@ impl Source for Postgres {
     }
 }
 
-/// Returns the name of the session. Postgres limits it to 63 bytes.
+/// Returns the application name of the session, truncated to the 63 bytes that Postgres allows.
 fn session_of(stream: &str) -> String {
     let mut name = format!("{SESSION} {stream}");
     name.retain(|c| c.is_ascii_graphic() || c == ' ');

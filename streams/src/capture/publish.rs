@@ -1,8 +1,8 @@
-//! Publishes the changes of a capture and moves its position.
+//! Publishes the changes of a capture and stores its position in the source's log.
 //!
-//! Topics of the built-in log are written in the transaction that moves the position. Kafka commits the records first,
-//! in a separate transaction: if the process ends between the two, the records are published again (at-least-once).
-//! Only the process that holds the lease can write, because each new holder fences the previous one.
+//! For the built-in log, records and position are written in one transaction. For Kafka, the records are committed
+//! first, in a separate transaction: if the process ends before the position is stored, the records are published again
+//! (at-least-once). Only the lease holder can write, because each new holder fences the previous one.
 
 use super::Capture;
 use super::lot::Lot;
@@ -21,7 +21,7 @@ use orch_store::topic::{ensure_topic, produce_as_writer};
 use sqlx::PgPool;
 use std::sync::Arc;
 
-/// The position in the log of the source is stored as the offset of this partition, the only one of a capture.
+/// Partition whose offset is the position in the source's log. A capture has no other partition.
 const PARTITION: i32 = 0;
 
 /// Destination of a capture while the process holds its lease.
@@ -33,18 +33,18 @@ pub(crate) struct Target {
     pub(crate) kafka: Option<Arc<KafkaProducer>>,
 }
 
-/// A batch, with the position of the capture after it.
+/// A batch, and the position of the capture after it.
 pub(super) struct PositionedLot {
     pub(super) lot: Lot,
-    /// End of the previous batch.
+    /// End position of the previous batch.
     pub(super) from: u64,
     pub(super) position: CapturePosition,
-    /// End of the source's log when it was last polled.
+    /// End of the source's log as of the last poll.
     pub(super) written: u64,
 }
 
 impl Target {
-    /// Opens the system that has the topics. Returns a fatal error if it is neither the built-in log nor a Kafka
+    /// Opens the system that contains the topics. Returns a fatal error if it is neither the built-in log nor a Kafka
     /// cluster.
     pub(crate) async fn open(pool: PgPool, lease: Lease, hints: Hints, topics: &Connection) -> TaskResult<Target> {
         let kafka = match topics.conn_type.as_str() {
@@ -84,7 +84,7 @@ impl Target {
         Ok(())
     }
 
-    /// Stores the start position of the capture. From here on, no previous holder of the lease can publish.
+    /// Stores the start position of the capture. Afterwards, a previous lease holder can no longer publish.
     pub(super) async fn start(
         &self,
         identity: &str,
@@ -105,8 +105,8 @@ impl Target {
     /// Publishes a batch and returns its end position.
     ///
     /// # Errors
-    /// Returns `StoreError::FenceLost` if this process no longer owns the stream. Nothing has been published then,
-    /// except to Kafka: the next owner publishes those records again (at-least-once).
+    /// Returns `StoreError::FenceLost` if this process no longer holds the lease. Nothing has been published then,
+    /// except to Kafka: the next lease holder publishes those records again (at-least-once).
     pub(super) async fn publish(&self, part: PositionedLot) -> TaskResult<u64> {
         let PositionedLot { lot, from, position, written } = part;
         if let Some(kafka) = &self.kafka
@@ -127,7 +127,8 @@ impl Target {
             ..Progress::default()
         };
         let mut tx = self.pool.begin().await?;
-        // Take the fence first: no process can take the stream over until this transaction ends.
+        // Check the fencing token first, which locks the lease: no process can take over the stream until this
+        // transaction ends.
         commit_stream(&mut tx, &self.lease, &progress).await?;
         set_capture(&mut tx, &self.lease.name, &position).await?;
         if self.kafka.is_none() {

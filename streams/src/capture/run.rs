@@ -1,5 +1,5 @@
-//! Runs one capture: the snapshot, if it has none yet, and then the changes. The next batch is read while the previous
-//! one is published.
+//! Runs one capture: takes the snapshot if necessary, then follows the changes. The next batch is read while the
+//! previous one is published.
 
 use super::envelope::RowChange;
 use super::lot::Lot;
@@ -18,15 +18,16 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// Keepalive interval: by default the server receives six keepalives before it would end the session.
+/// Keepalive interval: with the server's default timeout, six keepalives fit into it.
 const TICK: Duration = Duration::from_secs(10);
-/// Maximum time without a message from the server. Postgres is polled at every tick, and MySQL sends heartbeats.
+/// Maximum time without a message from the server. A live server always sends something: Postgres is polled at every
+/// tick, and MySQL sends heartbeats.
 const SILENCE: Duration = Duration::from_mins(2);
-/// Interval for storing the position while nothing is captured. If the source is in the same cluster, each write adds
-/// changes to its log.
+/// Interval for storing the position while no captured table changes. It is long because each write adds changes to the
+/// source's log if the source is in the same database cluster as orch.
 const IDLE_COMMIT: Duration = Duration::from_mins(1);
 
-/// Runs a capture. Returns only on an error: a stream has no end.
+/// Runs a capture. Returns only on an error, because a stream has no end.
 pub(crate) async fn run_capture(
     stream: Arc<Stream>,
     capture: Capture,
@@ -86,7 +87,7 @@ struct AtWork<S> {
     source: S,
     target: Target,
     clock: Clock,
-    /// End of the last batch that was handed over.
+    /// End position of the last batch that was passed to the publisher.
     from: u64,
     position: CapturePosition,
     lot: Lot,
@@ -115,7 +116,7 @@ impl<S: Source> AtWork<S> {
         self.start(false).await
     }
 
-    /// Reads all rows. The phase is stored first, so an interrupted snapshot starts again.
+    /// Reads all rows. Stores the phase first, so that an interrupted snapshot starts again.
     async fn snapshot(&mut self, is_again: bool) -> TaskResult<()> {
         let stream = self.stream.name.clone();
         self.position.tables = self.source.find_tables().await?;
@@ -154,14 +155,14 @@ impl<S: Source> AtWork<S> {
     async fn read_tables(&mut self, tables: Vec<String>, is_again: bool) -> TaskResult<()> {
         let mut last: Option<(String, Vec<S::Cell>)> = None;
         for name in tables {
-            // Delete the rows of an earlier snapshot, which may be gone from the source. In a topic with several
-            // partitions, the TRUNCATE would have no order relative to the rows.
+            // Delete the rows of an earlier snapshot, because they may no longer exist in the source. In a topic with
+            // several partitions, the TRUNCATE would have no order relative to the rows.
             if is_again && self.capture.partitions_for(&name) == 1 {
                 let record = self.source.record(&name, RowChange::Truncate, self.of_snapshot("true"))?;
                 self.tell(&name, record).await?;
             }
             self.source.begin_table(&name).await?;
-            // The last row of the snapshot gets a mark, so each row is held back until the next one is read.
+            // The last row of the snapshot is flagged in its record, so hold back each row until the next one is read.
             while let Some(row) = self.source.next_row().await? {
                 if let Some((name, row)) = last.replace((name.clone(), row)) {
                     let record = self.source.record(&name, RowChange::Read(row), self.of_snapshot("true"))?;
@@ -181,7 +182,7 @@ impl<S: Source> AtWork<S> {
         OfSnapshot { now_ms: self.now_ms(), place }
     }
 
-    /// Adds a record of the snapshot to the batch.
+    /// Adds a snapshot record to the batch.
     async fn tell(&mut self, table: &str, record: NewRecord) -> TaskResult<()> {
         self.lot.push(&self.capture.topic_of(table), record);
         self.lot.at_ms = Some(self.now_ms());
@@ -192,7 +193,7 @@ impl<S: Source> AtWork<S> {
         Ok(())
     }
 
-    /// Waits until all batches that were handed over are published.
+    /// Waits until all batches are published.
     async fn finish(&mut self) -> TaskResult<()> {
         while let Some(done) = self.publishing.join_next().await {
             done??;
@@ -200,7 +201,7 @@ impl<S: Source> AtWork<S> {
         Ok(())
     }
 
-    /// Hands over the batch, which is published while more is read.
+    /// Passes the batch to the publisher, which runs while more is read.
     fn publish(&mut self) {
         let lot = std::mem::take(&mut self.lot);
         self.position.lag_ms = lot.at_ms.map(|at_ms| (self.now_ms() - at_ms).max(0));
@@ -218,7 +219,8 @@ impl<S: Source> AtWork<S> {
         loop {
             let is_full = self.lot.is_full();
             if is_full {
-                // Nothing is read while a full batch waits, so the server is not silent.
+                // Nothing is read while a full batch waits for the publisher. Do not count this time as silence of the
+                // server.
                 heard = Instant::now();
             }
             let due = match self.lot.since() {
@@ -227,8 +229,8 @@ impl<S: Source> AtWork<S> {
                 None => tick + TICK,
             };
             tokio::select! {
-                // A full batch stops reading until the previous batch is published (back-pressure): changes wait in the
-                // socket.
+                // Do not read while a full batch waits for the previous batch to be published (back-pressure). Changes
+                // wait in the socket.
                 sent = self.source.next(), if !is_full => {
                     heard = Instant::now();
                     let now_ms = self.clock.now().timestamp_millis();
@@ -252,7 +254,7 @@ impl<S: Source> AtWork<S> {
         }
     }
 
-    /// Runs at every tick: sends a keepalive, and moves the position past changes that are not captured.
+    /// Runs at every tick: sends a keepalive, and advances the position past changes of tables that are not captured.
     async fn poll_source(&mut self, (heard, committed): (Instant, Instant)) -> TaskResult<()> {
         if heard.elapsed() >= SILENCE {
             bail!("the server has said nothing for {} s", SILENCE.as_secs());

@@ -1,5 +1,5 @@
-//! Interface that a kind of database implements to be captured: its position, its snapshot, and its changes as records.
-//! `run` contains the rest, which is the same for all.
+//! Interface that each kind of source database implements: its log position, its snapshot, and its changes as records.
+//! `run` contains the code that is the same for all databases.
 
 use super::Capture;
 use super::envelope::RowChange;
@@ -11,18 +11,18 @@ use orch_store::topic::NewRecord;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The first phase of a capture.
+/// Where a capture starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Begin {
     /// Reads all rows first.
     Snapshot {
-        /// True if the topics have rows of an earlier snapshot.
+        /// True if the topics already contain rows of an earlier snapshot.
         is_again: bool,
     },
     Changes,
 }
 
-/// Position after the changes that were taken.
+/// Log position after the changes that were added to the batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Reached {
     pub(super) at: LogPosition,
@@ -40,11 +40,11 @@ pub(super) struct CaptureRequest {
     pub(super) since: DateTime<Utc>,
 }
 
-/// A session at a database whose changes are captured.
+/// A session with the database whose changes are captured.
 pub(super) trait Source: Sized + Send {
-    /// A message of the server while changes are followed.
+    /// A message that the server sends while the capture follows its changes.
     type Sent: Send;
-    /// A value of a row.
+    /// A column value of a row.
     type Cell: Send;
 
     /// Opens a session. Error messages contain a hint for the user.
@@ -53,72 +53,74 @@ pub(super) trait Source: Sized + Send {
     /// Returns the identity of the database and its log. Positions are valid only within one identity.
     fn identity(&self) -> String;
 
-    /// Returns the end of the log when it was last polled.
+    /// Returns the end of the database's log as of the last poll.
     fn written(&self) -> u64;
 
-    /// Decides how to start. Returns a fatal error if changes are or would be lost, so that a user must decide.
+    /// Decides whether to take a snapshot or to resume. Returns a fatal error if changes are or would be lost, because
+    /// a user must decide then.
     fn decide(&mut self, left: &StreamCheckpoint) -> impl Future<Output = TaskResult<Begin>> + Send;
 
-    /// Finds the tables, prepares them for a snapshot, and returns their numbers.
+    /// Finds the tables, prepares them for a snapshot, and returns the number of each table.
     ///
     /// # Errors
-    /// Returns an error that is retried if a table does not exist or cannot be captured.
+    /// Returns a retryable error if a table does not exist or cannot be captured.
     fn find_tables(&mut self) -> impl Future<Output = TaskResult<BTreeMap<String, u32>>> + Send;
 
     /// Returns the position of a capture before its first snapshot.
     fn before_snapshot(&self) -> LogPosition;
 
-    /// Takes the snapshot from which the changes follow, and returns its position.
+    /// Starts a consistent snapshot and returns its log position. The capture follows changes from this position.
     fn begin_snapshot(&mut self) -> impl Future<Output = TaskResult<Reached>> + Send;
 
     fn begin_table(&mut self, name: &str) -> impl Future<Output = TaskResult<()>> + Send;
 
-    /// Returns the next row of the table, or `None` after the last one.
+    /// Returns the next row of the table in the snapshot, or `None` after the last row.
     fn next_row(&mut self) -> impl Future<Output = TaskResult<Option<Vec<Self::Cell>>>> + Send;
 
     fn end_snapshot(&mut self) -> impl Future<Output = TaskResult<()>> + Send;
 
-    /// Builds a record of the snapshot: a row of a table, the TRUNCATE before its rows, or the mark for mirrors.
+    /// Builds a snapshot record: a row, the TRUNCATE before the rows of a table, or the message that makes mirrors copy
+    /// it.
     fn record(&self, table: &str, change: RowChange<Self::Cell>, of: OfSnapshot) -> TaskResult<NewRecord>;
 
-    /// Finds the tables of the snapshot again.
+    /// Finds the tables of the earlier snapshot again after a restart.
     ///
     /// # Errors
     /// Returns a fatal error if the topics lack rows or changes of a table.
     fn resume(&mut self, known: &CapturePosition) -> impl Future<Output = TaskResult<Reached>> + Send;
 
-    /// Makes the server send changes.
+    /// Makes the server send changes from this position.
     fn follow(&mut self, from: &CapturePosition) -> impl Future<Output = TaskResult<()>> + Send;
 
     /// Returns the next message of the server. Cancel-safe: dropping the future loses nothing.
     fn next(&mut self) -> impl Future<Output = TaskResult<Self::Sent>> + Send;
 
-    /// Adds the changes of a message to the batch. Returns a fatal error if a row is too large or the log is not the
-    /// one that was read before.
+    /// Adds the changes of a message to the batch. Returns a fatal error if a row is too large or if the server has
+    /// switched to a different log.
     fn take(&mut self, sent: Self::Sent, now_ms: i64, lot: &mut Lot) -> impl Future<Output = TaskResult<()>> + Send;
 
     fn reached(&self) -> Reached;
 
-    /// Confirms that changes up to this position are committed.
+    /// Confirms to the server that changes up to this position are committed.
     fn confirm(&mut self, lsn: u64) -> impl Future<Output = TaskResult<()>> + Send;
 
-    /// Runs at every tick: makes the server send something, so that a quiet server can be told from a dead one, and
-    /// reads the end of its log.
+    /// Runs at every tick. Makes the server send a message, so that an idle server can be distinguished from a dead
+    /// one, and reads the end of the server's log.
     fn poll_log_end(&mut self) -> impl Future<Output = TaskResult<()>> + Send;
 
-    /// Moves the position past changes that are not captured. Returns false if there are none.
+    /// Advances the position past changes of tables that are not captured. Returns false if there are none.
     fn pass_over(&mut self) -> impl Future<Output = TaskResult<bool>> + Send;
 }
 
-/// Metadata of a record of a snapshot.
+/// Metadata of a snapshot record.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct OfSnapshot {
     pub(super) now_ms: i64,
-    /// Debezium's field `snapshot`: `true` or `last`.
+    /// Value of Debezium's field `snapshot`: `true` or `last`.
     pub(super) place: &'static str,
 }
 
-/// Returns the checkpoint of a capture in this phase.
+/// Builds the checkpoint of a capture in this phase.
 #[cfg(test)]
 pub(super) fn left(
     identity: &str,

@@ -1,7 +1,7 @@
-//! Reduces changes to their effect on a table: the last row of each key, and the deleted keys.
+//! Reduces a batch of changes to its effect on a table: the last row of each key, and the deleted keys.
 //!
-//! Changes of a key are in one partition and apply in the order of their offsets. A source that repeats changes
-//! continues with all that follow, so the table ends up the same.
+//! All changes of a key are in one partition and are applied in offset order. A source that sends a change again also
+//! sends all later changes again, so the table converges to the same state.
 
 use super::{LSN, OLD_KEY, OP, UNAVAILABLE, key_from, value};
 use crate::declare::Stream;
@@ -17,13 +17,13 @@ use std::collections::{BTreeMap, HashMap};
 
 #[derive(Debug)]
 pub(crate) struct Mirrored {
-    /// The last row of each key.
+    /// The last row of each key that exists after the batch.
     pub(crate) rows: RecordBatch,
-    /// Keys of rows that were deleted.
+    /// Keys of the rows that the batch deletes.
     pub(crate) gone: RecordBatch,
-    /// True if a TRUNCATE deletes all existing rows of the table.
+    /// True if the batch contains a TRUNCATE, which deletes all existing rows of the table.
     pub(crate) is_emptied: bool,
-    /// Changes whose rows have null in a column because its value was not found.
+    /// Changes whose rows contain null because the value of an unchanged column could not be found.
     pub(crate) incomplete: Vec<PutAside>,
 }
 
@@ -40,7 +40,7 @@ fn places(rows: &[usize]) -> UInt64Array {
     rows.iter().map(|row| Some(*row as u64)).collect()
 }
 
-/// Reduces changes, and reads the values that they do not contain from the table.
+/// Reduces changes, and reads the unchanged values that they omit from the table.
 pub(crate) async fn mirror(
     table: &Table,
     stream: &Stream,
@@ -68,7 +68,8 @@ pub(crate) async fn mirror(
     Ok(Mirrored { incomplete, ..Mirrored::of(&outcome, &changes, key, rows)? })
 }
 
-/// Reduces changes without reading the table. Also returns rows without the columns whose values the table must keep.
+/// Reduces changes without reading the table. Also returns the rows that omit unchanged columns: the table must keep
+/// the values of these columns.
 pub(crate) fn mirror_alone(lot: &[RecordBatch], key: &[String]) -> TaskResult<(Mirrored, Vec<RecordBatch>)> {
     let changes = one_batch(lot)?;
     let schema = changes.schema();
@@ -99,17 +100,17 @@ pub(crate) fn mirror_alone(lot: &[RecordBatch], key: &[String]) -> TaskResult<(M
 
 type Key = Box<[u8]>;
 
-/// Location of a value that a change does not contain.
+/// Location of the value of a column that a change omits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum FillSource {
-    /// Row of the batch.
+    /// Index of a row in the batch.
     Lot(usize),
-    /// Table row: the first of these candidates that exists.
+    /// The first of these candidates that exists in the table.
     Table(Vec<Candidate>),
 }
 
-/// A row of the table, before or since a change. If the source repeats a change, the table may already have its result,
-/// and other rows with keys that were free at that time.
+/// A table row from before or after a change. If the source sends a change again, the table may already contain its
+/// result, and also other rows with keys that were free when the change was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Candidate {
     key: Key,
@@ -121,7 +122,7 @@ impl Candidate {
     fn fits(&self, lsn: Option<i64>) -> bool {
         match (self.lsn, lsn) {
             (Some(change), Some(row)) => (row >= change) == self.is_since,
-            // Without LSNs, assume that the row precedes the change.
+            // Without LSNs, assume that the table row is older than the change.
             _ => !self.is_since,
         }
     }
@@ -129,19 +130,19 @@ impl Candidate {
 
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Outcome {
-    /// Rows of the batch that are written to the table.
+    /// Indexes of the batch rows that are written to the table.
     rows: Vec<usize>,
-    /// Rows of the batch whose keys are deleted from the table.
+    /// Indexes of the batch rows whose keys are deleted from the table.
     gone: Vec<usize>,
     is_emptied: bool,
-    /// Sources of missing values, by row and column.
+    /// Where to find omitted values, by row index and column.
     fills: BTreeMap<(usize, String), FillSource>,
 }
 
 #[derive(Clone, Copy)]
 enum LastChange {
     Row(usize),
-    /// A deleted row. `was` is its last row in the batch, if it has one.
+    /// A deleted row. `was` is the index of its last row in the batch, if there is one.
     Gone {
         was: Option<usize>,
         by: usize,
@@ -221,7 +222,7 @@ fn outcome(changes: &RecordBatch, key: &[String], sorter: &mut Sorter) -> TaskRe
     Ok(outcome)
 }
 
-/// Encodes a previous key. Returns `None` if the text is not a key of such rows.
+/// Encodes the previous key of a changed row. Returns `None` if the text is not a valid key of the table.
 fn key_bytes(text: &str, key: &[String], changes: &RecordBatch, sorter: &mut Sorter) -> TaskResult<Option<Key>> {
     let Ok(old) = key_from(text.as_bytes()) else { return Ok(None) };
     let schema = changes.schema();
@@ -246,7 +247,7 @@ fn lsn_at(lsns: Option<&Int64Array>, row: usize) -> Option<i64> {
     lsns.filter(|lsns| lsns.is_valid(row)).map(|lsns| lsns.value(row))
 }
 
-/// A current or past row of the table.
+/// Reference to a row in the current or an older snapshot of the table.
 #[derive(Debug, Clone, Copy)]
 struct TableRowRef {
     batch: usize,
@@ -254,7 +255,7 @@ struct TableRowRef {
     lsn: Option<i64>,
 }
 
-/// Rows of the table by key, from the latest snapshot to the oldest.
+/// Rows of the table by key, ordered from the latest snapshot to the oldest.
 #[derive(Default)]
 struct TableRows {
     batches: Vec<RecordBatch>,
@@ -274,7 +275,7 @@ impl TableRows {
         Ok(())
     }
 
-    /// Returns true if older snapshots are not needed. After a key change, they may contain the result of an earlier
+    /// Returns true if older snapshots need not be read. After a key change, they may contain the result of an earlier
     /// delivery of the change, unless the first candidate is found.
     fn settles(&self, candidates: &[Candidate]) -> bool {
         let is_moved = candidates.iter().any(|candidate| candidate.key != candidates[0].key);
@@ -288,10 +289,10 @@ impl TableRows {
     }
 }
 
-/// Rows to write, completed with the values that their changes do not contain.
+/// Rows to write, completed with the values that their changes omit.
 struct Filled {
     rows: RecordBatch,
-    /// Columns that are null because their value was not found, by row of the batch.
+    /// Columns that are null because their value could not be found, by row index in the batch.
     missing: BTreeMap<usize, Vec<String>>,
 }
 
@@ -330,8 +331,8 @@ fn fill(changes: &RecordBatch, outcome: &Outcome, found: &TableRows) -> TaskResu
     Ok(Filled { rows: RecordBatch::try_new(schema, columns)?, missing })
 }
 
-/// Reads the rows that missing values are copied from. If an earlier batch deleted the key of such a row, an older
-/// snapshot has it.
+/// Reads the table rows that omitted values are copied from. If an earlier batch deleted the key of such a row, the row
+/// is read from an older snapshot.
 async fn find(table: &Table, outcome: &Outcome, sorter: &mut Sorter) -> TaskResult<TableRows> {
     let mut found = TableRows::default();
     let wanted = outcome.fills.values().filter_map(|known| match known {
@@ -345,7 +346,7 @@ async fn find(table: &Table, outcome: &Outcome, sorter: &mut Sorter) -> TaskResu
     let keys: Vec<&Key> =
         wanted.iter().flat_map(|candidates| candidates.iter().map(|candidate| &candidate.key)).collect();
     let asked = sorter.columns_of(&keys)?;
-    // Snapshots share most of their files; each file is read once.
+    // Snapshots share most of their data files. Cache the files, so that each is read once.
     let read = FilesRead::default();
     found.add(rows_with_keys(table, &asked, None, (At::Now, Some(&read))).await?, sorter)?;
     for snapshot in table.snapshots().iter().rev().skip(1) {
@@ -365,7 +366,7 @@ mod tests {
     use arrow::datatypes::{DataType, Int64Type};
     use std::sync::Arc;
 
-    /// A change of a table with a small column and a large one, which updates may omit.
+    /// A change of a test table with a small column and a large one. Updates may omit the large value.
     #[derive(Debug, Clone)]
     struct Event {
         op: &'static str,
@@ -397,10 +398,10 @@ mod tests {
         .unwrap()
     }
 
-    /// Small and large value by key.
+    /// Maps each key to its small value and its optional large value.
     type Rows = BTreeMap<i64, (i64, Option<i64>)>;
 
-    /// All snapshots of a table. Each row has the LSN of its change.
+    /// All snapshots of a test table. Each row has the LSN of its last change.
     #[derive(Default)]
     struct Kept(Vec<Snapshot>);
 
@@ -450,7 +451,7 @@ mod tests {
         }
     }
 
-    /// Returns a random history of changes on five keys, and the resulting rows.
+    /// Returns a random history of changes of five keys, and the resulting rows.
     fn history(dice: &mut Dice) -> (Vec<Event>, Rows) {
         let (mut rows, mut events) = (Rows::new(), Vec::new());
         for nth in 0..20 + dice.below(20) {
@@ -493,7 +494,8 @@ mod tests {
         (events, rows)
     }
 
-    /// Batches end at random changes, and the source repeats earlier changes.
+    /// Asserts that the table converges to its source if batches end at random changes and earlier changes are sent
+    /// again.
     #[test]
     fn a_table_comes_to_what_its_source_is_however_often_it_is_told() {
         for seed in 0..10_000 {
@@ -502,7 +504,7 @@ mod tests {
             let (mut kept, mut at, mut restarts, mut lots) = (Kept::default(), 0, dice.below(4), Vec::new());
             while at < events.len() {
                 let mut end = events.len().min(at + 1 + dice.below(8));
-                // The delete and the insert of a key change are in one batch.
+                // A key change is a delete and an insert. Keep both in the same batch.
                 while events.get(end).is_some_and(|next| next.old.is_some()) {
                     end += 1;
                 }

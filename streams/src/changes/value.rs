@@ -1,4 +1,4 @@
-//! Converts JSON values of changes to columns.
+//! Converts JSON values of row changes to Arrow columns.
 
 use crate::decode::fraction_digits;
 use arrow::array::{
@@ -13,11 +13,11 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Timelike as _};
 use serde_json::Value;
 use std::sync::Arc;
 
-/// Placeholder that Debezium writes for a large unchanged value, which Postgres does not send.
+/// Placeholder that Debezium writes for a large unchanged value (TOAST), which Postgres does not send.
 const UNAVAILABLE: &str = "__debezium_unavailable_value";
 /// The base64 encoding of `UNAVAILABLE`.
 const UNAVAILABLE_BYTES: &str = "X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==";
-/// Days since 1970 that Debezium writes for an infinite date of Postgres.
+/// Number of days since 1970 that Debezium writes for an infinite Postgres date.
 const INFINITE_DATE: i64 = 2_146_033_979;
 
 pub(super) fn is_unavailable(value: &Value) -> bool {
@@ -30,14 +30,14 @@ pub(super) fn is_unavailable(value: &Value) -> bool {
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wire {
-    /// Scale of decimals that are encoded as the bytes of an unscaled integer. `None` if they are text.
+    /// Scale of decimals that are encoded as the bytes of an unscaled integer. `None` if decimals are text.
     pub(super) decimal_scale: Option<i8>,
-    /// Unit of times that are encoded as integers.
+    /// Unit of integer times.
     pub(super) unit: TimeUnit,
 }
 
 impl Wire {
-    /// Converts decimals to text and times to microseconds.
+    /// Normalizes a value: decimals become text, and times become microseconds.
     pub(super) fn plain(self, value: Value, data: &DataType) -> Result<Value, String> {
         match (data, &value) {
             (DataType::Decimal128(..) | DataType::Utf8, Value::Object(parts)) if parts.contains_key("scale") => {
@@ -65,14 +65,14 @@ impl Wire {
     }
 }
 
-/// Returns the encodings that the schema of a record declares. Columns that it does not contain keep the declared
-/// encoding.
+/// Returns the encodings that a record's schema declares. Columns that are missing from the schema keep the encoding in
+/// `declared`.
 pub(super) fn wires_of(schema: &str, row: &Schema, declared: &[Wire]) -> Result<Vec<Wire>, String> {
     let schema: Value = serde_json::from_str(schema).map_err(|error| error.to_string())?;
     let named = |fields: &Value, name: &str| {
         fields.as_array().and_then(|fields| fields.iter().find(|field| field["field"] == name).cloned())
     };
-    // Flattened records have no `after`.
+    // In flattened records, the columns are not nested in `after`.
     let fields = named(&schema["fields"], "after").unwrap_or(schema)["fields"].clone();
     let wires = row.fields().iter().zip(declared).map(|(field, declared)| {
         let Some(carried) = named(&fields, field.name()) else { return *declared };
@@ -92,7 +92,7 @@ pub(super) fn wires_of(schema: &str, row: &Schema, declared: &[Wire]) -> Result<
     Ok(wires.collect())
 }
 
-/// Converts the base64 bytes of an unscaled integer to decimal digits.
+/// Converts the base64-encoded bytes of an unscaled integer to a decimal number as text.
 fn decimal_text(bytes: &str, scale: i8) -> Result<String, String> {
     let bytes = STANDARD.decode(bytes).map_err(|error| format!("is no decimal: {error}"))?;
     if bytes.len() > 16 {
@@ -156,7 +156,7 @@ fn unfit<T>(value: &Value, what: &str) -> Result<T, String> {
 fn boolean(value: &Value) -> Result<Option<bool>, String> {
     match value {
         Value::Bool(is) => Ok(Some(*is)),
-        // `tinyint(1)` and `bit(1)` of MySQL.
+        // MySQL's `tinyint(1)` and `bit(1)` are sent as 0 or 1.
         Value::Number(number) if number.as_i64().is_some_and(|number| number == 0 || number == 1) => {
             Ok(Some(number.as_i64() == Some(1)))
         }
@@ -187,7 +187,7 @@ fn float(value: &Value) -> Result<Option<f64>, String> {
     number.map_or_else(|| unfit(value, "number"), |number| Ok(Some(number)))
 }
 
-/// Stores lists and objects as JSON.
+/// Converts a value to text. Lists and objects become JSON.
 fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
@@ -216,7 +216,7 @@ fn decimal(value: &Value, precision: u8, scale: i8) -> Result<Option<i128>, Stri
     }
 }
 
-/// Returns true for infinity, which may also be written as a year that is out of range.
+/// Returns true if the text is an infinite date, or a year that is out of range, which some connectors write instead.
 fn is_infinite(text: &str) -> bool {
     let unsigned = text.trim_start_matches(['-', '+']);
     unsigned.eq_ignore_ascii_case("infinity") || unsigned.bytes().take_while(u8::is_ascii_digit).count() > 6
@@ -250,7 +250,7 @@ fn time(value: &Value) -> Result<Option<i64>, String> {
 fn timestamp(value: &Value) -> Result<Option<i64>, String> {
     let micros = match value {
         Value::Number(number) => match number.as_i64() {
-            // Infinity of Postgres is written as a timestamp that is out of range.
+            // Debezium writes an infinite Postgres timestamp as a number that is out of range.
             Some(micros) if DateTime::from_timestamp_micros(micros).is_none() => return Ok(None),
             micros => micros,
         },

@@ -1,18 +1,18 @@
-//! Operation of a stream: its initial state, its alerts, and its name in the API of Kafka Connect.
+//! Operational settings of a stream: its initial state, its alerts, and its name in the Kafka Connect API.
 
 use super::Stream;
 use orch_spec::Notifier;
 use orch_spec::template::check_template;
 
 impl Stream {
-    /// Notifies when the stream stops or fails six times in a row. May be called several times.
+    /// Adds a notifier for alerts when the stream stops or fails six times in a row. May be called several times.
     pub fn on_failure(mut self, whom: impl Into<Notifier>) -> Stream {
         self.on_failure.push(whom.into());
         self
     }
 
-    /// Sets a second name of the stream in the API of Kafka Connect, such as the name of the connector that it
-    /// replaces.
+    /// Sets an additional name of the stream in the Kafka Connect API, such as the name of the connector that the
+    /// stream replaces.
     pub fn connector(self, name: impl Into<String>) -> Stream {
         Stream { connector: Some(name.into()), ..self }
     }

@@ -1,8 +1,8 @@
-//! Detects numbers that arrow's decoder would change silently: 3.7 becomes 3 in an integer field, a number becomes a
-//! time in 1970, and 3.777 becomes 3.78 in a field with two digits. Such records are quarantined.
+//! Detects numbers that arrow's decoder would change silently. For example, 3.7 becomes 3 in an integer field, a number
+//! becomes a time in 1970, and 3.777 becomes 3.78 in a field with two decimal places. Such records are quarantined.
 //!
-//! Nearly all records contain no such number, so each record is first searched for the names of these fields. Only a
-//! record in which such a name precedes a doubtful number is parsed a second time.
+//! Nearly all records contain no such number. Therefore each record is first searched for the names of affected fields,
+//! and only a record in which a doubtful number follows such a name is parsed a second time.
 
 use arrow::array::{Array, AsArray as _};
 use arrow::datatypes::{DataType, Field, FieldRef, Float32Type, Float64Type, Schema};
@@ -12,10 +12,10 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-/// From this number on, a double may represent a different integer than the one that was written.
+/// From 2^53 on, a double may represent a different integer than the one in the JSON text.
 const FIRST_INEXACT: f64 = 9_007_199_254_740_992.0;
 
-/// The kinds of fields in which a number may not fit.
+/// Types of fields in which a number may not be representable.
 #[derive(Debug, Clone, Copy)]
 enum Kind {
     Whole,
@@ -23,13 +23,13 @@ enum Kind {
     Time,
 }
 
-/// The fields of a schema in which a number may not fit.
+/// The fields of a schema in which a number may not be representable.
 #[derive(Debug)]
 pub(super) struct Strict<'a> {
     schema: &'a Schema,
-    /// Names in quotes, as a record contains them.
+    /// Field names in quotes, as they occur in JSON.
     watched: Vec<(Finder<'static>, Kind)>,
-    /// Finders of escapes: `watched` does not find a name that is written with other escapes.
+    /// Searchers for JSON escapes. A name that is written with escapes is not found by `watched`.
     escapes: Vec<Finder<'static>>,
 }
 
@@ -40,15 +40,16 @@ impl<'a> Strict<'a> {
             watch(field.name(), field, &mut watched);
         }
         let mut escapes = vec![Finder::new(b"\\u")];
-        // `/` is the only other character that JSON can contain with and without an escape. Names rarely contain it, but
-        // some writers escape the `/` of every URL, so it is searched only for such names.
+        // `/` is the only other character that JSON may contain with and without an escape. Some writers escape the `/`
+        // of every URL, so search for `\/` only if a field name contains `/`.
         if watched.iter().any(|(name, _)| name.needle().contains(&b'/')) {
             escapes.push(Finder::new(br"\/"));
         }
         Strict { schema, watched, escapes }
     }
 
-    /// Returns why a record does not fit. Returns `None` for invalid JSON, because the decoder reports that.
+    /// Returns the reason why a record does not fit the schema. Returns `None` for invalid JSON, which the decoder
+    /// reports.
     pub(super) fn misfit(&self, record: &[u8]) -> Option<String> {
         let is_doubtful = self.watched.iter().any(|(name, kind)| {
             name.find_iter(record).any(|at| kind.doubts(value_behind(&record[at + name.needle().len()..])))
@@ -61,7 +62,7 @@ impl<'a> Strict<'a> {
     }
 }
 
-/// Adds the name of a field, or of the fields in it, to the names to search for.
+/// Adds the name of a field, or the names of its nested fields, to the names to search for.
 fn watch(name: &str, field: &Field, watched: &mut Vec<(Finder<'static>, Kind)>) {
     match field.data_type() {
         DataType::Struct(fields) => fields.iter().for_each(|field| watch(field.name(), field, watched)),
@@ -98,7 +99,7 @@ fn kind_of(data: &DataType) -> Option<Kind> {
     }
 }
 
-/// Returns the record from the first byte of the value on, or nothing if no colon follows.
+/// Returns the rest of the record from the first byte of the value, or an empty slice if no colon follows the name.
 fn value_behind(rest: &[u8]) -> &[u8] {
     match rest.trim_ascii_start().split_first() {
         Some((b':', value)) => value.trim_ascii_start(),
@@ -107,7 +108,7 @@ fn value_behind(rest: &[u8]) -> &[u8] {
 }
 
 impl Kind {
-    /// Returns true if the value that starts here may not fit. Lists and objects must always be parsed.
+    /// Returns true if the value that starts here may not fit its field. Always true for lists and objects.
     fn doubts(self, value: &[u8]) -> bool {
         let end = value.iter().position(|byte| matches!(byte, b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t'));
         let value = &value[..end.unwrap_or(value.len())];
@@ -151,11 +152,11 @@ fn is_whole(number: &str) -> bool {
     number.parse::<f64>().is_ok_and(|number| number.fract() == 0.0 && number.abs() < FIRST_INEXACT)
 }
 
-/// Returns how many digits a number needs after the decimal point.
+/// Returns the number of digits that a number needs after the decimal point.
 pub(crate) fn fraction_digits(number: &str) -> i64 {
     let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
     let digits = mantissa.split_once('.').map_or("", |(_, digits)| digits.trim_end_matches('0'));
-    // The zeros of 1200e-2 cancel the exponent.
+    // In a number such as 1200e-2, trailing zeros cancel the negative exponent.
     let zeros = if digits.is_empty() {
         let whole = mantissa.split_once('.').map_or(mantissa, |(whole, _)| whole);
         whole.len() - whole.trim_end_matches('0').len()
@@ -187,7 +188,7 @@ fn of_value(name: &str, data: &DataType, raw: &str) -> Option<String> {
     }
 }
 
-/// Returns an error for the first column with NaN or infinity, the results of decoding "NaN" or 1e999.
+/// Returns an error for the first column that contains NaN or infinity, which result from decoding "NaN" or 1e999.
 pub(super) fn not_finite(rows: &RecordBatch) -> Option<String> {
     let schema = rows.schema_ref();
     let found = schema.fields().iter().zip(rows.columns()).find(|(_, column)| has_infinite(column.as_ref()));

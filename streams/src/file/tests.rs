@@ -1,4 +1,4 @@
-//! Tests that stream files become streams or result in errors that refer to the file.
+//! Asserts that stream files become streams, or result in errors that refer to positions in the file.
 
 use super::*;
 use arrow::array::{AsArray as _, Int32Array, Int64Array, RecordBatch, StringArray};
@@ -79,7 +79,8 @@ fn windows_changes_and_captures_have_the_tables_that_they_need() {
     assert!(read("topic: o\nruns: {dag: process_order, most_open: 3}\n").is_ok());
 }
 
-/// All files are registered by one statement, so one such row would block the others.
+/// Asserts that a file whose database row cannot be stored is reported as broken. All files are registered by one
+/// statement, so such a row would block the others.
 #[test]
 fn a_file_whose_row_cannot_be_stored_is_broken() {
     let file = |line: &str| read(&format!("{line}\ntopic: a\nfields: {{n: integer}}\ntable: a.b\n"));

@@ -1,4 +1,4 @@
-//! Records aborts of the Kafka client before they end the process.
+//! Records aborts of the Kafka client library in the database before they end the process.
 
 use crate::topic::kafka::AbortListener;
 use anyhow::anyhow;
@@ -7,14 +7,14 @@ use orch_store::stream::record_kafka_abort;
 use sqlx::PgPool;
 use tokio::sync::watch;
 
-/// Number of aborts in 24 hours after which the streams of a connection wait for a manual restart. A worker with other
-/// streams must not abort repeatedly.
+/// Number of aborts within 24 hours after which all streams of the connection wait for a manual restart, because
+/// repeated aborts would also stop other streams of the worker.
 const ABORTS_OF_STOP: i64 = 2;
 
-/// An abort that ends this process as soon as all its hosts have returned.
+/// An abort of the Kafka client library. It ends this process as soon as all stream hosts have returned.
 #[derive(Debug, Clone)]
 pub(crate) struct KafkaAbort {
-    /// The id of the connection of the client.
+    /// Id of the connection whose client aborted.
     pub(crate) connection: String,
     /// Number of aborts of this connection in the last 24 hours, including this one.
     aborts: i64,
@@ -25,7 +25,7 @@ impl KafkaAbort {
         self.aborts >= ABORTS_OF_STOP
     }
 
-    /// Returns why a stream of the connection stops. Fatal if the abort is repeated.
+    /// Builds the error with which streams of the connection stop. It is fatal if the abort is repeated.
     pub(super) fn error(&self, stream: &str) -> anyhow::Error {
         let KafkaAbort { connection, aborts: many } = self;
         let cause = "a broker sent a response that the client cannot process";
@@ -40,7 +40,8 @@ impl KafkaAbort {
     }
 }
 
-/// Waits for an abort, records it and reports it to the hosts. The process ends when they have dropped their receivers.
+/// Waits for an abort, records it and reports it to the stream hosts. The process ends when the hosts have dropped
+/// their receivers.
 pub(crate) async fn record_aborts(pool: PgPool, report: watch::Sender<Option<KafkaAbort>>) {
     match AbortListener::install() {
         Ok(Some(mut listener)) => {

@@ -1,5 +1,5 @@
-//! Streams or shares that a process runs under leases. Each is a separate task, which is stopped when its lease is
-//! lost.
+//! Tasks that a process runs under leases, for whole streams or for groups of partitions. Each is stopped when its
+//! lease is lost.
 
 use orch_sdk::task::TaskResult;
 use std::collections::HashMap;
@@ -14,9 +14,9 @@ pub(super) struct Works<L> {
 
 struct LeasedWork<L> {
     lease: L,
-    /// Version of the stream's declaration when the task started.
+    /// Version of the stream's declaration that the task was started with.
     version: String,
-    /// Stops the task when it is dropped.
+    /// Stops the task on drop.
     _stop: DropGuard,
 }
 
@@ -31,7 +31,7 @@ impl<L: Clone + PartialEq + Debug> Works<L> {
         self.held.values().map(|held| held.lease.clone()).collect()
     }
 
-    /// Stops the tasks whose lease or stream version no longer holds.
+    /// Stops the tasks for whose lease and stream version `holds` returns false.
     pub(super) fn keep(&mut self, holds: impl Fn(&L, &str) -> bool) {
         self.held.retain(|_, held| {
             let holds = holds(&held.lease, &held.version);
@@ -46,7 +46,7 @@ impl<L: Clone + PartialEq + Debug> Works<L> {
         self.running.shutdown().await;
     }
 
-    /// Runs `work` until its lease is lost. Calls `failed` if it returns an error or panics.
+    /// Runs `work` until its lease is lost. Calls `failed` if `work` returns an error or panics.
     pub(super) fn start<F: Future<Output = ()> + Send + 'static>(
         &mut self,
         lease: L,
@@ -57,7 +57,7 @@ impl<L: Clone + PartialEq + Debug> Works<L> {
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let guarded = async move {
-            // A separate task, so that a panic in a transformation is reported like any other failure.
+            // Run it as a separate task, so that a panic in a transformation is reported like any other failure.
             let mut inner = JoinSet::new();
             inner.spawn(work);
             let ended = tokio::select! {

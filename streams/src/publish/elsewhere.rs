@@ -1,6 +1,8 @@
-//! Publishes to a table of the lake whose catalog is not in orch's database. A property of the table stores its read
-//! progress and changes with its rows; the offsets in orch's database follow. After a crash between the two commits,
-//! the stream reads some records again and skips those that the table has.
+//! Publishes to a lake table whose catalog is not in orch's database.
+//!
+//! A property of the table stores the next offsets and changes atomically with the rows. The offsets in orch's database
+//! are committed second. After a crash between the two commits, the stream reads some records again and skips those
+//! that the table already contains.
 
 use super::lake::{LakeTarget, LotChanges, beside};
 use super::{Lot, is_new, unknown};
@@ -13,17 +15,17 @@ use orch_store::StoreError;
 use orch_store::stream::{Covered, Lease, StartAt};
 use serde::{Deserialize, Serialize};
 
-/// Next offsets of a stream according to its table.
+/// Next offsets of a stream, as stored in its table.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct ReadProgress {
-    /// Creation time of the stream, which distinguishes it from another stream with the same name.
+    /// Creation time of the stream, which identifies it among streams with the same name.
     owner: String,
-    /// Highest epoch (fencing token) that has written. Lower epochs are rejected.
+    /// Highest fencing token (epoch) that has written to the table. Lower ones are rejected.
     epoch: i64,
     next: Offsets,
 }
 
-/// The table property that stores [`ReadProgress`].
+/// The table property that stores a [`ReadProgress`].
 struct ReadProgressProperty {
     property: String,
     text: Option<String>,
@@ -56,17 +58,17 @@ impl ReadProgressProperty {
         )))
     }
 
-    /// Makes the commit a compare-and-swap: it fails if the property has changed since it was read.
+    /// Turns the commit into a compare-and-swap: it fails if the property has changed since it was read.
     fn moved(&self, change: Change, to: &ReadProgress) -> TaskResult<Change> {
         Ok(change.moves(&self.property, self.text.as_deref(), serde_json::to_string(to)?))
     }
 }
 
-/// Claims the tables: processes with a lower epoch cannot publish any more.
+/// Claims the tables: processes with a lower fencing token can no longer publish.
 ///
 /// # Errors
-/// Returns `StoreError::FenceLost` if a process with a higher epoch has claimed a table, or a fatal error if another
-/// stream with this name writes to it.
+/// Returns `StoreError::FenceLost` if a process with a higher token has claimed a table, or a fatal error if another
+/// stream with the same name writes to it.
 pub(super) async fn claim(
     to: &LakeTarget,
     lease: &Lease,
@@ -99,12 +101,12 @@ pub(super) async fn claim(
     Ok(())
 }
 
-/// Publishes the records that the tables do not have yet, one table after the other. Returns the number of incomplete
-/// rows.
+/// Publishes the records that the tables do not contain yet, first to one table and then to the other. Returns the
+/// number of incomplete rows.
 ///
 /// # Errors
-/// Returns `StoreError::FenceLost` if another process has claimed the table, a conflict if the table has changed in the
-/// meantime and the caller must retry, or a fatal error if the table has fewer records than the stream has committed.
+/// Returns `StoreError::FenceLost` if another process has claimed a table, a conflict if a table has changed and the
+/// caller must retry, or a fatal error if a table contains fewer records than the stream has committed.
 pub(super) async fn publish(
     to: &LakeTarget,
     lease: &Lease,
@@ -121,7 +123,7 @@ pub(super) async fn publish(
         return Err(StoreError::FenceLost.into());
     }
     if of_aside.read.owner != owner {
-        // A process that had already lost the table created this one after the claim.
+        // After the claim, a process that had already lost the lease created this table. Ignore its progress.
         of_aside.read.next.clear();
     }
     known.check_not_behind(&lot.covered, lease)?;
@@ -138,7 +140,7 @@ pub(super) async fn publish(
     };
     let LotChanges { mut changes, incomplete } = to.changes(stream, lease, &new).await?;
     if !new.covered.is_empty() && changes.iter().all(|change| *change.table() != to.table.name) {
-        // No row changes, but the progress property must still advance.
+        // No row changes, but the stored progress must still advance.
         changes.insert(0, table.append_written([])?);
     }
     for change in changes {
@@ -153,7 +155,7 @@ pub(super) async fn publish(
     Ok(incomplete)
 }
 
-/// Returns the part of a range that the table does not have.
+/// Returns the part of an offset range that the table does not contain.
 fn rest(covered: &Covered, known: &Offsets) -> Option<Covered> {
     let from = known.get(&covered.partition).map_or(covered.from, |next| covered.from.max(*next));
     (from < covered.to).then_some(Covered { from, ..*covered })

@@ -1,5 +1,5 @@
 //! Publishes to a table of the lake. If the catalog is in orch's database, the snapshot, the quarantined records and
-//! the offsets change in one transaction.
+//! the offsets are committed in one transaction.
 
 use super::elsewhere;
 use super::{IDENTITY, Lot, Target, no_snapshot, quarantined};
@@ -25,17 +25,17 @@ use orch_store::stream::{Covered, Lease, Progress, StartAt, WaitingLot, start_st
 use serde_json::{Map, json};
 use std::collections::{BTreeMap, HashSet};
 
-/// Maximum number of attempts when other writers cause conflicts, before the stream fails and restarts.
+/// Maximum number of attempts when other writers cause conflicts. After them, the stream fails and restarts.
 const TRIES: u32 = 20;
 
 #[derive(Debug, Clone)]
 pub(crate) struct LakeTarget {
     pub(crate) lake: Lake,
     pub(crate) table: LakeTable,
-    /// `Some` for a mirror that copies the table of its source.
+    /// `Some` for a mirror that copies its source table.
     pub(crate) snapshot: Option<Snapshot>,
-    /// Creation time of the stream, which distinguishes it from another stream with the same name. `Some` only if the
-    /// catalog is not in orch's database.
+    /// Creation time of the stream, which identifies it among streams with the same name. `Some` only if the catalog is
+    /// not in orch's database.
     pub(crate) owner: Option<String>,
 }
 
@@ -76,8 +76,8 @@ impl LakeTarget {
         }
     }
 
-    /// Creates the table, or adds the columns and changes the partitioning of the current declaration. Existing rows
-    /// have null in new columns, and existing files keep their partitioning until a compaction.
+    /// Creates the table, or adapts its columns and partitioning to the current declaration. Existing rows have null in
+    /// new columns. Existing files keep their partitioning until a compaction.
     async fn prepare(&self) -> LakeResult<()> {
         let LakeTable { name, definition, .. } = &self.table;
         if let Some(table) = self.lake.find(name).await? {
@@ -96,7 +96,7 @@ impl LakeTarget {
         self.lake.ensure(name, definition).await.map(drop)
     }
 
-    /// Publishes a batch. Returns true if the asset was updated and DAGs may wait for it.
+    /// Publishes a batch. Returns true if the asset was updated, so that DAGs that wait for the asset must be checked.
     pub(super) async fn publish(
         &self,
         target: &Target,
@@ -107,7 +107,7 @@ impl LakeTarget {
         let mut tries = 1;
         loop {
             match self.try_publish(target, stream, lot, progress).await {
-                // Rows that an upsert has read were changed. Build the upsert again from the current table.
+                // Another writer changed rows that the upsert had read. Build the upsert again from the current table.
                 Err(error) if tries < TRIES && is_overtaken(&error) => tries += 1,
                 done => return done,
             }
@@ -123,7 +123,7 @@ impl LakeTarget {
         self.commit(target, lot, &with_incomplete(progress, incomplete), changes).await
     }
 
-    /// Copies the source table. Returns true if the asset was updated and DAGs may wait for it.
+    /// Copies the source table. Returns true if the asset was updated, so that DAGs that wait for it must be checked.
     pub(super) async fn copy(&self, target: &Target, stream: &Stream, lot: &Lot) -> TaskResult<bool> {
         let snapshot = self.snapshot.as_ref().ok_or_else(|| no_snapshot(stream))?;
         let table = self.lake.table(&self.table.name).await?;
@@ -211,9 +211,10 @@ impl LakeTarget {
         Ok(LotChanges { changes: signed(changes, stream, lease, &lot.covered), incomplete })
     }
 
-    /// Quarantines the rows that the table cannot store. Returns false if there are none.
+    /// Quarantines the rows that the table cannot store. Returns false if all rows can be stored.
     pub(crate) async fn put_aside_refused(&self, stream: &Stream, lot: &mut Lot) -> TaskResult<bool> {
-        // A row of a window comes from many records, and a deleted row of a mirror has only its key.
+        // These rows cannot be attributed to one record: a window row comes from many records, and a deleted row of a
+        // mirror has only its key.
         if stream.windows.is_some() || matches!(self.table.write, HowWritten::Mirror { .. }) {
             return Ok(false);
         }
@@ -245,14 +246,15 @@ impl LakeTarget {
         Ok(true)
     }
 
-    /// Writes the rows of a share to files that are not yet in a snapshot.
+    /// Writes the rows of a batch to data files that no snapshot contains yet. Used if several processes read the
+    /// stream.
     pub(crate) async fn write(&self, stream: &Stream, lease: &Lease, lot: &Lot) -> TaskResult<serde_json::Value> {
         let LotChanges { changes, .. } = self.changes(stream, lease, lot).await?;
         let written = changes.iter().map(|change| Ok((change.table().to_string(), change.written()?)));
         Ok(serde_json::to_value(written.collect::<LakeResult<FilesByTable>>()?)?)
     }
 
-    /// Publishes the files of batches that shares have written.
+    /// Adds data files that several processes have written for this stream to one snapshot.
     pub(crate) async fn publish_written(
         &self,
         target: &Target,
@@ -295,7 +297,7 @@ impl LakeTarget {
 
 pub(super) struct LotChanges {
     pub(super) changes: Vec<Change>,
-    /// Number of quarantined records that are in the table as well, with null where a value is not known.
+    /// Number of quarantined records that are also in the table, with null for unknown values.
     pub(super) incomplete: i64,
 }
 
@@ -305,8 +307,8 @@ fn with_incomplete(progress: &Progress, incomplete: i64) -> Progress {
 
 type FilesByTable = BTreeMap<String, Vec<WrittenFile>>;
 
-/// Adds the stream and its offsets to the snapshots for users. The authoritative offsets are in Postgres, in the same
-/// transaction, or in a property of the table if its catalog is not in orch's database.
+/// Adds the stream name and its offsets to the snapshot properties, as information for users. The authoritative offsets
+/// are in orch's database, or in a table property if the catalog is not in orch's database.
 fn signed(changes: Vec<Change>, stream: &Stream, lease: &Lease, covered: &[Covered]) -> Vec<Change> {
     let offsets: Map<_, _> =
         covered.iter().map(|one| (one.partition.to_string(), json!({ "from": one.from, "to": one.to }))).collect();
@@ -330,7 +332,7 @@ async fn append(table: &Table, lot: &Lot) -> TaskResult<Change> {
     Ok(table.append(Batches::from(rows)).await?)
 }
 
-/// Drops the origin and the columns of the change, unless the table has these columns.
+/// Drops the offset and change-metadata columns, unless the table has them.
 fn plain(table: &Table, rows: &RecordBatch) -> LakeResult<RecordBatch> {
     let keeps = |name: &str| {
         table.schema().field_by_name(name).is_some() || !(matches!(name, PARTITION | OFFSET) || is_of_change(name))
@@ -340,12 +342,12 @@ fn plain(table: &Table, rows: &RecordBatch) -> LakeResult<RecordBatch> {
     Ok(rows.project(&kept)?)
 }
 
-/// Returns the name of the quarantine table of a table.
+/// Returns the name of the quarantine table that belongs to a table.
 pub(crate) fn beside(table: &TableName) -> LakeResult<TableName> {
     TableName::new(table.namespace(), quarantine_of(table.name()))
 }
 
-/// Returns the records that are not in the quarantine table yet, because a stream reads records again after a reset.
+/// Returns the records that the quarantine table does not contain yet. After a reset, a stream reads records again.
 /// Files without these offsets are not opened, so the check costs nothing for new records.
 async fn without_quarantined(table: &Table, stream: &Stream, aside: &[PutAside]) -> TaskResult<Vec<PutAside>> {
     let offsets = || aside.iter().map(|one| one.offset);

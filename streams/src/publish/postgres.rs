@@ -1,6 +1,8 @@
-//! Publishes to tables of a Postgres database, where rows and offsets change in one transaction. The offsets in orch's
-//! database follow; after a crash between the two commits, the stream reads some records again and skips those that the
-//! table has.
+//! Publishes to tables of a user's Postgres database.
+//!
+//! Rows and offsets are committed there in one transaction. The offsets in orch's database are committed second. After
+//! a crash between the two commits, the stream reads some records again and skips those that the table already
+//! contains.
 
 use super::{IDENTITY, Lot, is_new, quarantined, unknown};
 use crate::changes::{is_of_change, mirror_alone};
@@ -50,18 +52,18 @@ impl PostgresTarget {
         self.follower.claim(&Claim { moved: &moved, emptied: &emptied }).await
     }
 
-    /// Publishes a batch. Quarantines the records that the database rejects, and publishes the others.
+    /// Publishes a batch. Records that the database rejects are quarantined, and all others are published.
     pub(super) async fn publish(&self, stream: &Stream, lot: &mut Lot) -> TaskResult<()> {
         let covered: Vec<_> = lot.covered.iter().map(|one| (one.partition, one.from, one.to)).collect();
         let whole = self.follower.publish(&covered, |known| self.parts(stream, lot, known)).await;
         let Err(error) = whole else { return Ok(()) };
-        // A row of a window comes from many records.
+        // A rejected window row cannot be quarantined, because it comes from many records.
         if RowsRefused::reason(&error).is_none() || stream.windows.is_some() {
             return Err(error);
         }
         let refused = self.find_refused(stream, &lot.rows).await?;
         if refused.is_empty() {
-            // The database accepts each row alone, so the rows conflict with each other.
+            // The database accepts each row on its own, so the rows conflict with each other.
             return Err(error);
         }
         tracing::warn!(
@@ -73,7 +75,7 @@ impl PostgresTarget {
         self.follower.publish(&covered, |known| self.parts(stream, lot, known)).await
     }
 
-    /// Returns the rows that the database rejects, by batch and row, with the reason for each.
+    /// Finds the rows that the database rejects. Returns the reason for each by (batch, row) index.
     async fn find_refused(
         &self,
         stream: &Stream,
@@ -113,7 +115,7 @@ impl PostgresTarget {
         let aside: Vec<_> = lot.aside.iter().filter(|one| is_new(known, one.partition, one.offset)).cloned().collect();
         if !aside.is_empty() {
             let rows = quarantined(&stream.topic, &aside)?;
-            // After a reset, the stream reads records again that are already quarantined.
+            // Insert only absent records: after a reset, the stream reads quarantined records again.
             parts.push(TableBatch { load: self.quarantine(), put: Put::Absent(IDENTITY), rows });
         }
         Ok(parts)

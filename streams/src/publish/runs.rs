@@ -1,5 +1,5 @@
-//! Starts runs of a DAG for records, in the transaction that moves the offsets. While the maximum number of runs is
-//! unfinished, records wait in the topic.
+//! Starts runs of a DAG for records, in the transaction that commits the offsets. While the number of unfinished runs
+//! is at its maximum, records wait in the topic.
 
 use super::{Lot, Target};
 use crate::declare::Stream;
@@ -21,11 +21,11 @@ use sqlx::PgConnection;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Maximum number of runs that a transaction starts.
+/// Maximum number of runs that one transaction starts.
 const MOST_AT_ONCE: usize = 100;
 /// Polling interval while the DAG has no free slots, in case the hint that a run has finished is lost.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// Maximum number of records that are quarantined at once.
+/// Maximum number of records that one transaction quarantines.
 const MOST_ASIDE: usize = 10_000;
 
 #[derive(Debug, Clone)]
@@ -44,7 +44,7 @@ impl RunsTarget {
         RunsTarget { of: of.clone(), versions: Versions::default() }
     }
 
-    /// Publishes a batch in parts, whenever the DAG has free slots.
+    /// Publishes a batch in parts, each time the DAG has free slots.
     pub(super) async fn publish(&self, target: &Target, stream: &Stream, lot: &Lot) -> TaskResult<()> {
         let mut next: BTreeMap<i32, i64> = lot.covered.iter().map(|one| (one.partition, one.from)).collect();
         let mut calls = lot.calls.as_slice();
@@ -68,7 +68,7 @@ impl RunsTarget {
         }
     }
 
-    /// Waits for free slots of the DAG. Returns their number, at most [`MOST_AT_ONCE`].
+    /// Waits until the DAG has free slots. Returns their number, at most [`MOST_AT_ONCE`].
     async fn room(&self, target: &Target, stream: &Stream) -> TaskResult<usize> {
         loop {
             let over = target.hints.on(Hint::Run).notified();
@@ -82,7 +82,7 @@ impl RunsTarget {
         }
     }
 
-    /// Not fatal, so the stream retries: a bundle may be registered after its streams.
+    /// Builds a non-fatal error, so that the stream retries: the DAG's bundle may be registered after its streams.
     fn no_such_dag(&self, stream: &Stream) -> anyhow::Error {
         let (stream, dag_id) = (&stream.name, &self.of.dag_id);
         anyhow!(
@@ -150,7 +150,7 @@ struct RunCallBatch<'a> {
     last_record_at: Option<chrono::DateTime<chrono::Utc>>,
 }
 
-/// Returns the ranges that are covered after these calls. The last calls cover everything.
+/// Returns the offset ranges that are covered after these calls. The last part covers the whole batch.
 fn reached(whole: &[Covered], next: &BTreeMap<i32, i64>, calls: &[Call], is_last: bool) -> Vec<Covered> {
     let moved = |one: &Covered| {
         let from = next.get(&one.partition).copied().unwrap_or(one.from);
@@ -165,7 +165,7 @@ fn is_in(covered: &[Covered], partition: i32, offset: i64) -> bool {
     covered.iter().any(|one| one.partition == partition && (one.from..one.to).contains(&offset))
 }
 
-/// Writes the records to a topic of the built-in log, because a stream that starts runs has no quarantine table.
+/// Writes quarantined records to a topic of the built-in log, because a stream that starts runs has no table.
 async fn put_aside(tx: &mut PgConnection, stream: &Stream, aside: &[&PutAside]) -> TaskResult<()> {
     if aside.is_empty() {
         return Ok(());
@@ -191,7 +191,7 @@ async fn put_aside(tx: &mut PgConnection, stream: &Stream, aside: &[&PutAside]) 
     Ok(())
 }
 
-/// Returns the name of the quarantine topic. Topic names allow fewer characters than stream names.
+/// Returns the name of the quarantine topic. Stream names may contain characters that topic names may not.
 pub(crate) fn quarantine_topic(stream: &str) -> String {
     let may = |c: char| if c.is_ascii_alphanumeric() || "_.-".contains(c) { c } else { '-' };
     stream.chars().map(may).chain("_quarantine".chars()).collect()

@@ -1,5 +1,5 @@
-//! A file of JSON lines, plain or compressed with gzip, as a topic. It is loaded as a whole, and again after each
-//! change.
+//! Reads a file of JSON lines, plain or compressed with gzip, as a topic. The file is loaded whole, and again after
+//! each change.
 
 use super::{Bounds, Most, Position, TopicReader};
 use crate::declare::hash;
@@ -33,31 +33,32 @@ pub struct FileTopic {
     next: BTreeMap<i32, i64>,
 }
 
-/// Content of a line.
+/// Meaning of a line in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
-    /// A value. Its offset is its line number, starting at 0, in partition 0.
+    /// Each line is a value in partition 0. Its offset is the line number, starting at 0.
     Lines,
-    /// A record: `partition`, `offset`, `value`, and optionally `key`, `ts_ms`, `headers` and `topic`.
+    /// Each line is an object with `partition`, `offset`, `value`, and optionally `key`, `ts_ms`, `headers` and
+    /// `topic`.
     Records,
 }
 
-/// Content of the file when it was last loaded.
+/// Content of the file as of the last load.
 #[derive(Debug)]
 struct LoadedFile {
     seen: FileStamp,
     records: Records,
-    /// Offsets and record indexes by partition.
+    /// (offset, record index) pairs by partition.
     places: BTreeMap<i32, Vec<(i64, usize)>>,
 }
 
 type FileStamp = (u64, Option<SystemTime>);
 
 impl FileTopic {
-    /// Opens a file as a topic, without reading it.
+    /// Opens a file as a topic without reading it.
     ///
     /// # Errors
-    /// Returns a fatal error if the connection does not name a file or has an unknown format.
+    /// Returns a fatal error if the connection does not name a file or if the file has an unknown format.
     pub fn open(connection: &Connection, topic: &str) -> TaskResult<FileTopic> {
         let text = |name: &str| connection.extra_field(name).and_then(|value| value.as_str().map(str::to_owned));
         let id = &connection.id;
@@ -95,7 +96,7 @@ impl FileTopic {
         self.held.as_ref().ok_or_else(|| anyhow!("`{}` was not read", self.path.display()))
     }
 
-    /// Adds records of the loaded file. Returns false if it has no more.
+    /// Adds records of the loaded file. Returns false if no further records exist.
     fn take(&mut self, into: &mut Records, most: Most) -> bool {
         let Some(held) = &self.held else { return false };
         let had = into.len();
@@ -137,7 +138,7 @@ fn hold(path: &Path, topic: &str, form: Form, seen: FileStamp) -> TaskResult<Loa
     let mut held = LoadedFile { seen, records: Records::default(), places: BTreeMap::new() };
     for (number, line) in (0..).zip(bytes.split_inclusive(|byte| *byte == b'\n')) {
         let text = line.trim_ascii();
-        // The last line may still be written.
+        // The last line may be incomplete because the file is still being written.
         let is_whole = line.ends_with(b"\n") || serde_json::from_slice::<Value>(text).is_ok();
         if text.is_empty() || !is_whole {
             continue;
@@ -171,7 +172,7 @@ impl LoadedFile {
         Ok(())
     }
 
-    /// Adds a recorded record. Records of other topics in the same file are ignored.
+    /// Adds the record of a line. Ignores records of other topics.
     fn add_recorded(&mut self, line: &[u8], topic: &str) -> Result<(), String> {
         let line: Value = serde_json::from_slice(line).map_err(|error| format!("is not JSON: {error}"))?;
         if line["topic"].as_str().is_some_and(|of| of != topic) {
@@ -213,7 +214,7 @@ impl LoadedFile {
 impl TopicReader for FileTopic {
     fn identity(&mut self) -> BoxFuture<'_, TaskResult<String>> {
         Box::pin(async {
-            // The first record identifies the file, because appending does not change it.
+            // The first record identifies the file, because it stays the same when lines are appended.
             let first =
                 self.reload_if_changed().await?.records.get(0).and_then(|first| first.value.map(<[u8]>::to_vec));
             let Some(first) = first else {

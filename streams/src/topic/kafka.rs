@@ -1,8 +1,8 @@
-//! A topic of Apache Kafka, read with librdkafka.
+//! Reads a topic of Apache Kafka with librdkafka.
 //!
-//! Partitions are assigned with absolute offsets, and no consumer group is joined: the table that a stream writes
-//! stores its offsets, so no state in the cluster can contradict them. Only committed records are read. An offset that
-//! the cluster no longer has is an error; the reader never jumps to another one.
+//! Partitions are assigned with absolute offsets and no consumer group is joined. The offsets are stored with the table
+//! that a stream writes, so there is no second copy in the cluster that could contradict them. Only committed records
+//! are read. If the cluster no longer has an offset, the reader returns an error and never jumps to another offset.
 
 mod abort;
 mod client;
@@ -32,28 +32,31 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
-/// Timeout for a request to the cluster.
+/// Timeout for one request to the Kafka cluster.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-/// Time after which an unknown topic counts as missing. A broker that has just started may not have its metadata yet.
+/// Time after which an unknown topic is considered missing. A broker that has just started may not have its metadata
+/// yet.
 const UNKNOWN_FOR: Duration = Duration::from_secs(2);
 const ASK_AGAIN: Duration = Duration::from_millis(100);
-/// Polling interval. librdkafka signals that its queue is no longer empty, but a signal can be missed.
+/// Polling interval of the record queue. librdkafka signals that the queue is no longer empty, but the signal can be
+/// missed.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
-/// A topic of Kafka and the position of its reader.
+/// Reader of one Kafka topic.
 ///
-/// If the topic is created again while it is read, reading may continue at the old offsets without an error: see
-/// `ensure_same_topic`.
+/// If the topic is deleted and created again during a read, the read may continue at the old offsets without an error.
+/// See `ensure_same_topic`.
 pub struct KafkaTopic {
     settings: Settings,
     topic: String,
-    /// Client for requests. On the connection of `reads`, each would wait half a second for a fetch.
+    /// Client for metadata and offset requests. On the connection of `reads`, each request would wait half a second
+    /// behind a fetch.
     asks: Client,
-    /// Client for records. `None` before the first seek.
+    /// Client that fetches records. `None` before the first seek.
     reads: Option<Client>,
     /// Next offset, indexed by partition; `NOT_READ` for partitions that are not read.
     next: Vec<i64>,
-    /// The pull of a read that was dropped. It still has its records.
+    /// Unfinished pull of a cancelled read. The next read takes its records.
     pulling: Option<JoinHandle<Pulled>>,
     failed: Option<Failure>,
     /// Buffer that is reused by the next pull.
@@ -70,13 +73,13 @@ struct Pulled {
 
 #[derive(Debug, Clone)]
 enum Failure {
-    /// librdkafka does not report the partition and the offset.
+    /// An offset is out of range. librdkafka reports neither the partition nor the offset.
     OutOfRange,
     NoSuchTopic,
     NotAllowed,
-    /// The records of a pull were lost or out of order. Only a seek recovers from this.
+    /// Records of a pull were lost or out of order. Only a new seek recovers from this.
     Broken(String),
-    /// The next read may succeed.
+    /// A transient error: the next read may succeed.
     Passing(KafkaError),
 }
 
@@ -84,7 +87,8 @@ impl KafkaTopic {
     /// Creates a reader without connecting.
     ///
     /// # Errors
-    /// Returns a fatal error if the connection is not of type `kafka`, or has settings that streams determine.
+    /// Returns a fatal error if the connection is not of type `kafka`, or if it contains settings that streams set
+    /// themselves.
     pub fn open(connection: &Connection, topic: &str) -> TaskResult<KafkaTopic> {
         let settings = Settings::of(connection)?;
         let asks = Client::open(&settings)?;
@@ -100,7 +104,7 @@ impl KafkaTopic {
         })
     }
 
-    /// Runs calls of librdkafka that wait for the cluster on a blocking thread.
+    /// Runs blocking calls of librdkafka on a blocking thread.
     async fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Consumer, &str) -> TaskResult<T> + Send + 'static,
@@ -185,8 +189,8 @@ impl KafkaTopic {
         for position in positions {
             assignment.add_partition_offset(&self.topic, position.partition, Offset::Offset(position.offset))?;
         }
-        // Open another client: the old one may still hold records of the old positions, and reports its old positions
-        // for a short time after an assignment. This blocks, because certificates are read from files.
+        // Open a new client. The old one may still hold records from before the seek, and reports outdated positions
+        // for a short time after an assignment. Opening blocks because certificates are read from files.
         self.reads = None;
         self.pulling = None;
         self.failed = None;
@@ -230,7 +234,7 @@ impl KafkaTopic {
         }
     }
 
-    /// Pulls records. Cancel-safe: if the future is dropped, the next call returns its records.
+    /// Pulls records. Cancel-safe: if the future is dropped, the next call returns the pulled records.
     async fn pull(&mut self, consumer: Arc<Consumer>, into: &mut Records, most: Most) {
         let pulling = self.pulling.get_or_insert_with(|| {
             let (next, records, mark) = (self.next.clone(), std::mem::take(&mut self.spare), self.settings.mark());
@@ -277,7 +281,7 @@ impl KafkaTopic {
         }
     }
 
-    /// Returns an error with the offset that is out of range.
+    /// Builds an error that names the offset that is out of range.
     async fn out_of_range(&self) -> anyhow::Error {
         let bounds = match self.bounds().await {
             Ok(bounds) => bounds,
@@ -318,12 +322,12 @@ fn outside(topic: &str, bounds: Bounds, next: i64) -> Option<String> {
     ))
 }
 
-/// Takes the available records. Runs on a blocking thread although no call waits: a million records per second keep a
-/// CPU busy.
+/// Takes the available records. Runs on a blocking thread even though no call blocks, because a million records per
+/// second keep a CPU busy.
 fn pull(consumer: &Consumer, mut records: Records, mut next: Vec<i64>, most: Most) -> Pulled {
     let mut failed = None;
-    // A poll also returns `None` after it took an event that is not a record, such as a log line. Poll once more for
-    // records behind it.
+    // A poll also returns `None` after an event that is not a record, such as a log line. Poll a second time for
+    // records behind the event.
     let mut looks = 0;
     while failed.is_none() && looks < 2 && records.len() < most.records.max(1) && records.bytes() < most.bytes.max(1) {
         match consumer.poll(Duration::ZERO) {
@@ -359,8 +363,8 @@ fn take(message: &BorrowedMessage<'_>, records: &mut Records, next: &mut [i64]) 
     Ok(())
 }
 
-/// Advances positions past transaction markers, which librdkafka takes from its queue like records and counts in its
-/// own position.
+/// Advances positions past transaction markers. librdkafka removes markers from its queue like records and counts them
+/// in its own position.
 fn pass_over_markers(consumer: &Consumer, next: &mut [i64]) {
     let Ok(positions) = consumer.position() else { return };
     for position in positions.elements() {
@@ -373,8 +377,8 @@ fn pass_over_markers(consumer: &Consumer, next: &mut [i64]) {
     }
 }
 
-/// Returns the failure if an error stops reading. librdkafka reconnects by itself, and its errors about the coordinator
-/// concern a consumer group that no stream uses.
+/// Returns the failure if an error stops reading. Other errors are ignored: librdkafka reconnects by itself, and
+/// coordinator errors concern consumer groups, which streams do not use.
 fn failure(error: KafkaError) -> Option<Failure> {
     use RDKafkaErrorCode as Code;
     match error.rdkafka_error_code() {
@@ -394,8 +398,7 @@ fn failure(error: KafkaError) -> Option<Failure> {
     }
 }
 
-/// Converts an error without repetition: the error of the crate contains its code in the message and again as its
-/// cause.
+/// Converts an error of `rdkafka`, whose message and cause both contain the error code, without this repetition.
 fn plain(error: KafkaError) -> anyhow::Error {
     match error.rdkafka_error_code() {
         Some(code) => code.into(),
@@ -422,7 +425,8 @@ fn unless_unknown<T>(error: RDKafkaErrorCode) -> TaskResult<Option<T>> {
     }
 }
 
-/// Returns the bounds of a partition without open transactions: `next` is the first offset that cannot be read yet.
+/// Returns the offset bounds of a partition. `next` is the first offset that cannot be read yet because of an open
+/// transaction or the end of the log.
 fn bounds_of(consumer: &Consumer, topic: &str, partition: i32) -> TaskResult<Bounds> {
     let (first, next) = consumer.fetch_watermarks(topic, partition, ANSWER_WITHIN).map_err(plain)?;
     Ok(Bounds { partition, first, next })

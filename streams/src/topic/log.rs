@@ -1,4 +1,4 @@
-//! Topics of the built-in log, in orch's database.
+//! Reads topics of the built-in log, which is stored in orch's database.
 
 use super::{Bounds, Most, Position, TopicReader};
 use crate::records::{NEW_KEY, OLD_KEY, Record, Records};
@@ -15,21 +15,22 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// Polling interval in case a hint is lost.
+/// Polling interval, in case a hint (a NOTIFY wake-up signal) is lost.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
-/// Time to collect hints that are then served by one query.
+/// Delay after a hint, so that hints in quick succession cause one query.
 const GATHER: Duration = Duration::from_millis(5);
 /// Retry delay after a failed query.
 const RETRY: Duration = Duration::from_secs(1);
 
 type Ends = Arc<HashMap<(i32, i16), i64>>;
 
-/// Ends of the partitions of all topics. A process has one, so idle streams send no queries.
+/// End offsets of all partitions of the built-in log. Shared by all streams of a process, so that idle streams send no
+/// queries.
 #[derive(Debug, Clone)]
 pub struct LogEnds(watch::Receiver<Ends>);
 
 impl LogEnds {
-    /// Returns the ends, and a future that refreshes them. It must be polled while a stream reads.
+    /// Returns the end offsets, and a future that refreshes them. The future must be polled while a stream reads.
     pub fn watch(pool: PgPool, hints: Hints) -> (LogEnds, impl Future<Output = ()> + Send) {
         let (tell, told) = watch::channel(Ends::default());
         let look = async move {
@@ -55,7 +56,7 @@ impl LogEnds {
         (LogEnds(told), look)
     }
 
-    /// Returns ends that are refreshed only on request, for readers that stop at a known end.
+    /// Returns end offsets that are refreshed only on request, for readers that stop at a known end.
     pub fn asked() -> (AskEnds, LogEnds) {
         let (tell, told) = watch::channel(Ends::default());
         (AskEnds(tell), LogEnds(told))
@@ -67,13 +68,13 @@ impl LogEnds {
 
     async fn changed(&mut self) {
         if self.0.changed().await.is_err() {
-            // No sender is left: the process ends.
+            // No sender is left, because the process is shutting down.
             std::future::pending::<()>().await;
         }
     }
 }
 
-/// Refreshes the ends of the partitions of all topics.
+/// Refreshes the end offsets of all partitions on request.
 #[derive(Debug)]
 pub struct AskEnds(watch::Sender<Ends>);
 
@@ -98,19 +99,19 @@ pub struct LogTopic {
     topic: Topic,
     ends: LogEnds,
     positions: BTreeMap<i16, i64>,
-    /// Index of the partition to read first, so that a busy partition does not block the others.
+    /// Index of the partition to read first. It rotates, so that a busy partition does not starve the others.
     turn: usize,
 }
 
 impl LogTopic {
-    /// Opens a topic. If it does not exist, it is created with this number of partitions.
+    /// Opens a topic. A missing topic is created with this number of partitions.
     pub async fn open(pool: &PgPool, ends: &LogEnds, name: &str, partitions: i32) -> TaskResult<LogTopic> {
         let topic = topic::ensure_topic(&mut *pool.acquire().await?, name, i16::try_from(partitions)?).await?;
         let (pool, ends) = (pool.clone(), ends.clone());
         Ok(LogTopic { pool, name: name.into(), topic, ends, positions: BTreeMap::new(), turn: 0 })
     }
 
-    /// Reads new records of one partition. Returns false if there are none.
+    /// Reads new records of one partition. Returns false if no partition has new records.
     async fn read_some(&mut self, into: &mut Records, most: Most) -> TaskResult<bool> {
         let partitions: Vec<i16> = self.positions.keys().copied().collect();
         for nth in 0..partitions.len() {
@@ -125,7 +126,7 @@ impl LogTopic {
             let mut db = self.pool.acquire().await?;
             let read = topic::read_records(&mut db, &self.topic, from).await?;
             drop(db);
-            // Offsets of the log have no gaps, so this offset was deleted.
+            // Offsets of the built-in log have no gaps, so a missing offset was deleted.
             if read.first().map(|record| record.offset) != Some(offset) {
                 return Err(self.why_missing(partition, offset).await);
             }
@@ -163,7 +164,7 @@ impl LogTopic {
         ))
     }
 
-    /// Reads the topic again, which may have more partitions now.
+    /// Reloads the topic, which may have gained partitions.
     async fn refresh_topic(&mut self, db: &mut PgConnection) -> TaskResult<()> {
         match topic::get_topic(db, &self.name).await? {
             Some(found) if found.no == self.topic.no => {

@@ -16,17 +16,17 @@ use sqlx::PgConnection;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Changes by a batch: rows of the table and the stored windows of the stream.
+/// Effects of a batch on the rows of the table and on the stored windows of the stream.
 #[derive(Debug)]
 pub(crate) struct Folded {
-    /// The windows that have changed, with their new values.
+    /// The changed windows with their new values.
     pub(crate) rows: RecordBatch,
-    /// Key and start of sessions that were merged into others.
+    /// Key and start of session windows that were merged into others.
     pub(crate) merged: Option<RecordBatch>,
     pub(crate) changes: WindowChanges,
 }
 
-/// Adds rows to the open windows of the stream. `changes` contains the watermarks. Returns `None` without rows.
+/// Adds rows to the open windows of the stream. `changes` contains the watermarks. Returns `None` if there are no rows.
 pub(crate) async fn fold(
     db: &mut PgConnection,
     stream: &str,
@@ -54,7 +54,7 @@ pub(crate) async fn fold(
 
 type Key = Vec<String>;
 
-/// Windows by key and start.
+/// Open windows by key, then by start time.
 #[derive(Debug, Default)]
 struct OpenWindows(BTreeMap<Key, BTreeMap<i64, Window>>);
 
@@ -64,7 +64,7 @@ struct Window {
     seen: Vec<MeasureAccumulator>,
 }
 
-/// Number of values, and their sum, minimum or maximum.
+/// State of a measure: the number of values, and their sum, minimum or maximum.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 struct MeasureAccumulator {
     many: i64,
@@ -108,7 +108,7 @@ impl OpenWindows {
             });
             let seen: Vec<MeasureAccumulator> = seen.collect();
             let own = self.0.entry(key).or_default();
-            // The first of several overlapping windows may be closed.
+            // If windows overlap, the earlier ones may already be closed.
             let open = windows.shape.windows(at.value(row)).filter(|(_, end)| *end > closed.value(row));
             for (start, end) in open {
                 put(own, windows, start, Window { end, seen: seen.clone() });
@@ -117,7 +117,7 @@ impl OpenWindows {
         Ok(())
     }
 
-    /// Returns the time span of the added windows, by key.
+    /// Returns the time span of the windows that rows were added to, by key.
     fn spans(&self) -> TaskResult<Vec<WindowSpan>> {
         let spans = self.0.iter().filter_map(|(key, own)| {
             let from = *own.keys().next()?;
@@ -129,8 +129,8 @@ impl OpenWindows {
             .collect()
     }
 
-    /// Merges stored windows into those that rows were added to. Returns the stored sessions that became part of
-    /// others. Other stored windows are ignored.
+    /// Merges stored windows into the windows that rows were added to, and ignores other stored windows. Returns the
+    /// stored sessions that were merged into an earlier session.
     fn join(&mut self, windows: &Windows, known: Vec<OpenWindow>) -> TaskResult<BTreeSet<(Key, i64)>> {
         let mut merged = BTreeSet::new();
         for known in known {
@@ -170,7 +170,7 @@ impl OpenWindows {
         written.collect()
     }
 
-    /// Returns the windows as rows of the table.
+    /// Converts the windows to rows of the table.
     fn rows(&self, windows: &Windows, types: &[DataType]) -> TaskResult<RecordBatch> {
         let keys = keys_of(windows, types, self.all().map(|(key, start, _)| (key, start)))?;
         let schema = keys.schema();
@@ -184,10 +184,10 @@ impl OpenWindows {
     }
 }
 
-/// Adds a window. Sessions that touch are merged.
+/// Adds a window. Merges sessions that overlap or touch.
 fn put(own: &mut BTreeMap<i64, Window>, windows: &Windows, mut start: i64, mut window: Window) {
     if let Shape::Session { .. } = windows.shape {
-        // Stored sessions do not touch each other, so the first one that does not touch ends the search.
+        // Stored sessions never overlap or touch each other, so the search ends at the first one that does not touch.
         while let Some((&other, _)) = own.range(..=window.end).next_back().filter(|(_, other)| other.end >= start) {
             start = start.min(other);
             if let Some(other) = own.remove(&other) {
@@ -220,7 +220,7 @@ fn read(windows: &Windows, state: &Value) -> TaskResult<Vec<MeasureAccumulator>>
     seen.collect()
 }
 
-/// Converts a number to JSON. An infinite sum (an overflow) becomes text, because JSON has no such number.
+/// Converts a number to JSON. An infinite sum (overflow) becomes text, because JSON has no infinity.
 fn of_number(value: f64) -> Value {
     Number::from_f64(value).map_or_else(|| Value::String(value.to_string()), Value::Number)
 }
@@ -239,7 +239,7 @@ pub(super) fn texts(rows: &RecordBatch, name: &str) -> TaskResult<StringArray> {
 
 pub(super) type Numbers = PrimitiveArray<Float64Type>;
 
-/// Returns the values of a measure, or `None` if it counts rows.
+/// Returns the values to aggregate, or `None` if the measure counts rows.
 pub(super) fn numbers(rows: &RecordBatch, measure: &Measure) -> TaskResult<Option<Numbers>> {
     let Some(of) = &measure.of else { return Ok(None) };
     Ok(Some(cast(column(rows, of)?, &DataType::Float64)?.as_primitive::<Float64Type>().clone()))
@@ -290,7 +290,7 @@ mod tests {
 
     const SECOND: i64 = 1_000_000;
 
-    /// Returns rows of city, second and degrees. Windows are closed until second `closed`.
+    /// Builds rows of (city, second, degrees). Windows are closed up to second `closed`.
     fn rows(all: &[(&str, i64, Option<f64>)], closed: i64) -> RecordBatch {
         let columns: [(&str, ArrayRef); 4] = [
             ("city", Arc::new(StringArray::from_iter_values(all.iter().map(|(city, ..)| *city)))),

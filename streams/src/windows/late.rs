@@ -1,8 +1,8 @@
 //! Rejects rows that are too late for their windows.
 //!
 //! The watermark of a partition is the highest event time that was read from it, updated by each record. It therefore
-//! does not depend on how records are divided into batches: a partition that is read ahead of others does not make
-//! their records late, and records that are read again after a crash are decided the same way.
+//! does not depend on how records are divided into batches: reading one partition ahead does not make records of other
+//! partitions late, and records that are read again after a crash get the same result.
 //!
 //! A partition has no watermark until its first record is read. No window is closed while such a partition has unread
 //! records. An empty partition does not delay windows, so its first records may be too late for some of them.
@@ -20,19 +20,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Column for `fold` with the closing time of a row: windows that end at or before it no longer accept the row.
+/// Column that passes each row's closing time to `fold`: windows that end at or before this time do not accept the row.
 pub(super) const CLOSED: &str = "_closed";
-/// Maximum time that a record may be in the future. A single record with a wrong clock would otherwise make all later
-/// records late.
+/// Maximum time that an event time may be in the future. Otherwise, a single record with a wrong clock would make all
+/// later records late.
 const MOST_AHEAD: Duration = Duration::from_hours(1);
 /// Start of the year 1. Windows that are stored in Postgres cannot start much earlier.
 const FIRST: i64 = -62_135_596_800_000_000;
 
-/// Maximum size of the columns that group rows, in bytes of JSON. These columns are in a Postgres index, of the table
-/// or of the open windows, whose entries are limited to 2,704 bytes.
+/// Maximum size of the grouping columns of a row, in bytes of JSON. They are indexed by Postgres, which limits index
+/// entries to 2,704 bytes.
 const MAX_KEY_BYTES: usize = 1_024;
 
-/// Watermarks, in microseconds since 1970.
+/// Watermarks by partition, in microseconds since the Unix epoch.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct EventTime {
     partitions: BTreeMap<i32, i64>,
@@ -42,7 +42,7 @@ pub(crate) struct EventTime {
 /// Accepted and rejected rows, with a reason for each rejected row.
 #[derive(Debug)]
 pub(crate) struct Timed {
-    /// Accepted rows, with the column [`CLOSED`].
+    /// Accepted rows with the additional column [`CLOSED`].
     pub(crate) rows: RecordBatch,
     pub(crate) refused: RecordBatch,
     pub(crate) reasons: Vec<String>,
@@ -56,19 +56,19 @@ impl EventTime {
         }
     }
 
-    /// Returns true if all these partitions have a watermark.
+    /// Returns true if all given partitions have a watermark.
     pub(crate) fn knows(&self, mut partitions: impl Iterator<Item = i32>) -> bool {
         partitions.all(|partition| self.partitions.contains_key(&partition))
     }
 
-    /// Closes the windows that all known watermarks have passed by the allowed lateness. Applies to all records that
-    /// are read from now on, in this process and after a restart.
+    /// Closes windows whose end plus the allowed lateness is before every known watermark. Windows stay closed for all
+    /// records that are read later, in this process and after a restart.
     pub(crate) fn close(&mut self, windows: &Windows) {
         let slowest = self.partitions.values().min().map(|at| at.saturating_sub(micros(windows.late)));
         self.closed_before = self.closed_before.max(slowest);
     }
 
-    /// Returns the timestamp until which windows are closed since the last [`EventTime::close`].
+    /// Returns the time up to which the last [`EventTime::close`] closed windows.
     pub(crate) fn closed_before(&self) -> Option<DateTime<Utc>> {
         self.closed_before.and_then(DateTime::from_timestamp_micros)
     }
@@ -129,8 +129,8 @@ impl EventTime {
         Ok(Timed { rows: RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?, refused, reasons })
     }
 
-    /// Returns the timestamp until which windows are closed for the record, or the reason why it is late. Advances the
-    /// watermark.
+    /// Returns the time up to which windows are closed for the record, or the reason why the record is late. Advances
+    /// the watermark of the partition.
     fn admit(&mut self, windows: &Windows, partition: i32, at: i64) -> Result<i64, String> {
         let watermark = self.partitions.get(&partition).copied();
         let reached = watermark.map_or(i64::MIN, |watermark| watermark.saturating_sub(micros(windows.late)));
@@ -148,7 +148,7 @@ impl EventTime {
     }
 }
 
-/// Returns the size of a text in JSON, as stored with open windows. A control character takes six bytes.
+/// Returns the size of a text as JSON, the form in which open windows are stored. A control character takes six bytes.
 fn json_bytes(text: &str) -> usize {
     let escaped = |byte: u8| match byte {
         0..0x20 => 6,
@@ -158,7 +158,7 @@ fn json_bytes(text: &str) -> usize {
     if text.len() <= MAX_KEY_BYTES { text.bytes().map(escaped).sum() } else { text.len() }
 }
 
-/// Returns event times in microseconds since 1970.
+/// Returns event times in microseconds since the Unix epoch.
 pub(super) fn event_times(
     windows: &Windows,
     rows: &RecordBatch,
@@ -190,7 +190,7 @@ mod tests {
         DateTime::from_timestamp(1_000_000, 0).unwrap()
     }
 
-    /// Returns rows of partition and second.
+    /// Builds rows from (partition, second) pairs.
     fn rows(all: &[(i32, Option<i64>)]) -> RecordBatch {
         let at: TimestampMicrosecondArray = all.iter().map(|(_, at)| at.map(|at| at * SECOND)).collect();
         let partitions = Int32Array::from_iter_values(all.iter().map(|(partition, _)| *partition));
@@ -212,7 +212,7 @@ mod tests {
         let mut time = EventTime::default();
         let all = rows(&[(0, Some(3)), (0, Some(14)), (0, Some(4)), (0, Some(15)), (0, Some(5)), (1, Some(6))]);
         let timed = time.split(&windows(), &all, now()).unwrap();
-        // At 14 the first window is open for one more second. The other partition has a lower watermark.
+        // At second 14, the first window is open for one more second. The other partition has a lower watermark.
         assert_eq!(kept(&timed), [3, 14, 4, 15, 6]);
         assert!(timed.reasons[0].starts_with("it is late"), "{:?}", timed.reasons);
         assert_eq!(time.watermarks().iter().map(|(_, at)| at.timestamp()).collect::<Vec<_>>(), [15, 6]);

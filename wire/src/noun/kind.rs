@@ -1,4 +1,4 @@
-//! Kinds of fields: how they are read, and their JSON Schema.
+//! Types of the fields of nouns (named objects that users manage): how values are parsed, and their JSON Schema.
 
 use crate::fields::{flag, integer, one_of, text};
 use crate::problem::Problem;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 #[derive(Debug, Clone, Copy)]
 pub enum FieldKind {
-    /// A name. `check` returns why a name is invalid.
+    /// The name of an object. `check` returns why a name is invalid.
     Name {
         most: usize,
         pattern: Option<&'static str>,
@@ -15,9 +15,9 @@ pub enum FieldKind {
     },
     /// Optional text.
     Text,
-    /// Optional text; an empty string counts as missing.
+    /// Optional text. An empty string counts as missing.
     FilledText,
-    /// Text that is neither missing nor blank, normalized by `usual`.
+    /// Required text that is not blank. The function `usual` normalizes it.
     Word {
         usual: fn(&str) -> String,
     },
@@ -30,24 +30,24 @@ pub enum FieldKind {
         least: i32,
         most: i32,
     },
-    /// A number that the server computes.
+    /// A number that the server computes, so requests cannot set it.
     Count,
     Flag,
     Port,
-    /// Any JSON. Values that are not strings are stored as their JSON text.
+    /// Any JSON value. A value that is not a string is stored as JSON text.
     AnyText,
-    /// A JSON object in a string. It is stored as an object.
+    /// A string that contains a JSON object. It is stored as an object.
     Object,
-    /// Always null.
+    /// Airflow's field for teams, which is always null.
     Team,
-    /// Names of fields.
+    /// A list of field names.
     Names,
 }
 
 const NO_TEAMS: &str = "team_name cannot be set when multi_team mode is disabled. Please contact your administrator.";
 
 impl FieldKind {
-    /// Reads a value that is not null and returns it in its stored form.
+    /// Parses a value that is not null, and returns it in the form in which it is stored.
     pub(super) fn read(self, value: &Value) -> Result<Value, Problem> {
         match self {
             FieldKind::Name { most, pattern, check } => name(value, most, pattern, check),
@@ -71,7 +71,7 @@ impl FieldKind {
         }
     }
 
-    /// Returns the stored value of null. `None` if the field cannot be cleared.
+    /// Returns the value that is stored for null. `None` if the field cannot be cleared.
     pub(super) fn empty(self) -> Option<Value> {
         match self {
             FieldKind::Text | FieldKind::FilledText | FieldKind::Port | FieldKind::Moment => Some(Value::Null),
@@ -80,7 +80,7 @@ impl FieldKind {
         }
     }
 
-    /// Returns a stored value in the form of a response.
+    /// Converts a stored value to the form in which responses contain it.
     pub fn answer_value(self, stored: &Value) -> Value {
         match self {
             FieldKind::Moment => rewritten(stored),
@@ -88,7 +88,7 @@ impl FieldKind {
         }
     }
 
-    /// Returns the schema without `null`, which the caller adds.
+    /// Returns the JSON Schema of the values other than `null`. The caller adds `null`.
     pub(super) fn schema(self) -> Value {
         match self {
             FieldKind::Name { pattern: Some(pattern), .. } => json!({ "type": "string", "pattern": pattern }),
@@ -144,8 +144,8 @@ fn whole(value: &Value, range: std::ops::RangeInclusive<i64>) -> Result<Value, P
     Ok(number.into())
 }
 
-/// Reads an object from a string. An empty string is an empty object, as in Airflow. Problems do not contain the input
-/// because it may contain a secret.
+/// Parses a string that contains a JSON object. As in Airflow, an empty string is an empty object. Problems do not
+/// contain the input, which may be a secret.
 fn object(value: &Value) -> Result<Value, Problem> {
     let written = text(value)?;
     if written.is_empty() {

@@ -1,10 +1,10 @@
-//! The schemas of a noun in `/openapi.json`.
+//! JSON Schemas of nouns (named objects that users manage) for `/openapi.json`.
 
 use super::{AppearsIn, Field, FieldKind, Noun, Patch};
 use serde_json::{Map, Value, json};
 
 impl Noun {
-    /// Returns the schema of the body that creates an object.
+    /// Returns the schema of the request body that creates an object.
     pub fn body_schema(&self) -> Value {
         let key = self.name();
         let mut properties = Map::from_iter([(key.name.to_string(), key.kind.schema())]);
@@ -20,7 +20,8 @@ impl Noun {
         schema
     }
 
-    /// Returns the schema of the body that changes an object. `None` if it is the same as for creation.
+    /// Returns the schema of the request body that updates an object. `None` if updates use the same schema as
+    /// creation.
     pub fn patch_schema(&self) -> Option<Value> {
         let Patch::Parts { name } = self.patch else { return None };
         let named = json!({ "type": ["string", "null"], "description": "The name it has. It cannot be changed." });
@@ -55,7 +56,7 @@ impl Field {
         schema
     }
 
-    /// Returns the schema in responses, which lacks the validation rules of requests.
+    /// Returns the schema of a field in responses, which omits the validation rules of requests.
     fn answered(&self) -> Value {
         let is_there =
             matches!(self.kind, FieldKind::Name { .. } | FieldKind::Flag | FieldKind::Count | FieldKind::OneOf { .. });

@@ -1,6 +1,6 @@
-//! Alerts to a program on the scheduler's machine. The connection names one of the programs that the settings allow
-//! (`programs.rs`), and the program receives the alert as JSON on standard input. It gets no arguments, because users
-//! who can edit connections must not choose them.
+//! Sends alerts to a program on the scheduler's machine. The connection selects one of the programs that the settings
+//! allow (`programs.rs`). The program receives the alert as JSON on standard input. It gets no arguments, so that users
+//! who can edit connections cannot choose them.
 
 use super::Programs;
 use crate::program;
@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
 
 const MOST_WORDS: usize = 200;
-/// Maximum number of bytes kept of a program's standard error; the rest is read and discarded.
+/// Maximum number of bytes that are kept of a program's standard error. The rest is discarded.
 const MOST_STDERR: u64 = 4 * 1024;
 
 pub(super) async fn run_alert_program(

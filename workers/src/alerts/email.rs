@@ -1,5 +1,5 @@
-//! E-mail over SMTP, configured like Airflow's `smtp` connections: `from_email`, `disable_tls` and `disable_ssl` in
-//! `extra`. The recipients in `to` of `extra` are used if the notifier names none.
+//! Sends e-mail over SMTP. Configured like Airflow's `smtp` connections: `from_email`, `disable_tls` and `disable_ssl`
+//! in `extra`. If the notifier names no recipients, the `to` of `extra` is used.
 
 use super::PATIENCE;
 use lettre::message::Mailbox;
@@ -18,12 +18,12 @@ use std::net::ToSocketAddrs as _;
 
 /// Port for implicit TLS.
 const SMTPS: u16 = 465;
-/// Port for STARTTLS, or for no encryption if the connection sets `disable_tls`.
+/// Port for STARTTLS, or for unencrypted SMTP if the connection sets `disable_tls`.
 const SUBMISSION: u16 = 587;
-/// Maximum size of `ca_file`. All certificate authorities of a browser take 200 kB.
+/// Maximum size of `ca_file` in bytes. For comparison, all certificate authorities of a browser take 200 kB.
 const MOST_CERTIFICATE_BYTES: u64 = 1 << 20;
 
-/// Sends a mail. With a `reach`, the server's address must be allowed by it.
+/// Sends an e-mail. If `reach` is set, the server's address must be permitted by it.
 pub(super) async fn send(
     connection: &Connection,
     message: &Message,
@@ -39,7 +39,8 @@ pub(super) async fn send(
     sent.await.map_err(|error| error.to_string())?
 }
 
-/// Describes an error. Only the code of a response is included, because the connection may lead to any server.
+/// Describes an error. Only the code of an SMTP response is included, because the response may come from a server that
+/// the user must not read from.
 fn problem(error: &smtp::Error) -> String {
     match error.status() {
         Some(code) => format!("the mail server answers {code}"),
@@ -68,14 +69,14 @@ fn transport(connection: &Connection, reach: Option<&Reach>) -> Result<SmtpTrans
     Ok(builder.build())
 }
 
-/// Returns an allowed IP address of the host, so that the checked address is the one that is used.
+/// Resolves the host once and returns a permitted IP address, so that the checked address is also the one that is used.
 fn resolved(host: &str, port: u16, reach: &Reach) -> Result<String, String> {
     let mut found = (host, port).to_socket_addrs().map_err(|error| format!("`{host}` cannot be resolved: {error}"))?;
     let allowed = found.find(|address| reach.allows(address.ip()));
     allowed.map(|address| address.ip().to_string()).ok_or_else(|| format!("`{host}`: {NOT_REACHED}"))
 }
 
-/// Trusts the usual certificate authorities, and the certificate in `ca_file` if it is set.
+/// Trusts the usual certificate authorities, and the certificates in `ca_file` if it is set.
 fn tls(connection: &Connection, host: &str) -> Result<TlsParameters, String> {
     let mut builder = TlsParameters::builder(host.to_string());
     if let Some(file) = connection.extra_field("ca_file").and_then(Value::as_str) {
@@ -86,7 +87,7 @@ fn tls(connection: &Connection, host: &str) -> Result<TlsParameters, String> {
     builder.build().map_err(|error| chain(&error))
 }
 
-/// Reads the certificates in `file`, which users choose. Rejects files that are not regular, or larger than
+/// Reads the certificates in `file`, a path that users choose. Rejects files that are not regular or are larger than
 /// `MOST_CERTIFICATE_BYTES`.
 fn certificates(file: &str) -> std::io::Result<Vec<u8>> {
     if !std::fs::metadata(file)?.is_file() {
@@ -117,7 +118,7 @@ fn mail(connection: &Connection, message: &Message, to: &[String]) -> Result<let
         .from(address(from)?)
         .subject(&message.subject)
         .header(Key(message.key.clone()))
-        // Without this header, a mail is ASCII and clients show umlauts in names and reasons as garbage.
+        // Without this header, an e-mail is ASCII, and clients show umlauts in names and reasons incorrectly.
         .header(ContentType::TEXT_PLAIN);
     for one in to {
         mail = mail.to(address(one)?);
@@ -125,7 +126,7 @@ fn mail(connection: &Connection, message: &Message, to: &[String]) -> Result<let
     mail.body(message.text.clone()).map_err(|error| chain(&error))
 }
 
-/// Header by which receivers detect duplicates.
+/// Header with which receivers can detect duplicate e-mails.
 #[derive(Debug, Clone)]
 struct Key(String);
 

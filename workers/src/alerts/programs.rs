@@ -1,12 +1,12 @@
-//! Programs that alerts may start. They come only from the settings of the process. A connection only names one of
-//! them, so users who can edit connections cannot run arbitrary commands.
+//! Programs that alerts may start. Only the settings of the process can add programs. A connection only selects one of
+//! them by name, so users who can edit connections cannot run arbitrary commands.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-/// Programs by name; empty by default.
+/// Program paths by name. Empty by default.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Programs(BTreeMap<String, PathBuf>);
 
@@ -16,7 +16,7 @@ impl Programs {
     }
 }
 
-/// Parses settings such as `pager=/usr/local/bin/page,chat=/opt/tell`.
+/// Parses a setting such as `pager=/usr/local/bin/page,chat=/opt/tell`.
 impl FromStr for Programs {
     type Err = String;
 

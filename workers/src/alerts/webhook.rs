@@ -1,4 +1,4 @@
-//! Webhooks: one in the format of Slack, which many chats accept, and a generic one with all fields as JSON.
+//! Sends alerts to webhooks: in the format of Slack, which many chat systems accept, or as JSON with all fields.
 
 use super::PATIENCE;
 use crate::outside::http::{Address, Ask, Http, anywhere, below, refusal};
@@ -10,13 +10,13 @@ use serde_json::json;
 use sha2::Sha256;
 use std::fmt::Write as _;
 
-/// Key in `extra` of the secret that is shared with the receiver.
+/// Key in `extra` whose value is the signing secret, which the receiver also has.
 const SIGNING_SECRET: &str = "signing_secret";
-/// Maximum size of a response. Only its status is used.
+/// Maximum size of a response body. Only the status is used.
 const MOST_ANSWER: u64 = 64 * 1024;
 
-/// Posts to a Slack webhook. `host` is the base URL and the password is the rest of the path, as in Airflow's
-/// `slackwebhook` connections. A password that is a URL is used alone.
+/// Sends an alert to a Slack webhook. `host` is the base URL and the password is the rest of the path, as in Airflow's
+/// `slackwebhook` connections. A password that is a complete URL is used alone.
 pub(super) async fn slack(http: &Http, connection: &Connection, message: &Message) -> Result<(), String> {
     let token = connection.password.as_deref().unwrap_or_default();
     let url = match connection.host.as_deref().filter(|host| !host.is_empty()) {
@@ -30,7 +30,8 @@ pub(super) async fn slack(http: &Http, connection: &Connection, message: &Messag
     post(http, address, message, json!({ "text": message.slack_text }).to_string()).await
 }
 
-/// Posts all fields as JSON. With a `signing_secret`, the body is signed, so that the receiver can verify the sender.
+/// Sends all fields of an alert as JSON. With a `signing_secret`, signs the body, so that the receiver can verify the
+/// sender.
 pub(super) async fn generic(http: &Http, connection: &Connection, message: &Message) -> Result<(), String> {
     let mut reached = connection.clone();
     let secret = reached.extra.remove(SIGNING_SECRET);
@@ -55,12 +56,12 @@ pub fn signature(secret: &str, body: &[u8]) -> String {
 }
 
 async fn post(http: &Http, mut address: Address, message: &Message, body: String) -> Result<(), String> {
-    // Receivers detect duplicates by this key.
+    // Receivers can detect duplicate deliveries by this key.
     address.headers.insert("Idempotency-Key".into(), message.key.clone());
     address.headers.insert("X-Orch-Alert".into(), message.kind.to_string());
     address.headers.insert("Content-Type".into(), "application/json".into());
     address.is_trusted = true;
-    // The path may be a secret, as in Slack's webhooks.
+    // The path may contain a secret, as in Slack's webhook URLs, so show only the origin.
     let receiver = shown_origin(&address.url);
     let (method, body) = ("POST".to_string(), Some(body.into_bytes()));
     let told = http.ask(Ask { method, address, body, timeout: PATIENCE, most_bytes: MOST_ANSWER }).await;
@@ -68,7 +69,7 @@ async fn post(http: &Http, mut address: Address, message: &Message, body: String
     if (200..300).contains(&told.status) {
         return Ok(());
     }
-    // The error leaves out the body: the server may be one that only this machine can reach, and not the reader.
+    // Omit the response body: it may come from a server that the user who reads the error must not access.
     Err(refusal(&receiver, told.status, ""))
 }
 

@@ -1,9 +1,9 @@
-//! Ends of attempts that commit something with their outcome (completion steps). They are recorded here, by the attempt
-//! and on a separate connection: the driver, which serves all attempts of this worker, never waits for a step.
+//! Records attempts that commit something together with their outcome (completion steps).
 //!
-//! Steps prepare first, without a transaction and under the timeout of their task. If anything breaks before the
-//! commit, they prepare and run again. If the commit gets no response, the fence is queried for its result. A failing
-//! step fails the attempt and rolls back the steps before it.
+//! The attempt records its outcome itself, on a separate connection, so that the worker's main loop, which serves all
+//! attempts, never waits for a step. Steps are first prepared without a transaction, within the task's timeout. After
+//! an error before the commit, they are prepared and run again. If the commit gets no response, the fencing token is
+//! queried to find out whether it succeeded. A failing step fails the attempt and rolls back the steps before it.
 
 use super::Shared;
 use crate::job::{CompletionSteps, Job};
@@ -26,13 +26,13 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Maximum number of times that the steps prepare again. Each time, at least one other attempt has succeeded.
+/// Maximum number of repeated preparations after conflicts. Each conflict means that another attempt has succeeded.
 const MOST_OUTDATED: u32 = 100;
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Records the end of an attempt that has completion steps. An end without steps is returned unchanged, and the driver
-/// records it. `until` is the deadline from the task's timeout.
+/// Records the outcome of an attempt that has completion steps. An outcome without steps is returned unchanged and
+/// recorded by the main loop. `until` is the deadline from the task's timeout.
 pub(super) async fn complete(
     job: &Job,
     shared: &Shared,
@@ -58,7 +58,7 @@ pub(super) async fn complete(
             }
             Err(error) => error,
         };
-        // Downstream tasks must not receive the output of an attempt that did not commit.
+        // Downstream tasks must not receive the output of an attempt whose steps were not committed.
         shared.recent.forget(&(lease.run, lease.task, lease.map_index));
         let Some(failure) = as_failure(error) else { return Finish::Stopped };
         let Some(failed) = decide(job, failure.masked()) else { return Finish::Stopped };
@@ -74,7 +74,7 @@ pub(super) async fn complete(
         Ok(recorded) => Finish::Decided { ended: Box::new(ended), recorded },
         Err(Unrecorded::NotOurs) => Finish::Stopped,
         Err(error) => {
-            // The failure is recorded without its steps.
+            // The failure is recorded without the completion steps.
             let event = format!("not committed with its failure: {}", text(&error));
             log.say(&LogLine::new(LogLevel::Warning, "orch", event, Map::new()));
             Finish::Decided { ended: Box::new(ended), recorded: false }
@@ -82,14 +82,14 @@ pub(super) async fn complete(
     }
 }
 
-/// Decides the outcome. The revision 0 is a placeholder: the transaction or the driver determines it.
+/// Determines the outcome to record. Its revision 0 is a placeholder that is replaced when the outcome is recorded.
 fn decide(job: &Job, finish: Finish) -> Option<EndedTry> {
     let facts = &job.run.facts;
     let delay = || outcome::retry_delay_ms(&job.offer, &job.claimed, facts.logical_date);
     outcome::ended(&job.offer, &job.claimed, (0, facts.run_type), finish, delay)
 }
 
-/// Returns the failure to record, or `None` if the attempt no longer belongs to this worker.
+/// Returns the failure to record, or `None` if this worker no longer owns the attempt.
 fn as_failure(error: Unrecorded) -> Option<Finish> {
     let (error, kind) = match error {
         Unrecorded::NotOurs => return None,
@@ -136,7 +136,7 @@ fn text(error: &Unrecorded) -> String {
     }
 }
 
-/// Prepares the steps and records the success with them. The steps prepare again if others were faster.
+/// Prepares the steps and records the success together with them. Prepares again after a conflict with another writer.
 async fn record_success(
     job: &Job,
     shared: &Shared,
@@ -171,7 +171,7 @@ async fn record_failure(
     record(job, shared, steps, ended).await
 }
 
-/// Prepares the steps until the deadline `until`. A panic becomes an error.
+/// Prepares the steps until the deadline `until`. Converts a panic to an error.
 async fn in_time(steps: &mut [Box<dyn CompletionStep>], until: Option<Instant>) -> Result<(), Unrecorded> {
     let names: Vec<String> = steps.iter().map(|step| step.name()).collect();
     let over = async {
@@ -187,7 +187,7 @@ async fn in_time(steps: &mut [Box<dyn CompletionStep>], until: Option<Instant>) 
     }
 }
 
-/// Prepares the steps, and retries transient database errors with backoff, as the transaction does.
+/// Prepares the steps. Retries transient database errors with backoff, as the transaction does.
 async fn prepared(steps: &mut [Box<dyn CompletionStep>]) -> Result<(), Unrecorded> {
     let mut pause = FIRST_PAUSE;
     loop {
@@ -207,7 +207,7 @@ fn panicked(panic: &(dyn Any + Send)) -> Unrecorded {
     Unrecorded::Failed { step: "one of its steps".into(), error }
 }
 
-/// Records the outcome, and retries until the database responds or this worker is cut off for too long.
+/// Records the outcome. Retries until the database responds or this worker is disconnected for too long.
 async fn record(
     job: &Job,
     shared: &Shared,
@@ -264,7 +264,7 @@ async fn once(
     }
 }
 
-/// Waits until the session has ended and released its locks, and returns the state of the attempt.
+/// Waits until the database session has ended and released its locks. Returns the state of the attempt.
 async fn over(pool: &PgPool, session: ServerSession, lease: Lease) -> StoreResult<Stands> {
     let ask = || async {
         let mut db = pool.acquire().await?;

@@ -1,5 +1,5 @@
-//! Deferral: task functions that wait without a slot. The wait becomes a row that a watcher polls. Its result is passed
-//! to the next call of the task function, or ends the attempt.
+//! Deferral: a task function waits without occupying a slot. The wait is a database row, whose condition a watcher
+//! polls. The result of the wait is passed to the next call of the task function, or ends the attempt.
 
 use super::Shared;
 use crate::clock;
@@ -19,14 +19,14 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Maximum size of a wait's condition, and of the value that it carries. Both are in rows that are read often.
+/// Maximum size of a wait's condition in bytes, and of its attached value. Both are in rows that are read often.
 const MOST_BYTES: usize = 64 * 1024;
 /// Minimum interval between two pokes.
 const FASTEST_MS: u64 = 100;
 
-/// Returns the result of the wait that preceded this call. `Err` if that result ends the attempt.
+/// Returns the result of the wait that preceded this call. Returns `Err` if the result ends the attempt.
 pub(super) async fn resumed(job: &Job, shared: &Shared, log: &Arc<AttemptLog>) -> Result<Option<Resumed>, Finish> {
-    // The first call of an attempt has not waited.
+    // No wait precedes the first call of an attempt.
     if job.claimed.lease.lease_no <= 1 {
         return Ok(None);
     }
@@ -59,7 +59,7 @@ pub(super) async fn resumed(job: &Job, shared: &Shared, log: &Arc<AttemptLog>) -
     }
 }
 
-/// Starts the wait that a task function requested.
+/// Builds the wait that a task function requested.
 pub(super) fn begin(deferral: &Deferral, spec: &TaskSpec, conditions: &Conditions) -> Finish {
     match new_wait(deferral, spec, conditions) {
         Ok((wait, words)) => Finish::Deferred { wait: Box::new(wait), words },
@@ -122,7 +122,7 @@ fn ms(ms: u64) -> i64 {
     i64::try_from(ms).unwrap_or(i64::MAX).min(orch_spec::check::MAX_DURATION_MS as i64)
 }
 
-/// Builds a wait for a user's response. No watcher polls it, and secrets are masked in the question.
+/// Builds a wait for a user's response to a question. No watcher polls it. Secrets in the question are masked.
 fn asked(deferral: &Deferral, spec: &TaskSpec) -> Result<(NewWait, String), String> {
     let text = deferral.until.config.to_string();
     let text = kept("what it asks", &mask::mask(&text))?;
@@ -158,7 +158,7 @@ fn kept(what: &str, text: &str) -> Result<String, String> {
     Ok(text.to_string())
 }
 
-/// Handles a poke without a result. The timeout of a sensor covers all its pokes together.
+/// Handles a poke of a sensor that found nothing. The sensor's timeout covers all its pokes together.
 pub(super) async fn not_yet(job: &Job, spec: &TaskSpec, shared: &Shared) -> Finish {
     let Some(timeout_ms) = spec.options.timeout_ms.filter(|_| spec.kind == "sensor") else { return Finish::NotYet };
     let limit = Duration::from_millis(timeout_ms);

@@ -1,5 +1,5 @@
-//! Reads what an attempt did before this worker claimed it. The simulation has no database: its attempts were never
-//! deferred and have not poked before.
+//! Reads the earlier history of an attempt: deferrals and pokes from before this worker claimed it. In the simulation,
+//! which has no database, attempts have no history.
 
 use crate::patience::patiently;
 use orch_sdk::task::Resumed;
@@ -19,13 +19,13 @@ impl PastReader {
         PastReader(None)
     }
 
-    /// Returns the result of the attempt's wait, or `None` if it was not deferred.
+    /// Returns the result of the attempt's wait, or `None` if the attempt was not deferred.
     pub(super) async fn resumed(&self, lease: Lease) -> StoreResult<Option<Resumed>> {
         let Some(pool) = &self.0 else { return Ok(None) };
         patiently(|| async { watch::resumed(&mut *pool.acquire().await?, lease).await }).await
     }
 
-    /// Returns the time since the first poke of the attempt.
+    /// Returns the time since the attempt's first poke.
     pub(super) async fn running_for(&self, lease: Lease) -> StoreResult<Duration> {
         let Some(pool) = &self.0 else { return Ok(Duration::ZERO) };
         patiently(|| async { watch::running_for(&mut *pool.acquire().await?, lease).await }).await

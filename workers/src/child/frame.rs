@@ -1,4 +1,4 @@
-//! Protocol between a worker and its child: one JSON object per line.
+//! Protocol between a worker and its child process: one JSON object per line.
 
 use orch_sdk::task::{LogLevel, RunFacts, TaskError, TriggerRequest, TryFacts};
 use orch_spec::TaskSpec;
@@ -6,10 +6,10 @@ use orch_spec::asset::{AssetEvent, LineageEdge};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// Start of a frame on the child's stdout, before the attempt's nonce.
+/// First character of a frame on the child's stdout. The attempt's nonce follows it.
 pub(crate) const MARK: char = '\u{1e}';
 
-/// First line on the child's stdin.
+/// First line that the worker writes to the child's stdin.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Request {
     pub(crate) nonce: String,
@@ -17,12 +17,12 @@ pub(crate) struct Request {
     pub(crate) this_try: TryFacts,
     pub(crate) params: Value,
     pub(crate) inputs: Vec<Value>,
-    /// The task, if it belongs to a DAG file: the binary has no function for it.
+    /// The declaration of a task from a DAG file. The binary contains no function for such a task.
     #[serde(default)]
     pub(crate) of_file: Option<TaskSpec>,
 }
 
-/// Later lines on the child's stdin.
+/// Later lines that the worker writes to the child's stdin.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ToChild {
@@ -37,7 +37,7 @@ pub(crate) struct HostReply {
     pub(crate) error: Option<TaskError>,
 }
 
-/// Frames from the child. The worker replies to frames with a `call`.
+/// Frames from the child to the worker. The worker replies to frames that have a `call`.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Frame {

@@ -1,4 +1,4 @@
-//! Task functions in child processes: the child's side.
+//! The child's side of task functions that run in child processes.
 
 use super::LINGER;
 use super::frame::{End, Frame, HostReply, MARK, Request, ToChild};
@@ -24,8 +24,8 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-/// Runs a child from start to end: reads its request, runs the task function, sends the outcome. `dag` finds a DAG of
-/// the binary, `body_of` builds the task function for a task of a DAG file.
+/// Runs a child process from start to end: reads its request, runs the task function, sends the outcome. `dag` finds a
+/// DAG of the binary, `body_of` builds the task function of a task in a DAG file.
 pub fn run_attempt(dag: impl FnOnce(&str) -> Option<BundleDag>, body_of: BodyOf) -> ExitCode {
     adopt_orphans();
     let mut first = String::new();
@@ -73,7 +73,8 @@ async fn attempt(
     }
 }
 
-/// Receives the worker's messages on a thread. When the worker is gone, kills this process and its descendants.
+/// Receives the worker's messages on a separate thread. When the worker has died, kills this process and its
+/// descendants.
 fn listen(host: Arc<ChildHost>) {
     let hear = move || {
         for line in std::io::stdin().lock().lines() {
@@ -85,7 +86,8 @@ fn listen(host: Arc<ChildHost>) {
             }
         }
         if host.ended.load(Ordering::Acquire) {
-            // The worker closes the pipe when it has the outcome. Work that the task function left gets a grace period.
+            // The worker closes the pipe when it has the outcome. Threads that the task function left running get a
+            // grace period.
             std::thread::park_timeout(2 * LINGER);
         }
         family::kill_descendants(getpid());
@@ -98,7 +100,7 @@ struct ChildHost {
     mark: String,
     cancel: CancellationToken,
     calls: AtomicU64,
-    /// Number of events and of edges sent so far.
+    /// Number of asset events and of lineage edges sent so far.
     said: (AtomicUsize, AtomicUsize),
     waiting: Mutex<HashMap<u64, oneshot::Sender<HostReply>>>,
     ended: std::sync::atomic::AtomicBool,
@@ -116,7 +118,7 @@ impl ChildHost {
         }
     }
 
-    /// Sends a frame in one locked write, so that output of the task function cannot appear inside it.
+    /// Sends a frame in one write under a lock, so that output of the task function cannot interrupt the frame.
     fn send(&self, frame: &Frame) {
         if matches!(frame, Frame::End(_)) {
             self.ended.store(true, Ordering::Release);
@@ -124,7 +126,7 @@ impl ChildHost {
         let Ok(json) = serde_json::to_string(frame) else { return };
         let line = format!("{}{json}\n", self.mark);
         let mut out = std::io::stdout().lock();
-        // If the pipe is closed, the worker is gone, and the listener thread ends this process.
+        // A write to a closed pipe fails because the worker has died. The listener thread then ends this process.
         drop(out.write_all(line.as_bytes()).and_then(|()| out.flush()));
     }
 
@@ -147,7 +149,7 @@ impl ChildHost {
     }
 }
 
-/// Keeps an error fatal that was fatal in the worker.
+/// Converts an error of the worker. Fatal errors stay fatal.
 fn as_it_was(error: TaskError) -> anyhow::Error {
     match error {
         TaskError::Fatal { causes } => fatal(causes.join(": ")),

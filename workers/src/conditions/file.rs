@@ -1,4 +1,4 @@
-//! Condition on files of the worker's machine.
+//! Condition on files on the worker's machine.
 
 use crate::outside::files::{check_path, find_matches};
 use orch_sdk::task::{BoxFuture, Condition, ConditionResult, Eyes, fatal};
@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Maximum `stable_ms`: a poke occupies a slot of the watcher for this time.
+/// Maximum value of `stable_ms`, because a poke occupies a slot of the watcher for this time.
 const MOST_STABLE: Duration = Duration::from_secs(10);
-/// Maximum number of files in a result.
+/// Maximum number of files in the result of a condition.
 const MOST_FILES: usize = 1_000;
 
 pub(super) struct Files;
@@ -50,7 +50,7 @@ fn paths(files: Vec<(PathBuf, u64)>) -> Option<Value> {
     (!paths.is_empty()).then(|| paths.into())
 }
 
-/// Returns the paths and sizes of the matching files, in order.
+/// Returns the paths and sizes of the matching files, sorted by path.
 async fn found(wait: FileWait) -> anyhow::Result<Vec<(PathBuf, u64)>> {
     Ok(tokio::task::spawn_blocking(move || search(&wait)).await??)
 }

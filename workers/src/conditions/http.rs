@@ -1,4 +1,4 @@
-//! Condition on HTTP responses. All waits share one client.
+//! Condition on HTTP responses. All waiting conditions share one client.
 
 use crate::outside::http::{Ask, Http, anywhere, below, refusal};
 use anyhow::{anyhow, bail};
@@ -56,7 +56,7 @@ fn judge(wait: &HttpWait, url: &str, status: u16, body: &[u8]) -> ConditionResul
     let is_answer =
         if wait.statuses.is_empty() { (200..300).contains(&status) } else { wait.statuses.contains(&status) };
     if !is_answer {
-        // Statuses of a server that is not ready: not found, too early, too many requests.
+        // These statuses mean that the server is not ready: not found, too early, too many requests.
         return match status {
             404 | 425 | 429 => Ok(None),
             status => bail!("{}", refusal(url, status, "")),

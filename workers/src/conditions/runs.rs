@@ -1,4 +1,4 @@
-//! Condition on runs of other DAGs, or on tasks of them. One statement reads all awaited runs.
+//! Condition on runs of other DAGs, or on tasks in these runs. One statement reads the state of all awaited runs.
 
 use anyhow::bail;
 use orch_sdk::task::{BoxFuture, Condition, ConditionResult, Eyes, RunSeen, TaskResult, fatal, skip};

@@ -1,4 +1,4 @@
-//! Conditions composed of others. Each poke polls all of them concurrently.
+//! Conditions that combine other conditions. Each poke polls all combined conditions concurrently.
 
 use futures::future::join_all;
 use orch_sdk::task::{Awaited, BoxFuture, Condition, ConditionResult, Eyes, fatal};
@@ -33,7 +33,7 @@ impl Condition for AnyCondition {
                     Err(error) => failed = failed.or(Some(error)),
                 }
             }
-            // A failed poke must not be ignored.
+            // If no condition is met, report a failed poke instead of ignoring it.
             failed.map_or(Ok(None), Err)
         })
     }

@@ -1,4 +1,4 @@
-//! Condition on a query in a user's Postgres. All waits of a connection share one small pool.
+//! Condition on the result of a query in a user's Postgres. All conditions of a connection share one small pool.
 
 use crate::outside::postgres::{Pools, ask};
 use orch_sdk::task::{BoxFuture, Condition, ConditionResult, Eyes, fatal};

@@ -1,4 +1,5 @@
-//! A time inside a composed condition. A time alone is never polled: it wakes the task directly.
+//! Condition that is met at a given time, for use inside a combined condition. Alone, a wait for a time is never
+//! polled: the scheduler wakes the task directly.
 
 use orch_sdk::task::{BoxFuture, Condition, ConditionResult, Eyes, fatal};
 use orch_sdk::wait::{TimeWait, read};

@@ -1,5 +1,5 @@
-//! Slots and queues. Attempts in this process and child processes have separate slots, far fewer for child processes. A
-//! claim requests one kind, the next claim the other.
+//! Slots and queues of a worker. Attempts in the worker process and in child processes have separate slots, with far
+//! fewer for child processes. Claims alternate between the two kinds.
 
 use crate::config::WorkerConfig;
 use crate::queues::QueueIds;
@@ -13,7 +13,7 @@ struct Lane {
     queues: Arc<[i32]>,
     slots: usize,
     running: usize,
-    /// True if there may be more to claim than the last claim returned.
+    /// True if the last claim may not have returned all claimable attempts.
     more: bool,
 }
 
@@ -25,7 +25,7 @@ impl Lane {
 
 #[derive(Debug)]
 pub(super) struct Lanes {
-    /// The lane whose turn it is comes first. The lane of child processes exists only if any task needs it.
+    /// The first lane is the one to claim next. The lane of child processes exists only if any task needs it.
     lanes: Vec<Lane>,
 }
 
@@ -51,7 +51,7 @@ impl Lanes {
         self.lane(kind).running -= 1;
     }
 
-    /// Returns the number of attempts that may start in this process.
+    /// Returns the number of attempts that may start in the worker process.
     pub(super) fn free(&mut self) -> usize {
         self.lane(Isolation::InProcess).free()
     }
@@ -60,17 +60,17 @@ impl Lanes {
         self.lanes.iter().all(|lane| lane.free() == 0)
     }
 
-    /// Returns true if there may be something to claim and a free slot for it.
+    /// Returns true if there may be something to claim and a slot is free for it.
     pub(super) fn want_more(&self) -> bool {
         self.lanes.iter().any(|lane| lane.more && lane.free() > 0)
     }
 
-    /// Records that there may be something to claim, of any kind.
+    /// Records that there may be something to claim in every lane.
     pub(super) fn expect_more(&mut self) {
         self.lanes.iter_mut().for_each(|lane| lane.more = true);
     }
 
-    /// Returns the next claim if `kept` slots in this process are already taken.
+    /// Returns the next claim. `kept` slots of the worker process are treated as taken.
     pub(super) fn claim(&mut self, kept: usize, versions: &Arc<[i32]>) -> Option<(Isolation, Claim)> {
         let free = |lane: &Lane| match lane.kind {
             Isolation::InProcess => lane.free().saturating_sub(kept),
@@ -82,17 +82,17 @@ impl Lanes {
         Some((lane.kind, Claim { most, queues: lane.queues.clone(), versions: versions.clone() }))
     }
 
-    /// Returns the queues of attempts in this process.
+    /// Returns the queues whose attempts run in the worker process.
     pub(super) fn own_queues(&mut self) -> Arc<[i32]> {
         self.lane(Isolation::InProcess).queues.clone()
     }
 
-    /// Returns a claim for zero attempts. The response contains the highest priority that waits for a slot here.
+    /// Returns a claim for zero attempts, whose response contains the highest priority that waits for a slot.
     pub(super) fn peek_urgency(&mut self, versions: &Arc<[i32]>) -> Claim {
         Claim { most: 0, queues: self.own_queues(), versions: versions.clone() }
     }
 
-    /// Records the response to a claim. The next claim is for the other kind if that kind may have more.
+    /// Records the response to a claim. The next claim uses the other lane if that lane may have more.
     pub(super) fn answered(&mut self, kind: Isolation, got_all: bool) {
         self.lane(kind).more = got_all;
         self.lanes.sort_by_key(|lane| lane.kind == kind);

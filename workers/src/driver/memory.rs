@@ -1,4 +1,5 @@
-//! Cache of the runs that a worker works on: their ledgers at a revision, and the facts that task functions read.
+//! Cache of the runs that a worker is working on: their ledger (the run state) at a revision, and the run properties
+//! that task functions read.
 
 use crate::job::RunView;
 use crate::offer::Offer;
@@ -9,7 +10,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// Number of outcomes recorded before they are folded after a lost race, when another process works on the run, too.
+/// After an update conflict, another process is working on the run, too. Number of further outcomes that are recorded
+/// before they are folded (applied to the run).
 const CONTENDED_FOR: u8 = 16;
 
 pub(super) struct Remembered {
@@ -31,12 +33,13 @@ impl Memory {
         self.runs.get(run)
     }
 
-    /// Stores the result of a claim, unless a newer revision is known.
+    /// Caches the run state that a claim returned, unless a newer revision is cached.
     pub(super) fn learn(&mut self, known: KnownRun, offer: &Arc<Offer>) -> Result<(), String> {
         known.ledger.check(known.format, &offer.version.plan)?;
         match self.runs.get_mut(&known.run) {
             Some(old) if old.rev >= known.rev => {}
-            // Only if the run was not cleared in between: a cleared run may have another type or conf.
+            // Keep the cached properties only if the run was not cleared since. A cleared run may have another type or
+            // conf.
             Some(old) if old.offer.version.id == known.version && old.clear_number == known.clear_number => {
                 (old.rev, old.ledger) = (known.rev, known.ledger);
             }
@@ -60,12 +63,12 @@ impl Memory {
         self.runs.len()
     }
 
-    /// Forgets all other runs. They are read again with the next claim of one of their attempts.
+    /// Evicts all other runs. They are read again when one of their attempts is claimed.
     pub(super) fn forget_all_but(&mut self, needed: &HashSet<Uuid>) {
         self.runs.retain(|run, _| needed.contains(run));
     }
 
-    /// Applies a change of the ledger that the database has accepted.
+    /// Applies a change of the run state that the database has accepted.
     pub(super) fn moved(&mut self, run: Uuid, to: Run) {
         if to.state.is_finished() {
             self.runs.remove(&run);
@@ -81,7 +84,7 @@ impl Memory {
         }
     }
 
-    /// Returns true if the run's outcomes must be recorded before they are folded. Counts down.
+    /// Returns true if an outcome of the run must be recorded before it is folded. Each call counts as one outcome.
     pub(super) fn record_first(&mut self, run: &Uuid) -> bool {
         match self.runs.get_mut(run) {
             None => true,

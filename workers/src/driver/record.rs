@@ -1,5 +1,6 @@
-//! Records outcomes without a fold: after a lost race, on a new connection, or because one of them cannot be written.
-//! That one is found by bisection and recorded as failed; the others are not affected.
+//! Records outcomes without folding them (applying them to their runs): after an update conflict, on a new connection,
+//! or if an outcome cannot be written. Such an outcome is found by bisection and recorded as failed; the others are
+//! recorded unchanged.
 
 use super::Driver;
 use orch_core::alert::{NewAlert, TryEnd, of_try};
@@ -8,7 +9,8 @@ use orch_store::step::{EndedTry, Mode, Reply, UNRECORDABLE, WorkerStep};
 use orch_store::{StoreError, StoreResult};
 
 impl<S: Hot> Driver<S> {
-    /// Records outcomes that still count, without folding them. Those that cannot be recorded stay in `unsure`.
+    /// Records outcomes without folding them. Outcomes of attempts that this worker no longer owns are skipped.
+    /// Outcomes that cannot be recorded stay in `unsure`.
     pub(super) async fn record(&mut self, ended: Vec<EndedTry>) -> StoreResult<()> {
         let release = self.frees_slots(&ended);
         self.admit |= release;
@@ -37,7 +39,8 @@ impl<S: Hot> Driver<S> {
         }
     }
 
-    /// Returns the halves of a rejected batch, or a single outcome as a failure with a message that can be written.
+    /// Splits a rejected batch into halves. Replaces a single rejected outcome by a failure whose message can be
+    /// written.
     fn without_one(&mut self, mut batch: Vec<EndedTry>, error: &StoreError) -> Vec<Vec<EndedTry>> {
         if batch.len() > 1 {
             let second = batch.split_off(batch.len() / 2);
@@ -48,7 +51,7 @@ impl<S: Hot> Driver<S> {
         let is_told = end.failure.as_ref().is_some_and(|failure| failure.kind == UNRECORDABLE);
         let (run, task, map_index, cause) = (lease.run, lease.task, lease.map_index, error.source_text());
         if is_told && end.alerts.is_empty() {
-            // The outcome no longer contains text from outside.
+            // The outcome contains no user-provided text any more, so nothing else can be replaced.
             tracing::error!(%run, task, map_index, %error, cause, "the end of a try cannot be recorded at all");
             return Vec::new();
         }

@@ -1,6 +1,7 @@
-//! Recovery after a lost connection or a rolled-back statement, when it is unknown what the database executed. While
-//! the lease holds, this worker keeps its identity and its attempts continue. On a new connection it records ended
-//! attempts again, which is idempotent, and releases attempts that it claimed without receiving the response.
+//! Recovers after a lost connection or a rolled-back statement, when it is unknown whether the database executed it.
+//!
+//! While its lease is valid, this worker keeps its identity and its attempts continue. On a new connection, it records
+//! ended attempts again, which is idempotent, and releases attempts that it claimed without receiving the response.
 
 use super::{Driver, sleep_until};
 use crate::heartbeat::Pulse;
@@ -12,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 impl<S: Hot> Driver<S> {
-    /// Returns when the database responds again. The heartbeat stops a worker that waits here for too long.
+    /// Returns when the database responds again. If that takes too long, the heartbeat stops the worker.
     pub(super) async fn resume(
         &mut self,
         mut error: StoreError,
@@ -48,18 +49,18 @@ impl<S: Hot> Driver<S> {
         let ended = std::mem::take(&mut self.unsure);
         let runs: Vec<Uuid> = ended.iter().map(|e| e.lease.run).collect();
         self.record(ended).await?;
-        // Recorded now or earlier, the outcomes may not be folded yet.
+        // The outcomes are recorded, now or by the earlier statement, but may not be applied to their runs yet.
         self.unfolded.extend(runs);
         self.lanes.expect_more();
         Ok(())
     }
 }
 
-/// Exponential backoff for reconnecting, with jitter so that workers do not retry in step.
+/// Exponential backoff for reconnecting. Jitter keeps workers from retrying at the same time.
 pub(super) struct Backoff {
     tries: u32,
     last: Option<Instant>,
-    /// Milliseconds, different for each worker.
+    /// Jitter in milliseconds, different for each worker.
     jitter: u64,
 }
 

@@ -1,4 +1,5 @@
-//! One round trip: records ended attempts, applies their effects, and claims the next attempts.
+//! One round trip of the worker's main loop: records ended attempts, applies their effects, and claims the next
+//! attempts.
 
 use super::{CLAIM_EVERY, CONTINUE, Driver};
 use crate::job::Job;
@@ -19,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 impl<S: Hot> Driver<S> {
-    /// Records ended attempts, changes their runs, and returns what this worker runs next.
+    /// Records ended attempts, changes the state of their runs, and returns the attempts that this worker runs next.
     pub(super) async fn step(&mut self, finished: Vec<(Uuid, Finish)>, stopping: bool) -> StoreResult<Vec<Job>> {
         let mut step = WorkerStep { ended: self.ended(finished), ..WorkerStep::default() };
         step.release = self.frees_slots(&step.ended);
@@ -31,14 +32,15 @@ impl<S: Hot> Driver<S> {
         jobs
     }
 
-    /// Returns true if any of these attempts holds a slot at a gate. Runs that are not cached count as holding one.
+    /// Returns true if any of these attempts holds a slot of a pool or limit. Runs that are not cached count as holding
+    /// one.
     pub(super) fn frees_slots(&self, ended: &[EndedTry]) -> bool {
         let gated =
             |lease: &Lease| self.memory.get(&lease.run).is_none_or(|known| known.offer.version.is_gated(lease.task));
         ended.iter().any(|end| gated(&end.lease))
     }
 
-    /// Admits tasks that wait for slots which this worker freed, and tasks that it queued at a gate.
+    /// Admits waiting tasks to slots that this worker has freed, including tasks that it has queued itself.
     pub(super) async fn let_in(&mut self) -> StoreResult<()> {
         if !std::mem::take(&mut self.admit) {
             return Ok(());
@@ -55,7 +57,8 @@ impl<S: Hot> Driver<S> {
         Ok(())
     }
 
-    /// Evicts runs from the cache. Called between steps only: a step needs the runs that it has just read.
+    /// Evicts runs from the cache. Must be called between steps only, because a step needs the runs that it has just
+    /// read.
     fn make_room(&mut self, step: &WorkerStep) {
         if self.memory.len() >= self.config.remembered_runs {
             let running = self.held.values().map(|held| held.claimed.lease.run);
@@ -64,7 +67,7 @@ impl<S: Hot> Driver<S> {
         }
     }
 
-    /// Sends the step and handles the reply. After an error, `step` contains the outcomes to record again.
+    /// Sends the step and handles its reply. After an error, `step` contains the outcomes that must be recorded again.
     async fn carry(&mut self, step: &mut WorkerStep, stopping: bool) -> StoreResult<Vec<Job>> {
         while let Some(&lease) = self.restarted.last() {
             let done = self.store.restarted(lease).await;
@@ -112,7 +115,7 @@ impl<S: Hot> Driver<S> {
                 moves.clear();
                 let ended = std::mem::take(&mut step.ended);
                 *step = WorkerStep::default();
-                // A rejected claim waits for the next hint: an immediate retry would be rejected, too.
+                // After a rejected claim, wait for the next hint. An immediate retry would be rejected, too.
                 if let (Some((kind, _)), true) = (asked.take(), ended.is_empty()) {
                     self.lanes.answered(kind, false);
                 }
@@ -127,7 +130,8 @@ impl<S: Hot> Driver<S> {
         self.after(step, reply, moves, free).await
     }
 
-    /// Returns the outcomes of attempts that ended here. An attempt whose state was set by another process has none.
+    /// Returns the outcomes of attempts that ended in this worker. An attempt whose state was set by another process
+    /// has no outcome.
     fn ended(&mut self, finished: Vec<(Uuid, Finish)>) -> Vec<EndedTry> {
         let mut ended = Vec::with_capacity(finished.len());
         for (attempt, finish) in finished {
@@ -136,7 +140,7 @@ impl<S: Hot> Driver<S> {
             self.config.tally.ends();
             if let Some(order) = held.stop {
                 self.forget_output(&held.claimed.lease);
-                // The outcome was recorded with the stop order. A cleared attempt restarts.
+                // The outcome was recorded together with the stop request. A cleared attempt restarts.
                 self.obeyed.push(attempt);
                 if order.why == "restarted" {
                     self.restarted.push(held.claimed.lease);
@@ -150,7 +154,8 @@ impl<S: Hot> Driver<S> {
             }
             let known = self.memory.get(&claimed.lease.run);
             if known.is_some_and(|known| known.offer.version.id != claimed.version) {
-                // Running tasks prevent a move of the run to another version: this attempt was taken away before.
+                // A run cannot move to another version while its tasks run. This attempt must have been taken away
+                // before.
                 self.forget_output(&claimed.lease);
                 continue;
             }
@@ -165,7 +170,7 @@ impl<S: Hot> Driver<S> {
         ended
     }
 
-    /// Handles an attempt that has recorded its own end, with what it commits. The fold follows under the lock.
+    /// Handles an attempt whose completion steps already recorded its outcome. The fold follows under the row lock.
     fn recorded(&mut self, ended: EndedTry) {
         let ended = [ended];
         self.unfolded.push(ended[0].lease.run);
@@ -177,12 +182,12 @@ impl<S: Hot> Driver<S> {
         self.tell_others(&ended);
     }
 
-    /// Removes an output that does not count. Attempts cache their outputs before they are recorded.
+    /// Removes the output of an attempt that was rejected. Outputs are cached before their outcome is recorded.
     pub(super) fn forget_output(&self, lease: &Lease) {
         self.shared.recent.forget(&(lease.run, lease.task, lease.map_index));
     }
 
-    /// Returns false after `CONTINUE`, so that other work gets a turn.
+    /// Returns false if this worker has continued with its own attempts for `CONTINUE`, so that other work gets a turn.
     fn may_continue(&mut self) -> bool {
         let since = *self.continuing.get_or_insert_with(Instant::now);
         if since.elapsed() < CONTINUE {
@@ -192,25 +197,28 @@ impl<S: Hot> Driver<S> {
         false
     }
 
-    /// Returns false in most steps of a chain: no hint announced other work, and the next claim is near.
+    /// Returns true if the step should claim. Usually false within a chain of tasks: without a hint, a claim is not
+    /// needed before the next interval.
     fn should_claim(&self, step: &WorkerStep) -> bool {
         self.lanes.want_more() || step.keep.is_empty() || self.claimed_at.elapsed() >= CLAIM_EVERY
     }
 
-    /// If its own work takes all slots, a worker queues the part that is less urgent than waiting attempts.
+    /// If the worker's own ready attempts would take all slots, queues those that are less urgent than waiting
+    /// attempts.
     fn make_way(&mut self, step: &mut WorkerStep, free: usize) {
         let before = std::mem::take(&mut self.made_way);
         if step.keep.len() >= free {
             let urgent = |new: &NewTry| new.priority >= self.urgency;
             let (keep, queue): (Vec<_>, Vec<_>) = std::mem::take(&mut step.keep).into_iter().partition(urgent);
-            // A claim in this step would overtake what the step queues. But two steps in a row never omit it.
+            // Omit the claim in a step that queues attempts, because it could claim less urgent ones. Two consecutive
+            // steps never omit it.
             self.made_way = !queue.is_empty() && !before;
             step.keep = keep;
             step.queue.extend(queue);
         }
     }
 
-    /// Adds a claim for the free slots to the step. Without any, it only requests the highest waiting priority.
+    /// Adds a claim for the free slots to the step. Without free slots, only requests the highest waiting priority.
     fn claim(&mut self, step: &mut WorkerStep) -> Option<(Isolation, usize)> {
         let since = self.claimed_at.elapsed();
         let (kind, claim) = match self.lanes.claim(step.keep.len(), &self.version_ids) {
@@ -232,7 +240,7 @@ impl<S: Hot> Driver<S> {
         let got_all = reply.claimed.len() >= most;
         self.lanes.answered(kind, got_all);
         if kind == Isolation::InProcess {
-            // Attempts that are left are at most as urgent as the least urgent one that was claimed.
+            // Waiting attempts are at most as urgent as the least urgent attempt that was claimed.
             let past = |known: &&KnownRun| known.facts.run_type == RunType::Backfill;
             let past: Vec<Uuid> = reply.runs.iter().filter(past).map(|known| known.run).collect();
             let priority = |c: &Claimed| {
@@ -245,7 +253,8 @@ impl<S: Hot> Driver<S> {
         }
     }
 
-    /// Folds events into the cached ledger and adds the effects to the step. `None`: fold under the lock instead.
+    /// Folds events into the cached ledger (applies them to the run state) and adds the effects to the step. Returns
+    /// `None` if the events must be folded under the row lock instead.
     async fn decide(
         &mut self,
         step: &mut WorkerStep,
@@ -270,7 +279,7 @@ impl<S: Hot> Driver<S> {
                 }
             }
         };
-        // The fold under the lock also pauses the DAG, in the transaction that ends the run.
+        // Folding under the row lock also pauses the DAG, in the transaction that ends the run.
         if to.state == RunState::Failed && version.plan.spec.max_consecutive_failed_runs > 0 {
             return Ok(None);
         }
@@ -280,7 +289,7 @@ impl<S: Hot> Driver<S> {
         Ok(Some(to))
     }
 
-    /// Sends hints: schedulers wake attempts that wait for a time, and watchers poll the conditions of other waits.
+    /// Sends hints: schedulers wake attempts that wait for a time, and watchers poll conditions.
     pub(super) fn tell_others(&self, ended: &[EndedTry]) {
         let next = || ended.iter().filter_map(|end| end.next.as_ref());
         if next().any(|next| next.wake_in_ms > 0) {
@@ -314,7 +323,8 @@ impl<S: Hot> Driver<S> {
                 self.memory.moved(run, to);
             }
         }
-        // Runs that did not move lost the race. Their outcomes are recorded, but no attempts of them start.
+        // Runs that did not advance were changed by another process first. Their outcomes are recorded, but none of
+        // their attempts start here.
         for run in moves.keys() {
             self.memory.lost_race(run);
             self.unfolded.push(*run);
@@ -328,7 +338,8 @@ impl<S: Hot> Driver<S> {
         for known in reply.runs {
             let run = known.run;
             let Some(offer) = self.offers.get(known.version) else { continue };
-            // An unreadable run is parked: its attempts stay with this worker, or workers would claim them in turns.
+            // Park an unreadable run: its attempts stay with this worker. Otherwise workers would claim and release
+            // them in turns.
             if let Err(why) = self.memory.learn(known, &offer) {
                 self.store.park(run, &why).await?;
             }
@@ -406,7 +417,7 @@ impl<S: Hot> Driver<S> {
         Ok(())
     }
 
-    /// Logs an error that affects only one item. A scheduler retries the item, and this worker continues with others.
+    /// Logs an error that affects only one item, and returns other errors. A scheduler retries the item.
     fn left_to_others(&self, what: &str, done: StoreResult<()>) -> StoreResult<()> {
         match done {
             Err(error) if error.is_of_one_item() => {

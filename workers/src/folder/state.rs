@@ -1,4 +1,4 @@
-//! The content of all files in a folder together. Only changed files are read.
+//! Reads all files of the DAG folder and combines their content. Only changed files are read again.
 
 use super::BodyOf;
 use orch_document::dashboard::{Dashboard, is_dashboard_file};
@@ -19,25 +19,25 @@ pub(super) struct FileDag {
     pub(super) bodies: HashMap<String, TaskFn>,
 }
 
-/// The content of all files together.
+/// The combined content of all files.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Standing {
     pub(super) dags: BTreeMap<String, FileDag>,
-    /// By name, with the paths of their files.
+    /// Dashboards by name, with the path of their file.
     pub(super) dashboards: BTreeMap<String, (String, Dashboard)>,
     pub(super) broken: Broken,
-    /// Folders that could not be read. DAGs and dashboards below them stay.
+    /// Folders that could not be read. DAGs and dashboards from these folders remain registered.
     unreadable: BTreeSet<String>,
 }
 
 impl Standing {
-    /// Returns true if DAGs and dashboards of this file stay although they were not read.
+    /// Returns true if the DAGs and dashboards of an unreadable file remain registered.
     pub(super) fn keeps(&self, file: &str) -> bool {
         let below = |folder: &String| folder == "." || file.strip_prefix(folder).is_some_and(|f| f.starts_with('/'));
         self.broken.contains_key(file) || self.unreadable.iter().any(below)
     }
 
-    /// Removes a DAG, and reports the reason as a problem of its file.
+    /// Removes a DAG and reports the reason as a problem of its file.
     pub(super) fn refuse(&mut self, dag_id: &str, why: &str) {
         let Some(found) = self.dags.remove(dag_id) else { return };
         let at = &found.spec.location;
@@ -51,7 +51,7 @@ impl Standing {
         self.broken.entry(at.file.clone()).or_default().push(problem);
     }
 
-    /// Adds a dashboard. If two have the same name, the first by path is used.
+    /// Adds a dashboard. If two dashboards have the same name, the one whose file path sorts first is used.
     fn add_dashboard(&mut self, file: &str, dashboard: &Dashboard) {
         match self.dashboards.entry(dashboard.name.clone()) {
             Entry::Vacant(place) => drop(place.insert((file.into(), dashboard.clone()))),
@@ -62,7 +62,7 @@ impl Standing {
         }
     }
 
-    /// Removes a dashboard, and reports the reason as a problem of its file.
+    /// Removes a dashboard and reports the reason as a problem of its file.
     pub(super) fn refuse_dashboard(&mut self, name: &str, why: &str) {
         let Some((file, _)) = self.dashboards.remove(name) else { return };
         let problem = problem_of_file(&file, why, ANOTHER_NAME);
@@ -73,9 +73,9 @@ impl Standing {
 enum FileContent {
     Dags(Vec<FileDag>),
     Dashboard(Box<Dashboard>),
-    /// A Python file. orch does not read DAGs from it.
+    /// A Python file. DAGs are not read from Python files.
     Python {
-        /// True if the file contains the words by which Airflow finds DAG files.
+        /// True if the file contains the words by which Airflow recognizes DAG files.
         looks_like_dag: bool,
     },
 }
@@ -86,14 +86,14 @@ impl FileContent {
     }
 }
 
-/// Returns the content of a file that has no problems.
+/// Returns the content of a cached file that has no problems.
 fn good_content(known: &CachedFile<FileContent>) -> Option<&FileContent> {
     known.good.as_ref().filter(|_| known.problems.is_empty())
 }
 
 const ANOTHER_NAME: &str = "give one of the two another `name`";
 
-/// Result of reading one file, for users.
+/// Result of reading one file, in the form that users see.
 #[derive(Debug, Clone)]
 pub struct FileReport {
     pub file: String,
@@ -114,7 +114,7 @@ impl Folder {
         Folder { files, standing: Standing::default() }
     }
 
-    /// Checks the files once. Returns true if the content has changed.
+    /// Checks all files for changes. Returns true if the combined content has changed.
     pub fn poll_files(&mut self) -> bool {
         let is_changed = self.files.poll_changes();
         if is_changed {
@@ -144,12 +144,12 @@ impl Folder {
         folders.chain(files).collect()
     }
 
-    /// Returns the DAGs of the folder, with the functions of their tasks.
+    /// Returns the DAGs of the folder with the task functions of their tasks.
     pub fn dags(&self) -> impl Iterator<Item = (&Arc<DagSpec>, &HashMap<String, TaskFn>)> {
         self.standing.dags.values().map(|found| (&found.spec, &found.bodies))
     }
 
-    /// Combines all files. If two DAGs have the same name, the first by path is used.
+    /// Combines all files. If two DAGs have the same id, the one whose file path sorts first is used.
     fn stand(&self) -> Standing {
         let mut standing = Standing {
             broken: self.files.broken("mend it, or name another with `--dags-folder`"),
@@ -164,7 +164,7 @@ impl Folder {
                     standing.add_dashboard(file, dashboard);
                     continue;
                 }
-                // The database keeps the last version without problems.
+                // The database keeps the last valid version of this file's DAGs.
                 Some(FileContent::Python { .. }) | None => continue,
             };
             for dag in found {
@@ -188,7 +188,7 @@ impl Folder {
         standing
     }
 
-    /// Returns Python files that are neither scripts of tasks nor their modules: probably DAGs of Airflow.
+    /// Returns Python files that are neither scripts of tasks nor modules of these scripts: probably Airflow DAGs.
     fn python_files(&self) -> Vec<(String, Vec<FileProblem>)> {
         let python = self.files.known().filter_map(|(file, known)| match known.good {
             Some(FileContent::Python { looks_like_dag }) => Some((file, looks_like_dag)),
@@ -201,7 +201,7 @@ impl Folder {
         unread.map(|(file, _)| (file.to_string(), vec![problem_of_file(file, NO_PYTHON_DAGS, PYTHON_HINT)])).collect()
     }
 
-    /// Returns true if a task names the script, in `file`, in arguments or in a command.
+    /// Returns true if a task refers to the script in `file`, in its arguments or in a command.
     fn is_named(&self, script: &str) -> bool {
         let name = script.rsplit('/').next().unwrap_or(script);
         let dags = self.files.known().filter_map(|(_, known)| known.good.as_ref()).flat_map(FileContent::dags);
@@ -221,15 +221,15 @@ fn is_wanted(name: &str) -> bool {
     is_dag_file(name) || is_python_file(name)
 }
 
-/// Airflow's heuristic for DAG files: they contain both `dag` and `airflow`.
+/// Applies Airflow's heuristic for DAG files: the file contains both `dag` and `airflow`.
 fn looks_like_dag(bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(bytes).to_lowercase();
     text.contains("dag") && text.contains("airflow")
 }
 
-/// Returns the scripts that the DAGs of a file name.
+/// Returns the scripts to which the DAGs of a file refer.
 fn scripts_of_file(file: &str, path: &Path, bytes: &[u8]) -> Vec<PathBuf> {
-    // Few files name scripts; the others are not parsed twice.
+    // Few files refer to scripts. The search avoids parsing the others twice.
     let has_scripts = !is_python_file(file) && !is_dashboard_file(file) && bytes.windows(4).any(|word| word == b"file");
     let dags = has_scripts.then(|| file::parse(file, &folder_of(path), bytes)).and_then(Result::ok);
     dags.iter().flatten().flat_map(file::scripts_of).collect()

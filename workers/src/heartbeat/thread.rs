@@ -1,4 +1,5 @@
-//! The heartbeat over Postgres: registers the worker, then beats with its own thread, runtime and connection.
+//! Heartbeat over Postgres: registers the worker, then sends heartbeats from a separate thread with its own runtime and
+//! connection.
 
 use super::{Heart, Pulse, pulse};
 use crate::config::WorkerConfig;
@@ -19,7 +20,7 @@ pub(crate) struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// Registers a new incarnation of this worker and starts the heartbeat.
+    /// Registers this worker with a new id and starts the heartbeat.
     pub(crate) async fn begin(
         config: &WorkerConfig,
         offers: &Offers,
@@ -40,7 +41,7 @@ impl Heartbeat {
         let mut db = connect::one(&config.database_url, "orch worker heartbeat").await?;
         let began = Instant::now();
         let worker = worker::register_worker(&mut db, &new).await?;
-        // Without this hint, schedulers could sleep past the end of the lease.
+        // Without this hint, schedulers could sleep past the end of the new lease.
         hints.give(Hint::Due);
         drop(db); // the thread's own runtime must own its connection
         let url = config.database_url.clone();
@@ -60,7 +61,7 @@ impl Heartbeat {
         self.worker
     }
 
-    /// Waits until the heartbeat has ended after `Pulse::end`.
+    /// Waits until the heartbeat has ended. `Pulse::end` must be called before.
     pub(crate) async fn ended(self) {
         let joined = tokio::task::spawn_blocking(move || self.thread.join()).await;
         if !matches!(joined, Ok(Ok(()))) {
@@ -73,7 +74,7 @@ struct PgHeart {
     url: String,
     lease: Duration,
     worker: i32,
-    /// `None` after an error: a broken connection is not used again.
+    /// Database connection. `None` after an error, because a broken connection must not be reused.
     db: Option<PgConnection>,
     said_draining: bool,
 }

@@ -1,14 +1,15 @@
-//! Limits the size of a log: keeps its beginning and its end, and a line about the gap between them. Does no I/O.
+//! Limits the size of a log: keeps its beginning and its end, and a line that reports the gap in between. Performs no
+//! I/O.
 
 use std::collections::VecDeque;
 
 const MB: usize = 1024 * 1024;
 const HEAD_BYTES: usize = 8 * MB;
 const TAIL_BYTES: usize = 56 * MB;
-/// Chunks are dropped in segments of this size.
+/// Size of a segment. Chunks are dropped in whole segments.
 const SEGMENT_BYTES: usize = MB;
 
-/// The chunks of one log, in order of arrival.
+/// Sizes of the chunks of one log, in order of arrival.
 #[derive(Debug, Default)]
 pub(super) struct Bounds {
     head_bytes: usize,
@@ -17,7 +18,7 @@ pub(super) struct Bounds {
     gap: Option<Gap>,
 }
 
-/// Chunks that are dropped together.
+/// Consecutive chunks that are dropped together.
 #[derive(Debug)]
 struct Segment {
     first: i32,
@@ -26,7 +27,7 @@ struct Segment {
     lines: u64,
 }
 
-/// All chunks that were dropped so far.
+/// Range of all chunks that were dropped so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Gap {
     pub(super) first: i32,
@@ -36,7 +37,7 @@ pub(super) struct Gap {
 }
 
 impl Bounds {
-    /// Adds a chunk. Returns the gap if it has grown.
+    /// Adds a chunk. Returns the dropped range if it has grown.
     pub(super) fn add(&mut self, seq: i32, bytes: usize, lines: i32) -> Option<Gap> {
         let lines = u64::from(lines.unsigned_abs());
         if self.tail.is_empty() && self.head_bytes + bytes <= HEAD_BYTES {

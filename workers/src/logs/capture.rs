@@ -1,4 +1,4 @@
-//! Sends `tracing` events of a task function to the log of its attempt.
+//! Copies `tracing` events of a task function to the log of its attempt.
 
 use super::{AttemptLog, LogLine};
 use orch_sdk::task::LogLevel;
@@ -10,11 +10,12 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 
 tokio::task_local! {
-    /// The log of the attempt whose task function is being polled.
+    /// The log of the attempt whose task function is currently polled.
     pub(crate) static ATTEMPT_LOG: Arc<AttemptLog>;
 }
 
-/// Returns a layer for the subscriber of the process. Without it, task functions can log only through `ctx`.
+/// Returns a layer for the process's `tracing` subscriber. Without this layer, task functions can log only through
+/// `ctx`.
 pub fn capture_layer<S: Subscriber>() -> impl Layer<S> {
     Capture
 }
@@ -23,7 +24,7 @@ struct Capture;
 
 impl<S: Subscriber> Layer<S> for Capture {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        // If no task function is being polled, the event belongs to the worker itself.
+        // Outside of a task function, the event belongs to the worker's own log.
         ATTEMPT_LOG
             .try_with(|log| {
                 let mut fields = Fields::default();
@@ -55,7 +56,7 @@ impl Fields {
         match (field.name(), value) {
             ("message", Value::String(text)) => self.message = text,
             ("message", other) => self.message = other.to_string(),
-            // The source location of a line of the crate `log` is not useful without the source of that library.
+            // Omit the source location of a line of the crate `log`, which refers to the source of a library.
             (name, _) if name.starts_with("log.") => {}
             (name, value) => drop(self.others.insert(name.into(), value)),
         }

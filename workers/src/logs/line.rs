@@ -1,4 +1,4 @@
-//! A stored log line: a JSON object with time, level, logger, event and fields.
+//! A stored log line: a JSON object with time, level, logger, event and further fields.
 
 use crate::mask;
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -6,7 +6,7 @@ use orch_sdk::task::LogLevel;
 use orch_spec::text::{JsonText, MOST_DEPTH, is_too_deep, take_apart};
 use serde_json::{Map, Value};
 
-/// Maximum length of a text in a line, so that one line cannot fill a log.
+/// Maximum size of a text in a line in bytes, so that a single line cannot fill a log.
 const LINE_BYTES: usize = 64 * 1024;
 
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub(crate) struct LogLine {
     pub(crate) level: LogLevel,
     pub(crate) logger: String,
     pub(crate) event: String,
-    /// Length of the whole event. `event` may be only its beginning.
+    /// Length of the complete event in bytes. `event` may be truncated.
     bytes: usize,
     pub(crate) fields: Map<String, Value>,
 }
@@ -28,8 +28,8 @@ impl LogLine {
         LogLine { at: now(), level, logger: logger.into(), bytes: event.len(), event, fields }
     }
 
-    /// Builds a line from a text of any length. Copies only the part that may be kept, and the same length again, so
-    /// that a secret across the cut is found.
+    /// Builds a line from a text of any length. Copies at most twice the maximum length, so that a secret that spans
+    /// the cut is still found and masked.
     pub(crate) fn from_body(level: LogLevel, text: &str, fields: Map<String, Value>) -> Self {
         let event = text[..text.floor_char_boundary(2 * LINE_BYTES)].to_string();
         LogLine { bytes: text.len(), ..LogLine::new(level, "task", event, fields) }
@@ -39,7 +39,7 @@ impl LogLine {
         LogLine::new(LogLevel::Warning, "orch", event, Map::new())
     }
 
-    /// Returns the line as JSON with secrets masked. Masking costs nothing until a secret is known.
+    /// Returns the line as JSON with masked secrets. Masking costs nothing until a secret is registered.
     pub(super) fn masked_json(&self) -> String {
         let Some(masker) = mask::masker() else { return self.to_json() };
         let mut fields = self.fields.clone();
@@ -59,9 +59,9 @@ impl LogLine {
         for (key, value) in &self.fields {
             line.entry(key.as_str()).or_insert_with(|| value.clone());
         }
-        // NUL is replaced in fields, too, so that lines can be loaded into a database.
+        // Replace NUL in the fields, too, so that lines can be loaded into a database.
         let text = JsonText::new(Value::Object(line).to_string()).into_string();
-        // Control characters take six bytes each. A line without fields cannot be shortened further.
+        // In JSON, a control character takes six bytes. A line without fields cannot be shortened further.
         if self.fields.is_empty() || text.len() <= 2 * LINE_BYTES {
             return text;
         }
@@ -70,10 +70,10 @@ impl LogLine {
     }
 }
 
-/// Cuts a text to `LINE_BYTES`. `bytes` is the length of the whole text.
+/// Truncates a text to `LINE_BYTES`. `bytes` is the length of the complete text.
 fn cut(text: &str, bytes: usize) -> String {
     let kept = &text[..text.floor_char_boundary(LINE_BYTES)];
-    // Postgres text cannot contain NUL. Everything else is kept unchanged.
+    // Replace NUL, which Postgres text cannot contain. All other characters are kept.
     let kept = if kept.contains('\0') { kept.replace('\0', "\u{2400}") } else { kept.to_string() };
     if bytes <= LINE_BYTES { kept } else { format!("{kept} … ({bytes} bytes in all)") }
 }

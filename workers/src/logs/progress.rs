@@ -1,10 +1,11 @@
-//! Progress of an attempt. Only the last report counts. A report is a few atomic stores, cheap enough for every row.
+//! Progress of an attempt: the most recent report of processed rows and bytes. A report is a few atomic stores, cheap
+//! enough to be made for every row.
 
 use orch_store::progress::Progress as Said;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Interval of progress lines in a log while the progress changes. The end of the log has one, too.
+/// Interval of progress lines in a log while the progress changes. The log also ends with a progress line.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
@@ -12,11 +13,11 @@ pub(super) struct Progress {
     began: Instant,
     rows: AtomicU64,
     bytes: AtomicU64,
-    /// Milliseconds from the start to the last report; 0 if there was none.
+    /// Milliseconds from the attempt's start to the last report. 0 if nothing was reported.
     said_ms: AtomicU64,
-    /// Milliseconds from the start to the last progress line.
+    /// Milliseconds from the attempt's start to the last progress line.
     line_ms: AtomicU64,
-    /// True if a report was not taken yet.
+    /// True if the last report has not been shipped yet.
     is_new: AtomicBool,
 }
 
@@ -35,7 +36,7 @@ impl Default for Progress {
 }
 
 impl Progress {
-    /// Records a report. Returns the progress if a line is due.
+    /// Records a report. Returns the progress if a progress line is due.
     pub(super) fn say(&self, rows: u64, bytes: u64) -> Option<Said> {
         let now_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.rows.store(rows, Ordering::Relaxed);
@@ -44,7 +45,7 @@ impl Progress {
         self.is_new.store(true, Ordering::Release);
         let last = self.line_ms.load(Ordering::Relaxed);
         let is_due = u128::from(now_ms - last.min(now_ms)) >= LINE_EVERY.as_millis();
-        // If several threads report at the same time, one of them writes the line.
+        // If several threads report at the same time, only one of them writes the line.
         let mine = is_due && self.line_ms.compare_exchange(last, now_ms, Ordering::Relaxed, Ordering::Relaxed).is_ok();
         mine.then(|| self.last())
     }
@@ -54,7 +55,7 @@ impl Progress {
         self.is_new.swap(false, Ordering::AcqRel).then(|| self.last())
     }
 
-    /// Returns the progress for the end of the log, or `None` if it was never reported.
+    /// Returns the progress for the last line of the log, or `None` if no progress was reported.
     pub(super) fn last_line(&self) -> Option<Said> {
         (self.said_ms.load(Ordering::Relaxed) > 0).then(|| self.last())
     }

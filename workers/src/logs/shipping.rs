@@ -1,7 +1,8 @@
-//! Ships lines from the buffers of attempts to the database until everything is stored. Chunks that the database does
-//! not accept are sent again with exponential backoff, even if no task logs more, and while the worker stops.
-//! Statements are bounded in bytes, and halved after each error, so that one that is too large or too slow does not
-//! block all logs.
+//! Ships log lines from the buffers of attempts to the database.
+//!
+//! Chunks that the database does not accept are sent again with exponential backoff, even if no task logs more, and
+//! while the worker stops. The size of a statement is limited, and halved after each error, so that a statement that is
+//! too large or too slow does not block all logs.
 
 #[cfg(test)]
 mod tests;
@@ -21,37 +22,38 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// Age at which a chunk is written.
+/// Age at which buffered lines are written.
 const SHIP_EVERY: Duration = Duration::from_millis(900);
-/// Maximum number of attempts with unshipped lines; each is in the queue once. `MAX_UNSENT_BYTES` bounds their lines.
+/// Maximum number of attempts with unshipped lines. Each attempt is in the queue once. `MAX_UNSENT_BYTES` limits the
+/// size of their lines.
 const QUEUE: usize = 16_384;
-/// Maximum number of bytes in one statement, plus one chunk.
+/// Maximum size of one statement. The last chunk may exceed it.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
-/// Maximum number of bytes that are taken from one attempt before the others have their turn.
+/// Maximum number of bytes that are taken from one attempt before the next attempt has its turn.
 const TURN_BYTES: usize = 512 * 1024;
-/// Timeout for one statement, because the network may be silent. Longer than the database's own limit.
+/// Client-side timeout for one statement, in case the network drops packets. Longer than the database's own timeout.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(15);
-/// Backoff after the first failure; doubled each time.
+/// Backoff after the first failure. Doubled after each further failure.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// Maximum time that a stopping worker waits for a database that does not accept its logs.
+/// Maximum time that a stopping worker waits for the database to accept its logs.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 
-/// Data that the database has not stored yet.
+/// Log data that the database has not stored yet.
 #[derive(Default)]
 pub(super) struct Unsent {
     pub(super) chunks: Vec<NewChunk>,
-    /// Bytes of `chunks`.
+    /// Total size of `chunks` in bytes.
     pub(super) bytes: usize,
-    /// The gaps of logs that became too long.
+    /// Ranges of lines that were dropped because the log exceeded its maximum length.
     pub(super) left_out: BTreeMap<(Uuid, i32), LeftOut>,
-    /// The last progress of each attempt.
+    /// Latest progress of each attempt.
     pub(super) progress: BTreeMap<Uuid, NewProgress>,
-    /// True if the first chunk was replaced by a line that counts its rejected lines.
+    /// True if the first chunk was rejected and replaced by a line that reports the number of lost lines.
     is_replaced: bool,
 }
 
-/// Returns the bytes that a chunk counts in the budget and in a statement.
+/// Returns the size with which a chunk counts towards the budget and a statement, in bytes.
 pub(super) fn bytes_of(chunk: &NewChunk) -> usize {
     chunk.body.len() + CHUNK_OVERHEAD
 }
@@ -61,7 +63,7 @@ impl Unsent {
         self.chunks.is_empty() && self.progress.is_empty() && self.left_out.is_empty()
     }
 
-    /// Returns the number of chunks that one statement sends, at least one, and their bytes.
+    /// Returns the number of chunks for the next statement, at least one, and their size in bytes.
     fn batch(&self, most_bytes: usize) -> (usize, usize) {
         let (mut many, mut bytes) = (0, 0);
         for chunk in &self.chunks {
@@ -73,7 +75,8 @@ impl Unsent {
         (many, bytes)
     }
 
-    /// Moves the chunks of the first attempt behind the others. Readers follow the order within an attempt.
+    /// Moves the chunks of the first attempt behind all others. The order within an attempt stays, because readers rely
+    /// on it.
     fn put_behind(&mut self) {
         let Some(attempt) = self.chunks.first().map(|first| first.attempt) else { return };
         self.is_replaced = false;
@@ -81,20 +84,20 @@ impl Unsent {
     }
 }
 
-/// Writes chunks until the worker stops, and then the rest.
+/// Writes chunks until the worker stops, then writes the remaining chunks.
 pub(crate) struct Shipping {
     queue: mpsc::Receiver<Arc<AttemptLog>>,
     urgent: Arc<Notify>,
     cold: PgPool,
     budget: Arc<ByteBudget>,
-    /// Attempts whose lines are taken next, each once.
+    /// Attempts in the order in which their lines are taken. Each attempt occurs once.
     waiting: VecDeque<Arc<AttemptLog>>,
     unsent: Unsent,
-    /// Maximum number of bytes of the next statement.
+    /// Maximum size of the next statement in bytes.
     batch: usize,
-    /// True if the last error was caused by the data of one chunk, and not by the size of the statement.
+    /// True if the last error was caused by the data of one chunk, not by the size of the statement.
     is_of_one_chunk: bool,
-    /// True if the last call of `write` has written some chunks.
+    /// True if the last call of `write` stored at least one chunk.
     has_written: bool,
     /// Backoff before the next write after a failed one.
     pause: Duration,
@@ -132,7 +135,7 @@ impl Shipping {
                     },
                     () = stop.cancelled() => break,
                 }
-                // Lets lines accumulate. An attempt that has ended or has many lines ends the wait.
+                // Wait for more lines to fill the batch. An attempt that has ended or has many lines ends the wait.
                 tokio::select! {
                     () = sleep(SHIP_EVERY) => {}
                     () = self.urgent.notified() => {}
@@ -150,14 +153,15 @@ impl Shipping {
         self.finish().await;
     }
 
-    /// Takes lines of the attempts in turn. While the database accepts nothing, lines stay with their attempts.
+    /// Takes lines from the attempts in turn. While the database is unavailable, lines remain in the buffers of the
+    /// attempts.
     fn fill(&mut self) {
         while self.waiting.len() < QUEUE
             && let Ok(next) = self.queue.try_recv()
         {
             self.waiting.push_back(next);
         }
-        // Chunks that fail repeatedly are kept, and must not keep others from being taken.
+        // Do not count chunks that fail repeatedly, so that they do not prevent other chunks from being taken.
         let stuck = if self.has_written { self.unsent.bytes } else { 0 };
         while self.unsent.bytes < stuck + BATCH_BYTES
             && self.unsent.progress.len() < QUEUE
@@ -169,7 +173,7 @@ impl Shipping {
         }
     }
 
-    /// Ships all lines within the time that a stopping worker has.
+    /// Ships all remaining lines, for at most `STOP_WITHIN`.
     async fn finish(mut self) {
         let everything = async {
             loop {
@@ -191,7 +195,8 @@ impl Shipping {
         }
     }
 
-    /// Writes unsent data, and keeps the rest for the next time. Chunks have keys, so writing one twice is harmless.
+    /// Writes unsent data. Data that is not stored is sent again later; chunks have keys, so a duplicate write is
+    /// harmless.
     async fn ship(&mut self) {
         self.has_written = false;
         let written = self.write().await;
@@ -207,7 +212,8 @@ impl Shipping {
         }
     }
 
-    /// Writes chunks, progress and gaps. An error closes the connection: a statement may still be running on it.
+    /// Writes chunks, progress and dropped ranges. Closes the connection after an error, because a statement may still
+    /// be running on it.
     async fn write(&mut self) -> StoreResult<()> {
         let mut db = Loan::of(&self.cold).await?;
         while !self.unsent.chunks.is_empty() {
@@ -255,7 +261,8 @@ impl Shipping {
         self.budget.release(bytes);
     }
 
-    /// Replaces the first chunk, which was rejected, with a line that counts its lines. If rejected again, drops it.
+    /// Replaces the rejected first chunk with a line that reports the number of lost lines. Drops the chunk if the
+    /// replacement is rejected, too.
     fn replace_first(&mut self, error: &StoreError) {
         let Some(chunk) = self.unsent.chunks.first_mut() else { return };
         tracing::error!(%error, cause = error.source_text(), attempt = %chunk.attempt, lines = chunk.lines, "lines of a log cannot be stored");
@@ -277,7 +284,7 @@ async fn in_time<T>(statement: impl Future<Output = StoreResult<T>>) -> StoreRes
     tokio::time::timeout(STATEMENT_TIMEOUT, statement).await.unwrap_or_else(silent)
 }
 
-/// Ignores an error if the database rejects the data, so that the following entries are stored.
+/// Ignores an error that is caused by the data, so that the remaining entries are stored.
 fn unless_refused(what: &str, done: StoreResult<()>) -> StoreResult<()> {
     match done {
         Err(error) if is_of_the_data(&error) => {
@@ -288,7 +295,7 @@ fn unless_refused(what: &str, done: StoreResult<()>) -> StoreResult<()> {
     }
 }
 
-/// Returns true for errors of values, constraints and sizes: the same statement would fail again.
+/// Returns true if the error is caused by a value, a constraint or a size: the same statement would fail again.
 fn is_of_the_data(error: &StoreError) -> bool {
     let StoreError::Sql(sqlx::Error::Database(error)) = error else { return false };
     error.code().is_some_and(|code| ["22", "23", "54"].iter().any(|class| code.starts_with(class)))

@@ -1,5 +1,7 @@
-//! Files of this machine, found by patterns in their paths. Paths often come from templates, and files from other
-//! users, so neither may lead elsewhere: `..` is rejected, and a link is followed only to files in its own folder.
+//! Finds local files by path patterns.
+//!
+//! Paths often come from templates, and files from other users, so neither may lead outside of the intended folder:
+//! `..` is rejected, and a symbolic link is followed only to files in its own folder.
 
 use orch_sdk::pattern::fits;
 use std::io;
@@ -7,9 +9,9 @@ use std::path::{Component, Path, PathBuf};
 
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Matches {
-    /// Matching paths, in order. A path without a pattern is listed without checking that it exists.
+    /// Matching paths, sorted. A path without a pattern is returned without checking that it exists.
     pub paths: Vec<PathBuf>,
-    /// Links that match the pattern and lead out of its folder.
+    /// Symbolic links that match the pattern but lead out of its folder.
     pub outside: Vec<PathBuf>,
 }
 
@@ -36,7 +38,8 @@ pub fn check_parts(path: &Path) -> Result<(), String> {
     Err(format!("`{}` has a part `..`\nhint: {hint}", path.display()))
 }
 
-/// Finds the paths that match a pattern. Its folder is the part before the first `*` or `?`, or the parent without one.
+/// Finds the paths that match a pattern. Links must stay within the pattern's folder: the path before the first `*` or
+/// `?`, or the parent folder if there is no wildcard.
 ///
 /// # Errors
 /// Fails if [`check_path`] rejects the path, the path is a link out of its folder, or a folder cannot be read.
@@ -50,7 +53,7 @@ pub fn find_matches(pattern: &Path) -> io::Result<Matches> {
     }
     let is_outside = |path: &PathBuf| match (folder.canonicalize(), path.canonicalize()) {
         (Ok(folder), Ok(target)) => !target.starts_with(folder),
-        // The path does not exist, or opening it fails with the reason.
+        // The path does not exist, or opening it later reports the error.
         _ => false,
     };
     let (outside, paths): (Vec<_>, Vec<_>) = fitting(pattern)?.into_iter().partition(is_outside);
@@ -63,7 +66,7 @@ pub fn find_matches(pattern: &Path) -> io::Result<Matches> {
     }
 }
 
-/// Returns the paths that match a pattern, expanded folder by folder.
+/// Returns the paths that match a pattern. Expands the pattern folder by folder.
 fn fitting(pattern: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = vec![PathBuf::new()];
     for part in pattern.components() {
@@ -118,7 +121,7 @@ mod tests {
         assert_eq!(flat.outside, paths(&["in/stolen.csv"]));
         let deep = find_matches(&root.join("in/*/*.csv")).expect("a pattern");
         assert_eq!((deep.paths, deep.outside), (paths(&["in/a/2.csv"]), paths(&["in/b/secret.csv"])));
-        // The folder itself may be a link.
+        // The folder in the pattern may itself be a link.
         let current = find_matches(&root.join("current/*.csv")).expect("a pattern");
         assert_eq!(current.paths, paths(&["current/1.csv", "current/latest.csv"]));
 

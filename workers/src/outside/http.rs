@@ -1,4 +1,4 @@
-//! HTTP requests to servers of users. Each request has its own thread, because the client blocks.
+//! HTTP requests to users' servers. Each request runs on its own thread, because the HTTP client blocks.
 
 use crate::boxed;
 use base64::Engine as _;
@@ -14,9 +14,9 @@ use ureq::http::{Request, Response, Uri};
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
-/// Stack size of a thread for a request, which needs little.
+/// Stack size of a request thread. The default would waste memory.
 const STACK_BYTES: usize = 512 * 1024;
-/// Maximum number of redirects of a request without a connection.
+/// Maximum number of redirects that a request without a connection follows.
 const MOST_REDIRECTS: u32 = 5;
 
 #[derive(Debug, Clone)]
@@ -25,28 +25,28 @@ pub struct Ask {
     pub address: Address,
     pub body: Option<Vec<u8>>,
     pub timeout: Duration,
-    /// Maximum size of the response body. A longer one is an error.
+    /// Maximum size of the response body in bytes. A longer body is an error.
     pub most_bytes: u64,
 }
 
-/// Target of a request, and its headers.
+/// URL of a request, and its headers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Address {
     pub url: String,
     pub headers: BTreeMap<String, String>,
-    /// True if the address contains secrets of a connection. The request then follows no redirect.
+    /// True if the URL or the headers contain secrets of a connection. The request then follows no redirect.
     pub is_trusted: bool,
 }
 
 #[derive(Debug, Clone)]
 pub struct HttpReply {
     pub status: u16,
-    /// Names are in lower case. The last of several headers with the same name is kept.
+    /// Headers by lower-case name. If a name occurs several times, the last value is kept.
     pub headers: BTreeMap<String, String>,
     pub body: Vec<u8>,
 }
 
-/// Reason for a missing response.
+/// Reason why a request received no response.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoAnswer {
     #[error("the request cannot be made: {0}")]
@@ -58,7 +58,7 @@ pub enum NoAnswer {
 }
 
 impl NoAnswer {
-    /// Returns the message with the URL of the request, without secrets, and the next step.
+    /// Returns an error message with the URL of the request, without secrets, and a hint.
     pub fn message(&self, url: &str) -> String {
         let url = shown_url(url);
         match self {
@@ -76,15 +76,15 @@ impl NoAnswer {
     }
 }
 
-/// Returns the message for a response whose status is not a success: the URL without secrets, the status, the text of the
-/// response if it has any, and the next step.
+/// Returns an error message for an unsuccessful response. It contains the URL without secrets, the status, the response
+/// text if there is any, and a hint.
 pub fn refusal(url: &str, status: u16, text: &str) -> String {
     let text = text.trim();
     let text = if text.is_empty() { String::new() } else { format!(": {text}") };
     format!("`{}` responded with status {status}{text}\nhint: {}", shown_url(url), step_after_status(status))
 }
 
-/// A client. Cheap to clone; reuses connections.
+/// An HTTP client. Cheap to clone; clones share their connections.
 #[derive(Debug, Clone)]
 pub struct Http {
     agent: Agent,
@@ -100,7 +100,8 @@ fn config() -> Config {
     Agent::config_builder().http_status_as_error(false).proxy(None).allow_non_standard_methods(true).build()
 }
 
-/// Resolves a name once and keeps only allowed addresses, so that the checked address is the one that is used.
+/// Resolves each host name once and keeps only permitted addresses, so that the checked address is also the one that is
+/// used (prevents DNS rebinding).
 #[derive(Debug)]
 struct Reaching(Reach);
 
@@ -117,12 +118,12 @@ impl Resolver for Reaching {
 }
 
 impl Http {
-    /// Creates a client that connects only to addresses that `reach` allows.
+    /// Creates a client that connects only to addresses that `reach` permits.
     pub fn reaching(reach: Reach) -> Http {
         Http { agent: Agent::with_parts(config(), DefaultConnector::default(), Reaching(reach)) }
     }
 
-    /// Sends one request. If the future is dropped, the thread runs on until its timeout.
+    /// Sends one request. If the future is dropped, the thread continues until the request's timeout.
     #[boxed]
     pub async fn ask(&self, ask: Ask) -> Result<HttpReply, NoAnswer> {
         let (agent, (say, said)) = (self.agent.clone(), oneshot::channel());

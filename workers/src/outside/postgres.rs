@@ -1,5 +1,5 @@
-//! Postgres servers of users. The server itself returns rows as JSON, so that every type has a text form. Params are
-//! JSON, converted to the types that the server expects.
+//! Access to users' Postgres servers. The server returns each row as JSON, so that every type has a text form. Params
+//! are JSON and are converted to the types that the server expects.
 
 use crate::boxed;
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
@@ -23,25 +23,25 @@ use uuid::Uuid;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Rows {
-    /// Column names, in the order of the statement.
+    /// Column names in the order of the `select` list.
     pub columns: Vec<String>,
     /// One object per row.
     pub rows: Vec<Value>,
-    /// True if there are more rows than requested.
+    /// True if the statement returned more rows than requested.
     pub more: bool,
     /// Number of rows that the statement returned or changed.
     pub affected: u64,
 }
 
-/// Maximum number of sessions in the pool of a connection.
+/// Maximum number of sessions per connection pool.
 pub const MOST_SESSIONS: u32 = 2;
 const IDLE: Duration = Duration::from_mins(2);
-/// Maximum size of the rows of a statement, because they become an output.
+/// Maximum total size of the rows, because they become a task output, whose size is limited.
 const MAX_ROWS_BYTES: usize = orch_store::output::MAX_BYTES;
-/// Maximum number of connections whose pools are kept.
+/// Maximum number of pools that are kept.
 const MOST_POOLS: usize = 64;
 
-/// One small pool per connection.
+/// Pools for users' Postgres connections, one small pool per connection.
 #[derive(Debug, Clone)]
 pub struct Pools {
     statement_timeout: Option<Duration>,
@@ -50,12 +50,12 @@ pub struct Pools {
 }
 
 impl Pools {
-    /// Creates an empty set of pools. `patience` is the timeout for a session while all sessions are busy.
+    /// Creates an empty set of pools. `patience` is the timeout for acquiring a session.
     pub fn new(statement_timeout: Option<Duration>, patience: Duration) -> Pools {
         Pools { statement_timeout, patience, pools: Arc::default() }
     }
 
-    /// Returns the pool of a connection with its current settings, which users may have changed.
+    /// Returns the pool of a connection. Uses the current settings of the connection, which users may have changed.
     ///
     /// # Errors
     /// Fails if the connection is not a Postgres connection.
@@ -75,13 +75,13 @@ impl Pools {
     }
 }
 
-/// Returns the id of a session, for `cancel`.
+/// Returns the server's process id of a session, which `cancel` needs.
 #[boxed]
 pub async fn session(db: &mut PgConnection) -> TaskResult<i32> {
     Ok(sqlx::query_scalar("select pg_backend_pid()").fetch_one(db).await?)
 }
 
-/// Cancels the running statement of a session. Uses another session, because that one is busy.
+/// Cancels the running statement of a session. Opens a second session, because the first one is busy.
 #[boxed]
 pub async fn cancel(options: &PgConnectOptions, session: i32) -> TaskResult<()> {
     let mut db = PgConnection::connect_with(options).await?;
@@ -131,7 +131,7 @@ pub async fn ask(db: &mut PgConnection, statement: &str, params: &[Value], most_
     Ok(Rows { columns, affected: rows.len() as u64, rows, more })
 }
 
-/// Returns the only statement of a text, without the `;` after it.
+/// Returns the text without a trailing `;`. Fails if it contains more than one statement.
 fn one_statement(text: &str) -> TaskResult<&str> {
     match sql::statements(text).as_slice() {
         [one] => Ok(one),
@@ -144,8 +144,9 @@ fn one_statement(text: &str) -> TaskResult<&str> {
     }
 }
 
-/// Returns a statement that returns its rows as JSON, at most `limit`. A `WITH` that modifies data must be at the top
-/// level, so the main statement becomes the last subquery of its list. Line breaks end comments before the added text.
+/// Wraps a statement so that it returns its rows as JSON, at most `limit`. A `WITH` that modifies data must be at the
+/// top level, so the main statement becomes the last subquery of the `WITH` list. Line breaks before the added text end
+/// comments.
 fn with_rows_as_json(statement: &str, limit: usize) -> String {
     let (list, main) = match sql::main_statement(statement) {
         Some(at) => (format!("{}\n,", statement[..at].trim_end()), &statement[at..]),
@@ -154,7 +155,7 @@ fn with_rows_as_json(statement: &str, limit: usize) -> String {
     format!("{list} orch_row as (\n{main}\n) select row_to_json(orch_row)::text from orch_row limit {limit}")
 }
 
-/// Returns an error with the reason why no session at the server of a connection can be opened.
+/// Builds an error that explains why no session could be opened for a connection.
 pub fn connection_error(connection: &str, error: &sqlx::Error) -> anyhow::Error {
     let text = format!("cannot use connection `{connection}`: {}", chain(error));
     anyhow::Error::msg(if has_unknown_issuer(error) {
@@ -166,18 +167,18 @@ pub fn connection_error(connection: &str, error: &sqlx::Error) -> anyhow::Error 
     })
 }
 
-/// Converts an error of a statement. If the server would reject a retry as well, the error is fatal.
+/// Converts an error of a statement. The error is fatal if the server would reject a retry as well.
 pub fn statement_error(error: sqlx::Error) -> anyhow::Error {
     let Some(refused) = error.as_database_error() else { return error.into() };
     let text = format!("the database refuses: {}", refused.message());
-    // 42: syntax, names, permissions. 22: data that does not fit. 0A: features that the server does not support.
+    // SQLSTATE classes: 42 syntax, names and permissions; 22 invalid data; 0A unsupported features.
     match refused.code().as_deref().map(|code| code.get(..2).unwrap_or_default().to_string()).as_deref() {
         Some("42" | "22" | "0A") => fatal(text),
         _ => anyhow::Error::msg(text),
     }
 }
 
-/// Adds a JSON value as the type that the server expects.
+/// Adds a JSON value as an argument of the type that the server expects.
 #[expect(clippy::cast_possible_truncation, reason = "a column of four bytes holds no more of a float")]
 fn add(arguments: &mut PgArguments, value: &Value, of_type: &str) -> Result<(), String> {
     let wrong = |()| format!("must be a `{}`: {value} is none", of_type.to_lowercase());
@@ -207,7 +208,7 @@ where
     arguments.add(value).map_err(|error| error.to_string())
 }
 
-/// Converts a value. Returns `None` for null, and an error if the value does not fit.
+/// Converts a value. Returns `None` for null, and an error if the value does not have the type.
 fn optional<'v, T>(value: &'v Value, of: impl Fn(&'v Value) -> Option<T>) -> Result<Option<T>, ()> {
     if value.is_null() { Ok(None) } else { of(value).map(Some).ok_or(()) }
 }

@@ -1,5 +1,5 @@
-//! The supervisor: a small process that starts one program, adopts the processes that it leaves behind, and ends all of
-//! them when the program has ended or the worker is gone.
+//! The supervisor: a small process that starts one program and adopts orphaned descendants. It ends all of them when
+//! the program has ended or the worker is gone.
 
 use super::RUN_PROGRAM;
 use crate::family;
@@ -17,26 +17,26 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Time between SIGTERM and SIGKILL when the worker is gone: another worker may start the task when the lease ends.
-/// Processes that a successful program leaves behind have the same time to end on their own before SIGTERM.
+/// Time between SIGTERM and SIGKILL when the worker is gone. It is short because another worker may start the task when
+/// the lease expires. Descendants of a successful program get the same time to exit before SIGTERM.
 const GRACE: Duration = Duration::from_millis(500);
-/// Interval of the checks whether all processes have ended.
+/// Polling interval while waiting for processes to end.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// True if this binary handles the argument `run-program`.
+/// True if this binary's `main` handles the argument `run-program`.
 static IS_AVAILABLE: AtomicBool = AtomicBool::new(false);
 
 pub(super) fn is_available() -> bool {
     IS_AVAILABLE.load(Ordering::Relaxed)
 }
 
-/// The only message of the worker.
+/// The only message that the worker sends.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Request {
     pub(super) input: Option<String>,
 }
 
-/// Messages of the supervisor: the result of the start, and then the wait status of the program.
+/// Messages that the supervisor sends: first the result of the start, then the wait status of the program.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum SupervisorReply {
@@ -45,7 +45,7 @@ pub(super) enum SupervisorReply {
     Ended(i32),
 }
 
-/// Supervises a program if the arguments request it. A binary with tasks must call this function first.
+/// Runs as a supervisor if the arguments request it. Every binary with tasks must call this function first in `main`.
 pub fn supervise_if_asked(arguments: &[OsString]) -> Option<ExitCode> {
     match arguments {
         [_, word, program, arguments @ ..] if word == RUN_PROGRAM => {
@@ -76,19 +76,21 @@ fn supervise(mut command: Command) -> std::io::Result<ExitCode> {
             return Ok(ExitCode::SUCCESS);
         }
     };
-    // Signals for a whole service are sent to the program, too. The supervisor blocks them to report the end of the
-    // program. It does so after the start, because the program would inherit the blocked signals.
+    // A service manager signals all processes of a service, including the program. The supervisor blocks signals so
+    // that it survives to report the program's end. It blocks them after the start, because the program would inherit
+    // the mask.
     SigSet::all().thread_block()?;
     guard(hear)?;
     feed(&mut program, request.input)?;
     say(&mut socket, &SupervisorReply::Started)?;
     let status = wait_for(Pid::from_raw(program.id().cast_signed()))?;
-    // After a success, descendants may end on their own when their pipes close, like the `tee` of a process
-    // substitution. Killing it would lose its last lines.
+    // After a success, give descendants time to exit when their pipes close. For example, killing the `tee` of a
+    // process substitution would lose its last lines.
     if status == 0 && !descendants_end() {
         ask_descendants_to_end();
     }
-    // No process may outlive the attempt: it would use memory without a limit, in parallel with the next attempt.
+    // No process may outlive the attempt: it would use memory without a limit and run in parallel with the next
+    // attempt.
     family::kill_descendants(getpid());
     say(&mut socket, &SupervisorReply::Ended(status))?;
     Ok(ExitCode::SUCCESS)
@@ -100,13 +102,13 @@ fn say(socket: &mut UnixStream, answer: &SupervisorReply) -> std::io::Result<()>
     socket.write_all(&line)
 }
 
-/// Makes this process the parent of all descendants whose parents end.
+/// Makes this process a subreaper: it becomes the parent of descendants whose own parent exits.
 pub(crate) fn adopt_orphans() {
     #[cfg(target_os = "linux")]
     nix::sys::prctl::set_child_subreaper(true).ok(); // without a subreaper, processes that left the group are not found
 }
 
-/// Makes the kernel kill the program if this process is killed. The descendants of the program are killed by the worker
+/// Makes the kernel kill the program if the supervisor is killed. The worker then kills the program's descendants
 /// (`family::kill_marked`).
 #[cfg_attr(
     target_os = "linux",
@@ -118,7 +120,7 @@ fn end_with_this_process(command: &mut Command) {
         let supervisor = getpid();
         let end_with_parent = move || {
             nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
-            // The kernel sends no signal if the parent was killed before.
+            // The kernel sends no signal if the parent had already died before this call.
             if getppid() == supervisor { Ok(()) } else { Err(Errno::ESRCH.into()) }
         };
         // SAFETY: the closure makes two system calls and allocates nothing.
@@ -128,7 +130,7 @@ fn end_with_this_process(command: &mut Command) {
     let _ = command;
 }
 
-/// Waits on a separate thread until the worker's end of the socket closes, and then ends all processes.
+/// Waits on a separate thread until the worker's end of the socket closes. Then ends all processes.
 fn guard(mut hear: BufReader<UnixStream>) -> std::io::Result<()> {
     let hear = move || {
         let mut rest = Vec::new();
@@ -138,20 +140,20 @@ fn guard(mut hear: BufReader<UnixStream>) -> std::io::Result<()> {
     std::thread::Builder::new().name("orch-worker-pipe".into()).spawn(hear).map(drop)
 }
 
-/// Ends all descendants of this process, and then this process.
+/// Ends all descendants of this process, then exits.
 fn end_all() {
     ask_descendants_to_end();
     family::kill_descendants(getpid());
     kill(getpid(), Signal::SIGKILL).ok();
 }
 
-/// Sends SIGTERM to every descendant, and waits for at most `GRACE` until all have ended.
+/// Sends SIGTERM to every descendant, and waits at most `GRACE` for them to exit.
 fn ask_descendants_to_end() {
     family::signal(getpid(), Signal::SIGTERM);
     descendants_end();
 }
 
-/// Waits for at most `GRACE` until no descendant runs. Returns false if some still run.
+/// Waits at most `GRACE` for all descendants to exit. Returns false if some are still running.
 fn descendants_end() -> bool {
     for _ in 0..GRACE.as_millis() / LOOK_EVERY.as_millis() {
         if family::descendants(getpid()).is_empty() {
@@ -162,7 +164,7 @@ fn descendants_end() -> bool {
     false
 }
 
-/// Writes the input of the program on a separate thread.
+/// Writes the standard input of the program on a separate thread.
 fn feed(program: &mut Child, input: Option<String>) -> std::io::Result<()> {
     let (Some(mut stdin), Some(input)) = (program.stdin.take(), input) else { return Ok(()) };
     // A program may exit or close its input before it has read everything.

@@ -1,13 +1,14 @@
-//! Cache of values that were found recently. Missing values are not cached, because a user may just have added them.
+//! Cache of recently found connections and variables. Missing values are not cached, because a user may just have added
+//! them.
 
 use orch_sdk::task::Connection;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Lifetime of an entry. A changed password takes effect after this time.
+/// Lifetime of a cache entry, and therefore the delay until a changed password takes effect.
 const KEPT: Duration = Duration::from_secs(5);
-/// Maximum number of entries of each kind.
+/// Maximum number of cached connections, and of cached variables.
 const MOST: usize = 1_000;
 
 #[derive(Default)]

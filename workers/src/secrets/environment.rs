@@ -1,4 +1,5 @@
-//! Variables `ORCH_CONN_<ID>` (a URI or JSON), `ORCH_VAR_<KEY>`, names in capitals, and then Airflow's equivalents.
+//! Looks up the environment variables `ORCH_CONN_<ID>` (a URI or JSON) and `ORCH_VAR_<KEY>`, with names in capitals,
+//! and then Airflow's equivalents.
 
 use super::{Backend, BackendError, BackendResult};
 use orch_sdk::secret::{is_sensitive, secrets_in};
@@ -22,7 +23,7 @@ impl Environment {
         prefixes.iter().find_map(|prefix| self.variables.get(&format!("{prefix}{name}")))
     }
 
-    /// Returns the secrets in the environment, which are masked because a task may print its environment.
+    /// Returns the secrets in the environment. They are masked, because a task may print its environment.
     pub(super) fn secrets(&self) -> Vec<String> {
         let mut secrets = Vec::new();
         for (name, text) in &self.variables {

@@ -1,4 +1,4 @@
-//! A file of connections and a file of variables, in the format of Airflow's `LocalFilesystemBackend`. The files are
+//! Looks up connections and variables in two files, in the format of Airflow's `LocalFilesystemBackend`. The files are
 //! read for every value that is not cached, so changes need no reload.
 
 use super::{Backend, BackendError, BackendResult};

@@ -1,4 +1,5 @@
-//! The tables `connection` and `variable`, decrypted with the keys of this process.
+//! Looks up connections and variables in the database tables `connection` and `variable`, and decrypts them with the
+//! keys of this process.
 
 use super::{Backend, BackendError, BackendResult};
 use crate::patience::patiently;

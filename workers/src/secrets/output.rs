@@ -1,4 +1,4 @@
-//! Outputs of tasks on their way to the store and back. Secrets in them are sealed (encrypted) in the store.
+//! Encrypts secrets in task outputs before they are stored, and decrypts them when they are read.
 
 use super::Secrets;
 use crate::mask;
@@ -10,7 +10,8 @@ use std::borrow::Cow;
 use uuid::Uuid;
 
 impl Secrets {
-    /// Returns the stored form of a value, and its text. Without a key it is stored unsealed, and a warning is logged.
+    /// Returns the stored form of a value, and its JSON text. Without an encryption key, secrets are stored in plain
+    /// text and a warning is logged.
     pub(crate) fn kept<'a>(&self, run: Uuid, value: &'a Value) -> StoreResult<(Cow<'a, Value>, String)> {
         let text = value.to_string();
         let Some(masker) = mask::masker() else { return Ok((Cow::Borrowed(value), text)) };
@@ -29,7 +30,7 @@ impl Secrets {
         }
     }
 
-    /// Returns the original value of a stored one.
+    /// Returns the original value of a stored value.
     pub(crate) fn given(&self, run: Uuid, value: Value) -> StoreResult<Value> {
         opened(value, run, &self.keys).map_err(|error| match error {
             SecretError::Store(error) => error,

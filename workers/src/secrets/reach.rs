@@ -1,4 +1,4 @@
-//! The servers that a connection leads to, and the check that users may reach them.
+//! Finds the servers that a connection leads to, and checks that users may reach them.
 
 use orch_core::network::{NOT_REACHED, Reach};
 use orch_sdk::task::Connection;
@@ -7,20 +7,20 @@ use serde_json::Value;
 use std::net::{IpAddr, Ipv4Addr};
 use tokio::net::lookup_host;
 
-/// Any port: lookups of names need one, but only the addresses count.
+/// Name lookups require a port, but only the resolved addresses are checked, so any port works.
 const ANY_PORT: u16 = 443;
 
-/// Checks that every server that the connection names has only addresses that `reach` allows. One allowed address is
-/// not enough, because the client resolves the name again.
+/// Checks that all addresses of every server that the connection names are permitted by `reach`. One permitted address
+/// is not enough, because the client resolves the name again.
 ///
 /// # Errors
-/// Returns a message if a server has another address, or no address.
+/// Returns a message if a server has an address that is not permitted, or no address.
 pub(super) async fn check(connection: &Connection, reach: &Reach) -> Result<(), String> {
     let id = &connection.id;
     for host in hosts(connection) {
         let refused = || format!("connection `{id}` leads to `{host}`: {NOT_REACHED}");
         if host.starts_with('/') {
-            // A Unix socket leads to a server of this machine.
+            // A Unix socket leads to a server on this machine.
             if !reach.allows(IpAddr::V4(Ipv4Addr::LOCALHOST)) {
                 return Err(refused());
             }
@@ -35,12 +35,12 @@ pub(super) async fn check(connection: &Connection, reach: &Reach) -> Result<(), 
     Ok(())
 }
 
-/// Returns the names and addresses of the servers that a connection names.
+/// Returns the host names and addresses that a connection contains.
 fn hosts(connection: &Connection) -> Vec<String> {
     let mut hosts = Vec::new();
     match Database::of(connection) {
         Ok(database) => hosts.push(database.host),
-        // A connection to files names no server.
+        // A connection of type `file` names no server.
         Err(_) if connection.conn_type == "file" => {}
         Err(_) => hosts.extend(connection.host.as_deref().filter(|host| !host.is_empty()).map(host_of)),
     }
@@ -48,7 +48,7 @@ fn hosts(connection: &Connection) -> Vec<String> {
     hosts
 }
 
-/// Returns the addresses of HTTP servers in a field, such as `endpoint_url` and the token server of a catalog.
+/// Returns the HTTP server addresses in a field of `extra`, such as `endpoint_url` or a catalog's token server.
 fn addresses(name: &str, value: &Value) -> Vec<String> {
     match value {
         Value::String(text)
@@ -62,7 +62,7 @@ fn addresses(name: &str, value: &Value) -> Vec<String> {
     }
 }
 
-/// Returns the host of `protocol://user@host:port/path`, in which only the host is required.
+/// Returns the host of `protocol://user@host:port/path`. All other parts are optional.
 fn host_of(address: &str) -> String {
     let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
     if rest.starts_with('/') {
@@ -75,7 +75,7 @@ fn host_of(address: &str) -> String {
     }
     match server.split_once(':') {
         Some((host, port)) if !port.contains(':') => host.into(),
-        // An IPv6 address without a port.
+        // The text is an IPv6 address without a port.
         _ => server.into(),
     }
 }

@@ -1,4 +1,4 @@
-//! `HashiCorp` Vault and compatible servers: a KV store of version 2, read with a token.
+//! Backend for `HashiCorp` Vault and compatible servers: a KV store of version 2, read with a token.
 //!
 //! The URL of a value is `{url}/v1/{mount}/data/{path}/{name}`. As in Airflow's `VaultBackend`, a connection is
 //! `{"conn_uri": …}` or an object with its parts, and a variable is `{"value": …}`.
@@ -14,20 +14,20 @@ use std::time::Duration;
 use ureq::Agent;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
-/// Timeout for a response, which a task function waits for.
+/// Timeout for a request. A task function waits for it.
 const PATIENCE: Duration = Duration::from_secs(5);
 const MOST_BYTES: u64 = 1 << 20;
 
 #[derive(Clone)]
 pub struct VaultConfig {
-    /// For example `https://vault.example.com:8200`.
+    /// Base URL of the server, such as `https://vault.example.com:8200`.
     pub url: String,
     pub token: String,
     pub mount: String,
-    /// Path below the mount. If it is empty, the vault is not queried for connections.
+    /// Path of connections below the mount. If empty, connections are not looked up in the vault.
     pub connections_path: String,
     pub variables_path: String,
-    /// Certificates (PEM) that are trusted instead of the usual certificate authorities.
+    /// File with PEM certificates that are trusted instead of the usual certificate authorities.
     pub ca_file: Option<PathBuf>,
 }
 
@@ -78,7 +78,7 @@ impl Vault {
         let agent = Agent::config_builder()
             .timeout_global(Some(PATIENCE))
             .http_status_as_error(false)
-            // A redirect must not receive the token.
+            // Follow no redirects, so that no other server receives the token.
             .max_redirects(0)
             .proxy(None)
             .tls_config(tls.build())
@@ -152,7 +152,7 @@ impl Backend for Vault {
     }
 }
 
-/// Percent-encodes a path for a URL, except its slashes: a key may contain them.
+/// Percent-encodes a path for a URL. Keeps slashes, because keys may contain them.
 fn encoded(path: &str) -> String {
     path.bytes().fold(String::new(), |mut url, byte| {
         if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {

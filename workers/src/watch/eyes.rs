@@ -1,4 +1,4 @@
-//! Services of the worker for pokes.
+//! Services that the worker provides to pokes.
 
 use crate::clock;
 use crate::secrets::Secrets;

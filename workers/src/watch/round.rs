@@ -1,5 +1,5 @@
-//! Pokes: conditions that were taken become questions, and each question is polled once for all attempts that wait for
-//! the same condition. The results become answers.
+//! One round of pokes. Equal conditions of several attempts are polled once, and the result is distributed to all of
+//! them.
 
 use super::eyes::WorkerEyes;
 use crate::logs::LogLine;
@@ -18,22 +18,24 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 
-/// Timeout for a poke.
+/// Timeout for a single poke.
 const LOOK: Duration = Duration::from_secs(25);
 /// Number of consecutive failed pokes after which the wait fails.
 const MOST_ERRORS: i32 = 10;
-/// First sequence number of log chunks written while an attempt waits. They come after those of its task function.
+/// First sequence number of log chunks that are written while an attempt is deferred. It is high, so that these chunks
+/// sort after the chunks of the task function.
 const LATER_SEQ: i32 = 1_000_000_000;
-/// Maximum size of a condition's value, stored with the attempt. Large data should stay where it was found.
+/// Maximum size of the value that a condition returns, which is stored with the attempt. Large data should not be
+/// copied.
 const MOST_VALUE_BYTES: usize = 256 * 1024;
 
-/// Different conditions of one kind, each with the attempts that wait for it.
+/// Conditions of one type that are polled together, each with the attempts that wait for it.
 pub(super) struct Question {
     kind: String,
     groups: Vec<(Value, Vec<Watched>)>,
 }
 
-/// Each answer, with a line for the log of its attempt.
+/// Results of a poke, each with an optional line for the log of its attempt.
 pub(super) type Looked = Vec<(WatchedOutcome, Option<NewChunk>)>;
 
 #[derive(Default)]
@@ -55,9 +57,9 @@ impl Looks {
         self.running.spawn(async move { ask(question, eyes).await });
     }
 
-    /// Waits for the next result. `None` if no poke is running.
+    /// Waits for the next poke to finish. Returns `None` if no poke is running.
     pub(super) async fn next(&mut self) -> Option<Looked> {
-        // `ask` catches panics, so a poke fails only if it was aborted, and then no result is needed.
+        // `ask` catches panics, so a poke fails only if it was aborted. Its result is not needed then.
         self.running.join_next().await.map(Result::unwrap_or_default)
     }
 
@@ -66,7 +68,8 @@ impl Looks {
     }
 }
 
-/// Groups conditions by kind and config: one question for a kind that polls many configs together, else one per config.
+/// Groups conditions into pokes. If a condition type can poll many configs together, there is one poke per type,
+/// otherwise one per config.
 pub(super) fn questions(taken: Vec<Watched>, eyes: &WorkerEyes) -> VecDeque<Question> {
     let mut by_kind: BTreeMap<String, BTreeMap<String, Vec<Watched>>> = BTreeMap::new();
     for watched in taken {
@@ -129,7 +132,7 @@ fn same(many: usize, problem: &str) -> Vec<ConditionResult> {
     (0..many).map(|_| Err(anyhow::Error::msg(problem.to_string()))).collect()
 }
 
-/// Copies an error for each config of a common poke.
+/// Copies an error, for each config that was polled together.
 fn again(error: &TaskError) -> anyhow::Error {
     match error {
         TaskError::Fatal { causes } => orch_sdk::task::fatal(causes.join(": ")),
@@ -138,7 +141,7 @@ fn again(error: &TaskError) -> anyhow::Error {
     }
 }
 
-/// Converts the result of one poke to an answer for each attempt that waits for it.
+/// Converts the result of one poke to a result for each attempt that waits for it.
 fn answers(watched: Vec<Watched>, look: ConditionResult, jitter: &mut Jitter) -> Looked {
     let look = look.map_err(TaskError::from);
     let found = |one: &Watched, jitter: &mut Jitter| match &look {
@@ -165,7 +168,8 @@ fn answers(watched: Vec<Watched>, look: ConditionResult, jitter: &mut Jitter) ->
     watched.into_iter().map(answer).collect()
 }
 
-/// Returns a line for the log of the attempt if the error is new. It comes after the lines from before the deferral.
+/// Returns a line for the log of the waiting attempt if the error differs from the previous one. The line sorts after
+/// the lines that were written before the deferral.
 fn line(of: &Watched, found: &ConditionOutcome) -> Option<NewChunk> {
     let ConditionOutcome::Error { error, .. } = found else { return None };
     if of.last_error.as_ref() == Some(error) {
@@ -199,12 +203,12 @@ fn failed(causes: &[String], for_good: bool) -> WaitEnd {
     WaitEnd::Failed { cause: mask_text(&causes.join(": ")), for_good }
 }
 
-/// Returns a message in its stored form, which is compared with the previous one.
+/// Returns a message in its stored form, for comparison with the previous message.
 fn mask_text(text: &str) -> String {
     Text::new(mask::mask(text)).into_string()
 }
 
-/// Random delays, so that pokes that started together do not stay in step.
+/// Generates random delays, so that pokes that start together do not stay synchronized.
 struct Jitter(u64);
 
 impl Default for Jitter {
@@ -214,7 +218,7 @@ impl Default for Jitter {
 }
 
 impl Jitter {
-    /// Returns the interval plus up to a tenth of it.
+    /// Returns the poke interval plus up to a tenth of it.
     fn after(&mut self, poke_ms: i64) -> i64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let poke = poke_ms.max(1);

@@ -1,4 +1,4 @@
-//! Ten thousand attempts that return or report hostile data wherever a task function or its condition can.
+//! Asserts that ten thousand attempts can return or report hostile data at every point of the interface.
 
 use crate::world::{BodyResult, Dag, World, body, element, innocent, wide};
 use chrono::{DateTime, Utc};
@@ -15,9 +15,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const HOSTILE: u32 = 10_000;
-/// Fixed, so that each run of this test uses the same data.
+/// Fixed seed, so that each run of this test uses the same data.
 const SEED: u64 = 0x5eed_2026;
-/// A kind of condition whose pokes return arbitrary results.
+/// Name of a condition type whose pokes return arbitrary results.
 const ODD: &str = "odd";
 
 fn mixed(n: u64) -> u64 {
@@ -25,7 +25,7 @@ fn mixed(n: u64) -> u64 {
     (n ^ (n >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 17
 }
 
-/// Returns letters that cannot be compressed, because index rows have a maximum size.
+/// Returns letters that cannot be compressed, to exceed the maximum size of index entries.
 fn noise(n: u64, bytes: usize) -> String {
     (0..)
         .flat_map(|at| format!("{:x}", mixed(n.wrapping_mul(31).wrapping_add(at))).into_bytes())
@@ -34,7 +34,7 @@ fn noise(n: u64, bytes: usize) -> String {
         .collect()
 }
 
-/// Returns hostile texts, selected by a number.
+/// Returns one of many hostile texts, selected by `n`.
 pub(crate) fn text(n: u64) -> String {
     match n % 14 {
         0 => "\0".into(),
@@ -54,7 +54,7 @@ pub(crate) fn text(n: u64) -> String {
     }
 }
 
-/// Returns hostile values: bounds of integers, floats that JSON cannot represent, deep nesting, odd keys.
+/// Returns a hostile value: integer bounds, floats that JSON cannot represent, deep nesting or unusual keys.
 fn value(n: u64) -> Value {
     match n % 16 {
         0 => json!(i16::MIN),
@@ -70,7 +70,7 @@ fn value(n: u64) -> Value {
         10 => (0..100).fold(json!(1), |inner, _| json!({ "\0": inner })),
         11 => json!(vec![0; 1_000]),
         12 => json!(text(n / 16)),
-        // Too deep for JSON parsers.
+        // Nested too deeply for JSON parsers.
         13 => deep(126),
         14 => deep(1_000),
         _ => json!({ text(n / 16): text(n / 16 + 1) }),
@@ -93,7 +93,7 @@ fn moment(n: u64) -> DateTime<Utc> {
     [DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC, DateTime::UNIX_EPOCH][n as usize % 3]
 }
 
-/// Reports something in addition to the result. Some reports are rejected with an error.
+/// Makes one of many hostile reports in addition to the task's result. Some reports are rejected with an error.
 async fn says(ctx: &Ctx, of: u64) -> TaskResult<()> {
     let (a, b) = (mixed(of), mixed(of + 1));
     let event = || AssetEvent {
@@ -105,7 +105,7 @@ async fn says(ctx: &Ctx, of: u64) -> TaskResult<()> {
     };
     match of % 16 {
         0 | 1 => ctx.emit(event()),
-        // The path of a child process, without the checks of the context.
+        // Bypasses the checks of the context, as a child process does.
         2 => ctx.host().asset_event(event()),
         3 => ctx.emit(
             AssetEvent::of(noise(a, 1_500)).through(&noise(b, 1_500)).partition(noise(a + b, 1_500)).extra(object(a)),
@@ -144,7 +144,7 @@ async fn says(ctx: &Ctx, of: u64) -> TaskResult<()> {
     }
 }
 
-/// Returns a hostile wait.
+/// Returns a deferral with hostile arguments.
 fn waits(of: u64) -> Deferral {
     let (a, b) = (mixed(of), mixed(of + 1));
     let odd = |n: u64| Awaited { kind: ODD.into(), config: json!({ "n": n, "t": text(n / 3) }) };
@@ -176,7 +176,7 @@ fn waits(of: u64) -> Deferral {
         1 => Deferral { poke_ms: Some(amount(b / 11)), ..wish },
         _ => wish,
     };
-    // The test must not wait for years.
+    // Keep timeouts short, so that the test does not wait for years.
     let timeout_ms = wish.timeout_ms.filter(|ms| *ms < 1_000 || matches!(of % 9, 1 | 2)).unwrap_or(20);
     let ends = matches!(of % 9, 1 | 2) && wish.poke_ms.is_none_or(|ms| ms < 1_000);
     Deferral {
@@ -186,7 +186,7 @@ fn waits(of: u64) -> Deferral {
     }
 }
 
-/// Pokes that return arbitrary values and errors.
+/// A condition whose pokes return arbitrary values and errors.
 struct Odd;
 
 impl Condition for Odd {
@@ -210,13 +210,13 @@ impl Condition for Odd {
     }
 }
 
-/// Returns the result of the attempt, or a wait before it.
+/// Returns the result of an attempt, or a deferral before the result.
 fn ends(ctx: &Ctx, of: u64) -> BodyResult {
-    // The first cause of element 7 has ten megabytes.
+    // The first error message of element 7 has ten megabytes.
     let causes = vec![if element(ctx) == 7 { "\0x".repeat(5_000_000) } else { text(of / 11) }, text(of / 13)];
     match (of / 7) % 8 {
         _ if element(ctx) == 7 => Err(TaskError::Fatal { causes }),
-        // A value that is nested too deep for recursion on any stack.
+        // The value is nested too deeply for recursion on any stack.
         _ if element(ctx) == 8 => Ok(Some(deep(10_000))),
         0 => Err(TaskError::Fatal { causes }),
         1 => Err(TaskError::Retryable { causes }),
@@ -227,14 +227,15 @@ fn ends(ctx: &Ctx, of: u64) -> BodyResult {
     }
 }
 
-/// The DAG that hostile attempts trigger. It returns its conf.
+/// A DAG that the attempts trigger with hostile run configurations. It returns its run configuration.
 fn small() -> Dag {
     let tell = body(|ctx| async move { Ok(Some(ctx.conf().clone())) });
     let tasks = json!([{ "task_id": "tell", "kind": "rust" }]);
     (json!({ "dag_id": "small", "tasks": tasks, "max_active_runs": 1_000 }), HashMap::from([("tell".into(), tell)]))
 }
 
-/// A sensor that finds nothing and polls again as late as possible, and a task whose retry is as late.
+/// A DAG with the latest possible times: a sensor with the maximum poke interval and a task with the maximum retry
+/// delay.
 fn late() -> Dag {
     let ten_years_ms = orch_spec::check::MAX_DURATION_MS;
     let blind = body(|_| async { Ok(None) });
@@ -273,7 +274,7 @@ async fn ten_thousand_hostile_outcomes_end_no_worker_and_disturb_no_try_beside_t
     assert_eq!(world.number(&good).await, 500);
     let over = format!("{tries} r.dag_id = 'hostile' and t.state in ('success', 'failed', 'skipped')");
     assert_eq!(world.number(&over).await, i64::from(HOSTILE));
-    // Hostile values are handled before they are recorded: no outcome is unrecordable, lost or unreadable.
+    // Hostile values are sanitized before recording: no outcome is unrecordable, lost or unreadable.
     for none in ["failure where kind in ('unrecordable', 'lost')", "parked_run"] {
         assert_eq!(world.number(&format!("select count(*) from {none}")).await, 0, "{none}");
     }
@@ -281,7 +282,7 @@ async fn ten_thousand_hostile_outcomes_end_no_worker_and_disturb_no_try_beside_t
         "select array_to_string(causes, ': ') from failure where causes::text ~ 'database refused|cannot be read'";
     let refused: Vec<String> = sqlx::query_scalar(refused).fetch_all(&mut world.db).await.unwrap();
     assert_eq!(refused, [""; 0]);
-    // There are rows of each kind, and Postgres can parse each value.
+    // The test produced rows in each of these tables, and Postgres can parse each stored value.
     for (some, value) in [
         ("output where parts = 0", "value"),
         ("output where key <> 'return_value'", "value"),

@@ -1,5 +1,5 @@
-//! Tests that task functions, conditions and receivers of alerts may return anything. A value that the database rejects
-//! fails one attempt, and does not affect the worker or other attempts.
+//! Tests that task functions, conditions and alert receivers may return arbitrary data. Asserts that a value that the
+//! database rejects fails only one attempt, and affects neither the worker nor other attempts.
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
 mod hostile;
@@ -28,7 +28,8 @@ async fn a_nul_in_a_failure_is_one_failed_try() {
     world.end().await;
 }
 
-/// The database rejects some outputs, as it may reject values that were not foreseen.
+/// Asserts that an outcome that the database rejects is recorded as failed, and that other outcomes of the batch are
+/// recorded unchanged. A trigger stands for values that nobody foresaw.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_outcome_that_the_database_refuses_is_failed_and_those_beside_it_are_as_they_ended() {
     let gives = body(|ctx| async move {
@@ -85,7 +86,7 @@ async fn an_outcome_that_meets_damaged_data_is_failed_and_its_task_function_runs
     world.end().await;
 }
 
-/// Results of pokes are handled like outcomes: a result that cannot be stored ends one wait.
+/// Asserts that a poke result that the database rejects ends only the wait of its attempt.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_that_the_database_refuses_ends_its_wait_and_those_beside_it_end_as_seen() {
     struct Echo;
@@ -136,7 +137,7 @@ async fn a_run_that_cannot_be_read_is_parked_and_its_worker_goes_on_with_others(
     world.some("select count(*) from parked_run").await;
     let good = world.trigger("good").await;
     assert_eq!(world.end_of(&good).await, "success");
-    // Users can still cancel the run.
+    // Users can still cancel such a run.
     cancel_run(&mut world.db, &Locks::begin().runs(), &mut Versions::default(), harmed.id).await.unwrap();
     assert_eq!(world.end_of(&harmed).await, "failed");
     world.end().await;

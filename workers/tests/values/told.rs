@@ -72,7 +72,7 @@ async fn what_receivers_say_and_what_they_are_told_holds_up_no_alert() {
     while world.number(&format!("{tried} 'rude'")).await < i64::from(MANY) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    // Postgres can parse everything that is stored of the alerts.
+    // Postgres can parse all stored data of the alerts.
     let read = "select count(facts::jsonb) + count(notifier::jsonb) from alert";
     assert_eq!(world.number(read).await, 2 * world.number("select count(*) from alert").await);
     world.end().await;

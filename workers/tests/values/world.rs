@@ -1,4 +1,4 @@
-//! Test fixture: a database, a worker that must survive the test, and the duties of a scheduler.
+//! Test fixture: a database, a worker that must survive the test, and the periodic work of a scheduler.
 
 use orch_sdk::task::{Conditions, Ctx, TaskError, TaskFn};
 use orch_spec::DagSpec;
@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) type BodyResult = Result<Option<Value>, TaskError>;
 
-/// Builds a task function that uses only its context.
+/// Builds a task function that needs only its context.
 pub(crate) fn body<F, R>(run: F) -> TaskFn
 where
     F: Fn(Ctx) -> R + Clone + Send + Sync + 'static,
@@ -37,7 +37,7 @@ pub(crate) fn element(ctx: &Ctx) -> u64 {
     ctx.map_index().map_or(0, u64::from)
 }
 
-/// Builds the DAG `dag_id`, with one task that is mapped over `many` elements.
+/// Builds a DAG with one task that is mapped over `many` elements.
 pub(crate) fn wide(dag_id: &str, many: u32, each: TaskFn) -> Dag {
     let list = body(move |_| async move { Ok(Some((0..many).collect())) });
     let tasks = json!([
@@ -47,7 +47,7 @@ pub(crate) fn wide(dag_id: &str, many: u32, each: TaskFn) -> Dag {
     (json!({ "dag_id": dag_id, "tasks": tasks }), HashMap::from([("list".into(), list), ("each".into(), each)]))
 }
 
-/// Builds a DAG whose mapped elements take a while and return their number.
+/// Builds a DAG of harmless mapped tasks, which take a while and return their index.
 pub(crate) fn innocent(many: u32) -> Dag {
     let each = body(|ctx| async move {
         tokio::time::sleep(Duration::from_millis(element(&ctx) % 20)).await;
@@ -56,7 +56,7 @@ pub(crate) fn innocent(many: u32) -> Dag {
     wide("good", many, each)
 }
 
-/// A DAG and the functions of its tasks.
+/// A DAG and its task functions.
 pub(crate) type Dag = (Value, HashMap<String, TaskFn>);
 
 pub(crate) struct World {
@@ -64,7 +64,7 @@ pub(crate) struct World {
     pub(crate) database: TestDb,
     pub(crate) hints: Hints,
     pub(crate) stop: CancellationToken,
-    /// The worker, and everything else that runs until the end of the test.
+    /// The worker and all other background tasks of the test.
     pub(crate) running: JoinSet<orch_store::StoreResult<()>>,
 }
 
@@ -73,7 +73,7 @@ impl World {
         World::with(dags, &Conditions::default()).await
     }
 
-    /// Creates a world whose bundle has these conditions.
+    /// Creates a test world whose bundle contains these conditions.
     pub(crate) async fn with(dags: Vec<Dag>, conditions: &Conditions) -> World {
         let database = TestDb::new(&orch_store::MIGRATOR).await;
         let mut db = database.connect().await;
@@ -101,7 +101,7 @@ impl World {
         sqlx::query_scalar(AssertSqlSafe(text.to_string())).fetch_one(&mut self.db).await.unwrap()
     }
 
-    /// Waits until the number is not zero.
+    /// Waits until the query returns a number other than zero.
     pub(crate) async fn some(&mut self, text: &str) {
         while self.number(text).await == 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -119,7 +119,7 @@ impl World {
         run
     }
 
-    /// Returns an unfinished run of a DAG that is already due.
+    /// Returns an unfinished run of the DAG that is already due.
     pub(crate) async fn open(&mut self, dag_id: &str) -> Option<String> {
         let open = "select run_id from dag_run where dag_id = $1 and run_after <= now() and state in ('queued', 'running') limit 1";
         sqlx::query_scalar(open).bind(dag_id).fetch_optional(&mut self.db).await.unwrap()
@@ -142,7 +142,7 @@ impl World {
         }
     }
 
-    /// Makes instances claimable whose wait has ended, and distributes asset events.
+    /// Does the work of a scheduler: makes task instances claimable whose wait has ended, and distributes asset events.
     async fn as_a_scheduler(&mut self) {
         if wake_waiting(&mut self.db, 1_000).await.unwrap() > 0 {
             self.hints.give(Hint::Ready);
@@ -150,7 +150,7 @@ impl World {
         while distribute(&mut self.db, 1_000).await.unwrap() > 0 {}
     }
 
-    /// Asserts that the worker was never restarted and ends without an error.
+    /// Asserts that the worker was never restarted and that it ends without an error.
     pub(crate) async fn end(mut self) {
         assert_eq!(self.number("select count(*) from worker").await, 1, "the worker began again");
         self.stop.cancel();

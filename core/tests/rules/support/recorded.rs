@@ -1,5 +1,4 @@
-//! Runs recorded from Airflow's code in `tests/oracle/`: they are parsed, played in the pure model, and written as DAG
-//! files.
+//! Runs recorded from Airflow's code in `tests/oracle/`: parsed, replayed in the pure model, and written as DAG files.
 
 use orch_core::branch;
 use orch_core::model::Model;
@@ -80,14 +79,14 @@ pub(crate) fn is_mapped(case: &RecordedCase, id: &str) -> bool {
     task.map.is_some() || case.groups.iter().filter(inside).any(|g| g.map.is_some())
 }
 
-/// Plays a case as the README in `tests/oracle/` describes, until the run ends. `order` selects the next ready
-/// instance. Also returns whether a branch came too late for a task: Airflow then skips tasks that were already decided
-/// or scheduled, whereas orch keeps the first decision.
+/// Replays a recorded case until the run ends, as the README in `tests/oracle/` describes. `order` selects the next
+/// ready instance. Also returns whether a branch skipped a task that was already decided or scheduled: Airflow skips
+/// such tasks, orch keeps the first decision.
 pub(crate) fn play(case: &RecordedCase, plan: &Arc<Plan>, order: impl Iterator<Item = usize>) -> (Played, bool) {
     play_on(&mut Model::start(plan.clone()), case, order)
 }
 
-/// Plays a started run to its end, like `play`.
+/// Replays a started run to its end, like `play`.
 pub(crate) fn play_on(
     model: &mut Model,
     case: &RecordedCase,
@@ -143,8 +142,8 @@ fn outcome(case: &RecordedCase, model: &Model, task: TaskIdx, index: i32, script
     }
 }
 
-/// Returns true if a map over a mapped task has elements without success. In Airflow such a map has one element per
-/// success; orch keeps the indexes (docs/airflow-parity.md).
+/// Returns true if a task is mapped over a mapped task with elements that did not succeed. In Airflow the map has one
+/// element per success; orch keeps the indexes (docs/airflow-parity.md).
 pub(crate) fn maps_over_elements_that_gave_nothing(case: &RecordedCase) -> bool {
     case.tasks.iter().filter_map(|t| t.map.as_ref()).chain(case.groups.iter().filter_map(|g| g.map.as_ref())).any(
         |over| {
@@ -155,8 +154,8 @@ pub(crate) fn maps_over_elements_that_gave_nothing(case: &RecordedCase) -> bool 
     )
 }
 
-/// Returns a DAG file of the case: programs with scripted exit codes, some of which succeed only on the second attempt,
-/// with different short delays.
+/// Returns a DAG file of the case. Its tasks are programs with scripted exit codes and different short delays; some
+/// succeed only on the second attempt.
 pub(crate) fn file(case: &RecordedCase) -> Value {
     let mut dag = json!({ "dag_id": case.id, "tasks": {} });
     for group in &case.groups {
@@ -193,7 +192,7 @@ pub(crate) fn file(case: &RecordedCase) -> Value {
     dag
 }
 
-/// Returns the JSON node of a task or group inside its groups.
+/// Returns the JSON object of a task or group inside the objects of its groups.
 fn place<'a>(dag: &'a mut Value, id: &str) -> &'a mut Value {
     id.split('.').fold(dag, |node, name| &mut node["tasks"][name])
 }
@@ -205,7 +204,7 @@ fn map(over: &Over) -> Value {
     }
 }
 
-/// Returns the fields of a task: its script and its retries.
+/// Returns the fields of a task that define its script and its retries.
 fn work(case: &RecordedCase, task: &Task, number: usize) -> Map<String, Value> {
     let mapped = is_mapped(case, &task.id);
     let mut script = format!("sleep 0.0{}\n", number * 7 % 5);

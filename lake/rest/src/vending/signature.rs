@@ -68,7 +68,7 @@ mod tests {
     use super::*;
     use chrono::TimeZone as _;
 
-    /// The signing key example of the AWS documentation.
+    /// Test data: the example for a signing key in the AWS documentation.
     #[test]
     fn a_key_is_derived_as_aws_documents_it() {
         let secret_key = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";

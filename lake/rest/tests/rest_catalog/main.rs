@@ -1,4 +1,4 @@
-//! The catalog over HTTP: which file paths clients may name, and which entries the audit log gets.
+//! Tests of the REST catalog: which file paths clients may use, and which actions are recorded in the audit log.
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
 mod world;
@@ -13,7 +13,7 @@ use orch_test_support::Moto;
 use serde_json::{Value, json};
 use world::{TABLE, World, named, rows, schema};
 
-/// Returns paths that are outside the warehouse, at least in one interpretation.
+/// Returns paths that are outside the warehouse, or could be interpreted as such.
 fn hostile(world: &World) -> Vec<String> {
     let (warehouse, outside) = (world.warehouse(), world.outside());
     vec![
@@ -112,7 +112,7 @@ async fn no_route_takes_a_path_outside_of_the_warehouse() {
     }
     assert_eq!(world.outside_files(), before);
     assert_eq!(lake.table(table.name()).await.unwrap().metadata_location(), table.metadata_location());
-    // A location in the warehouse that contains other tables is rejected, too.
+    // A folder in the warehouse that contains other tables is rejected as a location.
     let whole = update(&json!({ "action": "set-location", "location": format!("{}/retail", world.warehouse()) }));
     assert_eq!(
         world.send("POST", "/v1/namespaces/retail/tables/orders", "op", &whole).await.0,
@@ -165,7 +165,7 @@ async fn an_error_does_not_repeat_a_long_body() {
     assert!(message.starts_with("the body cannot be read: invalid type: string") && message.len() < 1_000);
 }
 
-/// The metadata of a registered table contains paths, too.
+/// The metadata file of a table to be registered can contain hostile paths, too.
 #[tokio::test]
 async fn files_elsewhere_are_registered_by_admins_only() {
     let world = World::new(GivenKeys::None).await;
@@ -178,7 +178,7 @@ async fn files_elsewhere_are_registered_by_admins_only() {
     };
     world.send("POST", "/v1/namespaces", "op", &json!({ "namespace": ["retail"] })).await;
     assert_eq!(register("op", "far", table.metadata_location()).await.0, StatusCode::FORBIDDEN);
-    // Copies the metadata to a file in the warehouse; the second table has only its location outside.
+    // Copies the metadata to a file in the warehouse. Only the table location in the second one is outside.
     let empty = foreign.create(&named("retail.empty"), &schema()).await.unwrap();
     let folder = format!("{}/retail/far/metadata", world.warehouse());
     std::fs::create_dir_all(folder.trim_start_matches("file://")).unwrap();
@@ -196,8 +196,7 @@ async fn files_elsewhere_are_registered_by_admins_only() {
     let audited = world.audited("register_table").await;
     assert_eq!(audited.len(), 1);
     assert_eq!(audited[0]["outside"][0], json!(table.metadata_location()));
-    // After the registration it is a normal table: it is written at its location, and a purge deletes only its own
-    // files.
+    // A registered table is an ordinary table: it is written at its location, and a purge deletes only its own files.
     let kept = world.outside_files();
     let change = registered.append(Batches::from(rows(1))).await.unwrap();
     let written = change.commit(&world.lake).await.unwrap().table;
@@ -209,7 +208,7 @@ async fn files_elsewhere_are_registered_by_admins_only() {
     assert_eq!(left, Vec::<String>::new());
 }
 
-/// Clients write manifests themselves, so a manifest can name any file.
+/// Clients write manifests themselves, so a manifest can refer to any file.
 #[tokio::test]
 async fn a_file_outside_is_neither_read_nor_purged() {
     let world = World::new(GivenKeys::None).await;
@@ -325,7 +324,7 @@ async fn changes_of_the_catalog_are_in_the_audit_log() {
     }
 }
 
-/// A real STS server returns expiring keys for one table, and the keys of orch are never returned.
+/// A real STS server issues temporary credentials for one table. The credentials of orch itself are never returned.
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_of_a_table_end_after_an_hour() {
     let moto = Moto::start("lakehouse");

@@ -1,4 +1,4 @@
-//! A catalog over HTTP in this process, with its warehouse and a folder outside it.
+//! A REST catalog inside the test process, with its warehouse and a folder outside the warehouse.
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use axum::Router;
@@ -32,7 +32,7 @@ impl World {
         World::with(keys, "", Options::default()).await
     }
 
-    /// Creates a world with this warehouse. If it is empty, uses a temporary folder.
+    /// Starts a catalog with this warehouse. If `warehouse` is empty, uses a temporary folder.
     pub(crate) async fn with(keys: GivenKeys, warehouse: &str, storage: Options) -> World {
         let (db, folder) = (TestDb::new(&MIGRATOR).await, tempfile::tempdir().unwrap());
         for inner in ["wh", "wh-evil", "outside"] {
@@ -65,7 +65,7 @@ impl World {
         format!("file://{}/outside", self.folder.path().display())
     }
 
-    /// Opens the lake of another installation in the same database.
+    /// Opens a lake whose catalog has another name in the same database, like that of another installation.
     pub(crate) fn lake_at(&self, warehouse: &str, name: &str) -> Lake {
         let (catalog, storage) = (self.db.pool(), Options::default());
         Lake::open(LakeConfig { catalog, name: name.into(), warehouse: warehouse.into(), storage }).unwrap()
@@ -117,7 +117,7 @@ impl World {
         found
     }
 
-    /// Returns actor, event and extra of each entry, in order.
+    /// Returns actor, event and extra of each audit log entry, in order.
     pub(crate) async fn all_audited(&self) -> Vec<(String, String, Value)> {
         let select = "select actor, event, extra::text from audit order by id";
         let rows: Vec<(String, String, String)> =

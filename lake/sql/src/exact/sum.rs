@@ -1,4 +1,4 @@
-//! `sum` that fails on overflow, where `DataFusion`'s would wrap: it adds in a wider type and checks the result at
+//! A `sum` that fails on overflow, where DataFusion's would wrap. It adds in a wider type and checks the result at
 //! the end.
 
 use arrow::array::{ArrayRef, BooleanArray};
@@ -24,11 +24,13 @@ struct ExactSum {
     usual: Arc<AggregateUDF>,
 }
 
-/// Returns the type to add in. It can hold the sum of 10¹⁰ maximum `bigint`s, and of as many maximum decimals.
+/// Returns the type in which values are added. It can hold the sum of 10¹⁰ maximum values of `bigint` or decimal
+/// type.
 fn wide(narrow: &DataType) -> Option<DataType> {
     match narrow {
         DataType::Int64 | DataType::UInt64 => Some(DataType::Decimal128(38, 0)),
-        // The result type of a decimal sum has ten more digits than its argument, up to 38. It can overflow only at 38.
+        // The result type of a decimal sum has ten more digits than its argument, but at most 38. Overflow is only
+        // possible with 38.
         DataType::Decimal128(38, scale) => Some(DataType::Decimal256(76, *scale)),
         _ => None,
     }

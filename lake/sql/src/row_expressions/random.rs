@@ -1,4 +1,5 @@
-//! Random expressions over random batches build no more than the budget plus the arguments of one part.
+//! Tests with random expressions and batches that an evaluation allocates no more than the budget plus the arguments
+//! of one node.
 
 use super::Planner;
 use crate::byte_budget::{MAX_BATCH_BYTES, measured, start_batch};

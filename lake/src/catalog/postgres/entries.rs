@@ -1,4 +1,4 @@
-//! Entries of the catalog. Tables and views share one namespace of names.
+//! Entries of the catalog: tables and views, whose names must be distinct from each other.
 
 use super::PgCatalog;
 use crate::{
@@ -10,7 +10,7 @@ use sqlx::postgres::PgConnection;
 
 const UNIQUE_VIOLATION: &str = "23505";
 
-/// Type of an entry. JDBC catalogs from before views store null for tables.
+/// Type of a catalog entry. JDBC catalogs store null for tables if they were created before views were supported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryType {
     Table,
@@ -35,7 +35,7 @@ pub enum Renamed {
 }
 
 impl PgCatalog {
-    /// Returns the type of an entry and the location of its metadata.
+    /// Returns the type of an entry and the location of its metadata file.
     #[boxed]
     pub async fn entry(&self, name: &TableName) -> LakeResult<Option<(EntryType, String)>> {
         let row: Option<(bool, String)> = sqlx::query_as(
@@ -50,7 +50,7 @@ impl PgCatalog {
         Ok(row.map(|(is_view, location)| (if is_view { EntryType::View } else { EntryType::Table }, location)))
     }
 
-    /// Adds an entry. Returns false if the name is in use.
+    /// Adds a table or view. Returns false if the name is in use.
     #[boxed]
     pub async fn add(&self, of: EntryType, name: &TableName, location: &str) -> LakeResult<bool> {
         let mut db = self.pool.acquire().await?;
@@ -76,7 +76,7 @@ impl PgCatalog {
         Ok(insert.bind(of.as_str()).execute(db).await?.rows_affected() == 1)
     }
 
-    /// Removes the name but not the files. Returns false if there is no entry of this type.
+    /// Removes a table or view from the catalog but keeps its files. Returns false if there is no entry of this type.
     #[boxed]
     pub async fn remove_on(&self, db: &mut PgConnection, of: EntryType, name: &TableName) -> LakeResult<bool> {
         let delete = sqlx::query(
@@ -112,7 +112,7 @@ impl PgCatalog {
         }
     }
 
-    /// Returns up to `most` names after a name, sorted.
+    /// Returns up to `most` names in sorted order, starting after a given name.
     #[boxed]
     pub async fn names_after(
         &self,

@@ -1,11 +1,11 @@
-//! Existence and properties of a single namespace.
+//! Reads and changes the properties of a single namespace.
 
 use super::{EXISTS, PgCatalog};
 use crate::{boxed, catalog::Properties, error::LakeResult};
 use sqlx::postgres::PgConnection;
 
 impl PgCatalog {
-    /// Returns the properties of a namespace that was declared or contains tables.
+    /// Returns the properties of a namespace. `None` if it was neither declared nor contains tables.
     #[boxed]
     pub async fn namespace(&self, namespace: &str) -> LakeResult<Option<Properties>> {
         let rows: Vec<(Option<String>, Option<String>)> = sqlx::query_as(
@@ -52,7 +52,8 @@ impl PgCatalog {
         Ok(removed.bind(&self.name).bind(namespace).bind(remove).bind(EXISTS).fetch_all(db).await?)
     }
 
-    /// Removes the declaration of a namespace in the caller's transaction. Returns false if there was none.
+    /// Removes the declaration of a namespace in the caller's transaction. Returns false if the namespace was not
+    /// declared.
     #[boxed]
     pub async fn drop_namespace_on(&self, db: &mut PgConnection, namespace: &str) -> LakeResult<bool> {
         let delete =

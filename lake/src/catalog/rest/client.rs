@@ -1,4 +1,4 @@
-//! HTTP client of a REST catalog: address, authentication and retries.
+//! HTTP client of an Iceberg REST catalog: URLs, authentication and retries.
 
 use super::message::{Config, Failed, Page, Token};
 use crate::error::{LakeError, LakeResult};
@@ -14,21 +14,21 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, OnceCell};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Maximum silence in the middle of a response.
+/// Maximum time without receiving a byte in the middle of a response.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
-/// Maximum size of a response: enough for the metadata of a table with half a million snapshots.
+/// Maximum size of a response in bytes. Sufficient for the metadata of a table with half a million snapshots.
 const MOST_BYTES: usize = 256 << 20;
 const PATIENCE: Patience = Patience { times: 3, first: Duration::from_millis(200) };
-/// Time before its expiry at which a token is renewed.
+/// Tokens are renewed this long before they expire.
 const EARLY: Duration = Duration::from_secs(30);
 /// Maximum lifetime of a token, even if the server allows a longer one.
 const TOKEN_LIFE: Duration = Duration::from_hours(1);
-/// Default separator of the parts of a namespace.
+/// Default separator between the parts of a namespace in URLs.
 const SEPARATOR: &str = "\u{1f}";
 const PAGE: &str = "1000";
-/// Requests storage credentials from servers that vend them.
+/// Header that requests storage credentials from servers that issue them.
 const DELEGATION: (&str, &str) = ("x-iceberg-access-delegation", "vended-credentials");
-/// Maximum number of characters of a server's error message.
+/// Maximum number of characters of a server's error message that are shown.
 const MOST_SAID: usize = 300;
 
 #[derive(Debug)]
@@ -41,7 +41,7 @@ pub(super) struct Client {
     setup: OnceCell<Setup>,
 }
 
-/// Settings that the server returns for clients.
+/// Configuration that the server sends to clients.
 #[derive(Debug)]
 struct Setup {
     prefix: String,
@@ -52,7 +52,7 @@ struct Setup {
 enum Access {
     Open,
     Token(String),
-    /// Credentials with which a token is fetched.
+    /// Client credentials, which are exchanged for a token.
     Account(Box<Account>),
 }
 
@@ -135,7 +135,7 @@ impl Client {
             }
             _ => Access::Open,
         };
-        // Redirects are not followed, or the credentials could be sent to another host.
+        // Redirects are not followed because they could send the credentials to another host.
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(READ_TIMEOUT)
@@ -155,7 +155,7 @@ impl Client {
         Ok(self.setup().await?.endpoints.contains(endpoint))
     }
 
-    /// Returns a namespace as a segment of a path.
+    /// Encodes a namespace as a path segment of a URL.
     pub(super) async fn joined(&self, namespace: &str) -> LakeResult<String> {
         Ok(namespace.replace('.', &self.setup().await?.separator))
     }
@@ -200,7 +200,8 @@ impl Client {
         self.ask_at(request, &format!("v1/{prefix}")).await
     }
 
-    /// Sends a request. Returns `None` on 404, and an error for any other rejection.
+    /// Sends a request. Returns `None` for status 404, and an error if the server rejects the request with another
+    /// status.
     pub(super) async fn find(&self, request: &Request) -> LakeResult<Option<CatalogResponse>> {
         let answer = self.ask(request).await?;
         match answer.status {
@@ -210,14 +211,14 @@ impl Client {
         }
     }
 
-    /// Returns all pages of a list.
+    /// Requests all pages of a list.
     pub(super) async fn pages<P: DeserializeOwned + Page>(&self, mut request: Request) -> LakeResult<Vec<P>> {
         let fixed = request.query.len();
         let (mut pages, mut token) = (Vec::new(), String::new());
         loop {
             request.query.truncate(fixed);
             request = request.query("pageToken", &token).query("pageSize", PAGE);
-            // A namespace that was dropped in the meantime has no children.
+            // The namespace was dropped while its pages were read, so there are no more entries.
             let Some(answer) = self.find(&request).await? else { return Ok(pages) };
             let page: P = self.read(&answer, || "a list".into())?;
             let next = page.next().filter(|next| !next.is_empty() && *next != token).map(str::to_owned);
@@ -238,7 +239,7 @@ impl Client {
             .map_err(|error| self.unanswered(format!("tells of {} in a way that is not understood: {error}", what())))
     }
 
-    /// Returns the error for an unsuccessful response.
+    /// Converts an error response to an error.
     pub(super) fn refused(&self, answer: &CatalogResponse) -> LakeError {
         let (status, said) = (answer.status, refusal_message(answer));
         if status >= 500 || status == 429 {
@@ -256,7 +257,7 @@ impl Client {
         LakeError::Unanswered { address: self.base.to_string(), why }
     }
 
-    /// Sends a request. Retries idempotent requests, and requests that the server has certainly not processed.
+    /// Sends a request. Retries it if it is idempotent, or if the server has certainly not processed it.
     async fn ask_at(&self, request: &Request, prefix: &str) -> LakeResult<CatalogResponse> {
         let mut url = below(&self.base, prefix.split('/').chain(request.path.iter().map(String::as_str)));
         if !request.query.is_empty() {
@@ -323,7 +324,7 @@ impl Client {
         Ok(told.access_token)
     }
 
-    /// Discards the token. Returns true if a new one can be fetched.
+    /// Discards the cached token. Returns true if a new token can be fetched.
     async fn forget_token(&self) -> bool {
         match &self.access {
             Access::Account(account) => account.token.lock().await.take().is_some(),
@@ -332,7 +333,7 @@ impl Client {
     }
 }
 
-/// Reads the whole response, or returns `None` if it is too large.
+/// Reads the complete response body. Returns `None` if it is too large.
 async fn whole(sent: RequestBuilder) -> Result<Option<CatalogResponse>, reqwest::Error> {
     let mut answer = sent.send().await?;
     let (status, mut body) = (answer.status().as_u16(), Collected::new(MOST_BYTES));
@@ -344,14 +345,14 @@ async fn whole(sent: RequestBuilder) -> Result<Option<CatalogResponse>, reqwest:
     Ok(Some(CatalogResponse { status, body: body.into_vec() }))
 }
 
-/// Returns the server's error message.
+/// Extracts the error message from a response.
 fn refusal_message(answer: &CatalogResponse) -> String {
     let said = serde_json::from_slice::<Failed>(&answer.body).map(|failed| failed.error.message);
     let said: String = said.unwrap_or_default().chars().filter(|c| !c.is_control()).take(MOST_SAID).collect();
     if said.is_empty() { said } else { format!(": {said}") }
 }
 
-/// Formats an error without the URL, whose query may contain a secret.
+/// Formats a network error without the URL, because its query may contain a secret.
 fn reason(error: &reqwest::Error) -> String {
     let mut source: &dyn std::error::Error = error;
     while let Some(deeper) = source.source() {
@@ -378,14 +379,14 @@ fn base_of(connection: &Connection) -> TaskResult<Url> {
 
 fn below<'a>(base: &Url, path: impl IntoIterator<Item = &'a str>) -> Url {
     let mut url = base.clone();
-    // Fails only for URLs that cannot have a path, which HTTP URLs always can.
+    // This fails only for URLs without a path hierarchy. HTTP URLs always have one.
     if let Ok(mut parts) = url.path_segments_mut() {
         parts.pop_if_empty().extend(path.into_iter().filter(|part| !part.is_empty()));
     }
     url
 }
 
-/// Decodes percent-encoding, such as `%1F`.
+/// Decodes percent-encoded characters such as `%1F`.
 fn unescaped(text: &str) -> String {
     url::form_urlencoded::parse(format!("s={text}").as_bytes()).map(|(_, value)| value.into_owned()).collect()
 }

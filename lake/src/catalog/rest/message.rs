@@ -16,7 +16,7 @@ pub(super) struct Config {
     pub(super) defaults: HashMap<String, Option<String>>,
     #[serde(default)]
     pub(super) overrides: HashMap<String, Option<String>>,
-    /// Empty for servers older than Iceberg 1.7.
+    /// Endpoints that the server supports. Empty for servers older than Iceberg 1.7.
     #[serde(default)]
     pub(super) endpoints: Vec<String>,
 }
@@ -123,7 +123,7 @@ struct Credential {
 }
 
 impl Loaded {
-    /// Returns the vended credentials. Older servers put them into the settings of the table.
+    /// Returns the issued storage credentials. Older servers send them in the table's settings instead.
     pub(super) fn keys(&self) -> Vec<LentKeys> {
         let location = self.metadata.location();
         let given = self.storage_credentials.iter().filter_map(|one| lent(&one.prefix, location, &one.config));
@@ -132,7 +132,7 @@ impl Loaded {
     }
 }
 
-/// Returns the credentials in the settings. A prefix without a bucket is replaced by the location of the table.
+/// Reads storage credentials from settings. If `prefix` contains no bucket, they apply to the location of the table.
 fn lent(prefix: &str, location: &str, settings: &Settings) -> Option<LentKeys> {
     let text = |name: &str| settings.get(name).and_then(Value::as_str).map(str::to_owned);
     let options = Options {
@@ -152,7 +152,7 @@ fn lent(prefix: &str, location: &str, settings: &Settings) -> Option<LentKeys> {
     Some(LentKeys { prefix: prefix.to_owned(), options, end_at })
 }
 
-/// The server chooses the location unless `location` is set.
+/// Request to create a table. The server chooses the location of the table unless `location` is set.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct CreateTable<'a> {
@@ -210,8 +210,8 @@ struct SentUpdate<'a> {
     last_column_id: Option<i32>,
 }
 
-/// Returns the highest column id ever assigned, to send with a new schema. The protocol no longer requires it, but
-/// Nessie rejects schemas that lack it.
+/// Returns the highest column id that was ever assigned, which is sent with a new schema. The protocol no longer
+/// requires it, but Nessie rejects schemas without it.
 fn last_id(update: &TableUpdate, assigned: Option<i32>) -> Option<i32> {
     match update {
         TableUpdate::AddSchema { schema } => Some(schema.highest_field_id().max(assigned.unwrap_or_default())),

@@ -1,5 +1,5 @@
-//! Formats rows as lines of CSV with quotes where needed. Types that are frequent in large tables are formatted
-//! directly into the output; others use Arrow's formatter.
+//! Formats rows as lines of CSV, with quotes where needed. Types that are frequent in large tables are written
+//! directly to the output; other types use Arrow's formatter.
 
 use arrow::array::{Array, ArrayRef, AsArray, Date32Array, Decimal128Array, RecordBatch, StringArray};
 use arrow::array::{Int32Array, Int64Array, TimestampMicrosecondArray};
@@ -10,14 +10,14 @@ use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use chrono::{Datelike as _, NaiveDate};
 
-/// Characters of numbers and times. If one of them is the delimiter, each value must be checked for quoting.
+/// Characters that occur in numbers and times. If the delimiter is one of them, such values may need quotes.
 const DIGITS: &[u8] = b"0123456789-.: ";
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
 
 pub(super) struct Lines<'a> {
     delimiter: u8,
-    /// True for bytes that require quotes.
+    /// For each byte: true if a field that contains it must be quoted.
     is_special: [bool; 256],
     options: FormatOptions<'a>,
 }
@@ -26,14 +26,14 @@ enum Cells<'a> {
     Int(&'a Int32Array),
     Long(&'a Int64Array),
     Text(&'a StringArray),
-    /// With 10^scale and the scale.
+    /// Decimal column, with 10^scale and the scale.
     Decimal(&'a Decimal128Array, u128, usize),
     Day(&'a Date32Array, ArrayFormatter<'a>),
     Moment(&'a TimestampMicrosecondArray, ArrayFormatter<'a>),
     Other(ArrayFormatter<'a>),
 }
 
-/// Cache of the last formatted date, since rows of a day are mostly consecutive.
+/// Caches the text of the last formatted date, because consecutive rows often have the same date.
 #[derive(Default)]
 struct LastDay {
     days: Option<i32>,
@@ -168,7 +168,7 @@ impl<'a> Lines<'a> {
 }
 
 impl LastDay {
-    /// Writes a date. Returns false, without output, if the year does not have four digits.
+    /// Writes a date. If the year does not have four digits, writes nothing and returns false.
     fn write(&mut self, days: i32, into: &mut Vec<u8>) -> bool {
         if self.days != Some(days) {
             let Some(date) = NaiveDate::from_epoch_days(days) else { return false };
@@ -182,7 +182,7 @@ impl LastDay {
     }
 }
 
-/// Ends a line. A line with a single empty field is quoted, because an empty line would not be a row.
+/// Ends a line. If its only field is empty, the field is quoted, because readers ignore empty lines.
 fn end(batch: &RecordBatch, is_empty: bool, into: &mut Vec<u8>) {
     if is_empty && batch.num_columns() == 1 {
         into.extend_from_slice(b"\"\"");
@@ -200,7 +200,7 @@ fn decimal(value: i128, unit: u128, digits: usize, into: &mut Vec<u8>) {
     }
     let value = value.unsigned_abs();
     match (u64::try_from(value), u64::try_from(unit)) {
-        // Division of 64 bits is four times as fast.
+        // A 64-bit division is four times as fast as a 128-bit division.
         (Ok(value), Ok(unit)) => number(value / unit, into),
         _ => number(value / unit, into),
     }
@@ -218,7 +218,7 @@ fn clock(seconds: i64, into: &mut Vec<u8>) {
     into.extend_from_slice(&[b' ', hour[0], hour[1], b':', minute[0], minute[1], b':', second[0], second[1]]);
 }
 
-/// Returns the last two digits of a number.
+/// Returns the last two digits of a number as ASCII characters.
 fn two(number: u32) -> [u8; 2] {
     let digit = |number: u32| b'0' + u8::try_from(number % 10).unwrap_or_default();
     [digit(number / 10), digit(number)]

@@ -1,10 +1,11 @@
-//! Replaces all rows of a table of which most are unchanged: reads its rows next to the incoming ones and sends only
-//! the differences. Rows are compared by their binary encoding.
+//! Replaces all rows of a table most of which are unchanged. Reads the existing rows in parallel with the incoming
+//! rows and sends only the differences. Rows are compared by their binary encoding.
 //!
-//! Rows in the order of the table are compared one by one. Others are matched by key: hashes of table rows that have
-//! not arrived yet are kept, up to a limit. A row without a match is sent, and the server compares it.
+//! Incoming rows that arrive in the order of the table are compared one by one. Other rows are matched by key: hashes
+//! of existing rows that have not arrived yet are kept in memory, up to a limit. An incoming row without a match is
+//! sent, and the server compares it.
 //!
-//! Other writers are locked out from the first row on. Otherwise, a row could be changed after it was found to be
+//! Other writers are locked out from the first row on. Otherwise they could change a row after it was found to be
 //! equal.
 
 use super::super::refusal::about_rows;
@@ -25,20 +26,21 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_postgres::{Client, CopyOutStream, Error};
 
-/// Column of the staging table: true for a row of the target that did not arrive.
+/// Column of the staging table that is true for an existing row that did not arrive and must be deleted.
 const IS_GONE: &str = "orch_is_gone";
 
-/// Size of the blocks in which rows of the table are read, and number of blocks to read ahead.
+/// Size in bytes of the blocks in which existing rows are read, and number of blocks to read ahead.
 const BLOCK: usize = 1 << 18;
 const BLOCKS: usize = 4;
 
-/// Maximum key size, so that a key needs no allocation.
+/// Maximum size of a key in bytes. Keys are stored inline in a fixed-size array.
 const KEY_BYTES: usize = 16;
 
 type Key = [u8; KEY_BYTES];
 
-/// Returns true if the target has all columns of the rows and their primary key, which must have a fixed width, and no
-/// triggers. A trigger may change the effect of a statement, and rows are counted.
+/// Returns true if rows can be compared: the target table has all columns of the incoming rows, its primary key has a
+/// fixed width, and it has no triggers. A trigger could change the effect of a statement, so the count of written
+/// rows would be wrong.
 pub(super) async fn is_possible(load: &Load, schema: &SchemaRef, db: &Client) -> TaskResult<bool> {
     let there = declared_columns(db, &load.name()).await?;
     let is_there = |name: &String| there.iter().any(|(column, ..)| column == name);
@@ -52,7 +54,7 @@ pub(super) async fn is_possible(load: &Load, schema: &SchemaRef, db: &Client) ->
     Ok(db.query_one(has_key, &[&load.name(), &load.key]).await?.get(0))
 }
 
-/// Returns the number of incoming rows, of bytes sent, and of rows added or changed.
+/// Replaces the rows of the target. Returns the number of incoming rows, of bytes sent, and of rows added or changed.
 pub(super) async fn replace(
     load: &Load,
     connection: &Connection,
@@ -82,13 +84,12 @@ pub(super) async fn replace(
 
 #[derive(Default)]
 struct Compared {
-    /// Number of incoming rows.
     rows: u64,
-    /// Number of rows in the target.
+    /// Number of existing rows of the target table.
     known: u64,
     staged: u64,
     bytes: u64,
-    /// True if the staging table may have the same row both as incoming and as gone.
+    /// True if the staging table may contain the same row twice: as incoming and as deleted.
     is_mixed: bool,
 }
 
@@ -102,7 +103,7 @@ async fn compared(
     let mut known = KnownRows::read(load, connection, columns).await?;
     let mut copy = CopyIn::begin(STAGING, &[columns, &[IS_GONE.into()]].concat(), db).await?;
     let mut told = Compared::default();
-    // Hashes of target rows that have not arrived yet, by key.
+    // Hashes of existing rows that have not arrived yet, by key.
     let (mut ahead, hashed) = (HashMap::<Key, u64>::new(), RandomState::new());
     let mut encoded = BytesMut::new();
     while let Some(batch) = batches.next().await.transpose()? {
@@ -185,28 +186,29 @@ async fn settle(load: &Load, columns: &[String], told: &Compared, db: &Client) -
     Ok(Settled { removed: db.execute(&removed, &[]).await?, added: db.execute(&added, &[]).await? })
 }
 
-/// Rows of the target in physical order. A separate task reads them from the server, which would otherwise wait while
-/// incoming rows are read and written.
+/// The existing rows of the target in physical order. A separate task reads them ahead, because otherwise the server
+/// would pause while incoming rows are processed.
 struct KnownRows {
-    /// Dropping the session ends its transaction.
+    /// Kept only to be dropped together with this value, which ends the session's transaction.
     _session: Session,
     _reader: JoinSet<()>,
     blocks: mpsc::Receiver<Result<Bytes, Error>>,
     block: Bytes,
-    /// Range of the current row in the block. Empty at the end.
+    /// Byte range of the current row in the block. Empty after the last row.
     begin: usize,
     end: usize,
-    /// Number of rows passed.
+    /// Number of rows read so far.
     rows: u64,
 }
 
 impl KnownRows {
     async fn read(load: &Load, connection: &Connection, columns: &[String]) -> TaskResult<KnownRows> {
         let session = connect(connection).await?;
-        // Otherwise, a scan may start in the middle of the table, or parallel workers may read parts of it.
+        // Makes the scan return rows in physical order. By default, it may start in the middle of the table or be
+        // split among parallel workers.
         let in_order = "set local synchronize_seqscans = off; set local max_parallel_workers_per_gather = 0";
-        // The lock timeout resolves a deadlock that the server cannot detect: a session that alters the table waits for
-        // the load, and this session waits for that one.
+        // The lock timeout resolves a deadlock that the server cannot detect: a session that alters the table waits
+        // for the load's lock, and this reading session of the same load waits for the altering session.
         session.batch_execute(&["begin read only", LOCK_TIMEOUT, in_order].join("; ")).await?;
         let sql = format!("copy (select {} from {}) to stdout (format binary)", names(columns), load.name());
         let pieces = session.copy_out(&sql).await?;
@@ -224,7 +226,7 @@ impl KnownRows {
         self.row().is_none()
     }
 
-    /// Returns the current row, or `None` at the end.
+    /// Returns the bytes of the current row, or `None` after the last one.
     fn row(&self) -> Option<&[u8]> {
         (self.end > self.begin).then(|| &self.block[self.begin..self.end])
     }
@@ -234,7 +236,7 @@ impl KnownRows {
         self.advance().await
     }
 
-    /// Moves to the next row and returns the key of the one passed.
+    /// Advances to the next row and returns the key of the row that was current before.
     async fn pass_key(&mut self, key: &KeyColumns) -> TaskResult<Option<Key>> {
         let read = self.row().and_then(|row| key.read(row));
         if read.is_some() {
@@ -257,7 +259,7 @@ impl KnownRows {
         Ok(())
     }
 
-    /// Receives a block. Returns false at the end.
+    /// Receives the next block. Returns false after the last one.
     async fn more(&mut self) -> TaskResult<bool> {
         let Some(block) = self.blocks.recv().await.transpose()? else { return Ok(false) };
         let rest = &self.block[self.begin..];
@@ -267,7 +269,7 @@ impl KnownRows {
     }
 }
 
-/// Sends the rows in blocks. Waits while the channel is full.
+/// Reads rows from the server and sends them to a channel in blocks. Waits while the channel is full.
 async fn read_ahead(pieces: CopyOutStream, to: mpsc::Sender<Result<Bytes, Error>>) {
     let (mut pieces, mut block) = (Box::pin(pieces), BytesMut::new());
     loop {
@@ -276,7 +278,7 @@ async fn read_ahead(pieces: CopyOutStream, to: mpsc::Sender<Result<Bytes, Error>
         if let Some(Ok(piece)) = &piece {
             block.extend_from_slice(piece);
         }
-        // A closed channel means that the load has ended.
+        // The receiver closes the channel when the load has ended.
         if (block.len() >= BLOCK || is_last) && to.send(Ok(block.split().freeze())).await.is_err() {
             return;
         }
@@ -289,11 +291,11 @@ async fn read_ahead(pieces: CopyOutStream, to: mpsc::Sender<Result<Bytes, Error>
     }
 }
 
-/// Index and width in bytes of each key column.
+/// Column index and width in bytes of each key column.
 struct KeyColumns(Vec<(usize, usize)>);
 
 impl KeyColumns {
-    /// Returns `None` if there is no key, or it may exceed `KEY_BYTES`.
+    /// Returns the key columns of a load. `None` if there is no key or it may be longer than `KEY_BYTES`.
     fn of(load: &Load, schema: &SchemaRef) -> Option<KeyColumns> {
         let column = |name: &String| {
             let (place, field) = schema.column_with_name(name)?;
@@ -304,7 +306,7 @@ impl KeyColumns {
         (1..=KEY_BYTES).contains(&bytes).then_some(KeyColumns(columns))
     }
 
-    /// Returns the key of a row, or `None` if a part of it is null.
+    /// Returns the key of a row, or `None` if one of its columns is null.
     fn read(&self, row: &[u8]) -> Option<Key> {
         let (mut key, mut end) = ([0; KEY_BYTES], 0);
         for &(place, width) in &self.0 {
@@ -314,7 +316,7 @@ impl KeyColumns {
         Some(key)
     }
 
-    /// Appends a row that is gone, of which only the key is needed.
+    /// Appends a staging row for an existing row that must be deleted. It contains only the key.
     fn put_gone(&self, key: &Key, columns: usize, into: &mut BytesMut) {
         let mut row = BytesMut::new();
         row.put_i16(columns as i16);
@@ -330,7 +332,7 @@ impl KeyColumns {
     }
 }
 
-/// Returns the encoded size of a type with fixed width.
+/// Returns the size of encoded values of a type, or `None` if the size varies.
 fn width(of: &DataType) -> Option<usize> {
     Some(match of {
         DataType::Boolean => 1,
@@ -342,7 +344,7 @@ fn width(of: &DataType) -> Option<usize> {
     })
 }
 
-/// Returns the length of the first row or of the trailer, or `None` if it is incomplete.
+/// Returns the length in bytes of the row or trailer at the start of the buffer, or `None` if it is incomplete.
 fn length(bytes: &[u8]) -> Option<usize> {
     let (count, mut rest) = bytes.split_first_chunk()?;
     for _ in 0..i16::from_be_bytes(*count) {
@@ -394,7 +396,7 @@ mod tests {
             Some(key)
         };
         assert_eq!(keys, [key(-2, -7), key(3, 1 << 40), None]);
-        // An appended gone row has the same key and one more column.
+        // A staging row for a deleted row has the same key, and one additional column.
         let mut gone = BytesMut::new();
         columns.put_gone(&key(3, 1 << 40).expect("it is one"), 3, &mut gone);
         assert_eq!((columns.read(&gone), length(&gone)), (key(3, 1 << 40), Some(gone.len())));

@@ -1,14 +1,15 @@
-//! Retry policy: which failures are retried, and the backoff with jitter.
+//! Retry policy for HTTP requests: which failures are retried, and the backoff with jitter.
 
 use anyhow::anyhow;
 use orch_sdk::task::fatal;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-/// Maximum pause before a request is repeated. If a server requests a longer one, the attempt fails and the task's own
-/// retries follow.
+/// Maximum delay before a request is retried. If a server requests a longer one, the task attempt fails and the
+/// task's own retry policy applies.
 const MOST_PAUSE: Duration = Duration::from_mins(2);
-/// If a server requests a longer pause, the task is not retried, because its retries would follow within minutes.
+/// If a server requests a delay longer than this, the error is fatal. The task's own retries would come too early,
+/// within minutes.
 const MAX_RETRIED_PAUSE: Duration = Duration::from_hours(1);
 
 #[derive(Debug, Clone, Copy)]
@@ -23,12 +24,12 @@ impl Default for Patience {
     }
 }
 
-/// Next step after a failed request.
+/// What to do after a failed request.
 #[derive(Debug)]
 pub(super) enum Turn {
     Again(Duration, String),
     GiveUp(anyhow::Error),
-    /// The server responded with 404 or 410.
+    /// The server responded with status 404 or 410.
     NotThere(anyhow::Error),
 }
 
@@ -68,20 +69,22 @@ impl Patience {
         Turn::Again(self.next(asked), said)
     }
 
-    /// Returns the pause after `asked` failed requests.
+    /// Returns the delay after `asked` failed requests.
     pub(crate) fn next(&self, asked: u32) -> Duration {
         self.pause(asked, dice())
     }
 
-    /// Doubles with each failure, multiplied by a jitter of 0.5 to 1 so that clients that failed together do not retry
-    /// together.
+    /// Returns the backoff delay. It doubles with each failure and is multiplied by a jitter of 0.5 to 1, so that
+    /// clients whose requests failed at the same time do not retry at the same time. `dice` is a random number from 0
+    /// to 1.
     fn pause(&self, asked: u32, dice: f64) -> Duration {
         let whole = self.first.saturating_mul(2_u32.saturating_pow(asked)).min(MOST_PAUSE);
         whole.mul_f64(0.5 + dice / 2.0)
     }
 }
 
-/// Returns a random number from 0 to 1. The standard library seeds each hasher differently.
+/// Returns a random number from 0 to 1. The randomness comes from the standard library, which seeds each hasher
+/// differently.
 fn dice() -> f64 {
     (RandomState::new().hash_one(0) >> 11) as f64 / (1_u64 << 53) as f64
 }

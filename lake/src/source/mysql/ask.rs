@@ -1,4 +1,4 @@
-//! Runs one statement with a small result and returns its rows as JSON, for operators and conditions.
+//! Executes one statement with a small result and returns the rows as JSON, for operators and wait conditions.
 
 use super::errors::{ErrorSubject, statement_error};
 use super::{Server, as_text};
@@ -24,11 +24,11 @@ pub struct StatementResult {
 }
 
 impl Server {
-    /// Runs one statement and returns at most `most_rows` rows. Kills the query on the server when `stopped` resolves
-    /// or `limit` has passed.
+    /// Executes one statement and returns at most `most_rows` rows. Kills the query on the server when `stopped`
+    /// resolves or the timeout `limit` has passed.
     ///
     /// # Errors
-    /// Same errors as [`super::read`], and the statement was cancelled or exceeded `limit`.
+    /// Returns the same errors as [`super::read`], and an error if the statement was cancelled or timed out.
     pub async fn ask(
         &self,
         statement: &str,
@@ -54,7 +54,7 @@ impl Server {
             () = stopped => "cancelled".to_string(),
             () = tokio::time::sleep(limit) => format!("the statement takes longer than {} s", limit.as_secs_f64()),
         };
-        // `kill query` needs a second session because the first one is busy with the statement.
+        // `kill query` needs a second session, because the first one is executing the query.
         if let Err(error) = self.session().await?.conn().query_drop(format!("kill query {id}")).await {
             bail!("{ended}, and the server did not end it: {error}");
         }
@@ -114,14 +114,14 @@ fn object(row: &Row) -> Value {
     Value::Object(columns.map(|(at, column)| (column.name_str().into_owned(), json(row, at))).collect::<Map<_, _>>())
 }
 
-/// Converts a cell to JSON. Decimals stay strings so that they remain exact.
+/// Converts a cell to JSON. Decimals become strings so that they stay exact.
 fn json(row: &Row, at: usize) -> Value {
     use mysql_async::Value as Own;
     match row.as_ref(at) {
         None | Some(Own::NULL) => Value::Null,
         Some(Own::Int(number)) => (*number).into(),
         Some(Own::UInt(number)) => (*number).into(),
-        // The shortest text that parses to this `f32`, as the server prints it. A direct cast to `f64` would show more
+        // Uses the shortest text that parses to the same `f32`, as the server does. A cast to `f64` would show more
         // digits.
         Some(Own::Float(number)) => number.to_string().parse::<f64>().map_or(Value::Null, Value::from),
         Some(Own::Double(number)) => (*number).into(),

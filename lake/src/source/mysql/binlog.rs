@@ -1,5 +1,5 @@
-//! Captures committed changes of a MySQL or MariaDB server from its binlog, with a consistent snapshot at a binlog
-//! position and the table definitions of the catalog. Requires full row images (`binlog_format = ROW`,
+//! Change data capture from the binlog of a MySQL or MariaDB server, starting with a consistent snapshot at a binlog
+//! position. Table definitions come from the server's catalog. Requires full row images (`binlog_format = ROW`,
 //! `binlog_row_image = FULL`).
 
 mod bytes;
@@ -27,47 +27,47 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// Interval of the heartbeat events that the server sends when there are no changes: 10 s.
 const HEARTBEAT_NANOS: u64 = 10_000_000_000;
-/// Capability level that makes MariaDB send its own events, including GTID events.
+/// Client capability level that makes MariaDB send its own event types, including GTID events.
 const KNOWS_GTIDS: u32 = 4;
 const CHECKSUM_BYTES: usize = 4;
-/// Position of the first event of each file.
+/// Byte offset of the first event in each binlog file.
 const FIRST_POS: u64 = 4;
-/// Error code: the requested position is not, or no longer, in the binlog.
+/// MySQL error code for a position that does not exist, or no longer exists, in the binlog.
 const NOT_IN_THE_LOG: u16 = 1236;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     pub is_mariadb: bool,
     pub server_id: u32,
-    /// `server_uuid` of MySQL, unique per server. Empty on MariaDB.
+    /// MySQL's `server_uuid`, unique per server. Empty on MariaDB.
     pub uuid: String,
 }
 
-/// A position between two events.
+/// A position between two binlog events.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BinlogCoordinates {
     pub file: String,
     pub pos: u64,
-    /// GTID position of MariaDB before this position, in its notation: `0-1-100,1-1-5`.
+    /// MariaDB's GTID position at these coordinates, in its own notation: `0-1-100,1-1-5`.
     pub gtid: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BinlogEvent {
     pub event: Event,
-    /// Server clock, in seconds since the Unix epoch.
+    /// Time of the server when it wrote the event, in seconds since the Unix epoch.
     pub at_s: u32,
     pub server_id: u32,
-    /// Position after the event, 32 bits. 0 for events that are not stored in a file.
+    /// File offset after the event, 32 bits. 0 for events that are not stored in a file.
     pub end_pos: u32,
     pub bytes: u32,
 }
 
-/// Position from which the server sends events.
+/// The position from which the server starts sending events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum From<'a> {
     Place(&'a BinlogCoordinates),
-    /// After the transactions of this GTID position, in any file.
+    /// Starts after the transactions included in this MariaDB GTID position, in whichever file they are.
     Gtid(&'a str),
 }
 
@@ -78,7 +78,7 @@ pub struct CaughtTable {
     pub columns: Vec<CaughtColumn>,
 }
 
-/// A column definition whose type is not parsed yet.
+/// A column definition from the catalog, with its type not parsed yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CaughtColumn {
     pub name: String,
@@ -87,20 +87,20 @@ pub struct CaughtColumn {
     pub is_key: bool,
 }
 
-/// Connection to a server whose changes are captured.
+/// Connection to a MySQL server whose changes are captured.
 pub struct Source {
     server: Server,
     pub settings: Settings,
-    /// Session for catalog queries while another session follows the binlog.
+    /// Session for catalog queries. Another session follows the binlog and cannot run queries meanwhile.
     asks: Session,
     snapshot: Option<Session>,
-    /// Prefetched rows of the snapshot.
+    /// Rows of the snapshot that were prefetched.
     rows: VecDeque<Vec<Cell>>,
     reading: Vec<Column>,
     is_last: bool,
     stream: Option<BinlogStream>,
-    /// The next event is the first one. It precedes the format description event, which tells whether events have a
-    /// checksum.
+    /// True until the first event is read. It precedes the format description event, which announces whether events
+    /// have a checksum.
     is_first: bool,
 }
 
@@ -111,10 +111,10 @@ impl std::fmt::Debug for Source {
 }
 
 impl Source {
-    /// Connects and checks the binlog settings.
+    /// Connects to the server and checks its binlog settings.
     ///
     /// # Errors
-    /// The settings of the server are wrong; the message contains a hint. The error is retried.
+    /// Returns a retryable error if the settings are wrong. Its message contains a hint.
     #[boxed]
     pub async fn open(connection: &Connection) -> TaskResult<Source> {
         let server = Server::of(connection)?;
@@ -163,7 +163,7 @@ impl Source {
         self.server.database()
     }
 
-    /// Returns the definitions of these tables. Views and tables that do not exist are left out.
+    /// Returns the definitions of the named tables. Views and tables that do not exist are omitted.
     #[boxed]
     pub async fn tables(&mut self, names: &[Name]) -> TaskResult<Vec<CaughtTable>> {
         let mut found = Vec::new();
@@ -187,10 +187,10 @@ impl Source {
         Ok(found)
     }
 
-    /// Lists the files of the binlog.
+    /// Lists the binlog files.
     ///
     /// # Errors
-    /// The account lacks the privilege.
+    /// Returns an error if the account lacks the privilege.
     #[boxed]
     pub async fn logs(&mut self) -> TaskResult<Vec<Log>> {
         let rows: Vec<Row> = self.asks.conn().query("show binary logs").await.map_err(|error| self.refused(error))?;
@@ -198,7 +198,8 @@ impl Source {
         rows.iter().map(|row| log(row).context("the server does not say how large its log is")).collect()
     }
 
-    /// Returns MariaDB's GTID position at a binlog position, or `None` if the position does not exist.
+    /// Converts a binlog file position to a MariaDB GTID position. Returns `None` if the file position does not
+    /// exist.
     #[boxed]
     pub async fn gtid_at(&mut self, file: &str, pos: u64) -> TaskResult<Option<String>> {
         let found: Option<Option<String>> =
@@ -209,7 +210,7 @@ impl Source {
     /// Starts streaming changes from a position.
     ///
     /// # Errors
-    /// The account lacks the privilege, or the server no longer has the position.
+    /// Returns an error if the account lacks the privilege or the server no longer has the position.
     pub async fn follow(&mut self, reader: u32, from: From<'_>) -> TaskResult<()> {
         let mut session = self.server.session().await.map_err(|error| tried_again(&error))?;
         let conn = session.conn();
@@ -233,7 +234,7 @@ impl Source {
         Ok(())
     }
 
-    /// Returns the next event. Cancel safe.
+    /// Returns the next binlog event. Cancel safe.
     #[boxed]
     pub async fn next(&mut self) -> TaskResult<BinlogEvent> {
         let stream = self.stream.as_mut().context("changes are not followed")?;
@@ -246,21 +247,22 @@ impl Source {
         let is_first = std::mem::take(&mut self.is_first);
         let data = if is_first { without_checksum(sent.data()) } else { sent.data() };
         let event = Event::parse(header.event_type_raw(), data)?;
-        // Artificial events are generated for this reader and are not in any file.
+        // The server generates artificial events for a single replication client. They are not stored in a binlog
+        // file.
         let is_artificial = header.flags_raw() & 0x20 != 0;
         let end_pos = if is_artificial { 0 } else { header.log_pos() };
         let (at_s, server_id, bytes) = (header.timestamp(), header.server_id(), header.event_size());
         Ok(BinlogEvent { event, at_s, server_id, end_pos, bytes })
     }
 
-    /// Adds a hint for the user to an error of the server.
+    /// Converts a server error, adding a hint for the user.
     fn refused(&self, error: Error) -> anyhow::Error {
         let id = self.server.id();
         match &error {
             Error::Server(refused) if is_not_in_the_log(refused.code, &refused.message) => {
                 anyhow::Error::new(NotInTheLog { connection: id.into(), said: refused.message.clone() })
             }
-            // All error codes for a denied privilege.
+            // The MySQL error codes for a missing privilege.
             Error::Server(refused) if matches!(refused.code, 1044 | 1045 | 1142 | 1227) => anyhow!(
                 "the account of connection `{id}` may not read the binlog: {}\n\
                  hint: `grant replication slave, replication client on *.* to …` (MariaDB: `replication slave, binlog monitor`), and \
@@ -272,8 +274,8 @@ impl Source {
     }
 }
 
-/// Removes the checksum from the first event. That event is the file name, which ends with a dot and digits, so 4 more
-/// bytes are a checksum.
+/// Removes the checksum from the first event, whose content is the name of the binlog file. File names end with a dot
+/// and digits, so four more bytes are a checksum.
 fn without_checksum(data: &[u8]) -> &[u8] {
     let is_name = |name: &[u8]| {
         let digits = name.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
@@ -285,13 +287,13 @@ fn without_checksum(data: &[u8]) -> &[u8] {
     }
 }
 
-/// The server uses the same code when another reader took over this reader's server id, and for events that are too
-/// large.
+/// Distinguishes a missing binlog position from other errors with the same code. The server also uses the code when
+/// another replication client connects with the same server id, and for events that are too large.
 fn is_not_in_the_log(code: u16, message: &str) -> bool {
     code == NOT_IN_THE_LOG && !["same server", "max_allowed_packet"].iter().any(|other| message.contains(other))
 }
 
-/// The server no longer has the position from which a reader resumes.
+/// The server no longer has the binlog position from which the capture must resume.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the server of connection `{connection}` does not have the place in its log any more: {said}")]
 pub struct NotInTheLog {
@@ -299,12 +301,13 @@ pub struct NotInTheLog {
     pub said: String,
 }
 
-/// Removes the fatal marker from an error: a wrong password is fatal for a task, but a stream waits until it is fixed.
+/// Removes the fatal marker from an error. A wrong password fails a task permanently, but a continuous stream keeps
+/// retrying until it is fixed.
 fn tried_again(error: &anyhow::Error) -> anyhow::Error {
     anyhow!("{error:#}")
 }
 
-/// Splits a MariaDB GTID position by domain.
+/// Splits a MariaDB GTID position by replication domain.
 pub fn domains(gtid: &str) -> BTreeMap<u32, String> {
     let number = |one: &str| Some((one.split('-').next()?.parse().ok()?, one.to_string()));
     gtid.split(',').filter_map(|one| number(one.trim())).collect()

@@ -1,4 +1,4 @@
-//! Maps the column types of a result to Arrow types, and holds the builders that collect the values.
+//! Maps the column types of a MySQL result to Arrow types, and collects the values in column builders.
 
 use super::numbers::{day_of, parsed, power, rounded};
 use super::{MysqlSource, as_text};
@@ -10,7 +10,7 @@ use mysql_async::{Column, Row, Value};
 use orch_sdk::task::{TaskResult, fatal};
 use std::sync::Arc;
 
-/// Arrow type of amounts that the server stores as floats.
+/// Arrow type for amounts of money that the server stores as floats.
 const MONEY: DataType = DataType::Decimal128(12, 2);
 /// MySQL's charset id for binary data.
 const BINARY_CHARSET: u16 = 63;
@@ -69,7 +69,7 @@ fn field(column: &Column, read: &MysqlSource) -> Field {
         None if read.is_money && matches!(own, DataType::Float32 | DataType::Float64) => MONEY,
         None => own,
     };
-    // A `not null` column can contain zero dates, which are read as null.
+    // A `not null` column can contain zero dates (`0000-00-00`). They are read as null, so the column is nullable.
     let has_zero_dates = matches!(kept, DataType::Date32 | DataType::Timestamp(..));
     Field::new(name, kept, has_zero_dates || !column.flags().contains(ColumnFlags::NOT_NULL_FLAG))
 }
@@ -96,7 +96,7 @@ fn type_of(column: &Column) -> DataType {
             DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into()))
         }
         ColumnType::MYSQL_TYPE_BIT | ColumnType::MYSQL_TYPE_GEOMETRY => DataType::Binary,
-        // Strings, enums, sets and JSON. A `time` can exceed a day, so it is read as text.
+        // Strings, enums, sets and JSON are read as text. So is `time`, because its values can exceed a day.
         ColumnType::MYSQL_TYPE_VARCHAR
         | ColumnType::MYSQL_TYPE_VAR_STRING
         | ColumnType::MYSQL_TYPE_STRING
@@ -112,7 +112,8 @@ fn type_of(column: &Column) -> DataType {
     }
 }
 
-/// The server sends the length as text: digits, a sign unless unsigned, and a decimal point.
+/// Returns the decimal type of a column. Its precision is derived from the display length that the server sends,
+/// which includes the digits, a sign unless unsigned, and a decimal point.
 fn decimal(column: &Column, unsigned: bool) -> DataType {
     let scale = u32::from(column.decimals());
     let digits = column.column_length().saturating_sub(u32::from(!unsigned)).saturating_sub(u32::from(scale > 0));
@@ -183,8 +184,8 @@ fn push(builder: &mut Builder, value: &Value) -> Result<(), String> {
     Ok(())
 }
 
-/// Describes a value for an error message. Numbers and dates are shown, texts never, because they may contain personal
-/// data.
+/// Describes a value for an error message. Numbers and dates are included. Texts never are, because they may contain
+/// personal data.
 fn describe_value(value: &Value) -> String {
     match value {
         Value::Bytes(_) => "what it holds".into(),

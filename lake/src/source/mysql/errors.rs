@@ -1,4 +1,4 @@
-//! Adds the connection, table or column and a hint to the errors of a MySQL server.
+//! Adds context to errors of a MySQL server: the connection, table or column, and a hint.
 
 use super::Server;
 use super::session::Session;
@@ -7,7 +7,7 @@ use mysql_async::prelude::Queryable;
 use orch_sdk::task::fatal;
 use std::fmt;
 
-/// Maximum number of names in a hint.
+/// Maximum number of table or column names in a hint.
 const MOST_NAMES: usize = 20;
 
 /// The table or query that an error is about.
@@ -25,11 +25,12 @@ impl fmt::Display for ErrorSubject<'_> {
     }
 }
 
-/// Converts a connect error. Rejected accounts are fatal, all other errors can be retried.
+/// Converts an error of connecting. It is fatal if the server rejects the account, and otherwise retryable.
 pub(super) fn unreachable(error: Error, server: &Server) -> anyhow::Error {
     let (id, address) = (server.id(), server.address());
     match &error {
-        // Access denied: 1045 for the account, 1044 for the database, 1698 by a plugin; 1049: no such database.
+        // Access was denied for the account (1045), for the database (1044) or by a plugin (1698), or the database
+        // does not exist (1049).
         Error::Server(refused) if matches!(refused.code, 1044 | 1045 | 1049 | 1698) => fatal(format!(
             "the MySQL server at {address} refuses connection `{id}`: {}\n\
              hint: look at login, password and schema of the connection: `orch connections get {id}`",
@@ -42,7 +43,7 @@ pub(super) fn unreachable(error: Error, server: &Server) -> anyhow::Error {
     }
 }
 
-/// Converts the error of a statement. Fatal errors get the existing tables or columns as a hint.
+/// Converts the error of a statement. If it is fatal, its hint lists the existing tables or columns.
 pub(super) async fn statement_error(
     error: Error,
     server: &Server,
@@ -67,7 +68,7 @@ pub(super) async fn statement_error(
             let hint = names(session, sql, &[database(server, table), bare]).await;
             fatal(format!("table `{table}` of connection `{id}`: {message}\nhint: its columns are {hint}"))
         }
-        // Errors of syntax, names and privileges are permanent.
+        // SQLSTATE class 42: errors of syntax, names and privileges, which are permanent.
         _ if refused.state.starts_with("42") => {
             fatal(format!("the MySQL server of connection `{id}` refuses {asked}: {message}"))
         }
@@ -75,12 +76,12 @@ pub(super) async fn statement_error(
     }
 }
 
-/// Converts an error in the middle of a result.
+/// Converts an error that occurred while a result was read.
 pub(super) fn broken(error: Error, what: &str, rows: u64) -> anyhow::Error {
     anyhow::Error::new(error).context(format!("reading {what} broke off after {rows} rows"))
 }
 
-/// Returns the database of a possibly qualified table name.
+/// Returns the database of a table name. An unqualified name refers to the connection's database.
 fn database(server: &Server, table: &str) -> String {
     match table.split_once('.') {
         Some((database, _)) => database.into(),

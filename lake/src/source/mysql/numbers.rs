@@ -1,11 +1,12 @@
-//! Converts dates and decimals to the integers that Arrow stores.
+//! Converts dates and decimals to the integers that represent them in Arrow.
 
 use chrono::{Datelike, NaiveDate};
 
-/// Days from 0001-01-01 to 1970-01-01, counting both.
+/// Number of days from 0001-01-01 to 1970-01-01, both included.
 const EPOCH_DAY: i32 = 719_163;
 
-/// Returns `None` for a date that is not in the calendar, such as MySQL's `0000-00-00` or `2020-05-00`.
+/// Returns the days since the Unix epoch. `None` for a date that does not exist, such as MySQL's `0000-00-00` or
+/// `2020-05-00`.
 pub(super) fn day_of(year: u16, month: u8, day: u8) -> Option<i32> {
     let date = NaiveDate::from_ymd_opt(i32::from(year), u32::from(month), u32::from(day))?;
     Some(date.num_days_from_ce() - EPOCH_DAY)
@@ -15,14 +16,15 @@ pub(super) fn power(scale: i8) -> i128 {
     10_i128.pow(u32::from(scale.unsigned_abs()))
 }
 
-/// Scales a float by 10^`scale` and rounds it to the nearest integer.
+/// Multiplies a float by 10^`scale` and rounds it to the nearest integer. `None` if the result is not exact.
 pub(super) fn rounded(value: f64, scale: i8) -> Option<i128> {
     let whole = (value * power(scale) as f64).round();
-    // Beyond 2^53 a float is not exact to the last digit.
+    // Above 2^53, not every integer can be represented as a float.
     (whole.abs() <= 9_007_199_254_740_992.0).then_some(whole as i128)
 }
 
-/// Parses a decimal: `-12.30` at scale 2 is -1230. Digits beyond the scale must be zeros.
+/// Parses a decimal to an integer with the given scale: `-12.30` with scale 2 becomes -1230. Digits beyond the scale
+/// must be zeros.
 pub(super) fn parsed(text: &[u8], scale: i8) -> Option<i128> {
     let (negative, text) = match text {
         [b'-', rest @ ..] => (true, rest),

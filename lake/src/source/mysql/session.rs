@@ -1,4 +1,4 @@
-//! Sessions of a server. Dropping a session in the middle of a result closes the socket without reading the rest.
+//! Sessions of a MySQL server. Dropping a session while a result is read closes the socket without reading the rest.
 
 use super::{errors, tls};
 use futures::FutureExt;
@@ -18,8 +18,10 @@ pub struct Server {
 }
 
 impl Server {
+    /// Returns the server of a connection.
+    ///
     /// # Errors
-    /// A fatal error if the connection has another type or invalid TLS settings.
+    /// Returns a fatal error if the connection has another type or invalid TLS settings.
     pub fn of(connection: &Connection) -> TaskResult<Server> {
         let id = &connection.id;
         if !matches!(connection.conn_type.as_str(), "mysql" | "mariadb") {
@@ -35,7 +37,8 @@ impl Server {
             .db_name(text(&connection.schema))
             .tcp_keepalive(Some(KEEPALIVE))
             .ssl_opts(tls::options(connection)?)
-            // The server sends `timestamp` columns in the time zone of the session.
+            // Sets the session to UTC, because the server converts `timestamp` columns to the time zone of the
+            // session.
             .init(vec!["set time_zone = '+00:00'"]);
         Ok(Server { opts: opts.into(), id: id.clone() })
     }
@@ -72,7 +75,7 @@ impl fmt::Debug for Server {
     }
 }
 
-/// A session that closes when it is dropped.
+/// A session. Dropping it closes the socket.
 #[derive(Debug)]
 pub(crate) struct Session {
     conn: Option<Conn>,
@@ -83,15 +86,15 @@ impl Session {
         self.conn.as_mut().expect("only the end takes it")
     }
 
-    /// Returns the connection for a caller that consumes it.
+    /// Returns the connection to a caller that closes it itself.
     pub(crate) fn take(mut self) -> Conn {
         self.conn.take().expect("only the end takes it")
     }
 }
 
 impl Drop for Session {
-    /// Polls the disconnect once, which closes the socket. Otherwise the client would read the rest of a result in the
-    /// background before it closes, however long that takes.
+    /// Polls the disconnect future once, which closes the socket. Otherwise, the client would read the rest of a
+    /// result in the background before closing, which may take long.
     fn drop(&mut self) {
         if let Some(conn) = self.conn.take() {
             conn.disconnect().now_or_never();

@@ -1,5 +1,5 @@
-//! TLS settings in the extra of a connection: `ssl_mode` with the values of MySQL's own clients, and `ssl` with files,
-//! as in Airflow.
+//! Reads TLS settings from the `extra` of a connection: `ssl_mode` with the values of MySQL's own clients, and `ssl`
+//! with certificate files, as in Airflow.
 
 use mysql_async::{ClientIdentity, SslOpts};
 use orch_sdk::task::{Connection, TaskResult, fatal};
@@ -21,8 +21,8 @@ pub(super) fn options(connection: &Connection) -> TaskResult<Option<SslOpts>> {
         "DISABLED" => return Ok(None),
         "REQUIRED" => options.with_danger_accept_invalid_certs(true).with_danger_skip_domain_validation(true),
         "VERIFY_IDENTITY" => options,
-        // `VERIFY_CA` is not supported: the client detects name mismatches by an error message that its TLS library has
-        // since changed.
+        // `VERIFY_CA` is not supported. The client library would recognize a host name mismatch by an error message
+        // that its TLS library no longer uses.
         _ => {
             return Err(fatal(format!(
                 "connection `{id}` has the ssl_mode `{mode}`, which is not known here\n\
@@ -60,7 +60,7 @@ mod tests {
         Ok(options.map(|options| (options.accept_invalid_certs(), options.disable_built_in_roots())))
     }
 
-    /// The expected values are whether any certificate is accepted, and whether only the given root is trusted.
+    /// Expected values: whether any certificate is accepted, and whether only the given root certificate is trusted.
     #[test]
     fn modes_are_those_of_mysql_and_files_those_of_airflow() {
         for (extra, expected) in [

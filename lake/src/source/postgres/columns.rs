@@ -1,14 +1,14 @@
-//! Builds the casts that make the server convert columns to types declared elsewhere.
+//! Builds the SQL casts with which the server converts columns to types declared elsewhere.
 
 use crate::load::quoted;
 use arrow::datatypes::{DataType, Field, TimeUnit};
 use orch_sdk::task::{TaskResult, fatal};
 
-/// Returns the select expression for a field. `has` is the type on the server; if the table has no such column, the
-/// expression is null.
+/// Returns the SQL expression that selects a field. `has` is the column's type on the server, or `None` if the table
+/// lacks the column; the expression is then null.
 ///
 /// # Errors
-/// A fatal error if the server cannot convert the column to the declared type.
+/// Returns a fatal error if the server cannot convert the column to the declared type.
 pub(super) fn expression(field: &Field, has: Option<&str>) -> TaskResult<String> {
     let (name, wanted) = (quoted(field.name()), field.data_type());
     let Some(to) = name_of(wanted) else {
@@ -22,7 +22,7 @@ pub(super) fn expression(field: &Field, has: Option<&str>) -> TaskResult<String>
         DataType::Timestamp(_, Some(_)) if !is_instant => format!("{name}::timestamp at time zone 'UTC'"),
         DataType::Timestamp(_, None) | DataType::Date32 if is_instant => format!("({in_utc})::{to}"),
         DataType::Utf8 if is_instant => format!("replace(({in_utc})::text, ' ', 'T') || 'Z'"),
-        // A cast to text would strip trailing blanks.
+        // The column is not cast, because a cast from `character` to text would strip trailing blanks.
         DataType::Utf8 if has.starts_with("character(") => name.clone(),
         DataType::Utf8 if has == "bytea" => format!(r"translate(encode({name}, 'base64'), E'\n', '')"),
         DataType::Utf8 if is_time || has.starts_with("time") => {
@@ -31,16 +31,16 @@ pub(super) fn expression(field: &Field, has: Option<&str>) -> TaskResult<String>
                 field.name()
             )));
         }
-        // Arrow decimals have no NaN.
+        // Arrow decimals do not support NaN, so it becomes null.
         DataType::Decimal128(..) if has.starts_with("numeric") => format!("nullif({name}::{to}, 'NaN')"),
         _ => format!("{name}::{to}"),
     };
-    // Arrow has no infinite timestamps either.
+    // Arrow timestamps do not support infinity, so it becomes null.
     let value = if is_time { format!("case when isfinite({name}) then {value} end") } else { value };
     Ok(format!("{value} as {name}"))
 }
 
-/// Returns the Postgres name of an Arrow type.
+/// Returns the Postgres type name for an Arrow type.
 fn name_of(wanted: &DataType) -> Option<String> {
     Some(match wanted {
         DataType::Boolean => "boolean".into(),

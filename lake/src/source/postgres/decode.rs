@@ -1,5 +1,5 @@
-//! Decodes binary `copy` output: a header, then rows of length-prefixed fields, in pieces that can end anywhere. Values
-//! are appended directly to Arrow builders.
+//! Decodes binary `copy` output of Postgres: a header, then rows of length-prefixed fields. It arrives in chunks that
+//! can end anywhere. Values are appended directly to Arrow builders.
 
 use super::{EPOCH_DAYS, EPOCH_MICROS};
 use crate::source::builder::Builder;
@@ -10,7 +10,7 @@ use orch_sdk::task::{TaskResult, fatal};
 
 const HEAD_BYTES: usize = 19;
 
-/// Returns the Arrow type of a Postgres type, named as by `format_type` or by the row description.
+/// Returns the Arrow type for a Postgres type name in the notation of `format_type`.
 pub fn type_of(has: &str) -> Option<DataType> {
     Some(match has {
         "boolean" | "bool" => DataType::Boolean,
@@ -42,7 +42,7 @@ pub fn type_of(has: &str) -> Option<DataType> {
 pub(super) struct Rows {
     schema: SchemaRef,
     builders: Vec<Builder>,
-    /// Bytes received but not decoded yet.
+    /// Received bytes that are not decoded yet, because their row is incomplete.
     pending: BytesMut,
     is_past_head: bool,
     is_over: bool,
@@ -67,7 +67,7 @@ impl Rows {
         self.pending.extend_from_slice(piece);
     }
 
-    /// Returns a batch if enough rows are complete.
+    /// Returns a batch if enough rows have been decoded.
     pub(super) fn full(&mut self) -> TaskResult<Option<RecordBatch>> {
         while self.rows < self.batch_rows {
             if !self.row()? {
@@ -85,7 +85,7 @@ impl Rows {
         if self.rows == 0 { Ok(None) } else { self.finish().map(Some) }
     }
 
-    /// Decodes the next row, and returns false if it is not complete yet.
+    /// Decodes the next row. Returns false if the row is not completely received yet.
     fn row(&mut self) -> TaskResult<bool> {
         if !self.is_past_head {
             if self.pending.len() < HEAD_BYTES {
@@ -142,7 +142,7 @@ impl Rows {
     }
 }
 
-/// Returns `false` if the bytes are not a value of this type.
+/// Appends a value to a builder. Returns `false` if the bytes are not a valid value of the column type.
 fn push(builder: &mut Builder, value: Option<&[u8]>) -> bool {
     macro_rules! number {
         ($into:expr, $type:ty, $map:expr) => {
@@ -184,8 +184,8 @@ fn push(builder: &mut Builder, value: Option<&[u8]>) -> bool {
     true
 }
 
-/// Decodes a numeric: base-10,000 digits, the first with the exponent `weight`. `None` for NaN, infinity or too many
-/// digits.
+/// Decodes a binary `numeric`: a list of base-10,000 digits, the first of which has the exponent `weight`. Returns
+/// `None` for NaN, infinity, or a value with too many digits.
 fn numeric(mut bytes: &[u8], precision: u8, scale: i8) -> Option<i128> {
     if bytes.len() < 8 {
         return None;
@@ -202,7 +202,7 @@ fn numeric(mut bytes: &[u8], precision: u8, scale: i8) -> Option<i128> {
         let worth = if place >= 0 {
             group.checked_mul(10_i128.checked_pow(place.unsigned_abs())?)?
         } else {
-            // Digits beyond the scale must be zeros.
+            // The digits beyond the scale of the column must be zeros.
             let below = 10_i128.pow(place.unsigned_abs().min(4));
             if group % below != 0 {
                 return None;

@@ -1,5 +1,6 @@
-//! Captures committed changes of a Postgres database with logical replication through the built-in `pgoutput` plugin: a
-//! replication slot, a publication, a snapshot consistent with the start of the slot, and the changes after it.
+//! Change data capture from a Postgres database by logical replication with the built-in `pgoutput` plugin. The
+//! capture has a replication slot, a publication, a snapshot that is consistent with the start of the slot, and the
+//! changes after the snapshot.
 
 mod pgoutput;
 mod tables;
@@ -17,59 +18,59 @@ use serde::Deserialize;
 use std::time::Duration;
 use wire::{Purpose, Rows, Wire};
 
-/// Maximum number of times that a stale session of this capture, which still holds the slot, is terminated.
+/// Maximum number of attempts to take the replication slot from a stale session of this capture, which is terminated
+/// before each retry.
 const TRIES_FOR_SLOT: u32 = 5;
-/// Time the server waits for that session to end.
+/// Timeout of the server while it waits for a terminated session to end.
 const END_OF_SESSION: Duration = Duration::from_secs(2);
-/// SQLSTATE `object_in_use`.
+/// The SQLSTATE `object_in_use`, reported if another session holds the replication slot.
 const IN_USE: &str = "55006";
 
 /// Identity of the database behind a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// System identifier, unique per cluster and shared by a primary and its standbys.
+    /// System identifier of the Postgres cluster. A primary and its standbys have the same one.
     pub system: String,
     pub database: String,
-    /// Current WAL position.
     pub lsn: u64,
 }
 
-/// A replication slot, which makes the server keep its WAL.
+/// A replication slot, which makes the server retain WAL for its reader.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Slot {
     #[serde(default)]
     pub plugin: Option<String>,
     #[serde(default)]
     pub database: Option<String>,
-    /// Changes before this position were confirmed and are not sent again.
+    /// WAL position up to which changes were confirmed. The server does not send earlier changes again.
     #[serde(rename = "confirmed_flush_lsn", deserialize_with = "lsn", default)]
     pub confirmed: u64,
-    /// `lost` if the server has removed WAL that the slot needs.
+    /// Status of the WAL of the slot. `lost` means that the server has removed WAL that the slot still needs.
     #[serde(default)]
     pub wal_status: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReplicationMessage {
-    /// A change at WAL position `lsn`.
+    /// A row change at WAL position `lsn`.
     Change { lsn: u64, message: Message, bytes: usize },
-    /// Keepalive: everything up to `lsn` was sent.
+    /// Keepalive message: the server has sent all changes up to `lsn`.
     Alive { lsn: u64, wants_answer: bool },
 }
 
-/// Connection to a database whose changes are captured.
+/// Connection to a Postgres database whose changes are captured.
 #[derive(Debug)]
 pub struct Source {
     wire: Wire,
-    /// Session for SQL queries while the other session streams changes.
+    /// Session for SQL queries. It is separate because the replication session is busy streaming changes.
     asks: Wire,
 }
 
 impl Source {
-    /// Opens the sessions. `name` is the application name, which identifies sessions of this capture.
+    /// Opens the sessions of a capture. `name` is their application name, by which later processes recognize them.
     ///
     /// # Errors
-    /// The server rejects the session or its settings are wrong; the message contains a hint.
+    /// Returns an error with a hint if the server rejects a session or its settings are wrong.
     #[boxed]
     pub async fn open(connection: &Connection, name: &str) -> TaskResult<Source> {
         let mut asks = Wire::open(connection, Purpose::Statements, name).await?;
@@ -124,8 +125,8 @@ impl Source {
         self.asks.ask(&drop).await.map(drop_rows)
     }
 
-    /// Terminates the session that holds the slot, but only if it belongs to this capture. A slot held by another
-    /// reader stays in use, and the server's error names the reader.
+    /// Terminates the session that holds the replication slot if the session belongs to this capture. A slot held by
+    /// another reader stays in use; the server's error names the reader.
     async fn end_holder(&mut self, slot: &str) -> TaskResult<()> {
         let sql = format!(
             "select pg_terminate_backend(a.pid, {}) from pg_replication_slots s join pg_stat_activity a on a.pid = s.active_pid
@@ -136,13 +137,13 @@ impl Source {
         self.asks.ask(&sql).await.map(drop_rows)
     }
 
-    /// Creates the slot and opens its snapshot, which is read until [`Source::end_snapshot`]. The snapshot contains
-    /// exactly what committed before the slot; later commits are sent as changes. Returns the position where the
-    /// changes begin.
+    /// Creates the replication slot and opens its snapshot for reading until [`Source::end_snapshot`]. The snapshot
+    /// contains exactly the transactions committed before the slot was created; later transactions are sent as
+    /// changes. Returns the WAL position at which the changes begin.
     #[boxed]
     pub async fn create_slot(&mut self, name: &str) -> TaskResult<u64> {
-        // Starts the transaction separately from the slot: a failed slot creation leaves it open, and it is rolled back
-        // below.
+        // The transaction is started separately. If the creation of the slot fails, the transaction stays open and is
+        // rolled back below.
         self.wire.ask("begin isolation level repeatable read read only").await?;
         let create = format!("CREATE_REPLICATION_SLOT {} LOGICAL pgoutput USE_SNAPSHOT", quoted(name));
         match self.wire.ask(&create).await {
@@ -157,13 +158,13 @@ impl Source {
         }
     }
 
-    /// Starts reading the rows of a table within the snapshot.
+    /// Starts reading a table in the snapshot.
     #[boxed]
     pub async fn begin_table(&mut self, table: &CaughtTable) -> TaskResult<()> {
         self.wire.begin_copy(&table.copy()).await
     }
 
-    /// Returns the next row of the table as a line of `copy`, or `None` after the last one.
+    /// Returns the next row of the table in the text format of `copy`, or `None` after the last row.
     #[boxed]
     pub async fn next_row(&mut self) -> TaskResult<Option<Bytes>> {
         let line = self.wire.piece().await?;
@@ -196,7 +197,7 @@ impl Source {
         self.wire.begin_copy(&follow).await
     }
 
-    /// Returns the next message. Cancel safe.
+    /// Returns the next replication message. Cancel safe.
     #[boxed]
     pub async fn next(&mut self) -> TaskResult<ReplicationMessage> {
         let mut piece = self.wire.piece().await?.context("the server has ended the replication")?;
@@ -214,28 +215,29 @@ impl Source {
         }
     }
 
-    /// Confirms that everything before `lsn` is stored; the server does not send it again.
+    /// Confirms to the server that all changes before WAL position `lsn` are stored. The server does not send them
+    /// again.
     #[boxed]
     pub async fn confirm(&mut self, lsn: u64) -> TaskResult<()> {
         self.wire.send_piece(&wire::status(lsn, 0, false)).await
     }
 
-    /// Confirms `lsn` and requests an immediate [`ReplicationMessage::Alive`] reply. Without it, a server that has no
-    /// changes to send stays silent while it receives status messages.
+    /// Confirms `lsn` and requests an immediate [`ReplicationMessage::Alive`] message. A server without changes to
+    /// send would otherwise stay silent even though it receives status messages.
     #[boxed]
     pub async fn ask_whether_alive(&mut self, lsn: u64) -> TaskResult<()> {
         self.wire.send_piece(&wire::status(lsn, 0, true)).await
     }
 }
 
-/// Returns true if another session holds the slot.
+/// Returns true if the error means that another session holds the replication slot.
 fn is_in_use(error: &anyhow::Error) -> bool {
     error.downcast_ref::<Refused>().is_some_and(|refused| refused.code == IN_USE)
 }
 
 fn drop_rows(_: Rows) {}
 
-/// Returns the only value of a result.
+/// Returns the value of a result that must have a single row and column.
 fn one(rows: Rows) -> TaskResult<String> {
     let value = rows.into_iter().next().and_then(|row| row.into_iter().next()).flatten();
     value.context("the server does not answer with a value")
@@ -246,8 +248,10 @@ pub fn show_lsn(lsn: u64) -> String {
     format!("{:X}/{:X}", lsn >> 32, lsn & 0xffff_ffff)
 }
 
+/// Parses a WAL position such as `16/B374D848`.
+///
 /// # Errors
-/// The text is not a WAL position.
+/// Returns an error if the text is not a WAL position.
 pub fn parse_lsn(text: &str) -> TaskResult<u64> {
     let (high, low) = text.split_once('/').with_context(|| format!("`{text}` is no position in a log"))?;
     ensure!(high.len() <= 8 && low.len() <= 8, "`{text}` is no position in a log");
@@ -260,7 +264,8 @@ fn lsn<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64, D::Erro
 }
 
 pub(super) fn literal(text: &str) -> String {
-    // `E''` strings interpret backslashes the same way with every setting of `standard_conforming_strings`.
+    // In `E''` strings, the meaning of backslashes does not depend on the server setting
+    // `standard_conforming_strings`.
     let prefix = if text.contains('\\') { " E" } else { "" };
     format!("{prefix}'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }

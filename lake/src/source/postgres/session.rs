@@ -1,5 +1,5 @@
-//! Sessions of user databases. They use tokio-postgres, whose `copy` returns the server's own pieces; orch's own
-//! database is accessed with sqlx (`orch_store`).
+//! Sessions of users' Postgres databases. They use tokio-postgres because its `copy` returns the server's data in the
+//! original chunks. Orch's own database is accessed with sqlx (`orch_store`).
 
 use crate::boxed;
 use anyhow::Context;
@@ -26,8 +26,8 @@ use tokio_rustls::rustls::{
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A session that ends when it is dropped: the socket closes immediately, without reading the rest of a result, and
-/// uncommitted changes are rolled back.
+/// A database session. Dropping it closes the socket immediately, without reading the rest of a result; the server
+/// rolls uncommitted changes back.
 #[derive(Debug)]
 pub struct Session {
     client: Client,
@@ -45,8 +45,8 @@ impl Deref for Session {
 /// Opens a session for a connection.
 ///
 /// # Errors
-/// A fatal error if the connection has another type or the account is rejected; a retryable error if the server does
-/// not respond.
+/// Returns a fatal error if the connection has another type or the account is rejected. Returns a retryable error if
+/// the server does not respond.
 #[boxed]
 pub async fn connect(connection: &Connection) -> TaskResult<Session> {
     let (id, to) = (&connection.id, Database::of(connection)?);
@@ -54,7 +54,7 @@ pub async fn connect(connection: &Connection) -> TaskResult<Session> {
     let tls = MakeRustlsConnect::new(tls(&to).with_context(|| format!("TLS of connection `{id}`"))?);
     match tokio::time::timeout(CONNECT_TIMEOUT, config(&to).connect(tls)).await {
         Ok(Ok((client, driver))) => {
-            // Requests that are waiting for a response return the driver's error.
+            // The task drives the connection. If it fails, pending requests return its error.
             let mut task = JoinSet::new();
             task.spawn(async { driver.await.unwrap_or_default() });
             Ok(Session { client, _driver: task })
@@ -64,7 +64,8 @@ pub async fn connect(connection: &Connection) -> TaskResult<Session> {
     }
 }
 
-/// Replaces a database error by its message, without the detail, which can contain row values that must not be logged.
+/// Replaces a database error by its main message. The detail is removed because it can contain row values, which must
+/// not be logged.
 pub(crate) fn without_rows(error: anyhow::Error) -> anyhow::Error {
     match error.downcast_ref::<tokio_postgres::Error>().and_then(tokio_postgres::Error::as_db_error) {
         Some(refused) => anyhow::anyhow!("the database says: {}", refused.message()),
@@ -74,7 +75,7 @@ pub(crate) fn without_rows(error: anyhow::Error) -> anyhow::Error {
 
 fn refused(error: tokio_postgres::Error, id: &str, place: &str) -> anyhow::Error {
     match error.as_db_error() {
-        // SQLSTATE class 28: invalid authorization.
+        // SQLSTATE class 28 stands for invalid authorization.
         Some(refused)
             if refused.code().code().starts_with("28") || *refused.code() == SqlState::INVALID_CATALOG_NAME =>
         {
@@ -108,7 +109,8 @@ fn config(to: &Database) -> Config {
     config
 }
 
-/// Verifies the server certificate like libpq: only if the mode or a root certificate requires it.
+/// Returns the TLS configuration. Like libpq, verifies the server certificate only if the TLS mode or a root
+/// certificate requires it.
 pub(super) fn tls(to: &Database) -> TaskResult<ClientConfig> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
@@ -142,7 +144,7 @@ fn roots(to: &Database) -> TaskResult<RootCertStore> {
     Ok(roots)
 }
 
-/// Verifier that checks the issuer if there is one, and never the host name.
+/// Certificate verifier that never checks the host name. It checks the issuer if a root certificate is configured.
 #[derive(Debug)]
 struct NotTheName {
     issuer: Option<Arc<WebPkiServerVerifier>>,

@@ -1,5 +1,5 @@
-//! The transactions that a copy includes. Transactions become visible slightly after their commit is in the WAL, so no
-//! WAL position separates them; a snapshot does.
+//! Determines which transactions a copied table includes. A transaction becomes visible slightly after its commit is
+//! in the WAL, so a WAL position cannot separate included from later transactions. A snapshot can.
 
 use super::replication::{parse_lsn, show_lsn};
 use anyhow::Context as _;
@@ -7,26 +7,27 @@ use orch_sdk::task::TaskResult;
 use std::fmt;
 use std::str::FromStr;
 
-/// A snapshot of the server. Text format: `0/16B3748 742:745:743`.
+/// A snapshot of a Postgres server, in the sense of `pg_current_snapshot`. Text format: `0/16B3748 742:745:743`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Visible {
-    /// Changes at or after this WAL position are newer than the snapshot.
+    /// WAL position. Changes at or after it are newer than the snapshot.
     lsn: u64,
-    /// All transactions below have ended.
+    /// All transactions with lower ids had ended.
     min: u64,
-    /// Transactions at or above had not started.
+    /// No transaction with this or a higher id had started.
     max: u64,
-    /// Transactions in between that had not ended.
+    /// Ids between `min` and `max` of transactions that had not ended.
     open: Vec<u64>,
 }
 
 impl Visible {
-    /// Returns true if the snapshot includes a change. `transaction` is the 32-bit id in the WAL.
+    /// Returns true if the snapshot includes a change. `transaction` is the 32-bit transaction id from the WAL.
     pub fn has(&self, lsn: u64, transaction: u32) -> bool {
         if lsn >= self.lsn {
             return false;
         }
-        // The change precedes the snapshot in the WAL, so its full 64-bit id is the closest one to `max`.
+        // The WAL contains only the low 32 bits of a transaction id. The change precedes the snapshot, so its full
+        // 64-bit id is the one closest to `max`.
         let end = u32::try_from(self.max & u64::from(u32::MAX)).unwrap_or_default();
         let before_end = end.wrapping_sub(transaction).cast_signed();
         let whole = self.max.saturating_add_signed(-i64::from(before_end));

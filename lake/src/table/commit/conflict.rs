@@ -1,4 +1,5 @@
-//! Conflict check: a change can be applied to a newer state of the table only if everything it relied on still holds.
+//! Conflict check for commits: a change can be applied to a newer table state only if everything on which it relied
+//! still holds.
 
 use super::branch_head;
 use crate::error::{LakeError, LakeResult};
@@ -7,11 +8,14 @@ use crate::table::plan::{DeleteIndex, Live, LiveFile, Pruners};
 use crate::table::{Change, File, Region, Table};
 use std::collections::HashSet;
 
-/// Table property. With the value `snapshot`, other writers may add rows to the region that a change read or replaced.
+/// Table property with the isolation level. With the value `snapshot`, other writers may concurrently add rows to the
+/// region that a change has read or replaced.
 const ISOLATION: &str = "write.merge.isolation-level";
 
+/// Checks whether the change can be applied to the current table state `head`.
+///
 /// # Errors
-/// Returns `LakeError::Conflict` with the reason.
+/// Returns `LakeError::Conflict` with the reason if it cannot.
 pub(crate) async fn check(change: &Change, head: &Table) -> LakeResult<()> {
     let conflict = |why: String| Err(LakeError::conflict(change.table(), why));
     let (before, now) = (change.base.metadata(), head.metadata());
@@ -43,7 +47,7 @@ pub(crate) async fn check(change: &Change, head: &Table) -> LakeResult<()> {
     if let Some(gone) = first_gone(change, &live) {
         return conflict(format!("the file `{gone}`, which is to be replaced, is gone"));
     }
-    // New files are found by sequence number, because the snapshots that added them may have expired.
+    // New files are recognized by their sequence number, because the snapshots that added them may have expired.
     let seen = base.map(|snapshot| snapshot.sequence_number());
     let is_new = |file: &LiveFile| seen.is_none_or(|seen| file.sequence_number() > seen);
     let new_deletes: Vec<_> = live.deletes.iter().filter(|file| is_new(file)).cloned().collect();
@@ -72,7 +76,7 @@ fn first_gone<'a>(change: &'a Change, live: &Live) -> Option<&'a str> {
     needed.into_iter().find(|path| !paths.contains(path))
 }
 
-/// Returns the path of a new file that has rows in the region.
+/// Returns the path of the first new file that contains rows of the region.
 async fn check_region(region: &Region, new: &[LiveFile], head: &Table) -> LakeResult<Option<String>> {
     match region {
         Region::Nothing => Ok(None),

@@ -1,5 +1,5 @@
-//! Writes the manifests of a commit: manifests of added files, manifests rewritten without removed files, and merged
-//! small manifests.
+//! Writes the manifests of a commit: new manifests for added files, rewritten manifests without removed files, and
+//! merged small manifests.
 
 use super::snapshot::WRITTEN_AT_ONCE;
 use crate::error::{LakeError, LakeResult};
@@ -63,7 +63,8 @@ impl<'a> Manifests<'a> {
         })
     }
 
-    /// Writes a manifest of new files. `sequence_number` is set for rewritten rows, which keep their age.
+    /// Writes a manifest of new files. `sequence_number` is set if the files contain rewritten rows, which keep the
+    /// sequence number of the original rows.
     pub(super) async fn write_added(
         &self,
         content: ManifestContentType,
@@ -105,7 +106,8 @@ impl<'a> Manifests<'a> {
         Ok(writer.write_manifest_file().await?)
     }
 
-    /// Merges small manifests of the same kind when there are enough of them (`commit.manifest.*`).
+    /// Merges small manifests of the same kind if there are enough of them, as configured by the table properties
+    /// `commit.manifest.*`.
     pub(super) async fn merge(&self, all: Vec<ManifestFile>, always: bool) -> LakeResult<Vec<ManifestFile>> {
         if !always && self.table.property("commit.manifest-merge.enabled") == Some("false") {
             return Ok(all);
@@ -115,8 +117,8 @@ impl<'a> Manifests<'a> {
         let mut kept = vec![];
         let mut small: BTreeMap<(i32, i32), Vec<ManifestFile>> = BTreeMap::new();
         for file in all {
-            // Manifests of this commit have no sequence number until the list is written, and large manifests stay as
-            // they are.
+            // Skips manifests of this commit, which have no sequence number until the manifest list is written, and
+            // large manifests.
             if file.added_snapshot_id == self.snapshot_id || !is_small(&file, target) {
                 kept.push(file);
             } else {
@@ -139,7 +141,7 @@ impl<'a> Manifests<'a> {
         let lake = self.table.lake().clone();
         let read = files.iter().map(|file| lake.cache().manifest(lake.io(), file));
         let read = try_join_all(read).await?;
-        // Bounds of a widened column can only be read with the wider type.
+        // Uses the newest schema, because the bounds of a widened column can only be read with its wider type.
         let newest = read.iter().max_by_key(|manifest| manifest.metadata().schema_id()).unwrap_or(&read[0]);
         let (schema, spec) = (newest.metadata().schema().clone(), newest.metadata().partition_spec().clone());
         let mut writer = self.writer(files[0].content, schema, &spec)?;
@@ -164,7 +166,7 @@ pub(crate) fn is_small(file: &ManifestFile, target: i64) -> bool {
     file.manifest_length < target / 2
 }
 
-/// The manifest list assigns the sequence number of its snapshot.
+/// Placeholder for the sequence number, which is assigned when the manifest list is written.
 const UNASSIGNED: i64 = -1;
 
 fn add_existing(writer: &mut ManifestWriter, entry: &ManifestEntryRef) -> LakeResult<()> {
@@ -173,7 +175,7 @@ fn add_existing(writer: &mut ManifestWriter, entry: &ManifestEntryRef) -> LakeRe
     Ok(writer.add_existing_file(entry.data_file.clone(), snapshot_id, sequence_number, entry.file_sequence_number)?)
 }
 
-/// Groups files, in order, into packs of at most `target` bytes.
+/// Groups files, without changing their order, into packs of at most `target` bytes.
 fn packs(files: Vec<ManifestFile>, target: i64) -> Vec<Vec<ManifestFile>> {
     let mut packs: Vec<Vec<ManifestFile>> = vec![];
     let mut bytes = target;

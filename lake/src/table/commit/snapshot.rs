@@ -1,4 +1,4 @@
-//! Builds the next snapshot from the manifests of its parent, without removed files and with added ones.
+//! Builds a new snapshot: takes the manifests of its parent, leaves out removed files, and adds new files.
 
 use super::branch_head;
 use super::manifests::Manifests;
@@ -17,9 +17,9 @@ pub(super) const WRITTEN_AT_ONCE: usize = 8;
 
 pub(super) struct NewSnapshot {
     pub(super) snapshot: Snapshot,
-    /// Has all manifests but is not closed yet, so that closing it can overlap with other writes.
+    /// Manifest list that contains all manifests. It is closed later, so that closing can overlap with other writes.
     pub(super) list: ManifestListWriter,
-    /// Paths of the manifests and of the list.
+    /// Paths of the written manifests and of the manifest list.
     pub(super) files: Vec<String>,
 }
 
@@ -36,7 +36,7 @@ pub(super) async fn make(change: &Change, base: &Table) -> LakeResult<NewSnapsho
         manifests.merge(without_removed(change, base, parent, &manifests).await?, change.merge_manifests).await
     };
     let (mut all, kept) = try_join(added(change, &manifests), kept).await?;
-    // Newest first, as other writers do.
+    // Manifests are listed newest first, as by other writers.
     all.extend(kept);
     let path = manifests.list_path();
     let list = list_of(change, base, parent, all, &path).await?;
@@ -74,8 +74,8 @@ async fn added(change: &Change, manifests: &Manifests<'_>) -> LakeResult<Vec<Man
     try_join_all(written).await
 }
 
-/// Returns the manifests of the parent. Manifests with removed files are rewritten, and manifests without live files
-/// are left out.
+/// Returns the manifests of the parent snapshot. Manifests that contain removed files are rewritten. Manifests
+/// without live files are omitted.
 async fn without_removed(
     change: &Change,
     base: &Table,

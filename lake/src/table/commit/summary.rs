@@ -1,10 +1,11 @@
-//! Snapshot summary: the files and rows added and removed, and the totals after it.
+//! Builds the summary of a snapshot: the number of files and rows that were added and removed, and the totals after
+//! it.
 
 use crate::table::{Change, Table};
 use iceberg::spec::{SnapshotSummaryCollector, Summary};
 use std::collections::HashMap;
 
-/// Total, the number that is added to it, and the number that is subtracted.
+/// Names of a total, of the number that is added to it, and of the number that is subtracted.
 const TOTALS: [(&str, &str, &str); 6] = [
     ("total-data-files", "added-data-files", "deleted-data-files"),
     ("total-delete-files", "added-delete-files", "removed-delete-files"),
@@ -33,7 +34,7 @@ pub(super) fn summary(change: &Change, base: &Table, parent: Option<&Summary>) -
     for (total, added, removed) in TOTALS {
         let before = match parent {
             None => Some(0),
-            // If another writer omitted the total, it stays unknown.
+            // If the parent snapshot lacks the total because its writer omitted it, the total stays unknown.
             Some(parent) => number(&parent.additional_properties, total),
         };
         if let Some(before) = before {

@@ -1,5 +1,5 @@
-//! Changes of columns. Field ids are never reused, so older files are still read correctly: a renamed column keeps its
-//! values, and a column that is added again under an old name starts empty.
+//! Changes of columns. Field ids are never reused, so older files are read correctly: a renamed column keeps its
+//! values, and a dropped column that is added again is empty.
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use iceberg::spec::{
 use super::name_mapping;
 use crate::error::{LakeError, LakeResult};
 
-/// Column changes, applied in order. Nested columns are addressed by path: `address.street`, with `element` and `value`
-/// for lists and maps.
+/// A list of column changes, which are applied in order. A nested column is addressed by its path, such as
+/// `address.street`; `element` and `value` stand for the contents of lists and maps.
 #[derive(Debug, Clone, Default)]
 pub struct Columns {
     steps: Vec<ColumnChange>,
@@ -33,19 +33,19 @@ impl Columns {
         Self::default()
     }
 
-    /// Adds a column at the end of its table or struct. Existing rows have null in it.
+    /// Adds a column at the end of its table or struct. It is null in existing rows.
     #[must_use]
     pub fn add(self, path: impl Into<String>, kind: Type) -> Self {
         self.then(ColumnChange::Add { path: path.into(), kind })
     }
 
-    /// Renames a column. `to` is the new name without a path, since a column cannot move.
+    /// Renames a column. `to` is the new name without a path, because a column cannot move to another struct.
     #[must_use]
     pub fn rename(self, path: impl Into<String>, to: impl Into<String>) -> Self {
         self.then(ColumnChange::Rename { path: path.into(), to: to.into() })
     }
 
-    /// Widens a type: int to long, float to double, a decimal to a higher precision.
+    /// Widens the type of a column: int to long, float to double, or a decimal to a higher precision.
     #[must_use]
     pub fn widen(self, path: impl Into<String>, to: PrimitiveType) -> Self {
         self.then(ColumnChange::Widen { path: path.into(), to })
@@ -61,7 +61,7 @@ impl Columns {
         self.then(ColumnChange::Document { path: path.into(), doc: doc.into() })
     }
 
-    /// Drops a column. Older snapshots still have it.
+    /// Drops a column. It can still be read in older snapshots.
     #[must_use]
     pub fn drop(self, path: impl Into<String>) -> Self {
         self.then(ColumnChange::Drop { path: path.into() })
@@ -72,7 +72,7 @@ impl Columns {
         self
     }
 
-    /// Returns the updates for this table. Empty if nothing changes.
+    /// Returns the metadata updates for this table. Empty if no column changes.
     pub(super) fn updates(&self, metadata: &TableMetadata) -> LakeResult<Vec<TableUpdate>> {
         let current = metadata.current_schema();
         let mut fields = current.as_struct().fields().to_vec();
@@ -164,7 +164,7 @@ fn split(path: &str) -> (Option<&str>, &str) {
 
 type Among<'a> = &'a mut dyn FnMut(&mut Vec<NestedFieldRef>) -> LakeResult<()>;
 
-/// Returns the fields with a change applied at a path.
+/// Returns a list of fields in which a change is applied to the field at a path.
 fn inside(fields: &[NestedFieldRef], parents: Option<&str>, change: Among<'_>) -> LakeResult<Vec<NestedFieldRef>> {
     let mut fields = fields.to_vec();
     let Some(parents) = parents else {
@@ -203,7 +203,7 @@ fn inside_field(field: &NestedField, rest: Option<&str>, change: Among<'_>) -> L
     Ok(Arc::new(NestedField { field_type: Box::new(kind), ..field.clone() }))
 }
 
-/// Returns the field and its nested fields with unused ids.
+/// Returns a copy of a field and its nested fields with new, unused ids.
 fn numbered(field: &NestedField, last_id: &mut i32) -> NestedFieldRef {
     *last_id += 1;
     let id = *last_id;
@@ -221,7 +221,8 @@ fn numbered(field: &NestedField, last_id: &mut i32) -> NestedFieldRef {
     Arc::new(NestedField { id, field_type: Box::new(kind), ..field.clone() })
 }
 
-/// Names must differ by more than case, because some engines that read these tables are case-insensitive.
+/// Checks that a column name is unused. Names must differ by more than case, because some engines that read these
+/// tables are case-insensitive.
 fn free(siblings: &[NestedFieldRef], name: &str) -> LakeResult<()> {
     if name.is_empty() || name.contains('.') {
         return Err(LakeError::input(format!("`{name}` is not a valid name for a column"), "leave out dots"));
@@ -240,8 +241,8 @@ fn unknown(path: &str, siblings: &[NestedFieldRef]) -> LakeError {
     LakeError::input(format!("there is no column `{path}`"), format!("there are {}", names.join(", ")))
 }
 
-/// Returns true if every value of `from` is a value of `to`, so that rows with the old type can be written to a widened
-/// column.
+/// Returns true if every value of type `from` is also a value of type `to`. Rows with the old type can then be
+/// written to a column that was widened.
 pub(crate) fn is_wider(from: &Type, to: &Type) -> bool {
     matches!(to, Type::Primitive(to) if widens("", from, to).is_ok())
 }
@@ -276,8 +277,8 @@ fn not_in_key(metadata: &TableMetadata, path: &str, id: i32, what: &str) -> Lake
     Ok(())
 }
 
-/// Checks all partition specs, not only the default: files may still use an old spec, and their partition values are
-/// read with the type of the column.
+/// Checks that a changed column is not used in a partition spec. All specs are checked, because files may still use
+/// an old spec, and their partition values are read with the current column type.
 fn not_in_partitions(
     metadata: &TableMetadata,
     path: &str,

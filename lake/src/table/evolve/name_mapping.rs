@@ -1,5 +1,5 @@
-//! Name mapping: the names by which columns are found in files without field ids. It is updated only in tables that
-//! have one.
+//! Name mapping: the names by which columns are found in files that have no field ids. It is updated only if the
+//! table has a name mapping.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::LakeResult;
 
-/// JSON format of the Iceberg specification.
+/// An entry of the name mapping, in the JSON format of the Iceberg specification.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct Mapped {
@@ -20,7 +20,8 @@ struct Mapped {
     fields: Vec<Mapped>,
 }
 
-/// Adds the current names to the mapping. Existing files have a column under its old name, new files under the new one.
+/// Adds the current column names to the mapping. Old names are kept, because existing files contain a renamed column
+/// under its old name.
 pub(super) fn update(metadata: &TableMetadata, fields: &[NestedFieldRef]) -> LakeResult<Option<TableUpdate>> {
     let Some(text) = metadata.properties().get(DEFAULT_SCHEMA_NAME_MAPPING) else {
         return Ok(None);
@@ -34,7 +35,7 @@ pub(super) fn update(metadata: &TableMetadata, fields: &[NestedFieldRef]) -> Lak
 
 fn follow(mapping: &mut Vec<Mapped>, fields: &[NestedFieldRef]) {
     for field in fields {
-        // A reused name belongs to the column that has it now.
+        // If a name was used by another column before, it now refers to the column that has it.
         for other in mapping.iter_mut().filter(|mapped| mapped.field_id != Some(field.id)) {
             other.names.retain(|name| *name != field.name);
         }

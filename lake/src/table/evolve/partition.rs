@@ -1,4 +1,4 @@
-//! Changes of the partitioning. Existing files keep their spec until a compaction rewrites them.
+//! Changes of the partitioning of a table. Existing files keep their partition spec until a compaction rewrites them.
 
 use iceberg::TableUpdate;
 use iceberg::spec::{PartitionField, TableMetadata, Transform, UnboundPartitionField, UnboundPartitionSpec};
@@ -6,7 +6,7 @@ use iceberg::spec::{PartitionField, TableMetadata, Transform, UnboundPartitionFi
 use crate::error::LakeResult;
 use crate::table::definition::{no_column, partition_name};
 
-/// Partition fields for new files, outermost first. Empty for an unpartitioned table.
+/// The partition fields of new files, from the outermost to the innermost. Empty for an unpartitioned table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Partition {
     fields: Vec<(String, Transform)>,
@@ -31,9 +31,9 @@ impl Partition {
         for (column, transform) in &self.fields {
             let names = || schema.as_struct().fields().iter().map(|field| field.name.as_str());
             let source_id = schema.field_id_by_name(column).ok_or_else(|| no_column(column, names()))?;
-            // A field that an earlier spec had keeps its id and name.
+            // A partition field that occurred in an earlier spec keeps its id and name.
             let same = known.iter().find(|field| field.source_id == source_id && field.transform == *transform);
-            // Some catalogs, such as Nessie, require an explicit id for new fields.
+            // The id of a new field is set explicitly because some catalogs, such as Nessie, require it.
             let field_id = same.map_or_else(|| last_id + 1, |field| field.field_id);
             last_id = last_id.max(field_id);
             let field = UnboundPartitionField {
@@ -55,7 +55,8 @@ impl Partition {
     }
 }
 
-/// Returns a name that no field of any spec has, because readers see the fields of all specs together.
+/// Returns a field name that no partition spec uses. Readers see the fields of all specs together, so names must be
+/// unique.
 fn free_name(known: &[&PartitionField], column: &str, transform: Transform) -> String {
     let name = partition_name(column, transform);
     let taken = |name: &str| known.iter().any(|field| field.name == name);

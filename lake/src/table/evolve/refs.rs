@@ -1,5 +1,5 @@
-//! Snapshot references. A tag stays at its snapshot; a branch moves with each commit to it; readers use `main` by
-//! default.
+//! Changes of snapshot references (tags and branches). A tag stays at its snapshot; a branch moves with each commit
+//! to it. Readers use the branch `main` by default.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use iceberg::{TableRequirement, TableUpdate};
 use crate::error::{LakeError, LakeResult};
 use crate::table::At;
 
-/// Retention of a tag or branch and of the snapshots of a branch. Unset values default to the table properties.
+/// Retention of a tag or branch, and of the snapshots of a branch. The table properties contain the defaults.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Retention {
     max_age: Option<TimeDelta>,
@@ -19,21 +19,21 @@ pub struct Retention {
 }
 
 impl Retention {
-    /// Sets the age at which the tag or branch itself expires.
+    /// Sets the age at which the tag or branch expires.
     #[must_use]
     pub fn max_age(mut self, age: TimeDelta) -> Self {
         self.max_age = Some(age);
         self
     }
 
-    /// Sets the minimum age at which snapshots of a branch expire.
+    /// Sets the minimum age at which the snapshots of a branch expire.
     #[must_use]
     pub fn max_snapshot_age(mut self, age: TimeDelta) -> Self {
         self.max_snapshot_age = Some(age);
         self
     }
 
-    /// Sets the number of snapshots of a branch that are kept regardless of age.
+    /// Sets the number of snapshots of a branch that are kept regardless of their age.
     #[must_use]
     pub fn min_snapshots(mut self, count: i32) -> Self {
         self.min_snapshots = Some(count);
@@ -69,16 +69,16 @@ pub enum Naming {
         at: At,
         retention: Retention,
     },
-    /// Deletes a tag or branch. The next expiry deletes its snapshots unless another reference needs them.
+    /// Deletes a tag or branch. The next expiry removes its snapshots unless another reference needs them.
     Drop {
         name: String,
     },
-    /// Moves `main` back to one of its ancestors. Later snapshots can be read by id until they expire.
+    /// Moves `main` back to one of its ancestors. The discarded snapshots can be read by id until they expire.
     RollBack {
         to: At,
         from: Option<i64>,
     },
-    /// Moves a branch to the head of another that descends from it.
+    /// Moves a branch to the newest snapshot of another branch that descends from it.
     FastForward {
         branch: String,
         to: String,
@@ -142,7 +142,7 @@ impl Naming {
         Ok(vec![update])
     }
 
-    /// Requires all involved references to be unchanged.
+    /// Requires that no involved reference has changed since the table was loaded.
     pub(super) fn requirements(&self, metadata: &TableMetadata) -> Vec<TableRequirement> {
         let is = |name: &str| TableRequirement::RefSnapshotIdMatch {
             r#ref: name.to_owned(),
@@ -166,9 +166,10 @@ fn resolve(metadata: &TableMetadata, at: &At) -> LakeResult<i64> {
     snapshot.map(|snapshot| snapshot.snapshot_id()).ok_or_else(|| missing("is empty".into()))
 }
 
-/// Returns all tags and branches.
+/// Returns all tags and branches of a table by name.
 pub fn refs(metadata: &TableMetadata) -> LakeResult<BTreeMap<String, SnapshotReference>> {
-    // The iceberg crate has no function to list references, so they are read from the serialized metadata.
+    // Serialized table metadata. References are read from it because the iceberg crate has no function that lists
+    // them.
     #[derive(serde::Deserialize)]
     struct Written {
         #[serde(default)]

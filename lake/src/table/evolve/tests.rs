@@ -1,4 +1,4 @@
-//! Tests of the metadata that evolutions produce, and of rejected evolutions.
+//! Tests the metadata that schema evolution produces, and which evolutions are rejected.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use iceberg::spec::{
 use super::*;
 use crate::table::At;
 
-/// Columns: `id` (the key), `city` (the partition), `amount` decimal(10,2), `address` {street}, `tags` [{label}].
+/// Test table: `id` (the key), `city` (the partition), `amount` decimal(10,2), `address` {street}, `tags` [{label}].
 fn table() -> TableMetadata {
     let street = NestedField::optional(10, "street", Type::Primitive(PrimitiveType::String));
     let label = NestedField::optional(12, "label", Type::Primitive(PrimitiveType::Int));
@@ -29,7 +29,7 @@ fn table() -> TableMetadata {
     let creation = TableCreation::builder().name("t".into()).location("memory:/t".into()).schema(schema);
     let creation = creation.partition_spec(spec).build();
     let metadata = TableMetadataBuilder::from_table_creation(creation).unwrap().build().unwrap().metadata;
-    // In the past, so that snapshots can follow.
+    // The table is created in the past, so that snapshots can have later timestamps.
     let mut written = serde_json::to_value(metadata).unwrap();
     written["last-updated-ms"] = serde_json::json!(1_700_000_000_000_i64);
     serde_json::from_value(written).unwrap()
@@ -48,7 +48,7 @@ fn described(metadata: &TableMetadata) -> String {
     schema.as_struct().fields().iter().map(column).collect::<Vec<_>>().join(" ")
 }
 
-/// Adds a snapshot `days` days after the last update.
+/// Adds a snapshot whose timestamp is `days` days after the last update.
 fn snapshot(metadata: TableMetadata, id: i64, parent: Option<i64>, days: i64) -> TableMetadata {
     let summary = Summary { operation: Operation::Append, additional_properties: HashMap::new() };
     let snapshot = Snapshot::builder()

@@ -1,4 +1,4 @@
-//! Converts a filter for iceberg's scan, which skips files, row groups and rows with it.
+//! Converts a filter to a predicate for iceberg's scan, which uses it to skip files, row groups and rows.
 
 use super::{Bound, Op};
 use iceberg::expr::{Predicate, Reference};

@@ -1,5 +1,5 @@
-//! Decides from manifest entries, by partition values and column bounds, which files can have matching rows. A filter
-//! is compiled once per partition spec and then tested with each file.
+//! Decides which data files can contain matching rows, from the partition values and column bounds in manifest
+//! entries. A filter is compiled once per partition spec and then tested against each file.
 
 use super::{Bound, Column, Op};
 use crate::error::LakeResult;
@@ -7,7 +7,7 @@ use iceberg::spec::{DataFile, Datum, Literal, PartitionSpec, PrimitiveLiteral, P
 use iceberg::transform::create_transform_function;
 use std::cmp::Ordering;
 
-/// Number of rows of a file that match.
+/// Estimate of the rows of a file that match a filter: none, possibly some, or all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rows {
     None,
@@ -15,7 +15,7 @@ pub(crate) enum Rows {
     All,
 }
 
-/// A filter compiled for the files of one partition spec.
+/// A filter that is compiled for the files of one partition spec.
 #[derive(Debug)]
 pub(crate) enum Pruner {
     Leaf { column: Column, test: Test, parts: Vec<(usize, PartTest)> },
@@ -26,34 +26,34 @@ pub(crate) enum Pruner {
 #[derive(Debug)]
 pub(crate) enum Test {
     Compare(Op, PrimitiveLiteral),
-    /// The values are sorted.
+    /// A sorted list of values.
     In(Vec<PrimitiveLiteral>, Negated),
     Null(Negated),
 }
 
 type Negated = bool;
 
-/// Conclusion from the value of a partition field for a leaf of the filter.
+/// The result of a comparison with a column, as implied by the value of a partition field.
 #[derive(Debug)]
 pub(crate) enum PartTest {
-    /// The partition value is the value of the column.
+    /// The partition value equals the column value.
     Same,
-    /// The partition value is null exactly where the column is.
+    /// The partition value is null if and only if the column value is null.
     Nulls,
-    /// All rows match in partitions before this value; in the partition with the value itself, the second field
-    /// applies.
+    /// All rows in partitions below the value match. In the partition equal to the value, the second field states how
+    /// many rows match.
     Before(PrimitiveLiteral, Rows),
     After(PrimitiveLiteral, Rows),
-    /// Rows can match (`negated`: can fail to match) only in these partitions.
+    /// Rows can match only in partitions with these values. If negated, rows can fail to match only there.
     OneOf(Vec<PrimitiveLiteral>, Negated),
 }
 
-/// Statistics of a column in a file.
+/// Statistics of a column in a data file.
 struct Range<'a> {
     lower: Option<&'a PrimitiveLiteral>,
     upper: Option<&'a PrimitiveLiteral>,
     nulls: Rows,
-    /// True if there may be NaNs. They are not included in the bounds and are greater than all values.
+    /// True if the column may contain NaN. NaN is not included in the bounds, and is greater than all other values.
     nans: bool,
 }
 
@@ -145,7 +145,7 @@ impl<'a> Range<'a> {
         }
     }
 
-    /// Returns the range in which every row has this value, or every row is null.
+    /// Returns the statistics of a file in which every row has the same value. `None` means that every row is null.
     fn one(value: Option<&'a PrimitiveLiteral>) -> Self {
         let nulls = if value.is_none() { Rows::All } else { Rows::None };
         Self { lower: value, upper: value, nulls, nans: value.is_some_and(PrimitiveLiteral::is_nan) }
@@ -174,7 +174,7 @@ impl Test {
         };
         let nans_count = !matches!(self, Test::Compare(Op::Eq | Op::Lt | Op::LtEq, _) | Test::In(_, false));
         match found {
-            // Nulls never match, so `All` becomes `Maybe`.
+            // A null never matches, so the comparison cannot hold for all rows if there are nulls.
             Rows::All if range.nulls != Rows::None || range.nans => Rows::Maybe,
             Rows::None if range.nans && nans_count => Rows::Maybe,
             found => found,
@@ -182,7 +182,7 @@ impl Test {
     }
 }
 
-/// Decides by the order of the value relative to both bounds.
+/// Returns how many rows can match, given how the compared value is ordered relative to the lower and upper bounds.
 fn compare(op: Op, to_lower: Ordering, to_upper: Ordering) -> Rows {
     use Ordering::{Equal, Greater, Less};
     match op {
@@ -247,7 +247,7 @@ fn nulls(transform: Transform) -> Option<PartTest> {
     (!matches!(transform, Transform::Void | Transform::Unknown)).then_some(PartTest::Nulls)
 }
 
-/// Returns true if the partition value equals the column value.
+/// Returns true if the partition transform does not change column values.
 fn same(transform: Transform, data: &PrimitiveType) -> bool {
     match transform {
         Transform::Identity => true,
@@ -266,7 +266,7 @@ fn compare_part(transform: Transform, op: Op, value: &Datum) -> LakeResult<Optio
     if !transform.preserves_order() {
         return Ok(nulls(transform));
     }
-    // For integers, `> 4` is `>= 5` and `<= 4` is `< 5`.
+    // For integers, `> 4` equals `>= 5`, and `<= 4` equals `< 5`.
     let (op, value) = match (op, neighbour(value, 1)) {
         (Op::Gt, Some(next)) => (Op::GtEq, next),
         (Op::LtEq, Some(next)) => (Op::Lt, next),
@@ -309,7 +309,7 @@ fn in_part(
     Ok(Some(PartTest::OneOf(parts, negated)))
 }
 
-/// Returns the value plus `by` for types with integer values.
+/// Returns the value plus `by`. `None` for types that are not stored as integers.
 fn neighbour(value: &Datum, by: i8) -> Option<Datum> {
     match (value.data_type(), value.literal()) {
         (PrimitiveType::Int, PrimitiveLiteral::Int(value)) => value.checked_add(by.into()).map(Datum::int),
@@ -325,8 +325,8 @@ fn neighbour(value: &Datum, by: i8) -> Option<Datum> {
     }
 }
 
-/// Compares values, also of different types: files keep the type that a column had when they were written, so an int
-/// can meet a long.
+/// Compares two values that may have different types. Files keep the type that a column had when they were written,
+/// so an int can be compared with a long.
 pub(crate) fn order(one: &PrimitiveLiteral, other: &PrimitiveLiteral) -> Option<Ordering> {
     use PrimitiveLiteral as L;
     match (one, other) {

@@ -13,13 +13,14 @@ use iceberg::spec::{Datum, PrimitiveLiteral};
 use std::sync::Arc;
 
 impl Bound {
-    /// Returns true or false for each row; unknown is false. The batch must have the columns of the table by name.
+    /// Returns true or false for each row of a batch. If the result is unknown because of a null, returns false. The
+    /// batch must have the column names of the table.
     pub(crate) fn rows(&self, batch: &RecordBatch) -> LakeResult<BooleanArray> {
         let truth = self.truth(batch)?;
         Ok(if truth.null_count() > 0 { prep_null_mask_filter(&truth) } else { truth })
     }
 
-    /// Evaluates in three-valued logic, as in SQL.
+    /// Evaluates the filter in three-valued logic, as in SQL.
     fn truth(&self, batch: &RecordBatch) -> LakeResult<BooleanArray> {
         let fold = |filters: &[Bound], empty: bool, join: fn(&BooleanArray, &BooleanArray) -> Joined| {
             let constant = BooleanArray::from(vec![empty; batch.num_rows()]);
@@ -45,7 +46,7 @@ impl Bound {
 
 type Joined = Result<BooleanArray, arrow::error::ArrowError>;
 
-/// Returns false for each row, or unknown where the column is null.
+/// Returns false for each row, or unknown if the column is null in the row.
 fn compare_none(column: &ArrayRef) -> BooleanArray {
     let nulls = column.logical_nulls();
     BooleanArray::new(vec![false; column.len()].into(), nulls)
@@ -72,7 +73,7 @@ fn compare(column: &ArrayRef, op: Op, value: &Datum) -> LakeResult<BooleanArray>
     }?)
 }
 
-/// Returns the value as an array of one element, with a type that can be cast to the column's.
+/// Returns the value as an array with one element, whose type can be cast to the type of the compared column.
 fn scalar(value: &Datum) -> LakeResult<ArrayRef> {
     use iceberg::spec::PrimitiveType as T;
     Ok(match (value.data_type(), value.literal()) {

@@ -1,4 +1,4 @@
-//! Literal values in filters, and their conversion to the type of a column.
+//! Literal values in filters, and their conversion to column types.
 
 use super::Column;
 use crate::error::{LakeError, LakeResult};
@@ -6,7 +6,8 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 use iceberg::spec::{Datum, PrimitiveType};
 use std::fmt;
 
-/// A boolean, number or text (also a date, time or decimal as text), or a value of iceberg.
+/// A literal in a filter: a boolean, a number, a text, or a value of the iceberg crate. Dates, times and decimals can
+/// be written as texts.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
     Bool(bool),
@@ -65,14 +66,14 @@ fn parse(text: &str, data: &PrimitiveType) -> Option<Datum> {
     }
 }
 
-/// Parses a timestamp. A date alone means midnight.
+/// Parses a timestamp. A date without a time means midnight.
 fn time(text: &str) -> Option<NaiveDateTime> {
     let date = || NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.and_hms_opt(0, 0, 0);
     let with = |format| NaiveDateTime::parse_from_str(text, format).ok();
     with("%Y-%m-%dT%H:%M:%S%.f").or_else(|| with("%Y-%m-%d %H:%M:%S%.f")).or_else(date)
 }
 
-/// Parses a decimal without rounding: `1.005` is rejected for a column with two decimal places.
+/// Parses a decimal without rounding. For a column with two decimal places, `1.005` is rejected.
 fn decimal(text: &str, data: &PrimitiveType) -> Option<Datum> {
     let PrimitiveType::Decimal { precision, scale } = data else { return None };
     let (sign, digits) = text.strip_prefix('-').map_or((1, text), |digits| (-1, digits));

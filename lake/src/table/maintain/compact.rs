@@ -1,8 +1,8 @@
-//! Compaction: merges small files, applies deletes, and rewrites files of older partition specs.
+//! Compaction merges small files, applies deletes, and rewrites files that have an older partition spec.
 //!
-//! Rewritten files take the sequence number of the snapshot that was read, so equality deletes committed in the
-//! meantime still apply to them. Position deletes cannot, because they refer to the old files; the commit conflicts and
-//! is repeated.
+//! Rewritten files keep the sequence number of the snapshot that was read. Equality deletes that are committed during
+//! the compaction therefore still apply to them. Position deletes do not, because they refer to the old files; in
+//! this case the commit conflicts and the compaction is repeated.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher as _};
@@ -22,29 +22,28 @@ use crate::{
     table::{Change, File, Table, TableName},
 };
 
-/// The result of a compaction.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Compacted {
-    /// Replaced data files.
+    /// Number of data files that were replaced.
     pub files_before: u64,
     pub bytes_before: u64,
-    /// New data files.
+    /// Number of data files that were written.
     pub files_after: u64,
     pub bytes_after: u64,
-    /// Removed delete files.
+    /// Number of delete files that were removed.
     pub deletes: u64,
 }
 
 struct Planned {
     files: Vec<PlannedFile>,
-    /// Indexes of the files that are rewritten together.
+    /// Groups of indexes of data files. The files of a group are rewritten together.
     bins: Vec<Vec<usize>>,
-    /// Delete files that no longer apply to any file.
+    /// Delete files that no longer apply to any data file.
     dangling: Vec<File>,
 }
 
 impl Table {
-    /// Rewrites files where it is worthwhile. The change is empty if there are none.
+    /// Compacts the table where it is worthwhile. The returned change is empty if there is nothing to rewrite.
     #[boxed]
     pub async fn compact(&self, asked: &Compaction) -> LakeResult<Change> {
         let mut change = Change::new(self, Operation::Replace);
@@ -60,13 +59,13 @@ impl Table {
         Ok(change)
     }
 
-    /// Returns true if a compaction would change anything. Reads only metadata.
+    /// Returns true if there is anything to compact. Reads only metadata.
     pub(super) async fn needs_compaction(&self, asked: &Compaction) -> LakeResult<bool> {
         let planned = self.plan_compaction(asked).await?;
         Ok(!planned.bins.is_empty() || !planned.dangling.is_empty())
     }
 
-    /// Returns the number of bytes that a compaction reads, over all its commits. Reads only metadata.
+    /// Returns the total number of bytes that a compaction will read, over all its commits. Reads only metadata.
     #[boxed]
     pub async fn bytes_to_compact(&self, asked: &Compaction) -> LakeResult<u64> {
         let Planned { files, bins, .. } = self.plan_compaction(&asked.clone().max_bytes(u64::MAX)).await?;
@@ -106,8 +105,8 @@ impl Table {
     }
 }
 
-/// Deterministic within one build of the binary. Across builds, a file can be in two shares; then one of the two
-/// conflicts and retries.
+/// Hash that assigns files to shares. It is stable within one build of the binary. Tasks that run different builds
+/// may put a file into two shares; one of the two commits then conflicts and is retried.
 fn hash(of: impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     of.hash(&mut hasher);
@@ -115,13 +114,13 @@ fn hash(of: impl Hash) -> u64 {
 }
 
 impl Lake {
-    /// Compacts a table, commit by commit, until nothing is worth compacting.
+    /// Compacts a table with repeated commits until nothing is worth compacting.
     #[boxed]
     pub async fn compact(&self, name: &TableName, asked: &Compaction) -> LakeResult<Compacted> {
         self.compact_by(name, asked, None).await
     }
 
-    /// Like [`Lake::compact`], and records the task in the snapshots.
+    /// Like [`Lake::compact`], but also records the task in the snapshots.
     pub(super) async fn compact_by(
         &self,
         name: &TableName,
@@ -137,7 +136,8 @@ impl Lake {
             });
             let Some((_, _, told)) = done.await? else { return Ok(all) };
             all.add(told);
-            // Stops if the number of files does not shrink, for example because the target size is not reachable.
+            // Stops if a round does not reduce the number of files, for example because the target size cannot be
+            // reached.
             if told.files_after >= told.files_before && told.deletes == 0 {
                 return Ok(all);
             }

@@ -1,4 +1,4 @@
-//! Selects the files to rewrite and groups them into bins. Deterministic.
+//! Selects the files that a compaction rewrites and groups them into bins. Deterministic.
 
 use std::collections::HashMap;
 
@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 use super::TRIES;
 use crate::table::{TableName, spark};
 
-/// A file below this fraction of the target size is small. Same value as in Iceberg's own procedure, so that neither
-/// rewrites files of the other.
+/// Files below this fraction of the target size are considered small. Iceberg's own compaction uses the same value,
+/// so neither rewrites the output of the other.
 const SMALL: f64 = 0.75;
 /// A file of any size is rewritten if at least this fraction of its rows is deleted.
 const DELETED: f64 = 0.3;
-/// Size of a bin in files of the target size. Larger bins produce more full files; smaller bins lose less work if a
-/// commit fails.
+/// Size of a bin, as a multiple of the target file size. Larger bins produce more full files; smaller bins lose less
+/// work if a commit fails.
 const BIN: u64 = 8;
 
 /// Options of a compaction.
@@ -27,11 +27,11 @@ pub struct Compaction {
     pub(super) tries: u32,
 }
 
-/// Share number `number` out of `of` of a table's files, for tasks that compact the table in parallel. A partition is
-/// never split between shares.
+/// One of `of` shares of a table's files, so that several tasks can compact the table in parallel. All files of a
+/// partition belong to the same share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Share {
-    /// Counted from 0.
+    /// Index of the share, counted from 0.
     pub number: u32,
     pub of: u32,
 }
@@ -43,8 +43,9 @@ impl Share {
 }
 
 impl Default for Compaction {
-    /// Rewrites five or more small files of a partition, and each file to which a delete applies; at most 10 GB per
-    /// commit. The target file size is the table property `write.target-file-size-bytes`.
+    /// By default, a compaction rewrites each file to which a delete applies, and the small files of each partition
+    /// that has at least five. It reads at most 10 GB per commit. The target file size is the table property
+    /// `write.target-file-size-bytes`.
     fn default() -> Self {
         Self { min_files: 5, min_deletes: Some(1), max_bytes: 10 << 30, share: None, tries: TRIES }
     }
@@ -55,35 +56,35 @@ impl Compaction {
         Self::default()
     }
 
-    /// Sets the minimum number of small files in a partition that are worth rewriting.
+    /// Sets the minimum number of small files in a partition for which they are rewritten.
     #[must_use]
     pub fn min_files(mut self, count: usize) -> Self {
         self.min_files = count.max(2);
         self
     }
 
-    /// Sets the number of applicable delete files from which a file is rewritten.
+    /// Sets the number of delete files that must apply to a data file before it is rewritten.
     #[must_use]
     pub fn min_deletes(mut self, count: usize) -> Self {
         self.min_deletes = Some(count.max(1));
         self
     }
 
-    /// Ignores deletes unless they cover a large part of a file.
+    /// Ignores delete files unless they delete a large fraction of the rows of a data file.
     #[must_use]
     pub fn ignore_deletes(mut self) -> Self {
         self.min_deletes = None;
         self
     }
 
-    /// Sets the maximum number of bytes read per commit. The rest is done in the next commits.
+    /// Sets the maximum number of bytes read per commit. Remaining files are compacted by further commits.
     #[must_use]
     pub fn max_bytes(mut self, bytes: u64) -> Self {
         self.max_bytes = bytes;
         self
     }
 
-    /// Sets the maximum number of attempts if commits of other writers conflict. Default: 10.
+    /// Sets the maximum number of attempts when commits of other writers conflict. Default: 10.
     #[must_use]
     pub fn tries(mut self, count: u32) -> Self {
         self.tries = count.max(1);
@@ -97,8 +98,8 @@ impl Compaction {
         self
     }
 
-    /// Returns the equivalent Spark statement for the whole table; `catalog` is the name of the catalog in Spark. Spark
-    /// has no shares and no `max_bytes`.
+    /// Returns an equivalent Spark SQL statement for the whole table. `catalog` is the name of the catalog in Spark.
+    /// Shares and `max_bytes` have no equivalent in Spark.
     pub fn spark_statement(&self, catalog: &str, table: &TableName, is_sorted: bool) -> String {
         let table = spark::text(&spark::table(table));
         let strategy = if is_sorted { "sort" } else { "binpack" };
@@ -111,24 +112,25 @@ impl Compaction {
     }
 }
 
-/// A data file with the facts that the plan depends on.
+/// The properties of a data file that determine whether and with which files it is compacted.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Candidate {
-    /// Index of the caller.
+    /// Index of the file in the caller's list.
     pub index: usize,
-    /// `None` for a file of an older spec, whose rows can move to any partition of the new spec.
+    /// Partition of the file. `None` if the file has an older partition spec: its rows may belong to any partition of
+    /// the current spec.
     pub partition: Option<Struct>,
     pub bytes: u64,
     pub rows: u64,
-    /// Number of delete files that apply, and the maximum number of rows that they delete.
+    /// Number of delete files that apply to the data file, and the maximum number of rows that they delete.
     pub deletes: usize,
     pub deleted_rows: u64,
-    /// Files with the same key are in the same share.
+    /// Assigns the file to a share of the compaction. Files with the same key belong to the same share.
     pub share_key: u64,
 }
 
-/// Returns bins of file indexes. The files of a bin are read together and rewritten to the target size. Files that need
-/// no rewrite are in no bin.
+/// Groups files into bins and returns the file indexes of each bin. The files of a bin are read together and
+/// rewritten to files of the target size. Files that need no rewrite are omitted.
 pub(crate) fn plan(files: &[Candidate], asked: &Compaction, target: u64) -> Vec<Vec<usize>> {
     let mut partitions: HashMap<Option<&Struct>, Vec<&Candidate>> = HashMap::new();
     let is_asked = |file: &&Candidate| asked.share.is_none_or(|share| share.has(file));
@@ -140,7 +142,7 @@ pub(crate) fn plan(files: &[Candidate], asked: &Compaction, target: u64) -> Vec<
     bins.sort_by_key(|bin| bin.files.iter().map(|file| file.index).min());
     let mut read = 0;
     let within = |bin: &Bin<'_>| {
-        // The first bin always fits, or a large bin would never be compacted.
+        // The first bin is accepted even if it exceeds the limit; otherwise a large bin would never be compacted.
         let fits = read == 0 || read + bin.bytes <= asked.max_bytes;
         read += bin.bytes;
         fits
@@ -157,14 +159,15 @@ fn is_small(file: &Candidate, target: u64) -> bool {
     (file.bytes as f64) < target as f64 * SMALL
 }
 
-/// Returns true if the file must be rewritten even alone: it has enough deletes, or an older partition spec.
+/// Returns true if the file must be rewritten even without others: it has enough deletes, or an older partition spec.
 fn must_go(file: &Candidate, asked: &Compaction) -> bool {
     let many = asked.min_deletes.is_some_and(|count| file.deletes >= count);
     let most = file.deletes > 0 && file.deleted_rows as f64 >= file.rows as f64 * DELETED;
     many || most || file.partition.is_none()
 }
 
-/// First fit in the order of the files, so that rows that were written together stay together.
+/// Packs files into bins by first fit, in their original order, so that rows that were written together stay
+/// together.
 fn pack(files: Vec<&Candidate>, target: u64) -> Vec<Bin<'_>> {
     let mut bins: Vec<Bin<'_>> = Vec::new();
     for file in files {
@@ -184,7 +187,8 @@ mod tests {
     use super::*;
     use iceberg::spec::Literal;
 
-    /// Files are written as `partition:bytes`, with `+n` for deletes; bins as their indexes. The target is 100.
+    /// Test notation: a file is `partition:bytes`, with `+n` for n delete files; a bin is a list of file indexes. The
+    /// target size is 100.
     fn check(files: &str, asked: &Compaction, expected: &str) {
         let candidate = |(index, text): (usize, &str)| {
             let (partition, rest) = text.split_once(':').unwrap();

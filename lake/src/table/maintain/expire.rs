@@ -1,4 +1,4 @@
-//! Expires old snapshots. The files that only they referenced are deleted after a delay.
+//! Expires old snapshots. The files that only these snapshots referenced are deleted after a delay.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -17,7 +17,7 @@ use crate::{
     table::{Change, Table, TableName},
 };
 
-/// Options of an expiry. `None` defaults to the table's properties (`history.expire.…`).
+/// Options for the expiry of snapshots. A value of `None` falls back to the table properties (`history.expire.…`).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Expiry {
     pub(super) older_than: Option<DateTime<Utc>>,
@@ -29,35 +29,37 @@ pub struct Expiry {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Expired {
     pub snapshots: Vec<i64>,
-    /// Expired tags and branches.
+    /// Names of the tags and branches that expired.
     pub refs: Vec<String>,
-    /// Number of files (data, deletes, manifests) that only these snapshots referenced. They are deleted after
+    /// Number of files (data, deletes, manifests) that only expired snapshots referenced. They are deleted after
     /// [`Table::deletion_delay`].
     pub files: u64,
-    /// Number of files deleted by this call, of this and of earlier expiries.
+    /// Number of files that this call deleted, including those of earlier expiries.
     pub deleted: u64,
 }
 
 impl Table {
-    /// Removes old snapshots from the table. Their files stay, as orphans, until [`Lake::remove_orphans`].
+    /// Removes old snapshots from the table metadata. Their files become orphans, which [`Lake::remove_orphans`]
+    /// deletes.
     ///
     /// # Errors
-    /// The table's property `gc.enabled` is false.
+    /// Returns an error if the table property `gc.enabled` is false.
     pub fn expire(&self, asked: &Expiry, now: DateTime<Utc>) -> LakeResult<Change> {
         Ok(change(self, &plan(self.metadata(), asked, now)?))
     }
 }
 
 impl Lake {
-    /// Removes old snapshots from a table, and deletes the files of earlier expiries whose delay is over.
+    /// Removes old snapshots from a table, and deletes the files of earlier expiries whose delay has passed.
     ///
     /// # Errors
-    /// The table's property `gc.enabled` is false, the warehouse belongs to another catalog, or a file cannot be
-    /// deleted.
+    /// Returns an error if the table property `gc.enabled` is false, the warehouse belongs to another catalog, or a
+    /// file cannot be deleted.
     #[boxed]
     pub async fn expire(&self, name: &TableName, asked: &Expiry, now: DateTime<Utc>) -> LakeResult<Expired> {
         self.check_owner().await?;
-        // The lists of the last attempt. They are deleted if it conflicts, and stay if its outcome is unknown.
+        // File lists that the last attempt has written. They are deleted if its commit conflicts, and kept if the
+        // outcome of the commit is unknown.
         let lists = &Mutex::new(Vec::new());
         let take_lists = || std::mem::take(&mut *lists.lock().unwrap_or_else(PoisonError::into_inner));
         let expired = until_committed(self, name, asked.tries.unwrap_or(TRIES), |base: Table| async move {
@@ -70,7 +72,8 @@ impl Lake {
             let lost = reach::lost(base.iceberg(), &plan.snapshots.iter().copied().collect()).await?;
             let written = base.list_expired_files(&lost, now + delay).await?;
             *lists.lock().unwrap_or_else(PoisonError::into_inner) = written;
-            // Writers may have committed while the files were found. The plan still holds if they only added snapshots.
+            // Writers may have committed while the expired files were determined. The plan is still valid if they
+            // only added snapshots.
             let head = self.table(name).await?;
             let base = if is_continued(&base, &head, &plan)? { head } else { base };
             Ok(Some((change(&base, &plan), (plan, lost.len() as u64))))
@@ -85,8 +88,8 @@ impl Lake {
     }
 }
 
-/// Returns true if `head` is `base` with more snapshots on `main`. Then the files that only the planned snapshots
-/// referenced are the same, because a new snapshot references new files and files of its parent.
+/// Returns true if `head` is `base` with additional snapshots on `main`. In this case the expired files are still the
+/// same: a new snapshot references only new files and files of its parent.
 fn is_continued(base: &Table, head: &Table, plan: &Plan) -> LakeResult<bool> {
     let named = |table: &Table| -> LakeResult<BTreeMap<String, i64>> {
         let refs = refs(table.metadata())?.into_iter().filter(|(name, _)| name != MAIN_BRANCH);
@@ -102,8 +105,8 @@ fn is_continued(base: &Table, head: &Table, plan: &Plan) -> LakeResult<bool> {
         && plan.snapshots.iter().all(|id| head.metadata().snapshot_by_id(*id).is_some()))
 }
 
-/// Removes the references before the snapshots, because a referenced snapshot cannot be removed. The change applies
-/// only to this state of the table, so that a snapshot that is tagged concurrently is kept.
+/// Returns a change that removes references before snapshots, because a referenced snapshot cannot be removed. The
+/// change is valid only for this table state, so a snapshot that is tagged concurrently is kept.
 fn change(base: &Table, plan: &Plan) -> Change {
     let metadata = base.metadata();
     let refs = plan.refs.iter().map(|name| TableUpdate::RemoveSnapshotRef { ref_name: name.clone() });

@@ -1,4 +1,4 @@
-//! Selects the snapshots that expire, as a pure function of the metadata, the options and the time.
+//! Selects the snapshots that expire. The selection is a pure function of the metadata, the options and the time.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use super::Expiry;
 use crate::error::{LakeError, LakeResult};
 use crate::table::evolve::{ancestors, refs};
 
-/// Snapshots and references to remove, sorted.
+/// The snapshots and references to remove, both sorted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Plan {
     pub snapshots: Vec<i64>,
@@ -22,9 +22,10 @@ impl Plan {
     }
 }
 
-/// Follows the Iceberg specification: `main`, and each branch that has not expired, keep a minimum number of snapshots
-/// and all young ones; a tag keeps its snapshot; unreferenced snapshots expire by age. In addition, the newest snapshot
-/// with the offsets of a source is kept, or its next run would start from the beginning.
+/// Selects the snapshots and references to remove, according to the Iceberg specification. `main`, and each branch
+/// that has not expired, keep a minimum number of snapshots and all young ones. A tag keeps its snapshot.
+/// Unreferenced snapshots expire by age. In addition, the newest snapshot that contains the offsets of a source is
+/// kept, because the source would otherwise be read from the beginning.
 pub(super) fn plan(metadata: &TableMetadata, asked: &Expiry, now: DateTime<Utc>) -> LakeResult<Plan> {
     let properties = metadata.table_properties()?;
     if !properties.gc_enabled {
@@ -75,8 +76,8 @@ pub(super) fn plan(metadata: &TableMetadata, asked: &Expiry, now: DateTime<Utc>)
     Ok(Plan { snapshots: snapshots.into_iter().collect(), refs: gone.into_iter().map(|(name, _)| name).collect() })
 }
 
-/// Returns true for snapshot properties with the read position of a source, as written by orch, Kafka Connect and
-/// Flink.
+/// Returns true for snapshot properties that contain the read position of a source. They are written by orch, Kafka
+/// Connect and Flink.
 fn is_offset(key: &str) -> bool {
     (key.starts_with("orch.") && key.ends_with(".offsets"))
         || key.starts_with("kafka.connect.offsets.")
@@ -84,7 +85,8 @@ fn is_offset(key: &str) -> bool {
 }
 
 impl Expiry {
-    /// Uses the table properties (`history.expire.…`), whose default age is five days.
+    /// Creates options that are determined by the table properties (`history.expire.…`). Their default age is five
+    /// days.
     pub fn new() -> Self {
         Self::default()
     }
@@ -103,14 +105,15 @@ impl Expiry {
         self
     }
 
-    /// Sets the maximum number of attempts if commits of other writers conflict. Default: 10.
+    /// Sets the maximum number of attempts when commits of other writers conflict. Default: 10.
     #[must_use]
     pub fn tries(mut self, count: u32) -> Self {
         self.tries = Some(count.max(1));
         self
     }
 
-    /// Deletes the files of the snapshots immediately. Only correct if no query is running that was planned earlier.
+    /// Deletes the files of expired snapshots immediately. Only safe if no query is running that was planned before
+    /// the expiry.
     #[must_use]
     pub fn nobody_reads(mut self) -> Self {
         self.nobody_reads = true;

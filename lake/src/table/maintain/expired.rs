@@ -1,9 +1,10 @@
-//! Files that only expired snapshots reference. They are deleted after a delay, because a query that was planned before
-//! the expiry still reads them.
+//! Deletes files that only expired snapshots reference. They are deleted after a delay, because queries that were
+//! planned before the expiry still read them.
 //!
-//! An expiry writes the paths to a list before it commits, so that a crash cannot lose them. The name of a list starts
-//! with the time from which its files may be deleted. The list of a commit that failed names files that the table still
-//! references, so each path is checked against the table before it is deleted.
+//! An expiry writes the paths of these files to list files before it commits, so that a crash cannot lose them. The
+//! name of a list starts with the time from which its files may be deleted. If the commit of an expiry failed, its
+//! list contains files that the table still references, so each path is checked against the table before it is
+//! deleted.
 
 use super::reach;
 use crate::boxed;
@@ -17,12 +18,12 @@ use futures::TryStreamExt as _;
 use std::collections::HashSet;
 use uuid::Uuid;
 
-/// Folder of the lists, below the folder of the table. Each table has a subfolder named by its UUID, because tables of
-/// two catalogs may share a folder.
+/// Folder for lists of expired files, below the table's folder. Each table has its own subfolder, named by its UUID,
+/// because tables of two catalogs may share a folder.
 pub(super) const FOLDER: &str = "expired";
-/// Maximum number of paths in one list, about 2 MB.
+/// Maximum number of paths in one list file, about 2 MB.
 const MAX_PATHS: usize = 10_000;
-/// Time between an expiry and the deletion of its files, in hours.
+/// Table property with the delay between an expiry and the deletion of its files, in hours.
 const DELETE_AFTER: &str = "orch.upkeep.delete-after-hours";
 const DEFAULT_HOURS: i64 = 24;
 const MIN_HOURS: i64 = 6;
@@ -33,11 +34,11 @@ pub(super) struct ExpiredFiles {
 }
 
 impl Table {
-    /// Returns the time between an expiry and the deletion of the files that only expired snapshots reference: the
-    /// property `orch.upkeep.delete-after-hours`, or one day.
+    /// Returns the delay between an expiry and the deletion of the files that only expired snapshots reference. It is
+    /// set by the table property `orch.upkeep.delete-after-hours`. Default: one day.
     ///
     /// # Errors
-    /// The property is not a whole number of at least 6.
+    /// Returns an error if the property is not a whole number of at least 6.
     pub fn deletion_delay(&self) -> LakeResult<TimeDelta> {
         let Some(text) = self.property(DELETE_AFTER) else { return Ok(TimeDelta::hours(DEFAULT_HOURS)) };
         let hours = text.parse::<u16>().ok().map(i64::from).filter(|hours| *hours >= MIN_HOURS);
@@ -54,7 +55,8 @@ impl Table {
         Ok(self.lake().bucket(self.metadata().location().trim_end_matches('/'))?)
     }
 
-    /// Writes the paths to lists whose files may be deleted from `delete_at` on, and returns the keys of the lists.
+    /// Writes the paths of expired files to list files, and returns the keys of the lists. The files may be deleted
+    /// from `delete_at` on.
     pub(super) async fn list_expired_files(
         &self,
         paths: &[String],
@@ -71,7 +73,7 @@ impl Table {
         Ok(keys)
     }
 
-    /// Deletes lists of an expiry that was not committed.
+    /// Deletes the list files of an expiry whose commit failed.
     pub(super) async fn delete_expired_lists(&self, keys: Vec<String>) -> LakeResult<()> {
         let bucket = self.expired_bucket()?;
         for key in keys {
@@ -80,12 +82,12 @@ impl Table {
         Ok(())
     }
 
-    /// Returns the lists of this table whose files are not deleted yet.
+    /// Returns the lists of expired files of this table that still have to be deleted.
     pub(super) async fn expired_files(&self) -> LakeResult<Vec<ExpiredFiles>> {
         self.expired_files_in(&self.expired_folder()).await
     }
 
-    /// Returns the lists of all tables in the folder of this one.
+    /// Returns the lists of expired files of all tables that share this table's folder.
     pub(super) async fn expired_files_of_all(&self) -> LakeResult<Vec<ExpiredFiles>> {
         self.expired_files_in(FOLDER).await
     }
@@ -117,10 +119,11 @@ impl ExpiredFiles {
 }
 
 impl Lake {
-    /// Deletes the files of earlier expiries whose delay is over, and returns the number of deleted files.
+    /// Deletes the files of earlier expiries whose delay has passed, and returns the number of deleted files.
     ///
     /// # Errors
-    /// The warehouse belongs to another catalog, or a file cannot be read or deleted. The next call continues.
+    /// Returns an error if the warehouse belongs to another catalog, or a file cannot be read or deleted. The next
+    /// call resumes the work.
     #[boxed]
     pub async fn delete_expired(&self, name: &TableName, now: DateTime<Utc>) -> LakeResult<u64> {
         let lists = self.table(name).await?.expired_files().await?;
@@ -129,7 +132,8 @@ impl Lake {
             return Ok(0);
         }
         self.check_owner().await?;
-        // Loaded after the lists, so that it includes every snapshot committed before they were read.
+        // The table is loaded after the lists, so that it includes every snapshot committed before the lists were
+        // read.
         let table = self.table(name).await?;
         if !table.metadata().table_properties()?.gc_enabled {
             return Ok(0);
@@ -147,8 +151,8 @@ impl Lake {
         Ok(deleted)
     }
 
-    /// Deletes the files in the lists of a dropped table. Each list is deleted after its files, because it is the only
-    /// record of them.
+    /// Deletes the expired files of a dropped table. Each list is deleted after the files in it, because it is the
+    /// only record of them.
     pub(super) async fn purge_expired(&self, table: &Table) -> LakeResult<()> {
         let bucket = table.expired_bucket()?;
         for list in table.expired_files().await? {

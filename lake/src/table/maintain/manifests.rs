@@ -1,5 +1,5 @@
-//! Merges the manifests of many small commits, so that planning a read opens fewer files. Appends do the same when
-//! there are 100 small manifests (`commit.manifest.min-count-to-merge`).
+//! Merges the manifests that many small commits have written, so that planning a read opens fewer files. Appends do
+//! the same when there are 100 small manifests (`commit.manifest.min-count-to-merge`).
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ pub struct Merged {
 }
 
 impl Table {
-    /// Merges the small manifests of the current snapshot. The change is empty if there are fewer than two.
+    /// Merges the small manifests of the current snapshot. The returned change is empty if there are fewer than two.
     #[boxed]
     pub async fn merge_manifests(&self) -> LakeResult<Change> {
         let mut change = Change::new(self, Operation::Replace);
@@ -31,7 +31,8 @@ impl Table {
         Ok(change)
     }
 
-    /// Returns the number of small manifests of the most frequent kind. Only manifests of the same kind can be merged.
+    /// Returns the number of small manifests of the most frequent kind. Only manifests of the same kind can be
+    /// merged.
     pub(super) async fn small_manifests(&self) -> LakeResult<usize> {
         let Some(current) = self.current_snapshot() else { return Ok(0) };
         let list = self.lake().cache().list(self.iceberg(), current).await?;

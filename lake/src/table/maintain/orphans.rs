@@ -1,9 +1,9 @@
-//! Orphans: files that no snapshot references, left by a writer that was killed or whose commit failed. The folder is
-//! listed before the table is loaded, so every file that was committed before the listing is known. A file of a write
-//! in progress is younger than the minimum age.
+//! Removes orphans: files that no snapshot references because a writer was killed or its commit failed. The folder is
+//! listed before the table is loaded, so every file that was committed before the listing is recognized. Files of
+//! writes in progress are protected by a minimum age.
 //!
-//! The folder may also have tables of other catalogs. Files that the newest metadata file of any table references are
-//! kept.
+//! The folder may also contain tables of other catalogs. Files that the newest metadata file of any table references
+//! are kept.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -23,13 +23,13 @@ use crate::{
     table::{Table, TableName},
 };
 
-/// The extension of table metadata files, in the catalogs of all engines.
+/// Extension of table metadata files. All engines use the same one.
 const METADATA: &str = ".metadata.json";
 
-/// Minimum age that is longer than any write takes. A shorter age requires `nobody_writes`.
+/// Minimum age of removable files, longer than any write takes. Only `nobody_writes` allows a shorter age.
 const SAFE: TimeDelta = TimeDelta::days(1);
 
-/// Selects the orphans to remove.
+/// Options that select the orphaned files to remove.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Orphans {
     older_than: TimeDelta,
@@ -48,10 +48,10 @@ impl Orphans {
         Self::default()
     }
 
-    /// Selects files written longer ago than this.
+    /// Selects files that were written longer ago than `age`.
     ///
     /// # Errors
-    /// The age is less than a day, and a running write may be as old.
+    /// Returns an error if the age is less than one day, because a running write could be that old.
     pub fn older_than(self, age: TimeDelta) -> LakeResult<Self> {
         if age < SAFE {
             let what = format!("orphans of {} minutes may belong to a write that is under way", age.num_minutes());
@@ -60,8 +60,8 @@ impl Orphans {
         Ok(Self { older_than: age, ..self })
     }
 
-    /// Selects all orphans, however young. Only correct if no writer of any kind is active on the table, because its
-    /// files would be lost.
+    /// Selects all orphans regardless of age. Only safe if no engine is writing to the table: files of a write in
+    /// progress would be deleted.
     #[must_use]
     pub fn nobody_writes(self) -> Self {
         Self { older_than: TimeDelta::zero(), ..self }
@@ -85,8 +85,8 @@ impl Lake {
     /// Removes files in the folder of a table that no snapshot references.
     ///
     /// # Errors
-    /// The warehouse belongs to another catalog, another table has its folder in that folder, or the table's property
-    /// `gc.enabled` is false.
+    /// Returns an error if the warehouse belongs to another catalog, the folder contains the folder of another table,
+    /// or the table property `gc.enabled` is false.
     #[boxed]
     pub async fn remove_orphans(&self, name: &TableName, asked: &Orphans, now: DateTime<Utc>) -> LakeResult<Removed> {
         self.check_owner().await?;
@@ -105,7 +105,8 @@ impl Lake {
         let before = reach::of_table(table.iceberg()).await?;
         let bucket = self.bucket(&location)?;
         let listed: Vec<_> = bucket.list("").try_collect().await?;
-        // Loaded after the listing, so that this state references all files committed before it.
+        // The table is loaded after the listing, so that this state references all files committed before the
+        // listing.
         let table = self.table(name).await?;
         let after = reach::of_table(table.iceberg()).await?;
         let located = |entry: &Entry| bucket.location(&entry.key);
@@ -113,8 +114,8 @@ impl Lake {
         let folder = format!("{}/", plain_location(&location));
         let seen = |path: &&String| paths.contains(&plain_location(path)) || !plain_location(path).starts_with(&folder);
         if let Some(path) = before.intersection(&after).find(|path| !seen(path)) {
-            // The file is lost, or the store lists it under another name; then other live files would look like orphans
-            // too.
+            // Stops because a live file is missing from the listing. The file is lost, or the object store lists it
+            // under a different name. In the latter case other live files would look like orphans too.
             let what = format!("`{path}` is part of table `{name}` and was not found in its folder");
             return Err(LakeError::input(what, "nothing was removed; look what became of the file"));
         }
@@ -141,9 +142,9 @@ impl Lake {
         Ok(removed)
     }
 
-    /// Returns the files that the newest metadata file of each table references, among metadata files that `table` does
-    /// not reference, newest first. They belong to tables of other catalogs, or to a newer state of this table than its
-    /// catalog has, as after a restore.
+    /// Returns the files that the newest metadata file of each foreign table references. A metadata file is foreign
+    /// if `table` does not reference it. It belongs to a table of another catalog, or to a newer state of this table
+    /// than its catalog has after a restore from a backup.
     async fn reached_by_others(&self, table: &Table, metadata_files: Vec<String>) -> LakeResult<HashSet<String>> {
         let mut newest: HashMap<Uuid, (i64, String, TableMetadata)> = HashMap::new();
         let own = table.metadata();
@@ -152,9 +153,9 @@ impl Lake {
             if known.contains(&plain_location(&location)) {
                 continue;
             }
-            // A file that is not table metadata protects no files.
+            // A file that cannot be parsed as table metadata protects no files.
             let Ok(metadata) = TableMetadata::read_from(self.io(), &location).await else { continue };
-            // Older files of the same table, which need not be read.
+            // Skips older metadata files of the same table.
             known.extend(metadata.metadata_log().iter().map(|log| plain_location(&log.metadata_file)));
             let written_at = metadata.last_updated_ms();
             if metadata.uuid() == own.uuid() && written_at <= own.last_updated_ms() {
@@ -172,8 +173,8 @@ impl Lake {
         Ok(reached)
     }
 
-    /// Fails if another table of the catalog has its folder in this one, because all of its files would look like
-    /// orphans.
+    /// Fails if the table's folder contains the folder of another table, because all files of that table would look
+    /// like orphans.
     async fn lives_alone(&self, name: &TableName, location: &str) -> LakeResult<()> {
         let folder = format!("{}/", plain_location(location));
         for other in self.tables(None).await? {

@@ -1,5 +1,5 @@
-//! Deletes the files of dropped tables. Metadata and manifests are written by clients, so they may name any path: a
-//! file is deleted only if it is in a folder of the table.
+//! Deletes the files of dropped tables. Clients write the metadata and manifests, which may therefore contain any
+//! path. A file is deleted only if it is in a folder of the table.
 
 use super::reach;
 use crate::boxed;
@@ -13,11 +13,11 @@ use std::collections::BTreeSet;
 const DELETED_AT_ONCE: usize = 8;
 
 impl Lake {
-    /// Deletes all files of a table that was dropped, including the files of expired snapshots. Files outside the
-    /// table's folders stay, and so do data files if its property `gc.enabled` is false.
+    /// Deletes all files of a dropped table, including those of expired snapshots. Files outside the table's folders
+    /// are kept. Data files are kept if the table property `gc.enabled` is false.
     ///
     /// # Errors
-    /// A file cannot be read or deleted. The others may be deleted already.
+    /// Returns an error if a file cannot be read or deleted. Other files may already have been deleted.
     #[boxed]
     pub async fn delete_files(&self, table: &Table) -> LakeResult<()> {
         let paths = files(table).await?;
@@ -28,8 +28,8 @@ impl Lake {
         Ok(())
     }
 
-    /// Deletes the files that are in folders of the table, warns about the others, and returns the number of deleted
-    /// files.
+    /// Deletes the files that are in folders of the table, and returns their number. Logs a warning for files
+    /// outside.
     pub(super) async fn delete_own_files(
         &self,
         table: &Table,
@@ -48,7 +48,8 @@ impl Lake {
     }
 }
 
-/// Returns the files referenced by the metadata and manifests of a table. Manifests outside the warehouse are not read.
+/// Returns the files that the metadata and manifests of a table reference. Does not read manifests outside the
+/// warehouse.
 async fn files(table: &Table) -> LakeResult<BTreeSet<String>> {
     let (inner, metadata, readable) = (table.iceberg(), table.metadata(), table.locations());
     let mut files: BTreeSet<String> = metadata.metadata_log().iter().map(|log| log.metadata_file.clone()).collect();

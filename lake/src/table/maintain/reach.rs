@@ -1,4 +1,4 @@
-//! The files that the snapshots of a table reference. A file may be deleted only if no snapshot references it.
+//! Finds the files that the snapshots of a table reference. A file may be deleted only if no snapshot references it.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -11,7 +11,7 @@ use crate::error::LakeResult;
 /// Maximum number of manifests and manifest lists read concurrently.
 const READ_AT_ONCE: usize = 8;
 
-/// Returns all files that a reader of any snapshot may open, and the metadata files in the metadata log.
+/// Returns all files that a reader of any snapshot may open, and the metadata files listed in the metadata log.
 pub(crate) async fn of_table(table: &Table) -> LakeResult<HashSet<String>> {
     let metadata = table.metadata();
     let mut reached: HashSet<String> = metadata.metadata_log().iter().map(|log| log.metadata_file.clone()).collect();
@@ -27,9 +27,10 @@ pub(crate) async fn of_table(table: &Table) -> LakeResult<HashSet<String>> {
     Ok(reached)
 }
 
-/// Returns the files that only the snapshots `gone` reference.
+/// Returns the files that no snapshot references any more after the snapshots `gone` are removed.
 ///
-/// Reads the manifests that only these snapshots have, and then the others until no candidate is left.
+/// Reads the manifests that only the removed snapshots have, and then the remaining manifests until no candidate is
+/// left.
 pub(crate) async fn lost(table: &Table, gone: &HashSet<i64>) -> LakeResult<Vec<String>> {
     let metadata = table.metadata();
     let is_gone = |snapshot: &&SnapshotRef| gone.contains(&snapshot.snapshot_id());
@@ -61,14 +62,15 @@ pub(crate) async fn lost(table: &Table, gone: &HashSet<i64>) -> LakeResult<Vec<S
     Ok(lost)
 }
 
-/// Returns the statistics files, each with its snapshot.
+/// Returns the statistics files, each with the id of its snapshot.
 pub(super) fn statistics(metadata: &TableMetadata) -> impl Iterator<Item = (i64, String)> {
     let of_table = metadata.statistics_iter().map(|file| (file.snapshot_id, file.statistics_path.clone()));
     let of_partitions = metadata.partition_statistics_iter();
     of_table.chain(of_partitions.map(|file| (file.snapshot_id, file.statistics_path.clone())))
 }
 
-/// Returns the manifests of these snapshots without duplicates. Successive snapshots share nearly all of them.
+/// Returns the manifests of these snapshots without duplicates, because successive snapshots share nearly all
+/// manifests.
 pub(super) async fn manifests<'a>(
     table: &Table,
     snapshots: impl Iterator<Item = &'a SnapshotRef>,
@@ -83,7 +85,7 @@ pub(super) async fn manifests<'a>(
     Ok(found)
 }
 
-/// Returns the live data and delete files of each manifest.
+/// Returns the paths of the live data and delete files in each manifest.
 pub(super) fn content(table: &Table, manifests: Vec<ManifestFile>) -> BoxStream<'_, iceberg::Result<Vec<String>>> {
     let read = futures::stream::iter(manifests).map(move |manifest| async move {
         let read = manifest.load_manifest(table.file_io()).await?;

@@ -1,4 +1,4 @@
-//! Statistics per partition, which show whether compaction is worthwhile. Reads only metadata.
+//! Statistics of each partition, which show whether a compaction is worthwhile. Computed from metadata only.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use iceberg::spec::DataContentType;
 
 use crate::{boxed, error::LakeResult, table::Table, table::write::partition_path};
 
-/// The partitions of a snapshot, sorted by name.
+/// Statistics of the partitions of a snapshot, sorted by partition name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Statistics {
     pub partitions: Vec<PartitionStatistics>,
@@ -19,10 +19,10 @@ pub struct PartitionStatistics {
     pub spec_id: i32,
     pub data_files: u64,
     pub bytes: u64,
-    /// Number of rows, including deleted ones.
+    /// Number of rows in data files. Includes rows that delete files remove.
     pub rows: u64,
     pub delete_files: u64,
-    /// Number of rows in delete files. A row can be in more than one.
+    /// Number of entries in delete files. A row can have more than one entry.
     pub deletes: u64,
 }
 

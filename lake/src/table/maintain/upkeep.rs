@@ -1,4 +1,4 @@
-//! All maintenance of a table in one call, configured by the properties of the table.
+//! Runs all maintenance of a table in one call, configured by table properties.
 
 use chrono::{DateTime, Utc};
 use iceberg::spec::TableProperties;
@@ -12,16 +12,17 @@ use crate::{
     table::{Table, TableName},
 };
 
-/// Table property. With the value `off`, only explicit calls maintain the table.
+/// Table property that turns automatic maintenance `on` or `off`. Explicit calls are not affected.
 const UPKEEP: &str = "orch.upkeep";
-/// Table property: minimum number of small files in a partition that are worth compacting.
+/// Table property: minimum number of small files in a partition before they are compacted.
 const MIN_FILES: &str = "orch.upkeep.min-files";
-/// Minimum number of small manifests that are worth a commit.
+/// Minimum number of small manifests before they are merged.
 const MIN_MANIFESTS: usize = 20;
-/// Default number of snapshots to keep regardless of age, so that a table that is written weekly keeps a history.
+/// Default number of snapshots that are kept regardless of age, so that a table that is written once a week keeps
+/// some history.
 const KEEP_LAST: usize = 20;
 
-/// Maintenance to do.
+/// Selects the kinds of maintenance to run.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Upkeep {
     pub compaction: Option<Compaction>,
@@ -30,7 +31,7 @@ pub struct Upkeep {
     pub orphans: Option<Orphans>,
 }
 
-/// Maintenance that was done.
+/// Describes the maintenance that was done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UpkeepReport {
     pub compacted: Compacted,
@@ -40,10 +41,10 @@ pub struct UpkeepReport {
 }
 
 impl Table {
-    /// Returns true if its properties turn automatic maintenance off.
+    /// Returns true if the table properties turn automatic maintenance off.
     ///
     /// # Errors
-    /// The property is neither `on` nor `off`.
+    /// Returns an error if the property is neither `on` nor `off`.
     pub fn is_left_alone(&self) -> LakeResult<bool> {
         match self.property(UPKEEP) {
             None | Some("on") => Ok(false),
@@ -52,17 +53,17 @@ impl Table {
         }
     }
 
-    /// Returns the default compaction of the table.
+    /// Returns the compaction that automatic maintenance does, as configured by the table properties.
     ///
     /// # Errors
-    /// Its property is not a number.
+    /// Returns an error if a property is not a number.
     pub fn usual_compaction(&self) -> LakeResult<Compaction> {
         let Some(text) = self.property(MIN_FILES) else { return Ok(Compaction::new()) };
         let count = text.parse().map_err(|_| self.unreadable(MIN_FILES, text, "write a whole number, such as 5"))?;
         Ok(Compaction::new().min_files(count))
     }
 
-    /// Returns the default expiry of the table.
+    /// Returns the expiry of snapshots that automatic maintenance does.
     pub fn usual_expiry(&self) -> Expiry {
         match self.property(TableProperties::PROPERTY_MIN_SNAPSHOTS_TO_KEEP) {
             Some(_) => Expiry::new(),
@@ -74,8 +75,8 @@ impl Table {
         LakeError::input(format!("table `{}` has the property `{property}` = `{text}`", self.name()), hint)
     }
 
-    /// Returns true if there is anything to do. Reads only metadata. Always true if orphans are included, because they
-    /// are known only after a listing of the folder.
+    /// Returns true if there is maintenance to do, judged by metadata only. Always true if orphan removal is
+    /// requested, because finding orphans requires a listing of the table's folder.
     #[boxed]
     pub async fn needs(&self, asked: &Upkeep, now: DateTime<Utc>) -> LakeResult<bool> {
         if asked.orphans.is_some() {
@@ -98,11 +99,12 @@ impl Table {
 }
 
 impl Lake {
-    /// Does the requested maintenance, skipping parts that are not worth a commit, and records the task in the
-    /// snapshots if there is one. Each part starts from the result of the one before.
+    /// Runs the requested maintenance. Skips kinds that are not worth a commit. If there is a task, it is recorded in
+    /// the snapshots. Each kind starts from the result of the previous one.
     ///
     /// # Errors
-    /// The table must not be cleaned, or a file cannot be read or removed. Earlier parts stay committed.
+    /// Returns an error if the table must not be cleaned, or a file cannot be read or removed. Completed kinds stay
+    /// committed.
     #[boxed]
     pub async fn keep_up(
         &self,

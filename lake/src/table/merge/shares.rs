@@ -1,31 +1,30 @@
-//! Divides the files and keys of a merge into shares. Deterministic.
+//! Divides the files and keys of a merge into shares, which are written by different tasks. Deterministic.
 
 use crate::table::filter::prune::order;
 use iceberg::spec::PrimitiveLiteral;
 use std::cmp::Ordering;
 
-/// A file with the facts that the division depends on: its size and its key bounds, if known.
+/// The size of a file and the bounds of its keys, which determine to which share of the merge it belongs.
 #[derive(Debug, Clone)]
 pub(super) struct Piece {
     pub(super) bytes: u64,
     pub(super) least: Option<PrimitiveLiteral>,
     pub(super) greatest: Option<PrimitiveLiteral>,
-    /// True for a file of the target table.
     pub(super) is_target: bool,
 }
 
-/// File indexes, and the range of keys in the target files among them.
+/// One share of the merge: indexes of its files, and the range of keys in the target files among them.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Part {
     pub(super) pieces: Vec<usize>,
-    /// `None` if unbounded below.
+    /// Lower bound of the keys. `None` if unbounded.
     pub(super) least: Option<PrimitiveLiteral>,
-    /// `None` if unbounded above.
+    /// Upper bound of the keys. `None` if unbounded.
     pub(super) greatest: Option<PrimitiveLiteral>,
 }
 
-/// Returns at most `of` parts of about the same size. Each file is in exactly one part, and each key is in the range of
-/// at least one.
+/// Divides files into at most `of` parts of similar size. Each file is in exactly one part. Each key is in the range
+/// of at least one part.
 pub(super) fn divide(pieces: &[Piece], of: u32) -> Vec<Part> {
     let mut in_order: Vec<usize> = (0..pieces.len()).collect();
     in_order.sort_by(|&one, &other| ascending(pieces[one].least.as_ref(), pieces[other].least.as_ref()));
@@ -48,7 +47,8 @@ pub(super) fn divide(pieces: &[Piece], of: u32) -> Vec<Part> {
     groups.into_iter().enumerate().map(part).collect()
 }
 
-/// Extends the part up to the start of the next one, and further if its target files have greater keys.
+/// Returns the upper bound of the keys of a part: the lower bound of the next part, or a greater key if the part's
+/// target files contain one.
 fn greatest(next: PrimitiveLiteral, pieces: &[Piece], group: &[usize]) -> Option<PrimitiveLiteral> {
     let targets = group.iter().map(|&index| &pieces[index]).filter(|piece| piece.is_target);
     targets.map(|piece| piece.greatest.clone()).try_fold(next, |most, greatest| {
@@ -57,7 +57,7 @@ fn greatest(next: PrimitiveLiteral, pieces: &[Piece], group: &[usize]) -> Option
     })
 }
 
-/// Orders unknown keys first.
+/// Compares lower bounds. Unknown bounds are ordered first.
 fn ascending(one: Option<&PrimitiveLiteral>, other: Option<&PrimitiveLiteral>) -> Ordering {
     match (one, other) {
         (Some(one), Some(other)) => order(one, other).unwrap_or(Ordering::Equal),
@@ -69,8 +69,8 @@ fn ascending(one: Option<&PrimitiveLiteral>, other: Option<&PrimitiveLiteral>) -
 mod tests {
     use super::*;
 
-    /// Files are written as `least-greatest:bytes`, with `?` for an unknown bound and a trailing `+` for source files;
-    /// parts as `least-greatest:indexes`.
+    /// Test notation: a file is `least-greatest:bytes`, with `?` for an unknown bound, and a trailing `+` for a
+    /// source file. A part is `least-greatest:indexes`.
     #[track_caller]
     fn check(files: &str, of: u32, expected: &str) {
         let key = |text: &str| text.parse().ok().map(PrimitiveLiteral::Long);

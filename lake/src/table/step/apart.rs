@@ -1,5 +1,6 @@
-//! Commits to a REST catalog before the outcome of the task is recorded: all tables in one commit if the catalog
-//! supports it, otherwise one by one. A worker that takes over the attempt finds earlier commits by their key.
+//! Commits to a REST catalog before the outcome of the task is recorded. All tables are committed together if the
+//! catalog supports it, otherwise one by one. If another worker takes over the task attempt, it finds the commits by
+//! their idempotency key.
 
 use super::{CommitStep, OfTable, State};
 use crate::catalog::{RestCatalog, Swap, Swapped};
@@ -9,7 +10,7 @@ use crate::table::commit::retries;
 use iceberg::{TableRequirement, TableUpdate};
 use std::collections::HashSet;
 
-/// All remaining changes of one table as one commit.
+/// All remaining changes of one table, combined into one commit.
 struct Combined<'a> {
     table: &'a TableName,
     base: &'a str,
@@ -53,8 +54,8 @@ async fn together(step: &mut CommitStep, catalog: &RestCatalog) -> LakeResult<()
         }
         let swaps: Vec<Swap<'_>> = left.iter().map(Combined::swap).collect();
         match catalog.swap_together(&swaps).await {
-            // Checked again in the next round: the reference server of Iceberg silently skips a table that another
-            // writer changed concurrently.
+            // The result is verified in the next round, because Iceberg's reference server silently skips a table
+            // that another writer changed concurrently.
             Ok(Swapped::Done(_)) => step.tables.iter_mut().for_each(|table| table.sent(true)),
             Ok(Swapped::Moved) => step.tables.iter_mut().for_each(|table| table.outdated += 1),
             Err(refusal) if refusal.is_fatal() => return Err(refusal),
@@ -70,7 +71,7 @@ async fn together(step: &mut CommitStep, catalog: &RestCatalog) -> LakeResult<()
 }
 
 impl<'a> Combined<'a> {
-    /// Returns `None` if the table has all changes already.
+    /// Combines the changes that the table does not have yet. Returns `None` if it has all of them.
     fn of(table: &'a OfTable) -> Option<Combined<'a>> {
         let staged = table.parts.iter().filter_map(|part| match &part.state {
             State::Staged(staged) => Some(staged.swap()),
@@ -80,7 +81,8 @@ impl<'a> Combined<'a> {
         let (first, last) = (swaps.first()?, swaps.last()?);
         let (mut branches, mut requirements) = (HashSet::new(), Vec::new());
         for requirement in swaps.iter().flat_map(|swap| swap.requirements) {
-            // Later changes of a branch are applied to the result of the first.
+            // Only the first change of a branch needs a requirement. Each later change is based on the result of the
+            // previous one.
             let is_new = match requirement {
                 TableRequirement::RefSnapshotIdMatch { r#ref, .. } => branches.insert(r#ref),
                 _ => true,
@@ -100,7 +102,8 @@ impl<'a> Combined<'a> {
 }
 
 impl OfTable {
-    /// Files of a possibly committed change are kept until the next refresh of the table decides.
+    /// Updates the state after the commit was sent. The files of a commit that may have succeeded are kept, because
+    /// only the next refresh of the table shows whether it did.
     fn sent(&mut self, is_done: bool) {
         self.outdated += u32::from(!is_done);
         for part in &mut self.parts {

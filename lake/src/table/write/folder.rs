@@ -1,5 +1,6 @@
-//! Folder names of partitions: `city=New+York/day=2025-01-01`. Values are URL-encoded as in other engines, because a
-//! slash would create a nested folder, and object stores and file systems treat a double slash differently.
+//! Names of partition folders, such as `city=New+York/day=2025-01-01`. Values are URL-encoded, as by other engines.
+//! Otherwise a slash in a value would create a nested folder, and object stores and file systems treat a double slash
+//! differently.
 
 use iceberg::spec::{PartitionKey, PartitionSpec, SchemaRef, Struct, TableMetadata};
 use iceberg::writer::file_writer::location_generator::{DefaultLocationGenerator, LocationGenerator};
@@ -7,9 +8,10 @@ use uuid::Uuid;
 
 use crate::error::LakeResult;
 
-/// Maximum length of a name in common file systems.
+/// Maximum length of a folder name in common file systems.
 const MOST_FOLDER_BYTES: usize = 255;
-/// Half of the maximum length of an object key. The rest is for the warehouse, the table and the file name.
+/// Maximum length of a partition path: half the maximum length of an object key. The other half is for the warehouse,
+/// the table and the file name.
 const MOST_PATH_BYTES: usize = 512;
 
 #[derive(Debug, Clone)]
@@ -32,8 +34,8 @@ impl LocationGenerator for Folders {
     }
 }
 
-/// Returns the path, or a hash of it if it is too long. Readers take partition values from the metadata, not from the
-/// path.
+/// Returns the path, or a hash of it if it is too long. This is safe because readers take partition values from the
+/// metadata, not from the path.
 fn short(path: String) -> String {
     if path.len() <= MOST_PATH_BYTES && path.split('/').all(|folder| folder.len() <= MOST_FOLDER_BYTES) {
         return path;
@@ -41,7 +43,8 @@ fn short(path: String) -> String {
     format!("hash={}", Uuid::new_v5(&Uuid::NAMESPACE_URL, path.as_bytes()))
 }
 
-/// Returns the folder path of a partition. Empty for an unpartitioned spec, and for one whose columns were dropped.
+/// Returns the folder path of a partition. Empty if the partition spec has no fields, or all of its columns were
+/// dropped.
 pub(crate) fn partition_path(spec: &PartitionSpec, schema: &SchemaRef, partition: &Struct) -> String {
     let Ok(types) = spec.partition_type(schema) else { return String::new() };
     let encoded = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();

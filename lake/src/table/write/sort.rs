@@ -1,5 +1,5 @@
-//! Sorts the rows of a table that declares an order. A bounded part of the rows is sorted at a time and written to its
-//! own files, so each file is sorted. The next rows are read while a part is written.
+//! Sorts the rows of a table that has a sort order. A bounded number of rows (a run) is sorted at a time and written
+//! to its own files, so each file is sorted. The next rows are read while a run is being written.
 
 use super::File;
 use super::spread::Spread;
@@ -10,21 +10,21 @@ use arrow::compute::{SortColumn, SortOptions, concat, lexsort_to_indices, take};
 use iceberg::spec::{NullOrder, Schema, SortDirection, SortOrder};
 use tokio::task::JoinSet;
 
-/// Maximum size of the rows sorted at a time.
+/// Maximum size in bytes of the rows that are sorted at a time.
 const SORT_BYTES: usize = 64 << 20;
 
 pub(super) struct Sorter {
     order: Order,
-    /// Template for the writers of the sorted parts; nothing is written to it.
+    /// Template from which the writers of sorted runs are created; nothing is written to it.
     spread: Spread,
     waiting: Vec<RecordBatch>,
     bytes: usize,
-    /// At most one part, since it is held in memory.
+    /// The sorted run that is being written. There is at most one, because it is held in memory.
     writing: JoinSet<LakeResult<Vec<File>>>,
     done: Vec<File>,
 }
 
-/// Sort columns and the id of the sort order.
+/// The sort columns of a table, and the id of its sort order.
 struct Order {
     id: Option<i32>,
     columns: Vec<(String, SortOptions)>,
@@ -49,19 +49,19 @@ impl Sorter {
         if self.bytes >= SORT_BYTES { self.write().await } else { Ok(()) }
     }
 
-    /// Writes the rest and returns all files.
+    /// Writes the remaining rows and returns all files.
     pub(super) async fn close(mut self) -> LakeResult<Vec<File>> {
         self.write().await?;
         self.written().await?;
         Ok(self.done)
     }
 
-    /// Sorts the waiting rows and starts to write them.
+    /// Sorts the collected rows and starts to write them.
     async fn write(&mut self) -> LakeResult<()> {
         if self.waiting.is_empty() {
             return Ok(());
         }
-        // Sorting overlaps with writing the part before.
+        // Sorting overlaps with writing the previous run.
         let rows = self.order.sorted(&std::mem::take(&mut self.waiting))?;
         self.bytes = 0;
         self.written().await?;
@@ -75,7 +75,7 @@ impl Sorter {
         Ok(())
     }
 
-    /// Waits for the part that is being written.
+    /// Waits until the previous run is written.
     async fn written(&mut self) -> LakeResult<()> {
         while let Some(files) = self.writing.join_next().await {
             self.done.extend(files.map_err(|error| LakeError::Source(error.into()))??);
@@ -88,14 +88,15 @@ impl Order {
     fn sorted(&self, rows: &[RecordBatch]) -> LakeResult<RecordBatch> {
         let schema = rows[0].schema();
         let whole = |at: usize| concat(&rows.iter().map(|rows| rows.column(at).as_ref()).collect::<Vec<_>>());
-        // The column itself is used instead of its transform: order-preserving transforms have the same order, and
-        // other orders are of no use.
+        // Sorts by the column itself instead of its transform. Order-preserving transforms result in the same order,
+        // and the order of others is of no use.
         let columns = self.columns.iter().filter_map(|(name, options)| {
             let (at, _) = schema.column_with_name(name)?;
             Some(whole(at).map(|values| SortColumn { values, options: Some(*options) }))
         });
         let places = lexsort_to_indices(&columns.collect::<Result<Vec<_>, _>>()?, None)?;
-        // Taking column by column needs less memory, and most columns fit into the CPU cache.
+        // Columns are reordered one at a time, which needs less memory, and a single column usually fits into the CPU
+        // cache.
         let columns = (0..schema.fields().len()).map(|at| take(&whole(at)?, &places, None));
         Ok(RecordBatch::try_new(schema.clone(), columns.collect::<Result<_, _>>()?)?)
     }

@@ -1,5 +1,5 @@
-//! Splits batches by partition. Most batches have one or few partitions, so rows are grouped by the encoded partition
-//! values.
+//! Splits batches by partition. Most batches contain few partitions, so rows are grouped by a hash map with the
+//! encoded partition values as keys.
 
 use crate::error::{LakeError, LakeResult};
 use arrow::array::{Array as _, ArrayRef, AsArray as _, RecordBatch, UInt32Array};
@@ -18,13 +18,13 @@ impl Splitter {
         Ok(Self { calculator: PartitionValueCalculator::try_new(spec, schema)? })
     }
 
-    /// Returns the rows of each partition in order.
+    /// Returns the rows of each partition, in their original order.
     pub(super) fn split(&self, batch: &RecordBatch) -> LakeResult<Vec<(Struct, RecordBatch)>> {
         let values = self.calculator.calculate(batch)?;
         let columns = values.as_struct().columns();
         let fields = columns.iter().map(|column| SortField::new(column.data_type().clone())).collect();
         let rows = RowConverter::new(fields)?.convert_columns(columns)?;
-        // Partitions are in order of first appearance, so that the same rows produce the same files.
+        // Partitions are ordered by first appearance, so that the same input produces the same files.
         let mut groups: Vec<Vec<u32>> = vec![];
         let mut by_value: HashMap<&[u8], usize> = HashMap::new();
         let keys: Vec<_> = rows.iter().collect();

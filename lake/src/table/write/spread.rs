@@ -1,4 +1,4 @@
-//! Distributes rows over the files of their partitions, several of which are open at a time.
+//! Distributes rows over the data files of their partitions. Several files are open at a time.
 
 use super::split::Splitter;
 use super::{File, FileBuilder, Folders, Table, file_builder};
@@ -11,10 +11,10 @@ use iceberg::writer::file_writer::rolling_writer::RollingFileWriter;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Maximum number of open files. Beyond it, the least recently used file is closed.
+/// Maximum number of open files. If it is exceeded, the least recently used file is closed.
 const OPEN_FILES: usize = 32;
-/// A file is closed after this number of rows went to other files. If rows arrive in order of time, only the files of
-/// the last days are in memory.
+/// A file is closed after this number of rows were written to other files. If rows arrive in time order, only the
+/// files of the most recent days are in memory.
 const IDLE_ROWS: u64 = 1_000_000;
 
 type OpenFile = RollingFileWriter<ParquetWriterBuilder, Folders, DefaultFileNameGenerator>;
@@ -23,11 +23,11 @@ pub(super) struct Spread {
     schema: SchemaRef,
     spec: PartitionSpecRef,
     splitter: Option<Arc<Splitter>>,
-    /// The partition of all rows if they are not split: null for each field.
+    /// Placeholder partition for rows that are not split by partition. Null in each field.
     whole: Struct,
     builder: FileBuilder,
     open: HashMap<Struct, OpenPartition>,
-    /// Number of rows so far.
+    /// Number of rows written so far.
     clock: u64,
     done: Vec<File>,
 }
@@ -54,7 +54,7 @@ impl Spread {
         })
     }
 
-    /// Returns a writer with the same settings and no files.
+    /// Returns a new writer with the same settings.
     pub(super) fn anew(&self) -> Self {
         Self {
             schema: self.schema.clone(),
@@ -93,7 +93,7 @@ impl Spread {
         Ok(())
     }
 
-    /// Closes all files and returns them with this sort order id.
+    /// Closes all files and returns them, marked with the id of the sort order.
     pub(super) async fn close(mut self, sort_order: Option<i32>) -> LakeResult<Vec<File>> {
         for (partition, open) in std::mem::take(&mut self.open) {
             self.finish(partition, open.file, sort_order).await?;

@@ -1,12 +1,12 @@
-//! Decides where the capture of a binlog continues: after its last commit, or with a new snapshot. A gap is always
-//! reported. Pure functions.
+//! Decides where a binlog capture continues: after its last commit, or with a new snapshot. Lost changes are always
+//! reported as an error. Performs no I/O.
 
 use crate::capture::source::Begin;
 use orch_lake::source::mysql::binlog::{Settings, domains};
 use orch_sdk::task::{TaskResult, fatal};
 use orch_store::stream::{BinlogPosition, CapturePhase, ResetTo, StreamCheckpoint};
 
-/// Decides how to start. Returns a fatal error if a reset requests anything but a new snapshot.
+/// Decides how the capture starts. Returns a fatal error if a requested reset is not a new snapshot.
 pub(super) fn decide(stream: &str, left: &StreamCheckpoint) -> TaskResult<Begin> {
     let is_again = left.capture.is_some();
     match (&left.reset_to, &left.capture) {
@@ -21,13 +21,14 @@ pub(super) fn decide(stream: &str, left: &StreamCheckpoint) -> TaskResult<Begin>
     }
 }
 
-/// Returns the identity of the server. MariaDB has only the `server_id`, which administrators assign.
+/// Returns the identity of the server. MariaDB has no unique id other than the `server_id`, which administrators
+/// assign.
 pub(super) fn identity(settings: &Settings) -> String {
     if settings.is_mariadb { format!("mariadb:{}", settings.server_id) } else { format!("mysql:{}", settings.uuid) }
 }
 
-/// Returns true if file and offset have the same meaning in the log of this server. MariaDB identifies a history by the
-/// GTIDs before a position, MySQL by the UUID of the server.
+/// Returns true if the position's file and offset are valid in the binlog of this server. MariaDB identifies a binlog
+/// history by the GTIDs before a position, MySQL by the UUID of the server.
 pub(super) fn is_here(
     settings: &Settings,
     left: &StreamCheckpoint,

@@ -1,5 +1,5 @@
-//! Position of a reader in a binlog: after the last complete group of events, and within the next one. A group is a
-//! transaction or a statement outside of one. Pure.
+//! Tracks the position of a reader in a binlog: the end of the last complete group of events, and the progress within
+//! the next one. A group is a transaction, or a statement outside of a transaction. Performs no I/O.
 
 use orch_lake::source::mysql::binlog::{BinlogCoordinates, Gtid, domains};
 use orch_store::stream::WithinTransaction;
@@ -8,39 +8,41 @@ use std::collections::BTreeMap;
 #[derive(Debug, Default)]
 pub(super) struct Groups {
     pub(super) file: String,
-    /// End of the last complete group: file and offset.
+    /// File and offset of the end of the last complete group.
     taken: (String, u64),
-    /// End of the last complete group in bytes, counted across files.
+    /// Byte position of the end of the last complete group, counted across files.
     pub(super) lsn: u64,
-    /// The part of the next group that was taken.
+    /// Progress within the next group, if a part of it was read.
     pub(super) within: Option<WithinTransaction>,
-    /// Last GTID of each MariaDB domain.
+    /// Last global transaction id (GTID) of each MariaDB domain.
     numbers: BTreeMap<u32, String>,
-    /// Start of the file in the unit of `lsn`. The subtraction wraps, because the first file is read from its middle.
+    /// Start of the current file in the unit of `lsn`. Computed with wrapping subtraction, because the first file is
+    /// read from its middle.
     base: u64,
-    /// True if `base` is known. Another server has a different file and offset for the position.
+    /// True if `base` is known. After a switch to another server, it is not, because the position has a different file
+    /// and offset there.
     is_found: bool,
-    /// End of the last event.
+    /// Offset of the end of the last event.
     end: u64,
     open: Option<OpenGroup>,
 }
 
-/// A group whose end was not read yet.
+/// A group whose end has not been read yet.
 #[derive(Debug, Default)]
 struct OpenGroup {
     begins: u64,
     gtid: Option<String>,
     domain: Option<u32>,
-    /// True if the group has more than one statement.
+    /// True if the group is a transaction, which may have more than one statement.
     has_begun: bool,
     is_xa: bool,
     changes: u64,
-    /// Number of its first changes that are already in the topics.
+    /// Number of changes at the start of the group that are already in the topics.
     known: u64,
 }
 
 impl Groups {
-    /// Starts at a position. `is_there` is true if the server sends the file of the position.
+    /// Starts at a stored position. `is_there` is true if the server still has the file of the position.
     pub(super) fn new(
         place: &BinlogCoordinates,
         (lsn, within): (u64, Option<WithinTransaction>),
@@ -73,7 +75,8 @@ impl Groups {
         self.open.as_ref()?.gtid.as_deref()
     }
 
-    /// Records the end of an event and returns its start. `end_pos` has 32 bits, but files may be larger.
+    /// Records the end of an event and returns its start. Works for files above 4 GiB, although `end_pos` has only 32
+    /// bits.
     pub(super) fn read(&mut self, end_pos: u32, bytes: u32) -> u64 {
         if end_pos == 0 {
             return self.end;
@@ -92,8 +95,8 @@ impl Groups {
         begins
     }
 
-    /// Continues at the start of another file. `is_artificial` is true if the server sends the event only to this
-    /// reader.
+    /// Continues at the start of another file. `is_artificial` is true if the event is not in the binlog but generated
+    /// for this reader.
     pub(super) fn rotate(&mut self, file: String, is_artificial: bool) {
         if file == self.file {
             return;
@@ -125,7 +128,7 @@ impl Groups {
         self.open = Some(open);
     }
 
-    /// Records that more statements of the group follow.
+    /// Records that the group is a transaction, so that its statements do not end it.
     pub(super) fn has_begun(&mut self, at: u64) {
         self.ensure_open(at).has_begun = true;
     }
@@ -151,12 +154,12 @@ impl Groups {
         self.open.as_ref().is_some_and(|open| open.is_xa)
     }
 
-    /// Returns the number of changes of the open group.
+    /// Returns the number of changes in the open group so far.
     pub(super) fn changes(&self) -> u64 {
         self.open.as_ref().map_or(0, |open| open.changes)
     }
 
-    /// Counts a change. Returns false if its topic already has it.
+    /// Counts a change. Returns false if the change is already in its topic.
     pub(super) fn is_new(&mut self) -> bool {
         let Some(open) = &mut self.open else { return false };
         open.changes += 1;
@@ -249,7 +252,7 @@ mod tests {
         assert_eq!(groups.end, (1 << 32) + 50);
     }
 
-    /// Another server of the same history has a different file and offset.
+    /// After a failover, the same position has a different file and offset. Asserts that `lsn` continues to increase.
     #[test]
     fn a_place_that_was_found_by_its_number_counts_on() {
         let place = BinlogCoordinates { file: "b.9".into(), pos: 700, gtid: "0-1-7".into() };

@@ -1,4 +1,4 @@
-//! Applies the statements of a row-based binlog to the tables of a capture.
+//! Applies the statements in a row-based binlog (transaction boundaries, DDL and TRUNCATE) to the tables of a capture.
 
 use super::table::At;
 use super::{BinlogEventPosition, MySql};
@@ -63,7 +63,7 @@ impl MySql {
         Ok(())
     }
 
-    /// Returns the declared name of a captured table.
+    /// Returns the declared name of a table, or `None` if the table is not captured.
     fn captured(&self, name: &Name) -> Option<String> {
         self.tables.iter().find(|(_, table)| table.name == *name).map(|(name, _)| name.clone())
     }
@@ -83,7 +83,7 @@ impl MySql {
         Ok(())
     }
 
-    /// Empties the dropped tables in the topics and marks them as missing.
+    /// Adds a TRUNCATE to the topics of dropped tables, and marks the tables as missing.
     fn dropped(&mut self, names: &[Name], here: BinlogEventPosition, lot: &mut Lot) -> TaskResult<()> {
         for name in names {
             self.emptied(name, here, lot)?;
@@ -95,8 +95,8 @@ impl MySql {
         Ok(())
     }
 
-    /// Reads the columns of a table after it was altered. The catalog may already have a later change; rows that do not
-    /// match are detected.
+    /// Reads the columns of a table after `ALTER TABLE`. The catalog may already contain a later change; rows that do
+    /// not match its columns are detected.
     async fn changed(&mut self, name: &Name) -> TaskResult<()> {
         match self.captured(name) {
             Some(name) => self.learn(&name).await,
@@ -133,8 +133,8 @@ impl MySql {
         }
     }
 
-    /// Rejects a statement that a session logged instead of rows if it contains the name of a captured table. The
-    /// statement is not parsed.
+    /// Returns an error if a session logged a statement instead of rows and the statement contains the name of a
+    /// captured table. The statement is not parsed.
     fn check_rows(&self, text: &str) -> TaskResult<()> {
         let is_word = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
         let names = |table: &str| text.split(|c| !is_word(c)).any(|word| word.eq_ignore_ascii_case(table));

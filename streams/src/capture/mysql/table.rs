@@ -1,4 +1,4 @@
-//! Encodes tables of MySQL for records. Pure functions.
+//! Encodes rows of MySQL tables as records. Performs no I/O.
 
 use crate::capture::envelope::{RowChange, Table, write_text};
 use base64::Engine as _;
@@ -11,27 +11,27 @@ use std::collections::BTreeSet;
 
 pub(super) type Change = RowChange<Cell>;
 
-/// A table whose changes become records.
+/// A captured table.
 #[derive(Debug, Clone)]
 pub(super) struct Caught {
     pub(super) name: Name,
     pub(super) topic: String,
-    /// Columns in the catalog at the position in the log.
+    /// Columns in the catalog as of the position in the binlog.
     pub(super) known: Vec<BinlogColumn>,
     pub(super) columns: Vec<Column>,
-    /// Previous columns. If the log names columns, its rows may still have them.
+    /// Columns before the last schema change. If the binlog names columns, its rows may still have these.
     pub(super) former: Vec<Column>,
-    /// Columns that are in no record.
+    /// Names of the columns that are excluded from all records.
     pub(super) left_out: BTreeSet<String>,
 }
 
 impl Caught {
-    /// Sets the columns. Returns an error for the first column whose values cannot be read from the binlog.
+    /// Sets the columns. Returns an error for the first column whose type cannot be read from the binlog.
     pub(super) fn set_columns(&mut self, known: Vec<BinlogColumn>) -> TaskResult<()> {
         let column = |column: &BinlogColumn| {
             let found = Column::of(&column.name, column.is_key, &column.kind, column.charset.as_deref());
             match found {
-                // Columns that no record contains may have any type.
+                // Excluded columns may have any type.
                 Err(_) if self.left_out.contains(&column.name) => {
                     Column::of(&column.name, column.is_key, "varbinary(1)", None)
                 }
@@ -49,7 +49,7 @@ impl Caught {
         Ok(())
     }
 
-    /// Returns the layout of the rows that follow, or `None` if it does not match the known columns.
+    /// Returns the layout of the following row events, or `None` if the event does not match the known columns.
     pub(super) fn rows(&self, map: &TableMap) -> Option<OfRows> {
         let by_name: Vec<Column> = self.columns.iter().chain(&self.former).cloned().collect();
         let columns = columns_of(map, if map.named.is_some() { &by_name } else { &self.columns })?;
@@ -58,7 +58,7 @@ impl Caught {
     }
 }
 
-/// Layout of the rows of an event.
+/// Layout of the rows in a binlog event.
 #[derive(Debug, Clone)]
 pub(super) struct OfRows {
     pub(super) name: Name,
@@ -68,7 +68,7 @@ pub(super) struct OfRows {
     pub(super) map: TableMap,
 }
 
-/// Metadata of a change.
+/// Metadata of a change for the object `source`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Origin<'a> {
     pub(super) is_mariadb: bool,
@@ -76,14 +76,14 @@ pub(super) struct Origin<'a> {
     pub(super) gtid: Option<&'a str>,
     pub(super) file: &'a str,
     pub(super) pos: u64,
-    /// Index of the row in its event.
+    /// Index of the row in its binlog event.
     pub(super) row: usize,
     pub(super) at_ms: i64,
-    /// `true`, `last` or `false`.
+    /// Value of Debezium's field `snapshot`: `true`, `last` or `false`.
     pub(super) snapshot: &'static str,
 }
 
-/// A table at a position in the log.
+/// A table with its row layout at a position in the binlog.
 #[derive(Debug)]
 pub(super) struct At<'a> {
     pub(super) name: &'a Name,
@@ -120,7 +120,7 @@ impl<'a> Table for At<'a> {
             Cell::Int(number) | Cell::Time(number) | Cell::Datetime(number) => number.to_string(),
             Cell::UInt(number) => number.to_string(),
             Cell::Date(days) => days.to_string(),
-            // Write the shortest form: 299.98, not the digits of its double.
+            // Write the shortest decimal form, such as 299.98, not the exact digits of the binary number.
             Cell::Float(number) => return serde_json::to_writer(out, number).expect("memory takes everything"),
             Cell::Double(number) => return serde_json::to_writer(out, number).expect("memory takes everything"),
             Cell::Text(text) => return write_text(out, text),
@@ -158,7 +158,7 @@ impl<'a> Table for At<'a> {
         out.extend_from_slice(rest.as_bytes());
     }
 
-    /// Does nothing: the binlog contains complete rows.
+    /// Does nothing, because the binlog contains complete rows.
     fn fill(&self, _row: &mut [Cell], _before: &[Cell]) {}
 
     fn without_large_column(&self) -> String {
@@ -166,11 +166,11 @@ impl<'a> Table for At<'a> {
     }
 }
 
-/// Formats a timestamp with as few fractional digits as possible.
+/// Formats a timestamp without trailing zeros in the fraction.
 fn instant(at: DateTime<chrono::Utc>) -> String {
     let text = at.to_rfc3339_opts(SecondsFormat::Micros, true);
     let plain = text.trim_end_matches('Z').trim_end_matches('0').trim_end_matches('.');
-    // Without a fraction, trailing zeros belong to the seconds.
+    // If no fraction is left, the removed zeros were part of the seconds.
     let plain = if plain.len() < 19 { &text[..19] } else { plain };
     format!("{plain}Z")
 }

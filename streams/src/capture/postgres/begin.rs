@@ -1,5 +1,5 @@
-//! Decides where a capture continues: after its last commit, or with a new snapshot. A gap is always reported. Pure
-//! functions.
+//! Decides where a Postgres capture continues: after its last commit, or with a new snapshot. Lost changes are always
+//! reported as an error. Performs no I/O.
 
 use crate::capture::Capture;
 use crate::capture::source::Begin;
@@ -7,7 +7,8 @@ use orch_lake::source::postgres::replication::{Slot, show_lsn};
 use orch_sdk::task::{TaskResult, fatal};
 use orch_store::stream::{CapturePhase, ResetTo, StreamCheckpoint};
 
-/// Decides how to start. Returns a fatal error if changes are or would be lost, so that a user must decide.
+/// Decides how the capture starts. Returns a fatal error if changes are or would be lost, because a user must decide
+/// then.
 pub(super) fn decide(
     capture: &Capture,
     stream: &str,
@@ -31,7 +32,8 @@ pub(super) fn decide(
         format!("hint: read all tables anew with `orch streams reset {stream} --to-earliest`: it makes a new slot");
     let Some(known) = &left.capture else {
         return match slot {
-            // The slot may belong to another reader, which would lose its changes.
+            // Do not use a slot that this stream did not create: it may belong to another reader, which would lose its
+            // changes.
             Some(_) => Err(fatal(format!(
                 "the server has a slot `{name}` that this stream did not make\n\
                  hint: name another one with `.slot(…)`, or take it over with `orch streams reset {stream} --to-earliest`, which drops it"
@@ -57,7 +59,8 @@ pub(super) fn decide(
             "the server has thrown away changes that slot `{name}` needs, those since {at}: the stream was behind by more than \
              `max_slot_wal_keep_size`\n{anew}"
         ))),
-        // Only this stream confirms positions of the slot, and only after it has stored them.
+        // Only this stream confirms positions of its slot, and only after storing them. A later position means that
+        // another reader used the slot.
         Some(slot) if slot.confirmed > known.lsn => Err(fatal(format!(
             "slot `{name}` was moved or made anew: it begins at {}, and the changes since {at} are lost\n{anew}",
             show_lsn(slot.confirmed)
@@ -80,7 +83,7 @@ mod tests {
         Slot { plugin: None, database: None, confirmed, wal_status: Some(wal_status.into()) }
     }
 
-    /// Returns how the capture starts, or the error message.
+    /// Returns how the capture starts, or the error message if it cannot start.
     fn begin_or_error(left: &StreamCheckpoint, identity: &str, slot: Option<&Slot>) -> Result<Begin, String> {
         let capture = Capture::postgres("db").tables(["x"]);
         decide(&capture, "s", left, identity, slot).map_err(|error| error.to_string())

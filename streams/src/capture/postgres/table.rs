@@ -1,30 +1,31 @@
-//! Encodes tables of Postgres for records. Pure functions.
+//! Encodes rows of Postgres tables as records. Performs no I/O.
 
 use super::value;
 use crate::capture::envelope::{Old, RowChange, Table, write_text};
 use orch_lake::source::postgres::replication::{self as server, Cell, Relation};
 
-/// Placeholder for a large unchanged value that the server does not send.
+/// Placeholder for a large unchanged value (TOAST), which the server does not send.
 const UNAVAILABLE: &str = "__debezium_unavailable_value";
 
-/// A table whose changes become records, with its current columns.
+/// A captured table with its current columns.
 #[derive(Debug, Clone)]
 pub(super) struct Caught {
     pub(super) relation: Relation,
     pub(super) topic: String,
 }
 
-/// Metadata of a change.
+/// Metadata of a change for the object `source`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Origin<'a> {
     pub(super) database: &'a str,
     pub(super) xid: Option<u32>,
-    /// End of the previous commit. Positions that start with it never go back, unlike the LSNs of changes.
+    /// LSN of the previous commit's end. It is the first part of a position, because it never decreases, unlike the
+    /// LSNs of changes.
     pub(super) previous: u64,
     pub(super) lsn: u64,
-    /// Time of the commit.
+    /// Time of the commit in milliseconds since the Unix epoch.
     pub(super) at_ms: i64,
-    /// `true`, `last` or `false`.
+    /// Value of Debezium's field `snapshot`: `true`, `last` or `false`.
     pub(super) snapshot: &'static str,
 }
 
@@ -39,7 +40,7 @@ impl From<server::Old> for Old<Cell> {
 
 pub(super) type Change = RowChange<Cell>;
 
-/// A table at a position in the log.
+/// A table, for encoding changes at one position in the log.
 #[derive(Debug)]
 pub(super) struct At<'a>(pub(super) &'a Caught);
 
@@ -55,7 +56,7 @@ impl<'a> Table for At<'a> {
         self.0.relation.columns.iter().map(|column| (column.name.as_str(), column.is_key))
     }
 
-    /// Always true, because the server sends only published columns.
+    /// Always returns true, because the server sends only published columns.
     fn is_told(&self, _column: usize) -> bool {
         true
     }
@@ -70,7 +71,7 @@ impl<'a> Table for At<'a> {
 
     fn write_source(&self, out: &mut Vec<u8>, origin: &Origin<'a>) {
         let Origin { previous, lsn, at_ms, snapshot, .. } = *origin;
-        // A transaction that was open during the snapshot has changes with lower LSNs, which nevertheless follow it.
+        // A transaction that was open during the snapshot follows the snapshot, although its changes have lower LSNs.
         let within = if snapshot == "false" { lsn } else { 0 };
         let mut name = |before: &str, name: &str| {
             out.extend_from_slice(before.as_bytes());
@@ -86,7 +87,7 @@ impl<'a> Table for At<'a> {
         out.extend_from_slice(rest.as_bytes());
     }
 
-    /// A complete old row contains the values that the change did not touch.
+    /// Copies the values that the change did not touch from the old row, if the old row is complete.
     fn fill(&self, row: &mut [Cell], before: &[Cell]) {
         for (cell, old) in row.iter_mut().zip(before) {
             if *cell == Cell::Unchanged {
@@ -137,7 +138,7 @@ mod tests {
     const ORIGIN: Origin<'static> =
         Origin { database: "taxi_db", xid: Some(742), previous: 100, lsn: 200, at_ms: 1_000, snapshot: "false" };
 
-    /// Returns key, before, operation, after and headers of the records of a change.
+    /// Returns a line with the key, `before`, operation, `after` and headers of each record of a change.
     fn record_lines(table: &Caught, change: Change) -> Vec<String> {
         let records = records(&At(table), change, &ORIGIN, 2_000).unwrap();
         let text = |record: &NewRecord| {

@@ -1,4 +1,5 @@
-//! Resolves the tables of a capture: they must exist, be published, and be the ones that the snapshot has read.
+//! Resolves the tables of a Postgres capture. The tables must exist, be published, and be the same tables that the
+//! snapshot has read.
 
 use crate::capture::Capture;
 use anyhow::anyhow;
@@ -6,7 +7,7 @@ use orch_lake::source::postgres::replication::{CaughtTable, Relation, Source};
 use orch_sdk::task::{TaskResult, fatal};
 use std::collections::BTreeMap;
 
-/// Current tables by their declared names.
+/// Current tables by the names that the capture declares.
 #[derive(Debug, Default)]
 pub(super) struct Tables {
     pub(super) found: BTreeMap<String, CaughtTable>,
@@ -14,16 +15,16 @@ pub(super) struct Tables {
 }
 
 impl Tables {
-    /// Returns the OIDs of the tables.
+    /// Returns the OID of each table, by name.
     pub(super) fn numbers(&self) -> BTreeMap<String, u32> {
         self.found.iter().map(|(name, table)| (name.clone(), table.oid)).collect()
     }
 }
 
-/// Finds the tables and publishes those that are not published yet.
+/// Finds the tables and adds unpublished tables to the publication.
 ///
 /// # Errors
-/// Returns an error that is retried if a table does not exist or cannot be published.
+/// Returns a retryable error if a table does not exist or cannot be published.
 pub(super) async fn published(source: &mut Source, capture: &Capture, stream: &str) -> TaskResult<Tables> {
     let (publication, known) = (capture.publication_of(stream), &BTreeMap::new());
     let tables = resolve_tables(source, capture, &publication, known).await?;
@@ -31,7 +32,7 @@ pub(super) async fn published(source: &mut Source, capture: &Capture, stream: &s
     let is_there = source.publication(&publication).await?;
     let unpublished: Vec<_> = tables.found.values().filter(|table| !table.is_published).cloned().collect();
     let sends_old_rows = is_there.is_none_or(|publication| publication.sends_old_rows);
-    // The server would reject updates of its rows once the table is published.
+    // Once such a table is published, the server would reject updates of its rows.
     let unfit = tables.found.values().find(|table| sends_old_rows && !table.can_be_changed());
     if let Some(table) = unfit {
         let name = table.full_name();
@@ -49,11 +50,11 @@ pub(super) async fn published(source: &mut Source, capture: &Capture, stream: &s
         Some(_) => source.add_to_publication(&publication, &unpublished).await?,
     }
     tracing::info!(stream, publication, tables = unpublished.len(), "tables were published");
-    // The publication determines columns and filters.
+    // The publication determines the columns and row filters.
     resolve_tables(source, capture, &publication, known).await
 }
 
-/// Finds the current tables of a snapshot. A renamed table is found by its OID.
+/// Finds the tables that an earlier snapshot has read. A renamed table is found by its OID.
 ///
 /// # Errors
 /// Returns a fatal error if the topics lack rows or changes of a table.
@@ -84,7 +85,7 @@ async fn resolve_tables(
     Ok(named(&capture.tables, &found, known))
 }
 
-/// Matches tables by OID if it is known, otherwise by name.
+/// Matches tables by OID if the OID is known, otherwise by name.
 fn named(names: &[String], found: &[CaughtTable], known: &BTreeMap<String, u32>) -> Tables {
     let mut tables = Tables::default();
     for name in names {
@@ -122,9 +123,9 @@ fn check_known(tables: &Tables, known: &BTreeMap<String, u32>, stream: &str) -> 
     Err(fatal(format!("{what}\nhint: read all tables anew with `orch streams reset {stream} --to-earliest`")))
 }
 
-/// Sets the key of a relation. With REPLICA IDENTITY FULL, the server reports all columns as its identity, so the key
-/// is taken from the current catalog: by the names of the columns, by their positions if they were renamed, or else
-/// from the previous relation.
+/// Sets the key columns of a relation. With REPLICA IDENTITY FULL, the server reports all columns as the identity, so
+/// the key is taken from the current catalog instead. Key columns are matched by name, then by position if they were
+/// renamed, then by the previous relation.
 ///
 /// # Errors
 /// Returns a fatal error if the key cannot be determined.
@@ -157,13 +158,13 @@ fn places(relation: &Relation) -> Vec<usize> {
     (0..relation.columns.len()).filter(|place| relation.columns[*place].is_key).collect()
 }
 
-/// Returns the indexes of the key columns of `known` in `relation`, or `None` if one is missing.
+/// Returns the indexes in `relation` of the key columns of `known`, or `None` if a column is missing.
 fn by_name(known: &Relation, relation: &Relation) -> Option<Vec<usize>> {
     let place = |key: usize| relation.columns.iter().position(|column| column.name == known.columns[key].name);
     places(known).into_iter().map(place).collect()
 }
 
-/// Clears the key, for a table that was dropped and has only old changes.
+/// Clears the key of a table that was dropped. Only old changes of such a table remain.
 fn without_key(mut relation: Relation) -> Relation {
     relation.columns.iter_mut().for_each(|column| column.is_key = false);
     relation
@@ -220,7 +221,7 @@ mod tests {
         let now = table(1, "x", &[("v", false), ("number", true)]);
         assert_eq!(keys(&["v", "number"], Some(&now)), Ok(vec!["number".to_string()]));
         assert_eq!(keys(&["number", "v", "more"], Some(&now)), Ok(vec!["number".to_string()]));
-        // Changes from before the rename.
+        // These changes precede the rename of the column.
         assert_eq!(keys(&["v", "id"], Some(&now)), Ok(vec!["id".to_string()]));
         assert_eq!(keys(&["v", "id", "more"], Some(&now)), Ok(vec!["id".to_string()]));
         assert!(keys(&["v", "other", "more"], Some(&now)).is_err());

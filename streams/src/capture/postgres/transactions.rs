@@ -1,4 +1,5 @@
-//! Tracks the transactions that the server sends, and which of their changes are already in the topics. Pure.
+//! Tracks the transactions that the server sends, and how many of their changes are already in the topics. Performs no
+//! I/O.
 
 use super::table::{At, Caught, Change, Origin};
 use crate::capture::envelope::{RowChange, records};
@@ -14,23 +15,23 @@ pub(super) struct Transactions {
     database: String,
     /// Topics of the captured tables by OID.
     topics: BTreeMap<u32, String>,
-    /// Layouts of the rows of captured tables.
+    /// Row layouts of the captured tables by OID.
     tables: HashMap<u32, Caught>,
-    /// End of the last complete transaction.
+    /// LSN of the end of the last complete transaction.
     pub(super) lsn: u64,
-    /// The part of the next transaction that was taken.
+    /// Progress within the next transaction, if a part of its changes was read.
     pub(super) within: Option<WithinTransaction>,
     open: Option<UncommittedTransaction>,
 }
 
-/// A transaction whose commit was not received yet.
+/// A transaction whose commit has not been received yet.
 #[derive(Debug, Clone, Copy)]
 struct UncommittedTransaction {
     commit_lsn: u64,
     at_ms: i64,
     xid: u32,
     changes: u64,
-    /// Number of its first changes that are already in the topics.
+    /// Number of changes at the start of the transaction that are already in the topics.
     known: u64,
 }
 
@@ -54,26 +55,26 @@ impl Transactions {
         self.topics.contains_key(&relation.id)
     }
 
-    /// Returns the last layout of a table's rows.
+    /// Returns the most recent row layout of a table.
     pub(super) fn known(&self, number: u32) -> Option<&Relation> {
         self.tables.get(&number).map(|table| &table.relation)
     }
 
-    /// Sets the layout of a table's rows, with its key.
+    /// Sets the row layout of a table, with its key columns.
     pub(super) fn learn(&mut self, relation: Relation) {
         if let Some(topic) = self.topics.get(&relation.id) {
             self.tables.insert(relation.id, Caught { topic: topic.clone(), relation });
         }
     }
 
-    /// Adds the changes of a message to the batch. Returns a fatal error if a row is too large or the log is not the
-    /// one that was read before.
+    /// Adds the changes of a message to the batch. Returns a fatal error if a row is too large or if the server has
+    /// switched to a different log.
     pub(super) fn take(&mut self, lsn: u64, message: Message, now_ms: i64, lot: &mut Lot) -> TaskResult<()> {
         match message {
             Message::Begin { commit_lsn, at, xid } => self.begin(commit_lsn, at.div_euclid(1_000), xid)?,
             Message::Commit { end_lsn } => {
                 self.open = None;
-                // A transaction that is sent again may precede the one that was taken in part.
+                // The server may send earlier transactions again before the one that was partially read.
                 self.within = self.within.filter(|within| within.commit_lsn >= end_lsn);
                 self.lsn = self.lsn.max(end_lsn);
                 lot.touch();
@@ -100,7 +101,7 @@ impl Transactions {
 
     fn begin(&mut self, commit_lsn: u64, at_ms: i64, xid: u32) -> TaskResult<()> {
         let known = match self.within {
-            // The server starts slightly before the requested position.
+            // The server may start slightly before the requested position.
             _ if commit_lsn < self.lsn => u64::MAX,
             Some(within) if within.commit_lsn == commit_lsn => within.changes,
             Some(within) if within.commit_lsn < commit_lsn => {
@@ -120,7 +121,7 @@ impl Transactions {
         if self.is_new() { self.tell(at, relation, change, lot) } else { Ok(()) }
     }
 
-    /// Counts a change. Returns false if its topic already has it.
+    /// Counts a change. Returns false if the change is already in its topic.
     fn is_new(&mut self) -> bool {
         let Some(open) = &mut self.open else { return false };
         open.changes += 1;
@@ -199,7 +200,7 @@ mod tests {
             || vec![begin(150), insert(7, "1"), insert(8, "9"), insert(7, "2"), Message::Commit { end_lsn: 160 }];
         assert_eq!(keys(&mut at(100, Some((150, 2))), sent()).unwrap(), [r#"{"id":2}"#]);
         assert_eq!(keys(&mut at(100, Some((150, 3))), sent()).unwrap(), Vec::<String>::new());
-        // The server sends the transaction again although it was confirmed.
+        // The server sends the transaction again although its position was confirmed.
         let mut later = at(160, None);
         assert_eq!(keys(&mut later, sent()).unwrap(), Vec::<String>::new());
         assert_eq!((later.lsn, later.within), (160, None));

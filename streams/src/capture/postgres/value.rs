@@ -1,4 +1,4 @@
-//! Encodes Postgres values as JSON in Debezium's format: times as numbers, decimals as text. Pure functions.
+//! Encodes Postgres values as JSON in Debezium's format: times as numbers, decimals as text. Performs no I/O.
 
 use crate::capture::envelope;
 use base64::Engine as _;
@@ -17,16 +17,16 @@ const TIME: u32 = 1_083;
 const TIMESTAMP: u32 = 1_114;
 const TIMESTAMPTZ: u32 = 1_184;
 
-/// Days since 1970 that Debezium writes for an infinite date.
+/// Number of days since 1970 that Debezium writes for an infinite date.
 const INFINITE_DATE: i64 = 2_146_033_979;
 const DAY_MICROS: i64 = 86_400_000_000;
 
-/// Appends a value. `text` is the result of the output function of its type.
+/// Appends a value as JSON. `text` is the output of the type's output function.
 pub(super) fn write(out: &mut Vec<u8>, type_oid: u32, text: &[u8]) {
     let number = match type_oid {
         BOOL => return out.extend_from_slice(if text == b"t" { b"true" } else { b"false" }),
         INT2 | INT4 | INT8 | OID => return out.extend_from_slice(text),
-        // JSON has no NaN and no infinities.
+        // NaN and infinity are written as text, because JSON has no such numbers.
         FLOAT4 | FLOAT8 if text.last().is_some_and(u8::is_ascii_digit) => return out.extend_from_slice(text),
         BYTEA => return write_bytes(out, text),
         DATE => infinite(text, INFINITE_DATE, -INFINITE_DATE).or_else(|| date(text).map(|(days, _)| days)),
@@ -53,7 +53,7 @@ fn infinite(text: &[u8], most: i64, least: i64) -> Option<i64> {
     }
 }
 
-/// Converts `\x` and two hexadecimal digits per byte to base64.
+/// Converts hexadecimal text that starts with `\x` to base64.
 fn write_bytes(out: &mut Vec<u8>, text: &[u8]) {
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let digits = text.strip_prefix(b"\\x").unwrap_or(text);
@@ -64,8 +64,8 @@ fn write_bytes(out: &mut Vec<u8>, text: &[u8]) {
     }
 }
 
-/// Returns the days since 1970 and the text after the date. A year before Christ has ` BC` at the end of the whole
-/// text.
+/// Parses a date. Returns the days since 1970 and the text after the date. ` BC` is at the end of the whole text, even
+/// after a time.
 fn date(text: &[u8]) -> Option<(i64, &[u8])> {
     let (text, is_before_christ) = match text.strip_suffix(b" BC") {
         Some(text) => (text, true),
@@ -79,8 +79,8 @@ fn date(text: &[u8]) -> Option<(i64, &[u8])> {
     ((1..=12).contains(&month) && (1..=31).contains(&day)).then(|| (days(year, month, day), rest))
 }
 
-/// Returns the days since 1970 in the proleptic Gregorian calendar. Years start in March, so that a leap day is the
-/// last day of its year.
+/// Returns the days since 1970 in the proleptic Gregorian calendar. The computation starts years in March, so that the
+/// leap day is the last day of a year.
 fn days(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);
@@ -89,7 +89,7 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
 }
 
-/// Returns microseconds since midnight, or `None` if text follows.
+/// Parses a time. Returns the microseconds since midnight, or `None` if more text follows.
 fn time(text: &[u8]) -> Option<i64> {
     let (hours, rest) = digits(text)?;
     let (minutes, rest) = digits(rest.strip_prefix(b":")?)?;
@@ -107,13 +107,13 @@ fn time(text: &[u8]) -> Option<i64> {
     Some(((hours * 60 + minutes) * 60 + seconds) * 1_000_000 + micros)
 }
 
-/// Returns microseconds since 1970.
+/// Parses a timestamp. Returns the microseconds since 1970.
 fn timestamp(text: &[u8]) -> Option<i64> {
     let (days, rest) = date(text)?;
     days.checked_mul(DAY_MICROS)?.checked_add(time(rest.strip_prefix(b" ")?)?)
 }
 
-/// Writes `2026-11-22 06:00:00.5+00` as `2026-11-22T06:00:00.5Z`. Sessions use UTC.
+/// Appends an instant in ISO 8601: `2026-11-22 06:00:00.5+00` becomes `2026-11-22T06:00:00.5Z`. Sessions use UTC.
 fn write_instant(out: &mut Vec<u8>, text: &[u8]) {
     let (plain, is_before_christ) = match text.strip_suffix(b" BC") {
         Some(plain) => (plain, true),
@@ -154,7 +154,7 @@ mod tests {
         out
     }
 
-    /// Expected values are the recorded output of Debezium for the same values.
+    /// The expected values are recorded output of Debezium for the same values.
     #[test]
     fn values_are_written_as_debezium_does() {
         for (type_oid, text, expected) in [

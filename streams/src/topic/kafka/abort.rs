@@ -1,12 +1,12 @@
-//! Attributes an abort of librdkafka to the connection that caused it.
+//! Determines which connection caused an abort of librdkafka.
 //!
-//! librdkafka aborts the process if the response of a broker violates one of its assertions. The handler of SIGABRT
-//! runs on the thread that failed, and only async-signal-safe calls are allowed there. So the thread itself stores the
-//! number of its connection as its timer slack, which the kernel copies to each thread that a thread creates
-//! (`PR_SET_TIMERSLACK`). A client is created, and its blocking calls are made, with the slack of its connection. The
-//! nanoseconds that this adds to a timer do not matter.
+//! librdkafka aborts the process if the response of a broker violates one of its assertions. The SIGABRT handler runs
+//! on the thread that failed and may only make async-signal-safe calls. The thread therefore stores the number of its
+//! connection as its timer slack (`PR_SET_TIMERSLACK`), which child threads inherit from the kernel. Clients are
+//! created, and their blocking calls are made, with the timer slack of their connection. The nanoseconds that this adds
+//! to a timer are negligible.
 //!
-//! Aborts are attributed on Linux only: other systems have no timer slack.
+//! Aborts are attributed on Linux only, because other systems have no timer slack.
 
 #![expect(unsafe_code, reason = "a signal handler has no safe form")]
 
@@ -17,19 +17,19 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::io::AsyncReadExt as _;
 
-/// Timer slack in nanoseconds of a thread without a connection: the default of the kernel.
+/// Timer slack in nanoseconds of a thread without a connection: the kernel's default.
 const NO_CONNECTION: u64 = 50_000;
-/// Maximum number of connections that aborts are attributed to. A process has a few.
+/// Maximum number of connections to which aborts can be attributed. A process usually has a few.
 const MAX_CONNECTIONS: usize = 4_096;
-/// Time for the listener to record an abort before the process ends.
+/// Time that the listener has to record an abort before the process ends.
 const RECORD_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The ids of all connections that clients were created for. The number of a connection is its index here plus 1.
+/// Ids of all connections for which clients were created. A connection's number is its index in this list plus 1.
 static CONNECTIONS: Mutex<Vec<String>> = Mutex::new(Vec::new());
-/// The handler's end of the socket to the listener.
+/// The signal handler's end of the socket to the listener.
 static REPORTS: OnceLock<UnixStream> = OnceLock::new();
 
-/// Number of a connection; 0 if there are too many connections.
+/// Number that identifies a connection. 0 if the process has too many connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Mark(u16);
 
@@ -55,7 +55,7 @@ impl Mark {
         call()
     }
 
-    /// Returns the mark of the calling thread, or `None` if it has no connection.
+    /// Returns the connection number of the calling thread, or `None` if the thread serves no connection.
     fn of_this_thread() -> Option<Mark> {
         let number = u16::try_from(slack()?.checked_sub(NO_CONNECTION)?).ok()?;
         (1..=MAX_CONNECTIONS).contains(&usize::from(number)).then_some(Mark(number))
@@ -67,7 +67,7 @@ impl Mark {
     }
 }
 
-/// Restores the slack of the thread when it is dropped, also during a panic.
+/// Restores the previous timer slack of the thread on drop, even during a panic.
 struct RestoredSlack(Option<u64>);
 
 impl Drop for RestoredSlack {
@@ -94,11 +94,11 @@ fn slack() -> Option<u64> {
 #[cfg(not(target_os = "linux"))]
 fn set_slack(_: u64) {}
 
-/// Receives the connection that an abort is attributed to. The process ends when the listener is dropped.
+/// Receives the connection that caused an abort. The process ends when the listener is dropped.
 pub(crate) struct AbortListener(tokio::net::UnixStream);
 
 impl AbortListener {
-    /// Installs the handler. A process has one listener: later calls return `None`.
+    /// Installs the signal handler. A process has one listener: later calls return `None`.
     pub(crate) fn install() -> io::Result<Option<AbortListener>> {
         let (reports, listener) = UnixStream::pair()?;
         reports.set_read_timeout(Some(RECORD_TIMEOUT))?;
@@ -107,7 +107,7 @@ impl AbortListener {
             return Ok(None);
         }
         let action = SigAction::new(SigHandler::Handler(report_abort), SaFlags::empty(), SigSet::empty());
-        // SAFETY: the handler makes only async-signal-safe calls, and the handler that it replaces is not used.
+        // SAFETY: the handler only makes async-signal-safe calls, and the replaced handler is never called.
         unsafe { sigaction(Signal::SIGABRT, &action) }?;
         Ok(Some(AbortListener(tokio::net::UnixStream::from_std(listener)?)))
     }
@@ -128,8 +128,8 @@ extern "C" fn report_abort(_: i32) {
     {
         reports.read_exact(&mut [0]).ok(); // fails at the end of the file, or after the timeout
     }
-    // Only now: two clients of a connection often abort at the same time, and the default action of the second abort
-    // would end the process before the first one is recorded.
+    // Reset the handler only now: two clients of a connection often abort at the same time, and the default action of
+    // the second abort would end the process before the first one is recorded.
     let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
     // SAFETY: `sigaction` is async-signal-safe.
     unsafe { sigaction(Signal::SIGABRT, &default) }.ok();

@@ -1,4 +1,4 @@
-//! A consumer of librdkafka that signals new events and stores the last error.
+//! A librdkafka consumer that signals new events and stores the last error.
 
 use super::settings::Settings;
 use orch_sdk::task::TaskResult;
@@ -11,12 +11,12 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
-/// Maximum number of events that `hear` drains.
+/// Maximum number of events that one call of `hear` drains.
 const MOST_SAID: usize = 32;
 
 pub(super) type Consumer = BaseConsumer<KafkaErrorContext>;
 
-/// Closes its consumer on a blocking thread, because the connections of a consumer are closed one after the other.
+/// A consumer that is closed on a blocking thread when dropped, because its connections are closed one after the other.
 pub(super) struct Client {
     consumer: Option<Arc<Consumer>>,
     woken: Arc<Notify>,
@@ -35,12 +35,12 @@ impl Client {
         self.consumer.clone().expect("only `drop` takes it away")
     }
 
-    /// Returns the signal for new events in the queue.
+    /// Returns the signal that is notified of new events in the queue.
     pub(super) fn wakes(&self) -> Arc<Notify> {
         self.woken.clone()
     }
 
-    /// Returns librdkafka's message for the last error of a connection.
+    /// Returns librdkafka's message for the most recent connection error.
     pub(super) fn trouble(&self) -> Option<String> {
         self.share().context().last()
     }
@@ -55,14 +55,15 @@ impl Drop for Client {
     }
 }
 
-/// Drains events from librdkafka's queue. Must not be called for a consumer that reads, because it also drops records.
+/// Drains events from librdkafka's queue. Must not be called for a consumer that reads records, because it would drop
+/// them.
 pub(super) fn hear(consumer: &Consumer) {
     for _ in 0..MOST_SAID {
         drop(consumer.poll(Duration::ZERO));
     }
 }
 
-/// Receives the log lines and errors of librdkafka.
+/// Callback object that receives the log lines and errors of librdkafka.
 #[derive(Debug, Default)]
 pub(super) struct KafkaErrorContext {
     trouble: Mutex<Option<(Option<RDKafkaErrorCode>, String)>>,
@@ -73,7 +74,7 @@ impl KafkaErrorContext {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone().map(|(_, reason)| reason)
     }
 
-    /// Returns the message of the cluster if it rejected the account.
+    /// Returns the cluster's message if it rejected the credentials of the account.
     pub(super) fn denial(&self) -> Option<String> {
         let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
         trouble.filter(|(code, _)| *code == Some(RDKafkaErrorCode::Authentication)).map(|(_, reason)| reason)
@@ -81,7 +82,7 @@ impl KafkaErrorContext {
 }
 
 impl ClientContext for KafkaErrorContext {
-    /// Logs at level `debug`, because calls also return these errors and their callers record them.
+    /// Log at level `debug` only: calls also return these errors, and their callers record them.
     fn log(&self, level: RDKafkaLogLevel, part: &str, line: &str) {
         tracing::debug!(kafka.level = ?level, kafka.part = part, "librdkafka: {line}");
     }
@@ -89,7 +90,7 @@ impl ClientContext for KafkaErrorContext {
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(%error, "librdkafka: {reason}");
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        // `AllBrokersDown` only follows the error of the last broker, which has the reason.
+        // `AllBrokersDown` follows the error of the last broker, which contains the actual reason. Keep that error.
         let code = error.rdkafka_error_code();
         if trouble.is_none() || code != Some(RDKafkaErrorCode::AllBrokersDown) {
             *trouble = Some((code, reason.into()));

@@ -1,7 +1,7 @@
-//! Identity of a topic: Kafka assigns an id to each topic that is created, regardless of its name.
+//! Identity of a topic: Kafka assigns a unique id to each topic that is created, even if its name was used before.
 //!
-//! The crate `rdkafka` has no safe API for `DescribeTopics`, hence the unsafe code. Objects of librdkafka belong to the
-//! event or to the caller; each of the latter is in an `Owned`, which frees it.
+//! The crate `rdkafka` has no safe API for `DescribeTopics`, hence the unsafe code. Some objects of librdkafka belong
+//! to the response event; the others must be freed by the caller and are wrapped in an `Owned`.
 
 #![expect(unsafe_code, reason = "calls of librdkafka without a safe form")]
 
@@ -16,11 +16,11 @@ use rdkafka::types::RDKafkaRespErr;
 use std::ffi::{CStr, CString, c_char};
 use std::ptr::NonNull;
 
-/// Topic id in clusters before Kafka 2.8, which have none: all zeros in base64.
+/// Topic id that clusters before Kafka 2.8 return: all zeros in base64.
 const NO_ID: &str = "AAAAAAAAAAAAAAAAAAAAAA";
 
-/// Returns `None` if the topic does not exist. In clusters without topic ids, the name is the identity: a topic that
-/// was created again is then only detected by missing offsets.
+/// Returns the identity of a topic, or `None` if the topic does not exist. In clusters without topic ids, the identity
+/// is the name, and a topic that was deleted and created again can only be detected by missing offsets.
 pub(super) fn identity(consumer: &Consumer, topic: &str) -> TaskResult<Option<String>> {
     let cluster =
         consumer.client().fetch_cluster_id(ANSWER_WITHIN).context("Kafka did not tell the id of the cluster")?;
@@ -37,7 +37,7 @@ enum Id {
     NoSuchTopic,
 }
 
-/// An object of librdkafka that the caller must free.
+/// An object of librdkafka that the caller must free. Freed on drop.
 struct Owned<T> {
     pointer: NonNull<T>,
     give_back: unsafe extern "C" fn(*mut T),
@@ -79,7 +79,7 @@ fn topic_id(consumer: &Consumer, topic: &str) -> TaskResult<Id> {
         let topics = native::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), names.len());
         let topics = Owned::new(topics, native::rd_kafka_TopicCollection_destroy).context(memory)?;
         native::rd_kafka_DescribeTopics(client, topics.get(), options.get(), queue.get());
-        // The request times out by itself, but slightly later than configured.
+        // The request has its own timeout, but librdkafka reports it slightly late, so wait longer than the timeout.
         let event = native::rd_kafka_queue_poll(queue.get(), milliseconds.saturating_mul(2));
         let event =
             Owned::new(event, native::rd_kafka_event_destroy).context("Kafka did not describe the topic in time")?;

@@ -1,6 +1,7 @@
-//! Answers requests of users about a cluster: its topics, their offsets and records. Also appends records.
+//! Handles requests of users to a Kafka cluster: lists topics, offsets and records, and appends records.
 //!
-//! Each request opens a client. An operator may have chosen the address, so errors do not reveal what listens there.
+//! Each request opens a new client. Users may have chosen the address, so error messages do not reveal what listens
+//! there.
 
 use super::client::{Client, Consumer, hear};
 use super::producer::KafkaProducer;
@@ -22,15 +23,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
-/// Timeout for reading the records of a response, after the cluster has returned their offsets.
+/// Timeout for reading the records of one response. Starts after the cluster has returned their offsets.
 const READ_WITHIN: Duration = Duration::from_secs(10);
-/// Timeout for appending records. The server ends a process that takes longer than 30 s.
+/// Timeout for appending records. Must be below 30 s, after which the server kills the process that handles a request.
 const WRITE_WITHIN: Duration = Duration::from_secs(10);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// Maximum size of the keys and values in a response; a single record may be larger.
+/// Maximum size of the keys and values in one response. A single record may exceed it.
 const MOST_BYTES: usize = 4 << 20;
 
-/// Returns the JSON that `ClusterDoor` expects.
+/// Handles a request and returns the JSON that `ClusterDoor` expects.
 pub(crate) async fn answer(at: Connection, question: ClusterQuestion) -> LakeResult<Value> {
     let settings = Settings::of(&at).map_err(refused)?;
     match question {
@@ -39,7 +40,7 @@ pub(crate) async fn answer(at: Connection, question: ClusterQuestion) -> LakeRes
         ClusterQuestion::Bounds(topic) => ask(settings, move |look| look.bounds(&topic)).await,
         ClusterQuestion::Read(topic, from) => ask(settings, move |look| look.read(&topic, &from)).await,
         ClusterQuestion::Produce(topic, records) => {
-            // Check that the topic exists, because a producer would create it.
+            // Check that the topic exists, because a producer would create a missing topic.
             let name = topic.clone();
             ask(settings, move |look| look.bounds(&name)).await?;
             let producer = KafkaProducer::open(&at).map_err(refused)?;
@@ -71,8 +72,8 @@ fn json(answer: &impl Serialize) -> LakeResult<Value> {
     serde_json::to_value(answer).map_err(|error| LakeError::Unavailable(error.to_string()))
 }
 
-/// Converts an error. Fatal errors require a user, because the connection or a record is wrong. The next attempt may
-/// succeed after other errors.
+/// Converts an error. After a fatal error, the user must correct the connection or the record. After other errors, a
+/// retry may succeed.
 fn refused(error: anyhow::Error) -> LakeError {
     match TaskError::from(error) {
         fatal @ TaskError::Fatal { .. } => LakeError::Refused(fatal.to_string()),
@@ -87,8 +88,8 @@ struct ClusterInspector {
 }
 
 impl ClusterInspector {
-    /// Returns the brokers from the metadata of one that the connection names. librdkafka connects to the others only
-    /// when needed.
+    /// Returns the addresses of all brokers, from the metadata of a broker that the connection names. librdkafka
+    /// connects to the other brokers only when it needs them.
     fn brokers(&self) -> LakeResult<Vec<String>> {
         let metadata =
             self.consumer.fetch_metadata(None, ANSWER_WITHIN).map_err(|error| self.lake_error(&plain(error)))?;
@@ -120,13 +121,13 @@ impl ClusterInspector {
         })
     }
 
-    /// Returns the bounds of the partitions that have a leader. `topic` is the name in the cluster.
+    /// Returns the offset bounds of all partitions that have a leader. `topic` is the name in the cluster.
     fn bounds_of(&self, topic: &str, partition_ids: &[i32]) -> LakeResult<Vec<Bounds>> {
         let all: Vec<_> = partition_ids.iter().map(|&partition| (topic, partition)).collect();
         Ok(self.ends(&all)?.into_iter().map(|(_, bounds)| bounds).collect())
     }
 
-    /// Returns the bounds of partitions, with two requests per broker. Partitions without a leader are left out.
+    /// Returns the offset bounds of partitions with two requests per broker. Omits partitions without a leader.
     fn ends<'a>(&self, partitions: &[(&'a str, i32)]) -> LakeResult<Vec<(&'a str, Bounds)>> {
         let (first, next) = (self.offsets(partitions, Offset::Beginning)?, self.offsets(partitions, Offset::End)?);
         let bounds = partitions.iter().filter_map(|&(topic, partition)| {
@@ -137,19 +138,19 @@ impl ClusterInspector {
     }
 
     fn offsets(&self, partitions: &[(&str, i32)], which: Offset) -> LakeResult<BTreeMap<(String, i32), i64>> {
-        // librdkafka rejects an empty list.
+        // librdkafka returns an error for an empty list.
         if partitions.is_empty() {
             return Ok(BTreeMap::new());
         }
         let mut list = TopicPartitionList::with_capacity(partitions.len());
         let added = partitions.iter().try_for_each(|(topic, partition)| {
-            // Kafka accepts these two values instead of a timestamp.
+            // Kafka accepts the special values for the start and the end in place of a timestamp.
             list.add_partition_offset(topic, *partition, which)
         });
         let asked = added.and_then(|()| self.consumer.offsets_for_times(list, ANSWER_WITHIN));
         let found = match asked {
             Ok(found) => found,
-            // None of the partitions has a leader.
+            // librdkafka returns this error if no requested partition has a leader.
             Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnknownPartition) => {
                 return Ok(BTreeMap::new());
             }
@@ -183,13 +184,14 @@ impl ClusterInspector {
     }
 
     fn offset_at(&self, topic: &str, bounds: Bounds, ms: i64) -> LakeResult<i64> {
-        // Kafka interprets negative timestamps as the start and the end.
+        // Kafka interprets negative timestamps as the start and the end. Clamp them to 0.
         let found = self.offsets(&[(topic, bounds.partition)], Offset::Offset(ms.max(0)))?;
-        // Without an offset, all records are older.
+        // If Kafka returns no offset, all records are older than the timestamp.
         Ok(found.into_values().next().unwrap_or(bounds.next))
     }
 
-    /// Reads the wanted records with offsets from `first` to `next`. Returns them with the offset of the next read.
+    /// Reads the requested records with offsets from `first` up to `next`. Returns them with the start offset of the
+    /// next request.
     fn records(&self, topic: &str, span: Bounds, from: &ReadAt) -> LakeResult<(VecDeque<RecordRow>, i64)> {
         let mut list = TopicPartitionList::new();
         let assigned = list
@@ -235,7 +237,7 @@ impl ClusterInspector {
         Ok((found, next[place]))
     }
 
-    /// Returns the result if the timeout expires before the last offset.
+    /// Returns the records found so far when the timeout expires before the last offset is read.
     fn in_time(&self, found: VecDeque<RecordRow>, next: i64, from: &ReadAt) -> LakeResult<(VecDeque<RecordRow>, i64)> {
         match from.which {
             WhichRecords::Key(_) => Err(LakeError::TooDear(format!(
@@ -278,7 +280,8 @@ impl ClusterInspector {
     }
 }
 
-/// Returns the bounds of the partition to read. `known` has the bounds of the partitions with a leader.
+/// Returns the offset bounds of the partition to read. `known` contains the bounds of the partitions that have a
+/// leader.
 fn bounds_to_read(from: &ReadAt, partition_ids: &[i32], known: &[Bounds]) -> LakeResult<Bounds> {
     let partition = match (from.partition, &from.which) {
         (Some(partition), _) => partition,

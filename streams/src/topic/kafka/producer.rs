@@ -20,15 +20,15 @@ use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-/// Retry delay while the queue is full of records of other calls.
+/// Retry delay while the send queue is full of records of concurrent calls.
 const QUEUE_IS_FULL: Duration = Duration::from_millis(20);
-/// Timeout for starting or committing a transaction.
+/// Timeout for initializing or committing a transaction.
 const TRANSACTION_WITHIN: Duration = Duration::from_mins(1);
-/// The default number of replicas of the brokers.
+/// Replication factor -1: the default of the brokers.
 const REPLICAS: TopicReplication<'_> = TopicReplication::Fixed(-1);
 
-/// Writes records that all replicas acknowledge. Idempotent: a record that is sent again because a response was lost is
-/// written once.
+/// Writes records with acknowledgement of all replicas. Idempotent: a record that is sent again because a response was
+/// lost is stored once.
 pub struct KafkaProducer {
     settings: Settings,
     producer: FutureProducer<KafkaErrorContext>,
@@ -38,14 +38,15 @@ impl KafkaProducer {
     /// Creates a producer without connecting.
     ///
     /// # Errors
-    /// Returns a fatal error if the connection is not of type `kafka`, or has settings that producers determine.
+    /// Returns a fatal error if the connection is not of type `kafka`, or if it contains settings that producers set
+    /// themselves.
     pub fn open(connection: &Connection) -> TaskResult<KafkaProducer> {
         let settings = Settings::of(connection)?;
         let producer = settings.producer(KafkaErrorContext::default())?;
         Ok(KafkaProducer { settings, producer })
     }
 
-    /// Opens a producer that writes only in transactions under this `transactional.id`.
+    /// Opens a producer that writes only in transactions, with this `transactional.id`.
     ///
     /// # Errors
     /// Returns the errors of [`KafkaProducer::open`].
@@ -75,7 +76,8 @@ impl KafkaProducer {
         })
     }
 
-    /// Writes records of several topics in one transaction: readers of committed records see all of them or none.
+    /// Writes records of several topics in one transaction. Readers of committed records see either all of them or
+    /// none.
     ///
     /// # Errors
     /// Nothing is written if another producer has fenced this one. After any other error, the transaction may have been
@@ -94,10 +96,11 @@ impl KafkaProducer {
         plain(error).context(format!("records for Kafka at `{}` were not committed", self.settings.brokers()))
     }
 
-    /// Writes records and returns their offsets once all replicas have them. Records with the same key stay in order.
+    /// Writes records and returns their offsets after all replicas have acknowledged them. Records with the same key
+    /// stay in order.
     ///
     /// # Errors
-    /// After an error, some records may have been written, and others may still be.
+    /// After an error, some records may have been written, and others may still be written later.
     pub async fn produce(&self, topic: &str, records: &[NewRecord]) -> TaskResult<Vec<ClusterPlace>> {
         let topic = self.settings.topic(topic);
         let mut sent = VecDeque::with_capacity(records.len());

@@ -1,5 +1,5 @@
-//! Converts a connection to settings of librdkafka. Its `extra` contains them by name, like Airflow's connections to
-//! Kafka. A connection cannot change settings that decide whether a record is read once.
+//! Converts a connection to settings of librdkafka. As in Airflow's Kafka connections, `extra` contains settings by
+//! name. A connection must not change settings on which exactly-once reading depends.
 
 use super::abort::Mark;
 use orch_sdk::task::{Connection, TaskResult, fatal};
@@ -11,11 +11,11 @@ use std::collections::BTreeMap;
 
 const PORT: u16 = 9092;
 const BROKERS: &str = "bootstrap.servers";
-/// Key of `extra` that is not a setting of librdkafka: it maps topic names of streams and tasks to names in the
+/// Key of `extra` that is not a librdkafka setting. It maps the topic names in streams and tasks to the names in the
 /// cluster.
 const TOPICS: &str = "topics";
 
-/// Settings that a connection must not contain, each with the reason for the error message.
+/// Settings that a connection must not contain, with the reason for the error message.
 const DECIDED: [(&str, &str); 18] = [
     ("group.id", "streams join no consumer group"),
     ("group.instance.id", "streams join no consumer group"),
@@ -32,14 +32,14 @@ const DECIDED: [(&str, &str); 18] = [
     ("transactional.id", "each capture has its own, so that only one process at a time writes its changes"),
     ("partitioner", "a key has the same partition for all producers"),
     ("client.id", "it is `orch`"),
-    // A connection is data: it may not name code to load.
+    // A connection is data that users enter. It must not name code to load.
     ("plugin.library.paths", "libraries are not loaded"),
     ("ssl.engine.location", "libraries are not loaded"),
     ("ssl.providers", "libraries are not loaded"),
 ];
 
 const CONSUMER: [(&str, &str); 10] = [
-    // librdkafka assigns no partitions without a group. Nothing is committed under this one.
+    // librdkafka requires a group to assign partitions. No offset is committed for this group.
     ("group.id", "orch"),
     ("enable.auto.commit", "false"),
     ("enable.auto.offset.store", "false"),
@@ -47,9 +47,10 @@ const CONSUMER: [(&str, &str); 10] = [
     ("isolation.level", "read_committed"),
     ("check.crcs", "true"),
     ("client.id", "orch"),
-    // An unknown topic is requested again for this time before it counts as missing.
+    // Time for which librdkafka requests an unknown topic again before the topic is considered missing.
     ("topic.metadata.propagation.max.ms", "2000"),
-    // With a small queue, the default pause of 1 s after a full queue reduces 1,600,000 records per second to 183,000.
+    // By default, librdkafka pauses 1 s after a full queue. With a small queue, this reduces 1,600,000 records per
+    // second to 183,000.
     ("queued.max.messages.kbytes", "8192"),
     ("fetch.queue.backoff.ms", "1"),
 ];
@@ -58,16 +59,17 @@ const PRODUCER: [(&str, &str); 4] = [
     ("acks", "all"),
     ("enable.idempotence", "true"),
     ("client.id", "orch"),
-    // The partitioner of the Java client: a key has the same partition for all producers, including the built-in log.
+    // Use the partitioner of the Java client, so that a key has the same partition with all producers and in the
+    // built-in log.
     ("partitioner", "murmur2_random"),
 ];
 
-/// Maximum delay before a broker that is back is found.
+/// Maximum delay until a broker that has restarted is used again.
 const RECONNECT: (&str, &str) = ("reconnect.backoff.max.ms", "1000");
-/// Delivery timeout. A leader that dies is replaced within 11 s.
+/// Delivery timeout. Long enough for a leader election, which takes up to 11 s after a leader dies.
 const DELIVERED_WITHIN: (&str, &str) = ("message.timeout.ms", "60000");
 
-/// Settings of a connection for every kind of client.
+/// Settings of a connection that apply to every kind of client.
 #[derive(Clone)]
 pub(super) struct Settings {
     connection: String,
@@ -90,7 +92,7 @@ impl Settings {
         if let Some(login) = &connection.login {
             own.insert("sasl.username".into(), login.clone());
             own.insert("sasl.password".into(), connection.password.clone().unwrap_or_default());
-            // A password is sent in clear text only if the connection sets `sasl_plaintext`.
+            // A password is sent without TLS only if the connection explicitly sets `sasl_plaintext`.
             own.insert("security.protocol".into(), "sasl_ssl".into());
             if !connection.extra.contains_key("sasl.mechanisms") {
                 own.insert("sasl.mechanism".into(), "PLAIN".into());
@@ -112,18 +114,19 @@ impl Settings {
         }
         let encrypted = own.get("security.protocol").is_some_and(|protocol| protocol.to_lowercase().ends_with("ssl"));
         if encrypted && !own.keys().any(|name| name.starts_with("ssl.ca.")) {
-            // OpenSSL is built in and does not find the certificates of the system by itself.
+            // OpenSSL is linked statically and does not find the system's certificates by itself.
             own.insert("ssl.ca.location".into(), "probe".into());
         }
         Ok(Settings { connection: id.clone(), mark: Mark::of(id), own, topics })
     }
 
-    /// Returns the name of a topic in the cluster.
+    /// Returns the name that a topic has in the cluster.
     pub(super) fn topic<'a>(&'a self, name: &'a str) -> &'a str {
         self.topics.get(name).map_or(name, String::as_str)
     }
 
-    /// Returns the mark through which blocking calls of librdkafka must be made.
+    /// Returns the mark that attributes aborts of librdkafka to this connection. Blocking calls must be made through
+    /// it.
     pub(super) fn mark(&self) -> Mark {
         self.mark
     }
@@ -158,7 +161,7 @@ impl Settings {
         self.made(|| T::from_config(&self.with(&[], &[])))
     }
 
-    /// Builds a configuration. Settings of the connection take precedence, but cannot be among [`DECIDED`].
+    /// Builds a configuration. The connection's settings override the defaults, but not the settings in [`DECIDED`].
     fn with(&self, decided: &[(&str, &str)], defaults: &[(&str, &str)]) -> ClientConfig {
         let mut config = ClientConfig::new();
         for (name, value) in decided.iter().chain(defaults) {
@@ -170,7 +173,7 @@ impl Settings {
         config
     }
 
-    /// Creates a client. Errors do not contain values, because one of them is a password.
+    /// Creates a client. Error messages do not contain setting values, because these include the password.
     fn made<T>(&self, make: impl FnOnce() -> KafkaResult<T>) -> TaskResult<T> {
         let id = &self.connection;
         self.mark.call(make).map_err(|error| match error {
@@ -305,7 +308,7 @@ mod tests {
             assert!(problem.contains(&format!("sets `{name}`")) && problem.contains(instead), "{problem}");
             assert!(problem.contains("hint: "), "{problem}");
         }
-        // Lookups by key compute the partition with murmur2.
+        // Lookups by key compute the partition with murmur2, so the partitioner cannot be changed.
         let partitioner = refused(&connection(json!({ "partitioner": "consistent_random" })));
         assert!(partitioner.contains("sets `partitioner`"), "{partitioner}");
         let other = refused(&Connection { conn_type: "http".into(), ..connection(json!({})) });

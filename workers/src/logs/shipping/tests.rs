@@ -1,4 +1,4 @@
-//! Tests of shipping to a real Postgres that is unreachable, slow, or rejects lines.
+//! Tests that ship logs to a real Postgres that is unreachable, slow, or rejects lines.
 
 use super::*;
 use crate::logs::END_BYTES;
@@ -13,10 +13,10 @@ use serde_json::{Map, Value};
 use sqlx::PgConnection;
 use tokio::task::JoinSet;
 
-/// Longer than any step of these tests takes.
+/// Timeout of test waits. Longer than any step of these tests takes.
 const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Creates a database with the partitions of this week.
+/// Creates a database that has the partitions of the current week.
 async fn database() -> TestDb {
     let database = TestDb::new(&MIGRATOR).await;
     sqlx::query("select make_partitions(now())").execute(&mut database.connect().await).await.expect("partitions");
@@ -32,7 +32,7 @@ fn line(text: &str) -> LogLine {
     LogLine::from_body(LogLevel::Info, text, Map::new())
 }
 
-/// Returns the stored lines of a log.
+/// Returns the stored lines of an attempt's log.
 async fn stored(db: &mut PgConnection, lease: &Lease) -> Vec<String> {
     let (mut from, mut lines) = (LogCursor::START, Vec::new());
     loop {
@@ -56,7 +56,8 @@ async fn shipped(budget: &ByteBudget, held_back: usize) {
     tokio::time::timeout(TIMEOUT, everything).await.expect("the database takes lines again");
 }
 
-/// 64 tasks write 2 MB each while the database is unreachable: twice the budget.
+/// 64 tasks write 2 MB each while the database is unreachable, which is twice the budget. Asserts that memory stays
+/// within the budget and that each log reports how many lines it lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_outage_costs_bounded_memory_and_each_log_counts_the_lines_that_were_lost() {
     let database = database().await;
@@ -82,7 +83,7 @@ async fn an_outage_costs_bounded_memory_and_each_log_counts_the_lines_that_were_
     }
     assert!(budget.used() <= MAX_UNSENT_BYTES + 32 * 1_024, "{} bytes", budget.used());
     proxy.set(Network::Good);
-    // Each open log holds back its last lines, in case nothing follows.
+    // Each open log holds back its last lines, in case they are the end of the log.
     shipped(&budget, 32 * END_BYTES).await;
     for (_, log) in &logs[..32] {
         log.say(&line("it continues"));
@@ -107,7 +108,8 @@ async fn an_outage_costs_bounded_memory_and_each_log_counts_the_lines_that_were_
     }
 }
 
-/// The database times out for statements above 300 kB, and rejects one line.
+/// Asserts that statements are halved until the database accepts them. The database times out for statements above 300
+/// kB and rejects one line.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn statements_are_halved_until_the_database_takes_them() {
     let database = database().await;

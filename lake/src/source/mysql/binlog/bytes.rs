@@ -1,4 +1,4 @@
-//! A cursor over the bytes of an event.
+//! A cursor over the bytes of a binlog event.
 
 use anyhow::Context as _;
 use orch_sdk::task::TaskResult;
@@ -31,7 +31,7 @@ impl<'a> Bytes<'a> {
         Ok(self.take(bytes)?.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
     }
 
-    /// Reads a length-encoded integer of one to nine bytes.
+    /// Reads a length-encoded integer in MySQL's format, which takes one to nine bytes.
     pub(super) fn length(&mut self) -> TaskResult<usize> {
         let number = match self.u8()? {
             0xfc => self.number(2)?,

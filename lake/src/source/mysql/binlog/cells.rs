@@ -1,4 +1,5 @@
-//! Decodes row values from the binlog and from query results. Equal values produce an equal [`Cell`] from both.
+//! Decodes row values of MySQL and MariaDB. Values from the binlog and from query results are decoded to the same
+//! [`Cell`], so that rows of a snapshot and changes can be compared.
 
 use super::bytes::Bytes;
 use super::column::{BinlogType, Column};
@@ -28,21 +29,21 @@ pub enum Cell {
     Bytes(Vec<u8>),
     /// Days since the Unix epoch.
     Date(i32),
-    /// Microseconds. Used for durations and times of day.
+    /// A duration or a time of day, in microseconds.
     Time(i64),
-    /// Microseconds since the Unix epoch, without a time zone.
+    /// A date and time without a time zone, in microseconds since 1970-01-01 00:00.
     Datetime(i64),
-    /// Microseconds since the Unix epoch, in UTC.
+    /// A point in time, in microseconds since the Unix epoch (UTC).
     Timestamp(i64),
 }
 
-/// A row before and after a change.
+/// The values of a row before and after a change.
 pub type Change = (Option<Vec<Cell>>, Option<Vec<Cell>>);
 
-/// Decodes the changes of a row event, in order.
+/// Decodes the row changes of a binlog event, in order.
 ///
 /// # Errors
-/// A value does not match the type of its column.
+/// Returns an error if a value does not match the type of its column.
 pub fn changes(rows: &Rows, table: &TableMap, columns: &[Column]) -> TaskResult<Vec<Change>> {
     let mut data = Bytes(&rows.data);
     let mut changes = Vec::new();
@@ -73,7 +74,6 @@ fn row(data: &mut Bytes<'_>, table: &TableMap, columns: &[Column], told: &[u8]) 
     Ok(cells)
 }
 
-/// Decodes a value in the binlog format.
 fn value(data: &mut Bytes<'_>, (kind, meta): (u8, &[u8]), column: &Column) -> TaskResult<Cell> {
     Ok(match kind {
         1 => integer(data, 1, &column.kind)?,
@@ -109,7 +109,7 @@ fn value(data: &mut Bytes<'_>, (kind, meta): (u8, &[u8]), column: &Column) -> Ta
             timestamp(seconds, fraction(data, meta[0])?)
         }
         18 => {
-            // The value is stored with an offset so that its bytes sort.
+            // Removes the offset that MySQL adds so that the stored bytes sort like the values.
             let packed = data.big(5)?.wrapping_sub(0x80_0000_0000);
             let (day, time) = (packed >> 17, packed & 0x1_ffff);
             let (year, month) = ((day >> 5) / 13, (day >> 5) % 13);
@@ -123,7 +123,8 @@ fn value(data: &mut Bytes<'_>, (kind, meta): (u8, &[u8]), column: &Column) -> Ta
             bit(data.take(bits.div_ceil(8))?, &column.kind)
         }
         247 | 248 => word(data.number(meta[1].into())?, &column.kind)?,
-        // A fixed-length string, or a MariaDB type stored like one. The metadata can also mark an enum or a set.
+        // Type code 254 is a fixed-length string or a MariaDB type stored like one. Its metadata can also mark it as
+        // an enum or set.
         254 => match meta[0] {
             247 | 248 => word(data.number(meta[1].into())?, &column.kind)?,
             _ => {
@@ -162,7 +163,7 @@ fn sign_extended(number: u64, bytes: usize) -> i64 {
     (number << unused).cast_signed() >> unused
 }
 
-/// Decodes a decimal. Digits are stored in groups of nine, four bytes each; the first and the last group can be
+/// Decodes a binary decimal. Each group of nine decimal digits takes four bytes; the first and the last group can be
 /// shorter.
 fn decimal(data: &mut Bytes<'_>, precision: usize, scale: usize) -> TaskResult<String> {
     const BYTES: [usize; 10] = [0, 1, 1, 2, 2, 3, 3, 4, 4, 4];
@@ -202,7 +203,7 @@ fn decimal(data: &mut Bytes<'_>, precision: usize, scale: usize) -> TaskResult<S
     Ok(if is_negative { format!("-{number}") } else { number })
 }
 
-/// Reads a fraction as microseconds. Its size depends on the number of fractional digits of the column.
+/// Reads fractional seconds and returns them as microseconds. Their size depends on the precision of the column.
 fn fraction(data: &mut Bytes<'_>, digits: u8) -> TaskResult<u64> {
     Ok(match digits {
         0 => 0,
@@ -212,7 +213,7 @@ fn fraction(data: &mut Bytes<'_>, digits: u8) -> TaskResult<u64> {
     })
 }
 
-/// Returns null for the zero timestamp, which is how MySQL stores a zero date.
+/// Returns a timestamp. The zero timestamp becomes null, because MySQL stores zero dates that way.
 fn timestamp(seconds: u64, micros: u64) -> Cell {
     match seconds {
         0 => Cell::Null,
@@ -225,8 +226,8 @@ fn datetime(day: Option<i32>, (hours, minutes, seconds): (u64, u64, u64), micros
     day.map_or(Cell::Null, |day| Cell::Datetime(i64::from(day) * DAY_MICROS + time))
 }
 
-/// Decodes a time: hours, minutes and seconds in 24 bits, followed by the fraction. Both form one number, which is
-/// complemented for negative times.
+/// Decodes a `time` value: 24 bits with hours, minutes and seconds, followed by the fraction. For negative times, the
+/// whole number is stored as its complement.
 fn time(data: &mut Bytes<'_>, digits: u8) -> TaskResult<Cell> {
     let bytes = [0, 1, 1, 2, 2, 3, 3].get(usize::from(digits)).copied().context("a fraction")?;
     let packed = data.big(3 + bytes)?.cast_signed() - (0x80_0000_i64 << (8 * bytes));
@@ -238,7 +239,7 @@ fn time(data: &mut Bytes<'_>, digits: u8) -> TaskResult<Cell> {
     Ok(Cell::Time(if is_negative { -whole } else { whole }))
 }
 
-/// Decodes `bit(1)` as a boolean and longer bit fields as little-endian bytes, like Debezium.
+/// Decodes `bit(1)` as a boolean, and longer bit fields as little-endian bytes, as Debezium does.
 fn bit(bytes: &[u8], kind: &BinlogType) -> Cell {
     match kind {
         BinlogType::Bit { width: 1 } => Cell::Bool(bytes.last().is_some_and(|byte| byte & 1 == 1)),
@@ -249,7 +250,7 @@ fn bit(bytes: &[u8], kind: &BinlogType) -> Cell {
 fn word(number: u64, kind: &BinlogType) -> TaskResult<Cell> {
     let missing = || anyhow!("it has a word that the column does not have any more");
     match kind {
-        // MySQL stores 0 for a value that is not in the enum.
+        // Index 0 means that the stored value is not a member of the enum.
         BinlogType::Enum(_) if number == 0 => Ok(Cell::Text(String::new())),
         BinlogType::Enum(words) => words.get(number as usize - 1).cloned().map(Cell::Text).ok_or_else(missing),
         BinlogType::Set(words) => {
@@ -265,7 +266,7 @@ fn word(number: u64, kind: &BinlogType) -> TaskResult<Cell> {
 fn text(bytes: &[u8], kind: &BinlogType) -> TaskResult<Cell> {
     Ok(match kind {
         BinlogType::Text(charset) => Cell::Text(charset.decode(bytes)?),
-        // The binlog omits trailing zero bytes.
+        // MySQL omits trailing zero bytes of `binary(n)` in the binlog, so they are restored.
         BinlogType::Bytes { width } => {
             let mut bytes = bytes.to_vec();
             bytes.resize(bytes.len().max(*width), 0);
@@ -285,8 +286,8 @@ fn fixed<const N: usize>(bytes: &[u8]) -> TaskResult<[u8; N]> {
     Ok(fixed)
 }
 
-/// Restores the byte order of a UUID. MariaDB stores UUIDs of versions below 6 with their parts reversed, so that the
-/// slowest-changing part sorts first.
+/// Restores the byte order of a UUID. MariaDB stores UUIDs of versions below 6 with their fields reversed, so that
+/// the slowest-changing field is first in sort order.
 fn uuid(kept: [u8; 16]) -> String {
     if kept[6] & 0x80 == 0 || !(1..0x60).contains(&kept[8]) {
         return Uuid::from_bytes(kept).to_string();
@@ -295,16 +296,16 @@ fn uuid(kept: [u8; 16]) -> String {
     Uuid::from_bytes(order.map(|place| kept[place])).to_string()
 }
 
-/// Converts MySQL's binary JSON to text in the same form as JSON in rows of a snapshot.
+/// Converts MySQL's binary JSON to the text form that JSON columns have in a snapshot.
 fn json(bytes: &[u8]) -> TaskResult<Cell> {
     let value: jsonb::Value<'_> = ParseBuf(bytes).parse(())?;
     Ok(Cell::Text(serde_json::Value::from(value.parse()?).to_string()))
 }
 
-/// Converts a value of the binary protocol. The session must use UTC and UTF-8.
+/// Converts a value from the binary protocol of queries. The session must use UTC and UTF-8.
 ///
 /// # Errors
-/// The value does not match the type of the column.
+/// Returns an error if the value does not match the type of the column.
 pub(super) fn of_query(value: Value, column: &Column) -> TaskResult<Cell> {
     let cell = match (value, &column.kind) {
         (Value::NULL, _) => Some(Cell::Null),

@@ -1,4 +1,5 @@
-//! Column types as `information_schema` describes them, and how to decode their values from the binlog.
+//! Parses column types in the format of `information_schema`, and determines how their values are decoded from the
+//! binlog.
 
 use super::event::TableMap;
 use anyhow::{anyhow, ensure};
@@ -11,9 +12,10 @@ pub struct Column {
     pub kind: BinlogType,
 }
 
-/// Type of the values. The storage format is in the table map event of the binlog.
+/// Logical type of a column. The table map event in the binlog describes how values are stored.
 ///
-/// The width of `Bytes` is the n of `binary(n)`, and 0 for other types. `Json` is MySQL's; MariaDB stores JSON as text.
+/// The width of `Bytes` is the n of `binary(n)`, and 0 for other binary types. `Json` is MySQL's binary JSON; MariaDB
+/// stores JSON as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BinlogType {
     Number { is_unsigned: bool },
@@ -35,10 +37,10 @@ pub enum BinlogType {
     Uuid,
 }
 
-/// Character set of a text column. The binlog stores text in it.
+/// Character set of a text column. Text in the binlog is encoded in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Charset {
-    /// UTF-8 and its subset ASCII.
+    /// UTF-8, or its subset ASCII.
     Utf8,
     /// Windows-1252, which MySQL calls `latin1`.
     Latin1,
@@ -50,7 +52,7 @@ impl Column {
     /// Parses a column type such as `int(10) unsigned`.
     ///
     /// # Errors
-    /// Values of the type cannot be read from the binlog.
+    /// Returns an error if values of this type cannot be read from the binlog.
     pub fn of(name: &str, is_key: bool, kind: &str, charset: Option<&str>) -> TaskResult<Column> {
         let found = BinlogType::of(kind, charset).map_err(|why| anyhow!("column `{name}` ({kind}) {why}"))?;
         Ok(Column { name: name.into(), is_key, kind: found })
@@ -99,7 +101,7 @@ impl BinlogType {
         })
     }
 
-    /// Returns true if the binlog stores values of this type in the given format.
+    /// Returns true if the binlog stores values of this type with the given type code and metadata.
     fn is_written_as(&self, wire: u8, meta: &[u8]) -> bool {
         let real = if wire == 254 && matches!(meta.first(), Some(247 | 248)) { meta[0] } else { wire };
         match self {
@@ -121,7 +123,7 @@ impl BinlogType {
     }
 }
 
-/// Parses the members of an enum or set: `('a','it''s')`.
+/// Parses the members of an enum or set, such as `('a','it''s')`.
 fn words(text: &str) -> Vec<String> {
     let (mut words, mut letters) = (Vec::new(), text.chars().peekable());
     while let Some(letter) = letters.next() {
@@ -157,7 +159,8 @@ impl Charset {
         }
     }
 
-    /// Returns the charset of a collation id. MariaDB's own ids start at 1024 (no-pad variants) and 2048.
+    /// Returns the character set of a collation id. Ids specific to MariaDB start at 1024 (variants without padding)
+    /// and 2048.
     fn of_collation(number: usize) -> Option<Charset> {
         match number {
             2048..=2559 => return Some(Charset::Utf8),
@@ -194,7 +197,8 @@ impl Charset {
     }
 }
 
-/// Decodes a byte as Windows-1252. Five bytes between 0x80 and 0x9f are undefined and stay control characters.
+/// Decodes a Windows-1252 byte. Five bytes between 0x80 and 0x9f are undefined in Windows-1252 and become control
+/// characters.
 fn latin1(byte: u8) -> char {
     const WINDOWS: [char; 32] = [
         '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8d}', 'Ž', '\u{8f}', '\u{90}', '‘',
@@ -206,8 +210,9 @@ fn latin1(byte: u8) -> char {
     }
 }
 
-/// Returns the columns of a row event: by the column names in the binlog if it has them, otherwise the known columns in
-/// order. `None` if the known columns do not match the row format, because the table was altered in between.
+/// Returns the columns of a row event. If the binlog contains column names, columns are matched by name; otherwise
+/// the known columns are used in order. Returns `None` if they do not match the row format, because the table was
+/// altered in between.
 pub fn columns_of(table: &TableMap, known: &[Column]) -> Option<Vec<Column>> {
     let fits = |column: &Column, place: usize| {
         table.types.get(place).is_some_and(|(wire, meta)| column.kind.is_written_as(*wire, meta))
@@ -236,8 +241,8 @@ pub fn columns_of(table: &TableMap, known: &[Column]) -> Option<Vec<Column>> {
     named.names.iter().enumerate().map(column).collect()
 }
 
-/// Returns the type of a column that is no longer in the catalog. Enums and sets are unknown because their members are
-/// gone.
+/// Infers the type of a column that is no longer in the catalog. Returns `None` for enums and sets, because their
+/// members are not known.
 fn unknown((wire, meta): (u8, &[u8]), collation: Option<usize>) -> Option<BinlogType> {
     match (wire, collation) {
         (_, Some(63)) => Some(BinlogType::Bytes { width: 0 }),
@@ -306,7 +311,7 @@ mod tests {
         assert!(Charset::Utf8.decode(b"\xff").is_err() && Charset::Utf16.decode(b"a").is_err());
     }
 
-    /// Rows written before an `alter table` must not be decoded with the new columns.
+    /// Rows that were written before an `alter table` must not be decoded with the new column types.
     #[test]
     fn columns_are_those_of_the_rows() {
         let known = [column("a", "int(11)"), column("b", "date")];
@@ -317,7 +322,8 @@ mod tests {
         let number = BinlogType::Number { is_unsigned: true };
         assert_eq!(found[0], Column { name: "x".into(), is_key: true, kind: number });
         assert_eq!((found[1].name.as_str(), &found[1].kind), ("b", &BinlogType::Date));
-        // For a dropped column, the collation identifies the charset, but nothing identifies the members of an enum.
+        // The types of dropped columns: the collation determines the charset of a text, but the members of an enum
+        // are unknown.
         let texts: [(u8, &[u8]); 3] = [(252, &[2]), (252, &[2]), (252, &[2])];
         let kinds = |many: usize, names: &[&str]| {
             let found = columns_of(&table(&texts[..many], Some(names)), &known)?;

@@ -10,28 +10,28 @@ use uuid::Uuid;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// Start of a group: a transaction, or a single statement.
+    /// Start of an event group, which is a transaction or a single statement.
     Gtid(Gtid),
-    /// A statement: it starts or ends a transaction, or changes tables.
+    /// A SQL statement that starts or ends a transaction or changes tables.
     Query {
         database: String,
         text: String,
     },
-    /// Row format of a table for the events that follow.
+    /// Row format of a table. It applies to the row events that follow.
     Table(TableMap),
     Rows(Rows),
     /// End of a transaction.
     Commit,
-    /// The log continues in another file.
+    /// The binlog continues in another file.
     Rotate {
         file: String,
         pos: u64,
     },
     /// The server failed to write a change to the log.
     Incident,
-    /// End of the first phase of an XA transaction, which can still be rolled back.
+    /// End of the first phase (`XA PREPARE`) of an XA transaction, which can still be rolled back.
     XaPrepare,
-    /// Partial JSON updates in rows of this table (`binlog_row_value_options = PARTIAL_JSON`).
+    /// Rows that contain partial JSON updates of this table (`binlog_row_value_options = PARTIAL_JSON`).
     Partial {
         table: u64,
     },
@@ -44,12 +44,12 @@ pub enum Gtid {
     MariaDb {
         domain: u32,
         sequence: u64,
-        /// The group is a single statement.
+        /// True if the event group is a single statement instead of a transaction.
         is_alone: bool,
-        /// First phase of an XA transaction.
+        /// True if the event group is the first phase of an XA transaction.
         is_prepared: bool,
     },
-    /// MySQL's notation; empty for an anonymous transaction.
+    /// A GTID in MySQL's notation. Empty for an anonymous transaction.
     MySql(String),
 }
 
@@ -59,27 +59,27 @@ pub struct TableMap {
     pub number: u64,
     pub database: String,
     pub name: String,
-    /// Type and type metadata of each column.
+    /// Binlog type code and type metadata of each column.
     pub types: Vec<(u8, Vec<u8>)>,
     pub named: Option<Named>,
 }
 
-/// Column metadata, which the binlog has with `binlog_row_metadata=FULL`.
+/// Optional column metadata, which the binlog contains only with `binlog_row_metadata=FULL`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Named {
     pub names: Vec<String>,
     /// Indexes of the primary key columns.
     pub key: Vec<usize>,
-    /// One flag per numeric column, in order: true if unsigned.
+    /// For each numeric column, in order: true if it is unsigned.
     pub unsigned: Vec<bool>,
-    /// Collations of the text and binary columns, in order. They identify the charset.
+    /// Collation ids of the text and binary columns, in order. The collation determines the character set.
     pub collations: Collations,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Collations {
     pub usual: usize,
-    /// Exceptions: the index among the text and binary columns, and the collation.
+    /// Columns whose collation differs from the default: index among the text and binary columns, and collation id.
     pub others: Vec<(usize, usize)>,
 }
 
@@ -90,14 +90,14 @@ pub enum Op {
     Delete,
 }
 
-/// Row changes, not decoded yet.
+/// Row changes in binary form, not decoded yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rows {
     pub table: u64,
     pub op: Op,
     pub columns: usize,
-    /// Bitmaps of the columns that are present: first in the old row (in an insert, the new row), then in the new row
-    /// of an update.
+    /// Bitmaps of the columns that are present in the row images. The first is for the only image of an insert or
+    /// delete, or the old image of an update; the second is for the new image of an update.
     pub told: [Vec<u8>; 2],
     pub data: Arc<[u8]>,
 }
@@ -114,12 +114,14 @@ const PARTIAL_UPDATE_ROWS: u8 = 39;
 const GTID_TAGGED: u8 = 42;
 const MARIADB_GTID: u8 = 162;
 const MARIADB_QUERY_COMPRESSED: u8 = 165;
-/// First type code of each kind of row event; the codes of insert, update and delete follow each other.
+/// Type code of the insert event in each family of row events. The codes of update and delete follow it.
 const ROWS: [(u8, bool, bool); 4] = [(23, false, false), (30, true, false), (166, false, true), (169, true, true)];
 
 impl Event {
+    /// Parses an event of the given type code.
+    ///
     /// # Errors
-    /// The data is not a valid event of this type.
+    /// Returns an error if the data is not a valid event of this type.
     pub fn parse(kind: u8, data: &[u8]) -> TaskResult<Event> {
         let event = match kind {
             QUERY | MARIADB_QUERY_COMPRESSED => query(data, kind == MARIADB_QUERY_COMPRESSED),
@@ -146,7 +148,7 @@ impl Event {
 
 fn query(data: &[u8], is_compressed: bool) -> TaskResult<Event> {
     let mut data = Bytes(data);
-    data.skip(8)?; // session id and execution time
+    data.skip(8)?; // Skips session id and execution time.
     let database = usize::from(data.u8()?);
     data.skip(2)?;
     let status = data.number(2)? as usize;
@@ -203,7 +205,7 @@ impl TableMap {
     }
 }
 
-/// Returns the number of metadata bytes of a column type.
+/// Returns the number of bytes of type metadata for a column type.
 fn meta_bytes(kind: u8) -> usize {
     match kind {
         4 | 5 | 17..=19 | 140 | 242 | 245 | 249..=252 | 255 => 1,
@@ -272,7 +274,7 @@ impl Rows {
         let table = data.number(6)?;
         data.skip(2)?;
         if has_extra {
-            // The length includes its own two bytes.
+            // The length field counts its own two bytes too.
             let many = data.number(2)? as usize;
             data.skip(many.checked_sub(2).context("a length")?)?;
         }
@@ -284,7 +286,7 @@ impl Rows {
         Ok(Rows { table, op, columns, told: [first, second], data: data.into() })
     }
 
-    /// Returns true if all columns are present in both rows.
+    /// Returns true if all columns are present in the old and the new row image.
     pub fn is_whole(&self) -> bool {
         let is_whole = |told: &[u8]| (0..self.columns).all(|place| is_set(told, place));
         is_whole(&self.told[0]) && (self.op != Op::Update || is_whole(&self.told[1]))
@@ -295,7 +297,8 @@ pub(super) fn is_set(bits: &[u8], place: usize) -> bool {
     bits.get(place / 8).is_some_and(|byte| byte & (1 << (place % 8)) != 0)
 }
 
-/// Decompresses MariaDB's format (`log_bin_compress`): the size of the length, the length, then a zlib stream.
+/// Decompresses an event in MariaDB's format (`log_bin_compress`): the size of the length field, the length, then a
+/// zlib stream.
 fn inflated(data: &[u8]) -> TaskResult<Vec<u8>> {
     let mut data = Bytes(data);
     let head = data.u8()?;
@@ -305,7 +308,8 @@ fn inflated(data: &[u8]) -> TaskResult<Vec<u8>> {
         size = size << 8 | u64::from(*byte);
     }
     let mut out = Vec::new();
-    // Limited to the declared size, or a corrupt event could use all memory.
+    // Stops at the declared size, because a corrupt event could otherwise decompress to any size and exhaust the
+    // memory.
     ZlibDecoder::new(data.0).take(size).read_to_end(&mut out)?;
     ensure!(out.len() as u64 == size, "a compressed event ends too early");
     Ok(out)

@@ -1,4 +1,4 @@
-//! The files of a binlog and the distance from a position to its end.
+//! The files of a binlog, and the distance in bytes from a position to the end of the log.
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
@@ -6,7 +6,7 @@ pub struct Log {
     pub bytes: u64,
 }
 
-/// Returns the number of bytes from a position to the end of the log, or `None` if the position does not exist.
+/// Returns the number of bytes from a position to the end of the binlog, or `None` if the position does not exist.
 pub fn bytes_behind(logs: &[Log], file: &str, pos: u64) -> Option<u64> {
     let at = logs.iter().position(|log| log.file == file)?;
     let rest = logs[at].bytes.checked_sub(pos)?;

@@ -1,5 +1,5 @@
-//! Takes a snapshot of the tables at a binlog position: changes committed after the position are not in the snapshot,
-//! all earlier ones are. Tables of engines without transactions (`MyISAM`, `Aria`) have the rows that exist when they
+//! Takes a consistent snapshot of tables at a binlog position. It includes exactly the changes committed before this
+//! position. Exception: tables of engines without transactions (`MyISAM`, `Aria`) have the rows that exist when they
 //! are read.
 
 use super::cells::of_query;
@@ -10,21 +10,21 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{BinaryProtocol, Conn, Error, Params, QueryResult, Row};
 use orch_sdk::task::TaskResult;
 
-/// Number of rows to prefetch.
+/// Number of rows that are prefetched from the server.
 const AHEAD: usize = 1_000;
 const BEGIN: &str = "start transaction with consistent snapshot";
 
 impl Source {
-    /// Opens a snapshot, which is read until [`Source::end_snapshot`], and returns its binlog position.
+    /// Opens a snapshot for reading until [`Source::end_snapshot`], and returns its binlog position.
     ///
-    /// MariaDB reports the position itself. MySQL is locked while the position is read. If the account lacks the
-    /// privilege for the lock, the position is read first, and changes committed in between are in the snapshot and
-    /// sent as changes too.
+    /// MariaDB reports the position itself. On MySQL, all tables are locked while the position is read. If the
+    /// account lacks the privilege for the lock, the position is read before the snapshot is opened. Changes
+    /// committed between the two are then part of the snapshot and are also sent as changes.
     #[boxed]
     pub async fn begin_snapshot(&mut self) -> TaskResult<BinlogCoordinates> {
         let mut session = self.server.session().await?;
         let conn = session.conn();
-        // The server's own mode can pad text with blanks.
+        // Overrides the server's SQL mode, which may pad text with blanks.
         conn.query_drop("set sql_mode = ''").await?;
         conn.query_drop("set transaction isolation level repeatable read").await?;
         let place = if self.settings.is_mariadb { of_mariadb(conn).await } else { of_mysql(conn).await };
@@ -35,7 +35,7 @@ impl Source {
         Ok(BinlogCoordinates { gtid: gtid.unwrap_or_default(), ..place })
     }
 
-    /// Starts reading the rows of a table within the snapshot.
+    /// Starts reading a table in the snapshot.
     #[boxed]
     pub async fn begin_table(&mut self, name: &Name, columns: &[Column]) -> TaskResult<()> {
         self.reading = columns.to_vec();
@@ -48,12 +48,12 @@ impl Source {
         Ok(())
     }
 
-    /// Returns the next row of the table, or `None` after the last one.
+    /// Returns the next row of the table, or `None` after the last row.
     #[boxed]
     pub async fn next_row(&mut self) -> TaskResult<Option<Vec<Cell>>> {
         if self.rows.is_empty() && !self.is_last {
             let session = self.snapshot.as_mut().context("a snapshot that was not taken")?;
-            // The connection keeps the state of the open result set, and this `QueryResult` continues it.
+            // Continues the open result set, whose state is kept by the connection.
             let mut result: QueryResult<'_, '_, BinaryProtocol> = QueryResult::new(session.conn());
             while self.rows.len() < AHEAD && !self.is_last {
                 match result.next().await? {
@@ -75,7 +75,7 @@ impl Source {
     }
 }
 
-/// MariaDB records the binlog position of the snapshot in status variables.
+/// Reads the binlog position of the snapshot from the status variables in which MariaDB records it.
 async fn of_mariadb(conn: &mut Conn) -> Result<Option<BinlogCoordinates>, Error> {
     conn.query_drop(BEGIN).await?;
     let status: Vec<(String, String)> = conn.query("show status like 'binlog_snapshot_%'").await?;
@@ -109,7 +109,7 @@ async fn of_mysql(conn: &mut Conn) -> Result<Option<BinlogCoordinates>, Error> {
 }
 
 async fn end_of_log(conn: &mut Conn) -> Result<Option<BinlogCoordinates>, Error> {
-    // MySQL 8.4 renamed the statement.
+    // MySQL 8.4 renamed this statement to `show binary log status`.
     let found: Result<Option<Row>, _> = conn.query_first("show master status").await;
     let row = match found {
         Err(Error::Server(refused)) if refused.code == 1064 => conn.query_first("show binary log status").await?,

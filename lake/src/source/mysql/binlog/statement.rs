@@ -1,17 +1,20 @@
-//! Parses the statements in a row-format binlog: starts and ends of transactions, and DDL.
+//! Parses SQL statements in a row-format binlog. Only transaction control and schema changes (DDL) are expected
+//! there.
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Statement {
     Begin,
     Commit,
-    /// Rollback of a transaction with non-transactional changes, which remain in the log.
+    /// Rolls back a transaction. It is logged if the transaction changed non-transactional tables, whose changes
+    /// remain.
     Rollback {
-        /// False if it only rolls back to a savepoint.
+        /// False if only a part of the transaction is rolled back, to a savepoint.
         is_whole: bool,
     },
-    /// Statement of an XA transaction.
+    /// A statement that controls an XA transaction.
     Xa {
-        /// True for the second phase, which is logged as a separate statement.
+        /// True for the second phase (commit or rollback) of an XA transaction, which is logged as a separate
+        /// statement.
         is_end: bool,
     },
     Truncate(Name),
@@ -20,14 +23,14 @@ pub enum Statement {
     Rename(Vec<(Name, Name)>),
     Create {
         name: Name,
-        /// True if an existing table with this name is dropped.
+        /// True if the statement drops an existing table with this name.
         replaces: bool,
     },
-    /// The columns may be different from here on.
+    /// The columns of the table may be different after this statement.
     Alter(Name),
-    /// Adds or removes rows without row events: a partition or a tablespace.
+    /// Adds or removes rows without row events, for example with `truncate partition`.
     AlterRows(Name),
-    /// Row changes logged as a statement.
+    /// A data change that was logged as a statement instead of row events.
     Rows(String),
     Other,
 }
@@ -46,18 +49,18 @@ impl Name {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Token {
-    /// An unquoted word as written, or the content of quotes.
+    /// An unquoted word as written, or the content of a quoted string or identifier.
     Word(String),
     Quoted(String),
     Sign(char),
 }
 
 impl Statement {
-    /// Parses a statement. `database` is the default for unqualified names.
+    /// Parses a statement. `database` is the default database for unqualified table names.
     pub fn parse(text: &str, database: &str) -> Statement {
         let tokens = tokens(text);
         let mut reader = Reader { tokens: &tokens, database };
-        // Skips a prefix such as `set statement max_statement_time = 1 for`.
+        // Skips the prefix `set statement … for`, as in `set statement max_statement_time = 1 for`.
         if reader.pass(&["SET", "STATEMENT"]) == 2 {
             let is_for = |token: &Token| matches!(token, Token::Word(word) if word.eq_ignore_ascii_case("FOR"));
             let at = reader.tokens.iter().position(is_for).map_or(reader.tokens.len(), |at| at + 1);
@@ -95,7 +98,7 @@ fn drop_of(reader: &mut Reader<'_>) -> Statement {
         reader.pass(&["IF", "EXISTS"]);
         return reader.text().map_or(Statement::Other, Statement::DropDatabase);
     }
-    // `drop temporary table` is ignored, since other sessions cannot see the table.
+    // `drop temporary table` is ignored, because temporary tables are not visible to other sessions.
     if reader.pass(&["TABLE"]) == 0 {
         return Statement::Other;
     }
@@ -136,7 +139,7 @@ fn alter(reader: &mut Reader<'_>) -> Statement {
     reader.pass(&["IF", "EXISTS"]);
     let Some(name) = reader.name() else { return Statement::Other };
     let is = |token: &Token, word: &str| matches!(token, Token::Word(text) if text.eq_ignore_ascii_case(word));
-    // `rename column` and `rename index` do not rename the table.
+    // `rename column` and `rename index` are excluded, because they do not rename the table.
     let renamed = reader.tokens.iter().position(|token| is(token, "RENAME"));
     if let Some(at) = renamed {
         let mut rest = Reader { tokens: &reader.tokens[at + 1..], database: reader.database };
@@ -167,7 +170,7 @@ impl Reader<'_> {
         Some(first.clone())
     }
 
-    /// Returns the next word in upper case, or an empty string if the next token is not a word.
+    /// Returns the next word in upper case. If the next token is not a word, returns an empty string.
     fn word(&mut self) -> String {
         match self.next() {
             Some(Token::Word(word)) => word.to_ascii_uppercase(),
@@ -175,7 +178,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Skips these words while they match, and returns the number of words skipped.
+    /// Skips the given words in order as long as they match, and returns the number of skipped words.
     fn pass(&mut self, words: &[&str]) -> usize {
         let mut many = 0;
         for word in words {
@@ -214,8 +217,8 @@ impl Reader<'_> {
     }
 }
 
-/// Splits a statement into words, names and signs without comments. The content of executable comments (`/*! … */`) is
-/// included.
+/// Splits a statement into words, names and punctuation. Comments are removed, but the content of executable comments
+/// (`/*! … */`) is included.
 fn tokens(text: &str) -> Vec<Token> {
     let (mut tokens, mut rest) = (Vec::new(), text);
     while let Some(letter) = rest.chars().next() {

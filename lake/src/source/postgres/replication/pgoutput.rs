@@ -4,37 +4,38 @@ use anyhow::{bail, ensure};
 use bytes::{Buf as _, Bytes};
 use orch_sdk::task::TaskResult;
 
-/// Microseconds from 1970 to 2000, the epoch of Postgres.
+/// Microseconds between the Unix epoch and the Postgres epoch, 2000-01-01.
 const EPOCH_MICROS: i64 = super::super::EPOCH_MICROS;
 
-/// A replication message. Changes are between the begin and the commit of their transaction; transactions arrive in
-/// commit order.
+/// A logical replication message. The changes of a transaction are between its begin and commit messages.
+/// Transactions arrive in commit order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
     Begin {
-        /// WAL position of the commit.
+        /// WAL position of the commit record.
         commit_lsn: u64,
         /// Time of the commit, in microseconds since the Unix epoch.
         at: i64,
         xid: u32,
     },
     Commit {
-        /// WAL position after the commit.
+        /// WAL position after the commit record.
         end_lsn: u64,
     },
-    /// Row format of a table for the messages that follow.
+    /// Row format of a table, which applies to the row messages that follow.
     Relation(Relation),
     Insert {
         relation: u32,
         new: Tuple,
     },
-    /// `old` is `None` unless a key column changed or the table has `replica identity full`.
+    /// `old` is the row before the change. `None` if no key column changed, unless the table has `replica identity
+    /// full`.
     Update {
         relation: u32,
         old: Option<Old>,
         new: Tuple,
     },
-    /// `old` has only the key unless the table has `replica identity full`.
+    /// `old` is the deleted row. Only its key columns have values unless the table has `replica identity full`.
     Delete {
         relation: u32,
         old: Old,
@@ -52,7 +53,7 @@ pub struct Relation {
     pub id: u32,
     pub schema: String,
     pub name: String,
-    /// Replica identity: `d` primary key, `i` an index, `f` all columns, `n` nothing.
+    /// Replica identity of the table: `d` for the primary key, `i` for an index, `f` for all columns, `n` for none.
     pub identity: u8,
     pub columns: Vec<Column>,
 }
@@ -64,10 +65,10 @@ pub struct Column {
     pub is_key: bool,
 }
 
-/// Values of a row before a change.
+/// The values of a row before a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Old {
-    /// Only the key columns have values.
+    /// Values of the key columns only.
     Key(Tuple),
     Full(Tuple),
 }
@@ -77,15 +78,17 @@ pub type Tuple = Vec<Cell>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cell {
     Null,
-    /// A large (TOAST) value that the change did not modify.
+    /// A large (TOAST) value that the change did not modify. Its content is not sent.
     Unchanged,
-    /// Text output of the type.
+    /// A value in the text format of its type.
     Text(Bytes),
 }
 
 impl Message {
+    /// Parses a replication message.
+    ///
     /// # Errors
-    /// The data is not a valid message.
+    /// Returns an error if the data is not a valid message.
     pub fn parse(mut body: Bytes) -> TaskResult<Message> {
         Ok(match body.try_get_u8()? {
             b'B' => {
@@ -118,7 +121,8 @@ impl Message {
                 let relations = (0..many).map(|_| Ok(body.try_get_u32()?)).collect::<TaskResult<_>>()?;
                 Message::Truncate { relations }
             }
-            // Type names, origins and user messages.
+            // Messages about data types, replication origins, and messages emitted by users
+            // (`pg_logical_emit_message`).
             b'Y' | b'O' | b'M' => Message::Other,
             other => bail!("Postgres sends a change of a kind that orch does not know: `{}`", char::from(other)),
         })
@@ -176,13 +180,13 @@ fn text(body: &mut Bytes) -> TaskResult<String> {
     Ok(text)
 }
 
-/// Parses a row of `copy … to stdout`, whose values are separated by tabs.
+/// Parses a row of `copy … to stdout` in text format, in which values are separated by tabs.
 ///
 /// # Errors
-/// The line is cut off, or has a different number of values.
+/// Returns an error if the line is truncated or has a different number of values.
 pub fn row_of_copy(line: &Bytes, columns: usize) -> TaskResult<Tuple> {
     let Some(line) = line.strip_suffix(b"\n") else { bail!("a row of a copy is cut off") };
-    // A table can have no columns.
+    // A table without columns has rows too; their lines are empty.
     let cells: Tuple = if columns == 0 { Vec::new() } else { line.split(|byte| *byte == b'\t').map(cell).collect() };
     ensure!(cells.len() == columns, "a row of a copy has {} values, not {columns}", cells.len());
     Ok(cells)
@@ -231,7 +235,7 @@ mod tests {
     const TRIPS: &str = "52 00004001 7461786900 747269707300 64 0003 01 696400 00000017 ffffffff 00 6661726500 000006a4 00080006 \
         00 6e6f746500 00000019 ffffffff";
 
-    /// The messages were recorded from a server of version 15.
+    /// Test data: messages recorded from a Postgres server of version 15.
     #[test]
     fn messages_are_read() {
         let begin = "42 0000000001528d08 000303e59d92e8da 000002d7";

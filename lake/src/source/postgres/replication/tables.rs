@@ -1,4 +1,4 @@
-//! Definitions of the captured tables and of their publication in the current catalog.
+//! Reads the definitions of the captured tables from the Postgres catalog, and manages their publication.
 
 use super::wire::Rows;
 use super::{Column, Relation, Source, drop_rows, literal, quoted};
@@ -7,18 +7,18 @@ use anyhow::anyhow;
 use orch_sdk::task::TaskResult;
 use serde::Deserialize;
 
-/// A table definition from the catalog.
+/// A table definition from the Postgres catalog.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct CaughtTable {
     pub oid: u32,
     pub schema: String,
     pub name: String,
-    /// Replica identity: `d` primary key, `i` an index, `f` all columns, `n` nothing.
+    /// Replica identity of the table: `d` for the primary key, `i` for an index, `f` for all columns, `n` for none.
     pub identity: char,
-    /// Published columns, in order.
+    /// The columns that the publication includes, in order.
     pub columns: Vec<CaughtColumn>,
     pub is_published: bool,
-    /// Row filter of the publication.
+    /// SQL condition that selects the published rows. `None` if all rows are published.
     pub filter: Option<String>,
 }
 
@@ -31,7 +31,7 @@ pub struct CaughtColumn {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Publication {
-    /// True if updates or deletes are published.
+    /// True if the publication includes updates or deletes, which need the old row.
     pub sends_old_rows: bool,
 }
 
@@ -69,7 +69,7 @@ impl CaughtTable {
     pub(super) fn copy(&self) -> String {
         let columns: Vec<String> = self.columns.iter().map(|column| quoted(&column.name)).collect();
         let filter = self.filter.as_ref().map_or_else(String::new, |filter| format!(" where {filter}"));
-        // `select` includes the rows of partitions; `copy` of the table itself would not.
+        // `select` includes the rows of partitions; `copy` of a partitioned table would not.
         format!(
             "copy (select {} from {}.{}{filter}) to stdout",
             columns.join(", "),
@@ -87,17 +87,21 @@ impl Source {
         Ok(found.first().map(|row| Publication { sends_old_rows: row.first() == Some(&Some("t".into())) }))
     }
 
+    /// Creates a publication of these tables.
+    ///
     /// # Errors
-    /// The account lacks the privilege; the message contains the statement for the owner to run.
+    /// Returns an error if the account lacks the privilege. Its message contains a statement that the owner can run.
     #[boxed]
     pub async fn create_publication(&mut self, name: &str, tables: &[CaughtTable]) -> TaskResult<()> {
-        // Changes in partitions are published as changes of their partitioned table.
+        // With this option, changes in partitions are published as changes of the partitioned table.
         let sql = "create publication {name} for table {tables} with (publish_via_partition_root = true)";
         self.publish(&sql.replace("{name}", &quoted(name)).replace("{tables}", &names(tables))).await
     }
 
+    /// Adds tables to a publication.
+    ///
     /// # Errors
-    /// Same errors as [`Source::create_publication`].
+    /// Returns the same errors as [`Source::create_publication`].
     #[boxed]
     pub async fn add_to_publication(&mut self, name: &str, tables: &[CaughtTable]) -> TaskResult<()> {
         self.publish(&format!("alter publication {} add table {}", quoted(name), names(tables))).await
@@ -113,11 +117,12 @@ impl Source {
         })
     }
 
-    /// Returns tables by name and by OID, which finds renamed tables too. Names without a table are left out.
+    /// Returns tables by name or by OID. The OID also finds tables that were renamed. Names without a table are
+    /// omitted.
     #[boxed]
     pub async fn tables(&mut self, publication: &str, names: &[&str], oids: &[u32]) -> TaskResult<Vec<CaughtTable>> {
         let names: Vec<String> = names.iter().map(|name| literal(name)).collect();
-        // OID 0 does not exist; it keeps the list from being empty.
+        // No table has OID 0. It is added so that the SQL list is never empty.
         let oids: Vec<String> = [0].iter().chain(oids).map(u32::to_string).collect();
         let sql = format!(
             "with wanted as (

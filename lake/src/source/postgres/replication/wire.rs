@@ -1,5 +1,5 @@
-//! The part of the Postgres protocol that replication needs: authentication, simple queries, and `copy` in one or both
-//! directions. The other Postgres clients of orch do not support the bidirectional copy of replication.
+//! The part of the Postgres protocol that replication needs: authentication, simple queries, and `copy` in one or
+//! both directions. The Postgres client libraries that orch uses elsewhere lack the bidirectional `copy`.
 
 use super::super::session;
 use anyhow::{Context as _, anyhow, bail, ensure};
@@ -19,11 +19,11 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// The server can be silent for hours while transactions are open, so TCP keepalive detects a dead server within a
-/// minute.
+/// Detects a dead server within a minute. A timeout on silence is not possible, because the server may send nothing
+/// for hours while transactions are open.
 const KEEPALIVE: TcpKeepalive =
     TcpKeepalive::new().with_time(Duration::from_secs(30)).with_interval(Duration::from_secs(10)).with_retries(3);
-/// Settings that make `copy` and replication write values in the same format.
+/// Session settings that give values the same text format in `copy` and in replication.
 const SETTINGS: [(&str, &str); 6] = [
     ("client_encoding", "UTF8"),
     ("datestyle", "ISO"),
@@ -32,7 +32,7 @@ const SETTINGS: [(&str, &str); 6] = [
     ("extra_float_digits", "3"),
     ("bytea_output", "hex"),
 ];
-/// Maximum size of a message: Postgres sends nothing larger than 1 GiB.
+/// Maximum size of a protocol message. Postgres sends no message larger than 1 GiB.
 const LONGEST_MESSAGE: usize = 1 << 30;
 const READ_BYTES: usize = 64 << 10;
 
@@ -46,7 +46,7 @@ pub struct Refused {
 trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Socket for T {}
 
-/// A session that ends when it is dropped.
+/// A connection to the server. Dropping it ends the session.
 pub(super) struct Wire {
     socket: Box<dyn Socket>,
     read: BytesMut,
@@ -55,7 +55,7 @@ pub(super) struct Wire {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// SQL statements and replication commands.
+    /// A session that accepts replication commands in addition to SQL.
     Replication,
     Statements,
 }
@@ -122,7 +122,7 @@ impl Wire {
         }
     }
 
-    /// Runs statements and returns their rows as text.
+    /// Executes SQL statements and returns the result rows as text.
     pub(super) async fn ask(&mut self, sql: &str) -> TaskResult<Rows> {
         self.say(sql).await?;
         let (mut rows, mut refused) = (Rows::new(), None);
@@ -136,7 +136,7 @@ impl Wire {
         }
     }
 
-    /// Starts a `copy … to stdout`, or replication, which copies in both directions.
+    /// Starts a `copy … to stdout`, or replication, which is a `copy` in both directions.
     pub(super) async fn begin_copy(&mut self, statement: &str) -> TaskResult<()> {
         self.say(statement).await?;
         loop {
@@ -152,7 +152,7 @@ impl Wire {
         }
     }
 
-    /// Returns the next piece of a copy, or `None` at its end. Cancel safe.
+    /// Returns the next chunk of `copy` data, or `None` at its end. Cancel safe.
     pub(super) async fn piece(&mut self) -> TaskResult<Option<Bytes>> {
         loop {
             match self.message().await? {
@@ -164,7 +164,7 @@ impl Wire {
         }
     }
 
-    /// Waits until the server is ready for a statement.
+    /// Reads messages until the server is ready for the next statement.
     pub(super) async fn ready(&mut self) -> TaskResult<()> {
         loop {
             match self.message().await? {
@@ -193,7 +193,7 @@ impl Wire {
         }
     }
 
-    /// Reads a message. Cancel safe: bytes stay in the buffer until the message is complete.
+    /// Reads a protocol message. Cancel safe: received bytes stay in the buffer until the message is complete.
     async fn message(&mut self) -> TaskResult<(u8, Bytes)> {
         loop {
             if let Some(length) = self.read.get(1..5) {
@@ -265,7 +265,7 @@ fn values(mut row: Bytes) -> TaskResult<Vec<Option<String>>> {
     Ok(values)
 }
 
-/// Parses an error response: fields of a letter and a NUL-terminated string.
+/// Parses an error response. Each field is a letter followed by a NUL-terminated string.
 fn refusal(error: &Bytes) -> Refused {
     let mut refused = Refused { code: String::new(), message: String::new() };
     for field in error.split(|byte| *byte == 0) {
@@ -278,8 +278,8 @@ fn refusal(error: &Bytes) -> Refused {
     refused
 }
 
-/// Builds a status message, which lets the server discard WAL before `flushed`. With `wants_answer`, the server replies
-/// immediately.
+/// Builds a standby status message, which lets the server discard WAL before `flushed`. If `wants_answer` is true,
+/// the server replies immediately.
 pub(super) fn status(flushed: u64, now_micros: i64, wants_answer: bool) -> Bytes {
     let mut status = BytesMut::with_capacity(34);
     status.put_u8(b'r');

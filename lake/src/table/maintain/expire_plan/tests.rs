@@ -1,4 +1,4 @@
-//! Tests of which snapshots expire, by age, number and reference.
+//! Tests which snapshots expire by age, number and references.
 
 use std::collections::HashMap;
 
@@ -10,8 +10,9 @@ use super::*;
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
-/// Snapshots are written as `id<parent@day`, with `!` if they have offsets; references as `name=id`, with `~days` for
-/// their maximum age. `main` and names that begin with `b` are branches, others are tags.
+/// Builds a table from a test notation. A snapshot is `id<parent@day`, with `!` if it contains offsets. A reference
+/// is `name=id`, with `~days` for its maximum age. `main` and names that start with `b` are branches, others are
+/// tags.
 fn table(history: &str, properties: &[(&str, &str)]) -> TableMetadata {
     let column = iceberg::spec::NestedField::required(1, "id", Type::Primitive(PrimitiveType::Long));
     let schema = Schema::builder().with_fields([column.into()]).build().unwrap();
@@ -58,7 +59,7 @@ fn table(history: &str, properties: &[(&str, &str)]) -> TableMetadata {
     named.build().unwrap().metadata
 }
 
-/// Asserts what expires on day 10.
+/// Asserts which snapshots expire on day 10.
 fn check_with(properties: &[(&str, &str)], history: &str, asked: &str, expected: &str) {
     let metadata = table(history, properties);
     let begin = DateTime::from_timestamp_millis(metadata.snapshots().map(|s| s.timestamp_ms()).min().unwrap()).unwrap();
@@ -112,6 +113,6 @@ fn the_newest_snapshot_that_says_how_far_a_source_was_read_stays() {
     let check = |history: &str, expected: &str| check_with(&[], history, "older=10", expected);
     check("1<-@1! 2<1@2! 3<2@3 4<3@4 main=4", "1 3");
     check("1<-@1! 2<1@2! 3<2@3! main=3", "1 2");
-    // Each branch keeps its own, because each is read and written separately.
+    // Each branch keeps its newest snapshot with offsets, because branches are read and written separately.
     check("1<-@1! 2<1@2 3<1@3! main=2 branch=3", "");
 }
