@@ -72,7 +72,7 @@ apt_get() {
 
 # check USER BIN SHARE: the files of the package are complete, and DAGs run.
 check() {
-    local user=$1 bin=$2 share=$3 home user_id file log offered pid
+    local user=$1 bin=$2 share=$3 home user_id file log offered pid server
     home=$(inside getent passwd "$user" | cut -d : -f 6)
     user_id=$(inside id -u "$user"):$(inside id -g "$user")
     for file in doc/orch/docs/guides/install.md doc/orch/docs/commands.md doc/orch/docs/settings.md doc/orch/deploy/prometheus/alerts.yml \
@@ -87,12 +87,14 @@ check() {
 
     log=$root/standalone.log
     as_user orch standalone --port 0 > "$log" 2>&1 &
+    server=$!
     wait_for standalone "$log" as_user test -e "$home/.local/share/orch/standalone.json"
     wait_for example_hello "$log" completes example_hello
     as_user orch dags trigger example_hello --wait --timeout 3m
     pid=$(sed -n 's/.*"pid": *\([0-9]*\).*/\1/p' "$root$home/.local/share/orch/standalone.json")
     kill "$pid"
-    wait || true
+    # Stops with the exit code 0 after SIGTERM.
+    wait "$server"
 }
 
 # The completion of `orch dags trigger example_hel` offers this DAG.
