@@ -376,7 +376,8 @@ async fn a_vault_is_asked_first_and_its_failures_are_named_without_the_token() {
     let url = vault().await;
     world.run(&["connections", "add", "later", "--conn-uri", "x://database"]).done();
     world.set("ORCH_VAULT_URL", &url);
-    assert!(world.run(&["connections", "get", "uri"]).refused().contains("a vault needs both"));
+    let refused = world.run(&["connections", "get", "uri"]).refused();
+    assert!(refused.contains("`vault_url` from ORCH_VAULT_URL is set, but `vault_token` is not"), "{refused}");
     world.set("ORCH_VAULT_TOKEN", "planted-vault-token");
     world.set("ORCH_VAULT_MOUNT", "kv");
     assert_eq!(
